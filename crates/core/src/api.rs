@@ -1,0 +1,593 @@
+//! The types of the admin API, shared by the server and the CLI. Requests refuse unknown members.
+
+use crate::{
+    ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
+    UserId,
+    audit::Actor,
+    environment::{EnvironmentKind, SigningAlg},
+    registration::AuthMethod,
+    rotation::{EndedAs, SecretState},
+};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// One page of a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items, in the order of the list.
+    pub items: Vec<T>,
+    /// Where the next page starts; `null` at the end. Opaque.
+    pub next_cursor: Option<String>,
+}
+
+/// A member that may be absent (`None`), `null` (`Some(None)`) or a value.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(d).map(Some)
+}
+
+/// A property.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Property {
+    /// Its id.
+    pub id: PropertyId,
+    /// Its name, unique on the platform.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// Creates or renames a property.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PropertyBody {
+    /// The name.
+    pub name: String,
+}
+
+/// An environment and its settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its name in URLs. Never changes.
+    pub slug: String,
+    /// Its shown name.
+    pub name: String,
+    /// Whether it serves real users.
+    pub kind: EnvironmentKind,
+    /// Its OAuth issuer.
+    pub issuer: String,
+    /// The algorithm of new access tokens.
+    pub signing_alg: SigningAlg,
+    /// Whether secrets are shown once and never stored.
+    pub show_once: bool,
+    /// Days after a secret's end until its stored value is wiped.
+    pub wipe_after_days: u16,
+    /// Days after which a secret counts as overdue; `null`: never.
+    pub max_age_days: Option<u16>,
+}
+
+/// Creates an environment at the end of the list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnvironment {
+    /// Its name in URLs.
+    pub slug: String,
+    /// Its shown name.
+    pub name: String,
+    /// Whether it serves real users.
+    pub kind: EnvironmentKind,
+    /// The algorithm of its access tokens; ES256 when absent.
+    pub signing_alg: Option<SigningAlg>,
+}
+
+/// Changes an environment. An absent member stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateEnvironment {
+    /// The shown name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether it serves real users. Decides the prefix of secrets generated from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<EnvironmentKind>,
+    /// The algorithm of new access tokens. Another one brings a new signing key, published first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_alg: Option<SigningAlg>,
+    /// Whether secrets are shown once and never stored. `true` wipes the values stored so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub show_once: Option<bool>,
+    /// Days after a secret's end until its stored value is wiped: 0 to 3650.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wipe_after_days: Option<i64>,
+    /// Days after which a secret counts as overdue, 1 to 3650; `null`: never.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub max_age_days: Option<Option<i64>>,
+    /// Its place in the list, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<i64>,
+}
+
+/// Gives an environment a new signing key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateSigningKey {
+    /// Why.
+    pub reason: Option<String>,
+    /// The new key signs at once, before resource servers can have fetched it. For a key that leaked.
+    #[serde(default)]
+    pub immediate: bool,
+}
+
+/// A signing key of an environment, without its private part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SigningKey {
+    /// Its `kid`.
+    pub kid: String,
+    /// Its algorithm.
+    pub alg: SigningAlg,
+    /// From when on it signs.
+    pub active_from: Timestamp,
+    /// From when on it is no longer published.
+    pub removed_at: Option<Timestamp>,
+}
+
+/// A client and its registrations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Client {
+    /// Its id. Not the OAuth `client_id`: each registration has its own.
+    pub id: ClientId,
+    /// Its name, unique in its property.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// The property that it belongs to.
+    pub property_id: PropertyId,
+    /// E-mail addresses of the people who are told of what concerns it.
+    pub owners: Vec<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// It in each environment, in the order of the environments.
+    pub registrations: Vec<Registration>,
+}
+
+/// Creates a client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateClient {
+    /// Its name, unique in its property.
+    pub name: String,
+    /// The property that it belongs to.
+    pub property_id: PropertyId,
+    /// What it is.
+    pub description: Option<String>,
+    /// E-mail addresses of the people who are told of what concerns it.
+    #[serde(default)]
+    pub owners: Vec<String>,
+    /// The environments that it is registered in.
+    pub environments: Vec<String>,
+}
+
+/// Changes a client. An absent member stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateClient {
+    /// The name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The people who are told of what concerns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Vec<String>>,
+}
+
+/// Deletes a client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteClient {
+    /// The client's name, typed.
+    pub confirm_client_name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Registers a client in a further environment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRegistration {
+    /// The environment.
+    pub environment: String,
+}
+
+/// One client in one environment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Registration {
+    /// Its id.
+    pub id: RegistrationId,
+    /// The environment.
+    pub environment: String,
+    /// The OAuth `client_id`.
+    pub client_id: OauthClientId,
+    /// Whether it may authenticate at all.
+    pub enabled: bool,
+    /// How it may present its secret.
+    pub token_endpoint_auth_methods: Vec<AuthMethod>,
+    /// The scopes that it may ask for.
+    pub scopes: Vec<String>,
+    /// The `aud` of its access tokens.
+    pub audience: String,
+    /// Seconds that its access tokens live.
+    pub access_token_ttl_seconds: u32,
+    /// Whether it may introspect every token of its environment, not only its own.
+    pub may_introspect: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the current secret counts as overdue for rotation; `null`: never.
+    pub rotation_due_at: Option<Timestamp>,
+    /// Its first secret: only in the answer that creates it, and only for a caller who may reveal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<RevealedSecret>,
+}
+
+/// Changes a registration. An absent member stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRegistration {
+    /// Whether it may authenticate at all. `false` needs `confirm_client_name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The client's name, typed. Needed to disable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_client_name: Option<String>,
+    /// How it may present its secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_methods: Option<Vec<AuthMethod>>,
+    /// The scopes that it may ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// The `aud` of its access tokens; `null`: the issuer.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Option<String>>,
+    /// Seconds that its access tokens live, 60 to 86400.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token_ttl_seconds: Option<i64>,
+    /// Whether it may introspect every token of its environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub may_introspect: Option<bool>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A secret without its value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Secret {
+    /// Its id.
+    pub id: SecretId,
+    /// What it is now.
+    pub state: SecretState,
+    /// When it was generated.
+    pub created_at: Timestamp,
+    /// Its deadline; a current secret has none.
+    pub expires_at: Option<Timestamp>,
+    /// When it was ended before its time.
+    pub revoked_at: Option<Timestamp>,
+    /// Its first successful use.
+    pub first_used_at: Option<Timestamp>,
+    /// Its last successful use.
+    pub last_used_at: Option<Timestamp>,
+    /// How often it was used successfully.
+    pub use_count: i64,
+    /// Whether its value can still be revealed.
+    pub stored: bool,
+}
+
+/// A secret with its value: only in answers that hand it out.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct RevealedSecret {
+    /// Its id.
+    pub id: SecretId,
+    /// What it is now.
+    pub state: SecretState,
+    /// The value. Absent when it has been delivered before and is not shown again here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// When it was generated.
+    pub created_at: Timestamp,
+}
+
+impl std::fmt::Debug for RevealedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RevealedSecret").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Rotates the secret of a registration. `transition_hours` and `confirm_client_name` are required.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateSecret {
+    /// How long the old secret stays valid: a whole number of hours, 0 to 168. Never a default.
+    #[serde(default, deserialize_with = "any_value")]
+    pub transition_hours: Option<Value>,
+    /// The client's name, typed.
+    pub confirm_client_name: Option<String>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The current secret that the caller expects to replace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_current_secret_id: Option<SecretId>,
+    /// Ends the secret of a transition that is still running.
+    #[serde(default)]
+    pub end_running_transition: bool,
+    /// The old secret has leaked. Needs `transition_hours` 0.
+    #[serde(default)]
+    pub compromised: bool,
+    /// Also ends, for introspection, the tokens issued under the secrets that end now.
+    #[serde(default)]
+    pub revoke_tokens: bool,
+}
+
+/// Keeps `null` apart from an absent member, so that both are refused as what they are.
+fn any_value<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(d).map(Some)
+}
+
+/// The answer to a rotation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotateSecretReply {
+    /// The rotation.
+    pub rotation: RotationSummary,
+    /// The new secret, with its value.
+    pub secret: RevealedSecret,
+    /// The secret that was replaced.
+    pub previous_secret: PreviousSecret,
+    /// Until when a resource server that validates offline may still accept a token issued under the
+    /// secrets that ended now. Present when they ended as compromised or with `revoke_tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_valid_offline_until: Option<Timestamp>,
+    /// Set on a replay that comes too late to get the value again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret_already_delivered: bool,
+}
+
+/// A rotation as it is answered to the one who made it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationSummary {
+    /// Its id.
+    pub id: RotationId,
+    /// The environment.
+    pub environment: String,
+    /// Who rotated.
+    pub initiated_by: Actor,
+    /// When.
+    pub rotated_at: Timestamp,
+    /// The transition period.
+    pub transition_hours: u8,
+    /// Why.
+    pub reason: String,
+}
+
+/// The replaced secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// Its id.
+    pub id: SecretId,
+    /// What it is now.
+    pub state: SecretState,
+    /// Its deadline.
+    pub expires_at: Timestamp,
+}
+
+/// One line of the history.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Its id.
+    pub id: RotationId,
+    /// Who rotated.
+    pub initiated_by: Actor,
+    /// When.
+    pub rotated_at: Timestamp,
+    /// The transition period chosen.
+    pub transition_hours: u8,
+    /// Why.
+    pub reason: String,
+    /// Whether the outgoing secret had leaked.
+    pub compromised: bool,
+    /// The secret that was replaced.
+    pub outgoing_secret: OutgoingSecret,
+    /// The secret that replaced it.
+    pub incoming_secret: IncomingSecret,
+    /// How the outgoing secret ended.
+    pub ended_as: EndedAs,
+}
+
+/// The replaced secret in the history.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutgoingSecret {
+    /// Its id.
+    pub id: SecretId,
+    /// Its deadline; `null` when it was made current again.
+    pub expires_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Its last successful use.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// The replacing secret in the history.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IncomingSecret {
+    /// Its id.
+    pub id: SecretId,
+    /// Its first successful use.
+    pub first_used_at: Option<Timestamp>,
+}
+
+/// Ends a retiring secret.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeSecret {
+    /// Why.
+    pub reason: Option<String>,
+    /// It has leaked.
+    #[serde(default)]
+    pub compromised: bool,
+    /// Also ends, for introspection, the tokens issued under it.
+    #[serde(default)]
+    pub revoke_tokens: bool,
+}
+
+/// Gives a retiring secret longer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendSecret {
+    /// The new deadline.
+    pub expires_at: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Undoes the latest rotation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollBackRotation {
+    /// Why.
+    pub reason: Option<String>,
+    /// The caller knows that the newer secret has been used.
+    #[serde(default)]
+    pub acknowledge_in_use: bool,
+    /// The newer secret has leaked.
+    #[serde(default)]
+    pub compromised: bool,
+    /// Also ends, for introspection, the tokens issued under the newer secret.
+    #[serde(default)]
+    pub revoke_tokens: bool,
+}
+
+/// The answer to revoke, extend and roll back: the secrets of the registration that still matter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecretChanged {
+    /// The secret that was changed.
+    pub secret: Secret,
+    /// As in [`RotateSecretReply`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_valid_offline_until: Option<Timestamp>,
+}
+
+/// The answer to a reveal.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct RevealReply {
+    /// The value.
+    pub value: String,
+}
+
+/// Change-over evidence: one secret used from one source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Usage {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// What it is now.
+    pub state: SecretState,
+    /// The address that it came from; `null` in the row that gathers what was beyond the cap.
+    pub source_ip: Option<String>,
+    /// The user agent; `null` where none was sent.
+    pub user_agent: Option<String>,
+    /// The first use from there.
+    pub first_used_at: Timestamp,
+    /// The last use from there.
+    pub last_used_at: Timestamp,
+    /// How often.
+    pub use_count: i64,
+}
+
+/// An API token, without its value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it is limited to; `null`: whatever its owner may.
+    pub scope: Option<Vec<String>>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// Its last use.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// One event of the audit trail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// Its place in the trail; grows without gaps of meaning.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub action: String,
+    /// `done` or `refused`.
+    pub outcome: String,
+    /// The client that it concerns.
+    pub client_id: Option<ClientId>,
+    /// The environment that it concerns.
+    pub environment: Option<String>,
+    /// The object that it concerns.
+    pub target: Option<String>,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// Further facts, by action. Never a secret or its digest.
+    pub details: Value,
+}
+
+/// A grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// The role.
+    pub role: crate::roles::Role,
+    /// The property that it is limited to.
+    pub property_id: Option<PropertyId>,
+    /// The client that it is limited to.
+    pub client_id: Option<ClientId>,
+    /// The environments that it is limited to.
+    pub environments: Option<Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn absent_null_and_value_are_three_things() {
+        let parse = |json: Value| serde_json::from_value::<UpdateRegistration>(json).map(|u| u.audience);
+        assert_eq!(parse(json!({})).unwrap(), None);
+        assert_eq!(parse(json!({"audience": null})).unwrap(), Some(None));
+        assert_eq!(parse(json!({"audience": "a"})).unwrap(), Some(Some("a".into())));
+    }
+
+    #[test]
+    fn unknown_members_and_caller_chosen_secrets_are_refused() {
+        for body in [
+            json!({"transition_hours": 0, "confirm_client_name": "x", "secret": "mine"}),
+            json!({"client_secret": "mine"}),
+        ] {
+            assert!(serde_json::from_value::<RotateSecret>(body).is_err());
+        }
+    }
+
+    #[test]
+    fn a_missing_transition_is_not_null_and_not_zero() {
+        let parse = |json: Value| serde_json::from_value::<RotateSecret>(json).unwrap().transition_hours;
+        assert_eq!(parse(json!({})), None);
+        assert_eq!(parse(json!({"transition_hours": null})), Some(Value::Null));
+        assert_eq!(parse(json!({"transition_hours": 0})), Some(json!(0)));
+    }
+}

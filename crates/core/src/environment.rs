@@ -1,0 +1,135 @@
+//! Environments: each is an OAuth issuer of its own.
+
+use crate::{Problem, secret::looks_like_secret};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Whether an environment serves real users. Part of every secret's prefix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvironmentKind {
+    /// Nothing real depends on it.
+    Test,
+    /// Real users and data.
+    Live,
+}
+
+impl EnvironmentKind {
+    /// `test` or `live`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+
+    /// Reads `test` or `live`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Test, Self::Live].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// The name of an environment in URLs: lower-case letters, digits and inner hyphens.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slug(String);
+
+impl Slug {
+    /// Reads a slug from the member `field` of a request.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Problem> {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let valid = (1..=40).contains(&text.len())
+            && text.bytes().all(inner)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if valid && !looks_like_secret(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Problem::invalid(field, "must be 1 to 40 lower-case letters, digits and inner hyphens"))
+        }
+    }
+
+    /// Takes a slug that has been parsed before and stored since.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The slug.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The algorithm of an environment's access tokens (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum SigningAlg {
+    /// ECDSA on P-256: small, fast, understood everywhere.
+    ES256,
+    /// Ed25519: the fastest to sign.
+    EdDSA,
+    /// RSA with 2048 bits, for resource servers that know nothing newer.
+    RS256,
+}
+
+impl SigningAlg {
+    /// The name that a JWS header carries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ES256 => "ES256",
+            Self::EdDSA => "EdDSA",
+            Self::RS256 => "RS256",
+        }
+    }
+
+    /// Reads the name, case-sensitively as RFC 7515 §4.1.1 asks.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::ES256, Self::EdDSA, Self::RS256].into_iter().find(|alg| alg.as_str() == text)
+    }
+}
+
+/// The environments that a new instance has, in order: slug, shown name, kind.
+pub const DEFAULTS: [(&str, &str, EnvironmentKind); 3] = [
+    ("development", "Development", EnvironmentKind::Test),
+    ("staging", "Staging", EnvironmentKind::Test),
+    ("production", "Production", EnvironmentKind::Live),
+];
+
+/// Days after a secret's end until its stored value is wiped, unless the environment says otherwise.
+pub const DEFAULT_WIPE_AFTER_DAYS: u16 = 30;
+/// Days after which a secret counts as overdue for rotation, unless the environment says otherwise.
+pub const DEFAULT_MAX_AGE_DAYS: u16 = 90;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_fit_in_a_path_segment() {
+        for good in ["production", "eu-1", "a"] {
+            assert_eq!(Slug::parse("slug", good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "a-", "A", "a/b", "a.b", "ä", "a b", &"a".repeat(41)] {
+            assert!(Slug::parse("slug", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn algorithm_names_are_case_sensitive() {
+        assert_eq!(SigningAlg::parse("EdDSA"), Some(SigningAlg::EdDSA));
+        for bad in ["eddsa", "none", "HS256", ""] {
+            assert_eq!(SigningAlg::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Opaque identifiers. Each kind has a prefix, so that an id in a log line or a support ticket says
+//! what it is, and an id of one kind is never taken for another.
+
+use crate::{Random, base62};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The text is not an id of the kind that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an id that starts with {prefix}")]
+pub struct InvalidId {
+    /// The prefix that an id of this kind has.
+    pub prefix: &'static str,
+}
+
+/// Base62 digits behind the prefix: 128 random bits.
+const RANDOM_DIGITS: usize = 22;
+
+fn generate(prefix: &str, random: &dyn Random) -> String {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes);
+    format!("{prefix}{}", base62::encode_fixed(&bytes, RANDOM_DIGITS))
+}
+
+fn is_valid(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|rest| rest.len() == RANDOM_DIGITS && base62::is_base62(rest))
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)+) => { $(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// What every id of this kind starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id of 128 random bits.
+            pub fn generate(random: &dyn Random) -> Self {
+                Self(generate(Self::PREFIX, random))
+            }
+
+            /// Reads an id. Fails on another kind's prefix, another length, or other characters.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                if is_valid(text, Self::PREFIX) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(InvalidId { prefix: Self::PREFIX })
+                }
+            }
+
+            /// The id as it is written everywhere.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+ };
+}
+
+ids! {
+    /// A product or site that owns clients.
+    PropertyId = "prop_";
+    /// An application registered under a property. Not the OAuth `client_id`: see [`OauthClientId`].
+    ClientId = "cl_";
+    /// One client in one environment.
+    RegistrationId = "reg_";
+    /// One secret of one registration. Safe to log; it tells nothing about the value.
+    SecretId = "sec_";
+    /// The record of one change of secrets.
+    RotationId = "rot_";
+    /// A person or a service account.
+    UserId = "usr_";
+    /// One role given to one user within one scope.
+    GrantId = "grant_";
+    /// An API token (its id, not its value).
+    TokenId = "tok_";
+    /// The OAuth `client_id` of a registration (RFC 6749 §2.2). It has no prefix: letters and digits
+    /// survive every client library's idea of form encoding unchanged.
+    OauthClientId = "";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u8);
+    impl Random for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn a_generated_id_parses_as_its_own_kind_only() {
+        let id = SecretId::generate(&Fixed(0xab));
+        assert_eq!(SecretId::parse(id.as_str()), Ok(id.clone()));
+        assert!(RotationId::parse(id.as_str()).is_err());
+        assert!(SecretId::parse("sec_").is_err());
+        assert!(SecretId::parse(&format!("{id}0")).is_err());
+        assert!(SecretId::parse("sec_0000000000000000000-00").is_err());
+    }
+
+    #[test]
+    fn oauth_client_ids_are_letters_and_digits() {
+        let id = OauthClientId::generate(&Fixed(0xff));
+        assert!(base62::is_base62(id.as_str()));
+        assert_eq!(id.as_str().len(), 22);
+    }
+}

@@ -1,0 +1,35 @@
+//! Crossfade's vocabulary and rules: ids, time, secrets, rotation, roles, audit events, errors, and
+//! the types of the API that the server and the CLI share.
+//!
+//! Everything here is a pure function of its arguments. There is no clock, no randomness, no I/O and
+//! no HTTP in this crate: time and chance are handed in, so each rule can be tested at its boundary.
+
+#![warn(missing_docs)]
+
+pub mod api;
+pub mod audit;
+pub mod base62;
+pub mod environment;
+pub mod ids;
+pub mod oauth;
+pub mod problem;
+pub mod registration;
+pub mod roles;
+pub mod rotation;
+pub mod secret;
+pub mod signing_key;
+pub mod text;
+pub mod time;
+
+pub use ids::{
+    ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, TokenId, UserId,
+};
+pub use problem::{Code, Problem};
+pub use time::{Timestamp, TransitionHours};
+
+/// Where unpredictable bytes come from. Handed to whatever generates an id or a secret, so that a
+/// test can be repeated; the only production implementation is the operating system's generator.
+pub trait Random: Send + Sync {
+    /// Fills `bytes` with unpredictable bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}

@@ -1,0 +1,83 @@
+//! The errors of the OAuth endpoints. The status belongs to the error, never to a handler.
+
+/// An error of RFC 6749 §5.2 and RFC 7009 §2.2.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OauthError {
+    /// The request is malformed; the text says how. Only characters that RFC 6749 §5.2 allows.
+    InvalidRequest(&'static str),
+    /// Client authentication failed. Deliberately without any detail: product rule 16.
+    InvalidClient,
+    /// The client may not do this.
+    UnauthorizedClient(&'static str),
+    /// A grant that this server does not know.
+    UnsupportedGrantType,
+    /// A scope that the registration does not have.
+    InvalidScope,
+    /// The body is longer than the server reads.
+    BodyTooLarge,
+    /// The server cannot decide right now. Not in RFC 6749; RFC 7009 §2.2.1 asks for 503.
+    TemporarilyUnavailable,
+}
+
+impl OauthError {
+    /// The registered error code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) | Self::BodyTooLarge => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient(_) => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::InvalidClient => 401,
+            Self::BodyTooLarge => 413,
+            Self::TemporarilyUnavailable => 503,
+            _ => 400,
+        }
+    }
+
+    /// What a developer reads. Constant texts only, so nothing that was sent is ever reflected.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::InvalidRequest(text) | Self::UnauthorizedClient(text) => text,
+            Self::InvalidClient => "Client authentication failed.",
+            Self::UnsupportedGrantType => "This server issues tokens for grant_type client_credentials.",
+            Self::InvalidScope => "The requested scope is not among the scopes of this client.",
+            Self::BodyTooLarge => "The body is longer than 65536 bytes.",
+            Self::TemporarilyUnavailable => "The server cannot decide right now. Try again.",
+        }
+    }
+}
+
+/// The challenge of every failed client authentication (RFC 6749 §5.2, RFC 7617 §2): one constant,
+/// whatever was tried.
+pub const CHALLENGE: &str = "Basic realm=\"crossfade\", charset=\"UTF-8\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_code_follow_rfc6749_5_2() {
+        use OauthError::*;
+        for (error, status, code) in [
+            (InvalidRequest("x"), 400, "invalid_request"),
+            (InvalidClient, 401, "invalid_client"),
+            (UnauthorizedClient("x"), 400, "unauthorized_client"),
+            (UnsupportedGrantType, 400, "unsupported_grant_type"),
+            (InvalidScope, 400, "invalid_scope"),
+            (BodyTooLarge, 413, "invalid_request"),
+            (TemporarilyUnavailable, 503, "temporarily_unavailable"),
+        ] {
+            assert_eq!((error.status(), error.code()), (status, code));
+            let allowed = |b: u8| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+            assert!(error.description().bytes().all(allowed), "error_description of {code}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What a request to the admin API can be refused with: a stable code for programs, a sentence for
+//! people, and the field at fault (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal $status:literal;)+) => {
+        /// The stable codes. Each has one HTTP status.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Code {
+            /// Every code there is, in the order of the checks that raise them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The code as programs read it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)+ }
+            }
+
+            /// What it means, in a sentence: the title of the problem.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => str::trim_start(concat!($($doc),+)),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No valid API token was sent.
+    Unauthenticated = "unauthenticated" 401;
+    /// The body is not JSON.
+    InvalidJson = "invalid_json" 400;
+    /// The content type is not application/json.
+    UnsupportedMediaType = "unsupported_media_type" 415;
+    /// The body is longer than the server reads.
+    BodyTooLarge = "body_too_large" 413;
+    /// A parameter of the query is not valid.
+    InvalidQuery = "invalid_query" 400;
+    /// There is nothing here, or nothing that you may read.
+    NotFound = "not_found" 404;
+    /// The method is not allowed here.
+    MethodNotAllowed = "method_not_allowed" 405;
+    /// You may read this but not do that.
+    Forbidden = "forbidden" 403;
+    /// The object has changed since you read it.
+    PreconditionFailed = "precondition_failed" 412;
+    /// A member of the body is missing, unknown, or not valid.
+    InvalidBody = "invalid_body" 422;
+    /// The transition period must be a whole number of hours from 0 to 168.
+    TransitionOutOfRange = "transition_out_of_range" 422;
+    /// The name that was given as confirmation is not the client's.
+    ConfirmationMismatch = "confirmation_mismatch" 422;
+    /// A compromised secret must end at once.
+    CompromisedNeedsZero = "compromised_needs_zero" 422;
+    /// The new deadline is not one that this transition can have.
+    ExtensionOutOfRange = "extension_out_of_range" 422;
+    /// This idempotency key was used for another request.
+    IdempotencyMismatch = "idempotency_mismatch" 422;
+    /// A request with this idempotency key is still running.
+    IdempotencyInFlight = "idempotency_in_flight" 409;
+    /// A transition is running.
+    TransitionInProgress = "transition_in_progress" 409;
+    /// The current secret is not the one that you expected to replace.
+    RotationConflict = "rotation_conflict" 409;
+    /// The secret is not retiring.
+    NotRetiring = "not_retiring" 409;
+    /// The newer secret has been used already.
+    NewerSecretInUse = "newer_secret_in_use" 409;
+    /// The value of this secret is not stored.
+    SecretNotStored = "secret_not_stored" 409;
+    /// The name is taken.
+    NameTaken = "name_taken" 409;
+    /// Something else still depends on this.
+    InUse = "in_use" 409;
+    /// The last Owner must remain.
+    LastOwner = "last_owner" 409;
+    /// The outcome of the change is unknown; read the state before trying again.
+    OutcomeUnknown = "outcome_unknown" 503;
+    /// The server cannot answer right now.
+    Unavailable = "unavailable" 503;
+    /// Something went wrong in the server.
+    Internal = "internal" 500;
+}
+
+impl Code {
+    /// Reads a code, as the CLI does with an answer.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+/// One refusal.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Problem {
+    /// The stable code; decides the status.
+    pub code: Code,
+    /// What happened, what did not change, what to do. No internals.
+    pub detail: String,
+    /// The member or parameter at fault.
+    pub field: Option<String>,
+    /// Further members, documented per code (`retiring_secret` and the like).
+    pub members: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem with a sentence of its own.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), field: None, members: Map::new() }
+    }
+
+    /// `invalid_body`, at `field`: "`field` `what`."
+    pub fn invalid(field: &str, what: &str) -> Self {
+        Self::new(Code::InvalidBody, format!("{field} {what}.")).with_field(field)
+    }
+
+    /// The answer for what is not there and for what the caller may not know of: one and the same.
+    pub fn not_found() -> Self {
+        Self::new(Code::NotFound, "There is nothing here, or nothing that you may read.")
+    }
+
+    /// Names the field at fault.
+    pub fn with_field(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned());
+        self
+    }
+
+    /// Adds a member.
+    pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
+        self.members.insert(member.to_owned(), serde_json::to_value(value).unwrap_or_default());
+        self
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// A problem as it stands on the wire (RFC 9457 §3.1).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProblemDocument {
+    /// A URI reference that identifies the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A short sentence, the same for every problem of this kind.
+    pub title: String,
+    /// The HTTP status, repeated.
+    pub status: u16,
+    /// The stable code.
+    pub code: String,
+    /// What happened this time.
+    pub detail: String,
+    /// The member or parameter at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Members of this kind of problem.
+    #[serde(flatten)]
+    pub members: Map<String, Value>,
+}
+
+impl From<&Problem> for ProblemDocument {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            kind: format!("/docs/errors#{}", problem.code.as_str()),
+            title: problem.code.title().to_owned(),
+            status: problem.code.status(),
+            code: problem.code.as_str().to_owned(),
+            detail: problem.detail.clone(),
+            field: problem.field.clone(),
+            members: problem.members.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_s_codes_have_the_contract_s_statuses() {
+        for (code, status) in [
+            ("transition_out_of_range", 422),
+            ("confirmation_mismatch", 422),
+            ("compromised_needs_zero", 422),
+            ("transition_in_progress", 409),
+            ("rotation_conflict", 409),
+            ("idempotency_mismatch", 422),
+            ("idempotency_in_flight", 409),
+            ("forbidden", 403),
+            ("not_found", 404),
+            ("unauthenticated", 401),
+            ("precondition_failed", 412),
+            ("invalid_json", 400),
+            ("invalid_body", 422),
+            ("not_retiring", 409),
+            ("newer_secret_in_use", 409),
+            ("secret_not_stored", 409),
+            ("extension_out_of_range", 422),
+        ] {
+            assert_eq!(Code::parse(code).map(Code::status), Some(status), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_written_as_rfc9457_asks() {
+        let problem = Problem::invalid("name", "must not be empty").with("hint", 1);
+        let json = serde_json::to_value(ProblemDocument::from(&problem)).unwrap();
+        assert_eq!(json["type"], "/docs/errors#invalid_body");
+        assert_eq!(json["title"], "A member of the body is missing, unknown, or not valid.");
+        assert_eq!(json["status"], 422);
+        assert_eq!(json["field"], "name");
+        assert_eq!(json["hint"], 1);
+    }
+}

@@ -1,0 +1,218 @@
+//! The settings of a registration, parsed into their final types.
+
+use crate::{Problem, secret::looks_like_secret};
+use serde::{Deserialize, Serialize};
+
+/// How a client may present its secret (RFC 6749 §2.3.1, names of RFC 7591 §2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// In the `Authorization` header.
+    ClientSecretBasic,
+    /// In the body of the request.
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    /// Both, in the order in which they are listed.
+    pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// The registered name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+}
+
+/// A set of authentication methods that is never empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AuthMethods {
+    basic: bool,
+    post: bool,
+}
+
+impl Default for AuthMethods {
+    fn default() -> Self {
+        Self { basic: true, post: true }
+    }
+}
+
+impl AuthMethods {
+    /// Reads a list; an empty one would lock the client out and is refused.
+    pub fn parse(methods: &[AuthMethod]) -> Result<Self, Problem> {
+        let set = Self {
+            basic: methods.contains(&AuthMethod::ClientSecretBasic),
+            post: methods.contains(&AuthMethod::ClientSecretPost),
+        };
+        if methods.is_empty() {
+            return Err(Problem::invalid("token_endpoint_auth_methods", "must name at least one method"));
+        }
+        Ok(set)
+    }
+
+    /// Whether `method` is in the set.
+    pub fn allows(self, method: AuthMethod) -> bool {
+        match method {
+            AuthMethod::ClientSecretBasic => self.basic,
+            AuthMethod::ClientSecretPost => self.post,
+        }
+    }
+
+    /// The methods in the set.
+    pub fn list(self) -> Vec<AuthMethod> {
+        AuthMethod::ALL.into_iter().filter(|method| self.allows(*method)).collect()
+    }
+}
+
+/// The scopes that a registration may ask for: unique, in the order given, none of them empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scopes(Vec<String>);
+
+/// The most scopes that a registration may have.
+const MOST_SCOPES: usize = 100;
+
+impl Scopes {
+    /// Reads a list of scope tokens (RFC 6749 §3.3: visible ASCII without `"` and `\`).
+    pub fn parse(scopes: &[String]) -> Result<Self, Problem> {
+        if scopes.len() > MOST_SCOPES {
+            return Err(Problem::invalid("scopes", &format!("must have at most {MOST_SCOPES} entries")));
+        }
+        let mut unique: Vec<String> = Vec::new();
+        for scope in scopes {
+            if !is_scope_token(scope) || scope.len() > 200 || looks_like_secret(scope) {
+                return Err(Problem::invalid(
+                    "scopes",
+                    "must be scope tokens of 1 to 200 visible ASCII characters without space, quote and backslash",
+                ));
+            }
+            if !unique.contains(scope) {
+                unique.push(scope.clone());
+            }
+        }
+        Ok(Self(unique))
+    }
+
+    /// Takes scopes that were stored as one space-separated text.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.split_ascii_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The scopes.
+    pub fn list(&self) -> &[String] {
+        &self.0
+    }
+
+    /// As one space-separated text: what a token response and a database row carry.
+    pub fn joined(&self) -> String {
+        self.0.join(" ")
+    }
+
+    /// What a request for `asked` is granted: all of it or nothing, in the registered order, each once.
+    /// No request (or an empty one: RFC 6749 §3.2 treats it as absent) is granted all that the
+    /// registration may have. `None` means `invalid_scope`.
+    pub fn grant(&self, asked: Option<&str>) -> Option<String> {
+        let Some(asked) = asked.filter(|text| !text.is_empty()) else { return Some(self.joined()) };
+        let tokens: Vec<&str> = asked.split(' ').collect();
+        if !tokens.iter().all(|token| self.0.iter().any(|scope| scope == token)) {
+            return None;
+        }
+        let granted: Vec<&str> =
+            self.0.iter().map(String::as_str).filter(|scope| tokens.contains(scope)).collect();
+        Some(granted.join(" "))
+    }
+}
+
+fn is_scope_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// Seconds that an access token lives, 60 to 86 400.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TokenTtl(u32);
+
+impl Default for TokenTtl {
+    fn default() -> Self {
+        Self(3600)
+    }
+}
+
+impl TokenTtl {
+    /// One day. What a signing key must outlive after its last signature.
+    pub const LONGEST: Self = Self(86_400);
+
+    /// Reads a number of seconds.
+    pub fn parse(seconds: i64) -> Result<Self, Problem> {
+        match u32::try_from(seconds) {
+            Ok(seconds) if (60..=Self::LONGEST.0).contains(&seconds) => Ok(Self(seconds)),
+            _ => Err(Problem::invalid(
+                "access_token_ttl_seconds",
+                "must be a whole number of seconds from 60 to 86400",
+            )),
+        }
+    }
+
+    /// The number of seconds.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+/// Reads an audience: an absolute URI or a plain word, without spaces.
+pub fn audience(text: &str) -> Result<String, Problem> {
+    let visible = text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+    if text.is_empty() || text.len() > 500 || !visible || looks_like_secret(text) {
+        return Err(Problem::invalid(
+            "audience",
+            "must be 1 to 500 visible ASCII characters without space, quote and backslash",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes(list: &[&str]) -> Result<Scopes, Problem> {
+        Scopes::parse(&list.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn scope_is_granted_whole_or_not_at_all_rfc6749_3_3() {
+        let registered = scopes(&["read", "write", "read"]).unwrap();
+        assert_eq!(registered.grant(None).as_deref(), Some("read write"));
+        assert_eq!(registered.grant(Some("")).as_deref(), Some("read write"));
+        assert_eq!(registered.grant(Some("write read")).as_deref(), Some("read write"));
+        assert_eq!(registered.grant(Some("write write")).as_deref(), Some("write"));
+        for refused in ["admin", "read admin", "Read", "read  write", " read", "read\twrite"] {
+            assert_eq!(registered.grant(Some(refused)), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn scope_tokens_are_visible_ascii_rfc6749_3_3() {
+        for bad in ["", "a b", "a\"b", "a\\b", "é", "a\n"] {
+            assert!(scopes(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_registration_cannot_be_left_without_a_method() {
+        assert!(AuthMethods::parse(&[]).is_err());
+        let post = AuthMethods::parse(&[AuthMethod::ClientSecretPost]).unwrap();
+        assert!(post.allows(AuthMethod::ClientSecretPost) && !post.allows(AuthMethod::ClientSecretBasic));
+        assert_eq!(AuthMethods::default().list(), AuthMethod::ALL);
+    }
+
+    #[test]
+    fn token_lifetimes() {
+        for good in [60, 3600, 86_400] {
+            assert_eq!(i64::from(TokenTtl::parse(good).unwrap().seconds()), good);
+        }
+        for bad in [-1, 0, 59, 86_401, i64::MAX] {
+            assert!(TokenTtl::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

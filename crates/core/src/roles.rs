@@ -1,0 +1,310 @@
+//! Who may do what: permissions, the roles that hold them, and the scope of a grant. One table.
+
+use crate::{ClientId, PropertyId, environment::Slug};
+use serde::{Deserialize, Serialize};
+
+macro_rules! permissions {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal;)+) => {
+        /// One thing that a caller may do. The words are those of the operations.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Permission { $($(#[$doc])+ $name,)+ }
+
+        impl Permission {
+            /// Every permission there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The word for it, as tokens are limited to it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// Read clients, registrations, the metadata of secrets and rotations, and evidence.
+    ClientRead = "client:read";
+    /// Create, change, disable and delete clients and registrations.
+    ClientManage = "client:manage";
+    /// See the value of a secret.
+    SecretReveal = "secret:reveal";
+    /// Rotate a secret.
+    SecretRotate = "secret:rotate";
+    /// End a retiring secret.
+    SecretRevoke = "secret:revoke";
+    /// Give a retiring secret longer.
+    SecretExtend = "secret:extend";
+    /// Make a retiring secret current again.
+    SecretRollback = "secret:rollback";
+    /// Create, rename and delete properties.
+    PropertyManage = "property:manage";
+    /// Change environments and their signing keys.
+    EnvironmentManage = "environment:manage";
+    /// Read users and grants.
+    UserRead = "user:read";
+    /// Create, change and delete users.
+    UserManage = "user:manage";
+    /// Give and take roles.
+    GrantManage = "grant:manage";
+    /// Read and export the audit trail.
+    AuditRead = "audit:read";
+    /// See and end the API tokens of others.
+    TokenManage = "token:manage";
+}
+
+impl Permission {
+    /// Reads the word for a permission.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|permission| permission.as_str() == text)
+    }
+}
+
+/// A named set of permissions that a grant gives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads; sees no secrets.
+    Viewer,
+    /// Reads and sees secrets.
+    SecretViewer,
+    /// Sees and changes secrets.
+    SecretRotator,
+    /// Manages clients; sees no secrets.
+    ApplicationManager,
+    /// Manages everything but secrets and those who see them.
+    OperationsManager,
+    /// Reads the audit trail.
+    Auditor,
+    /// Everything.
+    Owner,
+}
+
+impl Role {
+    /// Every role there is.
+    pub const ALL: [Self; 7] = [
+        Self::Viewer,
+        Self::SecretViewer,
+        Self::SecretRotator,
+        Self::ApplicationManager,
+        Self::OperationsManager,
+        Self::Auditor,
+        Self::Owner,
+    ];
+
+    /// The word that is stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::SecretViewer => "secret_viewer",
+            Self::SecretRotator => "secret_rotator",
+            Self::ApplicationManager => "application_manager",
+            Self::OperationsManager => "operations_manager",
+            Self::Auditor => "auditor",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// Reads the word for a role.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// What the role may do: the table of the product, row by row.
+    pub fn permissions(self) -> &'static [Permission] {
+        use Permission::*;
+        match self {
+            Self::Viewer => &[ClientRead],
+            Self::SecretViewer => &[ClientRead, SecretReveal],
+            Self::SecretRotator => {
+                &[ClientRead, SecretReveal, SecretRotate, SecretRevoke, SecretExtend, SecretRollback]
+            }
+            Self::ApplicationManager => &[ClientRead, ClientManage],
+            Self::OperationsManager => &[
+                ClientRead,
+                ClientManage,
+                PropertyManage,
+                EnvironmentManage,
+                UserRead,
+                UserManage,
+                GrantManage,
+            ],
+            Self::Auditor => &[ClientRead, AuditRead],
+            Self::Owner => Permission::ALL,
+        }
+    }
+
+    /// Whether holding this role lets somebody see secret values. Only an Owner may grant such a role.
+    pub fn sees_secrets(self) -> bool {
+        self.permissions().contains(&Permission::SecretReveal)
+    }
+}
+
+/// What a grant covers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// The whole platform.
+    Platform,
+    /// One property and its clients.
+    Property(PropertyId),
+    /// One client.
+    Client(ClientId),
+}
+
+/// A role within a scope, optionally in some environments only.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// The role.
+    pub role: Role,
+    /// What it covers.
+    pub scope: Scope,
+    /// `None` means every environment.
+    pub environments: Option<Vec<Slug>>,
+}
+
+/// What an operation is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Object<'a> {
+    /// The platform as a whole: properties, environments, users, the trail.
+    Platform,
+    /// A property.
+    Property(&'a PropertyId),
+    /// A client as a whole.
+    Client(&'a PropertyId, &'a ClientId),
+    /// A client in one environment.
+    Registration(&'a PropertyId, &'a ClientId, &'a Slug),
+}
+
+impl Grant {
+    fn covers(&self, object: Object<'_>) -> bool {
+        let (property, client, environment) = match object {
+            Object::Platform => (None, None, None),
+            Object::Property(property) => (Some(property), None, None),
+            Object::Client(property, client) => (Some(property), Some(client), None),
+            Object::Registration(property, client, environment) => {
+                (Some(property), Some(client), Some(environment))
+            }
+        };
+        let in_scope = match &self.scope {
+            Scope::Platform => true,
+            Scope::Property(own) => property == Some(own),
+            Scope::Client(own) => client == Some(own),
+        };
+        // A grant for some environments says nothing about what stands above environments, except that
+        // one may find the way down to them.
+        let in_environment = match (&self.environments, environment) {
+            (None, _) => true,
+            (Some(list), Some(environment)) => list.contains(environment),
+            (Some(_), None) => false,
+        };
+        in_scope && in_environment
+    }
+
+    /// Whether this grant lets its holder do `permission` to `object`.
+    pub fn allows(&self, permission: Permission, object: Object<'_>) -> bool {
+        if !self.role.permissions().contains(&permission) {
+            return false;
+        }
+        let reads_way_down = permission == Permission::ClientRead
+            && match (&self.scope, object) {
+                (Scope::Platform, Object::Property(_) | Object::Client(..)) => true,
+                (Scope::Property(own), Object::Property(property) | Object::Client(property, _)) => {
+                    own == property
+                }
+                (Scope::Client(own), Object::Client(_, client)) => own == client,
+                _ => false,
+            };
+        self.covers(object) || reads_way_down
+    }
+}
+
+/// Whether any of `grants` lets its holder do `permission` to `object`.
+pub fn allows(grants: &[Grant], permission: Permission, object: Object<'_>) -> bool {
+    grants.iter().any(|grant| grant.allows(permission, object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn property(n: usize) -> PropertyId {
+        PropertyId::parse(&format!("prop_{n:022}")).unwrap()
+    }
+    fn client(n: usize) -> ClientId {
+        ClientId::parse(&format!("cl_{n:022}")).unwrap()
+    }
+    fn slug(text: &str) -> Slug {
+        Slug::parse("slug", text).unwrap()
+    }
+    fn grant(role: Role, scope: Scope, environments: Option<&[&str]>) -> Grant {
+        Grant { role, scope, environments: environments.map(|list| list.iter().map(|s| slug(s)).collect()) }
+    }
+
+    #[test]
+    fn the_roles_table() {
+        use Permission::*;
+        let may = |role: Role, permission| role.permissions().contains(&permission);
+        for role in Role::ALL {
+            assert!(may(role, ClientRead), "{role:?} reads");
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+            let changes_secrets = may(role, SecretRotate);
+            assert_eq!(changes_secrets, matches!(role, Role::SecretRotator | Role::Owner), "{role:?}");
+            assert_eq!(may(role, AuditRead), matches!(role, Role::Auditor | Role::Owner), "{role:?}");
+            assert_eq!(
+                may(role, ClientManage),
+                matches!(role, Role::ApplicationManager | Role::OperationsManager | Role::Owner)
+            );
+            for together in [SecretRevoke, SecretExtend, SecretRollback] {
+                assert_eq!(may(role, together), changes_secrets);
+            }
+        }
+        let seeing: Vec<_> = Role::ALL.into_iter().filter(|role| role.sees_secrets()).collect();
+        assert_eq!(seeing, [Role::SecretViewer, Role::SecretRotator, Role::Owner]);
+    }
+
+    #[test]
+    fn scopes_and_environments_limit_a_grant() {
+        let (p1, p2, c1, c2) = (property(1), property(2), client(1), client(2));
+        let (staging, production) = (slug("staging"), slug("production"));
+        let rotate = Permission::SecretRotate;
+        let own = Object::Registration(&p1, &c1, &staging);
+        let cases = [
+            (grant(Role::SecretRotator, Scope::Platform, None), [true, true, true, true]),
+            (grant(Role::SecretRotator, Scope::Property(p1.clone()), None), [true, true, true, false]),
+            (grant(Role::SecretRotator, Scope::Client(c1.clone()), None), [true, true, false, false]),
+            (
+                grant(Role::SecretRotator, Scope::Client(c1.clone()), Some(&["staging"])),
+                [true, false, false, false],
+            ),
+            (grant(Role::Viewer, Scope::Platform, None), [false; 4]),
+        ];
+        for (grant, expected) in cases {
+            let got = [
+                own,
+                Object::Registration(&p1, &c1, &production),
+                Object::Registration(&p1, &c2, &staging),
+                Object::Registration(&p2, &c2, &staging),
+            ]
+            .map(|object| grant.allows(rotate, object));
+            assert_eq!(got, expected, "{grant:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_for_one_environment_finds_its_way_down_but_manages_nothing_above() {
+        let (p1, p2, c1) = (property(1), property(2), client(1));
+        let held = grant(Role::ApplicationManager, Scope::Property(p1.clone()), Some(&["staging"]));
+        assert!(held.allows(Permission::ClientRead, Object::Client(&p1, &c1)));
+        assert!(held.allows(Permission::ClientRead, Object::Property(&p1)));
+        assert!(!held.allows(Permission::ClientRead, Object::Property(&p2)));
+        assert!(!held.allows(Permission::ClientManage, Object::Client(&p1, &c1)));
+        assert!(held.allows(Permission::ClientManage, Object::Registration(&p1, &c1, &slug("staging"))));
+        assert!(!held.allows(Permission::ClientRead, Object::Registration(&p1, &c1, &slug("production"))));
+    }
+
+    #[test]
+    fn a_property_s_grant_reaches_nothing_of_the_platform() {
+        let owner_of_one = grant(Role::Owner, Scope::Property(property(1)), None);
+        assert!(!owner_of_one.allows(Permission::UserManage, Object::Platform));
+        assert!(!owner_of_one.allows(Permission::EnvironmentManage, Object::Platform));
+    }
+}

@@ -1,0 +1,70 @@
+//! The life of a signing key as a function of its row and the time: published first, then signing, then
+//! published until the last token that it signed has ended.
+
+use crate::{Timestamp, registration::TokenTtl};
+use std::time::Duration;
+
+/// How long resource servers may keep a key set: the `max-age` of the JWKS endpoint.
+pub const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
+/// How far a resource server's clock may be behind.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// The times of one signing key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyTimes {
+    /// From when on it signs, unless a newer one does.
+    pub active_from: Timestamp,
+    /// From when on it is no longer published. `None` while no newer key exists.
+    pub removed_at: Option<Timestamp>,
+}
+
+impl KeyTimes {
+    /// Whether the key stands in the key set at `now`.
+    pub fn is_published(&self, now: Timestamp) -> bool {
+        self.removed_at.is_none_or(|removed_at| now < removed_at)
+    }
+}
+
+/// When a key that is created at `now` starts to sign: after every cached key set has been fetched anew,
+/// or at once when the old key must not sign any more.
+pub fn activation(now: Timestamp, immediate: bool) -> Timestamp {
+    if immediate { now } else { now.after(JWKS_MAX_AGE + SKEW) }
+}
+
+/// When a key leaves the key set after its successor starts to sign at `successor_from`: once the last
+/// token that it can have signed has ended for everybody's clock.
+pub fn removal(successor_from: Timestamp) -> Timestamp {
+    successor_from.after(Duration::from_secs(u64::from(TokenTtl::LONGEST.seconds())) + SKEW)
+}
+
+/// The index of the key that signs at `now`: the one that became active last.
+pub fn signing(keys: &[KeyTimes], now: Timestamp) -> Option<usize> {
+    keys.iter()
+        .enumerate()
+        .filter(|(_, key)| key.active_from <= now && key.is_published(now))
+        .max_by_key(|(_, key)| key.active_from)
+        .map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_published_before_it_signs_and_until_its_last_token_has_ended() {
+        let start = Timestamp::from_seconds(1_795_525_500);
+        let next_from = activation(start, false);
+        let old = KeyTimes { active_from: start, removed_at: Some(removal(next_from)) };
+        let new = KeyTimes { active_from: next_from, removed_at: None };
+        let keys = [old, new];
+        let micro = Duration::from_micros(1);
+        assert_eq!(signing(&keys, start), Some(0));
+        assert_eq!(signing(&keys, next_from.before(micro)), Some(0));
+        assert_eq!(signing(&keys, next_from), Some(1));
+        assert!(next_from.since(start) > JWKS_MAX_AGE);
+        let last_token_ends = next_from.after(Duration::from_secs(86_400));
+        assert!(old.is_published(last_token_ends));
+        assert!(!old.is_published(removal(next_from)));
+        assert_eq!(activation(start, true), start);
+    }
+}

@@ -1,0 +1,176 @@
+//! Text that people type: names, reasons, e-mail addresses. Parsed once into its final form.
+
+use crate::{Code, Problem, secret::looks_like_secret};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use unicode_normalization::UnicodeNormalization;
+
+/// The longest name, in characters.
+pub const NAME_CHARACTERS: usize = 200;
+/// The longest reason or description, in characters.
+pub const REASON_CHARACTERS: usize = 1000;
+
+/// A name as it is shown and typed: trimmed, NFC, without characters that cannot be seen or that
+/// change the direction of the text around them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
+#[serde(transparent)]
+pub struct Name(String);
+
+impl Name {
+    /// Reads a name from the member `field` of a request.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Problem> {
+        let name = line(field, text, NAME_CHARACTERS)?;
+        if name.is_empty() {
+            return Err(Problem::invalid(field, "must not be empty"));
+        }
+        Ok(Self(name))
+    }
+
+    /// Takes a name that has been parsed before and stored since.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a person typed this name. What they typed is normalised as the name once was, so that a
+    /// keyboard that composes letters differently still confirms; case counts.
+    pub fn is_typed_as(&self, typed: &str) -> bool {
+        typed.trim().nfc().eq(self.0.chars())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why somebody does something. May be empty where no reason is required.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+#[serde(transparent)]
+pub struct Reason(String);
+
+impl Reason {
+    /// Reads a reason; an absent one is empty.
+    pub fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        line("reason", text.unwrap_or_default(), REASON_CHARACTERS).map(Self)
+    }
+
+    /// Reads a reason that must be given.
+    pub fn required(text: Option<&str>) -> Result<Self, Problem> {
+        let reason = Self::parse(text)?;
+        if reason.0.is_empty() {
+            return Err(Problem::invalid("reason", "must be given"));
+        }
+        Ok(reason)
+    }
+
+    /// The reason's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One line of visible text: trimmed, NFC, at most `longest` characters, nothing that looks like one of
+/// our secrets (product rule 18).
+pub fn line(field: &'static str, text: &str, longest: usize) -> Result<String, Problem> {
+    if looks_like_secret(text) {
+        return Err(Problem::new(
+            Code::InvalidBody,
+            format!("{field} holds something that looks like a Crossfade secret. Secrets are refused here so that they are not stored in clear text; nothing was changed."),
+        )
+        .with_field(field));
+    }
+    let text: String = text.trim().nfc().collect();
+    if text.chars().count() > longest {
+        return Err(Problem::invalid(field, &format!("must have at most {longest} characters")));
+    }
+    if text.chars().any(is_invisible) {
+        return Err(Problem::invalid(
+            field,
+            "must not hold control, zero-width or direction-changing characters",
+        ));
+    }
+    Ok(text)
+}
+
+/// An e-mail address, lower-cased, checked only as far as a person's typing slips go: something, one
+/// `@`, a domain; no spaces.
+pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
+    let text = line(field, text, 254)?.to_lowercase();
+    let valid = text
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+    if !valid || text.chars().any(char::is_whitespace) {
+        return Err(Problem::invalid(field, "must be an e-mail address such as ada@example.com"));
+    }
+    Ok(text)
+}
+
+/// Control, zero-width, direction-changing and other invisible format characters, line separators,
+/// and the tag block.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0E}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E0FFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_and_normalised() {
+        assert_eq!(Name::parse("name", "  Caf\u{65}\u{301} ").unwrap().as_str(), "Caf\u{e9}");
+        assert!(Name::parse("name", "Caf\u{e9}").unwrap().is_typed_as("Cafe\u{301} "));
+    }
+
+    #[test]
+    fn names_that_cannot_be_typed_are_refused() {
+        for bad in
+            ["", "  ", "a\u{200b}b", "a\u{202e}b", "a\nb", "a\u{0}b", "a\u{2066}b", "a\u{feff}", "a\u{e0041}"]
+        {
+            let problem = Name::parse("name", bad).unwrap_err();
+            assert_eq!(
+                (problem.code, problem.field.as_deref()),
+                (Code::InvalidBody, Some("name")),
+                "{bad:?}"
+            );
+        }
+        assert!(Name::parse("name", &"é".repeat(200)).is_ok());
+        assert!(Name::parse("name", &"é".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn names_of_all_scripts_are_taken() {
+        for good in ["<b>\"O'Brien\"</b>", "الفواتير", "חשבוניות", "請求書 API", "Billing 💸", "❤\u{fe0f}"]
+        {
+            assert_eq!(Name::parse("name", good).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn confirmation_is_exact_in_case_and_inner_space() {
+        let name = Name::parse("name", "Billing API").unwrap();
+        assert!(name.is_typed_as(" Billing API"));
+        for wrong in ["billing API", "Billing  API", "Billing", "", "Billing API!"] {
+            assert!(!name.is_typed_as(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn email_addresses() {
+        assert_eq!(email("email", " Ada@Example.com ").unwrap(), "ada@example.com");
+        for bad in ["", "ada", "@example.com", "ada@", "a@b@c", "a da@example.com"] {
+            assert!(email("email", bad).is_err(), "{bad}");
+        }
+    }
+}

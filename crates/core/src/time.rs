@@ -1,0 +1,212 @@
+//! Points in time and the transition period. Both are types, so that hours are never taken for
+//! seconds and a missing period never for zero.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A point in time: microseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC with six
+/// decimals, so that a deadline that is shown is exactly the deadline that is enforced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i64);
+
+/// The latest time: the end of the year 9998, which every offset can still write as RFC 3339.
+const LATEST_MICROS: i64 = 253_370_764_799_999_999;
+
+/// The text is not an RFC 3339 time with an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time such as 2026-11-24T13:05:00Z")]
+pub struct InvalidTimestamp;
+
+impl Timestamp {
+    /// From microseconds since the epoch; clamped to the years 1970 to 9998.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros.clamp(0, LATEST_MICROS))
+    }
+
+    /// From whole seconds since the epoch.
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self::from_micros(seconds.saturating_mul(1_000_000))
+    }
+
+    /// Microseconds since the epoch.
+    pub fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down: a JWT's NumericDate (RFC 7519 §2).
+    pub fn as_seconds(self) -> i64 {
+        self.0 / 1_000_000
+    }
+
+    /// This time plus `span`.
+    pub fn after(self, span: std::time::Duration) -> Self {
+        let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+
+    /// This time minus `span`.
+    pub fn before(self, span: std::time::Duration) -> Self {
+        let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_sub(micros))
+    }
+
+    /// How long after `earlier` this is; zero when it is not.
+    pub fn since(self, earlier: Timestamp) -> std::time::Duration {
+        let micros = u64::try_from(self.0 - earlier.0).unwrap_or(0);
+        std::time::Duration::from_micros(micros)
+    }
+
+    /// Reads an RFC 3339 time with any offset.
+    pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
+        let micros = time.as_microsecond();
+        if (0..=LATEST_MICROS).contains(&micros) { Ok(Self(micros)) } else { Err(InvalidTimestamp) }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = jiff::Timestamp::from_microsecond(self.0).unwrap_or_default();
+        write!(f, "{time:.6}")
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = InvalidTimestamp;
+    fn try_from(text: String) -> Result<Self, InvalidTimestamp> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> String {
+        time.to_string()
+    }
+}
+
+/// How long the old secret stays valid after a rotation: whole hours, 0 to 168. Zero means that it is
+/// dead when the call returns. There is no default on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(transparent)]
+pub struct TransitionHours(u8);
+
+/// The transition period is missing or not a whole number of hours from 0 to 168.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("transition_hours must be given as a whole number of hours from 0 to 168")]
+pub struct TransitionOutOfRange;
+
+impl TransitionHours {
+    /// The old secret ends at once.
+    pub const ZERO: Self = Self(0);
+    /// Seven days, the longest that two secrets may overlap.
+    pub const MAX: Self = Self(168);
+
+    /// From a number of hours.
+    pub fn new(hours: i64) -> Result<Self, TransitionOutOfRange> {
+        match u8::try_from(hours) {
+            Ok(hours) if hours <= Self::MAX.0 => Ok(Self(hours)),
+            _ => Err(TransitionOutOfRange),
+        }
+    }
+
+    /// From a JSON member. Only an integer literal counts: `24.0`, `"24"`, `true`, `null` and an
+    /// absent member are refused, so that nothing is ever taken for zero.
+    pub fn from_json(value: Option<&serde_json::Value>) -> Result<Self, TransitionOutOfRange> {
+        let hours = value.and_then(serde_json::Value::as_i64).ok_or(TransitionOutOfRange)?;
+        Self::new(hours)
+    }
+
+    /// Reads what a person writes on a command line: `0`, `24h`, `24`.
+    pub fn parse(text: &str) -> Result<Self, TransitionOutOfRange> {
+        let digits = text.strip_suffix('h').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(TransitionOutOfRange);
+        }
+        Self::new(digits.parse().map_err(|_| TransitionOutOfRange)?)
+    }
+
+    /// The number of hours.
+    pub fn hours(self) -> u8 {
+        self.0
+    }
+
+    /// The same as a span of time.
+    pub fn span(self) -> std::time::Duration {
+        std::time::Duration::from_secs(u64::from(self.0) * 3600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rfc3339_round_trips_to_the_microsecond() {
+        let time = Timestamp::from_micros(1_795_525_500_123_456);
+        assert_eq!(time.to_string(), "2026-11-24T13:05:00.123456Z");
+        assert_eq!(Timestamp::parse("2026-11-24T14:05:00.123456+01:00"), Ok(time));
+        assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn times_that_rfc3339_cannot_write_are_refused() {
+        for text in [
+            "",
+            "2026-11-24",
+            "2026-11-24T13:05:00",
+            "24/11/2026",
+            "-000001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), Err(InvalidTimestamp), "{text}");
+        }
+        assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9998-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn rule_9_only_whole_hours_from_0_to_168() {
+        for (value, hours) in [(json!(0), 0), (json!(1), 1), (json!(24), 24), (json!(168), 168)] {
+            assert_eq!(TransitionHours::from_json(Some(&value)).unwrap().hours(), hours);
+        }
+        for value in [
+            json!(-1),
+            json!(169),
+            json!(1.5),
+            json!(24.0),
+            json!(null),
+            json!(true),
+            json!("24"),
+            json!(1e9),
+            json!(256),
+            json!(u64::MAX),
+            json!([24]),
+        ] {
+            assert_eq!(TransitionHours::from_json(Some(&value)), Err(TransitionOutOfRange), "{value}");
+        }
+        assert_eq!(TransitionHours::from_json(None), Err(TransitionOutOfRange));
+    }
+
+    #[test]
+    fn rule_9_on_the_command_line() {
+        for (text, hours) in [("0", 0), ("0h", 0), ("24h", 24), ("168h", 168), ("7", 7)] {
+            assert_eq!(TransitionHours::parse(text).unwrap().hours(), hours);
+        }
+        for text in ["", "h", "169h", "-1", "+1", "1.5h", "1d", "24 h", "1e3", "99999999999999999999"] {
+            assert_eq!(TransitionHours::parse(text), Err(TransitionOutOfRange), "{text}");
+        }
+    }
+
+    #[test]
+    fn hours_are_hours() {
+        assert_eq!(TransitionHours::new(1).unwrap().span().as_secs(), 3600);
+        assert_eq!(TransitionHours::MAX.span().as_secs(), 7 * 24 * 3600);
+    }
+}
