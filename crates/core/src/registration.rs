@@ -66,9 +66,9 @@ impl AuthMethods {
     }
 }
 
-/// The scopes that a registration may ask for: unique, in the order given, none of them empty.
+/// The scopes that a registration may ask for: unique, in the order given, as one space-separated text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Scopes(Vec<String>);
+pub struct Scopes(String);
 
 /// The most scopes that a registration may have.
 const MOST_SCOPES: usize = 100;
@@ -79,7 +79,7 @@ impl Scopes {
         if scopes.len() > MOST_SCOPES {
             return Err(Problem::invalid("scopes", &format!("must have at most {MOST_SCOPES} entries")));
         }
-        let mut unique: Vec<String> = Vec::new();
+        let mut unique: Vec<&str> = Vec::new();
         for scope in scopes {
             if !is_scope_token(scope) || scope.len() > 200 || looks_like_secret(scope) {
                 return Err(Problem::invalid(
@@ -87,39 +87,38 @@ impl Scopes {
                     "must be scope tokens of 1 to 200 visible ASCII characters without space, quote and backslash",
                 ));
             }
-            if !unique.contains(scope) {
-                unique.push(scope.clone());
+            if !unique.contains(&scope.as_str()) {
+                unique.push(scope);
             }
         }
-        Ok(Self(unique))
+        Ok(Self(unique.join(" ")))
     }
 
-    /// Takes scopes that were stored as one space-separated text.
-    pub fn from_stored(text: &str) -> Self {
-        Self(text.split_ascii_whitespace().map(str::to_owned).collect())
+    /// Takes scopes that have been parsed before and stored since.
+    pub fn from_stored(joined: String) -> Self {
+        Self(joined)
     }
 
-    /// The scopes.
-    pub fn list(&self) -> &[String] {
-        &self.0
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
     }
 
     /// As one space-separated text: what a token response and a database row carry.
-    pub fn joined(&self) -> String {
-        self.0.join(" ")
+    pub fn joined(&self) -> &str {
+        &self.0
     }
 
     /// What a request for `asked` is granted: all of it or nothing, in the registered order, each once.
     /// No request (or an empty one: RFC 6749 §3.2 treats it as absent) is granted all that the
     /// registration may have. `None` means `invalid_scope`.
     pub fn grant(&self, asked: Option<&str>) -> Option<String> {
-        let Some(asked) = asked.filter(|text| !text.is_empty()) else { return Some(self.joined()) };
-        let tokens: Vec<&str> = asked.split(' ').collect();
-        if !tokens.iter().all(|token| self.0.iter().any(|scope| scope == token)) {
+        let Some(asked) = asked.filter(|text| !text.is_empty()) else { return Some(self.0.clone()) };
+        if !asked.split(' ').all(|token| self.iter().any(|scope| scope == token)) {
             return None;
         }
         let granted: Vec<&str> =
-            self.0.iter().map(String::as_str).filter(|scope| tokens.contains(scope)).collect();
+            self.iter().filter(|scope| asked.split(' ').any(|token| token == *scope)).collect();
         Some(granted.join(" "))
     }
 }

@@ -38,8 +38,8 @@ pub fn removal(successor_from: Timestamp) -> Timestamp {
 }
 
 /// The index of the key that signs at `now`: the one that became active last.
-pub fn signing(keys: &[KeyTimes], now: Timestamp) -> Option<usize> {
-    keys.iter()
+pub fn signing(keys: impl IntoIterator<Item = KeyTimes>, now: Timestamp) -> Option<usize> {
+    keys.into_iter()
         .enumerate()
         .filter(|(_, key)| key.active_from <= now && key.is_published(now))
         .max_by_key(|(_, key)| key.active_from)
@@ -58,9 +58,9 @@ mod tests {
         let new = KeyTimes { active_from: next_from, removed_at: None };
         let keys = [old, new];
         let micro = Duration::from_micros(1);
-        assert_eq!(signing(&keys, start), Some(0));
-        assert_eq!(signing(&keys, next_from.before(micro)), Some(0));
-        assert_eq!(signing(&keys, next_from), Some(1));
+        assert_eq!(signing(keys, start), Some(0));
+        assert_eq!(signing(keys, next_from.before(micro)), Some(0));
+        assert_eq!(signing(keys, next_from), Some(1));
         assert!(next_from.since(start) > JWKS_MAX_AGE);
         let last_token_ends = next_from.after(Duration::from_secs(86_400));
         assert!(old.is_published(last_token_ends));

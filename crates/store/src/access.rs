@@ -1,0 +1,320 @@
+//! People and programs: users, their grants, API tokens, and one-time links.
+
+use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row};
+use crossfade_core::{
+    ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
+    environment::Slug,
+    roles::{Grant, Role, Scope},
+};
+
+/// Whether an account is a person's or a program's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UserKind {
+    /// A person who signs in.
+    Person,
+    /// A program that holds tokens.
+    Program,
+}
+
+impl UserKind {
+    /// The word that is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Program => "program",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Person, Self::Program].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// An account as it is stored.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Whose it is.
+    pub kind: UserKind,
+    /// The e-mail address that a person signs in with.
+    pub email: Option<String>,
+    /// The shown name.
+    pub name: String,
+    /// The password's Argon2id hash (PHC string), once one is set.
+    pub password_hash: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Grows with every change of the row.
+    pub version: i64,
+}
+
+/// An API token as it is stored.
+#[derive(Clone, Debug)]
+pub struct TokenRow {
+    /// Its id.
+    pub id: TokenId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it is limited to, as permission words.
+    pub scope: Option<Vec<String>>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// Its last use, to the minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Whoever presents a token: the token and its owner.
+#[derive(Clone, Debug)]
+pub struct TokenOwner {
+    /// The token.
+    pub token: TokenRow,
+    /// Its owner.
+    pub user: User,
+}
+
+/// What a one-time link lets its holder do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkPurpose {
+    /// Create the first Owner.
+    SetUp,
+    /// Set a new password.
+    Password,
+}
+
+impl LinkPurpose {
+    /// The word that is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SetUp => "set_up",
+            Self::Password => "password",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::SetUp, Self::Password].into_iter().find(|purpose| purpose.as_str() == text)
+    }
+}
+
+/// A one-time link as it is stored.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// What it is for.
+    pub purpose: LinkPurpose,
+    /// Whose it is; nobody's for the set-up.
+    pub user_id: Option<UserId>,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+}
+
+statements! { "users":
+    INSERT = "INSERT INTO users (id, kind, email, name, password_hash, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)";
+    GET = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE id = $1 AND deleted_at IS NULL";
+    BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE email = $1 AND deleted_at IS NULL";
+    SET_PASSWORD = "UPDATE users SET password_hash = $2, version = version + 1 WHERE id = $1";
+    OWNERS = "SELECT u.id, u.kind, u.email, u.name, u.password_hash, u.created_at, u.version FROM users u
+              WHERE u.deleted_at IS NULL AND EXISTS (
+                SELECT 1 FROM grants g WHERE g.user_id = u.id AND g.role = 'owner' AND g.property_id IS NULL
+                  AND g.client_id IS NULL AND g.environments IS NULL)
+              ORDER BY u.created_at, u.id";
+    INSERT_GRANT = "INSERT INTO grants (id, user_id, role, property_id, client_id, environments, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    GRANTS = "SELECT id, role, property_id, client_id, environments FROM grants WHERE user_id = $1 ORDER BY created_at, id";
+    INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    TOKEN_BY_DIGEST = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE digest = $1 AND deleted_at IS NULL";
+    TOKEN = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE id = $1 AND deleted_at IS NULL";
+    TOKENS = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens
+              WHERE deleted_at IS NULL AND (CAST($4 AS TEXT) IS NULL OR user_id = $4)
+                AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
+              ORDER BY created_at, id LIMIT $3";
+    TOUCH_TOKEN = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
+    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+    LINK = "SELECT purpose, user_id, expires_at FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
+    USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
+    END_LINKS = "DELETE FROM links WHERE used_at IS NOT NULL OR expires_at <= $1 OR (purpose = $2 AND (user_id = $3 OR (user_id IS NULL AND CAST($3 AS TEXT) IS NULL)))";
+}
+
+fn user(row: &Row) -> Result<User, StoreError> {
+    Ok(User {
+        id: row.parsed("id", |text| UserId::parse(text).ok())?,
+        kind: row.parsed("kind", UserKind::parse)?,
+        email: row.opt_text("email")?,
+        name: row.text("name")?,
+        password_hash: row.opt_text("password_hash")?,
+        created_at: row.time("created_at")?,
+        version: row.int("version")?,
+    })
+}
+
+fn grant(row: &Row) -> Result<(GrantId, Grant), StoreError> {
+    let property = row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?;
+    let client = row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?;
+    let scope = match (property, client) {
+        (_, Some(client)) => Scope::Client(client),
+        (Some(property), None) => Scope::Property(property),
+        (None, None) => Scope::Platform,
+    };
+    let environments = row.opt_parsed("environments", |text| serde_json::from_str::<Vec<Slug>>(text).ok())?;
+    let id = row.parsed("id", |text| GrantId::parse(text).ok())?;
+    Ok((id, Grant { role: row.parsed("role", Role::parse)?, scope, environments }))
+}
+
+fn token(row: &Row) -> Result<TokenRow, StoreError> {
+    Ok(TokenRow {
+        id: row.parsed("id", |text| TokenId::parse(text).ok())?,
+        user_id: row.parsed("user_id", |text| UserId::parse(text).ok())?,
+        name: row.text("name")?,
+        scope: row.opt_parsed("scope", |text| serde_json::from_str(text).ok())?,
+        created_at: row.time("created_at")?,
+        expires_at: row.opt_time("expires_at")?,
+        last_used_at: row.opt_time("last_used_at")?,
+    })
+}
+
+impl Tx {
+    /// Stores a new account.
+    pub async fn insert_user(&mut self, new: &User) -> Result<(), StoreError> {
+        let args = vec![
+            new.id.as_str().into(),
+            new.kind.as_str().into(),
+            new.email.clone().into(),
+            new.name.as_str().into(),
+            new.password_hash.clone().into(),
+            new.created_at.into(),
+        ];
+        self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// One account that has not been deleted.
+    pub async fn user(&mut self, id: &UserId) -> Result<Option<User>, StoreError> {
+        self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(user).transpose()
+    }
+
+    /// The account of this e-mail address.
+    pub async fn user_by_email(&mut self, email: &str) -> Result<Option<User>, StoreError> {
+        self.optional(BY_EMAIL, vec![email.into()]).await?.as_ref().map(user).transpose()
+    }
+
+    /// Sets a password.
+    pub async fn set_password(&mut self, id: &UserId, hash: &str) -> Result<(), StoreError> {
+        self.execute(SET_PASSWORD, vec![id.as_str().into(), hash.into()]).await.map(drop)
+    }
+
+    /// The Owners of the platform.
+    pub async fn owners(&mut self) -> Result<Vec<User>, StoreError> {
+        self.rows(OWNERS, vec![]).await?.iter().map(user).collect()
+    }
+
+    /// Stores a grant.
+    pub async fn insert_grant(
+        &mut self,
+        id: &GrantId,
+        holder: &UserId,
+        new: &Grant,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (property, client) = match &new.scope {
+            Scope::Platform => (None, None),
+            Scope::Property(property) => (Some(property.as_str()), None),
+            Scope::Client(client) => (None, Some(client.as_str())),
+        };
+        let environments = new.environments.as_ref().map(|list| {
+            serde_json::Value::from(list.iter().map(|slug| slug.as_str().to_owned()).collect::<Vec<_>>())
+                .to_string()
+        });
+        let args = vec![
+            id.as_str().into(),
+            holder.as_str().into(),
+            new.role.as_str().into(),
+            property.into(),
+            client.into(),
+            environments.into(),
+            now.into(),
+        ];
+        self.execute(INSERT_GRANT, args).await.map(drop)
+    }
+
+    /// The grants of an account.
+    pub async fn grants(&mut self, holder: &UserId) -> Result<Vec<(GrantId, Grant)>, StoreError> {
+        self.rows(GRANTS, vec![holder.as_str().into()]).await?.iter().map(grant).collect()
+    }
+
+    /// Stores an API token by its digest.
+    pub async fn insert_token(&mut self, new: &TokenRow, digest: &[u8]) -> Result<(), StoreError> {
+        let scope = new.scope.as_ref().map(|list| serde_json::Value::from(list.clone()).to_string());
+        let args = vec![
+            new.id.as_str().into(),
+            new.user_id.as_str().into(),
+            new.name.as_str().into(),
+            digest.into(),
+            scope.into(),
+            new.created_at.into(),
+            new.expires_at.into(),
+        ];
+        self.execute(INSERT_TOKEN, args).await.map(drop)
+    }
+
+    /// The token with this digest, and its owner, if both are still there.
+    pub async fn token_owner(&mut self, digest: &[u8]) -> Result<Option<TokenOwner>, StoreError> {
+        let Some(row) = self.optional(TOKEN_BY_DIGEST, vec![digest.into()]).await? else { return Ok(None) };
+        let token = token(&row)?;
+        Ok(self.user(&token.user_id).await?.map(|user| TokenOwner { token, user }))
+    }
+
+    /// One token.
+    pub async fn token(&mut self, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        self.optional(TOKEN, vec![id.as_str().into()]).await?.as_ref().map(token).transpose()
+    }
+
+    /// A page of tokens, oldest first: one owner's, or everybody's.
+    pub async fn tokens(
+        &mut self,
+        owner: Option<&UserId>,
+        page: &PageStart,
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        let mut args = page.args();
+        args.push(owner.map(UserId::as_str).into());
+        self.rows(TOKENS, args).await?.iter().map(token).collect()
+    }
+
+    /// Notes the use of a token.
+    pub async fn touch_token(&mut self, id: &TokenId, at: Timestamp) -> Result<(), StoreError> {
+        self.execute(TOUCH_TOKEN, vec![id.as_str().into(), at.into()]).await.map(drop)
+    }
+
+    /// Ends a token.
+    pub async fn delete_token(&mut self, id: &TokenId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE_TOKEN, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// Stores a one-time link by its digest, in place of earlier ones of the same purpose and account.
+    pub async fn insert_link(&mut self, new: &Link, digest: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        let user = new.user_id.as_ref().map(UserId::as_str);
+        self.execute(END_LINKS, vec![now.into(), new.purpose.as_str().into(), user.into()]).await?;
+        let args =
+            vec![digest.into(), new.purpose.as_str().into(), user.into(), now.into(), new.expires_at.into()];
+        self.execute(INSERT_LINK, args).await.map(drop)
+    }
+
+    /// The link with this digest, if it can still be used at `now`.
+    pub async fn link(&mut self, digest: &[u8], now: Timestamp) -> Result<Option<Link>, StoreError> {
+        let row = self.optional(LINK, vec![digest.into(), now.into()]).await?;
+        row.map(|row| {
+            Ok(Link {
+                purpose: row.parsed("purpose", LinkPurpose::parse)?,
+                user_id: row.opt_parsed("user_id", |text| UserId::parse(text).ok())?,
+                expires_at: row.time("expires_at")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Uses up a link.
+    pub async fn use_link(&mut self, digest: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        self.execute(USE_LINK, vec![digest.into(), now.into()]).await.map(drop)
+    }
+}

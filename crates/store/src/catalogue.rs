@@ -1,0 +1,55 @@
+//! Statements as values. A statement can only be made by [`statements!`], which also lists it, so none
+//! escapes the test that prepares all of them on both engines.
+
+use crate::{access, audit, clients, db, environments, evidence, keys, properties, secrets, support};
+
+/// One SQL text that both engines run.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement {
+    /// The table that it is mostly about; named when a row of it is corrupt.
+    pub table: &'static str,
+    /// Its name in the source.
+    pub name: &'static str,
+    /// The text, with `$1`, `$2`, … for its arguments.
+    pub sql: &'static str,
+}
+
+macro_rules! statements {
+    ($table:literal: $($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
+        $($(#[$doc])* const $name: $crate::catalogue::Statement = $crate::catalogue::Statement {
+            table: $table, name: stringify!($name), sql: $sql,
+        };)+
+        pub(crate) const STATEMENTS: &[$crate::catalogue::Statement] = &[$($name,)+];
+    };
+}
+pub(crate) use statements;
+
+impl Statement {
+    /// Every statement of the program.
+    pub fn all() -> impl Iterator<Item = &'static Statement> {
+        [
+            access::STATEMENTS,
+            audit::STATEMENTS,
+            clients::STATEMENTS,
+            db::STATEMENTS,
+            environments::STATEMENTS,
+            evidence::STATEMENTS,
+            keys::STATEMENTS,
+            properties::STATEMENTS,
+            secrets::STATEMENTS,
+            support::STATEMENTS,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The highest `$N` of the text: the number of arguments that it needs.
+    pub fn arguments(&self) -> usize {
+        self.sql
+            .split('$')
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+            .max()
+            .unwrap_or(0)
+    }
+}

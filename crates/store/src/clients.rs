@@ -1,0 +1,286 @@
+//! Clients and their registrations.
+
+use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row, properties::name_key};
+use crossfade_core::{
+    ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp,
+    environment::Slug,
+    registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
+    text::Name,
+};
+
+/// A client as it is stored.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    /// The property that it belongs to.
+    pub property_id: PropertyId,
+    /// Its name.
+    pub name: Name,
+    /// What it is.
+    pub description: String,
+    /// E-mail addresses of its owners.
+    pub owners: Vec<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Grows with every change of the row.
+    pub version: i64,
+}
+
+/// A registration as it is stored.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Its id.
+    pub id: RegistrationId,
+    /// The client.
+    pub client_id: ClientId,
+    /// The environment.
+    pub environment: Slug,
+    /// The OAuth `client_id`.
+    pub oauth_client_id: OauthClientId,
+    /// How it may present its secret.
+    pub methods: AuthMethods,
+    /// The scopes that it may ask for.
+    pub scopes: Scopes,
+    /// The audience of its tokens, where it is not the issuer.
+    pub audience: Option<String>,
+    /// How long its tokens live.
+    pub ttl: TokenTtl,
+    /// Whether it may introspect every token of its environment.
+    pub may_introspect: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Since when it refuses everything.
+    pub disabled_at: Option<Timestamp>,
+    /// Tokens issued before the lifetime was last shortened have ended by then.
+    pub earlier_tokens_end_at: Option<Timestamp>,
+    /// Grows with every change of the row.
+    pub version: i64,
+    /// When its current secret was generated. Read only.
+    pub current_since: Option<Timestamp>,
+}
+
+/// What a list of clients is limited to.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFilter {
+    /// Part of the name, or a whole OAuth `client_id`.
+    pub q: Option<String>,
+    /// A property.
+    pub property_id: Option<PropertyId>,
+    /// An environment that it is registered in.
+    pub environment: Option<Slug>,
+    /// Only those with a secret older than its environment's maximum age at this time.
+    pub overdue_at: Option<Timestamp>,
+}
+
+statements! { "clients":
+    INSERT = "INSERT INTO clients (id, property_id, name, name_key, description, owners, created_at, version)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
+    GET = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE id = $1 AND deleted_at IS NULL";
+    TAKEN = "SELECT id FROM clients WHERE property_id = $1 AND name_key = $2 AND deleted_at IS NULL";
+    UPDATE = "UPDATE clients SET name = $2, name_key = $3, description = $4, owners = $5, version = version + 1 WHERE id = $1";
+    DELETE = "UPDATE clients SET deleted_at = $2, version = version + 1 WHERE id = $1";
+    LIST = "SELECT c.id, c.property_id, c.name, c.description, c.owners, c.created_at, c.version FROM clients c
+            WHERE c.deleted_at IS NULL
+              AND (CAST($1 AS BIGINT) IS NULL OR c.created_at > $1 OR (c.created_at = $1 AND c.id > $2))
+              AND (CAST($4 AS TEXT) IS NULL OR c.name_key LIKE $4 ESCAPE '!'
+                   OR EXISTS (SELECT 1 FROM registrations r WHERE r.client_id = c.id AND r.oauth_client_id = $5))
+              AND (CAST($6 AS TEXT) IS NULL OR c.property_id = $6)
+              AND (CAST($7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM registrations r WHERE r.client_id = c.id AND r.environment = $7))
+              AND (CAST($8 AS BIGINT) IS NULL OR EXISTS (
+                    SELECT 1 FROM registrations r
+                    JOIN environments e ON e.slug = r.environment
+                    JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                    WHERE r.client_id = c.id AND e.max_age_days IS NOT NULL
+                      AND s.created_at + e.max_age_days * 86400000000 <= $8))
+            ORDER BY c.created_at, c.id LIMIT $3";
+    INSERT_REGISTRATION = "INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes,
+                               audience, access_token_ttl_seconds, may_introspect, created_at, version)
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)";
+    REGISTRATION = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
+                        r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.earlier_tokens_end_at, r.version, s.created_at AS current_since
+                    FROM registrations r
+                    LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                    WHERE r.client_id = $1 AND r.environment = $2";
+    REGISTRATIONS = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
+                         r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.earlier_tokens_end_at, r.version, s.created_at AS current_since
+                     FROM registrations r
+                     JOIN environments e ON e.slug = r.environment
+                     LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                     WHERE r.client_id = $1 ORDER BY e.position, e.slug";
+    UPDATE_REGISTRATION = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5,
+                               access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, version = version + 1
+                           WHERE id = $1";
+}
+
+fn client(row: &Row) -> Result<Client, StoreError> {
+    Ok(Client {
+        id: row.parsed("id", |text| ClientId::parse(text).ok())?,
+        property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+        name: Name::from_stored(row.text("name")?),
+        description: row.text("description")?,
+        owners: row.parsed("owners", |text| serde_json::from_str(text).ok())?,
+        created_at: row.time("created_at")?,
+        version: row.int("version")?,
+    })
+}
+
+/// The authentication methods of a row.
+pub(crate) fn methods(row: &Row) -> Result<AuthMethods, StoreError> {
+    let mut list = Vec::new();
+    if row.flag("auth_basic")? {
+        list.push(AuthMethod::ClientSecretBasic);
+    }
+    if row.flag("auth_post")? {
+        list.push(AuthMethod::ClientSecretPost);
+    }
+    AuthMethods::parse(&list).map_err(|_| row.corrupt("auth_basic"))
+}
+
+/// The token lifetime of a row.
+pub(crate) fn ttl(row: &Row) -> Result<TokenTtl, StoreError> {
+    TokenTtl::parse(row.int("access_token_ttl_seconds")?).map_err(|_| row.corrupt("access_token_ttl_seconds"))
+}
+
+fn registration(row: &Row) -> Result<Registration, StoreError> {
+    Ok(Registration {
+        id: row.parsed("id", |text| RegistrationId::parse(text).ok())?,
+        client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
+        environment: Slug::from_stored(row.text("environment")?),
+        oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
+        methods: methods(row)?,
+        scopes: Scopes::from_stored(row.text("scopes")?),
+        audience: row.opt_text("audience")?,
+        ttl: ttl(row)?,
+        may_introspect: row.flag("may_introspect")?,
+        created_at: row.time("created_at")?,
+        disabled_at: row.opt_time("disabled_at")?,
+        earlier_tokens_end_at: row.opt_time("earlier_tokens_end_at")?,
+        version: row.int("version")?,
+        current_since: row.opt_time("current_since")?,
+    })
+}
+
+fn owners_json(owners: &[String]) -> String {
+    serde_json::Value::from(owners.to_vec()).to_string()
+}
+
+/// A LIKE pattern that finds `text` anywhere, taken literally.
+fn contains(text: &str) -> String {
+    let escaped = text.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    format!("%{escaped}%")
+}
+
+impl Tx {
+    /// Stores a new client.
+    pub async fn insert_client(&mut self, new: &Client) -> Result<(), StoreError> {
+        let args = vec![
+            new.id.as_str().into(),
+            new.property_id.as_str().into(),
+            new.name.as_str().into(),
+            name_key(&new.name).into(),
+            new.description.as_str().into(),
+            owners_json(&new.owners).into(),
+            new.created_at.into(),
+        ];
+        self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// One client that has not been deleted.
+    pub async fn client(&mut self, id: &ClientId) -> Result<Option<Client>, StoreError> {
+        self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(client).transpose()
+    }
+
+    /// The client of this property that has this name, but for case.
+    pub async fn client_named(
+        &mut self,
+        property: &PropertyId,
+        name: &Name,
+    ) -> Result<Option<ClientId>, StoreError> {
+        let row = self.optional(TAKEN, vec![property.as_str().into(), name_key(name).into()]).await?;
+        row.map(|row| row.parsed("id", |text| ClientId::parse(text).ok())).transpose()
+    }
+
+    /// A page of clients, oldest first.
+    pub async fn clients(
+        &mut self,
+        filter: &ClientFilter,
+        page: &PageStart,
+    ) -> Result<Vec<Client>, StoreError> {
+        let mut args = page.args();
+        args.extend([
+            filter.q.as_deref().map(contains).into(),
+            filter.q.clone().into(),
+            filter.property_id.as_ref().map(PropertyId::as_str).into(),
+            filter.environment.as_ref().map(Slug::as_str).into(),
+            filter.overdue_at.into(),
+        ]);
+        self.rows(LIST, args).await?.iter().map(client).collect()
+    }
+
+    /// Writes name, description and owners anew.
+    pub async fn update_client(&mut self, changed: &Client) -> Result<(), StoreError> {
+        let args = vec![
+            changed.id.as_str().into(),
+            changed.name.as_str().into(),
+            name_key(&changed.name).into(),
+            changed.description.as_str().into(),
+            owners_json(&changed.owners).into(),
+        ];
+        self.execute(UPDATE, args).await.map(drop)
+    }
+
+    /// Marks a client as deleted. Its rows stay as history.
+    pub async fn delete_client(&mut self, id: &ClientId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// Stores a new registration.
+    pub async fn insert_registration(&mut self, new: &Registration) -> Result<(), StoreError> {
+        let args = vec![
+            new.id.as_str().into(),
+            new.client_id.as_str().into(),
+            new.environment.as_str().into(),
+            new.oauth_client_id.as_str().into(),
+            new.methods.allows(AuthMethod::ClientSecretBasic).into(),
+            new.methods.allows(AuthMethod::ClientSecretPost).into(),
+            new.scopes.joined().into(),
+            new.audience.clone().into(),
+            i64::from(new.ttl.seconds()).into(),
+            new.may_introspect.into(),
+            new.created_at.into(),
+        ];
+        self.execute(INSERT_REGISTRATION, args).await.map(drop)
+    }
+
+    /// A client's registration in one environment.
+    pub async fn registration(
+        &mut self,
+        client: &ClientId,
+        environment: &Slug,
+    ) -> Result<Option<Registration>, StoreError> {
+        let args = vec![client.as_str().into(), environment.as_str().into()];
+        self.optional(REGISTRATION, args).await?.as_ref().map(registration).transpose()
+    }
+
+    /// A client's registrations in the order of the environments.
+    pub async fn registrations(&mut self, client: &ClientId) -> Result<Vec<Registration>, StoreError> {
+        self.rows(REGISTRATIONS, vec![client.as_str().into()]).await?.iter().map(registration).collect()
+    }
+
+    /// Writes the settings of a registration anew.
+    pub async fn update_registration(&mut self, changed: &Registration) -> Result<(), StoreError> {
+        let args = vec![
+            changed.id.as_str().into(),
+            changed.methods.allows(AuthMethod::ClientSecretBasic).into(),
+            changed.methods.allows(AuthMethod::ClientSecretPost).into(),
+            changed.scopes.joined().into(),
+            changed.audience.clone().into(),
+            i64::from(changed.ttl.seconds()).into(),
+            changed.may_introspect.into(),
+            changed.disabled_at.into(),
+            changed.earlier_tokens_end_at.into(),
+        ];
+        self.execute(UPDATE_REGISTRATION, args).await.map(drop)
+    }
+}

@@ -1,0 +1,183 @@
+//! Environments and their signing keys.
+
+use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crossfade_core::{
+    Timestamp,
+    environment::{EnvironmentKind, SigningAlg, Slug},
+    signing_key::KeyTimes,
+};
+
+/// An environment as it is stored.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Its name in URLs.
+    pub slug: Slug,
+    /// Its shown name.
+    pub name: String,
+    /// Whether it serves real users.
+    pub kind: EnvironmentKind,
+    /// Its place in the list.
+    pub position: i64,
+    /// The algorithm of new access tokens.
+    pub signing_alg: SigningAlg,
+    /// Whether secret values are never stored.
+    pub show_once: bool,
+    /// Days after a secret's end until its value is wiped.
+    pub wipe_after_days: i64,
+    /// Days after which a secret is overdue.
+    pub max_age_days: Option<i64>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Grows with every change of the row.
+    pub version: i64,
+}
+
+/// A signing key as it is stored: its private part sealed.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    /// Its `kid`.
+    pub kid: String,
+    /// Whose it is.
+    pub environment: Slug,
+    /// Its algorithm.
+    pub alg: SigningAlg,
+    /// The sealed private key (PKCS #8).
+    pub sealed: Vec<u8>,
+    /// Its life.
+    pub times: KeyTimes,
+}
+
+statements! { "environments":
+    INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, created_at, version)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+    GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, created_at, version
+           FROM environments WHERE slug = $1";
+    LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, created_at, version
+            FROM environments ORDER BY position, slug";
+    UPDATE = "UPDATE environments SET name = $2, kind = $3, position = $4, signing_alg = $5, show_once = $6,
+              wipe_after_days = $7, max_age_days = $8, version = version + 1 WHERE slug = $1";
+    MOVE = "UPDATE environments SET position = $2 WHERE slug = $1";
+    DELETE = "DELETE FROM environments WHERE slug = $1";
+    HAS_REGISTRATIONS = "SELECT id FROM registrations WHERE environment = $1 LIMIT 1";
+    INSERT_KEY = "INSERT INTO signing_keys (kid, environment, alg, sealed, created_at, active_from) VALUES ($1, $2, $3, $4, $5, $6)";
+    KEYS = "SELECT kid, environment, alg, sealed, active_from, removed_at FROM signing_keys
+            WHERE environment = $1 ORDER BY active_from, created_at, kid";
+    KEY_REMOVAL = "UPDATE signing_keys SET removed_at = $2 WHERE kid = $1";
+    DELETE_KEYS = "DELETE FROM signing_keys WHERE environment = $1";
+    DELETE_REMOVED_KEYS = "DELETE FROM signing_keys WHERE removed_at IS NOT NULL AND removed_at <= $1";
+}
+
+fn environment(row: &Row) -> Result<Environment, StoreError> {
+    Ok(Environment {
+        slug: Slug::from_stored(row.text("slug")?),
+        name: row.text("name")?,
+        kind: row.parsed("kind", EnvironmentKind::parse)?,
+        position: row.int("position")?,
+        signing_alg: row.parsed("signing_alg", SigningAlg::parse)?,
+        show_once: row.flag("show_once")?,
+        wipe_after_days: row.int("wipe_after_days")?,
+        max_age_days: row.opt_int("max_age_days")?,
+        created_at: row.time("created_at")?,
+        version: row.int("version")?,
+    })
+}
+
+fn signing_key(row: &Row) -> Result<SigningKey, StoreError> {
+    Ok(SigningKey {
+        kid: row.text("kid")?,
+        environment: Slug::from_stored(row.text("environment")?),
+        alg: row.parsed("alg", SigningAlg::parse)?,
+        sealed: row.blob("sealed")?,
+        times: KeyTimes { active_from: row.time("active_from")?, removed_at: row.opt_time("removed_at")? },
+    })
+}
+
+impl Tx {
+    /// Stores a new environment.
+    pub async fn insert_environment(&mut self, new: &Environment) -> Result<(), StoreError> {
+        let args = vec![
+            new.slug.as_str().into(),
+            new.name.as_str().into(),
+            new.kind.as_str().into(),
+            new.position.into(),
+            new.signing_alg.as_str().into(),
+            new.show_once.into(),
+            new.wipe_after_days.into(),
+            new.max_age_days.into(),
+            new.created_at.into(),
+        ];
+        self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// One environment.
+    pub async fn environment(&mut self, slug: &Slug) -> Result<Option<Environment>, StoreError> {
+        self.optional(GET, vec![slug.as_str().into()]).await?.as_ref().map(environment).transpose()
+    }
+
+    /// All environments in their order.
+    pub async fn environments(&mut self) -> Result<Vec<Environment>, StoreError> {
+        self.rows(LIST, vec![]).await?.iter().map(environment).collect()
+    }
+
+    /// Writes every setting of an environment anew.
+    pub async fn update_environment(&mut self, changed: &Environment) -> Result<(), StoreError> {
+        let args = vec![
+            changed.slug.as_str().into(),
+            changed.name.as_str().into(),
+            changed.kind.as_str().into(),
+            changed.position.into(),
+            changed.signing_alg.as_str().into(),
+            changed.show_once.into(),
+            changed.wipe_after_days.into(),
+            changed.max_age_days.into(),
+        ];
+        self.execute(UPDATE, args).await.map(drop)
+    }
+
+    /// Puts the environments in this order.
+    pub async fn order_environments(&mut self, slugs: &[Slug]) -> Result<(), StoreError> {
+        for (position, slug) in slugs.iter().enumerate() {
+            self.execute(MOVE, vec![slug.as_str().into(), (position as i64).into()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an environment that has no registrations, with its keys.
+    pub async fn delete_environment(&mut self, slug: &Slug) -> Result<(), StoreError> {
+        self.execute(DELETE_KEYS, vec![slug.as_str().into()]).await?;
+        self.execute(DELETE, vec![slug.as_str().into()]).await.map(drop)
+    }
+
+    /// Whether anything is, or was, registered in the environment.
+    pub async fn environment_has_registrations(&mut self, slug: &Slug) -> Result<bool, StoreError> {
+        Ok(self.optional(HAS_REGISTRATIONS, vec![slug.as_str().into()]).await?.is_some())
+    }
+
+    /// Stores a new signing key.
+    pub async fn insert_signing_key(&mut self, key: &SigningKey, now: Timestamp) -> Result<(), StoreError> {
+        let args = vec![
+            key.kid.as_str().into(),
+            key.environment.as_str().into(),
+            key.alg.as_str().into(),
+            key.sealed.as_slice().into(),
+            now.into(),
+            key.times.active_from.into(),
+        ];
+        self.execute(INSERT_KEY, args).await.map(drop)
+    }
+
+    /// The signing keys of an environment, in the order in which they become active.
+    pub async fn signing_keys(&mut self, slug: &Slug) -> Result<Vec<SigningKey>, StoreError> {
+        self.rows(KEYS, vec![slug.as_str().into()]).await?.iter().map(signing_key).collect()
+    }
+
+    /// Says when a signing key leaves the key set.
+    pub async fn remove_signing_key_at(&mut self, kid: &str, at: Timestamp) -> Result<(), StoreError> {
+        self.execute(KEY_REMOVAL, vec![kid.into(), at.into()]).await.map(drop)
+    }
+
+    /// Forgets the private parts of keys that have left their key sets.
+    pub async fn delete_removed_signing_keys(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.execute(DELETE_REMOVED_KEYS, vec![now.into()]).await
+    }
+}

@@ -1,0 +1,187 @@
+//! Evidence of use, and failed authentications, as flushed by the authority.
+
+use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row};
+use crossfade_core::{RegistrationId, SecretId, Timestamp};
+
+/// The use of one secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The first use.
+    pub first_used_at: Timestamp,
+    /// The last use.
+    pub last_used_at: Timestamp,
+    /// How often.
+    pub use_count: i64,
+}
+
+/// The use of one secret from one source, to be added to what is stored. Empty texts gather the rest.
+#[derive(Clone, Debug)]
+pub struct UsageRow {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// The address.
+    pub source_ip: String,
+    /// The user agent.
+    pub user_agent: String,
+    /// The use.
+    pub usage: Usage,
+}
+
+/// The use of one secret from one source, as stored.
+#[derive(Clone, Debug)]
+pub struct SourceUsage {
+    /// The use.
+    pub row: UsageRow,
+    /// The secret's deadline.
+    pub expires_at: Option<Timestamp>,
+    /// The secret's revocation.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Failed authentications of one kind from one source within an hour, to be added to what is stored.
+#[derive(Clone, Debug)]
+pub struct FailureRow {
+    /// The registration, where the `client_id` is known.
+    pub registration_id: Option<RegistrationId>,
+    /// The ended secret that was presented, where it is known.
+    pub secret_id: Option<SecretId>,
+    /// Why it failed.
+    pub reason: &'static str,
+    /// The address.
+    pub source_ip: String,
+    /// When and how often.
+    pub usage: Usage,
+}
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+statements! { "secret_usage":
+    ADD = "INSERT INTO secret_usage (secret_id, first_used_at, last_used_at, use_count) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (secret_id) DO UPDATE SET
+             first_used_at = CASE WHEN excluded.first_used_at < secret_usage.first_used_at THEN excluded.first_used_at ELSE secret_usage.first_used_at END,
+             last_used_at = CASE WHEN excluded.last_used_at > secret_usage.last_used_at THEN excluded.last_used_at ELSE secret_usage.last_used_at END,
+             use_count = secret_usage.use_count + excluded.use_count";
+    ADD_SOURCE = "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, first_used_at, last_used_at, use_count)
+                  VALUES ($1, $2, $3, $4, $5, $6)
+                  ON CONFLICT (secret_id, source_ip, user_agent) DO UPDATE SET
+                    first_used_at = CASE WHEN excluded.first_used_at < secret_usage_sources.first_used_at THEN excluded.first_used_at ELSE secret_usage_sources.first_used_at END,
+                    last_used_at = CASE WHEN excluded.last_used_at > secret_usage_sources.last_used_at THEN excluded.last_used_at ELSE secret_usage_sources.last_used_at END,
+                    use_count = secret_usage_sources.use_count + excluded.use_count";
+    COUNT_SOURCES = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1";
+    HAS_SOURCE = "SELECT secret_id FROM secret_usage_sources WHERE secret_id = $1 AND source_ip = $2 AND user_agent = $3";
+    SOURCES = "SELECT u.secret_id, u.source_ip, u.user_agent, u.first_used_at, u.last_used_at, u.use_count, s.expires_at, s.revoked_at
+               FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
+               WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
+               ORDER BY s.number DESC, u.last_used_at DESC, u.source_ip, u.user_agent LIMIT $3 OFFSET $4";
+    ADD_FAILURES = "INSERT INTO authentication_failures (hour, registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                    ON CONFLICT (hour, registration_id, secret_id, reason, source_ip) DO UPDATE SET
+                      last_at = CASE WHEN excluded.last_at > authentication_failures.last_at THEN excluded.last_at ELSE authentication_failures.last_at END,
+                      failure_count = authentication_failures.failure_count + excluded.failure_count";
+    COUNT_FAILURES = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1";
+    FAILURES = "SELECT registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count FROM authentication_failures
+                WHERE registration_id = $1 AND hour >= $2 ORDER BY last_at DESC LIMIT 500";
+    DELETE_FAILURES = "DELETE FROM authentication_failures WHERE hour < $1";
+}
+
+fn usage_args(usage: &Usage) -> [crate::db::Value; 3] {
+    [usage.first_used_at.into(), usage.last_used_at.into(), usage.use_count.into()]
+}
+
+impl Tx {
+    /// Adds uses of a secret to its totals.
+    pub async fn add_usage(&mut self, secret: &SecretId, usage: &Usage) -> Result<(), StoreError> {
+        let mut args = vec![secret.as_str().into()];
+        args.extend(usage_args(usage));
+        self.execute(ADD, args).await.map(drop)
+    }
+
+    /// Adds uses of a secret from a source. Beyond `most_sources` distinct ones they are gathered in one row
+    /// without address and agent.
+    pub async fn add_source_usage(&mut self, row: &UsageRow, most_sources: i64) -> Result<(), StoreError> {
+        let key = vec![
+            row.secret_id.as_str().into(),
+            row.source_ip.as_str().into(),
+            row.user_agent.as_str().into(),
+        ];
+        let known = self.optional(HAS_SOURCE, key.clone()).await?.is_some();
+        let full = !known
+            && self.one(COUNT_SOURCES, vec![row.secret_id.as_str().into()]).await?.int("sources")?
+                >= most_sources;
+        let mut args = if full { vec![row.secret_id.as_str().into(), "".into(), "".into()] } else { key };
+        args.extend(usage_args(&row.usage));
+        self.execute(ADD_SOURCE, args).await.map(drop)
+    }
+
+    /// Uses of a registration's secrets by source, newest secret first, then latest use first.
+    pub async fn usage_sources(
+        &mut self,
+        registration: &RegistrationId,
+        since: Option<Timestamp>,
+        page: &PageStart,
+    ) -> Result<Vec<SourceUsage>, StoreError> {
+        let offset = page.after.as_ref().map_or(0, |(offset, _)| *offset);
+        let args = vec![registration.as_str().into(), since.into(), page.limit.into(), offset.into()];
+        self.rows(SOURCES, args).await?.iter().map(source_usage).collect()
+    }
+
+    /// Adds failed authentications. Beyond `most_rows` rows an hour, new sources are gathered without address.
+    pub async fn add_failures(&mut self, row: &FailureRow, most_rows: i64) -> Result<(), StoreError> {
+        let hour = row.usage.last_used_at.as_micros() / HOUR_MICROS;
+        let full = self.one(COUNT_FAILURES, vec![hour.into()]).await?.int("failures")? >= most_rows;
+        let registration = row.registration_id.as_ref().map_or("", RegistrationId::as_str);
+        let secret = row.secret_id.as_ref().map_or("", SecretId::as_str);
+        let source = if full { "" } else { row.source_ip.as_str() };
+        let mut args =
+            vec![hour.into(), registration.into(), secret.into(), row.reason.into(), source.into()];
+        args.extend(usage_args(&row.usage));
+        self.execute(ADD_FAILURES, args).await.map(drop)
+    }
+
+    /// The failed authentications of a registration since a time: secret, reason, source, times, count.
+    pub async fn failures(
+        &mut self,
+        registration: &RegistrationId,
+        since: Timestamp,
+    ) -> Result<Vec<(Option<SecretId>, String, String, Usage)>, StoreError> {
+        let args = vec![registration.as_str().into(), (since.as_micros() / HOUR_MICROS).into()];
+        let rows = self.rows(FAILURES, args).await?;
+        rows.iter()
+            .map(|row| {
+                let usage = Usage {
+                    first_used_at: row.time("first_at")?,
+                    last_used_at: row.time("last_at")?,
+                    use_count: row.int("failure_count")?,
+                };
+                Ok((
+                    SecretId::parse(&row.text("secret_id")?).ok(),
+                    row.text("reason")?,
+                    row.text("source_ip")?,
+                    usage,
+                ))
+            })
+            .collect()
+    }
+
+    /// Forgets failures of hours that ended before `before`.
+    pub async fn delete_failures(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        self.execute(DELETE_FAILURES, vec![(before.as_micros() / HOUR_MICROS).into()]).await
+    }
+}
+
+fn source_usage(row: &Row) -> Result<SourceUsage, StoreError> {
+    Ok(SourceUsage {
+        row: UsageRow {
+            secret_id: row.parsed("secret_id", |text| SecretId::parse(text).ok())?,
+            source_ip: row.text("source_ip")?,
+            user_agent: row.text("user_agent")?,
+            usage: Usage {
+                first_used_at: row.time("first_used_at")?,
+                last_used_at: row.time("last_used_at")?,
+                use_count: row.int("use_count")?,
+            },
+        },
+        expires_at: row.opt_time("expires_at")?,
+        revoked_at: row.opt_time("revoked_at")?,
+    })
+}

@@ -1,0 +1,38 @@
+//! The only SQL in Crossfade. [`Db`] is the one type that knows which engine it talks to; each other file
+//! holds one aggregate: its rows, its statements, and methods on a transaction.
+//!
+//! Every statement is one text for SQLite and PostgreSQL, declared through [`statements!`] and prepared on
+//! both engines by a test.
+
+mod access;
+mod audit;
+mod catalogue;
+mod clients;
+mod db;
+mod environments;
+mod evidence;
+mod keys;
+mod properties;
+mod secrets;
+mod support;
+
+pub use access::{Link, LinkPurpose, TokenOwner, TokenRow, User, UserKind};
+pub use audit::{AuditEvent, AuditFilter, NewAuditEvent, Notification};
+pub use catalogue::Statement;
+pub use clients::{Client, ClientFilter, Registration};
+pub use db::{Db, Location, ServeLock, StoreError, Tx};
+pub use environments::{Environment, SigningKey};
+pub use evidence::{FailureRow, SourceUsage, Usage, UsageRow};
+pub use keys::DataKey;
+pub use properties::Property;
+pub use secrets::{Expired, Rotation, Secret, SecretRow, VerifierRow};
+pub use support::{Change, ChangeKind, Remembered};
+
+/// Where a page of a list starts and how long it is.
+#[derive(Clone, Debug)]
+pub struct PageStart {
+    /// The sort key of the last row of the page before; `None` for the first page.
+    pub after: Option<(i64, String)>,
+    /// How many rows at most.
+    pub limit: i64,
+}

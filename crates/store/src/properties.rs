@@ -1,0 +1,99 @@
+//! Properties.
+
+use crate::{
+    PageStart, StoreError, Tx,
+    catalogue::statements,
+    db::{Row, Value},
+};
+use crossfade_core::{PropertyId, Timestamp, text::Name};
+
+/// A property as it is stored.
+#[derive(Clone, Debug)]
+pub struct Property {
+    /// Its id.
+    pub id: PropertyId,
+    /// Its name.
+    pub name: Name,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Grows with every change of the row.
+    pub version: i64,
+}
+
+statements! { "properties":
+    INSERT = "INSERT INTO properties (id, name, name_key, created_at, version) VALUES ($1, $2, $3, $4, 1)";
+    GET = "SELECT id, name, created_at, version FROM properties WHERE id = $1";
+    TAKEN = "SELECT id FROM properties WHERE name_key = $1";
+    LIST = "SELECT id, name, created_at, version FROM properties
+            WHERE CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2)
+            ORDER BY created_at, id LIMIT $3";
+    RENAME = "UPDATE properties SET name = $2, name_key = $3, version = version + 1 WHERE id = $1";
+    DELETE = "DELETE FROM properties WHERE id = $1";
+    HAS_CLIENTS = "SELECT id FROM clients WHERE property_id = $1 LIMIT 1";
+}
+
+/// What names are compared by: two names that differ in case alone are too alike for one list.
+pub(crate) fn name_key(name: &Name) -> String {
+    name.as_str().to_lowercase()
+}
+
+fn property(row: &Row) -> Result<Property, StoreError> {
+    Ok(Property {
+        id: row.parsed("id", |text| PropertyId::parse(text).ok())?,
+        name: Name::from_stored(row.text("name")?),
+        created_at: row.time("created_at")?,
+        version: row.int("version")?,
+    })
+}
+
+impl Tx {
+    /// Stores a new property.
+    pub async fn insert_property(
+        &mut self,
+        id: &PropertyId,
+        name: &Name,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let args = vec![id.as_str().into(), name.as_str().into(), name_key(name).into(), now.into()];
+        self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// One property.
+    pub async fn property(&mut self, id: &PropertyId) -> Result<Option<Property>, StoreError> {
+        self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(property).transpose()
+    }
+
+    /// The property that has this name, but for case.
+    pub async fn property_named(&mut self, name: &Name) -> Result<Option<PropertyId>, StoreError> {
+        let row = self.optional(TAKEN, vec![name_key(name).into()]).await?;
+        row.map(|row| row.parsed("id", |text| PropertyId::parse(text).ok())).transpose()
+    }
+
+    /// A page of properties, oldest first.
+    pub async fn properties(&mut self, page: &PageStart) -> Result<Vec<Property>, StoreError> {
+        self.rows(LIST, page.args()).await?.iter().map(property).collect()
+    }
+
+    /// Renames a property.
+    pub async fn rename_property(&mut self, id: &PropertyId, name: &Name) -> Result<(), StoreError> {
+        let args = vec![id.as_str().into(), name.as_str().into(), name_key(name).into()];
+        self.execute(RENAME, args).await.map(drop)
+    }
+
+    /// Deletes a property that has no clients.
+    pub async fn delete_property(&mut self, id: &PropertyId) -> Result<(), StoreError> {
+        self.execute(DELETE, vec![id.as_str().into()]).await.map(drop)
+    }
+
+    /// Whether the property has, or ever had, clients: their history keeps it.
+    pub async fn property_has_clients(&mut self, id: &PropertyId) -> Result<bool, StoreError> {
+        Ok(self.optional(HAS_CLIENTS, vec![id.as_str().into()]).await?.is_some())
+    }
+}
+
+impl PageStart {
+    pub(crate) fn args(&self) -> Vec<Value> {
+        let (at, id) = self.after.clone().unzip();
+        vec![at.into(), id.into(), self.limit.into()]
+    }
+}

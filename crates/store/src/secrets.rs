@@ -1,0 +1,475 @@
+//! Secrets, rotations, and what the authority needs to know of a registration.
+
+use crate::{PageStart, StoreError, Tx, Usage, catalogue::statements, clients, db::Row};
+use crossfade_core::{
+    ClientId, OauthClientId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
+    audit::Actor,
+    environment::Slug,
+    registration::{AuthMethods, Scopes, TokenTtl},
+    rotation::{self, EndedAs},
+};
+
+/// A secret as it is stored, with what is known of its use.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    /// What the rules look at.
+    pub rule: rotation::Secret,
+    /// Its place among the secrets of its registration, from 1.
+    pub number: i64,
+    /// The sealed value, while it is stored.
+    pub sealed: Option<Vec<u8>>,
+    /// Its use.
+    pub usage: Option<Usage>,
+}
+
+/// A new secret to store.
+#[derive(Clone, Debug)]
+pub struct SecretRow {
+    /// Its id.
+    pub id: SecretId,
+    /// The registration.
+    pub registration_id: RegistrationId,
+    /// Its place among the secrets of its registration.
+    pub number: i64,
+    /// When it was generated.
+    pub created_at: Timestamp,
+    /// The keyed hash that it is verified by.
+    pub digest: Vec<u8>,
+    /// The key of that hash.
+    pub digest_key: String,
+    /// The sealed value, unless it is shown once.
+    pub sealed: Option<Vec<u8>>,
+}
+
+/// A rotation as it is stored.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Its id.
+    pub id: RotationId,
+    /// The registration.
+    pub registration_id: RegistrationId,
+    /// Its place among the rotations of its registration, from 1.
+    pub number: i64,
+    /// Who rotated.
+    pub actor: Actor,
+    /// When.
+    pub rotated_at: Timestamp,
+    /// The transition period.
+    pub transition: TransitionHours,
+    /// Why.
+    pub reason: String,
+    /// Whether the outgoing secret had leaked.
+    pub compromised: bool,
+    /// The replaced secret.
+    pub outgoing: SecretId,
+    /// The replacing secret.
+    pub incoming: SecretId,
+    /// What somebody has made of it.
+    pub decided: Option<EndedAs>,
+}
+
+/// What the authority needs to decide for one registration.
+#[derive(Clone, Debug)]
+pub struct VerifierRow {
+    /// The registration.
+    pub registration_id: RegistrationId,
+    /// The environment that it belongs to.
+    pub environment: Slug,
+    /// What callers present.
+    pub oauth_client_id: OauthClientId,
+    /// Whether it refuses everything.
+    pub disabled: bool,
+    /// Whether its client has been deleted.
+    pub deleted: bool,
+    /// How it may present its secret.
+    pub methods: AuthMethods,
+    /// The scopes that it may ask for.
+    pub scopes: Scopes,
+    /// The audience of its tokens, where it is not the issuer.
+    pub audience: Option<String>,
+    /// How long its tokens live.
+    pub ttl: TokenTtl,
+    /// Whether it may introspect every token of its environment.
+    pub may_introspect: bool,
+    /// Its secrets, newest first: the secret, its digest, and the id of the digest's key.
+    pub secrets: Vec<(rotation::Secret, Vec<u8>, String)>,
+}
+
+statements! { "secrets":
+    INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    NEWEST_NUMBER = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM secrets WHERE registration_id = $1";
+    LIST = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+            FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
+            WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR s.number < $2)
+            ORDER BY s.number DESC LIMIT $3";
+    GET = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+           FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
+           WHERE s.registration_id = $1 AND s.id = $2";
+    OPEN = "SELECT id, created_at, expires_at, revoked_at FROM secrets
+            WHERE registration_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+            ORDER BY number DESC";
+    SET_END = "UPDATE secrets SET expires_at = $2, revoked_at = $3 WHERE id = $1";
+    COMPROMISED = "UPDATE secrets SET compromised_at = $2 WHERE id = $1";
+    REVOKE_TOKENS = "UPDATE secrets SET tokens_revoked_at = $2 WHERE id = $1";
+    TOKENS_REVOKED = "SELECT id, tokens_revoked_at FROM secrets WHERE tokens_revoked_at IS NOT NULL AND tokens_revoked_at > $1";
+    SECRET_TOKENS_REVOKED = "SELECT id, tokens_revoked_at FROM secrets WHERE id = $1 AND tokens_revoked_at IS NOT NULL";
+    END_ALL = "UPDATE secrets SET revoked_at = $2, expires_at = COALESCE(expires_at, $2) WHERE registration_id = $1 AND revoked_at IS NULL
+               AND (expires_at IS NULL OR expires_at > $2)";
+    WIPE_REGISTRATION = "UPDATE secrets SET sealed = NULL WHERE registration_id = $1";
+    WIPE_ENVIRONMENT = "UPDATE secrets SET sealed = NULL WHERE sealed IS NOT NULL
+                        AND registration_id IN (SELECT id FROM registrations WHERE environment = $1)";
+    WIPE_ENDED = "UPDATE secrets SET sealed = NULL WHERE sealed IS NOT NULL AND COALESCE(revoked_at, expires_at) <= $2
+                  AND registration_id IN (SELECT id FROM registrations WHERE environment = $1) RETURNING id, registration_id";
+    EXPIRED_UNNOTED = "SELECT s.id, s.registration_id, s.expires_at, r.client_id, r.environment FROM secrets s JOIN registrations r ON r.id = s.registration_id
+                       WHERE s.expires_at IS NOT NULL AND s.expires_at <= $1 AND s.expiry_noted_at IS NULL AND s.revoked_at IS NULL
+                       ORDER BY s.expires_at LIMIT $2";
+    NOTE_EXPIRY = "UPDATE secrets SET expiry_noted_at = $2 WHERE id = $1";
+    INSERT_ROTATION = "INSERT INTO rotations (id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours,
+                           reason, compromised, outgoing_secret_id, incoming_secret_id)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    ROTATIONS = "SELECT id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
+                     outgoing_secret_id, incoming_secret_id, ended_as
+                 FROM rotations WHERE registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR number < $2) ORDER BY number DESC LIMIT $3";
+    ROTATION = "SELECT id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
+                    outgoing_secret_id, incoming_secret_id, ended_as
+                FROM rotations WHERE registration_id = $1 AND id = $2";
+    DECIDE_ROTATION = "UPDATE rotations SET ended_as = $3, ended_at = $4 WHERE registration_id = $1 AND outgoing_secret_id = $2 AND ended_as IS NULL";
+    NEWEST_ROTATION = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM rotations WHERE registration_id = $1";
+    VERIFIERS = "SELECT r.id, r.environment, r.oauth_client_id, r.disabled_at, c.deleted_at, r.auth_basic, r.auth_post, r.scopes, r.audience,
+                     r.access_token_ttl_seconds, r.may_introspect
+                 FROM registrations r JOIN clients c ON c.id = r.client_id
+                 WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
+    VERIFIER_SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key FROM secrets
+                        WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, number DESC";
+    REGISTRATION_OF_SECRET = "SELECT registration_id FROM secrets WHERE id = $1";
+}
+
+fn rule(row: &Row) -> Result<rotation::Secret, StoreError> {
+    Ok(rotation::Secret {
+        id: row.parsed("id", |text| SecretId::parse(text).ok())?,
+        created_at: row.time("created_at")?,
+        expires_at: row.opt_time("expires_at")?,
+        revoked_at: row.opt_time("revoked_at")?,
+    })
+}
+
+fn secret(row: &Row) -> Result<Secret, StoreError> {
+    let usage = match (row.opt_time("first_used_at")?, row.opt_time("last_used_at")?) {
+        (Some(first_used_at), Some(last_used_at)) => {
+            Some(Usage { first_used_at, last_used_at, use_count: row.int("use_count")? })
+        }
+        _ => None,
+    };
+    Ok(Secret { rule: rule(row)?, number: row.int("number")?, sealed: row.opt_blob("sealed")?, usage })
+}
+
+/// The actor of a row, from its three columns.
+pub(crate) fn actor(row: &Row) -> Result<Actor, StoreError> {
+    Actor::from_parts(&row.text("actor_kind")?, row.text("actor_id")?, row.text("actor_name")?)
+        .ok_or_else(|| row.corrupt("actor_id"))
+}
+
+fn rotation(row: &Row) -> Result<Rotation, StoreError> {
+    let hours = row.int("transition_hours")?;
+    Ok(Rotation {
+        id: row.parsed("id", |text| RotationId::parse(text).ok())?,
+        registration_id: row.parsed("registration_id", |text| RegistrationId::parse(text).ok())?,
+        number: row.int("number")?,
+        actor: actor(row)?,
+        rotated_at: row.time("rotated_at")?,
+        transition: TransitionHours::new(hours).map_err(|_| row.corrupt("transition_hours"))?,
+        reason: row.text("reason")?,
+        compromised: row.flag("compromised")?,
+        outgoing: row.parsed("outgoing_secret_id", |text| SecretId::parse(text).ok())?,
+        incoming: row.parsed("incoming_secret_id", |text| SecretId::parse(text).ok())?,
+        decided: row.opt_parsed("ended_as", EndedAs::parse)?,
+    })
+}
+
+fn page_by_number(page: &PageStart) -> (Option<i64>, i64) {
+    (page.after.as_ref().map(|(number, _)| *number), page.limit)
+}
+
+/// A retiring secret whose deadline has passed, not yet noted in the audit trail.
+#[derive(Clone, Debug)]
+pub struct Expired {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// Its deadline.
+    pub expires_at: Timestamp,
+    /// The client.
+    pub client_id: ClientId,
+    /// The environment.
+    pub environment: Slug,
+}
+
+impl Tx {
+    /// Stores a new secret.
+    pub async fn insert_secret(&mut self, new: &SecretRow) -> Result<(), StoreError> {
+        let args = vec![
+            new.id.as_str().into(),
+            new.registration_id.as_str().into(),
+            new.number.into(),
+            new.created_at.into(),
+            new.digest.as_slice().into(),
+            new.digest_key.as_str().into(),
+            new.sealed.clone().into(),
+        ];
+        self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// The number of the newest secret of a registration; 0 when it has none.
+    pub async fn newest_secret_number(&mut self, registration: &RegistrationId) -> Result<i64, StoreError> {
+        self.one(NEWEST_NUMBER, vec![registration.as_str().into()]).await?.int("number")
+    }
+
+    /// A page of a registration's secrets, newest first.
+    pub async fn secrets(
+        &mut self,
+        registration: &RegistrationId,
+        page: &PageStart,
+    ) -> Result<Vec<Secret>, StoreError> {
+        let (before, limit) = page_by_number(page);
+        let args = vec![registration.as_str().into(), before.into(), limit.into()];
+        self.rows(LIST, args).await?.iter().map(secret).collect()
+    }
+
+    /// One secret of a registration.
+    pub async fn secret(
+        &mut self,
+        registration: &RegistrationId,
+        id: &SecretId,
+    ) -> Result<Option<Secret>, StoreError> {
+        let args = vec![registration.as_str().into(), id.as_str().into()];
+        self.optional(GET, args).await?.as_ref().map(secret).transpose()
+    }
+
+    /// The secrets of a registration that are valid at `now`: what the rules of rotation look at.
+    pub async fn open_secrets(
+        &mut self,
+        registration: &RegistrationId,
+        now: Timestamp,
+    ) -> Result<Vec<rotation::Secret>, StoreError> {
+        let args = vec![registration.as_str().into(), now.into()];
+        self.rows(OPEN, args).await?.iter().map(rule).collect()
+    }
+
+    /// Sets a secret's deadline and its revocation.
+    pub async fn set_secret_end(
+        &mut self,
+        id: &SecretId,
+        expires_at: Option<Timestamp>,
+        revoked_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.execute(SET_END, vec![id.as_str().into(), expires_at.into(), revoked_at.into()]).await.map(drop)
+    }
+
+    /// Marks a secret as leaked.
+    pub async fn mark_secret_compromised(&mut self, id: &SecretId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(COMPROMISED, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// Ends the tokens issued under a secret, for introspection.
+    pub async fn revoke_tokens_of_secret(&mut self, id: &SecretId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(REVOKE_TOKENS, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// The secrets whose tokens were ended after `since`, and when.
+    pub async fn secrets_with_revoked_tokens(
+        &mut self,
+        since: Timestamp,
+    ) -> Result<Vec<(SecretId, Timestamp)>, StoreError> {
+        self.rows(TOKENS_REVOKED, vec![since.into()]).await?.iter().map(revoked_tokens_of).collect()
+    }
+
+    /// When the tokens of this secret were ended.
+    pub async fn tokens_of_secret_revoked(
+        &mut self,
+        id: &SecretId,
+    ) -> Result<Option<(SecretId, Timestamp)>, StoreError> {
+        let row = self.optional(SECRET_TOKENS_REVOKED, vec![id.as_str().into()]).await?;
+        row.as_ref().map(revoked_tokens_of).transpose()
+    }
+
+    /// Revokes every secret of a registration that is still valid, and wipes all stored values.
+    pub async fn end_all_secrets(
+        &mut self,
+        registration: &RegistrationId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(END_ALL, vec![registration.as_str().into(), now.into()]).await?;
+        self.execute(WIPE_REGISTRATION, vec![registration.as_str().into()]).await.map(drop)
+    }
+
+    /// Wipes every stored value of an environment.
+    pub async fn wipe_environment(&mut self, environment: &Slug) -> Result<u64, StoreError> {
+        self.execute(WIPE_ENVIRONMENT, vec![environment.as_str().into()]).await
+    }
+
+    /// Wipes the stored values of an environment's secrets that ended at `before` or earlier.
+    pub async fn wipe_ended_secrets(
+        &mut self,
+        environment: &Slug,
+        before: Timestamp,
+    ) -> Result<Vec<SecretId>, StoreError> {
+        let rows = self.rows(WIPE_ENDED, vec![environment.as_str().into(), before.into()]).await?;
+        rows.iter().map(|row| row.parsed("id", |text| SecretId::parse(text).ok())).collect()
+    }
+
+    /// Secrets whose deadline has passed by `now` without a note of it, at most `limit`.
+    pub async fn expired_secrets(&mut self, now: Timestamp, limit: i64) -> Result<Vec<Expired>, StoreError> {
+        let rows = self.rows(EXPIRED_UNNOTED, vec![now.into(), limit.into()]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Expired {
+                    secret_id: row.parsed("id", |text| SecretId::parse(text).ok())?,
+                    expires_at: row.time("expires_at")?,
+                    client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
+                    environment: Slug::from_stored(row.text("environment")?),
+                })
+            })
+            .collect()
+    }
+
+    /// Says that the end of this secret stands in the audit trail.
+    pub async fn note_expiry(&mut self, id: &SecretId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(NOTE_EXPIRY, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// Stores a rotation.
+    pub async fn insert_rotation(&mut self, new: &Rotation) -> Result<(), StoreError> {
+        let args = vec![
+            new.id.as_str().into(),
+            new.registration_id.as_str().into(),
+            new.number.into(),
+            new.actor.kind().into(),
+            new.actor.id().into(),
+            new.actor.name().into(),
+            new.rotated_at.into(),
+            i64::from(new.transition.hours()).into(),
+            new.reason.as_str().into(),
+            new.compromised.into(),
+            new.outgoing.as_str().into(),
+            new.incoming.as_str().into(),
+        ];
+        self.execute(INSERT_ROTATION, args).await.map(drop)
+    }
+
+    /// A page of a registration's rotations, newest first.
+    pub async fn rotations(
+        &mut self,
+        registration: &RegistrationId,
+        page: &PageStart,
+    ) -> Result<Vec<Rotation>, StoreError> {
+        let (before, limit) = page_by_number(page);
+        let args = vec![registration.as_str().into(), before.into(), limit.into()];
+        self.rows(ROTATIONS, args).await?.iter().map(rotation).collect()
+    }
+
+    /// One rotation of a registration.
+    pub async fn rotation(
+        &mut self,
+        registration: &RegistrationId,
+        id: &RotationId,
+    ) -> Result<Option<Rotation>, StoreError> {
+        let args = vec![registration.as_str().into(), id.as_str().into()];
+        self.optional(ROTATION, args).await?.as_ref().map(rotation).transpose()
+    }
+
+    /// The number of the newest rotation of a registration; 0 when there is none.
+    pub async fn newest_rotation_number(&mut self, registration: &RegistrationId) -> Result<i64, StoreError> {
+        self.one(NEWEST_ROTATION, vec![registration.as_str().into()]).await?.int("number")
+    }
+
+    /// Says what somebody has made of the rotation whose outgoing secret is `outgoing`.
+    pub async fn decide_rotation(
+        &mut self,
+        registration: &RegistrationId,
+        outgoing: &SecretId,
+        ended_as: EndedAs,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let args = vec![
+            registration.as_str().into(),
+            outgoing.as_str().into(),
+            ended_as.as_str().into(),
+            now.into(),
+        ];
+        self.execute(DECIDE_ROTATION, args).await.map(drop)
+    }
+
+    /// A page of what the authority needs, by registration id.
+    pub async fn verifiers(
+        &mut self,
+        after: Option<&RegistrationId>,
+        limit: i64,
+    ) -> Result<Vec<VerifierRow>, StoreError> {
+        self.verifier_rows(after, None, limit).await
+    }
+
+    /// What the authority needs to know of one registration.
+    pub async fn verifier(
+        &mut self,
+        registration: &RegistrationId,
+    ) -> Result<Option<VerifierRow>, StoreError> {
+        Ok(self.verifier_rows(None, Some(registration), 1).await?.pop())
+    }
+
+    async fn verifier_rows(
+        &mut self,
+        after: Option<&RegistrationId>,
+        only: Option<&RegistrationId>,
+        limit: i64,
+    ) -> Result<Vec<VerifierRow>, StoreError> {
+        let args = vec![
+            after.map(RegistrationId::as_str).into(),
+            only.map(RegistrationId::as_str).into(),
+            limit.into(),
+        ];
+        let rows = self.rows(VERIFIERS, args).await?;
+        let mut verifiers: Vec<VerifierRow> = rows.iter().map(verifier).collect::<Result<_, _>>()?;
+        let (Some(first), Some(last)) = (verifiers.first(), verifiers.last()) else { return Ok(verifiers) };
+        let range = vec![first.registration_id.as_str().into(), last.registration_id.as_str().into()];
+        // Both lists come in the order of the ids, so one walk joins them.
+        let mut at = 0;
+        for row in self.rows(VERIFIER_SECRETS, range).await? {
+            let registration = row.text("registration_id")?;
+            while verifiers.get(at).is_some_and(|verifier| verifier.registration_id.as_str() != registration)
+            {
+                at += 1;
+            }
+            let verifier = verifiers.get_mut(at).ok_or_else(|| row.corrupt("registration_id"))?;
+            verifier.secrets.push((rule(&row)?, row.blob("digest")?, row.text("digest_key")?));
+        }
+        Ok(verifiers)
+    }
+
+    /// The registration that a secret belongs to.
+    pub async fn registration_of_secret(
+        &mut self,
+        id: &SecretId,
+    ) -> Result<Option<RegistrationId>, StoreError> {
+        let row = self.optional(REGISTRATION_OF_SECRET, vec![id.as_str().into()]).await?;
+        row.map(|row| row.parsed("registration_id", |text| RegistrationId::parse(text).ok())).transpose()
+    }
+}
+
+fn revoked_tokens_of(row: &Row) -> Result<(SecretId, Timestamp), StoreError> {
+    Ok((row.parsed("id", |text| SecretId::parse(text).ok())?, row.time("tokens_revoked_at")?))
+}
+
+fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
+    Ok(VerifierRow {
+        registration_id: row.parsed("id", |text| RegistrationId::parse(text).ok())?,
+        environment: Slug::from_stored(row.text("environment")?),
+        oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
+        disabled: row.opt_time("disabled_at")?.is_some(),
+        deleted: row.opt_time("deleted_at")?.is_some(),
+        methods: clients::methods(row)?,
+        scopes: Scopes::from_stored(row.text("scopes")?),
+        audience: row.opt_text("audience")?,
+        ttl: clients::ttl(row)?,
+        may_introspect: row.flag("may_introspect")?,
+        secrets: Vec::new(),
+    })
+}

@@ -1,0 +1,166 @@
+//! What holds the rest together: the change log, remembered answers, revoked access tokens.
+
+use crate::{StoreError, Tx, catalogue::statements};
+use crossfade_core::{RegistrationId, SecretId, Timestamp, environment::Slug};
+
+/// What a change of the log is about.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ChangeKind {
+    /// A registration's settings or secrets.
+    Registration(RegistrationId),
+    /// An environment's settings or signing keys.
+    Environment(Slug),
+    /// The tokens of a secret were ended.
+    TokensOfSecret(SecretId),
+    /// One access token was revoked, named by its `jti`.
+    AccessToken(String),
+}
+
+/// One line of the change log.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its place.
+    pub seq: i64,
+    /// What changed.
+    pub kind: ChangeKind,
+}
+
+/// An answer that is remembered for a repeated `Idempotency-Key`.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// The fingerprint of the request.
+    pub request: Vec<u8>,
+    /// When it was answered.
+    pub created_at: Timestamp,
+    /// The answer, as JSON without secret values.
+    pub reply: String,
+    /// The secret values of the answer, sealed.
+    pub sealed: Option<Vec<u8>>,
+}
+
+statements! { "change_log":
+    APPEND = "INSERT INTO change_log (seq, kind, subject) VALUES ($1, $2, $3)";
+    CHANGES = "SELECT seq, kind, subject FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
+    TRIM = "DELETE FROM change_log WHERE seq <= $1";
+    REMEMBERED = "SELECT request, created_at, reply, sealed FROM idempotency WHERE actor = $1 AND key = $2";
+    REMEMBER = "INSERT INTO idempotency (actor, key, request, created_at, reply, sealed) VALUES ($1, $2, $3, $4, $5, $6)";
+    WIPE_REMEMBERED = "UPDATE idempotency SET sealed = NULL WHERE sealed IS NOT NULL AND created_at <= $1";
+    FORGET_REMEMBERED = "DELETE FROM idempotency WHERE created_at <= $1";
+    REVOKE_TOKEN = "INSERT INTO revoked_tokens (jti, expires_at, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (jti) DO NOTHING";
+    REVOKED_TOKEN = "SELECT jti, expires_at FROM revoked_tokens WHERE jti = $1";
+    REVOKED_TOKENS = "SELECT jti, expires_at FROM revoked_tokens WHERE expires_at > $1";
+    FORGET_REVOKED = "DELETE FROM revoked_tokens WHERE expires_at <= $1";
+}
+
+impl ChangeKind {
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Registration(id) => ("registration", id.as_str()),
+            Self::Environment(slug) => ("environment", slug.as_str()),
+            Self::TokensOfSecret(id) => ("tokens_of_secret", id.as_str()),
+            Self::AccessToken(jti) => ("access_token", jti),
+        }
+    }
+
+    fn from_parts(kind: &str, subject: String) -> Option<Self> {
+        Some(match kind {
+            "registration" => Self::Registration(RegistrationId::parse(&subject).ok()?),
+            "environment" => Self::Environment(Slug::from_stored(subject)),
+            "tokens_of_secret" => Self::TokensOfSecret(SecretId::parse(&subject).ok()?),
+            "access_token" => Self::AccessToken(subject),
+            _ => return None,
+        })
+    }
+}
+
+impl Tx {
+    /// Appends a change that every node's tables must learn.
+    pub async fn append_change(&mut self, kind: &ChangeKind) -> Result<(), StoreError> {
+        let seq = self.next_change();
+        let (kind, subject) = kind.parts();
+        self.execute(APPEND, vec![seq.into(), kind.into(), subject.into()]).await.map(drop)
+    }
+
+    /// The changes after `after`, oldest first.
+    pub async fn changes(&mut self, after: i64, limit: i64) -> Result<Vec<Change>, StoreError> {
+        let rows = self.rows(CHANGES, vec![after.into(), limit.into()]).await?;
+        rows.iter()
+            .map(|row| {
+                let subject = row.text("subject")?;
+                let kind = row.parsed("kind", |kind| ChangeKind::from_parts(kind, subject))?;
+                Ok(Change { seq: row.int("seq")?, kind })
+            })
+            .collect()
+    }
+
+    /// Forgets changes that every node has applied.
+    pub async fn trim_changes(&mut self, up_to: i64) -> Result<u64, StoreError> {
+        self.execute(TRIM, vec![up_to.into()]).await
+    }
+
+    /// What was answered to this actor's request with this key.
+    pub async fn remembered(&mut self, actor: &str, key: &str) -> Result<Option<Remembered>, StoreError> {
+        let row = self.optional(REMEMBERED, vec![actor.into(), key.into()]).await?;
+        row.map(|row| {
+            Ok(Remembered {
+                request: row.blob("request")?,
+                created_at: row.time("created_at")?,
+                reply: row.text("reply")?,
+                sealed: row.opt_blob("sealed")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Remembers an answer.
+    pub async fn remember(&mut self, actor: &str, key: &str, answer: &Remembered) -> Result<(), StoreError> {
+        let args = vec![
+            actor.into(),
+            key.into(),
+            answer.request.as_slice().into(),
+            answer.created_at.into(),
+            answer.reply.as_str().into(),
+            answer.sealed.clone().into(),
+        ];
+        self.execute(REMEMBER, args).await.map(drop)
+    }
+
+    /// Wipes the values of answers given at `values_before` or earlier, and forgets those of `answers_before`.
+    pub async fn tidy_remembered(
+        &mut self,
+        values_before: Timestamp,
+        answers_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(WIPE_REMEMBERED, vec![values_before.into()]).await?;
+        self.execute(FORGET_REMEMBERED, vec![answers_before.into()]).await.map(drop)
+    }
+
+    /// Revokes one access token. Tells whether it was not revoked before.
+    pub async fn revoke_access_token(
+        &mut self,
+        jti: &str,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.execute(REVOKE_TOKEN, vec![jti.into(), expires_at.into(), now.into()]).await? > 0)
+    }
+
+    /// When the revoked token `jti` would have ended.
+    pub async fn revoked_access_token(&mut self, jti: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.optional(REVOKED_TOKEN, vec![jti.into()]).await?.map(|row| row.time("expires_at")).transpose()
+    }
+
+    /// The revoked tokens that would not have ended by `now`.
+    pub async fn revoked_access_tokens(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        let rows = self.rows(REVOKED_TOKENS, vec![now.into()]).await?;
+        rows.iter().map(|row| Ok((row.text("jti")?, row.time("expires_at")?))).collect()
+    }
+
+    /// Forgets revoked tokens that have ended by themselves.
+    pub async fn forget_revoked_access_tokens(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.execute(FORGET_REVOKED, vec![now.into()]).await
+    }
+}
