@@ -1,0 +1,272 @@
+//! The authority itself: tables that are read by every request and written by the change log.
+
+use crate::{
+    Clock, Evidence, Failure, Registration, SystemRandom, VerifierKeys,
+    mint::{self, Claims, Content},
+    random::jti,
+    signing::Environment,
+    verifier::{Verifier, verify_unknown},
+};
+use arc_swap::ArcSwap;
+use crossfade_core::{
+    OauthClientId, Random, RegistrationId, SecretId, Timestamp, environment::Slug, oauth::OauthError,
+    registration::AuthMethod,
+};
+use foldhash::fast::RandomState;
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+type Table<K, V> = papaya::HashMap<K, V, RandomState>;
+
+/// Decides secrets and mints tokens, in memory.
+pub struct Authority {
+    clock: Arc<Clock>,
+    keys: VerifierKeys,
+    environments: ArcSwap<HashMap<Slug, Arc<Environment>>>,
+    verifiers: Table<Box<str>, Arc<Verifier>>,
+    /// Secrets whose tokens were ended, until the last of these would have ended anyway.
+    secrets_with_ended_tokens: Table<SecretId, Timestamp>,
+    /// Single tokens revoked by their clients, until they would have ended anyway.
+    revoked_tokens: Table<Box<str>, Timestamp>,
+    evidence: Evidence,
+}
+
+/// What a caller presents.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The `client_id`.
+    pub client_id: &'a str,
+    /// The secret.
+    pub secret: &'a str,
+    /// How both were sent.
+    pub method: AuthMethod,
+    /// The address that they came from.
+    pub ip: IpAddr,
+    /// The user agent that sent them.
+    pub user_agent: &'a str,
+}
+
+/// An authenticated client.
+pub struct Client {
+    verifier: Arc<Verifier>,
+    secret: SecretId,
+    now: Timestamp,
+}
+
+/// A token that was issued.
+#[derive(Debug)]
+pub struct Issued {
+    /// The compact JWT.
+    pub access_token: String,
+    /// Seconds that it lives.
+    pub expires_in: u32,
+    /// What was granted.
+    pub scope: String,
+}
+
+/// A token that is active (RFC 7662 §2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveToken(pub Claims);
+
+impl Authority {
+    /// Empty tables.
+    pub fn new(clock: Arc<Clock>, keys: VerifierKeys) -> Self {
+        let mut seed = [0; 8];
+        SystemRandom.fill(&mut seed);
+        Self {
+            clock,
+            keys,
+            environments: ArcSwap::default(),
+            verifiers: Table::default(),
+            secrets_with_ended_tokens: Table::default(),
+            revoked_tokens: Table::default(),
+            evidence: Evidence::new(u64::from_be_bytes(seed)),
+        }
+    }
+
+    /// The clock that decides.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    /// What has been gathered about uses.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// The digest to store for a new secret, and the id of its key.
+    pub fn digest(&self, client_id: &OauthClientId, secret: &str) -> Option<(String, [u8; 32])> {
+        self.keys.digest(client_id, secret)
+    }
+
+    // What the request path asks.
+
+    /// An environment by its name.
+    pub fn environment(&self, slug: &str) -> Option<Arc<Environment>> {
+        // The map is small and a lookup by &str needs no Slug to be made.
+        self.environments.load().iter().find(|(own, _)| own.as_str() == slug).map(|(_, found)| found.clone())
+    }
+
+    /// Authenticates a client (RFC 6749 §2.3.1) and leaves evidence of it.
+    pub fn authenticate(
+        &self,
+        environment: &Environment,
+        credentials: &Credentials<'_>,
+    ) -> Result<Client, OauthError> {
+        let Credentials { client_id, secret, method, ip, user_agent } = *credentials;
+        // Another environment's client is unknown here.
+        let known = self
+            .verifiers
+            .pin()
+            .get(client_id)
+            .filter(|known| known.environment == *environment.slug())
+            .cloned();
+        let now = self.clock.now();
+        let Some(verifier) = known else {
+            verify_unknown(&self.keys, client_id, secret);
+            self.evidence.failed(None, None, Failure::UnknownClient, ip, now);
+            return Err(OauthError::InvalidClient);
+        };
+        match verifier.verify(&self.keys, secret, method, now) {
+            Ok(secret) => {
+                self.evidence.used(secret, ip, user_agent, now);
+                let secret = secret.clone();
+                Ok(Client { verifier, secret, now })
+            }
+            Err((failure, secret)) => {
+                self.evidence.failed(Some(&verifier.registration), secret, failure, ip, now);
+                Err(OauthError::InvalidClient)
+            }
+        }
+    }
+
+    /// Notes an attempt that held nothing to authenticate with.
+    pub fn malformed(&self, ip: IpAddr) -> OauthError {
+        self.evidence.failed(None, None, Failure::Malformed, ip, self.clock.now());
+        OauthError::InvalidClient
+    }
+
+    /// Issues an access token (RFC 6749 §4.4.3).
+    pub fn issue(
+        &self,
+        environment: &Environment,
+        client: &Client,
+        scope: Option<&str>,
+    ) -> Result<Issued, OauthError> {
+        let verifier = &client.verifier;
+        let scope = verifier.scopes.grant(scope).ok_or(OauthError::InvalidScope)?;
+        // The time of the authentication: the token belongs to that moment, and the clock is read once.
+        let now = client.now;
+        let key = environment.signing_key(now).ok_or(OauthError::TemporarilyUnavailable)?;
+        let content = Content {
+            client_id: &verifier.client_id,
+            audience: verifier.audience.as_deref(),
+            secret: &client.secret,
+            scope: &scope,
+            issued_at: now,
+            ttl_seconds: verifier.ttl.seconds(),
+            jti: &jti(),
+        };
+        let access_token =
+            mint::mint(environment.issuer(), key, &content).ok_or(OauthError::TemporarilyUnavailable)?;
+        Ok(Issued { access_token, expires_in: verifier.ttl.seconds(), scope })
+    }
+
+    /// The token, if it is active and `client` may know so (RFC 7662 §2.2, §4).
+    pub fn introspect(&self, environment: &Environment, client: &Client, token: &str) -> Option<ActiveToken> {
+        let claims = self.active(environment, token, client.now)?;
+        let own = claims.client_id == client.verifier.client_id.as_str();
+        (own || client.verifier.may_introspect).then_some(ActiveToken(claims))
+    }
+
+    /// The token, if it is active and is the client's own: what it may revoke (RFC 7009 §2.1).
+    pub fn own_token(&self, environment: &Environment, client: &Client, token: &str) -> Option<ActiveToken> {
+        let claims = self.active(environment, token, client.now)?;
+        (claims.client_id == client.verifier.client_id.as_str()).then_some(ActiveToken(claims))
+    }
+
+    fn active(&self, environment: &Environment, token: &str, now: Timestamp) -> Option<Claims> {
+        let claims = mint::read(environment, token, now)?;
+        let verifiers = self.verifiers.pin();
+        let owner = verifiers.get(claims.client_id.as_str())?;
+        let secret = SecretId::parse(&claims.crossfade_secret).ok()?;
+        let ended = owner.disabled
+            || owner.environment != *environment.slug()
+            || self.secrets_with_ended_tokens.pin().contains_key(&secret)
+            || self.revoked_tokens.pin().contains_key(claims.jti.as_str());
+        (!ended).then_some(claims)
+    }
+
+    // What the change log says.
+
+    /// Publishes an environment. Its registrations stay.
+    pub fn put_environment(&self, environment: Environment) {
+        let environment = Arc::new(environment);
+        self.environments.rcu(|map| {
+            let mut map = HashMap::clone(map);
+            map.insert(environment.slug().clone(), environment.clone());
+            map
+        });
+    }
+
+    /// Removes an environment.
+    pub fn remove_environment(&self, slug: &Slug) {
+        self.environments.rcu(|map| {
+            let mut map = HashMap::clone(map);
+            map.remove(slug);
+            map
+        });
+    }
+
+    /// Publishes a registration as it now stands.
+    pub fn put_registration(&self, registration: Registration) {
+        let key = Box::from(registration.client_id.as_str());
+        self.verifiers.pin().insert(key, Arc::new(Verifier::new(registration, &self.keys)));
+    }
+
+    /// Removes a registration: from now on its `client_id` is unknown.
+    pub fn remove_registration(&self, client_id: &OauthClientId) {
+        self.verifiers.pin().remove(client_id.as_str());
+    }
+
+    /// Ends the tokens issued under a secret. They would have ended by `until` anyway.
+    pub fn end_tokens_of_secret(&self, secret: SecretId, until: Timestamp) {
+        self.secrets_with_ended_tokens.pin().insert(secret, until);
+    }
+
+    /// Revokes one token, which would have ended at `until` anyway.
+    pub fn revoke_token(&self, jti: &str, until: Timestamp) {
+        self.revoked_tokens.pin().insert(jti.into(), until);
+    }
+
+    /// Forgets revocations of tokens that have ended by themselves.
+    pub fn tidy(&self) {
+        let now = self.clock.now();
+        self.secrets_with_ended_tokens.pin().retain(|_, until| now < *until);
+        self.revoked_tokens.pin().retain(|_, until| now < *until);
+    }
+
+    /// How many registrations are loaded.
+    pub fn registrations(&self) -> usize {
+        self.verifiers.pin().len()
+    }
+}
+
+impl Client {
+    /// The registration.
+    pub fn registration(&self) -> &RegistrationId {
+        &self.verifier.registration
+    }
+
+    /// The `client_id`.
+    pub fn client_id(&self) -> &OauthClientId {
+        &self.verifier.client_id
+    }
+
+    /// The secret that it authenticated with.
+    pub fn secret(&self) -> &SecretId {
+        &self.secret
+    }
+}
+
+#[cfg(test)]
+mod tests;

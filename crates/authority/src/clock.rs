@@ -1,0 +1,103 @@
+//! The clock. Time never runs backwards: a deadline that has passed once has passed for good, whatever
+//! happens to the machine's clock afterwards.
+
+use crossfade_core::Timestamp;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Tells the time: the greatest of the machine's clock, what its monotonic clock says since the start, and
+/// the highest time that was ever stored or told.
+#[derive(Debug)]
+pub struct Clock {
+    source: Source,
+    /// Microseconds; never lowered.
+    highest: AtomicI64,
+}
+
+#[derive(Debug)]
+enum Source {
+    System { started_wall: i64, started: Instant },
+    Manual(AtomicI64),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock itself")]
+        let started = Instant::now();
+        Self { source: Source::System { started_wall: wall(), started }, highest: AtomicI64::new(0) }
+    }
+
+    /// A clock that is set by hand, for tests and simulations.
+    pub fn manual(at: Timestamp) -> Self {
+        Self { source: Source::Manual(AtomicI64::new(at.as_micros())), highest: AtomicI64::new(0) }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        let reading = match &self.source {
+            Source::System { started_wall, started } => {
+                let elapsed = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
+                wall().max(started_wall.saturating_add(elapsed))
+            }
+            Source::Manual(at) => at.load(Ordering::SeqCst),
+        };
+        let before = self.highest.fetch_max(reading, Ordering::SeqCst);
+        Timestamp::from_micros(reading.max(before))
+    }
+
+    /// Says that `stored` has been a time once, so that this clock never goes back behind it.
+    pub fn raise(&self, stored: Timestamp) {
+        self.highest.fetch_max(stored.as_micros(), Ordering::SeqCst);
+    }
+
+    /// Moves a manual clock; a machine's clock is left alone.
+    pub fn advance(&self, span: Duration) {
+        if let Source::Manual(at) = &self.source {
+            at.fetch_add(i64::try_from(span.as_micros()).unwrap_or(0), Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a manual clock, also to an earlier time; a machine's clock is left alone.
+    pub fn set(&self, to: Timestamp) {
+        if let Source::Manual(at) = &self.source {
+            at.store(to.as_micros(), Ordering::SeqCst);
+        }
+    }
+}
+
+fn wall() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock itself")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_2_time_never_runs_backwards() {
+        let clock = Clock::manual(Timestamp::from_seconds(1000));
+        assert_eq!(clock.now(), Timestamp::from_seconds(1000));
+        clock.set(Timestamp::from_seconds(10));
+        assert_eq!(clock.now(), Timestamp::from_seconds(1000), "what was told once stays");
+        clock.raise(Timestamp::from_seconds(5000));
+        assert_eq!(clock.now(), Timestamp::from_seconds(5000), "what was stored once stays");
+        clock.set(Timestamp::from_seconds(5001));
+        assert_eq!(clock.now(), Timestamp::from_seconds(5001));
+    }
+
+    #[test]
+    fn the_system_clock_advances_and_respects_what_was_stored() {
+        let clock = Clock::system();
+        let first = clock.now();
+        assert!(first > Timestamp::from_seconds(1_700_000_000));
+        assert!(clock.now() >= first);
+        let future = first.after(Duration::from_secs(86_400));
+        clock.raise(future);
+        assert_eq!(clock.now(), future);
+    }
+}

@@ -1,0 +1,336 @@
+//! Evidence of use, gathered in bounded memory while tokens are issued and taken away by the flush.
+//!
+//! Recording never fails and never waits for anything but the few instructions of another record in the
+//! same shard. What does not fit is counted without its source, and what does not fit even there is counted
+//! as lost, so that a gap is known as a gap.
+
+use crossfade_core::{RegistrationId, SecretId, Timestamp};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    net::IpAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Why a client authentication failed. Known to the audit trail; on the wire they are all one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Failure {
+    /// Nothing that can be read as credentials.
+    Malformed,
+    /// No such `client_id` in this environment.
+    UnknownClient,
+    /// The registration is disabled.
+    Disabled,
+    /// Not by this method.
+    Method,
+    /// Not a secret of this client, or one that ended long ago.
+    Wrong,
+    /// A secret whose deadline has passed.
+    Expired,
+    /// A secret that was ended before its time.
+    Revoked,
+}
+
+impl Failure {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownClient => "unknown_client",
+            Self::Disabled => "disabled",
+            Self::Method => "method",
+            Self::Wrong => "wrong",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// First time, last time, and how often.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counter {
+    /// The first time.
+    pub first: Timestamp,
+    /// The last time.
+    pub last: Timestamp,
+    /// How often.
+    pub count: u64,
+}
+
+impl Counter {
+    fn once(at: Timestamp) -> Self {
+        Self { first: at, last: at, count: 1 }
+    }
+
+    fn merge(&mut self, other: Counter) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.count += other.count;
+    }
+}
+
+/// Successful uses of one secret from one source since the last flush.
+#[derive(Clone, Debug)]
+pub struct SourceCount {
+    /// The secret.
+    pub secret: SecretId,
+    /// The address; `None` gathers what did not fit.
+    pub ip: Option<IpAddr>,
+    /// The user agent, shortened.
+    pub user_agent: Box<str>,
+    /// The uses.
+    pub counter: Counter,
+}
+
+/// Failed authentications of one kind from one address since the last flush.
+#[derive(Clone, Debug)]
+pub struct FailureCount {
+    /// The registration, where the `client_id` is known.
+    pub registration: Option<RegistrationId>,
+    /// The ended secret that was presented, where it is known.
+    pub secret: Option<SecretId>,
+    /// Why.
+    pub failure: Failure,
+    /// The address; `None` gathers what did not fit.
+    pub ip: Option<IpAddr>,
+    /// The failures.
+    pub counter: Counter,
+}
+
+const SHARDS: usize = 16;
+/// Distinct sources that a shard keeps between two flushes.
+const MOST_SOURCES: usize = 2048;
+/// Distinct failures that a shard keeps between two flushes.
+const MOST_FAILURES: usize = 256;
+/// Bytes of a user agent that are kept.
+const USER_AGENT_BYTES: usize = 200;
+
+#[derive(Default)]
+struct Shard {
+    sources: HashTable<SourceCount>,
+    failures: HashTable<FailureCount>,
+}
+
+/// What has been gathered since the last flush.
+pub struct Evidence {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: FixedState,
+    lost: AtomicU64,
+}
+
+impl Evidence {
+    /// Empty. `seed` keeps callers from choosing user agents that collide.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: FixedState::with_seed(seed),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Records one successful use.
+    pub(crate) fn used(&self, secret: &SecretId, ip: IpAddr, user_agent: &str, at: Timestamp) {
+        let user_agent = shorten(user_agent);
+        let hash = self.hash((secret.as_str(), Some(ip), user_agent));
+        self.add_source(hash, secret, Some(ip), user_agent, Counter::once(at));
+    }
+
+    /// Records one failed authentication.
+    pub(crate) fn failed(
+        &self,
+        registration: Option<&RegistrationId>,
+        secret: Option<&SecretId>,
+        failure: Failure,
+        ip: IpAddr,
+        at: Timestamp,
+    ) {
+        self.add_failure(registration, secret, failure, Some(ip), Counter::once(at));
+    }
+
+    /// Takes what has been gathered, and how many uses were lost since the last time.
+    pub fn drain(&self) -> (Vec<SourceCount>, Vec<FailureCount>, u64) {
+        let (mut sources, mut failures) = (Vec::new(), Vec::new());
+        for shard in &self.shards {
+            let taken = std::mem::take(&mut *lock(shard));
+            sources.extend(taken.sources);
+            failures.extend(taken.failures);
+        }
+        (sources, failures, self.lost.swap(0, Ordering::Relaxed))
+    }
+
+    /// Puts back what could not be written, so that the next flush writes it.
+    pub fn restore(&self, sources: Vec<SourceCount>, failures: Vec<FailureCount>, lost: u64) {
+        for source in sources {
+            let hash = self.hash((source.secret.as_str(), source.ip, &*source.user_agent));
+            self.add_source(hash, &source.secret, source.ip, &source.user_agent, source.counter);
+        }
+        for failed in failures {
+            self.add_failure(
+                failed.registration.as_ref(),
+                failed.secret.as_ref(),
+                failed.failure,
+                failed.ip,
+                failed.counter,
+            );
+        }
+        self.lost.fetch_add(lost, Ordering::Relaxed);
+    }
+
+    fn add_source(
+        &self,
+        hash: u64,
+        secret: &SecretId,
+        ip: Option<IpAddr>,
+        user_agent: &str,
+        counter: Counter,
+    ) {
+        let mut shard = lock(&self.shards[hash as usize % SHARDS]);
+        let same = |known: &SourceCount| {
+            known.ip == ip && *known.user_agent == *user_agent && known.secret == *secret
+        };
+        if let Some(known) = shard.sources.find_mut(hash, same) {
+            known.counter.merge(counter);
+            return;
+        }
+        let full = shard.sources.len() >= MOST_SOURCES;
+        if full && ip.is_some() {
+            drop(shard);
+            let rest = self.hash((secret.as_str(), None::<IpAddr>, ""));
+            return self.add_source(rest, secret, None, "", counter);
+        }
+        // The gathering rows may go beyond the cap, but not without end.
+        if shard.sources.len() >= MOST_SOURCES * 2 {
+            self.lost.fetch_add(counter.count, Ordering::Relaxed);
+            return;
+        }
+        let new = SourceCount { secret: secret.clone(), ip, user_agent: user_agent.into(), counter };
+        shard.sources.insert_unique(hash, new, |known| {
+            self.hash((known.secret.as_str(), known.ip, &*known.user_agent))
+        });
+    }
+
+    fn add_failure(
+        &self,
+        registration: Option<&RegistrationId>,
+        secret: Option<&SecretId>,
+        failure: Failure,
+        ip: Option<IpAddr>,
+        counter: Counter,
+    ) {
+        let hash = self.hash((registration.map(RegistrationId::as_str), failure, ip));
+        let mut shard = lock(&self.shards[hash as usize % SHARDS]);
+        let same = |known: &FailureCount| {
+            known.failure == failure
+                && known.ip == ip
+                && known.registration.as_ref() == registration
+                && known.secret.as_ref() == secret
+        };
+        if let Some(known) = shard.failures.find_mut(hash, same) {
+            known.counter.merge(counter);
+            return;
+        }
+        if shard.failures.len() >= MOST_FAILURES && ip.is_some() {
+            drop(shard);
+            return self.add_failure(registration, secret, failure, None, counter);
+        }
+        if shard.failures.len() >= MOST_FAILURES * 2 {
+            self.lost.fetch_add(counter.count, Ordering::Relaxed);
+            return;
+        }
+        let new = FailureCount {
+            registration: registration.cloned(),
+            secret: secret.cloned(),
+            failure,
+            ip,
+            counter,
+        };
+        shard.failures.insert_unique(hash, new, |known| {
+            self.hash((known.registration.as_ref().map(RegistrationId::as_str), known.failure, known.ip))
+        });
+    }
+
+    fn hash(&self, key: impl Hash) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        key.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// A shard, also after a panic in another thread: counters have no half-written state.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn shorten(text: &str) -> &str {
+    &text[..text.floor_char_boundary(USER_AGENT_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn secret(n: usize) -> SecretId {
+        SecretId::parse(&format!("sec_{n:022}")).unwrap()
+    }
+
+    fn ip(n: u32) -> IpAddr {
+        Ipv4Addr::from(n).into()
+    }
+
+    #[test]
+    fn uses_are_counted_per_secret_and_source() {
+        let evidence = Evidence::new(1);
+        for at in [5, 3, 9] {
+            evidence.used(&secret(1), ip(1), "curl", Timestamp::from_seconds(at));
+        }
+        evidence.used(&secret(1), ip(2), "curl", Timestamp::from_seconds(4));
+        evidence.used(&secret(2), ip(1), "curl", Timestamp::from_seconds(4));
+        let (mut sources, failures, lost) = evidence.drain();
+        sources.sort_by_key(|source| std::cmp::Reverse(source.counter.count));
+        assert_eq!((sources.len(), failures.len(), lost), (3, 0, 0));
+        let expected =
+            Counter { first: Timestamp::from_seconds(3), last: Timestamp::from_seconds(9), count: 3 };
+        assert_eq!((sources[0].counter, sources[0].ip), (expected, Some(ip(1))));
+        assert!(evidence.drain().0.is_empty(), "a drain takes everything");
+    }
+
+    #[test]
+    fn a_flood_of_sources_stays_bounded_and_loses_no_count() {
+        let evidence = Evidence::new(1);
+        let flood = 200_000;
+        for n in 0..flood {
+            evidence.used(&secret(1), ip(n), "x", Timestamp::from_seconds(1));
+        }
+        let (sources, _, lost) = evidence.drain();
+        assert!(sources.len() <= SHARDS * MOST_SOURCES + 1);
+        assert_eq!(sources.iter().map(|s| s.counter.count).sum::<u64>() + lost, u64::from(flood));
+        assert!(sources.iter().any(|s| s.ip.is_none()), "the rest is gathered in an explicit row");
+        assert_eq!(lost, 0);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_kept() {
+        let evidence = Evidence::new(1);
+        evidence.used(&secret(1), ip(1), "a", Timestamp::from_seconds(1));
+        evidence.failed(None, None, Failure::UnknownClient, ip(1), Timestamp::from_seconds(1));
+        let (sources, failures, lost) = evidence.drain();
+        evidence.used(&secret(1), ip(1), "a", Timestamp::from_seconds(2));
+        evidence.restore(sources, failures, lost);
+        let (sources, failures, _) = evidence.drain();
+        assert_eq!((sources.len(), sources[0].counter.count), (1, 2));
+        assert_eq!((failures.len(), failures[0].counter.count), (1, 1));
+    }
+
+    #[test]
+    fn a_huge_user_agent_is_shortened_at_a_character() {
+        let evidence = Evidence::new(1);
+        evidence.used(&secret(1), ip(1), &"é".repeat(5000), Timestamp::from_seconds(1));
+        let (sources, ..) = evidence.drain();
+        assert_eq!(&*sources[0].user_agent, "é".repeat(100));
+    }
+}
