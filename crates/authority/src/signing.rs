@@ -32,7 +32,6 @@ enum Pair {
 /// A key that signs access tokens, parsed once. One key, one algorithm.
 pub struct SigningKey {
     kid: String,
-    alg: SigningAlg,
     times: KeyTimes,
     pair: Pair,
     public: ParsedPublicKey,
@@ -106,7 +105,7 @@ impl SigningKey {
             }
         }
         .map_err(|_| InvalidKey)?;
-        Ok(Self { kid, alg, times, pair, public, jwk, header })
+        Ok(Self { kid, times, pair, public, jwk, header })
     }
 
     /// The RFC 7638 thumbprint, which names the key.
@@ -181,16 +180,5 @@ impl Environment {
         let keys: Vec<&Value> =
             self.keys.iter().filter(|key| key.times.is_published(now)).map(|key| &key.jwk).collect();
         json!({ "keys": keys })
-    }
-
-    /// The algorithms of the published keys, for the metadata.
-    pub fn algs(&self, now: Timestamp) -> Vec<SigningAlg> {
-        let mut algs: Vec<SigningAlg> = Vec::new();
-        for key in self.keys.iter().filter(|key| key.times.is_published(now)) {
-            if !algs.contains(&key.alg) {
-                algs.push(key.alg);
-            }
-        }
-        algs
     }
 }

@@ -475,11 +475,24 @@ pub struct SecretChanged {
     pub tokens_valid_offline_until: Option<Timestamp>,
 }
 
+/// Reveals a secret. Every member is optional, and so is the body.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevealSecret {
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// The answer to a reveal.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RevealReply {
     /// The value.
-    pub value: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Set on a replay that comes too late to get the value again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret_already_delivered: bool,
 }
 
 /// Change-over evidence: one secret used from one source.

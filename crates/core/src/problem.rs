@@ -35,10 +35,8 @@ macro_rules! codes {
 codes! {
     /// No valid API token was sent.
     Unauthenticated = "unauthenticated" 401;
-    /// The body is not JSON.
+    /// The body is not JSON, or is not sent as application/json.
     InvalidJson = "invalid_json" 400;
-    /// The content type is not application/json.
-    UnsupportedMediaType = "unsupported_media_type" 415;
     /// The body is longer than the server reads.
     BodyTooLarge = "body_too_large" 413;
     /// A parameter of the query is not valid.

@@ -108,6 +108,7 @@ statements! { "clients":
                      JOIN environments e ON e.slug = r.environment
                      LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                      WHERE r.client_id = $1 ORDER BY e.position, e.slug";
+    TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
     UPDATE_REGISTRATION = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5,
                                access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, version = version + 1
                            WHERE id = $1";
@@ -266,6 +267,11 @@ impl Tx {
     /// A client's registrations in the order of the environments.
     pub async fn registrations(&mut self, client: &ClientId) -> Result<Vec<Registration>, StoreError> {
         self.rows(REGISTRATIONS, vec![client.as_str().into()]).await?.iter().map(registration).collect()
+    }
+
+    /// Says that a registration's secrets have changed, so that what was read of it is no longer current.
+    pub async fn touch_registration(&mut self, id: &RegistrationId) -> Result<(), StoreError> {
+        self.execute(TOUCH_REGISTRATION, vec![id.as_str().into()]).await.map(drop)
     }
 
     /// Writes the settings of a registration anew.

@@ -1,0 +1,425 @@
+//! How anything is changed: one transaction that authorises, loads, decides, stores, audits and queues.
+
+use crate::{
+    app::App,
+    caller::{Caller, digest},
+    error::Error,
+    targets::{Site, Target},
+};
+use crossfade_core::{
+    ClientId, Code, Problem, SecretId, Timestamp,
+    audit::{Action, Actor},
+    environment::Slug,
+    roles::Permission,
+};
+use crossfade_store::{ChangeKind, Client, NewAuditEvent, Notification, Remembered, Tx};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a repeated request is answered with the values again.
+const VALUES_REMEMBERED: Duration = Duration::from_secs(600);
+/// How long a repeated request is recognised at all.
+pub(crate) const ANSWERS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// The envelope of a change.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// What is asked, as the operation's id: for the trail.
+    pub operation: &'static str,
+    /// Makes a repetition harmless.
+    pub idempotency: Option<&'a IdempotencyKey>,
+    /// The version that the caller has read, if it must still be that.
+    pub if_match: Option<i64>,
+}
+
+/// A client-chosen key, and a fingerprint of the request that it was sent with.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    key: String,
+    request: Vec<u8>,
+}
+
+impl IdempotencyKey {
+    /// The key `key` for a request of this method and path with this body.
+    pub fn new(key: &str, method: &str, path: &str, body: &[u8]) -> Result<Self, Problem> {
+        let valid = (1..=255).contains(&key.len()) && key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if !valid || crossfade_core::secret::looks_like_secret(key) {
+            return Err(Problem::new(
+                Code::InvalidQuery,
+                "Idempotency-Key must be 1 to 255 visible ASCII characters, and not a secret.",
+            )
+            .with_field("Idempotency-Key"));
+        }
+        let mut request = format!("{method} {path}\n").into_bytes();
+        request.extend_from_slice(body);
+        let request = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &request).as_ref().to_vec();
+        Ok(Self { key: key.to_owned(), request })
+    }
+}
+
+/// The input of an operation: JSON that is read only after the caller has been authorised, because what is
+/// wrong with a body is nobody's business who may not send it; or a value made by a form.
+#[derive(Clone, Debug)]
+pub enum Input<'a, T> {
+    /// A JSON text.
+    Json(&'a [u8]),
+    /// A value.
+    Value(T),
+}
+
+impl<T: DeserializeOwned> Input<'_, T> {
+    pub(crate) fn read(self) -> Result<T, Problem> {
+        match self {
+            Self::Value(value) => Ok(value),
+            // serde would read an array as the members in order.
+            Self::Json(text) if text.trim_ascii_start().first() != Some(&b'{') => {
+                Err(Problem::new(Code::InvalidBody, "The body must be a JSON object. Nothing was changed."))
+            }
+            Self::Json(text) => serde_json::from_slice(text).map_err(|error| body_problem(&error)),
+        }
+    }
+}
+
+/// What serde found, as a sentence. It names the member where serde does.
+fn body_problem(error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    // A value may be a secret that was sent to the wrong place; names of members and of types may be shown.
+    let shown = if what.starts_with("invalid") { "a member has the wrong type or form" } else { what };
+    let shown = if crossfade_core::secret::looks_like_secret(shown) { "unknown member" } else { shown };
+    let problem = Problem::new(
+        Code::InvalidBody,
+        format!("The body is not what this operation takes: {shown}. Nothing was changed."),
+    );
+    match what.split('`').nth(1) {
+        Some(member)
+            if !what.starts_with("invalid")
+                && member.len() <= 64
+                && !crossfade_core::secret::looks_like_secret(member) =>
+        {
+            problem.with_field(member)
+        }
+        _ => problem,
+    }
+}
+
+/// An answer that can be remembered: JSON, and apart from it the secret values in it.
+pub(crate) trait Reply: Serialize + DeserializeOwned {
+    /// Takes the secret values out.
+    fn take_values(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Puts them back.
+    fn put_values(&mut self, _values: Vec<String>) {}
+
+    /// Says that the values were delivered before and are not given again.
+    fn mark_delivered(&mut self) {}
+}
+
+impl Reply for () {}
+
+/// A change in progress: the transaction, its one time, and who acts.
+pub(crate) struct Act<'a> {
+    pub(crate) tx: &'a mut Tx,
+    /// The time of the whole change, read once, after the lock was taken.
+    pub(crate) now: Timestamp,
+    pub(crate) caller: &'a Caller,
+    if_match: Option<i64>,
+}
+
+impl Act<'_> {
+    /// Refuses when the caller has read another version than there is.
+    pub(crate) fn matches(&self, version: i64) -> Result<(), Problem> {
+        match self.if_match {
+            Some(read) if read != version => Err(Problem::new(
+                Code::PreconditionFailed,
+                "This has changed since you read it. Nothing was changed. Read it again and decide anew.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells every node's tables of a change.
+    pub(crate) async fn changed(&mut self, kind: ChangeKind) -> Result<(), Error> {
+        Ok(self.tx.append_change(&kind).await?)
+    }
+
+    /// Tells every node's tables, and whoever holds a version of the registration, that its secrets changed.
+    pub(crate) async fn secrets_changed(&mut self, site: &Site) -> Result<(), Error> {
+        self.tx.touch_registration(&site.registration.id).await?;
+        self.changed(ChangeKind::Registration(site.registration.id.clone())).await
+    }
+
+    /// Appends to the audit trail.
+    pub(crate) async fn audit(&mut self, action: Action, about: About<'_>) -> Result<(), Error> {
+        let actor = self.caller.actor.clone();
+        Ok(self.tx.append_audit(&about.event(self.now, actor, action, true)).await?)
+    }
+
+    /// Marks a secret that ends now as leaked, and ends the tokens issued under it, as asked.
+    pub(crate) async fn end_tokens(
+        &mut self,
+        secret: &SecretId,
+        compromised: bool,
+        revoke_tokens: bool,
+    ) -> Result<(), Error> {
+        if compromised {
+            self.tx.mark_secret_compromised(secret, self.now).await?;
+        }
+        if revoke_tokens {
+            self.tx.revoke_tokens_of_secret(secret, self.now).await?;
+            self.changed(ChangeKind::TokensOfSecret(secret.clone())).await?;
+        }
+        Ok(())
+    }
+
+    /// Queues a message to the owners of a client; delivered after the commit.
+    pub(crate) async fn notify(
+        &mut self,
+        app: &App,
+        event: Action,
+        client: &Client,
+        environment: Option<&Slug>,
+        details: Value,
+    ) -> Result<(), Error> {
+        app.queue_notification(self.tx, self.now, event, client, environment, details).await
+    }
+}
+
+/// What an audit event is about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About<'a> {
+    pub(crate) client: Option<&'a ClientId>,
+    pub(crate) environment: Option<&'a Slug>,
+    pub(crate) target: Option<String>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) details: Value,
+}
+
+impl About<'_> {
+    pub(crate) fn event(self, at: Timestamp, actor: Actor, action: Action, done: bool) -> NewAuditEvent {
+        NewAuditEvent {
+            at,
+            actor,
+            action,
+            done,
+            client_id: self.client.cloned(),
+            environment: self.environment.cloned(),
+            target: self.target,
+            reason: self.reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
+            details: if self.details.is_null() { json!({}) } else { self.details },
+        }
+    }
+}
+
+impl App {
+    /// Runs `work` in one transaction, with the one time that it happens at. Returns the sequence number that
+    /// tables must have applied to enforce it.
+    pub(crate) async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
+    ) -> Result<(T, i64), Error> {
+        self.db
+            .write::<T, Error>(async |tx| {
+                // After the lock: whatever ended while this change waited has ended for it too.
+                self.clock.raise(tx.highest_time());
+                let now = self.clock.now();
+                tx.stamp(now);
+                work(tx, now).await
+            })
+            .await
+    }
+
+    /// Runs a change in one transaction and waits until this node's own tables enforce it.
+    pub(crate) async fn transact<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (done, seq) = self.write(work).await?;
+        self.catch_up(seq).await.map_err(|error| Error {
+            problem: Problem::new(
+                Code::OutcomeUnknown,
+                "The change is stored, but this server cannot say yet that it enforces it. Read the state before you try again.",
+            ),
+            source: Some(Box::new(error)),
+        })?;
+        Ok(done)
+    }
+
+    /// Changes `target` on behalf of a caller who may do `permission` to it. The only way to change anything
+    /// on a caller's behalf.
+    pub(crate) async fn change<T: Target, R: Reply>(
+        &self,
+        request: &Request<'_>,
+        permission: Permission,
+        target: T,
+        work: impl AsyncFnOnce(&mut Act<'_>, T::Loaded) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let _in_flight =
+            request.idempotency.map(|key| InFlight::enter(self, request.caller, key)).transpose()?;
+        let result = self
+            .transact(async |tx, now| {
+                let caller = request.caller.refreshed(tx, now).await?;
+                let loaded = target.load(tx, &caller, permission).await;
+                let mut act = Act { tx, now, caller: &caller, if_match: request.if_match };
+                if let Some(key) = request.idempotency
+                    && let Some(reply) = self.replay(&mut act, key, request.operation, &loaded).await?
+                {
+                    return Ok(reply);
+                }
+                let mut reply = work(&mut act, loaded?).await?;
+                if let Some(key) = request.idempotency {
+                    self.remember(&mut act, key, &mut reply).await?;
+                }
+                Ok(reply)
+            })
+            .await;
+        if let Err(error) = &result {
+            self.audit_refusal(request, error).await;
+        }
+        result
+    }
+
+    /// The answer that was given to this request before (product rule 7).
+    async fn replay<R: Reply, L>(
+        &self,
+        act: &mut Act<'_>,
+        key: &IdempotencyKey,
+        operation: &str,
+        loaded: &Result<L, Error>,
+    ) -> Result<Option<R>, Error> {
+        let Some(remembered) = act.tx.remembered(act.caller.key(), &key.key).await? else { return Ok(None) };
+        // Authorised again. What the first request deleted is not there any more, which is its success.
+        let gone = matches!(loaded, Err(error) if error.problem.code == Code::NotFound);
+        let deleted = operation.starts_with("delete_");
+        if loaded.is_err() && !(gone && deleted && remembered.request == key.request) {
+            return Ok(None);
+        }
+        if remembered.request != key.request {
+            return Err(Problem::new(
+                Code::IdempotencyMismatch,
+                "This Idempotency-Key was used for another request. Nothing was changed. Use a new key for a new request.",
+            )
+            .with_field("Idempotency-Key")
+            .into());
+        }
+        let mut reply: R = serde_json::from_str(&remembered.reply).map_err(Error::internal)?;
+        if let Some(sealed) = &remembered.sealed
+            && act.now < remembered.created_at.after(VALUES_REMEMBERED)
+        {
+            let values = self.vault.open(&remembered_place(act.caller.key(), &key.key), sealed)?;
+            reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
+            let about = About { details: json!({"replayed": operation}), ..About::default() };
+            act.audit(Action::SecretRevealed, about).await?;
+        } else {
+            reply.mark_delivered();
+        }
+        Ok(Some(reply))
+    }
+
+    async fn remember<R: Reply>(
+        &self,
+        act: &mut Act<'_>,
+        key: &IdempotencyKey,
+        reply: &mut R,
+    ) -> Result<(), Error> {
+        let values = reply.take_values();
+        let stored = serde_json::to_string(reply).map_err(Error::internal)?;
+        let sealed = if values.is_empty() {
+            None
+        } else {
+            let plain = zeroize::Zeroizing::new(serde_json::to_vec(&values).map_err(Error::internal)?);
+            Some(self.vault.seal(&remembered_place(act.caller.key(), &key.key), &plain)?)
+        };
+        reply.put_values(values);
+        let answer = Remembered { request: key.request.clone(), created_at: act.now, reply: stored, sealed };
+        Ok(act.tx.remember(act.caller.key(), &key.key, &answer).await?)
+    }
+
+    /// A refusal of somebody known stands in the trail, in a transaction of its own: the change's was rolled
+    /// back.
+    async fn audit_refusal(&self, request: &Request<'_>, error: &Error) {
+        let code = error.problem.code;
+        if matches!(code.status(), 401 | 500..) {
+            return;
+        }
+        let about = About {
+            details: json!({"operation": request.operation, "code": code.as_str(), "field": error.problem.field}),
+            ..About::default()
+        };
+        let actor = request.caller.actor.clone();
+        let written = self
+            .transact(async |tx, now| {
+                Ok(tx.append_audit(&about.event(now, actor, Action::AccessRefused, false)).await?)
+            })
+            .await;
+        if let Err(error) = written {
+            tracing::error!(%error, "a refusal could not be written to the audit trail");
+        }
+    }
+
+    pub(crate) async fn queue_notification(
+        &self,
+        tx: &mut Tx,
+        now: Timestamp,
+        event: Action,
+        client: &Client,
+        environment: Option<&Slug>,
+        details: Value,
+    ) -> Result<(), Error> {
+        if client.owners.is_empty() {
+            return Ok(());
+        }
+        let mut id = [0; 16];
+        self.random.fill(&mut id);
+        let notification = Notification {
+            id: crossfade_core::base62::encode_fixed(&id, 22),
+            created_at: now,
+            event,
+            client_id: Some(client.id.clone()),
+            environment: environment.cloned(),
+            recipients: client.owners.clone(),
+            details,
+        };
+        Ok(tx.insert_notification(&notification).await?)
+    }
+}
+
+/// Binds remembered values to whom and what they were an answer to.
+fn remembered_place(actor: &str, key: &str) -> String {
+    let key: String = digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("idempotency/{actor}/{key}")
+}
+
+/// Holds a key for as long as its request runs.
+struct InFlight<'a> {
+    app: &'a App,
+    entry: (String, String),
+}
+
+impl<'a> InFlight<'a> {
+    fn enter(app: &'a App, caller: &Caller, key: &IdempotencyKey) -> Result<Self, Problem> {
+        let entry = (caller.key().to_owned(), key.key.clone());
+        let entered =
+            app.in_flight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(entry.clone());
+        if entered {
+            Ok(Self { app, entry })
+        } else {
+            Err(Problem::new(
+                Code::IdempotencyInFlight,
+                "A request with this Idempotency-Key is still running. Try again in a moment.",
+            )
+            .with_field("Idempotency-Key"))
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.app.in_flight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&self.entry);
+    }
+}

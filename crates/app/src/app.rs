@@ -1,0 +1,226 @@
+//! The application: what every use case works with, and how it starts.
+
+use crate::{
+    error::Error,
+    feed::Feed,
+    master_key::MasterKey,
+    seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, new_data_key, open_data_keys},
+    worker::Touched,
+};
+use crossfade_authority::{Authority, Clock, VerifierKeys};
+use crossfade_core::{
+    Code, Problem, Random,
+    environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
+};
+use crossfade_store::{Db, Environment, Location, ServeLock};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+
+/// What an application is opened with.
+pub struct Options {
+    /// Where the database is.
+    pub location: Location,
+    /// Where the master key is.
+    pub master_key_file: PathBuf,
+    /// The base of issuers and links, without a path.
+    pub public_url: String,
+    /// The clock that decides.
+    pub clock: Arc<Clock>,
+    /// The source of ids and secrets.
+    pub random: Arc<dyn Random>,
+    /// Whether this process decides secrets. A local command does not: it takes no lock and loads no tables.
+    pub decides: bool,
+}
+
+/// The application.
+pub struct App {
+    pub(crate) db: Db,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) vault: Vault,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) public_url: String,
+    pub(crate) feed: Feed,
+    pub(crate) flush: tokio::sync::Mutex<()>,
+    pub(crate) touched: Touched,
+    /// Idempotency keys of requests that are running, each with its actor.
+    pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
+    /// Password hashes take memory on purpose; this many may run at once.
+    pub(crate) hashing: Arc<Semaphore>,
+    /// Keeps other processes from deciding on this database. `None` where this one does not either.
+    lock: tokio::sync::Mutex<Option<ServeLock>>,
+}
+
+/// How often it is checked whether the lock on the database is still held.
+const LOCK_CHECKED_EVERY: Duration = Duration::from_secs(2);
+/// Password hashes that may run at the same time.
+const PARALLEL_HASHES: usize = 2;
+
+impl App {
+    /// Opens the database and loads the authority's tables. Ready to decide when it returns.
+    pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
+        let db = Db::open(&options.location).await.map_err(cannot_start)?;
+        let lock = match options.decides {
+            true => Some(db.lock_for_serving().await.map_err(cannot_start)?),
+            false => None,
+        };
+        let (vault, verifier_keys) = open_keys(&db, &options).await?;
+        let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
+        let app = Arc::new(Self {
+            db,
+            authority,
+            vault,
+            clock: options.clock,
+            random: options.random,
+            public_url: options.public_url,
+            feed: Feed::new(options.decides),
+            flush: tokio::sync::Mutex::default(),
+            touched: Touched::default(),
+            in_flight: Mutex::default(),
+            hashing: Arc::new(Semaphore::new(PARALLEL_HASHES)),
+            lock: tokio::sync::Mutex::new(lock),
+        });
+        app.create_default_environments().await?;
+        if options.decides {
+            app.load_authority().await?;
+        }
+        Ok(app)
+    }
+
+    /// What decides secrets and mints tokens.
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// The database, for the lock and for `doctor`.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Ends when the lock on the database is lost: from then on another process may decide.
+    pub async fn serve_lock_lost(&self) {
+        loop {
+            tokio::time::sleep(LOCK_CHECKED_EVERY).await;
+            let mut lock = self.lock.lock().await;
+            let held = match lock.as_mut() {
+                Some(lock) => lock.is_held().await,
+                None => true,
+            };
+            if !held {
+                // The session may have broken while the database went away; whoever gets it back first serves.
+                match self.db.lock_for_serving().await {
+                    Ok(again) => *lock = Some(again),
+                    Err(error) => {
+                        tracing::error!(%error, "the lock on the database is lost");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the lock back and closes the database.
+    pub async fn close(&self) {
+        self.lock.lock().await.take();
+        self.db.close().await;
+    }
+
+    /// The base of issuers and links.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Whether this node can decide a secret right now: its tables have applied every change that is stored.
+    pub async fn is_ready(&self) -> bool {
+        match self.db.read::<_, Error>(async |tx| Ok(tx.read_head().await?.0)).await {
+            Ok(stored) => self.catch_up(stored).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// The issuer of an environment.
+    pub(crate) fn issuer(&self, slug: &Slug) -> String {
+        format!("{}/env/{slug}", self.public_url)
+    }
+
+    /// A new instance has three environments, each with a signing key.
+    async fn create_default_environments(&self) -> Result<(), Error> {
+        if !self.db.read::<_, Error>(async |tx| Ok(tx.environments().await?)).await?.is_empty() {
+            return Ok(());
+        }
+        self.transact(async |tx, now| {
+            // Another command may have been quicker.
+            if !tx.environments().await?.is_empty() {
+                return Ok(());
+            }
+            for (position, (slug, name, kind)) in DEFAULTS.into_iter().enumerate() {
+                let environment = Environment {
+                    slug: Slug::from_stored(slug.to_owned()),
+                    name: name.to_owned(),
+                    kind,
+                    position: position as i64,
+                    signing_alg: SigningAlg::ES256,
+                    show_once: false,
+                    wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
+                    max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
+                    created_at: now,
+                    version: 1,
+                };
+                self.add_environment(tx, &environment, now).await?;
+            }
+            Ok(())
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// Opens the data keys under the master key; makes both for a new database.
+async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, crate::seal::VerifierKeyBytes), Error> {
+    let path = &options.master_key_file;
+    let stored = db.read::<_, Error>(async |tx| Ok(tx.data_keys().await?)).await?;
+    let master = match MasterKey::read(path)? {
+        Some(master) => master,
+        None if stored.is_empty() => MasterKey::create(path, options.random.as_ref())?,
+        None => {
+            let text = format!(
+                "The master key file {} is missing. Without it this database cannot be opened; restore it from where you keep it.",
+                path.display()
+            );
+            return Err(Problem::new(Code::Unavailable, text).into());
+        }
+    };
+    if !stored.is_empty() {
+        return open_data_keys(&master, &stored);
+    }
+    let (stored, _) = db
+        .write::<_, Error>(async |tx| {
+            let stored = tx.data_keys().await?;
+            if !stored.is_empty() {
+                return Ok(stored);
+            }
+            let now = options.clock.now();
+            for purpose in [PURPOSE_SEAL, PURPOSE_VERIFY] {
+                tx.insert_data_key(&new_data_key(&master, purpose, options.random.as_ref())?, now).await?;
+            }
+            Ok(tx.data_keys().await?)
+        })
+        .await?;
+    open_data_keys(&master, &stored)
+}
+
+fn cannot_start(error: crossfade_store::StoreError) -> Error {
+    let problem = Problem::new(Code::Unavailable, sentence(&error.to_string()));
+    Error { problem, source: None }
+}
+
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}

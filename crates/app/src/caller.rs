@@ -1,0 +1,115 @@
+//! Who asks: an authenticated account with its grants, or a local command.
+
+use crate::{app::App, error::Error};
+use crossfade_core::{
+    Code, Problem, Timestamp, TokenId, UserId,
+    audit::Actor,
+    roles::{self, Grant, Object, Permission},
+    secret::{SecretKind, SecretValue},
+};
+use crossfade_store::{StoreError, Tx, User, UserKind};
+
+/// Somebody known, and what they may do.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub(crate) actor: Actor,
+    pub(crate) user: UserId,
+    pub(crate) grants: Vec<Grant>,
+    /// What an API token is limited to.
+    limit: Option<Vec<Permission>>,
+    token: Option<(TokenId, Vec<u8>)>,
+}
+
+impl Caller {
+    /// Who it is, for the trail.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Whether it may do `permission` to `object`.
+    pub(crate) fn may(&self, permission: Permission, object: Object<'_>) -> bool {
+        let within_limit = self.limit.as_ref().is_none_or(|limit| limit.contains(&permission));
+        within_limit && roles::allows(&self.grants, permission, object)
+    }
+
+    /// Whether it may do `permission` to anything at all.
+    pub(crate) fn may_somewhere(&self, permission: Permission) -> bool {
+        let within_limit = self.limit.as_ref().is_none_or(|limit| limit.contains(&permission));
+        within_limit && self.grants.iter().any(|grant| grant.role.permissions().contains(&permission))
+    }
+
+    /// Who it is as a key of remembered answers.
+    pub(crate) fn key(&self) -> &str {
+        self.actor.id()
+    }
+
+    /// Reads the caller's rights again, inside a transaction: what was taken away since is gone.
+    pub(crate) async fn refreshed(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, Error> {
+        match &self.token {
+            Some((_, digest)) => by_token_digest(tx, digest, now).await,
+            None => {
+                let user = tx.user(&self.user).await?.ok_or_else(unauthenticated)?;
+                Ok(Self { grants: grants(tx, &user.id).await?, ..self.clone() })
+            }
+        }
+    }
+}
+
+/// The digest that an API token or a link is found by. Their values carry 256 random bits, so a plain hash
+/// leaves nothing to guess.
+pub(crate) fn digest(value: &str) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, value.as_bytes()).as_ref().to_vec()
+}
+
+fn unauthenticated() -> Error {
+    Problem::new(
+        Code::Unauthenticated,
+        "Send a valid API token as Authorization: Bearer. This one is unknown, expired or ended.",
+    )
+    .into()
+}
+
+async fn grants(tx: &mut Tx, user: &UserId) -> Result<Vec<Grant>, StoreError> {
+    Ok(tx.grants(user).await?.into_iter().map(|(_, grant)| grant).collect())
+}
+
+fn actor(user: &User) -> Actor {
+    let (id, name) = (user.id.clone(), user.name.clone());
+    match user.kind {
+        UserKind::Person => Actor::User { id, name },
+        UserKind::Program => Actor::Program { id, name },
+    }
+}
+
+async fn by_token_digest(tx: &mut Tx, digest: &[u8], now: Timestamp) -> Result<Caller, Error> {
+    let owner = tx.token_owner(digest).await?.ok_or_else(unauthenticated)?;
+    if owner.token.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err(unauthenticated());
+    }
+    let limit = owner
+        .token
+        .scope
+        .as_ref()
+        .map(|words| words.iter().filter_map(|word| Permission::parse(word)).collect::<Vec<_>>());
+    Ok(Caller {
+        actor: actor(&owner.user),
+        grants: grants(tx, &owner.user.id).await?,
+        user: owner.user.id,
+        limit,
+        token: Some((owner.token.id, digest.to_vec())),
+    })
+}
+
+impl App {
+    /// Authenticates an API token.
+    pub async fn authenticate(&self, token: &str) -> Result<Caller, Error> {
+        let value = SecretValue::parse(SecretKind::ApiToken, token).ok_or_else(unauthenticated)?;
+        let digest = digest(value.reveal());
+        let now = self.clock.now();
+        let caller = self.db.read(async |tx| by_token_digest(tx, &digest, now).await).await?;
+        if let Some((token, _)) = &caller.token {
+            self.touched.note(token, now);
+        }
+        Ok(caller)
+    }
+}

@@ -1,0 +1,346 @@
+//! Clients: list, read, create, change, delete.
+
+use crate::{
+    act::{About, Act, Input, Reply, Request},
+    app::App,
+    caller::Caller,
+    cursor::{ListQuery, page},
+    error::Error,
+    registrations::shown_registration,
+    targets::{ClientPath, PropertyPath, Target, confirm},
+};
+use crossfade_core::{
+    ClientId, Code, Problem, PropertyId,
+    api::{self, CreateClient, DeleteClient, Page, UpdateClient},
+    audit::Action,
+    environment::Slug,
+    roles::{Object, Permission},
+    text::{self, Name, REASON_CHARACTERS, Reason},
+};
+use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, PageStart, Tx};
+use serde_json::json;
+
+/// What a list of clients is limited to, as it was sent.
+#[derive(Clone, Debug, Default)]
+pub struct ClientQuery {
+    /// Limit and cursor.
+    pub list: ListQuery,
+    /// Part of the name, or a whole OAuth `client_id`.
+    pub q: Option<String>,
+    /// A property's id.
+    pub property_id: Option<String>,
+    /// An environment's slug.
+    pub environment: Option<String>,
+    /// `true`: only clients with a secret older than its environment's maximum age.
+    pub overdue: Option<String>,
+}
+
+/// The most owners that a client may have.
+const MOST_OWNERS: usize = 50;
+
+impl Reply for (api::Client, i64) {
+    fn take_values(&mut self) -> Vec<String> {
+        self.0.registrations.iter_mut().filter_map(|it| it.secret.as_mut()?.value.take()).collect()
+    }
+
+    fn put_values(&mut self, values: Vec<String>) {
+        let secrets = self.0.registrations.iter_mut().filter_map(|it| it.secret.as_mut());
+        for (secret, value) in secrets.zip(values) {
+            secret.value = Some(value);
+        }
+    }
+}
+
+fn invalid_query(field: &str, what: &str) -> Problem {
+    Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
+}
+
+fn name_taken() -> Problem {
+    Problem::new(Code::NameTaken, "This property has a client of this name already. Nothing was changed.")
+        .with_field("name")
+}
+
+fn owners(list: &[String]) -> Result<Vec<String>, Problem> {
+    if list.len() > MOST_OWNERS {
+        return Err(Problem::invalid("owners", &format!("must have at most {MOST_OWNERS} entries")));
+    }
+    let mut unique = Vec::new();
+    for owner in list {
+        let owner = text::email("owners", owner)?;
+        if !unique.contains(&owner) {
+            unique.push(owner);
+        }
+    }
+    Ok(unique)
+}
+
+/// A client as the API shows it to this caller: with the registrations that they may read.
+async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Result<api::Client, Error> {
+    let environments = tx.environments().await?;
+    let mut registrations = Vec::new();
+    for registration in tx.registrations(&client.id).await? {
+        let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
+        let environment =
+            environments.iter().find(|environment| environment.slug == registration.environment);
+        if let (true, Some(environment)) = (caller.may(Permission::ClientRead, object), environment) {
+            registrations.push(shown_registration(app, &registration, environment));
+        }
+    }
+    Ok(api::Client {
+        id: client.id.clone(),
+        name: client.name.to_string(),
+        description: client.description.clone(),
+        property_id: client.property_id.clone(),
+        owners: client.owners.clone(),
+        created_at: client.created_at,
+        registrations,
+    })
+}
+
+/// The version of a client as it is shown, which covers its registrations: each of them starts at 1 and grows.
+async fn version(tx: &mut Tx, client: &Client) -> Result<i64, Error> {
+    let registrations: i64 =
+        tx.registrations(&client.id).await?.iter().map(|registration| registration.version).sum();
+    Ok(client.version + registrations)
+}
+
+impl ClientQuery {
+    fn filter(&self, app: &App) -> Result<ClientFilter, Problem> {
+        let overdue = match self.overdue.as_deref() {
+            None | Some("false") => None,
+            Some("true") => Some(app.clock.now()),
+            Some(_) => return Err(invalid_query("overdue", "must be true or false")),
+        };
+        let property = self.property_id.as_deref().map(PropertyId::parse).transpose();
+        let environment =
+            self.environment.as_deref().map(|text| Slug::parse("environment", text)).transpose();
+        Ok(ClientFilter {
+            q: self.q.as_deref().map(str::trim).filter(|q| !q.is_empty()).map(str::to_owned),
+            property_id: property
+                .map_err(|_| invalid_query("property_id", "must be the id of a property"))?,
+            environment: environment
+                .map_err(|_| invalid_query("environment", "must be the slug of an environment"))?,
+            overdue_at: overdue,
+        })
+    }
+}
+
+impl App {
+    /// The clients that the caller may read, oldest first.
+    pub async fn list_clients(
+        &self,
+        caller: &Caller,
+        query: &ClientQuery,
+    ) -> Result<Page<api::Client>, Error> {
+        let start = query.list.start()?;
+        let filter = query.filter(self)?;
+        self.db
+            .read(async |tx| {
+                let wanted = usize::try_from(start.limit).unwrap_or(0);
+                let (mut seen, mut from) = (Vec::new(), start.clone());
+                // What the caller may not read is left out before the page is cut.
+                loop {
+                    let rows = tx.clients(&filter, &from).await?;
+                    let full = rows.len() == wanted;
+                    let last = rows.last().map(|row| (row.created_at.as_micros(), row.id.to_string()));
+                    seen.extend(rows.into_iter().filter(|row| {
+                        caller.may(Permission::ClientRead, Object::Client(&row.property_id, &row.id))
+                    }));
+                    if !full || seen.len() >= wanted {
+                        break;
+                    }
+                    from = PageStart { after: last, ..from };
+                }
+                let mut clients = Vec::with_capacity(seen.len());
+                for client in seen {
+                    clients.push(shown(self, tx, caller, &client).await?);
+                }
+                Ok(page(&start, clients, |row| (row.created_at.as_micros(), row.id.to_string()), |row| row))
+            })
+            .await
+    }
+
+    /// One client and its version.
+    pub async fn get_client(
+        &self,
+        caller: &Caller,
+        path: ClientPath<'_>,
+    ) -> Result<(api::Client, i64), Error> {
+        self.view(caller, Permission::ClientRead, path, async |tx, client: Client| {
+            Ok((shown(self, tx, caller, &client).await?, version(tx, &client).await?))
+        })
+        .await
+    }
+
+    /// Creates a client with a registration and a first secret in each of the environments.
+    pub async fn create_client(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, CreateClient>,
+    ) -> Result<(api::Client, i64), Error> {
+        self.change(request, Permission::ClientManage, NewClient, async |act, ()| {
+            let body = input.read()?;
+            let property = self.property_of_new_client(act, &body.property_id).await?;
+            let name = Name::parse("name", &body.name)?;
+            let description = text::line("description", body.description.as_deref().unwrap_or_default(), REASON_CHARACTERS)?;
+            let environments = chosen(act, &body.environments).await?;
+            let client = Client {
+                id: ClientId::generate(self.random.as_ref()),
+                property_id: property,
+                name,
+                description,
+                owners: owners(&body.owners)?,
+                created_at: act.now,
+                version: 1,
+            };
+            for environment in &environments {
+                let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
+                if !act.caller.may(Permission::ClientManage, object) {
+                    return Err(crate::targets::forbidden(Permission::ClientManage));
+                }
+            }
+            if act.tx.client_named(&client.property_id, &client.name).await?.is_some() {
+                return Err(name_taken().into());
+            }
+            act.tx.insert_client(&client).await?;
+            let about = About {
+                client: Some(&client.id),
+                target: Some(client.id.to_string()),
+                details: json!({"name": client.name, "property_id": client.property_id, "environments": body.environments}),
+                ..About::default()
+            };
+            act.audit(Action::ClientCreated, about).await?;
+            let mut registrations = Vec::new();
+            for environment in &environments {
+                registrations.push(self.register(act, &client, environment).await?);
+            }
+            let mut reply = shown(self, act.tx, act.caller, &client).await?;
+            for (shown, secret) in reply.registrations.iter_mut().zip(registrations) {
+                shown.secret = secret;
+            }
+            Ok((reply, version(act.tx, &client).await?))
+        })
+        .await
+    }
+
+    /// The property that a client is to be created under: there, readable, and open to this caller.
+    async fn property_of_new_client(&self, act: &mut Act<'_>, id: &PropertyId) -> Result<PropertyId, Error> {
+        match PropertyPath(id.as_str()).load(act.tx, act.caller, Permission::ClientManage).await {
+            Ok(property) => Ok(property.id),
+            Err(error) if error.problem.code == Code::NotFound => {
+                Err(Problem::invalid("property_id", "must be the id of a property that you may read").into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes name, description or owners.
+    pub async fn update_client(
+        &self,
+        request: &Request<'_>,
+        path: ClientPath<'_>,
+        input: Input<'_, UpdateClient>,
+    ) -> Result<(api::Client, i64), Error> {
+        self.change(request, Permission::ClientManage, path, async |act, mut client: Client| {
+            let read = version(act.tx, &client).await?;
+            act.matches(read)?;
+            let body = input.read()?;
+            let before =
+                json!({"name": client.name, "description": client.description, "owners": client.owners});
+            if let Some(name) = &body.name {
+                client.name = Name::parse("name", name)?;
+            }
+            if let Some(description) = &body.description {
+                client.description = text::line("description", description, REASON_CHARACTERS)?;
+            }
+            if let Some(list) = &body.owners {
+                client.owners = owners(list)?;
+            }
+            if act
+                .tx
+                .client_named(&client.property_id, &client.name)
+                .await?
+                .is_some_and(|other| other != client.id)
+            {
+                return Err(name_taken().into());
+            }
+            act.tx.update_client(&client).await?;
+            let after =
+                json!({"name": client.name, "description": client.description, "owners": client.owners});
+            let about = About {
+                client: Some(&client.id),
+                target: Some(client.id.to_string()),
+                details: json!({"before": before, "after": after}),
+                ..About::default()
+            };
+            act.audit(Action::ClientUpdated, about).await?;
+            client.version += 1;
+            Ok((shown(self, act.tx, act.caller, &client).await?, version(act.tx, &client).await?))
+        })
+        .await
+    }
+
+    /// Deletes a client: its secrets and tokens are dead, its history stays, its `client_id`s are never
+    /// given again.
+    pub async fn delete_client(
+        &self,
+        request: &Request<'_>,
+        path: ClientPath<'_>,
+        input: Input<'_, DeleteClient>,
+    ) -> Result<(), Error> {
+        self.change(request, Permission::ClientManage, path, async |act, client: Client| {
+            let read = version(act.tx, &client).await?;
+            act.matches(read)?;
+            let body = input.read()?;
+            let reason = Reason::required(Some(&body.reason))?;
+            confirm(&client, Some(&body.confirm_client_name))?;
+            for registration in act.tx.registrations(&client.id).await? {
+                act.tx.end_all_secrets(&registration.id, act.now).await?;
+                act.changed(ChangeKind::Registration(registration.id)).await?;
+            }
+            act.tx.delete_client(&client.id, act.now).await?;
+            let about = About {
+                client: Some(&client.id),
+                target: Some(client.id.to_string()),
+                reason: Some(reason.as_str()),
+                details: json!({"name": client.name}),
+                ..About::default()
+            };
+            act.audit(Action::ClientDeleted, about).await?;
+            act.notify(self, Action::ClientDeleted, &client, None, json!({"name": client.name})).await
+        })
+        .await
+    }
+}
+
+/// The place of a client that is not there yet: whether it may be created is decided by its property and its
+/// environments, which stand in the body.
+#[derive(Clone, Copy)]
+struct NewClient;
+
+impl Target for NewClient {
+    type Loaded = ();
+
+    async fn load(&self, _: &mut Tx, caller: &Caller, permission: Permission) -> Result<(), Error> {
+        if caller.may_somewhere(permission) { Ok(()) } else { Err(crate::targets::forbidden(permission)) }
+    }
+}
+
+/// The environments named, each once, in their order.
+async fn chosen(act: &mut Act<'_>, slugs: &[String]) -> Result<Vec<Environment>, Error> {
+    let known = act.tx.environments().await?;
+    let unknown =
+        slugs.iter().find(|slug| !known.iter().any(|environment| environment.slug.as_str() == slug.as_str()));
+    if slugs.is_empty() || unknown.is_some() {
+        let names: Vec<&str> = known.iter().map(|environment| environment.slug.as_str()).collect();
+        return Err(Problem::invalid(
+            "environments",
+            &format!("must name at least one of {}", names.join(", ")),
+        )
+        .into());
+    }
+    Ok(known
+        .into_iter()
+        .filter(|environment| slugs.iter().any(|slug| slug == environment.slug.as_str()))
+        .collect())
+}

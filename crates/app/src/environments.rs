@@ -1,0 +1,276 @@
+//! Environments and their signing keys.
+
+use crate::{
+    act::{About, Act, Input, Reply, Request},
+    app::App,
+    caller::Caller,
+    error::Error,
+    feed::signing_key_place,
+    targets::{EnvironmentPath, Platform},
+};
+use crossfade_authority::SigningKey as PrivateKey;
+use crossfade_core::{
+    Code, Problem, Timestamp,
+    api::{self, CreateEnvironment, RotateSigningKey, UpdateEnvironment},
+    audit::Action,
+    environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, SigningAlg, Slug},
+    roles::Permission,
+    signing_key::{self, KeyTimes},
+    text::{Name, Reason},
+};
+use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
+use serde_json::json;
+
+impl Reply for (api::Environment, i64) {}
+impl Reply for Vec<api::SigningKey> {}
+
+/// The longest retention and age, in days.
+const MOST_DAYS: i64 = 3650;
+
+impl App {
+    pub(crate) fn shown_environment(&self, environment: &Environment) -> api::Environment {
+        let days = |days: i64| u16::try_from(days).unwrap_or(u16::MAX);
+        api::Environment {
+            slug: environment.slug.to_string(),
+            name: environment.name.clone(),
+            kind: environment.kind,
+            issuer: self.issuer(&environment.slug),
+            signing_alg: environment.signing_alg,
+            show_once: environment.show_once,
+            wipe_after_days: days(environment.wipe_after_days),
+            max_age_days: environment.max_age_days.map(days),
+        }
+    }
+
+    /// All environments in their order. Everybody who is known may read them.
+    pub async fn list_environments(&self, _caller: &Caller) -> Result<Vec<api::Environment>, Error> {
+        self.db
+            .read(async |tx| {
+                Ok(tx
+                    .environments()
+                    .await?
+                    .iter()
+                    .map(|environment| self.shown_environment(environment))
+                    .collect())
+            })
+            .await
+    }
+
+    /// Creates an environment at the end of the list.
+    pub async fn create_environment(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, CreateEnvironment>,
+    ) -> Result<(api::Environment, i64), Error> {
+        self.change(request, Permission::EnvironmentManage, Platform, async |act, ()| {
+            let body = input.read()?;
+            let slug = Slug::parse("slug", &body.slug)?;
+            let name = Name::parse("name", &body.name)?;
+            if act.tx.environment(&slug).await?.is_some() {
+                return Err(Problem::new(Code::NameTaken, "There is an environment of this slug already. Nothing was changed.")
+                    .with_field("slug")
+                    .into());
+            }
+            let environment = Environment {
+                slug,
+                name: name.to_string(),
+                kind: body.kind,
+                position: act.tx.environments().await?.len() as i64,
+                signing_alg: body.signing_alg.unwrap_or(SigningAlg::ES256),
+                show_once: false,
+                wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
+                max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
+                created_at: act.now,
+                version: 1,
+            };
+            self.add_environment(act.tx, &environment, act.now).await?;
+            let details = json!({"name": environment.name, "kind": environment.kind, "signing_alg": environment.signing_alg});
+            act.audit(Action::EnvironmentCreated, About { environment: Some(&environment.slug), details, ..About::default() })
+                .await?;
+            Ok((self.shown_environment(&environment), environment.version))
+        })
+        .await
+    }
+
+    /// Stores an environment with its first signing key, which signs at once: nobody has cached another.
+    pub(crate) async fn add_environment(
+        &self,
+        tx: &mut Tx,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        tx.insert_environment(environment).await?;
+        self.add_signing_key(tx, &environment.slug, environment.signing_alg, now, now).await?;
+        Ok(tx.append_change(&ChangeKind::Environment(environment.slug.clone())).await?)
+    }
+
+    async fn add_signing_key(
+        &self,
+        tx: &mut Tx,
+        slug: &Slug,
+        alg: SigningAlg,
+        active_from: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let private = PrivateKey::generate(alg).map_err(Error::internal)?;
+        let times = KeyTimes { active_from, removed_at: None };
+        let parsed = PrivateKey::parse(alg, &private, times).map_err(Error::internal)?;
+        let sealed = self.vault.seal(&signing_key_place(slug), &private)?;
+        let key = SigningKey { kid: parsed.kid().to_owned(), environment: slug.clone(), alg, sealed, times };
+        Ok(tx.insert_signing_key(&key, now).await?)
+    }
+
+    /// Changes the settings of an environment.
+    pub async fn update_environment(
+        &self,
+        request: &Request<'_>,
+        path: EnvironmentPath<'_>,
+        input: Input<'_, UpdateEnvironment>,
+    ) -> Result<(api::Environment, i64), Error> {
+        self.change(request, Permission::EnvironmentManage, path, async |act, before: Environment| {
+            act.matches(before.version)?;
+            let body = input.read()?;
+            let mut after = before.clone();
+            if let Some(name) = &body.name {
+                after.name = Name::parse("name", name)?.to_string();
+            }
+            after.kind = body.kind.unwrap_or(before.kind);
+            after.signing_alg = body.signing_alg.unwrap_or(before.signing_alg);
+            after.show_once = body.show_once.unwrap_or(before.show_once);
+            if let Some(days) = body.wipe_after_days {
+                after.wipe_after_days = days_from("wipe_after_days", days, 0)?;
+            }
+            if let Some(days) = body.max_age_days {
+                after.max_age_days = days.map(|days| days_from("max_age_days", days, 1)).transpose()?;
+            }
+            let position = body.position.map(position_in).transpose()?;
+            act.tx.update_environment(&after).await?;
+            if let Some(position) = position {
+                reorder(act, &after.slug, position).await?;
+            }
+            if after.show_once && !before.show_once {
+                act.tx.wipe_environment(&after.slug).await?;
+            }
+            if after.signing_alg != before.signing_alg {
+                self.replace_signing_key(act, &after, false).await?;
+            }
+            act.changed(ChangeKind::Environment(after.slug.clone())).await?;
+            let details = json!({
+                "before": self.shown_environment(&before), "after": self.shown_environment(&after), "position": position,
+            });
+            act.audit(Action::EnvironmentUpdated, About { environment: Some(&after.slug), details, ..About::default() }).await?;
+            Ok((self.shown_environment(&after), after.version + 1))
+        })
+        .await
+    }
+
+    /// Deletes an environment in which nothing was ever registered.
+    pub async fn delete_environment(
+        &self,
+        request: &Request<'_>,
+        path: EnvironmentPath<'_>,
+    ) -> Result<(), Error> {
+        self.change(request, Permission::EnvironmentManage, path, async |act, environment: Environment| {
+            act.matches(environment.version)?;
+            if act.tx.environment_has_registrations(&environment.slug).await? {
+                return Err(Problem::new(
+                    Code::InUse,
+                    "Clients are, or were, registered in this environment. Its history stays. Nothing was changed.",
+                )
+                .into());
+            }
+            act.tx.delete_environment(&environment.slug).await?;
+            act.changed(ChangeKind::Environment(environment.slug.clone())).await?;
+            let details = json!({"name": environment.name});
+            act.audit(Action::EnvironmentDeleted, About { environment: Some(&environment.slug), details, ..About::default() }).await
+        })
+        .await
+    }
+
+    /// The signing keys of an environment, in the order in which they become active.
+    pub async fn list_signing_keys(
+        &self,
+        caller: &Caller,
+        path: EnvironmentPath<'_>,
+    ) -> Result<Vec<api::SigningKey>, Error> {
+        self.view(caller, Permission::ClientRead, path, async |tx, environment| {
+            shown_keys(tx, &environment.slug).await
+        })
+        .await
+    }
+
+    /// Gives an environment a new signing key: published now, signing once every cached key set has been
+    /// fetched anew; the old one stays published until its last token has ended.
+    pub async fn rotate_signing_key(
+        &self,
+        request: &Request<'_>,
+        path: EnvironmentPath<'_>,
+        input: Input<'_, RotateSigningKey>,
+    ) -> Result<Vec<api::SigningKey>, Error> {
+        self.change(request, Permission::EnvironmentManage, path, async |act, environment: Environment| {
+            let body = input.read()?;
+            let reason = Reason::parse(body.reason.as_deref())?;
+            self.replace_signing_key(act, &environment, body.immediate).await?;
+            act.changed(ChangeKind::Environment(environment.slug.clone())).await?;
+            let about = About {
+                environment: Some(&environment.slug),
+                reason: Some(reason.as_str()),
+                details: json!({"alg": environment.signing_alg, "immediate": body.immediate}),
+                ..About::default()
+            };
+            act.audit(Action::SigningKeyRotated, about).await?;
+            shown_keys(act.tx, &environment.slug).await
+        })
+        .await
+    }
+
+    async fn replace_signing_key(
+        &self,
+        act: &mut Act<'_>,
+        environment: &Environment,
+        immediate: bool,
+    ) -> Result<(), Error> {
+        let active_from = signing_key::activation(act.now, immediate);
+        for old in act.tx.signing_keys(&environment.slug).await? {
+            if old.times.removed_at.is_none() {
+                act.tx.remove_signing_key_at(&old.kid, signing_key::removal(active_from)).await?;
+            }
+        }
+        self.add_signing_key(act.tx, &environment.slug, environment.signing_alg, active_from, act.now).await
+    }
+}
+
+async fn shown_keys(tx: &mut Tx, slug: &Slug) -> Result<Vec<api::SigningKey>, Error> {
+    let shown = |key: SigningKey| api::SigningKey {
+        kid: key.kid,
+        alg: key.alg,
+        active_from: key.times.active_from,
+        removed_at: key.times.removed_at,
+    };
+    Ok(tx.signing_keys(slug).await?.into_iter().map(shown).collect())
+}
+
+fn days_from(field: &'static str, days: i64, least: i64) -> Result<i64, Problem> {
+    if (least..=MOST_DAYS).contains(&days) {
+        Ok(days)
+    } else {
+        Err(Problem::invalid(field, &format!("must be a whole number of days from {least} to {MOST_DAYS}")))
+    }
+}
+
+fn position_in(position: i64) -> Result<usize, Problem> {
+    usize::try_from(position).map_err(|_| Problem::invalid("position", "must be a place in the list, from 0"))
+}
+
+async fn reorder(act: &mut Act<'_>, slug: &Slug, position: usize) -> Result<(), Error> {
+    let mut order: Vec<Slug> = act
+        .tx
+        .environments()
+        .await?
+        .into_iter()
+        .map(|other| other.slug)
+        .filter(|other| other != slug)
+        .collect();
+    order.insert(position.min(order.len()), slug.clone());
+    Ok(act.tx.order_environments(&order).await?)
+}

@@ -1,0 +1,66 @@
+//! Gives a retiring secret longer.
+
+use crate::{
+    act::{About, Input, Request},
+    app::App,
+    error::Error,
+    history::{secret_of, shown_secret},
+    targets::{RegistrationPath, Site},
+};
+use crossfade_core::{
+    Problem, Timestamp,
+    api::{ExtendSecret, SecretChanged},
+    audit::Action,
+    roles::Permission,
+    rotation::{self, Refusal},
+    text::Reason,
+};
+use crossfade_store::PageStart;
+use serde_json::json;
+
+impl App {
+    /// Moves the deadline of a retiring secret later, at most 168 hours after its rotation.
+    pub async fn extend_secret(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        secret: &str,
+        input: Input<'_, ExtendSecret>,
+    ) -> Result<SecretChanged, Error> {
+        self.flush_evidence().await?;
+        self.change(request, Permission::SecretExtend, path, async |act, site: Site| {
+            act.matches(site.registration.version)?;
+            let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
+            let body = input.read()?;
+            let reason = Reason::required(body.reason.as_deref())?;
+            let expires_at = Timestamp::parse(&body.expires_at)
+                .map_err(|error| Problem::invalid("expires_at", &format!("is {error}")))?;
+            // A retiring secret is the outgoing one of the latest rotation: there is no other way to retire.
+            let latest = PageStart { after: None, limit: 1 };
+            let rotation = act.tx.rotations(&site.registration.id, &latest).await?.pop();
+            let rotated_at = rotation
+                .filter(|rotation| rotation.outgoing == secret.rule.id)
+                .map(|rotation| rotation.rotated_at)
+                .ok_or_else(|| Refusal::NotRetiring.problem(None))?;
+            rotation::extend(&secret.rule, rotated_at, expires_at, act.now)
+                .map_err(|refusal| refusal.problem(None))?;
+            let before = secret.rule.expires_at.replace(expires_at);
+            let id = &secret.rule.id;
+            act.tx.set_secret_end(id, secret.rule.expires_at, None).await?;
+            act.secrets_changed(&site).await?;
+            let details = json!({"secret_id": id, "expires_at": expires_at, "expires_at_before": before});
+            let about = About {
+                client: Some(&site.client.id),
+                environment: Some(&site.environment.slug),
+                target: Some(id.to_string()),
+                reason: Some(reason.as_str()),
+                details: details.clone(),
+            };
+            act.audit(Action::SecretExtended, about).await?;
+            act.notify(self, Action::SecretExtended, &site.client, Some(&site.environment.slug), details)
+                .await?;
+            Ok(SecretChanged { secret: shown_secret(&secret, act.now), tokens_valid_offline_until: None })
+        })
+        .await
+    }
+}

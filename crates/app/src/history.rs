@@ -1,0 +1,221 @@
+//! What can be read of secrets: their metadata, the rotations, the evidence of use, the trail.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    cursor::{ListQuery, encode, page},
+    error::Error,
+    targets::{Platform, RegistrationPath, Site},
+};
+use crossfade_core::{
+    ClientId, Code, Problem, RegistrationId, SecretId, Timestamp,
+    api::{self, Page},
+    audit::Action,
+    environment::Slug,
+    roles::Permission,
+    rotation::{EndedAs, state_at},
+};
+use crossfade_store::{AuditFilter, Secret, Tx};
+
+/// A secret as the API shows it.
+pub(crate) fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
+    api::Secret {
+        id: secret.rule.id.clone(),
+        state: secret.rule.state(now),
+        created_at: secret.rule.created_at,
+        expires_at: secret.rule.expires_at,
+        revoked_at: secret.rule.revoked_at,
+        first_used_at: secret.usage.map(|usage| usage.first_used_at),
+        last_used_at: secret.usage.map(|usage| usage.last_used_at),
+        use_count: secret.usage.map_or(0, |usage| usage.use_count),
+        stored: secret.sealed.is_some(),
+    }
+}
+
+/// One secret of a registration by its id, as it was sent.
+pub(crate) async fn secret_of(tx: &mut Tx, registration: &RegistrationId, id: &str) -> Result<Secret, Error> {
+    let id = SecretId::parse(id).map_err(|_| Problem::not_found())?;
+    Ok(tx.secret(registration, &id).await?.ok_or_else(Problem::not_found)?)
+}
+
+/// What a reading of the trail is limited to, as it was sent.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Limit and cursor.
+    pub list: ListQuery,
+    /// An actor's id.
+    pub actor: Option<String>,
+    /// An action.
+    pub action: Option<String>,
+    /// A client's id.
+    pub client: Option<String>,
+    /// An environment's slug.
+    pub environment: Option<String>,
+    /// From this time on.
+    pub since: Option<String>,
+    /// Up to, and not including, this time.
+    pub until: Option<String>,
+}
+
+fn invalid_query(field: &str, what: &str) -> Problem {
+    Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
+}
+
+fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    text.map(Timestamp::parse).transpose().map_err(|error| invalid_query(field, &format!("is {error}")))
+}
+
+impl AuditQuery {
+    fn filter(&self) -> Result<AuditFilter, Problem> {
+        let action = self.action.as_deref().map(|text| {
+            Action::parse(text).ok_or_else(|| {
+                invalid_query("action", "must be an action of the trail, such as secret.rotated")
+            })
+        });
+        let client = self.client.as_deref().map(ClientId::parse).transpose();
+        let environment =
+            self.environment.as_deref().map(|text| Slug::parse("environment", text)).transpose();
+        Ok(AuditFilter {
+            actor: self.actor.clone(),
+            action: action.transpose()?,
+            client: client.map_err(|_| invalid_query("client", "must be the id of a client"))?,
+            environment: environment
+                .map_err(|_| invalid_query("environment", "must be the slug of an environment"))?,
+            since: time("since", self.since.as_deref())?,
+            until: time("until", self.until.as_deref())?,
+        })
+    }
+}
+
+impl App {
+    /// The secrets of a registration, newest first, without values.
+    pub async fn list_secrets(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        query: &ListQuery,
+    ) -> Result<Page<api::Secret>, Error> {
+        let start = query.start()?;
+        self.flush_evidence().await?;
+        self.view(caller, Permission::ClientRead, path, async |tx, site: Site| {
+            let rows = tx.secrets(&site.registration.id, &start).await?;
+            let now = self.clock.now();
+            Ok(page(&start, rows, |row| (row.number, row.rule.id.to_string()), |row| shown_secret(&row, now)))
+        })
+        .await
+    }
+
+    /// The rotations of a registration, newest first.
+    pub async fn list_rotations(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        query: &ListQuery,
+    ) -> Result<Page<api::Rotation>, Error> {
+        let start = query.start()?;
+        self.flush_evidence().await?;
+        self.view(caller, Permission::ClientRead, path, async |tx, site: Site| {
+            let registration = &site.registration.id;
+            let now = self.clock.now();
+            let mut shown = Vec::new();
+            for rotation in tx.rotations(registration, &start).await? {
+                let missing = || Error::internal("a rotation names a secret that is not there");
+                let outgoing = tx.secret(registration, &rotation.outgoing).await?.ok_or_else(missing)?;
+                let incoming = tx.secret(registration, &rotation.incoming).await?.ok_or_else(missing)?;
+                let line = api::Rotation {
+                    ended_as: EndedAs::at(rotation.decided, &outgoing.rule, now),
+                    id: rotation.id,
+                    initiated_by: rotation.actor,
+                    rotated_at: rotation.rotated_at,
+                    transition_hours: rotation.transition.hours(),
+                    reason: rotation.reason,
+                    compromised: rotation.compromised,
+                    outgoing_secret: api::OutgoingSecret {
+                        expires_at: outgoing.rule.expires_at,
+                        ended_at: outgoing.rule.ended_at(now),
+                        last_used_at: outgoing.usage.map(|usage| usage.last_used_at),
+                        id: outgoing.rule.id,
+                    },
+                    incoming_secret: api::IncomingSecret {
+                        first_used_at: incoming.usage.map(|usage| usage.first_used_at),
+                        id: incoming.rule.id,
+                    },
+                };
+                shown.push((rotation.number, line));
+            }
+            Ok(page(&start, shown, |(number, line)| (*number, line.id.to_string()), |(_, line)| line))
+        })
+        .await
+    }
+
+    /// Which secrets were used from where: newest secret first, then latest use first.
+    pub async fn list_usage(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        since: Option<&str>,
+        query: &ListQuery,
+    ) -> Result<Page<api::Usage>, Error> {
+        let start = query.start()?;
+        let since = time("since", since)?;
+        self.flush_evidence().await?;
+        self.view(caller, Permission::ClientRead, path, async |tx, site: Site| {
+            let rows = tx.usage_sources(&site.registration.id, since, &start).await?;
+            let now = self.clock.now();
+            let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
+            let next = offset + start.limit - 1;
+            let mut page = page(
+                &start,
+                rows,
+                |_| (0, String::new()),
+                |used| api::Usage {
+                    state: state_at(used.expires_at, used.revoked_at, now),
+                    secret_id: used.row.secret_id,
+                    source_ip: Some(used.row.source_ip).filter(|text| !text.is_empty()),
+                    user_agent: Some(used.row.user_agent).filter(|text| !text.is_empty()),
+                    first_used_at: used.row.usage.first_used_at,
+                    last_used_at: used.row.usage.last_used_at,
+                    use_count: used.row.usage.use_count,
+                },
+            );
+            page.next_cursor = page.next_cursor.map(|_| encode(&(next, "usage".into())));
+            Ok(page)
+        })
+        .await
+    }
+
+    /// The audit trail, newest first.
+    pub async fn list_audit_events(
+        &self,
+        caller: &Caller,
+        query: &AuditQuery,
+    ) -> Result<Page<api::AuditEvent>, Error> {
+        let start = query.list.start()?;
+        let filter = query.filter()?;
+        self.view(caller, Permission::AuditRead, Platform, async |tx, ()| {
+            let before = start.after.as_ref().map(|(seq, _)| *seq);
+            let rows = tx.audit_events(&filter, before, start.limit).await?;
+            Ok(page(
+                &start,
+                rows,
+                |row| (row.seq, "audit".into()),
+                |row| {
+                    let event = row.event;
+                    api::AuditEvent {
+                        seq: row.seq,
+                        at: event.at,
+                        actor: event.actor,
+                        action: event.action.as_str().to_owned(),
+                        outcome: if event.done { "done" } else { "refused" }.to_owned(),
+                        client_id: event.client_id,
+                        environment: event.environment.map(|slug| slug.to_string()),
+                        target: event.target,
+                        reason: event.reason,
+                        details: event.details,
+                    }
+                },
+            ))
+        })
+        .await
+    }
+}

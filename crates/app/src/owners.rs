@@ -1,0 +1,176 @@
+//! The first Owner, and Owners who are locked out: one-time links, and the way without a browser.
+
+use crate::{act::About, app::App, caller::digest, error::Error};
+use crossfade_core::{
+    Code, GrantId, Problem, Timestamp, UserId,
+    audit::{Action, Actor},
+    roles::{Grant, Role, Scope},
+    secret::{SecretKind, SecretValue},
+    text::{self, Name},
+};
+use crossfade_store::{Link, LinkPurpose, Tx, User, UserKind};
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a one-time link can be used.
+const LINK_LIVES: Duration = Duration::from_secs(24 * 3600);
+
+/// A link that works once.
+pub struct OneTimeLink {
+    /// The whole address. Whoever holds it may use it.
+    pub url: String,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+}
+
+/// What the holder of a link may do, for the page that it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// Create the first Owner.
+    SetUp,
+    /// Set the password of this account.
+    Password {
+        /// Its e-mail address.
+        email: String,
+    },
+}
+
+impl App {
+    /// Whether the platform has an Owner.
+    pub async fn has_owner(&self) -> Result<bool, Error> {
+        self.db.read(async |tx| Ok(!tx.owners().await?.is_empty())).await
+    }
+
+    /// Creates the first Owner; refused when there is one.
+    pub async fn create_owner(&self, email: &str, password: &str) -> Result<UserId, Error> {
+        let email = text::email("email", email)?;
+        let hash = self.hash_password(password).await?;
+        self.transact(async |tx, now| self.insert_owner(tx, &email, &hash, now, "init").await).await
+    }
+
+    async fn insert_owner(
+        &self,
+        tx: &mut Tx,
+        email: &str,
+        hash: &str,
+        now: Timestamp,
+        command: &str,
+    ) -> Result<UserId, Error> {
+        if !tx.owners().await?.is_empty() {
+            return Err(Problem::new(Code::InUse, "This instance has an Owner already. Nothing was changed. An Owner who is locked out is helped by crossfade owner recover.").into());
+        }
+        let name = email.split('@').next().unwrap_or(email);
+        let user = User {
+            id: UserId::generate(self.random.as_ref()),
+            kind: UserKind::Person,
+            email: Some(email.to_owned()),
+            name: Name::parse("email", name)?.to_string(),
+            password_hash: Some(hash.to_owned()),
+            created_at: now,
+            version: 1,
+        };
+        tx.insert_user(&user).await?;
+        let grant = Grant { role: Role::Owner, scope: Scope::Platform, environments: None };
+        tx.insert_grant(&GrantId::generate(self.random.as_ref()), &user.id, &grant, now).await?;
+        let about =
+            About { target: Some(user.id.to_string()), details: json!({"email": email}), ..About::default() };
+        tx.append_audit(&about.event(now, Actor::machine(command), Action::OwnerCreated, true)).await?;
+        Ok(user.id)
+    }
+
+    /// A link with which the first Owner is created, in place of any earlier one.
+    pub async fn create_set_up_link(&self) -> Result<OneTimeLink, Error> {
+        self.transact(async |tx, now| self.insert_link(tx, LinkPurpose::SetUp, None, now).await).await
+    }
+
+    /// A link with which a locked-out Owner sets a new password.
+    pub async fn recover_owner(&self, email: &str) -> Result<OneTimeLink, Error> {
+        let email = text::email("email", email)?;
+        self.transact(async |tx, now| {
+            let owner = tx
+                .owners()
+                .await?
+                .into_iter()
+                .find(|owner| owner.email.as_deref() == Some(&email))
+                .ok_or_else(|| {
+                Problem::new(Code::NotFound, format!("There is no Owner with the e-mail address {email}."))
+                    .with_field("email")
+            })?;
+            let about = About {
+                target: Some(owner.id.to_string()),
+                details: json!({"email": email}),
+                ..About::default()
+            };
+            tx.append_audit(&about.event(now, Actor::machine("owner recover"), Action::OwnerRecovered, true))
+                .await?;
+            self.insert_link(tx, LinkPurpose::Password, Some(owner.id), now).await
+        })
+        .await
+    }
+
+    async fn insert_link(
+        &self,
+        tx: &mut Tx,
+        purpose: LinkPurpose,
+        user: Option<UserId>,
+        now: Timestamp,
+    ) -> Result<OneTimeLink, Error> {
+        let value = SecretValue::generate(SecretKind::Link, self.random.as_ref());
+        let link = Link { purpose, user_id: user, expires_at: now.after(LINK_LIVES) };
+        tx.insert_link(&link, &digest(value.reveal()), now).await?;
+        // Behind the `#`: a browser sends it to no server and writes it to no log of a proxy.
+        let url = format!("{}/console/link#{}", self.public_url, value.reveal());
+        Ok(OneTimeLink { url, expires_at: link.expires_at })
+    }
+
+    /// What a link is for, if it can still be used.
+    pub async fn read_link(&self, value: &str) -> Result<LinkKind, Error> {
+        let now = self.clock.now();
+        self.db
+            .read(async |tx| {
+                let (link, user) = usable(tx, value, now).await?;
+                Ok(match (link.purpose, user) {
+                    (LinkPurpose::SetUp, _) => LinkKind::SetUp,
+                    (LinkPurpose::Password, user) => {
+                        LinkKind::Password { email: user.and_then(|user| user.email).unwrap_or_default() }
+                    }
+                })
+            })
+            .await
+    }
+
+    /// Uses a link: creates the first Owner, or sets the password of the account.
+    pub async fn use_link(&self, value: &str, email: Option<&str>, password: &str) -> Result<UserId, Error> {
+        // Looked at first, so that nobody without a link can make the server hash.
+        let kind = self.read_link(value).await?;
+        let email = match (&kind, email) {
+            (LinkKind::SetUp, email) => text::email("email", email.unwrap_or_default())?,
+            (LinkKind::Password { email }, _) => email.clone(),
+        };
+        let hash = self.hash_password(password).await?;
+        self.transact(async |tx, now| {
+            let (_, user) = usable(tx, value, now).await?;
+            tx.use_link(&digest(value), now).await?;
+            let Some(user) = user else { return self.insert_owner(tx, &email, &hash, now, "serve").await };
+            tx.set_password(&user.id, &hash).await?;
+            let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
+            let about = About { target: Some(user.id.to_string()), ..About::default() };
+            tx.append_audit(&about.event(now, actor, Action::UserActivated, true)).await?;
+            Ok(user.id)
+        })
+        .await
+    }
+}
+
+async fn usable(tx: &mut Tx, value: &str, now: Timestamp) -> Result<(Link, Option<User>), Error> {
+    let gone = || {
+        Problem::new(Code::NotFound, "This link has been used, has ended, or never was. Ask for a new one.")
+    };
+    SecretValue::parse(SecretKind::Link, value).ok_or_else(gone)?;
+    let link = tx.link(&digest(value), now).await?.ok_or_else(gone)?;
+    let user = match &link.user_id {
+        Some(id) => Some(tx.user(id).await?.ok_or_else(gone)?),
+        None => None,
+    };
+    Ok((link, user))
+}

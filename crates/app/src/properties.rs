@@ -1,0 +1,158 @@
+//! Properties: list, read, create, rename, delete.
+
+use crate::{
+    act::{About, Input, Reply, Request},
+    app::App,
+    caller::Caller,
+    cursor::{ListQuery, page},
+    error::Error,
+    targets::{Platform, PropertyPath},
+};
+use crossfade_core::{
+    Code, Problem, PropertyId,
+    api::{self, Page, PropertyBody},
+    audit::Action,
+    roles::{Object, Permission},
+    text::Name,
+};
+use crossfade_store::{PageStart, Property};
+use serde_json::json;
+
+impl Reply for (api::Property, i64) {}
+
+/// A property as the API shows it.
+fn shown(property: &Property) -> api::Property {
+    api::Property {
+        id: property.id.clone(),
+        name: property.name.to_string(),
+        created_at: property.created_at,
+    }
+}
+
+fn name_taken() -> Problem {
+    Problem::new(Code::NameTaken, "There is a property of this name already. Nothing was changed.")
+        .with_field("name")
+}
+
+impl App {
+    /// The properties that the caller may read, oldest first.
+    pub async fn list_properties(
+        &self,
+        caller: &Caller,
+        query: &ListQuery,
+    ) -> Result<Page<api::Property>, Error> {
+        let start = query.start()?;
+        self.db
+            .read(async |tx| {
+                let wanted = usize::try_from(start.limit).unwrap_or(0);
+                let (mut seen, mut from) = (Vec::new(), start.clone());
+                // What the caller may not read is left out before the page is cut.
+                loop {
+                    let rows = tx.properties(&from).await?;
+                    let full = rows.len() == wanted;
+                    let last = rows.last().map(|row| (row.created_at.as_micros(), row.id.to_string()));
+                    seen.extend(
+                        rows.into_iter()
+                            .filter(|row| caller.may(Permission::ClientRead, Object::Property(&row.id))),
+                    );
+                    if !full || seen.len() >= wanted {
+                        break;
+                    }
+                    from = PageStart { after: last, ..from };
+                }
+                Ok(page(
+                    &start,
+                    seen,
+                    |row| (row.created_at.as_micros(), row.id.to_string()),
+                    |row| shown(&row),
+                ))
+            })
+            .await
+    }
+
+    /// One property and its version.
+    pub async fn get_property(
+        &self,
+        caller: &Caller,
+        path: PropertyPath<'_>,
+    ) -> Result<(api::Property, i64), Error> {
+        self.view(caller, Permission::ClientRead, path, async |_, property| {
+            Ok((shown(&property), property.version))
+        })
+        .await
+    }
+
+    /// Creates a property.
+    pub async fn create_property(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, PropertyBody>,
+    ) -> Result<(api::Property, i64), Error> {
+        self.change(request, Permission::PropertyManage, Platform, async |act, ()| {
+            let name = Name::parse("name", &input.read()?.name)?;
+            if act.tx.property_named(&name).await?.is_some() {
+                return Err(name_taken().into());
+            }
+            let property = Property {
+                id: PropertyId::generate(self.random.as_ref()),
+                name,
+                created_at: act.now,
+                version: 1,
+            };
+            act.tx.insert_property(&property.id, &property.name, act.now).await?;
+            let about = About {
+                target: Some(property.id.to_string()),
+                details: json!({"name": property.name}),
+                ..About::default()
+            };
+            act.audit(Action::PropertyCreated, about).await?;
+            Ok((shown(&property), property.version))
+        })
+        .await
+    }
+
+    /// Renames a property.
+    pub async fn update_property(
+        &self,
+        request: &Request<'_>,
+        path: PropertyPath<'_>,
+        input: Input<'_, PropertyBody>,
+    ) -> Result<(api::Property, i64), Error> {
+        self.change(request, Permission::PropertyManage, path, async |act, mut property: Property| {
+            act.matches(property.version)?;
+            let name = Name::parse("name", &input.read()?.name)?;
+            if act.tx.property_named(&name).await?.is_some_and(|other| other != property.id) {
+                return Err(name_taken().into());
+            }
+            let details = json!({"name": name, "name_before": property.name});
+            act.tx.rename_property(&property.id, &name).await?;
+            let about = About { target: Some(property.id.to_string()), details, ..About::default() };
+            act.audit(Action::PropertyUpdated, about).await?;
+            property.name = name;
+            Ok((shown(&property), property.version + 1))
+        })
+        .await
+    }
+
+    /// Deletes a property that has never had a client.
+    pub async fn delete_property(&self, request: &Request<'_>, path: PropertyPath<'_>) -> Result<(), Error> {
+        self.change(request, Permission::PropertyManage, path, async |act, property: Property| {
+            act.matches(property.version)?;
+            if act.tx.property_has_clients(&property.id).await? {
+                return Err(Problem::new(
+                    Code::InUse,
+                    "This property has clients, or the history of deleted ones. It stays. Nothing was changed.",
+                )
+                .into());
+            }
+            act.tx.delete_property(&property.id).await?;
+            let about = About {
+                target: Some(property.id.to_string()),
+                details: json!({"name": property.name}),
+                ..About::default()
+            };
+            act.audit(Action::PropertyDeleted, about).await
+        })
+        .await
+    }
+}

@@ -1,0 +1,272 @@
+//! Registrations: a client in an environment, its settings, and its first secret.
+
+use crate::{
+    act::{About, Act, Input, Reply, Request},
+    app::App,
+    caller::Caller,
+    error::Error,
+    targets::{ClientPath, RegistrationPath, Site},
+};
+use crossfade_core::{
+    Code, OauthClientId, Problem, RegistrationId, SecretId, Timestamp,
+    api::{self, CreateRegistration, RevealedSecret, UpdateRegistration},
+    audit::Action,
+    environment::Slug,
+    registration::{self, AuthMethods, Scopes, TokenTtl},
+    roles::{Object, Permission},
+    rotation::SecretState,
+    secret::{SecretKind, SecretValue},
+    text::Reason,
+};
+use crossfade_store::{ChangeKind, Client, Environment, Registration, SecretRow};
+use serde_json::json;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Reply for (api::Registration, i64) {
+    fn take_values(&mut self) -> Vec<String> {
+        self.0.secret.as_mut().and_then(|secret| secret.value.take()).into_iter().collect()
+    }
+
+    fn put_values(&mut self, values: Vec<String>) {
+        if let (Some(secret), Some(value)) = (&mut self.0.secret, values.into_iter().next()) {
+            secret.value = Some(value);
+        }
+    }
+}
+
+/// A registration as the API shows it.
+pub(crate) fn shown_registration(
+    app: &App,
+    registration: &Registration,
+    environment: &Environment,
+) -> api::Registration {
+    let days = environment.max_age_days.and_then(|days| u32::try_from(days).ok());
+    api::Registration {
+        id: registration.id.clone(),
+        environment: registration.environment.to_string(),
+        client_id: registration.oauth_client_id.clone(),
+        enabled: registration.disabled_at.is_none(),
+        token_endpoint_auth_methods: registration.methods.list(),
+        scopes: registration.scopes.iter().map(str::to_owned).collect(),
+        audience: registration.audience.clone().unwrap_or_else(|| app.issuer(&registration.environment)),
+        access_token_ttl_seconds: registration.ttl.seconds(),
+        may_introspect: registration.may_introspect,
+        created_at: registration.created_at,
+        rotation_due_at: registration.current_since.zip(days).map(|(since, days)| since.after(DAY * days)),
+        secret: None,
+    }
+}
+
+/// A secret that has been generated in a transaction and not yet been told to anybody.
+pub(crate) struct NewSecret {
+    pub(crate) id: SecretId,
+    pub(crate) value: SecretValue,
+    pub(crate) created_at: Timestamp,
+}
+
+impl NewSecret {
+    /// For a caller who may see it, with its value; otherwise without.
+    pub(crate) fn shown(&self, may_reveal: bool) -> RevealedSecret {
+        RevealedSecret {
+            id: self.id.clone(),
+            state: SecretState::Current,
+            value: may_reveal.then(|| self.value.reveal().to_owned()),
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// Binds a sealed value to its secret.
+pub(crate) fn secret_place(id: &SecretId) -> String {
+    format!("secrets/{id}")
+}
+
+impl App {
+    /// Generates and stores the next secret of a registration.
+    pub(crate) async fn add_secret(
+        &self,
+        act: &mut Act<'_>,
+        registration: &Registration,
+        environment: &Environment,
+    ) -> Result<NewSecret, Error> {
+        let id = SecretId::generate(self.random.as_ref());
+        let value = SecretValue::generate(SecretKind::Client(environment.kind), self.random.as_ref());
+        let (digest_key, digest) = self
+            .authority
+            .digest(&registration.oauth_client_id, value.reveal())
+            .ok_or_else(|| Error::internal("no verifier key"))?;
+        let sealed = if environment.show_once {
+            None
+        } else {
+            Some(self.vault.seal(&secret_place(&id), value.reveal().as_bytes())?)
+        };
+        let row = SecretRow {
+            id: id.clone(),
+            registration_id: registration.id.clone(),
+            number: act.tx.newest_secret_number(&registration.id).await? + 1,
+            created_at: act.now,
+            digest: digest.to_vec(),
+            digest_key,
+            sealed,
+        };
+        act.tx.insert_secret(&row).await?;
+        Ok(NewSecret { id, value, created_at: act.now })
+    }
+
+    /// Registers a client in an environment. Answers with the first secret if the caller may see it.
+    pub(crate) async fn register(
+        &self,
+        act: &mut Act<'_>,
+        client: &Client,
+        environment: &Environment,
+    ) -> Result<Option<RevealedSecret>, Error> {
+        let registration = Registration {
+            id: RegistrationId::generate(self.random.as_ref()),
+            client_id: client.id.clone(),
+            environment: environment.slug.clone(),
+            oauth_client_id: OauthClientId::generate(self.random.as_ref()),
+            methods: AuthMethods::default(),
+            scopes: Scopes::default(),
+            audience: None,
+            ttl: TokenTtl::default(),
+            may_introspect: false,
+            created_at: act.now,
+            disabled_at: None,
+            earlier_tokens_end_at: None,
+            version: 1,
+            current_since: Some(act.now),
+        };
+        act.tx.insert_registration(&registration).await?;
+        let secret = self.add_secret(act, &registration, environment).await?;
+        act.changed(ChangeKind::Registration(registration.id.clone())).await?;
+        let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
+        let may_reveal = act.caller.may(Permission::SecretReveal, object);
+        let about = About {
+            client: Some(&client.id),
+            environment: Some(&environment.slug),
+            target: Some(registration.id.to_string()),
+            details: json!({"oauth_client_id": registration.oauth_client_id, "secret_id": secret.id, "secret_shown": may_reveal}),
+            ..About::default()
+        };
+        act.audit(Action::RegistrationCreated, about).await?;
+        Ok(may_reveal.then(|| secret.shown(true)))
+    }
+
+    /// Registers a client in a further environment.
+    pub async fn create_registration(
+        &self,
+        request: &Request<'_>,
+        path: ClientPath<'_>,
+        input: Input<'_, CreateRegistration>,
+    ) -> Result<(api::Registration, i64), Error> {
+        self.change(request, Permission::ClientManage, path, async |act, client: Client| {
+            let unknown = || Problem::invalid("environment", "must be the slug of an environment");
+            let slug = Slug::parse("environment", &input.read()?.environment)?;
+            let environment = act.tx.environment(&slug).await?.ok_or_else(unknown)?;
+            if act.tx.registration(&client.id, &slug).await?.is_some() {
+                return Err(Problem::new(
+                    Code::NameTaken,
+                    "This client is registered in this environment already. Nothing was changed.",
+                )
+                .with_field("environment")
+                .into());
+            }
+            let secret = self.register(act, &client, &environment).await?;
+            let stored = act
+                .tx
+                .registration(&client.id, &slug)
+                .await?
+                .ok_or_else(|| Error::internal("no registration"))?;
+            let mut reply = shown_registration(self, &stored, &environment);
+            reply.secret = secret;
+            Ok((reply, stored.version))
+        })
+        .await
+    }
+
+    /// One registration and its version.
+    pub async fn get_registration(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+    ) -> Result<(api::Registration, i64), Error> {
+        self.view(caller, Permission::ClientRead, path, async |_, site: Site| {
+            Ok((shown_registration(self, &site.registration, &site.environment), site.registration.version))
+        })
+        .await
+    }
+
+    /// Changes the settings of a registration. Never touches its secrets.
+    pub async fn update_registration(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        input: Input<'_, UpdateRegistration>,
+    ) -> Result<(api::Registration, i64), Error> {
+        self.change(request, Permission::ClientManage, path, async |act, site: Site| {
+            act.matches(site.registration.version)?;
+            let body = input.read()?;
+            let reason = Reason::parse(body.reason.as_deref())?;
+            let mut after = site.registration.clone();
+            if let Some(methods) = &body.token_endpoint_auth_methods {
+                after.methods = AuthMethods::parse(methods)?;
+            }
+            if let Some(scopes) = &body.scopes {
+                after.scopes = Scopes::parse(scopes)?;
+            }
+            if let Some(audience) = &body.audience {
+                after.audience = audience.as_deref().map(registration::audience).transpose()?;
+            }
+            if let Some(seconds) = body.access_token_ttl_seconds {
+                after.ttl = TokenTtl::parse(seconds)?;
+                after.earlier_tokens_end_at =
+                    after.earlier_tokens_end_at.max(Some(tokens_end(&site.registration, act.now)));
+            }
+            after.may_introspect = body.may_introspect.unwrap_or(after.may_introspect);
+            match body.enabled {
+                // Callers depend on it: the name must be typed (product rule 10).
+                Some(false) => {
+                    site.confirm(body.confirm_client_name.as_deref())?;
+                    after.disabled_at = after.disabled_at.or(Some(act.now));
+                }
+                Some(true) => after.disabled_at = None,
+                None => {}
+            }
+            act.tx.update_registration(&after).await?;
+            act.changed(ChangeKind::Registration(after.id.clone())).await?;
+            let (before_shown, after_shown) = (
+                shown_registration(self, &site.registration, &site.environment),
+                shown_registration(self, &after, &site.environment),
+            );
+            let about = About {
+                client: Some(&site.client.id),
+                environment: Some(&site.environment.slug),
+                target: Some(after.id.to_string()),
+                reason: Some(reason.as_str()),
+                details: json!({"before": before_shown, "after": after_shown}),
+            };
+            act.audit(Action::RegistrationUpdated, about).await?;
+            if before_shown.enabled != after_shown.enabled {
+                let details = json!({"enabled": after_shown.enabled});
+                act.notify(
+                    self,
+                    Action::RegistrationUpdated,
+                    &site.client,
+                    Some(&site.environment.slug),
+                    details,
+                )
+                .await?;
+            }
+            Ok((after_shown, after.version + 1))
+        })
+        .await
+    }
+}
+
+/// When the last token that this registration can have issued by `now` ends, for whoever validates offline.
+pub(crate) fn tokens_end(registration: &Registration, now: Timestamp) -> Timestamp {
+    let newest = now.after(Duration::from_secs(registration.ttl.seconds().into()));
+    registration.earlier_tokens_end_at.map_or(newest, |earlier| earlier.max(newest))
+}

@@ -1,0 +1,67 @@
+//! Shows the stored value of a secret.
+
+use crate::{
+    act::{About, Input, Reply, Request},
+    app::App,
+    error::Error,
+    history::secret_of,
+    registrations::secret_place,
+    targets::{RegistrationPath, Site},
+};
+use crossfade_core::{
+    Code, Problem,
+    api::{RevealReply, RevealSecret},
+    audit::Action,
+    roles::Permission,
+    text::Reason,
+};
+use serde_json::json;
+
+impl Reply for RevealReply {
+    fn take_values(&mut self) -> Vec<String> {
+        self.value.take().into_iter().collect()
+    }
+
+    fn put_values(&mut self, values: Vec<String>) {
+        self.value = values.into_iter().next();
+    }
+
+    fn mark_delivered(&mut self) {
+        self.secret_already_delivered = true;
+    }
+}
+
+impl App {
+    /// Reveals the value of a secret, and writes down who saw it.
+    pub async fn reveal_secret(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        secret: &str,
+        input: Input<'_, RevealSecret>,
+    ) -> Result<RevealReply, Error> {
+        self.change(request, Permission::SecretReveal, path, async |act, site: Site| {
+            act.matches(site.registration.version)?;
+            let secret = secret_of(act.tx, &site.registration.id, secret).await?;
+            let reason = Reason::parse(input.read()?.reason.as_deref())?;
+            let sealed = secret.sealed.as_deref().ok_or_else(|| {
+                Problem::new(
+                    Code::SecretNotStored,
+                    "The value of this secret is not stored: it was shown once, or wiped after its end. If nobody has it, rotate.",
+                )
+            })?;
+            let value = self.vault.open(&secret_place(&secret.rule.id), sealed)?;
+            let about = About {
+                client: Some(&site.client.id),
+                environment: Some(&site.environment.slug),
+                target: Some(secret.rule.id.to_string()),
+                reason: Some(reason.as_str()),
+                details: json!({"secret_id": secret.rule.id, "state": secret.rule.state(act.now)}),
+            };
+            act.audit(Action::SecretRevealed, about).await?;
+            let value = String::from_utf8(value.to_vec()).map_err(|_| Error::internal("a stored value is corrupt"))?;
+            Ok(RevealReply { value: Some(value), secret_already_delivered: false })
+        })
+        .await
+    }
+}

@@ -1,0 +1,76 @@
+//! Undoes the latest rotation: the retiring secret is current again, the newer one is revoked.
+
+use crate::{
+    act::{About, Input, Request},
+    app::App,
+    error::Error,
+    history::shown_secret,
+    registrations::tokens_end,
+    targets::{RegistrationPath, Site},
+};
+use crossfade_core::{
+    Problem, RotationId,
+    api::{RollBackRotation, SecretChanged},
+    audit::Action,
+    roles::Permission,
+    rotation::{self, EndedAs, RollbackRequest},
+    text::Reason,
+};
+use serde_json::json;
+
+impl App {
+    /// Rolls back the latest rotation of a registration.
+    pub async fn rollback_secret(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        rotation: &str,
+        input: Input<'_, RollBackRotation>,
+    ) -> Result<SecretChanged, Error> {
+        // Whether the newer secret has been used decides; what is not flushed yet counts too.
+        self.flush_evidence().await?;
+        self.change(request, Permission::SecretRollback, path, async |act, site: Site| {
+            act.matches(site.registration.version)?;
+            let registration = &site.registration.id;
+            let id = RotationId::parse(rotation).map_err(|_| Problem::not_found())?;
+            let rotation = act.tx.rotation(registration, &id).await?.ok_or_else(Problem::not_found)?;
+            let body = input.read()?;
+            let reason = Reason::required(body.reason.as_deref())?;
+            let missing = || Error::internal("a rotation names a secret that is not there");
+            let mut outgoing = act.tx.secret(registration, &rotation.outgoing).await?.ok_or_else(missing)?;
+            let incoming = act.tx.secret(registration, &rotation.incoming).await?.ok_or_else(missing)?;
+            let asked = RollbackRequest {
+                is_latest: act.tx.newest_rotation_number(registration).await? == rotation.number,
+                decided: rotation.decided,
+                outgoing: &outgoing.rule,
+                incoming: &incoming.rule,
+                incoming_last_used_at: incoming.usage.map(|usage| usage.last_used_at),
+                acknowledge_in_use: body.acknowledge_in_use,
+            };
+            rotation::roll_back(&asked, act.now).map_err(|refusal| refusal.problem(None))?;
+            // The newer one first: at no moment are there two without a deadline.
+            act.tx.set_secret_end(&rotation.incoming, Some(act.now), Some(act.now)).await?;
+            act.tx.set_secret_end(&rotation.outgoing, None, None).await?;
+            act.tx.decide_rotation(registration, &rotation.outgoing, EndedAs::RolledBack, act.now).await?;
+            act.end_tokens(&rotation.incoming, body.compromised, body.revoke_tokens).await?;
+            act.secrets_changed(&site).await?;
+            let details = json!({
+                "rotation_id": rotation.id, "current_secret_id": rotation.outgoing, "revoked_secret_id": rotation.incoming,
+                "acknowledge_in_use": body.acknowledge_in_use, "compromised": body.compromised, "revoke_tokens": body.revoke_tokens,
+            });
+            let about = About {
+                client: Some(&site.client.id),
+                environment: Some(&site.environment.slug),
+                target: Some(rotation.id.to_string()),
+                reason: Some(reason.as_str()),
+                details: details.clone(),
+            };
+            act.audit(Action::SecretRolledBack, about).await?;
+            act.notify(self, Action::SecretRolledBack, &site.client, Some(&site.environment.slug), details).await?;
+            outgoing.rule.expires_at = None;
+            let until = (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
+            Ok(SecretChanged { secret: shown_secret(&outgoing, act.now), tokens_valid_offline_until: until })
+        })
+        .await
+    }
+}

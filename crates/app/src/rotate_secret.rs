@@ -1,0 +1,176 @@
+//! Rotates the secret of a registration.
+
+use crate::{
+    act::{About, Act, Input, Reply, Request},
+    app::App,
+    error::Error,
+    registrations::tokens_end,
+    targets::{RegistrationPath, Site},
+};
+use crossfade_core::{
+    Code, Problem, RotationId, SecretId, TransitionHours,
+    api::{PreviousSecret, RotateSecret, RotateSecretReply, RotationSummary},
+    audit::Action,
+    roles::Permission,
+    rotation::{self, EndedAs, Refusal, RotationPlan, RotationRequest, state_at},
+    text::Reason,
+};
+use crossfade_store::Rotation;
+use serde_json::json;
+
+impl Reply for RotateSecretReply {
+    fn take_values(&mut self) -> Vec<String> {
+        self.secret.value.take().into_iter().collect()
+    }
+
+    fn put_values(&mut self, values: Vec<String>) {
+        self.secret.value = values.into_iter().next();
+    }
+
+    fn mark_delivered(&mut self) {
+        self.secret_already_delivered = true;
+    }
+}
+
+impl App {
+    /// Replaces the current secret of a registration, which stays valid for the transition period.
+    pub async fn rotate_secret(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        input: Input<'_, RotateSecret>,
+    ) -> Result<RotateSecretReply, Error> {
+        // A refusal names the last use of the secret that is still retiring: to the second, not to the flush.
+        self.flush_evidence().await?;
+        self.change(request, Permission::SecretRotate, path, async |act, site: Site| {
+            act.matches(site.registration.version)?;
+            let body = input.read()?;
+            let reason = Reason::parse(body.reason.as_deref())?;
+            let transition = TransitionHours::from_json(body.transition_hours.as_ref()).map_err(|error| {
+                Problem::new(
+                    Code::TransitionOutOfRange,
+                    format!("{error}. There is no default. Nothing was changed."),
+                )
+                .with_field("transition_hours")
+            })?;
+            site.confirm(body.confirm_client_name.as_deref())?;
+            let asked = RotationRequest {
+                transition,
+                expected_current: body.expected_current_secret_id,
+                end_running_transition: body.end_running_transition,
+                compromised: body.compromised,
+            };
+            let open = act.tx.open_secrets(&site.registration.id, act.now).await?;
+            let plan = match rotation::rotate(&open, &asked, act.now) {
+                Ok(plan) => plan,
+                Err(refusal) => return Err(self.refused(act, &site, refusal).await?.into()),
+            };
+            let ending = ending_now(&plan, act);
+            if body.revoke_tokens && ending.is_empty() {
+                return Err(Problem::invalid(
+                    "revoke_tokens",
+                    "needs a secret that ends now: transition_hours 0, or end_running_transition",
+                )
+                .into());
+            }
+            let rotation_id = RotationId::generate(self.random.as_ref());
+            end_secrets(act, &site, &plan).await?;
+            let incoming = self.add_secret(act, &site.registration, &site.environment).await?;
+            for secret in &ending {
+                act.end_tokens(secret, body.compromised, body.revoke_tokens).await?;
+            }
+            let rotation = Rotation {
+                id: rotation_id,
+                registration_id: site.registration.id.clone(),
+                number: act.tx.newest_rotation_number(&site.registration.id).await? + 1,
+                actor: act.caller.actor.clone(),
+                rotated_at: act.now,
+                transition,
+                reason: reason.as_str().to_owned(),
+                compromised: body.compromised,
+                outgoing: plan.outgoing.clone(),
+                incoming: incoming.id.clone(),
+                decided: None,
+            };
+            act.tx.insert_rotation(&rotation).await?;
+            act.secrets_changed(&site).await?;
+
+            let details = json!({
+                "rotation_id": rotation.id, "transition_hours": transition, "compromised": body.compromised,
+                "revoke_tokens": body.revoke_tokens, "outgoing_secret_id": plan.outgoing,
+                "outgoing_expires_at": plan.outgoing_expires_at, "incoming_secret_id": incoming.id,
+                "superseded_secret_id": plan.superseded,
+            });
+            let about = About {
+                client: Some(&site.client.id),
+                environment: Some(&site.environment.slug),
+                target: Some(rotation.id.to_string()),
+                reason: Some(reason.as_str()),
+                details: details.clone(),
+            };
+            act.audit(Action::SecretRotated, about).await?;
+            act.notify(self, Action::SecretRotated, &site.client, Some(&site.environment.slug), details)
+                .await?;
+
+            let may_reveal = act.caller.may(Permission::SecretReveal, site.object());
+            Ok(RotateSecretReply {
+                secret: incoming.shown(may_reveal),
+                previous_secret: PreviousSecret {
+                    id: plan.outgoing,
+                    state: state_at(Some(plan.outgoing_expires_at), plan.outgoing_revoked_at, act.now),
+                    expires_at: plan.outgoing_expires_at,
+                },
+                rotation: RotationSummary {
+                    id: rotation.id,
+                    environment: site.environment.slug.to_string(),
+                    initiated_by: rotation.actor,
+                    rotated_at: rotation.rotated_at,
+                    transition_hours: transition.hours(),
+                    reason: rotation.reason,
+                },
+                tokens_valid_offline_until: (body.compromised || body.revoke_tokens)
+                    .then(|| tokens_end(&site.registration, act.now)),
+                secret_already_delivered: false,
+            })
+        })
+        .await
+    }
+
+    /// A refusal of the rules as the caller reads it, with the last use of the secret that it names.
+    pub(crate) async fn refused(
+        &self,
+        act: &mut Act<'_>,
+        site: &Site,
+        refusal: Refusal,
+    ) -> Result<Problem, Error> {
+        let last_used_at = match &refusal {
+            Refusal::TransitionInProgress { retiring, .. } => {
+                let secret = act.tx.secret(&site.registration.id, retiring).await?;
+                secret.and_then(|secret| secret.usage).map(|usage| usage.last_used_at)
+            }
+            _ => None,
+        };
+        Ok(refusal.problem(last_used_at))
+    }
+}
+
+/// The secrets that are dead when this rotation's call returns.
+fn ending_now(plan: &RotationPlan, act: &Act<'_>) -> Vec<SecretId> {
+    let outgoing = !state_at(Some(plan.outgoing_expires_at), plan.outgoing_revoked_at, act.now).is_valid();
+    let outgoing = outgoing.then(|| plan.outgoing.clone());
+    outgoing.into_iter().chain(plan.superseded.clone()).collect()
+}
+
+async fn end_secrets(act: &mut Act<'_>, site: &Site, plan: &RotationPlan) -> Result<(), Error> {
+    if let Some(superseded) = &plan.superseded {
+        // Revoked, but the deadline that it had stays on record.
+        let had =
+            act.tx.secret(&site.registration.id, superseded).await?.and_then(|secret| secret.rule.expires_at);
+        act.tx.set_secret_end(superseded, had, Some(act.now)).await?;
+        act.tx.decide_rotation(&site.registration.id, superseded, EndedAs::Superseded, act.now).await?;
+    }
+    Ok(act
+        .tx
+        .set_secret_end(&plan.outgoing, Some(plan.outgoing_expires_at), plan.outgoing_revoked_at)
+        .await?)
+}

@@ -1,0 +1,148 @@
+//! API tokens: create (from the machine), list, end.
+
+use crate::{
+    act::{About, Request},
+    app::App,
+    caller::{Caller, digest},
+    cursor::{ListQuery, page},
+    error::Error,
+    targets::Target,
+};
+use crossfade_core::{
+    Code, Problem, Timestamp, TokenId,
+    api::{self, Page},
+    audit::{Action, Actor},
+    roles::{Object, Permission},
+    secret::{SecretKind, SecretValue},
+    text::Name,
+};
+use crossfade_store::{TokenRow, Tx};
+use serde_json::json;
+use std::time::Duration;
+
+/// What a token is created with.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Whose it is: an e-mail address.
+    pub user: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Days until it ends by itself.
+    pub expires_days: Option<u32>,
+    /// What it is limited to; empty: whatever its owner may.
+    pub scope: Vec<String>,
+}
+
+fn shown(row: TokenRow) -> api::Token {
+    api::Token {
+        id: row.id,
+        user_id: row.user_id,
+        name: row.name,
+        scope: row.scope,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        last_used_at: row.last_used_at,
+    }
+}
+
+impl App {
+    /// Creates an API token from the machine itself and tells its value, this once.
+    pub async fn create_token(&self, new: &NewToken) -> Result<SecretValue, Error> {
+        let name = Name::parse("name", &new.name)?;
+        let unknown = new.scope.iter().find(|word| Permission::parse(word).is_none());
+        if let Some(unknown) = unknown {
+            let words: Vec<&str> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
+            return Err(Problem::invalid(
+                "scope",
+                &format!("{unknown} is not a permission; there are {}", words.join(", ")),
+            )
+            .into());
+        }
+        let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
+        self.transact(async |tx, now| {
+            let user = tx.user_by_email(&new.user.trim().to_lowercase()).await?.ok_or_else(|| {
+                Problem::new(Code::NotFound, format!("There is no user {}.", new.user)).with_field("user")
+            })?;
+            let expires_at = new.expires_days.map(|days| now.after(Duration::from_secs(u64::from(days) * 86_400)));
+            let scope = (!new.scope.is_empty()).then(|| new.scope.clone());
+            let row = TokenRow {
+                id: TokenId::generate(self.random.as_ref()),
+                user_id: user.id.clone(),
+                name: name.to_string(),
+                scope,
+                created_at: now,
+                expires_at,
+                last_used_at: None,
+            };
+            tx.insert_token(&row, &digest(value.reveal())).await?;
+            let about = About {
+                target: Some(row.id.to_string()),
+                details: json!({"name": row.name, "user_id": user.id, "expires_at": expires_at, "scope": row.scope}),
+                ..About::default()
+            };
+            Ok(tx.append_audit(&about.event(now, Actor::machine("token create"), Action::TokenCreated, true)).await?)
+        })
+        .await?;
+        Ok(value)
+    }
+
+    /// The caller's own tokens; for an Owner everybody's.
+    pub async fn list_tokens(&self, caller: &Caller, query: &ListQuery) -> Result<Page<api::Token>, Error> {
+        let start = query.start()?;
+        let all = caller.may(Permission::TokenManage, Object::Platform);
+        self.db
+            .read(async |tx| {
+                let rows = tx.tokens((!all).then_some(&caller.user), &start).await?;
+                Ok(page(&start, rows, |row| (row.created_at.as_micros(), row.id.to_string()), shown))
+            })
+            .await
+    }
+
+    /// Ends one of the caller's own tokens; an Owner ends anybody's.
+    pub async fn delete_token(&self, request: &Request<'_>, token: &str) -> Result<(), Error> {
+        self.change(request, Permission::TokenManage, OwnToken(token), async |act, token: TokenRow| {
+            act.tx.delete_token(&token.id, act.now).await?;
+            let about = About {
+                target: Some(token.id.to_string()),
+                details: json!({"name": token.name, "user_id": token.user_id}),
+                ..About::default()
+            };
+            act.audit(Action::TokenDeleted, about).await
+        })
+        .await
+    }
+}
+
+/// A token of the caller's own, or any for whoever manages tokens.
+#[derive(Clone, Copy)]
+struct OwnToken<'a>(&'a str);
+
+impl Target for OwnToken<'_> {
+    type Loaded = TokenRow;
+
+    async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<TokenRow, Error> {
+        let id = TokenId::parse(self.0).map_err(|_| Problem::not_found())?;
+        let token = tx.token(&id).await?.ok_or_else(Problem::not_found)?;
+        let own = token.user_id == caller.user;
+        if own || caller.may(permission, Object::Platform) {
+            Ok(token)
+        } else {
+            Err(Problem::not_found().into())
+        }
+    }
+}
+
+/// Tokens that were used since the last flush. Their last use is shown to the minute, so a busy token costs a
+/// write a minute.
+#[derive(Default)]
+pub(crate) struct Touched(std::sync::Mutex<std::collections::HashMap<TokenId, Timestamp>>);
+
+impl Touched {
+    pub(crate) fn note(&self, token: &TokenId, at: Timestamp) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(token.clone(), at);
+    }
+
+    pub(crate) fn take(&self) -> std::collections::HashMap<TokenId, Timestamp> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}

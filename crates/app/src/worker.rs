@@ -1,0 +1,239 @@
+//! What happens without anybody asking: evidence is flushed, deadlines are noted, values are wiped.
+//!
+//! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
+
+pub(crate) use crate::tokens::Touched;
+use crate::{
+    act::{ANSWERS_REMEMBERED, About},
+    app::App,
+    error::Error,
+};
+use crossfade_authority::{Counter, FailureCount, SourceCount};
+use crossfade_core::{
+    Code, SecretId,
+    audit::{Action, Actor},
+};
+use crossfade_store::{FailureRow, StoreError, Tx, Usage, UsageRow};
+use serde_json::json;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// How often evidence is flushed.
+const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// Every so many flushes, everything else is tidied.
+const TIDY_EVERY: u32 = 5;
+/// Distinct sources that are kept of one secret; the rest is gathered in one row.
+const MOST_SOURCES: i64 = 5000;
+/// Rows of failed authentications that are kept of one hour.
+const MOST_FAILURES: i64 = 5000;
+/// Deadlines noted in one transaction.
+const MOST_EXPIRED: i64 = 500;
+/// How long remembered values live at rest.
+const VALUES_LIVE: Duration = Duration::from_secs(600);
+/// How long failed authentications are kept.
+const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
+/// How long queued messages are kept.
+const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
+/// Changes that stay in the log although every table has applied them.
+const CHANGES_KEPT: i64 = 10_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The background task of a serving process.
+pub struct Worker {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts it.
+    pub fn start(app: Arc<App>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        #[expect(clippy::disallowed_methods, reason = "this is the worker")]
+        let task = tokio::spawn(run(app, stopped));
+        Self { stop, task }
+    }
+
+    /// Stops it after one last flush.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the worker ended badly");
+        }
+    }
+}
+
+async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = 0u32;
+    loop {
+        let stop = tokio::select! {
+            () = tokio::time::sleep(FLUSH_EVERY) => false,
+            _ = stopped.changed() => true,
+        };
+        ticks = ticks.wrapping_add(1);
+        let tidy = ticks.is_multiple_of(TIDY_EVERY) && !stop;
+        let done = if tidy { app.run_jobs().await } else { app.flush_evidence().await };
+        if let Err(error) = done {
+            tracing::error!(%error, "background work failed; it is tried again");
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+impl App {
+    /// Everything that is due: what the worker does by and by, at once.
+    pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
+        self.flush_evidence().await?;
+        self.apply_changes().await?;
+        self.note_expiries().await?;
+        self.tidy().await?;
+        self.authority.tidy();
+        Ok(())
+    }
+
+    /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
+    pub async fn flush_evidence(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.flush.lock().await;
+        let (sources, failures, lost) = self.authority.evidence().drain();
+        let touched = self.touched.take();
+        if lost > 0 {
+            tracing::warn!(lost, "evidence did not fit in memory and was not recorded");
+        }
+        if sources.is_empty() && failures.is_empty() && touched.is_empty() {
+            return Ok(());
+        }
+        let written = self
+            .write(async |tx, _| {
+                write_usage(tx, &sources).await?;
+                for failure in &failures {
+                    tx.add_failures(&failure_row(failure), MOST_FAILURES).await?;
+                }
+                for (token, at) in &touched {
+                    tx.touch_token(token, *at).await?;
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = &written {
+            // What was perhaps written is not put back: evidence may be too little, never too much.
+            if error.problem.code != Code::OutcomeUnknown {
+                self.authority.evidence().restore(sources, failures, 0);
+            }
+        }
+        written.map(drop)
+    }
+
+    /// Writes into the trail which deadlines have passed since the last look.
+    async fn note_expiries(&self) -> Result<(), Error> {
+        loop {
+            let noted = self
+                .transact(async |tx, now| {
+                    let expired = tx.expired_secrets(now, MOST_EXPIRED).await?;
+                    for secret in &expired {
+                        tx.note_expiry(&secret.secret_id, now).await?;
+                        let about = About {
+                            client: Some(&secret.client_id),
+                            environment: Some(&secret.environment),
+                            target: Some(secret.secret_id.to_string()),
+                            details: json!({"secret_id": secret.secret_id, "expires_at": secret.expires_at}),
+                            ..About::default()
+                        };
+                        let actor = Actor::policy("deadline", "Deadline");
+                        // The event is the deadline's, not the moment at which somebody looked.
+                        tx.append_audit(&about.event(secret.expires_at, actor, Action::SecretExpired, true))
+                            .await?;
+                        if let Some(client) = tx.client(&secret.client_id).await? {
+                            let details =
+                                json!({"secret_id": secret.secret_id, "expires_at": secret.expires_at});
+                            self.queue_notification(
+                                tx,
+                                now,
+                                Action::SecretExpired,
+                                &client,
+                                Some(&secret.environment),
+                                details,
+                            )
+                            .await?;
+                        }
+                    }
+                    Ok(expired.len() as i64)
+                })
+                .await?;
+            if noted < MOST_EXPIRED {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tidy(&self) -> Result<(), Error> {
+        let applied = self.applied();
+        self.transact(async |tx, now| {
+            for environment in tx.environments().await? {
+                let days = u32::try_from(environment.wipe_after_days).unwrap_or(u32::MAX);
+                for secret in tx.wipe_ended_secrets(&environment.slug, now.before(DAY * days)).await? {
+                    let about = About {
+                        environment: Some(&environment.slug),
+                        target: Some(secret.to_string()),
+                        details: json!({"secret_id": secret, "wipe_after_days": environment.wipe_after_days}),
+                        ..About::default()
+                    };
+                    let actor = Actor::policy("wipe", "Wiping of stored values");
+                    tx.append_audit(&about.event(now, actor, Action::SecretWiped, true)).await?;
+                }
+            }
+            tx.tidy_remembered(now.before(VALUES_LIVE), now.before(ANSWERS_REMEMBERED)).await?;
+            tx.forget_revoked_access_tokens(now).await?;
+            tx.delete_failures(now.before(FAILURES_LIVE)).await?;
+            tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
+            tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
+            tx.delete_removed_signing_keys(now).await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn usage(counter: Counter) -> Usage {
+    Usage {
+        first_used_at: counter.first,
+        last_used_at: counter.last,
+        use_count: i64::try_from(counter.count).unwrap_or(i64::MAX),
+    }
+}
+
+async fn write_usage(tx: &mut Tx, sources: &[SourceCount]) -> Result<(), StoreError> {
+    let mut totals: HashMap<&SecretId, Usage> = HashMap::new();
+    for source in sources {
+        let used = usage(source.counter);
+        totals
+            .entry(&source.secret)
+            .and_modify(|total| {
+                total.first_used_at = total.first_used_at.min(used.first_used_at);
+                total.last_used_at = total.last_used_at.max(used.last_used_at);
+                total.use_count += used.use_count;
+            })
+            .or_insert(used);
+        let row = UsageRow {
+            secret_id: source.secret.clone(),
+            source_ip: source.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            user_agent: source.user_agent.to_string(),
+            usage: used,
+        };
+        tx.add_source_usage(&row, MOST_SOURCES).await?;
+    }
+    for (secret, total) in totals {
+        tx.add_usage(secret, &total).await?;
+    }
+    Ok(())
+}
+
+fn failure_row(failure: &FailureCount) -> FailureRow {
+    FailureRow {
+        registration_id: failure.registration.clone(),
+        secret_id: failure.secret.clone(),
+        reason: failure.failure.as_str(),
+        source_ip: failure.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        usage: usage(failure.counter),
+    }
+}

@@ -1,0 +1,57 @@
+//! Commands on the machine itself: they open the database, also while a server runs on it.
+
+use crate::{
+    cli::{CreateToken, Init, RecoverOwner},
+    failure::Failure,
+    output,
+    serve::open,
+};
+use crossfade_app::NewToken;
+use std::io::{BufRead, IsTerminal};
+use zeroize::Zeroizing;
+
+/// `crossfade init`.
+pub(crate) async fn init(args: Init) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let password = read_password()?;
+    let app = open(&settings, false).await?;
+    app.create_owner(&args.owner_email, &password).await?;
+    app.close().await;
+    output::note(&format!(
+        "{} is the Owner now. Create a token with crossfade token create.",
+        args.owner_email
+    ));
+    Ok(())
+}
+
+/// `crossfade owner recover`.
+pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let app = open(&settings, false).await?;
+    let link = app.recover_owner(&args.email).await?;
+    app.close().await;
+    output::note(&format!("This link works once, until {}:", link.expires_at));
+    output::data(&format!("{}\n", link.url))
+}
+
+/// `crossfade token create`.
+pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let app = open(&settings, false).await?;
+    let new =
+        NewToken { user: args.user, name: args.name, expires_days: args.expires_days, scope: args.scope };
+    let value = app.create_token(&new).await?;
+    app.close().await;
+    output::data(&format!("{}\n", value.reveal()))
+}
+
+fn read_password() -> Result<Zeroizing<String>, Failure> {
+    let unreadable =
+        |error: std::io::Error| Failure::failed(format!("The password cannot be read from stdin: {error}."));
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password("Password: ").map(Zeroizing::new).map_err(unreadable);
+    }
+    let mut line = Zeroizing::new(String::new());
+    std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}

@@ -1,0 +1,174 @@
+//! The API as the CLI sees it: one call, its answer or its problem.
+
+use crate::{cli::Remote, failure::Failure};
+use crossfade_authority::SystemRandom;
+use crossfade_core::{
+    ClientId, Random,
+    api::{Client, Page, Property},
+    base62,
+    problem::ProblemDocument,
+};
+use reqwest::{Method, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+
+/// A server, and as whom to speak to it.
+pub(crate) struct Api {
+    base: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+/// How often a request is sent when its answer does not come.
+const ATTEMPTS: u32 = 3;
+
+impl Api {
+    /// The server that the command names.
+    pub(crate) fn new(remote: &Remote) -> Result<Self, Failure> {
+        #[expect(clippy::disallowed_methods, reason = "the CLI's one variable that must not be a flag")]
+        let token = std::env::var("CROSSFADE_TOKEN").map_err(|_| {
+            Failure::usage("Set CROSSFADE_TOKEN to an API token; crossfade token create makes one.")
+        })?;
+        Self::connect(&remote.url, token)
+    }
+
+    /// A server by its base URL.
+    pub(crate) fn connect(url: &str, token: String) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("crossfade-cli/", env!("CARGO_PKG_VERSION")))
+            .timeout(Duration::from_secs(60))
+            // A token is not carried to wherever an answer points.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Failure::failed(format!("No request can be made: {error}.")))?;
+        Ok(Self { base: format!("{}/api/v1", url.trim_end_matches('/')), token, http })
+    }
+
+    /// Reads.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Reads every page of a list, at most `most` items.
+    pub(crate) async fn list<T: DeserializeOwned>(&self, path: &str, most: usize) -> Result<Vec<T>, Failure> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let and = if path.contains('?') { '&' } else { '?' };
+            let next = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let page: Page<T> = self.get(&format!("{path}{and}limit=200{next}")).await?;
+            items.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() || items.len() >= most {
+                items.truncate(most);
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Changes something. Sent again with the same key when the answer is lost, so it happens once.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.call(method, path, Some(body)).await
+    }
+
+    async fn call<T: DeserializeOwned, B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, Failure> {
+        let key = idempotency_key();
+        let mut attempt = 0;
+        let response = loop {
+            attempt += 1;
+            let mut request =
+                self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.token);
+            if let Some(body) = body {
+                request = request.header("idempotency-key", &key).json(body);
+            }
+            match request.send().await {
+                Ok(response) => break response,
+                Err(error) if attempt < ATTEMPTS && !error.is_builder() => {
+                    tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
+                }
+                Err(error) => {
+                    return Err(Failure::failed(format!("{} does not answer: {}.", self.base, root(&error))));
+                }
+            }
+        };
+        answer(response).await
+    }
+
+    /// The client that the command names.
+    pub(crate) async fn find_client(&self, name: &str) -> Result<Client, Failure> {
+        if ClientId::parse(name).is_ok() {
+            return self.get(&format!("/clients/{name}")).await;
+        }
+        let query: String = form_encode("q", name);
+        let clients: Vec<Client> = self.list(&format!("/clients?{query}"), usize::MAX).await?;
+        let mut exact: Vec<Client> = clients.into_iter().filter(|client| client.name == name).collect();
+        match (exact.pop(), exact.pop()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => Err(Failure::not_found(format!("There is no client named {name}."))),
+            (Some(one), Some(two)) => Err(Failure::failed(format!(
+                "More than one client is named {name}; say which by its id: {}, {}, …",
+                two.id, one.id
+            ))),
+        }
+    }
+
+    /// The property that the command names.
+    pub(crate) async fn find_property(&self, name: &str) -> Result<Property, Failure> {
+        let properties: Vec<Property> = self.list("/properties", usize::MAX).await?;
+        properties
+            .into_iter()
+            .find(|property| property.id.as_str() == name || property.name == name)
+            .ok_or_else(|| Failure::not_found(format!("There is no property named {name}.")))
+    }
+}
+
+/// `name=value` for a query.
+pub(crate) fn form_encode(name: &str, value: &str) -> String {
+    reqwest::Url::parse_with_params("http://localhost/", [(name, value)])
+        .ok()
+        .and_then(|url| url.query().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn idempotency_key() -> String {
+    let mut bytes = [0; 16];
+    SystemRandom.fill(&mut bytes);
+    base62::encode_fixed(&bytes, 22)
+}
+
+async fn answer<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, Failure> {
+    let status = response.status();
+    let problem =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| Failure::failed(format!("The answer broke off: {}.", root(&error))))?;
+    if problem && let Ok(document) = serde_json::from_slice::<ProblemDocument>(&body) {
+        return Err(Failure::answered(&document));
+    }
+    if !status.is_success() {
+        return Err(Failure::failed(format!("The server answered {status}. Is this a Crossfade server?")));
+    }
+    let text: &[u8] = if status == StatusCode::NO_CONTENT { b"null" } else { &body };
+    serde_json::from_slice(text)
+        .map_err(|error| Failure::failed(format!("The answer cannot be read: {error}.")))
+}
+
+/// The innermost cause, which names what a person can mend.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

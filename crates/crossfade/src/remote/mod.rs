@@ -1,0 +1,8 @@
+//! Commands that speak to a server through its API.
+
+mod commands;
+mod http;
+mod secrets;
+
+pub(crate) use commands::{audit, client, environment, property, token};
+pub(crate) use secrets::secret;

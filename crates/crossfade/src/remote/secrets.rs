@@ -1,0 +1,278 @@
+//! `crossfade secret …`.
+
+use super::http::Api;
+use crate::{
+    cli::{End, Place, Rotate, Secret as Command},
+    failure::Failure,
+    output::{self, Sink},
+};
+use crossfade_core::{
+    SecretId, Timestamp,
+    api::{
+        ExtendSecret, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
+        RotateSecretReply, Rotation, Secret, SecretChanged, Usage,
+    },
+    rotation::{EndedAs, SecretState},
+};
+use reqwest::Method;
+use std::io::{BufRead, IsTerminal};
+
+/// Runs the command.
+pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { place, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            shown_secrets(&site.secrets().await?, remote.json)
+        }
+        Command::History { place, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            let rotations: Vec<Rotation> =
+                site.api.list(&format!("{}/rotations", site.path), usize::MAX).await?;
+            shown_rotations(rotations, remote.json)
+        }
+        Command::Usage { place, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            let usage: Vec<Usage> = site.api.list(&format!("{}/usage", site.path), usize::MAX).await?;
+            shown_usage(usage, remote.json)
+        }
+        Command::Rotate(args) => rotate(args).await,
+        Command::Reveal { place, secret, reason, value, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            let id = site.named_or(secret, SecretState::Current).await?;
+            let sink = Sink::open(&value)?;
+            let path = format!("{}/secrets/{id}/reveal", site.path);
+            let reply: Result<RevealReply, Failure> =
+                site.api.send(Method::POST, &path, &RevealSecret { reason }).await;
+            match reply.map(|reply| reply.value) {
+                Ok(Some(text)) if sink.shows() && remote.json => {
+                    output::json(&serde_json::json!({"id": id, "value": text}))
+                }
+                Ok(Some(text)) => sink.put(&text),
+                Ok(None) => {
+                    sink.discard();
+                    Err(Failure::failed(
+                        "The value was delivered before and is not given again for this request.",
+                    ))
+                }
+                Err(failure) => {
+                    sink.discard();
+                    Err(failure)
+                }
+            }
+        }
+        Command::Revoke { place, secret, end, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            let id = site.named_or(secret, SecretState::Retiring).await?;
+            let End { reason, compromised, revoke_tokens } = end;
+            let body = RevokeSecret { reason: Some(reason), compromised, revoke_tokens };
+            let changed =
+                site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await?;
+            shown_change(changed, remote.json)
+        }
+        Command::Extend { place, secret, until, reason, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            let id = site.named_or(secret, SecretState::Retiring).await?;
+            let body = ExtendSecret { expires_at: until, reason: Some(reason) };
+            let changed =
+                site.api.send(Method::POST, &format!("{}/secrets/{id}/extend", site.path), &body).await?;
+            shown_change(changed, remote.json)
+        }
+        Command::Rollback { place, acknowledge_in_use, end, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            let latest: Vec<Rotation> = site.api.list(&format!("{}/rotations", site.path), 1).await?;
+            let rotation =
+                latest.first().ok_or_else(|| Failure::not_found("There is no rotation to roll back."))?;
+            let End { reason, compromised, revoke_tokens } = end;
+            let body =
+                RollBackRotation { reason: Some(reason), acknowledge_in_use, compromised, revoke_tokens };
+            let path = format!("{}/rotations/{}/rollback", site.path, rotation.id);
+            shown_change(site.api.send(Method::POST, &path, &body).await?, remote.json)
+        }
+    }
+}
+
+/// A client in an environment on a server.
+struct Site {
+    api: Api,
+    name: String,
+    path: String,
+}
+
+impl Site {
+    async fn find(api: Api, place: &Place) -> Result<Self, Failure> {
+        let client = api.find_client(&place.client).await?;
+        let path = format!("/clients/{}/environments/{}", client.id, place.env);
+        Ok(Self { api, name: client.name, path })
+    }
+
+    async fn secrets(&self) -> Result<Vec<Secret>, Failure> {
+        self.api.list(&format!("{}/secrets", self.path), usize::MAX).await
+    }
+
+    async fn in_state(&self, state: SecretState) -> Result<Option<SecretId>, Failure> {
+        Ok(self.secrets().await?.into_iter().find(|secret| secret.state == state).map(|secret| secret.id))
+    }
+
+    /// The secret that the command names, or the one in this state.
+    async fn named_or(&self, named: Option<String>, state: SecretState) -> Result<String, Failure> {
+        match named {
+            Some(id) => Ok(id),
+            None => self.in_state(state).await?.map(|id| id.to_string()).ok_or_else(|| {
+                Failure::not_found(format!("{} has no {} secret there.", self.name, state.as_str()))
+            }),
+        }
+    }
+}
+
+async fn rotate(args: Rotate) -> Result<(), Failure> {
+    let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
+    let confirm = match args.confirm {
+        Some(name) => name,
+        None => ask_name(&site.name, &args.place.env)?,
+    };
+    let body = RotateSecret {
+        transition_hours: Some(args.transition.hours().into()),
+        confirm_client_name: Some(confirm),
+        reason: args.reason,
+        // What this command believes to replace, so that two people who rotate at once do not both.
+        expected_current_secret_id: site.in_state(SecretState::Current).await?,
+        end_running_transition: args.end_running_transition,
+        compromised: args.compromised,
+        revoke_tokens: args.revoke_tokens,
+    };
+    let sink = Sink::open(&args.value)?;
+    let reply: Result<RotateSecretReply, Failure> =
+        site.api.send(Method::POST, &format!("{}/secrets/rotate", site.path), &body).await;
+    let mut reply = match reply {
+        Ok(reply) => reply,
+        Err(failure) => {
+            sink.discard();
+            return Err(failure);
+        }
+    };
+    let previous = &reply.previous_secret;
+    match previous.state {
+        SecretState::Retiring => {
+            output::note(&format!("The old secret {} expires at {}.", previous.id, previous.expires_at))
+        }
+        state => output::note(&format!(
+            "The old secret {} is {}: it is refused from now on.",
+            previous.id,
+            state.as_str()
+        )),
+    }
+    if let Some(until) = reply.tokens_valid_offline_until {
+        output::note(&format!(
+            "Whoever checks tokens without asking the server may accept old ones until {until}."
+        ));
+    }
+    if args.remote.json {
+        if sink.shows() {
+            return output::json(&reply);
+        }
+        let value = reply.secret.value.take();
+        output::json(&reply)?;
+        return keep(sink, value);
+    }
+    keep(sink, reply.secret.value.take())
+}
+
+fn keep(sink: Sink, value: Option<String>) -> Result<(), Failure> {
+    match value {
+        Some(value) => sink.put(&value),
+        None => {
+            sink.discard();
+            output::note(
+                "The rotation is done, but its value is not given to you here. Somebody who may reveals it.",
+            );
+            Ok(())
+        }
+    }
+}
+
+fn ask_name(name: &str, environment: &str) -> Result<String, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("Say --confirm with the client's name."));
+    }
+    output::note(&format!(
+        "This rotates the secret of {name} in {environment}. Type the client's name to go on:"
+    ));
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Failure::failed(format!("Nothing could be read: {error}.")))?;
+    Ok(line.trim().to_owned())
+}
+
+fn time(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
+}
+
+fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&secrets);
+    }
+    let row = |it: &Secret| {
+        vec![
+            it.id.to_string(),
+            it.state.as_str().to_owned(),
+            it.created_at.to_string(),
+            time(it.revoked_at.or(it.expires_at)),
+            time(it.last_used_at),
+            it.use_count.to_string(),
+        ]
+    };
+    output::table(&["id", "state", "created", "ends", "last used", "uses"], secrets.iter().map(row).collect())
+}
+
+fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&rotations);
+    }
+    let row = |it: Rotation| {
+        vec![
+            it.rotated_at.to_string(),
+            it.initiated_by.name().to_owned(),
+            format!("{} h", it.transition_hours),
+            match it.ended_as {
+                EndedAs::Retiring => format!("retiring until {}", time(it.outgoing_secret.expires_at)),
+                ended => ended.as_str().to_owned(),
+            },
+            time(it.outgoing_secret.last_used_at),
+            it.reason,
+        ]
+    };
+    output::table(
+        &["rotated", "by", "transition", "old secret", "old last used", "reason"],
+        rotations.into_iter().map(row).collect(),
+    )
+}
+
+fn shown_usage(usage: Vec<Usage>, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&usage);
+    }
+    let row = |it: Usage| {
+        vec![
+            it.state.as_str().to_owned(),
+            it.source_ip.unwrap_or_else(|| "others".to_owned()),
+            it.user_agent.unwrap_or_else(|| "-".to_owned()),
+            it.last_used_at.to_string(),
+            it.use_count.to_string(),
+        ]
+    };
+    output::table(&["secret", "from", "agent", "last used", "uses"], usage.into_iter().map(row).collect())
+}
+
+fn shown_change(changed: SecretChanged, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&changed);
+    }
+    if let Some(until) = changed.tokens_valid_offline_until {
+        output::note(&format!(
+            "Whoever checks tokens without asking the server may accept old ones until {until}."
+        ));
+    }
+    shown_secrets(&[changed.secret], false)
+}

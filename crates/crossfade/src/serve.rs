@@ -1,0 +1,161 @@
+//! `crossfade serve`: opens, locks, listens, and stops without dropping a request.
+
+use crate::{
+    failure::Failure,
+    output,
+    settings::{Resolved, Settings},
+};
+use axum_server::{Handle, accept::NoDelayAcceptor};
+use crossfade_app::{App, Options, Worker};
+use crossfade_authority::{Clock, SystemRandom};
+use crossfade_web::TrustedProxies;
+use hyper_util::rt::TokioTimer;
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tracing_subscriber::EnvFilter;
+
+/// How long running requests may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a client may take to send its headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of headers that are read at most.
+const HEADER_BYTES: usize = 32 * 1024;
+
+/// Serves until it is told to stop.
+pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
+    let settings = settings.resolve()?;
+    start_log(&settings.log)?;
+    let listener = bind(settings.listen)?;
+    let app = open(&settings, true).await?;
+    if !app.has_owner().await? {
+        let link = app.create_set_up_link().await?;
+        output::note(
+            "This instance has no Owner yet. Open this link once to create one; it ends after 24 hours:",
+        );
+        output::data(&format!("{}\n", link.url))?;
+    }
+    let server = Server::start(app, listener, settings.trusted_proxies)?;
+    output::note(&format!("Serving {} on {}.", settings.public_url, settings.listen));
+    tokio::select! {
+        () = stop_signal() => server.stop().await,
+        lost = server.lock_lost() => {
+            server.stop().await?;
+            lost
+        }
+    }
+}
+
+/// Opens the application that the settings name.
+pub(crate) async fn open(settings: &Resolved, decides: bool) -> Result<Arc<App>, Failure> {
+    create_data_dir(&settings.data_dir)?;
+    let options = Options {
+        location: settings.location.clone(),
+        master_key_file: settings.master_key_file.clone(),
+        public_url: settings.public_url.clone(),
+        clock: Arc::new(Clock::system()),
+        random: Arc::new(SystemRandom),
+        decides,
+    };
+    Ok(App::open(options).await?)
+}
+
+/// A running server.
+pub(crate) struct Server {
+    app: Arc<App>,
+    worker: Worker,
+    handle: Handle<SocketAddr>,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Starts to answer on `listener`.
+    pub(crate) fn start(
+        app: Arc<App>,
+        listener: TcpListener,
+        proxies: Vec<ipnet::IpNet>,
+    ) -> Result<Self, Failure> {
+        let failed = |error| Failure::failed(format!("The server cannot start: {error}."));
+        let router = crossfade_web::router(app.clone(), TrustedProxies(proxies));
+        let handle = Handle::new();
+        let mut server = axum_server::from_tcp(listener)
+            .map_err(failed)?
+            .handle(handle.clone())
+            .acceptor(NoDelayAcceptor::new());
+        let builder = server.http_builder();
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS_WITHIN)
+            .max_buf_size(HEADER_BYTES);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_BYTES as u32);
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        #[expect(clippy::disallowed_methods, reason = "the server is main's one long task")]
+        let task = tokio::spawn(server.serve(service));
+        Ok(Self { worker: Worker::start(app.clone()), app, handle, task })
+    }
+
+    /// Ends when another process could serve this database: then this one must not.
+    async fn lock_lost(&self) -> Result<(), Failure> {
+        self.app.serve_lock_lost().await;
+        Err(Failure::failed(
+            "The lock on the database was lost, so another server may decide now. This one stops.",
+        ))
+    }
+
+    /// Lets running requests end, flushes, closes.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.handle.graceful_shutdown(Some(GRACE));
+        let ended = self.task.await;
+        self.worker.stop().await;
+        self.app.close().await;
+        match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::failed(format!("The server failed: {error}."))),
+            Err(error) => Err(Failure::failed(format!("The server failed: {error}."))),
+        }
+    }
+}
+
+/// Binds the address, before anything else is touched.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::failed(format!(
+            "{address} is in use. Stop what listens there, or choose another address with --listen."
+        )),
+        _ => Failure::failed(format!("{address} cannot be listened on: {error}.")),
+    })
+}
+
+/// Ends when the process is asked to stop.
+pub(crate) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without signals there is no way to ask; then only the end of the process stops it.
+        _ => std::future::pending().await,
+    }
+}
+
+fn create_data_dir(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        Failure::failed(format!("The data directory {} cannot be created: {error}.", path.display()))
+    })
+}
+
+fn start_log(directives: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(directives)
+        .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    log.try_init().map_err(|error| Failure::failed(format!("The log cannot start: {error}.")))
+}

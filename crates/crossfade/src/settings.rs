@@ -1,0 +1,201 @@
+//! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
+
+use crate::failure::Failure;
+use clap::Args;
+use crossfade_store::Location;
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+/// What can be set. The same keys stand in the file, with underscores.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// TOML file with these settings.
+    #[arg(long, env = "CROSSFADE_CONFIG")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Address of everything: Console, API, OAuth. [default: 127.0.0.1:8080]
+    #[arg(long, env = "CROSSFADE_LISTEN")]
+    pub(crate) listen: Option<String>,
+    /// Directory of the embedded database and the master key. [default: ./crossfade-data]
+    #[arg(long, env = "CROSSFADE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// postgres://… [default: SQLite in the data directory]
+    #[arg(long, env = "CROSSFADE_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+    /// Base of issuers and links, without a path. [default: http://LISTEN]
+    #[arg(long, env = "CROSSFADE_PUBLIC_URL")]
+    pub(crate) public_url: Option<String>,
+    /// File of the key-encryption key. [default: DATA_DIR/master.key]
+    #[arg(long, env = "CROSSFADE_MASTER_KEY_FILE")]
+    pub(crate) master_key_file: Option<PathBuf>,
+    /// Networks whose forwarded headers are believed, separated by commas. [default: none]
+    #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Option<Vec<String>>,
+    /// What is logged, such as info or crossfade_web=debug. [default: info]
+    #[arg(long, env = "CROSSFADE_LOG")]
+    pub(crate) log: Option<String>,
+}
+
+/// Settings in their final types.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) location: Location,
+    pub(crate) public_url: String,
+    pub(crate) master_key_file: PathBuf,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) log: String,
+}
+
+impl Settings {
+    /// Reads the file and settles every setting.
+    pub(crate) fn resolve(self) -> Result<Resolved, Failure> {
+        let file = match &self.config {
+            None => Settings::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Failure::failed(format!("The settings file {} cannot be read: {error}.", path.display()))
+                })?;
+                toml::from_str(&text).map_err(|error| {
+                    Failure::usage(format!("The settings file {} is not valid: {error}", path.display()))
+                })?
+            }
+        };
+        let listen_text = self.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let listen: SocketAddr = listen_text.parse().map_err(|_| {
+            Failure::usage(format!(
+                "listen must be an address and a port such as 127.0.0.1:8080, not {listen_text}."
+            ))
+        })?;
+        let data_dir = self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("crossfade-data"));
+        let location = match self.database_url.or(file.database_url) {
+            None => Location::File(data_dir.join("crossfade.db")),
+            // Not quoted: a database URL may hold a password.
+            Some(url) => Location::parse(&url).ok_or_else(|| {
+                Failure::usage("database_url must start with postgres:// or sqlite:.".to_owned())
+            })?,
+        };
+        let mut trusted_proxies = Vec::new();
+        for text in self.trusted_proxies.or(file.trusted_proxies).unwrap_or_default() {
+            let text = text.trim();
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            trusted_proxies.push(network.map_err(|_| {
+                Failure::usage(format!("trusted_proxies must be networks such as 10.0.0.0/8, not {text}."))
+            })?);
+        }
+        let public_url = match self.public_url.or(file.public_url) {
+            None => format!("http://{listen}"),
+            Some(url) => base_url(&url, !trusted_proxies.is_empty())?,
+        };
+        Ok(Resolved {
+            listen,
+            location,
+            public_url,
+            master_key_file: self
+                .master_key_file
+                .or(file.master_key_file)
+                .unwrap_or_else(|| data_dir.join("master.key")),
+            trusted_proxies,
+            log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            data_dir,
+        })
+    }
+}
+
+/// A base without path, query or user; plain `http` only where nobody else can listen, or behind a proxy.
+fn base_url(text: &str, behind_proxy: bool) -> Result<String, Failure> {
+    let refused = |what: &str| Failure::usage(format!("public_url {what}: {text}"));
+    let url = reqwest::Url::parse(text).map_err(|_| refused("is not a URL"))?;
+    let bare = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !bare {
+        return Err(refused("must have no path, query or user"));
+    }
+    let loopback = match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        None => return Err(refused("has no host")),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback || behind_proxy => {}
+        "http" => return Err(refused("must be https, unless it is on loopback or behind a declared proxy")),
+        _ => return Err(refused("must start with https://")),
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_contract_s() {
+        let resolved = Settings::default().resolve().unwrap();
+        assert_eq!(resolved.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(resolved.public_url, "http://127.0.0.1:8080");
+        assert_eq!(resolved.location, Location::File("crossfade-data/crossfade.db".into()));
+        assert_eq!(resolved.master_key_file, PathBuf::from("crossfade-data/master.key"));
+        assert!(resolved.trusted_proxies.is_empty());
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_unknown_keys_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("crossfade.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndata_dir = \"/d\"\n").unwrap();
+        let settings = Settings {
+            config: Some(path.clone()),
+            listen: Some("127.0.0.1:2".into()),
+            ..Settings::default()
+        };
+        let resolved = settings.resolve().unwrap();
+        assert_eq!((resolved.listen.port(), resolved.data_dir), (2, PathBuf::from("/d")));
+        std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
+        assert!(Settings { config: Some(path), ..Settings::default() }.resolve().is_err());
+    }
+
+    #[test]
+    fn public_urls() {
+        for good in [
+            "https://auth.example.com",
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+            "http://[::1]:8080",
+            "https://a.example:8443/",
+        ] {
+            let settings = Settings { public_url: Some(good.into()), ..Settings::default() };
+            assert_eq!(settings.resolve().unwrap().public_url, good.trim_end_matches('/'), "{good}");
+        }
+        for bad in [
+            "http://auth.example.com",
+            "https://a.example/path",
+            "https://a.example?x",
+            "ftp://a.example",
+            "auth.example.com",
+            "https://u:p@a.example",
+        ] {
+            assert!(
+                Settings { public_url: Some(bad.into()), ..Settings::default() }.resolve().is_err(),
+                "{bad}"
+            );
+        }
+        let proxied = Settings {
+            public_url: Some("http://auth.internal".into()),
+            trusted_proxies: Some(vec!["10.0.0.1".into()]),
+            ..Settings::default()
+        };
+        assert!(proxied.resolve().is_ok());
+    }
+}

@@ -1,0 +1,172 @@
+//! What is read of every API request before its use case runs: who asks, and whether the body is JSON at all.
+//! Everything else about the body waits until the caller is known to be permitted.
+
+use super::reply::{Refused, if_match};
+use crate::Web;
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request},
+    http::{HeaderMap, Method, Uri, header},
+};
+use crossfade_app::{App, Caller, IdempotencyKey, Input, ListQuery};
+use crossfade_core::{Code, Problem};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::{collections::HashMap, sync::Arc};
+
+/// An authenticated request.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) caller: Caller,
+    pub(crate) uri: Uri,
+    query: HashMap<String, String>,
+    idempotency: Option<IdempotencyKey>,
+    if_match: Option<i64>,
+    body: Bytes,
+}
+
+impl Call {
+    /// The envelope of a change; `operation` is the operation's id.
+    pub(crate) fn request(&self, operation: &'static str) -> crossfade_app::Request<'_> {
+        crossfade_app::Request {
+            caller: &self.caller,
+            operation,
+            idempotency: self.idempotency.as_ref(),
+            if_match: self.if_match,
+        }
+    }
+
+    /// The body of an operation that needs one.
+    pub(crate) fn input<T>(&self) -> Result<Input<'_, T>, Problem> {
+        if self.body.is_empty() {
+            return Err(Problem::new(
+                Code::InvalidJson,
+                "This operation needs a JSON body. Nothing was changed.",
+            ));
+        }
+        Ok(Input::Json(&self.body))
+    }
+
+    /// The body of an operation that can do without.
+    pub(crate) fn optional_input<T: Default>(&self) -> Input<'_, T> {
+        if self.body.is_empty() { Input::Value(T::default()) } else { Input::Json(&self.body) }
+    }
+
+    /// A parameter of the query.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.query.get(name).cloned()
+    }
+
+    /// Limit and cursor of a list that also takes the parameters `others`. Any other parameter is a slip that
+    /// would silently widen the answer, and is refused.
+    pub(crate) fn list(&self, others: &[&str]) -> Result<ListQuery, Problem> {
+        let unknown = self
+            .query
+            .keys()
+            .find(|name| !["limit", "cursor"].contains(&name.as_str()) && !others.contains(&name.as_str()));
+        if let Some(unknown) = unknown {
+            let known = ["limit", "cursor"].iter().chain(others).copied().collect::<Vec<_>>().join(", ");
+            return Err(Problem::new(Code::InvalidQuery, format!("This list takes the parameters {known}."))
+                .with_field(unknown));
+        }
+        Ok(ListQuery { limit: self.parameter("limit"), cursor: self.parameter("cursor") })
+    }
+}
+
+impl FromRequest<Web> for Call {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Refused> {
+        let headers = request.headers().clone();
+        let caller = web.app.authenticate(bearer(&headers)?).await?;
+        let method = request.method().clone();
+        let uri = request
+            .extensions()
+            .get::<OriginalUri>()
+            .map_or_else(|| request.uri().clone(), |uri| uri.0.clone());
+        let query = query(&uri)?;
+        let body = Bytes::from_request(request, web).await.map_err(|_| {
+            Problem::new(Code::BodyTooLarge, "The body must have at most 65536 bytes. Nothing was changed.")
+        })?;
+        if method != Method::GET && !body.is_empty() {
+            require_json(&headers, &body)?;
+        }
+        let idempotency = idempotency(&headers, &method, &uri, &body)?;
+        Ok(Self { app: web.app.clone(), caller, uri, query, idempotency, if_match: if_match(&headers), body })
+    }
+}
+
+/// The token of the one `Authorization: Bearer` header (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let token = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().and_then(|value| value.split_once(' ')),
+        _ => None,
+    };
+    match token {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(Problem::new(Code::Unauthenticated, "Send an API token as Authorization: Bearer.")),
+    }
+}
+
+fn query(uri: &Uri) -> Result<HashMap<String, String>, Problem> {
+    let mut query = HashMap::new();
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if query.insert(name.to_string(), value.to_string()).is_some() {
+            return Err(
+                Problem::new(Code::InvalidQuery, "A parameter of the query is repeated.").with_field(&name)
+            );
+        }
+    }
+    Ok(query)
+}
+
+fn require_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(
+            Code::InvalidJson,
+            "The content type must be application/json. Nothing was changed.",
+        ));
+    }
+    serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| {
+        Problem::new(
+            Code::InvalidJson,
+            format!(
+                "The body is not JSON: line {}, column {}. Nothing was changed.",
+                error.line(),
+                error.column()
+            ),
+        )
+    })
+}
+
+/// The `Idempotency-Key`, as a quoted string of RFC 9651 or bare.
+fn idempotency(
+    headers: &HeaderMap,
+    method: &Method,
+    uri: &Uri,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get("idempotency-key").filter(|_| *method != Method::GET) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    IdempotencyKey::new(key, method.as_str(), uri.path(), body).map(Some)
+}
+
+/// The ids in the path. What cannot be read as text is not there.
+pub(crate) struct Ids<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Web> for Ids<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, web: &Web) -> Result<Self, Refused> {
+        match Path::<T>::from_request_parts(parts, web).await {
+            Ok(Path(ids)) => Ok(Self(ids)),
+            Err(_) => Err(Problem::not_found().into()),
+        }
+    }
+}

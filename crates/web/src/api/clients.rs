@@ -1,0 +1,64 @@
+//! `/clients` and their registrations.
+
+use super::{
+    call::{Call, Ids},
+    reply::{Reply, created, done, ok, page, tagged},
+};
+use crossfade_app::{ClientPath, ClientQuery, RegistrationPath};
+
+pub(super) async fn list(call: Call) -> Reply {
+    let query = ClientQuery {
+        list: call.list(&["q", "property_id", "environment", "overdue"])?,
+        q: call.parameter("q"),
+        property_id: call.parameter("property_id"),
+        environment: call.parameter("environment"),
+        overdue: call.parameter("overdue"),
+    };
+    page(&call.uri, &call.app.list_clients(&call.caller, &query).await?)
+}
+
+pub(super) async fn create(call: Call) -> Reply {
+    let (client, version) = call.app.create_client(&call.request("create_client"), call.input()?).await?;
+    tagged(created(&client), version)
+}
+
+pub(super) async fn read(Ids(client): Ids<String>, call: Call) -> Reply {
+    let (client, version) = call.app.get_client(&call.caller, ClientPath(&client)).await?;
+    tagged(ok(&client), version)
+}
+
+pub(super) async fn update(Ids(client): Ids<String>, call: Call) -> Reply {
+    let request = call.request("update_client");
+    let (client, version) = call.app.update_client(&request, ClientPath(&client), call.input()?).await?;
+    tagged(ok(&client), version)
+}
+
+pub(super) async fn delete(Ids(client): Ids<String>, call: Call) -> Reply {
+    done(call.app.delete_client(&call.request("delete_client"), ClientPath(&client), call.input()?).await?)
+}
+
+pub(super) async fn create_registration(Ids(client): Ids<String>, call: Call) -> Reply {
+    let request = call.request("create_registration");
+    let (registration, version) =
+        call.app.create_registration(&request, ClientPath(&client), call.input()?).await?;
+    tagged(created(&registration), version)
+}
+
+pub(super) async fn read_registration(
+    Ids((client, environment)): Ids<(String, String)>,
+    call: Call,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let (registration, version) = call.app.get_registration(&call.caller, path).await?;
+    tagged(ok(&registration), version)
+}
+
+pub(super) async fn update_registration(
+    Ids((client, environment)): Ids<(String, String)>,
+    call: Call,
+) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let request = call.request("update_registration");
+    let (registration, version) = call.app.update_registration(&request, path, call.input()?).await?;
+    tagged(ok(&registration), version)
+}

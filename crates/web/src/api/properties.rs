@@ -1,0 +1,34 @@
+//! `/properties`.
+
+use super::{
+    call::{Call, Ids},
+    reply::{Reply, created, done, ok, page, tagged},
+};
+use crossfade_app::PropertyPath;
+
+pub(super) async fn list(call: Call) -> Reply {
+    let properties = call.app.list_properties(&call.caller, &call.list(&[])?).await?;
+    page(&call.uri, &properties)
+}
+
+pub(super) async fn create(call: Call) -> Reply {
+    let (property, version) =
+        call.app.create_property(&call.request("create_property"), call.input()?).await?;
+    tagged(created(&property), version)
+}
+
+pub(super) async fn read(Ids(property): Ids<String>, call: Call) -> Reply {
+    let (property, version) = call.app.get_property(&call.caller, PropertyPath(&property)).await?;
+    tagged(ok(&property), version)
+}
+
+pub(super) async fn update(Ids(property): Ids<String>, call: Call) -> Reply {
+    let request = call.request("update_property");
+    let (property, version) =
+        call.app.update_property(&request, PropertyPath(&property), call.input()?).await?;
+    tagged(ok(&property), version)
+}
+
+pub(super) async fn delete(Ids(property): Ids<String>, call: Call) -> Reply {
+    done(call.app.delete_property(&call.request("delete_property"), PropertyPath(&property)).await?)
+}

@@ -1,0 +1,120 @@
+//! Answers of the API: JSON with a tag of its version, pages with a link to the next, problems.
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use crossfade_app::Error;
+use crossfade_core::{Code, Problem, api::Page, problem::ProblemDocument};
+use serde::Serialize;
+
+/// The result of a handler.
+pub(crate) type Reply = Result<Response, Refused>;
+
+/// A use case's error as an answer.
+pub(crate) struct Refused(Error);
+
+impl<E: Into<Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        if let Some(source) = &self.0.source {
+            tracing::error!(code = self.0.problem.code.as_str(), %source, "a request failed");
+        }
+        problem(&self.0.problem)
+    }
+}
+
+/// A problem document (RFC 9457).
+pub(crate) fn problem(problem: &Problem) -> Response {
+    let mut response = json(
+        StatusCode::from_u16(problem.code.status()).unwrap_or_default(),
+        &ProblemDocument::from(problem),
+    );
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    match problem.code {
+        // RFC 6750 §3: the challenge carries an error code only where a token was sent; ours never tells why.
+        Code::Unauthenticated => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crossfade\""));
+        }
+        Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// 200 with a body.
+pub(crate) fn ok(body: &impl Serialize) -> Reply {
+    Ok(json(StatusCode::OK, body))
+}
+
+/// 201 with a body.
+pub(crate) fn created(body: &impl Serialize) -> Reply {
+    Ok(json(StatusCode::CREATED, body))
+}
+
+/// 204.
+pub(crate) fn done(_: ()) -> Reply {
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Adds the tag that `If-Match` is compared with.
+pub(crate) fn tagged(reply: Reply, version: i64) -> Reply {
+    reply.map(|mut response| {
+        if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    })
+}
+
+/// The version that `If-Match` asks for (RFC 9110 §13.1.1). What is not a tag of ours matches nothing.
+pub(crate) fn if_match(headers: &HeaderMap) -> Option<i64> {
+    let value = headers.get(header::IF_MATCH)?.to_str().unwrap_or_default().trim();
+    if value == "*" {
+        return None;
+    }
+    Some(
+        value
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .and_then(|tag| tag.parse().ok())
+            .unwrap_or(-1),
+    )
+}
+
+/// A page, with a link to the next one (RFC 8288).
+pub(crate) fn page<T: Serialize>(uri: &Uri, page: &Page<T>) -> Reply {
+    let mut response = json(StatusCode::OK, page);
+    if let Some(cursor) = &page.next_cursor {
+        let kept = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+            .filter(|(name, _)| name != "cursor");
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(kept)
+            .append_pair("cursor", cursor)
+            .finish();
+        let link = format!("<{}?{query}>; rel=\"next\"", uri.path());
+        if let Ok(link) = HeaderValue::from_str(&link) {
+            response.headers_mut().insert(header::LINK, link);
+        }
+    }
+    Ok(response)
+}

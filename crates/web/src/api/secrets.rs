@@ -1,0 +1,51 @@
+//! Secrets of a registration, their rotations and the evidence of their use.
+
+use super::{
+    call::{Call, Ids},
+    reply::{Reply, created, ok, page},
+};
+use crossfade_app::RegistrationPath;
+
+type Registration = Ids<(String, String)>;
+type Part = Ids<(String, String, String)>;
+
+pub(super) async fn list(Ids((client, environment)): Registration, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    page(&call.uri, &call.app.list_secrets(&call.caller, path, &call.list(&[])?).await?)
+}
+
+pub(super) async fn rotate(Ids((client, environment)): Registration, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    created(&call.app.rotate_secret(&call.request("rotate_secret"), path, call.input()?).await?)
+}
+
+pub(super) async fn reveal(Ids((client, environment, secret)): Part, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    ok(&call.app.reveal_secret(&call.request("reveal_secret"), path, &secret, call.optional_input()).await?)
+}
+
+pub(super) async fn revoke(Ids((client, environment, secret)): Part, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    ok(&call.app.revoke_secret(&call.request("revoke_secret"), path, &secret, call.input()?).await?)
+}
+
+pub(super) async fn extend(Ids((client, environment, secret)): Part, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    ok(&call.app.extend_secret(&call.request("extend_secret"), path, &secret, call.input()?).await?)
+}
+
+pub(super) async fn list_rotations(Ids((client, environment)): Registration, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    page(&call.uri, &call.app.list_rotations(&call.caller, path, &call.list(&[])?).await?)
+}
+
+pub(super) async fn rollback(Ids((client, environment, rotation)): Part, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    ok(&call.app.rollback_secret(&call.request("rollback_secret"), path, &rotation, call.input()?).await?)
+}
+
+pub(super) async fn list_usage(Ids((client, environment)): Registration, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let (query, since) = (call.list(&["since"])?, call.parameter("since"));
+    page(&call.uri, &call.app.list_usage(&call.caller, path, since.as_deref(), &query).await?)
+}

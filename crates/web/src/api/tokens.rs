@@ -1,0 +1,14 @@
+//! `/tokens`.
+
+use super::{
+    call::{Call, Ids},
+    reply::{Reply, done, page},
+};
+
+pub(super) async fn list(call: Call) -> Reply {
+    page(&call.uri, &call.app.list_tokens(&call.caller, &call.list(&[])?).await?)
+}
+
+pub(super) async fn delete(Ids(token): Ids<String>, call: Call) -> Reply {
+    done(call.app.delete_token(&call.request("delete_token"), &token).await?)
+}

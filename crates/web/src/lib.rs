@@ -1,0 +1,69 @@
+//! Crossfade's HTTP surface. A handler parses a request, asks the authority or a use case, and prints the
+//! answer; it decides nothing.
+
+mod api;
+mod console;
+mod health;
+mod oauth;
+mod source;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use crossfade_app::App;
+pub use source::TrustedProxies;
+use std::sync::Arc;
+
+/// What every handler works with.
+#[derive(Clone)]
+pub struct Web {
+    app: Arc<App>,
+    proxies: Arc<TrustedProxies>,
+}
+
+/// Bytes of a body that are read at most.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// The whole surface: OAuth, API, Console, health.
+pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Router {
+    let web = Web { app, proxies: Arc::new(proxies) };
+    Router::new()
+        .merge(oauth::router())
+        .merge(api::router())
+        .merge(console::router())
+        .merge(health::router())
+        .fallback(not_found)
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(web)
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "There is nothing here.\n")
+        .into_response()
+}
+
+/// Runs a request to its end although its client has hung up. A handler that is dropped half-way would leave
+/// open whether what it did has happened.
+async fn finish(request: Request, next: Next) -> Response {
+    #[expect(clippy::disallowed_methods, reason = "this is the layer that finishes mutations")]
+    let task = tokio::spawn(next.run(request));
+    match task.await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a request handler panicked");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What no answer of ours lacks: it is not stored, and not taken for another type.
+fn private(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

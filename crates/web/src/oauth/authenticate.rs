@@ -1,0 +1,154 @@
+//! Reads client credentials from a request (RFC 6749 §2.3.1) and has the authority decide them.
+
+use super::form::Form;
+use crate::{Web, source::Source};
+use axum::http::{HeaderMap, header};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use crossfade_authority::{Client, Credentials, Environment};
+use crossfade_core::{oauth::OauthError, registration::AuthMethod};
+use std::borrow::Cow;
+
+/// RFC 4648 §3.2 padding is taken when it is there and not missed when it is not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Bytes of an id or a secret that are looked at. Ours have 22 and 64.
+const LONGEST: usize = 256;
+
+/// Authenticates the client of a request.
+pub(crate) fn authenticate(
+    web: &Web,
+    environment: &Environment,
+    source: &Source,
+    headers: &HeaderMap,
+    form: &Form<'_>,
+) -> Result<Client, OauthError> {
+    let authority = web.app.authority();
+    let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+    let authorization = authorizations.next();
+    // RFC 6749 §2.3: one method a request. Two are refused even if both are right.
+    let in_body = form.get("client_secret").is_some();
+    let two_headers = authorizations.next().is_some();
+    let assertion = form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some();
+    let methods = usize::from(authorization.is_some()) + usize::from(in_body) + usize::from(assertion);
+    if methods > 1 || two_headers {
+        return Err(OauthError::InvalidRequest("The request uses more than one way to authenticate."));
+    }
+    let malformed = || authority.malformed(source.ip);
+    let user_agent = source.user_agent();
+    let decide = |client_id: &str, secret: &str, method| {
+        if client_id.len() > LONGEST || secret.len() > LONGEST {
+            return Err(malformed());
+        }
+        authority.authenticate(
+            environment,
+            &Credentials { client_id, secret, method, ip: source.ip, user_agent: &user_agent },
+        )
+    };
+    match authorization {
+        Some(value) => {
+            let basic = value.to_str().ok().and_then(decode_basic).ok_or_else(malformed)?;
+            let (id, secret) = split(&basic).ok_or_else(malformed)?;
+            if form.get("client_id").is_some_and(|other| other != id) {
+                return Err(OauthError::InvalidRequest(
+                    "The client_id in the body is not the one in the header.",
+                ));
+            }
+            decide(&id, &secret, AuthMethod::ClientSecretBasic)
+        }
+        None => match (form.get("client_id"), form.get("client_secret")) {
+            (Some(id), Some(secret)) => decide(id, secret, AuthMethod::ClientSecretPost),
+            _ => Err(malformed()),
+        },
+    }
+}
+
+/// The credentials of a `Basic` header (RFC 7617 §2; the scheme is case-insensitive, RFC 9110 §11.1).
+fn decode_basic(header: &str) -> Option<String> {
+    let (scheme, rest) = header.split_once(' ')?;
+    let encoded = rest.trim_start_matches(' ');
+    if !scheme.eq_ignore_ascii_case("basic") || encoded.len() > 4 * LONGEST {
+        return None;
+    }
+    String::from_utf8(BASE64.decode(encoded).ok()?).ok()
+}
+
+/// Splits at the first colon and form-decodes each half (RFC 6749 §2.3.1, Appendix B). There is no second
+/// try with the raw text: ours hold nothing that form encoding changes, so raw senders decode to the same.
+fn split(credentials: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let (id, secret) = credentials.split_once(':')?;
+    Some((form_decode(id)?, form_decode(secret)?))
+}
+
+fn form_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['%', '+']) {
+        return Some(text.into());
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(header: &str) -> Option<(String, String)> {
+        let basic = decode_basic(header)?;
+        let (id, secret) = split(&basic)?;
+        Some((id.into_owned(), secret.into_owned()))
+    }
+
+    fn basic(credentials: &str) -> String {
+        format!("Basic {}", BASE64.encode(credentials))
+    }
+
+    #[test]
+    fn basic_is_form_decoded_after_the_first_colon_rfc6749_2_3_1() {
+        let published = "Basic MVBwRyUyRlErMTp6JTJGdFo5VndGWnFBcG1JUSUyQlpIMUk1cExrJTJGdUI0dWQlM0FYMiUyRjhiTCUyQndmRlR0MXJGdyUzRA==";
+        let expected = ("1PpG/Q 1", "z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw=");
+        assert_eq!(decoded(published), Some((expected.0.into(), expected.1.into())));
+        let appendix_b = basic("client+%25%26%2B%2D%5F%2E%21%7E%2A%27%28%29:x");
+        assert_eq!(decoded(&appendix_b).unwrap().0, "client %&+-_.!~*'()");
+        for same in ["id:s_1", "id:s%5F1", "id:s%5f1", "%69d:s_1"] {
+            assert_eq!(decoded(&basic(same)), Some(("id".into(), "s_1".into())), "{same}");
+        }
+        assert_eq!(decoded(&basic("id:a:b")), Some(("id".into(), "a:b".into())), "the first colon splits");
+    }
+
+    #[test]
+    fn malformed_basic_headers_are_nothing_rfc7617() {
+        for bad in ["Basic", "Basic ", "Bearer abc", "Basic !!!!", "Basic YWJj=====", "", "Basic\tYTpi"] {
+            assert_eq!(decoded(bad), None, "{bad}");
+        }
+        for bad in ["no-colon", "id:S%", "id:%ZZ", "id:%f", "id:%FF", "%80:x"] {
+            assert_eq!(decoded(&basic(bad)), None, "{bad}");
+        }
+        assert_eq!(decode_basic(&format!("Basic {}", BASE64.encode([0xff, b':', 0xfe]))), None, "not UTF-8");
+        assert_eq!(decode_basic(&basic(&"x".repeat(2000))), None, "too long to be ours");
+    }
+
+    #[test]
+    fn scheme_case_and_padding_do_not_matter_rfc9110_11_1() {
+        for good in ["bAsIc YTpi", "BASIC  YTpi", "Basic YTpiYw==", "Basic YTpiYw"] {
+            assert!(decoded(good).is_some(), "{good}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The body of an OAuth request: `application/x-www-form-urlencoded` (RFC 6749 §3.2, Appendix B).
+
+use axum::{
+    body::Bytes,
+    extract::rejection::BytesRejection,
+    http::{HeaderMap, Uri, header},
+};
+use crossfade_core::oauth::OauthError;
+use std::borrow::Cow;
+
+/// Parameters of one request at most. Honest requests have six.
+const MOST_PARAMETERS: usize = 32;
+/// Parameters that may be repeated (RFC 8707 §2).
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
+/// What must not stand in a URL, where it would be logged.
+const BODY_ONLY: [&str; 6] =
+    ["client_id", "client_secret", "token", "grant_type", "scope", "client_assertion"];
+
+/// The parameters of a request, each at most once.
+pub(crate) struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Form<'a> {
+    /// Reads the parameters. One without a value is as good as absent (RFC 6749 §3.2); one that is repeated
+    /// makes the request invalid.
+    pub(crate) fn parse(
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &'a Result<Bytes, BytesRejection>,
+    ) -> Result<Self, OauthError> {
+        let in_url = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        if in_url.into_iter().any(|(name, _)| BODY_ONLY.contains(&&*name)) {
+            return Err(OauthError::InvalidRequest("Parameters belong in the body, not in the URL."));
+        }
+        if !is_form(headers) {
+            return Err(OauthError::InvalidRequest(
+                "The content type must be application/x-www-form-urlencoded.",
+            ));
+        }
+        let body = body.as_ref().map_err(|_| OauthError::BodyTooLarge)?;
+        let mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(6);
+        for (name, value) in form_urlencoded::parse(body) {
+            if value.is_empty() {
+                continue;
+            }
+            if parameters.len() == MOST_PARAMETERS {
+                return Err(OauthError::InvalidRequest("There are too many parameters."));
+            }
+            if parameters.iter().any(|(known, _)| *known == name) && !REPEATABLE.contains(&&*name) {
+                return Err(OauthError::InvalidRequest("A parameter is repeated."));
+            }
+            parameters.push((name, value));
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The value of a parameter.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(one), None) = (types.next(), types.next()) else { return false };
+    let essence = one.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}

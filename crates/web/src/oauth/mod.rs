@@ -1,0 +1,65 @@
+//! The OAuth endpoints of an environment: parse, ask the authority, print.
+
+mod authenticate;
+mod form;
+mod introspect;
+mod metadata;
+mod revoke;
+mod token;
+
+use crate::Web;
+use axum::{
+    Router,
+    http::{HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use crossfade_core::oauth::{CHALLENGE, OauthError};
+
+pub(crate) fn router() -> Router<Web> {
+    let revoke = post(revoke::revoke).layer(middleware::from_fn(crate::finish));
+    Router::new()
+        .route("/env/{environment}/oauth2/token", post(token::token))
+        .route("/env/{environment}/oauth2/introspect", post(introspect::introspect))
+        .route("/env/{environment}/oauth2/revoke", revoke)
+        .route("/env/{environment}/oauth2/jwks", get(metadata::jwks))
+        .route("/env/{environment}/.well-known/openid-configuration", get(metadata::metadata))
+        // RFC 8414 §3.1: the well-known part stands between host and path of the issuer.
+        .route("/.well-known/oauth-authorization-server/env/{environment}", get(metadata::metadata))
+}
+
+/// A refusal as it stands on the wire.
+struct Refused(OauthError);
+
+impl From<OauthError> for Refused {
+    fn from(error: OauthError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let error = self.0;
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        let body = format!(r#"{{"error":"{}","error_description":"{}"}}"#, error.code(), error.description());
+        let mut response = json(status, body);
+        if error == OauthError::InvalidClient {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        if error == OauthError::TemporarilyUnavailable {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// A JSON answer that nobody stores (RFC 6749 §5.1).
+fn json(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    crate::private(response)
+}
