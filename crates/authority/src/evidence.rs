@@ -8,7 +8,7 @@ use crossfade_core::{RegistrationId, SecretId, Timestamp};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{BuildHasher, Hash},
     net::IpAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -254,9 +254,7 @@ impl Evidence {
     }
 
     fn hash(&self, key: impl Hash) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash(&mut hasher);
-        hasher.finish()
+        self.hasher.hash_one(key)
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) struct RecoverOwner {
 #[derive(Subcommand)]
 pub(crate) enum Token {
     /// Create an API token on this machine and print it, alone, on stdout.
-    Create(CreateToken),
+    Create(Box<CreateToken>),
     #[command(flatten)]
     Remote(RemoteToken),
 }

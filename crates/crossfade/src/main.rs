@@ -33,7 +33,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::demo(args).await,
         Command::Init(args) => local::init(args).await,
         Command::Owner(cli::Owner::Recover(args)) => local::recover_owner(args).await,
-        Command::Token(cli::Token::Create(args)) => local::create_token(args).await,
+        Command::Token(cli::Token::Create(args)) => local::create_token(*args).await,
         Command::Token(cli::Token::Remote(command)) => remote::token(command).await,
         Command::Client(command) => remote::client(command).await,
         Command::Env(command) => remote::environment(command).await,

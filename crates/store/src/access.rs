@@ -111,7 +111,7 @@ pub struct Link {
     pub expires_at: Timestamp,
 }
 
-statements! { "users":
+statements! {
     INSERT = "INSERT INTO users (id, kind, email, name, password_hash, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)";
     GET = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE id = $1 AND deleted_at IS NULL";
     BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE email = $1 AND deleted_at IS NULL";

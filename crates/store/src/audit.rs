@@ -75,7 +75,7 @@ pub struct Notification {
     pub details: serde_json::Value,
 }
 
-statements! { "audit_events":
+statements! {
     INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     LIST = "SELECT seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details FROM audit_events
@@ -100,7 +100,11 @@ fn event(row: &Row) -> Result<AuditEvent, StoreError> {
             at: row.time("at")?,
             actor: actor(row)?,
             action: row.parsed("action", Action::parse)?,
-            done: row.text("outcome")? == "done",
+            done: row.parsed("outcome", |text| match text {
+                "done" => Some(true),
+                "refused" => Some(false),
+                _ => None,
+            })?,
             client_id: row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?,
             environment: row.opt_text("environment")?.map(Slug::from_stored),
             target: row.opt_text("target")?,

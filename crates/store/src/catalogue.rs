@@ -6,8 +6,6 @@ use crate::{access, audit, clients, db, environments, evidence, keys, properties
 /// One SQL text that both engines run.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement {
-    /// The table that it is mostly about; named when a row of it is corrupt.
-    pub table: &'static str,
     /// Its name in the source.
     pub name: &'static str,
     /// The text, with `$1`, `$2`, … for its arguments.
@@ -15,9 +13,9 @@ pub struct Statement {
 }
 
 macro_rules! statements {
-    ($table:literal: $($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
         $($(#[$doc])* const $name: $crate::catalogue::Statement = $crate::catalogue::Statement {
-            table: $table, name: stringify!($name), sql: $sql,
+            name: stringify!($name), sql: $sql,
         };)+
         pub(crate) const STATEMENTS: &[$crate::catalogue::Statement] = &[$($name,)+];
     };
@@ -41,6 +39,13 @@ impl Statement {
         ]
         .into_iter()
         .flatten()
+    }
+
+    /// The table that it reads or changes first: the one to look at when a row of it is corrupt.
+    pub fn table(&self) -> &'static str {
+        let mut words = self.sql.split_ascii_whitespace();
+        let named = words.find(|word| ["FROM", "INTO", "UPDATE"].contains(word)).and_then(|_| words.next());
+        named.unwrap_or(self.name)
     }
 
     /// The highest `$N` of the text: the number of arguments that it needs.

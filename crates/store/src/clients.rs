@@ -73,7 +73,7 @@ pub struct ClientFilter {
     pub overdue_at: Option<Timestamp>,
 }
 
-statements! { "clients":
+statements! {
     INSERT = "INSERT INTO clients (id, property_id, name, name_key, description, owners, created_at, version)
               VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
     GET = "SELECT id, property_id, name, description, owners, created_at, version FROM clients WHERE id = $1 AND deleted_at IS NULL";

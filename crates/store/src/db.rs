@@ -122,7 +122,7 @@ const ADVISORY_KEY: i64 = 0x6372_6f73_7366_6164;
 const READERS: u32 = 4;
 const PG_CONNECTIONS: u32 = 10;
 
-statements! { "head":
+statements! {
     LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time";
     STORE_HEAD = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3 WHERE one = 1";
     READ_HEAD = "SELECT one, change_seq, audit_seq, highest_time FROM head";
@@ -145,9 +145,13 @@ impl Db {
         // The SQLite migrator takes no lock of its own; two commands may start at the same moment.
         let _lock = match self.location.lock_path("migrate-lock") {
             Some(path) => {
-                let file = private_file(&path)?;
-                file.lock().map_err(|error| cannot_open(&path, &error))?;
-                Some(file)
+                let lock = move || {
+                    let file = private_file(&path)?;
+                    file.lock().map_err(|error| cannot_open(&path, &error))?;
+                    Ok::<_, StoreError>(file)
+                };
+                let locked = tokio::task::spawn_blocking(lock).await;
+                Some(locked.map_err(|_| StoreError::Open("the migration was interrupted".to_owned()))??)
             }
             None => None,
         };
@@ -467,7 +471,7 @@ impl Tx {
         args: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
         self.guard(&statement, &args)?;
-        let table = statement.table;
+        let table = statement.table();
         let result = match &mut self.conn {
             Conn::Sqlite(tx) => bind_sqlite(&statement, args)
                 .fetch_all(&mut **tx)
@@ -493,7 +497,7 @@ impl Tx {
     /// The one row that there must be.
     pub(crate) async fn one(&mut self, statement: Statement, args: Vec<Value>) -> Result<Row, StoreError> {
         self.optional(statement, args).await?.ok_or_else(|| StoreError::Corrupt {
-            table: statement.table,
+            table: statement.table(),
             column: "(no row)".into(),
             row: statement.name.into(),
         })
@@ -646,15 +650,20 @@ impl Row {
     }
 
     pub(crate) fn corrupt(&self, column: &str) -> StoreError {
-        let (first, text) = match &self.row {
-            AnyRow::Sqlite(row) => {
-                (row.columns().first().map(|c| c.name().to_owned()), row.try_get::<String, _>(0).ok())
-            }
-            AnyRow::Postgres(row) => {
-                (row.columns().first().map(|c| c.name().to_owned()), row.try_get::<String, _>(0).ok())
-            }
+        let first = match &self.row {
+            AnyRow::Sqlite(row) => row.columns().first().map(|first| first.name()),
+            AnyRow::Postgres(row) => row.columns().first().map(|first| first.name()),
         };
-        let row = text.or(first).unwrap_or_default();
-        StoreError::Corrupt { table: self.table, column: column.to_owned(), row }
+        let first = first.unwrap_or_default();
+        let text = || match &self.row {
+            AnyRow::Sqlite(row) => row.try_get(first),
+            AnyRow::Postgres(row) => row.try_get(first),
+        };
+        let number = || match &self.row {
+            AnyRow::Sqlite(row) => row.try_get::<i64, _>(first),
+            AnyRow::Postgres(row) => row.try_get::<i64, _>(first),
+        };
+        let row = text().or_else(|_| number().map(|number| number.to_string()));
+        StoreError::Corrupt { table: self.table, column: column.to_owned(), row: row.unwrap_or_default() }
     }
 }

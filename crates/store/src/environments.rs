@@ -47,7 +47,7 @@ pub struct SigningKey {
     pub times: KeyTimes,
 }
 
-statements! { "environments":
+statements! {
     INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, created_at, version)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
     GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, created_at, version

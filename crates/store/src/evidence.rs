@@ -55,7 +55,7 @@ pub struct FailureRow {
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 
-statements! { "secret_usage":
+statements! {
     ADD = "INSERT INTO secret_usage (secret_id, first_used_at, last_used_at, use_count) VALUES ($1, $2, $3, $4)
            ON CONFLICT (secret_id) DO UPDATE SET
              first_used_at = CASE WHEN excluded.first_used_at < secret_usage.first_used_at THEN excluded.first_used_at ELSE secret_usage.first_used_at END,
@@ -76,9 +76,12 @@ statements! { "secret_usage":
     ADD_FAILURES = "INSERT INTO authentication_failures (hour, registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count)
                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                     ON CONFLICT (hour, registration_id, secret_id, reason, source_ip) DO UPDATE SET
+                      first_at = CASE WHEN excluded.first_at < authentication_failures.first_at THEN excluded.first_at ELSE authentication_failures.first_at END,
                       last_at = CASE WHEN excluded.last_at > authentication_failures.last_at THEN excluded.last_at ELSE authentication_failures.last_at END,
                       failure_count = authentication_failures.failure_count + excluded.failure_count";
     COUNT_FAILURES = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1";
+    HAS_FAILURES = "SELECT hour FROM authentication_failures
+                    WHERE hour = $1 AND registration_id = $2 AND secret_id = $3 AND reason = $4 AND source_ip = $5";
     FAILURES = "SELECT registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count FROM authentication_failures
                 WHERE registration_id = $1 AND hour >= $2 ORDER BY last_at DESC LIMIT 500";
     DELETE_FAILURES = "DELETE FROM authentication_failures WHERE hour < $1";
@@ -128,12 +131,14 @@ impl Tx {
     /// Adds failed authentications. Beyond `most_rows` rows an hour, new sources are gathered without address.
     pub async fn add_failures(&mut self, row: &FailureRow, most_rows: i64) -> Result<(), StoreError> {
         let hour = row.usage.last_used_at.as_micros() / HOUR_MICROS;
-        let full = self.one(COUNT_FAILURES, vec![hour.into()]).await?.int("failures")? >= most_rows;
         let registration = row.registration_id.as_ref().map_or("", RegistrationId::as_str);
         let secret = row.secret_id.as_ref().map_or("", SecretId::as_str);
-        let source = if full { "" } else { row.source_ip.as_str() };
-        let mut args =
-            vec![hour.into(), registration.into(), secret.into(), row.reason.into(), source.into()];
+        let key = |source: &str| {
+            vec![hour.into(), registration.into(), secret.into(), row.reason.into(), source.into()]
+        };
+        let known = self.optional(HAS_FAILURES, key(&row.source_ip)).await?.is_some();
+        let full = !known && self.one(COUNT_FAILURES, vec![hour.into()]).await?.int("failures")? >= most_rows;
+        let mut args = key(if full { "" } else { &row.source_ip });
         args.extend(usage_args(&row.usage));
         self.execute(ADD_FAILURES, args).await.map(drop)
     }
@@ -153,12 +158,11 @@ impl Tx {
                     last_used_at: row.time("last_at")?,
                     use_count: row.int("failure_count")?,
                 };
-                Ok((
-                    SecretId::parse(&row.text("secret_id")?).ok(),
-                    row.text("reason")?,
-                    row.text("source_ip")?,
-                    usage,
-                ))
+                let secret = match row.text("secret_id")?.as_str() {
+                    "" => None,
+                    _ => Some(row.parsed("secret_id", |text| SecretId::parse(text).ok())?),
+                };
+                Ok((secret, row.text("reason")?, row.text("source_ip")?, usage))
             })
             .collect()
     }

@@ -14,7 +14,7 @@ pub struct DataKey {
     pub sealed: Vec<u8>,
 }
 
-statements! { "data_keys":
+statements! {
     INSERT = "INSERT INTO data_keys (id, purpose, sealed, created_at) VALUES ($1, $2, $3, $4)";
     LIST = "SELECT id, purpose, sealed FROM data_keys ORDER BY created_at, id";
 }

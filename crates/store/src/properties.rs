@@ -20,7 +20,7 @@ pub struct Property {
     pub version: i64,
 }
 
-statements! { "properties":
+statements! {
     INSERT = "INSERT INTO properties (id, name, name_key, created_at, version) VALUES ($1, $2, $3, $4, 1)";
     GET = "SELECT id, name, created_at, version FROM properties WHERE id = $1";
     TAKEN = "SELECT id FROM properties WHERE name_key = $1";

@@ -95,7 +95,7 @@ pub struct VerifierRow {
     pub secrets: Vec<(rotation::Secret, Vec<u8>, String)>,
 }
 
-statements! { "secrets":
+statements! {
     INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     NEWEST_NUMBER = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM secrets WHERE registration_id = $1";
     LIST = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count

@@ -38,7 +38,7 @@ pub struct Remembered {
     pub sealed: Option<Vec<u8>>,
 }
 
-statements! { "change_log":
+statements! {
     APPEND = "INSERT INTO change_log (seq, kind, subject) VALUES ($1, $2, $3)";
     CHANGES = "SELECT seq, kind, subject FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
     TRIM = "DELETE FROM change_log WHERE seq <= $1";

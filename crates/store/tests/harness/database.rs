@@ -1,0 +1,188 @@
+//! A fresh database for each test, and a way past the store.
+
+use crossfade_store::{Db, Location, StoreError, Tx};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+};
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::Write,
+    sync::Once,
+};
+use tempfile::TempDir;
+
+/// An empty place for one database, taken away when it is dropped.
+pub struct Place {
+    pub location: Location,
+    #[expect(dead_code, reason = "held for its drop")]
+    keeper: Keeper,
+}
+
+enum Keeper {
+    Directory { _directory: TempDir },
+    Server { maintenance: Box<PgConnectOptions>, name: String },
+}
+
+impl Place {
+    /// A directory of its own for a SQLite file.
+    pub fn file() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let location = Location::File(directory.path().join("crossfade.db"));
+        Self { location, keeper: Keeper::Directory { _directory: directory } }
+    }
+
+    /// A database of its own on the PostgreSQL server, if there is one.
+    pub async fn database() -> Option<Self> {
+        let maintenance: PgConnectOptions = postgres_server()?.parse().unwrap();
+        let name = format!("crossfade_test_{:016x}", RandomState::new().hash_one(0));
+        run(&maintenance, &format!("CREATE DATABASE {name} TEMPLATE template0")).await.unwrap();
+        let url = maintenance.clone().database(&name).to_url_lossy().to_string();
+        let keeper = Keeper::Server { maintenance: Box::new(maintenance), name };
+        Some(Self { location: Location::Postgres(url), keeper })
+    }
+
+    /// Runs SQL past the store: what a broken disk, another version or a hand at the console leaves behind.
+    pub async fn raw(&self, sql: &str) {
+        self.try_raw(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The same where the database itself may refuse.
+    pub async fn try_raw(&self, sql: &str) -> Result<(), sqlx::Error> {
+        match &self.location {
+            Location::File(path) => {
+                run(&SqliteConnectOptions::new().filename(path).foreign_keys(false), sql).await
+            }
+            Location::Postgres(url) => run::<PgConnectOptions>(&url.parse()?, sql).await,
+        }
+    }
+
+    /// Drops the foreign keys of PostgreSQL, which would refuse what a broken disk does not.
+    pub async fn unlink(&self) {
+        if let Location::Postgres(_) = self.location {
+            self.raw(
+                "DO $$ DECLARE key record; BEGIN
+                   FOR key IN SELECT conname, conrelid::regclass AS owner FROM pg_constraint
+                       WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+                   LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', key.owner, key.conname); END LOOP;
+                 END $$",
+            )
+            .await;
+        }
+    }
+
+    /// Reads one number past the store.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let query = AssertSqlSafe(sql.to_owned());
+        match &self.location {
+            Location::File(path) => {
+                let mut session = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+                sqlx::query_scalar(query).fetch_one(&mut session).await
+            }
+            Location::Postgres(url) => {
+                let options: PgConnectOptions = url.parse().unwrap();
+                let mut session = options.connect().await.unwrap();
+                sqlx::query_scalar(query).fetch_one(&mut session).await
+            }
+        }
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// How many rows each table has, and what the head says: equal only when nothing was written.
+    pub async fn fingerprint(&self) -> Vec<(String, i64)> {
+        const SCHEMA: &str = include_str!("../../migrations/0001_initial.sql");
+        let tables = SCHEMA.lines().filter_map(|line| line.strip_prefix("CREATE TABLE ")?.strip_suffix(" ("));
+        let mut asked: Vec<String> = ["change_seq", "audit_seq", "highest_time"]
+            .map(|column| format!("SELECT {column} FROM head"))
+            .into();
+        asked.extend(tables.map(|table| format!("SELECT COUNT(*) FROM {table}")));
+        let mut answers = Vec::new();
+        for sql in asked {
+            let number = self.number(&sql).await;
+            answers.push((sql, number));
+        }
+        answers
+    }
+}
+
+/// A database that was opened for one test.
+pub struct TestDb {
+    pub db: Db,
+    pub place: Place,
+}
+
+impl TestDb {
+    pub async fn open(place: Place) -> Self {
+        Self { db: Db::open(&place.location).await.unwrap(), place }
+    }
+
+    /// A write that is expected to succeed.
+    pub async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>) -> T {
+        self.db.write(work).await.unwrap().0
+    }
+
+    /// A write of which the outcome matters.
+    pub async fn try_write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.db.write(work).await.map(|(done, _)| done)
+    }
+
+    /// A read that is expected to succeed.
+    pub async fn read<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>) -> T {
+        self.db.read(work).await.unwrap()
+    }
+
+    /// A read of which the outcome matters.
+    pub async fn try_read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.db.read(work).await
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        match self {
+            Self::Directory { .. } => {}
+            Self::Server { maintenance, name } => {
+                // On a thread of its own, because a test that has failed cannot await any more. Best effort.
+                let (options, sql) = (maintenance.clone(), format!("DROP DATABASE {name} WITH (FORCE)"));
+                let dropped = std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    runtime.is_ok_and(|runtime| runtime.block_on(run(&*options, &sql)).is_ok())
+                });
+                drop(dropped.join());
+            }
+        }
+    }
+}
+
+async fn run<O: ConnectOptions>(options: &O, sql: &str) -> Result<(), sqlx::Error>
+where
+    O::Connection: Sized,
+    for<'c> &'c mut O::Connection: sqlx::Executor<'c, Database = <O::Connection as Connection>::Database>,
+{
+    let mut session = options.connect().await?;
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut session).await?;
+    session.close().await
+}
+
+/// The maintenance URL of the PostgreSQL server to test on. Without one the tests are not run, which is said
+/// once and is a failure in CI.
+fn postgres_server() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the one setting of this suite")]
+    let setting = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = setting("CROSSFADE_TEST_POSTGRES");
+    if url.is_none() {
+        assert!(setting("CI").is_none(), "CI runs the PostgreSQL tests: CROSSFADE_TEST_POSTGRES is missing");
+        static SAID: Once = Once::new();
+        // Not with eprintln!, which the test runner hides when a test passes.
+        SAID.call_once(|| {
+            let line = "The PostgreSQL tests were not run: CROSSFADE_TEST_POSTGRES is not set.";
+            drop(writeln!(std::io::stderr(), "{line}"));
+        });
+    }
+    url
+}

@@ -1,0 +1,167 @@
+//! Evidence of use and of failures, as the flush adds it (rule 17).
+
+use crate::harness::*;
+use crossfade_core::Timestamp;
+use crossfade_store::{FailureRow, PageStart, SourceUsage, Usage, UsageRow};
+
+fn usage(first: u32, last: u32, use_count: i64) -> Usage {
+    Usage { first_used_at: at(first), last_used_at: at(last), use_count }
+}
+
+fn source(secret: usize, ip: &str, agent: &str, usage: Usage) -> UsageRow {
+    UsageRow { secret_id: secret_id(secret), source_ip: ip.into(), user_agent: agent.into(), usage }
+}
+
+/// Client 1 with secrets 1 and 2 in staging (2 is current) and secret 3 in production.
+async fn seeded(t: &TestDb) {
+    t.write(async |tx| {
+        seed_client(tx).await?;
+        tx.insert_secret(&secret(1, 1, 1)).await?;
+        tx.set_secret_end(&secret_id(1), Some(at(900)), None).await?;
+        tx.insert_secret(&secret(2, 1, 2)).await?;
+        tx.insert_secret(&secret(3, 2, 1)).await
+    })
+    .await;
+}
+
+async fn add(t: &TestDb, row: &UsageRow, most: i64) {
+    t.write(async |tx| tx.add_source_usage(row, most).await).await;
+}
+
+async fn sources(t: &TestDb, since: Option<Timestamp>, page: PageStart) -> Vec<SourceUsage> {
+    t.read(async |tx| tx.usage_sources(&registration_id(1), since, &page).await).await
+}
+
+fn keys(rows: &[SourceUsage]) -> Vec<(usize, &str, &str, i64)> {
+    let number = |row: &SourceUsage| (1..9).find(|n| secret_id(*n) == row.row.secret_id).unwrap();
+    rows.iter()
+        .map(|row| (number(row), &*row.row.source_ip, &*row.row.user_agent, row.row.usage.use_count))
+        .collect()
+}
+
+#[tokio::test]
+async fn uses_add_up_whatever_order_the_flushes_come_in() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    for (first, last, count) in [(50, 60, 3), (10, 55, 4), (58, 99, 1), (60, 60, 1_i64 << 40)] {
+        let more = usage(first, last, count);
+        t.write(async |tx| tx.add_usage(&secret_id(1), &more).await).await;
+        add(&t, &source(1, "192.0.2.1", "curl", more), 10).await;
+    }
+    let total = usage(10, 99, 8 + (1 << 40));
+    let stored = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(1)).await).await.unwrap();
+    assert_eq!(stored.usage, Some(total));
+    let rows = sources(&t, None, first(10)).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].row.usage, total);
+    assert_eq!((rows[0].expires_at, rows[0].revoked_at), (Some(at(900)), None));
+    let other = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(2)).await).await.unwrap();
+    assert_eq!(other.usage, None);
+}
+
+#[tokio::test]
+async fn sources_beyond_the_cap_are_gathered_in_the_row_without_a_source() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    for n in 1..=6 {
+        add(&t, &source(1, &format!("192.0.2.{n}"), "curl", usage(n, n, 1)), 3).await;
+    }
+    // A source that is known goes on by itself; another agent is another source.
+    add(&t, &source(1, "192.0.2.2", "curl", usage(20, 20, 5)), 3).await;
+    add(&t, &source(1, "192.0.2.2", "wget", usage(30, 30, 7)), 3).await;
+    // Each secret has a cap of its own.
+    add(&t, &source(2, "192.0.2.6", "curl", usage(1, 1, 1)), 3).await;
+    let rows = sources(&t, None, first(10)).await;
+    let expected = [
+        (2, "192.0.2.6", "curl", 1),
+        (1, "", "", 3 + 7),
+        (1, "192.0.2.2", "curl", 6),
+        (1, "192.0.2.3", "curl", 1),
+        (1, "192.0.2.1", "curl", 1),
+    ];
+    assert_eq!(keys(&rows), expected, "the newest secret first, then the latest use");
+    assert_eq!(rows[1].row.usage, usage(4, 30, 10));
+}
+
+#[tokio::test]
+async fn sources_are_listed_page_by_page_and_from_a_time_on() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    for n in 1..=5 {
+        add(&t, &source(1, &format!("192.0.2.{n}"), "", usage(1, n * 10, 1)), 99).await;
+    }
+    add(&t, &source(3, "192.0.2.9", "", usage(1, 99, 1)), 99).await;
+    let mut seen = Vec::new();
+    for offset in [0, 2, 4, 6] {
+        let rows = sources(&t, None, after(offset, "", 2)).await;
+        seen.extend(rows.into_iter().map(|row| row.row.usage.last_used_at));
+    }
+    assert_eq!(seen, [50, 40, 30, 20, 10].map(at), "another registration's are not among them");
+    let last = async |since| sources(&t, Some(since), first(10)).await.len();
+    assert_eq!((last(at(40)).await, last(at(40).after(MICRO)).await), (2, 1), "from that time on");
+}
+
+fn failure(registration: Option<usize>, secret: Option<usize>, ip: &str, usage: Usage) -> FailureRow {
+    FailureRow {
+        registration_id: registration.map(registration_id),
+        secret_id: secret.map(secret_id),
+        reason: if secret.is_some() { "expired" } else { "wrong" },
+        source_ip: ip.into(),
+        usage,
+    }
+}
+
+async fn fail(t: &TestDb, row: &FailureRow, most: i64) {
+    t.write(async |tx| tx.add_failures(row, most).await).await;
+}
+
+/// A time that is the beginning of an hour, in seconds behind the beginning of the tests.
+fn full_hour() -> u32 {
+    let begin = at(0).as_seconds();
+    u32::try_from(3600 - begin % 3600).unwrap()
+}
+
+#[tokio::test]
+async fn failures_of_one_kind_and_source_add_up_within_the_hour() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let hour = full_hour();
+    for row in [
+        failure(Some(1), Some(1), "192.0.2.1", usage(hour + 50, hour + 60, 2)),
+        failure(Some(1), Some(1), "192.0.2.1", usage(hour + 10, hour + 20, 3)),
+        failure(Some(1), None, "192.0.2.1", usage(hour + 70, hour + 70, 1)),
+        failure(Some(2), None, "192.0.2.1", usage(hour, hour, 1)),
+        failure(None, None, "192.0.2.1", usage(hour, hour, 1)),
+        failure(Some(1), Some(1), "192.0.2.1", usage(hour + 3600, hour + 3600, 9)),
+    ] {
+        fail(&t, &row, 100).await;
+    }
+    let since = async |time| t.read(async |tx| tx.failures(&registration_id(1), time).await).await;
+    let expired = |usage| (Some(secret_id(1)), "expired".to_owned(), "192.0.2.1".to_owned(), usage);
+    let wrong = (None, "wrong".to_owned(), "192.0.2.1".to_owned(), usage(hour + 70, hour + 70, 1));
+    let second_hour = expired(usage(hour + 3600, hour + 3600, 9));
+    let first_hour = expired(usage(hour + 10, hour + 60, 5));
+    assert_eq!(since(at(hour)).await, [second_hour.clone(), wrong, first_hour]);
+    assert_eq!(since(at(hour + 3600)).await, [second_hour]);
+    let forget = async |time| t.write(async |tx| tx.delete_failures(time).await).await;
+    assert_eq!(forget(at(hour + 3600).before(MICRO)).await, 0, "an hour is forgotten when it has ended");
+    assert_eq!(forget(at(hour + 3600)).await, 4);
+    assert_eq!(since(at(hour)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn failures_beyond_the_cap_are_gathered_without_their_source() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let hour = full_hour();
+    for n in 1..=6 {
+        fail(&t, &failure(Some(1), None, &format!("192.0.2.{n}"), usage(hour + n, hour + n, 1)), 3).await;
+    }
+    fail(&t, &failure(Some(1), None, "192.0.2.2", usage(hour + 20, hour + 20, 5)), 3).await;
+    // The next hour begins anew.
+    fail(&t, &failure(Some(1), None, "192.0.2.9", usage(hour + 3600, hour + 3600, 1)), 3).await;
+    let rows = t.read(async |tx| tx.failures(&registration_id(1), at(hour)).await).await;
+    let told: Vec<_> = rows.iter().map(|(_, _, ip, usage)| (ip.as_str(), usage.use_count)).collect();
+    let expected = [("192.0.2.9", 1), ("192.0.2.2", 6), ("", 3), ("192.0.2.3", 1), ("192.0.2.1", 1)];
+    assert_eq!(told, expected, "a source that is known goes on by itself");
+}

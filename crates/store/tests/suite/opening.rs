@@ -1,0 +1,97 @@
+//! Opening, migrating, and claiming a database.
+
+use crate::harness::*;
+use crossfade_store::{Db, Statement, StoreError};
+
+#[tokio::test]
+async fn every_statement_prepares_on_this_engine() {
+    let Some(t) = super::open().await else { return };
+    assert_eq!(t.db.check_statements().await.unwrap(), Statement::all().count());
+}
+
+#[tokio::test]
+async fn migrations_run_twice_and_keep_what_is_there() {
+    let Some(t) = super::open().await else { return };
+    t.write(seed_client).await;
+    let before = t.place.fingerprint().await;
+    t.db.close().await;
+    let again = Db::open(&t.place.location).await.unwrap();
+    assert_eq!(t.place.fingerprint().await, before);
+    assert_eq!(t.place.number("SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
+    again.close().await;
+}
+
+#[tokio::test]
+async fn two_processes_that_migrate_at_the_same_time_both_succeed() {
+    let Some(place) = super::place().await else { return };
+    let open = || Db::open(&place.location);
+    let (a, b, c, d) = tokio::join!(open(), open(), open(), open());
+    for db in [a, b, c, d] {
+        db.unwrap().check_statements().await.unwrap();
+    }
+    assert_eq!(place.number("SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
+    assert_eq!(place.number("SELECT COUNT(*) FROM head").await, 1);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let Some(t) = super::open().await else { return };
+    t.write(seed_client).await;
+    let before = t.place.fingerprint().await;
+    t.db.close().await;
+    t.place
+        .raw(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations",
+        )
+        .await;
+    let refused = Db::open(&t.place.location).await.err().unwrap();
+    assert!(matches!(refused, StoreError::NewerSchema(9999)), "{refused:?}");
+    assert!(refused.to_string().contains("newer version of Crossfade"), "{refused}");
+    assert_eq!(t.place.fingerprint().await, before);
+}
+
+#[tokio::test]
+async fn a_database_whose_first_migration_differs_is_refused() {
+    let Some(t) = super::open().await else { return };
+    t.write(async |tx| {
+        seed_client(tx).await?;
+        tx.insert_secret(&secret(1, 1, 1)).await
+    })
+    .await;
+    t.db.close().await;
+    t.place.raw("UPDATE _sqlx_migrations SET checksum = (SELECT digest FROM secrets)").await;
+    let refused = Db::open(&t.place.location).await.err().unwrap();
+    assert!(matches!(refused, StoreError::Open(_)), "{refused:?}");
+    assert!(refused.to_string().contains("could not be migrated"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_second_server_is_refused_until_the_first_lets_go() {
+    let Some(t) = super::open().await else { return };
+    let other_process = Db::open(&t.place.location).await.unwrap();
+    let mut first = t.db.lock_for_serving().await.unwrap();
+    for db in [&other_process, &t.db] {
+        let second = db.lock_for_serving().await.err();
+        assert!(matches!(second, Some(StoreError::AlreadyServed)), "{second:?}");
+    }
+    assert!(first.is_held().await, "a refused attempt takes nothing away");
+    // Commands beside the server keep working.
+    t.write(seed).await;
+    drop(first);
+    // A server notices a closed session a moment later; each attempt is a round trip to it.
+    for _ in 0..10_000 {
+        match other_process.lock_for_serving().await {
+            Ok(mut second) => return assert!(second.is_held().await),
+            Err(error) => assert!(matches!(error, StoreError::AlreadyServed), "{error:?}"),
+        }
+    }
+    panic!("the lock was not released");
+}
+
+#[tokio::test]
+async fn servers_of_different_databases_do_not_hinder_each_other() {
+    let (Some(one), Some(two)) = (super::open().await, super::open().await) else { return };
+    let _first = one.db.lock_for_serving().await.unwrap();
+    assert!(two.db.lock_for_serving().await.is_ok());
+}
