@@ -1,0 +1,11 @@
+//! The one integration binary: the real router in process, a clock that is set by hand, both engines.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../../store/tests/harness/database.rs"]
+#[allow(dead_code, reason = "shared with the store's suite, which uses more of it")]
+mod database;
+#[allow(dead_code, reason = "a vocabulary of which each suite uses a part")]
+mod world;
+
+mod rotation;

@@ -1,0 +1,75 @@
+//! The rules of rotation from outside: over HTTP, on both engines, at the boundaries.
+
+use crate::world::on_both_engines;
+use serde_json::json;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MICRO: Duration = Duration::from_micros(1);
+
+on_both_engines! {
+    async fn both_secrets_work_until_the_deadline_and_the_old_one_not_at_it_rule_2(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let owner = world.owner().await;
+        let old = client.registration("production");
+        let oauth = world.oauth("production");
+        oauth.token(&old.client_id, &old.secret).await.is_token();
+
+        let reply = owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+        let new = reply["secret"]["value"].as_str().unwrap();
+        assert_eq!(reply["previous_secret"]["state"], "retiring");
+        assert_eq!(reply["previous_secret"]["expires_at"], world.now().after(HOUR * 24).to_string());
+
+        for secret in [&old.secret, new] {
+            oauth.token(&old.client_id, secret).await.is_token();
+            oauth.token_by_post(&old.client_id, secret).await.is_token();
+        }
+        world.advance(HOUR * 24 - Duration::from_millis(1));
+        oauth.token(&old.client_id, &old.secret).await.is_token();
+        world.advance(Duration::from_millis(1) - MICRO);
+        oauth.token(&old.client_id, &old.secret).await.is_token();
+        world.advance(MICRO);
+        oauth.token(&old.client_id, &old.secret).await.is_invalid_client();
+        oauth.token(&old.client_id, new).await.is_token();
+
+        world.run_jobs().await;
+        let history = owner.get(&client.path("production", "/rotations")).await.ok();
+        assert_eq!(history["items"][0]["ended_as"], "expired");
+        assert_eq!(history["items"][0]["outgoing_secret"]["id"], old.secret_id.as_str());
+    }
+
+    async fn zero_hours_means_dead_when_the_call_returns(world: World) {
+        let client = world.client("Billing API", &["staging"]).await;
+        let old = client.registration("staging");
+        let reply = world.owner().await.post(&client.path("staging", "/secrets/rotate"), client.rotation(0)).await.created();
+        assert_eq!(reply["previous_secret"]["state"], "expired");
+        world.oauth("staging").token(&old.client_id, &old.secret).await.is_invalid_client();
+    }
+
+    async fn a_deadline_passes_while_the_server_is_down(world: World) {
+        let mut world = world;
+        let client = world.client("Billing API", &["production"]).await;
+        let old = client.registration("production").clone();
+        let reply = world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(1)).await.created();
+        world.advance(HOUR);
+        world.restart().await;
+        world.oauth("production").token(&old.client_id, &old.secret).await.is_invalid_client();
+        world.oauth("production").token(&old.client_id, reply["secret"]["value"].as_str().unwrap()).await.is_token();
+    }
+
+    async fn a_leaked_secret_ends_at_once_with_its_tokens_rule_12(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let old = client.registration("production");
+        let oauth = world.oauth("production");
+        let token = oauth.token(&old.client_id, &old.secret).await.is_token();
+        let body = json!({"transition_hours": 0, "confirm_client_name": "Billing API", "compromised": true, "revoke_tokens": true, "reason": "found in a log"});
+        let reply = world.owner().await.post(&client.path("production", "/secrets/rotate"), body).await.created();
+        let new = reply["secret"]["value"].as_str().unwrap();
+        assert_eq!(reply["previous_secret"]["state"], "revoked");
+        assert_eq!(reply["tokens_valid_offline_until"], world.now().after(HOUR).to_string());
+        oauth.token(&old.client_id, &old.secret).await.is_invalid_client();
+        assert_eq!(oauth.introspect(&old.client_id, new, &token).await, json!({"active": false}));
+        let fresh = oauth.token(&old.client_id, new).await.is_token();
+        assert_eq!(oauth.introspect(&old.client_id, new, &fresh).await["active"], true);
+    }
+}

@@ -1,0 +1,437 @@
+//! A whole instance inside a test: real database, real use cases, real router, and time as an argument.
+
+use crate::database::Place;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::ConnectInfo,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use crossfade_app::{App, NewToken, Options};
+use crossfade_authority::{Clock, SystemRandom};
+use crossfade_core::Timestamp;
+use crossfade_store::Location;
+use crossfade_web::TrustedProxies;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+/// The base of issuers in a test.
+pub const PUBLIC_URL: &str = "https://auth.example.com";
+/// Whose token most tests use.
+pub const OWNER: &str = "owner@example.com";
+/// Where time starts.
+const START: i64 = 1_795_525_500;
+
+/// Mounts a test once per engine. On PostgreSQL it ends early where there is no server to use.
+macro_rules! on_both_engines {
+    ($($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block)+) => { $(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn check($world: $crate::world::World) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                check($crate::world::World::sqlite().await).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                if let Some(world) = $crate::world::World::postgres().await {
+                    check(world).await;
+                }
+            }
+        }
+    )+ };
+}
+pub(crate) use on_both_engines;
+
+/// An instance, its clock, and its router.
+pub struct World {
+    pub clock: Arc<Clock>,
+    pub app: Arc<App>,
+    pub router: Router,
+    proxies: TrustedProxies,
+    location: Location,
+    master_key_file: PathBuf,
+    _directory: TempDir,
+    _place: Place,
+}
+
+impl World {
+    /// On a SQLite file of its own.
+    pub async fn sqlite() -> Self {
+        Self::on(Place::file()).await
+    }
+
+    /// On a PostgreSQL database of its own, if there is a server.
+    pub async fn postgres() -> Option<Self> {
+        Some(Self::on(Place::database().await?).await)
+    }
+
+    async fn on(place: Place) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let master_key_file = directory.path().join("master.key");
+        let clock = Arc::new(Clock::manual(Timestamp::from_seconds(START)));
+        let location = place.location.clone();
+        let app = open(&location, &master_key_file, &clock).await;
+        let router = crossfade_web::router(app.clone(), TrustedProxies::default());
+        Self {
+            clock,
+            app,
+            router,
+            proxies: TrustedProxies::default(),
+            location,
+            master_key_file,
+            _directory: directory,
+            _place: place,
+        }
+    }
+
+    /// Believes forwarded headers from these networks.
+    pub fn trust(&mut self, networks: &[&str]) {
+        self.proxies = TrustedProxies(networks.iter().map(|network| network.parse().unwrap()).collect());
+        self.router = crossfade_web::router(self.app.clone(), self.proxies.clone());
+    }
+
+    /// Moves time on.
+    pub fn advance(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Stops the process without any farewell and starts it again: what was only in memory is gone.
+    pub async fn restart(&mut self) {
+        self.app.close().await;
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        self.app = open(&self.location, &self.master_key_file, &clock).await;
+        self.clock = clock;
+        self.router = crossfade_web::router(self.app.clone(), self.proxies.clone());
+    }
+
+    /// Does everything that is due in the background.
+    pub async fn run_jobs(&self) {
+        self.app.run_jobs().await.unwrap();
+    }
+
+    /// The Owner, created at the first call.
+    pub async fn owner(&self) -> Caller<'_> {
+        if !self.app.has_owner().await.unwrap() {
+            self.app.create_owner(OWNER, "correct horse battery staple").await.unwrap();
+        }
+        self.token_of(OWNER, &[]).await
+    }
+
+    /// A user's token, limited to permissions unless there are none.
+    pub async fn token_of(&self, user: &str, scope: &[&str]) -> Caller<'_> {
+        let scope = scope.iter().map(|word| (*word).to_owned()).collect();
+        let new = NewToken { user: user.to_owned(), name: "test".to_owned(), expires_days: None, scope };
+        let token = self.app.create_token(&new).await.unwrap();
+        Caller { world: self, token: Some(token.reveal().to_owned()) }
+    }
+
+    /// Nobody.
+    pub fn anonymous(&self) -> Caller<'_> {
+        Caller { world: self, token: None }
+    }
+
+    /// Sends a request as it is, from an address.
+    pub async fn send(&self, mut request: Request<Body>, from: IpAddr) -> Answer {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(from, 40_000)));
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, bytes }
+    }
+
+    /// A property with a client in these environments.
+    pub async fn client(&self, name: &str, environments: &[&str]) -> Client {
+        let owner = self.owner().await;
+        let property =
+            owner.post("/properties", json!({"name": format!("Property of {name}")})).await.created();
+        let body = json!({"name": name, "property_id": property["id"], "environments": environments, "owners": ["ada@example.com"]});
+        let client = owner.post("/clients", body).await.created();
+        Client {
+            id: client["id"].as_str().unwrap().to_owned(),
+            name: name.to_owned(),
+            registrations: client["registrations"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(Registration::read)
+                .collect(),
+        }
+    }
+
+    /// The OAuth endpoints of an environment, asked from 192.0.2.1 by "test/1.0".
+    pub fn oauth(&self, environment: &str) -> Oauth<'_> {
+        Oauth {
+            world: self,
+            environment: environment.to_owned(),
+            from: IpAddr::from([192, 0, 2, 1]),
+            agent: "test/1.0".to_owned(),
+        }
+    }
+}
+
+async fn open(location: &Location, master_key_file: &std::path::Path, clock: &Arc<Clock>) -> Arc<App> {
+    let options = Options {
+        location: location.clone(),
+        master_key_file: master_key_file.to_owned(),
+        public_url: PUBLIC_URL.to_owned(),
+        clock: clock.clone(),
+        random: Arc::new(SystemRandom),
+        decides: true,
+    };
+    App::open(options).await.unwrap()
+}
+
+/// A client that was created for a test.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: String,
+    pub name: String,
+    pub registrations: Vec<Registration>,
+}
+
+/// One of its registrations, with its first secret.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    pub environment: String,
+    pub client_id: String,
+    pub secret_id: String,
+    pub secret: String,
+}
+
+impl Registration {
+    fn read(json: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            environment: text(&json["environment"]),
+            client_id: text(&json["client_id"]),
+            secret_id: text(&json["secret"]["id"]),
+            secret: text(&json["secret"]["value"]),
+        }
+    }
+}
+
+impl Client {
+    /// Its registration in an environment.
+    pub fn registration(&self, environment: &str) -> &Registration {
+        self.registrations.iter().find(|it| it.environment == environment).unwrap()
+    }
+
+    /// `/clients/{client}/environments/{environment}` and what follows.
+    pub fn path(&self, environment: &str, rest: &str) -> String {
+        format!("/clients/{}/environments/{environment}{rest}", self.id)
+    }
+
+    /// The least that a rotation needs.
+    pub fn rotation(&self, hours: impl Into<Value>) -> Value {
+        json!({"transition_hours": hours.into(), "confirm_client_name": self.name})
+    }
+}
+
+/// Somebody who calls the API.
+#[derive(Clone)]
+pub struct Caller<'w> {
+    pub world: &'w World,
+    pub token: Option<String>,
+}
+
+impl Caller<'_> {
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None, &[]).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(body.to_string()), &[]).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PATCH, path, Some(body.to_string()), &[]).await
+    }
+
+    pub async fn delete(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::DELETE, path, Some(body.to_string()), &[]).await
+    }
+
+    /// Any call, with headers; `path` stands under `/api/v1`.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        for (name, value) in headers {
+            request =
+                request.header(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        let request = request.body(body.map_or_else(Body::empty, Body::from)).unwrap();
+        self.world.send(request, IpAddr::from([192, 0, 2, 200])).await
+    }
+}
+
+/// Somebody who calls the OAuth endpoints.
+#[derive(Clone)]
+pub struct Oauth<'w> {
+    pub world: &'w World,
+    pub environment: String,
+    pub from: IpAddr,
+    pub agent: String,
+}
+
+impl Oauth<'_> {
+    /// From another address and agent.
+    pub fn from(mut self, address: [u8; 4], agent: &str) -> Self {
+        self.from = IpAddr::from(address);
+        self.agent = agent.to_owned();
+        self
+    }
+
+    /// A token by `client_secret_basic`.
+    pub async fn token(&self, client_id: &str, secret: &str) -> Answer {
+        self.basic("token", client_id, secret, &[("grant_type", "client_credentials")]).await
+    }
+
+    /// A token by `client_secret_post`.
+    pub async fn token_by_post(&self, client_id: &str, secret: &str) -> Answer {
+        let form =
+            [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret)];
+        self.form("token", &form, &[]).await
+    }
+
+    /// What introspection says of a token.
+    pub async fn introspect(&self, client_id: &str, secret: &str, token: &str) -> Value {
+        self.basic("introspect", client_id, secret, &[("token", token)]).await.ok()
+    }
+
+    /// A form with a `Basic` header.
+    pub async fn basic(
+        &self,
+        endpoint: &str,
+        client_id: &str,
+        secret: &str,
+        form: &[(&str, &str)],
+    ) -> Answer {
+        let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
+        self.form(endpoint, form, &[("authorization", &basic)]).await
+    }
+
+    /// A form with any headers.
+    pub async fn form(&self, endpoint: &str, form: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
+        all.extend_from_slice(headers);
+        self.raw(Method::POST, endpoint, body.into_bytes(), &all).await
+    }
+
+    /// Any request to an endpoint; `endpoint` may carry a query.
+    pub async fn raw(
+        &self,
+        method: Method,
+        endpoint: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/env/{}/oauth2/{endpoint}", self.environment))
+            .header(header::USER_AGENT, &self.agent);
+        for (name, value) in headers {
+            request = request.header(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        self.world.send(request.body(Body::from(body)).unwrap(), self.from).await
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; `null` when there is none.
+    pub fn json(&self) -> Value {
+        if self.bytes.is_empty() { Value::Null } else { serde_json::from_slice(&self.bytes).unwrap() }
+    }
+
+    /// The body of a 200.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        self.expect(200)
+    }
+
+    /// The body of a 201.
+    #[track_caller]
+    pub fn created(self) -> Value {
+        self.expect(201)
+    }
+
+    /// The body of an answer with this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.bytes));
+        self.json()
+    }
+
+    /// The problem of a refusal with this status and code.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Value {
+        assert_eq!(self.headers.get(header::CONTENT_TYPE).unwrap(), "application/problem+json");
+        let problem = self.expect(status);
+        assert_eq!(
+            (problem["code"].as_str(), problem["status"].as_u64()),
+            (Some(code), Some(u64::from(status))),
+            "{problem}"
+        );
+        problem
+    }
+
+    /// Checks that this is a token.
+    #[track_caller]
+    pub fn is_token(&self) -> String {
+        assert_eq!(self.status, StatusCode::OK, "{}", String::from_utf8_lossy(&self.bytes));
+        self.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Checks that this is the one refusal of client authentication.
+    #[track_caller]
+    pub fn is_invalid_client(&self) {
+        assert_eq!(self.status, StatusCode::UNAUTHORIZED, "{}", String::from_utf8_lossy(&self.bytes));
+        assert_eq!(self.json()["error"], "invalid_client");
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
