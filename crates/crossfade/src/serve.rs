@@ -30,6 +30,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let settings = settings.resolve()?;
     start_log(&settings.log)?;
     let listener = bind(settings.listen)?;
+    let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
+    let settings = settings.listening_on(address);
     let app = open(&settings, true).await?;
     if !app.has_owner().await? {
         let link = app.create_set_up_link().await?;
@@ -153,7 +155,8 @@ fn create_data_dir(path: &Path) -> Result<(), Failure> {
     })
 }
 
-fn start_log(directives: &str) -> Result<(), Failure> {
+/// Starts the log, on stderr.
+pub(crate) fn start_log(directives: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);

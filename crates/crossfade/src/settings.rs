@@ -108,6 +108,17 @@ impl Settings {
     }
 }
 
+impl Resolved {
+    /// The settings once the listener is bound: port 0 has become a real one, also in the default base.
+    pub(crate) fn listening_on(mut self, address: SocketAddr) -> Self {
+        if self.public_url == format!("http://{}", self.listen) {
+            self.public_url = format!("http://{address}");
+        }
+        self.listen = address;
+        self
+    }
+}
+
 /// A base without path, query or user; plain `http` only where nobody else can listen, or behind a proxy.
 fn base_url(text: &str, behind_proxy: bool) -> Result<String, Failure> {
     let refused = |what: &str| Failure::usage(format!("public_url {what}: {text}"));

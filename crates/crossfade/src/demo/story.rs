@@ -1,0 +1,230 @@
+//! The story: a rotation that nobody notices, and a leak that ends at once. Each step says what it does, does
+//! it over HTTP, checks the answer, and prints what came back.
+
+use super::{
+    callers::{Answer, Caller},
+    fill::{CLIENT, ENVIRONMENT, Registered},
+};
+use crate::{
+    failure::Failure,
+    output,
+    remote::{Api, form_encode},
+};
+use crossfade_core::{
+    SecretId, Timestamp,
+    api::{RevokeSecret, RotateSecret, RotateSecretReply, Rotation, Secret, SecretChanged, Usage},
+    rotation::{EndedAs, SecretState},
+};
+use reqwest::{Method, StatusCode};
+use std::time::Duration;
+
+/// A secret as the callers hold it.
+struct Held {
+    id: SecretId,
+    value: String,
+}
+
+/// What happens where.
+struct Scene<'a> {
+    api: &'a Api,
+    /// The registration in the API.
+    path: String,
+    worker: Caller,
+    cron: Caller,
+    /// How long a reader gets for each step.
+    pace: Duration,
+}
+
+/// Plays all of it. Fails at the first answer that is not as it should be.
+pub(super) async fn change_over(
+    api: &Api,
+    url: &str,
+    registered: Registered,
+    pace: Duration,
+) -> Result<(), Failure> {
+    let Registered { client, client_id, secret } = registered;
+    let caller = |name, address| Caller::new(name, address, url, ENVIRONMENT, &client_id);
+    let scene = Scene {
+        api,
+        path: format!("/clients/{}/environments/{ENVIRONMENT}", client.id),
+        worker: caller("billing-worker/1.4", [127, 0, 0, 2])?,
+        cron: caller("invoice-cron/2.0", [127, 0, 0, 3])?,
+        pace,
+    };
+    let old = held(secret.id, secret.value)?;
+
+    scene.step(&format!("Two programs authenticate as {CLIENT} in {ENVIRONMENT}")).await?;
+    scene.accepted(&scene.worker, &old).await?;
+    scene.accepted(&scene.cron, &old).await?;
+
+    scene.step("The secret is rotated, and the old one stays valid for 24 hours").await?;
+    let rotated = scene.rotate(24, "quarterly", false).await?;
+    let new = held(rotated.secret.id, rotated.secret.value)?;
+    expect(rotated.previous_secret.id == old.id, "the rotation replaces the secret that was current")?;
+    expect(rotated.previous_secret.state == SecretState::Retiring, "the old secret is retiring")?;
+    line(&format!("new   {}  {}", new.id, rotated.secret.state.as_str()))?;
+    line(&format!(
+        "old   {}  {}, expires at {}",
+        old.id,
+        rotated.previous_secret.state.as_str(),
+        rotated.previous_secret.expires_at
+    ))?;
+
+    scene.step("One program moves to the new secret; both go on without a failure").await?;
+    scene.accepted(&scene.worker, &new).await?;
+    scene.accepted(&scene.cron, &old).await?;
+
+    scene.step("Who still uses the old secret?").await?;
+    let left = scene.left(rotated.rotation.rotated_at).await?;
+    let names: Vec<_> = left.iter().filter_map(|it| it.user_agent.as_deref()).collect();
+    expect(names == [scene.cron.name], "one program is left on the old secret")?;
+
+    scene.step("The last one moves, too").await?;
+    scene.accepted(&scene.cron, &new).await?;
+    scene.accepted(&scene.worker, &new).await?;
+    let moved_at = scene.moved_at(&scene.cron, &new.id).await?;
+    let left = scene.left(moved_at).await?;
+    expect(left.is_empty(), "nobody uses the old secret any more")?;
+
+    scene.step("So the old secret is revoked, and refused from now on").await?;
+    let body = RevokeSecret {
+        reason: Some("everybody has moved".to_owned()),
+        compromised: false,
+        revoke_tokens: false,
+    };
+    let path = format!("{}/secrets/{}/revoke", scene.path, old.id);
+    let changed: SecretChanged = api.send(Method::POST, &path, &body).await?;
+    expect(changed.secret.state == SecretState::Revoked, "the old secret is revoked")?;
+    let revoked_at = changed.secret.revoked_at.map(|at| format!(" at {at}")).unwrap_or_default();
+    line(&format!("old   {}  {}{revoked_at}", changed.secret.id, changed.secret.state.as_str()))?;
+    scene.refused(&scene.cron, &old).await?;
+    scene.accepted(&scene.cron, &new).await?;
+
+    scene.step("The history says who did it, when, and how it ended").await?;
+    let history = scene.history().await?;
+    expect(
+        history.first().is_some_and(|it| it.ended_as == EndedAs::Revoked),
+        "the history tells the revocation",
+    )?;
+
+    scene.step("Now the secret leaks: it is rotated with 0 hours, and its tokens end with it").await?;
+    let leaked = scene.accepted(&scene.worker, &new).await?;
+    let rotated = scene.rotate(0, "found in a public repository", true).await?;
+    let fresh = held(rotated.secret.id, rotated.secret.value)?;
+    expect(!rotated.previous_secret.state.is_valid(), "the leaked secret has ended when the call returns")?;
+    line(&format!("new   {}  {}", fresh.id, rotated.secret.state.as_str()))?;
+    line(&format!("old   {}  {}", new.id, rotated.previous_secret.state.as_str()))?;
+    scene.refused(&scene.worker, &new).await?;
+    scene.accepted(&scene.worker, &fresh).await?;
+    let introspected = scene.worker.introspect(&fresh.value, &leaked).await?;
+    line(&format!("introspection of a token issued under the leaked secret: {}", introspected.body))?;
+    expect(introspected.body["active"] == false, "a token of the leaked secret is not active any more")?;
+    if let Some(until) = rotated.tokens_valid_offline_until {
+        line(&format!("who checks tokens without asking may accept such a token until {until}"))?;
+    }
+    let history = scene.history().await?;
+    expect(history.len() == 2 && history.iter().any(|it| it.compromised), "the history holds both rotations")
+}
+
+impl Scene<'_> {
+    async fn step(&self, title: &str) -> Result<(), Failure> {
+        tokio::time::sleep(self.pace).await;
+        output::data(&format!("\n{title}\n"))
+    }
+
+    /// A token with this secret, which must be given. Introspection tells which secret it was obtained with.
+    async fn accepted(&self, caller: &Caller, secret: &Held) -> Result<String, Failure> {
+        let answer = caller.token(&secret.value).await?;
+        let token = answer.text("access_token").to_owned();
+        expect(
+            answer.status == StatusCode::OK && !token.is_empty(),
+            &format!("{} gets a token", caller.name),
+        )?;
+        let claims = caller.introspect(&secret.value, &token).await?;
+        let used = claims.text("crossfade_secret");
+        expect(used == secret.id.as_str(), "the token names the secret that it was obtained with")?;
+        line(&format!("{:<20} {}  token obtained with {used}", caller.name, answer.status.as_u16()))?;
+        Ok(token)
+    }
+
+    async fn refused(&self, caller: &Caller, secret: &Held) -> Result<(), Failure> {
+        let Answer { status, body } = caller.token(&secret.value).await?;
+        line(&format!("{:<20} {}  {body}", caller.name, status.as_u16()))?;
+        expect(
+            status == StatusCode::UNAUTHORIZED && body["error"] == "invalid_client",
+            "an ended secret is refused",
+        )
+    }
+
+    async fn rotate(&self, hours: u8, reason: &str, leaked: bool) -> Result<RotateSecretReply, Failure> {
+        let body = RotateSecret {
+            transition_hours: Some(hours.into()),
+            confirm_client_name: Some(CLIENT.to_owned()),
+            reason: Some(reason.to_owned()),
+            compromised: leaked,
+            revoke_tokens: leaked,
+            ..RotateSecret::default()
+        };
+        self.api.send(Method::POST, &format!("{}/secrets/rotate", self.path), &body).await
+    }
+
+    async fn usage(&self, since: Timestamp) -> Result<Vec<Usage>, Failure> {
+        let since = form_encode("since", &since.to_string());
+        self.api.list(&format!("{}/usage?{since}", self.path), usize::MAX).await
+    }
+
+    /// Who has used the retiring secret since then.
+    async fn left(&self, since: Timestamp) -> Result<Vec<Usage>, Failure> {
+        let mut left = self.usage(since).await?;
+        left.retain(|it| it.state == SecretState::Retiring);
+        for it in &left {
+            let agent = it.user_agent.as_deref().unwrap_or("-");
+            let from = it.source_ip.as_deref().unwrap_or("-");
+            line(&format!("{agent:<20} from {from}, last at {}", it.last_used_at))?;
+        }
+        if left.is_empty() {
+            line(&format!("nobody since {since}"))?;
+        }
+        Ok(left)
+    }
+
+    /// When a caller used this secret first.
+    async fn moved_at(&self, caller: &Caller, secret: &SecretId) -> Result<Timestamp, Failure> {
+        let secrets: Vec<Secret> = self.api.list(&format!("{}/secrets", self.path), usize::MAX).await?;
+        let created = secrets.iter().find(|it| it.id == *secret).map(|it| it.created_at);
+        let usage = self.usage(created.ok_or_else(|| wrong("the new secret is listed"))?).await?;
+        let own = |it: &&Usage| it.secret_id == *secret && it.user_agent.as_deref() == Some(caller.name);
+        usage.iter().find(own).map(|it| it.first_used_at).ok_or_else(|| wrong("the move is on record"))
+    }
+
+    async fn history(&self) -> Result<Vec<Rotation>, Failure> {
+        let rotations: Vec<Rotation> = self.api.list(&format!("{}/rotations", self.path), usize::MAX).await?;
+        for it in &rotations {
+            line(&format!(
+                "{}  by {}, {} h, \"{}\": {}",
+                it.rotated_at,
+                it.initiated_by.name(),
+                it.transition_hours,
+                it.reason,
+                it.ended_as.as_str().replace('_', " ")
+            ))?;
+        }
+        Ok(rotations)
+    }
+}
+
+fn held(id: SecretId, value: Option<String>) -> Result<Held, Failure> {
+    value.map(|value| Held { id, value }).ok_or_else(|| wrong("the value of a new secret is handed over"))
+}
+
+fn wrong(what: &str) -> Failure {
+    Failure::failed(format!("The demo did not go as it should. Expected: {what}."))
+}
+
+fn expect(holds: bool, what: &str) -> Result<(), Failure> {
+    if holds { Ok(()) } else { Err(wrong(what)) }
+}
+
+fn line(text: &str) -> Result<(), Failure> {
+    output::data(&format!("  {text}\n"))
+}
