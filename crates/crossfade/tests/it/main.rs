@@ -8,4 +8,5 @@ mod database;
 #[allow(dead_code, reason = "a vocabulary of which each suite uses a part")]
 mod world;
 
+mod model;
 mod rotation;

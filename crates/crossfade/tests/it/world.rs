@@ -116,8 +116,13 @@ impl World {
 
     /// Stops the process without any farewell and starts it again: what was only in memory is gone.
     pub async fn restart(&mut self) {
+        self.restart_at(self.clock.now()).await;
+    }
+
+    /// The same on a machine whose clock says another time.
+    pub async fn restart_at(&mut self, time: Timestamp) {
         self.app.close().await;
-        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let clock = Arc::new(Clock::manual(time));
         self.app = open(&self.location, &self.master_key_file, &clock).await;
         self.clock = clock;
         self.router = crossfade_web::router(self.app.clone(), self.proxies.clone());
