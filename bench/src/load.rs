@@ -1,0 +1,116 @@
+//! A closed loop of requests over kept connections: each asks again as soon as it has its answer.
+
+use crate::{Alg, Failure, cpu, server::Server};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use crossfade_core::{OauthClientId, secret::SecretValue};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+/// What one round came to.
+pub(crate) struct Round {
+    /// Tokens per second.
+    pub(crate) rate: f64,
+    /// CPU time of the server for one request.
+    pub(crate) cpu: Duration,
+    /// The median latency.
+    pub(crate) p50: Duration,
+    /// The latency that 99 of 100 requests stay within.
+    pub(crate) p99: Duration,
+}
+
+/// Asks for tokens on so many connections for so long. Any answer but a token ends the benchmark.
+pub(crate) async fn run(
+    server: &Server,
+    alg: Alg,
+    asked: &[(OauthClientId, SecretValue)],
+    connections: usize,
+    span: Duration,
+) -> Result<Round, Failure> {
+    let requests: Arc<Vec<Vec<u8>>> =
+        Arc::new(asked.iter().map(|(id, secret)| request(alg, id, secret)).collect());
+    let mut streams = Vec::new();
+    for _ in 0..connections {
+        let stream = TcpStream::connect(server.address).await?;
+        stream.set_nodelay(true)?;
+        streams.push(stream);
+    }
+    let (cpu_before, begun) = (cpu::used(server.process())?, Instant::now());
+    let mut tasks = JoinSet::new();
+    for (number, stream) in streams.into_iter().enumerate() {
+        // Each connection starts elsewhere and walks by a prime, so that no two ask in step.
+        tasks.spawn(ask(stream, requests.clone(), number * 7919, begun + span));
+    }
+    let mut latencies = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        latencies.extend(done??);
+    }
+    let (elapsed, cpu) = (begun.elapsed(), cpu::used(server.process())? - cpu_before);
+    latencies.sort_unstable();
+    let count = latencies.len().max(1);
+    let at = |share: f64| latencies[((count - 1) as f64 * share) as usize];
+    Ok(Round {
+        rate: count as f64 / elapsed.as_secs_f64(),
+        cpu: cpu / u32::try_from(count)?,
+        p50: at(0.5),
+        p99: at(0.99),
+    })
+}
+
+fn request(alg: Alg, client_id: &OauthClientId, secret: &SecretValue) -> Vec<u8> {
+    let basic = STANDARD.encode(format!("{client_id}:{}", secret.reveal()));
+    let body = "grant_type=client_credentials";
+    format!(
+        "POST /env/{}/oauth2/token HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: bench/1\r\nauthorization: Basic {basic}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        alg.environment(),
+        body.len(),
+    )
+    .into_bytes()
+}
+
+async fn ask(
+    mut stream: TcpStream,
+    requests: Arc<Vec<Vec<u8>>>,
+    start: usize,
+    until: Instant,
+) -> Result<Vec<Duration>, Failure> {
+    let mut latencies = Vec::new();
+    let mut answer = Vec::with_capacity(4096);
+    let mut next = start;
+    loop {
+        let begun = Instant::now();
+        if begun >= until {
+            return Ok(latencies);
+        }
+        next += 7919;
+        stream.write_all(&requests[next % requests.len()]).await?;
+        answer.clear();
+        loop {
+            if stream.read_buf(&mut answer).await? == 0 {
+                return Err("the server closed a connection".into());
+            }
+            if whole(&answer)? {
+                break;
+            }
+        }
+        if !answer.starts_with(b"HTTP/1.1 200") {
+            return Err(format!("not a token: {}", String::from_utf8_lossy(&answer)).into());
+        }
+        latencies.push(begun.elapsed());
+    }
+}
+
+/// Whether the answer has come to its end.
+fn whole(answer: &[u8]) -> Result<bool, Failure> {
+    let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
+    let text = std::str::from_utf8(&answer[..head])?;
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    Ok(answer.len() >= head + 4 + length.ok_or("an answer without a length")?.parse::<usize>()?)
+}

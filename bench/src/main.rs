@@ -1,0 +1,122 @@
+//! The token endpoint of a real `crossfade serve`, and beside it, alternating in the same run, a bare server on
+//! the same HTTP stack that only parses, verifies an HMAC and signs. What travels to other machines is the
+//! ratio, so that is what is printed. See README.md.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock; it is no part of the product")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its result")]
+
+mod bare;
+mod cpu;
+mod fill;
+mod load;
+mod report;
+mod server;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::time::Duration;
+
+/// Whatever ends a benchmark early.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Connections that ask at the same time.
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
+/// Registrations that the table holds.
+const REGISTRATIONS: [usize; 2] = [1_000, 1_000_000];
+/// Registrations that the load is spread over at most.
+const ASKED: usize = 10_000;
+
+#[derive(Parser)]
+#[command(about)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Seconds of one round.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Rounds of each server; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Only this many registrations.
+    #[arg(long)]
+    registrations: Option<usize>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The bare server; started by the benchmark itself.
+    #[command(hide = true)]
+    Bare { alg: Alg, registrations: usize },
+}
+
+/// What tokens are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Alg {
+    #[value(name = "ES256")]
+    Es256,
+    #[value(name = "EdDSA")]
+    EdDsa,
+}
+
+impl Alg {
+    const ALL: [Self; 2] = [Self::Es256, Self::EdDsa];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The environment that signs with it.
+    fn environment(self) -> &'static str {
+        match self {
+            Self::Es256 => "bench-es256",
+            Self::EdDsa => "bench-eddsa",
+        }
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let args = Args::parse();
+    match args.command {
+        // Both servers get the runtime that `crossfade` has.
+        Some(Command::Bare { alg, registrations }) => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(bare::serve(alg, registrations)),
+        None => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(compare(&args))
+        }
+    }
+}
+
+async fn compare(args: &Args) -> Result<(), Failure> {
+    cpu::keep_to(cpu::GENERATOR)?;
+    let sizes = args.registrations.map_or(REGISTRATIONS.to_vec(), |only| vec![only]);
+    report::head(args.seconds, args.rounds);
+    for registrations in sizes {
+        let directory = tempfile::tempdir()?;
+        fill::fill(directory.path(), registrations).await?;
+        let ours = server::Server::crossfade(directory.path()).await?;
+        for alg in Alg::ALL {
+            let bare = server::Server::bare(alg, registrations).await?;
+            let asked: Vec<_> = fill::asked(alg, registrations);
+            for connections in CONNECTIONS {
+                let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
+                // Half a second warms up what the measured rounds find warm.
+                for server in [&ours, &bare] {
+                    load::run(server, alg, &asked, connections, Duration::from_millis(500)).await?;
+                }
+                for _ in 0..args.rounds {
+                    let span = Duration::from_secs(args.seconds);
+                    of_ours.push(load::run(&ours, alg, &asked, connections, span).await?);
+                    of_bare.push(load::run(&bare, alg, &asked, connections, span).await?);
+                }
+                report::line(alg, registrations, connections, &mut of_ours, &mut of_bare);
+            }
+        }
+        report::memory(registrations, ours.resident_megabytes()?);
+    }
+    Ok(())
+}

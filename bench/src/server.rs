@@ -1,0 +1,134 @@
+//! The processes under test, each kept to the server's CPU.
+
+use crate::{Alg, Failure, cpu};
+use reqwest::StatusCode;
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// How long a server may take until it answers. A million registrations are loaded within it.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+
+/// A running server; ended when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) name: &'static str,
+}
+
+impl Server {
+    /// The product, as it is shipped, on this data directory.
+    pub(crate) async fn crossfade(directory: &Path) -> Result<Self, Failure> {
+        let address = free_address()?;
+        let mut command = crossfade()?;
+        command
+            .args(["serve", "--log", "error", "--listen", &address.to_string(), "--data-dir"])
+            .arg(directory);
+        let child = start(command.stdout(Stdio::null()).stdin(Stdio::null()))?;
+        let server = Self { child, address, name: "crossfade" };
+        server.ready("/readyz").await?;
+        Ok(server)
+    }
+
+    /// The bare server.
+    pub(crate) async fn bare(alg: Alg, registrations: usize) -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bare", alg.name(), &registrations.to_string()]);
+        let mut child = start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
+        let address = line.trim().parse()?;
+        Ok(Self { child, address, name: "bare" })
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The memory that it holds.
+    pub(crate) fn resident_megabytes(&self) -> Result<u64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? / 1024)
+    }
+
+    async fn ready(&self, path: &str) -> Result<(), Failure> {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < READY_WITHIN {
+            let answer = http.get(format!("http://{}{path}", self.address)).send().await;
+            if answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(format!("{} is not ready", self.name).into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing of a benchmark is worth an orderly farewell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Creates the two environments through the product's own command line and API.
+pub(crate) async fn initialise(directory: &Path) -> Result<(), Failure> {
+    let mut init = crossfade()?;
+    init.args(["init", "--owner-email", "bench@example.com", "--password-stdin", "--data-dir"])
+        .arg(directory);
+    let mut child = init.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    child.stdin.take().ok_or("no stdin")?.write_all(b"a password of a benchmark\n")?;
+    if !child.wait()?.success() {
+        return Err("crossfade init failed".into());
+    }
+    let mut create = crossfade()?;
+    create
+        .args(["token", "create", "--user", "bench@example.com", "--name", "bench", "--data-dir"])
+        .arg(directory);
+    let token = String::from_utf8(create.stderr(Stdio::null()).output()?.stdout)?;
+    let server = Server::crossfade(directory).await?;
+    for alg in Alg::ALL {
+        let body = serde_json::json!({
+            "slug": alg.environment(), "name": alg.name(), "kind": "live", "signing_alg": alg.name(),
+        });
+        let answer = reqwest::Client::builder()
+            .build()?
+            .post(format!("http://{}/api/v1/environments", server.address))
+            .bearer_auth(token.trim())
+            .json(&body)
+            .send()
+            .await?;
+        if answer.status() != StatusCode::CREATED {
+            return Err(format!("no environment: {}", answer.text().await?).into());
+        }
+    }
+    Ok(())
+}
+
+/// The binary beside this one.
+fn crossfade() -> Result<Command, Failure> {
+    let path: PathBuf = std::env::current_exe()?.with_file_name("crossfade");
+    if !path.exists() {
+        return Err(format!("{} is not there; build it first: cargo build --release", path.display()).into());
+    }
+    Ok(Command::new(path))
+}
+
+fn start(command: &mut Command) -> Result<Child, Failure> {
+    cpu::keep_to(cpu::SERVER)?;
+    let child = command.spawn();
+    cpu::keep_to(cpu::GENERATOR)?;
+    Ok(child?)
+}
+
+fn free_address() -> Result<SocketAddr, Failure> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
