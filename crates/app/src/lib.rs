@@ -1,9 +1,4 @@
-//! Crossfade's use cases. Each authorises, loads, applies a rule, stores, audits and queues in one
-//! transaction, and answers when this node's own tables enforce the change.
-//!
-//! [`App`] is the door: there is no way to a mutable transaction for a caller except [`App::change`], which
-//! takes a permission and hands out the loaded, permitted object. An operation without a permission does not
-//! compile.
+#![doc = include_str!("../README.md")]
 
 mod act;
 mod app;

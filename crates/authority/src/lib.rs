@@ -1,9 +1,4 @@
-//! What decides a secret and mints a token. Everything it needs is in memory, fed from the change log;
-//! a request touches neither a database nor a slow hash.
-//!
-//! [`Authority`] holds deadlines, not verdicts: each decision compares the deadline with the [`Clock`] at
-//! the moment of the request, so no sweeper and no cache can make a secret live longer.
-
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
 mod authority;

@@ -100,10 +100,10 @@ impl Actor {
 }
 
 macro_rules! actions {
-    ($($(#[$doc:meta])+ $name:ident = $text:literal;)+) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal;)+) => {
         /// What was done. The words of the operations, in the past tense.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum Action { $($(#[$doc])+ $name,)+ }
+        pub enum Action { $(#[doc = $doc] $name,)+ }
 
         impl Action {
             /// Every action there is.
@@ -112,6 +112,11 @@ macro_rules! actions {
             /// The word that is stored, filtered by and exported.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What it means, in a sentence.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => str::trim_start($doc),)+ }
             }
         }
     };

@@ -1,9 +1,4 @@
-//! Crossfade's vocabulary and rules: ids, time, secrets, rotation, roles, audit events, errors, and
-//! the types of the API that the server and the CLI share.
-//!
-//! Everything here is a pure function of its arguments. There is no clock, no randomness, no I/O and
-//! no HTTP in this crate: time and chance are handed in, so each rule can be tested at its boundary.
-
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
 pub mod api;

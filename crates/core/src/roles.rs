@@ -4,10 +4,10 @@ use crate::{ClientId, PropertyId, environment::Slug};
 use serde::{Deserialize, Serialize};
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])+ $name:ident = $text:literal;)+) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal;)+) => {
         /// One thing that a caller may do. The words are those of the operations.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        pub enum Permission { $($(#[$doc])+ $name,)+ }
+        pub enum Permission { $(#[doc = $doc] $name,)+ }
 
         impl Permission {
             /// Every permission there is.
@@ -16,6 +16,11 @@ macro_rules! permissions {
             /// The word for it, as tokens are limited to it.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What it means, in a sentence.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => str::trim_start($doc),)+ }
             }
         }
     };

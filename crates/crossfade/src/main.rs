@@ -6,6 +6,8 @@ mod demo;
 mod failure;
 mod local;
 mod output;
+#[cfg(test)]
+mod reference;
 mod remote;
 mod serve;
 mod settings;

@@ -15,29 +15,29 @@ use std::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// TOML file with these settings.
-    #[arg(long, env = "CROSSFADE_CONFIG")]
+    #[arg(long, env = "CROSSFADE_CONFIG", hide_env_values = true)]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
     /// Address of everything: Console, API, OAuth. [default: 127.0.0.1:8080]
-    #[arg(long, env = "CROSSFADE_LISTEN")]
+    #[arg(long, env = "CROSSFADE_LISTEN", hide_env_values = true)]
     pub(crate) listen: Option<String>,
     /// Directory of the embedded database and the master key. [default: ./crossfade-data]
-    #[arg(long, env = "CROSSFADE_DATA_DIR")]
+    #[arg(long, env = "CROSSFADE_DATA_DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
     /// postgres://… [default: SQLite in the data directory]
     #[arg(long, env = "CROSSFADE_DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
     /// Base of issuers and links, without a path. [default: http://LISTEN]
-    #[arg(long, env = "CROSSFADE_PUBLIC_URL")]
+    #[arg(long, env = "CROSSFADE_PUBLIC_URL", hide_env_values = true)]
     pub(crate) public_url: Option<String>,
     /// File of the key-encryption key. [default: DATA_DIR/master.key]
-    #[arg(long, env = "CROSSFADE_MASTER_KEY_FILE")]
+    #[arg(long, env = "CROSSFADE_MASTER_KEY_FILE", hide_env_values = true)]
     pub(crate) master_key_file: Option<PathBuf>,
     /// Networks whose forwarded headers are believed, separated by commas. [default: none]
-    #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", value_delimiter = ',')]
+    #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) trusted_proxies: Option<Vec<String>>,
     /// What is logged, such as info or crossfade_web=debug. [default: info]
-    #[arg(long, env = "CROSSFADE_LOG")]
+    #[arg(long, env = "CROSSFADE_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
 }
 

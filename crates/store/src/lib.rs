@@ -1,8 +1,4 @@
-//! The only SQL in Crossfade. [`Db`] is the one type that knows which engine it talks to; each other file
-//! holds one aggregate: its rows, its statements, and methods on a transaction.
-//!
-//! Every statement is one text for SQLite and PostgreSQL, declared through [`statements!`] and prepared on
-//! both engines by a test.
+#![doc = include_str!("../README.md")]
 
 mod access;
 mod audit;

@@ -1,8 +1,8 @@
-//! Crossfade's HTTP surface. A handler parses a request, asks the authority or a use case, and prints the
-//! answer; it decides nothing.
+#![doc = include_str!("../README.md")]
 
 mod api;
 mod console;
+mod docs;
 mod health;
 mod oauth;
 mod source;
@@ -35,6 +35,7 @@ pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Router {
         .merge(oauth::router())
         .merge(api::router())
         .merge(console::router())
+        .merge(docs::router())
         .merge(health::router())
         .fallback(not_found)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))

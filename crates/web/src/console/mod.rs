@@ -19,7 +19,7 @@ pub(crate) fn router() -> Router<Web> {
 }
 
 /// Headers of every page: nothing from elsewhere, nothing inline, no frame around it, nothing kept.
-fn page(mut response: Response) -> Response {
+pub(crate) fn page(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
