@@ -152,7 +152,7 @@ impl App {
                 act.tx.wipe_environment(&after.slug).await?;
             }
             if after.signing_alg != before.signing_alg {
-                self.replace_signing_key(act, &after, false).await?;
+                self.replace_signing_key(act, &after, false, false).await?;
             }
             act.changed(ChangeKind::Environment(after.slug.clone())).await?;
             let details = json!({
@@ -200,7 +200,7 @@ impl App {
     }
 
     /// Gives an environment a new signing key: published now, signing once every cached key set has been
-    /// fetched anew; the old one stays published until its last token has ended.
+    /// fetched anew; the old one stays published until its last token has ended, unless it has leaked.
     pub async fn rotate_signing_key(
         &self,
         request: &Request<'_>,
@@ -210,12 +210,12 @@ impl App {
         self.change(request, Permission::EnvironmentManage, path, async |act, environment: Environment| {
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;
-            self.replace_signing_key(act, &environment, body.immediate).await?;
+            self.replace_signing_key(act, &environment, body.immediate, body.compromised).await?;
             act.changed(ChangeKind::Environment(environment.slug.clone())).await?;
             let about = About {
                 environment: Some(&environment.slug),
                 reason: Some(reason.as_str()),
-                details: json!({"alg": environment.signing_alg, "immediate": body.immediate}),
+                details: json!({"alg": environment.signing_alg, "immediate": body.immediate, "compromised": body.compromised}),
                 ..About::default()
             };
             act.audit(Action::SigningKeyRotated, about).await?;
@@ -229,11 +229,18 @@ impl App {
         act: &mut Act<'_>,
         environment: &Environment,
         immediate: bool,
+        compromised: bool,
     ) -> Result<(), Error> {
-        let active_from = signing_key::activation(act.now, immediate);
+        let active_from = signing_key::activation(act.now, immediate || compromised);
         for old in act.tx.signing_keys(&environment.slug).await? {
-            if old.times.removed_at.is_none() {
-                act.tx.remove_signing_key_at(&old.kid, signing_key::removal(active_from)).await?;
+            let removal = match compromised {
+                // Whoever has the key can make tokens: nothing that it signs counts from now on.
+                true => act.now,
+                false => signing_key::removal(old.times, active_from, act.now),
+            };
+            let earlier = old.times.removed_at.is_none_or(|removed_at| removal < removed_at);
+            if old.times.is_published(act.now) && earlier {
+                act.tx.remove_signing_key_at(&old.kid, removal).await?;
             }
         }
         self.add_signing_key(act.tx, &environment.slug, environment.signing_alg, active_from, act.now).await

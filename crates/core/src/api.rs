@@ -112,9 +112,13 @@ pub struct UpdateEnvironment {
 pub struct RotateSigningKey {
     /// Why.
     pub reason: Option<String>,
-    /// The new key signs at once, before resource servers can have fetched it. For a key that leaked.
+    /// The new key signs at once, before resource servers can have fetched it.
     #[serde(default)]
     pub immediate: bool,
+    /// The old keys have leaked: they leave the key set at once, and every token that they signed ends. The
+    /// new key signs at once.
+    #[serde(default)]
+    pub compromised: bool,
 }
 
 /// A signing key of an environment, without its private part.

@@ -31,9 +31,13 @@ pub fn activation(now: Timestamp, immediate: bool) -> Timestamp {
     if immediate { now } else { now.after(JWKS_MAX_AGE + SKEW) }
 }
 
-/// When a key leaves the key set after its successor starts to sign at `successor_from`: once the last
-/// token that it can have signed has ended for everybody's clock.
-pub fn removal(successor_from: Timestamp) -> Timestamp {
+/// When `key` leaves the key set after a successor that signs from `successor_from` was made at `now`: once
+/// the last token that it can have signed has ended for everybody's clock. One that has not begun to sign
+/// before its successor does never will, and leaves at once.
+pub fn removal(key: KeyTimes, successor_from: Timestamp, now: Timestamp) -> Timestamp {
+    if key.active_from > now && key.active_from >= successor_from {
+        return now;
+    }
     successor_from.after(Duration::from_secs(u64::from(TokenTtl::LONGEST.seconds())) + SKEW)
 }
 
@@ -54,7 +58,9 @@ mod tests {
     fn a_key_is_published_before_it_signs_and_until_its_last_token_has_ended() {
         let start = Timestamp::from_seconds(1_795_525_500);
         let next_from = activation(start, false);
-        let old = KeyTimes { active_from: start, removed_at: Some(removal(next_from)) };
+        let first = KeyTimes { active_from: start, removed_at: None };
+        let removed_at = removal(first, next_from, start);
+        let old = KeyTimes { removed_at: Some(removed_at), ..first };
         let new = KeyTimes { active_from: next_from, removed_at: None };
         let keys = [old, new];
         let micro = Duration::from_micros(1);
@@ -64,7 +70,20 @@ mod tests {
         assert!(next_from.since(start) > JWKS_MAX_AGE);
         let last_token_ends = next_from.after(Duration::from_secs(86_400));
         assert!(old.is_published(last_token_ends));
-        assert!(!old.is_published(removal(next_from)));
+        assert!(!old.is_published(removed_at));
         assert_eq!(activation(start, true), start);
+    }
+
+    #[test]
+    fn a_key_that_waits_is_withdrawn_when_another_one_signs_first() {
+        let start = Timestamp::from_seconds(1_795_525_500);
+        let waiting = KeyTimes { active_from: activation(start, false), removed_at: None };
+        let now = start.after(Duration::from_secs(60));
+        assert_eq!(removal(waiting, activation(now, true), now), now, "or it would sign after its successor");
+        let later = activation(now, false);
+        assert!(
+            removal(waiting, later, now) > later,
+            "it signs until its successor does, so its tokens need it"
+        );
     }
 }

@@ -182,9 +182,12 @@ pub(crate) enum Env {
         /// Why.
         #[arg(long)]
         reason: Option<String>,
-        /// The new key signs at once. For a key that leaked.
+        /// The new key signs at once, before resource servers can have fetched it.
         #[arg(long)]
         immediate: bool,
+        /// The old key has leaked: it leaves the key set at once, and every token that it signed ends.
+        #[arg(long)]
+        compromised: bool,
         #[command(flatten)]
         remote: Remote,
     },

@@ -15,17 +15,23 @@ use serde_json::json;
 
 /// `crossfade property …`.
 pub(crate) async fn property(command: Property) -> Result<(), Failure> {
-    let (properties, json) = match command {
-        Property::List(remote) => (Api::new(&remote)?.list("/properties", usize::MAX).await?, remote.json),
+    let properties: Vec<crossfade_core::api::Property> = match command {
+        Property::List(remote) => {
+            let properties = Api::new(&remote)?.list("/properties", usize::MAX).await?;
+            if remote.json {
+                return output::json(&properties);
+            }
+            properties
+        }
         Property::Create { name, remote } => {
-            let property: crossfade_core::api::Property =
+            let property =
                 Api::new(&remote)?.send(Method::POST, "/properties", &PropertyBody { name }).await?;
-            (vec![property], remote.json)
+            if remote.json {
+                return output::json(&property);
+            }
+            vec![property]
         }
     };
-    if json {
-        return output::json(&properties);
-    }
     let rows = properties
         .into_iter()
         .map(|it| vec![it.id.to_string(), it.name, it.created_at.to_string()])
@@ -53,9 +59,9 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 .await?;
             shown_environments(&[changed], remote.json)
         }
-        Env::RotateKey { environment, reason, immediate, remote } => {
+        Env::RotateKey { environment, reason, immediate, compromised, remote } => {
             let path = format!("/environments/{environment}/signing-keys/rotate");
-            let body = RotateSigningKey { reason, immediate };
+            let body = RotateSigningKey { reason, immediate, compromised };
             shown_keys(Api::new(&remote)?.send(Method::POST, &path, &body).await?, remote.json)
         }
         Env::Keys { environment, remote } => {
