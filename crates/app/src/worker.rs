@@ -20,6 +20,9 @@ use tokio::{sync::watch, task::JoinHandle};
 
 /// How often evidence is flushed.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// The pause after a flush is at least so many times as long as the flush was, so that writing down evidence
+/// takes a small share of one CPU however many secrets are in use. Whoever reads evidence has it flushed.
+const PAUSE: u32 = 20;
 /// Every so many flushes, everything else is tidied.
 const TIDY_EVERY: u32 = 5;
 /// Distinct sources that are kept of one secret; the rest is gathered in one row.
@@ -63,14 +66,16 @@ impl Worker {
 }
 
 async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = 0u32;
+    let (mut ticks, mut pause) = (0u32, FLUSH_EVERY);
     loop {
         let stop = tokio::select! {
-            () = tokio::time::sleep(FLUSH_EVERY) => false,
+            () = tokio::time::sleep(pause) => false,
             _ = stopped.changed() => true,
         };
         ticks = ticks.wrapping_add(1);
         let tidy = ticks.is_multiple_of(TIDY_EVERY) && !stop;
+        // How long it took, not what time it is.
+        let begun = tokio::time::Instant::now();
         let done = if tidy { app.run_jobs().await } else { app.flush_evidence().await };
         if let Err(error) = done {
             tracing::error!(%error, "background work failed; it is tried again");
@@ -78,6 +83,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         if stop {
             return;
         }
+        pause = FLUSH_EVERY.max(begun.elapsed() * PAUSE);
     }
 }
 

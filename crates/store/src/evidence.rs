@@ -68,7 +68,11 @@ statements! {
                     last_used_at = CASE WHEN excluded.last_used_at > secret_usage_sources.last_used_at THEN excluded.last_used_at ELSE secret_usage_sources.last_used_at END,
                     use_count = secret_usage_sources.use_count + excluded.use_count";
     COUNT_SOURCES = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1";
-    HAS_SOURCE = "SELECT secret_id FROM secret_usage_sources WHERE secret_id = $1 AND source_ip = $2 AND user_agent = $3";
+    UPDATE_SOURCE = "UPDATE secret_usage_sources SET
+                       first_used_at = CASE WHEN $4 < first_used_at THEN $4 ELSE first_used_at END,
+                       last_used_at = CASE WHEN $5 > last_used_at THEN $5 ELSE last_used_at END,
+                       use_count = use_count + $6
+                     WHERE secret_id = $1 AND source_ip = $2 AND user_agent = $3";
     SOURCES = "SELECT u.secret_id, u.source_ip, u.user_agent, u.first_used_at, u.last_used_at, u.use_count, s.expires_at, s.revoked_at
                FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
                WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
@@ -102,17 +106,18 @@ impl Tx {
     /// Adds uses of a secret from a source. Beyond `most_sources` distinct ones they are gathered in one row
     /// without address and agent.
     pub async fn add_source_usage(&mut self, row: &UsageRow, most_sources: i64) -> Result<(), StoreError> {
-        let key = vec![
-            row.secret_id.as_str().into(),
-            row.source_ip.as_str().into(),
-            row.user_agent.as_str().into(),
-        ];
-        let known = self.optional(HAS_SOURCE, key.clone()).await?.is_some();
-        let full = !known
-            && self.one(COUNT_SOURCES, vec![row.secret_id.as_str().into()]).await?.int("sources")?
-                >= most_sources;
-        let mut args = if full { vec![row.secret_id.as_str().into(), "".into(), "".into()] } else { key };
-        args.extend(usage_args(&row.usage));
+        let secret = row.secret_id.as_str();
+        let args = |source: &str, agent: &str| {
+            let mut args = vec![secret.into(), source.into(), agent.into()];
+            args.extend(usage_args(&row.usage));
+            args
+        };
+        // Most sources are known: one statement.
+        if self.execute(UPDATE_SOURCE, args(&row.source_ip, &row.user_agent)).await? > 0 {
+            return Ok(());
+        }
+        let known = self.one(COUNT_SOURCES, vec![secret.into()]).await?.int("sources")?;
+        let args = if known < most_sources { args(&row.source_ip, &row.user_agent) } else { args("", "") };
         self.execute(ADD_SOURCE, args).await.map(drop)
     }
 
