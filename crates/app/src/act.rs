@@ -10,7 +10,7 @@ use crossfade_core::{
     ClientId, Code, Problem, SecretId, Timestamp,
     audit::{Action, Actor},
     environment::Slug,
-    roles::Permission,
+    roles::{Object, Permission},
 };
 use crossfade_store::{ChangeKind, Client, NewAuditEvent, Notification, Remembered, Tx};
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// How long a repeated request is answered with the values again.
 const VALUES_REMEMBERED: Duration = Duration::from_secs(600);
+/// Of what has no version, such as a list that something is added to: no tag can match it (RFC 9110 §13.1.1).
+pub(crate) const NO_VERSION: i64 = 0;
 /// How long a repeated request is recognised at all.
 pub(crate) const ANSWERS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
@@ -71,6 +73,20 @@ pub enum Input<'a, T> {
 }
 
 impl<T: DeserializeOwned> Input<'_, T> {
+    /// The same for a body whose only number is a member with a problem of its own: a number beyond all floats
+    /// is refused before it is known which member holds it.
+    pub(crate) fn read_with(self, number_out_of_range: Problem) -> Result<T, Problem> {
+        match &self {
+            Self::Json(text) => match serde_json::from_slice::<serde_json::Value>(text) {
+                Err(error) if error.to_string().starts_with("number out of range") => {
+                    Err(number_out_of_range)
+                }
+                _ => self.read(),
+            },
+            Self::Value(_) => self.read(),
+        }
+    }
+
     pub(crate) fn read(self) -> Result<T, Problem> {
         match self {
             Self::Value(value) => Ok(value),
@@ -88,27 +104,28 @@ fn body_problem(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
     // A value may be a secret that was sent to the wrong place; names of members and of types may be shown.
-    let shown = if what.starts_with("invalid") { "a member has the wrong type or form" } else { what };
-    let shown = if crossfade_core::secret::looks_like_secret(shown) { "unknown member" } else { shown };
+    let names_member =
+        ["unknown field", "missing field", "duplicate field"].iter().any(|it| what.starts_with(it))
+            && !crossfade_core::secret::looks_like_secret(what);
+    let shown = if names_member { what } else { "a member has the wrong type or form" };
     let problem = Problem::new(
         Code::InvalidBody,
         format!("The body is not what this operation takes: {shown}. Nothing was changed."),
     );
     match what.split('`').nth(1) {
-        Some(member)
-            if !what.starts_with("invalid")
-                && member.len() <= 64
-                && !crossfade_core::secret::looks_like_secret(member) =>
-        {
-            problem.with_field(member)
-        }
+        Some(member) if names_member && member.len() <= 64 => problem.with_field(member),
         _ => problem,
     }
 }
 
 /// An answer that can be remembered: JSON, and apart from it the secret values in it.
 pub(crate) trait Reply: Serialize + DeserializeOwned {
-    /// Takes the secret values out.
+    /// The secrets of which it holds, or could hold, the values.
+    fn secrets(&self) -> Vec<SecretId> {
+        Vec::new()
+    }
+
+    /// Takes the secret values out, in the order of [`Self::secrets`].
     fn take_values(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -216,6 +233,31 @@ impl About<'_> {
     }
 }
 
+/// Whether the caller may see all of these secrets; if so, that is written down for each.
+async fn reveal(act: &mut Act<'_>, operation: &str, secrets: &[SecretId]) -> Result<bool, Error> {
+    let mut places = Vec::new();
+    for secret in secrets {
+        let Some((property, client, environment)) = act.tx.place_of_secret(secret).await? else {
+            return Ok(false);
+        };
+        if !act.caller.may(Permission::SecretReveal, Object::Registration(&property, &client, &environment)) {
+            return Ok(false);
+        }
+        places.push((secret, client, environment));
+    }
+    for (secret, client, environment) in &places {
+        let about = About {
+            client: Some(client),
+            environment: Some(environment),
+            target: Some(secret.to_string()),
+            details: json!({"secret_id": secret, "replayed": operation}),
+            ..About::default()
+        };
+        act.audit(Action::SecretRevealed, about).await?;
+    }
+    Ok(true)
+}
+
 impl App {
     /// Runs `work` in one transaction, with the one time that it happens at. Returns the sequence number that
     /// tables must have applied to enforce it.
@@ -311,10 +353,11 @@ impl App {
         if let Some(sealed) = &remembered.sealed
             && act.now < remembered.created_at.after(VALUES_REMEMBERED)
         {
-            let values = self.vault.open(&remembered_place(act.caller.key(), &key.key), sealed)?;
-            reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
-            let about = About { details: json!({"replayed": operation}), ..About::default() };
-            act.audit(Action::SecretRevealed, about).await?;
+            // The key belongs to the account; this token of it may be one that sees no secrets.
+            if reveal(act, operation, &reply.secrets()).await? {
+                let values = self.vault.open(&remembered_place(act.caller.key(), &key.key), sealed)?;
+                reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
+            }
         } else {
             reply.mark_delivered();
         }

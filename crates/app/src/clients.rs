@@ -1,7 +1,7 @@
 //! Clients: list, read, create, change, delete.
 
 use crate::{
-    act::{About, Act, Input, Reply, Request},
+    act::{About, Act, Input, NO_VERSION, Reply, Request},
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
@@ -10,7 +10,7 @@ use crate::{
     targets::{ClientPath, PropertyPath, Target, confirm},
 };
 use crossfade_core::{
-    ClientId, Code, Problem, PropertyId,
+    ClientId, Code, Problem, PropertyId, SecretId,
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
     audit::Action,
     environment::Slug,
@@ -39,6 +39,10 @@ pub struct ClientQuery {
 const MOST_OWNERS: usize = 50;
 
 impl Reply for (api::Client, i64) {
+    fn secrets(&self) -> Vec<SecretId> {
+        self.0.registrations.iter().filter_map(|it| it.secret.as_ref()).map(|it| it.id.clone()).collect()
+    }
+
     fn take_values(&mut self) -> Vec<String> {
         self.0.registrations.iter_mut().filter_map(|it| it.secret.as_mut()?.value.take()).collect()
     }
@@ -98,7 +102,7 @@ async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Resu
 }
 
 /// The version of a client as it is shown, which covers its registrations: each of them starts at 1 and grows.
-async fn version(tx: &mut Tx, client: &Client) -> Result<i64, Error> {
+pub(crate) async fn version(tx: &mut Tx, client: &Client) -> Result<i64, Error> {
     let registrations: i64 =
         tx.registrations(&client.id).await?.iter().map(|registration| registration.version).sum();
     Ok(client.version + registrations)
@@ -179,6 +183,7 @@ impl App {
         input: Input<'_, CreateClient>,
     ) -> Result<(api::Client, i64), Error> {
         self.change(request, Permission::ClientManage, NewClient, async |act, ()| {
+            act.matches(NO_VERSION)?;
             let body = input.read()?;
             let property = self.property_of_new_client(act, &body.property_id).await?;
             let name = Name::parse("name", &body.name)?;

@@ -1,7 +1,7 @@
 //! Environments and their signing keys.
 
 use crate::{
-    act::{About, Act, Input, Reply, Request},
+    act::{About, Act, Input, NO_VERSION, Reply, Request},
     app::App,
     caller::Caller,
     error::Error,
@@ -63,6 +63,7 @@ impl App {
         input: Input<'_, CreateEnvironment>,
     ) -> Result<(api::Environment, i64), Error> {
         self.change(request, Permission::EnvironmentManage, Platform, async |act, ()| {
+            act.matches(NO_VERSION)?;
             let body = input.read()?;
             let slug = Slug::parse("slug", &body.slug)?;
             let name = Name::parse("name", &body.name)?;
@@ -208,6 +209,7 @@ impl App {
         input: Input<'_, RotateSigningKey>,
     ) -> Result<Vec<api::SigningKey>, Error> {
         self.change(request, Permission::EnvironmentManage, path, async |act, environment: Environment| {
+            act.matches(environment.version)?;
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;
             self.replace_signing_key(act, &environment, body.immediate, body.compromised).await?;

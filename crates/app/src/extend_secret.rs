@@ -29,8 +29,8 @@ impl App {
     ) -> Result<SecretChanged, Error> {
         self.flush_evidence().await?;
         self.change(request, Permission::SecretExtend, path, async |act, site: Site| {
-            act.matches(site.registration.version)?;
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
+            act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
             let expires_at = Timestamp::parse(&body.expires_at)

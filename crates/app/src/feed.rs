@@ -2,7 +2,7 @@
 
 use crate::{app::App, error::Error};
 use crossfade_authority::{Environment, Registration, SecretSlot, SigningKey};
-use crossfade_core::{RegistrationId, Timestamp, environment::Slug, registration::TokenTtl};
+use crossfade_core::{RegistrationId, environment::Slug, registration::TokenTtl};
 use crossfade_store::{ChangeKind, Tx, VerifierRow};
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -30,10 +30,9 @@ const PAGE: i64 = 5000;
 /// to be enforced.
 const ATTEMPTS: u32 = 5;
 
-/// The longest that any token lives on.
-fn tokens_end(at: Timestamp) -> Timestamp {
-    at.after(Duration::from_secs(TokenTtl::LONGEST.seconds().into()))
-}
+/// The longest that a token of a secret can live on after the secret has ended. Longer than the longest
+/// lifetime by an hour, because a request that was decided just before the tables knew has a later beginning.
+const TOKENS_LIVE_ON: Duration = Duration::from_secs(TokenTtl::LONGEST.seconds() as u64 + 3600);
 
 impl App {
     /// Fills the tables from one consistent snapshot.
@@ -56,9 +55,8 @@ impl App {
                         self.publish(row)?;
                     }
                 }
-                let ttl = Duration::from_secs(TokenTtl::LONGEST.seconds().into());
-                for (secret, ended_at) in tx.secrets_with_revoked_tokens(now.before(ttl)).await? {
-                    self.authority.end_tokens_of_secret(secret, tokens_end(ended_at));
+                for (secret, ended_at) in tx.secrets_with_revoked_tokens(now.before(TOKENS_LIVE_ON)).await? {
+                    self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
                 }
                 for (jti, until) in tx.revoked_access_tokens(now).await? {
                     self.authority.revoke_token(&jti, until);
@@ -117,7 +115,7 @@ impl App {
             ChangeKind::Environment(slug) => self.load_environment(tx, slug).await?,
             ChangeKind::TokensOfSecret(id) => {
                 if let Some((secret, ended_at)) = tx.tokens_of_secret_revoked(id).await? {
-                    self.authority.end_tokens_of_secret(secret, tokens_end(ended_at));
+                    self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
                 }
             }
             ChangeKind::AccessToken(jti) => {

@@ -14,8 +14,12 @@ use crossfade_core::{
     environment::Slug,
     roles::Permission,
     rotation::{EndedAs, state_at},
+    secret::looks_like_secret,
 };
 use crossfade_store::{AuditFilter, Secret, Tx};
+
+/// The last row of a list that is paged by counting: there are two secrets at most with all their sources.
+const MOST_OFFSET: i64 = 1_000_000;
 
 /// A secret as the API shows it.
 pub(crate) fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
@@ -72,6 +76,9 @@ impl AuditQuery {
                 invalid_query("action", "must be an action of the trail, such as secret.rotated")
             })
         });
+        if self.actor.as_deref().is_some_and(looks_like_secret) {
+            return Err(invalid_query("actor", "must be the id of an actor, not a secret"));
+        }
         let client = self.client.as_deref().map(ClientId::parse).transpose();
         let environment =
             self.environment.as_deref().map(|text| Slug::parse("environment", text)).transpose();
@@ -158,11 +165,14 @@ impl App {
     ) -> Result<Page<api::Usage>, Error> {
         let start = query.start()?;
         let since = time("since", since)?;
+        let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
+        if !(0..=MOST_OFFSET).contains(&offset) {
+            return Err(invalid_query("cursor", "is not one that this server gave out").into());
+        }
         self.flush_evidence().await?;
         self.view(caller, Permission::ClientRead, path, async |tx, site: Site| {
             let rows = tx.usage_sources(&site.registration.id, since, &start).await?;
             let now = self.clock.now();
-            let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
             let next = offset + start.limit - 1;
             let mut page = page(
                 &start,

@@ -1,7 +1,7 @@
 //! Properties: list, read, create, rename, delete.
 
 use crate::{
-    act::{About, Input, Reply, Request},
+    act::{About, Input, NO_VERSION, Reply, Request},
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
@@ -89,6 +89,7 @@ impl App {
         input: Input<'_, PropertyBody>,
     ) -> Result<(api::Property, i64), Error> {
         self.change(request, Permission::PropertyManage, Platform, async |act, ()| {
+            act.matches(NO_VERSION)?;
             let name = Name::parse("name", &input.read()?.name)?;
             if act.tx.property_named(&name).await?.is_some() {
                 return Err(name_taken().into());

@@ -4,6 +4,7 @@ use crate::{
     act::{About, Act, Input, Reply, Request},
     app::App,
     caller::Caller,
+    clients::version,
     error::Error,
     targets::{ClientPath, RegistrationPath, Site},
 };
@@ -25,6 +26,10 @@ use std::time::Duration;
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reply for (api::Registration, i64) {
+    fn secrets(&self) -> Vec<SecretId> {
+        self.0.secret.iter().map(|secret| secret.id.clone()).collect()
+    }
+
     fn take_values(&mut self) -> Vec<String> {
         self.0.secret.as_mut().and_then(|secret| secret.value.take()).into_iter().collect()
     }
@@ -162,6 +167,8 @@ impl App {
         input: Input<'_, CreateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
         self.change(request, Permission::ClientManage, path, async |act, client: Client| {
+            let read = version(act.tx, &client).await?;
+            act.matches(read)?;
             let unknown = || Problem::invalid("environment", "must be the slug of an environment");
             let slug = Slug::parse("environment", &input.read()?.environment)?;
             let environment = act.tx.environment(&slug).await?.ok_or_else(unknown)?;

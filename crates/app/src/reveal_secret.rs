@@ -9,7 +9,7 @@ use crate::{
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Code, Problem,
+    Code, Problem, SecretId,
     api::{RevealReply, RevealSecret},
     audit::Action,
     roles::Permission,
@@ -18,6 +18,10 @@ use crossfade_core::{
 use serde_json::json;
 
 impl Reply for RevealReply {
+    fn secrets(&self) -> Vec<SecretId> {
+        vec![self.id.clone()]
+    }
+
     fn take_values(&mut self) -> Vec<String> {
         self.value.take().into_iter().collect()
     }
@@ -41,8 +45,8 @@ impl App {
         input: Input<'_, RevealSecret>,
     ) -> Result<RevealReply, Error> {
         self.change(request, Permission::SecretReveal, path, async |act, site: Site| {
-            act.matches(site.registration.version)?;
             let secret = secret_of(act.tx, &site.registration.id, secret).await?;
+            act.matches(site.registration.version)?;
             let reason = Reason::parse(input.read()?.reason.as_deref())?;
             let sealed = secret.sealed.as_deref().ok_or_else(|| {
                 Problem::new(
@@ -60,7 +64,7 @@ impl App {
             };
             act.audit(Action::SecretRevealed, about).await?;
             let value = String::from_utf8(value.to_vec()).map_err(|_| Error::internal("a stored value is corrupt"))?;
-            Ok(RevealReply { value: Some(value), secret_already_delivered: false })
+            Ok(RevealReply { id: secret.rule.id, value: Some(value), secret_already_delivered: false })
         })
         .await
     }

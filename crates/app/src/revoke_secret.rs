@@ -30,8 +30,8 @@ impl App {
     ) -> Result<SecretChanged, Error> {
         self.flush_evidence().await?;
         self.change(request, Permission::SecretRevoke, path, async |act, site: Site| {
-            act.matches(site.registration.version)?;
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
+            act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
             rotation::revoke(&secret.rule, act.now).map_err(|refusal| refusal.problem(None))?;

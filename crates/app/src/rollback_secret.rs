@@ -30,10 +30,10 @@ impl App {
         // Whether the newer secret has been used decides; what is not flushed yet counts too.
         self.flush_evidence().await?;
         self.change(request, Permission::SecretRollback, path, async |act, site: Site| {
-            act.matches(site.registration.version)?;
             let registration = &site.registration.id;
             let id = RotationId::parse(rotation).map_err(|_| Problem::not_found())?;
             let rotation = act.tx.rotation(registration, &id).await?.ok_or_else(Problem::not_found)?;
+            act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
             let missing = || Error::internal("a rotation names a secret that is not there");

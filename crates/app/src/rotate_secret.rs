@@ -19,6 +19,10 @@ use crossfade_store::Rotation;
 use serde_json::json;
 
 impl Reply for RotateSecretReply {
+    fn secrets(&self) -> Vec<SecretId> {
+        vec![self.secret.id.clone()]
+    }
+
     fn take_values(&mut self) -> Vec<String> {
         self.secret.value.take().into_iter().collect()
     }
@@ -44,16 +48,27 @@ impl App {
         self.flush_evidence().await?;
         self.change(request, Permission::SecretRotate, path, async |act, site: Site| {
             act.matches(site.registration.version)?;
-            let body = input.read()?;
+            let out_of_range = |error: &dyn std::fmt::Display| {
+                let text = format!("{error}. There is no default. Nothing was changed.");
+                Problem::new(Code::TransitionOutOfRange, text).with_field("transition_hours")
+            };
+            let beyond = TransitionHours::from_json(None).err();
+            let body = input.read_with(out_of_range(&beyond.map(|it| it.to_string()).unwrap_or_default()))?;
             let reason = Reason::parse(body.reason.as_deref())?;
-            let transition = TransitionHours::from_json(body.transition_hours.as_ref()).map_err(|error| {
-                Problem::new(
-                    Code::TransitionOutOfRange,
-                    format!("{error}. There is no default. Nothing was changed."),
-                )
-                .with_field("transition_hours")
-            })?;
+            let transition = TransitionHours::from_json(body.transition_hours.as_ref())
+                .map_err(|error| out_of_range(&error))?;
             site.confirm(body.confirm_client_name.as_deref())?;
+            let ends_nothing = || {
+                Problem::invalid(
+                    "revoke_tokens",
+                    "needs a secret that ends now: transition_hours 0, or end_running_transition",
+                )
+            };
+            let may_end =
+                transition == TransitionHours::ZERO || body.end_running_transition || body.compromised;
+            if body.revoke_tokens && !may_end {
+                return Err(ends_nothing().into());
+            }
             let asked = RotationRequest {
                 transition,
                 expected_current: body.expected_current_secret_id,
@@ -67,11 +82,7 @@ impl App {
             };
             let ending = ending_now(&plan, act);
             if body.revoke_tokens && ending.is_empty() {
-                return Err(Problem::invalid(
-                    "revoke_tokens",
-                    "needs a secret that ends now: transition_hours 0, or end_running_transition",
-                )
-                .into());
+                return Err(ends_nothing().into());
             }
             let rotation_id = RotationId::generate(self.random.as_ref());
             end_secrets(act, &site, &plan).await?;

@@ -119,7 +119,8 @@ impl Target for RegistrationPath<'_> {
     type Loaded = Site;
 
     async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<Site, Error> {
-        let client = ClientPath(self.client).load(tx, caller, Permission::ClientRead).await?;
+        let id = ClientId::parse(self.client).map_err(|_| Problem::not_found())?;
+        let client = tx.client(&id).await?.ok_or_else(Problem::not_found)?;
         let slug = Slug::parse("environment", self.environment).map_err(|_| Problem::not_found())?;
         let registration = tx.registration(&client.id, &slug).await?.ok_or_else(Problem::not_found)?;
         let environment = tx.environment(&slug).await?.ok_or_else(Problem::not_found)?;

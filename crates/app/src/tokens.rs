@@ -1,7 +1,7 @@
 //! API tokens: create (from the machine), list, end.
 
 use crate::{
-    act::{About, Request},
+    act::{About, NO_VERSION, Request},
     app::App,
     caller::{Caller, digest},
     cursor::{ListQuery, page},
@@ -101,6 +101,7 @@ impl App {
     /// Ends one of the caller's own tokens; an Owner ends anybody's.
     pub async fn delete_token(&self, request: &Request<'_>, token: &str) -> Result<(), Error> {
         self.change(request, Permission::TokenManage, OwnToken(token), async |act, token: TokenRow| {
+            act.matches(NO_VERSION)?;
             act.tx.delete_token(&token.id, act.now).await?;
             let about = About {
                 target: Some(token.id.to_string()),

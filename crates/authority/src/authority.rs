@@ -30,8 +30,8 @@ pub struct Authority {
     evidence: Evidence,
 }
 
-/// What a caller presents.
-#[derive(Clone, Copy, Debug)]
+/// What a caller presents. Has no `Debug`, which would show the secret.
+#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// The `client_id`.
     pub client_id: &'a str,
@@ -52,8 +52,7 @@ pub struct Client {
     now: Timestamp,
 }
 
-/// A token that was issued.
-#[derive(Debug)]
+/// A token that was issued. Has no `Debug`, which would show it.
 pub struct Issued {
     /// The compact JWT.
     pub access_token: String,
@@ -230,7 +229,8 @@ impl Authority {
 
     /// Ends the tokens issued under a secret. They would have ended by `until` anyway.
     pub fn end_tokens_of_secret(&self, secret: SecretId, until: Timestamp) {
-        self.secrets_with_ended_tokens.pin().insert(secret, until);
+        let table = self.secrets_with_ended_tokens.pin();
+        table.update_or_insert(secret, |known| until.max(*known), until);
     }
 
     /// Revokes one token, which would have ended at `until` anyway.

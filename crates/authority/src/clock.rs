@@ -100,4 +100,53 @@ mod tests {
         clock.raise(future);
         assert_eq!(clock.now(), future);
     }
+
+    #[test]
+    fn rule_2_a_lower_stored_time_changes_nothing() {
+        let clock = Clock::manual(Timestamp::from_seconds(1000));
+        clock.raise(Timestamp::from_seconds(999));
+        assert_eq!(clock.now(), Timestamp::from_seconds(1000));
+        clock.advance(Duration::from_micros(1));
+        assert_eq!(clock.now(), Timestamp::from_micros(1_000_000_001));
+    }
+
+    #[test]
+    fn a_machine_s_clock_is_not_moved_by_hand() {
+        let clock = Clock::system();
+        let before = clock.now();
+        clock.advance(Duration::from_secs(86_400));
+        clock.set(Timestamp::from_seconds(1));
+        let after = clock.now();
+        assert!(after >= before && after < before.after(Duration::from_secs(3600)));
+    }
+
+    /// What one thread has been told, no other is told less of afterwards: a deadline that one request saw
+    /// pass has passed for every later one.
+    #[test]
+    fn rule_2_time_never_runs_backwards_under_threads() {
+        const ROUNDS: i64 = 20_000;
+        let clock = Clock::manual(Timestamp::from_seconds(1000));
+        let told = AtomicI64::new(0);
+        std::thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        let earlier = told.load(Ordering::SeqCst);
+                        let now = clock.now().as_micros();
+                        assert!(now >= earlier, "{now} after {earlier}");
+                        told.fetch_max(now, Ordering::SeqCst);
+                    }
+                });
+            }
+            threads.spawn(|| {
+                for round in 0..ROUNDS {
+                    // Forwards and backwards by turns, as a machine whose clock is being corrected.
+                    let seconds = 1000 + round * 7919 % 5000;
+                    clock.set(Timestamp::from_seconds(seconds));
+                    clock.raise(Timestamp::from_seconds(seconds / 2));
+                }
+            });
+        });
+        assert_eq!(clock.now().as_micros().max(told.into_inner()), clock.now().as_micros());
+    }
 }

@@ -280,6 +280,18 @@ mod tests {
         Ipv4Addr::from(n).into()
     }
 
+    fn registration(n: usize) -> RegistrationId {
+        RegistrationId::parse(&format!("reg_{n:022}")).unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn counted(first: i64, last: i64, count: u64) -> Counter {
+        Counter { first: at(first), last: at(last), count }
+    }
+
     #[test]
     fn uses_are_counted_per_secret_and_source() {
         let evidence = Evidence::new(1);
@@ -330,5 +342,220 @@ mod tests {
         evidence.used(&secret(1), ip(1), &"é".repeat(5000), Timestamp::from_seconds(1));
         let (sources, ..) = evidence.drain();
         assert_eq!(&*sources[0].user_agent, "é".repeat(100));
+    }
+
+    #[test]
+    fn rule_17_an_agent_of_up_to_200_bytes_is_kept_whole() {
+        for (sent, kept) in [
+            (String::new(), 0),
+            ("a".repeat(199), 199),
+            ("a".repeat(200), 200),
+            ("a".repeat(201), 200),
+            // Four bytes each, the last of which would be cut in its middle.
+            (format!("a{}", "\u{1f4b8}".repeat(60)), 197),
+        ] {
+            let evidence = Evidence::new(1);
+            evidence.used(&secret(1), ip(1), &sent, at(1));
+            let (sources, ..) = evidence.drain();
+            assert_eq!(*sources[0].user_agent, sent[..kept]);
+        }
+    }
+
+    #[test]
+    fn rule_17_agents_that_differ_where_they_are_cut_are_one_source() {
+        let evidence = Evidence::new(1);
+        for tail in ["x", "y", ""] {
+            evidence.used(&secret(1), ip(1), &format!("{}{tail}", "a".repeat(200)), at(1));
+        }
+        let (sources, ..) = evidence.drain();
+        assert_eq!((sources.len(), sources[0].counter.count), (1, 3));
+    }
+
+    #[test]
+    fn rule_16_failures_are_told_apart_by_registration_secret_reason_and_address() {
+        let evidence = Evidence::new(1);
+        for seconds in [5, 3, 9] {
+            evidence.failed(Some(&registration(1)), Some(&secret(1)), Failure::Expired, ip(1), at(seconds));
+        }
+        evidence.failed(Some(&registration(2)), Some(&secret(1)), Failure::Expired, ip(1), at(4));
+        evidence.failed(Some(&registration(1)), Some(&secret(2)), Failure::Expired, ip(1), at(4));
+        evidence.failed(Some(&registration(1)), Some(&secret(1)), Failure::Revoked, ip(1), at(4));
+        evidence.failed(Some(&registration(1)), Some(&secret(1)), Failure::Expired, ip(2), at(4));
+        evidence.failed(Some(&registration(1)), None, Failure::Expired, ip(1), at(4));
+        evidence.failed(None, None, Failure::Expired, ip(1), at(4));
+        let (sources, mut failures, lost) = evidence.drain();
+        assert_eq!((sources.len(), failures.len(), lost), (0, 7, 0));
+        failures.sort_by_key(|failure| std::cmp::Reverse(failure.counter.count));
+        assert_eq!(failures[0].counter, counted(3, 9, 3));
+        assert_eq!(
+            (&failures[0].registration, &failures[0].secret, failures[0].failure, failures[0].ip),
+            (&Some(registration(1)), &Some(secret(1)), Failure::Expired, Some(ip(1)))
+        );
+        assert!(failures[1..].iter().all(|failure| failure.counter == counted(4, 4, 1)));
+        assert!(evidence.drain().1.is_empty(), "a drain takes everything");
+    }
+
+    #[test]
+    fn each_reason_has_a_word_of_its_own() {
+        let words = [
+            Failure::Malformed,
+            Failure::UnknownClient,
+            Failure::Disabled,
+            Failure::Method,
+            Failure::Wrong,
+            Failure::Expired,
+            Failure::Revoked,
+        ]
+        .map(Failure::as_str);
+        assert_eq!(
+            words,
+            ["malformed", "unknown_client", "disabled", "method", "wrong", "expired", "revoked"]
+        );
+    }
+
+    #[test]
+    fn a_flood_of_failing_addresses_stays_bounded_and_loses_no_count() {
+        let evidence = Evidence::new(1);
+        let flood = 20_000;
+        for n in 0..flood {
+            evidence.failed(Some(&registration(1)), None, Failure::Wrong, ip(n), at(1));
+        }
+        let (_, failures, lost) = evidence.drain();
+        assert!(failures.len() <= SHARDS * MOST_FAILURES + 1);
+        assert_eq!(failures.iter().map(|f| f.counter.count).sum::<u64>(), u64::from(flood));
+        assert_eq!(lost, 0);
+        let rest: Vec<_> = failures.iter().filter(|failure| failure.ip.is_none()).collect();
+        assert_eq!(rest.len(), 1, "the rest is gathered in one explicit row");
+        assert_eq!((&rest[0].registration, rest[0].failure), (&Some(registration(1)), Failure::Wrong));
+    }
+
+    /// A known source goes on being counted as itself while the table is full: a flood from elsewhere does
+    /// not hide who uses the old secret.
+    #[test]
+    fn a_flood_does_not_hide_a_source_that_is_known_already() {
+        let evidence = Evidence::new(1);
+        evidence.used(&secret(1), ip(0), "instance", at(1));
+        for n in 1..100_000 {
+            evidence.used(&secret(2), ip(n), "flood", at(2));
+        }
+        evidence.used(&secret(1), ip(0), "instance", at(3));
+        let (sources, ..) = evidence.drain();
+        let own: Vec<_> = sources.iter().filter(|source| source.secret == secret(1)).collect();
+        assert_eq!(own.len(), 1);
+        assert_eq!((own[0].counter, own[0].ip), (counted(1, 3, 2), Some(ip(0))));
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_counted_as_lost_and_every_use_is_accounted_for() {
+        let evidence = Evidence::new(1);
+        // One secret each, so that the gathering rows do not merge either.
+        let uses = SHARDS * MOST_SOURCES * 3;
+        for n in 0..uses {
+            evidence.used(&secret(n), ip(1), "x", at(1));
+        }
+        let attempts = SHARDS * MOST_FAILURES * 3;
+        for n in 0..attempts {
+            evidence.failed(Some(&registration(n)), None, Failure::Wrong, ip(1), at(1));
+        }
+        let (sources, failures, lost) = evidence.drain();
+        assert!(sources.len() <= SHARDS * MOST_SOURCES * 2);
+        assert!(failures.len() <= SHARDS * MOST_FAILURES * 2);
+        assert!(lost > 0);
+        let kept = sources.iter().map(|source| source.counter.count).sum::<u64>()
+            + failures.iter().map(|failure| failure.counter.count).sum::<u64>();
+        assert_eq!(kept + lost, (uses + attempts) as u64);
+        assert_eq!(evidence.drain().2, 0, "a loss is reported once");
+    }
+
+    #[test]
+    fn restored_counters_keep_their_first_and_last_time_and_what_was_lost() {
+        let evidence = Evidence::new(1);
+        evidence.used(&secret(1), ip(1), "a", at(1));
+        evidence.used(&secret(1), ip(1), "a", at(3));
+        evidence.failed(Some(&registration(1)), Some(&secret(1)), Failure::Revoked, ip(1), at(1));
+        let (sources, failures, _) = evidence.drain();
+        evidence.used(&secret(1), ip(1), "a", at(2));
+        evidence.used(&secret(1), ip(1), "a", at(5));
+        evidence.failed(Some(&registration(1)), Some(&secret(1)), Failure::Revoked, ip(1), at(4));
+        evidence.restore(sources, failures, 7);
+        let (sources, failures, lost) = evidence.drain();
+        assert_eq!((sources.len(), sources[0].counter), (1, counted(1, 5, 4)));
+        assert_eq!((failures.len(), failures[0].counter), (1, counted(1, 4, 2)));
+        assert_eq!(lost, 7);
+    }
+
+    #[test]
+    fn what_is_restored_into_a_full_table_is_gathered_and_stays_bounded() {
+        let evidence = Evidence::new(1);
+        let flood = |from: u32| {
+            for n in from..from + 60_000 {
+                evidence.used(&secret(1), ip(n), "x", at(1));
+                evidence.failed(None, None, Failure::UnknownClient, ip(n), at(1));
+            }
+        };
+        flood(0);
+        let (sources, failures, lost) = evidence.drain();
+        flood(1_000_000);
+        evidence.restore(sources, failures, lost);
+        let (sources, failures, lost) = evidence.drain();
+        assert!(sources.len() <= SHARDS * MOST_SOURCES + 1);
+        assert!(failures.len() <= SHARDS * MOST_FAILURES + 1);
+        assert_eq!(sources.iter().map(|source| source.counter.count).sum::<u64>(), 120_000);
+        assert_eq!(failures.iter().map(|failure| failure.counter.count).sum::<u64>(), 120_000);
+        assert_eq!(lost, 0);
+        assert_eq!(sources.iter().filter(|source| source.ip.is_none()).count(), 1);
+        assert_eq!(failures.iter().filter(|failure| failure.ip.is_none()).count(), 1);
+    }
+
+    #[test]
+    fn rule_17_the_sum_is_exact_under_threads_that_record_drain_and_restore() {
+        const THREADS: u64 = 4;
+        const EACH: u64 = 5_000;
+        let evidence = Evidence::new(1);
+        let mut taken = (0, 0, 0);
+        let mut add = |(sources, failures, lost): (Vec<SourceCount>, Vec<FailureCount>, u64)| {
+            taken.0 += sources.iter().map(|source| source.counter.count).sum::<u64>();
+            taken.1 += failures.iter().map(|failure| failure.counter.count).sum::<u64>();
+            taken.2 += lost;
+        };
+        std::thread::scope(|threads| {
+            let recording: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let evidence = &evidence;
+                    threads.spawn(move || {
+                        for n in 0..EACH {
+                            let (from, when) = (ip(n as u32 % 64), at((thread * EACH + n) as i64));
+                            evidence.used(&secret(n as usize % 3), from, "agent", when);
+                            evidence.failed(None, None, Failure::UnknownClient, from, when);
+                        }
+                    })
+                })
+                .collect();
+            while recording.iter().any(|thread| !thread.is_finished()) {
+                let (sources, failures, lost) = evidence.drain();
+                evidence.restore(sources, failures, lost);
+                add(evidence.drain());
+            }
+        });
+        add(evidence.drain());
+        assert_eq!(taken, (THREADS * EACH, THREADS * EACH, 0));
+    }
+
+    #[test]
+    fn rule_17_recording_goes_on_after_a_panic_that_held_a_shard() {
+        let evidence = Evidence::new(1);
+        evidence.used(&secret(1), ip(1), "a", at(1));
+        std::thread::scope(|threads| {
+            for shard in &evidence.shards {
+                let panicked = threads.spawn(|| {
+                    let _held = lock(shard);
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                });
+                assert!(panicked.join().is_err());
+            }
+        });
+        assert!(evidence.shards.iter().all(Mutex::is_poisoned));
+        evidence.used(&secret(1), ip(1), "a", at(2));
+        assert_eq!(evidence.drain().0[0].counter, counted(1, 2, 2));
     }
 }

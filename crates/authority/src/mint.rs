@@ -89,3 +89,442 @@ pub(crate) fn read(environment: &Environment, token: &str, now: Timestamp) -> Op
     let alive = now < Timestamp::from_seconds(claims.exp);
     (ours && alive).then_some(claims)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::hmac;
+    use crossfade_core::{
+        environment::{SigningAlg, Slug},
+        signing_key::KeyTimes,
+    };
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use std::sync::LazyLock;
+
+    const ISSUER: &str = "https://auth.example.com/staging";
+    const CLIENT: &str = "0000000000000000000001";
+    const SECRET: &str = "sec_0000000000000000000001";
+    const IAT: i64 = 1_795_525_500;
+
+    /// Half a second after [`IAT`].
+    fn now() -> Timestamp {
+        Timestamp::from_micros(IAT * 1_000_000 + 500_000)
+    }
+
+    fn environment(alg: SigningAlg) -> Environment {
+        let times = KeyTimes { active_from: Timestamp::from_seconds(0), removed_at: None };
+        let key = SigningKey::parse(alg, &SigningKey::generate(alg).unwrap(), times).unwrap();
+        Environment::new(Slug::parse("slug", "staging").unwrap(), ISSUER.to_owned(), vec![key])
+    }
+
+    static ES256: LazyLock<Environment> = LazyLock::new(|| environment(SigningAlg::ES256));
+    static EDDSA: LazyLock<Environment> = LazyLock::new(|| environment(SigningAlg::EdDSA));
+
+    fn key(environment: &Environment) -> &SigningKey {
+        environment.signing_key(now()).unwrap()
+    }
+
+    fn token(environment: &Environment) -> String {
+        let (client_id, secret) = (OauthClientId::parse(CLIENT).unwrap(), SecretId::parse(SECRET).unwrap());
+        let content = Content {
+            client_id: &client_id,
+            audience: None,
+            secret: &secret,
+            scope: "read write",
+            issued_at: now(),
+            ttl_seconds: 60,
+            jti: "jti",
+        };
+        mint(environment.issuer(), key(environment), &content).unwrap()
+    }
+
+    fn b64(bytes: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn claims() -> Value {
+        json!({
+            "iss": ISSUER, "sub": CLIENT, "client_id": CLIENT, "aud": ISSUER, "iat": IAT, "exp": IAT + 60,
+            "jti": "jti", "crossfade_secret": SECRET, "scope": "read write",
+        })
+    }
+
+    /// Signs whatever is given with the environment's own key: stronger than any attacker, so that what is
+    /// refused is refused for its form and not for its signature.
+    fn forge(environment: &Environment, header: &str, payload: &str) -> String {
+        let input = format!("{}.{}", b64(header), b64(payload));
+        let mut signature = Vec::new();
+        key(environment).sign(input.as_bytes(), &mut signature).unwrap();
+        format!("{input}.{}", b64(signature))
+    }
+
+    fn own_header(environment: &Environment) -> String {
+        let header = URL_SAFE_NO_PAD.decode(key(environment).header().trim_end_matches('.')).unwrap();
+        String::from_utf8(header).unwrap()
+    }
+
+    #[test]
+    fn a_token_of_ours_is_read_until_but_not_at_its_end() {
+        for environment in [&*ES256, &*EDDSA] {
+            let token = token(environment);
+            let expected: Claims = serde_json::from_value(claims()).unwrap();
+            let end = Timestamp::from_seconds(IAT + 60);
+            let micro = std::time::Duration::from_micros(1);
+            assert_eq!(read(environment, &token, now()), Some(expected.clone()));
+            assert_eq!(read(environment, &token, end.before(micro)), Some(expected));
+            assert_eq!(read(environment, &token, end), None);
+            assert_eq!(read(environment, &token, end.after(micro)), None);
+        }
+    }
+
+    #[test]
+    fn the_forger_of_these_tests_forges_well() {
+        let forged = forge(&ES256, &own_header(&ES256), &claims().to_string());
+        assert!(read(&ES256, &forged, now()).is_some());
+    }
+
+    /// RFC 8725 §3.1, §3.10, §3.12; RFC 7515 §4.1.11. All but the last two are signed by the right key.
+    #[test]
+    fn only_our_own_header_byte_for_byte_is_read() {
+        let environment = &*ES256;
+        let own = own_header(environment);
+        let kid = key(environment).kid();
+        let jwk = environment.jwks(now())["keys"][0].to_string();
+        let other = own_header(&EDDSA);
+        let headers = [
+            r#"{"alg":"none"}"#.to_owned(),
+            format!(r#"{{"alg":"none","kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"None","kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"HS256","kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"es256","kid":"{kid}","typ":"at+jwt"}}"#),
+            // The same members in another order, or written differently.
+            format!(r#"{{"kid":"{kid}","alg":"ES256","typ":"at+jwt"}}"#),
+            format!(r#"{{"typ":"at+jwt","kid":"{kid}","alg":"ES256"}}"#),
+            format!(r#"{{"alg": "ES256", "kid": "{kid}", "typ": "at+jwt"}}"#),
+            format!(r#"{{"\u0061lg":"ES256","kid":"{kid}","typ":"at+jwt"}}"#),
+            format!("{own} "),
+            format!(" {own}"),
+            // Other kinds of JWT.
+            format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"JWT"}}"#),
+            format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"AT+JWT"}}"#),
+            format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"application/at+jwt"}}"#),
+            format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#),
+            // More members, fewer, and others.
+            format!(r#"{{"alg":"ES256","crit":["exp"],"exp":1,"kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"ES256","b64":false,"crit":["b64"],"kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"ES256","jwk":{jwk},"kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"ES256","jku":"https://evil.example/jwks","kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"at+jwt","x5u":"https://evil.example/"}}"#),
+            format!(r#"{{"alg":"ES256","alg":"none","kid":"{kid}","typ":"at+jwt"}}"#),
+            format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"at+jwt","zip":"DEF"}}"#),
+            format!(r#"{{"alg":"ES256","kid":"../{kid}","typ":"at+jwt"}}"#),
+            r#"{"alg":"ES256","kid":"","typ":"at+jwt"}"#.to_owned(),
+            r#"{"alg":"ES256","typ":"at+jwt"}"#.to_owned(),
+            "{}".to_owned(),
+            String::new(),
+            "null".to_owned(),
+            // Another environment's key.
+            other,
+        ];
+        for header in headers {
+            assert_ne!(header, own);
+            let forged = forge(environment, &header, &claims().to_string());
+            assert_eq!(read(environment, &forged, now()), None, "{header}");
+        }
+    }
+
+    /// RFC 8725 §2.1: the public key as an HMAC key, and no signature at all.
+    #[test]
+    fn a_public_key_is_no_hmac_key_and_none_is_no_signature() {
+        let environment = &*ES256;
+        let kid = key(environment).kid();
+        let jwks = environment.jwks(now());
+        let jwk = &jwks["keys"][0];
+        let x = URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap();
+        let y = URL_SAFE_NO_PAD.decode(jwk["y"].as_str().unwrap()).unwrap();
+        let point = [&[4][..], &x, &y].concat();
+        let own = own_header(environment);
+        for public in [&point, &x, jwk.to_string().as_bytes(), jwks.to_string().as_bytes(), b"".as_slice()] {
+            let hmac_key = hmac::Key::new(hmac::HMAC_SHA256, public);
+            for header in [&own, &format!(r#"{{"alg":"HS256","kid":"{kid}","typ":"at+jwt"}}"#)] {
+                let input = format!("{}.{}", b64(header), b64(claims().to_string()));
+                let tag = hmac::sign(&hmac_key, input.as_bytes());
+                assert_eq!(read(environment, &format!("{input}.{}", b64(tag)), now()), None);
+            }
+        }
+        for header in [own, r#"{"alg":"none"}"#.to_owned()] {
+            let input = format!("{}.{}", b64(header), b64(claims().to_string()));
+            for signature in
+                ["".to_owned(), b64([0; 64]), b64([255; 64]), b64([0]), b64([1; 63]), b64([1; 65])]
+            {
+                assert_eq!(read(environment, &format!("{input}.{signature}"), now()), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_in_any_other_shape_is_not_read() {
+        let environment = &*ES256;
+        let token = token(environment);
+        let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!() };
+        let json_form = json!({"protected": header, "payload": payload, "signature": signature}).to_string();
+        let standard = |text: &str| text.replace('-', "+").replace('_', "/");
+        let mut shapes = vec![
+            String::new(),
+            ".".to_owned(),
+            "..".to_owned(),
+            "...".to_owned(),
+            header.to_owned(),
+            format!("{header}."),
+            format!("{header}.."),
+            format!("{header}.{payload}"),
+            format!("{header}.{payload}."),
+            format!("{header}..{signature}"),
+            format!(".{payload}.{signature}"),
+            format!("{header}{payload}.{signature}"),
+            format!("{header}.{payload}{signature}"),
+            format!("{header}.{payload}..{signature}"),
+            format!("{header}..{payload}.{signature}"),
+            format!("{token}."),
+            format!(".{token}"),
+            format!("{token}.{signature}"),
+            format!("{header}.{token}"),
+            format!("{payload}.{header}.{signature}"),
+            format!("{header}.{signature}.{payload}"),
+            format!("{token}{token}"),
+            format!("{token},{token}"),
+            // Five parts: a JWE (RFC 7516 §3.1).
+            format!("{header}.{payload}.{payload}.{payload}.{signature}"),
+            json_form,
+            // Padding, which RFC 7515 §2 leaves off.
+            format!("{token}="),
+            format!("{token}=="),
+            format!("{header}=.{payload}.{signature}"),
+            format!("{header}.{payload}=.{signature}"),
+            format!("{header}.{payload}==.{signature}"),
+            // White space, which nothing in RFC 7519 allows.
+            format!(" {token}"),
+            format!("{token} "),
+            format!("{token}\n"),
+            format!("{header}. {payload}.{signature}"),
+            format!("{header} .{payload}.{signature}"),
+            format!("{header}.{payload}.\t{signature}"),
+            format!("{header}.\r\n {payload}.{signature}"),
+            format!("{}\n{}", &token[..76], &token[76..]),
+            // Characters outside the alphabet.
+            format!("{token}\0"),
+            format!("{header}.{payload}.{signature}é"),
+            format!("\u{feff}{token}"),
+            token.replace('.', "%2E"),
+            token.replace('.', "\u{2024}"),
+            token.to_lowercase(),
+            token.to_uppercase(),
+            format!("Bearer {token}"),
+            // Huge.
+            "a".repeat(10_000_000),
+            ".".repeat(10_000_000),
+            format!("{header}.{}.{signature}", "e".repeat(10_000_000)),
+            format!("{token}{}", "A".repeat(10_000_000)),
+        ];
+        if standard(&token) != token {
+            shapes.push(standard(&token));
+        }
+        for shape in shapes {
+            assert_eq!(
+                read(environment, &shape, now()),
+                None,
+                "{}",
+                &shape[..shape.floor_char_boundary(300)]
+            );
+        }
+    }
+
+    /// A signature whose encoding uses the letters in which the two alphabets differ (RFC 4648 §4, §5).
+    #[test]
+    fn only_the_url_safe_alphabet_is_read() {
+        let environment = &*ES256;
+        let token = std::iter::repeat_with(|| token(environment))
+            .find(|token| token.rsplit('.').next().is_some_and(|last| last.contains(['-', '_'])))
+            .unwrap();
+        assert!(read(environment, &token, now()).is_some());
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let standard = signature.replace('-', "+").replace('_', "/");
+        assert_eq!(read(environment, &format!("{input}.{standard}"), now()), None);
+    }
+
+    /// 86 digits carry four bits more than 64 bytes. A reader that ignores them would know one token under
+    /// sixteen texts.
+    #[test]
+    fn the_unused_bits_of_the_last_digit_are_not_ignored() {
+        for environment in [&*ES256, &*EDDSA] {
+            let token = token(environment);
+            let mut accepted = 0;
+            for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".chars() {
+                let other = format!("{}{last}", &token[..token.len() - 1]);
+                accepted += usize::from(read(environment, &other, now()).is_some());
+            }
+            assert_eq!(accepted, 1);
+        }
+    }
+
+    /// Claims that only a bug of ours could sign are not read as something else.
+    #[test]
+    fn claims_that_are_not_ours_are_not_read() {
+        let environment = &*ES256;
+        let header = own_header(environment);
+        let refused = |claims: &Value| {
+            let forged = forge(environment, &header, &claims.to_string());
+            assert_eq!(read(environment, &forged, now()), None, "{claims}");
+        };
+        for name in ["iss", "sub", "client_id", "aud", "iat", "exp", "jti", "crossfade_secret"] {
+            let mut without = claims();
+            without.as_object_mut().unwrap().remove(name);
+            refused(&without);
+        }
+        for (name, value) in [
+            ("iss", json!("https://auth.example.com/production")),
+            ("iss", json!("https://auth.example.com/staging/")),
+            ("iss", json!("https://AUTH.example.com/staging")),
+            ("iss", json!("")),
+            ("iss", json!([ISSUER])),
+            ("iss", json!(null)),
+            ("exp", json!(IAT)),
+            ("exp", json!(0)),
+            ("exp", json!(-1)),
+            ("exp", json!(i64::MIN)),
+            ("exp", json!(1e30)),
+            ("exp", json!((IAT + 60).to_string())),
+            ("exp", json!(IAT as f64 + 60.5)),
+            ("exp", json!(u64::MAX)),
+            ("exp", json!(null)),
+            ("client_id", json!(1)),
+            ("jti", json!(null)),
+            ("scope", json!(["read"])),
+        ] {
+            let mut changed = claims();
+            changed[name] = value;
+            refused(&changed);
+        }
+        for payload in ["", "{}", "[]", "null", "\"\"", "1", "{", "\u{0}", &"[".repeat(100_000)] {
+            assert_eq!(read(environment, &forge(environment, &header, payload), now()), None);
+        }
+        // A duplicate name is not "the last one wins" (RFC 8725 §2.4, RFC 8259 §4).
+        let twice = claims().to_string().replacen('{', &format!(r#"{{"exp":{},"#, IAT + 9999), 1);
+        assert_eq!(read(environment, &forge(environment, &header, &twice), now()), None);
+        let not_utf8 = [b"{\"iss\":\"\xff\"}".as_slice()].concat();
+        let input = format!("{}{}", key(environment).header(), b64(not_utf8));
+        let mut signature = Vec::new();
+        key(environment).sign(input.as_bytes(), &mut signature).unwrap();
+        assert_eq!(read(environment, &format!("{input}.{}", b64(signature)), now()), None);
+    }
+
+    /// ECDSA lets anybody turn a signature (r, s) into (r, n - s). Such a token says the same and has the same
+    /// `jti`; revocation goes by the `jti` and never by the text, so nothing is gained.
+    #[test]
+    fn a_turned_ecdsa_signature_does_not_change_what_a_token_says() {
+        const N: [u8; 32] = [
+            0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+            0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+        ];
+        let token = token(&ES256);
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let mut borrow = 0;
+        for at in (0..32).rev() {
+            let difference = i16::from(N[at]) - i16::from(signature[32 + at]) - borrow;
+            borrow = i16::from(difference < 0);
+            signature[32 + at] = difference.rem_euclid(256) as u8;
+        }
+        let turned = format!("{input}.{}", b64(signature));
+        assert_ne!(turned, token);
+        let said = read(&ES256, &turned, now());
+        assert!(said.is_none() || said == read(&ES256, &token, now()));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Replace(char),
+        Insert(char),
+        Remove,
+        Truncate,
+        Repeat,
+        SwapWithNext,
+        FlipBit(u8),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let digit =
+            proptest::char::ranges(vec!['a'..='z', 'A'..='Z', '0'..='9', '-'..='.', '_'..='_'].into());
+        let any = prop_oneof![3 => digit, 1 => proptest::char::any()].boxed();
+        prop_oneof![
+            any.clone().prop_map(Change::Replace),
+            any.prop_map(Change::Insert),
+            Just(Change::Remove),
+            Just(Change::Truncate),
+            Just(Change::Repeat),
+            Just(Change::SwapWithNext),
+            (0u8..7).prop_map(Change::FlipBit),
+        ]
+    }
+
+    fn apply(change: &Change, at: usize, token: &str) -> String {
+        let mut characters: Vec<char> = token.chars().collect();
+        match *change {
+            Change::Replace(character) => characters[at] = character,
+            Change::Insert(character) => characters.insert(at, character),
+            Change::Remove => drop(characters.remove(at)),
+            Change::Truncate => characters.truncate(at),
+            Change::Repeat => characters.extend_from_within(at..),
+            Change::SwapWithNext if at + 1 < characters.len() => characters.swap(at, at + 1),
+            Change::SwapWithNext => {}
+            Change::FlipBit(bit) => characters[at] = char::from(characters[at] as u8 ^ 1 << bit),
+        }
+        characters.into_iter().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_changed_token_is_ever_read(
+            eddsa in any::<bool>(), change in change(), at in any::<proptest::sample::Index>()
+        ) {
+            let environment: &Environment = if eddsa { &EDDSA } else { &ES256 };
+            let token = token(environment);
+            prop_assert!(read(environment, &token, now()).is_some());
+            let changed = apply(&change, at.index(token.len()), &token);
+            if changed != token {
+                prop_assert_eq!(read(environment, &changed, now()), None, "{}", changed);
+            }
+        }
+
+        #[test]
+        fn no_text_is_ever_read_or_makes_the_reader_panic(text in any::<String>()) {
+            prop_assert_eq!(read(&ES256, &text, now()), None);
+        }
+
+        /// Reaches further in than plain text does: the header is right, the rest is anything.
+        #[test]
+        fn nothing_behind_our_header_is_read_unless_we_signed_it(
+            payload in proptest::collection::vec(any::<u8>(), 0..300),
+            signature in proptest::collection::vec(any::<u8>(), 0..80),
+            raw in any::<String>(),
+        ) {
+            let header = key(&ES256).header();
+            for rest in [format!("{}.{}", b64(&payload), b64(&signature)), raw] {
+                prop_assert_eq!(read(&ES256, &format!("{header}{rest}"), now()), None);
+            }
+        }
+
+        /// Further still: the signature is right too.
+        #[test]
+        fn no_signed_payload_makes_the_reader_panic(payload in any::<String>(), exp in any::<i64>()) {
+            let header = own_header(&ES256);
+            prop_assert_eq!(read(&ES256, &forge(&ES256, &header, &payload), now()), None);
+            let mut changed = claims();
+            changed["exp"] = exp.into();
+            let alive = read(&ES256, &forge(&ES256, &header, &changed.to_string()), now());
+            prop_assert_eq!(alive.is_some(), exp > IAT);
+        }
+    }
+}

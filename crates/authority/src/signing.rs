@@ -182,3 +182,186 @@ impl Environment {
         json!({ "keys": keys })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::signature::{RsaPublicKeyComponents, UnparsedPublicKey};
+    use std::time::Duration;
+
+    const START: i64 = 1_795_525_500;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(START + seconds)
+    }
+
+    fn always() -> KeyTimes {
+        KeyTimes { active_from: at(0), removed_at: None }
+    }
+
+    fn generate(alg: SigningAlg, times: KeyTimes) -> SigningKey {
+        SigningKey::parse(alg, &SigningKey::generate(alg).unwrap(), times).unwrap()
+    }
+
+    fn environment(keys: Vec<SigningKey>) -> Environment {
+        Environment::new(
+            Slug::parse("slug", "staging").unwrap(),
+            "https://auth.example.com/staging".to_owned(),
+            keys,
+        )
+    }
+
+    fn unb64(text: &str) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(text).unwrap()
+    }
+
+    fn member(jwk: &Value, name: &str) -> Vec<u8> {
+        unb64(jwk[name].as_str().unwrap())
+    }
+
+    /// Verifies as a resource server does that has nothing but the JWK (RFC 7518 §3.3, §3.4; RFC 8037 §3.1).
+    fn verifies_by_jwk(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
+        match jwk["alg"].as_str().unwrap() {
+            "ES256" => {
+                assert_eq!((jwk["kty"].as_str(), jwk["crv"].as_str()), (Some("EC"), Some("P-256")));
+                let point = [&[4][..], &member(jwk, "x"), &member(jwk, "y")].concat();
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(input, signature).is_ok()
+            }
+            "EdDSA" => {
+                assert_eq!((jwk["kty"].as_str(), jwk["crv"].as_str()), (Some("OKP"), Some("Ed25519")));
+                UnparsedPublicKey::new(&ED25519, member(jwk, "x")).verify(input, signature).is_ok()
+            }
+            "RS256" => {
+                assert_eq!(jwk["kty"], "RSA");
+                let public = RsaPublicKeyComponents { n: member(jwk, "n"), e: member(jwk, "e") };
+                public.verify(&RSA_PKCS1_2048_8192_SHA256, input, signature).is_ok()
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    /// RFC 7638 §3, written down a second time: the required members alone, in lexicographic order, without
+    /// white space.
+    fn thumbprint(jwk: &Value) -> String {
+        let text = |name: &str| jwk[name].as_str().unwrap().to_owned();
+        let canonical = match &*text("kty") {
+            "EC" => format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text("x"), text("y")),
+            "OKP" => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text("x")),
+            "RSA" => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text("e"), text("n")),
+            other => panic!("{other}"),
+        };
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()))
+    }
+
+    fn kids(environment: &Environment, now: Timestamp) -> Vec<String> {
+        let jwks = environment.jwks(now);
+        jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn for_each_algorithm_the_public_jwk_alone_verifies_and_its_thumbprint_is_the_kid() {
+        for (alg, signature_bytes, members) in [
+            (SigningAlg::ES256, 64, &["alg", "crv", "kid", "kty", "use", "x", "y"][..]),
+            (SigningAlg::EdDSA, 64, &["alg", "crv", "kid", "kty", "use", "x"]),
+            (SigningAlg::RS256, 256, &["alg", "e", "kid", "kty", "n", "use"]),
+        ] {
+            let key = generate(alg, always());
+            let header: Value =
+                serde_json::from_slice(&unb64(key.header().strip_suffix('.').unwrap())).unwrap();
+            assert_eq!(
+                header,
+                json!({"alg": alg.as_str(), "kid": key.kid(), "typ": "at+jwt"}),
+                "RFC 9068 §2.1"
+            );
+            let mut signature = Vec::new();
+            key.sign(b"header.claims", &mut signature).unwrap();
+            let kid = key.kid().to_owned();
+            let jwks = environment(vec![key]).jwks(at(0));
+            let jwk = &jwks["keys"][0];
+            let names: Vec<&String> = jwk.as_object().unwrap().keys().collect();
+            assert_eq!(names, members, "nothing private is published");
+            assert_eq!((jwk["alg"].as_str(), jwk["use"].as_str()), (Some(alg.as_str()), Some("sig")));
+            assert_eq!(jwk["kid"], kid.as_str());
+            assert_eq!(thumbprint(jwk), kid);
+            assert_eq!(signature.len(), signature_bytes, "{alg:?}");
+            assert!(verifies_by_jwk(jwk, b"header.claims", &signature), "{alg:?}");
+            assert!(!verifies_by_jwk(jwk, b"header.claimt", &signature), "{alg:?}");
+            signature[10] ^= 1;
+            assert!(!verifies_by_jwk(jwk, b"header.claims", &signature), "{alg:?}");
+        }
+    }
+
+    /// The key of RFC 8037 Appendix A: its thumbprint (A.3) and its signature (A.4).
+    #[test]
+    fn rfc_8037_appendix_a_thumbprint_and_signature() {
+        // PKCS #8 of an Ed25519 key (RFC 8410 §7): this prefix, then the seed.
+        let mut pkcs8 = vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
+        pkcs8.extend([0x04, 0x22, 0x04, 0x20]);
+        pkcs8.extend(unb64("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"));
+        let key = SigningKey::parse(SigningAlg::EdDSA, &pkcs8, always()).unwrap();
+        assert_eq!(key.jwk["x"], "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(key.kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let mut signature = Vec::new();
+        key.sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc", &mut signature).unwrap();
+        let published =
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        assert_eq!(b64(&signature), published);
+    }
+
+    #[test]
+    fn a_key_is_one_key_of_one_algorithm() {
+        let es256 = SigningKey::generate(SigningAlg::ES256).unwrap();
+        let eddsa = SigningKey::generate(SigningAlg::EdDSA).unwrap();
+        for (alg, pkcs8) in [
+            (SigningAlg::EdDSA, &es256[..]),
+            (SigningAlg::RS256, &es256),
+            (SigningAlg::ES256, &eddsa),
+            (SigningAlg::ES256, b""),
+            (SigningAlg::EdDSA, &eddsa[1..]),
+        ] {
+            assert!(SigningKey::parse(alg, pkcs8, always()).is_err(), "{alg:?}");
+        }
+        let again = SigningKey::parse(SigningAlg::ES256, &es256, always()).unwrap();
+        let first = SigningKey::parse(SigningAlg::ES256, &es256, always()).unwrap();
+        assert_eq!(again.kid(), first.kid(), "the same after a restart");
+        assert_ne!(generate(SigningAlg::ES256, always()).kid(), first.kid());
+    }
+
+    /// Published before it signs, so that no resource server meets an unknown `kid`; and published after it
+    /// has signed, until its last token has ended.
+    #[test]
+    fn keys_roll_over_in_time() {
+        let next_from = signing_key::activation(at(0), false);
+        let first = KeyTimes { active_from: at(-100), removed_at: None };
+        let gone = signing_key::removal(first, next_from, at(0));
+        let old = generate(SigningAlg::ES256, KeyTimes { active_from: at(-100), removed_at: Some(gone) });
+        let new = generate(SigningAlg::EdDSA, KeyTimes { active_from: next_from, removed_at: None });
+        let (old_kid, new_kid) = (old.kid().to_owned(), new.kid().to_owned());
+        let (old_header, new_header) = (old.header().to_owned(), new.header().to_owned());
+        let environment = environment(vec![old, new]);
+        let micro = Duration::from_micros(1);
+        let signs = |now| environment.signing_key(now).map(|key| key.kid().to_owned());
+        assert_eq!(signs(at(-101)), None, "before any key is active nothing is signed");
+        for (now, signing, published) in [
+            (at(0), &old_kid, vec![&old_kid, &new_kid]),
+            (next_from.before(micro), &old_kid, vec![&old_kid, &new_kid]),
+            (next_from, &new_kid, vec![&old_kid, &new_kid]),
+            (gone.before(micro), &new_kid, vec![&old_kid, &new_kid]),
+            (gone, &new_kid, vec![&new_kid]),
+        ] {
+            assert_eq!(signs(now).as_ref(), Some(signing), "{now}");
+            assert_eq!(kids(&environment, now).iter().collect::<Vec<_>>(), published, "{now}");
+            let known = |header| environment.key_of_header(header, now).map(SigningKey::kid);
+            assert_eq!(known(&old_header), published.contains(&&old_kid).then_some(&*old_kid), "{now}");
+            assert_eq!(known(&new_header), Some(&*new_kid), "{now}");
+        }
+    }
+
+    #[test]
+    fn an_environment_without_keys_publishes_an_empty_set_and_signs_nothing() {
+        let none = environment(Vec::new());
+        assert_eq!(none.jwks(at(0)), json!({"keys": []}));
+        assert!(none.signing_key(at(0)).is_none());
+        assert!(none.key_of_header("", at(0)).is_none());
+    }
+}

@@ -197,3 +197,206 @@ fn slots(mut secrets: Vec<SecretSlot>, keys: &VerifierKeys) -> Box<[Slot]> {
     };
     secrets.into_iter().map(slot).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD_KEY: [u8; 32] = [7; 32];
+    const NEW_KEY: [u8; 32] = [9; 32];
+
+    fn client_id() -> OauthClientId {
+        OauthClientId::parse("0000000000000000000001").unwrap()
+    }
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(1_795_525_500_000_000 + micros)
+    }
+
+    fn keys(list: &[(&str, [u8; 32])]) -> VerifierKeys {
+        VerifierKeys::new(list.iter().map(|(id, key)| ((*id).to_owned(), *key)))
+    }
+
+    /// A slot of the secret `value-{n}`.
+    fn slot(keys: &VerifierKeys, n: usize, expires_at: Option<i64>, revoked_at: Option<i64>) -> SecretSlot {
+        let (digest_key, digest) = keys.digest(&client_id(), &format!("value-{n}")).unwrap();
+        SecretSlot {
+            id: SecretId::parse(&format!("sec_{n:022}")).unwrap(),
+            digest,
+            digest_key,
+            expires_at: expires_at.map(at),
+            revoked_at: revoked_at.map(at),
+        }
+    }
+
+    fn verifier(keys: &VerifierKeys, secrets: Vec<SecretSlot>) -> Verifier {
+        let registration = Registration {
+            id: RegistrationId::parse("reg_0000000000000000000001").unwrap(),
+            client_id: client_id(),
+            environment: Slug::parse("slug", "staging").unwrap(),
+            disabled: false,
+            methods: AuthMethods::default(),
+            scopes: Scopes::default(),
+            audience: None,
+            ttl: TokenTtl::default(),
+            may_introspect: false,
+            secrets,
+        };
+        Verifier::new(registration, keys)
+    }
+
+    /// What `value-{n}` comes to: the secret's number, or the reason and the number where it is known.
+    fn outcome(
+        verifier: &Verifier,
+        keys: &VerifierKeys,
+        n: usize,
+    ) -> Result<usize, (Failure, Option<usize>)> {
+        let number = |secret: &SecretId| secret.as_str()["sec_".len()..].parse().unwrap();
+        verifier
+            .verify(keys, &format!("value-{n}"), AuthMethod::ClientSecretBasic, at(0))
+            .map(number)
+            .map_err(|(failure, secret)| (failure, secret.map(number)))
+    }
+
+    /// Stored digests outlive every version of this program. The value was computed with Python's hmac over
+    /// the eight bytes of the length, the `client_id`, and the secret.
+    #[test]
+    fn the_stored_digest_never_changes_its_meaning() {
+        let key: [u8; 32] = std::array::from_fn(|at| at as u8);
+        let (id, digest) = keys(&[("k1", key)]).digest(&client_id(), "crossfade_test_example").unwrap();
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(id, "k1");
+        assert_eq!(hex, "8692b38abfc33abe22ccca83f7641831371c85982181115a1fc5d84225fbb6d1");
+    }
+
+    #[test]
+    fn a_digest_says_where_the_client_id_ends_and_the_secret_begins() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &OLD_KEY);
+        assert_ne!(digest(&key, "ab", "c"), digest(&key, "a", "bc"));
+        assert_ne!(digest(&key, "", "abc"), digest(&key, "abc", ""));
+    }
+
+    #[test]
+    fn a_digest_that_was_copied_to_another_registration_matches_nothing_there() {
+        let keys = keys(&[("k1", OLD_KEY)]);
+        let other = OauthClientId::parse("0000000000000000000002").unwrap();
+        let copied =
+            SecretSlot { digest: keys.digest(&other, "value-1").unwrap().1, ..slot(&keys, 1, None, None) };
+        assert_eq!(outcome(&verifier(&keys, vec![copied]), &keys, 1), Err((Failure::Wrong, None)));
+    }
+
+    #[test]
+    fn while_keys_roll_over_secrets_of_both_verify_and_new_digests_use_the_last() {
+        let old = keys(&[("k1", OLD_KEY)]);
+        let both = keys(&[("k1", OLD_KEY), ("k2", NEW_KEY)]);
+        let secrets = vec![slot(&both, 2, None, None), slot(&old, 1, Some(1), None)];
+        assert_eq!((&*secrets[0].digest_key, &*secrets[1].digest_key), ("k2", "k1"));
+        let during = verifier(&both, secrets.clone());
+        assert_eq!(outcome(&during, &both, 1), Ok(1));
+        assert_eq!(outcome(&during, &both, 2), Ok(2));
+        assert_eq!(outcome(&during, &both, 3), Err((Failure::Wrong, None)));
+
+        // The order of the keys decides which is new, not which verify.
+        let swapped = keys(&[("k2", NEW_KEY), ("k1", OLD_KEY)]);
+        let during = verifier(&swapped, secrets.clone());
+        assert_eq!((outcome(&during, &swapped, 1), outcome(&during, &swapped, 2)), (Ok(1), Ok(2)));
+
+        let new = keys(&[("k2", NEW_KEY)]);
+        let after = verifier(&new, secrets);
+        assert_eq!(outcome(&after, &new, 1), Err((Failure::Wrong, None)), "its key is gone");
+        assert_eq!(outcome(&after, &new, 2), Ok(2));
+    }
+
+    #[test]
+    fn a_digest_under_an_unknown_key_id_never_verifies_even_if_the_key_is_the_same() {
+        let keys = keys(&[("k1", OLD_KEY), ("k2", NEW_KEY)]);
+        for id in ["k3", "", "K1", "k1 "] {
+            let foreign = SecretSlot { digest_key: id.to_owned(), ..slot(&keys, 1, None, None) };
+            let verifier = verifier(&keys, vec![foreign]);
+            assert_eq!(outcome(&verifier, &keys, 1), Err((Failure::Wrong, None)), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_counts_only_under_the_key_that_it_names() {
+        let both = keys(&[("k1", OLD_KEY), ("k2", NEW_KEY)]);
+        let mislabelled = SecretSlot { digest_key: "k1".into(), ..slot(&both, 1, None, None) };
+        assert_eq!(outcome(&verifier(&both, vec![mislabelled]), &both, 1), Err((Failure::Wrong, None)));
+    }
+
+    #[test]
+    fn without_keys_there_is_no_digest_and_nothing_verifies() {
+        let none = keys(&[]);
+        assert_eq!(none.digest(&client_id(), "value-1"), None);
+        let stored = slot(&keys(&[("k1", OLD_KEY)]), 1, None, None);
+        assert_eq!(outcome(&verifier(&none, vec![stored]), &none, 1), Err((Failure::Wrong, None)));
+    }
+
+    #[test]
+    fn a_registration_without_secrets_accepts_nothing_not_even_the_filler() {
+        let keys = keys(&[("k1", OLD_KEY)]);
+        let empty = verifier(&keys, Vec::new());
+        let zeros = "\0".repeat(DIGEST);
+        for secret in ["", "value-1", &zeros] {
+            let verdict = empty.verify(&keys, secret, AuthMethod::ClientSecretPost, at(0));
+            assert_eq!(verdict, Err((Failure::Wrong, None)));
+        }
+    }
+
+    /// The record has room for four. Whatever the order of the rows, the valid ones are among them, and of
+    /// the ended ones those that ended last.
+    #[test]
+    fn the_valid_secrets_and_the_two_that_ended_last_are_kept_in_any_order() {
+        let keys = keys(&[("k1", OLD_KEY)]);
+        let secrets = [
+            // The deadlines of 1 and 3 lie after all others, but both were ended before their time.
+            slot(&keys, 1, Some(8_000_000), Some(-50)),
+            slot(&keys, 2, Some(-40), None),
+            slot(&keys, 3, Some(9_000_000), Some(-30)),
+            slot(&keys, 4, Some(-20), None),
+            slot(&keys, 5, Some(1), None),
+            slot(&keys, 6, None, None),
+        ];
+        for turn in 0..secrets.len() {
+            let mut rows = secrets.to_vec();
+            rows.rotate_left(turn);
+            if turn % 2 == 1 {
+                rows.reverse();
+            }
+            let verifier = verifier(&keys, rows);
+            assert_eq!(outcome(&verifier, &keys, 6), Ok(6));
+            assert_eq!(outcome(&verifier, &keys, 5), Ok(5));
+            assert_eq!(outcome(&verifier, &keys, 4), Err((Failure::Expired, Some(4))));
+            assert_eq!(outcome(&verifier, &keys, 3), Err((Failure::Revoked, Some(3))));
+            for forgotten in [1, 2] {
+                assert_eq!(outcome(&verifier, &keys, forgotten), Err((Failure::Wrong, None)));
+            }
+        }
+    }
+
+    #[test]
+    fn each_of_the_four_slots_is_compared() {
+        let keys = keys(&[("k1", OLD_KEY)]);
+        for n in 1..=4 {
+            let rows = (1..=n).map(|n| slot(&keys, n, Some(n as i64), None)).collect();
+            let verifier = verifier(&keys, rows);
+            for own in 1..=n {
+                assert_eq!(outcome(&verifier, &keys, own), Ok(own), "of {n}");
+            }
+            assert_eq!(outcome(&verifier, &keys, n + 1), Err((Failure::Wrong, None)));
+        }
+    }
+
+    #[test]
+    fn the_reasons_have_an_order_and_name_the_secret_where_it_matched() {
+        let keys = keys(&[("k1", OLD_KEY)]);
+        let mut verifier = verifier(&keys, vec![slot(&keys, 1, Some(0), None)]);
+        assert_eq!(outcome(&verifier, &keys, 1), Err((Failure::Expired, Some(1))));
+        verifier.methods = AuthMethods::parse(&[AuthMethod::ClientSecretPost]).unwrap();
+        assert_eq!(outcome(&verifier, &keys, 1), Err((Failure::Method, Some(1))));
+        assert_eq!(outcome(&verifier, &keys, 2), Err((Failure::Method, None)));
+        verifier.disabled = true;
+        assert_eq!(outcome(&verifier, &keys, 1), Err((Failure::Disabled, Some(1))));
+        assert_eq!(outcome(&verifier, &keys, 2), Err((Failure::Disabled, None)));
+    }
+}

@@ -491,6 +491,8 @@ pub struct RevealSecret {
 /// The answer to a reveal.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RevealReply {
+    /// The secret.
+    pub id: SecretId,
     /// The value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
@@ -606,5 +608,17 @@ mod tests {
         assert_eq!(parse(json!({})), None);
         assert_eq!(parse(json!({"transition_hours": null})), Some(Value::Null));
         assert_eq!(parse(json!({"transition_hours": 0})), Some(json!(0)));
+    }
+
+    #[test]
+    fn rule_18_a_revealed_secret_in_a_log_is_its_id() {
+        let id = SecretId::parse("sec_0000000000000000000001").unwrap();
+        let revealed = RevealedSecret {
+            id: id.clone(),
+            state: SecretState::Current,
+            value: Some("crossfade_live_0123456789ab".into()),
+            created_at: Timestamp::from_seconds(1),
+        };
+        assert_eq!(format!("{revealed:?}"), format!("RevealedSecret {{ id: {id}, .. }}"));
     }
 }

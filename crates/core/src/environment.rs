@@ -132,4 +132,29 @@ mod tests {
             assert_eq!(SigningAlg::parse(bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn kinds_are_test_and_live_and_only_production_is_live_at_first() {
+        for (kind, word) in [(EnvironmentKind::Test, "test"), (EnvironmentKind::Live, "live")] {
+            assert_eq!(kind.as_str(), word);
+            assert_eq!(EnvironmentKind::parse(word), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), word);
+        }
+        assert_eq!(EnvironmentKind::parse("Live"), None);
+        let live: Vec<_> = DEFAULTS.iter().filter(|(_, _, kind)| *kind == EnvironmentKind::Live).collect();
+        assert_eq!(live, [&("production", "Production", EnvironmentKind::Live)]);
+        assert_eq!(DEFAULTS.map(|(slug, _, _)| slug), ["development", "staging", "production"]);
+    }
+
+    #[test]
+    fn rule_15_stored_values_are_wiped_30_days_after_the_end() {
+        assert_eq!((DEFAULT_WIPE_AFTER_DAYS, DEFAULT_MAX_AGE_DAYS), (30, 90));
+    }
+
+    #[test]
+    fn a_slug_is_written_as_it_is() {
+        let slug = Slug::parse("slug", "eu-1").unwrap();
+        assert_eq!(format!("{slug} {slug:?}"), "eu-1 eu-1");
+        assert!(Slug::parse("slug", &"a".repeat(40)).is_ok());
+    }
 }

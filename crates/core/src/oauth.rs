@@ -80,4 +80,14 @@ mod tests {
             assert!(error.description().bytes().all(allowed), "error_description of {code}");
         }
     }
+
+    /// Rule 16: nothing in the answer depends on what was wrong, and nothing that was sent comes back.
+    #[test]
+    fn rule_16_a_failed_authentication_has_one_answer() {
+        let error = OauthError::InvalidClient;
+        assert_eq!((error.status(), error.code()), (401, "invalid_client"));
+        assert_eq!(error.description(), "Client authentication failed.");
+        assert_eq!(CHALLENGE, "Basic realm=\"crossfade\", charset=\"UTF-8\"");
+        assert_eq!(OauthError::InvalidRequest("token is missing.").description(), "token is missing.");
+    }
 }

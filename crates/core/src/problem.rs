@@ -219,4 +219,9 @@ mod tests {
         assert_eq!(json["field"], "name");
         assert_eq!(json["hint"], 1);
     }
+
+    #[test]
+    fn a_problem_in_a_log_is_its_sentence() {
+        assert_eq!(Problem::invalid("name", "must not be empty").to_string(), "name must not be empty.");
+    }
 }

@@ -153,7 +153,7 @@ impl TokenTtl {
     }
 
     /// The number of seconds.
-    pub fn seconds(self) -> u32 {
+    pub const fn seconds(self) -> u32 {
         self.0
     }
 }
@@ -212,6 +212,58 @@ mod tests {
         }
         for bad in [-1, 0, 59, 86_401, i64::MAX] {
             assert!(TokenTtl::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(TokenTtl::default().seconds(), 3600);
+    }
+
+    /// A value that rule 18 keeps out of every setting.
+    const SECRET: &str = "crossfade_live_0123456789ab";
+
+    #[test]
+    fn methods_have_the_names_of_rfc7591_2() {
+        for (method, name) in AuthMethod::ALL.into_iter().zip(["client_secret_basic", "client_secret_post"]) {
+            assert_eq!(method.as_str(), name);
+            assert_eq!(serde_json::to_value(method).unwrap(), name);
+        }
+        let basic = AuthMethods::parse(&[AuthMethod::ClientSecretBasic]).unwrap();
+        assert!(basic.allows(AuthMethod::ClientSecretBasic) && !basic.allows(AuthMethod::ClientSecretPost));
+        assert_eq!(basic.list(), [AuthMethod::ClientSecretBasic]);
+    }
+
+    #[test]
+    fn at_most_100_scopes_of_at_most_200_characters() {
+        let many = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(Scopes::parse(&many(100)).unwrap().iter().count(), 100);
+        assert!(Scopes::parse(&many(101)).is_err());
+        assert!(scopes(&[&"a".repeat(200)]).is_ok());
+        assert!(scopes(&[&"a".repeat(201)]).is_err());
+        assert!(scopes(&[&"~".repeat(201)]).is_err());
+    }
+
+    #[test]
+    fn rule_18_a_secret_is_no_scope_and_no_audience() {
+        assert_eq!(scopes(&["read", SECRET]).unwrap_err().field.as_deref(), Some("scopes"));
+        assert_eq!(audience(SECRET).unwrap_err().field.as_deref(), Some("audience"));
+    }
+
+    #[test]
+    fn scopes_are_stored_as_they_are_sent() {
+        let registered = scopes(&["write", "read", "write"]).unwrap();
+        assert_eq!(registered.joined(), "write read");
+        assert_eq!(Scopes::from_stored("write read".into()), registered);
+        assert_eq!(Scopes::default().grant(None).as_deref(), Some(""));
+        assert_eq!(Scopes::default().grant(Some("read")), None);
+    }
+
+    /// What stands in a token's claims without escaping must need none.
+    #[test]
+    fn an_audience_is_1_to_500_visible_ascii_characters_without_quote_and_backslash() {
+        for good in ["api", "https://api.example.com/v1?a=b#c", "urn:example:api", "!", "~", &"a".repeat(500)]
+        {
+            assert_eq!(audience(good).unwrap(), good);
+        }
+        for bad in ["", " ", "a b", "a\"b", "a\\b", "é", "a\n", "a\u{7f}", &"a".repeat(501)] {
+            assert_eq!(audience(bad).unwrap_err().field.as_deref(), Some("audience"), "{bad:?}");
         }
     }
 }

@@ -312,4 +312,122 @@ mod tests {
         assert!(!owner_of_one.allows(Permission::UserManage, Object::Platform));
         assert!(!owner_of_one.allows(Permission::EnvironmentManage, Object::Platform));
     }
+
+    /// The table of the product, written down a second time: a permission more or less in any row fails.
+    #[test]
+    fn each_role_has_these_permissions_and_no_others() {
+        let expected: [(Role, &[&str]); 7] = [
+            (Role::Viewer, &["client:read"]),
+            (Role::SecretViewer, &["client:read", "secret:reveal"]),
+            (
+                Role::SecretRotator,
+                &[
+                    "client:read",
+                    "secret:reveal",
+                    "secret:rotate",
+                    "secret:revoke",
+                    "secret:extend",
+                    "secret:rollback",
+                ],
+            ),
+            (Role::ApplicationManager, &["client:read", "client:manage"]),
+            (
+                Role::OperationsManager,
+                &[
+                    "client:read",
+                    "client:manage",
+                    "property:manage",
+                    "environment:manage",
+                    "user:read",
+                    "user:manage",
+                    "grant:manage",
+                ],
+            ),
+            (Role::Auditor, &["client:read", "audit:read"]),
+            (
+                Role::Owner,
+                &[
+                    "client:read",
+                    "client:manage",
+                    "secret:reveal",
+                    "secret:rotate",
+                    "secret:revoke",
+                    "secret:extend",
+                    "secret:rollback",
+                    "property:manage",
+                    "environment:manage",
+                    "user:read",
+                    "user:manage",
+                    "grant:manage",
+                    "audit:read",
+                    "token:manage",
+                ],
+            ),
+        ];
+        for (role, words) in expected {
+            let held: Vec<_> = role.permissions().iter().map(|permission| permission.as_str()).collect();
+            assert_eq!(held, words, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn each_word_names_one_permission() {
+        for permission in Permission::ALL {
+            assert_eq!(Permission::parse(permission.as_str()), Some(*permission));
+        }
+        for unknown in ["", "client", "client:write", "Client:read", "client:read "] {
+            assert_eq!(Permission::parse(unknown), None, "{unknown:?}");
+        }
+    }
+
+    /// Whoever may read something somewhere below may read what stands above it, and nothing beside it.
+    #[test]
+    fn the_way_down_leads_only_to_what_is_held() {
+        let (p1, p2, c1, c2) = (property(1), property(2), client(1), client(2));
+        let read = Permission::ClientRead;
+        let only = Some(&["staging"][..]);
+        let objects = [
+            Object::Platform,
+            Object::Property(&p1),
+            Object::Property(&p2),
+            Object::Client(&p1, &c1),
+            Object::Client(&p1, &c2),
+            Object::Client(&p2, &c2),
+        ];
+        for (scope, environments, expected) in [
+            (Scope::Platform, None, [true; 6]),
+            (Scope::Platform, only, [false, true, true, true, true, true]),
+            (Scope::Property(p1.clone()), None, [false, true, false, true, true, false]),
+            (Scope::Property(p1.clone()), only, [false, true, false, true, true, false]),
+            (Scope::Client(c1.clone()), None, [false, false, false, true, false, false]),
+            (Scope::Client(c1.clone()), only, [false, false, false, true, false, false]),
+        ] {
+            let held = grant(Role::Owner, scope, environments);
+            assert_eq!(objects.map(|object| held.allows(read, object)), expected, "{held:?}");
+            // The way down is for reading alone.
+            for permission in Permission::ALL.iter().filter(|permission| **permission != read) {
+                for object in objects {
+                    let limited = held.environments.is_some();
+                    assert!(!(limited && held.allows(*permission, object)), "{permission:?} {object:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_one_grant_is_enough_and_grants_do_not_combine() {
+        let (p1, p2, c1, c2) = (property(1), property(2), client(1), client(2));
+        let staging = slug("staging");
+        let grants = [
+            grant(Role::Viewer, Scope::Platform, None),
+            grant(Role::SecretRotator, Scope::Client(c1.clone()), None),
+        ];
+        let (own, other) =
+            (Object::Registration(&p1, &c1, &staging), Object::Registration(&p2, &c2, &staging));
+        assert!(allows(&grants, Permission::SecretRotate, own));
+        assert!(allows(&grants, Permission::ClientRead, other));
+        // Viewer everywhere and Rotator of one client are not Rotator everywhere.
+        assert!(!allows(&grants, Permission::SecretRotate, other));
+        assert!(!allows(&[], Permission::ClientRead, own));
+    }
 }

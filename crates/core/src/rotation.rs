@@ -220,10 +220,10 @@ pub fn rotate(
             expires_at: running.expires_at.unwrap_or(now),
         });
     }
-    let deadline = now.after(request.transition.span());
     Ok(RotationPlan {
         outgoing: current.id.clone(),
-        outgoing_expires_at: current.expires_at.map_or(deadline, |already| already.min(deadline)),
+        // Rule 4: a current secret has no deadline that this one could be later than.
+        outgoing_expires_at: now.after(request.transition.span()),
         outgoing_revoked_at: request.compromised.then_some(now),
         superseded: running.map(|secret| secret.id.clone()),
     })
@@ -247,7 +247,8 @@ pub fn extend(
     let (SecretState::Retiring, Some(before)) = (secret.state(now), secret.expires_at) else {
         return Err(Refusal::NotRetiring);
     };
-    let later_than = before.max(now);
+    // Which is later than now, because it is retiring.
+    let later_than = before;
     let at_most = rotated_at.after(TransitionHours::MAX.span());
     if later_than < expires_at && expires_at <= at_most {
         Ok(())

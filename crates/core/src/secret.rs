@@ -200,4 +200,58 @@ mod tests {
     fn debug_hides_the_value() {
         assert_eq!(format!("{:?}", some_secret()), "SecretValue(…)");
     }
+
+    #[test]
+    fn rule_11_the_prefix_tells_the_product_and_the_kind() {
+        let prefixes = SecretKind::ALL.map(SecretKind::prefix);
+        assert_eq!(prefixes, ["crossfade_live_", "crossfade_test_", "crossfade_api_", "crossfade_link_"]);
+        let random = Counting(std::sync::atomic::AtomicU64::new(7));
+        for made in SecretKind::ALL {
+            let value = SecretValue::generate(made, &random);
+            for read in SecretKind::ALL {
+                assert_eq!(SecretValue::parse(read, value.reveal()).is_some(), read == made);
+            }
+            assert!(looks_like_secret(value.reveal()));
+        }
+    }
+
+    #[test]
+    fn rule_11_only_a_whole_value_of_the_right_alphabet_is_read() {
+        let kind = SecretKind::Client(EnvironmentKind::Live);
+        let text = some_secret().reveal().to_owned();
+        for other in [
+            String::new(),
+            kind.prefix().to_owned(),
+            text[..63].to_owned(),
+            format!("{text}0"),
+            format!("{text} "),
+            format!(" {text}"),
+            text.replace("live_", "live_-")[..64].to_owned(),
+            format!("{}é{}", &text[..20], &text[22..]),
+        ] {
+            assert!(SecretValue::parse(kind, &other).is_none(), "{other:?}");
+        }
+        assert_eq!(SecretValue::from_stored(text.clone()).reveal(), text);
+    }
+
+    #[test]
+    fn rule_18_twelve_digits_behind_a_prefix_are_suspicious_and_eleven_are_not() {
+        for kind in SecretKind::ALL {
+            let prefix = kind.prefix();
+            assert!(!looks_like_secret(&format!("see {prefix}0123456789a")));
+            assert!(looks_like_secret(&format!("see {prefix}0123456789ab")));
+            assert!(looks_like_secret(&format!("{prefix} {prefix}0123456789ab")), "not the first mention");
+            assert!(looks_like_secret(&format!("{}0123456789ab", prefix.replace('_', "%5f"))));
+        }
+    }
+
+    /// Digits without a prefix are suspicious only with the right checksum.
+    #[test]
+    fn rule_18_bare_digits_count_only_with_their_checksum() {
+        let bare = some_secret().reveal()["crossfade_live_".len()..].to_owned();
+        assert!(looks_like_secret(&format!("key={bare};")));
+        let last = if bare.ends_with('a') { 'b' } else { 'a' };
+        assert!(!looks_like_secret(&format!("{}{last}", &bare[..48])));
+        assert!(!looks_like_secret(&"a".repeat(49)));
+    }
 }

@@ -86,4 +86,28 @@ mod tests {
             "it signs until its successor does, so its tokens need it"
         );
     }
+
+    /// The cached key set may be 300 s old, and a clock may be 60 s behind; a token lives 24 h at most.
+    #[test]
+    fn the_times_of_a_roll_over_are_these() {
+        let start = Timestamp::from_seconds(1_795_525_500);
+        assert_eq!(JWKS_MAX_AGE.as_secs(), 300);
+        assert_eq!(activation(start, false).since(start).as_secs(), 360);
+        let signing = KeyTimes { active_from: start, removed_at: None };
+        assert_eq!(removal(signing, start, start).since(start).as_secs(), 86_460);
+    }
+
+    #[test]
+    fn the_key_that_became_active_last_signs_whatever_the_order_of_the_rows() {
+        let at = Timestamp::from_seconds;
+        let key =
+            |from, removed: Option<i64>| KeyTimes { active_from: at(from), removed_at: removed.map(at) };
+        let (first, second, third) = (key(10, Some(100)), key(20, None), key(30, Some(40)));
+        assert_eq!(signing([first, second, third], at(35)), Some(2));
+        assert_eq!(signing([third, second, first], at(35)), Some(0));
+        assert_eq!(signing([third, second, first], at(29)), Some(1), "not yet active");
+        assert_eq!(signing([first, second, third], at(40)), Some(1), "no longer published");
+        assert_eq!(signing([first, second, third], at(9)), None);
+        assert_eq!(signing([], at(9)), None);
+    }
 }

@@ -126,6 +126,7 @@ fn is_invisible(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names_are_trimmed_and_normalised() {
@@ -171,6 +172,86 @@ mod tests {
         assert_eq!(email("email", " Ada@Example.com ").unwrap(), "ada@example.com");
         for bad in ["", "ada", "@example.com", "ada@", "a@b@c", "a da@example.com"] {
             assert!(email("email", bad).is_err(), "{bad}");
+        }
+    }
+
+    const SECRET: &str = "crossfade_test_0123456789ab";
+
+    #[test]
+    fn rule_18_a_secret_is_no_name_no_reason_and_no_address() {
+        let field = |problem: Problem| (problem.code, problem.field.unwrap_or_default().to_string());
+        let refused = |name: &str| (Code::InvalidBody, name.to_owned());
+        assert_eq!(field(Name::parse("name", SECRET).unwrap_err()), refused("name"));
+        assert_eq!(field(Reason::parse(Some(SECRET)).unwrap_err()), refused("reason"));
+        assert_eq!(field(Reason::required(Some(SECRET)).unwrap_err()), refused("reason"));
+        assert_eq!(field(email("email", &format!("{SECRET}@example.com")).unwrap_err()), refused("email"));
+    }
+
+    #[test]
+    fn a_reason_may_be_absent_unless_it_is_required() {
+        for absent in [None, Some(""), Some("  ")] {
+            assert_eq!(Reason::parse(absent).unwrap().as_str(), "");
+            let problem = Reason::required(absent).unwrap_err();
+            assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidBody, Some("reason")));
+        }
+        for read in [Reason::parse, Reason::required] {
+            assert_eq!(read(Some(" quarterly ")).unwrap().as_str(), "quarterly");
+            assert_eq!(read(Some(&"é".repeat(1000))).unwrap().as_str(), "é".repeat(1000));
+            assert!(read(Some(&"é".repeat(1001))).is_err());
+            assert!(read(Some("two\nlines")).is_err());
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_as_it_was_stored() {
+        let name = Name::from_stored("Billing API".into());
+        assert_eq!(name.to_string(), "Billing API");
+        assert_eq!(Name::parse("name", " Billing API ").unwrap(), name);
+    }
+
+    /// The first and the last character of each range of Default_Ignorable_Code_Point (Unicode 16,
+    /// DerivedCoreProperties), of the controls, and of the characters that change direction. U+FE0F alone is
+    /// taken: keyboards write it behind an emoji.
+    #[test]
+    fn characters_that_are_not_seen_are_refused() {
+        for (first, last) in [
+            ('\u{0}', '\u{1f}'),
+            ('\u{7f}', '\u{9f}'),
+            ('\u{ad}', '\u{ad}'),
+            ('\u{34f}', '\u{34f}'),
+            ('\u{61c}', '\u{61c}'),
+            ('\u{115f}', '\u{1160}'),
+            ('\u{17b4}', '\u{17b5}'),
+            ('\u{180b}', '\u{180f}'),
+            ('\u{200b}', '\u{200f}'),
+            ('\u{2028}', '\u{202e}'),
+            ('\u{2060}', '\u{206f}'),
+            ('\u{3164}', '\u{3164}'),
+            ('\u{fe00}', '\u{fe0e}'),
+            ('\u{feff}', '\u{feff}'),
+            ('\u{ffa0}', '\u{ffa0}'),
+            ('\u{fff0}', '\u{fffb}'),
+            ('\u{1bca0}', '\u{1bca3}'),
+            ('\u{1d173}', '\u{1d17a}'),
+            ('\u{e0000}', '\u{e0fff}'),
+        ] {
+            for hidden in [first, last] {
+                let code = u32::from(hidden);
+                assert!(Name::parse("name", &format!("a{hidden}b")).is_err(), "U+{code:04X}");
+            }
+        }
+    }
+
+    proptest! {
+        /// Rule 10: whatever was accepted as a name confirms itself, as it was typed and as it is shown.
+        #[test]
+        fn rule_10_a_name_is_confirmed_by_typing_it(text in "[ a-zé\u{300}-\u{303}\u{ac00}-\u{ac10}\u{2000}\u{212b}]{1,20}") {
+            if let Ok(name) = Name::parse("name", &text) {
+                prop_assert!(name.is_typed_as(&text));
+                prop_assert!(name.is_typed_as(name.as_str()));
+                let again = Name::parse("name", name.as_str()).ok();
+                prop_assert_eq!(again, Some(name));
+            }
         }
     }
 }

@@ -209,4 +209,52 @@ mod tests {
         assert_eq!(TransitionHours::new(1).unwrap().span().as_secs(), 3600);
         assert_eq!(TransitionHours::MAX.span().as_secs(), 7 * 24 * 3600);
     }
+
+    #[test]
+    fn rfc7519_2_a_numeric_date_is_whole_seconds_rounded_down() {
+        let time = Timestamp::from_micros(1_795_525_500_999_999);
+        assert_eq!(time.as_micros(), 1_795_525_500_999_999);
+        assert_eq!(time.as_seconds(), 1_795_525_500);
+        assert_eq!(Timestamp::from_seconds(1_795_525_500).as_micros(), 1_795_525_500_000_000);
+    }
+
+    #[test]
+    fn spans_are_added_taken_and_measured_and_never_leave_the_range() {
+        use std::time::Duration;
+        let (start, end) = (Timestamp::from_micros(1000), Timestamp::from_micros(1007));
+        let span = Duration::from_micros(7);
+        assert_eq!((start.after(span), end.before(span)), (end, start));
+        assert_eq!((end.since(start), start.since(end)), (span, Duration::ZERO));
+        let latest = Timestamp::from_micros(i64::MAX);
+        assert_eq!(latest.after(Duration::MAX), latest);
+        assert_eq!(latest.before(Duration::MAX), Timestamp::from_micros(0));
+        assert_eq!(Timestamp::from_micros(-1).as_micros(), 0);
+        assert_eq!(Timestamp::from_seconds(i64::MAX), latest);
+    }
+
+    #[test]
+    fn a_time_is_written_the_same_way_everywhere() {
+        let time = Timestamp::from_micros(1_795_525_500_000_000);
+        let text = "2026-11-24T13:05:00.000000Z";
+        assert_eq!(format!("{time} {time:?}"), format!("{text} {text}"));
+        assert_eq!(serde_json::to_value(time).unwrap(), text);
+        assert_eq!(serde_json::from_value::<Timestamp>(json!(text)).unwrap(), time);
+        assert!(serde_json::from_value::<Timestamp>(json!(1_795_525_500)).is_err());
+    }
+
+    /// Rule 9 as the bytes of a body: what JSON calls the same number is not the same literal.
+    #[test]
+    fn rule_9_only_an_integer_literal() {
+        for (text, hours) in [("0", Some(0)), ("168", Some(168)), (" 24 ", Some(24))] {
+            assert_eq!(from_body(text), hours, "{text}");
+        }
+        for text in ["-0", "24.0", "24e0", "1e2", "2.4e1", "0.0", "-1", "169", "[]", "{}", "\"\"", "false"] {
+            assert_eq!(from_body(text), None, "{text}");
+        }
+    }
+
+    fn from_body(text: &str) -> Option<u8> {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        TransitionHours::from_json(Some(&value)).ok().map(TransitionHours::hours)
+    }
 }

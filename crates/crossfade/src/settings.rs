@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     /// Networks whose forwarded headers are believed, separated by commas. [default: none]
     #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) trusted_proxies: Option<Vec<String>>,
-    /// What is logged, such as info or crossfade_web=debug. [default: info]
+    /// What is logged, such as info or crossfade_web=debug. [default: info,sqlx=warn]
     #[arg(long, env = "CROSSFADE_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
 }
@@ -63,7 +63,17 @@ impl Settings {
                     Failure::failed(format!("The settings file {} cannot be read: {error}.", path.display()))
                 })?;
                 toml::from_str(&text).map_err(|error| {
-                    Failure::usage(format!("The settings file {} is not valid: {error}", path.display()))
+                    // Its key, and not the line itself, which may hold a password.
+                    let start = error.span().map_or(0, |span| span.start);
+                    let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+                    let key = text.lines().nth(line).and_then(|line| line.split_once('='));
+                    let key = key.map(|(key, _)| format!(" ({})", key.trim())).unwrap_or_default();
+                    let line = line + 1;
+                    let what = error.message().lines().next().unwrap_or_default().trim_end_matches('.');
+                    Failure::usage(format!(
+                        "The settings file {} is not valid in line {line}{key}: {what}.",
+                        path.display()
+                    ))
                 })?
             }
         };
@@ -102,7 +112,7 @@ impl Settings {
                 .or(file.master_key_file)
                 .unwrap_or_else(|| data_dir.join("master.key")),
             trusted_proxies,
-            log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log: self.log.or(file.log).unwrap_or_else(|| "info,sqlx=warn".to_owned()),
             data_dir,
         })
     }
@@ -121,7 +131,8 @@ impl Resolved {
 
 /// A base without path, query or user; plain `http` only where nobody else can listen, or behind a proxy.
 fn base_url(text: &str, behind_proxy: bool) -> Result<String, Failure> {
-    let refused = |what: &str| Failure::usage(format!("public_url {what}: {text}"));
+    // Not quoted: it may hold a password.
+    let refused = |what: &str| Failure::usage(format!("public_url {what}."));
     let url = reqwest::Url::parse(text).map_err(|_| refused("is not a URL"))?;
     let bare = url.path() == "/"
         && url.query().is_none()

@@ -2,7 +2,7 @@
 
 use crate::{PageStart, StoreError, Tx, Usage, catalogue::statements, clients, db::Row};
 use crossfade_core::{
-    ClientId, OauthClientId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
+    ClientId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
     audit::Actor,
     environment::Slug,
     registration::{AuthMethods, Scopes, TokenTtl},
@@ -141,6 +141,8 @@ statements! {
                  WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
     VERIFIER_SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key FROM secrets
                         WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, number DESC";
+    PLACE_OF_SECRET = "SELECT s.id, c.property_id, r.client_id, r.environment FROM secrets s
+                       JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id WHERE s.id = $1";
     REGISTRATION_OF_SECRET = "SELECT registration_id FROM secrets WHERE id = $1";
 }
 
@@ -442,6 +444,22 @@ impl Tx {
             verifier.secrets.push((rule(&row)?, row.blob("digest")?, row.text("digest_key")?));
         }
         Ok(verifiers)
+    }
+
+    /// The property, the client and the environment that a secret belongs to.
+    pub async fn place_of_secret(
+        &mut self,
+        id: &SecretId,
+    ) -> Result<Option<(PropertyId, ClientId, Slug)>, StoreError> {
+        let row = self.optional(PLACE_OF_SECRET, vec![id.as_str().into()]).await?;
+        row.map(|row| {
+            Ok((
+                row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+                row.parsed("client_id", |text| ClientId::parse(text).ok())?,
+                Slug::from_stored(row.text("environment")?),
+            ))
+        })
+        .transpose()
     }
 
     /// The registration that a secret belongs to.

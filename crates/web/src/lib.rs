@@ -43,8 +43,8 @@ pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Router {
 }
 
 async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "There is nothing here.\n")
-        .into_response()
+    let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    private((StatusCode::NOT_FOUND, text, "There is nothing here.\n").into_response())
 }
 
 /// Runs a request to its end although its client has hung up. A handler that is dropped half-way would leave

@@ -44,9 +44,30 @@ fn rule_2_valid_until_but_not_at_the_deadline() {
 }
 
 #[test]
+fn states_and_ends_have_the_words_of_the_vocabulary() {
+    let states = [SecretState::Current, SecretState::Retiring, SecretState::Expired, SecretState::Revoked];
+    for (state, word) in states.into_iter().zip(["current", "retiring", "expired", "revoked"]) {
+        assert_eq!(state.as_str(), word);
+        assert_eq!(serde_json::to_value(state).unwrap(), word);
+    }
+    let ends =
+        [EndedAs::Retiring, EndedAs::Expired, EndedAs::Revoked, EndedAs::RolledBack, EndedAs::Superseded];
+    for (ended, word) in ends.into_iter().zip(["retiring", "expired", "revoked", "rolled_back", "superseded"])
+    {
+        assert_eq!(ended.as_str(), word);
+        assert_eq!(serde_json::to_value(ended).unwrap(), word);
+        assert_eq!(EndedAs::parse(word), Some(ended));
+    }
+    assert_eq!(EndedAs::parse("Retiring"), None);
+}
+
+#[test]
 fn a_revoked_secret_stays_revoked_whatever_its_deadline() {
     for deadline in [None, Some(micros(1)), Some(micros(-1))] {
-        assert_eq!(state_at(deadline, Some(micros(-5)), now()), SecretState::Revoked);
+        // Also when the revocation was written by a node whose clock is ahead of this one's.
+        for revoked_at in [-5, 0, 5] {
+            assert_eq!(state_at(deadline, Some(micros(revoked_at)), now()), SecretState::Revoked);
+        }
     }
 }
 
@@ -67,6 +88,13 @@ fn rule_4_the_deadline_is_now_plus_the_transition() {
         assert_eq!(plan.outgoing_expires_at, now().after(HOUR * hours as u32));
         assert_eq!((plan.outgoing_revoked_at, plan.superseded), (None, None));
     }
+}
+
+/// A current secret has no deadline. Should a row ever have one all the same, it does not count as current.
+#[test]
+fn rule_4_a_secret_with_a_deadline_is_never_replaced_as_current() {
+    assert_eq!(rotate(&[secret(1, Some(micros(5)))], &request(24), now()), Err(Refusal::NoCurrentSecret));
+    assert_eq!(rotate(&[secret(1, Some(micros(-5)))], &request(24), now()), Err(Refusal::NoCurrentSecret));
 }
 
 #[test]
@@ -97,6 +125,20 @@ fn rule_6_another_current_secret_than_expected_is_a_conflict() {
         |n| RotationRequest { expected_current: Some(id(n)), end_running_transition: true, ..request(1) };
     assert_eq!(rotate(&secrets, &expecting(1), now()), Err(Refusal::RotationConflict { current: id(2) }));
     assert!(rotate(&secrets, &expecting(2), now()).is_ok());
+}
+
+/// Which refusal comes first decides what a caller is told: of a stale view before a running transition.
+#[test]
+fn rule_6_a_conflict_is_named_before_a_running_transition() {
+    let secrets = [secret(2, None), secret(1, Some(micros(1)))];
+    let stale = RotationRequest { expected_current: Some(id(1)), ..request(1) };
+    assert_eq!(rotate(&secrets, &stale, now()), Err(Refusal::RotationConflict { current: id(2) }));
+    let compromised = RotationRequest { compromised: true, transition: TransitionHours::ZERO, ..stale };
+    assert_eq!(
+        rotate(&secrets, &compromised, now()),
+        Err(Refusal::RotationConflict { current: id(2) }),
+        "an emergency, too, ends only what the caller saw"
+    );
 }
 
 #[test]
@@ -136,6 +178,15 @@ fn rule_8_extension_later_than_now_later_than_before_at_most_168_hours() {
         Err(Refusal::NotRetiring),
         "an ended secret is not revived"
     );
+}
+
+#[test]
+fn rule_8_only_a_retiring_secret_is_extended() {
+    let with = |secret: &Secret| extend(secret, now(), micros(2), now());
+    assert_eq!(with(&secret(1, Some(micros(1)))), Ok(()));
+    assert_eq!(with(&secret(1, None)), Err(Refusal::NotRetiring));
+    let revoked = Secret { revoked_at: Some(micros(-1)), ..secret(1, Some(micros(1))) };
+    assert_eq!(with(&revoked), Err(Refusal::NotRetiring));
 }
 
 #[test]
@@ -194,6 +245,24 @@ fn refusals_name_what_a_caller_needs() {
     assert_eq!(named["id"], id(1).as_str());
     assert_eq!(named["expires_at"], now().to_string());
     assert_eq!(named["last_used_at"], micros(-9).to_string());
+    let unused = Refusal::TransitionInProgress { retiring: id(1), expires_at: now() }.problem(None);
+    assert_eq!(unused.members["retiring_secret"]["last_used_at"], serde_json::Value::Null);
+
+    let conflict = Refusal::RotationConflict { current: id(1) }.problem(None);
+    assert_eq!(conflict.members["current_secret_id"], id(1).as_str());
+    assert_eq!(conflict.field.as_deref(), Some("expected_current_secret_id"));
+
+    let range = Refusal::ExtensionOutOfRange { later_than: micros(1), at_most: micros(2) }.problem(None);
+    assert_eq!(range.members["later_than"], micros(1).to_string());
+    assert_eq!(range.members["at_most"], micros(2).to_string());
+    assert_eq!(range.field.as_deref(), Some("expires_at"));
+
+    let in_use = Refusal::NewerSecretInUse { newer: id(2), last_used_at: micros(-3) }.problem(None);
+    assert_eq!(in_use.members["newer_secret"]["id"], id(2).as_str());
+    assert_eq!(in_use.members["newer_secret"]["last_used_at"], micros(-3).to_string());
+    assert_eq!(in_use.field.as_deref(), Some("acknowledge_in_use"));
+
+    assert_eq!(Refusal::CompromisedNeedsZero.problem(None).field.as_deref(), Some("transition_hours"));
     for (refusal, code) in [
         (Refusal::RotationConflict { current: id(1) }, Code::RotationConflict),
         (Refusal::CompromisedNeedsZero, Code::CompromisedNeedsZero),

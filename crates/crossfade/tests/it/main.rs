@@ -8,5 +8,10 @@ mod database;
 #[allow(dead_code, reason = "a vocabulary of which each suite uses a part")]
 mod world;
 
+mod bad_input;
+mod load;
 mod model;
 mod rotation;
+mod rules;
+mod start;
+mod tokens_and_owners;

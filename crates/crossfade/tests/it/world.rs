@@ -65,7 +65,7 @@ pub struct World {
     location: Location,
     master_key_file: PathBuf,
     _directory: TempDir,
-    _place: Place,
+    place: Place,
 }
 
 impl World {
@@ -94,7 +94,7 @@ impl World {
             location,
             master_key_file,
             _directory: directory,
-            _place: place,
+            place,
         }
     }
 
@@ -147,6 +147,35 @@ impl World {
         let new = NewToken { user: user.to_owned(), name: "test".to_owned(), expires_days: None, scope };
         let token = self.app.create_token(&new).await.unwrap();
         Caller { world: self, token: Some(token.reveal().to_owned()) }
+    }
+
+    /// Another person with a role on the whole platform, written past the API, which makes no people yet.
+    pub async fn user(&self, email: &str, role: &str) -> Caller<'_> {
+        let number = self.number("SELECT COUNT(*) FROM users").await;
+        let (at, name) = (self.now().as_micros(), email.split('@').next().unwrap());
+        self.raw(&format!(
+            "INSERT INTO users (id, kind, email, name, created_at, version)
+             VALUES ('usr_{number:022}', 'person', '{email}', '{name}', {at}, 1);
+             INSERT INTO grants (id, user_id, role, created_at)
+             VALUES ('grant_{number:022}', 'usr_{number:022}', '{role}', {at})"
+        ))
+        .await;
+        self.token_of(email, &[]).await
+    }
+
+    /// Runs SQL past the store.
+    pub async fn raw(&self, sql: &str) {
+        self.place.raw(sql).await;
+    }
+
+    /// The same where the database itself may refuse.
+    pub async fn try_raw(&self, sql: &str) -> Result<(), sqlx::Error> {
+        self.place.try_raw(sql).await
+    }
+
+    /// Reads one number past the store.
+    pub async fn number(&self, sql: &str) -> i64 {
+        self.place.number(sql).await
     }
 
     /// Nobody.

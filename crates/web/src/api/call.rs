@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Method, Uri, header},
 };
 use crossfade_app::{App, Caller, IdempotencyKey, Input, ListQuery};
-use crossfade_core::{Code, Problem};
+use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{collections::HashMap, sync::Arc};
 
@@ -65,8 +65,9 @@ impl Call {
             .find(|name| !["limit", "cursor"].contains(&name.as_str()) && !others.contains(&name.as_str()));
         if let Some(unknown) = unknown {
             let known = ["limit", "cursor"].iter().chain(others).copied().collect::<Vec<_>>().join(", ");
-            return Err(Problem::new(Code::InvalidQuery, format!("This list takes the parameters {known}."))
-                .with_field(unknown));
+            let problem =
+                Problem::new(Code::InvalidQuery, format!("This list takes the parameters {known}."));
+            return Err(named(problem, unknown));
         }
         Ok(ListQuery { limit: self.parameter("limit"), cursor: self.parameter("cursor") })
     }
@@ -111,13 +112,23 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 fn query(uri: &Uri) -> Result<HashMap<String, String>, Problem> {
     let mut query = HashMap::new();
     for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if value.chars().any(char::is_control) {
+            let text = "A parameter of the query holds a control character.";
+            return Err(named(Problem::new(Code::InvalidQuery, text), &name));
+        }
         if query.insert(name.to_string(), value.to_string()).is_some() {
-            return Err(
-                Problem::new(Code::InvalidQuery, "A parameter of the query is repeated.").with_field(&name)
-            );
+            return Err(named(
+                Problem::new(Code::InvalidQuery, "A parameter of the query is repeated."),
+                &name,
+            ));
         }
     }
     Ok(query)
+}
+
+/// Names the parameter at fault, unless somebody has put a secret in its place.
+fn named(problem: Problem, parameter: &str) -> Problem {
+    if looks_like_secret(parameter) { problem } else { problem.with_field(parameter) }
 }
 
 fn require_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
@@ -130,7 +141,11 @@ fn require_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
             "The content type must be application/json. Nothing was changed.",
         ));
     }
-    serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| {
+    // RFC 8259 §8.1: JSON is UTF-8, also in the strings that nobody reads.
+    let text = std::str::from_utf8(body).map_err(|_| {
+        Problem::new(Code::InvalidJson, "The body is not JSON: it is not UTF-8. Nothing was changed.")
+    })?;
+    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| {
         Problem::new(
             Code::InvalidJson,
             format!(
@@ -166,7 +181,11 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Web> for Ids<T> {
     async fn from_request_parts(parts: &mut axum::http::request::Parts, web: &Web) -> Result<Self, Refused> {
         match Path::<T>::from_request_parts(parts, web).await {
             Ok(Path(ids)) => Ok(Self(ids)),
-            Err(_) => Err(Problem::not_found().into()),
+            Err(_) => {
+                // 401 comes before 404.
+                web.app.authenticate(bearer(&parts.headers)?).await?;
+                Err(Problem::not_found().into())
+            }
         }
     }
 }

@@ -12,11 +12,11 @@ mod tokens;
 use crate::Web;
 use axum::{
     Router,
-    extract::Request,
+    extract::{MatchedPath, Request},
     http::StatusCode,
     middleware::{self, Next},
     response::Response,
-    routing::{delete, get, post},
+    routing::{any, delete, get, post},
 };
 use crossfade_core::{Code, Problem};
 
@@ -59,6 +59,8 @@ pub(crate) fn router() -> Router<Web> {
         .method_not_allowed_fallback(method_not_allowed);
     Router::new()
         .nest("/api/v1", api)
+        // What a nested router does not match, though it begins like it.
+        .route("/api/v1/", any(not_found))
         .layer(middleware::from_fn(observe))
         // Also reads: they flush evidence, and a flush that is dropped half-way could count twice.
         .layer(middleware::from_fn(crate::finish))
@@ -77,13 +79,15 @@ async fn method_not_allowed() -> Response {
 
 /// One line a request: what was asked and how it came out. No query, no body, no header.
 async fn observe(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // The route, not the path: somebody may have pasted a secret where an id belongs.
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
     let response = next.run(request).await;
     let status = response.status().as_u16();
     if response.status() >= StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::warn!(%method, path, status, "api request");
+        tracing::warn!(%method, route, status, "api request");
     } else {
-        tracing::info!(%method, path, status, "api request");
+        tracing::info!(%method, route, status, "api request");
     }
     crate::private(response)
 }

@@ -1,0 +1,468 @@
+//! A server that cannot start says so in one sentence, soon, and with the status that scripts rely on. The
+//! real program, with a time limit, killed by its handle.
+
+use crate::database::Place;
+use crossfade_store::Location;
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
+/// How often a child is looked at, and how often at most: ten seconds.
+const TICK: Duration = Duration::from_millis(20);
+const TICKS: u32 = 500;
+
+/// A child that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let child = Command::new(BINARY)
+            .args(arguments)
+            // Whatever is set where the tests run is not the program's.
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        for _ in 0..TICKS {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(TICK);
+        }
+        panic!("the program runs on after ten seconds");
+    }
+
+    /// Lets it end; tells its status, its stdout and its stderr.
+    fn end(mut self) -> (i32, String, String) {
+        let status = self.wait();
+        let (mut out, mut err) = (String::new(), String::new());
+        self.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        self.0.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (status.code().expect("an exit status and no signal"), out, err)
+    }
+}
+
+/// A data directory with a database in it, made as an operator makes it.
+struct Data {
+    directory: TempDir,
+}
+
+impl Data {
+    fn new() -> Self {
+        let data = Self { directory: tempfile::tempdir().unwrap() };
+        let mut init = Running::start(&[
+            "init",
+            "--data-dir",
+            data.path(),
+            "--owner-email",
+            "ada@example.com",
+            "--password-stdin",
+        ]);
+        init.0.stdin.take().unwrap().write_all(b"correct horse battery staple\n").unwrap();
+        let (status, out, err) = init.end();
+        assert_eq!((status, &*out), (0, ""), "{err}");
+        data
+    }
+
+    fn path(&self) -> &str {
+        self.directory.path().to_str().unwrap()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Serves it on a port of the system's choice.
+    fn serve(&self, more: &[&str]) -> Running {
+        let mut arguments = vec!["serve", "--data-dir", self.path(), "--listen", "127.0.0.1:0"];
+        arguments.extend(more);
+        Running::start(&arguments)
+    }
+}
+
+/// Checks that a program ended with this status and one sentence, which says this, and nothing on stdout.
+#[track_caller]
+fn refuses(program: Running, status: i32, says: &str) {
+    let (ended, out, err) = program.end();
+    assert_eq!((ended, &*out), (status, ""), "{err}");
+    assert!(err.starts_with("crossfade: ") && err.ends_with('\n'), "{err:?}");
+    assert_eq!(err.lines().count(), 1, "one line: {err:?}");
+    assert!(err.trim_end().ends_with(['.', ')']), "a sentence: {err:?}");
+    assert!(err.contains(says), "{says:?} is missing: {err:?}");
+}
+
+/// Checks that the command line itself is refused, in clap's words.
+#[track_caller]
+fn wrong_usage(arguments: &[&str], says: &str) {
+    let (ended, out, err) = Running::start(arguments).end();
+    assert_eq!((ended, &*out), (2, ""), "{arguments:?}: {err}");
+    assert!(err.contains(says), "{says:?} is missing: {err:?}");
+}
+
+async fn raw(path: &Path, sql: &'static str) {
+    let mut session = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut session).await.unwrap();
+    session.close().await.unwrap();
+}
+
+/// Waits until a server says that it serves.
+fn is_serving(server: &mut Running) {
+    let err = BufReader::new(server.0.stderr.take().unwrap());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // On a thread of its own, because reading cannot be given up; it ends with the child.
+    thread::spawn(move || {
+        let mut all = String::new();
+        for line in err.lines().map_while(Result::ok) {
+            all.push_str(&line);
+            all.push('\n');
+            if line.starts_with("Serving ") {
+                break;
+            }
+        }
+        sender.send(all)
+    });
+    let said = receiver.recv_timeout(TICK * TICKS).unwrap();
+    assert!(said.contains("Serving http://127.0.0.1:"), "{said}");
+}
+
+#[test]
+fn a_database_without_its_master_key_is_not_served() {
+    let data = Data::new();
+    std::fs::remove_file(data.file("master.key")).unwrap();
+    refuses(data.serve(&[]), 1, "is missing");
+    assert!(!data.file("master.key").exists(), "no new key is made for an old database");
+}
+
+#[test]
+fn another_master_key_does_not_open_a_database() {
+    let (data, other) = (Data::new(), Data::new());
+    let key = std::fs::read(data.file("master.key")).unwrap();
+    std::fs::copy(other.file("master.key"), data.file("master.key")).unwrap();
+    refuses(data.serve(&[]), 1, "does not open this database");
+    // With its own key it is as it was.
+    std::fs::write(data.file("master.key"), key).unwrap();
+    let mut server = data.serve(&[]);
+    is_serving(&mut server);
+}
+
+#[test]
+fn a_master_key_file_that_holds_no_key_is_refused() {
+    let data = Data::new();
+    let whole = std::fs::read_to_string(data.file("master.key")).unwrap();
+    let short = "crossfade-master-key-1:AAAAAAAAAAAAAAAAAAAAAA==\n";
+    let without_header = whole.split(':').next_back().unwrap();
+    for broken in ["", "\n", "not a key", short, &whole[..40], without_header, &whole.repeat(2)] {
+        std::fs::write(data.file("master.key"), broken).unwrap();
+        refuses(data.serve(&[]), 1, "does not hold a Crossfade master key");
+    }
+    // Bytes that are no text, and a directory in its place, cannot be read even as root.
+    std::fs::write(data.file("master.key"), [0xff, 0xfe]).unwrap();
+    refuses(data.serve(&[]), 1, "master key file");
+    std::fs::remove_file(data.file("master.key")).unwrap();
+    std::fs::create_dir(data.file("master.key")).unwrap();
+    refuses(data.serve(&[]), 1, "cannot be read");
+}
+
+#[test]
+fn a_master_key_that_cannot_be_written_stops_a_new_instance() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, key) = (directory.path().join("data"), directory.path().join("nowhere/master.key"));
+    let arguments = [
+        "serve",
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--master-key-file",
+        key.to_str().unwrap(),
+    ];
+    refuses(Running::start(&arguments), 1, "cannot be written");
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_not_served() {
+    let data = Data::new();
+    raw(
+        &data.file("crossfade.db"),
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations",
+    )
+    .await;
+    refuses(data.serve(&[]), 1, "newer version of Crossfade");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_not_served_and_left_alone() {
+    let data = Data::new();
+    let text = "This is a letter and not a database.\n".repeat(100);
+    for name in ["crossfade.db-wal", "crossfade.db-shm"] {
+        drop(std::fs::remove_file(data.file(name)));
+    }
+    std::fs::write(data.file("crossfade.db"), &text).unwrap();
+    refuses(data.serve(&[]), 1, "crossfade.db");
+    assert_eq!(std::fs::read_to_string(data.file("crossfade.db")).unwrap(), text);
+}
+
+#[test]
+fn an_address_in_use_is_said_before_anything_is_made() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let arguments = ["serve", "--data-dir", data.to_str().unwrap(), "--listen", &address];
+    refuses(Running::start(&arguments), 1, "is in use");
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    // Below a regular file nothing can be made, also not by root.
+    for path in [file.join("data"), file.join("deep/data")] {
+        let arguments = ["serve", "--data-dir", path.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        refuses(Running::start(&arguments), 1, "cannot be created");
+    }
+    let arguments = ["serve", "--data-dir", file.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    refuses(Running::start(&arguments), 1, file.to_str().unwrap());
+}
+
+#[test]
+fn a_second_server_on_the_same_database_is_refused_until_the_first_ends() {
+    let data = Data::new();
+    let mut first = data.serve(&[]);
+    is_serving(&mut first);
+    refuses(data.serve(&[]), 1, "nother crossfade serve is running on this database");
+    assert!(first.0.try_wait().unwrap().is_none(), "the first serves on");
+    drop(first);
+    let mut second = data.serve(&[]);
+    is_serving(&mut second);
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_postgres_database_is_refused() {
+    let Some(place) = Place::database().await else { return };
+    let Location::Postgres(url) = &place.location else { panic!("not PostgreSQL") };
+    let directory = tempfile::tempdir().unwrap();
+    let data = Data { directory };
+    let more = ["--database-url", url];
+    let mut first = data.serve(&more);
+    is_serving(&mut first);
+    refuses(data.serve(&more), 1, "nother crossfade serve is running on this database");
+}
+
+#[test]
+fn a_database_url_that_leads_nowhere_is_refused_without_its_password() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    for (url, status) in [("mysql://u:hunter2@127.0.0.1/x", 2), ("/var/lib/crossfade.db", 2), ("", 2)] {
+        refuses(data.serve(&["--database-url", url]), status, "database_url");
+    }
+    let (status, out, err) =
+        data.serve(&["--database-url", "postgres://u:hunter2@127.0.0.1:notaport/x"]).end();
+    assert_eq!((status, &*out), (1, ""), "{err}");
+    assert!(!err.contains("hunter2") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn settings_that_are_wrong_are_wrong_usage() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    for (flag, value) in [
+        ("--trusted-proxies", "10.0.0.0/33"),
+        ("--trusted-proxies", "proxy.example.com"),
+        ("--log", "crossfade=loud"),
+    ] {
+        refuses(data.serve(&[flag, value]), 2, &flag[2..].replace('-', "_"));
+    }
+    for listen in ["8080", "localhost", "127.0.0.1", "127.0.0.1:99999", ""] {
+        refuses(Running::start(&["serve", "--data-dir", data.path(), "--listen", listen]), 2, "listen");
+    }
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_public_url_that_is_wrong_is_wrong_usage() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    for url in [
+        "auth.example.com",
+        "http://auth.example.com",
+        "https://auth.example.com/path",
+        "https://auth.example.com?x",
+        "https://u@auth.example.com",
+        "ftp://auth.example.com",
+        "",
+    ] {
+        refuses(data.serve(&["--public-url", url]), 2, "public_url");
+    }
+}
+
+#[test]
+fn a_settings_file_is_read_strictly() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for (text, says) in [
+        ("lisen = \"127.0.0.1:0\"\n", "lisen"),
+        ("listen = 8080\n", "listen"),
+        ("listen = \n", path),
+        ("[server]\nlisten = \"127.0.0.1:0\"\n", "server"),
+        ("database_url = postgres://u:hunter2@127.0.0.1/x\n", path),
+    ] {
+        std::fs::write(path, text).unwrap();
+        let (_, _, err) = data.serve(&["--config", path]).end();
+        assert!(!err.contains("hunter2"), "a password of the file is repeated: {err}");
+        refuses(data.serve(&["--config", path]), 2, says);
+    }
+}
+
+#[test]
+fn a_settings_file_that_is_not_there_is_refused() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    let missing = data.file("none.toml");
+    refuses(data.serve(&["--config", missing.to_str().unwrap()]), 1, "cannot be read");
+}
+
+#[test]
+fn a_command_line_that_is_wrong_ends_with_2() {
+    let rotate = ["secret", "rotate", "Billing", "--env", "production", "--show", "--transition"];
+    for hours in ["169h", "-1h", "1.5h", "", "24m", "1e3"] {
+        let transition = format!("--transition={hours}");
+        let mut arguments = rotate[..6].to_vec();
+        arguments.push(&transition);
+        wrong_usage(&arguments, "0 to 168");
+    }
+    wrong_usage(&rotate[..6], "--transition");
+    wrong_usage(&["serve", "--lisen", "127.0.0.1:0"], "--lisen");
+    wrong_usage(&["serv"], "serv");
+    wrong_usage(&["init", "--owner-email", "ada@example.com"], "--password-stdin");
+}
+
+#[test]
+fn a_first_owner_is_made_once() {
+    let data = Data::new();
+    let mut again = Running::start(&[
+        "init",
+        "--data-dir",
+        data.path(),
+        "--owner-email",
+        "eve@example.com",
+        "--password-stdin",
+    ]);
+    again.0.stdin.take().unwrap().write_all(b"another sentence altogether\n").unwrap();
+    refuses(again, 5, "has an Owner already");
+    refuses(
+        Running::start(&["owner", "recover", "--data-dir", data.path(), "--email", "eve@example.com"]),
+        3,
+        "There is no Owner",
+    );
+    refuses(
+        Running::start(&[
+            "token",
+            "create",
+            "--data-dir",
+            data.path(),
+            "--user",
+            "eve@example.com",
+            "--name",
+            "ci",
+        ]),
+        3,
+        "There is no user",
+    );
+    refuses(
+        Running::start(&[
+            "token",
+            "create",
+            "--data-dir",
+            data.path(),
+            "--user",
+            "ada@example.com",
+            "--name",
+            "ci",
+            "--scope",
+            "secret:everything",
+        ]),
+        1,
+        "secret:everything",
+    );
+}
+
+#[test]
+fn a_short_password_makes_no_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    for password in [&b"short\n"[..], b"\n", b""] {
+        let mut init = Running::start(&[
+            "init",
+            "--data-dir",
+            path,
+            "--owner-email",
+            "ada@example.com",
+            "--password-stdin",
+        ]);
+        init.0.stdin.take().unwrap().write_all(password).unwrap();
+        refuses(init, 1, "password");
+    }
+}
+
+#[test]
+fn local_commands_work_while_a_server_runs_and_print_data_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = Data::new();
+    let mut server = data.serve(&[]);
+    is_serving(&mut server);
+    let arguments = [
+        "token",
+        "create",
+        "--data-dir",
+        data.path(),
+        "--user",
+        "ada@example.com",
+        "--name",
+        "ci",
+        "--expires-days",
+        "30",
+    ];
+    let (status, out, err) = Running::start(&arguments).end();
+    assert_eq!((status, &*err), (0, ""));
+    assert!(out.starts_with("crossfade_api_") && out.lines().count() == 1, "one token, alone");
+    let (status, out, _) =
+        Running::start(&["owner", "recover", "--data-dir", data.path(), "--email", "ada@example.com"]).end();
+    assert_eq!((status, out.lines().count(), out.contains("/console/link#crossfade_link_")), (0, 1, true));
+    for name in ["crossfade.db", "master.key"] {
+        let mode = std::fs::metadata(data.file(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_new_instance_prints_its_set_up_link_alone_on_stdout() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    let mut server = data.serve(&[]);
+    is_serving(&mut server);
+    drop(server.0.kill());
+    let mut out = String::new();
+    server.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert!(out.contains("/console/link#crossfade_link_") && out.lines().count() == 1);
+}
