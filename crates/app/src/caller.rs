@@ -66,6 +66,7 @@ fn unauthenticated() -> Error {
         Code::Unauthenticated,
         "Send a valid API token as Authorization: Bearer. This one is unknown, expired or ended.",
     )
+    .with_field("Authorization")
     .into()
 }
 

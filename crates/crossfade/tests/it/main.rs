@@ -11,6 +11,7 @@ mod world;
 mod bad_input;
 mod load;
 mod model;
+mod oauth;
 mod rotation;
 mod rules;
 mod start;

@@ -178,6 +178,11 @@ impl World {
         self.place.number(sql).await
     }
 
+    /// Where everything is stored.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
     /// Nobody.
     pub fn anonymous(&self) -> Caller<'_> {
         Caller { world: self, token: None }

@@ -38,9 +38,17 @@ pub(crate) fn problem(problem: &Problem) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     match problem.code {
-        // RFC 6750 §3: the challenge carries an error code only where a token was sent; ours never tells why.
+        // RFC 6750 §3.1: the challenge names an error where a token was sent, and none where there was none.
         Code::Unauthenticated => {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crossfade\""));
+            let challenge = match problem.field {
+                Some(_) => "Bearer realm=\"crossfade\", error=\"invalid_token\"",
+                None => "Bearer realm=\"crossfade\"",
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        Code::Forbidden => {
+            let challenge = "Bearer realm=\"crossfade\", error=\"insufficient_scope\"";
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -49,9 +49,10 @@ pub(super) async fn jwks(
 fn cacheable(document: &Value, headers: &HeaderMap) -> Response {
     let body = document.to_string();
     let tag = format!("\"{:016x}\"", fnv(body.as_bytes()));
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged =
-        known.is_some_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag));
+    // RFC 9110 §13.1.2: a star, or tags compared weakly; §5.3: several lines are one list.
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut known = known.flat_map(|line| line.split(',')).map(str::trim);
+    let unchanged = known.any(|one| one == "*" || one.trim_start_matches("W/") == tag);
     let mut response =
         if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { body.into_response() };
     let out = response.headers_mut();

@@ -1,0 +1,149 @@
+//! Token revocation (RFC 7009).
+
+use super::{GRANT, Seen, encoded, is_error, is_the_refusal, jws::Parts, settings};
+use crate::world::{Answer, Oauth, Registration, World, on_both_engines};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// RFC 7009 §2.2: 200 and nothing to read, whether or not there was anything to revoke.
+#[track_caller]
+fn is_done(answer: &Answer, cause: &str) {
+    assert_eq!(answer.status.as_u16(), 200, "{cause}: {}", String::from_utf8_lossy(&answer.bytes));
+    assert!(answer.bytes.is_empty(), "{cause}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{cause}");
+}
+
+async fn revoke(oauth: &Oauth<'_>, own: &Registration, token: &str) -> Answer {
+    oauth.basic("revoke", &own.client_id, &own.secret, &[("token", token)]).await
+}
+
+async fn active(oauth: &Oauth<'_>, own: &Registration, token: &str) -> bool {
+    oauth.introspect(&own.client_id, &own.secret, token).await["active"].as_bool().unwrap()
+}
+
+on_both_engines! {
+    /// REV-01, REV-05: at once, for good, and for this token alone.
+    async fn a_revoked_token_is_inactive_at_once_and_after_a_restart_rfc7009_2(world: World) {
+        let mut world = world;
+        let client = world.client("Billing API", &["production"]).await;
+        let own = client.registration("production").clone();
+        let (revoked, kept);
+        {
+            let oauth = world.oauth("production");
+            revoked = oauth.token(&own.client_id, &own.secret).await.is_token();
+            kept = oauth.token(&own.client_id, &own.secret).await.is_token();
+            assert!(active(&oauth, &own, &revoked).await);
+            is_done(&revoke(&oauth, &own, &revoked).await, "first");
+            assert!(!active(&oauth, &own, &revoked).await, "when the call has returned");
+            is_done(&revoke(&oauth, &own, &revoked).await, "again");
+            // Not only by luck: revoked and asked, each time.
+            for _ in 0..10 {
+                let token = oauth.token_by_post(&own.client_id, &own.secret).await.is_token();
+                is_done(&revoke(&oauth, &own, &token).await, "in a row");
+                assert!(!active(&oauth, &own, &token).await);
+            }
+        }
+        world.restart().await;
+        world.run_jobs().await;
+        world.advance(Duration::from_secs(3599));
+        world.run_jobs().await;
+        let oauth = world.oauth("production");
+        assert!(!active(&oauth, &own, &revoked).await, "after a restart");
+        assert!(active(&oauth, &own, &kept).await, "and no other");
+        world.advance(Duration::from_secs(1));
+        world.run_jobs().await;
+        assert!(!active(&oauth, &own, &revoked).await, "its revocation is forgotten with its end");
+    }
+
+    /// REV-02: nobody ends another's token, and nobody learns from the attempt whether there is one.
+    async fn a_token_of_another_client_is_not_revoked_rfc7009_2_1(world: World) {
+        let (one, other) = (world.client("One", &["production", "staging"]).await, world.client("Other", &["production"]).await);
+        settings(&world, &other, "production", json!({"may_introspect": true})).await;
+        let (own, foreign, elsewhere) = (one.registration("production"), other.registration("production"), one.registration("staging"));
+        let oauth = world.oauth("production");
+        let token = oauth.token(&own.client_id, &own.secret).await.is_token();
+        // To see every token of the environment is not to end them.
+        let by_foreign = revoke(&oauth, foreign, &token).await;
+        is_done(&by_foreign, "another client's");
+        is_done(&revoke(&world.oauth("staging"), elsewhere, &token).await, "the same client's elsewhere");
+        assert!(active(&oauth, own, &token).await);
+        let unknown = revoke(&oauth, foreign, "nonsense").await;
+        assert_eq!(Seen::of(&by_foreign), Seen::of(&unknown), "no oracle");
+        assert_eq!(Seen::of(&revoke(&oauth, own, &token).await), Seen::of(&unknown));
+        assert!(!active(&oauth, own, &token).await);
+    }
+
+    /// What is revoked is told in the trail, once, with the token's id and never the token.
+    async fn a_revocation_is_audited_once(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let own = client.registration("production");
+        let oauth = world.oauth("production");
+        let token = oauth.token(&own.client_id, &own.secret).await.is_token();
+        for _ in 0..2 {
+            is_done(&revoke(&oauth, own, &token).await, "twice");
+        }
+        let events = world.owner().await.get("/audit-events?limit=100").await.ok();
+        let jti = Parts::of(&token).claims["jti"].clone();
+        let of_token = |event: &&Value| event.to_string().contains(jti.as_str().unwrap());
+        assert_eq!(events["items"].as_array().unwrap().iter().filter(of_token).count(), 1);
+        assert!(!events.to_string().contains(&token));
+    }
+
+    /// REV-04: what cannot be stored is not claimed to be revoked.
+    async fn a_revocation_that_cannot_be_stored_is_503_rfc7009_2_2_1(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let own = client.registration("production");
+        let oauth = world.oauth("production");
+        let token = oauth.token(&own.client_id, &own.secret).await.is_token();
+        world.app.close().await;
+        let answer = revoke(&oauth, own, &token).await;
+        is_error(&answer, 503, "temporarily_unavailable", "the database is gone");
+        assert!(answer.header("retry-after").is_some());
+        assert!(active(&oauth, own, &token).await, "the client must assume that it lives");
+        // Secrets and tokens are decided in memory.
+        is_done(&revoke(&oauth, own, "nonsense").await, "nothing to store");
+    }
+}
+
+/// REV-01 to REV-03: whatever was sent for a token, its client gets the same answer; anybody else none.
+#[tokio::test]
+async fn unknown_tokens_and_hints_are_answered_alike_rfc7009_2_1_2_2() {
+    let world = World::sqlite().await;
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production");
+    let oauth = world.oauth("production");
+    settings(&world, &client, "production", json!({"access_token_ttl_seconds": 60})).await;
+    let ended = oauth.token(&own.client_id, &own.secret).await.is_token();
+    world.advance(Duration::from_secs(60));
+    let good = oauth.token(&own.client_id, &own.secret).await.is_token();
+    let huge = "a".repeat(60_000);
+    let unsigned = format!("{}AAAA", &good[..good.len() - 4]);
+    for token in ["x", "..", "\0", " ", &huge, &ended, &unsigned, &own.secret, &format!("{good}=")] {
+        is_done(&revoke(&oauth, own, token).await, &token[..token.len().min(40)]);
+    }
+    assert!(active(&oauth, own, &good).await);
+
+    // Authentication comes first (RFC 7009 §2.1), also before what is missing.
+    is_the_refusal(&oauth.form("revoke", &[("token", &good)], &[]).await, "anonymous");
+    is_the_refusal(
+        &oauth.form("revoke", &[("token", &good), ("client_id", &own.client_id)], &[]).await,
+        "public",
+    );
+    is_the_refusal(&oauth.basic("revoke", &own.client_id, "x", &[]).await, "wrong secret");
+    for form in [vec![], vec![("token", "")], vec![GRANT]] {
+        let answer = oauth.basic("revoke", &own.client_id, &own.secret, &form).await;
+        is_error(&answer, 400, "invalid_request", "no token");
+    }
+    let endpoint = format!("revoke?{}", encoded(&[("token", &good)]));
+    let answer = oauth.basic(&endpoint, &own.client_id, &own.secret, &[GRANT]).await;
+    is_error(&answer, 400, "invalid_request", "token in the URL");
+    assert!(active(&oauth, own, &good).await);
+
+    // A hint is a hint (§2.1): a wrong or unknown one does not keep the token from being found.
+    for hint in ["access_token", "refresh_token", "nonsense", ""] {
+        let token = oauth.token(&own.client_id, &own.secret).await.is_token();
+        let form = [("token", token.as_str()), ("token_type_hint", hint)];
+        is_done(&oauth.basic("revoke", &own.client_id, &own.secret, &form).await, hint);
+        assert!(!active(&oauth, own, &token).await, "{hint}");
+    }
+}
