@@ -195,7 +195,7 @@ impl App {
         path: EnvironmentPath<'_>,
     ) -> Result<Vec<api::SigningKey>, Error> {
         self.view(caller, Permission::ClientRead, path, async |tx, environment| {
-            shown_keys(tx, &environment.slug).await
+            shown_keys(tx, &environment.slug, self.clock.now()).await
         })
         .await
     }
@@ -221,7 +221,7 @@ impl App {
                 ..About::default()
             };
             act.audit(Action::SigningKeyRotated, about).await?;
-            shown_keys(act.tx, &environment.slug).await
+            shown_keys(act.tx, &environment.slug, act.now).await
         })
         .await
     }
@@ -249,14 +249,16 @@ impl App {
     }
 }
 
-async fn shown_keys(tx: &mut Tx, slug: &Slug) -> Result<Vec<api::SigningKey>, Error> {
+/// The keys that are published, or will be: one that has left the key set is history, and soon deleted.
+async fn shown_keys(tx: &mut Tx, slug: &Slug, now: Timestamp) -> Result<Vec<api::SigningKey>, Error> {
     let shown = |key: SigningKey| api::SigningKey {
         kid: key.kid,
         alg: key.alg,
         active_from: key.times.active_from,
         removed_at: key.times.removed_at,
     };
-    Ok(tx.signing_keys(slug).await?.into_iter().map(shown).collect())
+    let keys = tx.signing_keys(slug).await?.into_iter();
+    Ok(keys.filter(|key| key.times.is_published(now)).map(shown).collect())
 }
 
 fn days_from(field: &'static str, days: i64, least: i64) -> Result<i64, Problem> {
