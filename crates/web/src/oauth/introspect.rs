@@ -1,32 +1,18 @@
 //! Token introspection (RFC 7662).
 
-use super::{Refused, authenticate::authenticate, form::Form, json};
-use crate::{Web, source::Source};
+use super::{Refused, json, request::OauthRequest};
 use axum::{
-    body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, Uri},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use crossfade_core::oauth::OauthError;
 use serde_json::{Value, json};
 
-pub(super) async fn introspect(
-    State(web): State<Web>,
-    Path(environment): Path<String>,
-    source: Source,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let Some(environment) = web.app.authority().environment(&environment) else {
-        return crate::not_found().await;
-    };
+pub(super) async fn introspect(request: OauthRequest) -> Response {
     let answer = || {
-        let form = Form::parse(&uri, &headers, &body)?;
-        let client = authenticate(&web, &environment, &source, &headers, &form)?;
+        let (form, client) = request.authenticated()?;
         let token = form.get("token").ok_or(OauthError::InvalidRequest("token is missing."))?;
-        Ok(web.app.authority().introspect(&environment, &client, token))
+        Ok(request.web.app.authority().introspect(&request.environment, &client, token))
     };
     let body: Value = match answer() {
         Err(error) => return Refused(error).into_response(),

@@ -4,6 +4,7 @@ mod authenticate;
 mod form;
 mod introspect;
 mod metadata;
+mod request;
 mod revoke;
 mod token;
 

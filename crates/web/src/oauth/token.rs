@@ -1,35 +1,21 @@
 //! The token endpoint (RFC 6749 §3.2, §4.4).
 
-use super::{Refused, authenticate::authenticate, form::Form, json};
-use crate::{Web, source::Source};
+use super::{Refused, json, request::OauthRequest};
 use axum::{
-    body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, Uri},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use crossfade_core::oauth::OauthError;
 
-pub(super) async fn token(
-    State(web): State<Web>,
-    Path(environment): Path<String>,
-    source: Source,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let Some(environment) = web.app.authority().environment(&environment) else {
-        return crate::not_found().await;
-    };
+pub(super) async fn token(request: OauthRequest) -> Response {
     let issued = || {
-        let form = Form::parse(&uri, &headers, &body)?;
-        let client = authenticate(&web, &environment, &source, &headers, &form)?;
+        let (form, client) = request.authenticated()?;
         match form.get("grant_type") {
             Some("client_credentials") => {}
             Some(_) => return Err(OauthError::UnsupportedGrantType),
             None => return Err(OauthError::InvalidRequest("grant_type is missing.")),
         }
-        web.app.authority().issue(&environment, &client, form.get("scope"))
+        request.web.app.authority().issue(&request.environment, &client, form.get("scope"))
     };
     match issued() {
         // RFC 6749 §5.1. The scope is always told when there is one; its characters need no escaping (§3.3).

@@ -1,0 +1,51 @@
+//! What the three endpoints that a client posts to have in common: an environment, a form, an authenticated
+//! client.
+
+use super::{authenticate::authenticate, form::Form};
+use crate::{Web, source::Source};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    http::{HeaderMap, Uri},
+    response::Response,
+};
+use crossfade_authority::{Client, Environment};
+use crossfade_core::oauth::OauthError;
+use std::sync::Arc;
+
+/// A request to an environment that there is, not yet read any further.
+pub(super) struct OauthRequest {
+    pub(super) web: Web,
+    pub(super) environment: Arc<Environment>,
+    source: Source,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+}
+
+impl OauthRequest {
+    /// The parameters, and who sent them.
+    pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
+        let form = Form::parse(&self.uri, &self.headers, &self.body)?;
+        let client = authenticate(&self.web, &self.environment, &self.source, &self.headers, &form)?;
+        Ok((form, client))
+    }
+}
+
+impl FromRequest<Web> for OauthRequest {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let environment = match Path::<String>::from_request_parts(&mut parts, web).await {
+            Ok(Path(slug)) => web.app.authority().environment(&slug),
+            Err(_) => None,
+        };
+        let Some(environment) = environment else { return Err(crate::not_found().await) };
+        let Ok(source) = Source::from_request_parts(&mut parts, web).await;
+        // Taken, not copied: what reads the body needs neither.
+        let (uri, headers) = (std::mem::take(&mut parts.uri), std::mem::take(&mut parts.headers));
+        let body = Bytes::from_request(Request::from_parts(parts, body), web).await;
+        Ok(Self { web: web.clone(), environment, source, uri, headers, body })
+    }
+}
