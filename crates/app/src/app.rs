@@ -9,12 +9,12 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Code, Problem, Random,
+    Code, Problem, Random, SecretId, Timestamp,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
 use crossfade_store::{Db, Environment, Location, ServeLock};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -47,6 +47,8 @@ pub struct App {
     pub(crate) public_url: String,
     pub(crate) feed: Feed,
     pub(crate) flush: tokio::sync::Mutex<()>,
+    /// The last use of secrets of which evidence is being flushed.
+    pub(crate) unflushed: Mutex<HashMap<SecretId, Timestamp>>,
     pub(crate) touched: Touched,
     /// Idempotency keys of requests that are running, each with its actor.
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
@@ -58,6 +60,8 @@ pub struct App {
 
 /// How often it is checked whether the lock on the database is still held.
 const LOCK_CHECKED_EVERY: Duration = Duration::from_secs(2);
+/// How long the database may take to answer that.
+const LOCK_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Password hashes that may run at the same time.
 const PARALLEL_HASHES: usize = 2;
 
@@ -80,6 +84,7 @@ impl App {
             public_url: options.public_url,
             feed: Feed::new(options.decides),
             flush: tokio::sync::Mutex::default(),
+            unflushed: Mutex::default(),
             touched: Touched::default(),
             in_flight: Mutex::default(),
             hashing: Arc::new(Semaphore::new(PARALLEL_HASHES)),
@@ -107,18 +112,24 @@ impl App {
         loop {
             tokio::time::sleep(LOCK_CHECKED_EVERY).await;
             let mut lock = self.lock.lock().await;
+            // A probe that hangs is a lock that may be another's by now.
             let held = match lock.as_mut() {
-                Some(lock) => lock.is_held().await,
+                Some(lock) => {
+                    tokio::time::timeout(LOCK_ANSWERS_WITHIN, lock.is_held()).await.unwrap_or(false)
+                }
                 None => true,
             };
-            if !held {
-                // The session may have broken while the database went away; whoever gets it back first serves.
-                match self.db.lock_for_serving().await {
-                    Ok(again) => *lock = Some(again),
-                    Err(error) => {
-                        tracing::error!(%error, "the lock on the database is lost");
-                        return;
-                    }
+            if held {
+                continue;
+            }
+            // The session may have broken while the database went away; whoever gets it back first serves. What
+            // another server has changed meanwhile is applied before this one goes on.
+            let again = tokio::time::timeout(LOCK_ANSWERS_WITHIN, self.db.lock_for_serving()).await;
+            match again {
+                Ok(Ok(again)) if self.apply_changes().await.is_ok() => *lock = Some(again),
+                _ => {
+                    tracing::error!("the lock on the database is lost");
+                    return;
                 }
             }
         }

@@ -38,6 +38,13 @@ impl Caller {
         within_limit && self.grants.iter().any(|grant| grant.role.permissions().contains(&permission))
     }
 
+    /// Whether it may end this token of this account without managing tokens: its own account's, unless it is
+    /// itself a limited token; then only itself.
+    pub(crate) fn may_end_token(&self, token: &TokenId, user: &UserId) -> bool {
+        let itself = self.token.as_ref().is_some_and(|(own, _)| own == token);
+        *user == self.user && (self.limit.is_none() || itself)
+    }
+
     /// Who it is as a key of remembered answers.
     pub(crate) fn key(&self) -> &str {
         self.actor.id()

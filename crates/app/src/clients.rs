@@ -55,6 +55,9 @@ impl Reply for (api::Client, i64) {
     }
 }
 
+/// Characters of a search; SQLite limits the length of a pattern.
+const LONGEST_SEARCH: usize = 200;
+
 fn invalid_query(field: &str, what: &str) -> Problem {
     Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
 }
@@ -115,6 +118,9 @@ impl ClientQuery {
             Some("true") => Some(app.clock.now()),
             Some(_) => return Err(invalid_query("overdue", "must be true or false")),
         };
+        if self.q.as_ref().is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
+            return Err(invalid_query("q", "must have at most 200 characters"));
+        }
         let property = self.property_id.as_deref().map(PropertyId::parse).transpose();
         let environment =
             self.environment.as_deref().map(|text| Slug::parse("environment", text)).transpose();
@@ -140,6 +146,16 @@ impl App {
         let filter = query.filter(self)?;
         self.db
             .read(async |tx| {
+                let caller = &caller.refreshed(tx, self.clock.now()).await?;
+                if let Some(slug) = &filter.environment
+                    && tx.environment(slug).await?.is_none()
+                {
+                    return Err(invalid_query(
+                        "environment",
+                        &format!("must be an environment; there is no {slug}"),
+                    )
+                    .into());
+                }
                 let wanted = usize::try_from(start.limit).unwrap_or(0);
                 let (mut seen, mut from) = (Vec::new(), start.clone());
                 // What the caller may not read is left out before the page is cut.

@@ -43,9 +43,10 @@ impl App {
     }
 
     /// All environments in their order. Everybody who is known may read them.
-    pub async fn list_environments(&self, _caller: &Caller) -> Result<Vec<api::Environment>, Error> {
+    pub async fn list_environments(&self, caller: &Caller) -> Result<Vec<api::Environment>, Error> {
         self.db
             .read(async |tx| {
+                caller.refreshed(tx, self.clock.now()).await?;
                 Ok(tx
                     .environments()
                     .await?

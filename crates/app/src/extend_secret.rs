@@ -4,7 +4,7 @@ use crate::{
     act::{About, Input, Request},
     app::App,
     error::Error,
-    history::{secret_of, shown_secret},
+    history::secret_of,
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
@@ -27,7 +27,6 @@ impl App {
         secret: &str,
         input: Input<'_, ExtendSecret>,
     ) -> Result<SecretChanged, Error> {
-        self.flush_evidence().await?;
         self.change(request, Permission::SecretExtend, path, async |act, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
@@ -59,7 +58,10 @@ impl App {
             act.audit(Action::SecretExtended, about).await?;
             act.notify(self, Action::SecretExtended, &site.client, Some(&site.environment.slug), details)
                 .await?;
-            Ok(SecretChanged { secret: shown_secret(&secret, act.now), tokens_valid_offline_until: None })
+            Ok(SecretChanged {
+                secret: self.shown_secret(&secret, act.now),
+                tokens_valid_offline_until: None,
+            })
         })
         .await
     }

@@ -22,7 +22,7 @@ use crossfade_store::{AuditFilter, Secret, Tx};
 const MOST_OFFSET: i64 = 1_000_000;
 
 /// A secret as the API shows it.
-pub(crate) fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
+fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
     api::Secret {
         id: secret.rule.id.clone(),
         state: secret.rule.state(now),
@@ -95,6 +95,13 @@ impl AuditQuery {
 }
 
 impl App {
+    /// A secret as it is shown to whoever has just changed it: its last use to the moment.
+    pub(crate) fn shown_secret(&self, secret: &Secret, now: Timestamp) -> api::Secret {
+        let mut shown = shown_secret(secret, now);
+        shown.last_used_at = shown.last_used_at.max(self.unflushed_use(&shown.id));
+        shown
+    }
+
     /// The secrets of a registration, newest first, without values.
     pub async fn list_secrets(
         &self,

@@ -44,6 +44,7 @@ impl App {
         let start = query.start()?;
         self.db
             .read(async |tx| {
+                let caller = &caller.refreshed(tx, self.clock.now()).await?;
                 let wanted = usize::try_from(start.limit).unwrap_or(0);
                 let (mut seen, mut from) = (Vec::new(), start.clone());
                 // What the caller may not read is left out before the page is cut.

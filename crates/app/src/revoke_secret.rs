@@ -4,7 +4,7 @@ use crate::{
     act::{About, Input, Reply, Request},
     app::App,
     error::Error,
-    history::{secret_of, shown_secret},
+    history::secret_of,
     registrations::tokens_end,
     targets::{RegistrationPath, Site},
 };
@@ -28,7 +28,6 @@ impl App {
         secret: &str,
         input: Input<'_, RevokeSecret>,
     ) -> Result<SecretChanged, Error> {
-        self.flush_evidence().await?;
         self.change(request, Permission::SecretRevoke, path, async |act, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
@@ -52,7 +51,7 @@ impl App {
             act.audit(Action::SecretRevoked, about).await?;
             act.notify(self, Action::SecretRevoked, &site.client, Some(&site.environment.slug), details).await?;
             let until = (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
-            Ok(SecretChanged { secret: shown_secret(&secret, act.now), tokens_valid_offline_until: until })
+            Ok(SecretChanged { secret: self.shown_secret(&secret, act.now), tokens_valid_offline_until: until })
         })
         .await
     }

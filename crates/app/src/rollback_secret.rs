@@ -4,7 +4,6 @@ use crate::{
     act::{About, Input, Request},
     app::App,
     error::Error,
-    history::shown_secret,
     registrations::tokens_end,
     targets::{RegistrationPath, Site},
 };
@@ -27,8 +26,6 @@ impl App {
         rotation: &str,
         input: Input<'_, RollBackRotation>,
     ) -> Result<SecretChanged, Error> {
-        // Whether the newer secret has been used decides; what is not flushed yet counts too.
-        self.flush_evidence().await?;
         self.change(request, Permission::SecretRollback, path, async |act, site: Site| {
             let registration = &site.registration.id;
             let id = RotationId::parse(rotation).map_err(|_| Problem::not_found())?;
@@ -44,7 +41,11 @@ impl App {
                 decided: rotation.decided,
                 outgoing: &outgoing.rule,
                 incoming: &incoming.rule,
-                incoming_last_used_at: incoming.usage.map(|usage| usage.last_used_at),
+                // What is not flushed yet counts, too.
+                incoming_last_used_at: incoming
+                    .usage
+                    .map(|usage| usage.last_used_at)
+                    .max(self.unflushed_use(&incoming.rule.id)),
                 acknowledge_in_use: body.acknowledge_in_use,
             };
             rotation::roll_back(&asked, act.now).map_err(|refusal| refusal.problem(None))?;
@@ -69,7 +70,7 @@ impl App {
             act.notify(self, Action::SecretRolledBack, &site.client, Some(&site.environment.slug), details).await?;
             outgoing.rule.expires_at = None;
             let until = (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
-            Ok(SecretChanged { secret: shown_secret(&outgoing, act.now), tokens_valid_offline_until: until })
+            Ok(SecretChanged { secret: self.shown_secret(&outgoing, act.now), tokens_valid_offline_until: until })
         })
         .await
     }

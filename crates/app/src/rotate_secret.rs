@@ -44,8 +44,6 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, RotateSecret>,
     ) -> Result<RotateSecretReply, Error> {
-        // A refusal names the last use of the secret that is still retiring: to the second, not to the flush.
-        self.flush_evidence().await?;
         self.change(request, Permission::SecretRotate, path, async |act, site: Site| {
             act.matches(site.registration.version)?;
             let out_of_range = |error: &dyn std::fmt::Display| {
@@ -157,7 +155,9 @@ impl App {
         let last_used_at = match &refusal {
             Refusal::TransitionInProgress { retiring, .. } => {
                 let secret = act.tx.secret(&site.registration.id, retiring).await?;
-                secret.and_then(|secret| secret.usage).map(|usage| usage.last_used_at)
+                let stored = secret.and_then(|secret| secret.usage).map(|usage| usage.last_used_at);
+                // To the moment, without waiting for a flush.
+                stored.max(self.unflushed_use(retiring))
             }
             _ => None,
         };

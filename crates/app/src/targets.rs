@@ -163,7 +163,9 @@ impl App {
     ) -> Result<R, Error> {
         self.db
             .read(async |tx| {
-                let loaded = target.load(tx, caller, permission).await?;
+                // Read again: a right that was taken away while the request was on its way is gone.
+                let caller = caller.refreshed(tx, self.clock.now()).await?;
+                let loaded = target.load(tx, &caller, permission).await?;
                 work(tx, loaded).await
             })
             .await

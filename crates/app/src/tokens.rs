@@ -6,7 +6,7 @@ use crate::{
     caller::{Caller, digest},
     cursor::{ListQuery, page},
     error::Error,
-    targets::Target,
+    targets::{Target, forbidden},
 };
 use crossfade_core::{
     Code, Problem, Timestamp, TokenId,
@@ -92,6 +92,7 @@ impl App {
         let all = caller.may(Permission::TokenManage, Object::Platform);
         self.db
             .read(async |tx| {
+                let caller = &caller.refreshed(tx, self.clock.now()).await?;
                 let rows = tx.tokens((!all).then_some(&caller.user), &start).await?;
                 Ok(page(&start, rows, |row| (row.created_at.as_micros(), row.id.to_string()), shown))
             })
@@ -124,9 +125,11 @@ impl Target for OwnToken<'_> {
     async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<TokenRow, Error> {
         let id = TokenId::parse(self.0).map_err(|_| Problem::not_found())?;
         let token = tx.token(&id).await?.ok_or_else(Problem::not_found)?;
-        let own = token.user_id == caller.user;
-        if own || caller.may(permission, Object::Platform) {
+        if caller.may(permission, Object::Platform) || caller.may_end_token(&token.id, &token.user_id) {
             Ok(token)
+        } else if token.user_id == caller.user {
+            // A token that is limited ends itself and no other, or whoever finds it could lock its owner out.
+            Err(forbidden(permission))
         } else {
             Err(Problem::not_found().into())
         }

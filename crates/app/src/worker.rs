@@ -10,12 +10,17 @@ use crate::{
 };
 use crossfade_authority::{Counter, FailureCount, SourceCount};
 use crossfade_core::{
-    Code, SecretId,
+    Code, SecretId, Timestamp,
     audit::{Action, Actor},
+    text,
 };
 use crossfade_store::{FailureRow, StoreError, Tx, Usage, UsageRow};
 use serde_json::json;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// How often evidence is flushed.
@@ -29,6 +34,8 @@ const TIDY_EVERY: u32 = 5;
 const MOST_SOURCES: i64 = 5000;
 /// Rows of failed authentications that are kept of one hour.
 const MOST_FAILURES: i64 = 5000;
+/// Rows of evidence that are written in one transaction.
+const ROWS_AT_ONCE: usize = 200;
 /// Deadlines noted in one transaction.
 const MOST_EXPIRED: i64 = 500;
 /// How long remembered values live at rest.
@@ -99,35 +106,73 @@ impl App {
     }
 
     /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
+    ///
+    /// In small transactions, between which whoever rotates or revokes gets the lock: a flood of evidence must
+    /// not delay the end of the secret that makes it.
     pub async fn flush_evidence(&self) -> Result<(), Error> {
         let _one_at_a_time = self.flush.lock().await;
-        let (sources, failures, lost) = self.authority.evidence().drain();
-        let touched = self.touched.take();
+        let (sources, failures, lost) = self.drain_evidence();
         if lost > 0 {
             tracing::warn!(lost, "evidence did not fit in memory and was not recorded");
         }
-        if sources.is_empty() && failures.is_empty() && touched.is_empty() {
+        let (mut sources, mut failures) = (sources.as_slice(), failures.as_slice());
+        let mut result = Ok(());
+        while result.is_ok() && !(sources.is_empty() && failures.is_empty()) {
+            let (used, more) = sources.split_at(sources.len().min(ROWS_AT_ONCE));
+            let (failed, more_failed) = failures.split_at(failures.len().min(ROWS_AT_ONCE));
+            let written = self
+                .write(async |tx, _| {
+                    write_usage(tx, used).await?;
+                    for failure in failed {
+                        tx.add_failures(&failure_row(failure), MOST_FAILURES).await?;
+                    }
+                    Ok(())
+                })
+                .await;
+            // What was perhaps written is not put back: evidence may be too little, never too much.
+            let settled =
+                written.as_ref().err().is_none_or(|error| error.problem.code == Code::OutcomeUnknown);
+            if settled {
+                (sources, failures) = (more, more_failed);
+            }
+            result = written.map(drop);
+        }
+        self.authority.evidence().restore(sources.to_vec(), failures.to_vec(), 0);
+        self.unflushed().clear();
+        result?;
+        let touched = self.touched.take();
+        if touched.is_empty() {
             return Ok(());
         }
-        let written = self
-            .write(async |tx, _| {
-                write_usage(tx, &sources).await?;
-                for failure in &failures {
-                    tx.add_failures(&failure_row(failure), MOST_FAILURES).await?;
-                }
-                for (token, at) in &touched {
-                    tx.touch_token(token, *at).await?;
-                }
-                Ok(())
-            })
-            .await;
-        if let Err(error) = &written {
-            // What was perhaps written is not put back: evidence may be too little, never too much.
-            if error.problem.code != Code::OutcomeUnknown {
-                self.authority.evidence().restore(sources, failures, 0);
+        let written = self.write(async |tx, _| {
+            for (token, at) in &touched {
+                tx.touch_token(token, *at).await?;
             }
+            Ok(())
+        });
+        written.await.map(drop)
+    }
+
+    /// Takes the evidence out of memory, and keeps at hand when each secret was last used until that is stored.
+    fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>, u64) {
+        let mut unflushed = self.unflushed();
+        let drained = self.authority.evidence().drain();
+        for source in &drained.0 {
+            let last = unflushed.entry(source.secret.clone()).or_insert(source.counter.last);
+            *last = source.counter.last.max(*last);
         }
-        written.map(drop)
+        drained
+    }
+
+    fn unflushed(&self) -> MutexGuard<'_, HashMap<SecretId, Timestamp>> {
+        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last use of a secret that is known and not stored yet. With what is stored it is exact to the moment,
+    /// without waiting for a flush.
+    pub(crate) fn unflushed_use(&self, secret: &SecretId) -> Option<Timestamp> {
+        let unflushed = self.unflushed();
+        unflushed.get(secret).copied().max(self.authority.evidence().last_use(secret))
     }
 
     /// Writes into the trail which deadlines have passed since the last look.
@@ -223,7 +268,7 @@ async fn write_usage(tx: &mut Tx, sources: &[SourceCount]) -> Result<(), StoreEr
         let row = UsageRow {
             secret_id: source.secret.clone(),
             source_ip: source.ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            user_agent: source.user_agent.to_string(),
+            user_agent: text::shown(&source.user_agent),
             usage: used,
         };
         tx.add_source_usage(&row, MOST_SOURCES).await?;

@@ -162,6 +162,15 @@ impl Evidence {
         (sources, failures, self.lost.swap(0, Ordering::Relaxed))
     }
 
+    /// The last use of a secret that has been gathered and not drained.
+    pub fn last_use(&self, secret: &SecretId) -> Option<Timestamp> {
+        let last = |shard: &Mutex<Shard>| {
+            let shard = lock(shard);
+            shard.sources.iter().filter(|it| it.secret == *secret).map(|it| it.counter.last).max()
+        };
+        self.shards.iter().filter_map(last).max()
+    }
+
     /// Puts back what could not be written, so that the next flush writes it.
     pub fn restore(&self, sources: Vec<SourceCount>, failures: Vec<FailureCount>, lost: u64) {
         for source in sources {

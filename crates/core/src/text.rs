@@ -113,6 +113,15 @@ pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
 
 /// Control, zero-width, direction-changing and other invisible format characters, line separators,
 /// and the tag block.
+/// Text of a stranger as it may be stored and shown: without what could steer a terminal or deceive an eye, and
+/// not at all when somebody has put a secret in it (product rule 18).
+pub fn shown(text: &str) -> String {
+    if looks_like_secret(text) {
+        return "(withheld: it holds a secret)".to_owned();
+    }
+    text.chars().map(|it| if it.is_control() || is_invisible(it) { '\u{fffd}' } else { it }).collect()
+}
+
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,

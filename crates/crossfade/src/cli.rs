@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 /// A self-hosted authority for OAuth 2.0 client secrets.
 ///
+/// Commands that speak to a server go to CROSSFADE_URL with the API token in CROSSFADE_TOKEN.
+///
 /// Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not permitted, 5 conflict.
 #[derive(Parser)]
 #[command(name = "crossfade", version, propagate_version = true)]
@@ -400,7 +402,7 @@ pub(crate) struct Rotate {
     /// End the secret of a transition that is still running.
     #[arg(long)]
     pub(crate) end_running_transition: bool,
-    /// The old secret has leaked. Needs --transition 0.
+    /// The old secret has leaked. Needs --transition 0; ends a running transition, too.
     #[arg(long)]
     pub(crate) compromised: bool,
     /// Also end, for introspection, the tokens issued under the secrets that end now.

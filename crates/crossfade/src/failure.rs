@@ -26,6 +26,11 @@ impl Failure {
         Self { status: 3, sentence: sentence.into() }
     }
 
+    /// Not possible as things stand.
+    pub(crate) fn conflict(sentence: impl Into<String>) -> Self {
+        Self { status: 5, sentence: sentence.into() }
+    }
+
     /// What a server answered. Its own sentence, and its code for whoever searches for it.
     pub(crate) fn answered(document: &ProblemDocument) -> Self {
         let status = match document.status {

@@ -4,7 +4,7 @@ use crate::{
     cli::{CreateToken, Init, RecoverOwner},
     failure::Failure,
     output,
-    serve::open,
+    serve::{open, open_existing},
 };
 use crossfade_app::NewToken;
 use std::io::{BufRead, IsTerminal};
@@ -18,8 +18,8 @@ pub(crate) async fn init(args: Init) -> Result<(), Failure> {
     app.create_owner(&args.owner_email, &password).await?;
     app.close().await;
     output::note(&format!(
-        "{} is the Owner now. Create a token with crossfade token create.",
-        args.owner_email
+        "{email} is the Owner now. Create a token with: crossfade token create --user {email} --name NAME",
+        email = args.owner_email
     ));
     Ok(())
 }
@@ -27,7 +27,7 @@ pub(crate) async fn init(args: Init) -> Result<(), Failure> {
 /// `crossfade owner recover`.
 pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
-    let app = open(&settings, false).await?;
+    let app = open_existing(&settings).await?;
     let link = app.recover_owner(&args.email).await?;
     app.close().await;
     output::note(&format!("This link works once, until {}:", link.expires_at));
@@ -37,12 +37,13 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
 /// `crossfade token create`.
 pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
-    let app = open(&settings, false).await?;
+    let app = open_existing(&settings).await?;
     let new =
         NewToken { user: args.user, name: args.name, expires_days: args.expires_days, scope: args.scope };
     let value = app.create_token(&new).await?;
     app.close().await;
-    output::data(&format!("{}\n", value.reveal()))
+    let lost = "End the token with crossfade token delete, and create another one.";
+    output::value(&format!("{}\n", value.reveal()), lost)
 }
 
 fn read_password() -> Result<Zeroizing<String>, Failure> {

@@ -3,6 +3,7 @@
 
 use crate::{cli::Destination, failure::Failure};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use crossfade_core::Timestamp;
 use serde::Serialize;
 use std::{
     fs::{File, OpenOptions},
@@ -22,10 +23,30 @@ pub(crate) fn data(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes a value that exists nowhere else. Unlike [`data`] it fails when nobody reads it.
+pub(crate) fn value(text: &str, lost: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written
+        .map_err(|error| Failure::failed(format!("It is done, but nobody read the value: {error}. {lost}")))
+}
+
+/// What to do when a secret was made and its value has not arrived.
+pub(crate) const LOST_SECRET: &str =
+    "Reveal it with crossfade secret reveal; where values are not stored, rotate again.";
+
 /// Writes a line for people to stderr.
 pub(crate) fn note(text: &str) {
     // A person who cannot be told is no reason to stop.
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A time in a table: to the second, and `-` where there is none. JSON has the microseconds.
+pub(crate) fn time(at: Option<Timestamp>) -> String {
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| Timestamp::from_seconds(at.as_seconds()).to_string().replace(".000000", ""),
+    )
 }
 
 /// Writes a value as JSON.
@@ -34,14 +55,21 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     data(&format!("{text}\n"))
 }
 
-/// Writes a table, as wide as the terminal is.
+/// Writes as JSON what holds a secret that exists nowhere else.
+pub(crate) fn json_value(content: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(content).map_err(|error| Failure::failed(error.to_string()))?;
+    value(&format!("{text}\n"), LOST_SECRET)
+}
+
+/// Writes a table.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     if rows.is_empty() {
         note("Nothing to show.");
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // Never wrapped: an id or a time that is broken in the middle cannot be copied.
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>());
     for row in rows {
         table.add_row(row);
@@ -74,7 +102,7 @@ impl Sink {
     /// Hands the value over. A file holds it without a line end, as mounted secrets do.
     pub(crate) fn put(self, value: &str) -> Result<(), Failure> {
         match self {
-            Self::Show => data(&format!("{value}\n")),
+            Self::Show => self::value(&format!("{value}\n"), LOST_SECRET),
             Self::File(mut file, path) => {
                 let written = file.write_all(value.as_bytes()).and_then(|()| file.sync_all());
                 written.map_err(|error| {

@@ -5,23 +5,28 @@ use crate::{
     output,
     settings::{Resolved, Settings},
 };
-use axum_server::{Handle, accept::NoDelayAcceptor};
+use axum_server::{Handle, accept::Accept};
 use crossfade_app::{App, Options, Worker};
 use crossfade_authority::{Clock, SystemRandom};
+use crossfade_store::Location;
 use crossfade_web::TrustedProxies;
 use hyper_util::rt::TokioTimer;
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
+use tokio::net::TcpStream;
 use tracing_subscriber::EnvFilter;
 
 /// How long running requests may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a client may take to send its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Requests that one HTTP/2 connection may have under way.
+const STREAMS: u32 = 32;
 /// Bytes of headers that are read at most.
 const HEADER_BYTES: usize = 32 * 1024;
 
@@ -65,6 +70,17 @@ pub(crate) async fn open(settings: &Resolved, decides: bool) -> Result<Arc<App>,
     Ok(App::open(options).await?)
 }
 
+/// Opens an application that must be there already: a command that is run in the wrong directory makes none.
+pub(crate) async fn open_existing(settings: &Resolved) -> Result<Arc<App>, Failure> {
+    match &settings.location {
+        Location::File(path) if !path.exists() => Err(Failure::failed(format!(
+            "There is no database {}. Run this where the server runs, or say --data-dir.",
+            path.display()
+        ))),
+        _ => open(settings, false).await,
+    }
+}
+
 /// A running server.
 pub(crate) struct Server {
     app: Arc<App>,
@@ -86,14 +102,20 @@ impl Server {
         let mut server = axum_server::from_tcp(listener)
             .map_err(failed)?
             .handle(handle.clone())
-            .acceptor(NoDelayAcceptor::new());
+            .acceptor(SpeakingAcceptor);
         let builder = server.http_builder();
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_WITHIN)
             .max_buf_size(HEADER_BYTES);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_BYTES as u32);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEADER_BYTES as u32)
+            .max_concurrent_streams(STREAMS)
+            .keep_alive_interval(Some(HEADERS_WITHIN))
+            .keep_alive_timeout(HEADERS_WITHIN);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         #[expect(clippy::disallowed_methods, reason = "the server is main's one long task")]
         let task = tokio::spawn(server.serve(service));
@@ -119,6 +141,25 @@ impl Server {
             Ok(Err(error)) => Err(Failure::failed(format!("The server failed: {error}."))),
             Err(error) => Err(Failure::failed(format!("The server failed: {error}."))),
         }
+    }
+}
+
+/// Lets in who says something: a connection on which nothing ever arrives is closed, or strangers could use up
+/// every descriptor with silence.
+#[derive(Clone, Copy)]
+struct SpeakingAcceptor;
+
+impl<S: Send + 'static> Accept<TcpStream, S> for SpeakingAcceptor {
+    type Stream = TcpStream;
+    type Service = S;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<(TcpStream, S)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        Box::pin(async move {
+            stream.set_nodelay(true)?;
+            tokio::time::timeout(HEADERS_WITHIN, stream.peek(&mut [0])).await??;
+            Ok((stream, service))
+        })
     }
 }
 

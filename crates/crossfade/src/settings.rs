@@ -100,7 +100,12 @@ impl Settings {
             })?);
         }
         let public_url = match self.public_url.or(file.public_url) {
-            None => format!("http://{listen}"),
+            None if listen.ip().is_loopback() || !trusted_proxies.is_empty() => format!("http://{listen}"),
+            None => {
+                return Err(Failure::usage(
+                    "Beyond loopback public_url must be set: the https address under which clients reach this server.",
+                ));
+            }
             Some(url) => base_url(&url, !trusted_proxies.is_empty())?,
         };
         Ok(Resolved {

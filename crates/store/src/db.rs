@@ -27,7 +27,9 @@ pub enum StoreError {
     )]
     NewerSchema(i64),
     /// Another server works on this database.
-    #[error("another crossfade serve is running on this database")]
+    #[error(
+        "another crossfade serve is running on this database; stop it first, or give this one a database of its own"
+    )]
     AlreadyServed,
     /// A uniqueness rule of the schema refused the statement.
     #[error("a row with this key exists already")]
@@ -132,11 +134,20 @@ statements! {
 impl Db {
     /// Opens the database, creating and migrating it where needed.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
-        let engine = match location {
+        // Created here, before SQLite does, so that it and the files that SQLite puts beside it are private.
+        // Locks stand beside the file itself, so that two names of one database have one lock.
+        let location = match location {
+            Location::File(path) => {
+                drop(private_file(path)?);
+                Location::File(path.canonicalize().map_err(|error| cannot_open(path, &error))?)
+            }
+            Location::Postgres(_) => location.clone(),
+        };
+        let engine = match &location {
             Location::File(path) => open_sqlite(path).await?,
             Location::Postgres(url) => open_postgres(url).await?,
         };
-        let db = Self { engine, location: location.clone() };
+        let db = Self { engine, location };
         db.migrate().await?;
         Ok(db)
     }
@@ -310,8 +321,6 @@ async fn detached<T: Send + 'static>(
 }
 
 async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
-    // Created here, before SQLite does, so that it and the files that SQLite puts beside it are private.
-    drop(private_file(path)?);
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)

@@ -16,7 +16,7 @@ use axum::{
 };
 use crossfade_app::App;
 pub use source::TrustedProxies;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -27,6 +27,9 @@ pub struct Web {
 
 /// Bytes of a body that are read at most.
 const BODY_BYTES: usize = 64 * 1024;
+
+/// How long a body may take to arrive, once the headers have.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The whole surface: OAuth, API, Console, health.
 pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Router {
@@ -40,6 +43,11 @@ pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Router {
         .fallback(not_found)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
         .with_state(web)
+}
+
+/// The answer to a body that does not arrive (RFC 9110 §15.5.9).
+fn too_slow() -> Response {
+    private(StatusCode::REQUEST_TIMEOUT.into_response())
 }
 
 async fn not_found() -> Response {

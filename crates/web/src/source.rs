@@ -28,11 +28,13 @@ impl TrustedProxies {
             return caller;
         }
         let forwarded = headers.get_all("x-forwarded-for").iter().rev();
-        let hops = forwarded.filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(','));
+        // Bytes, because what is no text must end the walk like any other hop that cannot be read, and not be
+        // left out: to its left stands what the caller itself has written.
+        let hops = forwarded.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops {
-            match hop.trim().parse::<IpAddr>() {
-                Ok(address) => caller = address.to_canonical(),
-                Err(_) => break,
+            match std::str::from_utf8(hop).ok().and_then(|hop| hop.trim().parse::<IpAddr>().ok()) {
+                Some(address) => caller = address.to_canonical(),
+                None => break,
             }
             if !self.trusts(caller) {
                 break;
@@ -106,6 +108,13 @@ mod tests {
         assert_eq!(caller(&["1.1.1.1", "203.0.113.9, 10.0.0.2"]), ip("203.0.113.9"));
         assert_eq!(caller(&["203.0.113.9, nonsense, 10.0.0.2"]), ip("10.0.0.2"));
         assert_eq!(caller(&["nonsense"]), ip("10.0.0.1"));
+        let mut bytes = headers(&["198.51.100.1"]);
+        bytes.append("x-forwarded-for", axum::http::HeaderValue::from_bytes(b"\xe9, 10.0.0.2").unwrap());
+        assert_eq!(
+            proxies.caller(ip("10.0.0.1"), &bytes),
+            ip("10.0.0.2"),
+            "not what stands to the left of it"
+        );
         assert_eq!(caller(&[]), ip("10.0.0.1"));
     }
 }

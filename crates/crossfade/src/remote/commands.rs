@@ -4,7 +4,7 @@ use super::http::{Api, form_encode};
 use crate::{
     cli::{self, Audit, Env, Property, RemoteToken},
     failure::Failure,
-    output::{self, Sink},
+    output::{self, Sink, time},
 };
 use crossfade_core::api::{
     AuditEvent, Client, CreateClient, Environment, PropertyBody, RotateSigningKey, SigningKey, Token,
@@ -34,7 +34,7 @@ pub(crate) async fn property(command: Property) -> Result<(), Failure> {
     };
     let rows = properties
         .into_iter()
-        .map(|it| vec![it.id.to_string(), it.name, it.created_at.to_string()])
+        .map(|it| vec![it.id.to_string(), it.name, time(Some(it.created_at))])
         .collect();
     output::table(&["id", "name", "created"], rows)
 }
@@ -47,6 +47,9 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
             remote.json,
         ),
         Env::Update { environment, signing_alg, show_once, wipe_after_days, max_age_days, remote } => {
+            if (signing_alg.is_none(), show_once, wipe_after_days, max_age_days) == (true, None, None, None) {
+                return Err(Failure::usage("Say what to change, such as --max-age-days 90."));
+            }
             let body = UpdateEnvironment {
                 signing_alg: signing_alg.map(Into::into),
                 show_once,
@@ -100,8 +103,7 @@ fn shown_keys(keys: Vec<SigningKey>, json: bool) -> Result<(), Failure> {
         return output::json(&keys);
     }
     let row = |it: SigningKey| {
-        let removed = it.removed_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-        vec![it.kid, it.alg.as_str().to_owned(), it.active_from.to_string(), removed]
+        vec![it.kid, it.alg.as_str().to_owned(), time(Some(it.active_from)), time(it.removed_at)]
     };
     output::table(&["kid", "alg", "signs from", "published until"], keys.into_iter().map(row).collect())
 }
@@ -151,7 +153,7 @@ fn hand_over_client(mut client: Client, sink: Sink, json: bool) -> Result<(), Fa
         .filter_map(|it| Some((it.environment.clone(), it.secret.as_ref()?.value.clone()?)))
         .collect();
     if sink.shows() && json {
-        return output::json(&client);
+        return output::json_value(&client);
     }
     if !sink.shows() {
         for registration in &mut client.registrations {
@@ -190,14 +192,15 @@ fn shown_client(client: &Client, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(client);
     }
-    output::data(&format!("{}  {}  {}\n", client.id, client.name, client.description))?;
+    let heading = format!("{}  {}  {}", client.id, client.name, client.description);
+    output::data(&format!("{}\n", heading.trim_end()))?;
     let rows = client.registrations.iter().map(|it| {
         vec![
             it.environment.clone(),
             it.client_id.to_string(),
             if it.enabled { "enabled" } else { "disabled" }.to_owned(),
             it.scopes.join(" "),
-            it.rotation_due_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+            time(it.rotation_due_at),
         ]
     });
     output::table(&["environment", "client_id", "state", "scopes", "rotation due"], rows.collect())
@@ -211,9 +214,6 @@ pub(crate) async fn token(command: RemoteToken) -> Result<(), Failure> {
             if remote.json {
                 return output::json(&tokens);
             }
-            let time = |at: Option<crossfade_core::Timestamp>| {
-                at.map_or_else(|| "-".to_owned(), |at| at.to_string())
-            };
             let row = |it: Token| {
                 vec![
                     it.id.to_string(),

@@ -34,6 +34,17 @@ impl Api {
 
     /// A server by its base URL.
     pub(crate) fn connect(url: &str, token: String) -> Result<Self, Failure> {
+        let parsed = reqwest::Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+        if parsed.is_none_or(|url| url.host().is_none()) {
+            return Err(Failure::usage(format!(
+                "The URL of the server must begin with http:// or https://, not {url}."
+            )));
+        }
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::usage(
+                "CROSSFADE_TOKEN does not hold an API token; crossfade token create makes one.",
+            ));
+        }
         let http = reqwest::Client::builder()
             .user_agent(concat!("crossfade-cli/", env!("CARGO_PKG_VERSION")))
             .timeout(Duration::from_secs(60))
@@ -96,7 +107,11 @@ impl Api {
                     tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
                 }
                 Err(error) => {
-                    return Err(Failure::failed(format!("{} does not answer: {}.", self.base, root(&error))));
+                    return Err(Failure::failed(format!(
+                        "{} does not answer: {}. Is crossfade serve running, and is --url right?",
+                        self.base,
+                        root(&error)
+                    )));
                 }
             }
         };

@@ -4,10 +4,10 @@ use super::http::Api;
 use crate::{
     cli::{End, Place, Rotate, Secret as Command},
     failure::Failure,
-    output::{self, Sink},
+    output::{self, Sink, time},
 };
 use crossfade_core::{
-    SecretId, Timestamp,
+    SecretId,
     api::{
         ExtendSecret, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
         RotateSecretReply, Rotation, Secret, SecretChanged, Usage,
@@ -45,7 +45,7 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
                 site.api.send(Method::POST, &path, &RevealSecret { reason }).await;
             match reply.map(|reply| reply.value) {
                 Ok(Some(text)) if sink.shows() && remote.json => {
-                    output::json(&serde_json::json!({"id": id, "value": text}))
+                    output::json_value(&serde_json::json!({"id": id, "value": text}))
                 }
                 Ok(Some(text)) => sink.put(&text),
                 Ok(None) => {
@@ -95,6 +95,7 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
 struct Site {
     api: Api,
     name: String,
+    environment: String,
     path: String,
 }
 
@@ -102,7 +103,7 @@ impl Site {
     async fn find(api: Api, place: &Place) -> Result<Self, Failure> {
         let client = api.find_client(&place.client).await?;
         let path = format!("/clients/{}/environments/{}", client.id, place.env);
-        Ok(Self { api, name: client.name, path })
+        Ok(Self { api, name: client.name, environment: place.env.clone(), path })
     }
 
     async fn secrets(&self) -> Result<Vec<Secret>, Failure> {
@@ -118,7 +119,8 @@ impl Site {
         match named {
             Some(id) => Ok(id),
             None => self.in_state(state).await?.map(|id| id.to_string()).ok_or_else(|| {
-                Failure::not_found(format!("{} has no {} secret there.", self.name, state.as_str()))
+                let text = format!("{} has no {} secret in {}.", self.name, state.as_str(), self.environment);
+                Failure::conflict(text)
             }),
         }
     }
@@ -168,7 +170,7 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
     }
     if args.remote.json {
         if sink.shows() {
-            return output::json(&reply);
+            return output::json_value(&reply);
         }
         let value = reply.secret.value.take();
         output::json(&reply)?;
@@ -205,10 +207,6 @@ fn ask_name(name: &str, environment: &str) -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
-fn time(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
-}
-
 fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&secrets);
@@ -217,7 +215,7 @@ fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {
         vec![
             it.id.to_string(),
             it.state.as_str().to_owned(),
-            it.created_at.to_string(),
+            time(Some(it.created_at)),
             time(it.revoked_at.or(it.expires_at)),
             time(it.last_used_at),
             it.use_count.to_string(),
@@ -232,19 +230,22 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
     }
     let row = |it: Rotation| {
         vec![
-            it.rotated_at.to_string(),
+            time(Some(it.rotated_at)),
             it.initiated_by.name().to_owned(),
             format!("{} h", it.transition_hours),
+            it.outgoing_secret.id.to_string(),
             match it.ended_as {
-                EndedAs::Retiring => format!("retiring until {}", time(it.outgoing_secret.expires_at)),
-                ended => ended.as_str().to_owned(),
+                EndedAs::Retiring => "retiring".to_owned(),
+                ended if it.compromised => format!("{}, had leaked", ended.as_str().replace('_', " ")),
+                ended => ended.as_str().replace('_', " "),
             },
+            time(it.outgoing_secret.ended_at.or(it.outgoing_secret.expires_at)),
             time(it.outgoing_secret.last_used_at),
             it.reason,
         ]
     };
     output::table(
-        &["rotated", "by", "transition", "old secret", "old last used", "reason"],
+        &["rotated", "by", "transition", "old secret", "status", "ends", "last used", "reason"],
         rotations.into_iter().map(row).collect(),
     )
 }
@@ -255,14 +256,18 @@ fn shown_usage(usage: Vec<Usage>, json: bool) -> Result<(), Failure> {
     }
     let row = |it: Usage| {
         vec![
+            it.secret_id.to_string(),
             it.state.as_str().to_owned(),
             it.source_ip.unwrap_or_else(|| "others".to_owned()),
             it.user_agent.unwrap_or_else(|| "-".to_owned()),
-            it.last_used_at.to_string(),
+            time(Some(it.last_used_at)),
             it.use_count.to_string(),
         ]
     };
-    output::table(&["secret", "from", "agent", "last used", "uses"], usage.into_iter().map(row).collect())
+    output::table(
+        &["secret", "state", "from", "agent", "last used", "uses"],
+        usage.into_iter().map(row).collect(),
+    )
 }
 
 fn shown_change(changed: SecretChanged, json: bool) -> Result<(), Failure> {

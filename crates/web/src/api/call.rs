@@ -85,7 +85,11 @@ impl FromRequest<Web> for Call {
             .get::<OriginalUri>()
             .map_or_else(|| request.uri().clone(), |uri| uri.0.clone());
         let query = query(&uri)?;
-        let body = Bytes::from_request(request, web).await.map_err(|_| {
+        let body = tokio::time::timeout(crate::BODY_WITHIN, Bytes::from_request(request, web));
+        let body = body.await.map_err(|_| {
+            Problem::new(Code::InvalidJson, "The body did not arrive in time. Nothing was changed.")
+        })?;
+        let body = body.map_err(|_| {
             Problem::new(Code::BodyTooLarge, "The body must have at most 65536 bytes. Nothing was changed.")
         })?;
         if method != Method::GET && !body.is_empty() {

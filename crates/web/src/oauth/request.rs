@@ -12,6 +12,7 @@ use axum::{
 use crossfade_authority::{Client, Environment};
 use crossfade_core::oauth::OauthError;
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// A request to an environment that there is, not yet read any further.
 pub(super) struct OauthRequest {
@@ -45,7 +46,8 @@ impl FromRequest<Web> for OauthRequest {
         let Ok(source) = Source::from_request_parts(&mut parts, web).await;
         // Taken, not copied: what reads the body needs neither.
         let (uri, headers) = (std::mem::take(&mut parts.uri), std::mem::take(&mut parts.headers));
-        let body = Bytes::from_request(Request::from_parts(parts, body), web).await;
+        let body = Bytes::from_request(Request::from_parts(parts, body), web);
+        let Ok(body) = timeout(crate::BODY_WITHIN, body).await else { return Err(crate::too_slow()) };
         Ok(Self { web: web.clone(), environment, source, uri, headers, body })
     }
 }
