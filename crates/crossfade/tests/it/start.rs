@@ -359,6 +359,26 @@ fn a_command_line_that_is_wrong_ends_with_2() {
 }
 
 #[test]
+fn a_local_command_in_the_wrong_directory_makes_no_database() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    let missing = data.file("elsewhere");
+    let missing = missing.to_str().unwrap();
+    let arguments = ["token", "create", "--user", "ada@example.com", "--name", "x", "--data-dir", missing];
+    refuses(Running::start(&arguments), 1, "There is no database");
+    assert!(!std::path::Path::new(missing).exists());
+}
+
+#[test]
+fn beyond_loopback_the_public_url_must_be_said() {
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    refuses(
+        Running::start(&["serve", "--listen", "0.0.0.0:0", "--data-dir", data.path()]),
+        2,
+        "public_url must be set",
+    );
+}
+
+#[test]
 fn a_first_owner_is_made_once() {
     let data = Data::new();
     let mut again = Running::start(&[

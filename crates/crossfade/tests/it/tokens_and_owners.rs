@@ -98,6 +98,46 @@ on_both_engines! {
         world.send(request, [192, 0, 2, 1].into()).await.refused(401, "unauthenticated");
     }
 
+    async fn a_limited_token_ends_itself_and_no_other(world: World) {
+        let owner = world.owner().await;
+        let reader = world.token_of(OWNER, &["client:read"]).await;
+        let tokens = owner.get("/tokens?limit=200").await.ok();
+        let id = |limited: bool| {
+            let all = tokens["items"].as_array().unwrap();
+            all.iter().find(|it| it["scope"].is_array() == limited).unwrap()["id"].as_str().unwrap().to_owned()
+        };
+        reader.delete(&format!("/tokens/{}", id(false)), json!({})).await.refused(403, "forbidden");
+        owner.get("/clients").await.ok();
+        assert_eq!(reader.delete(&format!("/tokens/{}", id(true)), json!({})).await.status.as_u16(), 204);
+        reader.get("/clients").await.refused(401, "unauthenticated");
+    }
+
+    async fn what_a_user_agent_holds_is_shown_cleaned_rule_18(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let it = client.registration("production");
+        for agent in [format!("x {}", it.secret), "a\u{9b}31mb\u{202e}c".to_owned()] {
+            world.oauth("production").from([192, 0, 2, 7], &agent).token(&it.client_id, &it.secret).await.is_token();
+        }
+        let usage = world.owner().await.get(&client.path("production", "/usage")).await.ok();
+        assert!(!usage.to_string().contains(&it.secret));
+        let agents: Vec<&str> =
+            usage["items"].as_array().unwrap().iter().map(|it| it["user_agent"].as_str().unwrap()).collect();
+        assert!(agents.contains(&"(withheld: it holds a secret)"), "{agents:?}");
+        assert!(agents.contains(&"a\u{fffd}31mb\u{fffd}c"), "{agents:?}");
+    }
+
+    async fn a_use_that_is_not_flushed_yet_protects_the_newer_secret_rule_8(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let owner = world.owner().await;
+        let path = client.path("production", "/secrets/rotate");
+        let reply = owner.post(&path, client.rotation(24)).await.created();
+        let (client_id, new) = (&client.registration("production").client_id, &reply["secret"]["value"]);
+        world.oauth("production").token(client_id, new.as_str().unwrap()).await.is_token();
+        let rollback = format!("/rotations/{}/rollback", reply["rotation"]["id"].as_str().unwrap());
+        let answer = owner.post(&client.path("production", &rollback), json!({"reason": "a caller fails"})).await;
+        answer.refused(409, "newer_secret_in_use");
+    }
+
     async fn a_token_ends_at_its_time_and_not_before(world: World) {
         world.owner().await;
         let new = NewToken { user: OWNER.to_owned(), name: "short".to_owned(), expires_days: Some(1), scope: vec![] };
