@@ -62,6 +62,7 @@ pub(crate) fn asked(alg: Alg, registrations: usize) -> Vec<(OauthClientId, Secre
 pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<(), Failure> {
     server::initialise(directory).await?;
     let options = Options {
+        audit_retention_days: None,
         location: Location::File(directory.join("crossfade.db")),
         master_key_file: directory.join("master.key"),
         public_url: "http://127.0.0.1".to_owned(),

@@ -4,21 +4,21 @@ use crate::{
     app::App,
     caller::{Caller, digest},
     error::Error,
-    targets::{Site, Target},
+    targets::{Names, Site, Target},
 };
 use crossfade_core::{
-    ClientId, Code, Problem, SecretId, Timestamp,
-    audit::{Action, Actor},
+    ClientId, Code, Operation, Problem, SecretId, Timestamp,
+    audit::{Actor, Event, Origin},
     environment::Slug,
+    operations::Method,
     roles::{Object, Permission},
 };
 use crossfade_store::{ChangeKind, Client, NewAuditEvent, Notification, Remembered, Tx};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long a repeated request is answered with the values again.
-const VALUES_REMEMBERED: Duration = Duration::from_secs(600);
+pub(crate) const VALUES_REMEMBERED: Duration = Duration::from_secs(600);
 /// Of what has no version, such as a list that something is added to: no tag can match it (RFC 9110 §13.1.1).
 pub(crate) const NO_VERSION: i64 = 0;
 /// How long a repeated request is recognised at all.
@@ -29,8 +29,6 @@ pub(crate) const ANSWERS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 pub struct Request<'a> {
     /// Who asks.
     pub caller: &'a Caller,
-    /// What is asked, as the operation's id: for the trail.
-    pub operation: &'static str,
     /// Makes a repetition harmless.
     pub idempotency: Option<&'a IdempotencyKey>,
     /// The version that the caller has read, if it must still be that.
@@ -172,9 +170,28 @@ impl Act<'_> {
     }
 
     /// Appends to the audit trail.
-    pub(crate) async fn audit(&mut self, action: Action, about: About<'_>) -> Result<(), Error> {
-        let actor = self.caller.actor.clone();
-        Ok(self.tx.append_audit(&about.event(self.now, actor, action, true)).await?)
+    pub(crate) async fn audit(&mut self, event: &Event, about: About<'_>) -> Result<(), Error> {
+        let written = about.event(self.now, self.caller.actor.clone(), event).from(&self.caller.origin);
+        Ok(self.tx.append_audit(&written).await?)
+    }
+
+    /// Appends to the audit trail what was done to a registration, and queues it to the owners of its client.
+    pub(crate) async fn tell(
+        &mut self,
+        app: &App,
+        event: &Event,
+        site: &Site,
+        target: &str,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let about = About {
+            client: Some(&site.client.id),
+            environment: Some(&site.environment.slug),
+            target: Some(target.to_owned()),
+            reason: Some(reason),
+        };
+        self.audit(event, about).await?;
+        self.notify(app, event, &site.client, Some(&site.environment.slug)).await
     }
 
     /// Marks a secret that ends now as leaked, and ends the tokens issued under it, as asked.
@@ -198,12 +215,11 @@ impl Act<'_> {
     pub(crate) async fn notify(
         &mut self,
         app: &App,
-        event: Action,
+        event: &Event,
         client: &Client,
         environment: Option<&Slug>,
-        details: Value,
     ) -> Result<(), Error> {
-        app.queue_notification(self.tx, self.now, event, client, environment, details).await
+        app.queue_notification(self.tx, self.now, event, client, environment).await
     }
 }
 
@@ -214,27 +230,38 @@ pub(crate) struct About<'a> {
     pub(crate) environment: Option<&'a Slug>,
     pub(crate) target: Option<String>,
     pub(crate) reason: Option<&'a str>,
-    pub(crate) details: Value,
 }
 
-impl About<'_> {
-    pub(crate) fn event(self, at: Timestamp, actor: Actor, action: Action, done: bool) -> NewAuditEvent {
+impl<'a> About<'a> {
+    /// About one object that belongs to no client.
+    pub(crate) fn target(id: impl ToString) -> Self {
+        Self { target: Some(id.to_string()), ..Self::default() }
+    }
+
+    /// About an environment.
+    pub(crate) fn environment(slug: &'a Slug) -> Self {
+        Self { environment: Some(slug), ..Self::default() }
+    }
+
+    /// The event, done by nobody's request.
+    pub(crate) fn event(self, at: Timestamp, actor: Actor, event: &Event) -> NewAuditEvent {
         NewAuditEvent {
             at,
             actor,
-            action,
-            done,
+            origin: Origin::default(),
+            action: event.action(),
+            done: true,
             client_id: self.client.cloned(),
             environment: self.environment.cloned(),
             target: self.target,
             reason: self.reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
-            details: if self.details.is_null() { json!({}) } else { self.details },
+            details: event.details(),
         }
     }
 }
 
 /// Whether the caller may see all of these secrets; if so, that is written down for each.
-async fn reveal(act: &mut Act<'_>, operation: &str, secrets: &[SecretId]) -> Result<bool, Error> {
+async fn reveal(act: &mut Act<'_>, operation: Operation, secrets: &[SecretId]) -> Result<bool, Error> {
     let mut places = Vec::new();
     for secret in secrets {
         let Some((property, client, environment)) = act.tx.place_of_secret(secret).await? else {
@@ -250,10 +277,14 @@ async fn reveal(act: &mut Act<'_>, operation: &str, secrets: &[SecretId]) -> Res
             client: Some(client),
             environment: Some(environment),
             target: Some(secret.to_string()),
-            details: json!({"secret_id": secret, "replayed": operation}),
             ..About::default()
         };
-        act.audit(Action::SecretRevealed, about).await?;
+        let event = Event::SecretRevealed {
+            secret_id: (*secret).clone(),
+            state: None,
+            replayed: Some(operation.id().to_owned()),
+        };
+        act.audit(&event, about).await?;
     }
     Ok(true)
 }
@@ -288,16 +319,17 @@ impl App {
                 "The change is stored, but this server cannot say yet that it enforces it. Read the state before you try again.",
             ),
             source: Some(Box::new(error)),
+            hidden: false,
         })?;
         Ok(done)
     }
 
-    /// Changes `target` on behalf of a caller who may do `permission` to it. The only way to change anything
-    /// on a caller's behalf.
+    /// Does `operation` to `target` on behalf of a caller who may. The only way to change anything on a caller's
+    /// behalf.
     pub(crate) async fn change<T: Target, R: Reply>(
         &self,
+        operation: Operation,
         request: &Request<'_>,
-        permission: Permission,
         target: T,
         work: impl AsyncFnOnce(&mut Act<'_>, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
@@ -306,10 +338,10 @@ impl App {
         let result = self
             .transact(async |tx, now| {
                 let caller = request.caller.refreshed(tx, now).await?;
-                let loaded = target.load(tx, &caller, permission).await;
+                let loaded = target.load(tx, &caller, operation.access()).await;
                 let mut act = Act { tx, now, caller: &caller, if_match: request.if_match };
                 if let Some(key) = request.idempotency
-                    && let Some(reply) = self.replay(&mut act, key, request.operation, &loaded).await?
+                    && let Some(reply) = self.replay(&mut act, key, operation, &loaded).await?
                 {
                     return Ok(reply);
                 }
@@ -321,7 +353,32 @@ impl App {
             })
             .await;
         if let Err(error) = &result {
-            self.audit_refusal(request, error).await;
+            self.audit_refusal(operation, request.caller, &target.names(), error).await;
+        }
+        result
+    }
+
+    /// Reads `target` on one consistent snapshot for a caller who may.
+    pub(crate) async fn view<T: Target, R>(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        target: T,
+        work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let result = self
+            .db
+            .read(async |tx| {
+                // Read again: a right that was taken away while the request was on its way is gone.
+                let caller = caller.refreshed(tx, self.clock.now()).await?;
+                let loaded = target.load(tx, &caller, operation.access()).await?;
+                work(tx, &caller, loaded).await
+            })
+            .await;
+        if let Err(error) = &result
+            && (error.hidden || error.problem.code == Code::Forbidden)
+        {
+            self.audit_refusal(operation, caller, &target.names(), error).await;
         }
         result
     }
@@ -331,13 +388,13 @@ impl App {
         &self,
         act: &mut Act<'_>,
         key: &IdempotencyKey,
-        operation: &str,
+        operation: Operation,
         loaded: &Result<L, Error>,
     ) -> Result<Option<R>, Error> {
         let Some(remembered) = act.tx.remembered(act.caller.key(), &key.key).await? else { return Ok(None) };
         // Authorised again. What the first request deleted is not there any more, which is its success.
         let gone = matches!(loaded, Err(error) if error.problem.code == Code::NotFound);
-        let deleted = operation.starts_with("delete_");
+        let deleted = operation.method() == Method::Delete;
         if loaded.is_err() && !(gone && deleted && remembered.request == key.request) {
             return Ok(None);
         }
@@ -384,20 +441,33 @@ impl App {
     }
 
     /// A refusal of somebody known stands in the trail, in a transaction of its own: the change's was rolled
-    /// back.
-    async fn audit_refusal(&self, request: &Request<'_>, error: &Error) {
+    /// back. Whoever is refused very often is gathered, so that neither the disk nor other writers suffer.
+    async fn audit_refusal(&self, operation: Operation, caller: &Caller, names: &Names, error: &Error) {
         let code = error.problem.code;
         if matches!(code.status(), 401 | 500..) {
             return;
         }
-        let about = About {
-            details: json!({"operation": request.operation, "code": code.as_str(), "field": error.problem.field}),
-            ..About::default()
+        let event = Event::AccessRefused {
+            operation: operation.id().to_owned(),
+            code: code.as_str().to_owned(),
+            field: error.problem.field.clone(),
+            count: 1,
         };
-        let actor = request.caller.actor.clone();
+        if !self.refusals.note(&caller.actor, operation, code, self.clock.now()) {
+            return;
+        }
+        let about = About {
+            client: names.client.as_ref(),
+            environment: names.environment.as_ref(),
+            target: names.target.clone(),
+            reason: None,
+        };
+        let _turn = self.background_turn().await;
         let written = self
             .transact(async |tx, now| {
-                Ok(tx.append_audit(&about.event(now, actor, Action::AccessRefused, false)).await?)
+                let mut refused = about.event(now, caller.actor.clone(), &event).from(&caller.origin);
+                refused.done = false;
+                Ok(tx.append_audit(&refused).await?)
             })
             .await;
         if let Err(error) = written {
@@ -405,14 +475,19 @@ impl App {
         }
     }
 
+    /// Waits for a turn to write what nobody rotates or revokes by: only a few of these stand in the queue for the
+    /// one lock at a time, so that a flood of them does not delay the end of a secret.
+    pub(crate) async fn background_turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.background.acquire().await.ok()
+    }
+
     pub(crate) async fn queue_notification(
         &self,
         tx: &mut Tx,
         now: Timestamp,
-        event: Action,
+        event: &Event,
         client: &Client,
         environment: Option<&Slug>,
-        details: Value,
     ) -> Result<(), Error> {
         if client.owners.is_empty() {
             return Ok(());
@@ -422,11 +497,11 @@ impl App {
         let notification = Notification {
             id: crossfade_core::base62::encode_fixed(&id, 22),
             created_at: now,
-            event,
+            event: event.action(),
             client_id: Some(client.id.clone()),
             environment: environment.cloned(),
             recipients: client.owners.clone(),
-            details,
+            details: event.details(),
         };
         Ok(tx.insert_notification(&notification).await?)
     }

@@ -4,6 +4,8 @@ use crate::{
     error::Error,
     feed::Feed,
     master_key::MasterKey,
+    measure::Counted,
+    refusals::Refusals,
     seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, new_data_key, open_data_keys},
     worker::Touched,
 };
@@ -16,7 +18,7 @@ use crossfade_store::{Db, Environment, Location, ServeLock};
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::sync::Semaphore;
@@ -33,6 +35,8 @@ pub struct Options {
     pub clock: Arc<Clock>,
     /// The source of ids and secrets.
     pub random: Arc<dyn Random>,
+    /// Days that events of the audit trail are kept; `None`: for ever.
+    pub audit_retention_days: Option<u32>,
     /// Whether this process decides secrets. A local command does not: it takes no lock and loads no tables.
     pub decides: bool,
 }
@@ -50,6 +54,13 @@ pub struct App {
     /// The last use of secrets of which evidence is being flushed.
     pub(crate) unflushed: Mutex<HashMap<SecretId, Timestamp>>,
     pub(crate) touched: Touched,
+    pub(crate) audit_retention_days: Option<u32>,
+    pub(crate) refusals: Refusals,
+    pub(crate) counted: Counted,
+    /// Uses of secrets that were not recorded since the start.
+    pub(crate) evidence_lost: AtomicU64,
+    /// How many of the changes that can wait stand in the queue for the lock at a time.
+    pub(crate) background: Semaphore,
     /// Idempotency keys of requests that are running, each with its actor.
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
     /// Password hashes take memory on purpose; this many may run at once.
@@ -62,6 +73,8 @@ pub struct App {
 const LOCK_CHECKED_EVERY: Duration = Duration::from_secs(2);
 /// How long the database may take to answer that.
 const LOCK_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
+const PARALLEL_BACKGROUND: usize = 2;
 /// Password hashes that may run at the same time.
 const PARALLEL_HASHES: usize = 2;
 
@@ -86,6 +99,11 @@ impl App {
             flush: tokio::sync::Mutex::default(),
             unflushed: Mutex::default(),
             touched: Touched::default(),
+            audit_retention_days: options.audit_retention_days,
+            refusals: Refusals::default(),
+            counted: Counted::default(),
+            evidence_lost: AtomicU64::new(0),
+            background: Semaphore::new(PARALLEL_BACKGROUND),
             in_flight: Mutex::default(),
             hashing: Arc::new(Semaphore::new(PARALLEL_HASHES)),
             lock: tokio::sync::Mutex::new(lock),
@@ -226,8 +244,7 @@ async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, crate::seal::Ve
 }
 
 fn cannot_start(error: crossfade_store::StoreError) -> Error {
-    let problem = Problem::new(Code::Unavailable, sentence(&error.to_string()));
-    Error { problem, source: None }
+    Problem::new(Code::Unavailable, sentence(&error.to_string())).into()
 }
 
 fn sentence(text: &str) -> String {

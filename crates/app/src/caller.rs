@@ -3,11 +3,12 @@
 use crate::{app::App, error::Error};
 use crossfade_core::{
     Code, Problem, Timestamp, TokenId, UserId,
-    audit::Actor,
+    api::UserKind,
+    audit::{Actor, Origin},
     roles::{self, Grant, Object, Permission},
     secret::{SecretKind, SecretValue},
 };
-use crossfade_store::{StoreError, Tx, User, UserKind};
+use crossfade_store::{StoreError, Tx, User};
 
 /// Somebody known, and what they may do.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Caller {
     pub(crate) actor: Actor,
     pub(crate) user: UserId,
     pub(crate) grants: Vec<Grant>,
+    /// Where the request came from.
+    pub(crate) origin: Origin,
     /// What an API token is limited to.
     limit: Option<Vec<Permission>>,
     token: Option<(TokenId, Vec<u8>)>,
@@ -38,6 +41,11 @@ impl Caller {
         within_limit && self.grants.iter().any(|grant| grant.role.permissions().contains(&permission))
     }
 
+    /// The permissions that its token is limited to.
+    pub(crate) fn limit(&self) -> Option<&[Permission]> {
+        self.limit.as_deref()
+    }
+
     /// Whether it may end this token of this account without managing tokens: its own account's, unless it is
     /// itself a limited token; then only itself.
     pub(crate) fn may_end_token(&self, token: &TokenId, user: &UserId) -> bool {
@@ -53,7 +61,7 @@ impl Caller {
     /// Reads the caller's rights again, inside a transaction: what was taken away since is gone.
     pub(crate) async fn refreshed(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, Error> {
         match &self.token {
-            Some((_, digest)) => by_token_digest(tx, digest, now).await,
+            Some((_, digest)) => by_token_digest(tx, digest, &self.origin, now).await,
             None => {
                 let user = tx.user(&self.user).await?.ok_or_else(unauthenticated)?;
                 Ok(Self { grants: grants(tx, &user.id).await?, ..self.clone() })
@@ -78,7 +86,7 @@ fn unauthenticated() -> Error {
 }
 
 async fn grants(tx: &mut Tx, user: &UserId) -> Result<Vec<Grant>, StoreError> {
-    Ok(tx.grants(user).await?.into_iter().map(|(_, grant)| grant).collect())
+    Ok(tx.grants(user).await?.into_iter().map(|row| row.grant).collect())
 }
 
 fn actor(user: &User) -> Actor {
@@ -89,7 +97,12 @@ fn actor(user: &User) -> Actor {
     }
 }
 
-async fn by_token_digest(tx: &mut Tx, digest: &[u8], now: Timestamp) -> Result<Caller, Error> {
+async fn by_token_digest(
+    tx: &mut Tx,
+    digest: &[u8],
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Caller, Error> {
     let owner = tx.token_owner(digest).await?.ok_or_else(unauthenticated)?;
     if owner.token.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(unauthenticated());
@@ -103,18 +116,19 @@ async fn by_token_digest(tx: &mut Tx, digest: &[u8], now: Timestamp) -> Result<C
         actor: actor(&owner.user),
         grants: grants(tx, &owner.user.id).await?,
         user: owner.user.id,
+        origin: origin.clone(),
         limit,
         token: Some((owner.token.id, digest.to_vec())),
     })
 }
 
 impl App {
-    /// Authenticates an API token.
-    pub async fn authenticate(&self, token: &str) -> Result<Caller, Error> {
+    /// Authenticates an API token that came from `origin`.
+    pub async fn authenticate(&self, token: &str, origin: Origin) -> Result<Caller, Error> {
         let value = SecretValue::parse(SecretKind::ApiToken, token).ok_or_else(unauthenticated)?;
         let digest = digest(value.reveal());
         let now = self.clock.now();
-        let caller = self.db.read(async |tx| by_token_digest(tx, &digest, now).await).await?;
+        let caller = self.db.read(async |tx| by_token_digest(tx, &digest, &origin, now).await).await?;
         if let Some((token, _)) = &caller.token {
             self.touched.note(token, now);
         }

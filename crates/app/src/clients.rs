@@ -4,21 +4,21 @@ use crate::{
     act::{About, Act, Input, NO_VERSION, Reply, Request},
     app::App,
     caller::Caller,
-    cursor::{ListQuery, page},
+    cursor::{ListQuery, invalid, page},
     error::Error,
     registrations::shown_registration,
     targets::{ClientPath, PropertyPath, Target, confirm},
 };
 use crossfade_core::{
-    ClientId, Code, Problem, PropertyId, SecretId,
+    ClientId, Code, Operation, Problem, PropertyId, SecretId,
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
-    audit::Action,
+    audit::{ClientFacts, Event},
     environment::Slug,
-    roles::{Object, Permission},
+    operations::Access,
+    roles::{Object, Permission, Scope},
     text::{self, Name, REASON_CHARACTERS, Reason},
 };
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, PageStart, Tx};
-use serde_json::json;
 
 /// What a list of clients is limited to, as it was sent.
 #[derive(Clone, Debug, Default)]
@@ -58,10 +58,6 @@ impl Reply for (api::Client, i64) {
 /// Characters of a search; SQLite limits the length of a pattern.
 const LONGEST_SEARCH: usize = 200;
 
-fn invalid_query(field: &str, what: &str) -> Problem {
-    Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
-}
-
 fn name_taken() -> Problem {
     Problem::new(Code::NameTaken, "This property has a client of this name already. Nothing was changed.")
         .with_field("name")
@@ -79,6 +75,14 @@ fn owners(list: &[String]) -> Result<Vec<String>, Problem> {
         }
     }
     Ok(unique)
+}
+
+fn facts(client: &Client) -> ClientFacts {
+    ClientFacts {
+        name: client.name.to_string(),
+        description: client.description.clone(),
+        owners: client.owners.clone(),
+    }
 }
 
 /// A client as the API shows it to this caller: with the registrations that they may read.
@@ -116,20 +120,19 @@ impl ClientQuery {
         let overdue = match self.overdue.as_deref() {
             None | Some("false") => None,
             Some("true") => Some(app.clock.now()),
-            Some(_) => return Err(invalid_query("overdue", "must be true or false")),
+            Some(_) => return Err(invalid("overdue", "must be true or false")),
         };
         if self.q.as_ref().is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
-            return Err(invalid_query("q", "must have at most 200 characters"));
+            return Err(invalid("q", "must have at most 200 characters"));
         }
         let property = self.property_id.as_deref().map(PropertyId::parse).transpose();
         let environment =
             self.environment.as_deref().map(|text| Slug::parse("environment", text)).transpose();
         Ok(ClientFilter {
             q: self.q.as_deref().map(str::trim).filter(|q| !q.is_empty()).map(str::to_owned),
-            property_id: property
-                .map_err(|_| invalid_query("property_id", "must be the id of a property"))?,
+            property_id: property.map_err(|_| invalid("property_id", "must be the id of a property"))?,
             environment: environment
-                .map_err(|_| invalid_query("environment", "must be the slug of an environment"))?,
+                .map_err(|_| invalid("environment", "must be the slug of an environment"))?,
             overdue_at: overdue,
         })
     }
@@ -150,7 +153,7 @@ impl App {
                 if let Some(slug) = &filter.environment
                     && tx.environment(slug).await?.is_none()
                 {
-                    return Err(invalid_query(
+                    return Err(invalid(
                         "environment",
                         &format!("must be an environment; there is no {slug}"),
                     )
@@ -181,12 +184,12 @@ impl App {
     }
 
     /// One client and its version.
-    pub async fn get_client(
+    pub async fn read_client(
         &self,
         caller: &Caller,
         path: ClientPath<'_>,
     ) -> Result<(api::Client, i64), Error> {
-        self.view(caller, Permission::ClientRead, path, async |tx, client: Client| {
+        self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
             Ok((shown(self, tx, caller, &client).await?, version(tx, &client).await?))
         })
         .await
@@ -198,12 +201,16 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, CreateClient>,
     ) -> Result<(api::Client, i64), Error> {
-        self.change(request, Permission::ClientManage, NewClient, async |act, ()| {
+        self.change(Operation::CreateClient, request, NewClient, async |act, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
             let property = self.property_of_new_client(act, &body.property_id).await?;
             let name = Name::parse("name", &body.name)?;
-            let description = text::line("description", body.description.as_deref().unwrap_or_default(), REASON_CHARACTERS)?;
+            let description = text::line(
+                "description",
+                body.description.as_deref().unwrap_or_default(),
+                REASON_CHARACTERS,
+            )?;
             let environments = chosen(act, &body.environments).await?;
             let client = Client {
                 id: ClientId::generate(self.random.as_ref()),
@@ -224,13 +231,14 @@ impl App {
                 return Err(name_taken().into());
             }
             act.tx.insert_client(&client).await?;
-            let about = About {
-                client: Some(&client.id),
-                target: Some(client.id.to_string()),
-                details: json!({"name": client.name, "property_id": client.property_id, "environments": body.environments}),
-                ..About::default()
+            let about =
+                About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
+            let event = Event::ClientCreated {
+                name: client.name.to_string(),
+                property_id: client.property_id.clone(),
+                environments: environments.iter().map(|it| it.slug.to_string()).collect(),
             };
-            act.audit(Action::ClientCreated, about).await?;
+            act.audit(&event, about).await?;
             let mut registrations = Vec::new();
             for environment in &environments {
                 registrations.push(self.register(act, &client, environment).await?);
@@ -246,7 +254,7 @@ impl App {
 
     /// The property that a client is to be created under: there, readable, and open to this caller.
     async fn property_of_new_client(&self, act: &mut Act<'_>, id: &PropertyId) -> Result<PropertyId, Error> {
-        match PropertyPath(id.as_str()).load(act.tx, act.caller, Permission::ClientManage).await {
+        match PropertyPath(id.as_str()).load(act.tx, act.caller, Operation::CreateClient.access()).await {
             Ok(property) => Ok(property.id),
             Err(error) if error.problem.code == Code::NotFound => {
                 Err(Problem::invalid("property_id", "must be the id of a property that you may read").into())
@@ -262,12 +270,11 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, UpdateClient>,
     ) -> Result<(api::Client, i64), Error> {
-        self.change(request, Permission::ClientManage, path, async |act, mut client: Client| {
+        self.change(Operation::UpdateClient, request, path, async |act, mut client: Client| {
             let read = version(act.tx, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
-            let before =
-                json!({"name": client.name, "description": client.description, "owners": client.owners});
+            let before = facts(&client);
             if let Some(name) = &body.name {
                 client.name = Name::parse("name", name)?;
             }
@@ -286,15 +293,9 @@ impl App {
                 return Err(name_taken().into());
             }
             act.tx.update_client(&client).await?;
-            let after =
-                json!({"name": client.name, "description": client.description, "owners": client.owners});
-            let about = About {
-                client: Some(&client.id),
-                target: Some(client.id.to_string()),
-                details: json!({"before": before, "after": after}),
-                ..About::default()
-            };
-            act.audit(Action::ClientUpdated, about).await?;
+            let about =
+                About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
+            act.audit(&Event::ClientUpdated { before, after: facts(&client) }, about).await?;
             client.version += 1;
             Ok((shown(self, act.tx, act.caller, &client).await?, version(act.tx, &client).await?))
         })
@@ -309,7 +310,7 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, DeleteClient>,
     ) -> Result<(), Error> {
-        self.change(request, Permission::ClientManage, path, async |act, client: Client| {
+        self.change(Operation::DeleteClient, request, path, async |act, client: Client| {
             let read = version(act.tx, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
@@ -320,15 +321,16 @@ impl App {
                 act.changed(ChangeKind::Registration(registration.id)).await?;
             }
             act.tx.delete_client(&client.id, act.now).await?;
+            self.end_grants_on(act, &Scope::Client(client.id.clone())).await?;
             let about = About {
                 client: Some(&client.id),
                 target: Some(client.id.to_string()),
                 reason: Some(reason.as_str()),
-                details: json!({"name": client.name}),
                 ..About::default()
             };
-            act.audit(Action::ClientDeleted, about).await?;
-            act.notify(self, Action::ClientDeleted, &client, None, json!({"name": client.name})).await
+            let event = Event::ClientDeleted { name: client.name.to_string() };
+            act.audit(&event, about).await?;
+            act.notify(self, &event, &client, None).await
         })
         .await
     }
@@ -342,7 +344,8 @@ struct NewClient;
 impl Target for NewClient {
     type Loaded = ();
 
-    async fn load(&self, _: &mut Tx, caller: &Caller, permission: Permission) -> Result<(), Error> {
+    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
+        let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
         if caller.may_somewhere(permission) { Ok(()) } else { Err(crate::targets::forbidden(permission)) }
     }
 }

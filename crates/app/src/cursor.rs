@@ -2,7 +2,7 @@
 //! between are neither skipped nor repeated.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use crossfade_core::{Code, Problem, api::Page};
+use crossfade_core::{Code, Problem, Timestamp, api::Page};
 use crossfade_store::PageStart;
 
 /// `?limit=&cursor=` as they were sent.
@@ -38,8 +38,14 @@ impl ListQuery {
     }
 }
 
-fn invalid(field: &str, what: &str) -> Problem {
+/// `invalid_query`, at a parameter: "`field` `what`."
+pub(crate) fn invalid(field: &str, what: &str) -> Problem {
     Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
+}
+
+/// A time in a parameter.
+pub(crate) fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    text.map(Timestamp::parse).transpose().map_err(|error| invalid(field, &format!("is {error}")))
 }
 
 /// Cuts the rows to a page. `key` is the sort key of a row.
@@ -63,7 +69,8 @@ pub(crate) fn encode((at, id): &(i64, String)) -> String {
 fn decode(cursor: &str) -> Option<(i64, String)> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (at, id) = text.strip_prefix("1.")?.split_once('.')?;
-    let known = id.len() <= 40 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let known =
+        id.len() <= 160 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_~.:".contains(&byte));
     known.then_some((at.parse().ok()?, id.to_owned()))
 }
 

@@ -10,16 +10,14 @@ use crate::{
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{
-    Code, Problem, Timestamp,
+    Code, Operation, Problem, Timestamp,
     api::{self, CreateEnvironment, RotateSigningKey, UpdateEnvironment},
-    audit::Action,
+    audit::Event,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, SigningAlg, Slug},
-    roles::Permission,
     signing_key::{self, KeyTimes},
     text::{Name, Reason},
 };
 use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
-use serde_json::json;
 
 impl Reply for (api::Environment, i64) {}
 impl Reply for Vec<api::SigningKey> {}
@@ -44,17 +42,22 @@ impl App {
 
     /// All environments in their order. Everybody who is known may read them.
     pub async fn list_environments(&self, caller: &Caller) -> Result<Vec<api::Environment>, Error> {
-        self.db
-            .read(async |tx| {
-                caller.refreshed(tx, self.clock.now()).await?;
-                Ok(tx
-                    .environments()
-                    .await?
-                    .iter()
-                    .map(|environment| self.shown_environment(environment))
-                    .collect())
-            })
-            .await
+        self.view(Operation::ListEnvironments, caller, Platform, async |tx, _, ()| {
+            Ok(tx.environments().await?.iter().map(|it| self.shown_environment(it)).collect())
+        })
+        .await
+    }
+
+    /// One environment and its version.
+    pub async fn read_environment(
+        &self,
+        caller: &Caller,
+        path: EnvironmentPath<'_>,
+    ) -> Result<(api::Environment, i64), Error> {
+        self.view(Operation::ReadEnvironment, caller, path, async |_, _, environment| {
+            Ok((self.shown_environment(&environment), environment.version))
+        })
+        .await
     }
 
     /// Creates an environment at the end of the list.
@@ -63,15 +66,18 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, CreateEnvironment>,
     ) -> Result<(api::Environment, i64), Error> {
-        self.change(request, Permission::EnvironmentManage, Platform, async |act, ()| {
+        self.change(Operation::CreateEnvironment, request, Platform, async |act, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
             let slug = Slug::parse("slug", &body.slug)?;
             let name = Name::parse("name", &body.name)?;
             if act.tx.environment(&slug).await?.is_some() {
-                return Err(Problem::new(Code::NameTaken, "There is an environment of this slug already. Nothing was changed.")
-                    .with_field("slug")
-                    .into());
+                return Err(Problem::new(
+                    Code::NameTaken,
+                    "There is an environment of this slug already. Nothing was changed.",
+                )
+                .with_field("slug")
+                .into());
             }
             let environment = Environment {
                 slug,
@@ -86,9 +92,12 @@ impl App {
                 version: 1,
             };
             self.add_environment(act.tx, &environment, act.now).await?;
-            let details = json!({"name": environment.name, "kind": environment.kind, "signing_alg": environment.signing_alg});
-            act.audit(Action::EnvironmentCreated, About { environment: Some(&environment.slug), details, ..About::default() })
-                .await?;
+            let event = Event::EnvironmentCreated {
+                name: environment.name.clone(),
+                kind: environment.kind,
+                signing_alg: environment.signing_alg,
+            };
+            act.audit(&event, About::environment(&environment.slug)).await?;
             Ok((self.shown_environment(&environment), environment.version))
         })
         .await
@@ -129,7 +138,7 @@ impl App {
         path: EnvironmentPath<'_>,
         input: Input<'_, UpdateEnvironment>,
     ) -> Result<(api::Environment, i64), Error> {
-        self.change(request, Permission::EnvironmentManage, path, async |act, before: Environment| {
+        self.change(Operation::UpdateEnvironment, request, path, async |act, before: Environment| {
             act.matches(before.version)?;
             let body = input.read()?;
             let mut after = before.clone();
@@ -157,10 +166,12 @@ impl App {
                 self.replace_signing_key(act, &after, false, false).await?;
             }
             act.changed(ChangeKind::Environment(after.slug.clone())).await?;
-            let details = json!({
-                "before": self.shown_environment(&before), "after": self.shown_environment(&after), "position": position,
-            });
-            act.audit(Action::EnvironmentUpdated, About { environment: Some(&after.slug), details, ..About::default() }).await?;
+            let event = Event::EnvironmentUpdated {
+                before: Box::new(self.shown_environment(&before)),
+                after: Box::new(self.shown_environment(&after)),
+                position: position.map(|position| position as u64),
+            };
+            act.audit(&event, About::environment(&after.slug)).await?;
             Ok((self.shown_environment(&after), after.version + 1))
         })
         .await
@@ -172,7 +183,7 @@ impl App {
         request: &Request<'_>,
         path: EnvironmentPath<'_>,
     ) -> Result<(), Error> {
-        self.change(request, Permission::EnvironmentManage, path, async |act, environment: Environment| {
+        self.change(Operation::DeleteEnvironment, request, path, async |act, environment: Environment| {
             act.matches(environment.version)?;
             if act.tx.environment_has_registrations(&environment.slug).await? {
                 return Err(Problem::new(
@@ -181,10 +192,18 @@ impl App {
                 )
                 .into());
             }
+            // A later environment of the same slug must not come into rights that were given for this one.
+            if act.tx.environment_has_grants(&environment.slug).await? {
+                return Err(Problem::new(
+                    Code::InUse,
+                    "Grants are limited to this environment. Take them away first. Nothing was changed.",
+                )
+                .into());
+            }
             act.tx.delete_environment(&environment.slug).await?;
             act.changed(ChangeKind::Environment(environment.slug.clone())).await?;
-            let details = json!({"name": environment.name});
-            act.audit(Action::EnvironmentDeleted, About { environment: Some(&environment.slug), details, ..About::default() }).await
+            let event = Event::EnvironmentDeleted { name: environment.name.clone() };
+            act.audit(&event, About::environment(&environment.slug)).await
         })
         .await
     }
@@ -195,7 +214,7 @@ impl App {
         caller: &Caller,
         path: EnvironmentPath<'_>,
     ) -> Result<Vec<api::SigningKey>, Error> {
-        self.view(caller, Permission::ClientRead, path, async |tx, environment| {
+        self.view(Operation::ListSigningKeys, caller, path, async |tx, _, environment| {
             shown_keys(tx, &environment.slug, self.clock.now()).await
         })
         .await
@@ -209,19 +228,19 @@ impl App {
         path: EnvironmentPath<'_>,
         input: Input<'_, RotateSigningKey>,
     ) -> Result<Vec<api::SigningKey>, Error> {
-        self.change(request, Permission::EnvironmentManage, path, async |act, environment: Environment| {
+        self.change(Operation::RotateSigningKey, request, path, async |act, environment: Environment| {
             act.matches(environment.version)?;
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;
             self.replace_signing_key(act, &environment, body.immediate, body.compromised).await?;
             act.changed(ChangeKind::Environment(environment.slug.clone())).await?;
-            let about = About {
-                environment: Some(&environment.slug),
-                reason: Some(reason.as_str()),
-                details: json!({"alg": environment.signing_alg, "immediate": body.immediate, "compromised": body.compromised}),
-                ..About::default()
+            let event = Event::SigningKeyRotated {
+                alg: environment.signing_alg,
+                immediate: body.immediate,
+                compromised: body.compromised,
             };
-            act.audit(Action::SigningKeyRotated, about).await?;
+            let about = About { reason: Some(reason.as_str()), ..About::environment(&environment.slug) };
+            act.audit(&event, about).await?;
             shown_keys(act.tx, &environment.slug, act.now).await
         })
         .await

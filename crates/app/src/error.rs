@@ -10,6 +10,9 @@ pub struct Error {
     pub problem: Problem,
     /// What the log reads. Never leaves the server.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Whether something is there that the caller may not know of. For the trail; on the wire it is as if there
+    /// were nothing.
+    pub(crate) hidden: bool,
 }
 
 impl Error {
@@ -19,13 +22,18 @@ impl Error {
             Code::Internal,
             "Something went wrong in the server. Nothing was changed; its log says more.",
         );
-        Self { problem, source: Some(source.into()) }
+        Self { problem, source: Some(source.into()), hidden: false }
+    }
+
+    /// The answer to whoever asks for what is there and not theirs to read.
+    pub(crate) fn hidden() -> Self {
+        Self { problem: Problem::not_found(), source: None, hidden: true }
     }
 }
 
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
-        Self { problem, source: None }
+        Self { problem, source: None, hidden: false }
     }
 }
 
@@ -46,7 +54,7 @@ impl From<StoreError> for Error {
             ),
             _ => return Self::internal(error),
         };
-        Self { problem, source: Some(Box::new(error)) }
+        Self { problem, source: Some(Box::new(error)), hidden: false }
     }
 }
 

@@ -1,22 +1,20 @@
 //! Gives a retiring secret longer.
 
 use crate::{
-    act::{About, Input, Request},
+    act::{Input, Request},
     app::App,
     error::Error,
     history::secret_of,
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Problem, Timestamp,
+    Operation, Problem, Timestamp,
     api::{ExtendSecret, SecretChanged},
-    audit::Action,
-    roles::Permission,
+    audit::Event,
     rotation::{self, Refusal},
     text::Reason,
 };
 use crossfade_store::PageStart;
-use serde_json::json;
 
 impl App {
     /// Moves the deadline of a retiring secret later, at most 168 hours after its rotation.
@@ -27,7 +25,7 @@ impl App {
         secret: &str,
         input: Input<'_, ExtendSecret>,
     ) -> Result<SecretChanged, Error> {
-        self.change(request, Permission::SecretExtend, path, async |act, site: Site| {
+        self.change(Operation::ExtendSecret, request, path, async |act, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
             let body = input.read()?;
@@ -47,17 +45,9 @@ impl App {
             let id = &secret.rule.id;
             act.tx.set_secret_end(id, secret.rule.expires_at, None).await?;
             act.secrets_changed(&site).await?;
-            let details = json!({"secret_id": id, "expires_at": expires_at, "expires_at_before": before});
-            let about = About {
-                client: Some(&site.client.id),
-                environment: Some(&site.environment.slug),
-                target: Some(id.to_string()),
-                reason: Some(reason.as_str()),
-                details: details.clone(),
-            };
-            act.audit(Action::SecretExtended, about).await?;
-            act.notify(self, Action::SecretExtended, &site.client, Some(&site.environment.slug), details)
-                .await?;
+            let event =
+                Event::SecretExtended { secret_id: id.clone(), expires_at, expires_at_before: before };
+            act.tell(self, &event, &site, id.as_str(), reason.as_str()).await?;
             Ok(SecretChanged {
                 secret: self.shown_secret(&secret, act.now),
                 tokens_valid_offline_until: None,

@@ -1,22 +1,18 @@
-//! What can be read of secrets: their metadata, the rotations, the evidence of use, the trail.
+//! What can be read of secrets: their metadata, the rotations, the evidence of use.
 
 use crate::{
     app::App,
     caller::Caller,
-    cursor::{ListQuery, encode, page},
+    cursor::{ListQuery, encode, invalid, page, time},
     error::Error,
-    targets::{Platform, RegistrationPath, Site},
+    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    ClientId, Code, Problem, RegistrationId, SecretId, Timestamp,
+    Operation, Problem, RegistrationId, SecretId, Timestamp,
     api::{self, Page},
-    audit::Action,
-    environment::Slug,
-    roles::Permission,
     rotation::{EndedAs, state_at},
-    secret::looks_like_secret,
 };
-use crossfade_store::{AuditFilter, Secret, Tx};
+use crossfade_store::{Secret, Tx};
 
 /// The last row of a list that is paged by counting: there are two secrets at most with all their sources.
 const MOST_OFFSET: i64 = 1_000_000;
@@ -42,58 +38,6 @@ pub(crate) async fn secret_of(tx: &mut Tx, registration: &RegistrationId, id: &s
     Ok(tx.secret(registration, &id).await?.ok_or_else(Problem::not_found)?)
 }
 
-/// What a reading of the trail is limited to, as it was sent.
-#[derive(Clone, Debug, Default)]
-pub struct AuditQuery {
-    /// Limit and cursor.
-    pub list: ListQuery,
-    /// An actor's id.
-    pub actor: Option<String>,
-    /// An action.
-    pub action: Option<String>,
-    /// A client's id.
-    pub client: Option<String>,
-    /// An environment's slug.
-    pub environment: Option<String>,
-    /// From this time on.
-    pub since: Option<String>,
-    /// Up to, and not including, this time.
-    pub until: Option<String>,
-}
-
-fn invalid_query(field: &str, what: &str) -> Problem {
-    Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
-}
-
-fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    text.map(Timestamp::parse).transpose().map_err(|error| invalid_query(field, &format!("is {error}")))
-}
-
-impl AuditQuery {
-    fn filter(&self) -> Result<AuditFilter, Problem> {
-        let action = self.action.as_deref().map(|text| {
-            Action::parse(text).ok_or_else(|| {
-                invalid_query("action", "must be an action of the trail, such as secret.rotated")
-            })
-        });
-        if self.actor.as_deref().is_some_and(looks_like_secret) {
-            return Err(invalid_query("actor", "must be the id of an actor, not a secret"));
-        }
-        let client = self.client.as_deref().map(ClientId::parse).transpose();
-        let environment =
-            self.environment.as_deref().map(|text| Slug::parse("environment", text)).transpose();
-        Ok(AuditFilter {
-            actor: self.actor.clone(),
-            action: action.transpose()?,
-            client: client.map_err(|_| invalid_query("client", "must be the id of a client"))?,
-            environment: environment
-                .map_err(|_| invalid_query("environment", "must be the slug of an environment"))?,
-            since: time("since", self.since.as_deref())?,
-            until: time("until", self.until.as_deref())?,
-        })
-    }
-}
-
 impl App {
     /// A secret as it is shown to whoever has just changed it: its last use to the moment.
     pub(crate) fn shown_secret(&self, secret: &Secret, now: Timestamp) -> api::Secret {
@@ -111,7 +55,7 @@ impl App {
     ) -> Result<Page<api::Secret>, Error> {
         let start = query.start()?;
         self.flush_evidence().await?;
-        self.view(caller, Permission::ClientRead, path, async |tx, site: Site| {
+        self.view(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
             let rows = tx.secrets(&site.registration.id, &start).await?;
             let now = self.clock.now();
             Ok(page(&start, rows, |row| (row.number, row.rule.id.to_string()), |row| shown_secret(&row, now)))
@@ -128,7 +72,7 @@ impl App {
     ) -> Result<Page<api::Rotation>, Error> {
         let start = query.start()?;
         self.flush_evidence().await?;
-        self.view(caller, Permission::ClientRead, path, async |tx, site: Site| {
+        self.view(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
             let registration = &site.registration.id;
             let now = self.clock.now();
             let mut shown = Vec::new();
@@ -174,10 +118,10 @@ impl App {
         let since = time("since", since)?;
         let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
         if !(0..=MOST_OFFSET).contains(&offset) {
-            return Err(invalid_query("cursor", "is not one that this server gave out").into());
+            return Err(invalid("cursor", "is not one that this server gave out").into());
         }
         self.flush_evidence().await?;
-        self.view(caller, Permission::ClientRead, path, async |tx, site: Site| {
+        self.view(Operation::ListUsage, caller, path, async |tx, _, site: Site| {
             let rows = tx.usage_sources(&site.registration.id, since, &start).await?;
             let now = self.clock.now();
             let next = offset + start.limit - 1;
@@ -197,41 +141,6 @@ impl App {
             );
             page.next_cursor = page.next_cursor.map(|_| encode(&(next, "usage".into())));
             Ok(page)
-        })
-        .await
-    }
-
-    /// The audit trail, newest first.
-    pub async fn list_audit_events(
-        &self,
-        caller: &Caller,
-        query: &AuditQuery,
-    ) -> Result<Page<api::AuditEvent>, Error> {
-        let start = query.list.start()?;
-        let filter = query.filter()?;
-        self.view(caller, Permission::AuditRead, Platform, async |tx, ()| {
-            let before = start.after.as_ref().map(|(seq, _)| *seq);
-            let rows = tx.audit_events(&filter, before, start.limit).await?;
-            Ok(page(
-                &start,
-                rows,
-                |row| (row.seq, "audit".into()),
-                |row| {
-                    let event = row.event;
-                    api::AuditEvent {
-                        seq: row.seq,
-                        at: event.at,
-                        actor: event.actor,
-                        action: event.action.as_str().to_owned(),
-                        outcome: if event.done { "done" } else { "refused" }.to_owned(),
-                        client_id: event.client_id,
-                        environment: event.environment.map(|slug| slug.to_string()),
-                        target: event.target,
-                        reason: event.reason,
-                        details: event.details,
-                    }
-                },
-            ))
         })
         .await
     }

@@ -1,15 +1,16 @@
-//! The first Owner, and Owners who are locked out: one-time links, and the way without a browser.
+//! One-time links, with which people set their passwords, and the ways from the machine itself: the first Owner, and
+//! Owners who are locked out.
 
 use crate::{act::About, app::App, caller::digest, error::Error};
 use crossfade_core::{
     Code, GrantId, Problem, Timestamp, UserId,
-    audit::{Action, Actor},
+    api::UserKind,
+    audit::{Actor, Event},
     roles::{Grant, Role, Scope},
     secret::{SecretKind, SecretValue},
     text::{self, Name},
 };
-use crossfade_store::{Link, LinkPurpose, Tx, User, UserKind};
-use serde_json::json;
+use crossfade_store::{GrantRow, Link, LinkPurpose, Tx, User};
 use std::time::Duration;
 
 /// How long a one-time link can be used.
@@ -71,10 +72,10 @@ impl App {
         };
         tx.insert_user(&user).await?;
         let grant = Grant { role: Role::Owner, scope: Scope::Platform, environments: None };
-        tx.insert_grant(&GrantId::generate(self.random.as_ref()), &user.id, &grant, now).await?;
-        let about =
-            About { target: Some(user.id.to_string()), details: json!({"email": email}), ..About::default() };
-        tx.append_audit(&about.event(now, Actor::machine(command), Action::OwnerCreated, true)).await?;
+        let id = GrantId::generate(self.random.as_ref());
+        tx.insert_grant(&GrantRow { id, user_id: user.id.clone(), grant, created_at: now }).await?;
+        let event = Event::OwnerCreated { email: email.to_owned() };
+        tx.append_audit(&About::target(&user.id).event(now, Actor::machine(command), &event)).await?;
         Ok(user.id)
     }
 
@@ -96,16 +97,22 @@ impl App {
                 Problem::new(Code::NotFound, format!("There is no Owner with the e-mail address {email}."))
                     .with_field("email")
             })?;
-            let about = About {
-                target: Some(owner.id.to_string()),
-                details: json!({"email": email}),
-                ..About::default()
-            };
-            tx.append_audit(&about.event(now, Actor::machine("owner recover"), Action::OwnerRecovered, true))
-                .await?;
+            let about = About::target(&owner.id);
+            let event = Event::OwnerRecovered { email: email.clone() };
+            tx.append_audit(&about.event(now, Actor::machine("owner recover"), &event)).await?;
             self.insert_link(tx, LinkPurpose::Password, Some(owner.id), now).await
         })
         .await
+    }
+
+    /// A link with which a person sets a password, in place of any earlier one.
+    pub(crate) async fn insert_password_link(
+        &self,
+        tx: &mut Tx,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Result<OneTimeLink, Error> {
+        self.insert_link(tx, LinkPurpose::Password, Some(user.clone()), now).await
     }
 
     async fn insert_link(
@@ -154,8 +161,8 @@ impl App {
             let Some(user) = user else { return self.insert_owner(tx, &email, &hash, now, "serve").await };
             tx.set_password(&user.id, &hash).await?;
             let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
-            let about = About { target: Some(user.id.to_string()), ..About::default() };
-            tx.append_audit(&about.event(now, actor, Action::UserActivated, true)).await?;
+            let about = About::target(&user.id);
+            tx.append_audit(&about.event(now, actor, &Event::UserActivated {})).await?;
             Ok(user.id)
         })
         .await

@@ -9,14 +9,13 @@ use crate::{
     targets::{Platform, PropertyPath},
 };
 use crossfade_core::{
-    Code, Problem, PropertyId,
+    Code, Operation, Problem, PropertyId,
     api::{self, Page, PropertyBody},
-    audit::Action,
-    roles::{Object, Permission},
+    audit::Event,
+    roles::{Object, Permission, Scope},
     text::Name,
 };
 use crossfade_store::{PageStart, Property};
-use serde_json::json;
 
 impl Reply for (api::Property, i64) {}
 
@@ -72,12 +71,12 @@ impl App {
     }
 
     /// One property and its version.
-    pub async fn get_property(
+    pub async fn read_property(
         &self,
         caller: &Caller,
         path: PropertyPath<'_>,
     ) -> Result<(api::Property, i64), Error> {
-        self.view(caller, Permission::ClientRead, path, async |_, property| {
+        self.view(Operation::ReadProperty, caller, path, async |_, _, property| {
             Ok((shown(&property), property.version))
         })
         .await
@@ -89,7 +88,7 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, PropertyBody>,
     ) -> Result<(api::Property, i64), Error> {
-        self.change(request, Permission::PropertyManage, Platform, async |act, ()| {
+        self.change(Operation::CreateProperty, request, Platform, async |act, ()| {
             act.matches(NO_VERSION)?;
             let name = Name::parse("name", &input.read()?.name)?;
             if act.tx.property_named(&name).await?.is_some() {
@@ -102,12 +101,8 @@ impl App {
                 version: 1,
             };
             act.tx.insert_property(&property.id, &property.name, act.now).await?;
-            let about = About {
-                target: Some(property.id.to_string()),
-                details: json!({"name": property.name}),
-                ..About::default()
-            };
-            act.audit(Action::PropertyCreated, about).await?;
+            let event = Event::PropertyCreated { name: property.name.to_string() };
+            act.audit(&event, About::target(&property.id)).await?;
             Ok((shown(&property), property.version))
         })
         .await
@@ -120,16 +115,16 @@ impl App {
         path: PropertyPath<'_>,
         input: Input<'_, PropertyBody>,
     ) -> Result<(api::Property, i64), Error> {
-        self.change(request, Permission::PropertyManage, path, async |act, mut property: Property| {
+        self.change(Operation::UpdateProperty, request, path, async |act, mut property: Property| {
             act.matches(property.version)?;
             let name = Name::parse("name", &input.read()?.name)?;
             if act.tx.property_named(&name).await?.is_some_and(|other| other != property.id) {
                 return Err(name_taken().into());
             }
-            let details = json!({"name": name, "name_before": property.name});
             act.tx.rename_property(&property.id, &name).await?;
-            let about = About { target: Some(property.id.to_string()), details, ..About::default() };
-            act.audit(Action::PropertyUpdated, about).await?;
+            let event =
+                Event::PropertyUpdated { name: name.to_string(), name_before: property.name.to_string() };
+            act.audit(&event, About::target(&property.id)).await?;
             property.name = name;
             Ok((shown(&property), property.version + 1))
         })
@@ -138,7 +133,7 @@ impl App {
 
     /// Deletes a property that has never had a client.
     pub async fn delete_property(&self, request: &Request<'_>, path: PropertyPath<'_>) -> Result<(), Error> {
-        self.change(request, Permission::PropertyManage, path, async |act, property: Property| {
+        self.change(Operation::DeleteProperty, request, path, async |act, property: Property| {
             act.matches(property.version)?;
             if act.tx.property_has_clients(&property.id).await? {
                 return Err(Problem::new(
@@ -148,12 +143,9 @@ impl App {
                 .into());
             }
             act.tx.delete_property(&property.id).await?;
-            let about = About {
-                target: Some(property.id.to_string()),
-                details: json!({"name": property.name}),
-                ..About::default()
-            };
-            act.audit(Action::PropertyDeleted, about).await
+            self.end_grants_on(act, &Scope::Property(property.id.clone())).await?;
+            let event = Event::PropertyDeleted { name: property.name.to_string() };
+            act.audit(&event, About::target(&property.id)).await
         })
         .await
     }

@@ -6,12 +6,12 @@ use crate::{
     caller::Caller,
     clients::version,
     error::Error,
-    targets::{ClientPath, RegistrationPath, Site},
+    targets::{ClientPath, RegistrationPath, Site, forbidden},
 };
 use crossfade_core::{
-    Code, OauthClientId, Problem, RegistrationId, SecretId, Timestamp,
+    Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
     api::{self, CreateRegistration, RevealedSecret, UpdateRegistration},
-    audit::Action,
+    audit::Event,
     environment::Slug,
     registration::{self, AuthMethods, Scopes, TokenTtl},
     roles::{Object, Permission},
@@ -20,7 +20,6 @@ use crossfade_core::{
     text::Reason,
 };
 use crossfade_store::{ChangeKind, Client, Environment, Registration, SecretRow};
-use serde_json::json;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -152,10 +151,14 @@ impl App {
             client: Some(&client.id),
             environment: Some(&environment.slug),
             target: Some(registration.id.to_string()),
-            details: json!({"oauth_client_id": registration.oauth_client_id, "secret_id": secret.id, "secret_shown": may_reveal}),
             ..About::default()
         };
-        act.audit(Action::RegistrationCreated, about).await?;
+        let event = Event::RegistrationCreated {
+            oauth_client_id: registration.oauth_client_id,
+            secret_id: secret.id.clone(),
+            secret_shown: may_reveal,
+        };
+        act.audit(&event, about).await?;
         Ok(may_reveal.then(|| secret.shown(true)))
     }
 
@@ -166,7 +169,7 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, CreateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.change(request, Permission::ClientManage, path, async |act, client: Client| {
+        self.change(Operation::CreateRegistration, request, path, async |act, client: Client| {
             let read = version(act.tx, &client).await?;
             act.matches(read)?;
             let unknown = || Problem::invalid("environment", "must be the slug of an environment");
@@ -194,12 +197,12 @@ impl App {
     }
 
     /// One registration and its version.
-    pub async fn get_registration(
+    pub async fn read_registration(
         &self,
         caller: &Caller,
         path: RegistrationPath<'_>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.view(caller, Permission::ClientRead, path, async |_, site: Site| {
+        self.view(Operation::ReadRegistration, caller, path, async |_, _, site: Site| {
             Ok((shown_registration(self, &site.registration, &site.environment), site.registration.version))
         })
         .await
@@ -212,7 +215,7 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, UpdateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.change(request, Permission::ClientManage, path, async |act, site: Site| {
+        self.change(Operation::UpdateRegistration, request, path, async |act, site: Site| {
             act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;
@@ -231,6 +234,12 @@ impl App {
                 after.earlier_tokens_end_at =
                     after.earlier_tokens_end_at.max(Some(tokens_end(&site.registration, act.now)));
             }
+            if body.may_introspect == Some(true) && !site.registration.may_introspect {
+                // It opens the tokens of every client of the environment, so it is not for whoever manages this one.
+                if !act.caller.may(Permission::EnvironmentManage, Object::Platform) {
+                    return Err(forbidden(Permission::EnvironmentManage));
+                }
+            }
             after.may_introspect = body.may_introspect.unwrap_or(after.may_introspect);
             match body.enabled {
                 // Callers depend on it: the name must be typed (product rule 10).
@@ -243,28 +252,22 @@ impl App {
             }
             act.tx.update_registration(&after).await?;
             act.changed(ChangeKind::Registration(after.id.clone())).await?;
-            let (before_shown, after_shown) = (
-                shown_registration(self, &site.registration, &site.environment),
-                shown_registration(self, &after, &site.environment),
-            );
+            let before_shown = shown_registration(self, &site.registration, &site.environment);
+            let after_shown = shown_registration(self, &after, &site.environment);
+            let changes_state = before_shown.enabled != after_shown.enabled;
+            let event = Event::RegistrationUpdated {
+                before: Box::new(before_shown),
+                after: Box::new(after_shown.clone()),
+            };
             let about = About {
                 client: Some(&site.client.id),
                 environment: Some(&site.environment.slug),
                 target: Some(after.id.to_string()),
                 reason: Some(reason.as_str()),
-                details: json!({"before": before_shown, "after": after_shown}),
             };
-            act.audit(Action::RegistrationUpdated, about).await?;
-            if before_shown.enabled != after_shown.enabled {
-                let details = json!({"enabled": after_shown.enabled});
-                act.notify(
-                    self,
-                    Action::RegistrationUpdated,
-                    &site.client,
-                    Some(&site.environment.slug),
-                    details,
-                )
-                .await?;
+            act.audit(&event, about).await?;
+            if changes_state {
+                act.notify(self, &event, &site.client, Some(&site.environment.slug)).await?;
             }
             Ok((after_shown, after.version + 1))
         })

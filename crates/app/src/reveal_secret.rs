@@ -9,13 +9,11 @@ use crate::{
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Code, Problem, SecretId,
+    Code, Operation, Problem, SecretId,
     api::{RevealReply, RevealSecret},
-    audit::Action,
-    roles::Permission,
+    audit::Event,
     text::Reason,
 };
-use serde_json::json;
 
 impl Reply for RevealReply {
     fn secrets(&self) -> Vec<SecretId> {
@@ -44,7 +42,7 @@ impl App {
         secret: &str,
         input: Input<'_, RevealSecret>,
     ) -> Result<RevealReply, Error> {
-        self.change(request, Permission::SecretReveal, path, async |act, site: Site| {
+        self.change(Operation::RevealSecret, request, path, async |act, site: Site| {
             let secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
             let reason = Reason::parse(input.read()?.reason.as_deref())?;
@@ -60,9 +58,13 @@ impl App {
                 environment: Some(&site.environment.slug),
                 target: Some(secret.rule.id.to_string()),
                 reason: Some(reason.as_str()),
-                details: json!({"secret_id": secret.rule.id, "state": secret.rule.state(act.now)}),
             };
-            act.audit(Action::SecretRevealed, about).await?;
+            let event = Event::SecretRevealed {
+                secret_id: secret.rule.id.clone(),
+                state: Some(secret.rule.state(act.now)),
+                replayed: None,
+            };
+            act.audit(&event, about).await?;
             let value = String::from_utf8(value.to_vec()).map_err(|_| Error::internal("a stored value is corrupt"))?;
             Ok(RevealReply { id: secret.rule.id, value: Some(value), secret_already_delivered: false })
         })

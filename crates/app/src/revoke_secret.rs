@@ -1,7 +1,7 @@
 //! Ends a retiring secret before its deadline.
 
 use crate::{
-    act::{About, Input, Reply, Request},
+    act::{Input, Reply, Request},
     app::App,
     error::Error,
     history::secret_of,
@@ -9,13 +9,12 @@ use crate::{
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
+    Operation,
     api::{RevokeSecret, SecretChanged},
-    audit::Action,
-    roles::Permission,
+    audit::Event,
     rotation::{self, EndedAs},
     text::Reason,
 };
-use serde_json::json;
 
 impl Reply for SecretChanged {}
 
@@ -28,7 +27,7 @@ impl App {
         secret: &str,
         input: Input<'_, RevokeSecret>,
     ) -> Result<SecretChanged, Error> {
-        self.change(request, Permission::SecretRevoke, path, async |act, site: Site| {
+        self.change(Operation::RevokeSecret, request, path, async |act, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
             let body = input.read()?;
@@ -40,18 +39,18 @@ impl App {
             act.tx.decide_rotation(&site.registration.id, id, EndedAs::Revoked, act.now).await?;
             act.end_tokens(id, body.compromised, body.revoke_tokens).await?;
             act.secrets_changed(&site).await?;
-            let details = json!({"secret_id": id, "compromised": body.compromised, "revoke_tokens": body.revoke_tokens});
-            let about = About {
-                client: Some(&site.client.id),
-                environment: Some(&site.environment.slug),
-                target: Some(id.to_string()),
-                reason: Some(reason.as_str()),
-                details: details.clone(),
+            let event = Event::SecretRevoked {
+                secret_id: id.clone(),
+                compromised: body.compromised,
+                revoke_tokens: body.revoke_tokens,
             };
-            act.audit(Action::SecretRevoked, about).await?;
-            act.notify(self, Action::SecretRevoked, &site.client, Some(&site.environment.slug), details).await?;
-            let until = (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
-            Ok(SecretChanged { secret: self.shown_secret(&secret, act.now), tokens_valid_offline_until: until })
+            act.tell(self, &event, &site, id.as_str(), reason.as_str()).await?;
+            let until =
+                (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
+            Ok(SecretChanged {
+                secret: self.shown_secret(&secret, act.now),
+                tokens_valid_offline_until: until,
+            })
         })
         .await
     }

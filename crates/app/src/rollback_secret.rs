@@ -1,21 +1,19 @@
 //! Undoes the latest rotation: the retiring secret is current again, the newer one is revoked.
 
 use crate::{
-    act::{About, Input, Request},
+    act::{Input, Request},
     app::App,
     error::Error,
     registrations::tokens_end,
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Problem, RotationId,
+    Operation, Problem, RotationId,
     api::{RollBackRotation, SecretChanged},
-    audit::Action,
-    roles::Permission,
+    audit::Event,
     rotation::{self, EndedAs, RollbackRequest},
     text::Reason,
 };
-use serde_json::json;
 
 impl App {
     /// Rolls back the latest rotation of a registration.
@@ -26,7 +24,7 @@ impl App {
         rotation: &str,
         input: Input<'_, RollBackRotation>,
     ) -> Result<SecretChanged, Error> {
-        self.change(request, Permission::SecretRollback, path, async |act, site: Site| {
+        self.change(Operation::RollbackSecret, request, path, async |act, site: Site| {
             let registration = &site.registration.id;
             let id = RotationId::parse(rotation).map_err(|_| Problem::not_found())?;
             let rotation = act.tx.rotation(registration, &id).await?.ok_or_else(Problem::not_found)?;
@@ -55,22 +53,22 @@ impl App {
             act.tx.decide_rotation(registration, &rotation.outgoing, EndedAs::RolledBack, act.now).await?;
             act.end_tokens(&rotation.incoming, body.compromised, body.revoke_tokens).await?;
             act.secrets_changed(&site).await?;
-            let details = json!({
-                "rotation_id": rotation.id, "current_secret_id": rotation.outgoing, "revoked_secret_id": rotation.incoming,
-                "acknowledge_in_use": body.acknowledge_in_use, "compromised": body.compromised, "revoke_tokens": body.revoke_tokens,
-            });
-            let about = About {
-                client: Some(&site.client.id),
-                environment: Some(&site.environment.slug),
-                target: Some(rotation.id.to_string()),
-                reason: Some(reason.as_str()),
-                details: details.clone(),
+            let event = Event::SecretRolledBack {
+                rotation_id: rotation.id.clone(),
+                current_secret_id: rotation.outgoing.clone(),
+                revoked_secret_id: rotation.incoming.clone(),
+                acknowledge_in_use: body.acknowledge_in_use,
+                compromised: body.compromised,
+                revoke_tokens: body.revoke_tokens,
             };
-            act.audit(Action::SecretRolledBack, about).await?;
-            act.notify(self, Action::SecretRolledBack, &site.client, Some(&site.environment.slug), details).await?;
+            act.tell(self, &event, &site, rotation.id.as_str(), reason.as_str()).await?;
             outgoing.rule.expires_at = None;
-            let until = (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
-            Ok(SecretChanged { secret: self.shown_secret(&outgoing, act.now), tokens_valid_offline_until: until })
+            let until =
+                (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
+            Ok(SecretChanged {
+                secret: self.shown_secret(&outgoing, act.now),
+                tokens_valid_offline_until: until,
+            })
         })
         .await
     }

@@ -1,22 +1,21 @@
 //! Rotates the secret of a registration.
 
 use crate::{
-    act::{About, Act, Input, Reply, Request},
+    act::{Act, Input, Reply, Request},
     app::App,
     error::Error,
     registrations::tokens_end,
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Code, Problem, RotationId, SecretId, TransitionHours,
+    Code, Operation, Problem, RotationId, SecretId, TransitionHours,
     api::{PreviousSecret, RotateSecret, RotateSecretReply, RotationSummary},
-    audit::Action,
+    audit::Event,
     roles::Permission,
     rotation::{self, EndedAs, Refusal, RotationPlan, RotationRequest, state_at},
     text::Reason,
 };
 use crossfade_store::Rotation;
-use serde_json::json;
 
 impl Reply for RotateSecretReply {
     fn secrets(&self) -> Vec<SecretId> {
@@ -44,7 +43,7 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, RotateSecret>,
     ) -> Result<RotateSecretReply, Error> {
-        self.change(request, Permission::SecretRotate, path, async |act, site: Site| {
+        self.change(Operation::RotateSecret, request, path, async |act, site: Site| {
             act.matches(site.registration.version)?;
             let out_of_range = |error: &dyn std::fmt::Display| {
                 let text = format!("{error}. There is no default. Nothing was changed.");
@@ -104,22 +103,17 @@ impl App {
             act.tx.insert_rotation(&rotation).await?;
             act.secrets_changed(&site).await?;
 
-            let details = json!({
-                "rotation_id": rotation.id, "transition_hours": transition, "compromised": body.compromised,
-                "revoke_tokens": body.revoke_tokens, "outgoing_secret_id": plan.outgoing,
-                "outgoing_expires_at": plan.outgoing_expires_at, "incoming_secret_id": incoming.id,
-                "superseded_secret_id": plan.superseded,
-            });
-            let about = About {
-                client: Some(&site.client.id),
-                environment: Some(&site.environment.slug),
-                target: Some(rotation.id.to_string()),
-                reason: Some(reason.as_str()),
-                details: details.clone(),
+            let event = Event::SecretRotated {
+                rotation_id: rotation.id.clone(),
+                transition_hours: transition,
+                compromised: body.compromised,
+                revoke_tokens: body.revoke_tokens,
+                outgoing_secret_id: plan.outgoing.clone(),
+                outgoing_expires_at: plan.outgoing_expires_at,
+                incoming_secret_id: incoming.id.clone(),
+                superseded_secret_id: plan.superseded.clone(),
             };
-            act.audit(Action::SecretRotated, about).await?;
-            act.notify(self, Action::SecretRotated, &site.client, Some(&site.environment.slug), details)
-                .await?;
+            act.tell(self, &event, &site, rotation.id.as_str(), reason.as_str()).await?;
 
             let may_reveal = act.caller.may(Permission::SecretReveal, site.object());
             Ok(RotateSecretReply {

@@ -1,10 +1,11 @@
 //! What an operation is about. Loading a target is authorising it: what may not be read is not found, what
 //! may be read but not done is forbidden, and only what is permitted is handed out.
 
-use crate::{app::App, caller::Caller, error::Error};
+use crate::{caller::Caller, error::Error};
 use crossfade_core::{
     ClientId, Code, Problem, PropertyId,
     environment::Slug,
+    operations::Access,
     roles::{Object, Permission},
 };
 use crossfade_store::{Client, Environment, Property, Registration, Tx};
@@ -15,8 +16,20 @@ pub(crate) trait Target {
     type Loaded;
 
     /// Loads it, or says that it is not there, or not theirs.
-    async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission)
-    -> Result<Self::Loaded, Error>;
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Self::Loaded, Error>;
+
+    /// What it is called, for the trail of refusals: as far as what was sent can be one at all.
+    fn names(&self) -> Names {
+        Names::default()
+    }
+}
+
+/// The objects that a request named. They need not be there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) client: Option<ClientId>,
+    pub(crate) environment: Option<Slug>,
+    pub(crate) target: Option<String>,
 }
 
 /// The platform as a whole.
@@ -52,14 +65,20 @@ pub(crate) struct Site {
 }
 
 /// 404 for what the caller may not read, 403 for what they may read but not do.
-fn check(caller: &Caller, permission: Permission, read: Permission, object: Object<'_>) -> Result<(), Error> {
-    if !caller.may(read, object) && !caller.may(permission, object) {
-        return Err(Problem::not_found().into());
+pub(crate) fn check(
+    caller: &Caller,
+    access: Access,
+    read: Permission,
+    object: Object<'_>,
+) -> Result<(), Error> {
+    let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
+    if caller.may(permission, object) {
+        Ok(())
+    } else if caller.may(read, object) {
+        Err(forbidden(permission))
+    } else {
+        Err(Error::hidden())
     }
-    if !caller.may(permission, object) {
-        return Err(forbidden(permission));
-    }
-    Ok(())
 }
 
 pub(crate) fn forbidden(permission: Permission) -> Error {
@@ -73,8 +92,9 @@ pub(crate) fn forbidden(permission: Permission) -> Error {
 impl Target for Platform {
     type Loaded = ();
 
-    async fn load(&self, _: &mut Tx, caller: &Caller, permission: Permission) -> Result<(), Error> {
+    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
         // The platform is no secret; whether somebody may do a thing to it is.
+        let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
         if caller.may(permission, Object::Platform) { Ok(()) } else { Err(forbidden(permission)) }
     }
 }
@@ -82,51 +102,69 @@ impl Target for Platform {
 impl Target for PropertyPath<'_> {
     type Loaded = Property;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<Property, Error> {
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Property, Error> {
         let id = PropertyId::parse(self.0).map_err(|_| Problem::not_found())?;
         let property = tx.property(&id).await?.ok_or_else(Problem::not_found)?;
-        check(caller, permission, Permission::ClientRead, Object::Property(&property.id))?;
+        check(caller, access, Permission::ClientRead, Object::Property(&property.id))?;
         Ok(property)
+    }
+
+    fn names(&self) -> Names {
+        Names { target: PropertyId::parse(self.0).ok().map(String::from), ..Names::default() }
     }
 }
 
 impl Target for EnvironmentPath<'_> {
     type Loaded = Environment;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<Environment, Error> {
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Environment, Error> {
         let slug = Slug::parse("environment", self.0).map_err(|_| Problem::not_found())?;
         let environment = tx.environment(&slug).await?.ok_or_else(Problem::not_found)?;
         // Everybody who is known may read the list of environments.
-        if permission != Permission::ClientRead && !caller.may(permission, Object::Platform) {
-            return Err(forbidden(permission));
-        }
+        Platform.load(tx, caller, access).await?;
         Ok(environment)
+    }
+
+    fn names(&self) -> Names {
+        Names { environment: Slug::parse("environment", self.0).ok(), ..Names::default() }
     }
 }
 
 impl Target for ClientPath<'_> {
     type Loaded = Client;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<Client, Error> {
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Client, Error> {
         let id = ClientId::parse(self.0).map_err(|_| Problem::not_found())?;
         let client = tx.client(&id).await?.ok_or_else(Problem::not_found)?;
-        check(caller, permission, Permission::ClientRead, Object::Client(&client.property_id, &client.id))?;
+        check(caller, access, Permission::ClientRead, Object::Client(&client.property_id, &client.id))?;
         Ok(client)
+    }
+
+    fn names(&self) -> Names {
+        Names { client: ClientId::parse(self.0).ok(), ..Names::default() }
     }
 }
 
 impl Target for RegistrationPath<'_> {
     type Loaded = Site;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<Site, Error> {
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Site, Error> {
         let id = ClientId::parse(self.client).map_err(|_| Problem::not_found())?;
         let client = tx.client(&id).await?.ok_or_else(Problem::not_found)?;
         let slug = Slug::parse("environment", self.environment).map_err(|_| Problem::not_found())?;
         let registration = tx.registration(&client.id, &slug).await?.ok_or_else(Problem::not_found)?;
         let environment = tx.environment(&slug).await?.ok_or_else(Problem::not_found)?;
         let object = Object::Registration(&client.property_id, &client.id, &slug);
-        check(caller, permission, Permission::ClientRead, object)?;
+        check(caller, access, Permission::ClientRead, object)?;
         Ok(Site { client, registration, environment })
+    }
+
+    fn names(&self) -> Names {
+        Names {
+            client: ClientId::parse(self.client).ok(),
+            environment: Slug::parse("environment", self.environment).ok(),
+            target: None,
+        }
     }
 }
 
@@ -150,24 +188,4 @@ pub(crate) fn confirm(client: &Client, typed: Option<&str>) -> Result<(), Proble
         "confirm_client_name must be the client's name, exactly as it is shown. Nothing was changed.",
     )
     .with_field("confirm_client_name"))
-}
-
-impl App {
-    /// Reads `target` on one consistent snapshot for a caller who may.
-    pub(crate) async fn view<T: Target, R>(
-        &self,
-        caller: &Caller,
-        permission: Permission,
-        target: T,
-        work: impl AsyncFnOnce(&mut Tx, T::Loaded) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        self.db
-            .read(async |tx| {
-                // Read again: a right that was taken away while the request was on its way is gone.
-                let caller = caller.refreshed(tx, self.clock.now()).await?;
-                let loaded = target.load(tx, &caller, permission).await?;
-                work(tx, loaded).await
-            })
-            .await
-    }
 }

@@ -6,24 +6,24 @@ use crate::{
     caller::{Caller, digest},
     cursor::{ListQuery, page},
     error::Error,
-    targets::{Target, forbidden},
+    targets::{Names, Target, forbidden},
 };
 use crossfade_core::{
-    Code, Problem, Timestamp, TokenId,
+    Code, Operation, Problem, Timestamp, TokenId, UserId,
     api::{self, Page},
-    audit::{Action, Actor},
+    audit::{Actor, Event},
+    operations::Access,
     roles::{Object, Permission},
     secret::{SecretKind, SecretValue},
     text::Name,
 };
 use crossfade_store::{TokenRow, Tx};
-use serde_json::json;
 use std::time::Duration;
 
 /// What a token is created with.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// Whose it is: an e-mail address.
+    /// Whose it is: an e-mail address, or the id of a user.
     pub user: String,
     /// What its owner calls it.
     pub name: String,
@@ -60,10 +60,15 @@ impl App {
         }
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         self.transact(async |tx, now| {
-            let user = tx.user_by_email(&new.user.trim().to_lowercase()).await?.ok_or_else(|| {
+            let user = match UserId::parse(new.user.trim()) {
+                Ok(id) => tx.user(&id).await?,
+                Err(_) => tx.user_by_email(&new.user.trim().to_lowercase()).await?,
+            };
+            let user = user.ok_or_else(|| {
                 Problem::new(Code::NotFound, format!("There is no user {}.", new.user)).with_field("user")
             })?;
-            let expires_at = new.expires_days.map(|days| now.after(Duration::from_secs(u64::from(days) * 86_400)));
+            let expires_at =
+                new.expires_days.map(|days| now.after(Duration::from_secs(u64::from(days) * 86_400)));
             let scope = (!new.scope.is_empty()).then(|| new.scope.clone());
             let row = TokenRow {
                 id: TokenId::generate(self.random.as_ref()),
@@ -75,12 +80,10 @@ impl App {
                 last_used_at: None,
             };
             tx.insert_token(&row, &digest(value.reveal())).await?;
-            let about = About {
-                target: Some(row.id.to_string()),
-                details: json!({"name": row.name, "user_id": user.id, "expires_at": expires_at, "scope": row.scope}),
-                ..About::default()
-            };
-            Ok(tx.append_audit(&about.event(now, Actor::machine("token create"), Action::TokenCreated, true)).await?)
+            let about = About::target(&row.id);
+            let event =
+                Event::TokenCreated { name: row.name, user_id: user.id, expires_at, scope: row.scope };
+            Ok(tx.append_audit(&about.event(now, Actor::machine("token create"), &event)).await?)
         })
         .await?;
         Ok(value)
@@ -89,29 +92,34 @@ impl App {
     /// The caller's own tokens; for an Owner everybody's.
     pub async fn list_tokens(&self, caller: &Caller, query: &ListQuery) -> Result<Page<api::Token>, Error> {
         let start = query.start()?;
-        let all = caller.may(Permission::TokenManage, Object::Platform);
-        self.db
-            .read(async |tx| {
-                let caller = &caller.refreshed(tx, self.clock.now()).await?;
-                let rows = tx.tokens((!all).then_some(&caller.user), &start).await?;
-                Ok(page(&start, rows, |row| (row.created_at.as_micros(), row.id.to_string()), shown))
-            })
-            .await
+        self.view(Operation::ListTokens, caller, OwnTokens, async |tx, _, owner: Option<UserId>| {
+            let rows = tx.tokens(owner.as_ref(), &start).await?;
+            Ok(page(&start, rows, |row| (row.created_at.as_micros(), row.id.to_string()), shown))
+        })
+        .await
     }
 
     /// Ends one of the caller's own tokens; an Owner ends anybody's.
     pub async fn delete_token(&self, request: &Request<'_>, token: &str) -> Result<(), Error> {
-        self.change(request, Permission::TokenManage, OwnToken(token), async |act, token: TokenRow| {
+        self.change(Operation::DeleteToken, request, OwnToken(token), async |act, token: TokenRow| {
             act.matches(NO_VERSION)?;
             act.tx.delete_token(&token.id, act.now).await?;
-            let about = About {
-                target: Some(token.id.to_string()),
-                details: json!({"name": token.name, "user_id": token.user_id}),
-                ..About::default()
-            };
-            act.audit(Action::TokenDeleted, about).await
+            let about = About::target(&token.id);
+            act.audit(&Event::TokenDeleted { name: token.name, user_id: token.user_id }, about).await
         })
         .await
+    }
+}
+
+/// The caller's own tokens, or everybody's (`None`) for whoever manages tokens.
+#[derive(Clone, Copy)]
+struct OwnTokens;
+
+impl Target for OwnTokens {
+    type Loaded = Option<UserId>;
+
+    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<Option<UserId>, Error> {
+        Ok((!manages(caller, access)).then(|| caller.user.clone()))
     }
 }
 
@@ -122,18 +130,26 @@ struct OwnToken<'a>(&'a str);
 impl Target for OwnToken<'_> {
     type Loaded = TokenRow;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, permission: Permission) -> Result<TokenRow, Error> {
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<TokenRow, Error> {
         let id = TokenId::parse(self.0).map_err(|_| Problem::not_found())?;
         let token = tx.token(&id).await?.ok_or_else(Problem::not_found)?;
-        if caller.may(permission, Object::Platform) || caller.may_end_token(&token.id, &token.user_id) {
+        if manages(caller, access) || caller.may_end_token(&token.id, &token.user_id) {
             Ok(token)
         } else if token.user_id == caller.user {
             // A token that is limited ends itself and no other, or whoever finds it could lock its owner out.
-            Err(forbidden(permission))
+            Err(forbidden(Permission::TokenManage))
         } else {
-            Err(Problem::not_found().into())
+            Err(Error::hidden())
         }
     }
+
+    fn names(&self) -> Names {
+        Names { target: TokenId::parse(self.0).ok().map(String::from), ..Names::default() }
+    }
+}
+
+fn manages(caller: &Caller, access: Access) -> bool {
+    matches!(access, Access::OwnOr(permission) if caller.may(permission, Object::Platform))
 }
 
 /// Tokens that were used since the last flush. Their last use is shown to the minute, so a busy token costs a

@@ -11,14 +11,13 @@ use crate::{
 use crossfade_authority::{Counter, FailureCount, SourceCount};
 use crossfade_core::{
     Code, SecretId, Timestamp,
-    audit::{Action, Actor},
+    audit::{Actor, Event},
     text,
 };
-use crossfade_store::{FailureRow, StoreError, Tx, Usage, UsageRow};
-use serde_json::json;
+use crossfade_store::{FailureRow, Place, StoreError, Tx, Usage, UsageRow};
 use std::{
     collections::HashMap,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -34,6 +33,10 @@ const TIDY_EVERY: u32 = 5;
 const MOST_SOURCES: i64 = 5000;
 /// Rows of failed authentications that are kept of one hour.
 const MOST_FAILURES: i64 = 5000;
+/// Failed authentications of one client that stand in the trail one by one within an hour; their sum follows.
+const MOST_TOLD: i64 = 20;
+/// How long after its end an hour of failed authentications is summed: by then its last flush is stored.
+const SUMMED_AFTER: Duration = Duration::from_secs(60);
 /// Rows of evidence that are written in one transaction.
 const ROWS_AT_ONCE: usize = 200;
 /// Deadlines noted in one transaction.
@@ -88,6 +91,9 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             tracing::error!(%error, "background work failed; it is tried again");
         }
         if stop {
+            if let Err(error) = app.tell_gathered_refusals(true).await {
+                tracing::error!(%error, "gathered refusals could not be written to the audit trail");
+            }
             return;
         }
         pause = FLUSH_EVERY.max(begun.elapsed() * PAUSE);
@@ -100,7 +106,10 @@ impl App {
         self.flush_evidence().await?;
         self.apply_changes().await?;
         self.note_expiries().await?;
+        self.sum_failures().await?;
+        self.tell_gathered_refusals(false).await?;
         self.tidy().await?;
+        self.trim_trail().await?;
         self.authority.tidy();
         Ok(())
     }
@@ -113,6 +122,7 @@ impl App {
         let _one_at_a_time = self.flush.lock().await;
         let (sources, failures, lost) = self.drain_evidence();
         if lost > 0 {
+            self.evidence_lost.fetch_add(lost, Ordering::Relaxed);
             tracing::warn!(lost, "evidence did not fit in memory and was not recorded");
         }
         let (mut sources, mut failures) = (sources.as_slice(), failures.as_slice());
@@ -121,10 +131,10 @@ impl App {
             let (used, more) = sources.split_at(sources.len().min(ROWS_AT_ONCE));
             let (failed, more_failed) = failures.split_at(failures.len().min(ROWS_AT_ONCE));
             let written = self
-                .write(async |tx, _| {
+                .write(async |tx, now| {
                     write_usage(tx, used).await?;
                     for failure in failed {
-                        tx.add_failures(&failure_row(failure), MOST_FAILURES).await?;
+                        write_failure(tx, failure, now).await?;
                     }
                     Ok(())
                 })
@@ -187,25 +197,16 @@ impl App {
                             client: Some(&secret.client_id),
                             environment: Some(&secret.environment),
                             target: Some(secret.secret_id.to_string()),
-                            details: json!({"secret_id": secret.secret_id, "expires_at": secret.expires_at}),
-                            ..About::default()
+                            reason: None,
                         };
+                        let (secret_id, expires_at) = (secret.secret_id.clone(), secret.expires_at);
+                        let event = Event::SecretExpired { secret_id, expires_at };
                         let actor = Actor::policy("deadline", "Deadline");
                         // The event is the deadline's, not the moment at which somebody looked.
-                        tx.append_audit(&about.event(secret.expires_at, actor, Action::SecretExpired, true))
-                            .await?;
+                        tx.append_audit(&about.event(secret.expires_at, actor, &event)).await?;
                         if let Some(client) = tx.client(&secret.client_id).await? {
-                            let details =
-                                json!({"secret_id": secret.secret_id, "expires_at": secret.expires_at});
-                            self.queue_notification(
-                                tx,
-                                now,
-                                Action::SecretExpired,
-                                &client,
-                                Some(&secret.environment),
-                                details,
-                            )
-                            .await?;
+                            let environment = Some(&secret.environment);
+                            self.queue_notification(tx, now, &event, &client, environment).await?;
                         }
                     }
                     Ok(expired.len() as i64)
@@ -217,20 +218,64 @@ impl App {
         }
     }
 
+    /// Writes the sums of failed authentications of hours that have ended.
+    async fn sum_failures(&self) -> Result<(), Error> {
+        self.transact(async |tx, now| {
+            for sum in tx.sum_failures(now.before(SUMMED_AFTER)).await? {
+                let place = match &sum.registration_id {
+                    Some(id) => tx.place_of_registration(id).await?,
+                    None => None,
+                };
+                let event = Event::AuthenticationFailures {
+                    reason: sum.reason,
+                    since: sum.hour,
+                    count: sum.count,
+                    sources: sum.sources,
+                };
+                tx.append_audit(&about(place.as_ref()).event(now, actor(place.as_ref()), &event)).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes the refusals that came too fast to be written down one by one.
+    async fn tell_gathered_refusals(&self, all: bool) -> Result<(), Error> {
+        let gathered = self.refusals.take(self.clock.now(), all);
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        self.transact(async |tx, now| {
+            for it in &gathered {
+                let event = Event::AccessRefused {
+                    operation: it.operation.id().to_owned(),
+                    code: it.code.as_str().to_owned(),
+                    field: None,
+                    count: it.count,
+                };
+                let mut refused = About::default().event(now, it.actor.clone(), &event);
+                refused.done = false;
+                tx.append_audit(&refused).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn tidy(&self) -> Result<(), Error> {
         let applied = self.applied();
         self.transact(async |tx, now| {
             for environment in tx.environments().await? {
                 let days = u32::try_from(environment.wipe_after_days).unwrap_or(u32::MAX);
                 for secret in tx.wipe_ended_secrets(&environment.slug, now.before(DAY * days)).await? {
-                    let about = About {
-                        environment: Some(&environment.slug),
-                        target: Some(secret.to_string()),
-                        details: json!({"secret_id": secret, "wipe_after_days": environment.wipe_after_days}),
-                        ..About::default()
+                    let about =
+                        About { target: Some(secret.to_string()), ..About::environment(&environment.slug) };
+                    let event = Event::SecretWiped {
+                        secret_id: secret,
+                        wipe_after_days: environment.wipe_after_days,
                     };
                     let actor = Actor::policy("wipe", "Wiping of stored values");
-                    tx.append_audit(&about.event(now, actor, Action::SecretWiped, true)).await?;
+                    tx.append_audit(&about.event(now, actor, &event)).await?;
                 }
             }
             tx.tidy_remembered(now.before(VALUES_LIVE), now.before(ANSWERS_REMEMBERED)).await?;
@@ -277,6 +322,46 @@ async fn write_usage(tx: &mut Tx, sources: &[SourceCount]) -> Result<(), StoreEr
         tx.add_usage(secret, &total).await?;
     }
     Ok(())
+}
+
+/// Who failed to authenticate: a client that is known, or somebody who is not.
+fn actor(place: Option<&Place>) -> Actor {
+    match place {
+        Some(place) => Actor::Client { id: place.oauth_client_id.clone(), name: place.name.to_string() },
+        None => Actor::Unknown { id: String::new(), name: "unknown client".to_owned() },
+    }
+}
+
+fn about(place: Option<&Place>) -> About<'_> {
+    About {
+        client: place.map(|place| &place.client_id),
+        environment: place.map(|place| &place.environment),
+        ..About::default()
+    }
+}
+
+/// Stores failed authentications, and tells the trail of the first ones of an hour.
+async fn write_failure(tx: &mut Tx, failure: &FailureCount, now: Timestamp) -> Result<(), StoreError> {
+    let row = failure_row(failure);
+    let kinds = tx.add_failures(&row, MOST_FAILURES).await?;
+    if kinds.is_none_or(|kinds| kinds > MOST_TOLD) {
+        return Ok(());
+    }
+    let place = match &failure.registration {
+        Some(id) => tx.place_of_registration(id).await?,
+        None => None,
+    };
+    let event = Event::AuthenticationFailed {
+        reason: failure.failure.as_str().to_owned(),
+        secret_id: failure.secret.clone(),
+        source_ip: failure.ip.map(|ip| ip.to_string()),
+        count: row.usage.use_count,
+    };
+    let mut failed = about(place.as_ref()).event(now, actor(place.as_ref()), &event);
+    failed.done = false;
+    failed.target = failure.secret.as_ref().map(ToString::to_string);
+    failed.origin.ip = failure.ip;
+    tx.append_audit(&failed).await
 }
 
 fn failure_row(failure: &FailureCount) -> FailureRow {

@@ -36,6 +36,17 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every cause there is.
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::UnknownClient,
+        Self::Disabled,
+        Self::Method,
+        Self::Wrong,
+        Self::Expired,
+        Self::Revoked,
+    ];
+
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -113,6 +124,9 @@ const USER_AGENT_BYTES: usize = 200;
 struct Shard {
     sources: HashTable<SourceCount>,
     failures: HashTable<FailureCount>,
+    /// Everything since the start, which no drain takes away.
+    used: u64,
+    failed: [u64; Failure::ALL.len()],
 }
 
 /// What has been gathered since the last flush.
@@ -136,7 +150,7 @@ impl Evidence {
     pub(crate) fn used(&self, secret: &SecretId, ip: IpAddr, user_agent: &str, at: Timestamp) {
         let user_agent = shorten(user_agent);
         let hash = self.hash((secret.as_str(), Some(ip), user_agent));
-        self.add_source(hash, secret, Some(ip), user_agent, Counter::once(at));
+        self.add_source(hash, secret, Some(ip), user_agent, Counter::once(at), 1);
     }
 
     /// Records one failed authentication.
@@ -148,18 +162,32 @@ impl Evidence {
         ip: IpAddr,
         at: Timestamp,
     ) {
-        self.add_failure(registration, secret, failure, Some(ip), Counter::once(at));
+        self.add_failure(registration, secret, failure, Some(ip), Counter::once(at), 1);
     }
 
     /// Takes what has been gathered, and how many uses were lost since the last time.
     pub fn drain(&self) -> (Vec<SourceCount>, Vec<FailureCount>, u64) {
         let (mut sources, mut failures) = (Vec::new(), Vec::new());
         for shard in &self.shards {
-            let taken = std::mem::take(&mut *lock(shard));
-            sources.extend(taken.sources);
-            failures.extend(taken.failures);
+            let mut shard = lock(shard);
+            sources.extend(std::mem::take(&mut shard.sources));
+            failures.extend(std::mem::take(&mut shard.failures));
         }
         (sources, failures, self.lost.swap(0, Ordering::Relaxed))
+    }
+
+    /// Authentications since the start, by outcome: `ok`, or why they failed.
+    pub fn totals(&self) -> Vec<(&'static str, u64)> {
+        let mut totals = vec![("ok", 0)];
+        totals.extend(Failure::ALL.map(|failure| (failure.as_str(), 0)));
+        for shard in &self.shards {
+            let shard = lock(shard);
+            totals[0].1 += shard.used;
+            for (total, count) in totals[1..].iter_mut().zip(shard.failed) {
+                total.1 += count;
+            }
+        }
+        totals
     }
 
     /// The last use of a secret that has been gathered and not drained.
@@ -175,7 +203,7 @@ impl Evidence {
     pub fn restore(&self, sources: Vec<SourceCount>, failures: Vec<FailureCount>, lost: u64) {
         for source in sources {
             let hash = self.hash((source.secret.as_str(), source.ip, &*source.user_agent));
-            self.add_source(hash, &source.secret, source.ip, &source.user_agent, source.counter);
+            self.add_source(hash, &source.secret, source.ip, &source.user_agent, source.counter, 0);
         }
         for failed in failures {
             self.add_failure(
@@ -184,11 +212,13 @@ impl Evidence {
                 failed.failure,
                 failed.ip,
                 failed.counter,
+                0,
             );
         }
         self.lost.fetch_add(lost, Ordering::Relaxed);
     }
 
+    /// Adds to what has been gathered; `new` of it is counted in the totals for the first time.
     fn add_source(
         &self,
         hash: u64,
@@ -196,8 +226,10 @@ impl Evidence {
         ip: Option<IpAddr>,
         user_agent: &str,
         counter: Counter,
+        new: u64,
     ) {
         let mut shard = lock(&self.shards[hash as usize % SHARDS]);
+        shard.used += new;
         let same = |known: &SourceCount| {
             known.ip == ip && *known.user_agent == *user_agent && known.secret == *secret
         };
@@ -209,7 +241,7 @@ impl Evidence {
         if full && ip.is_some() {
             drop(shard);
             let rest = self.hash((secret.as_str(), None::<IpAddr>, ""));
-            return self.add_source(rest, secret, None, "", counter);
+            return self.add_source(rest, secret, None, "", counter, 0);
         }
         // The gathering rows may go beyond the cap, but not without end.
         if shard.sources.len() >= MOST_SOURCES * 2 {
@@ -229,9 +261,11 @@ impl Evidence {
         failure: Failure,
         ip: Option<IpAddr>,
         counter: Counter,
+        new: u64,
     ) {
         let hash = self.hash((registration.map(RegistrationId::as_str), failure, ip));
         let mut shard = lock(&self.shards[hash as usize % SHARDS]);
+        shard.failed[failure as usize] += new;
         let same = |known: &FailureCount| {
             known.failure == failure
                 && known.ip == ip
@@ -244,7 +278,7 @@ impl Evidence {
         }
         if shard.failures.len() >= MOST_FAILURES && ip.is_some() {
             drop(shard);
-            return self.add_failure(registration, secret, failure, None, counter);
+            return self.add_failure(registration, secret, failure, None, counter, 0);
         }
         if shard.failures.len() >= MOST_FAILURES * 2 {
             self.lost.fetch_add(counter.count, Ordering::Relaxed);

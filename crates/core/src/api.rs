@@ -8,11 +8,13 @@ use crate::{
     registration::AuthMethod,
     rotation::{EndedAs, SecretState},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// One page of a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The items, in the order of the list.
     pub items: Vec<T>,
@@ -26,7 +28,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Optio
 }
 
 /// A property.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Property {
     /// Its id.
     pub id: PropertyId,
@@ -37,7 +39,7 @@ pub struct Property {
 }
 
 /// Creates or renames a property.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PropertyBody {
     /// The name.
@@ -45,7 +47,7 @@ pub struct PropertyBody {
 }
 
 /// An environment and its settings.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// Its name in URLs. Never changes.
     pub slug: String,
@@ -66,7 +68,7 @@ pub struct Environment {
 }
 
 /// Creates an environment at the end of the list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateEnvironment {
     /// Its name in URLs.
@@ -80,7 +82,7 @@ pub struct CreateEnvironment {
 }
 
 /// Changes an environment. An absent member stays as it is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateEnvironment {
     /// The shown name.
@@ -107,7 +109,7 @@ pub struct UpdateEnvironment {
 }
 
 /// Gives an environment a new signing key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSigningKey {
     /// Why.
@@ -122,7 +124,7 @@ pub struct RotateSigningKey {
 }
 
 /// A signing key of an environment, without its private part.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SigningKey {
     /// Its `kid`.
     pub kid: String,
@@ -135,7 +137,7 @@ pub struct SigningKey {
 }
 
 /// A client and its registrations.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Client {
     /// Its id. Not the OAuth `client_id`: each registration has its own.
     pub id: ClientId,
@@ -154,7 +156,7 @@ pub struct Client {
 }
 
 /// Creates a client.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateClient {
     /// Its name, unique in its property.
@@ -171,7 +173,7 @@ pub struct CreateClient {
 }
 
 /// Changes a client. An absent member stays as it is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateClient {
     /// The name.
@@ -186,7 +188,7 @@ pub struct UpdateClient {
 }
 
 /// Deletes a client.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteClient {
     /// The client's name, typed.
@@ -196,7 +198,7 @@ pub struct DeleteClient {
 }
 
 /// Registers a client in a further environment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRegistration {
     /// The environment.
@@ -204,7 +206,7 @@ pub struct CreateRegistration {
 }
 
 /// One client in one environment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
     /// Its id.
     pub id: RegistrationId,
@@ -234,7 +236,7 @@ pub struct Registration {
 }
 
 /// Changes a registration. An absent member stays as it is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateRegistration {
     /// Whether it may authenticate at all. `false` needs `confirm_client_name`.
@@ -264,7 +266,7 @@ pub struct UpdateRegistration {
 }
 
 /// A secret without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Secret {
     /// Its id.
     pub id: SecretId,
@@ -287,7 +289,7 @@ pub struct Secret {
 }
 
 /// A secret with its value: only in answers that hand it out.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RevealedSecret {
     /// Its id.
     pub id: SecretId,
@@ -307,13 +309,15 @@ impl std::fmt::Debug for RevealedSecret {
 }
 
 /// Rotates the secret of a registration. `transition_hours` and `confirm_client_name` are required.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
     /// How long the old secret stays valid: a whole number of hours, 0 to 168. Never a default.
     #[serde(default, deserialize_with = "any_value")]
+    #[schemars(required, with = "crate::TransitionHours")]
     pub transition_hours: Option<Value>,
     /// The client's name, typed.
+    #[schemars(required)]
     pub confirm_client_name: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -338,7 +342,7 @@ fn any_value<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Value>, D::Error>
 }
 
 /// The answer to a rotation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotateSecretReply {
     /// The rotation.
     pub rotation: RotationSummary,
@@ -356,7 +360,7 @@ pub struct RotateSecretReply {
 }
 
 /// A rotation as it is answered to the one who made it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotationSummary {
     /// Its id.
     pub id: RotationId,
@@ -373,7 +377,7 @@ pub struct RotationSummary {
 }
 
 /// The replaced secret.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PreviousSecret {
     /// Its id.
     pub id: SecretId,
@@ -384,7 +388,7 @@ pub struct PreviousSecret {
 }
 
 /// One line of the history.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Rotation {
     /// Its id.
     pub id: RotationId,
@@ -407,7 +411,7 @@ pub struct Rotation {
 }
 
 /// The replaced secret in the history.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OutgoingSecret {
     /// Its id.
     pub id: SecretId,
@@ -420,7 +424,7 @@ pub struct OutgoingSecret {
 }
 
 /// The replacing secret in the history.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct IncomingSecret {
     /// Its id.
     pub id: SecretId,
@@ -429,7 +433,7 @@ pub struct IncomingSecret {
 }
 
 /// Ends a retiring secret.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeSecret {
     /// Why.
@@ -443,7 +447,7 @@ pub struct RevokeSecret {
 }
 
 /// Gives a retiring secret longer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtendSecret {
     /// The new deadline.
@@ -453,7 +457,7 @@ pub struct ExtendSecret {
 }
 
 /// Undoes the latest rotation.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollBackRotation {
     /// Why.
@@ -470,7 +474,7 @@ pub struct RollBackRotation {
 }
 
 /// The answer to revoke, extend and roll back: the secrets of the registration that still matter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SecretChanged {
     /// The secret that was changed.
     pub secret: Secret,
@@ -480,7 +484,7 @@ pub struct SecretChanged {
 }
 
 /// Reveals a secret. Every member is optional, and so is the body.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevealSecret {
     /// Why.
@@ -489,7 +493,7 @@ pub struct RevealSecret {
 }
 
 /// The answer to a reveal.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RevealReply {
     /// The secret.
     pub id: SecretId,
@@ -502,7 +506,7 @@ pub struct RevealReply {
 }
 
 /// Change-over evidence: one secret used from one source.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// The secret.
     pub secret_id: SecretId,
@@ -521,7 +525,7 @@ pub struct Usage {
 }
 
 /// An API token, without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
     /// Its id.
     pub id: TokenId,
@@ -540,7 +544,7 @@ pub struct Token {
 }
 
 /// One event of the audit trail.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEvent {
     /// Its place in the trail; grows without gaps of meaning.
     pub seq: i64,
@@ -558,14 +562,110 @@ pub struct AuditEvent {
     pub environment: Option<String>,
     /// The object that it concerns.
     pub target: Option<String>,
+    /// The address that it was asked from; `null` for what Crossfade does by itself.
+    pub source_ip: Option<String>,
+    /// The request's id in the log.
+    pub request_id: Option<String>,
     /// Why, in the actor's words.
     pub reason: Option<String>,
     /// Further facts, by action. Never a secret or its digest.
+    #[schemars(schema_with = "crate::audit::details_schema")]
     pub details: Value,
 }
 
-/// A grant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Whether an account is a person's or a program's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserKind {
+    /// A person, who signs in with an e-mail address and a password.
+    Person,
+    /// A program, which holds API tokens and nothing else.
+    Program,
+}
+
+impl UserKind {
+    /// The word that is stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Program => "program",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Person, Self::Program].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// An account: a person's or a program's.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Whose it is.
+    pub kind: UserKind,
+    /// The shown name.
+    pub name: String,
+    /// The e-mail address that a person signs in with; a program has none.
+    pub email: Option<String>,
+    /// Whether a password is set. A program has none.
+    pub activated: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The roles that it holds.
+    pub grants: Vec<Grant>,
+    /// The link with which a new person sets a password: only in the answer that creates the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_link: Option<OneTimeLink>,
+}
+
+/// A link that works once.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct OneTimeLink {
+    /// The whole address; whoever holds it may use it. Absent when it has been delivered before and is not shown
+    /// again here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for OneTimeLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OneTimeLink").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// Creates an account.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUser {
+    /// A person when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<UserKind>,
+    /// The e-mail address of a person. A program has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The shown name; what stands before the `@` when a person's is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Changes an account. An absent member stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateUser {
+    /// The shown name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The e-mail address of a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+/// A role that a user holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Grant {
     /// Its id.
     pub id: GrantId,
@@ -575,8 +675,59 @@ pub struct Grant {
     pub property_id: Option<PropertyId>,
     /// The client that it is limited to.
     pub client_id: Option<ClientId>,
-    /// The environments that it is limited to.
+    /// The environments that it is limited to; `null`: all.
     pub environments: Option<Vec<String>>,
+    /// When it was given.
+    pub created_at: Timestamp,
+}
+
+/// Gives a role: on the whole platform, or on one property or one client; in all environments, or in some.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateGrant {
+    /// The role.
+    pub role: crate::roles::Role,
+    /// The property that it is limited to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub property_id: Option<PropertyId>,
+    /// The client that it is limited to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientId>,
+    /// The environments that it is limited to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Vec<String>>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Me {
+    /// The account.
+    pub user: User,
+    /// The permissions that this token is limited to; `null`: whatever the account may.
+    pub scope: Option<Vec<String>>,
+}
+
+/// Failed client authentications of one kind from one source within an hour.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AuthenticationFailure {
+    /// When the hour began.
+    pub hour: Timestamp,
+    /// The client; `null` where the `client_id` that was sent is not known.
+    pub client_id: Option<ClientId>,
+    /// The environment of the registration.
+    pub environment: Option<String>,
+    /// The ended secret that was presented.
+    pub secret_id: Option<SecretId>,
+    /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired` or `revoked`.
+    pub reason: String,
+    /// The address; `null` in the row that gathers what was beyond the cap.
+    pub source_ip: Option<String>,
+    /// The first time in that hour.
+    pub first_at: Timestamp,
+    /// The last time in that hour.
+    pub last_at: Timestamp,
+    /// How often.
+    pub count: i64,
 }
 
 #[cfg(test)]

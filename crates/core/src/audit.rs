@@ -1,10 +1,26 @@
 //! The audit trail's vocabulary: who acted, what they did, and how it came out.
 
-use crate::{OauthClientId, UserId};
+use crate::{
+    OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours, UserId,
+    api::{self, UserKind},
+    environment::{EnvironmentKind, SigningAlg},
+    rotation::SecretState,
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Where a request came from, for the trail.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Origin {
+    /// The address of the caller; `None` for what Crossfade does by itself or somebody does at the machine.
+    pub ip: Option<IpAddr>,
+    /// The id under which the request stands in the log.
+    pub request_id: Option<String>,
+}
 
 /// Who does something.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Actor {
     /// A person.
@@ -42,6 +58,13 @@ pub enum Actor {
         /// The same in words.
         name: String,
     },
+    /// Nobody who is known.
+    Unknown {
+        /// What they said they were, as far as that is known.
+        id: String,
+        /// The same in words.
+        name: String,
+    },
 }
 
 impl Actor {
@@ -53,6 +76,7 @@ impl Actor {
             Self::Policy { .. } => "policy",
             Self::Client { .. } => "client",
             Self::Machine { .. } => "machine",
+            Self::Unknown { .. } => "unknown",
         }
     }
 
@@ -61,7 +85,7 @@ impl Actor {
         match self {
             Self::User { id, .. } | Self::Program { id, .. } => id.as_str(),
             Self::Client { id, .. } => id.as_str(),
-            Self::Policy { id, .. } | Self::Machine { id, .. } => id,
+            Self::Policy { id, .. } | Self::Machine { id, .. } | Self::Unknown { id, .. } => id,
         }
     }
 
@@ -72,7 +96,8 @@ impl Actor {
             | Self::Program { name, .. }
             | Self::Policy { name, .. }
             | Self::Client { name, .. }
-            | Self::Machine { name, .. } => name,
+            | Self::Machine { name, .. }
+            | Self::Unknown { name, .. } => name,
         }
     }
 
@@ -84,6 +109,7 @@ impl Actor {
             "policy" => Self::Policy { id, name },
             "client" => Self::Client { id: OauthClientId::parse(&id).ok()?, name },
             "machine" => Self::Machine { id, name },
+            "unknown" => Self::Unknown { id, name },
             _ => return None,
         })
     }
@@ -99,11 +125,11 @@ impl Actor {
     }
 }
 
-macro_rules! actions {
-    ($(#[doc = $doc:literal] $name:ident = $text:literal;)+) => {
+macro_rules! events {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)* })+) => {
         /// What was done. The words of the operations, in the past tense.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum Action { $(#[doc = $doc] $name,)+ }
+        pub enum Action { $($(#[doc = $doc])+ $name,)+ }
 
         impl Action {
             /// Every action there is.
@@ -116,65 +142,388 @@ macro_rules! actions {
 
             /// What it means, in a sentence.
             pub fn title(self) -> &'static str {
-                match self { $(Self::$name => str::trim_start($doc),)+ }
+                match self { $(Self::$name => str::trim_start(concat!($($doc),+)),)+ }
+            }
+        }
+
+        /// An event of the trail: what was done, and the facts that belong to it. Never a secret or its digest.
+        #[derive(Clone, Debug, Serialize, JsonSchema)]
+        #[serde(tag = "action", content = "details")]
+        pub enum Event {
+            $($(#[doc = $doc])+ #[serde(rename = $text)] $name { $($(#[doc = $field_doc])+ $field: $type,)* },)+
+        }
+
+        impl Event {
+            /// What was done.
+            pub fn action(&self) -> Action {
+                match self { $(Self::$name { .. } => Action::$name,)+ }
             }
         }
     };
 }
 
-actions! {
+events! {
     /// The first Owner was created.
-    OwnerCreated = "owner.created";
+    OwnerCreated = "owner.created" {
+        /// Their e-mail address.
+        email: String,
+    }
     /// A one-time link was made for a locked-out Owner.
-    OwnerRecovered = "owner.recovered";
+    OwnerRecovered = "owner.recovered" {
+        /// Their e-mail address.
+        email: String,
+    }
+    /// A user was created.
+    UserCreated = "user.created" {
+        /// `person` or `program`.
+        kind: UserKind,
+        /// The shown name.
+        name: String,
+        /// The e-mail address; a program has none.
+        email: Option<String>,
+    }
+    /// A user's name or e-mail address was changed.
+    UserUpdated = "user.updated" {
+        /// As it was.
+        before: UserFacts,
+        /// As it is.
+        after: UserFacts,
+    }
+    /// A user was deleted, and with them their sign-ins, tokens, links and grants.
+    UserDeleted = "user.deleted" {
+        /// The shown name.
+        name: String,
+        /// The e-mail address.
+        email: Option<String>,
+        /// The roles that they held.
+        grants: Vec<api::Grant>,
+    }
+    /// A one-time link to set a password was made for a user.
+    LinkCreated = "link.created" {
+        /// Whose it is.
+        user_id: UserId,
+        /// When it ends by itself.
+        expires_at: Timestamp,
+    }
     /// A one-time link was used to set a password.
-    UserActivated = "user.activated";
+    UserActivated = "user.activated" {}
+    /// A person changed their own password.
+    UserPasswordChanged = "user.password_changed" {
+        /// Other sign-ins that ended with it.
+        ended_sessions: u64,
+    }
+    /// A role was given.
+    GrantCreated = "grant.created" {
+        /// To whom.
+        user_id: UserId,
+        /// The grant.
+        grant: api::Grant,
+    }
+    /// A role was taken away.
+    GrantDeleted = "grant.deleted" {
+        /// From whom.
+        user_id: UserId,
+        /// The grant.
+        grant: api::Grant,
+    }
     /// An API token was created.
-    TokenCreated = "token.created";
+    TokenCreated = "token.created" {
+        /// What its owner calls it.
+        name: String,
+        /// Whose it is.
+        user_id: UserId,
+        /// When it ends by itself.
+        expires_at: Option<Timestamp>,
+        /// What it is limited to; `null`: whatever its owner may.
+        scope: Option<Vec<String>>,
+    }
     /// An API token was ended.
-    TokenDeleted = "token.deleted";
+    TokenDeleted = "token.deleted" {
+        /// What its owner called it.
+        name: String,
+        /// Whose it was.
+        user_id: UserId,
+    }
+    /// A person signed in to the Console.
+    SessionCreated = "session.created" {}
+    /// Sign-ins were ended by their person.
+    SessionEnded = "session.ended" {
+        /// How many.
+        sessions: u64,
+    }
+    /// Signing in failed, or confirming a sign-in did.
+    SessionRefused = "session.refused" {
+        /// Why: `password`, `unknown_account`, `no_password` or `throttled`.
+        reason: String,
+        /// How often since the last event of this kind.
+        count: u64,
+    }
     /// A property was created.
-    PropertyCreated = "property.created";
+    PropertyCreated = "property.created" {
+        /// Its name.
+        name: String,
+    }
     /// A property was renamed.
-    PropertyUpdated = "property.updated";
+    PropertyUpdated = "property.updated" {
+        /// Its name now.
+        name: String,
+        /// Its name before.
+        name_before: String,
+    }
     /// A property was deleted.
-    PropertyDeleted = "property.deleted";
+    PropertyDeleted = "property.deleted" {
+        /// Its name.
+        name: String,
+    }
     /// An environment was created.
-    EnvironmentCreated = "environment.created";
+    EnvironmentCreated = "environment.created" {
+        /// Its shown name.
+        name: String,
+        /// Whether it serves real users.
+        kind: EnvironmentKind,
+        /// The algorithm of its access tokens.
+        signing_alg: SigningAlg,
+    }
     /// An environment's settings were changed.
-    EnvironmentUpdated = "environment.updated";
+    EnvironmentUpdated = "environment.updated" {
+        /// As it was.
+        before: Box<api::Environment>,
+        /// As it is.
+        after: Box<api::Environment>,
+        /// Its new place in the list, if it was moved.
+        position: Option<u64>,
+    }
     /// An environment was deleted.
-    EnvironmentDeleted = "environment.deleted";
+    EnvironmentDeleted = "environment.deleted" {
+        /// Its shown name.
+        name: String,
+    }
     /// An environment got a new signing key.
-    SigningKeyRotated = "signing_key.rotated";
+    SigningKeyRotated = "signing_key.rotated" {
+        /// The new key's algorithm.
+        alg: SigningAlg,
+        /// Whether it signs at once.
+        immediate: bool,
+        /// Whether the old keys had leaked.
+        compromised: bool,
+    }
     /// A client was created.
-    ClientCreated = "client.created";
+    ClientCreated = "client.created" {
+        /// Its name.
+        name: String,
+        /// The property that it belongs to.
+        property_id: PropertyId,
+        /// The environments that it was registered in.
+        environments: Vec<String>,
+    }
     /// A client's name, description or owners were changed.
-    ClientUpdated = "client.updated";
+    ClientUpdated = "client.updated" {
+        /// As it was.
+        before: ClientFacts,
+        /// As it is.
+        after: ClientFacts,
+    }
     /// A client was deleted, and with it every secret of it.
-    ClientDeleted = "client.deleted";
+    ClientDeleted = "client.deleted" {
+        /// Its name.
+        name: String,
+    }
     /// A client was registered in a further environment.
-    RegistrationCreated = "registration.created";
+    RegistrationCreated = "registration.created" {
+        /// The OAuth `client_id`.
+        oauth_client_id: OauthClientId,
+        /// The first secret.
+        secret_id: SecretId,
+        /// Whether its value was in the answer.
+        secret_shown: bool,
+    }
     /// A registration's settings were changed.
-    RegistrationUpdated = "registration.updated";
+    RegistrationUpdated = "registration.updated" {
+        /// As it was.
+        before: Box<api::Registration>,
+        /// As it is.
+        after: Box<api::Registration>,
+    }
     /// A secret was rotated.
-    SecretRotated = "secret.rotated";
+    SecretRotated = "secret.rotated" {
+        /// The rotation.
+        rotation_id: RotationId,
+        /// The transition period.
+        transition_hours: TransitionHours,
+        /// Whether the old secret had leaked.
+        compromised: bool,
+        /// Whether the tokens of the secrets that ended were ended, too.
+        revoke_tokens: bool,
+        /// The secret that was replaced.
+        outgoing_secret_id: SecretId,
+        /// Its deadline.
+        outgoing_expires_at: Timestamp,
+        /// The new secret.
+        incoming_secret_id: SecretId,
+        /// The secret of a running transition that was ended.
+        superseded_secret_id: Option<SecretId>,
+    }
     /// A secret's value was shown.
-    SecretRevealed = "secret.revealed";
+    SecretRevealed = "secret.revealed" {
+        /// The secret.
+        secret_id: SecretId,
+        /// What it was then.
+        state: Option<SecretState>,
+        /// The operation whose repeated request was answered with the value again.
+        replayed: Option<String>,
+    }
     /// A retiring secret was ended.
-    SecretRevoked = "secret.revoked";
+    SecretRevoked = "secret.revoked" {
+        /// The secret.
+        secret_id: SecretId,
+        /// Whether it had leaked.
+        compromised: bool,
+        /// Whether its tokens were ended, too.
+        revoke_tokens: bool,
+    }
     /// A retiring secret's deadline was moved later.
-    SecretExtended = "secret.extended";
+    SecretExtended = "secret.extended" {
+        /// The secret.
+        secret_id: SecretId,
+        /// Its deadline now.
+        expires_at: Timestamp,
+        /// Its deadline before.
+        expires_at_before: Option<Timestamp>,
+    }
     /// A rotation was undone.
-    SecretRolledBack = "secret.rolled_back";
+    SecretRolledBack = "secret.rolled_back" {
+        /// The rotation.
+        rotation_id: RotationId,
+        /// The secret that is current again.
+        current_secret_id: SecretId,
+        /// The newer one, which was revoked.
+        revoked_secret_id: SecretId,
+        /// Whether it was known that the newer one had been used.
+        acknowledge_in_use: bool,
+        /// Whether the newer one had leaked.
+        compromised: bool,
+        /// Whether its tokens were ended, too.
+        revoke_tokens: bool,
+    }
     /// A retiring secret's deadline passed.
-    SecretExpired = "secret.expired";
+    SecretExpired = "secret.expired" {
+        /// The secret.
+        secret_id: SecretId,
+        /// Its deadline.
+        expires_at: Timestamp,
+    }
     /// The stored value of an ended secret was wiped.
-    SecretWiped = "secret.wiped";
+    SecretWiped = "secret.wiped" {
+        /// The secret.
+        secret_id: SecretId,
+        /// Days after its end.
+        wipe_after_days: i64,
+    }
     /// An access token was revoked by its client (RFC 7009).
-    AccessTokenRevoked = "access_token.revoked";
+    AccessTokenRevoked = "access_token.revoked" {
+        /// The registration that it was issued to.
+        registration_id: RegistrationId,
+        /// The secret that it was issued under.
+        secret_id: String,
+        /// When it would have ended.
+        expires_at: Timestamp,
+    }
+    /// Client authentication failed: the first time in an hour for this client, secret, reason and source.
+    AuthenticationFailed = "authentication.failed" {
+        /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired` or `revoked`.
+        reason: String,
+        /// The ended secret that was presented.
+        secret_id: Option<SecretId>,
+        /// The address; `null` where there were too many to tell apart.
+        source_ip: Option<String>,
+        /// How often so far. `authentication.failures` has the sum of the hour.
+        count: i64,
+    }
+    /// The sum of an hour in which a client failed to authenticate.
+    AuthenticationFailures = "authentication.failures" {
+        /// Why.
+        reason: String,
+        /// When the hour began.
+        since: Timestamp,
+        /// How often.
+        count: i64,
+        /// From how many sources that were told apart.
+        sources: i64,
+    }
     /// Somebody known was refused something.
-    AccessRefused = "access.refused";
+    AccessRefused = "access.refused" {
+        /// The operation.
+        operation: String,
+        /// The code of the refusal.
+        code: String,
+        /// The member or parameter at fault.
+        field: Option<String>,
+        /// How often since the last event of this kind. More than one where refusals came too fast to be written
+        /// down one by one.
+        count: u64,
+    }
+    /// The audit trail was exported.
+    AuditExported = "audit.exported" {
+        /// What the export was limited to.
+        filter: String,
+        /// The last event that it could hold.
+        up_to_seq: i64,
+    }
+    /// Events that are older than the retention were deleted from the trail.
+    AuditTrimmed = "audit.trimmed" {
+        /// How many.
+        events: u64,
+        /// The last one of them: the trail begins behind it.
+        up_to_seq: i64,
+        /// The retention, in days.
+        retention_days: u32,
+    }
+}
+
+/// What of a user can be changed.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct UserFacts {
+    /// The shown name.
+    pub name: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+}
+
+/// What of a client can be changed.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ClientFacts {
+    /// The name.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// The people who are told of what concerns it.
+    pub owners: Vec<String>,
+}
+
+impl Event {
+    /// The facts, as they are stored and exported.
+    pub fn details(&self) -> serde_json::Value {
+        let mut event = serde_json::to_value(self).unwrap_or_default();
+        event.get_mut("details").map(serde_json::Value::take).unwrap_or_default()
+    }
+}
+
+/// The schema of the facts: those of one action or another. Which action's they are is told by `action`.
+pub fn details_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let any: Vec<_> = details_schemas(generator).into_iter().map(|(_, schema)| schema).collect();
+    schemars::json_schema!({"type": "object", "anyOf": any})
+}
+
+/// The schema of the facts of every action.
+pub fn details_schemas(generator: &mut schemars::SchemaGenerator) -> Vec<(Action, schemars::Schema)> {
+    let event = Event::json_schema(generator);
+    let variants = event.get("oneOf").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+    let facts = |variant: &serde_json::Value| {
+        let properties = variant.get("properties")?;
+        let action = Action::parse(properties.get("action")?.get("const")?.as_str()?)?;
+        Some((action, properties.get("details")?.clone().try_into().ok()?))
+    };
+    variants.iter().filter_map(facts).collect()
 }
 
 impl Action {
@@ -198,11 +547,20 @@ mod tests {
             Actor::policy("deadline", "Deadline"),
             Actor::Client { id: client, name: "Billing".into() },
             Actor::machine("init"),
+            Actor::Unknown { id: String::new(), name: "unknown client".into() },
         ] {
             let parts = Actor::from_parts(actor.kind(), actor.id().into(), actor.name().into());
             assert_eq!(parts, Some(actor));
         }
         assert_eq!(Actor::from_parts("robot", "x".into(), "y".into()), None);
+    }
+
+    #[test]
+    fn the_details_of_an_event_are_its_facts_alone() {
+        let event = Event::PropertyUpdated { name: "New".into(), name_before: "Old".into() };
+        assert_eq!(event.action().as_str(), "property.updated");
+        assert_eq!(event.details(), serde_json::json!({"name": "New", "name_before": "Old"}));
+        assert_eq!(Event::UserActivated {}.details(), serde_json::json!({}));
     }
 
     #[test]

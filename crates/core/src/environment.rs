@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Whether an environment serves real users. Part of every secret's prefix.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum EnvironmentKind {
     /// Nothing real depends on it.
@@ -73,7 +75,7 @@ impl fmt::Debug for Slug {
 }
 
 /// The algorithm of an environment's access tokens (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum SigningAlg {
     /// ECDSA on P-256: small, fast, understood everywhere.
     ES256,

@@ -7,6 +7,7 @@ pub mod base62;
 pub mod environment;
 pub mod ids;
 pub mod oauth;
+pub mod operations;
 pub mod problem;
 pub mod registration;
 pub mod roles;
@@ -19,6 +20,7 @@ pub mod time;
 pub use ids::{
     ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, TokenId, UserId,
 };
+pub use operations::Operation;
 pub use problem::{Code, Problem};
 pub use time::{Timestamp, TransitionHours};
 

@@ -1,8 +1,9 @@
 //! What a request to the admin API can be refused with: a stable code for programs, a sentence for
 //! people, and the field at fault (RFC 9457).
 
+use crate::{SecretId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal $status:literal;)+) => {
@@ -75,6 +76,10 @@ codes! {
     SecretNotStored = "secret_not_stored" 409;
     /// The name is taken.
     NameTaken = "name_taken" 409;
+    /// The user has this role there already.
+    AlreadyGranted = "already_granted" 409;
+    /// A program has no password: it holds API tokens.
+    NotAPerson = "not_a_person" 409;
     /// Something else still depends on this.
     InUse = "in_use" 409;
     /// The last Owner must remain.
@@ -164,6 +169,45 @@ pub struct ProblemDocument {
     /// Members of this kind of problem.
     #[serde(flatten)]
     pub members: Map<String, Value>,
+}
+
+impl schemars::JsonSchema for ProblemDocument {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Problem".into()
+    }
+
+    /// By hand, because the members of each kind stand flat beside the others, and are all named here.
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let (id, time) = (generator.subschema_for::<SecretId>(), generator.subschema_for::<Timestamp>());
+        let secret = |more: &str| {
+            let mut properties = json!({"id": &id, "last_used_at": {"anyOf": [&time, {"type": "null"}]}});
+            if !more.is_empty() {
+                properties[more] = json!(&time);
+            }
+            json!({"type": "object", "properties": properties, "required": ["id"], "additionalProperties": false})
+        };
+        let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        schemars::json_schema!({
+            "type": "object",
+            "description": "A refusal (RFC 9457). Programs read `code`, people read `detail`.",
+            "required": ["type", "title", "status", "code", "detail"],
+            "additionalProperties": false,
+            "properties": {
+                "type": {"type": "string", "description": "A URI reference that leads to the meaning of the code."},
+                "title": {"type": "string", "description": "A sentence, the same for every problem of this kind."},
+                "status": {"type": "integer", "description": "The HTTP status, repeated."},
+                "code": {"type": "string", "enum": codes, "description": "The stable code."},
+                "detail": {"type": "string", "description": "What happened, what did not change, what to do."},
+                "field": {"type": "string", "description": "The member or parameter at fault."},
+                "permission": {"type": "string", "description": "forbidden: the permission that it takes."},
+                "retiring_secret": secret("expires_at"),
+                "current_secret_id": {"anyOf": [&id, {"type": "null"}]},
+                "newer_secret": secret(""),
+                "later_than": &time,
+                "at_most": &time,
+            },
+        })
+    }
 }
 
 impl From<&Problem> for ProblemDocument {

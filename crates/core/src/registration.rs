@@ -4,7 +4,9 @@ use crate::{Problem, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
 
 /// How a client may present its secret (RFC 6749 §2.3.1, names of RFC 7591 §2).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
     /// In the `Authorization` header.

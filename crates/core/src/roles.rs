@@ -49,8 +49,10 @@ permissions! {
     UserRead = "user:read";
     /// Create, change and delete users.
     UserManage = "user:manage";
-    /// Give and take roles.
+    /// Give and take roles, but those that see secrets and Owner.
     GrantManage = "grant:manage";
+    /// Give Owner and the roles that see secrets, and change the accounts that hold them.
+    OwnerManage = "owner:manage";
     /// Read and export the audit trail.
     AuditRead = "audit:read";
     /// See and end the API tokens of others.
@@ -65,7 +67,9 @@ impl Permission {
 }
 
 /// A named set of permissions that a grant gives.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Reads; sees no secrets.
@@ -141,6 +145,55 @@ impl Role {
     /// Whether holding this role lets somebody see secret values. Only an Owner may grant such a role.
     pub fn sees_secrets(self) -> bool {
         self.permissions().contains(&Permission::SecretReveal)
+    }
+
+    /// The permission that it takes to give this role.
+    pub fn given_by(self) -> Permission {
+        if self.sees_secrets() { Permission::OwnerManage } else { Permission::GrantManage }
+    }
+
+    /// Whether the role can be given within this scope and these environments. `Err` says where it can.
+    pub fn fits(self, scope: &Scope, limited: bool) -> Result<(), &'static str> {
+        match (self, scope) {
+            (Self::Owner | Self::OperationsManager, Scope::Platform) if !limited => Ok(()),
+            (Self::Owner | Self::OperationsManager, _) => {
+                Err("is a role of the whole platform: leave out property_id, client_id and environments")
+            }
+            (Self::ApplicationManager, Scope::Platform) => {
+                Err("is a role of a property or of a client: name one with property_id or client_id")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the role is for, in a sentence.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Viewer => "Reads clients, secrets' metadata, rotations and evidence. Sees no secret value.",
+            Self::SecretViewer => "A Viewer who may also reveal secrets.",
+            Self::SecretRotator => "A Secret Viewer who may also rotate, revoke, extend and roll back.",
+            Self::ApplicationManager => {
+                "Manages clients and registrations of a property or of a client. Sees and rotates no secret."
+            }
+            Self::OperationsManager => {
+                "Manages properties, clients, environments, users and grants. Sees and rotates no secret, and gives no role that does."
+            }
+            Self::Auditor => "Reads and exports the audit trail. Changes nothing, sees no secret value.",
+            Self::Owner => "Everything. Alone gives Owner and the roles that see secrets.",
+        }
+    }
+
+    /// The role as people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "Viewer",
+            Self::SecretViewer => "Secret Viewer",
+            Self::SecretRotator => "Secret Rotator",
+            Self::ApplicationManager => "Application Manager",
+            Self::OperationsManager => "Operations Manager",
+            Self::Auditor => "Auditor",
+            Self::Owner => "Owner",
+        }
     }
 }
 
@@ -359,6 +412,7 @@ mod tests {
                     "user:read",
                     "user:manage",
                     "grant:manage",
+                    "owner:manage",
                     "audit:read",
                     "token:manage",
                 ],
@@ -367,6 +421,33 @@ mod tests {
         for (role, words) in expected {
             let held: Vec<_> = role.permissions().iter().map(|permission| permission.as_str()).collect();
             assert_eq!(held, words, "{role:?}");
+        }
+    }
+
+    /// Only an Owner gives Owner and the roles that see secrets, and no other role holds that permission.
+    #[test]
+    fn roles_that_see_secrets_are_given_by_owners_alone() {
+        let given: Vec<_> =
+            Role::ALL.into_iter().filter(|role| role.given_by() == Permission::OwnerManage).collect();
+        assert_eq!(given, [Role::SecretViewer, Role::SecretRotator, Role::Owner]);
+        let givers = |permission| {
+            Role::ALL.into_iter().filter(|role| role.permissions().contains(&permission)).collect::<Vec<_>>()
+        };
+        assert_eq!(givers(Permission::OwnerManage), [Role::Owner]);
+        assert_eq!(givers(Permission::GrantManage), [Role::OperationsManager, Role::Owner]);
+    }
+
+    #[test]
+    fn a_role_is_given_where_it_means_something() {
+        let scopes = [Scope::Platform, Scope::Property(property(1)), Scope::Client(client(1))];
+        for role in Role::ALL {
+            let fits = |limited| scopes.clone().map(|scope| role.fits(&scope, limited).is_ok());
+            let expected = match role {
+                Role::Owner | Role::OperationsManager => ([true, false, false], [false; 3]),
+                Role::ApplicationManager => ([false, true, true], [false, true, true]),
+                _ => ([true; 3], [true; 3]),
+            };
+            assert_eq!((fits(false), fits(true)), expected, "{role:?}");
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Secret {
 }
 
 /// What a secret is at a point in time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretState {
     /// Valid, without a deadline.
@@ -80,7 +80,7 @@ impl Secret {
 }
 
 /// How the outgoing secret of a rotation ended.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedAs {
     /// It has not: the transition is running.

@@ -91,11 +91,35 @@ impl From<Timestamp> for String {
     }
 }
 
+impl schemars::JsonSchema for Timestamp {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339 in UTC, with six decimals.",
+        })
+    }
+}
+
 /// How long the old secret stays valid after a rotation: whole hours, 0 to 168. Zero means that it is
 /// dead when the call returns. There is no default on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct TransitionHours(u8);
+
+impl schemars::JsonSchema for TransitionHours {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TransitionHours".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "integer", "minimum": 0, "maximum": Self::MAX.0})
+    }
+}
 
 /// The transition period is missing or not a whole number of hours from 0 to 168.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use crate::{
     failure::Failure,
     output,
-    settings::{Resolved, Settings},
+    settings::{LogFormat, Resolved, Settings},
 };
 use axum_server::{Handle, accept::Accept};
 use crossfade_app::{App, Options, Worker};
@@ -33,7 +33,7 @@ const HEADER_BYTES: usize = 32 * 1024;
 /// Serves until it is told to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let settings = settings.resolve()?;
-    start_log(&settings.log)?;
+    start_log(&settings.log, settings.log_format)?;
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let settings = settings.listening_on(address);
@@ -65,6 +65,7 @@ pub(crate) async fn open(settings: &Resolved, decides: bool) -> Result<Arc<App>,
         public_url: settings.public_url.clone(),
         clock: Arc::new(Clock::system()),
         random: Arc::new(SystemRandom),
+        audit_retention_days: settings.audit_retention_days,
         decides,
     };
     Ok(App::open(options).await?)
@@ -96,11 +97,13 @@ impl Server {
         listener: TcpListener,
         proxies: Vec<ipnet::IpNet>,
     ) -> Result<Self, Failure> {
-        let failed = |error| Failure::failed(format!("The server cannot start: {error}."));
-        let router = crossfade_web::router(app.clone(), TrustedProxies(proxies));
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::failed(format!("The server cannot start: {error}."));
+        let router =
+            crossfade_web::router(app.clone(), TrustedProxies(proxies)).map_err(|error| failed(&error))?;
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(listener)
-            .map_err(failed)?
+            .map_err(|error| failed(&error))?
             .handle(handle.clone())
             .acceptor(SpeakingAcceptor);
         let builder = server.http_builder();
@@ -197,9 +200,13 @@ fn create_data_dir(path: &Path) -> Result<(), Failure> {
 }
 
 /// Starts the log, on stderr.
-pub(crate) fn start_log(directives: &str) -> Result<(), Failure> {
+pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    log.try_init().map_err(|error| Failure::failed(format!("The log cannot start: {error}.")))
+    let started = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    started.map_err(|error| Failure::failed(format!("The log cannot start: {error}.")))
 }

@@ -1,7 +1,7 @@
 //! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
 
 use crate::failure::Failure;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use crossfade_store::Location;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -39,6 +39,23 @@ pub(crate) struct Settings {
     /// What is logged, such as info or crossfade_web=debug. [default: info,sqlx=warn]
     #[arg(long, env = "CROSSFADE_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
+    /// How the log is written: text for people, json for programs, a line an event either way. [default: text]
+    #[arg(long, env = "CROSSFADE_LOG_FORMAT", hide_env_values = true, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Days that events of the audit trail are kept. [default: for ever]
+    #[arg(long, env = "CROSSFADE_AUDIT_RETENTION_DAYS", hide_env_values = true, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub(crate) audit_retention_days: Option<u32>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// Settings in their final types.
@@ -51,6 +68,8 @@ pub(crate) struct Resolved {
     pub(crate) master_key_file: PathBuf,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) audit_retention_days: Option<u32>,
 }
 
 impl Settings {
@@ -118,6 +137,12 @@ impl Settings {
                 .unwrap_or_else(|| data_dir.join("master.key")),
             trusted_proxies,
             log: self.log.or(file.log).unwrap_or_else(|| "info,sqlx=warn".to_owned()),
+            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+            audit_retention_days: self
+                .audit_retention_days
+                .or(file.audit_retention_days)
+                .map(retention)
+                .transpose()?,
             data_dir,
         })
     }
@@ -131,6 +156,14 @@ impl Resolved {
         }
         self.listen = address;
         self
+    }
+}
+
+/// Days from 1 on: 0 would delete every event of the trail.
+fn retention(days: u32) -> Result<u32, Failure> {
+    match days {
+        1..=36500 => Ok(days),
+        _ => Err(Failure::usage("audit_retention_days must be a number of days from 1 to 36500.")),
     }
 }
 

@@ -1,34 +1,12 @@
 //! People and programs: users, their grants, API tokens, and one-time links.
 
-use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row};
+use crate::{PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row};
 use crossfade_core::{
     ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
+    api::UserKind,
     environment::Slug,
     roles::{Grant, Role, Scope},
 };
-
-/// Whether an account is a person's or a program's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UserKind {
-    /// A person who signs in.
-    Person,
-    /// A program that holds tokens.
-    Program,
-}
-
-impl UserKind {
-    /// The word that is stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Person => "person",
-            Self::Program => "program",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Person, Self::Program].into_iter().find(|kind| kind.as_str() == text)
-    }
-}
 
 /// An account as it is stored.
 #[derive(Clone, Debug)]
@@ -47,6 +25,19 @@ pub struct User {
     pub created_at: Timestamp,
     /// Grows with every change of the row.
     pub version: i64,
+}
+
+/// A grant as it is stored.
+#[derive(Clone, Debug)]
+pub struct GrantRow {
+    /// Its id.
+    pub id: GrantId,
+    /// Who holds it.
+    pub user_id: UserId,
+    /// The role and where it holds.
+    pub grant: Grant,
+    /// When it was given.
+    pub created_at: Timestamp,
 }
 
 /// An API token as it is stored.
@@ -115,14 +106,28 @@ statements! {
     INSERT = "INSERT INTO users (id, kind, email, name, password_hash, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)";
     GET = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE id = $1 AND deleted_at IS NULL";
     BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE email = $1 AND deleted_at IS NULL";
+    LIST = "SELECT id, kind, email, name, password_hash, created_at, version FROM users
+            WHERE deleted_at IS NULL
+              AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
+              AND (CAST($4 AS TEXT) IS NULL OR LOWER(name) LIKE $4 ESCAPE '!' OR email LIKE $4 ESCAPE '!')
+            ORDER BY created_at, id LIMIT $3";
+    UPDATE = "UPDATE users SET name = $2, email = $3, version = version + 1 WHERE id = $1";
+    DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, version = version + 1 WHERE id = $1";
     SET_PASSWORD = "UPDATE users SET password_hash = $2, version = version + 1 WHERE id = $1";
     OWNERS = "SELECT u.id, u.kind, u.email, u.name, u.password_hash, u.created_at, u.version FROM users u
-              WHERE u.deleted_at IS NULL AND EXISTS (
+              WHERE u.deleted_at IS NULL AND u.kind = 'person' AND EXISTS (
                 SELECT 1 FROM grants g WHERE g.user_id = u.id AND g.role = 'owner' AND g.property_id IS NULL
                   AND g.client_id IS NULL AND g.environments IS NULL)
               ORDER BY u.created_at, u.id";
     INSERT_GRANT = "INSERT INTO grants (id, user_id, role, property_id, client_id, environments, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    GRANTS = "SELECT id, role, property_id, client_id, environments FROM grants WHERE user_id = $1 ORDER BY created_at, id";
+    GRANTS = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE user_id = $1 ORDER BY created_at, id";
+    GRANT_PAGE = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants
+                  WHERE user_id = $4 AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
+                  ORDER BY created_at, id LIMIT $3";
+    GRANTS_ON_PROPERTY = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE property_id = $1 ORDER BY created_at, id";
+    GRANTS_ON_CLIENT = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE client_id = $1 ORDER BY created_at, id";
+    GRANT_IN_ENVIRONMENT = "SELECT id FROM grants WHERE environments LIKE $1 LIMIT 1";
+    DELETE_GRANT = "DELETE FROM grants WHERE id = $1";
     INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     TOKEN_BY_DIGEST = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE digest = $1 AND deleted_at IS NULL";
     TOKEN = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE id = $1 AND deleted_at IS NULL";
@@ -132,9 +137,11 @@ statements! {
               ORDER BY created_at, id LIMIT $3";
     TOUCH_TOKEN = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
+    DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL";
     INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
     LINK = "SELECT purpose, user_id, expires_at FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
     USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
+    END_LINKS_OF = "DELETE FROM links WHERE user_id = $1";
     END_LINKS = "DELETE FROM links WHERE used_at IS NOT NULL OR expires_at <= $1 OR (purpose = $2 AND (user_id = $3 OR (user_id IS NULL AND CAST($3 AS TEXT) IS NULL)))";
 }
 
@@ -150,7 +157,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
     })
 }
 
-fn grant(row: &Row) -> Result<(GrantId, Grant), StoreError> {
+fn grant(row: &Row) -> Result<GrantRow, StoreError> {
     let property = row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?;
     let client = row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?;
     let scope = match (property, client) {
@@ -159,8 +166,12 @@ fn grant(row: &Row) -> Result<(GrantId, Grant), StoreError> {
         (None, None) => Scope::Platform,
     };
     let environments = row.opt_parsed("environments", |text| serde_json::from_str::<Vec<Slug>>(text).ok())?;
-    let id = row.parsed("id", |text| GrantId::parse(text).ok())?;
-    Ok((id, Grant { role: row.parsed("role", Role::parse)?, scope, environments }))
+    Ok(GrantRow {
+        id: row.parsed("id", |text| GrantId::parse(text).ok())?,
+        user_id: row.parsed("user_id", |text| UserId::parse(text).ok())?,
+        grant: Grant { role: row.parsed("role", Role::parse)?, scope, environments },
+        created_at: row.time("created_at")?,
+    })
 }
 
 fn token(row: &Row) -> Result<TokenRow, StoreError> {
@@ -204,43 +215,97 @@ impl Tx {
         self.execute(SET_PASSWORD, vec![id.as_str().into(), hash.into()]).await.map(drop)
     }
 
-    /// The Owners of the platform.
+    /// The people who are Owners of the platform. A program that is one cannot be helped when it is locked out.
     pub async fn owners(&mut self) -> Result<Vec<User>, StoreError> {
         self.rows(OWNERS, vec![]).await?.iter().map(user).collect()
     }
 
+    /// A page of accounts, oldest first; `like` is a pattern for a part of the name or of the e-mail address.
+    pub async fn users(&mut self, q: Option<&str>, page: &PageStart) -> Result<Vec<User>, StoreError> {
+        let mut args = page.args();
+        args.push(q.map(pattern).into());
+        self.rows(LIST, args).await?.iter().map(user).collect()
+    }
+
+    /// Stores a new name and e-mail address.
+    pub async fn update_user(&mut self, new: &User) -> Result<(), StoreError> {
+        let args = vec![new.id.as_str().into(), new.name.as_str().into(), new.email.clone().into()];
+        self.execute(UPDATE, args).await.map(drop)
+    }
+
+    /// Deletes an account: its e-mail address is free again, its tokens, links and grants are gone.
+    pub async fn delete_user(&mut self, id: &UserId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?;
+        self.end_links(id).await?;
+        for row in self.grants(id).await? {
+            self.delete_grant(&row.id).await?;
+        }
+        self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// Ends the one-time links of an account.
+    pub async fn end_links(&mut self, id: &UserId) -> Result<u64, StoreError> {
+        self.execute(END_LINKS_OF, vec![id.as_str().into()]).await
+    }
+
     /// Stores a grant.
-    pub async fn insert_grant(
-        &mut self,
-        id: &GrantId,
-        holder: &UserId,
-        new: &Grant,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (property, client) = match &new.scope {
+    pub async fn insert_grant(&mut self, new: &GrantRow) -> Result<(), StoreError> {
+        let (property, client) = match &new.grant.scope {
             Scope::Platform => (None, None),
             Scope::Property(property) => (Some(property.as_str()), None),
             Scope::Client(client) => (None, Some(client.as_str())),
         };
-        let environments = new.environments.as_ref().map(|list| {
+        let environments = new.grant.environments.as_ref().map(|list| {
             serde_json::Value::from(list.iter().map(|slug| slug.as_str().to_owned()).collect::<Vec<_>>())
                 .to_string()
         });
         let args = vec![
-            id.as_str().into(),
-            holder.as_str().into(),
-            new.role.as_str().into(),
+            new.id.as_str().into(),
+            new.user_id.as_str().into(),
+            new.grant.role.as_str().into(),
             property.into(),
             client.into(),
             environments.into(),
-            now.into(),
+            new.created_at.into(),
         ];
         self.execute(INSERT_GRANT, args).await.map(drop)
     }
 
-    /// The grants of an account.
-    pub async fn grants(&mut self, holder: &UserId) -> Result<Vec<(GrantId, Grant)>, StoreError> {
+    /// Takes a grant away.
+    pub async fn delete_grant(&mut self, id: &GrantId) -> Result<(), StoreError> {
+        self.execute(DELETE_GRANT, vec![id.as_str().into()]).await.map(drop)
+    }
+
+    /// The grants of an account, oldest first.
+    pub async fn grants(&mut self, holder: &UserId) -> Result<Vec<GrantRow>, StoreError> {
         self.rows(GRANTS, vec![holder.as_str().into()]).await?.iter().map(grant).collect()
+    }
+
+    /// A page of the grants of an account, oldest first.
+    pub async fn grant_page(
+        &mut self,
+        holder: &UserId,
+        page: &PageStart,
+    ) -> Result<Vec<GrantRow>, StoreError> {
+        let mut args = page.args();
+        args.push(holder.as_str().into());
+        self.rows(GRANT_PAGE, args).await?.iter().map(grant).collect()
+    }
+
+    /// The grants that are limited to a property, or to a client.
+    pub async fn grants_on(&mut self, scope: &Scope) -> Result<Vec<GrantRow>, StoreError> {
+        let rows = match scope {
+            Scope::Platform => Vec::new(),
+            Scope::Property(id) => self.rows(GRANTS_ON_PROPERTY, vec![id.as_str().into()]).await?,
+            Scope::Client(id) => self.rows(GRANTS_ON_CLIENT, vec![id.as_str().into()]).await?,
+        };
+        rows.iter().map(grant).collect()
+    }
+
+    /// Whether a grant is limited to this environment, among others or alone.
+    pub async fn environment_has_grants(&mut self, slug: &Slug) -> Result<bool, StoreError> {
+        // A slug has no character that a pattern or JSON would read as anything but itself.
+        Ok(self.optional(GRANT_IN_ENVIRONMENT, vec![format!("%\"{slug}\"%").into()]).await?.is_some())
     }
 
     /// Stores an API token by its digest.

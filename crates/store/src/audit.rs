@@ -1,9 +1,14 @@
 //! The audit trail, and messages to owners.
 
-use crate::{StoreError, Tx, catalogue::statements, db::Row, secrets::actor};
+use crate::{
+    StoreError, Tx,
+    catalogue::statements,
+    db::{Row, Value},
+    secrets::actor,
+};
 use crossfade_core::{
     ClientId, Timestamp,
-    audit::{Action, Actor},
+    audit::{Action, Actor, Origin},
     environment::Slug,
 };
 
@@ -14,6 +19,8 @@ pub struct NewAuditEvent {
     pub at: Timestamp,
     /// Who.
     pub actor: Actor,
+    /// Where it was asked from.
+    pub origin: Origin,
     /// What.
     pub action: Action,
     /// Whether it was done or refused.
@@ -28,6 +35,14 @@ pub struct NewAuditEvent {
     pub reason: Option<String>,
     /// Further facts.
     pub details: serde_json::Value,
+}
+
+impl NewAuditEvent {
+    /// The event of a request that came from there.
+    pub fn from(mut self, origin: &Origin) -> Self {
+        self.origin = origin.clone();
+        self
+    }
 }
 
 /// An event as it is stored.
@@ -54,6 +69,8 @@ pub struct AuditFilter {
     pub since: Option<Timestamp>,
     /// Up to, and not including, this time.
     pub until: Option<Timestamp>,
+    /// Only what was done, or only what was refused.
+    pub done: Option<bool>,
 }
 
 /// A message to the owners of a client.
@@ -76,9 +93,9 @@ pub struct Notification {
 }
 
 statements! {
-    INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    LIST = "SELECT seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details FROM audit_events
+    INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    LIST = "SELECT seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id FROM audit_events
             WHERE (CAST($1 AS BIGINT) IS NULL OR seq < $1)
               AND (CAST($3 AS TEXT) IS NULL OR actor_id = $3)
               AND (CAST($4 AS TEXT) IS NULL OR action = $4)
@@ -86,7 +103,21 @@ statements! {
               AND (CAST($6 AS TEXT) IS NULL OR environment = $6)
               AND (CAST($7 AS BIGINT) IS NULL OR at >= $7)
               AND (CAST($8 AS BIGINT) IS NULL OR at < $8)
+              AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)
             ORDER BY seq DESC LIMIT $2";
+    EXPORT = "SELECT seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id FROM audit_events
+            WHERE seq > $1 AND seq <= $10
+              AND (CAST($3 AS TEXT) IS NULL OR actor_id = $3)
+              AND (CAST($4 AS TEXT) IS NULL OR action = $4)
+              AND (CAST($5 AS TEXT) IS NULL OR client_id = $5)
+              AND (CAST($6 AS TEXT) IS NULL OR environment = $6)
+              AND (CAST($7 AS BIGINT) IS NULL OR at >= $7)
+              AND (CAST($8 AS BIGINT) IS NULL OR at < $8)
+              AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)
+            ORDER BY seq LIMIT $2";
+    LAST = "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) AS seq FROM audit_events";
+    FIRST_KEPT = "SELECT CAST(MIN(seq) AS BIGINT) AS seq FROM audit_events WHERE at >= $1";
+    TRIM = "DELETE FROM audit_events WHERE seq < $1";
     INSERT_NOTIFICATION = "INSERT INTO notifications (id, created_at, event, client_id, environment, recipients, details) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     NOTIFICATIONS = "SELECT id, created_at, event, client_id, environment, recipients, details FROM notifications
                      WHERE CAST($1 AS TEXT) IS NULL OR client_id = $1 ORDER BY created_at DESC, id LIMIT 500";
@@ -110,8 +141,32 @@ fn event(row: &Row) -> Result<AuditEvent, StoreError> {
             target: row.opt_text("target")?,
             reason: row.opt_text("reason")?,
             details: row.parsed("details", |text| serde_json::from_str(text).ok())?,
+            origin: Origin {
+                ip: row.opt_parsed("source_ip", |text| text.parse().ok())?,
+                request_id: row.opt_text("request_id")?,
+            },
         },
     })
+}
+
+fn outcome(done: bool) -> &'static str {
+    if done { "done" } else { "refused" }
+}
+
+impl AuditFilter {
+    fn args(&self, from: Option<i64>, limit: i64) -> Vec<Value> {
+        vec![
+            from.into(),
+            limit.into(),
+            self.actor.clone().into(),
+            self.action.map(Action::as_str).into(),
+            self.client.as_ref().map(ClientId::as_str).into(),
+            self.environment.as_ref().map(Slug::as_str).into(),
+            self.since.into(),
+            self.until.into(),
+            self.done.map(outcome).into(),
+        ]
+    }
 }
 
 fn notification(row: &Row) -> Result<Notification, StoreError> {
@@ -136,12 +191,14 @@ impl Tx {
             new.actor.id().into(),
             new.actor.name().into(),
             new.action.as_str().into(),
-            if new.done { "done" } else { "refused" }.into(),
+            outcome(new.done).into(),
             new.client_id.as_ref().map(ClientId::as_str).into(),
             new.environment.as_ref().map(Slug::as_str).into(),
             new.target.clone().into(),
             new.reason.clone().into(),
             new.details.to_string().into(),
+            new.origin.ip.map(|ip| ip.to_string()).into(),
+            new.origin.request_id.clone().into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }
@@ -153,17 +210,36 @@ impl Tx {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<AuditEvent>, StoreError> {
-        let args = vec![
-            before.into(),
-            limit.into(),
-            filter.actor.clone().into(),
-            filter.action.map(Action::as_str).into(),
-            filter.client.as_ref().map(ClientId::as_str).into(),
-            filter.environment.as_ref().map(Slug::as_str).into(),
-            filter.since.into(),
-            filter.until.into(),
-        ];
-        self.rows(LIST, args).await?.iter().map(event).collect()
+        self.rows(LIST, filter.args(before, limit)).await?.iter().map(event).collect()
+    }
+
+    /// Events of the trail behind `after` and up to `up_to`, oldest first.
+    pub async fn export_audit_events(
+        &mut self,
+        filter: &AuditFilter,
+        after: i64,
+        up_to: i64,
+        limit: i64,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        let mut args = filter.args(Some(after), limit);
+        args.push(up_to.into());
+        self.rows(EXPORT, args).await?.iter().map(event).collect()
+    }
+
+    /// The place of the newest event; 0 in an empty trail.
+    pub async fn last_audit_event(&mut self) -> Result<i64, StoreError> {
+        self.one(LAST, vec![]).await?.int("seq")
+    }
+
+    /// Deletes the beginning of the trail: what stands before the first event that is `before` or younger. Tells
+    /// how many events went and the place of the last of them.
+    pub async fn trim_audit_events(&mut self, before: Timestamp) -> Result<(u64, i64), StoreError> {
+        let first = self.one(FIRST_KEPT, vec![before.into()]).await?.opt_int("seq")?;
+        let first = match first {
+            Some(first) => first,
+            None => self.last_audit_event().await? + 1,
+        };
+        Ok((self.execute(TRIM, vec![first.into()]).await?, first - 1))
     }
 
     /// Queues a message.

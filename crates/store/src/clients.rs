@@ -60,6 +60,21 @@ pub struct Registration {
     pub current_since: Option<Timestamp>,
 }
 
+/// Where a registration belongs, also when its client has been deleted.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The client.
+    pub client_id: ClientId,
+    /// The client's property.
+    pub property_id: PropertyId,
+    /// The environment.
+    pub environment: Slug,
+    /// The OAuth `client_id`.
+    pub oauth_client_id: OauthClientId,
+    /// The client's name.
+    pub name: Name,
+}
+
 /// What a list of clients is limited to.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFilter {
@@ -108,6 +123,8 @@ statements! {
                      JOIN environments e ON e.slug = r.environment
                      LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                      WHERE r.client_id = $1 ORDER BY e.position, e.slug";
+    PLACE = "SELECT r.client_id, c.property_id, r.environment, r.oauth_client_id, c.name FROM registrations r JOIN clients c ON c.id = r.client_id WHERE r.id = $1";
+    PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
     TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
     UPDATE_REGISTRATION = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5,
                                access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, version = version + 1
@@ -167,7 +184,7 @@ fn owners_json(owners: &[String]) -> String {
 }
 
 /// A LIKE pattern that finds `text` anywhere, taken literally.
-fn contains(text: &str) -> String {
+pub(crate) fn pattern(text: &str) -> String {
     let escaped = text.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
     format!("%{escaped}%")
 }
@@ -210,7 +227,7 @@ impl Tx {
     ) -> Result<Vec<Client>, StoreError> {
         let mut args = page.args();
         args.extend([
-            filter.q.as_deref().map(contains).into(),
+            filter.q.as_deref().map(pattern).into(),
             filter.q.clone().into(),
             filter.property_id.as_ref().map(PropertyId::as_str).into(),
             filter.environment.as_ref().map(Slug::as_str).into(),
@@ -262,6 +279,27 @@ impl Tx {
     ) -> Result<Option<Registration>, StoreError> {
         let args = vec![client.as_str().into(), environment.as_str().into()];
         self.optional(REGISTRATION, args).await?.as_ref().map(registration).transpose()
+    }
+
+    /// Where a registration belongs.
+    pub async fn place_of_registration(&mut self, id: &RegistrationId) -> Result<Option<Place>, StoreError> {
+        let row = self.optional(PLACE, vec![id.as_str().into()]).await?;
+        row.map(|row| {
+            Ok(Place {
+                client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
+                property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+                environment: Slug::from_stored(row.text("environment")?),
+                oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
+                name: Name::from_stored(row.text("name")?),
+            })
+        })
+        .transpose()
+    }
+
+    /// The property of a client, also of a deleted one.
+    pub async fn property_of_client(&mut self, id: &ClientId) -> Result<Option<PropertyId>, StoreError> {
+        let row = self.optional(PROPERTY_OF, vec![id.as_str().into()]).await?;
+        row.map(|row| row.parsed("property_id", |text| PropertyId::parse(text).ok())).transpose()
     }
 
     /// A client's registrations in the order of the environments.

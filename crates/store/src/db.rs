@@ -375,8 +375,10 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
 
 /// The migrations, shared by both engines but for the name of the type for bytes.
 fn migrator(blob: &str) -> Migrator {
-    const MIGRATIONS: &[(i64, &str, &str)] =
-        &[(1, "initial", include_str!("../migrations/0001_initial.sql"))];
+    const MIGRATIONS: &[(i64, &str, &str)] = &[
+        (1, "initial", include_str!("../migrations/0001_initial.sql")),
+        (2, "trail", include_str!("../migrations/0002_trail.sql")),
+    ];
     let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
         let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(sql.replace("{BLOB}", blob)));
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql, false)

@@ -12,13 +12,13 @@ mod properties;
 mod secrets;
 mod support;
 
-pub use access::{Link, LinkPurpose, TokenOwner, TokenRow, User, UserKind};
+pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, NewAuditEvent, Notification};
 pub use catalogue::Statement;
-pub use clients::{Client, ClientFilter, Registration};
+pub use clients::{Client, ClientFilter, Place, Registration};
 pub use db::{Db, Location, ServeLock, StoreError, Tx};
 pub use environments::{Environment, SigningKey};
-pub use evidence::{FailureRow, SourceUsage, Usage, UsageRow};
+pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure, SourceUsage, Usage, UsageRow};
 pub use keys::DataKey;
 pub use properties::Property;
 pub use secrets::{Expired, Rotation, Secret, SecretRow, VerifierRow};

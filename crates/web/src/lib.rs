@@ -4,17 +4,20 @@ mod api;
 mod console;
 mod docs;
 mod health;
+mod metrics;
 mod oauth;
+mod observe;
 mod source;
 
 use axum::{
     Router,
     extract::Request,
     http::{HeaderValue, StatusCode, header},
-    middleware::Next,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use crossfade_app::App;
+use metrics::Metrics;
 pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +26,7 @@ use std::{sync::Arc, time::Duration};
 pub struct Web {
     app: Arc<App>,
     proxies: Arc<TrustedProxies>,
+    metrics: Arc<Metrics>,
 }
 
 /// Bytes of a body that are read at most.
@@ -31,18 +35,19 @@ const BODY_BYTES: usize = 64 * 1024;
 /// How long a body may take to arrive, once the headers have.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// The whole surface: OAuth, API, Console, health.
-pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Router {
-    let web = Web { app, proxies: Arc::new(proxies) };
-    Router::new()
-        .merge(oauth::router())
+/// The whole surface: OAuth, API, Console, health, metrics.
+pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Result<Router, prometheus::Error> {
+    let web = Web { app, proxies: Arc::new(proxies), metrics: Arc::new(Metrics::new()?) };
+    let rest = Router::new()
         .merge(api::router())
         .merge(console::router())
         .merge(docs::router())
         .merge(health::router())
+        .merge(metrics::router())
         .fallback(not_found)
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
-        .with_state(web)
+        .layer(middleware::from_fn_with_state(web.clone(), observe::observe));
+    let oauth = oauth::router().layer(middleware::from_fn_with_state(web.clone(), observe::observe_oauth));
+    Ok(rest.merge(oauth).layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES)).with_state(web))
 }
 
 /// The answer to a body that does not arrive (RFC 9110 §15.5.9).

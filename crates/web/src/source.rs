@@ -3,7 +3,7 @@
 use crate::Web;
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, header, request::Parts},
 };
 use ipnet::IpNet;
 use std::{
@@ -16,7 +16,7 @@ use std::{
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 
@@ -60,14 +60,15 @@ impl FromRequestParts<Web> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        // Without a connection there is a test or a simulation, which calls from nowhere.
-        let peer = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
-        let ip = web.proxies.caller(peer, &parts.headers);
+        let ip = web.proxies.caller(peer(&parts.extensions), &parts.headers);
         Ok(Self { ip, user_agent: parts.headers.get(header::USER_AGENT).cloned() })
     }
+}
+
+/// The other end of the connection. Without one there is a test or a simulation, which calls from nowhere.
+pub(crate) fn peer(extensions: &Extensions) -> IpAddr {
+    let info = extensions.get::<ConnectInfo<SocketAddr>>();
+    info.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip())
 }
 
 #[cfg(test)]

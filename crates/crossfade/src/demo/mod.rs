@@ -11,7 +11,7 @@ use crate::{
     output,
     remote::Api,
     serve::{Server, bind, open, start_log, stop_signal},
-    settings::Resolved,
+    settings::{LogFormat, Resolved},
 };
 use crossfade_app::{App, NewToken};
 use crossfade_authority::SystemRandom;
@@ -31,7 +31,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
             "The demo serves on a loopback address only, because it prints a token that may do everything.",
         ));
     }
-    start_log("warn")?;
+    start_log("warn", LogFormat::Text)?;
     let listener = bind(args.listen)?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let directory = tempfile::tempdir()
@@ -67,6 +67,8 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         master_key_file: directory.join("master.key"),
         trusted_proxies: Vec::new(),
         log: "warn".to_owned(),
+        log_format: LogFormat::Text,
+        audit_retention_days: None,
     }
 }
 

@@ -459,7 +459,7 @@ on_both_engines! {
         oauth.form(&format!("token?client_secret={secret}"), &[("grant_type", secret)], &[]).await;
         world.oauth(secret).token(&registration.client_id, secret).await;
         let logged = String::from_utf8(LOGGED.take().unwrap()).unwrap();
-        assert!(logged.contains("api request"), "the log is caught: {logged}");
+        assert!(logged.contains("operation=\"reveal_secret\""), "the log is caught: {logged}");
         let digits = secret.rsplit('_').next().unwrap();
         let lines: Vec<_> = logged.lines().filter(|line| line.contains(digits)).collect();
         assert!(lines.is_empty(), "{lines:#?}");

@@ -694,7 +694,7 @@ on_both_engines! {
             }
             rotate(&owner, &client, client.rotation(0)).await.refused(404, "not_found");
             change(&owner, &client, &registration.secret_id, "reveal", json!({})).await.refused(404, "not_found");
-            let events = items(&owner, &format!("/audit-events?client={}", client.id)).await;
+            let events = items(&owner, &format!("/audit-events?client={}&outcome=done", client.id)).await;
             assert_eq!(events[0]["action"], "client.deleted", "{round}");
             assert_eq!(events[0]["reason"], "retired");
             world.restart().await;

@@ -85,7 +85,7 @@ impl World {
         let clock = Arc::new(Clock::manual(Timestamp::from_seconds(START)));
         let location = place.location.clone();
         let app = open(&location, &master_key_file, &clock).await;
-        let router = crossfade_web::router(app.clone(), TrustedProxies::default());
+        let router = router(&app, TrustedProxies::default());
         Self {
             clock,
             app,
@@ -101,7 +101,7 @@ impl World {
     /// Believes forwarded headers from these networks.
     pub fn trust(&mut self, networks: &[&str]) {
         self.proxies = TrustedProxies(networks.iter().map(|network| network.parse().unwrap()).collect());
-        self.router = crossfade_web::router(self.app.clone(), self.proxies.clone());
+        self.router = router(&self.app, self.proxies.clone());
     }
 
     /// Moves time on.
@@ -125,7 +125,7 @@ impl World {
         let clock = Arc::new(Clock::manual(time));
         self.app = open(&self.location, &self.master_key_file, &clock).await;
         self.clock = clock;
-        self.router = crossfade_web::router(self.app.clone(), self.proxies.clone());
+        self.router = router(&self.app, self.proxies.clone());
     }
 
     /// Does everything that is due in the background.
@@ -192,9 +192,12 @@ impl World {
     pub async fn send(&self, mut request: Request<Body>, from: IpAddr) -> Answer {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(from, 40_000)));
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-        Answer { status: parts.status, headers: parts.headers, bytes }
+        // Of each answer its own; what is left can be compared.
+        let id = parts.headers.remove("x-request-id");
+        let request_id = id.map(|id| id.to_str().unwrap().to_owned());
+        Answer { status: parts.status, headers: parts.headers, bytes, request_id }
     }
 
     /// A property with a client in these environments.
@@ -227,6 +230,10 @@ impl World {
     }
 }
 
+fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
+    crossfade_web::router(app.clone(), proxies).unwrap()
+}
+
 async fn open(location: &Location, master_key_file: &std::path::Path, clock: &Arc<Clock>) -> Arc<App> {
     let options = Options {
         location: location.clone(),
@@ -234,6 +241,7 @@ async fn open(location: &Location, master_key_file: &std::path::Path, clock: &Ar
         public_url: PUBLIC_URL.to_owned(),
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
+        audit_retention_days: None,
         decides: true,
     };
     App::open(options).await.unwrap()
@@ -415,6 +423,7 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub bytes: Vec<u8>,
+    pub request_id: Option<String>,
 }
 
 impl Answer {

@@ -3,14 +3,16 @@
 use crossfade_core::{
     ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
     TransitionHours, UserId,
-    audit::{Action, Actor},
+    api::UserKind,
+    audit::{Action, Actor, Origin},
     environment::{EnvironmentKind, SigningAlg, Slug},
     registration::{AuthMethods, Scopes, TokenTtl},
+    roles::Grant,
     text::Name,
 };
 use crossfade_store::{
-    Client, Environment, NewAuditEvent, PageStart, Registration, Rotation, SecretRow, StoreError, Tx, User,
-    UserKind,
+    Client, Environment, GrantRow, NewAuditEvent, PageStart, Registration, Rotation, SecretRow, StoreError,
+    Tx, User,
 };
 use std::time::Duration;
 
@@ -153,11 +155,17 @@ pub fn user(n: usize, email: Option<&str>) -> User {
     }
 }
 
+/// A grant of a user, given at a time.
+pub fn grant_row(n: usize, user: usize, grant: Grant, time: Timestamp) -> GrantRow {
+    GrantRow { id: grant_id(n), user_id: user_id(user), grant, created_at: time }
+}
+
 /// An event with nothing optional in it.
 pub fn event(action: Action, time: Timestamp) -> NewAuditEvent {
     NewAuditEvent {
         at: time,
         actor: Actor::machine("init"),
+        origin: Origin::default(),
         action,
         done: true,
         client_id: None,

@@ -1,7 +1,7 @@
 //! The audit trail and the messages to owners.
 
 use crate::harness::*;
-use crossfade_core::audit::{Action, Actor};
+use crossfade_core::audit::{Action, Actor, Origin};
 use crossfade_store::{AuditFilter, NewAuditEvent, Notification};
 use serde_json::json;
 
@@ -24,6 +24,7 @@ fn full(actor: Actor) -> NewAuditEvent {
     NewAuditEvent {
         at: at(7).after(MICRO),
         actor,
+        origin: Origin { ip: Some([192, 0, 2, 7].into()), request_id: Some("7bLx3Q9aTzK".into()) },
         action: Action::SecretRotated,
         done: false,
         client_id: Some(client_id(1)),
@@ -96,6 +97,8 @@ async fn the_trail_is_limited_by_each_filter_and_by_all_together() {
         (AuditFilter { until: Some(at(20)), ..none() }, vec![1]),
         (AuditFilter { until: Some(at(20).after(MICRO)), ..none() }, vec![2, 1]),
         (AuditFilter { action: Some(Action::SecretRevoked), ..none() }, vec![]),
+        (AuditFilter { done: Some(true), ..none() }, vec![4, 3, 2, 1]),
+        (AuditFilter { done: Some(false), ..none() }, vec![]),
         (
             AuditFilter {
                 actor: Some(user_id(1).to_string()),
@@ -104,6 +107,7 @@ async fn the_trail_is_limited_by_each_filter_and_by_all_together() {
                 environment: Some(slug("staging")),
                 since: Some(at(10)),
                 until: Some(at(11)),
+                done: Some(true),
             },
             vec![1],
         ),
@@ -171,4 +175,37 @@ async fn a_message_survives_storage_until_it_is_forgotten() {
     let forget = async |before| t.write(async |tx| tx.delete_notifications(before).await).await;
     assert_eq!((forget(at(20)).await, forget(at(20).after(MICRO)).await), (1, 2));
     assert_eq!(list(None).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_export_reads_forward_and_stops_where_it_began() {
+    let Some(t) = super::open().await else { return };
+    let events: Vec<_> = (0..5).map(|n| event(Action::SecretRotated, at(n))).collect();
+    append(&t, &events).await;
+    let up_to = t.read(async |tx| tx.last_audit_event().await).await;
+    append(&t, &events[..1]).await;
+    let page = async |after| {
+        let none = AuditFilter::default();
+        let events = t.read(async |tx| tx.export_audit_events(&none, after, up_to, 2).await).await;
+        events.into_iter().map(|event| event.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (page(0).await, page(2).await, page(4).await, page(5).await),
+        (vec![1, 2], vec![3, 4], vec![5], vec![])
+    );
+}
+
+#[tokio::test]
+async fn a_trail_is_trimmed_at_its_beginning_and_never_in_the_middle() {
+    let Some(t) = super::open().await else { return };
+    // The third is dated back, as the event of a deadline is.
+    let events: Vec<_> = [1, 5, 2, 8].map(|second| event(Action::SecretExpired, at(second))).into();
+    append(&t, &events).await;
+    let trim = async |second| t.write(async |tx| tx.trim_audit_events(at(second)).await).await;
+    assert_eq!(trim(1).await, (0, 0), "nothing is older");
+    assert_eq!(trim(3).await, (1, 1), "up to the first that is young enough");
+    assert_eq!(seqs(&t, &AuditFilter::default()).await, [4, 3, 2]);
+    assert_eq!(trim(100).await, (3, 4), "all");
+    append(&t, &events[..1]).await;
+    assert_eq!(seqs(&t, &AuditFilter::default()).await, [5], "numbers are not given again");
 }

@@ -9,8 +9,8 @@ use crossfade_core::{
     signing_key::KeyTimes,
 };
 use crossfade_store::{
-    AuditFilter, ChangeKind, ClientFilter, FailureRow, Link, LinkPurpose, Notification, SigningKey,
-    StoreError, TokenRow, Tx, Usage, UsageRow,
+    AuditFilter, ChangeKind, ClientFilter, FailureFilter, FailureRow, Link, LinkPurpose, Notification,
+    PageStart, SigningKey, StoreError, TokenRow, Tx, Usage, UsageRow,
 };
 
 /// One row at least in each table.
@@ -34,7 +34,7 @@ async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
         .await?;
     tx.insert_user(&user(1, Some("ada@example.com"))).await?;
     let grant = Grant { role: Role::Owner, scope: Scope::Platform, environments: None };
-    tx.insert_grant(&grant_id(1), &user_id(1), &grant, at(0)).await?;
+    tx.insert_grant(&grant_row(1, 1, grant, at(0))).await?;
     let (id, user_id, name) = (token_id(1), user_id(1), "CI".to_owned());
     let (scope, created_at, expires_at, last_used_at) = (None, at(0), None, None);
     let token = TokenRow { id, user_id, name, scope, created_at, expires_at, last_used_at };
@@ -75,8 +75,11 @@ async fn read(tx: &mut Tx, what: &str) -> Result<(), StoreError> {
         "rotations" => tx.rotations(&registration, &all()).await.map(drop),
         "verifiers" => tx.verifiers(None, 100).await.map(drop),
         "owner_of_secret" => tx.registration_of_secret(&secret_id(2)).await.map(drop),
-        "failures" => tx.failures(&registration, at(0)).await.map(drop),
-        "users" => tx.owners().await.map(drop),
+        "failures" => {
+            let page = PageStart { after: None, limit: 9 };
+            tx.authentication_failures(&FailureFilter::default(), &page).await.map(drop)
+        }
+        "users" => tx.users(None, &PageStart { after: None, limit: 9 }).await.map(drop),
         "grants" => tx.grants(&user_id(1)).await.map(drop),
         "tokens" => tx.tokens(None, &all()).await.map(drop),
         "token_owner" => tx.token_owner(&[7]).await.map(drop),
@@ -90,6 +93,9 @@ async fn read(tx: &mut Tx, what: &str) -> Result<(), StoreError> {
 
 /// What reads it, the table, the column, what is written into it, and the row as it is named then.
 type Case = (&'static str, &'static str, &'static str, &'static str, String);
+
+/// The hour of the failures of [`fill`], which names their row.
+const HOUR_OF_FAILURES: &str = "498757";
 
 fn cases() -> Vec<Case> {
     let own = |id: &dyn std::fmt::Display| id.to_string();
@@ -126,7 +132,7 @@ fn cases() -> Vec<Case> {
         ("rotations", "rotations", "outgoing_secret_id", "'garbage'", rotation.clone()),
         ("rotations", "rotations", "incoming_secret_id", "'garbage'", rotation.clone()),
         ("rotations", "rotations", "ended_as", "'garbage'", rotation),
-        ("failures", "authentication_failures", "secret_id", "'garbage'", registration_id(1).to_string()),
+        ("failures", "authentication_failures", "secret_id", "'garbage'", HOUR_OF_FAILURES.into()),
         ("users", "users", "kind", "'garbage'", user),
         ("grants", "grants", "role", "'root'", grant.clone()),
         ("grants", "grants", "property_id", "'garbage'", grant.clone()),

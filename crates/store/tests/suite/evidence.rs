@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use crossfade_core::Timestamp;
-use crossfade_store::{FailureRow, PageStart, SourceUsage, Usage, UsageRow};
+use crossfade_store::{FailureFilter, FailureRow, KnownFailure, PageStart, SourceUsage, Usage, UsageRow};
 
 fn usage(first: u32, last: u32, use_count: i64) -> Usage {
     Usage { first_used_at: at(first), last_used_at: at(last), use_count }
@@ -115,6 +115,14 @@ async fn fail(t: &TestDb, row: &FailureRow, most: i64) {
     t.write(async |tx| tx.add_failures(row, most).await).await;
 }
 
+/// The failures of registration 1 whose last is not older, newest hour first.
+async fn failures(t: &TestDb, since: Timestamp) -> Vec<KnownFailure> {
+    let (client, environment) = (Some(client_id(1)), Some(slug("staging")));
+    let filter = FailureFilter { client, environment, since: Some(since), reason: None };
+    let page = PageStart { after: None, limit: 1000 };
+    t.read(async |tx| tx.authentication_failures(&filter, &page).await).await
+}
+
 /// A time that is the beginning of an hour, in seconds behind the beginning of the tests.
 fn full_hour() -> u32 {
     let begin = at(0).as_seconds();
@@ -136,12 +144,15 @@ async fn failures_of_one_kind_and_source_add_up_within_the_hour() {
     ] {
         fail(&t, &row, 100).await;
     }
-    let since = async |time| t.read(async |tx| tx.failures(&registration_id(1), time).await).await;
+    let since = async |time| {
+        let told = |it: KnownFailure| (it.secret_id, it.reason, it.source_ip, it.usage);
+        failures(&t, time).await.into_iter().map(told).collect::<Vec<_>>()
+    };
     let expired = |usage| (Some(secret_id(1)), "expired".to_owned(), "192.0.2.1".to_owned(), usage);
     let wrong = (None, "wrong".to_owned(), "192.0.2.1".to_owned(), usage(hour + 70, hour + 70, 1));
     let second_hour = expired(usage(hour + 3600, hour + 3600, 9));
     let first_hour = expired(usage(hour + 10, hour + 60, 5));
-    assert_eq!(since(at(hour)).await, [second_hour.clone(), wrong, first_hour]);
+    assert_eq!(since(at(hour)).await, [second_hour.clone(), first_hour, wrong]);
     assert_eq!(since(at(hour + 3600)).await, [second_hour]);
     let forget = async |time| t.write(async |tx| tx.delete_failures(time).await).await;
     assert_eq!(forget(at(hour + 3600).before(MICRO)).await, 0, "an hour is forgotten when it has ended");
@@ -160,8 +171,65 @@ async fn failures_beyond_the_cap_are_gathered_without_their_source() {
     fail(&t, &failure(Some(1), None, "192.0.2.2", usage(hour + 20, hour + 20, 5)), 3).await;
     // The next hour begins anew.
     fail(&t, &failure(Some(1), None, "192.0.2.9", usage(hour + 3600, hour + 3600, 1)), 3).await;
-    let rows = t.read(async |tx| tx.failures(&registration_id(1), at(hour)).await).await;
-    let told: Vec<_> = rows.iter().map(|(_, _, ip, usage)| (ip.as_str(), usage.use_count)).collect();
-    let expected = [("192.0.2.9", 1), ("192.0.2.2", 6), ("", 3), ("192.0.2.3", 1), ("192.0.2.1", 1)];
+    let rows = failures(&t, at(hour)).await;
+    let told: Vec<_> = rows.iter().map(|it| (it.source_ip.as_str(), it.usage.use_count)).collect();
+    let expected = [("192.0.2.9", 1), ("", 3), ("192.0.2.1", 1), ("192.0.2.2", 6), ("192.0.2.3", 1)];
     assert_eq!(told, expected, "a source that is known goes on by itself");
+}
+
+#[tokio::test]
+async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let hour = full_hour();
+    let add = async |row: FailureRow, most| t.write(async |tx| tx.add_failures(&row, most).await).await;
+    let used = |second| usage(hour + second, hour + second, 1);
+    assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(0)), 9).await, Some(1));
+    assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(1)), 9).await, None, "known");
+    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.1", used(1)), 9).await, Some(2));
+    assert_eq!(add(failure(None, None, "192.0.2.1", used(1)), 9).await, Some(1), "of nobody known");
+    assert_eq!(add(failure(Some(1), None, "192.0.2.2", used(1)), 3).await, None, "gathered");
+    assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(3600)), 9).await, Some(1), "another hour");
+}
+
+#[tokio::test]
+async fn an_hour_is_summed_once_when_it_has_ended() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let hour = full_hour();
+    for (ip, count) in [("192.0.2.1", 4), ("192.0.2.2", 3)] {
+        fail(&t, &failure(Some(1), None, ip, usage(hour, hour + 9, count)), 100).await;
+    }
+    fail(&t, &failure(None, None, "192.0.2.1", usage(hour, hour, 2)), 100).await;
+    let sum = async |time| {
+        let sums = t.write(async |tx| tx.sum_failures(time).await).await;
+        sums.into_iter().map(|it| (it.hour, it.registration_id, it.count, it.sources)).collect::<Vec<_>>()
+    };
+    assert_eq!(sum(at(hour + 3600).before(MICRO)).await, [], "not before it has ended");
+    let expected = [(at(hour), None, 2, 1), (at(hour), Some(registration_id(1)), 7, 2)];
+    assert_eq!(sum(at(hour + 3600)).await, expected);
+    assert_eq!(sum(at(hour + 7200)).await, [], "once");
+}
+
+#[tokio::test]
+async fn failures_are_read_page_by_page_without_a_repetition() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let hour = full_hour();
+    for n in 0..7 {
+        let at = hour + 3600 * (n % 3);
+        fail(&t, &failure(Some(1), None, &format!("192.0.2.{n}"), usage(at, at, 1)), 100).await;
+    }
+    let (mut seen, mut page) = (Vec::new(), PageStart { after: None, limit: 2 });
+    loop {
+        let rows =
+            t.read(async |tx| tx.authentication_failures(&FailureFilter::default(), &page).await).await;
+        let Some(last) = rows.last() else { break };
+        page.after = Some((last.hour.as_micros(), last.key.clone()));
+        seen.extend(rows.into_iter().map(|it| it.source_ip));
+    }
+    assert_eq!(seen.len(), 7);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 7);
 }

@@ -17,7 +17,7 @@ async fn migrations_run_twice_and_keep_what_is_there() {
     t.db.close().await;
     let again = Db::open(&t.place.location).await.unwrap();
     assert_eq!(t.place.fingerprint().await, before);
-    assert_eq!(t.place.number("SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
+    assert_eq!(t.place.number("SELECT COUNT(*) - MAX(version) FROM _sqlx_migrations").await, 0);
     again.close().await;
 }
 
@@ -29,7 +29,7 @@ async fn two_processes_that_migrate_at_the_same_time_both_succeed() {
     for db in [a, b, c, d] {
         db.unwrap().check_statements().await.unwrap();
     }
-    assert_eq!(place.number("SELECT COUNT(*) FROM _sqlx_migrations").await, 1);
+    assert_eq!(place.number("SELECT COUNT(*) - MAX(version) FROM _sqlx_migrations").await, 0);
     assert_eq!(place.number("SELECT COUNT(*) FROM head").await, 1);
 }
 
@@ -42,7 +42,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     t.place
         .raw(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations",
+             SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
         )
         .await;
     let refused = Db::open(&t.place.location).await.err().unwrap();

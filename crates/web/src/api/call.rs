@@ -2,7 +2,7 @@
 //! Everything else about the body waits until the caller is known to be permitted.
 
 use super::reply::{Refused, if_match};
-use crate::Web;
+use crate::{Web, observe};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request},
@@ -25,11 +25,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The envelope of a change; `operation` is the operation's id.
-    pub(crate) fn request(&self, operation: &'static str) -> crossfade_app::Request<'_> {
+    /// The envelope of a change.
+    pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request {
             caller: &self.caller,
-            operation,
             idempotency: self.idempotency.as_ref(),
             if_match: self.if_match,
         }
@@ -56,20 +55,22 @@ impl Call {
         self.query.get(name).cloned()
     }
 
-    /// Limit and cursor of a list that also takes the parameters `others`. Any other parameter is a slip that
-    /// would silently widen the answer, and is refused.
+    /// Limit and cursor of a list that also takes the parameters `others`.
     pub(crate) fn list(&self, others: &[&str]) -> Result<ListQuery, Problem> {
-        let unknown = self
-            .query
-            .keys()
-            .find(|name| !["limit", "cursor"].contains(&name.as_str()) && !others.contains(&name.as_str()));
-        if let Some(unknown) = unknown {
-            let known = ["limit", "cursor"].iter().chain(others).copied().collect::<Vec<_>>().join(", ");
-            let problem =
-                Problem::new(Code::InvalidQuery, format!("This list takes the parameters {known}."));
-            return Err(named(problem, unknown));
-        }
+        self.only(&[&["limit", "cursor"], others].concat())?;
         Ok(ListQuery { limit: self.parameter("limit"), cursor: self.parameter("cursor") })
+    }
+
+    /// Refuses parameters other than these: one is a slip that would silently widen the answer.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let Some(unknown) = self.query.keys().find(|name| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let text = match known {
+            [] => "This operation takes no parameters.".to_owned(),
+            known => format!("This operation takes the parameters {}.", known.join(", ")),
+        };
+        Err(named(Problem::new(Code::InvalidQuery, text), unknown))
     }
 }
 
@@ -78,7 +79,8 @@ impl FromRequest<Web> for Call {
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, Refused> {
         let headers = request.headers().clone();
-        let caller = web.app.authenticate(bearer(&headers)?).await?;
+        let origin = observe::origin(web, request.extensions(), &headers);
+        let caller = web.app.authenticate(bearer(&headers)?, origin).await?;
         let method = request.method().clone();
         let uri = request
             .extensions()
@@ -187,7 +189,8 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Web> for Ids<T> {
             Ok(Path(ids)) => Ok(Self(ids)),
             Err(_) => {
                 // 401 comes before 404.
-                web.app.authenticate(bearer(&parts.headers)?).await?;
+                let origin = observe::origin(web, &parts.extensions, &parts.headers);
+                web.app.authenticate(bearer(&parts.headers)?, origin).await?;
                 Err(Problem::not_found().into())
             }
         }

@@ -18,27 +18,27 @@ pub(super) async fn list(call: Call) -> Reply {
 }
 
 pub(super) async fn create(call: Call) -> Reply {
-    let (client, version) = call.app.create_client(&call.request("create_client"), call.input()?).await?;
+    let (client, version) = call.app.create_client(&call.request(), call.input()?).await?;
     tagged(created(&client), version)
 }
 
 pub(super) async fn read(Ids(client): Ids<String>, call: Call) -> Reply {
-    let (client, version) = call.app.get_client(&call.caller, ClientPath(&client)).await?;
+    let (client, version) = call.app.read_client(&call.caller, ClientPath(&client)).await?;
     tagged(ok(&client), version)
 }
 
 pub(super) async fn update(Ids(client): Ids<String>, call: Call) -> Reply {
-    let request = call.request("update_client");
+    let request = call.request();
     let (client, version) = call.app.update_client(&request, ClientPath(&client), call.input()?).await?;
     tagged(ok(&client), version)
 }
 
 pub(super) async fn delete(Ids(client): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_client(&call.request("delete_client"), ClientPath(&client), call.input()?).await?)
+    done(call.app.delete_client(&call.request(), ClientPath(&client), call.input()?).await?)
 }
 
 pub(super) async fn create_registration(Ids(client): Ids<String>, call: Call) -> Reply {
-    let request = call.request("create_registration");
+    let request = call.request();
     let (registration, version) =
         call.app.create_registration(&request, ClientPath(&client), call.input()?).await?;
     tagged(created(&registration), version)
@@ -49,7 +49,7 @@ pub(super) async fn read_registration(
     call: Call,
 ) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    let (registration, version) = call.app.get_registration(&call.caller, path).await?;
+    let (registration, version) = call.app.read_registration(&call.caller, path).await?;
     tagged(ok(&registration), version)
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn update_registration(
     call: Call,
 ) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    let request = call.request("update_registration");
+    let request = call.request();
     let (registration, version) = call.app.update_registration(&request, path, call.input()?).await?;
     tagged(ok(&registration), version)
 }

@@ -7,28 +7,30 @@ use super::{
 use crossfade_app::EnvironmentPath;
 
 pub(super) async fn list(call: Call) -> Reply {
+    call.only(&[])?;
     ok(&call.app.list_environments(&call.caller).await?)
 }
 
-pub(super) async fn create(call: Call) -> Reply {
+pub(super) async fn read(Ids(environment): Ids<String>, call: Call) -> Reply {
     let (environment, version) =
-        call.app.create_environment(&call.request("create_environment"), call.input()?).await?;
+        call.app.read_environment(&call.caller, EnvironmentPath(&environment)).await?;
+    tagged(ok(&environment), version)
+}
+
+pub(super) async fn create(call: Call) -> Reply {
+    let (environment, version) = call.app.create_environment(&call.request(), call.input()?).await?;
     tagged(created(&environment), version)
 }
 
 pub(super) async fn update(Ids(environment): Ids<String>, call: Call) -> Reply {
-    let request = call.request("update_environment");
+    let request = call.request();
     let (environment, version) =
         call.app.update_environment(&request, EnvironmentPath(&environment), call.input()?).await?;
     tagged(ok(&environment), version)
 }
 
 pub(super) async fn delete(Ids(environment): Ids<String>, call: Call) -> Reply {
-    done(
-        call.app
-            .delete_environment(&call.request("delete_environment"), EnvironmentPath(&environment))
-            .await?,
-    )
+    done(call.app.delete_environment(&call.request(), EnvironmentPath(&environment)).await?)
 }
 
 pub(super) async fn list_signing_keys(Ids(environment): Ids<String>, call: Call) -> Reply {
@@ -36,6 +38,6 @@ pub(super) async fn list_signing_keys(Ids(environment): Ids<String>, call: Call)
 }
 
 pub(super) async fn rotate_signing_key(Ids(environment): Ids<String>, call: Call) -> Reply {
-    let request = call.request("rotate_signing_key");
+    let request = call.request();
     created(&call.app.rotate_signing_key(&request, EnvironmentPath(&environment), call.input()?).await?)
 }

@@ -1,69 +1,95 @@
-//! The admin API, `/api/v1`: one file a resource, each handler a line or two around its use case.
+//! The admin API, `/api/v1`: one file a resource, each handler a line or two around its use case. Which operations
+//! there are stands in `crossfade_core::operations`; here each gets its handler.
 
-mod audit_events;
 mod call;
 mod clients;
 mod environments;
+mod openapi;
 mod properties;
 mod reply;
 mod secrets;
 mod tokens;
+mod trail;
+mod users;
 
-use crate::Web;
+use crate::{Web, observe};
 use axum::{
     Router,
-    extract::{MatchedPath, Request},
-    http::StatusCode,
-    middleware::{self, Next},
-    response::Response,
-    routing::{any, delete, get, post},
+    http::header,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, any, delete, get, patch, post},
 };
-use crossfade_core::{Code, Problem};
+use crossfade_core::{Code, Operation, Problem};
+pub(crate) use openapi::document;
 
 pub(crate) fn router() -> Router<Web> {
-    let api = Router::new()
-        .route("/properties", get(properties::list).post(properties::create))
-        .route(
-            "/properties/{property}",
-            get(properties::read).patch(properties::update).delete(properties::delete),
-        )
-        .route("/environments", get(environments::list).post(environments::create))
-        .route(
-            "/environments/{environment}",
-            axum::routing::patch(environments::update).delete(environments::delete),
-        )
-        .route("/environments/{environment}/signing-keys", get(environments::list_signing_keys))
-        .route("/environments/{environment}/signing-keys/rotate", post(environments::rotate_signing_key))
-        .route("/clients", get(clients::list).post(clients::create))
-        .route("/clients/{client}", get(clients::read).patch(clients::update).delete(clients::delete))
-        .route("/clients/{client}/environments", post(clients::create_registration))
-        .route(
-            "/clients/{client}/environments/{environment}",
-            get(clients::read_registration).patch(clients::update_registration),
-        )
-        .route("/clients/{client}/environments/{environment}/secrets", get(secrets::list))
-        .route("/clients/{client}/environments/{environment}/secrets/rotate", post(secrets::rotate))
-        .route("/clients/{client}/environments/{environment}/secrets/{secret}/reveal", post(secrets::reveal))
-        .route("/clients/{client}/environments/{environment}/secrets/{secret}/revoke", post(secrets::revoke))
-        .route("/clients/{client}/environments/{environment}/secrets/{secret}/extend", post(secrets::extend))
-        .route("/clients/{client}/environments/{environment}/rotations", get(secrets::list_rotations))
-        .route(
-            "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback",
-            post(secrets::rollback),
-        )
-        .route("/clients/{client}/environments/{environment}/usage", get(secrets::list_usage))
-        .route("/tokens", get(tokens::list))
-        .route("/tokens/{token}", delete(tokens::delete))
-        .route("/audit-events", get(audit_events::list))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed);
+    let api = Operation::ALL.iter().fold(Router::new(), |api, operation| {
+        api.route(operation.path(), observe::name(handler(*operation), operation.id()))
+    });
+    let api = api.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
     Router::new()
         .nest("/api/v1", api)
         // What a nested router does not match, though it begins like it.
         .route("/api/v1/", any(not_found))
-        .layer(middleware::from_fn(observe))
+        .route("/api/openapi.json", get(openapi_document))
+        .layer(middleware::map_response(async |response| crate::private(response)))
         // Also reads: they flush evidence, and a flush that is dropped half-way could count twice.
         .layer(middleware::from_fn(crate::finish))
+}
+
+/// What answers an operation.
+fn handler(operation: Operation) -> MethodRouter<Web> {
+    use Operation::*;
+    match operation {
+        ReadMe => get(users::read_me),
+        ListProperties => get(properties::list),
+        CreateProperty => post(properties::create),
+        ReadProperty => get(properties::read),
+        UpdateProperty => patch(properties::update),
+        DeleteProperty => delete(properties::delete),
+        ListEnvironments => get(environments::list),
+        CreateEnvironment => post(environments::create),
+        ReadEnvironment => get(environments::read),
+        UpdateEnvironment => patch(environments::update),
+        DeleteEnvironment => delete(environments::delete),
+        ListSigningKeys => get(environments::list_signing_keys),
+        RotateSigningKey => post(environments::rotate_signing_key),
+        ListClients => get(clients::list),
+        CreateClient => post(clients::create),
+        ReadClient => get(clients::read),
+        UpdateClient => patch(clients::update),
+        DeleteClient => delete(clients::delete),
+        CreateRegistration => post(clients::create_registration),
+        ReadRegistration => get(clients::read_registration),
+        UpdateRegistration => patch(clients::update_registration),
+        ListSecrets => get(secrets::list),
+        RotateSecret => post(secrets::rotate),
+        RevealSecret => post(secrets::reveal),
+        RevokeSecret => post(secrets::revoke),
+        ExtendSecret => post(secrets::extend),
+        ListRotations => get(secrets::list_rotations),
+        RollbackSecret => post(secrets::rollback),
+        ListUsage => get(secrets::list_usage),
+        ListUsers => get(users::list),
+        CreateUser => post(users::create),
+        ReadUser => get(users::read),
+        UpdateUser => patch(users::update),
+        DeleteUser => delete(users::delete),
+        CreateLink => post(users::create_link),
+        ListGrants => get(users::list_grants),
+        CreateGrant => post(users::create_grant),
+        DeleteGrant => delete(users::delete_grant),
+        ListTokens => get(tokens::list),
+        DeleteToken => delete(tokens::delete),
+        ListAuditEvents => get(trail::list),
+        ExportAuditEvents => get(trail::export),
+        ListAuthenticationFailures => get(trail::list_failures),
+    }
+}
+
+async fn openapi_document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document().to_string()).into_response()
 }
 
 async fn not_found() -> Response {
@@ -75,19 +101,4 @@ async fn method_not_allowed() -> Response {
         Code::MethodNotAllowed,
         "This method is not allowed here. The Allow header lists those that are.",
     ))
-}
-
-/// One line a request: what was asked and how it came out. No query, no body, no header.
-async fn observe(request: Request, next: Next) -> Response {
-    // The route, not the path: somebody may have pasted a secret where an id belongs.
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    let status = response.status().as_u16();
-    if response.status() >= StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::warn!(%method, route, status, "api request");
-    } else {
-        tracing::info!(%method, route, status, "api request");
-    }
-    crate::private(response)
 }

@@ -12,23 +12,22 @@ pub(super) async fn list(call: Call) -> Reply {
 }
 
 pub(super) async fn create(call: Call) -> Reply {
-    let (property, version) =
-        call.app.create_property(&call.request("create_property"), call.input()?).await?;
+    let (property, version) = call.app.create_property(&call.request(), call.input()?).await?;
     tagged(created(&property), version)
 }
 
 pub(super) async fn read(Ids(property): Ids<String>, call: Call) -> Reply {
-    let (property, version) = call.app.get_property(&call.caller, PropertyPath(&property)).await?;
+    let (property, version) = call.app.read_property(&call.caller, PropertyPath(&property)).await?;
     tagged(ok(&property), version)
 }
 
 pub(super) async fn update(Ids(property): Ids<String>, call: Call) -> Reply {
-    let request = call.request("update_property");
+    let request = call.request();
     let (property, version) =
         call.app.update_property(&request, PropertyPath(&property), call.input()?).await?;
     tagged(ok(&property), version)
 }
 
 pub(super) async fn delete(Ids(property): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_property(&call.request("delete_property"), PropertyPath(&property)).await?)
+    done(call.app.delete_property(&call.request(), PropertyPath(&property)).await?)
 }

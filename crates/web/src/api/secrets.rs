@@ -16,22 +16,22 @@ pub(super) async fn list(Ids((client, environment)): Registration, call: Call) -
 
 pub(super) async fn rotate(Ids((client, environment)): Registration, call: Call) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    created(&call.app.rotate_secret(&call.request("rotate_secret"), path, call.input()?).await?)
+    created(&call.app.rotate_secret(&call.request(), path, call.input()?).await?)
 }
 
 pub(super) async fn reveal(Ids((client, environment, secret)): Part, call: Call) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    ok(&call.app.reveal_secret(&call.request("reveal_secret"), path, &secret, call.optional_input()).await?)
+    ok(&call.app.reveal_secret(&call.request(), path, &secret, call.optional_input()).await?)
 }
 
 pub(super) async fn revoke(Ids((client, environment, secret)): Part, call: Call) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    ok(&call.app.revoke_secret(&call.request("revoke_secret"), path, &secret, call.input()?).await?)
+    ok(&call.app.revoke_secret(&call.request(), path, &secret, call.input()?).await?)
 }
 
 pub(super) async fn extend(Ids((client, environment, secret)): Part, call: Call) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    ok(&call.app.extend_secret(&call.request("extend_secret"), path, &secret, call.input()?).await?)
+    ok(&call.app.extend_secret(&call.request(), path, &secret, call.input()?).await?)
 }
 
 pub(super) async fn list_rotations(Ids((client, environment)): Registration, call: Call) -> Reply {
@@ -41,7 +41,7 @@ pub(super) async fn list_rotations(Ids((client, environment)): Registration, cal
 
 pub(super) async fn rollback(Ids((client, environment, rotation)): Part, call: Call) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    ok(&call.app.rollback_secret(&call.request("rollback_secret"), path, &rotation, call.input()?).await?)
+    ok(&call.app.rollback_secret(&call.request(), path, &rotation, call.input()?).await?)
 }
 
 pub(super) async fn list_usage(Ids((client, environment)): Registration, call: Call) -> Reply {

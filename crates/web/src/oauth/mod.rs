@@ -8,7 +8,7 @@ mod request;
 mod revoke;
 mod token;
 
-use crate::Web;
+use crate::{Web, observe::name};
 use axum::{
     Router,
     http::{HeaderValue, StatusCode, header},
@@ -20,14 +20,15 @@ use crossfade_core::oauth::{CHALLENGE, OauthError};
 
 pub(crate) fn router() -> Router<Web> {
     let revoke = post(revoke::revoke).layer(middleware::from_fn(crate::finish));
+    let metadata = name(get(metadata::metadata), "metadata");
     Router::new()
-        .route("/env/{environment}/oauth2/token", post(token::token))
-        .route("/env/{environment}/oauth2/introspect", post(introspect::introspect))
-        .route("/env/{environment}/oauth2/revoke", revoke)
-        .route("/env/{environment}/oauth2/jwks", get(metadata::jwks))
-        .route("/env/{environment}/.well-known/openid-configuration", get(metadata::metadata))
+        .route("/env/{environment}/oauth2/token", name(post(token::token), "token"))
+        .route("/env/{environment}/oauth2/introspect", name(post(introspect::introspect), "introspect"))
+        .route("/env/{environment}/oauth2/revoke", name(revoke, "revoke"))
+        .route("/env/{environment}/oauth2/jwks", name(get(metadata::jwks), "jwks"))
+        .route("/env/{environment}/.well-known/openid-configuration", metadata.clone())
         // RFC 8414 §3.1: the well-known part stands between host and path of the issuer.
-        .route("/.well-known/oauth-authorization-server/env/{environment}", get(metadata::metadata))
+        .route("/.well-known/oauth-authorization-server/env/{environment}", metadata)
 }
 
 /// A refusal as it stands on the wire.

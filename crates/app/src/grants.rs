@@ -1,0 +1,194 @@
+//! Roles that users hold: give, list, take away.
+
+use crate::{
+    act::{About, Act, Input, NO_VERSION, Reply, Request},
+    app::App,
+    caller::Caller,
+    cursor::{ListQuery, page},
+    error::Error,
+    targets::forbidden,
+    users::{Account, UserPath},
+};
+use crossfade_core::{
+    Code, GrantId, Operation, Problem, UserId,
+    api::{self, CreateGrant, Page},
+    audit::Event,
+    environment::Slug,
+    roles::{Grant, Object, Permission, Role, Scope},
+};
+use crossfade_store::GrantRow;
+
+impl Reply for api::Grant {}
+
+/// A grant as the API shows it.
+pub(crate) fn shown_grant(row: &GrantRow) -> api::Grant {
+    let (property_id, client_id) = match &row.grant.scope {
+        Scope::Platform => (None, None),
+        Scope::Property(property) => (Some(property.clone()), None),
+        Scope::Client(client) => (None, Some(client.clone())),
+    };
+    let words = |list: &Vec<Slug>| list.iter().map(ToString::to_string).collect();
+    api::Grant {
+        id: row.id.clone(),
+        role: row.grant.role,
+        property_id,
+        client_id,
+        environments: row.grant.environments.as_ref().map(words),
+        created_at: row.created_at,
+    }
+}
+
+pub(crate) fn holds_owner(grants: &[GrantRow]) -> bool {
+    grants.iter().any(|row| row.grant.role == Role::Owner)
+}
+
+impl App {
+    /// The grants of a user, oldest first.
+    pub async fn list_grants(
+        &self,
+        caller: &Caller,
+        path: UserPath<'_>,
+        query: &ListQuery,
+    ) -> Result<Page<api::Grant>, Error> {
+        let start = query.start()?;
+        self.view(Operation::ListGrants, caller, path, async |tx, _, account| {
+            let rows = tx.grant_page(&account.user.id, &start).await?;
+            let key = |row: &GrantRow| (row.created_at.as_micros(), row.id.to_string());
+            Ok(page(&start, rows, key, |row| shown_grant(&row)))
+        })
+        .await
+    }
+
+    /// Gives a user a role.
+    pub async fn create_grant(
+        &self,
+        request: &Request<'_>,
+        path: UserPath<'_>,
+        input: Input<'_, CreateGrant>,
+    ) -> Result<api::Grant, Error> {
+        self.change(Operation::CreateGrant, request, path, async |act, account: Account| {
+            not_ones_own(act.caller, &account)?;
+            act.matches(NO_VERSION)?;
+            let body = input.read()?;
+            let permission = body.role.given_by();
+            if !act.caller.may(permission, Object::Platform) {
+                return Err(forbidden(permission));
+            }
+            let grant = grant_from(act, &body).await?;
+            if account.grants.iter().any(|row| row.grant == grant) {
+                let text = "The user has this role there already. Nothing was changed.";
+                return Err(Problem::new(Code::AlreadyGranted, text).into());
+            }
+            let id = GrantId::generate(self.random.as_ref());
+            let row = GrantRow { id, user_id: account.user.id.clone(), grant, created_at: act.now };
+            act.tx.insert_grant(&row).await?;
+            if permission == Permission::OwnerManage {
+                // Whoever made the account may still hold a link to it, and must not come by secrets with it.
+                act.tx.end_links(&account.user.id).await?;
+            }
+            let shown = shown_grant(&row);
+            let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone() };
+            act.audit(&event, About::target(&account.user.id)).await?;
+            Ok(shown)
+        })
+        .await
+    }
+
+    /// Takes a role away. It is gone at the user's next request.
+    pub async fn delete_grant(
+        &self,
+        request: &Request<'_>,
+        path: UserPath<'_>,
+        grant: &str,
+    ) -> Result<(), Error> {
+        self.change(Operation::DeleteGrant, request, path, async |act, account: Account| {
+            let id = GrantId::parse(grant).map_err(|_| Problem::not_found())?;
+            let row = account.grants.iter().find(|row| row.id == id).ok_or_else(Problem::not_found)?;
+            not_ones_own(act.caller, &account)?;
+            if row.grant.role == Role::Owner && !act.caller.may(Permission::OwnerManage, Object::Platform) {
+                return Err(forbidden(Permission::OwnerManage));
+            }
+            act.matches(NO_VERSION)?;
+            self.keep_an_owner(act, &account.user.id, std::slice::from_ref(row)).await?;
+            act.tx.delete_grant(&row.id).await?;
+            let event = Event::GrantDeleted { user_id: account.user.id.clone(), grant: shown_grant(row) };
+            act.audit(&event, About::target(&account.user.id)).await
+        })
+        .await
+    }
+
+    /// Refuses to take these grants away from a user when no other person would be Owner.
+    pub(crate) async fn keep_an_owner(
+        &self,
+        act: &mut Act<'_>,
+        user: &UserId,
+        going: &[GrantRow],
+    ) -> Result<(), Error> {
+        if holds_owner(going) && !act.tx.owners().await?.iter().any(|owner| owner.id != *user) {
+            let text = "This is the last Owner. Nothing was changed. Make another user Owner first.";
+            return Err(Problem::new(Code::LastOwner, text).into());
+        }
+        Ok(())
+    }
+
+    /// Ends the grants that are limited to what is being deleted.
+    pub(crate) async fn end_grants_on(&self, act: &mut Act<'_>, scope: &Scope) -> Result<(), Error> {
+        for row in act.tx.grants_on(scope).await? {
+            act.tx.delete_grant(&row.id).await?;
+            let event = Event::GrantDeleted { user_id: row.user_id.clone(), grant: shown_grant(&row) };
+            act.audit(&event, About::target(&row.user_id)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Nobody but an Owner changes what they themselves may do.
+fn not_ones_own(caller: &Caller, account: &Account) -> Result<(), Error> {
+    let own = caller.user == account.user.id;
+    if own && !caller.may(Permission::OwnerManage, Object::Platform) {
+        return Err(forbidden(Permission::OwnerManage));
+    }
+    Ok(())
+}
+
+/// The grant that was asked for, on things that are there.
+async fn grant_from(act: &mut Act<'_>, body: &CreateGrant) -> Result<Grant, Error> {
+    let scope = match (&body.property_id, &body.client_id) {
+        (None, None) => Scope::Platform,
+        (Some(property), None) => {
+            let there = act.tx.property(property).await?.is_some();
+            there
+                .then(|| Scope::Property(property.clone()))
+                .ok_or_else(|| Problem::invalid("property_id", "must be the id of a property"))?
+        }
+        (None, Some(client)) => {
+            let there = act.tx.client(client).await?.is_some();
+            there
+                .then(|| Scope::Client(client.clone()))
+                .ok_or_else(|| Problem::invalid("client_id", "must be the id of a client"))?
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("client_id", "must be left out where property_id is given").into());
+        }
+    };
+    let environments = match &body.environments {
+        None => None,
+        Some(list) => Some(environments_from(act, list).await?),
+    };
+    body.role
+        .fits(&scope, environments.is_some())
+        .map_err(|what| Problem::invalid("role", &format!("{} {what}", body.role.as_str())))?;
+    Ok(Grant { role: body.role, scope, environments })
+}
+
+/// The environments named, each once, in their order.
+async fn environments_from(act: &mut Act<'_>, list: &[String]) -> Result<Vec<Slug>, Error> {
+    let known: Vec<Slug> = act.tx.environments().await?.into_iter().map(|it| it.slug).collect();
+    let is_known = |text: &String| known.iter().any(|slug| slug.as_str() == text);
+    if list.is_empty() || !list.iter().all(is_known) {
+        let names: Vec<&str> = known.iter().map(Slug::as_str).collect();
+        let text = format!("must name at least one of {}, or be left out for all", names.join(", "));
+        return Err(Problem::invalid("environments", &text).into());
+    }
+    Ok(known.into_iter().filter(|slug| list.iter().any(|text| text == slug.as_str())).collect())
+}

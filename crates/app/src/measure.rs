@@ -1,0 +1,62 @@
+//! Numbers about the whole instance, for metrics.
+
+use crate::{app::App, error::Error};
+use crossfade_core::Timestamp;
+use std::{
+    sync::{Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+/// How the instance is.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Registrations that this node decides.
+    pub registrations: i64,
+    /// Secrets that are retiring.
+    pub transitions_running: i64,
+    /// Current secrets older than their environment allows.
+    pub secrets_overdue: i64,
+    /// Stored changes that this node's tables have not applied.
+    pub changes_behind: i64,
+    /// Client authentications since the start, by outcome.
+    pub authentications: Vec<(&'static str, u64)>,
+    /// Uses that were not recorded since the start.
+    pub evidence_lost: u64,
+}
+
+/// Overdue secrets are counted over all registrations, so not for every scrape.
+const COUNTED_EVERY: Duration = Duration::from_secs(60);
+
+/// What was counted, and when.
+#[derive(Default)]
+pub(crate) struct Counted(Mutex<Option<(Timestamp, i64)>>);
+
+impl App {
+    /// The numbers as they are now; those that take a count over all registrations may be a minute old.
+    pub async fn measure(&self) -> Result<Gauges, Error> {
+        let now = self.clock.now();
+        let known = *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.filter(|(at, _)| now < at.after(COUNTED_EVERY)).map(|(_, overdue)| overdue);
+        let (stored, running, overdue) = self
+            .db
+            .read::<_, Error>(async |tx| {
+                let overdue = match known {
+                    Some(overdue) => overdue,
+                    None => tx.count_overdue(now).await?,
+                };
+                Ok((tx.read_head().await?.0, tx.count_retiring(now).await?, overdue))
+            })
+            .await?;
+        if known.is_none() {
+            *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, overdue));
+        }
+        Ok(Gauges {
+            registrations: i64::try_from(self.authority.registrations()).unwrap_or(i64::MAX),
+            transitions_running: running,
+            secrets_overdue: overdue,
+            changes_behind: stored.saturating_sub(self.applied()).max(0),
+            authentications: self.authority.evidence().totals(),
+            evidence_lost: self.evidence_lost.load(Ordering::Relaxed),
+        })
+    }
+}

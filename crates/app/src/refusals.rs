@@ -1,0 +1,112 @@
+//! How refusals reach the trail: one by one as long as they come at a human pace, and gathered beyond that. A
+//! program that runs into the same wall a thousand times a second must neither fill the disk nor delay a rotation.
+
+use crossfade_core::{Code, Operation, Timestamp, audit::Actor};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Refusals of one actor that are written one by one within a window.
+const ONE_BY_ONE: u32 = 60;
+const WINDOW: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub(crate) struct Refusals(Mutex<HashMap<String, Pace>>);
+
+struct Pace {
+    actor: Actor,
+    ends_at: Timestamp,
+    written: u32,
+    gathered: HashMap<(Operation, Code), u64>,
+}
+
+/// Refusals of one kind that were not written one by one.
+pub(crate) struct Gathered {
+    pub(crate) actor: Actor,
+    pub(crate) operation: Operation,
+    pub(crate) code: Code,
+    pub(crate) count: u64,
+}
+
+impl Refusals {
+    /// Whether this refusal is to be written now. Otherwise it has been gathered.
+    pub(crate) fn note(&self, actor: &Actor, operation: Operation, code: Code, now: Timestamp) -> bool {
+        let mut paces = self.lock();
+        let pace = paces.entry(actor.id().to_owned()).or_insert_with(|| Pace {
+            actor: actor.clone(),
+            ends_at: now.after(WINDOW),
+            written: 0,
+            gathered: HashMap::new(),
+        });
+        // A window that holds gathered refusals is ended by whoever writes them down.
+        if now >= pace.ends_at && pace.gathered.is_empty() {
+            (pace.ends_at, pace.written) = (now.after(WINDOW), 0);
+        }
+        if pace.written < ONE_BY_ONE {
+            pace.written += 1;
+            return true;
+        }
+        *pace.gathered.entry((operation, code)).or_default() += 1;
+        false
+    }
+
+    /// Takes what has been gathered in windows that have ended, or in all.
+    pub(crate) fn take(&self, now: Timestamp, all: bool) -> Vec<Gathered> {
+        let mut taken = Vec::new();
+        self.lock().retain(|_, pace| {
+            if !all && now < pace.ends_at {
+                return true;
+            }
+            taken.extend(pace.gathered.drain().map(|((operation, code), count)| Gathered {
+                actor: pace.actor.clone(),
+                operation,
+                code,
+                count,
+            }));
+            false
+        });
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Pace>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    #[test]
+    fn a_human_pace_is_written_one_by_one_and_a_flood_is_gathered_and_none_is_lost() {
+        let refusals = Refusals::default();
+        let (one, two) = (Actor::machine("one"), Actor::machine("two"));
+        let note = |actor: &Actor, now| refusals.note(actor, Operation::ReadClient, Code::NotFound, now);
+        let written = (0..1000).filter(|_| note(&one, at(5))).count();
+        assert_eq!(written, 60);
+        assert!(note(&two, at(5)), "another actor has a pace of its own");
+        assert!(refusals.take(at(64), false).is_empty(), "not before the window has ended");
+        let gathered = refusals.take(at(65), false);
+        assert_eq!(gathered.iter().map(|it| it.count).sum::<u64>(), 940);
+        assert!(note(&one, at(66)), "a new window");
+    }
+
+    #[test]
+    fn a_slow_actor_is_never_gathered_and_a_stop_takes_everything() {
+        let refusals = Refusals::default();
+        let actor = Actor::machine("one");
+        for second in 0..600 {
+            assert!(refusals.note(&actor, Operation::ReadClient, Code::Forbidden, at(second * 2)));
+        }
+        for _ in 0..100 {
+            refusals.note(&actor, Operation::ReadClient, Code::Forbidden, at(2000));
+        }
+        assert_eq!(refusals.take(at(2000), true).iter().map(|it| it.count).sum::<u64>(), 40);
+    }
+}

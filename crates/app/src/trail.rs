@@ -1,0 +1,347 @@
+//! The audit trail and the failed client authentications: lists, export, retention.
+
+use crate::{
+    act::About,
+    app::App,
+    caller::Caller,
+    cursor::{ListQuery, invalid, page, time},
+    error::Error,
+    targets::{Target, forbidden},
+};
+use crossfade_core::{
+    ClientId, Operation, Problem, PropertyId, Timestamp,
+    api::{self, Page},
+    audit::{Action, Event},
+    environment::Slug,
+    operations::Access,
+    roles::{Object, Permission},
+    secret::looks_like_secret,
+};
+use crossfade_store::{AuditEvent, AuditFilter, FailureFilter, KnownFailure, PageStart, Tx};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// What a reading of the trail is limited to, as it was sent.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Limit and cursor.
+    pub list: ListQuery,
+    /// An actor's id.
+    pub actor: Option<String>,
+    /// An action.
+    pub action: Option<String>,
+    /// A client's id.
+    pub client: Option<String>,
+    /// An environment's slug.
+    pub environment: Option<String>,
+    /// From this time on.
+    pub since: Option<String>,
+    /// Up to, and not including, this time.
+    pub until: Option<String>,
+    /// `done` or `refused`.
+    pub outcome: Option<String>,
+}
+
+/// What a list of failed authentications is limited to, as it was sent.
+#[derive(Clone, Debug, Default)]
+pub struct FailureQuery {
+    /// Limit and cursor.
+    pub list: ListQuery,
+    /// A client's id.
+    pub client: Option<String>,
+    /// An environment's slug.
+    pub environment: Option<String>,
+    /// A reason.
+    pub reason: Option<String>,
+    /// Only those whose last failure is not older.
+    pub since: Option<String>,
+}
+
+/// Events of one page of an export.
+const EXPORTED_AT_ONCE: i64 = 500;
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn client_in(text: Option<&str>) -> Result<Option<ClientId>, Problem> {
+    text.map(ClientId::parse).transpose().map_err(|_| invalid("client", "must be the id of a client"))
+}
+
+fn environment_in(text: Option<&str>) -> Result<Option<Slug>, Problem> {
+    let slug = text.map(|text| Slug::parse("environment", text)).transpose();
+    slug.map_err(|_| invalid("environment", "must be the slug of an environment"))
+}
+
+impl AuditQuery {
+    fn filter(&self) -> Result<AuditFilter, Problem> {
+        let action = self.action.as_deref().map(|text| {
+            Action::parse(text)
+                .ok_or_else(|| invalid("action", "must be an action of the trail, such as secret.rotated"))
+        });
+        if self.actor.as_deref().is_some_and(looks_like_secret) {
+            return Err(invalid("actor", "must be the id of an actor, not a secret"));
+        }
+        Ok(AuditFilter {
+            actor: self.actor.clone(),
+            action: action.transpose()?,
+            client: client_in(self.client.as_deref())?,
+            environment: environment_in(self.environment.as_deref())?,
+            since: time("since", self.since.as_deref())?,
+            until: time("until", self.until.as_deref())?,
+            done: match self.outcome.as_deref() {
+                None => None,
+                Some("done") => Some(true),
+                Some("refused") => Some(false),
+                Some(_) => return Err(invalid("outcome", "must be done or refused")),
+            },
+        })
+    }
+
+    /// The filter in words, for the event of an export.
+    fn words(&self) -> String {
+        let parts = [
+            ("actor", &self.actor),
+            ("action", &self.action),
+            ("client", &self.client),
+            ("environment", &self.environment),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("outcome", &self.outcome),
+        ];
+        let given = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+        given.collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl FailureQuery {
+    fn filter(&self) -> Result<FailureFilter, Problem> {
+        if self.reason.as_deref().is_some_and(looks_like_secret) {
+            return Err(invalid("reason", "must be a word such as expired"));
+        }
+        Ok(FailureFilter {
+            client: client_in(self.client.as_deref())?,
+            environment: environment_in(self.environment.as_deref())?,
+            reason: self.reason.clone(),
+            since: time("since", self.since.as_deref())?,
+        })
+    }
+}
+
+/// The trail, for whoever audits anything. What of it they may read is decided event by event.
+#[derive(Clone, Copy)]
+struct Trail;
+
+impl Target for Trail {
+    type Loaded = ();
+
+    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
+        let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
+        if caller.may_somewhere(permission) { Ok(()) } else { Err(forbidden(permission)) }
+    }
+}
+
+/// Decides which events a caller may read, and remembers to which property a client belongs.
+struct Readable<'a> {
+    caller: &'a Caller,
+    everything: bool,
+    properties: HashMap<ClientId, Option<PropertyId>>,
+}
+
+impl<'a> Readable<'a> {
+    fn new(caller: &'a Caller) -> Self {
+        let everything = caller.may(Permission::AuditRead, Object::Platform);
+        Self { caller, everything, properties: HashMap::new() }
+    }
+
+    async fn allows(
+        &mut self,
+        tx: &mut Tx,
+        client: Option<&ClientId>,
+        environment: Option<&Slug>,
+    ) -> Result<bool, Error> {
+        if self.everything {
+            return Ok(true);
+        }
+        let Some(client) = client else { return Ok(false) };
+        if !self.properties.contains_key(client) {
+            let property = tx.property_of_client(client).await?;
+            self.properties.insert(client.clone(), property);
+        }
+        let Some(Some(property)) = self.properties.get(client) else { return Ok(false) };
+        let object = match environment {
+            Some(environment) => Object::Registration(property, client, environment),
+            None => Object::Client(property, client),
+        };
+        Ok(self.caller.may(Permission::AuditRead, object))
+    }
+}
+
+impl App {
+    /// The audit trail, newest first: what of it the caller audits.
+    pub async fn list_audit_events(
+        &self,
+        caller: &Caller,
+        query: &AuditQuery,
+    ) -> Result<Page<api::AuditEvent>, Error> {
+        let start = query.list.start()?;
+        let filter = query.filter()?;
+        self.view(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
+            let mut readable = Readable::new(caller);
+            let mut before = start.after.as_ref().map(|(seq, _)| *seq);
+            let (mut seen, wanted) = (Vec::new(), usize::try_from(start.limit).unwrap_or(0));
+            // What the caller may not read is left out before the page is cut.
+            loop {
+                let rows = tx.audit_events(&filter, before, start.limit).await?;
+                let full = rows.len() == wanted;
+                before = rows.last().map(|row| row.seq).or(before);
+                for row in rows {
+                    let event = &row.event;
+                    if readable.allows(tx, event.client_id.as_ref(), event.environment.as_ref()).await? {
+                        seen.push(row);
+                    }
+                }
+                if !full || seen.len() >= wanted {
+                    break;
+                }
+            }
+            Ok(page(&start, seen, |row| (row.seq, "audit".into()), shown))
+        })
+        .await
+    }
+
+    /// Begins an export of the trail as it is now. That somebody exports is itself an event.
+    pub async fn export_audit_events(
+        self: &Arc<Self>,
+        caller: &Caller,
+        query: &AuditQuery,
+    ) -> Result<AuditExport, Error> {
+        let filter = query.filter()?;
+        let operation = Operation::ExportAuditEvents;
+        let up_to =
+            self.view(operation, caller, Trail, async |tx, _, ()| Ok(tx.last_audit_event().await?)).await?;
+        let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };
+        self.transact(async |tx, now| {
+            let written = About::default().event(now, caller.actor.clone(), &event).from(&caller.origin);
+            Ok(tx.append_audit(&written).await?)
+        })
+        .await?;
+        Ok(AuditExport { app: self.clone(), caller: caller.clone(), filter, after: 0, up_to })
+    }
+
+    /// Failed client authentications, latest hour first: those of clients that the caller audits.
+    pub async fn list_authentication_failures(
+        &self,
+        caller: &Caller,
+        query: &FailureQuery,
+    ) -> Result<Page<api::AuthenticationFailure>, Error> {
+        let start = query.list.start()?;
+        let filter = query.filter()?;
+        self.flush_evidence().await?;
+        self.view(Operation::ListAuthenticationFailures, caller, Trail, async |tx, caller, ()| {
+            let mut readable = Readable::new(caller);
+            let (mut seen, mut from) = (Vec::new(), start.clone());
+            let wanted = usize::try_from(start.limit).unwrap_or(0);
+            let key = |row: &KnownFailure| (row.hour.as_micros(), row.key.clone());
+            loop {
+                let rows = tx.authentication_failures(&filter, &from).await?;
+                let full = rows.len() == wanted;
+                from = PageStart { after: rows.last().map(key).or(from.after), ..from };
+                for row in rows {
+                    let client = row.client.as_ref().map(|(_, client)| client);
+                    if readable.allows(tx, client, row.environment.as_ref()).await? {
+                        seen.push(row);
+                    }
+                }
+                if !full || seen.len() >= wanted {
+                    break;
+                }
+            }
+            Ok(page(&start, seen, key, shown_failure))
+        })
+        .await
+    }
+
+    /// Deletes what is older than the retention, by whole days, so that a day ends with one event about it.
+    pub(crate) async fn trim_trail(&self) -> Result<(), Error> {
+        let Some(days) = self.audit_retention_days else { return Ok(()) };
+        self.transact(async |tx, now| {
+            let day = DAY.as_micros() as i64;
+            let before = now.before(DAY * days).as_micros() / day * day;
+            let (events, up_to_seq) = tx.trim_audit_events(Timestamp::from_micros(before)).await?;
+            if events == 0 {
+                return Ok(());
+            }
+            let actor =
+                crossfade_core::audit::Actor::policy("audit_retention", "Retention of the audit trail");
+            let event = Event::AuditTrimmed { events, up_to_seq, retention_days: days };
+            Ok(tx.append_audit(&About::default().event(now, actor, &event)).await?)
+        })
+        .await
+    }
+}
+
+/// An export that is under way. Each page is read for itself, so that an export of years holds no snapshot open;
+/// the trail is only appended to, so the pages fit together.
+pub struct AuditExport {
+    app: Arc<App>,
+    caller: Caller,
+    filter: AuditFilter,
+    after: i64,
+    up_to: i64,
+}
+
+impl AuditExport {
+    /// The next events; `None` at the end. A right that was taken away meanwhile ends it with an error.
+    pub async fn next(&mut self) -> Result<Option<Vec<api::AuditEvent>>, Error> {
+        let (filter, from, up_to) = (&self.filter, self.after, self.up_to);
+        let operation = Operation::ExportAuditEvents;
+        let (rows, last) = self
+            .app
+            .view(operation, &self.caller, Trail, async |tx, caller, ()| {
+                let mut readable = Readable::new(caller);
+                let rows = tx.export_audit_events(filter, from, up_to, EXPORTED_AT_ONCE).await?;
+                let last = rows.last().map(|row| row.seq);
+                let mut seen = Vec::new();
+                for row in rows {
+                    let event = &row.event;
+                    if readable.allows(tx, event.client_id.as_ref(), event.environment.as_ref()).await? {
+                        seen.push(shown(row));
+                    }
+                }
+                Ok((seen, last))
+            })
+            .await?;
+        let Some(last) = last else { return Ok(None) };
+        self.after = last;
+        Ok(Some(rows))
+    }
+}
+
+fn shown(row: AuditEvent) -> api::AuditEvent {
+    let event = row.event;
+    api::AuditEvent {
+        seq: row.seq,
+        at: event.at,
+        actor: event.actor,
+        action: event.action.as_str().to_owned(),
+        outcome: if event.done { "done" } else { "refused" }.to_owned(),
+        client_id: event.client_id,
+        environment: event.environment.map(|slug| slug.to_string()),
+        target: event.target,
+        source_ip: event.origin.ip.map(|ip| ip.to_string()),
+        request_id: event.origin.request_id,
+        reason: event.reason,
+        details: event.details,
+    }
+}
+
+fn shown_failure(row: KnownFailure) -> api::AuthenticationFailure {
+    api::AuthenticationFailure {
+        hour: row.hour,
+        client_id: row.client.map(|(_, client)| client),
+        environment: row.environment.map(|slug| slug.to_string()),
+        secret_id: row.secret_id,
+        reason: row.reason,
+        source_ip: Some(row.source_ip).filter(|text| !text.is_empty()),
+        first_at: row.usage.first_used_at,
+        last_at: row.usage.last_used_at,
+        count: row.usage.use_count,
+    }
+}

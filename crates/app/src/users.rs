@@ -1,0 +1,282 @@
+//! Accounts of people and programs.
+
+use crate::{
+    act::{About, Act, Input, NO_VERSION, Reply, Request},
+    app::App,
+    caller::Caller,
+    cursor::{ListQuery, page},
+    error::Error,
+    grants::{holds_owner, shown_grant},
+    targets::{Names, Platform, Target, forbidden},
+};
+use crossfade_core::{
+    Code, Operation, Problem, UserId,
+    api::{self, CreateUser, Page, UpdateUser, UserKind},
+    audit::{Event, UserFacts},
+    operations::Access,
+    roles::{Object, Permission},
+    text::{self, Name},
+};
+use crossfade_store::{GrantRow, Tx, User};
+
+/// A user by its id, as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct UserPath<'a>(pub &'a str);
+
+/// A user with the roles that it holds.
+pub(crate) struct Account {
+    pub(crate) user: User,
+    pub(crate) grants: Vec<GrantRow>,
+}
+
+impl Account {
+    /// Refuses to whoever could not give every role that this account holds: with a link or another e-mail address
+    /// they could take it over, and see what they may not.
+    fn within_reach(&self, caller: &Caller) -> Result<(), Error> {
+        let beyond = self.grants.iter().map(|row| row.grant.role.given_by());
+        match beyond.into_iter().find(|permission| !caller.may(*permission, Object::Platform)) {
+            Some(permission) => Err(forbidden(permission)),
+            None => Ok(()),
+        }
+    }
+
+    fn facts(&self) -> UserFacts {
+        UserFacts { name: self.user.name.clone(), email: self.user.email.clone() }
+    }
+
+    pub(crate) fn shown(&self) -> api::User {
+        api::User {
+            id: self.user.id.clone(),
+            kind: self.user.kind,
+            name: self.user.name.clone(),
+            email: self.user.email.clone(),
+            activated: self.user.password_hash.is_some(),
+            created_at: self.user.created_at,
+            grants: self.grants.iter().map(shown_grant).collect(),
+            activation_link: None,
+        }
+    }
+}
+
+impl Target for UserPath<'_> {
+    type Loaded = Account;
+
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
+        let id = UserId::parse(self.0).map_err(|_| Problem::not_found())?;
+        crate::targets::check(caller, access, Permission::UserRead, Object::Platform)?;
+        let user = tx.user(&id).await?.ok_or_else(Problem::not_found)?;
+        Ok(Account { grants: tx.grants(&user.id).await?, user })
+    }
+
+    fn names(&self) -> Names {
+        Names { target: UserId::parse(self.0).ok().map(String::from), ..Names::default() }
+    }
+}
+
+impl Reply for (api::User, i64) {
+    fn take_values(&mut self) -> Vec<String> {
+        self.0.activation_link.as_mut().and_then(|link| link.url.take()).into_iter().collect()
+    }
+
+    fn put_values(&mut self, values: Vec<String>) {
+        if let (Some(link), Some(url)) = (&mut self.0.activation_link, values.into_iter().next()) {
+            link.url = Some(url);
+        }
+    }
+}
+
+impl Reply for api::OneTimeLink {
+    fn take_values(&mut self) -> Vec<String> {
+        self.url.take().into_iter().collect()
+    }
+
+    fn put_values(&mut self, values: Vec<String>) {
+        self.url = values.into_iter().next();
+    }
+}
+
+/// The longest search, in characters; SQLite limits the length of a pattern.
+const LONGEST_SEARCH: usize = 200;
+
+fn email_taken() -> Problem {
+    Problem::new(Code::NameTaken, "Another user has this e-mail address. Nothing was changed.")
+        .with_field("email")
+}
+
+impl App {
+    /// The account of the caller, and what its token is limited to.
+    pub async fn read_me(&self, caller: &Caller) -> Result<api::Me, Error> {
+        self.view(Operation::ReadMe, caller, Platform, async |tx, caller, ()| {
+            let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+            let account = Account { grants: tx.grants(&user.id).await?, user };
+            let words = |limit: &[Permission]| limit.iter().map(|it| it.as_str().to_owned()).collect();
+            Ok(api::Me { user: account.shown(), scope: caller.limit().map(words) })
+        })
+        .await
+    }
+
+    /// The accounts, oldest first; `q` is part of a name or of an e-mail address.
+    pub async fn list_users(
+        &self,
+        caller: &Caller,
+        q: Option<&str>,
+        query: &ListQuery,
+    ) -> Result<Page<api::User>, Error> {
+        let start = query.start()?;
+        if q.is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
+            let text = format!("q must have at most {LONGEST_SEARCH} characters.");
+            return Err(Problem::new(Code::InvalidQuery, text).with_field("q").into());
+        }
+        let q = q.map(str::trim).filter(|q| !q.is_empty());
+        self.view(Operation::ListUsers, caller, Platform, async |tx, _, ()| {
+            let mut accounts = Vec::new();
+            for user in tx.users(q, &start).await? {
+                accounts.push(Account { grants: tx.grants(&user.id).await?, user });
+            }
+            let key = |it: &Account| (it.user.created_at.as_micros(), it.user.id.to_string());
+            Ok(page(&start, accounts, key, |account| account.shown()))
+        })
+        .await
+    }
+
+    /// One account and its version.
+    pub async fn read_user(&self, caller: &Caller, path: UserPath<'_>) -> Result<(api::User, i64), Error> {
+        self.view(Operation::ReadUser, caller, path, async |_, _, account| {
+            Ok((account.shown(), account.user.version))
+        })
+        .await
+    }
+
+    /// Creates a person, with a link to set a password, or a program.
+    pub async fn create_user(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, CreateUser>,
+    ) -> Result<(api::User, i64), Error> {
+        self.change(Operation::CreateUser, request, Platform, async |act, ()| {
+            act.matches(NO_VERSION)?;
+            let body = input.read()?;
+            let kind = body.kind.unwrap_or(UserKind::Person);
+            let email = match (kind, &body.email) {
+                (UserKind::Person, Some(email)) => Some(text::email("email", email)?),
+                (UserKind::Person, None) => {
+                    return Err(Problem::invalid("email", "must be given: a person signs in with it").into());
+                }
+                (UserKind::Program, None) => None,
+                (UserKind::Program, Some(_)) => {
+                    return Err(
+                        Problem::invalid("email", "must be left out: a program does not sign in").into()
+                    );
+                }
+            };
+            let name = match (&body.name, &email) {
+                (Some(name), _) => Name::parse("name", name)?,
+                (None, Some(email)) => Name::parse("email", email.split('@').next().unwrap_or(email))?,
+                (None, None) => return Err(Problem::invalid("name", "must be given").into()),
+            };
+            free_email(act, email.as_deref(), None).await?;
+            let user = User {
+                id: UserId::generate(self.random.as_ref()),
+                kind,
+                email,
+                name: name.to_string(),
+                password_hash: None,
+                created_at: act.now,
+                version: 1,
+            };
+            act.tx.insert_user(&user).await?;
+            let account = Account { user, grants: Vec::new() };
+            let UserFacts { name, email } = account.facts();
+            act.audit(&Event::UserCreated { kind, name, email }, About::target(&account.user.id)).await?;
+            let mut reply = account.shown();
+            if kind == UserKind::Person {
+                reply.activation_link = Some(self.make_link(act, &account.user.id).await?);
+            }
+            Ok((reply, account.user.version))
+        })
+        .await
+    }
+
+    /// Changes the name or the e-mail address of an account.
+    pub async fn update_user(
+        &self,
+        request: &Request<'_>,
+        path: UserPath<'_>,
+        input: Input<'_, UpdateUser>,
+    ) -> Result<(api::User, i64), Error> {
+        self.change(Operation::UpdateUser, request, path, async |act, mut account: Account| {
+            account.within_reach(act.caller)?;
+            act.matches(account.user.version)?;
+            let body = input.read()?;
+            let before = account.facts();
+            if let Some(name) = &body.name {
+                account.user.name = Name::parse("name", name)?.to_string();
+            }
+            if let Some(email) = &body.email {
+                let email = text::email("email", email)?;
+                if account.user.kind == UserKind::Program {
+                    return Err(
+                        Problem::invalid("email", "must be left out: a program does not sign in").into()
+                    );
+                }
+                free_email(act, Some(&email), Some(&account.user.id)).await?;
+                account.user.email = Some(email);
+            }
+            act.tx.update_user(&account.user).await?;
+            let event = Event::UserUpdated { before, after: account.facts() };
+            act.audit(&event, About::target(&account.user.id)).await?;
+            Ok((account.shown(), account.user.version + 1))
+        })
+        .await
+    }
+
+    /// Deletes an account: its sign-ins, tokens, links and grants end now.
+    pub async fn delete_user(&self, request: &Request<'_>, path: UserPath<'_>) -> Result<(), Error> {
+        self.change(Operation::DeleteUser, request, path, async |act, account: Account| {
+            // Taking rights away hands no secret out; but only an Owner may remove an Owner.
+            if holds_owner(&account.grants) && !act.caller.may(Permission::OwnerManage, Object::Platform) {
+                return Err(forbidden(Permission::OwnerManage));
+            }
+            act.matches(account.user.version)?;
+            self.keep_an_owner(act, &account.user.id, &account.grants).await?;
+            act.tx.delete_user(&account.user.id, act.now).await?;
+            let UserFacts { name, email } = account.facts();
+            let grants = account.grants.iter().map(shown_grant).collect();
+            act.audit(&Event::UserDeleted { name, email, grants }, About::target(&account.user.id)).await
+        })
+        .await
+    }
+
+    /// Makes a one-time link with which a person sets a password, in place of any earlier one.
+    pub async fn create_link(
+        &self,
+        request: &Request<'_>,
+        path: UserPath<'_>,
+    ) -> Result<api::OneTimeLink, Error> {
+        self.change(Operation::CreateLink, request, path, async |act, account: Account| {
+            account.within_reach(act.caller)?;
+            act.matches(account.user.version)?;
+            if account.user.kind == UserKind::Program {
+                let text = "A program has no password. Give it an API token: crossfade token create.";
+                return Err(Problem::new(Code::NotAPerson, text).into());
+            }
+            self.make_link(act, &account.user.id).await
+        })
+        .await
+    }
+
+    async fn make_link(&self, act: &mut Act<'_>, user: &UserId) -> Result<api::OneTimeLink, Error> {
+        let link = self.insert_password_link(act.tx, user, act.now).await?;
+        let event = Event::LinkCreated { user_id: user.clone(), expires_at: link.expires_at };
+        act.audit(&event, About::target(user)).await?;
+        Ok(api::OneTimeLink { url: Some(link.url), expires_at: link.expires_at })
+    }
+}
+
+async fn free_email(act: &mut Act<'_>, email: Option<&str>, own: Option<&UserId>) -> Result<(), Error> {
+    let Some(email) = email else { return Ok(()) };
+    match act.tx.user_by_email(email).await? {
+        Some(other) if own != Some(&other.id) => Err(email_taken().into()),
+        _ => Ok(()),
+    }
+}

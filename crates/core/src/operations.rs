@@ -1,0 +1,269 @@
+//! The operations of the admin API: one table, from which the router, the permission that a use case asks for, the
+//! documentation, the names in logs and metrics, and the tests of roles are made. An operation that is not here
+//! does not exist; one without an access does not compile.
+
+use crate::{Code, roles::Permission};
+
+/// What the method of an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Creates, or does.
+    Post,
+    /// Changes what is named.
+    Patch,
+    /// Deletes what is named.
+    Delete,
+}
+
+impl Method {
+    /// The method as it is sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Who may do an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Anybody who is known.
+    Known,
+    /// Whoever holds the permission on what the operation is about.
+    Needs(Permission),
+    /// Anybody with what is their own; with what is another's, whoever holds the permission.
+    OwnOr(Permission),
+}
+
+macro_rules! operations {
+    ($($(#[doc = $doc:literal])+ $name:ident = $id:literal $method:ident $path:literal $access:expr, [$($code:ident),*];)+) => {
+        /// One thing that a program can ask the API for.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Operation { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Operation {
+            /// Every operation there is, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Its id: the name of its use case, and in the trail, the logs and the metrics.
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$name => $id,)+ }
+            }
+
+            /// Its method.
+            pub fn method(self) -> Method {
+                match self { $(Self::$name => Method::$method,)+ }
+            }
+
+            /// Its path under `/api/v1`, with parameters in braces.
+            pub fn path(self) -> &'static str {
+                match self { $(Self::$name => $path,)+ }
+            }
+
+            /// Who may do it.
+            pub fn access(self) -> Access {
+                use {Access::*, Permission::*};
+                match self { $(Self::$name => $access,)+ }
+            }
+
+            /// What it does: a sentence or more.
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$name => str::trim_start(concat!($($doc),+)),)+ }
+            }
+
+            fn own_codes(self) -> &'static [Code] {
+                match self { $(Self::$name => &[$(Code::$code),*],)+ }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Who you are, what you may do, and what this token is limited to.
+    ReadMe = "read_me" Get "/me" Known, [];
+
+    /// Lists the properties that you may read, oldest first.
+    ListProperties = "list_properties" Get "/properties" Needs(ClientRead), [];
+    /// Creates a property.
+    CreateProperty = "create_property" Post "/properties" Needs(PropertyManage), [NameTaken];
+    /// Reads a property.
+    ReadProperty = "read_property" Get "/properties/{property}" Needs(ClientRead), [];
+    /// Renames a property.
+    UpdateProperty = "update_property" Patch "/properties/{property}" Needs(PropertyManage), [NameTaken];
+    /// Deletes a property that has never had a client. Grants on it end.
+    DeleteProperty = "delete_property" Delete "/properties/{property}" Needs(PropertyManage), [InUse];
+
+    /// Lists all environments in their order.
+    ListEnvironments = "list_environments" Get "/environments" Known, [];
+    /// Creates an environment at the end of the list, with a signing key.
+    CreateEnvironment = "create_environment" Post "/environments" Needs(EnvironmentManage), [NameTaken];
+    /// Reads an environment.
+    ReadEnvironment = "read_environment" Get "/environments/{environment}" Known, [];
+    /// Changes the settings of an environment, or its place in the list.
+    UpdateEnvironment = "update_environment" Patch "/environments/{environment}" Needs(EnvironmentManage), [];
+    /// Deletes an environment in which nothing was ever registered.
+    DeleteEnvironment = "delete_environment" Delete "/environments/{environment}" Needs(EnvironmentManage), [InUse];
+    /// Lists the signing keys that an environment publishes, in the order in which they become active.
+    ListSigningKeys = "list_signing_keys" Get "/environments/{environment}/signing-keys" Known, [];
+    /// Gives an environment a new signing key: published now, signing once every cached key set is stale.
+    RotateSigningKey = "rotate_signing_key" Post "/environments/{environment}/signing-keys/rotate" Needs(EnvironmentManage), [];
+
+    /// Lists the clients that you may read, oldest first.
+    ListClients = "list_clients" Get "/clients" Needs(ClientRead), [];
+    /// Creates a client with a registration and a first secret in each environment named. The values are in the
+    /// answer, this once, if you may reveal them.
+    CreateClient = "create_client" Post "/clients" Needs(ClientManage), [NameTaken];
+    /// Reads a client and the registrations of it that you may read.
+    ReadClient = "read_client" Get "/clients/{client}" Needs(ClientRead), [];
+    /// Changes a client's name, description or owners.
+    UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken];
+    /// Deletes a client. Its secrets and tokens are dead, its history stays, its OAuth client_ids are never given
+    /// again, and grants on it end.
+    DeleteClient = "delete_client" Delete "/clients/{client}" Needs(ClientManage), [ConfirmationMismatch];
+    /// Registers a client in a further environment, with a first secret.
+    CreateRegistration = "create_registration" Post "/clients/{client}/environments" Needs(ClientManage), [NameTaken];
+    /// Reads a registration.
+    ReadRegistration = "read_registration" Get "/clients/{client}/environments/{environment}" Needs(ClientRead), [];
+    /// Changes the settings of a registration, or disables and enables it. Never touches its secrets.
+    UpdateRegistration = "update_registration" Patch "/clients/{client}/environments/{environment}" Needs(ClientManage), [ConfirmationMismatch];
+
+    /// Lists the secrets of a registration, newest first, without values.
+    ListSecrets = "list_secrets" Get "/clients/{client}/environments/{environment}/secrets" Needs(ClientRead), [];
+    /// Replaces the current secret of a registration. The old one stays valid for the transition period.
+    RotateSecret = "rotate_secret" Post "/clients/{client}/environments/{environment}/secrets/rotate" Needs(SecretRotate),
+        [TransitionOutOfRange, ConfirmationMismatch, CompromisedNeedsZero, TransitionInProgress, RotationConflict];
+    /// Shows the stored value of a secret.
+    RevealSecret = "reveal_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/reveal" Needs(SecretReveal), [SecretNotStored];
+    /// Ends a retiring secret now.
+    RevokeSecret = "revoke_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/revoke" Needs(SecretRevoke), [NotRetiring];
+    /// Moves the deadline of a retiring secret later, at most 168 hours after its rotation.
+    ExtendSecret = "extend_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/extend" Needs(SecretExtend), [NotRetiring, ExtensionOutOfRange];
+    /// Lists the rotations of a registration, newest first.
+    ListRotations = "list_rotations" Get "/clients/{client}/environments/{environment}/rotations" Needs(ClientRead), [];
+    /// Undoes the latest rotation: the retiring secret is current again, the newer one is revoked.
+    RollbackSecret = "rollback_secret" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback" Needs(SecretRollback), [NotRetiring, NewerSecretInUse];
+    /// Lists which secrets of a registration were used from where: newest secret first, then latest use first.
+    ListUsage = "list_usage" Get "/clients/{client}/environments/{environment}/usage" Needs(ClientRead), [];
+
+    /// Lists users, oldest first.
+    ListUsers = "list_users" Get "/users" Needs(UserRead), [];
+    /// Creates a person, with a one-time link to set a password, or a program, which holds API tokens.
+    CreateUser = "create_user" Post "/users" Needs(UserManage), [NameTaken];
+    /// Reads a user.
+    ReadUser = "read_user" Get "/users/{user}" Needs(UserRead), [];
+    /// Changes a user's name or e-mail address.
+    UpdateUser = "update_user" Patch "/users/{user}" Needs(UserManage), [NameTaken];
+    /// Deletes a user: sign-ins, tokens, links and grants end. What the user did stays in the trail.
+    DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner];
+    /// Makes a one-time link with which a person sets a password, in place of any earlier one.
+    CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson];
+    /// Lists the grants of a user.
+    ListGrants = "list_grants" Get "/users/{user}/grants" Needs(UserRead), [];
+    /// Gives a user a role on the platform, a property or a client.
+    CreateGrant = "create_grant" Post "/users/{user}/grants" Needs(GrantManage), [AlreadyGranted];
+    /// Takes a role away.
+    DeleteGrant = "delete_grant" Delete "/users/{user}/grants/{grant}" Needs(GrantManage), [LastOwner];
+
+    /// Lists your API tokens; whoever manages tokens sees everybody's.
+    ListTokens = "list_tokens" Get "/tokens" OwnOr(TokenManage), [];
+    /// Ends an API token.
+    DeleteToken = "delete_token" Delete "/tokens/{token}" OwnOr(TokenManage), [];
+
+    /// Lists the audit trail, newest first: all of it, or what concerns the clients that you audit.
+    ListAuditEvents = "list_audit_events" Get "/audit-events" Needs(AuditRead), [];
+    /// The audit trail as JSON lines, oldest first, as far as it reaches at this moment.
+    ExportAuditEvents = "export_audit_events" Get "/audit-events/export" Needs(AuditRead), [];
+    /// Lists failed client authentications by hour, client, secret, reason and source, latest first.
+    ListAuthenticationFailures = "list_authentication_failures" Get "/authentication-failures" Needs(AuditRead), [];
+}
+
+impl Operation {
+    /// Reads an id.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|operation| operation.id() == text)
+    }
+
+    /// Whether it changes something, or hands something out: whether it takes a body, `Idempotency-Key` and `If-Match`.
+    pub fn is_mutation(self) -> bool {
+        self.method() != Method::Get
+    }
+
+    /// The parameters of its path, in order.
+    pub fn parameters(self) -> impl Iterator<Item = &'static str> {
+        self.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// The permission that it may need.
+    pub fn permission(self) -> Option<Permission> {
+        match self.access() {
+            Access::Known => None,
+            Access::Needs(permission) | Access::OwnOr(permission) => Some(permission),
+        }
+    }
+
+    /// Every code that it can be refused with.
+    pub fn codes(self) -> Vec<Code> {
+        let mut codes = vec![Code::Unauthenticated, Code::InvalidQuery, Code::BodyTooLarge];
+        if self.permission().is_some() {
+            codes.push(Code::Forbidden);
+        }
+        if self.parameters().next().is_some() {
+            codes.push(Code::NotFound);
+        }
+        if self.is_mutation() {
+            codes.extend([
+                Code::InvalidJson,
+                Code::InvalidBody,
+                Code::PreconditionFailed,
+                Code::IdempotencyMismatch,
+                Code::IdempotencyInFlight,
+                Code::OutcomeUnknown,
+            ]);
+        }
+        codes.extend(self.own_codes());
+        codes.extend([Code::Unavailable, Code::Internal]);
+        codes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_and_routes_are_unique_and_ids_are_read_back() {
+        let ids: HashSet<_> = Operation::ALL.iter().map(|it| it.id()).collect();
+        let routes: HashSet<_> = Operation::ALL.iter().map(|it| (it.method(), it.path())).collect();
+        assert_eq!((ids.len(), routes.len()), (Operation::ALL.len(), Operation::ALL.len()));
+        for operation in Operation::ALL {
+            assert_eq!(Operation::parse(operation.id()), Some(*operation));
+        }
+    }
+
+    #[test]
+    fn every_mutation_needs_a_permission_and_every_permission_opens_an_operation() {
+        for operation in Operation::ALL.iter().filter(|it| it.is_mutation()) {
+            assert!(operation.permission().is_some(), "{operation:?}");
+        }
+        let used: HashSet<_> = Operation::ALL.iter().filter_map(|it| it.permission()).collect();
+        // What guards a part of an operation, beyond the operation itself.
+        let parts = [Permission::OwnerManage];
+        for permission in Permission::ALL {
+            assert!(used.contains(permission) || parts.contains(permission), "{permission:?}");
+        }
+    }
+
+    #[test]
+    fn codes_have_no_repetition() {
+        for operation in Operation::ALL {
+            let codes = operation.codes();
+            assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len(), "{operation:?}");
+        }
+    }
+}

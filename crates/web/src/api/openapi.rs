@@ -1,0 +1,614 @@
+//! The OpenAPI document (3.1), made from the table of operations and from the types that the handlers read and
+//! write. Every schema is closed.
+
+use super::trail::{AUDIT_FILTERS, FAILURE_FILTERS};
+use crossfade_core::{
+    Code, Operation,
+    api::{self, Page},
+    environment::SigningAlg,
+    operations::Access,
+    problem::{Problem, ProblemDocument},
+    registration::AuthMethod,
+    roles::Role,
+};
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+
+/// The document.
+pub(crate) fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
+    &DOCUMENT
+}
+
+/// What an operation reads and writes.
+pub(crate) struct Shape {
+    /// The parameters of its query, but for those of every list.
+    pub(crate) query: &'static [&'static str],
+    /// Whether it is a list, with `limit` and `cursor`.
+    pub(crate) is_list: bool,
+    /// The schema of its body, and an example.
+    pub(crate) body: Option<(Value, Value)>,
+    /// Whether it can do without the body.
+    pub(crate) body_optional: bool,
+    /// The status of success.
+    pub(crate) status: u16,
+    /// The schema of the answer, and its media type.
+    pub(crate) answer: Option<(Value, &'static str)>,
+    /// Whether the answer carries an `ETag`.
+    pub(crate) tagged: bool,
+}
+
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+/// Collects the schemas of requests and of answers, which differ in what may be left out.
+pub(crate) struct Schemas {
+    requests: SchemaGenerator,
+    answers: SchemaGenerator,
+}
+
+impl Schemas {
+    pub(crate) fn new() -> Self {
+        let settings = || {
+            SchemaSettings::draft2020_12().with(|settings| {
+                settings.definitions_path = "/components/schemas".into();
+                settings.meta_schema = None;
+            })
+        };
+        Self {
+            requests: settings().for_deserialize().into_generator(),
+            answers: settings().for_serialize().into_generator(),
+        }
+    }
+
+    fn reads<T: JsonSchema + Serialize>(&mut self, shape: Shape, example: &T) -> Shape {
+        let schema = self.requests.subschema_for::<T>().to_value();
+        Shape { body: Some((schema, serde_json::to_value(example).unwrap_or_default())), ..shape }
+    }
+
+    fn answers<T: JsonSchema>(&mut self, status: u16) -> Shape {
+        let schema = self.answers.subschema_for::<T>().to_value();
+        Shape { answer: Some((schema, JSON)), ..nothing(status) }
+    }
+
+    fn tagged<T: JsonSchema>(&mut self, status: u16) -> Shape {
+        Shape { tagged: true, ..self.answers::<T>(status) }
+    }
+
+    fn list<T: JsonSchema>(&mut self, query: &'static [&'static str]) -> Shape {
+        Shape { query, is_list: true, ..self.answers::<Page<T>>(200) }
+    }
+
+    /// Every schema that was mentioned, closed.
+    pub(crate) fn definitions(mut self) -> Map<String, Value> {
+        let mut all = self.answers.take_definitions(true);
+        all.extend(self.requests.take_definitions(true));
+        all.values_mut().for_each(close);
+        all
+    }
+}
+
+fn nothing(status: u16) -> Shape {
+    Shape {
+        query: &[],
+        is_list: false,
+        body: None,
+        body_optional: false,
+        status,
+        answer: None,
+        tagged: false,
+    }
+}
+
+/// An object has the members that are listed and no others.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.contains_key("properties") && !members.contains_key("additionalProperties") {
+                members.insert("additionalProperties".into(), false.into());
+            }
+            members.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// What each operation reads and writes.
+pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
+    use Operation::*;
+    let reason = || Some("quarterly".to_owned());
+    match operation {
+        ReadMe => schemas.answers::<api::Me>(200),
+        ListProperties => schemas.list::<api::Property>(&[]),
+        CreateProperty => {
+            let shape = schemas.tagged::<api::Property>(201);
+            schemas.reads(shape, &api::PropertyBody { name: "Payments".into() })
+        }
+        ReadProperty => schemas.tagged::<api::Property>(200),
+        UpdateProperty => {
+            let shape = schemas.tagged::<api::Property>(200);
+            schemas.reads(shape, &api::PropertyBody { name: "Payments and invoices".into() })
+        }
+        ListEnvironments => schemas.answers::<Vec<api::Environment>>(200),
+        CreateEnvironment => {
+            let shape = schemas.tagged::<api::Environment>(201);
+            let example = api::CreateEnvironment {
+                slug: "sandbox".into(),
+                name: "Sandbox".into(),
+                kind: crossfade_core::environment::EnvironmentKind::Test,
+                signing_alg: Some(SigningAlg::ES256),
+            };
+            schemas.reads(shape, &example)
+        }
+        ReadEnvironment => schemas.tagged::<api::Environment>(200),
+        UpdateEnvironment => {
+            let shape = schemas.tagged::<api::Environment>(200);
+            let example = api::UpdateEnvironment { max_age_days: Some(Some(90)), ..Default::default() };
+            schemas.reads(shape, &example)
+        }
+        DeleteEnvironment | DeleteProperty | DeleteUser | DeleteGrant | DeleteToken => nothing(204),
+        ListSigningKeys => schemas.answers::<Vec<api::SigningKey>>(200),
+        RotateSigningKey => {
+            let shape = schemas.answers::<Vec<api::SigningKey>>(201);
+            let example =
+                api::RotateSigningKey { reason: Some("yearly".into()), immediate: false, compromised: false };
+            schemas.reads(shape, &example)
+        }
+        ListClients => schemas.list::<api::Client>(&["q", "property_id", "environment", "overdue"]),
+        CreateClient => {
+            let shape = schemas.tagged::<api::Client>(201);
+            let example = api::CreateClient {
+                name: "Billing API".into(),
+                property_id: example_of("PropertyId"),
+                description: Some("Writes invoices.".into()),
+                owners: vec!["ada@example.com".into()],
+                environments: vec!["development".into(), "production".into()],
+            };
+            schemas.reads(shape, &example)
+        }
+        ReadClient => schemas.tagged::<api::Client>(200),
+        UpdateClient => {
+            let shape = schemas.tagged::<api::Client>(200);
+            let owners = Some(vec!["ada@example.com".into(), "grace@example.com".into()]);
+            schemas.reads(shape, &api::UpdateClient { owners, ..Default::default() })
+        }
+        DeleteClient => {
+            let example = api::DeleteClient {
+                confirm_client_name: "Billing API".into(),
+                reason: "replaced by Invoicing".into(),
+            };
+            schemas.reads(nothing(204), &example)
+        }
+        CreateRegistration => {
+            let shape = schemas.tagged::<api::Registration>(201);
+            schemas.reads(shape, &api::CreateRegistration { environment: "staging".into() })
+        }
+        ReadRegistration => schemas.tagged::<api::Registration>(200),
+        UpdateRegistration => {
+            let shape = schemas.tagged::<api::Registration>(200);
+            let example = api::UpdateRegistration {
+                token_endpoint_auth_methods: Some(vec![AuthMethod::ClientSecretBasic]),
+                scopes: Some(vec!["invoices:read".into()]),
+                ..Default::default()
+            };
+            schemas.reads(shape, &example)
+        }
+        ListSecrets => schemas.list::<api::Secret>(&[]),
+        RotateSecret => {
+            let shape = schemas.answers::<api::RotateSecretReply>(201);
+            let example = api::RotateSecret {
+                transition_hours: Some(24.into()),
+                confirm_client_name: Some("Billing API".into()),
+                reason: reason(),
+                expected_current_secret_id: Some(example_of("SecretId")),
+                ..Default::default()
+            };
+            schemas.reads(shape, &example)
+        }
+        RevealSecret => {
+            let shape = schemas.answers::<api::RevealReply>(200);
+            let shape = schemas.reads(shape, &api::RevealSecret { reason: Some("set up a new host".into()) });
+            Shape { body_optional: true, ..shape }
+        }
+        RevokeSecret => {
+            let shape = schemas.answers::<api::SecretChanged>(200);
+            let reason = Some("everybody has moved".into());
+            schemas.reads(shape, &api::RevokeSecret { reason, ..Default::default() })
+        }
+        ExtendSecret => {
+            let shape = schemas.answers::<api::SecretChanged>(200);
+            let example = api::ExtendSecret {
+                expires_at: "2026-11-27T08:00:00Z".into(),
+                reason: Some("one nightly job is left".into()),
+            };
+            schemas.reads(shape, &example)
+        }
+        ListRotations => schemas.list::<api::Rotation>(&[]),
+        RollbackSecret => {
+            let shape = schemas.answers::<api::SecretChanged>(200);
+            let reason = Some("the new secret did not reach the workers".into());
+            schemas.reads(shape, &api::RollBackRotation { reason, ..Default::default() })
+        }
+        ListUsage => schemas.list::<api::Usage>(&["since"]),
+        ListUsers => schemas.list::<api::User>(&["q"]),
+        CreateUser => {
+            let shape = schemas.tagged::<api::User>(201);
+            let example = api::CreateUser {
+                kind: Some(api::UserKind::Person),
+                email: Some("grace@example.com".into()),
+                name: Some("Grace".into()),
+            };
+            schemas.reads(shape, &example)
+        }
+        ReadUser => schemas.tagged::<api::User>(200),
+        UpdateUser => {
+            let shape = schemas.tagged::<api::User>(200);
+            schemas.reads(shape, &api::UpdateUser { name: Some("Grace H.".into()), email: None })
+        }
+        CreateLink => schemas.answers::<api::OneTimeLink>(201),
+        ListGrants => schemas.list::<api::Grant>(&[]),
+        CreateGrant => {
+            let shape = schemas.answers::<api::Grant>(201);
+            let example = api::CreateGrant {
+                role: Role::SecretRotator,
+                property_id: Some(example_of("PropertyId")),
+                client_id: None,
+                environments: Some(vec!["staging".into()]),
+            };
+            schemas.reads(shape, &example)
+        }
+        ListTokens => schemas.list::<api::Token>(&[]),
+        ListAuditEvents => schemas.list::<api::AuditEvent>(AUDIT_FILTERS),
+        ExportAuditEvents => {
+            let shape = schemas.answers::<api::AuditEvent>(200);
+            let lines = json!({"type": "string", "description": "One AuditEvent a line."});
+            Shape { query: AUDIT_FILTERS, answer: Some((lines, "application/jsonl")), ..shape }
+        }
+        ListAuthenticationFailures => schemas.list::<api::AuthenticationFailure>(FAILURE_FILTERS),
+    }
+}
+
+fn build() -> Value {
+    let mut schemas = Schemas::new();
+    schemas.answers.subschema_for::<ProblemDocument>();
+    let shapes: Vec<(Operation, Shape)> =
+        Operation::ALL.iter().map(|operation| (*operation, shape(*operation, &mut schemas))).collect();
+    let definitions = schemas.definitions();
+    let mut paths = Map::new();
+    for (operation, shape) in &shapes {
+        let path = paths.entry(operation.path()).or_insert_with(|| json!({}));
+        path[operation.method().as_str().to_lowercase()] = described(*operation, shape, &definitions);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Crossfade admin API",
+            "version": "1",
+            "summary": "Rotate OAuth 2.0 client secrets without an outage.",
+            "description": "Times are RFC 3339 in UTC. Unknown members are refused. Lists take limit and cursor. Every change takes Idempotency-Key, which makes a repetition harmless, and If-Match, which refuses when the object has changed since it was read.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/api/v1"}],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": definitions,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "An API token; crossfade token create makes one."},
+            },
+        },
+    })
+}
+
+fn described(operation: Operation, shape: &Shape, definitions: &Map<String, Value>) -> Value {
+    let text = operation.description();
+    let summary = text.split(". ").next().unwrap_or(text).trim_end_matches('.');
+    let access = match operation.access() {
+        Access::Known => "Open to every API token.".to_owned(),
+        Access::Needs(permission) => format!("Needs the permission `{}`.", permission.as_str()),
+        Access::OwnOr(permission) => {
+            format!("One's own; another's with the permission `{}`.", permission.as_str())
+        }
+    };
+    let mut described = json!({
+        "operationId": operation.id(),
+        "summary": summary,
+        "description": format!("{text}\n\n{access}"),
+        "tags": [operation.path().split('/').nth(1).unwrap_or_default()],
+        "parameters": parameters(operation, shape),
+        "responses": responses(operation, shape, definitions),
+    });
+    if let Some((schema, example)) = &shape.body {
+        described["requestBody"] = json!({
+            "required": !shape.body_optional,
+            "content": {JSON: {"schema": schema, "example": example}},
+        });
+    }
+    described
+}
+
+fn parameters(operation: Operation, shape: &Shape) -> Vec<Value> {
+    let mut all: Vec<Value> = operation
+        .parameters()
+        .map(|name| {
+            let schema = path_schema(name);
+            json!({"name": name, "in": "path", "required": true, "schema": schema})
+        })
+        .collect();
+    let of_lists: &[&str] = if shape.is_list { &["limit", "cursor"] } else { &[] };
+    for name in shape.query.iter().chain(of_lists) {
+        let (schema, description) = query_schema(name);
+        all.push(json!({"name": name, "in": "query", "description": description, "schema": schema}));
+    }
+    if operation.is_mutation() {
+        all.push(json!({
+            "name": "Idempotency-Key", "in": "header",
+            "description": "Makes a repetition harmless: the same key with the same request is answered as the first time. Values of secrets are given again for 10 minutes. A key is remembered for 24 hours.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+        }));
+        all.push(json!({
+            "name": "If-Match", "in": "header",
+            "description": "The ETag of what was read. If that has changed since, nothing is done.",
+            "schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
+        }));
+    }
+    all
+}
+
+fn path_schema(name: &str) -> Value {
+    let id = |prefix: &str| json!({"type": "string", "pattern": format!("^{prefix}[0-9A-Za-z]{{22}}$")});
+    match name {
+        "property" => id("prop_"),
+        "client" => id("cl_"),
+        "secret" => id("sec_"),
+        "rotation" => id("rot_"),
+        "user" => id("usr_"),
+        "grant" => id("grant_"),
+        "token" => id("tok_"),
+        _ => slug_schema(),
+    }
+}
+
+fn slug_schema() -> Value {
+    json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"})
+}
+
+fn query_schema(name: &str) -> (Value, &'static str) {
+    let time = || json!({"type": "string", "format": "date-time"});
+    let text = |longest: u32| json!({"type": "string", "maxLength": longest});
+    match name {
+        "limit" => (
+            json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
+            "How many items at most.",
+        ),
+        "cursor" => (text(400), "next_cursor of the page before."),
+        "q" => (
+            text(200),
+            "Part of the name; of a client also a whole OAuth client_id, of a user the e-mail address.",
+        ),
+        "property_id" => (path_schema("property"), "Only clients of this property."),
+        "client" => (path_schema("client"), "Only what concerns this client."),
+        "environment" => (slug_schema(), "Only this environment."),
+        "overdue" => (
+            json!({"type": "boolean"}),
+            "true: only clients with a secret older than its environment's maximum age.",
+        ),
+        "actor" => (text(200), "Only what this actor did: its id."),
+        "action" => {
+            let words: Vec<_> =
+                crossfade_core::audit::Action::ALL.iter().map(|action| action.as_str()).collect();
+            (json!({"type": "string", "enum": words}), "Only this action.")
+        }
+        "outcome" => {
+            (json!({"type": "string", "enum": ["done", "refused"]}), "Only what was done, or refused.")
+        }
+        "reason" => (text(40), "Only this reason, such as expired."),
+        "since" => (time(), "From this time on."),
+        "until" => (time(), "Up to, and not including, this time."),
+        _ => (text(200), ""),
+    }
+}
+
+fn responses(operation: Operation, shape: &Shape, definitions: &Map<String, Value>) -> Value {
+    let mut all = Map::new();
+    let mut success = json!({"description": "Done."});
+    if let Some((schema, media)) = &shape.answer {
+        let example = match *media {
+            JSON => example(schema, definitions, ""),
+            _ => Value::Null,
+        };
+        success["content"] = json!({*media: {"schema": schema}});
+        if !example.is_null() {
+            success["content"][*media]["example"] = example;
+        }
+    }
+    let mut headers = json!({"X-Request-Id": {"schema": {"type": "string"}, "description": "The id of the request in the log and in the audit trail."}});
+    if shape.tagged {
+        headers["ETag"] = json!({"schema": {"type": "string"}, "description": "The version, for If-Match."});
+    }
+    if shape.is_list {
+        headers["Link"] =
+            json!({"schema": {"type": "string"}, "description": "rel=\"next\": the next page (RFC 8288)."});
+    }
+    success["headers"] = headers;
+    all.insert(shape.status.to_string(), success);
+    for code in operation.codes() {
+        let refused = all.entry(code.status().to_string()).or_insert_with(|| {
+            json!({"description": "", "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}}})
+        });
+        let text = refused["description"].as_str().unwrap_or_default();
+        refused["description"] = format!("{text}\n`{}`: {}", code.as_str(), code.title()).trim().into();
+        refused["content"][PROBLEM]["examples"][code.as_str()] = json!({"value": refusal(code)});
+        if matches!(code, Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight) {
+            refused["headers"]["Retry-After"] = json!({"schema": {"type": "integer"}, "description": "Seconds until it is worth trying again."});
+        }
+    }
+    all.into()
+}
+
+fn refusal(code: Code) -> Value {
+    serde_json::to_value(ProblemDocument::from(&Problem::new(code, code.title()))).unwrap_or_default()
+}
+
+/// A typed id for an example.
+fn example_of<T: TryFrom<String>>(kind: &str) -> T
+where
+    T::Error: std::fmt::Debug,
+{
+    match T::try_from(id_example(kind)) {
+        Ok(id) => id,
+        // The ids above are constants, and a test makes every example.
+        Err(error) => unreachable!("{kind}: {error:?}"),
+    }
+}
+
+fn id_example(kind: &str) -> String {
+    let prefix = match kind {
+        "PropertyId" => "prop_",
+        "ClientId" => "cl_",
+        "RegistrationId" => "reg_",
+        "SecretId" => "sec_",
+        "RotationId" => "rot_",
+        "UserId" => "usr_",
+        "GrantId" => "grant_",
+        "TokenId" => "tok_",
+        _ => "",
+    };
+    format!("{prefix}7bLx3Q9aTzKw5mPd2RfYh8")
+}
+
+/// A value that a schema describes, made from it: what is documented as an example cannot be out of date.
+fn example(schema: &Value, definitions: &Map<String, Value>, name: &str) -> Value {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let kind = reference.rsplit('/').next().unwrap_or_default();
+        return match kind {
+            "Timestamp" => "2026-11-24T13:05:00.000000Z".into(),
+            kind if kind.ends_with("Id") => id_example(kind).into(),
+            kind => definitions.get(kind).map_or(Value::Null, |schema| example(schema, definitions, name)),
+        };
+    }
+    if let Some(constant) = schema.get("const") {
+        return constant.clone();
+    }
+    if let Some(first) = schema["enum"].as_array().and_then(|all| all.first()) {
+        return first.clone();
+    }
+    for any in ["anyOf", "oneOf"] {
+        if let Some(first) = schema[any].as_array().and_then(|all| all.first()) {
+            return example(first, definitions, name);
+        }
+    }
+    let kind = match &schema["type"] {
+        Value::String(kind) => kind.as_str(),
+        Value::Array(kinds) => kinds.first().and_then(Value::as_str).unwrap_or_default(),
+        _ => "",
+    };
+    match kind {
+        "object" => {
+            let members = schema["properties"].as_object().cloned().unwrap_or_default();
+            members.iter().map(|(name, schema)| (name.clone(), example(schema, definitions, name))).collect()
+        }
+        "array" => json!([example(&schema["items"], definitions, name)]),
+        "boolean" => false.into(),
+        "integer" => match name {
+            "access_token_ttl_seconds" => 3600.into(),
+            "wipe_after_days" => 30.into(),
+            "max_age_days" => 90.into(),
+            "transition_hours" => 24.into(),
+            _ => 1.into(),
+        },
+        "string" => text_example(name).into(),
+        _ => Value::Null,
+    }
+}
+
+fn text_example(name: &str) -> &'static str {
+    match name {
+        "name" => "Billing API",
+        "email" | "owners" => "ada@example.com",
+        "description" => "Writes invoices.",
+        "environment" | "environments" | "slug" => "production",
+        "issuer" | "audience" => "https://auth.example.com/env/production",
+        "value" => "crossfade_live_…",
+        "url" => "https://auth.example.com/console/link#…",
+        "source_ip" => "192.0.2.7",
+        "user_agent" => "billing-worker/2.1",
+        "next_cursor" => "MS4xNzk1NTI1NTAwMDAwMDAwLmNs",
+        "reason" => "quarterly",
+        "scope" => "client:read",
+        "scopes" => "invoices:read",
+        "kid" => "p3Jx0v8nQ2m4",
+        "request_id" => "7bLx3Q9aTzK",
+        "action" => "secret.rotated",
+        "outcome" => "done",
+        "target" | "id" => "rot_7bLx3Q9aTzKw5mPd2RfYh8",
+        _ => "…",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_object_is_closed() {
+        let document = document();
+        let definitions = document["components"]["schemas"].as_object().unwrap();
+        fn walk(value: &Value, definitions: &Map<String, Value>) {
+            if let Some(reference) = value["$ref"].as_str() {
+                let name = reference.strip_prefix("#/components/schemas/").unwrap();
+                assert!(definitions.contains_key(name), "{reference}");
+            }
+            match value {
+                Value::Object(members) => {
+                    if members.get("properties").is_some_and(Value::is_object) && members.contains_key("type")
+                    {
+                        assert_eq!(members.get("additionalProperties"), Some(&json!(false)), "{value}");
+                    }
+                    members.values().for_each(|value| walk(value, definitions));
+                }
+                Value::Array(items) => items.iter().for_each(|value| walk(value, definitions)),
+                _ => {}
+            }
+        }
+        walk(document, definitions);
+    }
+
+    #[test]
+    fn every_operation_has_an_example_and_its_errors() {
+        let paths = document()["paths"].as_object().unwrap();
+        let mut count = 0;
+        for (path, methods) in paths {
+            for (method, operation) in methods.as_object().unwrap() {
+                count += 1;
+                let answers = operation["responses"].as_object().unwrap();
+                let success = answers.iter().find(|(status, _)| status.starts_with('2')).unwrap().1;
+                if let Some(content) = success["content"].as_object()
+                    && let Some(json) = content.get(JSON)
+                {
+                    assert!(!json["example"].is_null(), "{method} {path}");
+                }
+                assert!(answers.contains_key("401") && answers.contains_key("503"), "{method} {path}");
+                assert_eq!(
+                    operation.get("requestBody").is_none(),
+                    operation["requestBody"]["content"][JSON]["example"].is_null()
+                );
+            }
+        }
+        assert_eq!(count, Operation::ALL.len());
+    }
+
+    #[test]
+    fn only_what_holds_a_value_by_contract_has_a_member_for_one() {
+        let definitions = document()["components"]["schemas"].as_object().unwrap();
+        let with_value: Vec<&String> = definitions
+            .iter()
+            .filter(|(_, schema)| schema["properties"].get("value").is_some())
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(with_value, ["RevealReply", "RevealedSecret"]);
+    }
+}

@@ -1,0 +1,70 @@
+//! `/audit-events` and `/authentication-failures`.
+
+use super::{
+    call::Call,
+    reply::{Reply, page},
+};
+use axum::{
+    body::{Body, Bytes},
+    http::header,
+    response::IntoResponse,
+};
+use crossfade_app::{AuditExport, AuditQuery, FailureQuery};
+use futures_util::stream;
+
+/// The parameters that limit a reading of the trail.
+pub(crate) const AUDIT_FILTERS: &[&str] =
+    &["actor", "action", "client", "environment", "since", "until", "outcome"];
+/// The parameters that limit a list of failed authentications.
+pub(crate) const FAILURE_FILTERS: &[&str] = &["client", "environment", "reason", "since"];
+
+pub(super) async fn list(call: Call) -> Reply {
+    let query = AuditQuery { list: call.list(AUDIT_FILTERS)?, ..filters(&call) };
+    page(&call.uri, &call.app.list_audit_events(&call.caller, &query).await?)
+}
+
+/// JSON lines, written while they are read.
+pub(super) async fn export(call: Call) -> Reply {
+    call.only(AUDIT_FILTERS)?;
+    let export = call.app.export_audit_events(&call.caller, &filters(&call)).await?;
+    let lines = stream::try_unfold(export, async |mut export| {
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+            lines(&mut export).await?.map(|lines| (lines, export)),
+        )
+    });
+    Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response())
+}
+
+async fn lines(export: &mut AuditExport) -> Result<Option<Bytes>, crossfade_app::Error> {
+    let Some(events) = export.next().await? else { return Ok(None) };
+    let mut lines = Vec::new();
+    for event in events {
+        serde_json::to_writer(&mut lines, &event).map_err(crossfade_app::Error::internal)?;
+        lines.push(b'\n');
+    }
+    Ok(Some(lines.into()))
+}
+
+fn filters(call: &Call) -> AuditQuery {
+    AuditQuery {
+        actor: call.parameter("actor"),
+        action: call.parameter("action"),
+        client: call.parameter("client"),
+        environment: call.parameter("environment"),
+        since: call.parameter("since"),
+        until: call.parameter("until"),
+        outcome: call.parameter("outcome"),
+        ..AuditQuery::default()
+    }
+}
+
+pub(super) async fn list_failures(call: Call) -> Reply {
+    let query = FailureQuery {
+        list: call.list(FAILURE_FILTERS)?,
+        client: call.parameter("client"),
+        environment: call.parameter("environment"),
+        reason: call.parameter("reason"),
+        since: call.parameter("since"),
+    };
+    page(&call.uri, &call.app.list_authentication_failures(&call.caller, &query).await?)
+}

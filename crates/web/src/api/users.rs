@@ -1,0 +1,52 @@
+//! `/users`, their grants and links, and `/me`.
+
+use super::{
+    call::{Call, Ids},
+    reply::{Reply, created, done, ok, page, tagged},
+};
+use crossfade_app::UserPath;
+
+pub(super) async fn read_me(call: Call) -> Reply {
+    call.only(&[])?;
+    ok(&call.app.read_me(&call.caller).await?)
+}
+
+pub(super) async fn list(call: Call) -> Reply {
+    let (query, q) = (call.list(&["q"])?, call.parameter("q"));
+    page(&call.uri, &call.app.list_users(&call.caller, q.as_deref(), &query).await?)
+}
+
+pub(super) async fn create(call: Call) -> Reply {
+    let (user, version) = call.app.create_user(&call.request(), call.input()?).await?;
+    tagged(created(&user), version)
+}
+
+pub(super) async fn read(Ids(user): Ids<String>, call: Call) -> Reply {
+    let (user, version) = call.app.read_user(&call.caller, UserPath(&user)).await?;
+    tagged(ok(&user), version)
+}
+
+pub(super) async fn update(Ids(user): Ids<String>, call: Call) -> Reply {
+    let (user, version) = call.app.update_user(&call.request(), UserPath(&user), call.input()?).await?;
+    tagged(ok(&user), version)
+}
+
+pub(super) async fn delete(Ids(user): Ids<String>, call: Call) -> Reply {
+    done(call.app.delete_user(&call.request(), UserPath(&user)).await?)
+}
+
+pub(super) async fn create_link(Ids(user): Ids<String>, call: Call) -> Reply {
+    created(&call.app.create_link(&call.request(), UserPath(&user)).await?)
+}
+
+pub(super) async fn list_grants(Ids(user): Ids<String>, call: Call) -> Reply {
+    page(&call.uri, &call.app.list_grants(&call.caller, UserPath(&user), &call.list(&[])?).await?)
+}
+
+pub(super) async fn create_grant(Ids(user): Ids<String>, call: Call) -> Reply {
+    created(&call.app.create_grant(&call.request(), UserPath(&user), call.input()?).await?)
+}
+
+pub(super) async fn delete_grant(Ids((user, grant)): Ids<(String, String)>, call: Call) -> Reply {
+    done(call.app.delete_grant(&call.request(), UserPath(&user), &grant).await?)
+}

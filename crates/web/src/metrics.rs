@@ -1,0 +1,178 @@
+//! Numbers for Prometheus. Names and units as it asks for; no client, user or address is a label.
+
+use crate::{Web, private, source::peer};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use crossfade_app::Gauges;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+use std::time::Duration;
+
+/// What is counted of requests.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+}
+
+/// Upper bounds of the durations, in seconds: a token takes some fifty microseconds, a page some milliseconds.
+const BUCKETS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let requests = IntCounterVec::new(
+            Opts::new("crossfade_http_requests_total", "Requests answered, by operation and status."),
+            &["operation", "status"],
+        )?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new(
+                "crossfade_http_request_duration_seconds",
+                "How long requests took to answer, by operation.",
+            )
+            .buckets(BUCKETS.to_vec()),
+            &["operation"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let build = IntGaugeVec::new(
+            Opts::new("crossfade_build_info", "1, labelled with the version of the program."),
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(build))?;
+        Ok(Self { registry, requests, durations })
+    }
+
+    /// Counts one answer.
+    pub(crate) fn answered(&self, operation: &'static str, status: u16, took: Duration) {
+        self.requests.with_label_values(&[operation, status_text(status)]).inc();
+        self.durations.with_label_values(&[operation]).observe(took.as_secs_f64());
+    }
+
+    fn text(&self, gauges: &Gauges) -> Result<Vec<u8>, prometheus::Error> {
+        let mut families = self.registry.gather();
+        for (name, help, value) in [
+            ("crossfade_registrations", "Registrations that this node decides.", gauges.registrations),
+            ("crossfade_transitions_running", "Secrets that are retiring.", gauges.transitions_running),
+            (
+                "crossfade_secrets_overdue",
+                "Current secrets older than their environment allows.",
+                gauges.secrets_overdue,
+            ),
+            (
+                "crossfade_changes_behind",
+                "Stored changes that this node's tables have not applied.",
+                gauges.changes_behind,
+            ),
+        ] {
+            let gauge = IntGauge::new(name, help)?;
+            gauge.set(value);
+            families.extend(gauge.collect());
+        }
+        let authentications = IntCounterVec::new(
+            Opts::new("crossfade_client_authentications_total", "Client authentications, by outcome."),
+            &["outcome"],
+        )?;
+        for (outcome, count) in &gauges.authentications {
+            authentications.with_label_values(&[outcome]).inc_by(*count);
+        }
+        families.extend(authentications.collect());
+        let lost = prometheus::IntCounter::new(
+            "crossfade_evidence_lost_total",
+            "Uses of secrets that did not fit in memory and were not recorded.",
+        )?;
+        lost.inc_by(gauges.evidence_lost);
+        families.extend(lost.collect());
+        families.sort_by(|one, two| one.name().cmp(two.name()));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(text)
+    }
+}
+
+/// The statuses that there are, as texts that need no memory of their own.
+fn status_text(status: u16) -> &'static str {
+    const KNOWN: [(u16, &str); 19] = [
+        (200, "200"),
+        (201, "201"),
+        (204, "204"),
+        (303, "303"),
+        (304, "304"),
+        (400, "400"),
+        (401, "401"),
+        (403, "403"),
+        (404, "404"),
+        (405, "405"),
+        (408, "408"),
+        (409, "409"),
+        (410, "410"),
+        (412, "412"),
+        (413, "413"),
+        (422, "422"),
+        (429, "429"),
+        (500, "500"),
+        (503, "503"),
+    ];
+    KNOWN.iter().find(|(known, _)| *known == status).map_or("other", |(_, text)| text)
+}
+
+pub(crate) fn router() -> Router<Web> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+/// For a scraper on this machine, or with an API token.
+async fn metrics(State(web): State<Web>, request: Request) -> Response {
+    let (request, _) = request.into_parts();
+    if !is_local(&web, &request) && !has_token(&web, &request).await {
+        let text = "Metrics are read from this machine, or with an API token.\n";
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"crossfade\"")];
+        return private((StatusCode::UNAUTHORIZED, challenge, text).into_response());
+    }
+    let answer = match web.app.measure().await {
+        Ok(gauges) => web.metrics.text(&gauges).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    private(match answer {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!(error, "metrics could not be gathered");
+            (StatusCode::SERVICE_UNAVAILABLE, "Metrics cannot be gathered right now.\n").into_response()
+        }
+    })
+}
+
+/// Whether the request was made on this machine. Through a proxy that was not declared it may come from anywhere,
+/// though its connection is local.
+fn is_local(web: &Web, request: &Parts) -> bool {
+    let (peer, headers) = (peer(&request.extensions), &request.headers);
+    let forwarded =
+        ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
+    match forwarded {
+        true => web.proxies.trusts(peer.to_canonical()) && web.proxies.caller(peer, headers).is_loopback(),
+        false => peer.to_canonical().is_loopback(),
+    }
+}
+
+async fn has_token(web: &Web, request: &Parts) -> bool {
+    let Some(token) = bearer(&request.headers) else { return false };
+    let origin = crate::observe::origin(web, &request.extensions, &request.headers);
+    web.app.authenticate(token, origin).await.is_ok()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

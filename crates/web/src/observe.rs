@@ -1,0 +1,108 @@
+//! What is seen of requests from outside: one line in the log, an id that the line, the answer and the audit trail
+//! share, and numbers for Prometheus.
+
+use crate::{Web, source::peer};
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue},
+    middleware::{self, Next},
+    response::Response,
+    routing::MethodRouter,
+};
+use crossfade_authority::SystemRandom;
+use crossfade_core::{Random, audit::Origin, base62, secret::looks_like_secret};
+use tokio::time::Instant;
+
+/// The header that carries a request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that a proxy may give.
+const LONGEST_ID: usize = 64;
+
+/// A request's id, as it stands in the log, in the answer and in the audit trail.
+#[derive(Clone, Debug)]
+struct RequestId(String);
+
+/// The name of the operation that answered, for the log and the metrics.
+#[derive(Clone, Copy)]
+struct Named(&'static str);
+
+/// Has every answer of these handlers say which operation it is of.
+pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRouter<Web> {
+    handlers.layer(middleware::map_response(move |mut response: Response| {
+        response.extensions_mut().insert(Named(name));
+        std::future::ready(response)
+    }))
+}
+
+/// Where a request comes from, for the trail.
+pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Origin {
+    Origin {
+        ip: Some(web.proxies.caller(peer(extensions), headers)),
+        request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
+    }
+}
+
+/// One line a request: what was asked, how it came out, how long it took. No query, no body, no header.
+pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: Next) -> Response {
+    let id = request_id(&web, &request);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    // The route, not the path: somebody may have pasted a secret where an id belongs.
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let from = web.proxies.caller(peer(request.extensions()), request.headers());
+    let begun = Instant::now();
+    let mut response = next.run(request).await;
+    let elapsed = begun.elapsed();
+    let operation = response.extensions().get::<Named>().map_or("other", |named| named.0);
+    let status = response.status().as_u16();
+    let micros = elapsed.as_micros() as u64;
+    if response.status().is_server_error() {
+        tracing::warn!(request_id = id, %from, %method, route, operation, status, micros, "request");
+    } else {
+        tracing::info!(request_id = id, %from, %method, route, operation, status, micros, "request");
+    }
+    web.metrics.answered(operation, status, elapsed);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The same for the OAuth endpoints, which answer thousands of requests a second: the line only where somebody has
+/// asked for it, and no id, because a failed authentication has one answer, byte for byte.
+pub(crate) async fn observe_oauth(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let asked_for = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+        let from = web.proxies.caller(peer(request.extensions()), request.headers());
+        (request.method().clone(), route, from)
+    });
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    let elapsed = begun.elapsed();
+    let operation = response.extensions().get::<Named>().map_or("other", |named| named.0);
+    let status = response.status().as_u16();
+    if let Some((method, route, from)) = asked_for {
+        tracing::debug!(%from, %method, route, operation, status, micros = elapsed.as_micros() as u64, "request");
+    }
+    if response.status().is_server_error() {
+        tracing::warn!(operation, status, "an OAuth request failed");
+    }
+    web.metrics.answered(operation, status, elapsed);
+    response
+}
+
+/// The id that a declared proxy gave, so that its log and ours can be read together; else a new one.
+fn request_id(web: &Web, request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(plain) && !looks_like_secret(id)
+    });
+    match given {
+        Some(id) if web.proxies.trusts(peer(request.extensions()).to_canonical()) => id.to_owned(),
+        _ => {
+            let mut bytes = [0; 8];
+            SystemRandom.fill(&mut bytes);
+            base62::encode_fixed(&bytes, 11)
+        }
+    }
+}
