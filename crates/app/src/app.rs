@@ -225,7 +225,7 @@ async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, crate::seal::Ve
     open_data_keys(&master, &stored)
 }
 
-fn cannot_start(error: crossfade_store::StoreError) -> Error {
+pub(crate) fn cannot_start(error: crossfade_store::StoreError) -> Error {
     let problem = Problem::new(Code::Unavailable, sentence(&error.to_string()));
     Error { problem, source: None }
 }

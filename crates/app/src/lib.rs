@@ -2,6 +2,7 @@
 
 mod act;
 mod app;
+mod backup;
 mod caller;
 mod clients;
 mod cursor;
@@ -27,6 +28,7 @@ mod worker;
 
 pub use act::{IdempotencyKey, Input, Request};
 pub use app::{App, Options};
+pub use backup::{Backup, Header, Restore, Restored, back_up};
 pub use caller::Caller;
 pub use clients::ClientQuery;
 pub use cursor::ListQuery;

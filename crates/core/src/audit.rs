@@ -173,6 +173,8 @@ actions! {
     SecretWiped = "secret.wiped";
     /// An access token was revoked by its client (RFC 7009).
     AccessTokenRevoked = "access_token.revoked";
+    /// The database was restored from a backup.
+    DatabaseRestored = "database.restored";
     /// Somebody known was refused something.
     AccessRefused = "access.refused";
 }

@@ -189,7 +189,7 @@ pub(crate) async fn stop_signal() {
     }
 }
 
-fn create_data_dir(path: &Path) -> Result<(), Failure> {
+pub(crate) fn create_data_dir(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         Failure::failed(format!("The data directory {} cannot be created: {error}.", path.display()))

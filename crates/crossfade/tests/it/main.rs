@@ -8,6 +8,7 @@ mod database;
 #[allow(dead_code, reason = "a vocabulary of which each suite uses a part")]
 mod world;
 
+mod backup;
 mod bad_input;
 mod load;
 mod model;
