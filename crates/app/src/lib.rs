@@ -6,6 +6,7 @@ mod backup;
 mod caller;
 mod clients;
 mod cursor;
+pub mod doctor;
 mod environments;
 mod error;
 mod extend_secret;

@@ -77,7 +77,7 @@ fn undone(done: &Restored) -> [String; 5] {
             .to_owned(),
         "- One-time links and the values in remembered answers are in no backup. Make new links where somebody waits for one."
             .to_owned(),
-        "Start crossfade serve when you have read this.".to_owned(),
+        "Look at it with crossfade doctor, and then start crossfade serve.".to_owned(),
     ]
 }
 

@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Create the first Owner without a browser.
     Init(Init),
+    /// Find what is wrong with an instance, and how to mend it. Changes nothing.
+    Doctor(Doctor),
     /// Write a backup to a new file, also while a server runs.
     Backup(BackUp),
     /// Restore a backup into a database without any data.
@@ -77,6 +79,15 @@ pub(crate) struct Init {
     /// Read the password from stdin, up to the end of the first line.
     #[arg(long, required = true)]
     pub(crate) password_stdin: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Print JSON instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

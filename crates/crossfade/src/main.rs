@@ -4,6 +4,7 @@
 mod backup;
 mod cli;
 mod demo;
+mod doctor;
 mod failure;
 mod local;
 mod output;
@@ -35,6 +36,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(args) => serve::serve(args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Init(args) => local::init(args).await,
+        Command::Doctor(args) => doctor::doctor(args).await,
         Command::Backup(args) => backup::back_up(args).await,
         Command::Restore(args) => backup::restore(args).await,
         Command::Owner(cli::Owner::Recover(args)) => local::recover_owner(args).await,

@@ -596,7 +596,7 @@ fn the_program_backs_up_a_served_instance_and_restores_it() {
     std::fs::copy(data.file("master.key"), &key).unwrap();
     let (status, out, err) = restore().end();
     assert_eq!((status, &*out), (0, ""), "{err}");
-    for says in ["3 environments", "is gone", "0 secrets are current", "--compromised", "crossfade serve"] {
+    for says in ["3 environments", "is gone", "0 secrets are current", "--compromised", "crossfade doctor"] {
         assert!(err.contains(says), "{says:?} is missing: {err}");
     }
     let again = elsewhere.path().join("again");
