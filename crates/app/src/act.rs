@@ -508,7 +508,7 @@ impl App {
 }
 
 /// Binds remembered values to whom and what they were an answer to.
-fn remembered_place(actor: &str, key: &str) -> String {
+pub(crate) fn remembered_place(actor: &str, key: &str) -> String {
     let key: String = digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("idempotency/{actor}/{key}")
 }

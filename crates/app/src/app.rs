@@ -243,7 +243,7 @@ async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, crate::seal::Ve
     open_data_keys(&master, &stored)
 }
 
-fn cannot_start(error: crossfade_store::StoreError) -> Error {
+pub(crate) fn cannot_start(error: crossfade_store::StoreError) -> Error {
     Problem::new(Code::Unavailable, sentence(&error.to_string())).into()
 }
 

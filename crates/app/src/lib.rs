@@ -2,9 +2,11 @@
 
 mod act;
 mod app;
+mod backup;
 mod caller;
 mod clients;
 mod cursor;
+pub mod doctor;
 mod environments;
 mod error;
 mod extend_secret;
@@ -32,6 +34,7 @@ mod worker;
 
 pub use act::{IdempotencyKey, Input, Request};
 pub use app::{App, Options};
+pub use backup::{Backup, Header, Restore, Restored, back_up};
 pub use caller::Caller;
 pub use clients::ClientQuery;
 pub use cursor::ListQuery;

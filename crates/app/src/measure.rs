@@ -42,7 +42,7 @@ impl App {
             .read::<_, Error>(async |tx| {
                 let overdue = match known {
                     Some(overdue) => overdue,
-                    None => tx.count_overdue(now).await?,
+                    None => tx.overdue_secrets(now).await?,
                 };
                 Ok((tx.read_head().await?.0, tx.count_retiring(now).await?, overdue))
             })

@@ -462,6 +462,15 @@ events! {
         /// down one by one.
         count: u64,
     }
+    /// The database was restored from a backup. What happened after the backup is not in it.
+    DatabaseRestored = "database.restored" {
+        /// When the backup was taken.
+        backup_created_at: Timestamp,
+        /// The engine that it was taken from.
+        engine: String,
+        /// The version of the program that took it.
+        program_version: String,
+    }
     /// The audit trail was exported.
     AuditExported = "audit.exported" {
         /// What the export was limited to.

@@ -25,6 +25,12 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Create the first Owner without a browser.
     Init(Init),
+    /// Find what is wrong with an instance, and how to mend it. Changes nothing.
+    Doctor(Doctor),
+    /// Write a backup to a new file, also while a server runs.
+    Backup(BackUp),
+    /// Restore a backup into a database without any data.
+    Restore(Restore),
     /// Help an Owner from the machine itself.
     #[command(subcommand)]
     Owner(Owner),
@@ -73,6 +79,39 @@ pub(crate) struct Init {
     /// Read the password from stdin, up to the end of the first line.
     #[arg(long, required = true)]
     pub(crate) password_stdin: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Print JSON instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct BackUp {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// The file to write. It must not be there yet; only you can read it. The master key is not in it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Print what it holds as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// The backup. The master key that it was taken under must be in its place.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// Print what was restored as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Subcommand)]

@@ -42,6 +42,11 @@ impl Failure {
         Self { status, sentence: format!("{} [{}]", document.detail, document.code) }
     }
 
+    /// What happened, for people.
+    pub(crate) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     /// Says it, and tells the status to exit with.
     pub(crate) fn exit(self) -> ExitCode {
         // Where nobody listens on stderr the status still tells.

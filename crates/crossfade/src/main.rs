@@ -1,8 +1,10 @@
 //! Crossfade: a self-hosted authority for OAuth 2.0 client secrets. One binary that serves, and that speaks
 //! to a server.
 
+mod backup;
 mod cli;
 mod demo;
+mod doctor;
 mod failure;
 mod local;
 mod output;
@@ -34,6 +36,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(args) => serve::serve(args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Init(args) => local::init(args).await,
+        Command::Doctor(args) => doctor::doctor(args).await,
+        Command::Backup(args) => backup::back_up(args).await,
+        Command::Restore(args) => backup::restore(args).await,
         Command::Owner(cli::Owner::Recover(args)) => local::recover_owner(args).await,
         Command::Token(cli::Token::Create(args)) => local::create_token(*args).await,
         Command::Token(cli::Token::Remote(command)) => remote::token(command).await,

@@ -192,7 +192,7 @@ pub(crate) async fn stop_signal() {
     }
 }
 
-fn create_data_dir(path: &Path) -> Result<(), Failure> {
+pub(crate) fn create_data_dir(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         Failure::failed(format!("The data directory {} cannot be created: {error}.", path.display()))
@@ -203,7 +203,12 @@ fn create_data_dir(path: &Path) -> Result<(), Failure> {
 pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        // It would complain on stderr, and panic in the midst of a request, when nobody reads stderr any more.
+        .log_internal_errors(false);
     let started = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),

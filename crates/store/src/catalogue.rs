@@ -1,7 +1,9 @@
-//! Statements as values. A statement can only be made by [`statements!`], which also lists it, so none
-//! escapes the test that prepares all of them on both engines.
+//! Statements as values. A statement is made by [`statements!`], which also lists it, or from the list of a
+//! backup's tables; so none escapes the test that prepares all of them on both engines.
 
-use crate::{access, audit, clients, db, environments, evidence, keys, properties, secrets, support};
+use crate::{
+    access, audit, backup, checks, clients, db, environments, evidence, keys, properties, secrets, support,
+};
 
 /// One SQL text that both engines run.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,7 @@ impl Statement {
         [
             access::STATEMENTS,
             audit::STATEMENTS,
+            checks::STATEMENTS,
             clients::STATEMENTS,
             db::STATEMENTS,
             environments::STATEMENTS,
@@ -39,6 +42,7 @@ impl Statement {
         ]
         .into_iter()
         .flatten()
+        .chain(backup::statements())
     }
 
     /// The table that it reads or changes first: the one to look at when a row of it is corrupt.

@@ -1,7 +1,12 @@
-//! The one file that knows which engine it talks to: connecting, migrating, transactions, values, rows.
+//! The one module that knows which engine it talks to: connecting, migrating, transactions, values, rows.
+
+mod examine;
+
+pub use examine::{Durability, Integrity};
 
 use crate::catalogue::{Statement, statements};
 use crossfade_core::Timestamp;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::{
     Column, ConnectOptions, Executor, Postgres, Row as _, Sqlite,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
@@ -31,6 +36,9 @@ pub enum StoreError {
         "another crossfade serve is running on this database; stop it first, or give this one a database of its own"
     )]
     AlreadyServed,
+    /// There is no database here, or nothing of Crossfade in it.
+    #[error("{0}")]
+    Missing(String),
     /// A uniqueness rule of the schema refused the statement.
     #[error("a row with this key exists already")]
     Duplicate,
@@ -145,7 +153,7 @@ impl Db {
         };
         let engine = match &location {
             Location::File(path) => open_sqlite(path).await?,
-            Location::Postgres(url) => open_postgres(url).await?,
+            Location::Postgres(url) => open_postgres(postgres_options(url)?).await?,
         };
         let db = Self { engine, location };
         db.migrate().await?;
@@ -231,6 +239,20 @@ impl Db {
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut tx = self.begin(Access::Read).await?;
+        work(&mut tx).await
+    }
+
+    /// The same for work that reads whole tables: each statement may take as long as it takes.
+    pub async fn read_all<T, E: From<StoreError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tx = self.begin(Access::Read).await?;
+        if let Conn::Postgres(conn) = &mut tx.conn {
+            // The limit counts the time that the reader takes, too.
+            let unlimited = sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut **conn).await;
+            unlimited.map_err(StoreError::from)?;
+        }
         work(&mut tx).await
     }
 
@@ -320,15 +342,18 @@ async fn detached<T: Send + 'static>(
     }
 }
 
-async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
-    let options = SqliteConnectOptions::new()
+fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
         // NORMAL can lose the last commits in a power failure, and with them a revocation.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(10))
-        .disable_statement_logging();
+        .disable_statement_logging()
+}
+
+async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
+    let options = sqlite_options(path).journal_mode(SqliteJournalMode::Wal);
     let pool =
         |size| PoolOptions::<Sqlite>::new().max_connections(size).idle_timeout(None).max_lifetime(None);
     let write = pool(1).connect_with(options.clone()).await.map_err(|error| cannot_open(path, &error))?;
@@ -336,8 +361,7 @@ async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     Ok(Engine::Sqlite { read, write })
 }
 
-async fn open_postgres(url: &str) -> Result<Engine, StoreError> {
-    let options = postgres_options(url)?;
+async fn open_postgres(options: PgConnectOptions) -> Result<Engine, StoreError> {
     let pool = PoolOptions::<Postgres>::new()
         .max_connections(PG_CONNECTIONS)
         .acquire_timeout(Duration::from_secs(10))
@@ -373,12 +397,13 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
         .map_err(|error| cannot_open(path, &error))
 }
 
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../migrations/0001_initial.sql")),
+    (2, "trail", include_str!("../migrations/0002_trail.sql")),
+];
+
 /// The migrations, shared by both engines but for the name of the type for bytes.
 fn migrator(blob: &str) -> Migrator {
-    const MIGRATIONS: &[(i64, &str, &str)] = &[
-        (1, "initial", include_str!("../migrations/0001_initial.sql")),
-        (2, "trail", include_str!("../migrations/0002_trail.sql")),
-    ];
     let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
         let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(sql.replace("{BLOB}", blob)));
         Migration::new(*version, (*description).into(), MigrationType::Simple, sql, false)
@@ -440,6 +465,11 @@ impl Tx {
         self.head.audit_seq
     }
 
+    /// Goes on counting where another database has stopped.
+    pub(crate) fn continue_from(&mut self, change_seq: i64, audit_seq: i64, highest_time: Timestamp) {
+        self.head = Head { change_seq, audit_seq, highest_time };
+    }
+
     /// Reads the stored head: the last change and the highest time.
     pub async fn read_head(&mut self) -> Result<(i64, Timestamp), StoreError> {
         let row = self.one(READ_HEAD, vec![]).await?;
@@ -496,6 +526,31 @@ impl Tx {
         self.settle(result)
     }
 
+    /// Runs a statement and hands its rows over one by one, so that no table has to fit in memory. Tells how
+    /// many there were.
+    pub(crate) async fn each<E: From<StoreError>>(
+        &mut self,
+        statement: Statement,
+        args: Vec<Value>,
+        work: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        self.guard(&statement, &args)?;
+        let table = statement.table();
+        let done = match &mut self.conn {
+            Conn::Sqlite(tx) => {
+                let rows = bind_sqlite(&statement, args).fetch(&mut **tx);
+                hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Sqlite(row) }), work).await
+            }
+            Conn::Postgres(tx) => {
+                let rows = bind_postgres(&statement, args).fetch(&mut **tx);
+                hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Postgres(row) }), work).await
+            }
+        };
+        // Whoever has not taken every row has not seen what this transaction sees.
+        self.poisoned |= done.is_err();
+        done
+    }
+
     /// The first row, if there is one.
     pub(crate) async fn optional(
         &mut self,
@@ -531,11 +586,26 @@ impl Tx {
     }
 }
 
+async fn hand_over<E: From<StoreError>>(
+    mut rows: impl Stream<Item = Result<Row, sqlx::Error>> + Unpin,
+    mut work: impl FnMut(&Row) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut count = 0;
+    while let Some(row) = rows.try_next().await.map_err(StoreError::from)? {
+        work(&row)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// A value to bind. Numbers, booleans and times are all integers to the database.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A number, a boolean, or a time.
     Int(Option<i64>),
+    /// A text.
     Text(Option<String>),
+    /// Bytes.
     Blob(Option<Vec<u8>>),
 }
 

@@ -2,7 +2,9 @@
 
 mod access;
 mod audit;
+pub mod backup;
 mod catalogue;
+mod checks;
 mod clients;
 mod db;
 mod environments;
@@ -15,8 +17,9 @@ mod support;
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, NewAuditEvent, Notification};
 pub use catalogue::Statement;
+pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
-pub use db::{Db, Location, ServeLock, StoreError, Tx};
+pub use db::{Db, Durability, Integrity, Location, ServeLock, StoreError, Tx, Value};
 pub use environments::{Environment, SigningKey};
 pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure, SourceUsage, Usage, UsageRow};
 pub use keys::DataKey;

@@ -97,12 +97,6 @@ pub struct VerifierRow {
 
 statements! {
     COUNT_RETIRING = "SELECT CAST(COUNT(*) AS BIGINT) AS secrets FROM secrets WHERE expires_at > $1 AND revoked_at IS NULL AND expiry_noted_at IS NULL";
-    COUNT_OVERDUE = "SELECT CAST(COUNT(*) AS BIGINT) AS secrets FROM secrets s
-                     JOIN registrations r ON r.id = s.registration_id
-                     JOIN clients c ON c.id = r.client_id
-                     JOIN environments e ON e.slug = r.environment
-                     WHERE s.expires_at IS NULL AND s.revoked_at IS NULL AND c.deleted_at IS NULL AND e.max_age_days IS NOT NULL
-                       AND s.created_at + e.max_age_days * 86400000000 <= $1";
     INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     NEWEST_NUMBER = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM secrets WHERE registration_id = $1";
     LIST = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
@@ -216,11 +210,6 @@ impl Tx {
     /// How many secrets are retiring.
     pub async fn count_retiring(&mut self, now: Timestamp) -> Result<i64, StoreError> {
         self.one(COUNT_RETIRING, vec![now.into()]).await?.int("secrets")
-    }
-
-    /// How many current secrets are older than their environment allows.
-    pub async fn count_overdue(&mut self, now: Timestamp) -> Result<i64, StoreError> {
-        self.one(COUNT_OVERDUE, vec![now.into()]).await?.int("secrets")
     }
 
     /// Stores a new secret.

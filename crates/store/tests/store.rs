@@ -23,10 +23,12 @@ mod sqlite {
 
     mod access;
     mod audit;
+    mod backup;
     mod clients;
     mod corrupt;
     mod environments;
     mod evidence;
+    mod examine;
     mod opening;
     mod properties;
     mod secrets;
@@ -51,10 +53,12 @@ mod postgres {
 
     mod access;
     mod audit;
+    mod backup;
     mod clients;
     mod corrupt;
     mod environments;
     mod evidence;
+    mod examine;
     mod opening;
     mod properties;
     mod secrets;

@@ -8,7 +8,9 @@ mod database;
 #[allow(dead_code, reason = "a vocabulary of which each suite uses a part")]
 mod world;
 
+mod backup;
 mod bad_input;
+mod doctor;
 mod load;
 mod model;
 mod oauth;

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(20);
 const TICKS: u32 = 500;
 
 /// A child that does not outlive its test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let child = Command::new(BINARY)
             .args(arguments)
             // Whatever is set where the tests run is not the program's.
@@ -54,7 +54,7 @@ impl Running {
     }
 
     /// Lets it end; tells its status, its stdout and its stderr.
-    fn end(mut self) -> (i32, String, String) {
+    pub fn end(mut self) -> (i32, String, String) {
         let status = self.wait();
         let (mut out, mut err) = (String::new(), String::new());
         self.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
@@ -64,12 +64,12 @@ impl Running {
 }
 
 /// A data directory with a database in it, made as an operator makes it.
-struct Data {
+pub struct Data {
     directory: TempDir,
 }
 
 impl Data {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let data = Self { directory: tempfile::tempdir().unwrap() };
         let mut init = Running::start(&[
             "init",
@@ -85,16 +85,16 @@ impl Data {
         data
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.directory.path().to_str().unwrap()
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Serves it on a port of the system's choice.
-    fn serve(&self, more: &[&str]) -> Running {
+    pub fn serve(&self, more: &[&str]) -> Running {
         let mut arguments = vec!["serve", "--data-dir", self.path(), "--listen", "127.0.0.1:0"];
         arguments.extend(more);
         Running::start(&arguments)
@@ -103,7 +103,7 @@ impl Data {
 
 /// Checks that a program ended with this status and one sentence, which says this, and nothing on stdout.
 #[track_caller]
-fn refuses(program: Running, status: i32, says: &str) {
+pub fn refuses(program: Running, status: i32, says: &str) {
     let (ended, out, err) = program.end();
     assert_eq!((ended, &*out), (status, ""), "{err}");
     assert!(err.starts_with("crossfade: ") && err.ends_with('\n'), "{err:?}");
@@ -120,14 +120,14 @@ fn wrong_usage(arguments: &[&str], says: &str) {
     assert!(err.contains(says), "{says:?} is missing: {err:?}");
 }
 
-async fn raw(path: &Path, sql: &'static str) {
+pub async fn raw(path: &Path, sql: &'static str) {
     let mut session = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut session).await.unwrap();
     session.close().await.unwrap();
 }
 
 /// Waits until a server says that it serves.
-fn is_serving(server: &mut Running) {
+pub fn is_serving(server: &mut Running) -> String {
     let err = BufReader::new(server.0.stderr.take().unwrap());
     let (sender, receiver) = std::sync::mpsc::channel();
     // On a thread of its own, because reading cannot be given up; it ends with the child.
@@ -144,6 +144,7 @@ fn is_serving(server: &mut Running) {
     });
     let said = receiver.recv_timeout(TICK * TICKS).unwrap();
     assert!(said.contains("Serving http://127.0.0.1:"), "{said}");
+    said
 }
 
 #[test]

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use serde_json::{Value, json};
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -80,9 +80,14 @@ impl World {
     }
 
     async fn on(place: Place) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_seconds(START));
+        Self::at(place, tempfile::tempdir().unwrap(), clock).await
+    }
+
+    /// On a database, with the master key in this directory if there is one.
+    pub async fn at(place: Place, directory: TempDir, clock: Clock) -> Self {
         let master_key_file = directory.path().join("master.key");
-        let clock = Arc::new(Clock::manual(Timestamp::from_seconds(START)));
+        let clock = Arc::new(clock);
         let location = place.location.clone();
         let app = open(&location, &master_key_file, &clock).await;
         let router = router(&app, TrustedProxies::default());
@@ -183,6 +188,11 @@ impl World {
         &self.location
     }
 
+    /// Where the master key is.
+    pub fn master_key_file(&self) -> &Path {
+        &self.master_key_file
+    }
+
     /// Nobody.
     pub fn anonymous(&self) -> Caller<'_> {
         Caller { world: self, token: None }
@@ -234,7 +244,7 @@ fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
     crossfade_web::router(app.clone(), proxies).unwrap()
 }
 
-async fn open(location: &Location, master_key_file: &std::path::Path, clock: &Arc<Clock>) -> Arc<App> {
+async fn open(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> Arc<App> {
     let options = Options {
         location: location.clone(),
         master_key_file: master_key_file.to_owned(),

@@ -87,6 +87,32 @@ impl Place {
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// Every column of the schema: its table, its name, and whether it holds numbers, text or bytes.
+    pub async fn columns(&self) -> Vec<(String, String, String)> {
+        let kind = "CASE UPPER(c.type) WHEN 'BIGINT' THEN 'Int' WHEN 'TEXT' THEN 'Text' ELSE 'Blob' END";
+        let mut columns: Vec<(String, String, String)> = match &self.location {
+            Location::File(path) => {
+                let sql = format!(
+                    "SELECT t.name, c.name, {kind} FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'"
+                );
+                let mut session = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+                sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut session).await
+            }
+            Location::Postgres(url) => {
+                let sql = format!(
+                    "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), {kind} FROM
+                       (SELECT table_name, column_name, data_type AS type FROM information_schema.columns WHERE table_schema = 'public') c"
+                );
+                let mut session = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+                sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut session).await
+            }
+        }
+        .unwrap();
+        columns.retain(|(table, _, _)| table != "_sqlx_migrations");
+        columns.sort();
+        columns
+    }
+
     /// How many rows each table has, and what the head says: equal only when nothing was written.
     pub async fn fingerprint(&self) -> Vec<(String, i64)> {
         const SCHEMA: &str = include_str!("../../migrations/0001_initial.sql");

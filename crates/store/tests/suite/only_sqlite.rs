@@ -77,3 +77,53 @@ async fn what_is_not_a_database_is_refused_with_its_path() {
     }
     assert_eq!(std::fs::read_to_string(&no_database).unwrap(), "x".repeat(4096), "it is left alone");
 }
+
+#[tokio::test]
+async fn looking_creates_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("crossfade.db");
+    let missing = Db::open_read_only(&Location::File(path.clone())).await.err().unwrap();
+    assert!(matches!(missing, StoreError::Missing(_)), "{missing:?}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    std::fs::write(&path, "").unwrap();
+    let looking = Db::open_read_only(&Location::File(path.clone())).await.unwrap();
+    assert_eq!(looking.stored_schema().await.unwrap(), None, "an empty file is a database without tables");
+    looking.close().await;
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    std::fs::write(&path, "x".repeat(4096)).unwrap();
+    let refused = async { Db::open_read_only(&Location::File(path.clone())).await?.stored_schema().await };
+    assert!(refused.await.is_err(), "what is no database");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_log_is_seen_without_folding_it_in() {
+    let t = super::open().await.unwrap();
+    t.write(seed).await;
+    let crashed = tempfile::tempdir().unwrap();
+    let copy = crashed.path().join("crossfade.db");
+    for (from, to) in [("db", "db"), ("db-wal", "db-wal")] {
+        std::fs::copy(file(&t).with_extension(from), copy.with_extension(to)).unwrap();
+    }
+    let before = [std::fs::read(&copy).unwrap(), std::fs::read(copy.with_extension("db-wal")).unwrap()];
+    let looking = Db::open_read_only(&Location::File(copy.clone())).await.unwrap();
+    assert_eq!(looking.read::<_, StoreError>(async |tx| tx.environments().await).await.unwrap().len(), 3);
+    looking.close().await;
+    let after = [std::fs::read(&copy).unwrap(), std::fs::read(copy.with_extension("db-wal")).unwrap()];
+    assert!(before == after, "the file and its log are as they were");
+}
+
+#[tokio::test]
+async fn damage_is_found() {
+    let t = super::open().await.unwrap();
+    t.write(seed_client).await;
+    let looking = Db::open_read_only(&t.place.location).await.unwrap();
+    t.place.raw("DELETE FROM properties").await;
+    let found = looking.integrity().await.unwrap();
+    assert_eq!(found.damage, [""; 0]);
+    assert_eq!(found.dangling, ["a row of clients refers to one of properties that is not there"]);
+    t.place
+        .raw("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = rootpage + 1 WHERE name = 'clients_page'")
+        .await;
+    let looking = Db::open_read_only(&t.place.location).await.unwrap();
+    assert!(!looking.integrity().await.unwrap().damage.is_empty());
+}

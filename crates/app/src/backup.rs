@@ -1,0 +1,187 @@
+//! Backups: one file for both engines, of one moment, while a server runs and writes.
+//!
+//! The file is text, a JSON value a line:
+//!
+//! - a header: what it is, of which version, schema and engine, when it was taken, and the ids of the data
+//!   keys that its master key must open;
+//! - for each table of [`crossfade_store::backup`] a line that names it and its columns, and then a line for
+//!   each row: an array of the values in that order, bytes as base64;
+//! - a trailer: how many rows each table has, and the SHA-256 of every byte before it. Without it, or with
+//!   any other, the file is no backup.
+//!
+//! Sealed values stand in it as they are sealed. The master key never does.
+
+pub(crate) mod read;
+mod restore;
+
+pub use restore::{Restore, Restored};
+
+use crate::{app::cannot_start, error::Error};
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use crossfade_authority::Clock;
+use crossfade_core::{Code, Problem, Timestamp};
+use crossfade_store::{
+    Db, Location, StoreError, Value,
+    backup::{TABLES, Table},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{collections::BTreeMap, io::Write};
+
+const FORMAT: &str = "crossfade-backup";
+const FORMAT_VERSION: u32 = 1;
+
+/// The first line of a backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    format: String,
+    format_version: u32,
+    /// The schema of the database that it was taken of.
+    pub schema_version: i64,
+    /// The version of the program that took it.
+    pub program_version: String,
+    /// When it was taken. Whatever was answered before then is in it.
+    pub created_at: Timestamp,
+    /// The engine that it was taken of.
+    pub engine: String,
+    /// The data keys in it.
+    pub data_keys: Vec<String>,
+}
+
+/// A backup that has been written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Backup {
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Rows by table.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// How long the file is.
+    pub bytes: u64,
+    /// The SHA-256 of everything but its last line.
+    pub sha256: String,
+}
+
+impl Backup {
+    /// Rows of all tables.
+    pub fn total(&self) -> u64 {
+        self.rows.values().sum()
+    }
+}
+
+/// Writes a backup of the database to `out`. Changes nothing in the database, and does not need the master key.
+pub async fn back_up(location: &Location, clock: &Clock, out: impl Write) -> Result<Backup, Error> {
+    let db = Db::open_read_only(location).await.map_err(cannot_start)?;
+    let done = write_backup(&db, clock, out).await;
+    db.close().await;
+    done
+}
+
+async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup, Error> {
+    let schema_version = match db.stored_schema().await.map_err(cannot_start)? {
+        Some(schema) if schema == Db::program_schema() => schema,
+        Some(schema) => return Err(other_schema(schema).into()),
+        None => return Err(refused("The database holds nothing of Crossfade. There is nothing to back up.")),
+    };
+    let (_, highest_time) = db.read::<_, Error>(async |tx| Ok(tx.read_head().await?)).await?;
+    clock.raise(highest_time);
+    // Before the snapshot, so that it never says that it holds what it does not.
+    let created_at = clock.now();
+    let (engine, mut out) = (db.engine().to_owned(), Sealing::new(out));
+    db.read_all::<_, Error>(async |tx| {
+        let header = Header {
+            format: FORMAT.to_owned(),
+            format_version: FORMAT_VERSION,
+            schema_version,
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created_at,
+            engine,
+            data_keys: tx.data_keys().await?.into_iter().map(|key| key.id).collect(),
+        };
+        out.line(&header)?;
+        let mut rows = BTreeMap::new();
+        for table in TABLES {
+            out.line(&heading(table))?;
+            let count = tx.each_row::<Error>(table, |row| out.line(&written(row))).await?;
+            rows.insert(table.name, count);
+        }
+        let sha256 = out.sha256();
+        out.line(&trailer(&rows, &sha256))?;
+        out.out.flush().map_err(|error| unwritable(&error))?;
+        Ok(Backup { header, rows, bytes: out.bytes, sha256 })
+    })
+    .await
+}
+
+/// Writes lines, and hashes what it writes.
+struct Sealing<W> {
+    out: W,
+    hash: Context,
+    bytes: u64,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Sealing<W> {
+    fn new(out: W) -> Self {
+        Self { out, hash: Context::new(&SHA256), bytes: 0, line: Vec::new() }
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, value).map_err(Error::internal)?;
+        self.line.push(b'\n');
+        self.hash.update(&self.line);
+        self.bytes += self.line.len() as u64;
+        self.out.write_all(&self.line).map_err(|error| unwritable(&error))
+    }
+
+    fn sha256(&self) -> String {
+        hex(self.hash.clone())
+    }
+}
+
+pub(crate) fn hex(hash: Context) -> String {
+    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The line that opens a table.
+pub(crate) fn heading(table: &Table) -> serde_json::Value {
+    let columns: Vec<&str> = table.kept().map(|(name, _)| name).collect();
+    json!({"table": table.name, "columns": columns})
+}
+
+/// The last line.
+pub(crate) fn trailer(rows: &BTreeMap<&'static str, u64>, sha256: &str) -> serde_json::Value {
+    json!({"rows": rows, "sha256": sha256})
+}
+
+fn written(row: Vec<Value>) -> Vec<serde_json::Value> {
+    let value = |value| match value {
+        Value::Int(number) => number.into(),
+        Value::Text(text) => text.into(),
+        Value::Blob(bytes) => bytes.map(|bytes| STANDARD.encode(bytes)).into(),
+    };
+    row.into_iter().map(value).collect()
+}
+
+fn other_schema(schema: i64) -> Problem {
+    let ours = Db::program_schema();
+    if schema > ours {
+        let error = StoreError::NewerSchema(schema).to_string();
+        return Problem::new(Code::Unavailable, format!("No backup was taken: {error}."));
+    }
+    let text = format!(
+        "No backup was taken: the database has schema {schema}, and this version of Crossfade works with {ours}. Take the backup with the version that wrote the database, or let crossfade serve migrate it first."
+    );
+    Problem::new(Code::Unavailable, text)
+}
+
+fn unwritable(error: &std::io::Error) -> Error {
+    refused(format!("The backup cannot be written: {error}. There is none."))
+}
+
+pub(crate) fn refused(text: impl Into<String>) -> Error {
+    Problem::new(Code::Unavailable, text).into()
+}

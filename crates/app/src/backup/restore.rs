@@ -1,0 +1,129 @@
+//! Restoring: the whole file is checked before the first row is written, and all rows are one transaction.
+
+use super::{Header, read::Reader, refused};
+use crate::{act::About, app::cannot_start, error::Error, master_key::MasterKey, seal::open_data_keys};
+use crossfade_authority::Clock;
+use crossfade_core::{
+    Code, Problem, Timestamp,
+    audit::{Actor, Event},
+};
+use crossfade_store::{DataKey, Db, Location, StoreError, Tx, ValidSecrets, Value};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// A backup that has been restored.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    /// What the backup says of itself.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Rows by table.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// When it was restored.
+    pub restored_at: Timestamp,
+    /// Secrets that are valid without an end now.
+    pub current_secrets: i64,
+    /// Secrets that are retiring now.
+    pub retiring_secrets: i64,
+}
+
+/// A backup that was read to its end, found whole, and that the master key opens.
+pub struct Restore {
+    from: PathBuf,
+    sha256: String,
+}
+
+impl Restore {
+    /// Reads the whole file, and checks that the master key that it was taken under is there. Changes nothing.
+    pub fn check(from: &Path, master_key_file: &Path) -> Result<Self, Error> {
+        let mut reader = Reader::open(from)?;
+        let mut data_keys = Vec::new();
+        while let Some((table, row)) = reader.next()? {
+            if table.name == "data_keys" {
+                data_keys.push(data_key(row)?);
+            }
+        }
+        if data_keys.is_empty() {
+            return Err(refused(format!(
+                "The backup {} holds no data keys: it was taken of a database that was never used. Nothing was changed.",
+                from.display()
+            )));
+        }
+        let shown = master_key_file.display();
+        let master = MasterKey::read(master_key_file)?.ok_or_else(|| {
+            refused(format!("The master key file {shown} is missing, and without it the backup cannot be used. Nothing was changed; put the key of the backed up instance there, or say where it is with --master-key-file."))
+        })?;
+        open_data_keys(&master, &data_keys).map_err(|_| {
+            refused(format!("The master key in {shown} does not open this backup: it is the key of another instance. Nothing was changed; put the right one there, or say where it is with --master-key-file."))
+        })?;
+        Ok(Self { from: from.to_owned(), sha256: reader.sha256.unwrap_or_default() })
+    }
+
+    /// Writes it into a database without any data, in one transaction.
+    pub async fn run(&self, location: &Location, clock: &Clock) -> Result<Restored, Error> {
+        let db = Db::open(location).await.map_err(cannot_start)?;
+        let done = self.fill(&db, clock).await;
+        db.close().await;
+        done
+    }
+
+    async fn fill(&self, db: &Db, clock: &Clock) -> Result<Restored, Error> {
+        // Held to the end, so that no server starts on half of it.
+        let _lock = db.lock_for_serving().await.map_err(cannot_start)?;
+        let written = db.write::<_, Error>(async |tx| {
+            if !tx.is_empty().await? {
+                let text = "The database holds data already. Nothing was changed. A backup is restored into an empty one: name another with --data-dir or --database-url, or put the old one aside first.";
+                return Err(Problem::new(Code::InUse, text).into());
+            }
+            let mut reader = Reader::open(&self.from)?;
+            while let Some((table, row)) = reader.next()? {
+                tx.insert_row(table, row).await.map_err(contradictory)?;
+            }
+            if reader.sha256.as_ref() != Some(&self.sha256) {
+                return Err(refused("The backup was changed while it was read. Nothing was changed; try again."));
+            }
+            // Time goes on from where it was: what had ended then has ended now.
+            clock.raise(tx.highest_time());
+            let now = clock.now();
+            tx.stamp(now);
+            audit(tx, &reader.header, now).await?;
+            let ValidSecrets { current, retiring } = tx.valid_secrets(now).await?;
+            Ok(Restored {
+                header: reader.header,
+                rows: reader.rows,
+                restored_at: now,
+                current_secrets: current,
+                retiring_secrets: retiring,
+            })
+        });
+        Ok(written.await?.0)
+    }
+}
+
+fn data_key(row: Vec<Value>) -> Result<DataKey, Error> {
+    match <[Value; 4]>::try_from(row) {
+        Ok([Value::Text(Some(id)), Value::Text(Some(purpose)), Value::Blob(Some(sealed)), _]) => {
+            Ok(DataKey { id, purpose, sealed })
+        }
+        _ => Err(refused("A data key of the backup is not whole. Nothing was changed.")),
+    }
+}
+
+async fn audit(tx: &mut Tx, header: &Header, now: Timestamp) -> Result<(), Error> {
+    let event = Event::DatabaseRestored {
+        backup_created_at: header.created_at,
+        engine: header.engine.clone(),
+        program_version: header.program_version.clone(),
+    };
+    let event = About::default().event(now, Actor::machine("restore"), &event);
+    Ok(tx.append_audit(&event).await?)
+}
+
+/// A whole file holds what a database held, so only one that was made by hand breaks a rule of the schema.
+fn contradictory(error: StoreError) -> Error {
+    let text = "The database did not take a row of the backup. Nothing was changed.";
+    Error { problem: Problem::new(Code::Unavailable, text), source: Some(Box::new(error)), hidden: false }
+}

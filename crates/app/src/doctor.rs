@@ -1,0 +1,104 @@
+//! What `crossfade doctor` looks at. It changes nothing, and goes on after what it finds, so that everything
+//! that is wrong is told at once.
+
+mod contents;
+mod database;
+mod files;
+
+use crossfade_authority::Clock;
+use crossfade_core::Timestamp;
+use crossfade_store::{Db, Location};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// How a check came out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing is wrong.
+    Ok,
+    /// It works, and somebody should look at it.
+    Warn,
+    /// It is broken, or unsafe.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was found.
+    pub sentence: String,
+    /// How to mend it. `None` where nothing is wrong.
+    pub mend: Option<String>,
+}
+
+impl Check {
+    /// Nothing is wrong.
+    pub fn ok(name: &'static str, sentence: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Ok, sentence: sentence.into(), mend: None }
+    }
+
+    /// It works, and somebody should look at it.
+    pub fn warn(name: &'static str, sentence: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Warn, sentence: sentence.into(), mend: Some(mend.into()) }
+    }
+
+    /// It is broken, or unsafe.
+    pub fn fail(name: &'static str, sentence: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Fail, sentence: sentence.into(), mend: Some(mend.into()) }
+    }
+}
+
+/// An instance to look at.
+pub struct Instance<'a> {
+    /// Where its database is.
+    pub location: Location,
+    /// Where its files are.
+    pub data_dir: PathBuf,
+    /// Where its master key is.
+    pub master_key_file: PathBuf,
+    /// The machine's clock, not raised to anything stored.
+    pub clock: &'a Clock,
+}
+
+/// What was found.
+pub struct Findings {
+    /// Every check, in the order in which they were made.
+    pub checks: Vec<Check>,
+    /// Whether a server runs on the database; `None` when that could not be found out.
+    pub served: Option<bool>,
+}
+
+/// Looks at an instance.
+pub async fn examine(instance: &Instance<'_>) -> Findings {
+    let now = instance.clock.now();
+    let mut findings = Findings { checks: files::check(instance), served: None };
+    let checks = &mut findings.checks;
+    let db = match Db::open_read_only(&instance.location).await {
+        Ok(db) => db,
+        Err(error) => {
+            checks.push(database::cannot_open(&error));
+            return findings;
+        }
+    };
+    findings.served = db.is_served().await.ok();
+    if database::check(&db, checks).await {
+        contents::check(&db, instance, now, checks).await;
+    }
+    db.close().await;
+    findings
+}
+
+/// `3 secrets`, `1 secret`.
+fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// A time to the second.
+fn shown(time: Timestamp) -> String {
+    Timestamp::from_seconds(time.as_seconds()).to_string().replace(".000000", "")
+}

@@ -1,0 +1,238 @@
+//! What is in the database: its keys, what they seal, and what somebody should look at.
+
+use super::{
+    Check, Instance, count,
+    database::{cannot_read, clock},
+};
+use crate::{
+    act::remembered_place,
+    feed::signing_key_place,
+    master_key::MasterKey,
+    registrations::secret_place,
+    seal::{PURPOSE_VERIFY, Vault, open_data_keys},
+};
+use crossfade_authority::SigningKey;
+use crossfade_core::{
+    Timestamp,
+    audit::Action,
+    environment::Slug,
+    signing_key::{KeyTimes, signing},
+};
+use crossfade_store::{AuditFilter, Db, StoreError, Tx};
+
+/// How many places are named; the rest is counted.
+const NAMED: usize = 3;
+
+type Found = Result<Check, StoreError>;
+
+/// Looks at everything in one snapshot. Each check stands for itself.
+pub(super) async fn check(db: &Db, instance: &Instance<'_>, now: Timestamp, checks: &mut Vec<Check>) {
+    let (master, vault) = keys(db, instance).await;
+    checks.push(master);
+    if let Some(vault) = &vault {
+        look(db, checks, "sealed_values", async |tx| sealed_values(tx, vault).await).await;
+        look(db, checks, "signing_keys", async |tx| signing_keys(tx, vault, now).await).await;
+    }
+    look(db, checks, "secret_hashes", async |tx| {
+        let without = tx.secrets_without_key(PURPOSE_VERIFY).await?;
+        Ok(none(
+            "secret_hashes",
+            without,
+            "Every secret can be verified.",
+            |number| {
+                format!(
+                    "{} cannot be verified: the key of the hash is not among the data keys.",
+                    secrets(number)
+                )
+            },
+            "Rotate them with --transition 0, or restore the last backup into an empty database.",
+            Check::fail,
+        ))
+    })
+    .await;
+    look(db, checks, "owner", async |tx| {
+        let owners = tx.owners().await?.len();
+        Ok(match owners {
+            0 => Check::fail(
+                "owner",
+                "There is no Owner, so nobody can manage this instance.",
+                "Create one with crossfade init --owner-email E --password-stdin, or open the link that crossfade serve prints.",
+            ),
+            _ => Check::ok("owner", format!("There is {}.", count(owners as u64, "Owner"))),
+        })
+    })
+    .await;
+    look(db, checks, "audit_trail", audit_trail).await;
+    look(db, checks, "clock", async |tx| Ok(clock(now, tx.read_head().await?.1))).await;
+    look(db, checks, "client_owners", async |tx| {
+        Ok(none(
+            "client_owners",
+            tx.clients_without_owners().await?,
+            "Every client has an owner.",
+            |number| {
+                let clients = count(number.unsigned_abs(), "client");
+                format!("{clients} without owners: nobody is told of what concerns them.")
+            },
+            "Give them owners: PATCH /api/v1/clients/{client} with {\"owners\": […]}.",
+            Check::warn,
+        ))
+    })
+    .await;
+    look(db, checks, "overdue_secrets", async |tx| {
+        Ok(none(
+            "overdue_secrets",
+            tx.overdue_secrets(now).await?,
+            "No secret is older than its environment allows.",
+            |number| format!("{} older than the environment allows.", secrets(number)),
+            "crossfade client list --overdue lists the clients; rotate their secrets.",
+            Check::warn,
+        ))
+    })
+    .await;
+}
+
+async fn look(
+    db: &Db,
+    checks: &mut Vec<Check>,
+    name: &'static str,
+    work: impl AsyncFnOnce(&mut Tx) -> Found,
+) {
+    checks.push(db.read_all::<_, StoreError>(work).await.unwrap_or_else(|error| cannot_read(name, &error)));
+}
+
+fn none(
+    name: &'static str,
+    number: i64,
+    good: &str,
+    bad: impl Fn(i64) -> String,
+    mend: &str,
+    outcome: impl Fn(&'static str, String, String) -> Check,
+) -> Check {
+    if number == 0 { Check::ok(name, good) } else { outcome(name, bad(number), mend.to_owned()) }
+}
+
+fn secrets(number: i64) -> String {
+    count(number.unsigned_abs(), "secret")
+}
+
+async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
+    const NAME: &str = "master_key";
+    let shown = instance.master_key_file.display();
+    let put_back = "Put the file back from where you keep it, or say where it is with --master-key-file. Nothing else opens the stored values.";
+    let stored = match db.read::<_, StoreError>(async |tx| tx.data_keys().await).await {
+        Ok(stored) => stored,
+        Err(error) => return (cannot_read(NAME, &error), None),
+    };
+    let check = match MasterKey::read(&instance.master_key_file) {
+        Ok(None) => Check::fail(NAME, format!("The master key file {shown} is missing."), put_back),
+        Err(error) => Check::fail(NAME, error.problem.detail, put_back),
+        Ok(Some(_)) if stored.is_empty() => Check::fail(
+            NAME,
+            "The database holds no data keys: it was never used.",
+            "Start it with crossfade serve, or restore a backup with crossfade restore.",
+        ),
+        Ok(Some(master)) => match open_data_keys(&master, &stored) {
+            Ok((vault, _)) => {
+                let keys = count(stored.len() as u64, "data key");
+                return (Check::ok(NAME, format!("The master key opens {keys}.")), Some(vault));
+            }
+            Err(error) => Check::fail(NAME, error.problem.detail, put_back),
+        },
+    };
+    (check, None)
+}
+
+/// Opens every sealed value, one by one.
+async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
+    const NAME: &str = "sealed_values";
+    let mut broken = Vec::new();
+    let mut open = |place: String, what: String, sealed: &[u8]| {
+        if vault.open(&place, sealed).is_err() {
+            broken.push(what);
+        }
+        Ok::<_, StoreError>(())
+    };
+    let mut values = tx
+        .each_sealed_secret(|id, sealed| open(secret_place(&id), format!("of secret {id}"), &sealed))
+        .await?;
+    values += tx
+        .each_sealed_answer(|it| {
+            open(remembered_place(&it.actor, &it.key), format!("of an answer to {}", it.actor), &it.sealed)
+        })
+        .await?;
+    if broken.is_empty() {
+        return Ok(Check::ok(NAME, format!("{} can be opened.", count(values, "stored value"))));
+    }
+    let number = broken.len();
+    broken.truncate(NAMED);
+    Ok(Check::fail(
+        NAME,
+        format!(
+            "{number} of {} cannot be opened, the first {}.",
+            count(values, "stored value"),
+            broken.join(", ")
+        ),
+        "They were changed, or copied from elsewhere. The secrets still authenticate; rotate those that must be revealed again, or restore the last backup into an empty database.",
+    ))
+}
+
+async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
+    const NAME: &str = "signing_keys";
+    // A server that has run ahead of this clock signs by the stored time.
+    let now = now.max(tx.read_head().await?.1);
+    let environments = tx.environments().await?;
+    if environments.is_empty() {
+        let mend = "Create one: POST /api/v1/environments.";
+        return Ok(Check::warn(NAME, "There are no environments.", mend));
+    }
+    let mut wrong: Vec<(Slug, &str)> = Vec::new();
+    for environment in &environments {
+        let keys = tx.signing_keys(&environment.slug).await?;
+        let place = signing_key_place(&environment.slug);
+        let usable = |sealed: &[u8], alg, times| {
+            vault.open(&place, sealed).is_ok_and(|private| SigningKey::parse(alg, &private, times).is_ok())
+        };
+        let times: Vec<KeyTimes> = keys.iter().map(|key| key.times).collect();
+        if keys.iter().any(|key| !usable(&key.sealed, key.alg, key.times)) {
+            wrong.push((environment.slug.clone(), "has a signing key that cannot be opened"));
+        } else if signing(times, now).is_none() {
+            wrong.push((environment.slug.clone(), "has no key that signs now"));
+        }
+    }
+    let Some((slug, what)) = wrong.first() else {
+        return Ok(Check::ok(
+            NAME,
+            format!("{} with a key that signs.", count(environments.len() as u64, "environment")),
+        ));
+    };
+    let more = if wrong.len() > 1 { format!(", and {} more", wrong.len() - 1) } else { String::new() };
+    Ok(Check::fail(
+        NAME,
+        format!("The environment {slug} {what}{more}: no token can be issued there."),
+        format!(
+            "crossfade env rotate-key {slug} --immediate, or restore the last backup into an empty database."
+        ),
+    ))
+}
+
+async fn audit_trail(tx: &mut Tx) -> Found {
+    let trail = tx.trail().await?;
+    // A retention takes the beginning away, and says up to where.
+    let filter = AuditFilter { action: Some(Action::AuditTrimmed), ..AuditFilter::default() };
+    let trimmed = tx.audit_events(&filter, None, 1).await?;
+    let trimmed = trimmed.first().and_then(|row| row.event.details["up_to_seq"].as_i64()).unwrap_or(0);
+    let whole =
+        trail.first == trimmed + 1 && trail.last == trail.given && trail.events == trail.given - trimmed;
+    Ok(if whole {
+        Check::ok("audit_trail", format!("{} without a gap.", count(trail.events.unsigned_abs(), "event")))
+    } else {
+        Check::fail(
+            "audit_trail",
+            format!(
+                "{} were written, and {} are there: somebody has removed some from the database.",
+                trail.given, trail.events
+            ),
+            "Compare with an export or a backup from before. The events that are missing cannot be made again.",
+        )
+    })
+}

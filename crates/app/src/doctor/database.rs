@@ -1,0 +1,269 @@
+//! The database as such: whether it can be reached, of which schema it is, what its engine promises and finds.
+
+use super::{Check, shown};
+use crossfade_core::Timestamp;
+use crossfade_store::{Db, Durability, Integrity, StoreError};
+use std::time::Duration;
+
+const RESTORE: &str =
+    "Stop the server, put the data aside, and restore the last backup with crossfade restore.";
+/// The oldest PostgreSQL that is supported.
+const OLDEST_POSTGRES: i64 = 150_000;
+/// How far the machine's clock may be behind what was stored.
+const BEHIND: Duration = Duration::from_secs(5);
+/// How long an instance may have stood still without its clock looking wrong.
+const AHEAD: Duration = Duration::from_secs(30 * 86_400);
+/// No instance stands still so long.
+const FAR_AHEAD: Duration = Duration::from_secs(3650 * 86_400);
+
+/// The database cannot be opened.
+pub(super) fn cannot_open(error: &StoreError) -> Check {
+    let mend = match error {
+        StoreError::Missing(_) => {
+            "Start it with crossfade serve, or say where it is with --data-dir or --database-url."
+        }
+        _ => {
+            "Check that the database runs, that it can be reached from here, and that this user may open it."
+        }
+    };
+    Check::fail("database", sentence(&told(error)), mend)
+}
+
+/// Looks at it, and tells whether its contents can be looked at, too.
+pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
+    let ours = Db::program_schema();
+    match db.stored_schema().await {
+        Ok(Some(schema)) if schema == ours => {
+            checks
+                .push(Check::ok("database", format!("It can be opened ({}, schema {schema}).", db.engine())));
+        }
+        Ok(Some(schema)) if schema > ours => {
+            checks.push(Check::fail(
+                "database",
+                format!("It was written by a newer version of Crossfade (schema {schema}; this version works with {ours})."),
+                "Use that version or a later one, or restore an older backup into an empty database.",
+            ));
+            return false;
+        }
+        Ok(Some(schema)) => {
+            checks.push(Check::warn(
+                "database",
+                format!("It has schema {schema}, and this version of Crossfade works with {ours}. What is in it was not looked at."),
+                "Take a backup with the version that wrote it, and then start crossfade serve of this version, which migrates.",
+            ));
+            return false;
+        }
+        Ok(None) => {
+            checks.push(Check::fail(
+                "database",
+                "It is there, and nothing of Crossfade is in it.",
+                "Start it with crossfade serve, restore a backup with crossfade restore, or name another with --data-dir or --database-url.",
+            ));
+            return false;
+        }
+        Err(error) => {
+            checks.push(cannot_open(&error));
+            return false;
+        }
+    }
+    checks.push(match db.durability().await {
+        Ok(found) => durability(&found),
+        Err(error) => cannot_read("durability", &error),
+    });
+    let found = db.integrity().await;
+    checks.push(match &found {
+        Ok(found) => integrity(found),
+        Err(error) => cannot_read("integrity", error),
+    });
+    checks.push(match db.check_statements().await {
+        Ok(number) => Check::ok("statements", format!("The database takes all {number} statements.")),
+        Err(error) => Check::fail(
+            "statements",
+            format!("The database does not take a statement of this program: {error}."),
+            "Somebody has changed the schema. Undo that, or restore the last backup into an empty database.",
+        ),
+    });
+    // What a damaged file says of its contents is of no use.
+    found.is_ok_and(|found| found.damage.is_empty())
+}
+
+/// What cannot be read may be damaged.
+pub(super) fn cannot_read(name: &'static str, error: &StoreError) -> Check {
+    let mend = match error {
+        StoreError::Corrupt { .. } => RESTORE,
+        _ => "Look into the log of the database; what stands there says more.",
+    };
+    Check::fail(name, format!("This cannot be read: {}.", told(error)), mend)
+}
+
+fn told(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn durability(found: &Durability) -> Check {
+    const NAME: &str = "durability";
+    match found {
+        Durability::Sqlite { journal_mode, synchronous } => {
+            if *synchronous < 2 {
+                let sentence = format!("SQLite does not flush each commit (synchronous {synchronous}).");
+                return Check::fail(NAME, sentence, "Use a build of Crossfade with an unchanged SQLite.");
+            }
+            match journal_mode.as_str() {
+                "wal" => Check::ok(NAME, "SQLite flushes each commit (journal WAL, synchronous FULL)."),
+                other => Check::warn(
+                    NAME,
+                    format!(
+                        "The journal of the database is {other} instead of WAL: readers and the writer wait for each other."
+                    ),
+                    "Start crossfade serve, which sets it.",
+                ),
+            }
+        }
+        Durability::Postgres { version, synchronous_commit, fsync, encoding, standby } => {
+            let problem = if *version < OLDEST_POSTGRES {
+                let version = version / 10_000;
+                Some((format!("PostgreSQL {version} is too old."), "Upgrade to PostgreSQL 15 or later."))
+            } else if *standby {
+                Some((
+                    "The server only follows another one, and nothing can be written to it.".to_owned(),
+                    "Name the primary in --database-url.",
+                ))
+            } else if synchronous_commit == "off" {
+                Some((
+                    "Commits are answered before they are flushed (synchronous_commit off): a power failure can lose a revocation.".to_owned(),
+                    "A pooler between Crossfade and PostgreSQL drops the setting of the session. Connect without it, or set synchronous_commit to on for the database.",
+                ))
+            } else if fsync != "on" {
+                Some((
+                    "The server does not flush at all (fsync off): a power failure can lose everything."
+                        .to_owned(),
+                    "Set fsync to on in postgresql.conf and reload.",
+                ))
+            } else if encoding != "UTF8" {
+                Some((
+                    format!("The database stores text as {encoding}, which not every name fits into."),
+                    "Create a database with ENCODING 'UTF8', and move to it with crossfade backup and crossfade restore.",
+                ))
+            } else {
+                None
+            };
+            match problem {
+                Some((sentence, mend)) => Check::fail(NAME, sentence, mend),
+                None => Check::ok(
+                    NAME,
+                    format!(
+                        "PostgreSQL {} flushes each commit (synchronous_commit {synchronous_commit}).",
+                        version / 10_000
+                    ),
+                ),
+            }
+        }
+    }
+}
+
+fn integrity(found: &Integrity) -> Check {
+    const NAME: &str = "integrity";
+    match (found.damage.first(), found.dangling.first()) {
+        (Some(damage), _) => Check::fail(NAME, format!("The database file is damaged: {damage}."), RESTORE),
+        (None, Some(dangling)) => {
+            Check::fail(NAME, sentence(&format!("{dangling}, in {} places", found.dangling.len())), RESTORE)
+        }
+        (None, None) => Check::ok(NAME, "The database is whole."),
+    }
+}
+
+/// The machine's clock against the highest time that was ever stored.
+pub(super) fn clock(now: Timestamp, stored: Timestamp) -> Check {
+    const NAME: &str = "clock";
+    let (behind, ahead) = (stored.since(now), now.since(stored));
+    let (now, stored_at) = (shown(now), shown(stored));
+    let correct = "Correct the clock, and keep it right with NTP, before the server starts: a time that was stored is never taken back.";
+    if behind > BEHIND {
+        return Check::fail(
+            NAME,
+            format!(
+                "The machine's clock says {now}, and {stored_at} has been stored already. Until the clock has reached that, time stands still for Crossfade, and no secret expires."
+            ),
+            "Correct the clock, and keep it right with NTP. If it is right and the stored time is not, restore a backup from before that.",
+        );
+    }
+    if stored.as_micros() == 0 || ahead <= AHEAD {
+        return Check::ok(
+            NAME,
+            format!("The machine's clock says {now}; the last stored time is {stored_at}."),
+        );
+    }
+    let days = ahead.as_secs() / 86_400;
+    let sentence = format!(
+        "The machine's clock says {now}, {days} days after the last stored time ({stored_at}). If the instance did not stand still so long, the clock is wrong, and at the next start every deadline up to then passes."
+    );
+    if ahead > FAR_AHEAD {
+        Check::fail(NAME, sentence, correct)
+    } else {
+        Check::warn(NAME, sentence, correct)
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Outcome;
+
+    #[test]
+    fn what_an_engine_must_promise() {
+        let sqlite =
+            |journal: &str, synchronous| Durability::Sqlite { journal_mode: journal.into(), synchronous };
+        assert_eq!(durability(&sqlite("wal", 2)).outcome, Outcome::Ok);
+        assert_eq!(durability(&sqlite("delete", 2)).outcome, Outcome::Warn);
+        assert_eq!(durability(&sqlite("wal", 1)).outcome, Outcome::Fail);
+        let postgres = |version, commit: &str, fsync: &str, encoding: &str, standby| Durability::Postgres {
+            version,
+            synchronous_commit: commit.into(),
+            fsync: fsync.into(),
+            encoding: encoding.into(),
+            standby,
+        };
+        for commit in ["on", "remote_apply", "local"] {
+            assert_eq!(durability(&postgres(150_000, commit, "on", "UTF8", false)).outcome, Outcome::Ok);
+        }
+        for (broken, says) in [
+            (postgres(149_999, "on", "on", "UTF8", false), "too old"),
+            (postgres(150_000, "off", "on", "UTF8", false), "synchronous_commit off"),
+            (postgres(150_000, "on", "off", "UTF8", false), "fsync off"),
+            (postgres(150_000, "on", "on", "SQL_ASCII", false), "SQL_ASCII"),
+            (postgres(150_000, "on", "on", "UTF8", true), "follows another"),
+        ] {
+            let found = durability(&broken);
+            assert_eq!(found.outcome, Outcome::Fail, "{found:?}");
+            assert!(found.sentence.contains(says) && found.mend.is_some(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_before_it_does_harm() {
+        let stored = Timestamp::from_seconds(1_795_525_500);
+        let micro = Duration::from_micros(1);
+        for (now, outcome) in [
+            (stored, Outcome::Ok),
+            (stored.before(BEHIND), Outcome::Ok),
+            (stored.before(BEHIND + micro), Outcome::Fail),
+            (stored.after(AHEAD), Outcome::Ok),
+            (stored.after(AHEAD + micro), Outcome::Warn),
+            (stored.after(FAR_AHEAD), Outcome::Warn),
+            (stored.after(FAR_AHEAD + micro), Outcome::Fail),
+        ] {
+            let found = clock(now, stored);
+            assert_eq!((found.outcome, found.mend.is_some()), (outcome, outcome != Outcome::Ok), "{found:?}");
+        }
+        assert_eq!(clock(stored, Timestamp::from_micros(0)).outcome, Outcome::Ok, "nothing was ever stored");
+    }
+}

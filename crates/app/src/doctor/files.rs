@@ -1,0 +1,163 @@
+//! The data directory, the files in it, who may read them, and the room that is left.
+
+use super::{Check, Instance, count};
+use crossfade_store::Location;
+use std::{
+    fs::Metadata,
+    io::ErrorKind,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// Below this the disk is as good as full: SQLite's log alone can take so much.
+const FULL: u64 = 100 << 20;
+/// Below this somebody should look.
+const NEARLY_FULL: u64 = 1 << 30;
+/// What others than the owner may do with a file.
+const OTHERS: u32 = 0o077;
+const OTHERS_WRITE: u32 = 0o022;
+
+pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let directory = directory(instance);
+    let owner = match std::fs::metadata(&directory) {
+        Ok(found) => {
+            checks.push(private_directory(&directory, &found));
+            Some(found.uid())
+        }
+        // On PostgreSQL nothing need be in it; on SQLite the missing database is told by its own check.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            checks.push(unreadable("data_directory", &directory, &error));
+            None
+        }
+    };
+    checks.extend(private_files(instance, owner));
+    if owner.is_some() {
+        checks.push(match rustix::fs::statvfs(&directory) {
+            Ok(disk) => room(
+                &directory,
+                disk.f_bavail.saturating_mul(disk.f_frsize),
+                disk.f_blocks.saturating_mul(disk.f_frsize),
+            ),
+            Err(error) => unreadable("disk_space", &directory, &error.into()),
+        });
+    }
+    checks
+}
+
+/// Where the database is, if it is a file; otherwise the data directory.
+fn directory(instance: &Instance<'_>) -> PathBuf {
+    match &instance.location {
+        Location::File(path) => match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        },
+        Location::Postgres(_) => instance.data_dir.clone(),
+    }
+}
+
+fn private_directory(path: &Path, found: &Metadata) -> Check {
+    const NAME: &str = "data_directory";
+    let (shown, mode) = (path.display(), found.mode() & 0o7777);
+    if !found.is_dir() {
+        let mend = "Name the directory that holds the database with --data-dir.";
+        return Check::fail(NAME, format!("{shown} is no directory."), mend);
+    }
+    let mend = format!("chmod 700 {shown}");
+    match mode {
+        mode if mode & OTHERS_WRITE != 0 => Check::fail(
+            NAME,
+            format!("Others than its owner may put files into {shown} and take them away (mode {mode:o})."),
+            mend,
+        ),
+        mode if mode & OTHERS != 0 => {
+            Check::warn(NAME, format!("Others than its owner may look into {shown} (mode {mode:o})."), mend)
+        }
+        _ => Check::ok(NAME, format!("{shown} is its owner's alone.")),
+    }
+}
+
+/// `None` where there are no files yet.
+fn private_files(instance: &Instance<'_>, owner: Option<u32>) -> Option<Check> {
+    const NAME: &str = "files";
+    let mut files = vec![instance.master_key_file.clone()];
+    if let Location::File(path) = &instance.location {
+        let beside = ["db-wal", "db-shm", "serve-lock", "migrate-lock"];
+        files.push(path.clone());
+        files.extend(beside.map(|extension| path.with_extension(extension)));
+    }
+    let (mut wrong, mut mends, mut looked_at) = (Vec::new(), Vec::new(), 0);
+    for path in files {
+        let shown = path.display();
+        // A missing file is told by the check that needs it.
+        let Ok(found) = std::fs::metadata(&path) else { continue };
+        looked_at += 1;
+        let mode = found.mode() & 0o7777;
+        if mode & OTHERS != 0 {
+            wrong.push(format!("{shown} can be read by others than its owner (mode {mode:o})"));
+            mends.push(format!("chmod 600 {shown}"));
+        }
+        // A command that was run as another user leaves files that the server cannot open.
+        if let Some(owner) = owner.filter(|owner| found.uid() != *owner) {
+            let uid = found.uid();
+            wrong.push(format!("{shown} belongs to user {uid}, and the directory to user {owner}"));
+            mends.push(format!("chown {owner} {shown}"));
+        }
+    }
+    match looked_at {
+        0 => None,
+        _ if wrong.is_empty() => {
+            Some(Check::ok(NAME, format!("{}, each its owner's alone.", count(looked_at, "file"))))
+        }
+        _ => Some(Check::fail(NAME, format!("{}.", wrong.join(". ")), mends.join("; "))),
+    }
+}
+
+fn room(path: &Path, free: u64, total: u64) -> Check {
+    const NAME: &str = "disk_space";
+    let sentence = format!("{} of {} are free where {} is.", size(free), size(total), path.display());
+    let mend =
+        "Make room, or give the data a larger disk: when it is full nothing can be rotated or revoked.";
+    match free {
+        free if free < FULL => Check::fail(NAME, sentence, mend),
+        free if free < NEARLY_FULL => Check::warn(NAME, sentence, mend),
+        _ => Check::ok(NAME, sentence),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    let (mut amount, mut unit) = (bytes as f64 / 1000.0, 0);
+    while amount >= 1000.0 && unit + 1 < UNITS.len() {
+        (amount, unit) = (amount / 1000.0, unit + 1);
+    }
+    format!("{amount:.1} {}", UNITS[unit])
+}
+
+fn unreadable(name: &'static str, path: &Path, error: &std::io::Error) -> Check {
+    Check::fail(
+        name,
+        format!("{} cannot be looked at: {error}.", path.display()),
+        "Run this as the user that the server runs as.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Outcome;
+
+    #[test]
+    fn a_disk_that_fills_up_is_told_in_time() {
+        let outcome = |free| room(Path::new("/d"), free, 100 << 30).outcome;
+        assert_eq!(outcome(FULL - 1), Outcome::Fail);
+        assert_eq!(outcome(FULL), Outcome::Warn);
+        assert_eq!(outcome(NEARLY_FULL - 1), Outcome::Warn);
+        assert_eq!(outcome(NEARLY_FULL), Outcome::Ok);
+        assert_eq!(
+            room(Path::new("/d"), 1_500_000, 2_000_000_000_000_000).sentence,
+            "1.5 MB of 2000.0 TB are free where /d is."
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! `crossfade backup` and `crossfade restore`: the files, and what people are told.
+
+use crate::{
+    cli::{BackUp, Restore},
+    failure::Failure,
+    output,
+    serve::{create_data_dir, stop_signal},
+};
+use crossfade_app::{Backup, Restored};
+use crossfade_authority::Clock;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+
+/// The tables that people know by these words.
+const TOLD: [&str; 6] = ["environments", "clients", "secrets", "rotations", "users", "audit_events"];
+
+/// `crossfade backup`.
+pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let partial = Partial::create(&args.output)?;
+    let clock = Clock::system();
+    let written = tokio::select! {
+        written = crossfade_app::back_up(&settings.location, &clock, BufWriter::new(partial.file())) => written?,
+        () = stop_signal() => return Err(Failure::failed("Stopped half-way. There is no backup.")),
+    };
+    partial.keep()?;
+    output::note(&format!(
+        "{} holds everything that was answered before {}: {}; {} rows, {} bytes.",
+        args.output.display(),
+        output::time(Some(written.header.created_at)),
+        told(&written.rows),
+        written.total(),
+        written.bytes,
+    ));
+    output::note(&format!(
+        "The master key is not in it. Without {} it cannot be restored: keep that file, too, and apart from it.",
+        settings.master_key_file.display()
+    ));
+    if args.json {
+        output::json(&Report { file: &args.output, backup: written })?;
+    }
+    Ok(())
+}
+
+/// `crossfade restore`.
+pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    // Before anything is made: a command that is refused leaves nothing behind.
+    let checked = crossfade_app::Restore::check(&args.from, &settings.master_key_file)?;
+    create_data_dir(&settings.data_dir)?;
+    let done = checked.run(&settings.location, &Clock::system()).await?;
+    for line in undone(&done) {
+        output::note(&line);
+    }
+    if args.json {
+        output::json(&done)?;
+    }
+    Ok(())
+}
+
+/// What a restore has brought back, and what it has undone by that.
+fn undone(done: &Restored) -> [String; 5] {
+    let taken_at = output::time(Some(done.header.created_at));
+    [
+        format!("Restored: {}. Everything is as it was at {taken_at}; what was changed after that is gone.", told(&done.rows)),
+        format!(
+            "- {} secrets are current and {} retiring. One that was made after the backup does not exist any more; one that was revoked or replaced after it is valid again, as it was then. Rotate every secret that was ended as compromised since, with --transition 0 --compromised.",
+            done.current_secrets, done.retiring_secrets
+        ),
+        "- API tokens, access tokens, grants and accounts that were ended after the backup count again. End them again."
+            .to_owned(),
+        "- One-time links and the values in remembered answers are in no backup. Make new links where somebody waits for one."
+            .to_owned(),
+        "Look at it with crossfade doctor, and then start crossfade serve.".to_owned(),
+    ]
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    file: &'a Path,
+    #[serde(flatten)]
+    backup: Backup,
+}
+
+fn told(rows: &BTreeMap<&'static str, u64>) -> String {
+    let told = TOLD
+        .iter()
+        .map(|table| format!("{} {}", rows.get(table).copied().unwrap_or_default(), table.replace('_', " ")));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// A file that has its name only once it is whole. Taken away again when it is dropped before.
+struct Partial {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Partial {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        if path.symlink_metadata().is_ok() {
+            return Err(exists(path));
+        }
+        let (Some(name), Some(directory)) = (path.file_name(), path.parent()) else {
+            return Err(Failure::usage(format!("{} is not the name of a file.", path.display())));
+        };
+        // In the same directory, because a file cannot be renamed into another file system. Mode 0600.
+        let file = tempfile::Builder::new()
+            .prefix(&format!(".{}.", name.to_string_lossy()))
+            .suffix(".partial")
+            .tempfile_in(here(directory))
+            .map_err(|error| {
+                Failure::failed(format!("{} cannot be written: {error}. There is no backup.", path.display()))
+            })?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    fn file(&self) -> &File {
+        self.file.as_file()
+    }
+
+    fn keep(self) -> Result<(), Failure> {
+        let path = self.path;
+        let failed = |error: std::io::Error| {
+            Failure::failed(format!("{} cannot be written: {error}. There is no backup.", path.display()))
+        };
+        self.file.as_file().sync_all().map_err(failed)?;
+        self.file.persist_noclobber(&path).map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => exists(&path),
+            _ => failed(error.error),
+        })?;
+        // The name, too, outlives a power failure.
+        let directory = path.parent().map(here).unwrap_or_else(|| Path::new("."));
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    }
+}
+
+fn here(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::failed(format!("{} exists already. Nothing was changed; name a new file.", path.display()))
+}

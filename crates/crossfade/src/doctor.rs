@@ -1,0 +1,208 @@
+//! `crossfade doctor`: the settings, the server that may run, and the report.
+
+use crate::{
+    cli::Doctor,
+    failure::Failure,
+    output,
+    settings::{Resolved, Settings},
+};
+use crossfade_app::doctor::{Check, Instance, Outcome, examine};
+use crossfade_authority::Clock;
+use serde::Serialize;
+use std::{
+    fmt::Write,
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
+
+/// How long a server may take to say whether it is ready.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Serialize)]
+struct Report<'a> {
+    checks: &'a [Check],
+    failed: usize,
+    warned: usize,
+}
+
+/// `crossfade doctor`.
+pub(crate) async fn doctor(args: Doctor) -> Result<(), Failure> {
+    let checks = check(args.settings).await;
+    let number = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
+    let (failed, warned) = (number(Outcome::Fail), number(Outcome::Warn));
+    match args.json {
+        true => output::json(&Report { checks: &checks, failed, warned })?,
+        false => output::data(&lines(&checks))?,
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::failed(format!("{failed} of {} checks failed, {warned} warned.", checks.len()))),
+    }
+}
+
+async fn check(settings: Settings) -> Vec<Check> {
+    let settings = match settings.resolve() {
+        Ok(settings) => settings,
+        Err(failure) => {
+            let mend = "Correct it; crossfade serve --help lists the settings. Nothing else was looked at.";
+            return vec![Check::fail("settings", failure.sentence(), mend)];
+        }
+    };
+    let mut checks = vec![public_url(&settings), trusted_proxies(&settings)];
+    let clock = Clock::system();
+    let instance = Instance {
+        location: settings.location.clone(),
+        data_dir: settings.data_dir.clone(),
+        master_key_file: settings.master_key_file.clone(),
+        clock: &clock,
+    };
+    let found = examine(&instance).await;
+    checks.extend(found.checks);
+    match found.served {
+        Some(true) => checks.push(ready(settings.listen).await),
+        Some(false) => checks.push(listen(settings.listen)),
+        // The database cannot be asked; that has been told.
+        None => {}
+    }
+    checks
+}
+
+/// Whether secrets travel where others can read them.
+fn public_url(settings: &Resolved) -> Check {
+    const NAME: &str = "public_url";
+    let url = &settings.public_url;
+    let proxied = !settings.trusted_proxies.is_empty();
+    let https = url.starts_with("https://");
+    let mend = "Put a proxy with TLS in front, declare it with --trusted-proxies, and name its https address in --public-url.";
+    if !settings.listen.ip().is_loopback() && !proxied {
+        let sentence = format!(
+            "{} can be reached from other machines without TLS, and no proxy is declared.",
+            settings.listen
+        );
+        return Check::warn(NAME, sentence, mend);
+    }
+    if !https && !reqwest::Url::parse(url).is_ok_and(|url| is_loopback(&url)) {
+        return Check::warn(
+            NAME,
+            format!("{url} is not https: secrets travel in the clear to the proxy."),
+            mend,
+        );
+    }
+    Check::ok(NAME, format!("Issuers and links start with {url}."))
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether the addresses in the evidence are those of the callers.
+fn trusted_proxies(settings: &Resolved) -> Check {
+    const NAME: &str = "trusted_proxies";
+    let networks = &settings.trusted_proxies;
+    if let Some(everybody) = networks.iter().find(|network| network.prefix_len() == 0) {
+        return Check::fail(
+            NAME,
+            format!(
+                "Forwarded headers are believed from everybody ({everybody}): every caller can invent its address."
+            ),
+            "Name the addresses of your proxies only.",
+        );
+    }
+    if networks.is_empty() && settings.public_url.starts_with("https://") {
+        return Check::warn(
+            NAME,
+            "Callers come through a proxy, and none is declared: all of them appear with the proxy's address.",
+            "Declare its address with --trusted-proxies.",
+        );
+    }
+    match networks.len() {
+        0 => Check::ok(NAME, "No forwarded headers are believed."),
+        number => Check::ok(NAME, format!("Forwarded headers are believed from {number} networks.")),
+    }
+}
+
+/// Whether the server that runs decides secrets.
+async fn ready(address: SocketAddr) -> Check {
+    const NAME: &str = "server";
+    let elsewhere = "If the server was started with another address, give doctor the same --listen. Otherwise look into its log, and start it again.";
+    if address.port() == 0 {
+        return Check::warn(NAME, "A server runs on the database, at a port that is not known.", elsewhere);
+    }
+    let url = format!("http://{}/readyz", reachable(address));
+    // Past every proxy: this is about the server itself.
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWERS_WITHIN).build();
+    let answer = match client {
+        Ok(client) => client.get(&url).send().await,
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(answer) if answer.status().is_success() => {
+            Check::ok(NAME, format!("A server runs on the database, and is ready at {address}."))
+        }
+        Ok(answer) => Check::fail(
+            NAME,
+            format!(
+                "A server runs on the database; {url} answers {}: it cannot decide secrets.",
+                answer.status()
+            ),
+            elsewhere,
+        ),
+        Err(_) => Check::fail(
+            NAME,
+            format!(
+                "A server runs on the database, and {url} does not answer within {} s.",
+                ANSWERS_WITHIN.as_secs()
+            ),
+            elsewhere,
+        ),
+    }
+}
+
+/// Where a server that listens everywhere can be asked from here.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
+
+/// Whether a server could listen there.
+fn listen(address: SocketAddr) -> Check {
+    const NAME: &str = "server";
+    match TcpListener::bind(address) {
+        Ok(_) => Check::ok(NAME, format!("No server runs on the database; {address} is free for one.")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Check::fail(
+            NAME,
+            format!("No server runs on the database, and something else listens on {address}."),
+            "Stop that, or choose another address with --listen.",
+        ),
+        Err(error) => Check::fail(
+            NAME,
+            format!("No server runs on the database, and {address} cannot be listened on: {error}."),
+            "Choose another address with --listen.",
+        ),
+    }
+}
+
+fn lines(checks: &[Check]) -> String {
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for check in checks {
+        let word = match check.outcome {
+            Outcome::Ok => "ok",
+            Outcome::Warn => "warn",
+            Outcome::Fail => "FAIL",
+        };
+        // What a database says may have line ends in it.
+        let sentence = check.sentence.replace('\n', " ");
+        let _ = write!(text, "{word:4}  {:width$}  {sentence}", check.name);
+        if let Some(mend) = &check.mend {
+            let _ = write!(text, " To mend it: {mend}");
+        }
+        text.push('\n');
+    }
+    text
+}

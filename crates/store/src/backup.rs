@@ -1,0 +1,382 @@
+//! What a backup holds: every table and column of the schema, named once, in an order in which rows can be
+//! written. A test on both engines compares the list with the real schema, so that none is forgotten.
+//!
+//! Two things are left out, because to bring them back would be to undo their end:
+//!
+//! - One-time links. A link that was used after the backup would work again.
+//! - The values in remembered answers. They live for ten minutes, and then nobody may have them again. The
+//!   answers themselves are kept: without them a repeated request would rotate a second time.
+
+use crate::{
+    StoreError, Tx, Value,
+    catalogue::{Statement, statements as declared},
+    db::Row,
+};
+use Kind::{Blob, Int, Text, Withheld};
+use crossfade_core::Timestamp;
+use std::sync::LazyLock;
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A number, a boolean, or a time.
+    Int,
+    /// Text.
+    Text,
+    /// Bytes.
+    Blob,
+    /// Bytes that no backup holds: NULL after a restore.
+    Withheld,
+}
+
+/// A table of the schema.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns.
+    pub columns: &'static [(&'static str, Kind)],
+    /// What its rows are ordered by.
+    key: &'static str,
+}
+
+/// The row of `head`, which orders changes. It is restored as what the transaction goes on from.
+const HEAD: &str = "head";
+
+/// Tables that no backup holds.
+pub const LEFT_OUT: &[&str] = &["links"];
+
+/// Tables, each after those that it refers to.
+pub const TABLES: &[Table] = &[
+    table(HEAD, "one", &[("one", Int), ("change_seq", Int), ("audit_seq", Int), ("highest_time", Int)]),
+    table("change_log", "seq", &[("seq", Int), ("kind", Text), ("subject", Text)]),
+    table("data_keys", "id", &[("id", Text), ("purpose", Text), ("sealed", Blob), ("created_at", Int)]),
+    table(
+        "properties",
+        "id",
+        &[("id", Text), ("name", Text), ("name_key", Text), ("created_at", Int), ("version", Int)],
+    ),
+    table(
+        "environments",
+        "slug",
+        &[
+            ("slug", Text),
+            ("name", Text),
+            ("kind", Text),
+            ("position", Int),
+            ("signing_alg", Text),
+            ("show_once", Int),
+            ("wipe_after_days", Int),
+            ("max_age_days", Int),
+            ("created_at", Int),
+            ("version", Int),
+        ],
+    ),
+    table(
+        "signing_keys",
+        "kid",
+        &[
+            ("kid", Text),
+            ("environment", Text),
+            ("alg", Text),
+            ("sealed", Blob),
+            ("created_at", Int),
+            ("active_from", Int),
+            ("removed_at", Int),
+        ],
+    ),
+    table(
+        "clients",
+        "id",
+        &[
+            ("id", Text),
+            ("property_id", Text),
+            ("name", Text),
+            ("name_key", Text),
+            ("description", Text),
+            ("owners", Text),
+            ("created_at", Int),
+            ("deleted_at", Int),
+            ("version", Int),
+        ],
+    ),
+    table(
+        "registrations",
+        "id",
+        &[
+            ("id", Text),
+            ("client_id", Text),
+            ("environment", Text),
+            ("oauth_client_id", Text),
+            ("auth_basic", Int),
+            ("auth_post", Int),
+            ("scopes", Text),
+            ("audience", Text),
+            ("access_token_ttl_seconds", Int),
+            ("may_introspect", Int),
+            ("created_at", Int),
+            ("disabled_at", Int),
+            ("earlier_tokens_end_at", Int),
+            ("version", Int),
+        ],
+    ),
+    table(
+        "secrets",
+        "id",
+        &[
+            ("id", Text),
+            ("registration_id", Text),
+            ("number", Int),
+            ("created_at", Int),
+            ("expires_at", Int),
+            ("revoked_at", Int),
+            ("digest", Blob),
+            ("digest_key", Text),
+            ("sealed", Blob),
+            ("tokens_revoked_at", Int),
+            ("compromised_at", Int),
+            ("expiry_noted_at", Int),
+        ],
+    ),
+    table(
+        "rotations",
+        "id",
+        &[
+            ("id", Text),
+            ("registration_id", Text),
+            ("number", Int),
+            ("actor_kind", Text),
+            ("actor_id", Text),
+            ("actor_name", Text),
+            ("rotated_at", Int),
+            ("transition_hours", Int),
+            ("reason", Text),
+            ("compromised", Int),
+            ("outgoing_secret_id", Text),
+            ("incoming_secret_id", Text),
+            ("ended_as", Text),
+            ("ended_at", Int),
+        ],
+    ),
+    table(
+        "secret_usage",
+        "secret_id",
+        &[("secret_id", Text), ("first_used_at", Int), ("last_used_at", Int), ("use_count", Int)],
+    ),
+    table(
+        "secret_usage_sources",
+        "secret_id, source_ip, user_agent",
+        &[
+            ("secret_id", Text),
+            ("source_ip", Text),
+            ("user_agent", Text),
+            ("first_used_at", Int),
+            ("last_used_at", Int),
+            ("use_count", Int),
+        ],
+    ),
+    table(
+        "authentication_failures",
+        "hour, registration_id, secret_id, reason, source_ip",
+        &[
+            ("hour", Int),
+            ("registration_id", Text),
+            ("secret_id", Text),
+            ("reason", Text),
+            ("source_ip", Text),
+            ("first_at", Int),
+            ("last_at", Int),
+            ("failure_count", Int),
+            ("summed", Int),
+        ],
+    ),
+    table("revoked_tokens", "jti", &[("jti", Text), ("expires_at", Int), ("revoked_at", Int)]),
+    table(
+        "users",
+        "id",
+        &[
+            ("id", Text),
+            ("kind", Text),
+            ("email", Text),
+            ("name", Text),
+            ("password_hash", Text),
+            ("created_at", Int),
+            ("deleted_at", Int),
+            ("version", Int),
+        ],
+    ),
+    table(
+        "grants",
+        "id",
+        &[
+            ("id", Text),
+            ("user_id", Text),
+            ("role", Text),
+            ("property_id", Text),
+            ("client_id", Text),
+            ("environments", Text),
+            ("created_at", Int),
+        ],
+    ),
+    table(
+        "api_tokens",
+        "id",
+        &[
+            ("id", Text),
+            ("user_id", Text),
+            ("name", Text),
+            ("digest", Blob),
+            ("scope", Text),
+            ("created_at", Int),
+            ("expires_at", Int),
+            ("last_used_at", Int),
+            ("deleted_at", Int),
+        ],
+    ),
+    table(
+        "audit_events",
+        "seq",
+        &[
+            ("seq", Int),
+            ("at", Int),
+            ("actor_kind", Text),
+            ("actor_id", Text),
+            ("actor_name", Text),
+            ("action", Text),
+            ("outcome", Text),
+            ("client_id", Text),
+            ("environment", Text),
+            ("target", Text),
+            ("reason", Text),
+            ("details", Text),
+            ("source_ip", Text),
+            ("request_id", Text),
+        ],
+    ),
+    table(
+        "idempotency",
+        "actor, key",
+        &[
+            ("actor", Text),
+            ("key", Text),
+            ("request", Blob),
+            ("created_at", Int),
+            ("reply", Text),
+            ("sealed", Withheld),
+        ],
+    ),
+    table(
+        "notifications",
+        "id",
+        &[
+            ("id", Text),
+            ("created_at", Int),
+            ("event", Text),
+            ("client_id", Text),
+            ("environment", Text),
+            ("recipients", Text),
+            ("details", Text),
+        ],
+    ),
+];
+
+declared! {
+    ANY_LINK = "SELECT created_at FROM links LIMIT 1";
+    COUNTED = "SELECT one FROM head WHERE change_seq > 0 OR audit_seq > 0";
+}
+
+impl Table {
+    /// The columns that a backup holds, in order.
+    pub fn kept(&self) -> impl Iterator<Item = (&'static str, Kind)> {
+        self.columns.iter().copied().filter(|(_, kind)| *kind != Withheld)
+    }
+
+    fn made(&self) -> Result<&'static Made, StoreError> {
+        let made = MADE.iter().find(|made| made.table == self.name);
+        made.ok_or_else(|| StoreError::Open(format!("{} is no table of a backup", self.name)))
+    }
+}
+
+impl Tx {
+    /// Hands over every row of a table, one by one, as the values of the columns that a backup holds.
+    pub async fn each_row<E: From<StoreError>>(
+        &mut self,
+        table: &Table,
+        mut work: impl FnMut(Vec<Value>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let select = table.made()?.select;
+        self.each(select, vec![], |row| {
+            work(table.kept().map(|(name, kind)| value(row, name, kind)).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Writes a row that [`Self::each_row`] has handed over.
+    pub async fn insert_row(&mut self, table: &Table, values: Vec<Value>) -> Result<(), StoreError> {
+        if table.name != HEAD {
+            return self.execute(table.made()?.insert, values).await.map(drop);
+        }
+        match values.as_slice() {
+            [_, Value::Int(Some(change)), Value::Int(Some(audit)), Value::Int(Some(highest))] => {
+                self.continue_from(*change, *audit, Timestamp::from_micros(*highest));
+                Ok(())
+            }
+            _ => Err(StoreError::Corrupt { table: HEAD, column: "one".into(), row: "1".into() }),
+        }
+    }
+
+    /// Whether the database holds nothing but its schema.
+    pub async fn is_empty(&mut self) -> Result<bool, StoreError> {
+        let tables = MADE.iter().filter(|made| made.table != HEAD).map(|made| made.any);
+        for any in tables.chain([ANY_LINK, COUNTED]) {
+            if self.optional(any, vec![]).await?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The statements made from the list.
+pub(crate) fn statements() -> impl Iterator<Item = &'static Statement> {
+    STATEMENTS.iter().chain(MADE.iter().flat_map(|made| [&made.select, &made.insert, &made.any]))
+}
+
+struct Made {
+    table: &'static str,
+    select: Statement,
+    insert: Statement,
+    any: Statement,
+}
+
+/// Made once and kept for good, as the texts of all other statements are.
+static MADE: LazyLock<Vec<Made>> = LazyLock::new(|| TABLES.iter().map(Made::from).collect());
+
+impl From<&Table> for Made {
+    fn from(Table { name, columns, key }: &Table) -> Self {
+        let kept: Vec<&str> =
+            columns.iter().filter(|(_, kind)| *kind != Withheld).map(|(name, _)| *name).collect();
+        let arguments: Vec<String> = (1..=kept.len()).map(|n| format!("${n}")).collect();
+        let (kept, arguments) = (kept.join(", "), arguments.join(", "));
+        let statement =
+            |what: &str, sql: String| Statement { name: format!("{what} {name}").leak(), sql: sql.leak() };
+        Self {
+            table: name,
+            select: statement("BACK_UP", format!("SELECT {kept} FROM {name} ORDER BY {key}")),
+            insert: statement("RESTORE", format!("INSERT INTO {name} ({kept}) VALUES ({arguments})")),
+            any: statement("ANY", format!("SELECT {kept} FROM {name} LIMIT 1")),
+        }
+    }
+}
+
+const fn table(name: &'static str, key: &'static str, columns: &'static [(&'static str, Kind)]) -> Table {
+    Table { name, columns, key }
+}
+
+fn value(row: &Row, column: &str, kind: Kind) -> Result<Value, StoreError> {
+    Ok(match kind {
+        Int => Value::Int(row.opt_int(column)?),
+        Text => Value::Text(row.opt_text(column)?),
+        Blob | Withheld => Value::Blob(row.opt_blob(column)?),
+    })
+}

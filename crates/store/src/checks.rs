@@ -1,0 +1,119 @@
+//! What is asked of the whole database at once: by `doctor`, and after a restore.
+
+use crate::{StoreError, Tx, catalogue::statements};
+use crossfade_core::{SecretId, Timestamp};
+
+/// How many secrets are valid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ValidSecrets {
+    /// Those without an end.
+    pub current: i64,
+    /// Those that were replaced and have a deadline ahead.
+    pub retiring: i64,
+}
+
+/// What the numbers of the audit trail say of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trail {
+    /// How many events there are.
+    pub events: i64,
+    /// The number of the first.
+    pub first: i64,
+    /// The number of the last.
+    pub last: i64,
+    /// The number that was given last.
+    pub given: i64,
+}
+
+/// A remembered answer whose values are still stored.
+#[derive(Clone, Debug)]
+pub struct SealedAnswer {
+    /// Whose request was answered.
+    pub actor: String,
+    /// The key that it came with.
+    pub key: String,
+    /// The values, sealed.
+    pub sealed: Vec<u8>,
+}
+
+statements! {
+    SEALED_SECRETS = "SELECT id, sealed FROM secrets WHERE sealed IS NOT NULL";
+    SEALED_ANSWERS = "SELECT actor, key, sealed FROM idempotency WHERE sealed IS NOT NULL";
+    WITHOUT_KEY = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets
+                   WHERE NOT EXISTS (SELECT 1 FROM data_keys k WHERE k.id = digest_key AND k.purpose = $1)";
+    WITHOUT_OWNERS = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM clients WHERE deleted_at IS NULL AND owners = '[]'";
+    OVERDUE = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets s
+               JOIN registrations r ON r.id = s.registration_id
+               JOIN clients c ON c.id = r.client_id
+               JOIN environments e ON e.slug = r.environment
+               WHERE s.expires_at IS NULL AND s.revoked_at IS NULL AND c.deleted_at IS NULL AND r.disabled_at IS NULL
+                 AND e.max_age_days IS NOT NULL AND s.created_at + e.max_age_days * 86400000000 <= $1";
+    VALID = "SELECT CAST(COALESCE(SUM(CASE WHEN s.expires_at IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS current_secrets,
+                    CAST(COALESCE(SUM(CASE WHEN s.expires_at > $1 THEN 1 ELSE 0 END), 0) AS BIGINT) AS retiring_secrets
+             FROM secrets s WHERE s.revoked_at IS NULL";
+    TRAIL = "SELECT CAST(COUNT(*) AS BIGINT) AS events, CAST(COALESCE(MIN(seq), 1) AS BIGINT) AS first_seq,
+                    CAST(COALESCE(MAX(seq), 0) AS BIGINT) AS last_seq FROM audit_events";
+    GIVEN = "SELECT audit_seq FROM head";
+}
+
+impl Tx {
+    /// Hands over every stored value of a secret, sealed.
+    pub async fn each_sealed_secret<E: From<StoreError>>(
+        &mut self,
+        mut work: impl FnMut(SecretId, Vec<u8>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        self.each(SEALED_SECRETS, vec![], |row| {
+            work(row.parsed("id", |text| SecretId::parse(text).ok())?, row.blob("sealed")?)
+        })
+        .await
+    }
+
+    /// Hands over every remembered answer whose values are still stored.
+    pub async fn each_sealed_answer<E: From<StoreError>>(
+        &mut self,
+        mut work: impl FnMut(SealedAnswer) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        self.each(SEALED_ANSWERS, vec![], |row| {
+            work(SealedAnswer {
+                actor: row.text("actor")?,
+                key: row.text("key")?,
+                sealed: row.blob("sealed")?,
+            })
+        })
+        .await
+    }
+
+    /// How many secrets cannot be verified, because the key of their hash is not among the data keys of
+    /// this purpose.
+    pub async fn secrets_without_key(&mut self, purpose: &str) -> Result<i64, StoreError> {
+        self.one(WITHOUT_KEY, vec![purpose.into()]).await?.int("number")
+    }
+
+    /// How many clients have no owners.
+    pub async fn clients_without_owners(&mut self) -> Result<i64, StoreError> {
+        self.one(WITHOUT_OWNERS, vec![]).await?.int("number")
+    }
+
+    /// How many current secrets are older at `now` than their environment allows.
+    pub async fn overdue_secrets(&mut self, now: Timestamp) -> Result<i64, StoreError> {
+        self.one(OVERDUE, vec![now.into()]).await?.int("number")
+    }
+
+    /// How many secrets are current and retiring at `now`.
+    pub async fn valid_secrets(&mut self, now: Timestamp) -> Result<ValidSecrets, StoreError> {
+        let row = self.one(VALID, vec![now.into()]).await?;
+        Ok(ValidSecrets { current: row.int("current_secrets")?, retiring: row.int("retiring_secrets")? })
+    }
+
+    /// What the numbers of the audit trail say of it.
+    pub async fn trail(&mut self) -> Result<Trail, StoreError> {
+        let given = self.one(GIVEN, vec![]).await?.int("audit_seq")?;
+        let row = self.one(TRAIL, vec![]).await?;
+        Ok(Trail {
+            events: row.int("events")?,
+            first: row.int("first_seq")?,
+            last: row.int("last_seq")?,
+            given,
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! Opening a database without touching it, and what only its engine can tell of it.
+
+use super::{
+    ADVISORY_KEY, Db, Engine, Location, MIGRATIONS, READERS, StoreError, cannot_open, open_postgres,
+    postgres_options, sqlite_options,
+};
+use sqlx::{Row, Sqlite, SqlitePool, pool::PoolOptions};
+use std::{
+    fs::{File, TryLockError},
+    io::ErrorKind,
+};
+
+/// What the engine promises of a commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// SQLite.
+    Sqlite {
+        /// The journal mode of the file.
+        journal_mode: String,
+        /// `PRAGMA synchronous`; 2 is FULL.
+        synchronous: i64,
+    },
+    /// PostgreSQL.
+    Postgres {
+        /// `server_version_num`, such as 150004.
+        version: i64,
+        /// What this program's sessions have, whatever the server's default is.
+        synchronous_commit: String,
+        /// Whether the server flushes at all.
+        fsync: String,
+        /// The encoding of the database.
+        encoding: String,
+        /// Whether the server only follows another one.
+        standby: bool,
+    },
+}
+
+/// What an engine finds when it checks its own file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Integrity {
+    /// What is damaged, in the engine's words; a few lines at most.
+    pub damage: Vec<String>,
+    /// Rows that refer to a row that is not there, by table.
+    pub dangling: Vec<String>,
+}
+
+/// Lines of damage that are asked for.
+const MOST_LINES: usize = 10;
+
+impl Db {
+    /// The schema that this program works with.
+    pub fn program_schema() -> i64 {
+        MIGRATIONS.iter().map(|(version, _, _)| *version).max().unwrap_or_default()
+    }
+
+    /// Opens a database that must be there, to read it only: nothing is created, migrated or written.
+    pub async fn open_read_only(location: &Location) -> Result<Self, StoreError> {
+        match location {
+            Location::File(path) => {
+                let path = path.canonicalize().map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => {
+                        StoreError::Missing(format!("there is no database {}", path.display()))
+                    }
+                    _ => cannot_open(path, &error),
+                })?;
+                let options = sqlite_options(&path).create_if_missing(false).read_only(true);
+                let pool = PoolOptions::<Sqlite>::new()
+                    .max_connections(READERS)
+                    .connect_with(options)
+                    .await
+                    .map_err(|error| cannot_open(&path, &error))?;
+                let engine = Engine::Sqlite { read: pool.clone(), write: pool };
+                Ok(Self { engine, location: Location::File(path) })
+            }
+            Location::Postgres(url) => {
+                let options = postgres_options(url)?.options([("default_transaction_read_only", "on")]);
+                let engine = open_postgres(options).await?;
+                Ok(Self { engine, location: location.clone() })
+            }
+        }
+    }
+
+    /// The name of the engine.
+    pub fn engine(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite { .. } => "sqlite",
+            Engine::Postgres(_) => "postgresql",
+        }
+    }
+
+    /// The schema that the database has; `None` when nothing of Crossfade is in it.
+    pub async fn stored_schema(&self) -> Result<Option<i64>, StoreError> {
+        const VERSION: &str = "SELECT MAX(version) FROM _sqlx_migrations";
+        Ok(match &self.engine {
+            Engine::Sqlite { read, .. } => {
+                let known = "SELECT COUNT(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+                let tables: i64 = sqlx::query_scalar(known).fetch_one(read).await?;
+                if tables == 0 { None } else { sqlx::query_scalar(VERSION).fetch_one(read).await? }
+            }
+            Engine::Postgres(pool) => {
+                let known = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+                let known: bool = sqlx::query_scalar(known).fetch_one(pool).await?;
+                if known { sqlx::query_scalar(VERSION).fetch_one(pool).await? } else { None }
+            }
+        })
+    }
+
+    /// Whether a process serves this database right now. Found out without taking its lock.
+    pub async fn is_served(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite { .. } => {
+                let Some(path) = self.location.lock_path("serve-lock") else { return Ok(false) };
+                let file = match File::open(&path) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                    Err(error) => return Err(cannot_open(&path, &error)),
+                };
+                // A shared lock, given back at once: it asks, and does not claim.
+                match file.try_lock_shared() {
+                    Ok(()) => Ok(false),
+                    Err(TryLockError::WouldBlock) => Ok(true),
+                    Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
+                }
+            }
+            Engine::Postgres(pool) => {
+                // A key of 64 bits stands there in two halves.
+                let sql = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+                             AND CAST(classid AS BIGINT) = $1 AND CAST(objid AS BIGINT) = $2
+                             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+                let held = sqlx::query_scalar(sql).bind(ADVISORY_KEY >> 32).bind(ADVISORY_KEY & 0xffff_ffff);
+                Ok(held.fetch_one(pool).await?)
+            }
+        }
+    }
+
+    /// What the engine promises of a commit.
+    pub async fn durability(&self) -> Result<Durability, StoreError> {
+        match &self.engine {
+            Engine::Sqlite { read, .. } => Ok(Durability::Sqlite {
+                journal_mode: sqlx::query_scalar("PRAGMA journal_mode").fetch_one(read).await?,
+                synchronous: sqlx::query_scalar("PRAGMA synchronous").fetch_one(read).await?,
+            }),
+            Engine::Postgres(pool) => {
+                let sql = "SELECT CAST(current_setting('server_version_num') AS BIGINT), current_setting('synchronous_commit'),
+                             current_setting('fsync'), current_setting('server_encoding'), pg_is_in_recovery()";
+                let row = sqlx::query(sql).fetch_one(pool).await?;
+                Ok(Durability::Postgres {
+                    version: row.try_get(0)?,
+                    synchronous_commit: row.try_get(1)?,
+                    fsync: row.try_get(2)?,
+                    encoding: row.try_get(3)?,
+                    standby: row.try_get(4)?,
+                })
+            }
+        }
+    }
+
+    /// Lets the engine check its own file. PostgreSQL has nothing of the kind, and finds nothing.
+    pub async fn integrity(&self) -> Result<Integrity, StoreError> {
+        match &self.engine {
+            Engine::Sqlite { read, .. } => sqlite_integrity(read).await,
+            Engine::Postgres(_) => Ok(Integrity::default()),
+        }
+    }
+}
+
+async fn sqlite_integrity(pool: &SqlitePool) -> Result<Integrity, StoreError> {
+    let lines: Vec<String> = match sqlx::query_scalar("PRAGMA integrity_check(10)").fetch_all(pool).await {
+        Ok(lines) => lines,
+        // A file that is damaged enough fails the check itself.
+        Err(sqlx::Error::Database(error)) => vec![error.message().to_owned()],
+        Err(error) => return Err(error.into()),
+    };
+    // One answer may be several lines, under a heading.
+    let lines = lines.iter().flat_map(|answer| answer.lines());
+    let damage: Vec<String> =
+        lines.filter(|line| *line != "ok" && !line.starts_with("***")).map(str::to_owned).collect();
+    if !damage.is_empty() {
+        return Ok(Integrity { damage, dangling: Vec::new() });
+    }
+    let mut dangling = Vec::new();
+    for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(pool).await?.iter().take(MOST_LINES) {
+        let (table, parent): (String, String) = (row.try_get(0)?, row.try_get(2)?);
+        dangling.push(format!("a row of {table} refers to one of {parent} that is not there"));
+    }
+    dangling.dedup();
+    Ok(Integrity { damage, dangling })
+}
