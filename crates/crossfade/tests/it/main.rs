@@ -14,6 +14,7 @@ mod doctor;
 mod load;
 mod model;
 mod oauth;
+mod roles;
 mod rotation;
 mod rules;
 mod start;

@@ -9,7 +9,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_app::{App, NewToken, Options};
 use crossfade_authority::{Clock, SystemRandom};
-use crossfade_core::Timestamp;
+use crossfade_core::{Code, Operation, Timestamp};
 use crossfade_store::Location;
 use crossfade_web::TrustedProxies;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -346,8 +346,11 @@ impl Caller<'_> {
             request =
                 request.header(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
         }
+        let method = request.method_ref().cloned().unwrap_or_default();
         let request = request.body(body.map_or_else(Body::empty, Body::from)).unwrap();
-        self.world.send(request, IpAddr::from([192, 0, 2, 200])).await
+        let answer = self.world.send(request, IpAddr::from([192, 0, 2, 200])).await;
+        is_documented(&method, path, &answer);
+        answer
     }
 }
 
@@ -492,4 +495,20 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// Checks that an operation is only refused as its documentation says. So every test is a test of that.
+fn is_documented(method: &Method, path: &str, answer: &Answer) {
+    let path = path.split('?').next().unwrap();
+    let matches = |operation: &&Operation| {
+        let (own, asked) = (operation.path().split('/'), path.split('/'));
+        operation.method().as_str() == method.as_str()
+            && own.clone().count() == asked.clone().count()
+            && own.zip(asked).all(|(own, asked)| own == asked || own.starts_with('{') && !asked.is_empty())
+    };
+    // A literal part wins over a parameter, as in the router.
+    let found = Operation::ALL.iter().filter(matches).min_by_key(|it| it.parameters().count());
+    let (Some(operation), true) = (found, answer.status.as_u16() >= 400) else { return };
+    let code = answer.json()["code"].as_str().and_then(Code::parse).unwrap();
+    assert!(operation.codes().contains(&code), "{operation:?} does not document {code:?}");
 }
