@@ -19,3 +19,4 @@ mod rotation;
 mod rules;
 mod start;
 mod tokens_and_owners;
+mod users;
