@@ -182,6 +182,8 @@ impl App {
     ) -> Result<Page<api::AuditEvent>, Error> {
         let start = query.list.start()?;
         let filter = query.filter()?;
+        // What has failed up to now is told.
+        self.flush_evidence().await?;
         self.view(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);
             let mut before = start.after.as_ref().map(|(seq, _)| *seq);
@@ -214,6 +216,7 @@ impl App {
     ) -> Result<AuditExport, Error> {
         let filter = query.filter()?;
         let operation = Operation::ExportAuditEvents;
+        self.flush_evidence().await?;
         let up_to =
             self.view(operation, caller, Trail, async |tx, _, ()| Ok(tx.last_audit_event().await?)).await?;
         let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };

@@ -89,7 +89,7 @@ impl World {
         let master_key_file = directory.path().join("master.key");
         let clock = Arc::new(clock);
         let location = place.location.clone();
-        let app = open(&location, &master_key_file, &clock).await;
+        let app = App::open(options(&location, &master_key_file, &clock)).await.unwrap();
         let router = router(&app, TrustedProxies::default());
         Self {
             clock,
@@ -126,9 +126,20 @@ impl World {
 
     /// The same on a machine whose clock says another time.
     pub async fn restart_at(&mut self, time: Timestamp) {
+        self.open_again(time, None).await;
+    }
+
+    /// The same with a retention of the audit trail, in days.
+    pub async fn restart_with_retention(&mut self, days: u32) {
+        self.open_again(self.clock.now(), Some(days)).await;
+    }
+
+    async fn open_again(&mut self, time: Timestamp, audit_retention_days: Option<u32>) {
         self.app.close().await;
         let clock = Arc::new(Clock::manual(time));
-        self.app = open(&self.location, &self.master_key_file, &clock).await;
+        let options =
+            Options { audit_retention_days, ..options(&self.location, &self.master_key_file, &clock) };
+        self.app = App::open(options).await.unwrap();
         self.clock = clock;
         self.router = router(&self.app, self.proxies.clone());
     }
@@ -244,8 +255,8 @@ fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
     crossfade_web::router(app.clone(), proxies).unwrap()
 }
 
-async fn open(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> Arc<App> {
-    let options = Options {
+fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> Options {
+    Options {
         location: location.clone(),
         master_key_file: master_key_file.to_owned(),
         public_url: PUBLIC_URL.to_owned(),
@@ -253,8 +264,7 @@ async fn open(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -
         random: Arc::new(SystemRandom),
         audit_retention_days: None,
         decides: true,
-    };
-    App::open(options).await.unwrap()
+    }
 }
 
 /// A client that was created for a test.

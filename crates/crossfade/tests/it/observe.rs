@@ -1,0 +1,110 @@
+//! What is seen from outside: request ids, metrics, the OpenAPI document.
+
+use crate::world::{Answer, World, on_both_engines};
+use axum::body::Body;
+use http::Request;
+use serde_json::json;
+use std::net::IpAddr;
+
+const HERE: [u8; 4] = [127, 0, 0, 1];
+const AFAR: [u8; 4] = [192, 0, 2, 9];
+
+async fn get(world: &World, path: &str, from: [u8; 4], headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    world.send(request.body(Body::empty()).unwrap(), IpAddr::from(from)).await
+}
+
+/// The value of a series, written as it stands in the text.
+fn value(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().unwrap()
+}
+
+on_both_engines! {
+    async fn metrics_are_for_this_machine_or_a_token(world: World) {
+        let mut world = world;
+        let token = format!("Bearer {}", world.owner().await.token.unwrap());
+        assert_eq!(get(&world, "/metrics", HERE, &[]).await.status, 200);
+        for headers in [&[][..], &[("authorization", "Bearer crossfade_api_x")], &[("authorization", "Basic eA==")]] {
+            assert_eq!(get(&world, "/metrics", AFAR, headers).await.status, 401, "{headers:?}");
+        }
+        assert_eq!(get(&world, "/metrics", AFAR, &[("authorization", &token)]).await.status, 200);
+        // A proxy on this machine that was not declared makes everybody look local; what it forwards is not.
+        for name in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+            assert_eq!(get(&world, "/metrics", HERE, &[(name, "127.0.0.1")]).await.status, 401, "{name}");
+        }
+        world.trust(&["127.0.0.1/32"]);
+        assert_eq!(get(&world, "/metrics", HERE, &[("x-forwarded-for", "192.0.2.9")]).await.status, 401);
+        assert_eq!(get(&world, "/metrics", HERE, &[("x-forwarded-for", "127.0.0.1")]).await.status, 200);
+    }
+
+    async fn metrics_count_what_happened_and_name_nobody(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let owner = world.owner().await;
+        let it = client.registration("production").clone();
+        let oauth = world.oauth("production");
+        oauth.token(&it.client_id, &it.secret).await.is_token();
+        oauth.token(&it.client_id, &it.secret).await.is_token();
+        oauth.token(&it.client_id, "wrong").await.is_invalid_client();
+        oauth.token("nobody", "wrong").await.is_invalid_client();
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.refused(409, "transition_in_progress");
+        let answer = get(&world, "/metrics", HERE, &[]).await;
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
+        let metrics = String::from_utf8(answer.bytes).unwrap();
+        for (series, expected) in [
+            ("crossfade_client_authentications_total{outcome=\"ok\"}", 2.0),
+            ("crossfade_client_authentications_total{outcome=\"wrong\"}", 1.0),
+            ("crossfade_client_authentications_total{outcome=\"unknown_client\"}", 1.0),
+            ("crossfade_client_authentications_total{outcome=\"expired\"}", 0.0),
+            ("crossfade_http_requests_total{operation=\"token\",status=\"200\"}", 2.0),
+            ("crossfade_http_requests_total{operation=\"token\",status=\"401\"}", 2.0),
+            ("crossfade_http_requests_total{operation=\"rotate_secret\",status=\"201\"}", 1.0),
+            ("crossfade_http_requests_total{operation=\"rotate_secret\",status=\"409\"}", 1.0),
+            ("crossfade_http_request_duration_seconds_count{operation=\"token\"}", 4.0),
+            ("crossfade_registrations", 1.0),
+            ("crossfade_transitions_running", 1.0),
+            ("crossfade_secrets_overdue", 0.0),
+            ("crossfade_changes_behind", 0.0),
+            ("crossfade_evidence_lost_total", 0.0),
+        ] {
+            assert!((value(&metrics, series) - expected).abs() < f64::EPSILON, "{series} is not {expected}\n{metrics}");
+        }
+        for private in [&client.id, &it.client_id, &it.secret_id, "Billing", "192.0.2.1", "owner@example.com"] {
+            assert!(!metrics.contains(private), "{private} stands in\n{metrics}");
+        }
+        // A flush takes nothing of what was counted away.
+        world.run_jobs().await;
+        let again = String::from_utf8(get(&world, "/metrics", HERE, &[]).await.bytes).unwrap();
+        assert!((value(&again, "crossfade_client_authentications_total{outcome=\"ok\"}") - 2.0).abs() < f64::EPSILON);
+    }
+
+    async fn a_request_has_an_id_that_only_a_declared_proxy_may_give(world: World) {
+        let mut world = world;
+        let ids = async |world: &World, given: &str| get(world, "/api/v1/me", AFAR, &[("x-request-id", given)]).await.request_id.unwrap();
+        let (one, two) = (ids(&world, "mine").await, ids(&world, "mine").await);
+        assert!(one != two && one != "mine" && one.len() == 11, "{one} {two}");
+        world.trust(&["192.0.2.9/32"]);
+        assert_eq!(ids(&world, "edge-7.3_a").await, "edge-7.3_a");
+        let long = "x".repeat(65);
+        for bad in ["a b", "", "x\"y", &long, "crossfade_live_0123456789ab"] {
+            assert_ne!(ids(&world, bad).await, bad);
+        }
+        // The OAuth endpoints answer byte for byte the same, so there is none.
+        let client = world.client("Billing", &["production"]).await;
+        let answer = world.oauth("production").token(&client.registration("production").client_id, "wrong").await;
+        assert_eq!(answer.request_id, None);
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_is_open_to_everybody_and_says_3_1() {
+    let world = World::sqlite().await;
+    let answer = get(&world, "/api/openapi.json", AFAR, &[]).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let document = answer.ok();
+    assert_eq!((&document["openapi"], &document["servers"][0]["url"]), (&json!("3.1.0"), &json!("/api/v1")));
+}
