@@ -4,10 +4,11 @@
 use crate::cli::Cli;
 use clap::CommandFactory;
 use crossfade_core::{
-    Code,
-    audit::Action,
+    Code, Operation,
+    audit::{Action, details_schemas},
     roles::{Permission, Role},
 };
+use serde_json::Value;
 use std::{fmt::Write, fs, path::Path};
 
 #[test]
@@ -16,6 +17,8 @@ fn the_reference_is_what_it_describes() {
     let mut stale = Vec::new();
     for (name, text) in [
         ("cli.md", cli()),
+        ("api.md", api()),
+        ("openapi.json", format!("{}\n", serde_json::to_string_pretty(crossfade_web::openapi()).unwrap())),
         ("errors.md", errors()),
         ("audit-events.md", audit_events()),
         ("roles.md", roles()),
@@ -62,18 +65,114 @@ fn errors() -> String {
     text
 }
 
+/// The catalogue of events, each with its facts; made from the types that are written to the trail.
 fn audit_events() -> String {
-    let mut text = format!("# Audit events\n\n{MADE}| action | what happened |\n|---|---|\n");
-    for action in Action::ALL {
-        let _ = writeln!(text, "| `{}` | {} |", action.as_str(), action.title());
+    let mut text = format!(
+        "# Audit events\n\n{MADE}Each event tells when (`at`), who (`actor`), what (`action`), how it came out \
+         (`outcome`: `done` or `refused`), what it was about (`client_id`, `environment`, `target`), from where \
+         (`source_ip`, `request_id`), why (`reason`), and these facts in `details`. `seq` grows without a gap. No \
+         event holds a secret or a digest of one.\n\n"
+    );
+    let mut generator = schemars::SchemaGenerator::default();
+    let facts = details_schemas(&mut generator);
+    assert_eq!(facts.len(), Action::ALL.len(), "every action has its facts");
+    for (action, schema) in facts {
+        let _ = writeln!(text, "## {}\n\n{}\n", action.as_str(), action.title());
+        let members = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+        if members.is_empty() {
+            continue;
+        }
+        text.push_str("| fact | type | meaning |\n|---|---|---|\n");
+        for (name, member) in members {
+            let meaning = member["description"].as_str().unwrap_or_default().replace('\n', " ");
+            let _ = writeln!(text, "| `{name}` | {} | {meaning} |", kind(&member));
+        }
+        text.push('\n');
     }
-    text
+    text.trim_end().to_owned() + "\n"
+}
+
+/// The type that a schema describes, in a few words.
+fn kind(schema: &Value) -> String {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return reference.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        return any.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    }
+    match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        Value::String(kind) if kind == "array" => format!("list of {}", kind_of_items(schema)),
+        Value::String(kind) => match schema["format"].as_str() {
+            Some("date-time") => "time".to_owned(),
+            _ => kind.clone(),
+        },
+        _ => "any".to_owned(),
+    }
+}
+
+fn kind_of_items(schema: &Value) -> String {
+    kind(&schema["items"])
+}
+
+/// The operations of the API for people; openapi.json has the same for programs.
+fn api() -> String {
+    let document = crossfade_web::openapi();
+    let mut text = format!(
+        "# The admin API\n\n{MADE}{} Base: `/api/v1`. For programs: [openapi.json](openapi.json), served at \
+         `/api/openapi.json`. Refusals are in [errors](errors.md), who may do what in [access](access.md).\n\n",
+        document["info"]["description"].as_str().unwrap()
+    );
+    for operation in Operation::ALL {
+        let path = &document["paths"][operation.path()];
+        let described = &path[operation.method().as_str().to_lowercase()];
+        let _ = write!(
+            text,
+            "## {}\n\n`{} {}`\n\n{}\n",
+            operation.id(),
+            operation.method().as_str(),
+            operation.path(),
+            described["description"].as_str().unwrap()
+        );
+        let query: Vec<_> = described["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|parameter| {
+                format!(
+                    "- `{}`: {}",
+                    parameter["name"].as_str().unwrap(),
+                    parameter["description"].as_str().unwrap()
+                )
+            })
+            .collect();
+        if !query.is_empty() {
+            let _ = writeln!(text, "\nParameters:\n\n{}", query.join("\n"));
+        }
+        let example = &described["requestBody"]["content"]["application/json"]["example"];
+        if !example.is_null() {
+            let _ = writeln!(text, "\n```json\n{}\n```", serde_json::to_string_pretty(example).unwrap());
+        }
+        for (status, answer) in described["responses"].as_object().unwrap() {
+            let example = &answer["content"]["application/json"]["example"];
+            if !example.is_null() {
+                let example = serde_json::to_string_pretty(example).unwrap();
+                let _ = writeln!(text, "\n→ {status}\n\n```json\n{example}\n```");
+            } else if status.starts_with('2') {
+                let _ = writeln!(text, "\n→ {status}");
+            }
+        }
+        let codes: Vec<_> = operation.codes().iter().map(|code| format!("`{}`", code.as_str())).collect();
+        let _ = writeln!(text, "\nRefused with {}.\n", codes.join(", "));
+    }
+    text.trim_end().to_owned() + "\n"
 }
 
 fn roles() -> String {
     let roles: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
     let mut text = format!(
-        "# Roles and permissions\n\n{MADE}A grant gives a role on the whole platform, on one property or on one client, \
+        "# Roles and permissions\n\n{MADE}What each operation answers to each role stands in [access](access.md). A grant gives a role on the whole platform, on one property or on one client, \
          and optionally in some environments only. An API token may be limited to permissions.\n\n\
          | permission | what it allows | {} |\n|---|---|{}\n",
         roles.join(" | "),

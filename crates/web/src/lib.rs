@@ -35,6 +35,11 @@ const BODY_BYTES: usize = 64 * 1024;
 /// How long a body may take to arrive, once the headers have.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
+/// The OpenAPI document of the admin API, as it is served at `/api/openapi.json`.
+pub fn openapi() -> &'static serde_json::Value {
+    api::document()
+}
+
 /// The whole surface: OAuth, API, Console, health, metrics.
 pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Result<Router, prometheus::Error> {
     let web = Web { app, proxies: Arc::new(proxies), metrics: Arc::new(Metrics::new()?) };
