@@ -19,6 +19,7 @@ mod roles;
 mod rotation;
 mod rules;
 mod start;
+mod stop;
 mod tokens_and_owners;
 mod trail;
 mod users;

@@ -43,10 +43,10 @@ async fn every_operation_for_every_role_and_object() {
         let mut cells = Vec::new();
         for holder in &holders {
             let mut outcomes = Vec::new();
-            for object in 0..objects(*operation) {
+            for (object, name) in OBJECTS.iter().enumerate().take(objects(*operation)) {
                 let outcome = stage.ask(*operation, holder, object).await;
                 if let Some(expected) = expected(*operation, holder.role, object) {
-                    assert_eq!(outcome, expected, "{operation:?} {:?} {}", holder.role, OBJECTS[object]);
+                    assert_eq!(outcome, expected, "{operation:?} {:?} {name}", holder.role);
                 }
                 outcomes.push(outcome);
             }

@@ -43,7 +43,7 @@ impl Running {
         Self(child)
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         for _ in 0..TICKS {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status;
