@@ -4,7 +4,7 @@ use crate::{
     act::{About, Act, Input, NO_VERSION, Reply, Request},
     app::App,
     caller::Caller,
-    cursor::{ListQuery, invalid, page},
+    cursor::{ListQuery, Scan, invalid},
     error::Error,
     registrations::shown_registration,
     targets::{ClientPath, PropertyPath, Target, confirm},
@@ -18,7 +18,7 @@ use crossfade_core::{
     roles::{Object, Permission, Scope},
     text::{self, Name, REASON_CHARACTERS, Reason},
 };
-use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, PageStart, Tx};
+use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Tx};
 
 /// What a list of clients is limited to, as it was sent.
 #[derive(Clone, Debug, Default)]
@@ -159,26 +159,22 @@ impl App {
                     )
                     .into());
                 }
-                let wanted = usize::try_from(start.limit).unwrap_or(0);
-                let (mut seen, mut from) = (Vec::new(), start.clone());
-                // What the caller may not read is left out before the page is cut.
-                loop {
+                let key = |row: &Client| (row.created_at.as_micros(), row.id.to_string());
+                let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
+                while let Some(from) = scan.next() {
                     let rows = tx.clients(&filter, &from).await?;
-                    let full = rows.len() == wanted;
-                    let last = rows.last().map(|row| (row.created_at.as_micros(), row.id.to_string()));
-                    seen.extend(rows.into_iter().filter(|row| {
+                    scan.read(rows.len(), rows.last().map(key));
+                    let readable = |row: &Client| {
                         caller.may(Permission::ClientRead, Object::Client(&row.property_id, &row.id))
-                    }));
-                    if !full || seen.len() >= wanted {
-                        break;
-                    }
-                    from = PageStart { after: last, ..from };
+                    };
+                    rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
                 }
-                let mut clients = Vec::with_capacity(seen.len());
-                for client in seen {
-                    clients.push(shown(self, tx, caller, &client).await?);
+                let (rows, next_cursor) = scan.rows(key);
+                let mut items = Vec::with_capacity(rows.len());
+                for client in &rows {
+                    items.push(shown(self, tx, caller, client).await?);
                 }
-                Ok(page(&start, clients, |row| (row.created_at.as_micros(), row.id.to_string()), |row| row))
+                Ok(Page { items, next_cursor })
             })
             .await
     }

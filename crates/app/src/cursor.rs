@@ -62,6 +62,67 @@ pub(crate) fn page<R, T>(
     Page { items: rows.into_iter().map(item).collect(), next_cursor }
 }
 
+/// Rows that are read at once for whoever may read some of them only.
+const READ_AT_ONCE: i64 = 500;
+/// Rows that are read for one page at most. A page may be short, or empty, and still have a next one.
+const READ_FOR_A_PAGE: i64 = 20_000;
+
+/// Reads on until a page is full, leaving out what the caller may not read; but not without end, or somebody who
+/// may read almost nothing could make the server read everything.
+pub(crate) struct Scan<R> {
+    wanted: usize,
+    at_once: i64,
+    from: Option<(i64, String)>,
+    read: i64,
+    ended: bool,
+    kept: Vec<R>,
+}
+
+impl<R> Scan<R> {
+    /// `everything`: the caller may read every row.
+    pub(crate) fn new(start: &PageStart, everything: bool) -> Self {
+        Self {
+            wanted: usize::try_from(start.limit).unwrap_or(0),
+            at_once: if everything { start.limit } else { start.limit.max(READ_AT_ONCE) },
+            from: start.after.clone(),
+            read: 0,
+            ended: false,
+            kept: Vec::new(),
+        }
+    }
+
+    /// Where to read on; `None` when the page is full or nothing is left.
+    pub(crate) fn next(&self) -> Option<PageStart> {
+        let done = self.ended || self.kept.len() >= self.wanted || self.read >= READ_FOR_A_PAGE;
+        (!done).then(|| PageStart { after: self.from.clone(), limit: self.at_once })
+    }
+
+    /// Takes note of what was read; `last` is the sort key of the last row.
+    pub(crate) fn read(&mut self, rows: usize, last: Option<(i64, String)>) {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        self.ended = rows < self.at_once;
+        self.read = self.read.saturating_add(rows);
+        self.from = last.or(self.from.take());
+    }
+
+    /// Keeps a row for the page.
+    pub(crate) fn keep(&mut self, row: R) {
+        self.kept.push(row);
+    }
+
+    /// Cuts what was kept to the page. `key` is the sort key of a row.
+    pub(crate) fn rows(mut self, key: impl Fn(&R) -> (i64, String)) -> (Vec<R>, Option<String>) {
+        let limit = self.wanted.saturating_sub(1);
+        if self.kept.len() > limit {
+            self.kept.truncate(limit);
+            let next = self.kept.last().map(|row| encode(&key(row)));
+            return (self.kept, next);
+        }
+        let next = if self.ended { None } else { self.from.as_ref().map(encode) };
+        (self.kept, next)
+    }
+}
+
 pub(crate) fn encode((at, id): &(i64, String)) -> String {
     URL_SAFE_NO_PAD.encode(format!("1.{at}.{id}"))
 }
@@ -96,6 +157,42 @@ mod tests {
         for bad in ["0", "201", "-1", "1.5", "ten", ""] {
             let query = ListQuery { limit: Some(bad.into()), ..ListQuery::default() };
             assert_eq!(query.start().unwrap_err().field.as_deref(), Some("limit"), "{bad}");
+        }
+    }
+
+    /// Reads a list of numbers of which every `nth` may be read, page by page.
+    fn scanned(rows: i64, nth: i64, limit: i64) -> (Vec<i64>, usize) {
+        let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, None);
+        loop {
+            pages += 1;
+            let start = ListQuery { limit: Some(limit.to_string()), cursor }.start().unwrap();
+            let mut scan = Scan::new(&start, nth == 1);
+            while let Some(from) = scan.next() {
+                let after = from.after.map_or(0, |(at, _)| at);
+                let page: Vec<i64> = (after + 1..=rows.min(after + from.limit)).collect();
+                scan.read(page.len(), page.last().map(|at| (*at, "x".into())));
+                page.into_iter().filter(|row| row % nth == 0).for_each(|row| scan.keep(row));
+            }
+            let (page, next) = scan.rows(|row| (*row, "x".into()));
+            assert!(page.len() as i64 <= limit);
+            seen.extend(page);
+            let Some(next) = next else { return (seen, pages) };
+            cursor = Some(next);
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_left_out_without_a_gap_and_without_reading_everything_at_once() {
+        for (rows, nth, limit) in
+            [(0, 1, 50), (7, 1, 2), (8, 1, 2), (1000, 3, 50), (1000, 1001, 50), (100_000, 40_000, 10)]
+        {
+            let (seen, pages) = scanned(rows, nth, limit);
+            assert_eq!(
+                seen,
+                (1..=rows).filter(|row| row % nth == 0).collect::<Vec<_>>(),
+                "{rows} {nth} {limit}"
+            );
+            assert!(pages <= 6 + rows as usize / nth as usize / limit as usize + 1, "{pages}");
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     act::{About, Input, NO_VERSION, Reply, Request},
     app::App,
     caller::Caller,
-    cursor::{ListQuery, page},
+    cursor::{ListQuery, Scan},
     error::Error,
     targets::{Platform, PropertyPath},
 };
@@ -15,7 +15,7 @@ use crossfade_core::{
     roles::{Object, Permission, Scope},
     text::Name,
 };
-use crossfade_store::{PageStart, Property};
+use crossfade_store::Property;
 
 impl Reply for (api::Property, i64) {}
 
@@ -44,28 +44,17 @@ impl App {
         self.db
             .read(async |tx| {
                 let caller = &caller.refreshed(tx, self.clock.now()).await?;
-                let wanted = usize::try_from(start.limit).unwrap_or(0);
-                let (mut seen, mut from) = (Vec::new(), start.clone());
-                // What the caller may not read is left out before the page is cut.
-                loop {
+                let key = |row: &Property| (row.created_at.as_micros(), row.id.to_string());
+                let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
+                while let Some(from) = scan.next() {
                     let rows = tx.properties(&from).await?;
-                    let full = rows.len() == wanted;
-                    let last = rows.last().map(|row| (row.created_at.as_micros(), row.id.to_string()));
-                    seen.extend(
-                        rows.into_iter()
-                            .filter(|row| caller.may(Permission::ClientRead, Object::Property(&row.id))),
-                    );
-                    if !full || seen.len() >= wanted {
-                        break;
-                    }
-                    from = PageStart { after: last, ..from };
+                    scan.read(rows.len(), rows.last().map(key));
+                    let readable =
+                        |row: &Property| caller.may(Permission::ClientRead, Object::Property(&row.id));
+                    rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
                 }
-                Ok(page(
-                    &start,
-                    seen,
-                    |row| (row.created_at.as_micros(), row.id.to_string()),
-                    |row| shown(&row),
-                ))
+                let (rows, next_cursor) = scan.rows(key);
+                Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
             })
             .await
     }

@@ -4,7 +4,7 @@ use crate::{
     act::About,
     app::App,
     caller::Caller,
-    cursor::{ListQuery, invalid, page, time},
+    cursor::{ListQuery, Scan, invalid, time},
     error::Error,
     targets::{Target, forbidden},
 };
@@ -17,7 +17,7 @@ use crossfade_core::{
     roles::{Object, Permission},
     secret::looks_like_secret,
 };
-use crossfade_store::{AuditEvent, AuditFilter, FailureFilter, KnownFailure, PageStart, Tx};
+use crossfade_store::{AuditEvent, AuditFilter, FailureFilter, KnownFailure, Tx};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// What a reading of the trail is limited to, as it was sent.
@@ -186,24 +186,21 @@ impl App {
         self.flush_evidence().await?;
         self.view(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);
-            let mut before = start.after.as_ref().map(|(seq, _)| *seq);
-            let (mut seen, wanted) = (Vec::new(), usize::try_from(start.limit).unwrap_or(0));
-            // What the caller may not read is left out before the page is cut.
-            loop {
-                let rows = tx.audit_events(&filter, before, start.limit).await?;
-                let full = rows.len() == wanted;
-                before = rows.last().map(|row| row.seq).or(before);
+            let key = |row: &AuditEvent| (row.seq, "audit".to_owned());
+            let mut scan = Scan::new(&start, readable.everything);
+            while let Some(from) = scan.next() {
+                let before = from.after.map(|(seq, _)| seq);
+                let rows = tx.audit_events(&filter, before, from.limit).await?;
+                scan.read(rows.len(), rows.last().map(key));
                 for row in rows {
                     let event = &row.event;
                     if readable.allows(tx, event.client_id.as_ref(), event.environment.as_ref()).await? {
-                        seen.push(row);
+                        scan.keep(row);
                     }
                 }
-                if !full || seen.len() >= wanted {
-                    break;
-                }
             }
-            Ok(page(&start, seen, |row| (row.seq, "audit".into()), shown))
+            let (rows, next_cursor) = scan.rows(key);
+            Ok(Page { items: rows.into_iter().map(shown).collect(), next_cursor })
         })
         .await
     }
@@ -239,24 +236,20 @@ impl App {
         self.flush_evidence().await?;
         self.view(Operation::ListAuthenticationFailures, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);
-            let (mut seen, mut from) = (Vec::new(), start.clone());
-            let wanted = usize::try_from(start.limit).unwrap_or(0);
             let key = |row: &KnownFailure| (row.hour.as_micros(), row.key.clone());
-            loop {
+            let mut scan = Scan::new(&start, readable.everything);
+            while let Some(from) = scan.next() {
                 let rows = tx.authentication_failures(&filter, &from).await?;
-                let full = rows.len() == wanted;
-                from = PageStart { after: rows.last().map(key).or(from.after), ..from };
+                scan.read(rows.len(), rows.last().map(key));
                 for row in rows {
                     let client = row.client.as_ref().map(|(_, client)| client);
                     if readable.allows(tx, client, row.environment.as_ref()).await? {
-                        seen.push(row);
+                        scan.keep(row);
                     }
                 }
-                if !full || seen.len() >= wanted {
-                    break;
-                }
             }
-            Ok(page(&start, seen, key, shown_failure))
+            let (rows, next_cursor) = scan.rows(key);
+            Ok(Page { items: rows.into_iter().map(shown_failure).collect(), next_cursor })
         })
         .await
     }

@@ -18,7 +18,8 @@ use serde_json::Value;
 pub struct Page<T> {
     /// The items, in the order of the list.
     pub items: Vec<T>,
-    /// Where the next page starts; `null` at the end. Opaque.
+    /// Where the next page starts; `null` at the end. Opaque. A page may be short, or even empty, and have a next
+    /// one: read on until this is `null`.
     pub next_cursor: Option<String>,
 }
 
