@@ -1,18 +1,28 @@
 //! The page behind a one-time link: creates the first Owner, or sets a new password.
 
-use super::page;
-use crate::Web;
-use axum::{
-    extract::{Form, State, rejection::FormRejection},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
+use super::{
+    form::{Fields, Form},
+    layout::Sheet,
+    page, page_with,
+    theme::Theme,
 };
-use crossfade_core::Code;
+use crate::Web;
+use askama::Template;
+use axum::{
+    extract::{Form as Body, State, rejection::FormRejection},
+    http::StatusCode,
+    response::Response,
+};
+use crossfade_core::{Code, Problem};
 use serde::Deserialize;
 
-const PAGE: &str = include_str!("link.html");
-const SCRIPT: &str = include_str!("link.js");
-const STYLE: &str = include_str!("page.css");
+#[derive(Template)]
+#[template(path = "console/link.html")]
+struct LinkPage {
+    sheet: Sheet,
+    form: Form,
+    done: bool,
+}
 
 #[derive(Deserialize)]
 pub(super) struct Submitted {
@@ -23,71 +33,61 @@ pub(super) struct Submitted {
     repeated: String,
 }
 
-pub(super) async fn show() -> Response {
-    page(render("", FORM))
+impl LinkPage {
+    fn new(theme: Theme, form: Form, done: bool) -> Self {
+        Self { sheet: Sheet { title: "One-time link", theme, wide: false }, form, done }
+    }
 }
 
-pub(super) async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", SCRIPT)
+pub(super) async fn show(theme: Theme) -> Response {
+    page(&LinkPage::new(theme, Form::default(), false))
 }
 
-pub(super) async fn style() -> Response {
-    asset("text/css; charset=utf-8", STYLE)
-}
-
-pub(super) async fn submit(State(web): State<Web>, form: Result<Form<Submitted>, FormRejection>) -> Response {
-    let Ok(Form(form)) = form else {
-        return refused(StatusCode::UNPROCESSABLE_ENTITY, "Fill in every field. Nothing was changed.");
+pub(super) async fn submit(
+    State(web): State<Web>,
+    theme: Theme,
+    form: Result<Body<Submitted>, FormRejection>,
+) -> Response {
+    let Ok(Body(form)) = form else {
+        let problem = Problem::new(Code::InvalidBody, "Fill in every field. Nothing was changed.");
+        return refused(theme, Fields::default(), problem);
     };
+    // The link is not shown again: whoever reads over a shoulder could use it.
+    let fields = Fields::default().with("email", &*form.email);
     if form.password != form.repeated {
-        return refused(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "The two passwords are not the same. Nothing was changed.",
-        );
+        let problem =
+            Problem::new(Code::InvalidBody, "The two passwords are not the same. Nothing was changed.");
+        return refused(theme, fields, problem);
     }
     // People paste the whole address as often as the code at its end.
     let value = form.link.trim().rsplit('#').next().unwrap_or_default();
     match web.app.use_link(value, Some(&form.email), &form.password).await {
-        Ok(_) => page(render("", DONE)),
+        Ok(_) => page(&LinkPage::new(theme, Form::default(), true)),
         Err(error) => {
             if let Some(source) = &error.source {
                 tracing::error!(%source, "a one-time link could not be used");
             }
-            let status = match error.problem.code {
-                Code::NotFound => StatusCode::GONE,
-                code => StatusCode::from_u16(code.status()).unwrap_or_default(),
-            };
-            refused(status, &error.problem.detail)
+            refused(theme, fields, error.problem)
         }
     }
 }
 
-const FORM: &str = include_str!("link_form.html");
-const DONE: &str = include_str!("link_done.html");
-
-fn refused(status: StatusCode, message: &str) -> Response {
-    let mut response = page(render(message, FORM));
-    *response.status_mut() = status;
-    response
-}
-
-fn render(message: &str, content: &str) -> Response {
-    let message = if message.is_empty() {
-        String::new()
-    } else {
-        format!("<p class=\"problem\" role=\"alert\">{}</p>", escape(message))
+fn refused(theme: Theme, fields: Fields, problem: Problem) -> Response {
+    let status = match problem.code {
+        Code::NotFound => StatusCode::GONE,
+        code => StatusCode::from_u16(code.status()).unwrap_or_default(),
     };
-    PAGE.replace("{message}", &message).replace("{content}", content).into_response()
+    page_with(status, &LinkPage::new(theme, Form::new("", fields).refused(problem), false))
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn asset(content_type: &'static str, text: &'static str) -> Response {
-    crate::private(([(header::CONTENT_TYPE, content_type)], text).into_response())
+    #[test]
+    fn the_page_is_rendered() {
+        for done in [false, true] {
+            LinkPage::new(Theme::System, Form::default(), done).render().unwrap();
+        }
+    }
 }

@@ -1,0 +1,80 @@
+//! Style, scripts and the icon, embedded. Their address holds a hash of their content, so they may be kept for ever
+//! and are fetched again after an upgrade.
+
+use axum::{
+    extract::RawQuery,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use std::sync::LazyLock;
+
+/// A file that pages ask for.
+pub(crate) struct Asset {
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static str,
+    version: LazyLock<String>,
+}
+
+macro_rules! asset {
+    ($(#[$doc:meta])* $name:ident = $path:literal, $type:literal, [$($file:literal),+]) => {
+        $(#[$doc])*
+        pub(crate) static $name: Asset = Asset {
+            path: $path,
+            content_type: $type,
+            content: concat!($(include_str!(concat!("assets/", $file))),+),
+            version: LazyLock::new(|| version($name.content)),
+        };
+    };
+}
+
+asset! {
+    /// The style of every page.
+    STYLE = "/console/assets/console.css", "text/css; charset=utf-8",
+    ["tokens.css", "base.css", "frame.css", "controls.css", "content.css", "secret.css", "crossfade.css"]
+}
+asset! {
+    /// The custom elements and what goes with them, as one module.
+    SCRIPT = "/console/assets/console.js", "text/javascript; charset=utf-8",
+    ["base.js", "dialogs.js", "secret-field.js", "time.js", "live-region.js", "keys.js", "link.js"]
+}
+asset! {
+    /// The icon of a browser's tab.
+    MARK = "/console/assets/mark.svg", "image/svg+xml", ["mark.svg"]
+}
+
+impl Asset {
+    /// Its route.
+    pub(crate) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// Its address, with the hash of its content.
+    pub(crate) fn url(&self) -> String {
+        format!("{}?v={}", self.path, *self.version)
+    }
+
+    /// The file. Kept for ever only under the address that names this very content.
+    pub(crate) fn serve(&self, RawQuery(query): &RawQuery) -> Response {
+        let asked = query.as_deref().and_then(|query| query.strip_prefix("v="));
+        let kept = match asked == Some(self.version.as_str()) {
+            true => "public, max-age=31536000, immutable",
+            false => "no-cache",
+        };
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
+            (header::CACHE_CONTROL, HeaderValue::from_static(kept)),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            (
+                header::HeaderName::from_static("cross-origin-resource-policy"),
+                HeaderValue::from_static("same-origin"),
+            ),
+        ];
+        (headers, self.content).into_response()
+    }
+}
+
+fn version(content: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,97 @@
+// Dialogs open by command and commandfor. Where a browser does not know those yet:
+if (!("commandForElement" in HTMLButtonElement.prototype)) {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[commandfor]");
+    const dialog = button && document.getElementById(button.getAttribute("commandfor"));
+    if (!dialog) return;
+    if (button.getAttribute("command") === "show-modal") dialog.showModal();
+    if (button.getAttribute("command") === "close") dialog.close();
+  });
+}
+
+// A dialog that the server sent open, because what was filled in was refused, becomes a modal one.
+for (const dialog of all("dialog[open]")) {
+  dialog.removeAttribute("open");
+  dialog.showModal();
+}
+one("[aria-invalid=true]")?.focus();
+
+/** Opens the dialog "Confirm it is you"; true once the password was right. */
+function confirmItIsYou() {
+  const dialog = one("#confirm-it-is-you");
+  if (!dialog) return Promise.resolve(false);
+  const form = one("form", dialog);
+  const password = one("input[type=password]", form);
+  const error = one("[data-error]", form);
+  const button = one("[type=submit]", form);
+  const refused = (text) => {
+    one("span", error).textContent = text;
+    error.hidden = !text;
+    text ? password.setAttribute("aria-invalid", "true") : password.removeAttribute("aria-invalid");
+  };
+  password.value = "";
+  refused("");
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const end = new AbortController();
+    dialog.addEventListener("close", () => { end.abort(); password.value = ""; resolve(dialog.returnValue === "confirmed"); }, { once: true });
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      if (button.ariaBusy === "true") return;
+      button.ariaBusy = "true";
+      try {
+        await post(form.action, { password: password.value });
+        dialog.close("confirmed");
+      } catch (problem) {
+        refused(problem.message);
+        password.select();
+      } finally {
+        button.ariaBusy = "false";
+      }
+    }, { signal: end.signal });
+    dialog.returnValue = "";
+  });
+}
+
+/** Whether a sign-in is fresh enough; asks for the password where it is not. */
+async function isFresh() {
+  const answer = await fetch("/console/session", { cache: "no-store", headers: { Accept: "application/json" } });
+  const json = await answer.json().catch(() => ({}));
+  return json.fresh === true || (answer.ok && await confirmItIsYou());
+}
+
+// A form that needs a fresh sign-in asks for it before it is sent, so that nothing typed is lost; and no form
+// is sent twice by a double click.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.method === "dialog" || event.defaultPrevented) return;
+  if (form.dataset.sending) { event.preventDefault(); return; }
+  const submitter = event.submitter;
+  if (form.dataset.fresh !== undefined && form.dataset.fresh !== "asked") {
+    event.preventDefault();
+    if (!await isFresh().catch(() => true)) return;
+    form.dataset.fresh = "asked";
+    form.requestSubmit(submitter);
+    return;
+  }
+  form.dataset.sending = "yes";
+  submitter?.setAttribute("aria-busy", "true");
+});
+// Coming back by the history finds forms that can be sent again.
+addEventListener("pageshow", () => {
+  for (const form of all("form[data-sending]")) delete form.dataset.sending;
+  for (const form of all("form[data-fresh=asked]")) form.dataset.fresh = "";
+  for (const button of all("button[aria-busy]")) button.removeAttribute("aria-busy");
+});
+
+// The theme changes at once; the cookie that the form sets keeps it.
+for (const form of all("form.theme")) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const chosen = event.submitter;
+    for (const button of all("button", form)) button.ariaPressed = String(button === chosen);
+    if (chosen.value === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen.value;
+    await post(form.action, { theme: chosen.value }).catch((problem) => say(problem.message));
+  });
+}

@@ -1,0 +1,112 @@
+// A secret: dots until somebody asks. The value comes by a request of its own, stands in one text node, and goes
+// when the time is up or the page is left.
+const SHOWN_FOR = 60;
+
+customElements.define("secret-field", class extends HTMLElement {
+  connectedCallback() {
+    this.value = one(".secret-value", this);
+    this.dots ??= this.value.textContent;
+    this.toggle = one("[aria-pressed]", this);
+    this.note = one(".secret-note", this);
+    this.copy = one("[data-copy]", this);
+    this.end = new AbortController();
+    const { signal } = this.end;
+    this.toggle.addEventListener("click", () => this.shown ? this.hide() : this.show(), { signal });
+    this.copy?.addEventListener("click", () => this.copyValue(), { signal });
+    document.addEventListener("visibilitychange", () => { if (document.hidden) this.hide(); }, { signal });
+    addEventListener("pagehide", () => this.hide(), { signal });
+  }
+
+  disconnectedCallback() {
+    this.hide();
+    this.end.abort();
+  }
+
+  get shown() {
+    return this.toggle.ariaPressed === "true";
+  }
+
+  async fetchValue() {
+    return (await post(this.getAttribute("src"))).value;
+  }
+
+  async show() {
+    try {
+      const value = await this.fetchValue();
+      this.value.textContent = value;
+      this.value.dataset.shown = "";
+      this.toggle.ariaPressed = "true";
+      this.dispatchEvent(new CustomEvent("secret-shown", { bubbles: true }));
+      this.keep();
+    } catch (problem) {
+      this.note.textContent = problem.message;
+    }
+  }
+
+  /** Shows it for another minute. */
+  keep() {
+    this.left = SHOWN_FOR;
+    clearInterval(this.timer);
+    const text = document.createTextNode("");
+    const more = document.createElement("button");
+    more.type = "button";
+    more.className = "link-button";
+    more.textContent = "Keep showing";
+    more.addEventListener("click", () => this.keep());
+    this.note.replaceChildren(text, more);
+    const tick = () => {
+      text.data = `Hides in ${this.left} s. `;
+      if (this.left-- <= 0) this.hide();
+    };
+    tick();
+    this.timer = setInterval(tick, 1000);
+  }
+
+  hide() {
+    if (!this.shown) return;
+    clearInterval(this.timer);
+    this.value.textContent = this.dots;
+    delete this.value.dataset.shown;
+    this.toggle.ariaPressed = "false";
+    if (this.note.contains(document.activeElement)) this.toggle.focus();
+    this.note.textContent = "";
+  }
+
+  async copyValue() {
+    const value = this.shown ? Promise.resolve(this.value.textContent) : this.fetchValue();
+    try {
+      // As a promise, because a browser lets a page write only while it handles the click.
+      const blob = value.then((text) => new Blob([text], { type: "text/plain" }));
+      await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob })]);
+    } catch (problem) {
+      const refused = await value.then(() => null, (error) => error);
+      this.note.textContent = refused ? refused.message : "This browser does not let the page copy. Show the secret and copy it by hand.";
+      return;
+    }
+    say("Secret copied");
+    const clear = document.createElement("button");
+    clear.type = "button";
+    clear.className = "link-button";
+    clear.textContent = "Clear clipboard";
+    clear.addEventListener("click", async () => {
+      await navigator.clipboard.writeText("");
+      this.copy.focus();
+      this.note.textContent = "";
+      say("Clipboard cleared");
+    });
+    clearInterval(this.timer);
+    this.note.replaceChildren("Copied. Other programs can read the clipboard. ", clear);
+    if (this.shown) this.timer = setTimeout(() => this.hide(), SHOWN_FOR * 1000);
+  }
+});
+
+/** Copies what is no secret: an id, a command. */
+customElements.define("copy-button", class extends HTMLElement {
+  connectedCallback() {
+    one("button", this).addEventListener("click", async () => {
+      const from = this.getAttribute("for");
+      await navigator.clipboard.writeText(from ? document.getElementById(from).textContent.trim() : this.getAttribute("value"));
+      say("Copied");
+    });
+  }
+});

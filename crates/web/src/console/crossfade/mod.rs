@@ -1,0 +1,334 @@
+//! The crossfade: how one secret gives way to another, drawn over time from recorded use.
+//!
+//! A page fills in [`Transition`] or [`Rest`] and asks for the size it needs. The picture is SVG made here, so it
+//! is there at the first paint, without a script; its numbers stand beside it as a table.
+
+mod shape;
+
+use super::moment;
+use askama::{Template, filters::HtmlSafe};
+use crossfade_core::Timestamp;
+use std::borrow::Borrow;
+
+/// Uses recorded within a span of time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
+    /// Uses of the old secret.
+    pub(crate) old: u64,
+    /// Uses of the new secret.
+    pub(crate) new: u64,
+}
+
+/// A transition: an old and a new secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Transition {
+    /// When the rotation was.
+    pub(crate) from: Timestamp,
+    pub(crate) now: Timestamp,
+    /// When the old secret ends, or ended.
+    pub(crate) deadline: Timestamp,
+    /// What was recorded, in order of time, without overlap.
+    pub(crate) segments: Vec<Segment>,
+    /// The last use of each caller that still uses the old secret.
+    pub(crate) still_on_old: Vec<Timestamp>,
+}
+
+/// No transition: one secret, and how its age stands to its policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    pub(crate) created: Timestamp,
+    pub(crate) now: Timestamp,
+    /// When it should be rotated, where a policy says so.
+    pub(crate) due: Option<Timestamp>,
+}
+
+/// The size of a picture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Size {
+    /// On the client's page.
+    Hero,
+    /// In a line of its own.
+    Row,
+    /// 120 px wide, in a table.
+    Bar,
+}
+
+impl Size {
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Hero => "hero",
+            Self::Row => "row",
+            Self::Bar => "bar",
+        }
+    }
+
+    /// Where the band starts below the top, in pixels.
+    fn top(&self) -> u32 {
+        match self {
+            Self::Hero => 32,
+            Self::Row => 14,
+            Self::Bar => 6,
+        }
+    }
+
+    /// How high the band is.
+    fn height(&self) -> u32 {
+        match self {
+            Self::Hero => 80,
+            Self::Row => 20,
+            Self::Bar => 10,
+        }
+    }
+
+    /// Where the flag's pole starts.
+    fn flag(&self) -> u32 {
+        match self {
+            Self::Hero => 20,
+            Self::Row => 4,
+            Self::Bar => 0,
+        }
+    }
+}
+
+/// A transition drawn.
+#[derive(Template)]
+#[template(path = "console/crossfade/transition.html")]
+pub(crate) struct TransitionPicture<'a> {
+    transition: &'a Transition,
+    size: Size,
+    area: Option<shape::Areas>,
+}
+
+/// A secret at rest drawn.
+#[derive(Template)]
+#[template(path = "console/crossfade/rest.html")]
+pub(crate) struct RestPicture {
+    rest: Rest,
+    size: Size,
+}
+
+impl HtmlSafe for TransitionPicture<'_> {}
+impl HtmlSafe for RestPicture {}
+
+impl Transition {
+    /// The large picture, with its numbers as a table.
+    pub(crate) fn hero(&self) -> TransitionPicture<'_> {
+        self.picture(Size::Hero)
+    }
+
+    /// The picture in a line of its own.
+    pub(crate) fn row(&self) -> TransitionPicture<'_> {
+        self.picture(Size::Row)
+    }
+
+    /// The picture in a table.
+    pub(crate) fn bar(&self) -> TransitionPicture<'_> {
+        self.picture(Size::Bar)
+    }
+
+    fn picture(&self, size: Size) -> TransitionPicture<'_> {
+        TransitionPicture { transition: self, size, area: shape::areas(self) }
+    }
+
+    /// The right end of the picture: a little beyond the deadline, so that the flag has room.
+    fn until(&self) -> Timestamp {
+        let span = self.deadline.max(self.now).since(self.from);
+        self.from.after(span + span / 16)
+    }
+
+    /// Where a time stands, in percent of the width.
+    fn x(&self, time: impl Borrow<Timestamp>) -> f64 {
+        percent(self.from, self.until(), *time.borrow())
+    }
+
+    fn is_over(&self) -> bool {
+        self.now >= self.deadline
+    }
+
+    /// The segments in which something was used at all.
+    fn used(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.segments.iter().filter(|segment| segment.old + segment.new > 0)
+    }
+
+    /// The share of the old secret in the latest segment in which something was used, in percent.
+    fn latest_share(&self) -> Option<u64> {
+        self.used().next_back().map(Segment::old_percent)
+    }
+
+    /// What the picture says, in words.
+    fn summary(&self) -> String {
+        let share = match self.latest_share() {
+            None => "No use of either secret is recorded yet.".to_owned(),
+            Some(old) => format!(
+                "Of the latest use, {old} % was with the old secret and {} % with the new one.",
+                100 - old
+            ),
+        };
+        let end = match self.is_over() {
+            true => format!("The old secret ended {}.", moment::utc(self.deadline)),
+            false => format!("The old secret ends {}.", moment::utc(self.deadline)),
+        };
+        let callers = match self.still_on_old.len() {
+            0 => String::new(),
+            1 => " 1 caller still uses the old secret.".to_owned(),
+            count => format!(" {count} callers still use the old secret."),
+        };
+        format!("{share} {end}{callers}")
+    }
+}
+
+impl Segment {
+    /// The share of the old secret, rounded so that neither all nor nothing is said where it is not so.
+    pub(crate) fn old_percent(&self) -> u64 {
+        let all = self.old + self.new;
+        match (self.old, self.new) {
+            (0, _) => 0,
+            (_, 0) => 100,
+            _ => ((self.old * 100 + all / 2) / all).clamp(1, 99),
+        }
+    }
+}
+
+impl Rest {
+    /// The large picture.
+    pub(crate) fn hero(self) -> RestPicture {
+        RestPicture { rest: self, size: Size::Hero }
+    }
+
+    /// The picture in a line of its own.
+    pub(crate) fn row(self) -> RestPicture {
+        RestPicture { rest: self, size: Size::Row }
+    }
+
+    /// The picture in a table.
+    pub(crate) fn bar(self) -> RestPicture {
+        RestPicture { rest: self, size: Size::Bar }
+    }
+
+    /// How much of its time has passed, in percent of the width.
+    fn x(&self, time: impl Borrow<Timestamp>) -> f64 {
+        let end = self.due.unwrap_or(self.now).max(self.now);
+        percent(self.created, end, *time.borrow()) * 0.94
+    }
+
+    fn summary(&self) -> String {
+        let age = self.now.since(self.created).as_secs() / 86_400;
+        let days = |count: u64| if count == 1 { "1 day".to_owned() } else { format!("{count} days") };
+        match self.due {
+            None => format!("One secret, {} old.", days(age)),
+            Some(due) if due <= self.now => {
+                format!(
+                    "One secret, {} old, overdue for {}.",
+                    days(age),
+                    days(self.now.since(due).as_secs() / 86_400)
+                )
+            }
+            Some(due) => {
+                format!(
+                    "One secret, {} old, due in {}.",
+                    days(age),
+                    days(due.since(self.now).as_secs() / 86_400)
+                )
+            }
+        }
+    }
+}
+
+fn percent(from: Timestamp, to: Timestamp, time: Timestamp) -> f64 {
+    let whole = to.since(from).as_secs_f64();
+    if whole == 0.0 {
+        return 0.0;
+    }
+    (time.since(from).as_secs_f64() / whole * 10_000.0).round().min(10_000.0) / 100.0
+}
+
+#[cfg(any(test, debug_assertions))]
+pub(crate) mod samples {
+    use super::*;
+    use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// When the samples are looked at.
+    pub(crate) fn now() -> Timestamp {
+        Timestamp::from_seconds(1_795_525_500)
+    }
+
+    /// A transition of a day, `hours` after its rotation.
+    pub(crate) fn transition(hours: u32, use_of: impl Fn(u32) -> (u64, u64), still: usize) -> Transition {
+        let from = now().before(HOUR * hours);
+        let segments = (0..hours)
+            .map(|hour| {
+                let (old, new) = use_of(hour);
+                Segment { from: from.after(HOUR * hour), to: from.after(HOUR * (hour + 1)), old, new }
+            })
+            .collect();
+        let still_on_old = (0..still).map(|caller| now().before(HOUR / 3 * (caller as u32 + 1))).collect();
+        Transition { from, now: now(), deadline: from.after(HOUR * 24), segments, still_on_old }
+    }
+
+    /// Callers move one after the other.
+    pub(crate) fn moving(hours: u32) -> Transition {
+        let old = |hour: u32| 4200_u64.saturating_sub(u64::from(hour * hour) * 24);
+        transition(hours, |hour| (old(hour), 4200 - old(hour)), 2)
+    }
+
+    /// A secret `days` old under a policy of 90.
+    pub(crate) fn rest(days: u32) -> Rest {
+        let created = now().before(HOUR * 24 * days);
+        Rest { created, now: now(), due: Some(created.after(HOUR * 24 * 90)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_of_every_state_is_drawn_and_says_in_words_what_it_shows() {
+        for transition in [
+            samples::moving(13),
+            samples::moving(23),
+            samples::transition(0, |_| (0, 0), 0),
+            samples::transition(6, |_| (0, 0), 0),
+            samples::transition(6, |_| (0, 7), 0),
+            samples::transition(30, |_| (3, 7), 1),
+        ] {
+            for size in [Size::Hero, Size::Row, Size::Bar] {
+                let html = transition.picture(size).render().unwrap();
+                assert!(html.contains("role=\"img\"") && html.contains(&transition.summary()), "{html}");
+                assert!(!html.contains("NaN") && !html.contains("style="), "{html}");
+            }
+        }
+        for rest in
+            [samples::rest(0), samples::rest(40), samples::rest(120), Rest { due: None, ..samples::rest(3) }]
+        {
+            for html in
+                [rest.hero().render().unwrap(), rest.row().render().unwrap(), rest.bar().render().unwrap()]
+            {
+                assert!(html.contains(&rest.summary()) && !html.contains("NaN"), "{html}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_share_is_all_or_nothing_only_where_it_is_so() {
+        let share = |old, new| Segment { from: samples::now(), to: samples::now(), old, new }.old_percent();
+        assert_eq!(
+            [share(0, 9), share(9, 0), share(1, 100_000), share(100_000, 1), share(1, 1)],
+            [0, 100, 1, 99, 50]
+        );
+    }
+
+    #[test]
+    fn the_words_tell_who_is_left_and_when_it_ends() {
+        assert_eq!(
+            samples::moving(13).summary(),
+            "Of the latest use, 18 % was with the old secret and 82 % with the new one. The old secret ends 25 Nov 2026, 00:05 UTC. 2 callers still use the old secret."
+        );
+        assert_eq!(samples::rest(120).summary(), "One secret, 120 days old, overdue for 30 days.");
+        assert_eq!(samples::rest(89).summary(), "One secret, 89 days old, due in 1 day.");
+    }
+}

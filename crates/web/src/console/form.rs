@@ -1,0 +1,139 @@
+//! What somebody has filled in, and what is wrong with it, so that the page can show both again.
+
+use crossfade_core::Problem;
+
+/// The fields of a form, as they were sent or as they are at first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads a form body.
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    /// The first value of a field; empty where there is none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+    }
+
+    /// The same, and `None` where nothing was filled in.
+    pub(crate) fn filled(&self, name: &str) -> Option<&str> {
+        Some(self.text(name)).filter(|text| !text.trim().is_empty())
+    }
+
+    /// Every value of a field that can be there several times.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a box was ticked.
+    pub(crate) fn ticked(&self, name: &str) -> bool {
+        self.0.iter().any(|(own, _)| own == name)
+    }
+
+    /// Sets a field.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Takes a field out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(own, _)| own == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Every field, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// A form on a page. `prefix` keeps the ids of two forms of one page apart.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Form {
+    prefix: &'static str,
+    fields: Fields,
+    problem: Option<Problem>,
+}
+
+impl Form {
+    /// A form whose ids start with `prefix`, filled with `fields`.
+    pub(crate) fn new(prefix: &'static str, fields: Fields) -> Self {
+        Self { prefix, fields, problem: None }
+    }
+
+    /// The form again, with what it was refused for.
+    pub(crate) fn refused(mut self, problem: Problem) -> Self {
+        self.problem = Some(problem);
+        self
+    }
+
+    /// Whether it was refused: its dialog is then sent open.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.problem.is_some()
+    }
+
+    /// The id of a field.
+    pub(crate) fn id(&self, name: &str) -> String {
+        match self.prefix {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}-{name}"),
+        }
+    }
+
+    /// What stands in a field.
+    pub(crate) fn value(&self, name: &str) -> &str {
+        self.fields.text(name)
+    }
+
+    /// Whether a choice is made.
+    pub(crate) fn has(&self, name: &str, value: &str) -> bool {
+        self.fields.all(name).any(|own| own == value)
+    }
+
+    /// What is wrong with a field, as a sentence.
+    pub(crate) fn error(&self, name: &str) -> Option<String> {
+        let problem = self.problem.as_ref().filter(|problem| problem.field.as_deref() == Some(name))?;
+        // A problem's sentence starts with the name of the member, which stands in the label already.
+        let sentence = problem.detail.strip_prefix(name).map_or(problem.detail.as_str(), str::trim_start);
+        let mut letters = sentence.chars();
+        let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        Some(format!("{first}{}", letters.as_str()))
+    }
+
+    /// What is wrong, where that is no field of this form.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        let problem = self.problem.as_ref()?;
+        let beside = problem.field.as_deref().is_some_and(|field| self.fields.ticked(field));
+        (!beside).then_some(problem.detail.as_str())
+    }
+
+    /// The attributes by which assistive technology finds a field's hint and error.
+    pub(crate) fn aria(&self, name: &str, hint: bool) -> Aria {
+        Aria { id: self.id(name), hint, error: self.error(name).is_some() }
+    }
+}
+
+/// `aria-describedby` and `aria-invalid`.
+pub(crate) struct Aria {
+    id: String,
+    hint: bool,
+    error: bool,
+}
+
+impl std::fmt::Display for Aria {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = &self.id;
+        match (self.hint, self.error) {
+            (false, false) => Ok(()),
+            (true, false) => write!(f, " aria-describedby=\"{id}-hint\""),
+            (false, true) => write!(f, " aria-describedby=\"{id}-error\" aria-invalid=\"true\""),
+            (true, true) => write!(f, " aria-describedby=\"{id}-error {id}-hint\" aria-invalid=\"true\""),
+        }
+    }
+}
+
+// Its ids are made of names that stand in our own templates.
+impl askama::filters::HtmlSafe for Aria {}

@@ -1,0 +1,148 @@
+//! What surrounds a page: its title, where it stands, who reads it.
+
+use super::{environment::EnvironmentBadge, theme::Theme};
+
+/// A place of the rail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Section {
+    People,
+    /// Not in the rail: the account menu leads there.
+    Account,
+}
+
+impl Section {
+    /// The rail, top to bottom.
+    pub(crate) const RAIL: &[Self] = &[Self::People];
+
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::People => "People",
+            Self::Account => "Your account",
+        }
+    }
+
+    pub(crate) fn path(&self) -> &'static str {
+        match self {
+            Self::People => "/console/people",
+            Self::Account => "/console/account",
+        }
+    }
+
+    /// The symbol in `icons.html`.
+    pub(crate) fn icon(&self) -> &'static str {
+        match self {
+            Self::People => "people",
+            Self::Account => "account",
+        }
+    }
+
+    /// The letter that leads there after `g`.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::People => "p",
+            Self::Account => "a",
+        }
+    }
+}
+
+/// Who is signed in, as the frame shows them.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    pub(crate) name: String,
+    pub(crate) email: String,
+}
+
+impl Person {
+    /// The first letters of the first and the last word of the name.
+    pub(crate) fn initials(&self) -> String {
+        let mut words = self.name.split_whitespace().filter_map(|word| word.chars().next());
+        let first = words.next();
+        let letters = first.into_iter().chain(words.next_back());
+        letters.flat_map(char::to_uppercase).collect()
+    }
+}
+
+/// The frame of a page. Made by `SignedIn::layout`.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) title: String,
+    pub(crate) section: Section,
+    /// The sections that this person may read.
+    pub(crate) nav: Vec<Section>,
+    pub(crate) person: Person,
+    pub(crate) theme: Theme,
+    /// The path of this page, to come back to.
+    pub(crate) here: String,
+    /// What stands above it: label and path.
+    pub(crate) crumbs: Vec<(String, String)>,
+    /// The environment that the whole page is about.
+    pub(crate) environment: Option<EnvironmentBadge>,
+    /// What the request before has done, in a sentence.
+    pub(crate) done: Option<String>,
+}
+
+impl Layout {
+    /// Adds what stands above this page.
+    pub(crate) fn crumb(mut self, label: &str, path: &str) -> Self {
+        self.crumbs.push((label.to_owned(), path.to_owned()));
+        self
+    }
+
+    /// The whole page is about one environment.
+    pub(crate) fn in_environment(mut self, environment: EnvironmentBadge) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Says what the request before has done.
+    pub(crate) fn done(mut self, sentence: Option<impl Into<String>>) -> Self {
+        self.done = sentence.map(Into::into);
+        self
+    }
+
+    /// Whether what is done here reaches real users.
+    pub(crate) fn is_live(&self) -> bool {
+        self.environment.as_ref().is_some_and(EnvironmentBadge::is_live)
+    }
+}
+
+/// The frame of a page without a rail.
+#[derive(Clone, Debug)]
+pub(crate) struct Sheet {
+    pub(crate) title: &'static str,
+    pub(crate) theme: Theme,
+    /// For a page with a table.
+    pub(crate) wide: bool,
+}
+
+#[cfg(any(test, debug_assertions))]
+impl Layout {
+    /// As the samples of pages have it.
+    pub(crate) fn sample(section: Section, title: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            section,
+            nav: Section::RAIL.to_vec(),
+            person: Person { name: "Ada Lovelace".into(), email: "ada@example.com".into() },
+            theme: Theme::System,
+            here: section.path().to_owned(),
+            crumbs: Vec::new(),
+            environment: None,
+            done: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initials() {
+        for (name, initials) in
+            [("Ada Lovelace", "AL"), ("ada", "A"), ("Ana María de la Cruz", "AC"), ("", ""), ("ßen", "SS")]
+        {
+            assert_eq!(Person { name: name.into(), email: String::new() }.initials(), initials, "{name}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Light, dark, or what the system says: kept in a cookie, so that the first paint is right.
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use std::convert::Infallible;
+
+/// The colours that somebody wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Theme {
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    pub(crate) const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
+    /// The name of the cookie.
+    pub(crate) const COOKIE: &str = "crossfade_theme";
+
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::System => "System",
+            Self::Light => "Light",
+            Self::Dark => "Dark",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.word() == word)
+    }
+
+    /// What the style sheet goes by.
+    pub(crate) fn attribute(&self) -> Attribute {
+        Attribute(match self {
+            Self::System => "",
+            Self::Light => " data-theme=\"light\"",
+            Self::Dark => " data-theme=\"dark\"",
+        })
+    }
+}
+
+/// An attribute of our own words.
+pub(crate) struct Attribute(&'static str);
+
+impl std::fmt::Display for Attribute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl askama::filters::HtmlSafe for Attribute {}
+
+impl<S: Sync> FromRequestParts<S> for Theme {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let cookie = super::cookies::read(&parts.headers, Self::COOKIE);
+        Ok(cookie.and_then(|word| Self::parse(&word)).unwrap_or_default())
+    }
+}
