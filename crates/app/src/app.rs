@@ -7,6 +7,7 @@ use crate::{
     measure::Counted,
     refusals::Refusals,
     seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, new_data_key, open_data_keys},
+    throttle::Throttle,
     worker::Touched,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
@@ -37,6 +38,8 @@ pub struct Options {
     pub random: Arc<dyn Random>,
     /// Days that events of the audit trail are kept; `None`: for ever.
     pub audit_retention_days: Option<u32>,
+    /// How long a sign-in counts as fresh enough for what is dangerous.
+    pub fresh_sign_in: Duration,
     /// Whether this process decides secrets. A local command does not: it takes no lock and loads no tables.
     pub decides: bool,
 }
@@ -65,6 +68,8 @@ pub struct App {
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
     /// Password hashes take memory on purpose; this many may run at once.
     pub(crate) hashing: Arc<Semaphore>,
+    pub(crate) fresh_sign_in: Duration,
+    pub(crate) throttle: Throttle,
     /// Keeps other processes from deciding on this database. `None` where this one does not either.
     lock: tokio::sync::Mutex<Option<ServeLock>>,
 }
@@ -106,6 +111,8 @@ impl App {
             background: Semaphore::new(PARALLEL_BACKGROUND),
             in_flight: Mutex::default(),
             hashing: Arc::new(Semaphore::new(PARALLEL_HASHES)),
+            fresh_sign_in: options.fresh_sign_in,
+            throttle: Throttle::default(),
             lock: tokio::sync::Mutex::new(lock),
         });
         app.create_default_environments().await?;

@@ -1,14 +1,14 @@
 //! Who asks: an authenticated account with its grants, or a local command.
 
-use crate::{app::App, error::Error};
+use crate::{app::App, error::Error, sessions};
 use crossfade_core::{
-    Code, Problem, Timestamp, TokenId, UserId,
+    Code, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     audit::{Actor, Origin},
     roles::{self, Grant, Object, Permission},
     secret::{SecretKind, SecretValue},
 };
-use crossfade_store::{StoreError, Tx, User};
+use crossfade_store::{SessionRow, StoreError, Tx, User};
 
 /// Somebody known, and what they may do.
 #[derive(Clone, Debug)]
@@ -20,7 +20,14 @@ pub struct Caller {
     pub(crate) origin: Origin,
     /// What an API token is limited to.
     limit: Option<Vec<Permission>>,
-    token: Option<(TokenId, Vec<u8>)>,
+    by: By,
+}
+
+/// What somebody was known by, with the digest that it is found by again.
+#[derive(Clone, Debug)]
+enum By {
+    Token(TokenId, Vec<u8>),
+    Session(SessionId, Vec<u8>),
 }
 
 impl Caller {
@@ -36,7 +43,7 @@ impl Caller {
     }
 
     /// Whether it may do `permission` to anything at all.
-    pub(crate) fn may_somewhere(&self, permission: Permission) -> bool {
+    pub fn may_somewhere(&self, permission: Permission) -> bool {
         let within_limit = self.limit.as_ref().is_none_or(|limit| limit.contains(&permission));
         within_limit && self.grants.iter().any(|grant| grant.role.permissions().contains(&permission))
     }
@@ -49,7 +56,7 @@ impl Caller {
     /// Whether it may end this token of this account without managing tokens: its own account's, unless it is
     /// itself a limited token; then only itself.
     pub(crate) fn may_end_token(&self, token: &TokenId, user: &UserId) -> bool {
-        let itself = self.token.as_ref().is_some_and(|(own, _)| own == token);
+        let itself = matches!(&self.by, By::Token(own, _) if own == token);
         *user == self.user && (self.limit.is_none() || itself)
     }
 
@@ -60,12 +67,17 @@ impl Caller {
 
     /// Reads the caller's rights again, inside a transaction: what was taken away since is gone.
     pub(crate) async fn refreshed(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, Error> {
-        match &self.token {
-            Some((_, digest)) => by_token_digest(tx, digest, &self.origin, now).await,
-            None => {
-                let user = tx.user(&self.user).await?.ok_or_else(unauthenticated)?;
-                Ok(Self { grants: grants(tx, &user.id).await?, ..self.clone() })
-            }
+        match &self.by {
+            By::Token(_, digest) => by_token_digest(tx, digest, &self.origin, now).await,
+            By::Session(_, digest) => Ok(by_session_digest(tx, digest, &self.origin, now).await?.0),
+        }
+    }
+
+    /// The sign-in that it is known by, if it is not an API token.
+    pub(crate) fn session(&self) -> Option<&SessionId> {
+        match &self.by {
+            By::Session(id, _) => Some(id),
+            By::Token(..) => None,
         }
     }
 }
@@ -89,7 +101,7 @@ async fn grants(tx: &mut Tx, user: &UserId) -> Result<Vec<Grant>, StoreError> {
     Ok(tx.grants(user).await?.into_iter().map(|row| row.grant).collect())
 }
 
-fn actor(user: &User) -> Actor {
+pub(crate) fn actor(user: &User) -> Actor {
     let (id, name) = (user.id.clone(), user.name.clone());
     match user.kind {
         UserKind::Person => Actor::User { id, name },
@@ -118,8 +130,36 @@ async fn by_token_digest(
         user: owner.user.id,
         origin: origin.clone(),
         limit,
-        token: Some((owner.token.id, digest.to_vec())),
+        by: By::Token(owner.token.id, digest.to_vec()),
     })
+}
+
+/// Whoever holds a sign-in that has not ended, and the sign-in itself.
+pub(crate) async fn by_session_digest(
+    tx: &mut Tx,
+    digest: &[u8],
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(Caller, SessionRow, User), Error> {
+    let session = tx.session_by_digest(digest).await?.ok_or_else(signed_out)?;
+    if now >= sessions::ends_at(&session) {
+        return Err(signed_out());
+    }
+    let user = tx.user(&session.user_id).await?.ok_or_else(signed_out)?;
+    let caller = Caller {
+        actor: actor(&user),
+        grants: grants(tx, &user.id).await?,
+        user: user.id.clone(),
+        origin: origin.clone(),
+        limit: None,
+        by: By::Session(session.id.clone(), digest.to_vec()),
+    };
+    Ok((caller, session, user))
+}
+
+fn signed_out() -> Error {
+    Problem::new(Code::Unauthenticated, "You are not signed in, or not any more. Sign in and try again.")
+        .into()
 }
 
 impl App {
@@ -129,7 +169,7 @@ impl App {
         let digest = digest(value.reveal());
         let now = self.clock.now();
         let caller = self.db.read(async |tx| by_token_digest(tx, &digest, &origin, now).await).await?;
-        if let Some((token, _)) = &caller.token {
+        if let By::Token(token, _) = &caller.by {
             self.touched.note(token, now);
         }
         Ok(caller)

@@ -45,7 +45,7 @@ impl App {
     /// Creates the first Owner; refused when there is one.
     pub async fn create_owner(&self, email: &str, password: &str) -> Result<UserId, Error> {
         let email = text::email("email", email)?;
-        let hash = self.hash_password(password).await?;
+        let hash = self.hash_password(password, &[&email]).await?;
         self.transact(async |tx, now| self.insert_owner(tx, &email, &hash, now, "init").await).await
     }
 
@@ -154,12 +154,14 @@ impl App {
             (LinkKind::SetUp, email) => text::email("email", email.unwrap_or_default())?,
             (LinkKind::Password { email }, _) => email.clone(),
         };
-        let hash = self.hash_password(password).await?;
+        let hash = self.hash_password(password, &[&email]).await?;
         self.transact(async |tx, now| {
             let (_, user) = usable(tx, value, now).await?;
             tx.use_link(&digest(value), now).await?;
             let Some(user) = user else { return self.insert_owner(tx, &email, &hash, now, "serve").await };
             tx.set_password(&user.id, &hash).await?;
+            // Whoever was signed in with the old one is not any more.
+            tx.end_sessions(&user.id, None, now).await?;
             let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
             let about = About::target(&user.id);
             tx.append_audit(&about.event(now, actor, &Event::UserActivated {})).await?;

@@ -112,6 +112,8 @@ ids! {
     GrantId = "grant_";
     /// An API token (its id, not its value).
     TokenId = "tok_";
+    /// A sign-in to the Console (its id, not what the cookie holds).
+    SessionId = "ses_";
     /// The OAuth `client_id` of a registration (RFC 6749 §2.2). It has no prefix: letters and digits
     /// survive every client library's idea of form encoding unchanged.
     OauthClientId = "";

@@ -18,7 +18,8 @@ pub mod text;
 pub mod time;
 
 pub use ids::{
-    ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, TokenId, UserId,
+    ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId, TokenId,
+    UserId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};

@@ -18,15 +18,18 @@ pub enum SecretKind {
     ApiToken,
     /// The secret part of a one-time link.
     Link,
+    /// What the cookie of a sign-in holds.
+    Session,
 }
 
 impl SecretKind {
     /// Every kind there is.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Client(EnvironmentKind::Live),
         Self::Client(EnvironmentKind::Test),
         Self::ApiToken,
         Self::Link,
+        Self::Session,
     ];
 
     /// What a value of this kind starts with: the product, then what the value opens.
@@ -36,6 +39,7 @@ impl SecretKind {
             Self::Client(EnvironmentKind::Test) => "crossfade_test_",
             Self::ApiToken => "crossfade_api_",
             Self::Link => "crossfade_link_",
+            Self::Session => "crossfade_session_",
         }
     }
 }
@@ -204,7 +208,9 @@ mod tests {
     #[test]
     fn rule_11_the_prefix_tells_the_product_and_the_kind() {
         let prefixes = SecretKind::ALL.map(SecretKind::prefix);
-        assert_eq!(prefixes, ["crossfade_live_", "crossfade_test_", "crossfade_api_", "crossfade_link_"]);
+        let expected =
+            ["crossfade_live_", "crossfade_test_", "crossfade_api_", "crossfade_link_", "crossfade_session_"];
+        assert_eq!(prefixes, expected);
         let random = Counting(std::sync::atomic::AtomicU64::new(7));
         for made in SecretKind::ALL {
             let value = SecretValue::generate(made, &random);

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 /// What can be set. The same keys stand in the file, with underscores.
@@ -36,6 +37,10 @@ pub(crate) struct Settings {
     /// Networks whose forwarded headers are believed, separated by commas. [default: none]
     #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) trusted_proxies: Option<Vec<String>>,
+    /// Minutes after which the Console asks for the password again before it rotates, reveals, revokes, grants or
+    /// deletes: 1 to 720. [default: 10]
+    #[arg(long, env = "CROSSFADE_FRESH_SIGN_IN_MINUTES", hide_env_values = true)]
+    pub(crate) fresh_sign_in_minutes: Option<u64>,
     /// What is logged, such as info or crossfade_web=debug. [default: info,sqlx=warn]
     #[arg(long, env = "CROSSFADE_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
@@ -67,6 +72,7 @@ pub(crate) struct Resolved {
     pub(crate) public_url: String,
     pub(crate) master_key_file: PathBuf,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) fresh_sign_in: Duration,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) audit_retention_days: Option<u32>,
@@ -127,7 +133,14 @@ impl Settings {
             }
             Some(url) => base_url(&url, !trusted_proxies.is_empty())?,
         };
+        let minutes = self.fresh_sign_in_minutes.or(file.fresh_sign_in_minutes).unwrap_or(10);
+        if !(1..=720).contains(&minutes) {
+            return Err(Failure::usage(format!(
+                "fresh_sign_in_minutes must be a whole number from 1 to 720, not {minutes}."
+            )));
+        }
         Ok(Resolved {
+            fresh_sign_in: Duration::from_secs(minutes * 60),
             listen,
             location,
             public_url,

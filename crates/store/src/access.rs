@@ -237,6 +237,7 @@ impl Tx {
     pub async fn delete_user(&mut self, id: &UserId, now: Timestamp) -> Result<(), StoreError> {
         self.execute(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?;
         self.end_links(id).await?;
+        self.end_sessions(id, None, now).await?;
         for row in self.grants(id).await? {
             self.delete_grant(&row.id).await?;
         }

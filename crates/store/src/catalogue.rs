@@ -2,7 +2,7 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, checks, clients, db, environments, evidence, keys, properties, secrets, support,
+    access, audit, backup, checks, clients, db, environments, evidence, keys, properties, secrets, sessions, support,
 };
 
 /// One SQL text that both engines run.
@@ -38,6 +38,7 @@ impl Statement {
             keys::STATEMENTS,
             properties::STATEMENTS,
             secrets::STATEMENTS,
+            sessions::STATEMENTS,
             support::STATEMENTS,
         ]
         .into_iter()

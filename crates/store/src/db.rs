@@ -400,6 +400,7 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../migrations/0001_initial.sql")),
     (2, "trail", include_str!("../migrations/0002_trail.sql")),
+    (3, "sessions", include_str!("../migrations/0003_sessions.sql")),
 ];
 
 /// The migrations, shared by both engines but for the name of the type for bytes.

@@ -12,6 +12,7 @@ mod evidence;
 mod keys;
 mod properties;
 mod secrets;
+mod sessions;
 mod support;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
@@ -25,6 +26,7 @@ pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure, SourceUs
 pub use keys::DataKey;
 pub use properties::Property;
 pub use secrets::{Expired, Rotation, Secret, SecretRow, VerifierRow};
+pub use sessions::SessionRow;
 pub use support::{Change, ChangeKind, Remembered};
 
 /// Where a page of a list starts and how long it is.

@@ -45,7 +45,7 @@ pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Result<Router, promethe
     let web = Web { app, proxies: Arc::new(proxies), metrics: Arc::new(Metrics::new()?) };
     let rest = Router::new()
         .merge(api::router())
-        .merge(console::router())
+        .merge(console::router(&web))
         .merge(docs::router())
         .merge(health::router())
         .merge(metrics::router())

@@ -66,6 +66,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         public_url: format!("http://{listen}"),
         master_key_file: directory.join("master.key"),
         trusted_proxies: Vec::new(),
+        fresh_sign_in: Duration::from_secs(600),
         log: "warn".to_owned(),
         log_format: LogFormat::Text,
         audit_retention_days: None,

@@ -305,7 +305,7 @@ on_both_engines! {
             assert!(html.contains("role=\"alert\"") && !html.contains(PASSWORD), "{html}");
         }
         assert!(!world.app.has_owner().await.unwrap());
-        page(&submit(&world, &format!(" {at} "), "Ada@Example.com", PASSWORD, PASSWORD).await, 200, at);
+        page(&submit(&world, &format!(" {at} "), "Ada@Example.com", PASSWORD, PASSWORD).await, 303, at);
         assert!(world.app.has_owner().await.unwrap());
         let ada = world.token_of("ada@example.com", &[]).await;
         ada.get("/audit-events").await.ok();
@@ -337,7 +337,7 @@ on_both_engines! {
         assert!(!world.app.has_owner().await.unwrap());
         let last = world.app.create_set_up_link().await.unwrap();
         world.advance(DAY - MICRO);
-        page(&submit(&world, code(&last), "ada@example.com", PASSWORD, PASSWORD).await, 200, &last.url);
+        page(&submit(&world, code(&last), "ada@example.com", PASSWORD, PASSWORD).await, 303, &last.url);
     }
 
     async fn a_set_up_link_makes_no_second_owner(world: World) {
@@ -360,15 +360,15 @@ on_both_engines! {
         world.raw("UPDATE users SET password_hash = 'before' WHERE email = 'owner@example.com'").await;
         page(&submit(&world, code(&link), "", "too short", "too short").await, 422, &link.url);
         // A recovery link knows whose it is, whatever stands in the form.
-        page(&submit(&world, code(&link), "bob@example.com", PASSWORD, PASSWORD).await, 200, &link.url);
+        page(&submit(&world, code(&link), "bob@example.com", PASSWORD, PASSWORD).await, 303, &link.url);
         let hashed = "SELECT COUNT(*) FROM users WHERE password_hash LIKE '$argon2id$v=19$m=19456,t=2,p=1$%' AND email = ";
         assert_eq!(world.number(&format!("{hashed}'owner@example.com'")).await, 1);
         assert_eq!(world.number(&format!("{hashed}'bob@example.com'")).await, 0);
         page(&submit(&world, code(&link), "", PASSWORD, PASSWORD).await, 410, &link.url);
-        let events = owner.get("/audit-events?limit=3").await.ok();
+        let events = owner.get("/audit-events?limit=4").await.ok();
         let actions: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| text(&event["action"])).collect();
-        assert_eq!(actions[..2], ["user.activated", "owner.recovered"]);
-        assert_eq!((&events["items"][1]["actor"]["kind"], &events["items"][1]["target"]), (&json!("machine"), &events["items"][0]["target"]));
+        assert_eq!(actions[..3], ["session.created", "user.activated", "owner.recovered"]);
+        assert_eq!((&events["items"][2]["actor"]["kind"], &events["items"][2]["target"]), (&json!("machine"), &events["items"][1]["target"]));
         let whole = owner.get("/audit-events?limit=200").await.ok().to_string();
         assert!(!whole.contains(&code(&link)["crossfade_link_".len()..]) && !whole.contains("argon2"));
         owner.get("/clients").await.ok();
@@ -412,8 +412,8 @@ async fn one_link_one_use(world: World) {
     let mut statuses = tasks.join_all().await;
     statuses.sort_unstable();
     assert_eq!(
-        (statuses[0], statuses.iter().filter(|status| **status == 200).count()),
-        (200, 1),
+        (statuses[0], statuses.iter().filter(|status| **status == 303).count()),
+        (303, 1),
         "{statuses:?}"
     );
     assert_eq!(statuses[1..].iter().collect::<HashSet<_>>(), HashSet::from([&410]));

@@ -263,6 +263,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> O
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
         audit_retention_days: None,
+        fresh_sign_in: Duration::from_secs(600),
         decides: true,
     }
 }

@@ -27,7 +27,7 @@ impl Fields {
         self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a box was ticked.
+    /// Whether a field was sent at all: whether a box was ticked.
     pub(crate) fn ticked(&self, name: &str) -> bool {
         self.0.iter().any(|(own, _)| own == name)
     }

@@ -1,6 +1,8 @@
 //! What surrounds a page: its title, where it stands, who reads it.
 
 use super::{environment::EnvironmentBadge, theme::Theme};
+use crossfade_app::Caller;
+use crossfade_core::roles::Permission;
 
 /// A place of the rail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +28,21 @@ impl Section {
             Self::People => "/console/people",
             Self::Account => "/console/account",
         }
+    }
+
+    /// What somebody must be able to do somewhere to have it in the rail.
+    pub(crate) fn permission(&self) -> Option<Permission> {
+        match self {
+            Self::People => Some(Permission::UserRead),
+            Self::Account => None,
+        }
+    }
+
+    /// The rail of a caller.
+    pub(crate) fn of(caller: &Caller) -> Vec<Self> {
+        let may =
+            |section: &&Self| section.permission().is_none_or(|permission| caller.may_somewhere(permission));
+        Self::RAIL.iter().filter(may).copied().collect()
     }
 
     /// The symbol in `icons.html`.

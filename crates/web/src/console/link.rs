@@ -1,74 +1,66 @@
 //! The page behind a one-time link: creates the first Owner, or sets a new password.
 
 use super::{
+    error::Reply,
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
+    session::{Sent, signed_in},
     theme::Theme,
 };
 use crate::Web;
 use askama::Template;
 use axum::{
-    extract::{Form as Body, State, rejection::FormRejection},
+    extract::State,
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Redirect, Response},
 };
 use crossfade_core::{Code, Problem};
-use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "console/link.html")]
 struct LinkPage {
     sheet: Sheet,
     form: Form,
-    done: bool,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Submitted {
-    link: String,
-    #[serde(default)]
-    email: String,
-    password: String,
-    repeated: String,
 }
 
 impl LinkPage {
-    fn new(theme: Theme, form: Form, done: bool) -> Self {
-        Self { sheet: Sheet { title: "One-time link", theme, wide: false }, form, done }
+    fn new(theme: Theme, form: Form) -> Self {
+        Self { sheet: Sheet { title: "Set your password", theme, wide: false }, form }
     }
 }
 
 pub(super) async fn show(theme: Theme) -> Response {
-    page(&LinkPage::new(theme, Form::default(), false))
+    page(&LinkPage::new(theme, Form::default()))
 }
 
 pub(super) async fn submit(
     State(web): State<Web>,
     theme: Theme,
-    form: Result<Body<Submitted>, FormRejection>,
-) -> Response {
-    let Ok(Body(form)) = form else {
+    Sent { visitor, fields: sent }: Sent,
+) -> Reply {
+    let (link, email, password) = (sent.text("link"), sent.text("email"), sent.text("password"));
+    // Neither the link nor a password is shown again: somebody may look over a shoulder.
+    let fields =
+        Fields::default().with("link", "").with("email", email).with("password", "").with("repeated", "");
+    if !["link", "password", "repeated"].iter().all(|name| sent.ticked(name)) {
         let problem = Problem::new(Code::InvalidBody, "Fill in every field. Nothing was changed.");
-        return refused(theme, Fields::default(), problem);
-    };
-    // The link is not shown again: whoever reads over a shoulder could use it.
-    let fields = Fields::default().with("email", &*form.email);
-    if form.password != form.repeated {
-        let problem =
-            Problem::new(Code::InvalidBody, "The two passwords are not the same. Nothing was changed.");
-        return refused(theme, fields, problem);
+        return Ok(refused(theme, fields, problem));
+    }
+    if password != sent.text("repeated") {
+        let problem = Problem::invalid("repeated", "is not the same password. Nothing was changed");
+        return Ok(refused(theme, fields, problem));
     }
     // People paste the whole address as often as the code at its end.
-    let value = form.link.trim().rsplit('#').next().unwrap_or_default();
-    match web.app.use_link(value, Some(&form.email), &form.password).await {
-        Ok(_) => page(&LinkPage::new(theme, Form::default(), true)),
-        Err(error) => {
-            if let Some(source) = &error.source {
-                tracing::error!(%source, "a one-time link could not be used");
-            }
-            refused(theme, fields, error.problem)
-        }
+    let value = link.trim().rsplit('#').next().unwrap_or_default();
+    let user = match web.app.use_link(value, Some(email), password).await {
+        Ok(user) => user,
+        Err(error) if error.source.is_some() => return Err(error.into()),
+        Err(error) => return Ok(refused(theme, fields, error.problem)),
+    };
+    match web.app.sign_in_by_link(&user, &visitor).await? {
+        Some(new) => signed_in(&web.app, &new, "/console"),
+        None => Ok(Redirect::to("/console/sign-in").into_response()),
     }
 }
 
@@ -77,7 +69,7 @@ fn refused(theme: Theme, fields: Fields, problem: Problem) -> Response {
         Code::NotFound => StatusCode::GONE,
         code => StatusCode::from_u16(code.status()).unwrap_or_default(),
     };
-    page_with(status, &LinkPage::new(theme, Form::new("", fields).refused(problem), false))
+    page_with(status, &LinkPage::new(theme, Form::new("", fields).refused(problem)))
 }
 
 #[cfg(test)]
@@ -86,8 +78,7 @@ mod tests {
 
     #[test]
     fn the_page_is_rendered() {
-        for done in [false, true] {
-            LinkPage::new(Theme::System, Form::default(), done).render().unwrap();
-        }
+        let html = LinkPage::new(Theme::System, Form::default()).render().unwrap();
+        assert!(html.contains("Password, once more"));
     }
 }

@@ -1,15 +1,20 @@
 //! Pages for people. A page is a file, beside it its template, and in it a struct with a sample.
 
 pub(crate) mod assets;
+mod confirm;
 mod cookies;
 mod crossfade;
 mod environment;
+mod error;
 mod form;
 #[cfg(debug_assertions)]
 mod gallery;
+mod guard;
 mod layout;
 mod link;
 mod moment;
+mod session;
+mod sign_in;
 mod theme;
 
 use crate::Web;
@@ -17,25 +22,54 @@ use askama::Template;
 use axum::{
     Router,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
+    middleware,
+    response::{IntoResponse, Redirect, Response},
+    routing::{any, get, post},
 };
+use crossfade_core::{Code, Problem};
+use error::Refused;
+use layout::Section;
 pub(crate) use layout::Sheet;
+use session::SignedIn;
 pub(crate) use theme::Theme;
 
-pub(crate) fn router() -> Router<Web> {
-    let link = get(link::show).post(link::submit).layer(axum::middleware::from_fn(crate::finish));
-    let router = Router::new().route("/console/link", link);
+pub(crate) fn router(web: &Web) -> Router<Web> {
+    let pages = Router::new()
+        .route("/console", get(start))
+        .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .route("/console/link", get(link::show).post(link::submit))
+        .route("/console/session", get(confirm::state))
+        .route("/console/confirm", post(confirm::submit))
+        .route("/console/theme", post(theme::submit))
+        .route("/console/{*rest}", any(nothing));
     #[cfg(debug_assertions)]
-    let router = router.merge(gallery::router());
-    let mut router = router;
+    let pages = pages.merge(gallery::router());
+    let mut router = pages
+        .method_not_allowed_fallback(not_here)
+        .layer(middleware::from_fn_with_state(web.clone(), guard::guard))
+        .layer(middleware::from_fn(crate::finish));
     for asset in [&assets::STYLE, &assets::SCRIPT, &assets::MARK] {
         router = router.route(asset.path(), get(async move |query| asset.serve(&query)));
     }
     router
 }
 
-/// A page, with what no page of ours lacks: nothing from elsewhere, nothing inline, no frame around it, nothing kept.
+/// The first page that somebody may read.
+async fn start(signed: SignedIn) -> Redirect {
+    let first = Section::of(signed.caller()).into_iter().next().unwrap_or(Section::Account);
+    Redirect::to(first.path())
+}
+
+async fn nothing() -> Refused {
+    Problem::not_found().into()
+}
+
+async fn not_here() -> Refused {
+    Problem::new(Code::MethodNotAllowed, "This address is for something else. Nothing was changed.").into()
+}
+
+/// A page.
 pub(crate) fn page(template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => framed(html.into_response()),
@@ -66,11 +100,16 @@ fn fragment(headers: &HeaderMap, html: String) -> Response {
     framed(response)
 }
 
-/// Headers of every page.
 fn framed(mut response: Response) -> Response {
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, html);
+    protected(response)
+}
+
+/// Headers of every answer to a browser: nothing from elsewhere, nothing inline, no frame around it, nothing kept.
+fn protected(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
-        ("content-type", "text/html; charset=utf-8"),
         (
             "content-security-policy",
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -1,6 +1,15 @@
 //! Light, dark, or what the system says: kept in a cookie, so that the first paint is right.
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use super::session::{Sent, own_path};
+use crate::Web;
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+    response::{IntoResponse, Redirect},
+};
+use crossfade_core::Problem;
+use serde_json::json;
 use std::convert::Infallible;
 
 /// The colours that somebody wants.
@@ -57,6 +66,32 @@ impl std::fmt::Display for Attribute {
 }
 
 impl askama::filters::HtmlSafe for Attribute {}
+
+/// Keeps the choice for a year.
+pub(super) async fn submit(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    Sent { fields, .. }: Sent,
+) -> super::error::Reply {
+    let script = super::error::is_script(&headers);
+    let theme = Theme::parse(fields.text("theme"))
+        .ok_or_else(|| Problem::invalid("theme", "must be system, light or dark"))?;
+    let to = own_path(fields.text("to")).unwrap_or("/console");
+    let mut response = match script {
+        true => Json(json!({})).into_response(),
+        false => Redirect::to(to).into_response(),
+    };
+    let secure = if web.app.public_url().starts_with("https://") { "; Secure" } else { "" };
+    let cookie = format!(
+        "{}={}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}",
+        Theme::COOKIE,
+        theme.word()
+    );
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
 
 impl<S: Sync> FromRequestParts<S> for Theme {
     type Rejection = Infallible;

@@ -55,7 +55,7 @@ function confirmItIsYou() {
 
 /** Whether a sign-in is fresh enough; asks for the password where it is not. */
 async function isFresh() {
-  const answer = await fetch("/console/session", { cache: "no-store", headers: { Accept: "application/json" } });
+  const answer = await fetch("/console/session", { cache: "no-store", headers: { Accept: "application/json", "Crossfade-Background": "1" } });
   const json = await answer.json().catch(() => ({}));
   return json.fresh === true || (answer.ok && await confirmItIsYou());
 }

@@ -20,7 +20,7 @@ customElements.define("live-region", class extends HTMLElement {
     if (document.hidden || this.running) return;
     this.running = true;
     try {
-      const headers = this.tag ? { "If-None-Match": this.tag } : {};
+      const headers = { "Crossfade-Background": "1", Accept: "application/json, text/html", ...(this.tag && { "If-None-Match": this.tag }) };
       const answer = await fetch(this.getAttribute("src"), { headers, cache: "no-store", signal: this.end.signal });
       if (answer.status === 401 && this.failures) { location.reload(); return; }
       if (!answer.ok && answer.status !== 304) throw new Error(String(answer.status));

@@ -1,0 +1,139 @@
+//! Long passwords that are guessed all the same: the ones that many people use, repetitions, sequences, and what is
+//! made of the names of the service and of the person (NIST SP 800-63B-4 §3.1.1.2). All offline.
+
+/// Passwords of 15 characters and more among the 400,000 most frequent of a public collection of ten million
+/// leaked ones, in lower case, sorted.
+const COMMON: &str = include_str!("common.txt");
+
+/// Words that add nothing to a password.
+const WORDS: [&str; 16] = [
+    "administrator",
+    "crossfade",
+    "password",
+    "passwort",
+    "iloveyou",
+    "welcome",
+    "letmein",
+    "changeme",
+    "default",
+    "qwertz",
+    "qwerty",
+    "secret",
+    "admin",
+    "login",
+    "access",
+    "user",
+];
+
+/// Characters that must be left when those words are taken out.
+const OWN_CHARACTERS: usize = 8;
+/// Different characters that a password has at least.
+const DISTINCT: usize = 5;
+
+/// Rows of keys, and the alphabet, along which fingers slide.
+const ROWS: [&str; 7] = [
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890",
+    "qwertyuiop",
+    "qwertzuiop",
+    "asdfghjkl",
+    "zxcvbnm",
+    "yxcvbnm",
+];
+
+/// Why a password is easy to guess, as the end of a sentence about it; `None` if it is not.
+pub(super) fn why(password: &str, about: &[&str]) -> Option<&'static str> {
+    let lower = password.to_lowercase();
+    if COMMON.lines().any(|common| common == lower) {
+        return Some("must not be one that many people use");
+    }
+    let letters: Vec<char> = lower.chars().collect();
+    let distinct: std::collections::HashSet<_> = letters.iter().collect();
+    if distinct.len() < DISTINCT || repeats(&letters) {
+        return Some("must not be a repetition");
+    }
+    if slides(&letters) {
+        return Some("must not be a sequence of letters, digits or keys");
+    }
+    (own_characters(&lower, about) < OWN_CHARACTERS)
+        .then_some("must not be made of names of this service or of yourself")
+}
+
+/// Whether it is something shorter, again and again.
+fn repeats(letters: &[char]) -> bool {
+    (1..=letters.len() / 2).any(|unit| letters[unit..].iter().zip(letters).all(|(one, before)| one == before))
+}
+
+/// Whether three steps of four go to a neighbour.
+fn slides(letters: &[char]) -> bool {
+    let neighbours = |one: char, other: char| {
+        one == other
+            || ROWS.iter().any(|row| {
+                row.chars().zip(row.chars().skip(1)).any(|pair| pair == (one, other) || pair == (other, one))
+            })
+    };
+    let steps = letters.windows(2).filter(|pair| neighbours(pair[0], pair[1])).count();
+    steps * 4 >= letters.len().saturating_sub(1) * 3
+}
+
+/// Letters and digits that are left without the words that a guesser would try first.
+fn own_characters(lower: &str, about: &[&str]) -> usize {
+    let about = about.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
+    let mut words: Vec<String> =
+        about.map(str::to_lowercase).filter(|word| word.chars().count() >= 3).collect();
+    words.extend(WORDS.map(str::to_owned));
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let rest = words.iter().fold(lower.to_owned(), |rest, word| rest.replace(word, " "));
+    rest.chars().filter(|character| character.is_alphanumeric()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABOUT: [&str; 3] = ["ada.lovelace@example.com", "Ada Lovelace", "auth.example.com"];
+
+    #[test]
+    fn what_is_guessed_first_is_refused() {
+        for (password, what) in [
+            ("qwerty123456789", "many people"),
+            ("PasswordPassword", "many people"),
+            ("1QAZ2wsx3edc4rfv", "many people"),
+            ("hhhhhhhhhhhhhhhhhhhhh", "repetition"),
+            ("abababababababab", "repetition"),
+            ("tr0ub4dortr0ub4dor", "repetition"),
+            ("bcdefghijklmnopqr", "sequence"),
+            ("9876543210abcdef", "sequence"),
+            ("Crossfade-Password1!", "names"),
+            ("AdaLovelace2026!!", "names"),
+            ("ada@example.com 1234567", "names"),
+        ] {
+            assert!(
+                why(password, &ABOUT).is_some_and(|why| why.contains(what)),
+                "{password}: {:?}",
+                why(password, &ABOUT)
+            );
+        }
+    }
+
+    #[test]
+    fn a_sentence_of_one_s_own_is_taken() {
+        for password in [
+            "correct horse battery staple",
+            "a sentence that nobody guesses",
+            "Ada walks 12 dogs at noon",
+            "пятнадцать букв хватит",
+            "kY3#vv0-pQ!9zLw2",
+            "請求書は毎月五日までに送ってください",
+        ] {
+            assert_eq!(why(password, &ABOUT), None, "{password}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_lower_case_sorted_and_long_enough_to_matter() {
+        let lines: Vec<_> = COMMON.lines().collect();
+        assert!(lines.len() > 500 && lines.is_sorted());
+        assert!(lines.iter().all(|line| line.chars().count() >= 15 && *line == line.to_lowercase()));
+    }
+}

@@ -1,0 +1,320 @@
+//! Sign-ins to the Console while they last: found by what a cookie holds, kept fresh, listed, ended.
+
+use crate::{
+    act::About,
+    app::App,
+    caller::{Caller, by_session_digest, digest},
+    error::Error,
+};
+use crossfade_core::{
+    Code, Problem, SessionId, Timestamp,
+    audit::{Actor, Event, Origin},
+    secret::{SecretKind, SecretValue},
+    text,
+};
+use crossfade_store::{SessionRow, Tx, User};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+/// A sign-in that is not used ends after this long.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// A sign-in ends after this long, used or not.
+pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
+/// The last request is noted this often: seldom enough to cost nothing, and always to the shorter side.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// Rows of sign-ins are kept this long, for whoever looks into a database.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Sign-ins that are listed.
+const LISTED: i64 = 100;
+/// The longest user agent that is stored, in characters.
+const AGENT_CHARACTERS: usize = 300;
+
+/// Whoever comes to the Console, before anything is known of them.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// Where the request comes from.
+    pub origin: Origin,
+    /// What they call their browser.
+    pub user_agent: String,
+}
+
+impl Visitor {
+    pub(crate) fn address(&self) -> IpAddr {
+        self.origin.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+    }
+}
+
+/// A sign-in that lasts.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Who it is, and what they may do.
+    pub caller: Caller,
+    /// Their name.
+    pub name: String,
+    /// Their e-mail address.
+    pub email: String,
+    /// Whether the password was given lately enough for what is dangerous.
+    pub is_fresh: bool,
+    /// When all of this was so.
+    pub now: Timestamp,
+}
+
+/// A sign-in in the list of one's own.
+#[derive(Clone, Debug)]
+pub struct SessionSummary {
+    /// Its id.
+    pub id: SessionId,
+    /// Whether it is the one that asks.
+    pub is_this: bool,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// The last request.
+    pub last_seen_at: Timestamp,
+    /// The address that it began from.
+    pub source_ip: String,
+    /// The user agent that it began with.
+    pub user_agent: String,
+}
+
+/// How a fresh sign-in was answered.
+pub enum Confirmed {
+    /// It was the right password. The cookie holds another value from now on.
+    Yes {
+        /// What the cookie holds now.
+        value: SecretValue,
+        /// The sign-in, fresh.
+        session: Box<Session>,
+    },
+    /// It was not.
+    Wrong,
+    /// Too many were wrong; the next may be tried at this time.
+    Wait(Timestamp),
+}
+
+/// When a sign-in ends if nothing more happens.
+pub(crate) fn ends_at(session: &SessionRow) -> Timestamp {
+    session.last_seen_at.after(IDLE_LIMIT).min(session.created_at.after(ABSOLUTE_LIMIT))
+}
+
+impl App {
+    /// The sign-in whose cookie holds `value`. `seen` notes that somebody is there; what a page asks for by
+    /// itself does not, or a page that is left open would never end.
+    pub async fn session(&self, value: &str, origin: &Origin, seen: bool) -> Result<Session, Error> {
+        // What does not even look like one is looked up all the same; it is not there.
+        let digest = digest(value);
+        let now = self.clock.now();
+        let (caller, row, user) =
+            self.db.read::<_, Error>(async |tx| by_session_digest(tx, &digest, origin, now).await).await?;
+        if seen && row.last_seen_at.after(NOTED_EVERY) <= now {
+            let noted = self.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?)).await;
+            if let Err(error) = noted {
+                // It then ends earlier than it could, and nothing else.
+                tracing::warn!(%error, "the last use of a sign-in could not be noted");
+            }
+        }
+        Ok(self.seen_as(caller, &row, user, now))
+    }
+
+    fn seen_as(&self, caller: Caller, row: &SessionRow, user: User, now: Timestamp) -> Session {
+        Session {
+            id: row.id.clone(),
+            caller,
+            name: user.name,
+            email: user.email.unwrap_or_default(),
+            is_fresh: now < row.authenticated_at.after(self.fresh_sign_in),
+            now,
+        }
+    }
+
+    /// Begins a sign-in of an account that has proved who it is. Told are the cookie's value and the row.
+    pub(crate) async fn begin_session(
+        &self,
+        tx: &mut Tx,
+        user: &User,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> Result<SecretValue, Error> {
+        let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
+        let agent: String = text::shown(&visitor.user_agent).chars().take(AGENT_CHARACTERS).collect();
+        let row = SessionRow {
+            id: SessionId::generate(self.random.as_ref()),
+            user_id: user.id.clone(),
+            created_at: now,
+            authenticated_at: now,
+            last_seen_at: now,
+            source_ip: visitor.address().to_string(),
+            user_agent: agent,
+        };
+        tx.insert_session(&row, &digest(value.reveal()), now.before(KEPT)).await?;
+        let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
+        let written = About::target(&row.id).event(now, actor, &Event::SessionCreated {});
+        tx.append_audit(&written.from(&visitor.origin)).await?;
+        Ok(value)
+    }
+
+    /// One's own sign-ins that last, newest first.
+    pub async fn list_sessions(&self, session: &Session) -> Result<Vec<SessionSummary>, Error> {
+        let now = self.clock.now();
+        self.db
+            .read(async |tx| {
+                let caller = session.caller.refreshed(tx, now).await?;
+                let (began, seen) = (now.before(ABSOLUTE_LIMIT), now.before(IDLE_LIMIT));
+                let rows = tx.sessions_of(&caller.user, began, seen, LISTED).await?;
+                Ok(rows
+                    .into_iter()
+                    .map(|row| SessionSummary {
+                        is_this: row.id == session.id,
+                        id: row.id,
+                        created_at: row.created_at,
+                        last_seen_at: row.last_seen_at,
+                        source_ip: row.source_ip,
+                        user_agent: row.user_agent,
+                    })
+                    .collect())
+            })
+            .await
+    }
+
+    /// Ends one of one's own sign-ins; this one: signs out.
+    pub async fn end_session(&self, session: &Session, id: &str) -> Result<(), Error> {
+        let id = SessionId::parse(id).map_err(|_| Problem::not_found())?;
+        self.transact(async |tx, now| {
+            let caller = session.caller.refreshed(tx, now).await?;
+            if !tx.end_session(&id, &caller.user, now).await? {
+                return Err(Problem::not_found().into());
+            }
+            let event = Event::SessionEnded { sessions: 1 };
+            let written = About::target(&id).event(now, caller.actor, &event);
+            Ok(tx.append_audit(&written.from(&caller.origin)).await?)
+        })
+        .await
+    }
+
+    /// Ends every sign-in of one's own, this one too.
+    pub async fn end_sessions(&self, session: &Session) -> Result<(), Error> {
+        self.transact(async |tx, now| {
+            let caller = session.caller.refreshed(tx, now).await?;
+            let event = Event::SessionEnded { sessions: tx.end_sessions(&caller.user, None, now).await? };
+            let written = About::target(&caller.user).event(now, caller.actor, &event);
+            Ok(tx.append_audit(&written.from(&caller.origin)).await?)
+        })
+        .await
+    }
+
+    /// Makes a sign-in fresh with the password. Its cookie gets another value, so that one that was taken before
+    /// is worth nothing now (OWASP ASVS 7.2.4).
+    pub async fn confirm_session(
+        &self,
+        session: &Session,
+        password: &str,
+        visitor: &Visitor,
+    ) -> Result<Confirmed, Error> {
+        let hash = match self.check_own_password(session, password, visitor).await? {
+            Checked::Right(hash) => hash,
+            Checked::Wrong => return Ok(Confirmed::Wrong),
+            Checked::Wait(until) => return Ok(Confirmed::Wait(until)),
+        };
+        let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
+        let digest = digest(value.reveal());
+        let confirmed = self
+            .transact(async |tx, now| {
+                let caller = session.caller.refreshed(tx, now).await?;
+                let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+                if user.password_hash.as_deref() != Some(hash.as_str()) {
+                    return Err(changed_meanwhile());
+                }
+                tx.confirm_session(&session.id, &digest, now).await?;
+                let (caller, row, user) = by_session_digest(tx, &digest, &visitor.origin, now).await?;
+                Ok(self.seen_as(caller, &row, user, now))
+            })
+            .await?;
+        Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
+    }
+
+    /// Sets another password and ends every other sign-in.
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        current: &str,
+        new: &str,
+        visitor: &Visitor,
+    ) -> Result<(), Error> {
+        let hash = match self.check_own_password(session, current, visitor).await? {
+            Checked::Right(hash) => hash,
+            Checked::Wrong => {
+                return Err(Problem::invalid(
+                    "current_password",
+                    "is not your password. Nothing was changed",
+                )
+                .into());
+            }
+            Checked::Wait(_) => {
+                let what = "was wrong too often. Nothing was changed. Wait a minute and try again";
+                return Err(Problem::invalid("current_password", what).into());
+            }
+        };
+        let new = self.hash_password(new, &[&session.email, &session.name]).await?;
+        self.transact(async |tx, now| {
+            let caller = session.caller.refreshed(tx, now).await?;
+            let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+            if user.password_hash.as_deref() != Some(hash.as_str()) {
+                return Err(changed_meanwhile());
+            }
+            tx.set_password(&user.id, &new).await?;
+            let ended_sessions = tx.end_sessions(&user.id, caller.session(), now).await?;
+            let event = Event::UserPasswordChanged { ended_sessions };
+            let written = About::target(&user.id).event(now, caller.actor, &event);
+            Ok(tx.append_audit(&written.from(&caller.origin)).await?)
+        })
+        .await
+    }
+
+    /// Checks the password of whoever is signed in. Failures count as those of signing in do: whoever holds a
+    /// stolen cookie must not guess faster.
+    async fn check_own_password(
+        &self,
+        session: &Session,
+        password: &str,
+        visitor: &Visitor,
+    ) -> Result<Checked, Error> {
+        let now = self.clock.now();
+        let admitted = match self.throttle.enter(visitor.address(), &session.email, now) {
+            Ok(admitted) => admitted,
+            Err(held) => {
+                self.audit_held_up(&held, visitor).await?;
+                return Ok(Checked::Wait(held.until));
+            }
+        };
+        let user = self.db.read::<_, Error>(async |tx| {
+            let caller = session.caller.refreshed(tx, now).await?;
+            Ok(tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?)
+        });
+        let user = user.await?;
+        if !self.verify_password(password, user.password_hash.as_deref()).await? {
+            self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor).await?;
+            return Ok(Checked::Wrong);
+        }
+        self.throttle.succeeded(visitor.address(), &session.email);
+        Ok(Checked::Right(user.password_hash.unwrap_or_default()))
+    }
+}
+
+/// What came of checking a password; with the hash that it was right for.
+enum Checked {
+    Right(String),
+    Wrong,
+    Wait(Timestamp),
+}
+
+/// Between the look at a password and the change that it permits, another password was set.
+fn changed_meanwhile() -> Error {
+    Problem::new(
+        Code::PreconditionFailed,
+        "Your password was changed meanwhile. Nothing else was changed. Sign in again.",
+    )
+    .into()
+}

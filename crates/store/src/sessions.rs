@@ -1,0 +1,128 @@
+//! Sign-ins of people to the Console.
+
+use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crossfade_core::{SessionId, Timestamp, UserId};
+
+/// A sign-in as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// The last time the password was given.
+    pub authenticated_at: Timestamp,
+    /// The last request, to the minute.
+    pub last_seen_at: Timestamp,
+    /// The address that it began from.
+    pub source_ip: String,
+    /// The user agent that it began with.
+    pub user_agent: String,
+}
+
+statements! {
+    INSERT = "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    BY_DIGEST = "SELECT s.id, s.user_id, s.created_at, s.authenticated_at, s.last_seen_at, s.source_ip, s.user_agent
+                 FROM sessions s JOIN users u ON u.id = s.user_id
+                 WHERE s.digest = $1 AND s.ended_at IS NULL AND u.deleted_at IS NULL";
+    OF_USER = "SELECT id, user_id, created_at, authenticated_at, last_seen_at, source_ip, user_agent FROM sessions
+               WHERE user_id = $1 AND ended_at IS NULL AND created_at > $2 AND last_seen_at > $3
+               ORDER BY created_at DESC, id DESC LIMIT $4";
+    SEEN = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
+    CONFIRM = "UPDATE sessions SET digest = $2, authenticated_at = $3, last_seen_at = $3 WHERE id = $1 AND ended_at IS NULL";
+    END = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
+    END_OTHERS = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL AND (CAST($3 AS TEXT) IS NULL OR id <> $3)";
+    FORGET = "DELETE FROM sessions WHERE created_at < $1";
+}
+
+fn session(row: &Row) -> Result<SessionRow, StoreError> {
+    Ok(SessionRow {
+        id: row.parsed("id", |text| SessionId::parse(text).ok())?,
+        user_id: row.parsed("user_id", |text| UserId::parse(text).ok())?,
+        created_at: row.time("created_at")?,
+        authenticated_at: row.time("authenticated_at")?,
+        last_seen_at: row.time("last_seen_at")?,
+        source_ip: row.text("source_ip")?,
+        user_agent: row.text("user_agent")?,
+    })
+}
+
+impl Tx {
+    /// Stores a sign-in by its digest, and forgets those that began before `forget`.
+    pub async fn insert_session(
+        &mut self,
+        new: &SessionRow,
+        digest: &[u8],
+        forget: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(FORGET, vec![forget.into()]).await?;
+        let args = vec![
+            new.id.as_str().into(),
+            new.user_id.as_str().into(),
+            digest.into(),
+            new.created_at.into(),
+            new.authenticated_at.into(),
+            new.last_seen_at.into(),
+            new.source_ip.as_str().into(),
+            new.user_agent.as_str().into(),
+        ];
+        self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// The sign-in with this digest, if it was not ended and its account is still there. Whether its time is up
+    /// is for the caller to say.
+    pub async fn session_by_digest(&mut self, digest: &[u8]) -> Result<Option<SessionRow>, StoreError> {
+        self.optional(BY_DIGEST, vec![digest.into()]).await?.as_ref().map(session).transpose()
+    }
+
+    /// Sign-ins of an account that were not ended, began after `began` and were seen after `seen`; newest first.
+    pub async fn sessions_of(
+        &mut self,
+        user: &UserId,
+        began: Timestamp,
+        seen: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let args = vec![user.as_str().into(), began.into(), seen.into(), limit.into()];
+        self.rows(OF_USER, args).await?.iter().map(session).collect()
+    }
+
+    /// Notes a request.
+    pub async fn touch_session(&mut self, id: &SessionId, at: Timestamp) -> Result<(), StoreError> {
+        self.execute(SEEN, vec![id.as_str().into(), at.into()]).await.map(drop)
+    }
+
+    /// Notes that the password was given again, and gives the sign-in another digest.
+    pub async fn confirm_session(
+        &mut self,
+        id: &SessionId,
+        digest: &[u8],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(CONFIRM, vec![id.as_str().into(), digest.into(), at.into()]).await.map(drop)
+    }
+
+    /// Ends one sign-in of an account; tells whether there was one to end.
+    pub async fn end_session(
+        &mut self,
+        id: &SessionId,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let args = vec![id.as_str().into(), user.as_str().into(), now.into()];
+        Ok(self.execute(END, args).await? > 0)
+    }
+
+    /// Ends every sign-in of an account, or every one but `except`; tells how many.
+    pub async fn end_sessions(
+        &mut self,
+        user: &UserId,
+        except: Option<&SessionId>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let args = vec![user.as_str().into(), now.into(), except.map(SessionId::as_str).into()];
+        self.execute(END_OTHERS, args).await
+    }
+}

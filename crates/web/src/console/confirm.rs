@@ -1,0 +1,71 @@
+//! **Confirm it is you**: a fresh sign-in before what is dangerous. With a script it is a dialog over the page; without
+//! one, this page carries on what was typed.
+
+use super::{
+    error::{Reply, is_script},
+    form::{Fields, Form},
+    layout::{Layout, Section},
+    page_with,
+    session::{CONFIRM_FIELD, SignedIn, Submitted},
+};
+use askama::Template;
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Redirect, Response},
+};
+use crossfade_core::{Code, Problem};
+use serde_json::json;
+
+#[derive(Template)]
+#[template(path = "console/confirm.html")]
+struct ConfirmPage<'a> {
+    layout: Layout,
+    form: Form,
+    /// Everything that was typed, to be sent again.
+    carried: &'a Fields,
+}
+
+/// Asks for the password on a page that sends `fields` again, to where they were sent.
+pub(super) fn ask(signed: &SignedIn, fields: &Fields, wrong: Option<String>) -> Response {
+    let mut form = Form::new("", Fields::default().with(CONFIRM_FIELD, ""));
+    if let Some(wrong) = wrong {
+        form = form.refused(Problem::new(Code::InvalidBody, wrong).with_field(CONFIRM_FIELD));
+    }
+    let layout = signed.layout(Section::Account, "Confirm it is you");
+    page_with(StatusCode::FORBIDDEN, &ConfirmPage { layout, form, carried: fields })
+}
+
+/// Whether the sign-in is fresh: what the script asks before it sends a form.
+pub(super) async fn state(signed: SignedIn) -> Response {
+    Json(json!({"fresh": signed.session.is_fresh})).into_response()
+}
+
+/// Takes the password from the dialog.
+pub(super) async fn submit(headers: HeaderMap, Submitted { mut signed, fields }: Submitted) -> Reply {
+    match signed.confirm(fields.text("password")).await? {
+        Ok(()) if is_script(&headers) => Ok(Json(json!({"fresh": true})).into_response()),
+        Ok(()) => Ok(Redirect::to("/console").into_response()),
+        Err(why) => Err(Problem::new(Code::InvalidBody, why).with_field("password").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_carries_on_what_was_typed_and_escapes_it() {
+        let carried = Fields::default()
+            .with("reason", "\"><script>")
+            .with("environments", "a")
+            .with("environments", "b");
+        let layout = Layout::sample(Section::Account, "Confirm it is you");
+        let html = ConfirmPage { layout, form: Form::default(), carried: &carried }.render().unwrap();
+        assert!(
+            html.contains("name=\"environments\" value=\"a\"")
+                && html.contains("name=\"environments\" value=\"b\"")
+        );
+        assert!(html.contains("name=\"reason\" value=\"&#34;&#62;&#60;script&#62;\""), "{html}");
+    }
+}

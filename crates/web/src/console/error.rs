@@ -1,0 +1,126 @@
+//! Refusals as pages in words.
+
+use super::{
+    layout::{Layout, Person, Section, Sheet},
+    page_with,
+    session::Found,
+    theme::Theme,
+};
+use askama::Template;
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use crossfade_app::Error;
+use crossfade_core::{Code, Problem};
+use serde_json::json;
+
+/// The result of a handler.
+pub(crate) type Reply = Result<Response, Refused>;
+
+/// A use case's error as an answer. The guard makes a page of it, because it knows who reads it.
+pub(crate) struct Refused(Error);
+
+impl<E: Into<Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        if let Some(source) = &self.0.source {
+            tracing::error!(code = self.0.problem.code.as_str(), %source, "a request to the Console failed");
+        }
+        let mut response = (status(&self.0.problem), self.0.problem.detail.clone()).into_response();
+        response.extensions_mut().insert(self.0.problem);
+        response
+    }
+}
+
+pub(super) fn status(problem: &Problem) -> StatusCode {
+    StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Whether a script asks, which wants JSON and no page.
+pub(super) fn is_script(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+/// For somebody who is signed in.
+#[derive(Template)]
+#[template(path = "console/error.html")]
+struct ErrorPage<'a> {
+    layout: Layout,
+    detail: &'a str,
+}
+
+/// For anybody else.
+#[derive(Template)]
+#[template(path = "console/error_sheet.html")]
+struct ErrorSheet<'a> {
+    sheet: Sheet,
+    detail: &'a str,
+}
+
+/// The answer to a refusal, for who found it.
+pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
+    let status = status(problem);
+    if script {
+        let body = json!({"code": problem.code.as_str(), "detail": problem.detail, "field": problem.field});
+        return crate::private((status, Json(body)).into_response());
+    }
+    let title = title(problem.code);
+    match found {
+        Found::Session(session) => {
+            let layout = Layout {
+                title: title.to_owned(),
+                section: Section::Account,
+                nav: Section::of(&session.caller),
+                person: Person { name: session.name.clone(), email: session.email.clone() },
+                theme,
+                here: "/console".to_owned(),
+                crumbs: Vec::new(),
+                environment: None,
+                done: None,
+            };
+            page_with(status, &ErrorPage { layout, detail: &problem.detail })
+        }
+        Found::Nobody | Found::Unknown(_) => {
+            let sheet = Sheet { title, theme, wide: false };
+            page_with(status, &ErrorSheet { sheet, detail: &problem.detail })
+        }
+    }
+}
+
+fn title(code: Code) -> &'static str {
+    match code.status() {
+        401 => "You are signed out",
+        403 => "You may not do this",
+        404 => "There is nothing here",
+        405 => "This cannot be done here",
+        409 | 412 => "Something is in the way",
+        503 => "Not available right now",
+        500.. => "Something went wrong",
+        _ => "This was not done",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_page() {
+        for code in Code::ALL {
+            let detail = "Nothing was changed.";
+            let layout = Layout::sample(Section::Account, title(*code));
+            let html = ErrorPage { layout, detail }.render().unwrap();
+            assert!(html.contains(title(*code)) && html.contains(detail));
+            let sheet = Sheet { title: title(*code), theme: Theme::System, wide: false };
+            let html = ErrorSheet { sheet, detail }.render().unwrap();
+            assert!(html.contains(title(*code)) && html.contains(detail));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What every request to the Console passes: it is checked where it comes from, and who sends it is looked up; on
+//! the way back a refusal becomes a page in words.
+
+use super::{
+    error,
+    session::{CookieToSet, Found, cookie_value},
+    theme::Theme,
+};
+use crate::{Web, observe};
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderValue, Uri, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use crossfade_core::{Code, Problem};
+
+/// What the script sends with what a page asks for by itself.
+const BACKGROUND: &str = "crossfade-background";
+
+pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let found = look_up(&web, &parts).await;
+    let script = error::is_script(&parts.headers);
+    let Ok(theme) = Theme::from_request_parts(&mut parts, &web).await;
+    let cookie = CookieToSet::default();
+    let mut response = if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url())
+    {
+        parts.extensions.insert(found.clone());
+        parts.extensions.insert(cookie.clone());
+        next.run(Request::from_parts(parts, body)).await
+    } else {
+        let text = "This request came from another site. Nothing was changed. Do it on the page itself.";
+        error::Refused::from(Problem::new(Code::Forbidden, text)).into_response()
+    };
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = error::page_of(&problem, &found, theme, script);
+    }
+    if let Some(cookie) = cookie.get() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    hardened(&web, response)
+}
+
+async fn look_up(web: &Web, parts: &Parts) -> Found {
+    let headers = &parts.headers;
+    let origin = observe::origin(web, &parts.extensions, headers);
+    let Some(value) = cookie_value(&web.app, headers) else { return Found::Nobody };
+    match web.app.session(&value, &origin, !headers.contains_key(BACKGROUND)).await {
+        Ok(session) => Found::Session(Box::new(session)),
+        Err(error) if error.problem.code == Code::Unauthenticated => Found::Nobody,
+        Err(error) => {
+            tracing::error!(%error, "a sign-in could not be looked up");
+            Found::Unknown(error.problem)
+        }
+    }
+}
+
+/// Whether a request that changes something comes from our own pages. Browsers say it themselves in
+/// `Sec-Fetch-Site`; those that do not still say `Origin`. What sends neither is no browser, and holds no cookie
+/// that it was not given on purpose.
+fn is_ours(headers: &HeaderMap, uri: &Uri, public_url: &str) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    match (text("sec-fetch-site"), text("origin")) {
+        // "none": somebody typed it or reloaded the page.
+        (Some(site), _) => ["same-origin", "none"].contains(&site),
+        (None, None) => true,
+        (None, Some(origin)) => {
+            let host = text("host").or_else(|| uri.authority().map(|authority| authority.as_str()));
+            let named = origin.split_once("://").map(|(_, host)| host);
+            origin == public_url || (named.is_some() && named == host)
+        }
+    }
+}
+
+fn hardened(web: &Web, response: Response) -> Response {
+    let mut response = super::protected(response);
+    let headers = response.headers_mut();
+    if web.app.public_url().starts_with("https://") {
+        // This host alone: what stands beside it is not ours to decide.
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    } else if !is_trustworthy(web.app.public_url()) {
+        // Over plain http a browser sends no Sec-Fetch-Site, and without a referrer no Origin either.
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    }
+    response
+}
+
+/// Whether browsers take this http address for as good as https (W3C Secure Contexts §3.1).
+fn is_trustworthy(public_url: &str) -> bool {
+    let host = public_url.trim_start_matches("http://");
+    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours(headers: &[(&'static str, &str)]) -> bool {
+        let headers = headers.iter().map(|(name, value)| {
+            (axum::http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        });
+        is_ours(&headers.collect(), &Uri::from_static("/console"), "https://auth.example.com")
+    }
+
+    #[test]
+    fn only_our_own_pages_change_something() {
+        let own = "https://auth.example.com";
+        for good in [
+            &[("sec-fetch-site", "same-origin")][..],
+            &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+            &[("sec-fetch-site", "none")],
+            &[("origin", own)],
+            &[("origin", "http://10.0.0.1:8080"), ("host", "10.0.0.1:8080")],
+            &[],
+        ] {
+            assert!(ours(good), "{good:?}");
+        }
+        for bad in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "cross-site"), ("origin", own)],
+            &[("sec-fetch-site", "")],
+            &[("origin", "null")],
+            &[("origin", "https://evil.example"), ("host", "auth.example.com")],
+            &[("origin", "https://auth.example.com.evil.example"), ("host", "auth.example.com")],
+            &[("origin", "auth.example.com"), ("host", "auth.example.com")],
+            &[("origin", "http://auth.example.com:81"), ("host", "auth.example.com")],
+        ] {
+            assert!(!ours(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Who is signed in, as a handler gets to know it: by taking it as an argument.
+
+use super::{
+    confirm, cookies,
+    error::{Refused, is_script},
+    form::Fields,
+    layout::{Layout, Person, Section},
+    theme::Theme,
+};
+use crate::{Web, observe};
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+use bytes::Bytes;
+use crossfade_app::{App, Caller, Confirmed, NewSession, Session, Visitor};
+use crossfade_core::{Code, Problem, secret::SecretValue};
+use serde_json::json;
+use std::sync::{Arc, OnceLock};
+
+/// The field in which the password of a fresh sign-in comes along with a form.
+pub(super) const CONFIRM_FIELD: &str = "confirm_password";
+
+/// Whoever is signed in.
+#[derive(Clone)]
+pub(crate) struct SignedIn {
+    pub(crate) app: Arc<App>,
+    pub(crate) session: Session,
+    pub(crate) visitor: Visitor,
+    theme: Theme,
+    here: String,
+    cookie: CookieToSet,
+}
+
+/// A form that somebody who is signed in has sent.
+pub(crate) struct Submitted {
+    pub(crate) signed: SignedIn,
+    pub(crate) fields: Fields,
+}
+
+/// The same from somebody whose sign-in is fresh. Taking it as an argument is asking for it.
+pub(crate) struct Fresh {
+    pub(crate) signed: SignedIn,
+    pub(crate) fields: Fields,
+}
+
+/// A cookie that goes out with the answer, whatever it is.
+#[derive(Clone, Default)]
+pub(super) struct CookieToSet(Arc<OnceLock<HeaderValue>>);
+
+impl CookieToSet {
+    pub(super) fn get(&self) -> Option<HeaderValue> {
+        self.0.get().cloned()
+    }
+}
+
+impl SignedIn {
+    /// Who it is, for the use cases.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.session.caller
+    }
+
+    /// The frame of a page.
+    pub(crate) fn layout(&self, section: Section, title: &str) -> Layout {
+        Layout {
+            title: title.to_owned(),
+            section,
+            nav: Section::of(&self.session.caller),
+            person: Person { name: self.session.name.clone(), email: self.session.email.clone() },
+            theme: self.theme,
+            here: self.here.clone(),
+            crumbs: Vec::new(),
+            environment: None,
+            done: None,
+        }
+    }
+
+    /// A change that a page asks for. A form is sent once: what it expects to find stands in it.
+    pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
+        crossfade_app::Request { caller: &self.session.caller, idempotency: None, if_match: None }
+    }
+
+    /// Makes the sign-in fresh; `Err` says in words why it is not.
+    pub(super) async fn confirm(&mut self, password: &str) -> Result<Result<(), String>, Refused> {
+        match self.app.confirm_session(&self.session, password, &self.visitor).await? {
+            Confirmed::Yes { value, session } => {
+                let _ = self.cookie.0.set(session_cookie(&self.app, &value)?);
+                self.session = *session;
+                Ok(Ok(()))
+            }
+            Confirmed::Wrong => Ok(Err("This is not your password. Nothing was changed.".to_owned())),
+            Confirmed::Wait(until) => {
+                Ok(Err(format!("Too many wrong passwords. Nothing was changed. {}", wait(&self.app, until))))
+            }
+        }
+    }
+}
+
+/// When to try again, in words.
+pub(super) fn wait(app: &App, until: crossfade_core::Timestamp) -> String {
+    let seconds = until.since(app.authority().clock().now()).as_secs() + 1;
+    format!("Try again in {}.", super::moment::span(seconds))
+}
+
+/// What the guard found in the cookie, for the extractors.
+#[derive(Clone)]
+pub(super) enum Found {
+    Session(Box<Session>),
+    Nobody,
+    /// The database did not answer.
+    Unknown(Problem),
+}
+
+impl FromRequestParts<Web> for SignedIn {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Response> {
+        let session = match parts.extensions.get::<Found>() {
+            Some(Found::Session(session)) => (**session).clone(),
+            Some(Found::Unknown(problem)) => return Err(Refused::from(problem.clone()).into_response()),
+            Some(Found::Nobody) | None => return Err(to_sign_in(parts)),
+        };
+        let Ok(theme) = Theme::from_request_parts(parts, web).await;
+        let here = parts.uri.path_and_query().map_or("/console", |path| path.as_str()).to_owned();
+        let cookie = parts.extensions.get::<CookieToSet>().cloned().unwrap_or_default();
+        Ok(Self { app: web.app.clone(), session, visitor: visitor(parts, web), theme, here, cookie })
+    }
+}
+
+impl FromRequest<Web> for Submitted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let signed = SignedIn::from_request_parts(&mut parts, web).await?;
+        let fields =
+            fields(Request::from_parts(parts, body), web).await.map_err(IntoResponse::into_response)?;
+        Ok(Self { signed, fields })
+    }
+}
+
+impl FromRequest<Web> for Fresh {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Response> {
+        let script = is_script(request.headers());
+        let Submitted { mut signed, mut fields } = Submitted::from_request(request, web).await?;
+        let password = fields.take(CONFIRM_FIELD);
+        if signed.session.is_fresh {
+            return Ok(Self { signed, fields });
+        }
+        match password {
+            Some(password) => match signed.confirm(&password).await.map_err(IntoResponse::into_response)? {
+                Ok(()) => Ok(Self { signed, fields }),
+                Err(why) => Err(confirm::ask(&signed, &fields, Some(why))),
+            },
+            None if script => Err(needs_fresh()),
+            None => Err(confirm::ask(&signed, &fields, None)),
+        }
+    }
+}
+
+/// What the script takes as: ask for the password, and then once more.
+fn needs_fresh() -> Response {
+    let detail = "This needs a fresh sign-in. Nothing was changed.";
+    (StatusCode::FORBIDDEN, Json(json!({"code": "fresh_sign_in_required", "detail": detail}))).into_response()
+}
+
+/// The fields of a form body.
+async fn fields(request: Request, web: &Web) -> Result<Fields, Refused> {
+    let form = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let body = tokio::time::timeout(crate::BODY_WITHIN, Bytes::from_request(request, web));
+    let unread = "The form did not arrive as a whole. Nothing was changed. Try again.";
+    let body = body.await.map_err(|_| Problem::new(Code::InvalidJson, unread))?;
+    let body =
+        body.map_err(|_| Problem::new(Code::BodyTooLarge, "The form is too large. Nothing was changed."))?;
+    if !form && !body.is_empty() {
+        return Err(Problem::new(Code::InvalidBody, "This takes a form. Nothing was changed.").into());
+    }
+    Ok(Fields::parse(&body))
+}
+
+fn to_sign_in(parts: &Parts) -> Response {
+    if is_script(&parts.headers) {
+        let detail = "You are not signed in, or not any more. Sign in and try again.";
+        return (StatusCode::UNAUTHORIZED, Json(json!({"code": "unauthenticated", "detail": detail})))
+            .into_response();
+    }
+    // Back to a page; what a form would have done is not done unseen after a sign-in.
+    let to = match parts.method.is_safe() {
+        true => parts.uri.path_and_query().map_or("/console", |path| path.as_str()),
+        false => "/console",
+    };
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("to", to).finish();
+    Redirect::to(&format!("/console/sign-in?{query}")).into_response()
+}
+
+/// Whoever sends a request, before anything is known of them.
+pub(super) fn visitor(parts: &Parts, web: &Web) -> Visitor {
+    let agent = parts.headers.get(header::USER_AGENT);
+    Visitor {
+        origin: observe::origin(web, &parts.extensions, &parts.headers),
+        user_agent: agent
+            .map_or_else(String::new, |agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
+    }
+}
+
+/// A form from whoever sends it.
+pub(super) struct Sent {
+    pub(super) visitor: Visitor,
+    pub(super) fields: Fields,
+}
+
+impl FromRequest<Web> for Sent {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Refused> {
+        let (parts, body) = request.into_parts();
+        let visitor = visitor(&parts, web);
+        Ok(Self { visitor, fields: fields(Request::from_parts(parts, body), web).await? })
+    }
+}
+
+fn is_https(app: &App) -> bool {
+    app.public_url().starts_with("https://")
+}
+
+/// The name of the cookie. With `__Host-` a browser takes it only from this very host over TLS, so that no
+/// neighbour can plant one (RFC 6265bis §4.1.3.2).
+fn cookie_name(app: &App) -> &'static str {
+    if is_https(app) { "__Host-crossfade_session" } else { "crossfade_session" }
+}
+
+/// What the cookie of a request holds.
+pub(super) fn cookie_value(app: &App, headers: &HeaderMap) -> Option<String> {
+    cookies::read(headers, cookie_name(app))
+}
+
+/// The cookie of a sign-in. `Lax` and not `Strict`: with `Strict` a link in a mail or a chat would lead to the
+/// sign-in page although one is signed in. Nothing is changed by a GET, and every other request is checked for
+/// where it comes from (`guard.rs`), so that nothing hangs on the difference.
+fn session_cookie(app: &App, value: &SecretValue) -> Result<HeaderValue, Refused> {
+    let secure = if is_https(app) { "; Secure" } else { "" };
+    let text = format!("{}={}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(app), value.reveal());
+    let mut header = HeaderValue::try_from(text).map_err(crossfade_app::Error::internal)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// Redirects with the cookie of a new sign-in.
+pub(super) fn signed_in(app: &App, new: &NewSession, to: &str) -> Result<Response, Refused> {
+    let mut response = Redirect::to(to).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, session_cookie(app, &new.value)?);
+    Ok(response)
+}
+
+/// Takes the cookie back.
+pub(super) fn without_cookie(app: &App, mut response: Response) -> Response {
+    let secure = if is_https(app) { "; Secure" } else { "" };
+    let text = format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{secure}", cookie_name(app));
+    if let Ok(value) = HeaderValue::try_from(text) {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    response
+}
+
+/// A path of our own pages, to go to after something; anything else is `None`, so that nobody is led elsewhere.
+pub(super) fn own_path(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("/console").or_else(|| text.strip_prefix("/docs"))?;
+    let whole = rest.is_empty() || rest.starts_with(['/', '?']);
+    (whole && text.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\')).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        for good in ["/console", "/console/clients?q=a%20b", "/console?x", "/docs/roles"] {
+            assert_eq!(own_path(good), Some(good));
+        }
+        for bad in [
+            "",
+            "/",
+            "//evil.example",
+            "https://evil.example/console",
+            "/console.evil.example",
+            "/consoles",
+            "/console/\\evil",
+            "/console/\r\nx",
+            "/console/é",
+            "/api/v1",
+            "console",
+        ] {
+            assert_eq!(own_path(bad), None, "{bad}");
+        }
+    }
+}

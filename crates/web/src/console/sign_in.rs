@@ -1,0 +1,124 @@
+//! Signing in and out.
+
+use super::{
+    error::Reply,
+    form::{Fields, Form},
+    layout::Sheet,
+    page, page_with,
+    session::{Sent, SignedIn, own_path, signed_in, wait, without_cookie},
+    theme::Theme,
+};
+use crate::Web;
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    http::{HeaderValue, StatusCode},
+    response::{IntoResponse, Redirect, Response},
+};
+use crossfade_app::SignIn;
+use crossfade_core::{Code, Problem};
+use serde::Deserialize;
+
+#[derive(Template)]
+#[template(path = "console/sign_in.html")]
+struct SignInPage {
+    sheet: Sheet,
+    form: Form,
+    /// Where to go then.
+    to: String,
+    /// What has just happened.
+    done: Option<&'static str>,
+    /// Without an Owner there is nobody who could sign in.
+    has_owner: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    to: Option<String>,
+    done: Option<String>,
+}
+
+pub(super) async fn show(
+    State(web): State<Web>,
+    theme: Theme,
+    Query(asked): Query<Asked>,
+    signed: Result<SignedIn, Response>,
+) -> Reply {
+    let to = asked.to.as_deref().and_then(own_path).unwrap_or("/console");
+    if signed.is_ok() {
+        return Ok(Redirect::to(to).into_response());
+    }
+    let done = match asked.done.as_deref() {
+        Some("out") => Some("You are signed out."),
+        Some("everywhere") => Some("You are signed out everywhere."),
+        _ => None,
+    };
+    let has_owner = web.app.has_owner().await?;
+    Ok(page(&SignInPage { sheet: sheet(theme), form: Form::default(), to: to.to_owned(), done, has_owner }))
+}
+
+pub(super) async fn submit(State(web): State<Web>, theme: Theme, Sent { visitor, fields }: Sent) -> Reply {
+    let to = own_path(fields.text("to")).unwrap_or("/console").to_owned();
+    let answer = web.app.sign_in(fields.text("email"), fields.text("password"), &visitor).await?;
+    let (status, why) = match answer {
+        SignIn::Done(new) => return signed_in(&web.app, &new, &to),
+        SignIn::Wrong => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "There is no account with this e-mail address and password.".to_owned(),
+        ),
+        SignIn::Wait(until) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("Too many sign-ins from your address have failed. {}", wait(&web.app, until)),
+        ),
+    };
+    let form = Form::new("", Fields::default().with("email", fields.text("email")))
+        .refused(Problem::new(Code::InvalidBody, why));
+    Ok(page_with(status, &SignInPage { sheet: sheet(theme), form, to, done: None, has_owner: true }))
+}
+
+/// Signs out. Also whoever is not signed in any more, so that the button always does what it says.
+pub(super) async fn sign_out(State(web): State<Web>, signed: Result<SignedIn, Response>) -> Reply {
+    if let Ok(signed) = signed {
+        web.app.end_session(&signed.session, signed.session.id.as_str()).await?;
+    }
+    Ok(out(&web, "out"))
+}
+
+/// Leads to the sign-in page and leaves nothing behind.
+pub(super) fn out(web: &Web, how: &str) -> Response {
+    let to = Redirect::to(&format!("/console/sign-in?done={how}"));
+    let mut response = without_cookie(&web.app, to.into_response());
+    // Not "cookies": that would take those of every other host of the domain too. Ours is taken back above.
+    let clear = HeaderValue::from_static("\"cache\", \"storage\"");
+    response.headers_mut().insert("clear-site-data", clear);
+    response
+}
+
+fn sheet(theme: Theme) -> Sheet {
+    Sheet { title: "Sign in", theme, wide: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> SignInPage {
+        let form = Form::new("", Fields::default().with("email", "ada@example.com"));
+        SignInPage { sheet: sheet(Theme::System), form, to: "/console".into(), done: None, has_owner: true }
+    }
+
+    #[test]
+    fn the_page_is_rendered() {
+        let html = sample().render().unwrap();
+        assert!(html.contains("value=\"ada@example.com\"") && html.contains(">Sign in</button>"));
+        let refused = Form::default().refused(Problem::new(Code::InvalidBody, "There is no account."));
+        assert!(SignInPage { form: refused, ..sample() }.render().unwrap().contains("role=\"alert\""));
+        assert!(
+            SignInPage { done: Some("You are signed out."), ..sample() }
+                .render()
+                .unwrap()
+                .contains("signed out")
+        );
+        assert!(SignInPage { has_owner: false, ..sample() }.render().unwrap().contains("no Owner yet"));
+    }
+}
