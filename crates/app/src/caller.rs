@@ -42,6 +42,16 @@ impl Caller {
         within_limit && roles::allows(&self.grants, permission, object)
     }
 
+    /// Whether it may do `permission` to the platform as a whole.
+    pub fn may_on_platform(&self, permission: Permission) -> bool {
+        self.may(permission, Object::Platform)
+    }
+
+    /// The account that it is.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
     /// Whether it may do `permission` to anything at all.
     pub fn may_somewhere(&self, permission: Permission) -> bool {
         let within_limit = self.limit.as_ref().is_none_or(|limit| limit.contains(&permission));

@@ -31,6 +31,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether it is about what was asked for, so that asking for something else can help: a form is then shown again.
+    pub fn is_about_input(&self) -> bool {
+        matches!(self.problem.code.status(), 409 | 412 | 422)
+    }
+}
+
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self { problem, source: None, hidden: false }

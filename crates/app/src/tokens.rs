@@ -1,4 +1,4 @@
-//! API tokens: create (from the machine), list, end.
+//! API tokens: create (from the machine or the Console), list, end.
 
 use crate::{
     act::{About, NO_VERSION, Request},
@@ -6,6 +6,7 @@ use crate::{
     caller::{Caller, digest},
     cursor::{ListQuery, page},
     error::Error,
+    sessions::Session,
     targets::{Names, Target, forbidden},
 };
 use crossfade_core::{
@@ -17,7 +18,7 @@ use crossfade_core::{
     secret::{SecretKind, SecretValue},
     text::Name,
 };
-use crossfade_store::{TokenRow, Tx};
+use crossfade_store::{PageStart, TokenRow, Tx};
 use std::time::Duration;
 
 /// What a token is created with.
@@ -31,6 +32,34 @@ pub struct NewToken {
     pub expires_days: Option<u32>,
     /// What it is limited to; empty: whatever its owner may.
     pub scope: Vec<String>,
+}
+
+/// One's own tokens that are listed on one page.
+const OWN_TOKENS: i64 = 500;
+
+/// The same in its final form.
+struct CheckedToken {
+    name: Name,
+    lives: Option<Duration>,
+    scope: Option<Vec<String>>,
+}
+
+impl CheckedToken {
+    fn new(name: &str, expires_days: Option<u32>, scope: &[String]) -> Result<Self, Problem> {
+        let name = Name::parse("name", name)?;
+        let unknown = scope.iter().find(|word| Permission::parse(word).is_none());
+        if let Some(unknown) = unknown {
+            let words: Vec<&str> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
+            let text = format!("{unknown} is not a permission; there are {}", words.join(", "));
+            return Err(Problem::invalid("scope", &text));
+        }
+        let lives = expires_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+        Ok(Self { name, lives, scope: (!scope.is_empty()).then(|| scope.to_vec()) })
+    }
+}
+
+fn created(row: TokenRow) -> Event {
+    Event::TokenCreated { name: row.name, user_id: row.user_id, expires_at: row.expires_at, scope: row.scope }
 }
 
 fn shown(row: TokenRow) -> api::Token {
@@ -48,16 +77,7 @@ fn shown(row: TokenRow) -> api::Token {
 impl App {
     /// Creates an API token from the machine itself and tells its value, this once.
     pub async fn create_token(&self, new: &NewToken) -> Result<SecretValue, Error> {
-        let name = Name::parse("name", &new.name)?;
-        let unknown = new.scope.iter().find(|word| Permission::parse(word).is_none());
-        if let Some(unknown) = unknown {
-            let words: Vec<&str> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
-            return Err(Problem::invalid(
-                "scope",
-                &format!("{unknown} is not a permission; there are {}", words.join(", ")),
-            )
-            .into());
-        }
+        let checked = CheckedToken::new(&new.name, new.expires_days, &new.scope)?;
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         self.transact(async |tx, now| {
             let user = match UserId::parse(new.user.trim()) {
@@ -67,26 +87,59 @@ impl App {
             let user = user.ok_or_else(|| {
                 Problem::new(Code::NotFound, format!("There is no user {}.", new.user)).with_field("user")
             })?;
-            let expires_at =
-                new.expires_days.map(|days| now.after(Duration::from_secs(u64::from(days) * 86_400)));
-            let scope = (!new.scope.is_empty()).then(|| new.scope.clone());
-            let row = TokenRow {
-                id: TokenId::generate(self.random.as_ref()),
-                user_id: user.id.clone(),
-                name: name.to_string(),
-                scope,
-                created_at: now,
-                expires_at,
-                last_used_at: None,
-            };
+            let row = self.token_row(&checked, user.id, now);
             tx.insert_token(&row, &digest(value.reveal())).await?;
             let about = About::target(&row.id);
-            let event =
-                Event::TokenCreated { name: row.name, user_id: user.id, expires_at, scope: row.scope };
-            Ok(tx.append_audit(&about.event(now, Actor::machine("token create"), &event)).await?)
+            Ok(tx.append_audit(&about.event(now, Actor::machine("token create"), &created(row))).await?)
         })
         .await?;
         Ok(value)
+    }
+
+    /// Creates an API token of whoever is signed in and tells its value, this once. A token creates none.
+    pub async fn create_own_token(
+        &self,
+        session: &Session,
+        name: &str,
+        expires_days: Option<u32>,
+        scope: &[String],
+    ) -> Result<(api::Token, SecretValue), Error> {
+        let checked = CheckedToken::new(name, expires_days, scope)?;
+        let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
+        let row = self
+            .transact(async |tx, now| {
+                let caller = session.caller.refreshed(tx, now).await?;
+                let row = self.token_row(&checked, caller.user.clone(), now);
+                tx.insert_token(&row, &digest(value.reveal())).await?;
+                let written = About::target(&row.id).event(now, caller.actor, &created(row.clone()));
+                tx.append_audit(&written.from(&caller.origin)).await?;
+                Ok(row)
+            })
+            .await?;
+        Ok((shown(row), value))
+    }
+
+    fn token_row(&self, new: &CheckedToken, user_id: UserId, now: Timestamp) -> TokenRow {
+        TokenRow {
+            id: TokenId::generate(self.random.as_ref()),
+            user_id,
+            name: new.name.to_string(),
+            scope: new.scope.clone(),
+            created_at: now,
+            expires_at: new.lives.map(|lives| now.after(lives)),
+            last_used_at: None,
+        }
+    }
+
+    /// The tokens of whoever is signed in, oldest first.
+    pub async fn list_own_tokens(&self, session: &Session) -> Result<Vec<api::Token>, Error> {
+        let start = PageStart { after: None, limit: OWN_TOKENS };
+        self.db
+            .read(async |tx| {
+                let caller = session.caller.refreshed(tx, self.clock.now()).await?;
+                Ok(tx.tokens(Some(&caller.user), &start).await?.into_iter().map(shown).collect())
+            })
+            .await
     }
 
     /// The caller's own tokens; for an Owner everybody's.

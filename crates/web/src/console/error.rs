@@ -98,7 +98,7 @@ fn title(code: Code) -> &'static str {
     match code.status() {
         401 => "You are signed out",
         403 => "You may not do this",
-        404 => "There is nothing here",
+        404 => "Not found",
         405 => "This cannot be done here",
         409 | 412 => "Something is in the way",
         503 => "Not available right now",

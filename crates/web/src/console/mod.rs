@@ -1,5 +1,7 @@
 //! Pages for people. A page is a file, beside it its template, and in it a struct with a sample.
 
+mod account;
+mod agent;
 pub(crate) mod assets;
 mod confirm;
 mod cookies;
@@ -13,6 +15,7 @@ mod guard;
 mod layout;
 mod link;
 mod moment;
+mod people;
 mod session;
 mod sign_in;
 mod theme;
@@ -42,6 +45,18 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/session", get(confirm::state))
         .route("/console/confirm", post(confirm::submit))
         .route("/console/theme", post(theme::submit))
+        .route("/console/account", get(account::show))
+        .route("/console/account/password", post(account::change_password))
+        .route("/console/account/sessions/end", post(account::end_sessions))
+        .route("/console/account/sessions/{session}/end", post(account::end_session))
+        .route("/console/account/tokens", post(account::create_token))
+        .route("/console/account/tokens/{token}/delete", post(account::delete_token))
+        .route("/console/people", get(people::list::show).post(people::list::create))
+        .route("/console/people/{user}", get(people::user::show).post(people::user::update))
+        .route("/console/people/{user}/link", post(people::user::create_link))
+        .route("/console/people/{user}/delete", post(people::user::delete))
+        .route("/console/people/{user}/grants", post(people::user::create_grant))
+        .route("/console/people/{user}/grants/{grant}/delete", post(people::user::delete_grant))
         .route("/console/{*rest}", any(nothing));
     #[cfg(debug_assertions)]
     let pages = pages.merge(gallery::router());

@@ -21,7 +21,7 @@ pub(crate) fn span(seconds: u64) -> String {
     let (name, size) = units[at];
     let mut text = format!("{} {name}", seconds / size);
     if let Some((name, next)) = units.get(at + 1)
-        && !(seconds % size / next == 0)
+        && seconds % size / next != 0
     {
         text.push_str(&format!(" {} {name}", seconds % size / next));
     }

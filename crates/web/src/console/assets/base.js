@@ -37,9 +37,11 @@ async function post(url, fields = {}) {
   }
 }
 
-// A message that came with a redirect has been read; a reload or a bookmark must not say it again.
-if (/[?&](done|to)=/.test(location.search) && one("[data-once]")) {
-  const url = new URL(location);
+// A message that came with a redirect has been read; a reload or a bookmark must not say it again. And a page that
+// answered a form, with something that is shown once, must not send the form again when it is reloaded.
+const onceOnly = one("[data-once], [data-shown-once]");
+if (onceOnly) {
+  const url = new URL(onceOnly.dataset.shownOnce ?? location.href, location.href);
   url.searchParams.delete("done");
   history.replaceState(null, "", url);
 }

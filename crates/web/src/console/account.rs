@@ -1,0 +1,200 @@
+//! One's own account: where one is signed in, the password, API tokens.
+
+use super::{
+    error::{Refused, Reply, status},
+    form::{Fields, Form},
+    layout::{Layout, Section},
+    page, page_with,
+    session::{Fresh, SignedIn, Submitted},
+    sign_in,
+};
+use crate::Web;
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    response::{IntoResponse, Redirect, Response},
+};
+use crossfade_app::SessionSummary;
+use crossfade_core::{Problem, Timestamp, api::Token, roles::Permission};
+use serde::Deserialize;
+
+#[derive(Template)]
+#[template(path = "console/account.html")]
+struct AccountPage {
+    layout: Layout,
+    now: Timestamp,
+    sessions: Vec<SessionSummary>,
+    tokens: Vec<Token>,
+    password: Form,
+    token: Form,
+    /// A token that was created just now, with its value: shown this once.
+    created: Option<(String, String)>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+}
+
+/// How long a token may live, as days and in words.
+const LIVES: [(&str, &str); 4] = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "No end")];
+
+impl AccountPage {
+    async fn load(signed: &SignedIn) -> Result<Self, Refused> {
+        Ok(Self {
+            layout: signed.layout(Section::Account, "Your account"),
+            now: signed.session.now,
+            sessions: signed.app.list_sessions(&signed.session).await?,
+            tokens: signed.app.list_own_tokens(&signed.session).await?,
+            password: Form::new("password", Fields::default()),
+            token: Form::new("token", Fields::default().with("expires_days", "90")),
+            created: None,
+        })
+    }
+
+    fn create_command(&self) -> String {
+        format!("crossfade token create --user {} --name laptop", self.layout.person.email)
+    }
+}
+
+pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply {
+    let done = asked.done.as_deref().and_then(|word| match word {
+        "password" => Some("Your password was changed. Every other sign-in has ended."),
+        "ended" => Some("The sign-in has ended."),
+        "token-deleted" => Some("The token has ended. Whatever uses it is refused from now on."),
+        _ => None,
+    });
+    let mut shown = AccountPage::load(&signed).await?;
+    shown.layout = shown.layout.done(done);
+    Ok(page(&shown))
+}
+
+pub(super) async fn end_session(Path(id): Path<String>, State(web): State<Web>, signed: SignedIn) -> Reply {
+    signed.app.end_session(&signed.session, &id).await?;
+    if id == signed.session.id.as_str() {
+        return Ok(sign_in::out(&web, "out"));
+    }
+    Ok(to("ended"))
+}
+
+pub(super) async fn end_sessions(State(web): State<Web>, signed: SignedIn) -> Reply {
+    signed.app.end_sessions(&signed.session).await?;
+    Ok(sign_in::out(&web, "everywhere"))
+}
+
+pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> Reply {
+    let (current, new) = (fields.text("current_password"), fields.text("password"));
+    let changed = match new == fields.text("repeated") {
+        true => signed.app.change_password(&signed.session, current, new, &signed.visitor).await,
+        false => Err(Problem::invalid("repeated", "is not the same password. Nothing was changed").into()),
+    };
+    match changed {
+        Ok(()) => Ok(to("password")),
+        Err(error) if error.is_about_input() => {
+            let mut shown = AccountPage::load(&signed).await?;
+            // Passwords are not sent back.
+            let blank = ["current_password", "password", "repeated"];
+            let blank = blank.iter().fold(Fields::default(), |fields, name| fields.with(name, ""));
+            let answer = status(&error.problem);
+            shown.password = Form::new("password", blank).refused(error.problem);
+            Ok(page_with(answer, &shown))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn create_token(Fresh { signed, fields }: Fresh) -> Reply {
+    let scope: Vec<String> = fields.all("scope").map(str::to_owned).collect();
+    let days = match fields.filled("expires_days").map(str::parse) {
+        None => Ok(None),
+        Some(Ok(days)) if (1..=3650).contains(&days) => Ok(Some(days)),
+        Some(_) => Err(Problem::invalid("expires_days", "must be a whole number of days from 1 to 3650")),
+    };
+    let created = match days {
+        Ok(days) => signed.app.create_own_token(&signed.session, fields.text("name"), days, &scope).await,
+        Err(problem) => Err(problem.into()),
+    };
+    match created {
+        Ok((token, value)) => {
+            let mut shown = AccountPage::load(&signed).await?;
+            shown.created = Some((token.name, value.reveal().to_owned()));
+            Ok(page(&shown))
+        }
+        Err(error) if error.is_about_input() => {
+            let mut shown = AccountPage::load(&signed).await?;
+            let answer = status(&error.problem);
+            shown.token = Form::new("token", fields).refused(error.problem);
+            Ok(page_with(answer, &shown))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn delete_token(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
+    signed.app.delete_token(&signed.request(), &id).await?;
+    Ok(to("token-deleted"))
+}
+
+fn to(done: &str) -> Response {
+    Redirect::to(&format!("/console/account?done={done}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::crossfade::samples::now;
+    use crossfade_core::{SessionId, TokenId, UserId};
+    use std::time::Duration;
+
+    fn sample() -> AccountPage {
+        let session = |n: u32, is_this, agent: &str| SessionSummary {
+            id: SessionId::parse(&format!("ses_{n:022}")).unwrap(),
+            is_this,
+            created_at: now().before(Duration::from_secs(7200)),
+            last_seen_at: now().before(Duration::from_secs(60)),
+            source_ip: "192.0.2.7".into(),
+            user_agent: agent.into(),
+        };
+        let token = |n: u32, scope: Option<Vec<String>>| Token {
+            id: TokenId::parse(&format!("tok_{n:022}")).unwrap(),
+            user_id: UserId::parse("usr_0000000000000000000001").unwrap(),
+            name: "<laptop>".into(),
+            scope,
+            created_at: now(),
+            expires_at: Some(now().after(Duration::from_secs(86_400))),
+            last_used_at: None,
+        };
+        AccountPage {
+            layout: Layout::sample(Section::Account, "Your account"),
+            now: now(),
+            sessions: vec![
+                session(1, true, "Mozilla/5.0 (X11; Linux) Firefox/140.0"),
+                session(2, false, "<b>"),
+            ],
+            tokens: vec![token(1, None), token(2, Some(vec!["client:read".into()]))],
+            password: Form::new("password", Fields::default()),
+            token: Form::new("token", Fields::default()),
+            created: None,
+        }
+    }
+
+    #[test]
+    fn the_page_is_rendered() {
+        let html = sample().render().unwrap();
+        assert!(
+            html.contains("Firefox on Linux") && html.contains("&#60;b&#62;") && html.contains("client:read")
+        );
+        let created = Some(("laptop".into(), "crossfade_api_x".into()));
+        assert!(AccountPage { created, ..sample() }.render().unwrap().contains("crossfade_api_x"));
+        let empty = AccountPage { tokens: vec![], ..sample() }.render().unwrap();
+        assert!(empty.contains("crossfade token create"));
+        let problem = Problem::invalid("name", "must not be empty");
+        let refused = Form::new("token", Fields::default().with("name", "")).refused(problem);
+        assert!(
+            AccountPage { token: refused, ..sample() }
+                .render()
+                .unwrap()
+                .contains("<dialog id=\"create-token\" open")
+        );
+    }
+}

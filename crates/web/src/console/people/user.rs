@@ -1,0 +1,375 @@
+//! One account: who it is, the roles that it holds, its one-time link.
+
+use super::{
+    super::{
+        error::{Refused, Reply, status},
+        form::{Fields, Form},
+        layout::{Layout, Section},
+        page, page_with,
+        session::{Fresh, SignedIn, Submitted},
+    },
+    role_options,
+};
+use askama::Template;
+use axum::{
+    extract::{Path, Query},
+    response::{IntoResponse, Redirect, Response},
+};
+use crossfade_app::{ClientPath, ClientQuery, Error, Input, ListQuery, PropertyPath, Request, UserPath};
+use crossfade_core::{
+    ClientId, Problem, PropertyId, Timestamp,
+    api::{CreateGrant, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
+    roles::{Permission, Role},
+};
+use serde::Deserialize;
+
+#[derive(Template)]
+#[template(path = "console/people/user.html")]
+struct UserPage {
+    layout: Layout,
+    now: Timestamp,
+    user: User,
+    version: i64,
+    grants: Vec<Row>,
+    may: May,
+    /// Roles that this reader may give.
+    roles: Vec<Role>,
+    properties: Vec<(String, String)>,
+    clients: Vec<(String, String)>,
+    environments: Vec<Environment>,
+    /// A link that was made just now: shown this once.
+    link: Option<OneTimeLink>,
+    edit: Form,
+    grant: Form,
+}
+
+/// A role that the account holds, with the names of what it covers.
+struct Row {
+    grant: Grant,
+    place: String,
+    environments: String,
+    may_take: bool,
+}
+
+/// What the reader may do here.
+#[derive(Clone, Copy)]
+struct May {
+    manage: bool,
+    give: bool,
+}
+
+#[derive(Deserialize)]
+pub(in crate::console) struct Asked {
+    done: Option<String>,
+}
+
+/// Properties and clients that are offered; others are named by their id.
+const OFFERED: &str = "200";
+
+impl UserPage {
+    async fn load(signed: &SignedIn, id: &str) -> Result<Self, Refused> {
+        let caller = signed.caller();
+        let (user, version) = signed.app.read_user(caller, UserPath(id)).await?;
+        let owner = caller.may_on_platform(Permission::OwnerManage);
+        let itself = caller.user() == &user.id;
+        // Nobody but an Owner changes what they themselves may do, or an account that holds more than they may give.
+        let within_reach = user.grants.iter().all(|grant| caller.may_on_platform(grant.role.given_by()));
+        let may = May {
+            manage: caller.may_on_platform(Permission::UserManage) && within_reach,
+            give: caller.may_on_platform(Permission::GrantManage) && (owner || !itself),
+        };
+        let list = ListQuery { limit: Some(OFFERED.to_owned()), cursor: None };
+        let properties = signed.app.list_properties(caller, &list).await?.items;
+        let clients =
+            signed.app.list_clients(caller, &ClientQuery { list, ..ClientQuery::default() }).await?.items;
+        let environments = signed.app.list_environments(caller).await?;
+        let mut grants = Vec::new();
+        for grant in &user.grants {
+            grants.push(Row {
+                place: place(signed, grant).await?,
+                environments: environment_names(&environments, grant),
+                may_take: may.give && (grant.role != Role::Owner || owner),
+                grant: grant.clone(),
+            });
+        }
+        let edit = Fields::default()
+            .with("name", &*user.name)
+            .with("email", user.email.as_deref().unwrap_or_default());
+        Ok(Self {
+            layout: signed.layout(Section::People, &user.name).crumb("People", "/console/people"),
+            now: signed.session.now,
+            grants,
+            may,
+            roles: Role::ALL.into_iter().filter(|role| caller.may_on_platform(role.given_by())).collect(),
+            properties: properties.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
+            clients: clients.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
+            environments,
+            link: None,
+            edit: Form::new("edit", edit),
+            grant: Form::new("grant", Fields::default().with("scope", "platform")),
+            user,
+            version,
+        })
+    }
+
+    fn role_options(&self) -> Vec<(&'static str, &'static str)> {
+        role_options(&self.roles)
+    }
+
+    fn token_command(&self) -> String {
+        format!("crossfade token create --user {} --name deploy --expires-days 365", self.user.id)
+    }
+}
+
+/// What a role covers, by name.
+async fn place(signed: &SignedIn, grant: &Grant) -> Result<String, Refused> {
+    let caller = signed.caller();
+    let named = match (&grant.property_id, &grant.client_id) {
+        (_, Some(client)) => {
+            let read = signed.app.read_client(caller, ClientPath(client.as_str())).await;
+            read.map(|(client, _)| format!("Client {}", client.name))
+        }
+        (Some(property), None) => {
+            let read = signed.app.read_property(caller, PropertyPath(property.as_str())).await;
+            read.map(|(property, _)| format!("Property {}", property.name))
+        }
+        (None, None) => Ok("The whole platform".to_owned()),
+    };
+    // What this reader may not read has its id and no name.
+    let id = grant.client_id.as_ref().map(ClientId::as_str);
+    let id = id.or(grant.property_id.as_ref().map(PropertyId::as_str)).unwrap_or_default();
+    match named {
+        Err(error) if error.problem.code.status() == 404 => Ok(id.to_owned()),
+        named => Ok(named?),
+    }
+}
+
+fn environment_names(environments: &[Environment], grant: &Grant) -> String {
+    let Some(slugs) = &grant.environments else { return "All".to_owned() };
+    let names = slugs.iter().map(|slug| {
+        let known = environments.iter().find(|environment| environment.slug == *slug);
+        known.map_or(slug.as_str(), |environment| environment.name.as_str())
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+pub(in crate::console) async fn show(
+    Path(id): Path<String>,
+    signed: SignedIn,
+    Query(asked): Query<Asked>,
+) -> Reply {
+    let done = asked.done.as_deref().and_then(|word| match word {
+        "changed" => Some("The account was changed."),
+        "given" => Some("The role was given. It counts from the next request."),
+        "taken" => Some("The role was taken away. It is gone at the next request."),
+        _ => None,
+    });
+    let mut shown = UserPage::load(&signed, &id).await?;
+    shown.layout = shown.layout.done(done);
+    Ok(page(&shown))
+}
+
+/// The page of an account that was created just now.
+pub(super) async fn show_new(signed: &SignedIn, created: &User) -> Reply {
+    let mut shown = UserPage::load(signed, created.id.as_str()).await?;
+    shown.link = created.activation_link.clone();
+    shown.layout = shown.layout.done(match created.kind {
+        UserKind::Person => None,
+        UserKind::Program => Some("The program was created. Give it a role and a token."),
+    });
+    Ok(page(&shown))
+}
+
+pub(in crate::console) async fn update(
+    Path(id): Path<String>,
+    Submitted { signed, fields }: Submitted,
+) -> Reply {
+    let body = UpdateUser {
+        name: Some(fields.text("name").to_owned()),
+        email: fields.filled("email").map(str::to_owned),
+    };
+    // Of two who change it at once, the second is told.
+    let request = Request { if_match: fields.text("version").parse().ok(), ..signed.request() };
+    match signed.app.update_user(&request, UserPath(&id), Input::Value(body)).await {
+        Ok(_) => Ok(to(&id, "changed")),
+        Err(error) => {
+            refused(&signed, &id, error, |shown, problem| {
+                shown.edit = Form::new("edit", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+pub(in crate::console) async fn create_link(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
+    let link = signed.app.create_link(&signed.request(), UserPath(&id)).await?;
+    let mut shown = UserPage::load(&signed, &id).await?;
+    shown.link = Some(link);
+    Ok(page(&shown))
+}
+
+pub(in crate::console) async fn create_grant(
+    Path(id): Path<String>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let given = match grant_of(&fields) {
+        Ok(body) => signed.app.create_grant(&signed.request(), UserPath(&id), Input::Value(body)).await,
+        Err(problem) => Err(problem.into()),
+    };
+    match given {
+        Ok(_) => Ok(to(&id, "given")),
+        Err(error) => {
+            refused(&signed, &id, error, |shown, problem| {
+                shown.grant = Form::new("grant", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+pub(in crate::console) async fn delete_grant(
+    Path((id, grant)): Path<(String, String)>,
+    Fresh { signed, .. }: Fresh,
+) -> Reply {
+    signed.app.delete_grant(&signed.request(), UserPath(&id), &grant).await?;
+    Ok(to(&id, "taken"))
+}
+
+pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
+    signed.app.delete_user(&signed.request(), UserPath(&id)).await?;
+    Ok(Redirect::to("/console/people?done=deleted").into_response())
+}
+
+/// The page again, with what was refused; or the page of an error that is not about what was filled in.
+async fn refused(
+    signed: &SignedIn,
+    id: &str,
+    error: Error,
+    show: impl FnOnce(&mut UserPage, Problem),
+) -> Reply {
+    if !error.is_about_input() {
+        return Err(error.into());
+    }
+    let mut shown = UserPage::load(signed, id).await?;
+    let answer = status(&error.problem);
+    show(&mut shown, error.problem);
+    Ok(page_with(answer, &shown))
+}
+
+/// The grant that a form asks for.
+fn grant_of(fields: &Fields) -> Result<CreateGrant, Problem> {
+    let role = Role::parse(fields.text("role"))
+        .ok_or_else(|| Problem::invalid("role", "must be one of the list"))?;
+    let (mut property_id, mut client_id) = (None, None);
+    match fields.text("scope") {
+        "property" => {
+            let text = fields.text("property_id").trim();
+            let read =
+                PropertyId::parse(text).map_err(|_| Problem::invalid("property_id", "must be chosen"))?;
+            property_id = Some(read);
+        }
+        "client" => {
+            let text = fields.text("client_id").trim();
+            let what = "must be the id of a client, which stands on its page";
+            client_id = Some(ClientId::parse(text).map_err(|_| Problem::invalid("client_id", what))?);
+        }
+        _ => {}
+    }
+    let environments: Vec<String> = fields.all("environments").map(str::to_owned).collect();
+    Ok(CreateGrant {
+        role,
+        property_id,
+        client_id,
+        environments: (!environments.is_empty()).then_some(environments),
+    })
+}
+
+fn to(id: &str, done: &str) -> Response {
+    Redirect::to(&format!("/console/people/{id}?done={done}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::samples, *};
+    use crate::console::crossfade;
+    use crossfade_core::environment::{EnvironmentKind, SigningAlg};
+
+    fn sample(kind: UserKind) -> UserPage {
+        let user = samples::user(2, kind, "Ada Lovelace");
+        let grants = user.grants.iter().map(|grant| Row {
+            place: "Client <Billing>".into(),
+            environments: "All".into(),
+            may_take: true,
+            grant: grant.clone(),
+        });
+        UserPage {
+            layout: Layout::sample(Section::People, "Ada Lovelace"),
+            now: crossfade::samples::now(),
+            grants: grants.collect(),
+            version: 7,
+            may: May { manage: true, give: true },
+            roles: Role::ALL.to_vec(),
+            properties: vec![("prop_0000000000000000000001".into(), "Shop".into())],
+            clients: vec![("cl_0000000000000000000001".into(), "Billing".into())],
+            environments: vec![Environment {
+                slug: "production".into(),
+                name: "Production".into(),
+                kind: EnvironmentKind::Live,
+                issuer: String::new(),
+                signing_alg: SigningAlg::ES256,
+                show_once: false,
+                wipe_after_days: 30,
+                max_age_days: None,
+            }],
+            link: None,
+            edit: Form::new("edit", Fields::default()),
+            grant: Form::new("grant", Fields::default()),
+            user,
+        }
+    }
+
+    #[test]
+    fn the_page_is_rendered() {
+        let html = sample(UserKind::Person).render().unwrap();
+        assert!(html.contains("Client &#60;Billing&#62;") && html.contains("Secret Rotator"), "{html}");
+        assert!(html.contains("/docs/roles"));
+        let program = sample(UserKind::Program).render().unwrap();
+        assert!(program.contains("crossfade token create --user usr_"));
+        let link = OneTimeLink {
+            url: Some("https://x/console/link#code".into()),
+            expires_at: crossfade::samples::now(),
+        };
+        let shown = UserPage { link: Some(link), ..sample(UserKind::Person) }.render().unwrap();
+        assert!(shown.contains("https://x/console/link#code"));
+        let reader = UserPage { may: May { manage: false, give: false }, ..sample(UserKind::Person) };
+        let reader = reader.render().unwrap();
+        assert!(!reader.contains("Delete account") && !reader.contains("Give role"), "{reader}");
+    }
+
+    #[test]
+    fn a_form_says_what_a_role_covers() {
+        let fields = |scope: &str| {
+            Fields::default()
+                .with("role", "viewer")
+                .with("scope", scope)
+                .with("property_id", "prop_0000000000000000000001")
+                .with("client_id", " cl_0000000000000000000001 ")
+                .with("environments", "staging")
+        };
+        let grant = grant_of(&fields("platform")).unwrap();
+        assert_eq!((grant.property_id, grant.client_id), (None, None));
+        assert_eq!(grant.environments, Some(vec!["staging".to_owned()]));
+        assert!(grant_of(&fields("property")).unwrap().property_id.is_some());
+        assert!(grant_of(&fields("client")).unwrap().client_id.is_some());
+        for (wrong, field) in [
+            (Fields::default().with("role", "king"), "role"),
+            (
+                Fields::default().with("role", "viewer").with("scope", "client").with("client_id", "Billing"),
+                "client_id",
+            ),
+            (Fields::default().with("role", "viewer").with("scope", "property"), "property_id"),
+        ] {
+            assert_eq!(grant_of(&wrong).unwrap_err().field.as_deref(), Some(field));
+        }
+    }
+}
