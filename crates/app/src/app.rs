@@ -162,7 +162,9 @@ impl App {
 
     /// Gives the lock back and closes the database.
     pub async fn close(&self) {
-        self.lock.lock().await.take();
+        if let Some(lock) = self.lock.lock().await.take() {
+            lock.release().await;
+        }
         self.db.close().await;
     }
 

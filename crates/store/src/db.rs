@@ -310,6 +310,17 @@ impl Db {
 }
 
 impl ServeLock {
+    /// Gives the lock back before it returns: whoever serves next need not wait until the server has noticed that
+    /// a session is gone.
+    pub async fn release(self) {
+        if let Self::Session(mut session) = self {
+            let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY);
+            // What fails here is a session that is gone, and its lock with it.
+            let _ = unlocked.execute(session.as_mut()).await;
+            let _ = sqlx::Connection::close(*session).await;
+        }
+    }
+
     /// Whether the lock is still held. A PostgreSQL session that broke has lost it.
     pub async fn is_held(&mut self) -> bool {
         match self {
