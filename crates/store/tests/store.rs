@@ -32,6 +32,7 @@ mod sqlite {
     mod opening;
     mod properties;
     mod secrets;
+    mod sessions;
     mod support;
     mod transactions;
     mod verifiers;
@@ -62,6 +63,7 @@ mod postgres {
     mod opening;
     mod properties;
     mod secrets;
+    mod sessions;
     mod support;
     mod transactions;
     mod verifiers;

@@ -10,6 +10,7 @@ mod world;
 
 mod backup;
 mod bad_input;
+mod console;
 mod doctor;
 mod load;
 mod model;

@@ -28,7 +28,7 @@ on_both_engines! {
             (Some("grace@example.com"), Some("person"), Some(false)));
         let url = text(&created["activation_link"]["url"]);
         assert!(owner.get(&format!("/users/{user}")).await.ok().get("activation_link").is_none(), "told once");
-        use_link(&world, &url, 200).await;
+        use_link(&world, &url, 303).await;
         use_link(&world, &url, 410).await;
         assert_eq!(owner.get(&format!("/users/{user}")).await.ok()["activated"], true);
         let grace = world.token_of("grace@example.com", &[]).await;
@@ -54,7 +54,7 @@ on_both_engines! {
         use_link(&world, &second, 410).await;
         let third = text(&owner.post(&link, json!({})).await.created()["url"]);
         world.advance(Duration::from_secs(24 * 3600) - Duration::from_micros(1));
-        use_link(&world, &third, 200).await;
+        use_link(&world, &third, 303).await;
     }
 
     async fn a_link_is_given_again_for_ten_minutes_to_the_same_key(world: World) {

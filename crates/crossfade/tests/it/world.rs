@@ -134,11 +134,22 @@ impl World {
         self.open_again(self.clock.now(), Some(days)).await;
     }
 
+    /// The same under another address.
+    pub async fn restart_under(&mut self, public_url: &str) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = options(&self.location, &self.master_key_file, &clock);
+        self.open_with(Options { public_url: public_url.to_owned(), ..options }).await;
+    }
+
     async fn open_again(&mut self, time: Timestamp, audit_retention_days: Option<u32>) {
-        self.app.close().await;
         let clock = Arc::new(Clock::manual(time));
-        let options =
-            Options { audit_retention_days, ..options(&self.location, &self.master_key_file, &clock) };
+        let options = options(&self.location, &self.master_key_file, &clock);
+        self.open_with(Options { audit_retention_days, ..options }).await;
+    }
+
+    async fn open_with(&mut self, options: Options) {
+        self.app.close().await;
+        let clock = options.clock.clone();
         self.app = App::open(options).await.unwrap();
         self.clock = clock;
         self.router = router(&self.app, self.proxies.clone());

@@ -1,0 +1,7 @@
+//! The Console as a browser sees it: pages, forms, cookies.
+
+mod browser;
+mod guard;
+mod people;
+mod sign_in;
+mod step_up;

@@ -1,0 +1,160 @@
+//! People, roles and tokens, by the forms of the Console.
+
+use super::browser::{Browser, PASSWORD};
+use crate::world::{Answer, on_both_engines};
+use http::Method;
+use serde_json::json;
+
+/// The id in the address of an account's page.
+fn id_in(page: &str) -> String {
+    let at = page.find("/console/people/usr_").unwrap();
+    page[at + "/console/people/".len()..][..26].to_owned()
+}
+
+/// The one-time link that a page shows.
+fn link_in(page: &str) -> String {
+    let at = page.find("https://auth.example.com/console/link#").unwrap();
+    page[at..].split('<').next().unwrap().to_owned()
+}
+
+async fn create(browser: &Browser<'_>, kind: &str, email: &str, name: &str) -> Answer {
+    browser.post("/console/people", &[("kind", kind), ("email", email), ("name", name)]).await
+}
+
+on_both_engines! {
+    async fn a_person_is_created_comes_in_by_the_link_and_gets_a_role(world: World) {
+        let owner = world.signed_in().await;
+        let page = create(&owner, "person", "bob@example.com", "Bob <b>").await.page(200);
+        let (id, link) = (id_in(&page), link_in(&page));
+        assert!(page.contains("Bob &#60;b&#62;") && !page.contains("Bob <b>"));
+        let path = format!("/console/people/{id}");
+        assert!(!owner.get(&path).await.page(200).contains("#crossfade_link_"), "shown once");
+        assert!(owner.get("/console/people?q=bob").await.page(200).contains("Invited"));
+        let bob = world.browser();
+        let new = "four quite unrelated words";
+        bob.post("/console/link", &[("link", &*link), ("email", ""), ("password", new), ("repeated", new)]).await.leads_to();
+        assert!(bob.is_signed_in().await);
+        assert_eq!(bob.get("/console/people").await.status.as_u16(), 403, "without a role nothing");
+        let grant = [("role", "operations_manager"), ("scope", "platform")];
+        assert_eq!(owner.post(&format!("{path}/grants"), &grant).await.leads_to(), format!("{path}?done=given"));
+        assert!(owner.get(&format!("{path}?done=given")).await.page(200).contains("The role was given."));
+        assert_eq!(bob.get("/console/people").await.status.as_u16(), 200, "from the next request");
+        let page = owner.get(&path).await.page(200);
+        let at = page.find("/grants/grant_").unwrap();
+        let grant = &page[at + "/grants/".len()..][..28];
+        assert_eq!(owner.post(&format!("{path}/grants/{grant}/delete"), &[]).await.leads_to(), format!("{path}?done=taken"));
+        assert_eq!(bob.get("/console/people").await.status.as_u16(), 403);
+        assert_eq!(owner.post(&format!("{path}/delete"), &[]).await.leads_to(), "/console/people?done=deleted");
+        assert!(!bob.is_signed_in().await);
+        assert_eq!(owner.get(&path).await.status.as_u16(), 404);
+    }
+
+    async fn what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(world: World) {
+        let owner = world.signed_in().await;
+        let page = create(&owner, "person", "bob", "Bob").await.page(422);
+        assert!(page.contains("<dialog id=\"create-person\" open"), "{page}");
+        assert!(page.contains("Must be an e-mail address") && page.contains("aria-invalid=\"true\"") && page.contains("value=\"bob\""));
+        let taken = create(&owner, "person", "Owner@example.com", "Again").await.page(409);
+        assert!(taken.contains("Another user has this e-mail address."));
+        let secret = "crossfade_live_0123456789abcdefghij";
+        let refused = create(&owner, "person", "bob@example.com", secret).await.page(422);
+        assert!(refused.contains("looks like a Crossfade secret"));
+        let page = create(&owner, "program", "hidden@example.com", "deploy").await.page(200);
+        assert!(page.contains("crossfade token create --user usr_") && !page.contains("#crossfade_link_"));
+        let path = format!("/console/people/{}", id_in(&page));
+        let nowhere = [("role", "viewer"), ("scope", "client"), ("client_id", "Billing")];
+        let page = owner.post(&format!("{path}/grants"), &nowhere).await.page(422);
+        assert!(page.contains("Must be the id of a client") && page.contains("<dialog id=\"give\" open"), "{page}");
+        let platform = [("role", "application_manager"), ("scope", "platform")];
+        assert!(owner.post(&format!("{path}/grants"), &platform).await.page(422).contains("role of a property or of a client"));
+        assert_eq!(world.number("SELECT COUNT(*) FROM grants").await, 1, "the Owner's own");
+    }
+
+    async fn a_role_is_given_within_a_client_and_environments(world: World) {
+        let client = world.client("Billing <API>", &["staging", "production"]).await;
+        let owner = world.signed_in().await;
+        let path = format!("/console/people/{}", id_in(&create(&owner, "program", "", "deploy").await.page(200)));
+        let fields = [("role", "secret_rotator"), ("scope", "client"), ("client_id", &*client.id), ("property_id", "ignored"), ("environments", "staging")];
+        owner.post(&format!("{path}/grants"), &fields).await.leads_to();
+        let page = owner.get(&path).await.page(200);
+        assert!(page.contains("Client Billing &#60;API&#62;") && page.contains("Secret Rotator"), "{page}");
+        let user = world.owner().await.get("/users?q=deploy").await.ok();
+        assert_eq!(user["items"][0]["grants"][0]["environments"], json!(["staging"]));
+        assert_eq!(user["items"][0]["grants"][0]["client_id"], json!(client.id));
+        let again = owner.post(&format!("{path}/grants"), &fields).await;
+        assert!(again.page(409).contains("The user has this role there already."));
+    }
+
+    async fn who_may_not_give_a_role_is_not_offered_it_and_is_refused(world: World) {
+        let manager = world.person("ops@example.com", "operations_manager").await;
+        let path = format!("/console/people/{}", id_in(&create(&manager, "person", "bob@example.com", "Bob").await.page(200)));
+        let page = manager.get(&path).await.page(200);
+        assert!(page.contains("<option value=\"viewer\">") && !page.contains("<option value=\"secret_viewer\">") && !page.contains("<option value=\"owner\">"));
+        for role in ["secret_viewer", "secret_rotator", "owner"] {
+            let answer = manager.post(&format!("{path}/grants"), &[("role", role), ("scope", "platform")]).await;
+            assert!(answer.page(403).contains("You may not do this"), "{role}");
+        }
+        assert_eq!(world.number("SELECT COUNT(*) FROM grants").await, 2);
+        // An account that holds more than one may give is not changed, nor taken over with a link.
+        let users = world.owner().await.get("/users?q=owner").await.ok();
+        let owner = format!("/console/people/{}", users["items"][0]["id"].as_str().unwrap());
+        let page = manager.get(&owner).await.page(200);
+        assert!(!page.contains("Delete account") && !page.contains("id=\"edit\""), "{page}");
+        for what in ["link", "delete"] {
+            assert_eq!(manager.post(&format!("{owner}/{what}"), &[]).await.status.as_u16(), 403, "{what}");
+        }
+        let viewer = world.person("eve@example.com", "viewer").await;
+        assert_eq!(viewer.get("/console/people").await.status.as_u16(), 403);
+        assert_eq!(viewer.get(&path).await.status.as_u16(), 404);
+        assert_eq!(viewer.post("/console/people", &[("name", "x"), ("kind", "program")]).await.status.as_u16(), 403);
+    }
+
+    async fn the_last_owner_stays(world: World) {
+        let owner = world.signed_in().await;
+        let path = format!("/console/people/{}", id_in(&owner.get("/console/people").await.page(200)));
+        assert!(owner.post(&format!("{path}/delete"), &[]).await.page(409).contains("last Owner"));
+        assert!(owner.is_signed_in().await);
+    }
+
+    async fn of_two_who_change_an_account_at_once_the_second_is_told(world: World) {
+        let owner = world.signed_in().await;
+        let path = format!("/console/people/{}", id_in(&create(&owner, "person", "bob@example.com", "Bob").await.page(200)));
+        let fields = |name| [("name", name), ("email", "bob@example.com"), ("version", "1")];
+        assert_eq!(owner.post(&path, &fields("Robert")).await.leads_to(), format!("{path}?done=changed"));
+        let second = owner.post(&path, &fields("Bobby")).await.page(412);
+        assert!(second.contains("has changed since you read it") && second.contains("value=\"Bobby\""), "{second}");
+        assert!(owner.get(&path).await.page(200).contains("<h1>Robert</h1>"));
+    }
+
+    async fn a_token_is_shown_once_and_ends_when_it_is_deleted(world: World) {
+        let owner = world.signed_in().await;
+        let page = owner.post("/console/account/tokens", &[("name", "laptop"), ("expires_days", ""), ("scope", "client:read")]).await.page(200);
+        let at = page.find("crossfade_api_").unwrap();
+        let token = page[at..].split('<').next().unwrap().to_owned();
+        let page = owner.get("/console/account").await.page(200);
+        assert!(page.contains("laptop") && page.contains("client:read") && !page.contains(&token), "shown once");
+        let bearer = format!("Bearer {token}");
+        let call = async |path| world.browser().send(Method::GET, path, None, &[("authorization", &bearer)]).await.status.as_u16();
+        assert_eq!((call("/api/v1/clients").await, call("/api/v1/users").await), (200, 403));
+        for (fields, what) in [
+            ([("name", ""), ("expires_days", "")], "Must not be empty."),
+            ([("name", "x"), ("expires_days", "0")], "Must be a whole number of days"),
+            ([("name", "x"), ("expires_days", "1.5")], "Must be a whole number of days"),
+        ] {
+            let page = owner.post("/console/account/tokens", &fields).await.page(422);
+            assert!(page.contains(what) && page.contains("<dialog id=\"create-token\" open"), "{page}");
+        }
+        assert!(owner.post("/console/account/tokens", &[("name", "x"), ("scope", "everything")]).await.page(422).contains("is not a permission"));
+        let at = page.find("laptop<span class=\"sub mono\">").unwrap();
+        let id = &page[at..][page[at..].find("tok_").unwrap()..][..26];
+        let delete = &format!("/console/account/tokens/{id}/delete");
+        let bob = world.person("bob@example.com", "viewer").await;
+        assert_eq!(bob.post(delete, &[]).await.status.as_u16(), 404);
+        assert_eq!(owner.post(delete, &[]).await.leads_to(), "/console/account?done=token-deleted");
+        assert_eq!(call("/api/v1/clients").await, 401);
+        // An Owner's own page lists what is theirs, and nobody else's.
+        bob.post("/console/account/tokens", &[("name", "of Bob")]).await.page(200);
+        assert!(!owner.get("/console/account").await.page(200).contains("of Bob"));
+        assert!(!bob.get("/console/account").await.page(200).contains(PASSWORD));
+    }
+}

@@ -1,0 +1,131 @@
+//! A fresh sign-in before what is dangerous.
+
+use super::browser::{Browser, COOKIE, PASSWORD};
+use crate::world::{World, on_both_engines};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MICRO: Duration = Duration::from_micros(1);
+/// How long a sign-in is fresh, in a test.
+const FRESH: Duration = Duration::from_secs(600);
+
+/// What asks for a fresh sign-in. `{}` is an account's id.
+const DANGEROUS: &[&str] = &[
+    "/console/account/tokens",
+    "/console/account/tokens/tok_0000000000000000000001/delete",
+    "/console/people/{}/link",
+    "/console/people/{}/delete",
+    "/console/people/{}/grants",
+    "/console/people/{}/grants/grant_0000000000000000000001/delete",
+];
+
+async fn tokens(world: &World) -> i64 {
+    world.number("SELECT COUNT(*) FROM api_tokens WHERE name = 'laptop'").await
+}
+
+async fn create_token(browser: &Browser<'_>) -> u16 {
+    browser
+        .post("/console/account/tokens", &[("name", "laptop"), ("expires_days", "30")])
+        .await
+        .status
+        .as_u16()
+}
+
+async fn is_fresh(browser: &Browser<'_>) -> Value {
+    browser.get("/console/session").await.ok()
+}
+
+on_both_engines! {
+    async fn a_sign_in_is_fresh_for_ten_minutes(world: World) {
+        let browser = world.signed_in().await;
+        world.advance(FRESH - MICRO);
+        assert_eq!(is_fresh(&browser).await, json!({"fresh": true}));
+        assert_eq!(create_token(&browser).await, 200);
+        assert_eq!(tokens(&world).await, 1);
+        world.advance(MICRO);
+        assert_eq!(is_fresh(&browser).await, json!({"fresh": false}));
+        assert_eq!(create_token(&browser).await, 403);
+        world.advance(MICRO);
+        assert_eq!(create_token(&browser).await, 403);
+        assert_eq!(tokens(&world).await, 1);
+        assert!(browser.is_signed_in().await, "nobody is signed out by it");
+    }
+
+    async fn whatever_is_dangerous_asks_for_it(world: World) {
+        let browser = world.signed_in().await;
+        world.person("bob@example.com", "viewer").await;
+        let users = world.owner().await.get("/users?q=bob").await.ok();
+        world.advance(FRESH);
+        for path in DANGEROUS {
+            let path = path.replace("{}", users["items"][0]["id"].as_str().unwrap());
+            let page = browser.post(&path, &[("name", "laptop"), ("role", "viewer")]).await.page(403);
+            assert!(page.contains("<h1>Confirm it is you</h1>") && page.contains(&format!("action=\"{path}\"")), "{path}: {page}");
+            let script = browser.script(&path, &[("name", "laptop")]).await;
+            assert_eq!((script.status.as_u16(), script.json()["code"].as_str()), (403, Some("fresh_sign_in_required")));
+        }
+        assert_eq!(world.number("SELECT COUNT(*) FROM users WHERE deleted_at IS NOT NULL").await, 0);
+        assert_eq!(tokens(&world).await, 0);
+    }
+
+    async fn without_a_script_the_page_carries_on_what_was_typed(world: World) {
+        let browser = world.signed_in().await;
+        world.advance(FRESH);
+        let typed = [("name", "laptop"), ("expires_days", "30"), ("scope", "client:read"), ("scope", "audit:read")];
+        let page = browser.post("/console/account/tokens", &typed).await.page(403);
+        for (name, value) in typed {
+            assert!(page.contains(&format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">")), "{page}");
+        }
+        let before = browser.cookie();
+        let mut wrong = typed.to_vec();
+        wrong.push(("confirm_password", "wrong horse battery staple"));
+        let page = browser.post("/console/account/tokens", &wrong).await.page(403);
+        assert!(page.contains("This is not your password.") && page.contains("value=\"audit:read\"") && !page.contains("wrong horse"), "{page}");
+        assert_eq!((tokens(&world).await, browser.cookie()), (0, before.clone()));
+        let mut right = typed.to_vec();
+        right.push(("confirm_password", PASSWORD));
+        let page = browser.post("/console/account/tokens", &right).await.page(200);
+        assert!(page.contains("crossfade_api_"), "{page}");
+        assert_eq!(tokens(&world).await, 1);
+        assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE scope = '[\"client:read\",\"audit:read\"]'").await, 1);
+        // The cookie holds another value now; the one before opens nothing.
+        assert_ne!(browser.cookie(), before);
+        let thief = world.browser();
+        thief.jar().insert(COOKIE.into(), before.unwrap());
+        assert!(!thief.is_signed_in().await && browser.is_signed_in().await);
+        assert_eq!(create_token(&browser).await, 200, "fresh for a while");
+    }
+
+    async fn a_script_asks_in_a_dialog_and_then_again(world: World) {
+        let browser = world.signed_in().await;
+        world.advance(FRESH);
+        let wrong = browser.script("/console/confirm", &[("password", "wrong horse battery staple")]).await;
+        assert_eq!(wrong.status.as_u16(), 422);
+        assert_eq!(wrong.json()["detail"], "This is not your password. Nothing was changed.");
+        assert_eq!(is_fresh(&browser).await, json!({"fresh": false}));
+        let right = browser.script("/console/confirm", &[("password", PASSWORD)]).await;
+        assert_eq!(right.ok(), json!({"fresh": true}));
+        assert_eq!(is_fresh(&browser).await, json!({"fresh": true}));
+        assert_eq!(create_token(&browser).await, 200);
+        world.advance(FRESH);
+        assert_eq!(create_token(&browser).await, 403, "for ten minutes from then");
+    }
+
+    async fn a_stolen_cookie_does_not_guess_passwords(world: World) {
+        let browser = world.signed_in().await;
+        for _ in 0..10 {
+            assert_eq!(browser.script("/console/confirm", &[("password", "guess")]).await.status.as_u16(), 422);
+        }
+        let held = browser.script("/console/confirm", &[("password", PASSWORD)]).await;
+        assert!(held.expect(422)["detail"].as_str().unwrap().starts_with("Too many wrong passwords."));
+        let changed = [("current_password", PASSWORD), ("password", "four quite unrelated words"), ("repeated", "four quite unrelated words")];
+        assert_eq!(browser.post("/console/account/password", &changed).await.status.as_u16(), 422);
+        world.advance(Duration::from_secs(60));
+        assert_eq!(browser.script("/console/confirm", &[("password", PASSWORD)]).await.status.as_u16(), 200);
+    }
+
+    async fn another_s_password_makes_nobody_fresh(world: World) {
+        let bob = world.person("bob@example.com", "viewer").await;
+        world.raw("UPDATE users SET password_hash = NULL WHERE email = 'bob@example.com'").await;
+        assert_eq!(bob.script("/console/confirm", &[("password", PASSWORD)]).await.status.as_u16(), 422);
+    }
+}
