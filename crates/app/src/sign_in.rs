@@ -96,10 +96,12 @@ impl App {
         count: u64,
         visitor: &Visitor,
     ) -> Result<(), Error> {
+        let Some(count) = self.throttle.tell(count, self.clock.now()) else { return Ok(()) };
         let id = user.and_then(|user| user.email.clone()).unwrap_or_default();
         let name = user.map_or_else(|| "somebody unknown".to_owned(), |user| user.name.clone());
         let about = About { target: user.map(|user| user.id.to_string()), ..About::default() };
         let event = Event::SessionRefused { reason: reason.to_owned(), count };
+        let _turn = self.background_turn().await;
         self.transact(async |tx, now| {
             let written = about.event(now, Actor::Unknown { id, name }, &event).from(&visitor.origin);
             Ok(tx.append_audit(&NewAuditEvent { done: false, ..written }).await?)

@@ -39,7 +39,22 @@ struct Failed {
 
 /// Who has failed lately. In memory: a restart forgives everybody.
 #[derive(Default)]
-pub(crate) struct Throttle(Mutex<HashMap<Key, Failed>>);
+pub(crate) struct Throttle {
+    failed: Mutex<HashMap<Key, Failed>>,
+    told: Mutex<Told>,
+}
+
+/// How many failures the trail was told of lately, from wherever they came.
+#[derive(Default)]
+struct Told {
+    until: Option<Timestamp>,
+    written: u32,
+    gathered: u64,
+}
+
+/// Failures that the trail is told of one by one within a window; beyond that they are gathered.
+const ONE_BY_ONE: u32 = 60;
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// A try may be looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +76,7 @@ impl Throttle {
     /// Counts a try of this account from this address as a failure until it has succeeded, so that tries at the same
     /// moment are counted too; or says that it must not be looked at.
     pub(crate) fn enter(&self, address: IpAddr, account: &str, now: Timestamp) -> Result<Admitted, Held> {
-        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = keys(address, account);
         let free = keys.iter().filter_map(|(key, limit)| {
             // The time at which every failure is forgiven; one more is let through when it is near enough.
@@ -97,9 +112,23 @@ impl Throttle {
         Ok(Admitted { unseen })
     }
 
+    /// With what count the trail is told of `count` failures; `None` when they are gathered for the next time.
+    pub(crate) fn tell(&self, count: u64, now: Timestamp) -> Option<u64> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.until.is_none_or(|until| until <= now) {
+            (told.until, told.written) = (Some(now.after(WINDOW)), 0);
+        }
+        if told.written >= ONE_BY_ONE {
+            told.gathered += count;
+            return None;
+        }
+        told.written += 1;
+        Some(count + std::mem::take(&mut told.gathered))
+    }
+
     /// It was the account's owner: forgives what was failed with it from there, and does not count this try.
     pub(crate) fn succeeded(&self, address: IpAddr, account: &str) {
-        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let [(own, _), (shared, limit)] = keys(address, account);
         failed.remove(&own);
         if let Some(source) = failed.get_mut(&shared) {
@@ -190,11 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_from_everywhere_is_gathered_and_none_is_lost() {
+        let throttle = Throttle::default();
+        let told: Vec<_> = (0..1000).filter_map(|_| throttle.tell(1, start())).collect();
+        assert_eq!(told, [1; 60]);
+        assert_eq!(throttle.tell(2, start().after(WINDOW - MICRO)), None);
+        assert_eq!(throttle.tell(1, start().after(WINDOW)), Some(943));
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let throttle = Throttle::default();
         for n in 0..SOURCES as u32 + 10 {
             let _ = throttle.enter(IpAddr::from(n.to_be_bytes()), "ada", start());
         }
-        assert!(throttle.0.lock().unwrap().len() <= SOURCES);
+        assert!(throttle.failed.lock().unwrap().len() <= SOURCES);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("No temporary directory can be made: {error}.")))?;
     let settings = throwaway(address, directory.path());
     let app = open(&settings, true).await?;
-    let token = owner_token(&app).await?;
+    let Owner { password, token } = create_owner(&app).await?;
     let server = Server::start(app, listener, Vec::new())?;
 
     let pace = if args.quick { Duration::ZERO } else { PACE };
@@ -48,7 +48,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         () = stop_signal() => Ok(false),
     };
     let served = match told {
-        Ok(true) if !args.quick => serve_on(&settings.public_url, &token).await,
+        Ok(true) if !args.quick => serve_on(&settings.public_url, &password, &token).await,
         Ok(_) => Ok(()),
         Err(failure) => Err(failure),
     };
@@ -73,18 +73,26 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
     }
 }
 
+/// What lets a reader in.
+struct Owner {
+    password: String,
+    token: String,
+}
+
 /// Creates the Owner and a token, as `init` and `token create` do on a machine.
-async fn owner_token(app: &Arc<App>) -> Result<String, Failure> {
+async fn create_owner(app: &Arc<App>) -> Result<Owner, Failure> {
     let mut bytes = [0; 16];
     SystemRandom.fill(&mut bytes);
-    app.create_owner(OWNER, &base62::encode_fixed(&bytes, 22)).await?;
+    let password = base62::encode_fixed(&bytes, 22);
+    app.create_owner(OWNER, &password).await?;
     let new = NewToken {
         user: OWNER.to_owned(),
         name: "demo".to_owned(),
         expires_days: Some(1),
         scope: Vec::new(),
     };
-    Ok(app.create_token(&new).await?.reveal().to_owned())
+    let token = app.create_token(&new).await?.reveal().to_owned();
+    Ok(Owner { password, token })
 }
 
 async fn tell(url: &str, token: &str, pace: Duration) -> Result<(), Failure> {
@@ -94,12 +102,14 @@ async fn tell(url: &str, token: &str, pace: Duration) -> Result<(), Failure> {
     story::change_over(&api, url, registered, pace).await
 }
 
-async fn serve_on(url: &str, token: &str) -> Result<(), Failure> {
+async fn serve_on(url: &str, password: &str, token: &str) -> Result<(), Failure> {
     // As it was started, so that the commands can be pasted also where it is not on the PATH.
     let crossfade = std::env::args().next().unwrap_or_else(|| "crossfade".to_owned());
     let client = fill::CLIENT;
     output::data(&format!(
-        "\nThe server goes on, until Ctrl-C. Look around from another terminal:\n\n  \
+        "\nThe server goes on, until Ctrl-C. Look around in a browser:\n\n  \
+         {url}/console\n  Email     {OWNER}\n  Password  {password}\n\n\
+         Or from another terminal:\n\n  \
          export CROSSFADE_URL={url}\n  export CROSSFADE_TOKEN={token}\n  \
          {crossfade} client list\n  {crossfade} secret history \"{client}\" --env production\n  \
          {crossfade} secret rotate \"{client}\" --env staging --transition 24h --show\n"
