@@ -116,7 +116,7 @@ pub(crate) async fn version(tx: &mut Tx, client: &Client) -> Result<i64, Error> 
 }
 
 impl ClientQuery {
-    fn filter(&self, app: &App) -> Result<ClientFilter, Problem> {
+    pub(crate) fn filter(&self, app: &App) -> Result<ClientFilter, Problem> {
         let overdue = match self.overdue.as_deref() {
             None | Some("false") => None,
             Some("true") => Some(app.clock.now()),

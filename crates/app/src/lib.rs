@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod abilities;
 mod act;
 mod app;
 mod backup;
 mod caller;
+mod client_lines;
 mod clients;
 mod cursor;
 pub mod doctor;
@@ -35,11 +37,14 @@ mod trail;
 mod users;
 mod worker;
 
+pub use abilities::Abilities;
 pub use act::{IdempotencyKey, Input, Request};
 pub use app::{App, Options};
 pub use backup::{Backup, Header, Restore, Restored, back_up};
 pub use caller::Caller;
+pub use client_lines::{ClientLines, UseSpan};
 pub use clients::ClientQuery;
+pub use crossfade_store::{ClientLine, ClientOrder, RegistrationLine};
 pub use cursor::ListQuery;
 pub use error::Error;
 pub use master_key::MasterKey;

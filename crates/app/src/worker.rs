@@ -43,6 +43,8 @@ const ROWS_AT_ONCE: usize = 200;
 const MOST_EXPIRED: i64 = 500;
 /// How long remembered values live at rest.
 const VALUES_LIVE: Duration = Duration::from_secs(600);
+/// How long use over time is kept: a transition lasts 168 hours at most.
+const SPANS_LIVE: Duration = Duration::from_secs(8 * 86_400);
 /// How long failed authentications are kept.
 const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 /// How long queued messages are kept.
@@ -281,6 +283,7 @@ impl App {
             tx.tidy_remembered(now.before(VALUES_LIVE), now.before(ANSWERS_REMEMBERED)).await?;
             tx.forget_revoked_access_tokens(now).await?;
             tx.delete_failures(now.before(FAILURES_LIVE)).await?;
+            tx.delete_usage_spans(now.before(SPANS_LIVE)).await?;
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
             tx.delete_removed_signing_keys(now).await?;

@@ -2,8 +2,7 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, checks, clients, db, environments, evidence, keys, properties, secrets, sessions,
-    support,
+    access, audit, backup, checks, clients, db, environments, evidence, keys, lines, properties, secrets, sessions, support,
 };
 
 /// One SQL text that both engines run.
@@ -37,6 +36,7 @@ impl Statement {
             environments::STATEMENTS,
             evidence::STATEMENTS,
             keys::STATEMENTS,
+            lines::STATEMENTS,
             properties::STATEMENTS,
             secrets::STATEMENTS,
             sessions::STATEMENTS,

@@ -2,6 +2,7 @@
 
 use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{ClientId, PropertyId, RegistrationId, SecretId, Timestamp, environment::Slug};
+use std::time::Duration;
 
 /// The use of one secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,13 @@ pub struct FailureSum {
     pub sources: i64,
 }
 
+/// The length of a span in which use is counted while a transition runs.
+pub const USAGE_SPAN: Duration = Duration::from_secs(900);
+
+fn span_of(at: Timestamp) -> i64 {
+    at.as_seconds() / USAGE_SPAN.as_secs() as i64
+}
+
 const HOUR_MICROS: i64 = 3_600_000_000;
 
 fn hour_of(at: Timestamp) -> i64 {
@@ -120,6 +128,13 @@ statements! {
                     first_used_at = CASE WHEN excluded.first_used_at < secret_usage_sources.first_used_at THEN excluded.first_used_at ELSE secret_usage_sources.first_used_at END,
                     last_used_at = CASE WHEN excluded.last_used_at > secret_usage_sources.last_used_at THEN excluded.last_used_at ELSE secret_usage_sources.last_used_at END,
                     use_count = secret_usage_sources.use_count + excluded.use_count";
+    ADD_SPAN = "INSERT INTO secret_usage_spans (secret_id, span, use_count)
+                SELECT s.id, CAST($2 AS BIGINT), CAST($3 AS BIGINT) FROM secrets s
+                WHERE s.id = $1 AND EXISTS (SELECT 1 FROM secrets o WHERE o.registration_id = s.registration_id
+                                            AND o.expires_at > CAST($4 AS BIGINT) AND o.revoked_at IS NULL)
+                ON CONFLICT (secret_id, span) DO UPDATE SET use_count = secret_usage_spans.use_count + excluded.use_count";
+    SPANS = "SELECT span, use_count FROM secret_usage_spans WHERE secret_id = $1 AND span >= $2 ORDER BY span";
+    DELETE_SPANS = "DELETE FROM secret_usage_spans WHERE span < $1";
     COUNT_SOURCES = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1";
     UPDATE_SOURCE = "UPDATE secret_usage_sources SET
                        first_used_at = CASE WHEN $4 < first_used_at THEN $4 ELSE first_used_at END,
@@ -169,7 +184,30 @@ impl Tx {
     pub async fn add_usage(&mut self, secret: &SecretId, usage: &Usage) -> Result<(), StoreError> {
         let mut args = vec![secret.as_str().into()];
         args.extend(usage_args(usage));
-        self.execute(ADD, args).await.map(drop)
+        self.execute(ADD, args).await?;
+        let at = usage.last_used_at;
+        let args = vec![secret.as_str().into(), span_of(at).into(), usage.use_count.into(), at.into()];
+        self.execute(ADD_SPAN, args).await.map(drop)
+    }
+
+    /// Uses of a secret over time since `since`, as far as they fell into a transition: when a span began, and
+    /// how many there were in it.
+    pub async fn usage_spans(
+        &mut self,
+        secret: &SecretId,
+        since: Timestamp,
+    ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
+        let rows = self.rows(SPANS, vec![secret.as_str().into(), span_of(since).into()]).await?;
+        let span = |row: &Row| {
+            let began = Timestamp::from_seconds(row.int("span")? * USAGE_SPAN.as_secs() as i64);
+            Ok((began, row.int("use_count")?))
+        };
+        rows.iter().map(span).collect()
+    }
+
+    /// Forgets the spans before a time.
+    pub async fn delete_usage_spans(&mut self, before: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE_SPANS, vec![span_of(before).into()]).await.map(drop)
     }
 
     /// Adds uses of a secret from a source. Beyond `most_sources` distinct ones they are gathered in one row

@@ -10,6 +10,7 @@ mod db;
 mod environments;
 mod evidence;
 mod keys;
+mod lines;
 mod properties;
 mod secrets;
 mod sessions;
@@ -22,8 +23,11 @@ pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use db::{Db, Durability, Integrity, Location, ServeLock, StoreError, Tx, Value};
 pub use environments::{Environment, SigningKey};
-pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure, SourceUsage, Usage, UsageRow};
+pub use evidence::{
+    FailureFilter, FailureRow, FailureSum, KnownFailure, SourceUsage, USAGE_SPAN, Usage, UsageRow,
+};
 pub use keys::DataKey;
+pub use lines::{ClientLine, ClientOrder, RegistrationLine};
 pub use properties::Property;
 pub use secrets::{Expired, Rotation, Secret, SecretRow, VerifierRow};
 pub use sessions::SessionRow;

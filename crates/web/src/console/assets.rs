@@ -31,12 +31,12 @@ macro_rules! asset {
 asset! {
     /// The style of every page.
     STYLE = "/console/assets/console.css", "text/css; charset=utf-8",
-    ["tokens.css", "base.css", "frame.css", "controls.css", "content.css", "secret.css", "crossfade.css"]
+    ["tokens.css", "base.css", "frame.css", "controls.css", "content.css", "secret.css", "crossfade.css", "clients.css"]
 }
 asset! {
     /// The custom elements and what goes with them, as one module.
     SCRIPT = "/console/assets/console.js", "text/javascript; charset=utf-8",
-    ["base.js", "dialogs.js", "secret-field.js", "time.js", "live-region.js", "keys.js", "link.js"]
+    ["base.js", "dialogs.js", "secret-field.js", "time.js", "live-region.js", "keys.js", "link.js", "clients.js"]
 }
 asset! {
     /// The icon of a browser's tab.

@@ -7,6 +7,8 @@ use crossfade_core::roles::Permission;
 /// A place of the rail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Section {
+    Overview,
+    Clients,
     People,
     /// Not in the rail: the account menu leads there.
     Account,
@@ -14,10 +16,12 @@ pub(crate) enum Section {
 
 impl Section {
     /// The rail, top to bottom.
-    pub(crate) const RAIL: &[Self] = &[Self::People];
+    pub(crate) const RAIL: &[Self] = &[Self::Overview, Self::Clients, Self::People];
 
     pub(crate) fn label(&self) -> &'static str {
         match self {
+            Self::Overview => "Overview",
+            Self::Clients => "Clients",
             Self::People => "People",
             Self::Account => "Your account",
         }
@@ -25,6 +29,8 @@ impl Section {
 
     pub(crate) fn path(&self) -> &'static str {
         match self {
+            Self::Overview => "/console",
+            Self::Clients => "/console/clients",
             Self::People => "/console/people",
             Self::Account => "/console/account",
         }
@@ -33,6 +39,7 @@ impl Section {
     /// What somebody must be able to do somewhere to have it in the rail.
     pub(crate) fn permission(&self) -> Option<Permission> {
         match self {
+            Self::Overview | Self::Clients => Some(Permission::ClientRead),
             Self::People => Some(Permission::UserRead),
             Self::Account => None,
         }
@@ -48,6 +55,8 @@ impl Section {
     /// The symbol in `icons.html`.
     pub(crate) fn icon(&self) -> &'static str {
         match self {
+            Self::Overview => "overview",
+            Self::Clients => "clients",
             Self::People => "people",
             Self::Account => "account",
         }
@@ -56,6 +65,8 @@ impl Section {
     /// The letter that leads there after `g`.
     pub(crate) fn key(&self) -> &'static str {
         match self {
+            Self::Overview => "o",
+            Self::Clients => "c",
             Self::People => "p",
             Self::Account => "a",
         }

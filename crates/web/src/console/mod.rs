@@ -3,6 +3,7 @@
 mod account;
 mod agent;
 pub(crate) mod assets;
+mod clients;
 mod confirm;
 mod cookies;
 mod crossfade;
@@ -12,6 +13,7 @@ mod form;
 #[cfg(debug_assertions)]
 mod gallery;
 mod guard;
+mod home;
 mod layout;
 mod link;
 mod moment;
@@ -26,19 +28,19 @@ use axum::{
     Router,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
     routing::{any, get, post},
 };
 use crossfade_core::{Code, Problem};
 use error::Refused;
-use layout::Section;
 pub(crate) use layout::Sheet;
-use session::SignedIn;
 pub(crate) use theme::Theme;
 
 pub(crate) fn router(web: &Web) -> Router<Web> {
     let pages = Router::new()
-        .route("/console", get(start))
+        .route("/console", get(home::show))
+        .route("/console/properties", post(home::create_property))
+        .merge(clients::router())
         .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/link", get(link::show).post(link::submit))
@@ -68,12 +70,6 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         router = router.route(asset.path(), get(async move |query| asset.serve(&query)));
     }
     router
-}
-
-/// The first page that somebody may read.
-async fn start(signed: SignedIn) -> Redirect {
-    let first = Section::of(signed.caller()).into_iter().next().unwrap_or(Section::Account);
-    Redirect::to(first.path())
 }
 
 async fn nothing() -> Refused {

@@ -18,6 +18,8 @@ customElements.define("live-region", class extends HTMLElement {
   }
   async poll() {
     if (document.hidden || this.running) return;
+    // What a dialog asks for must not change under the hand.
+    if (one("dialog[open]", this)) { this.later(); return; }
     this.running = true;
     try {
       const headers = { "Crossfade-Background": "1", Accept: "application/json, text/html", ...(this.tag && { "If-None-Match": this.tag }) };

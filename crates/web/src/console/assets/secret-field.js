@@ -5,6 +5,11 @@ const SHOWN_FOR = 60;
 customElements.define("secret-field", class extends HTMLElement {
   connectedCallback() {
     this.value = one(".secret-value", this);
+    // Without an address the value came with the page, this once: it is taken out of it and kept in memory.
+    if (!this.hasAttribute("src") && this.once === undefined) {
+      this.once = this.value.textContent;
+      this.value.textContent = "•".repeat(16);
+    }
     this.dots ??= this.value.textContent;
     this.toggle = one("[aria-pressed]", this);
     this.note = one(".secret-note", this);
@@ -27,7 +32,7 @@ customElements.define("secret-field", class extends HTMLElement {
   }
 
   async fetchValue() {
-    return (await post(this.getAttribute("src"))).value;
+    return this.once ?? (await post(this.getAttribute("src"))).value;
   }
 
   async show() {
@@ -90,7 +95,7 @@ customElements.define("secret-field", class extends HTMLElement {
     clear.textContent = "Clear clipboard";
     clear.addEventListener("click", async () => {
       await navigator.clipboard.writeText("");
-      this.copy.focus();
+      (this.copy ?? this.toggle).focus();
       this.note.textContent = "";
       say("Clipboard cleared");
     });

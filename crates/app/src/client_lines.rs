@@ -1,0 +1,173 @@
+//! Lists of the Console: clients with the state of their registrations, and transitions that run.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    clients::ClientQuery,
+    cursor::{encode, invalid},
+    error::Error,
+    targets::{ClientPath, RegistrationPath, Site},
+};
+use crossfade_core::{
+    ClientId, Operation, Problem, SecretId, Timestamp,
+    roles::{Object, Permission},
+};
+use crossfade_store::{Client, ClientLine, ClientOrder, USAGE_SPAN};
+
+/// A page of clients.
+#[derive(Clone, Debug)]
+pub struct ClientLines {
+    /// The lines.
+    pub items: Vec<ClientLine>,
+    /// Where the next page starts.
+    pub next_cursor: Option<String>,
+}
+
+/// Uses of the secrets of a transition within a span of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UseSpan {
+    /// When it began.
+    pub from: Timestamp,
+    /// When it ended, or will.
+    pub to: Timestamp,
+    /// Uses of the old secret.
+    pub old: u64,
+    /// Uses of the new secret.
+    pub new: u64,
+}
+
+/// Clients that are read at a time where some are left out because the caller may not read them.
+const CHUNK: i64 = 500;
+/// Transitions that are read at most.
+const MOST_TRANSITIONS: i64 = 500;
+
+/// Takes out of a line what the caller may not read. `None` where nothing is left.
+fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
+    let (property, id) = (&line.property_id, &line.id);
+    let read = Permission::ClientRead;
+    let whole = caller.may(read, Object::Client(property, id));
+    line.registrations.retain(|it| caller.may(read, Object::Registration(property, id, &it.environment)));
+    (whole || !line.registrations.is_empty()).then_some(line)
+}
+
+impl App {
+    /// The clients that the caller may read, as lines.
+    pub async fn list_client_lines(
+        &self,
+        caller: &Caller,
+        query: &ClientQuery,
+        order: ClientOrder,
+    ) -> Result<ClientLines, Error> {
+        let start = query.list.start()?;
+        let filter = query.filter(self)?;
+        let wanted = usize::try_from(start.limit - 1).unwrap_or(0);
+        let unknown = || invalid("cursor", "is not one that this server gave out");
+        let after = start.after.map(|(_, id)| ClientId::parse(&id)).transpose().map_err(|_| unknown())?;
+        self.db
+            .read(async |tx| {
+                let now = self.clock.now();
+                let caller = &caller.refreshed(tx, now).await?;
+                let everywhere = caller.may(Permission::ClientRead, Object::Platform);
+                let chunk = if everywhere { start.limit } else { start.limit.max(CHUNK) };
+                let (mut items, mut from) = (Vec::new(), after.clone());
+                loop {
+                    let lines = tx.client_lines(&filter, order, from.as_ref(), chunk, now).await?;
+                    let full = i64::try_from(lines.len()) == Ok(chunk);
+                    from = lines.last().map(|line| line.id.clone());
+                    items.extend(lines.into_iter().filter_map(|line| readable(caller, line)));
+                    if !full || items.len() > wanted {
+                        break;
+                    }
+                }
+                let more = items.len() > wanted;
+                items.truncate(wanted);
+                let last = items.last().filter(|_| more);
+                let next_cursor = last.map(|line| encode(&(0, line.id.to_string())));
+                Ok(ClientLines { items, next_cursor })
+            })
+            .await
+    }
+
+    /// One client as a line.
+    pub async fn read_client_line(&self, caller: &Caller, path: ClientPath<'_>) -> Result<ClientLine, Error> {
+        self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
+            let line = tx.client_line(&client.id, self.clock.now()).await?;
+            Ok(line.and_then(|line| readable(caller, line)).ok_or_else(Problem::not_found)?)
+        })
+        .await
+    }
+
+    /// The transitions that run and that the caller may read, the one that ends next first.
+    pub async fn list_transitions(&self, caller: &Caller) -> Result<Vec<ClientLine>, Error> {
+        self.flush_evidence().await?;
+        self.db
+            .read(async |tx| {
+                let now = self.clock.now();
+                let caller = &caller.refreshed(tx, now).await?;
+                let lines = tx.transitions(now, MOST_TRANSITIONS).await?;
+                let readable = lines.into_iter().filter_map(|line| readable(caller, line));
+                Ok(readable.filter(|line| !line.registrations.is_empty()).collect())
+            })
+            .await
+    }
+
+    /// How the old and the new secret of a transition were used over time, since the rotation.
+    pub async fn transition_uses(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        old: &SecretId,
+        new: &SecretId,
+        since: Timestamp,
+    ) -> Result<Vec<UseSpan>, Error> {
+        self.view(Operation::ListUsage, caller, path, async |tx, _, site: Site| {
+            let registration = &site.registration.id;
+            for secret in [old, new] {
+                tx.secret(registration, secret).await?.ok_or_else(Problem::not_found)?;
+            }
+            let now = self.clock.now();
+            let (old, new) = (tx.usage_spans(old, since).await?, tx.usage_spans(new, since).await?);
+            Ok(merged(&old, &new, since, now))
+        })
+        .await
+    }
+}
+
+/// The spans of both secrets side by side, without gaps, cut to what lies between `since` and `now`.
+fn merged(
+    old: &[(Timestamp, i64)],
+    new: &[(Timestamp, i64)],
+    since: Timestamp,
+    now: Timestamp,
+) -> Vec<UseSpan> {
+    let uses = |list: &[(Timestamp, i64)], at: Timestamp| {
+        let found = list.iter().find(|(began, _)| *began == at);
+        found.and_then(|(_, count)| u64::try_from(*count).ok()).unwrap_or(0)
+    };
+    let Some(first) = old.iter().chain(new).map(|(began, _)| *began).min() else { return Vec::new() };
+    let mut spans = Vec::new();
+    let mut at = first;
+    while at < now {
+        let (from, to) = (at.max(since), at.after(USAGE_SPAN).min(now));
+        if from < to {
+            spans.push(UseSpan { from, to, old: uses(old, at), new: uses(new, at) });
+        }
+        at = at.after(USAGE_SPAN);
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_both_secrets_stand_side_by_side_without_gaps() {
+        let at = |seconds| Timestamp::from_seconds(seconds);
+        let spans = merged(&[(at(0), 5), (at(1800), 2)], &[(at(1800), 7)], at(300), at(2000));
+        let shown: Vec<_> =
+            spans.iter().map(|it| (it.from.as_seconds(), it.to.as_seconds(), it.old, it.new)).collect();
+        assert_eq!(shown, [(300, 900, 5, 0), (900, 1800, 0, 0), (1800, 2000, 2, 7)]);
+        assert!(merged(&[], &[], at(0), at(9)).is_empty());
+    }
+}

@@ -1,0 +1,217 @@
+//! What the Console lists: clients with what matters of each registration, in one statement a page.
+
+use crate::{
+    ClientFilter, StoreError, Tx,
+    catalogue::{Statement, statements},
+    clients::pattern,
+    db::{Row, Value},
+};
+use crossfade_core::{ClientId, OauthClientId, PropertyId, Timestamp, environment::Slug, text::Name};
+
+/// A client as a line of a list.
+#[derive(Clone, Debug)]
+pub struct ClientLine {
+    /// Its id.
+    pub id: ClientId,
+    /// Its name.
+    pub name: Name,
+    /// Its property.
+    pub property_id: PropertyId,
+    /// The property's name.
+    pub property: Name,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// It in each environment, in the order of the environments.
+    pub registrations: Vec<RegistrationLine>,
+}
+
+/// A registration as a part of such a line.
+#[derive(Clone, Debug)]
+pub struct RegistrationLine {
+    /// The environment.
+    pub environment: Slug,
+    /// The OAuth `client_id`.
+    pub oauth_client_id: OauthClientId,
+    /// Whether it refuses everything.
+    pub disabled: bool,
+    /// When its current secret was generated.
+    pub current_since: Option<Timestamp>,
+    /// The last use of its current secret.
+    pub current_used_at: Option<Timestamp>,
+    /// The deadline of its retiring secret.
+    pub retiring_until: Option<Timestamp>,
+    /// The last use of its retiring secret.
+    pub retiring_used_at: Option<Timestamp>,
+    /// Uses of its current secret.
+    pub current_uses: i64,
+    /// Uses of its retiring secret.
+    pub retiring_uses: i64,
+}
+
+/// How a list of clients is ordered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClientOrder {
+    /// By name.
+    #[default]
+    Name,
+    /// Newest first.
+    Newest,
+}
+
+macro_rules! columns {
+    () => {
+        "q.name AS property, r.environment, r.oauth_client_id, r.disabled_at, s.created_at AS current_since,
+         u.last_used_at AS current_used_at, u.use_count AS current_uses,
+         o.expires_at AS retiring_until, ou.last_used_at AS retiring_used_at, ou.use_count AS retiring_uses"
+    };
+}
+
+/// A page of clients, and from it everything that a line shows.
+macro_rules! lines {
+    ($after:literal, $order:literal, $outer:literal) => {
+        concat!(
+            "WITH page AS (
+               SELECT c.id, c.name, c.name_key, c.property_id, c.created_at FROM clients c
+               WHERE c.deleted_at IS NULL AND ", $after, "
+                 AND (CAST($5 AS TEXT) IS NULL OR c.name_key LIKE $5 ESCAPE '!'
+                      OR c.id = (SELECT f.client_id FROM registrations f WHERE f.oauth_client_id = $6))
+                 AND (CAST($7 AS TEXT) IS NULL OR c.property_id = $7)
+                 AND (CAST($8 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM registrations f WHERE f.client_id = c.id AND f.environment = $8))
+                 AND (CAST($9 AS BIGINT) IS NULL OR EXISTS (
+                       SELECT 1 FROM registrations f
+                       JOIN environments g ON g.slug = f.environment
+                       JOIN secrets t ON t.registration_id = f.id AND t.expires_at IS NULL AND t.revoked_at IS NULL
+                       WHERE f.client_id = c.id AND g.max_age_days IS NOT NULL
+                         AND t.created_at + g.max_age_days * 86400000000 <= $9))
+               ORDER BY ", $order, " LIMIT $3)
+             SELECT c.id, c.name, c.property_id, c.created_at, ", columns!(), "
+             FROM page c JOIN properties q ON q.id = c.property_id
+             LEFT JOIN registrations r ON r.client_id = c.id
+             LEFT JOIN environments e ON e.slug = r.environment
+             LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+             LEFT JOIN secret_usage u ON u.secret_id = s.id
+             LEFT JOIN secrets o ON o.registration_id = r.id AND o.expires_at > $4 AND o.revoked_at IS NULL
+             LEFT JOIN secret_usage ou ON ou.secret_id = o.id
+             ORDER BY ", $outer, ", e.position, e.slug"
+        )
+    };
+}
+
+statements! {
+    BY_NAME = lines!("(c.name_key, c.id) > ($1, $2)", "c.name_key, c.id", "c.name_key, c.id");
+    NEWEST = lines!("(c.created_at, c.id) < ($1, $2)", "c.created_at DESC, c.id DESC", "c.created_at DESC, c.id DESC");
+    ONE = lines!("CAST($1 AS TEXT) = '' AND c.id = $2", "c.id", "c.id");
+    PLACE_OF = "SELECT name_key, created_at FROM clients WHERE id = $1";
+    // Read from the deadlines that have not been noted yet: there are as many as transitions.
+    TRANSITIONS = concat!("SELECT c.id, c.name, c.property_id, c.created_at, ", columns!(), "
+                   FROM secrets o
+                   JOIN registrations r ON r.id = o.registration_id
+                   JOIN clients c ON c.id = r.client_id
+                   JOIN properties q ON q.id = c.property_id
+                   LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                   LEFT JOIN secret_usage u ON u.secret_id = s.id
+                   LEFT JOIN secret_usage ou ON ou.secret_id = o.id
+                   WHERE o.expires_at > $1 AND o.expiry_noted_at IS NULL AND o.revoked_at IS NULL AND c.deleted_at IS NULL
+                   ORDER BY o.expires_at, o.id LIMIT $2");
+}
+
+fn client(row: &Row) -> Result<ClientLine, StoreError> {
+    Ok(ClientLine {
+        id: row.parsed("id", |text| ClientId::parse(text).ok())?,
+        name: Name::from_stored(row.text("name")?),
+        property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+        property: Name::from_stored(row.text("property")?),
+        created_at: row.time("created_at")?,
+        registrations: Vec::new(),
+    })
+}
+
+fn registration(row: &Row) -> Result<Option<RegistrationLine>, StoreError> {
+    let Some(environment) = row.opt_text("environment")? else { return Ok(None) };
+    Ok(Some(RegistrationLine {
+        environment: Slug::from_stored(environment),
+        oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
+        disabled: row.opt_time("disabled_at")?.is_some(),
+        current_since: row.opt_time("current_since")?,
+        current_used_at: row.opt_time("current_used_at")?,
+        retiring_until: row.opt_time("retiring_until")?,
+        retiring_used_at: row.opt_time("retiring_used_at")?,
+        current_uses: row.opt_int("current_uses")?.unwrap_or(0),
+        retiring_uses: row.opt_int("retiring_uses")?.unwrap_or(0),
+    }))
+}
+
+fn gathered(rows: &[Row]) -> Result<Vec<ClientLine>, StoreError> {
+    let mut lines: Vec<ClientLine> = Vec::new();
+    for row in rows {
+        let line = client(row)?;
+        if lines.last().is_none_or(|last| last.id != line.id) {
+            lines.push(line);
+        }
+        if let (Some(registration), Some(line)) = (registration(row)?, lines.last_mut()) {
+            line.registrations.push(registration);
+        }
+    }
+    Ok(lines)
+}
+
+impl Tx {
+    /// A page of clients after `after`, at most `limit`, as they are at `now`.
+    pub async fn client_lines(
+        &mut self,
+        filter: &ClientFilter,
+        order: ClientOrder,
+        after: Option<&ClientId>,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Vec<ClientLine>, StoreError> {
+        let place = match after {
+            // Deleted ones keep their place.
+            Some(id) => self.optional(PLACE_OF, vec![id.as_str().into()]).await?.map(|row| (row, id)),
+            None => None,
+        };
+        let (statement, from): (Statement, [Value; 2]) = match (order, &place) {
+            (ClientOrder::Name, None) => (BY_NAME, ["".into(), "".into()]),
+            (ClientOrder::Name, Some((row, id))) => {
+                (BY_NAME, [row.text("name_key")?.into(), id.as_str().into()])
+            }
+            (ClientOrder::Newest, None) => (NEWEST, [i64::MAX.into(), "".into()]),
+            (ClientOrder::Newest, Some((row, id))) => {
+                (NEWEST, [row.time("created_at")?.into(), id.as_str().into()])
+            }
+        };
+        let mut args = Vec::from(from);
+        args.extend([
+            limit.into(),
+            now.into(),
+            filter.q.as_deref().map(pattern).into(),
+            filter.q.clone().into(),
+            filter.property_id.as_ref().map(PropertyId::as_str).into(),
+            filter.environment.as_ref().map(Slug::as_str).into(),
+            filter.overdue_at.into(),
+        ]);
+        gathered(&self.rows(statement, args).await?)
+    }
+
+    /// One client as a line.
+    pub async fn client_line(
+        &mut self,
+        id: &ClientId,
+        now: Timestamp,
+    ) -> Result<Option<ClientLine>, StoreError> {
+        let nothing = || Value::from(None::<String>);
+        let mut args = vec!["".into(), id.as_str().into(), 1.into(), now.into()];
+        args.extend([nothing(), nothing(), nothing(), nothing(), None::<i64>.into()]);
+        Ok(gathered(&self.rows(ONE, args).await?)?.pop())
+    }
+
+    /// Transitions that run at `now`, at most `limit`, the one that ends next first. One line for each.
+    pub async fn transitions(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ClientLine>, StoreError> {
+        let rows = self.rows(TRANSITIONS, vec![now.into(), limit.into()]).await?;
+        let line = |row| {
+            let registrations = registration(row)?.into_iter().collect();
+            Ok(ClientLine { registrations, ..client(row)? })
+        };
+        rows.iter().map(line).collect()
+    }
+}

@@ -1,0 +1,213 @@
+//! What is done to the secrets of a registration: rotate, reveal, revoke, extend, roll back.
+
+use super::environment::{Configure, Forms, Once, OncePage, again, belongs_to_form, once};
+use super::place::Place;
+use crate::console::{
+    error::Reply,
+    form::{Fields, Form},
+    session::{Fresh, SignedIn},
+};
+use axum::{
+    Json,
+    extract::Path,
+    response::{IntoResponse, Redirect},
+};
+use crossfade_app::{Error, IdempotencyKey, Input, RegistrationPath, Request};
+use crossfade_core::{
+    Code, Problem, SecretId,
+    api::{ExtendSecret, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretReply},
+};
+use serde_json::{Value, json};
+
+type Names = (String, String);
+
+fn of(names: &Names) -> RegistrationPath<'_> {
+    RegistrationPath { client: &names.0, environment: &names.1 }
+}
+
+fn to(names: &Names, tab: &str, done: &str) -> axum::response::Response {
+    Redirect::to(&format!("/console/clients/{}/environments/{}/{tab}?done={done}", names.0, names.1))
+        .into_response()
+}
+
+fn own(fields: &Fields, name: &str) -> Option<String> {
+    fields.filled(name).map(str::to_owned)
+}
+
+/// A field for hours as the API takes it: a whole number, or what somebody typed instead.
+fn hours(text: &str) -> Value {
+    let text = text.trim();
+    text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from)
+}
+
+async fn refused(
+    signed: &SignedIn,
+    names: &Names,
+    error: Error,
+    put: impl FnOnce(&mut Forms, Problem),
+) -> Reply {
+    if !belongs_to_form(&error.problem) {
+        return Err(error.into());
+    }
+    again(signed, (&names.0, &names.1), Configure::Security, error.problem, put).await
+}
+
+pub(super) async fn rotate(Path(names): Path<Names>, Fresh { signed, fields }: Fresh) -> Reply {
+    match rotated(&signed, &names, &fields).await {
+        Ok(reply) => delivered(&signed, &names, reply).await,
+        // The same click twice: the first one is doing it, and the page shows it in a moment.
+        Err(error) if error.problem.code == Code::IdempotencyInFlight => Ok(to(&names, "credentials", "")),
+        Err(error) => {
+            refused(&signed, &names, error, |forms, problem| {
+                // What is expected to be current, and the key of this attempt, are those of the page as it is now.
+                let now = |name: &str| forms.rotate.value(name).to_owned();
+                let (expected, key) = (now("expected_current_secret_id"), now("idempotency_key"));
+                let typed = [
+                    "transition_hours",
+                    "confirm_client_name",
+                    "reason",
+                    "end_running_transition",
+                    "compromised",
+                    "revoke_tokens",
+                ];
+                let kept = fields.iter().filter(|(name, _)| typed.contains(name));
+                let kept = kept.fold(Fields::default(), |kept, (name, value)| kept.with(name, value));
+                let kept = kept.with("expected_current_secret_id", expected).with("idempotency_key", key);
+                forms.rotate = Form::new("rotate", kept).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<RotateSecretReply, Error> {
+    let expected = own(fields, "expected_current_secret_id").map(|id| SecretId::parse(&id)).transpose();
+    let body = RotateSecret {
+        transition_hours: Some(hours(fields.text("transition_hours"))),
+        confirm_client_name: Some(fields.text("confirm_client_name").to_owned()),
+        reason: own(fields, "reason"),
+        expected_current_secret_id: expected.map_err(|_| {
+            Problem::new(
+                Code::InvalidBody,
+                "The form is incomplete. Nothing was changed. Open the page again.",
+            )
+        })?,
+        end_running_transition: fields.ticked("end_running_transition"),
+        compromised: fields.ticked("compromised"),
+        revoke_tokens: fields.ticked("revoke_tokens"),
+    };
+    let sent = serde_json::to_vec(&body).map_err(Error::internal)?;
+    let path = format!("{}/{}", names.0, names.1);
+    let key = own(fields, "idempotency_key")
+        .map(|key| IdempotencyKey::new(&key, "CONSOLE", &path, &sent))
+        .transpose()?;
+    let request = Request { idempotency: key.as_ref(), ..signed.request() };
+    match signed.app.rotate_secret(&request, of(names), Input::Value(body.clone())).await {
+        // Another form of the same page was sent with something else in it: what that one did decides.
+        Err(error) if error.problem.code == Code::IdempotencyMismatch => {
+            signed.app.rotate_secret(&signed.request(), of(names), Input::Value(body)).await
+        }
+        done => done,
+    }
+}
+
+/// Leads to the new secret; where it is not stored, the answer itself holds it.
+async fn delivered(signed: &SignedIn, names: &Names, reply: RotateSecretReply) -> Reply {
+    let place = Place::load(signed, &names.0).await?;
+    let show_once = place.environments.iter().any(|it| it.slug == names.1 && it.show_once);
+    let (true, Some(value), Some(known)) = (show_once, reply.secret.value, place.badges.get(&names.1)) else {
+        return Ok(to(names, "credentials", "rotated"));
+    };
+    let registration = place.client.registrations.iter().find(|it| it.environment == names.1);
+    let end = crate::console::moment::utc(reply.previous_secret.expires_at);
+    let sentence = match reply.previous_secret.state.is_valid() {
+        true => format!("The secret of {} was rotated. The old secret expires {end}.", place.client.name),
+        false => {
+            format!("The secret of {} was rotated. The old secret is not valid any more.", place.client.name)
+        }
+    };
+    Ok(once(&OncePage {
+        layout: place.layout(signed).in_environment(known.badge.clone()),
+        sentence,
+        secrets: vec![Once {
+            badge: known.badge.clone(),
+            client_id: registration.map(|it| it.client_id.to_string()).unwrap_or_default(),
+            value,
+        }],
+        next: format!("{}/security", place.environment_path(&names.1)),
+    }))
+}
+
+pub(super) async fn reveal(
+    Path((client, environment, secret)): Path<(String, String, String)>,
+    Fresh { signed, .. }: Fresh,
+) -> Reply {
+    let names = (client, environment);
+    let body = Input::Value(RevealSecret { reason: None });
+    let reply = signed.app.reveal_secret(&signed.request(), of(&names), &secret, body).await?;
+    Ok(Json(json!({"value": reply.value})).into_response())
+}
+
+pub(super) async fn revoke(
+    Path((client, environment, secret)): Path<(String, String, String)>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let names = (client, environment);
+    let body = RevokeSecret {
+        reason: own(&fields, "reason"),
+        compromised: fields.ticked("compromised"),
+        revoke_tokens: fields.ticked("revoke_tokens"),
+    };
+    match signed.app.revoke_secret(&signed.request(), of(&names), &secret, Input::Value(body)).await {
+        Ok(_) => Ok(to(&names, "security", "revoked")),
+        Err(error) => {
+            refused(&signed, &names, error, |forms, problem| {
+                forms.revoke = Form::new("revoke", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+pub(super) async fn extend(
+    Path((client, environment, secret)): Path<(String, String, String)>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let names = (client, environment);
+    // A field for a time names no zone; the label says which it is.
+    let expires_at = match fields.text("expires_at").trim() {
+        text if text.len() == 16 => format!("{text}:00Z"),
+        text => format!("{text}Z"),
+    };
+    let body = ExtendSecret { expires_at, reason: own(&fields, "reason") };
+    match signed.app.extend_secret(&signed.request(), of(&names), &secret, Input::Value(body)).await {
+        Ok(_) => Ok(to(&names, "security", "extended")),
+        Err(error) => {
+            refused(&signed, &names, error, |forms, problem| {
+                forms.extend = Form::new("extend", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+pub(super) async fn rollback(
+    Path((client, environment, rotation)): Path<(String, String, String)>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let names = (client, environment);
+    let body = RollBackRotation {
+        reason: own(&fields, "reason"),
+        acknowledge_in_use: fields.ticked("acknowledge_in_use"),
+        ..RollBackRotation::default()
+    };
+    match signed.app.rollback_secret(&signed.request(), of(&names), &rotation, Input::Value(body)).await {
+        Ok(_) => Ok(to(&names, "security", "rolled-back")),
+        Err(error) => {
+            refused(&signed, &names, error, |forms, problem| {
+                forms.rollback = Form::new("rollback", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}

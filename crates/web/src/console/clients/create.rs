@@ -1,0 +1,120 @@
+//! Creates a client.
+
+use super::{
+    environment::{Once, OncePage, belongs_to_form, once},
+    place::Place,
+    settings::owners,
+};
+use crate::console::{
+    error::{Refused, Reply, status},
+    form::{Fields, Form},
+    layout::{Layout, Section},
+    page, page_with,
+    session::{SignedIn, Submitted},
+};
+use askama::Template;
+use axum::response::{IntoResponse, Redirect};
+use crossfade_app::{Input, ListQuery};
+use crossfade_core::{
+    Problem, PropertyId,
+    api::{self, CreateClient},
+    roles::Permission,
+};
+
+#[derive(Template)]
+#[template(path = "console/clients/new.html")]
+struct NewPage {
+    layout: Layout,
+    form: Form,
+    properties: Vec<(String, String)>,
+    environments: Vec<api::Environment>,
+    may_create_property: bool,
+}
+
+async fn load(signed: &SignedIn, form: Form) -> Result<NewPage, Refused> {
+    let (app, caller) = (&signed.app, signed.caller());
+    let all = ListQuery { limit: Some("200".into()), cursor: None };
+    let properties = app.list_properties(caller, &all).await?.items;
+    Ok(NewPage {
+        layout: signed.layout(Section::Clients, "Create client").crumb("Clients", "/console/clients"),
+        form,
+        properties: properties.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
+        environments: app.list_environments(caller).await?,
+        may_create_property: caller.may_somewhere(Permission::PropertyManage),
+    })
+}
+
+pub(super) async fn show(signed: SignedIn) -> Reply {
+    let fields = Fields::default().with("environments", "development").with("name", "");
+    Ok(page(&load(&signed, Form::new("", fields)).await?))
+}
+
+pub(super) async fn submit(Submitted { signed, fields }: Submitted) -> Reply {
+    match created(&signed, &fields).await {
+        Ok(client) => {
+            let id = client.id.to_string();
+            let first = client.registrations.first().map(|it| it.environment.clone()).unwrap_or_default();
+            let next = format!("/console/clients/{id}/environments/{first}/credentials?done=created");
+            let secrets = client.registrations.into_iter().map(|it| (it.environment.clone(), it)).collect();
+            delivered(&signed, &id, secrets, next).await
+        }
+        Err(error) if belongs_to_form(&error.problem) => {
+            let problem = error.problem;
+            Ok(page_with(status(&problem), &load(&signed, Form::new("", fields).refused(problem)).await?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn created(signed: &SignedIn, fields: &Fields) -> Result<api::Client, crossfade_app::Error> {
+    let property = PropertyId::parse(fields.text("property_id")).map_err(|_| {
+        Problem::invalid("property_id", "must be chosen. Create a property first where there is none")
+    })?;
+    let body = CreateClient {
+        name: fields.text("name").to_owned(),
+        property_id: property,
+        description: fields.filled("description").map(str::to_owned),
+        owners: owners(fields.text("owners")),
+        environments: fields.all("environments").map(str::to_owned).collect(),
+    };
+    Ok(signed.app.create_client(&signed.request(), Input::Value(body)).await?.0)
+}
+
+/// Leads to the first secrets; where they are not stored, the answer itself holds them.
+pub(super) async fn delivered(
+    signed: &SignedIn,
+    client: &str,
+    registrations: Vec<(String, api::Registration)>,
+    next: String,
+) -> Reply {
+    let place = Place::load(signed, client).await?;
+    let unstored = |slug: &str| place.environments.iter().any(|it| it.slug == slug && it.show_once);
+    let one = |(slug, registration): (String, api::Registration)| {
+        let value = registration.secret?.value.filter(|_| unstored(&slug))?;
+        let badge = place.badges.get(&slug)?.badge.clone();
+        Some(Once { badge, client_id: registration.client_id.to_string(), value })
+    };
+    let secrets: Vec<_> = registrations.into_iter().filter_map(one).collect();
+    if secrets.is_empty() {
+        return Ok(Redirect::to(&next).into_response());
+    }
+    let sentence = format!("{} has a new client_id and a new secret.", place.client.name);
+    Ok(once(&OncePage { layout: place.layout(signed), sentence, secrets, next }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_property_the_page_says_what_comes_first() {
+        let new = NewPage {
+            layout: Layout::sample(Section::Clients, "Create client"),
+            form: Form::default(),
+            properties: Vec::new(),
+            environments: Vec::new(),
+            may_create_property: false,
+        };
+        assert!(new.render().unwrap().contains("There is no property yet"));
+    }
+}

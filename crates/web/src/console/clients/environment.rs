@@ -1,0 +1,339 @@
+//! The Environment tab of a client: **Configure your client** in one environment.
+
+use super::{
+    place::{Place, Switch, Tabs},
+    security::Secrets,
+};
+use crate::console::{
+    environment::EnvironmentBadge,
+    error::{Reply, status},
+    form::{Fields, Form},
+    fragment,
+    layout::Layout,
+    page, page_with,
+    session::{SignedIn, Submitted},
+};
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Redirect, Response},
+};
+use crossfade_app::{Input, RegistrationPath, Request};
+use crossfade_core::{Code, Problem, api::UpdateRegistration, registration::AuthMethod};
+
+/// What is configured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Configure {
+    Credentials,
+    Security,
+    Settings,
+}
+
+impl Configure {
+    const ALL: [Self; 3] = [Self::Credentials, Self::Security, Self::Settings];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Security => "security",
+            Self::Settings => "settings",
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Credentials => "Credentials",
+            Self::Security => "Security",
+            Self::Settings => "Settings",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, Problem> {
+        Self::ALL.into_iter().find(|it| it.word() == word).ok_or_else(Problem::not_found)
+    }
+}
+
+/// The forms of the page. One of them may come back refused.
+pub(super) struct Forms {
+    pub(super) rotate: Form,
+    pub(super) revoke: Form,
+    pub(super) extend: Form,
+    pub(super) rollback: Form,
+    pub(super) settings: Form,
+    pub(super) disable: Form,
+}
+
+#[derive(Template)]
+#[template(path = "console/clients/environment.html")]
+struct EnvironmentPage {
+    layout: Layout,
+    tabs: Tabs,
+    switch: Vec<Switch>,
+    configure: Configure,
+    s: Secrets,
+    badge: EnvironmentBadge,
+    forms: Forms,
+}
+
+#[derive(Template)]
+#[template(path = "console/clients/live.html")]
+struct Live<'a> {
+    s: &'a Secrets,
+    badge: &'a EnvironmentBadge,
+    forms: &'a Forms,
+    configure: Configure,
+}
+
+impl EnvironmentPage {
+    /// What is drawn again and again.
+    fn live(&self) -> Live<'_> {
+        Live { s: &self.s, badge: &self.badge, forms: &self.forms, configure: self.configure }
+    }
+
+    async fn load(
+        signed: &SignedIn,
+        client: &str,
+        slug: &str,
+        configure: Configure,
+        oldest_first: bool,
+    ) -> Result<Self, crate::console::error::Refused> {
+        let place = Place::load(signed, client).await?;
+        let s = Secrets::load(signed, &place, slug, oldest_first).await?;
+        let badge = place.badges.get(slug).map(|known| known.badge.clone());
+        let badge = badge.ok_or_else(Problem::not_found)?;
+        Ok(Self {
+            layout: place.layout(signed).in_environment(badge.clone()),
+            tabs: place.tabs("Environment"),
+            switch: place.switch(slug, configure.word()),
+            configure,
+            badge,
+            forms: Forms {
+                rotate: s.rotate_form(),
+                revoke: s.revoke_form(),
+                extend: s.extend_form(),
+                rollback: s.rollback_form(),
+                settings: settings(&s),
+                disable: Form::new(
+                    "disable",
+                    Fields::default().with("confirm_client_name", "").with("reason", ""),
+                ),
+            },
+            s,
+        })
+    }
+
+    fn done(mut self, word: &str) -> Self {
+        let sentence = done(word, &self.s);
+        self.layout = self.layout.done(sentence);
+        self
+    }
+}
+
+// So that a page can name it where it stands.
+impl askama::filters::HtmlSafe for Live<'_> {}
+
+fn done(word: &str, s: &Secrets) -> Option<String> {
+    let at = crate::console::moment::utc;
+    Some(match (word, &s.old) {
+        ("rotated", Some(old)) => format!(
+            "The secret of {} in {} was rotated. The new secret stands under Credentials; the old secret expires {}.",
+            s.client,
+            s.environment.name,
+            at(old.deadline)
+        ),
+        ("rotated", None) => format!(
+            "The secret of {} in {} was rotated. The old secret is not valid any more: nothing of it expires later.",
+            s.client, s.environment.name
+        ),
+        ("revoked", _) => "The old secret was revoked. Only the current one is valid.".to_owned(),
+        ("extended", Some(old)) => {
+            format!("The old secret was given longer. It expires {}.", at(old.deadline))
+        }
+        ("rolled-back", _) => {
+            "The rotation was rolled back. The old secret is current again; the newer one is revoked."
+                .to_owned()
+        }
+        ("added", _) => format!(
+            "{} was registered in {}. Its first secret stands under Credentials.",
+            s.client, s.environment.name
+        ),
+        ("created", _) => format!(
+            "{} was created. Its first secret in {} stands under Credentials, hidden.",
+            s.client, s.environment.name
+        ),
+        ("saved", _) => "The settings were saved. They count from the next request.".to_owned(),
+        ("disabled", _) => "The registration was disabled. It refuses every secret.".to_owned(),
+        ("enabled", _) => "The registration was enabled. What had ended stays ended.".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The settings form, filled with what is.
+fn settings(s: &Secrets) -> Form {
+    let it = &s.registration;
+    let mut fields = Fields::default()
+        .with("scopes", it.scopes.join(" "))
+        .with("audience", if it.audience == s.environment.issuer { "" } else { &it.audience })
+        .with("access_token_ttl_seconds", it.access_token_ttl_seconds.to_string());
+    for method in &it.token_endpoint_auth_methods {
+        fields = fields.with("token_endpoint_auth_methods", method.as_str());
+    }
+    if it.may_introspect {
+        fields = fields.with("may_introspect", "true");
+    }
+    Form::new("settings", fields)
+}
+
+/// Leads to the first tab.
+pub(super) async fn start(Path((client, environment)): Path<(String, String)>) -> Redirect {
+    Redirect::to(&format!("/console/clients/{client}/environments/{environment}/credentials"))
+}
+
+/// The address of a form, asked for by itself: back to where the form stands.
+pub(super) async fn back(Path(parts): Path<Vec<(String, String)>>) -> Redirect {
+    let part = |name: &str| parts.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.as_str());
+    Redirect::to(&format!(
+        "/console/clients/{}/environments/{}/security",
+        part("client"),
+        part("environment")
+    ))
+}
+
+pub(super) async fn show(
+    Path((client, environment, tab)): Path<(String, String, String)>,
+    RawQuery(raw): RawQuery,
+    signed: SignedIn,
+) -> Reply {
+    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let configure = Configure::parse(&tab)?;
+    let oldest = query.text("order") == "oldest";
+    let shown = EnvironmentPage::load(&signed, &client, &environment, configure, oldest).await?;
+    Ok(page(&shown.done(query.text("done"))))
+}
+
+/// What changes while somebody looks.
+pub(super) async fn live(
+    Path((client, environment)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+    signed: SignedIn,
+) -> Reply {
+    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let configure = Configure::parse(query.text("tab"))?;
+    let oldest = query.text("order") == "oldest";
+    let shown = EnvironmentPage::load(&signed, &client, &environment, configure, oldest).await?;
+    let html = shown.live().render().map_err(crossfade_app::Error::internal)?;
+    Ok(fragment(&headers, html))
+}
+
+/// The page again, with what was refused. What it was refused for stands beside a field, or above them where that
+/// field is none that a person fills in.
+pub(super) async fn again(
+    signed: &SignedIn,
+    (client, environment): (&str, &str),
+    configure: Configure,
+    mut problem: Problem,
+    put: impl FnOnce(&mut Forms, Problem),
+) -> Reply {
+    let hidden = [
+        "expected_current_secret_id",
+        "idempotency_key",
+        "Idempotency-Key",
+        "compromised",
+        "revoke_tokens",
+        "acknowledge_in_use",
+        "end_running_transition",
+    ];
+    if problem.field.as_deref().is_some_and(|field| hidden.contains(&field)) {
+        problem.field = None;
+    }
+    let answer = status(&problem);
+    let mut shown = EnvironmentPage::load(signed, client, environment, configure, false).await?;
+    put(&mut shown.forms, problem);
+    Ok(page_with(answer, &shown))
+}
+
+/// Whether a refusal is shown on the form, because something else can be filled in.
+pub(super) fn belongs_to_form(problem: &Problem) -> bool {
+    let status = problem.code.status();
+    [400, 409, 412, 422].contains(&status) && problem.code != Code::InvalidJson
+}
+
+/// Saves the settings of a registration, or enables or disables it.
+pub(super) async fn configure(
+    Path((client, environment, tab)): Path<(String, String, String)>,
+    Submitted { signed, fields }: Submitted,
+) -> Reply {
+    if tab != "settings" {
+        return Err(Problem::not_found().into());
+    }
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let (done, body) = match fields.text("change") {
+        "disable" => ("disabled", disabling(&fields)),
+        "enable" => ("enabled", UpdateRegistration { enabled: Some(true), ..UpdateRegistration::default() }),
+        _ => ("saved", changed(&fields)),
+    };
+    let request: Request<'_> = signed.request();
+    match signed.app.update_registration(&request, path, Input::Value(body)).await {
+        Ok(_) => {
+            let to = format!("/console/clients/{client}/environments/{environment}/settings?done={done}");
+            Ok(Redirect::to(&to).into_response())
+        }
+        Err(error) if belongs_to_form(&error.problem) => {
+            let names = (client.as_str(), environment.as_str());
+            again(&signed, names, Configure::Settings, error.problem, |forms, problem| match done {
+                "disabled" => forms.disable = Form::new("disable", fields).refused(problem),
+                _ => forms.settings = Form::new("settings", fields).refused(problem),
+            })
+            .await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn disabling(fields: &Fields) -> UpdateRegistration {
+    UpdateRegistration {
+        enabled: Some(false),
+        confirm_client_name: Some(fields.text("confirm_client_name").to_owned()),
+        reason: fields.filled("reason").map(str::to_owned),
+        ..UpdateRegistration::default()
+    }
+}
+
+fn changed(fields: &Fields) -> UpdateRegistration {
+    let methods = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
+    let chosen =
+        |method: &AuthMethod| fields.all("token_endpoint_auth_methods").any(|own| own == method.as_str());
+    UpdateRegistration {
+        token_endpoint_auth_methods: Some(methods.into_iter().filter(chosen).collect()),
+        scopes: Some(fields.text("scopes").split_whitespace().map(str::to_owned).collect()),
+        audience: Some(fields.filled("audience").map(|text| text.trim().to_owned())),
+        // What is no number is refused like one that is out of range.
+        access_token_ttl_seconds: Some(fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
+        may_introspect: Some(fields.ticked("may_introspect")),
+        ..UpdateRegistration::default()
+    }
+}
+
+/// An answer that hands secrets out once, because they are not stored.
+#[derive(Template)]
+#[template(path = "console/clients/once.html")]
+pub(super) struct OncePage {
+    pub(super) layout: Layout,
+    /// What was done, and what ends when.
+    pub(super) sentence: String,
+    pub(super) secrets: Vec<Once>,
+    /// Where to go on.
+    pub(super) next: String,
+}
+
+pub(super) struct Once {
+    pub(super) badge: EnvironmentBadge,
+    pub(super) client_id: String,
+    pub(super) value: String,
+}
+
+pub(super) fn once(shown: &OncePage) -> Response {
+    page_with(StatusCode::CREATED, shown)
+}

@@ -1,0 +1,55 @@
+//! Clients: the list, and the page of one with its environments, secrets and settings.
+
+mod change;
+mod create;
+mod environment;
+mod list;
+mod overview;
+mod parts;
+mod place;
+mod security;
+mod settings;
+
+use crate::Web;
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+pub(super) use parts::{Standing, State, badges, registration_state};
+
+pub(super) fn router() -> Router<Web> {
+    Router::new()
+        .route("/console/clients", get(list::show))
+        .route("/console/clients/new", get(create::show).post(create::submit))
+        .route("/console/clients/{client}", get(overview::show))
+        .route("/console/clients/{client}/settings", get(settings::show).post(settings::submit))
+        .route("/console/clients/{client}/environments", post(settings::add_environment))
+        .route("/console/clients/{client}/delete", post(settings::delete))
+        .route("/console/clients/{client}/environments/{environment}", get(environment::start))
+        .route(
+            "/console/clients/{client}/environments/{environment}/{tab}",
+            get(environment::show).post(environment::configure),
+        )
+        .route("/console/clients/{client}/environments/{environment}/live", get(environment::live))
+        .route(
+            "/console/clients/{client}/environments/{environment}/rotate",
+            get(environment::back).post(change::rotate),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/secrets/{secret}/reveal",
+            post(change::reveal),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/secrets/{secret}/revoke",
+            get(environment::back).post(change::revoke),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/secrets/{secret}/extend",
+            get(environment::back).post(change::extend),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/rotations/{rotation}/rollback",
+            get(environment::back).post(change::rollback),
+        )
+}

@@ -1,0 +1,42 @@
+//! The first tab of a client: what it is, and how it stands in each environment.
+
+use super::{
+    parts::{Standing, State, registration_state},
+    place::{Place, Tabs},
+};
+use crate::console::{error::Reply, form::Fields, layout::Layout, page, session::SignedIn};
+use askama::Template;
+use axum::extract::{Path, RawQuery};
+use crossfade_app::ClientPath;
+use crossfade_core::{Timestamp, api};
+
+#[derive(Template)]
+#[template(path = "console/clients/overview.html")]
+struct OverviewPage {
+    layout: Layout,
+    tabs: Tabs,
+    now: Timestamp,
+    client: api::Client,
+    property: String,
+    standings: Vec<Standing>,
+}
+
+pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
+    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let place = Place::load(&signed, &client).await?;
+    let now = signed.session.now;
+    let lines = signed.app.read_client_line(signed.caller(), ClientPath(&client)).await?.registrations;
+    let done = match query.text("done") {
+        "created" => Some("The client was created."),
+        "saved" => Some("The client was changed."),
+        _ => None,
+    };
+    Ok(page(&OverviewPage {
+        layout: place.layout(&signed).done(done),
+        tabs: place.tabs("Overview"),
+        now,
+        standings: lines.iter().filter_map(|line| registration_state(line, &place.badges, now)).collect(),
+        property: place.property,
+        client: place.client,
+    }))
+}

@@ -1,0 +1,135 @@
+//! What the pages of clients share: the colours of environments, and how a registration stands.
+
+use crate::console::{
+    crossfade::{Rest, Transition},
+    environment::EnvironmentBadge,
+};
+use crossfade_app::RegistrationLine;
+use crossfade_core::{Timestamp, api};
+use std::{collections::HashMap, time::Duration};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// An environment as lists need it.
+#[derive(Clone, Debug)]
+pub(in crate::console) struct Known {
+    pub(in crate::console) badge: EnvironmentBadge,
+    max_age: Option<Duration>,
+}
+
+/// Every environment by its slug.
+pub(in crate::console) type Badges = HashMap<String, Known>;
+
+pub(in crate::console) fn badges(environments: &[api::Environment]) -> Badges {
+    let known = |(position, it): (usize, &api::Environment)| {
+        let badge = EnvironmentBadge::new(&it.name, it.kind, position);
+        let max_age = it.max_age_days.map(|days| DAY * u32::from(days));
+        (it.slug.clone(), Known { badge, max_age })
+    };
+    environments.iter().enumerate().map(known).collect()
+}
+
+/// How the secrets of a registration stand.
+#[derive(Clone, Debug)]
+pub(in crate::console) enum State {
+    Moving(Transition),
+    Rest(Rest),
+    /// It has no valid secret.
+    Nothing,
+}
+
+/// A registration in a list.
+#[derive(Clone, Debug)]
+pub(in crate::console) struct Standing {
+    pub(in crate::console) slug: String,
+    pub(in crate::console) badge: EnvironmentBadge,
+    pub(in crate::console) client_id: String,
+    pub(in crate::console) disabled: bool,
+    pub(in crate::console) state: State,
+    pub(in crate::console) last_used_at: Option<Timestamp>,
+    /// The last use of a retiring secret since the rotation.
+    pub(in crate::console) old_used_at: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Whether its secret is older than the policy of its environment allows.
+    pub(in crate::console) fn is_overdue(&self) -> bool {
+        matches!(&self.state, State::Rest(rest) if rest.due.is_some_and(|due| due <= rest.now))
+    }
+
+    /// What to look at first: transitions by their deadline, then the oldest secrets.
+    fn urgency(&self) -> (u8, Timestamp) {
+        match &self.state {
+            State::Moving(transition) => (0, transition.deadline),
+            State::Rest(rest) => (1, rest.created),
+            State::Nothing => (2, Timestamp::from_seconds(0)),
+        }
+    }
+}
+
+/// How a registration stands at `now`. `None` for one whose environment has gone meanwhile.
+pub(in crate::console) fn registration_state(
+    line: &RegistrationLine,
+    environments: &Badges,
+    now: Timestamp,
+) -> Option<Standing> {
+    let slug = line.environment.to_string();
+    let known = environments.get(&slug)?;
+    let old_used_at =
+        line.retiring_used_at.filter(|used| line.current_since.is_none_or(|since| *used >= since));
+    let state = match (line.current_since, line.retiring_until) {
+        (Some(from), Some(deadline)) => State::Moving(Transition {
+            from,
+            now,
+            deadline,
+            segments: Vec::new(),
+            still_on_old: old_used_at.into_iter().collect(),
+        }),
+        (Some(created), None) => {
+            State::Rest(Rest { created, now, due: known.max_age.map(|age| created.after(age)) })
+        }
+        (None, _) => State::Nothing,
+    };
+    Some(Standing {
+        slug,
+        badge: known.badge.clone(),
+        client_id: line.oauth_client_id.to_string(),
+        disabled: line.disabled,
+        state,
+        last_used_at: line.current_used_at.max(line.retiring_used_at),
+        old_used_at,
+    })
+}
+
+/// The one of a client's registrations that a line of a list is about.
+pub(in crate::console) fn needs_attention(standings: &[Standing]) -> Option<&Standing> {
+    standings.iter().min_by_key(|standing| standing.urgency())
+}
+
+#[cfg(test)]
+pub(in crate::console) mod samples {
+    use super::*;
+    use crate::console::crossfade::samples as pictures;
+    use crossfade_core::environment::EnvironmentKind;
+
+    fn standing(slug: &str, state: State) -> Standing {
+        let kind = if slug == "production" { EnvironmentKind::Live } else { EnvironmentKind::Test };
+        Standing {
+            slug: slug.to_owned(),
+            badge: EnvironmentBadge::new(slug, kind, 0),
+            client_id: "01JZX3".into(),
+            disabled: false,
+            state,
+            last_used_at: Some(pictures::now()),
+            old_used_at: None,
+        }
+    }
+
+    pub(in crate::console) fn rest(slug: &str) -> Standing {
+        standing(slug, State::Rest(pictures::rest(40)))
+    }
+
+    pub(in crate::console) fn moving(slug: &str) -> Standing {
+        standing(slug, State::Moving(pictures::moving(13)))
+    }
+}

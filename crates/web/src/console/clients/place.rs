@@ -1,0 +1,97 @@
+//! Where a page of a client stands: the client, its environments, and what the reader may do.
+
+use super::parts::{Badges, badges};
+use crate::console::{
+    environment::EnvironmentBadge,
+    error::Refused,
+    layout::{Layout, Section},
+    session::SignedIn,
+};
+use crossfade_app::{Abilities, ClientPath, PropertyPath};
+use crossfade_core::api;
+
+/// A client and what surrounds it.
+pub(super) struct Place {
+    pub(super) client: api::Client,
+    pub(super) property: String,
+    pub(super) environments: Vec<api::Environment>,
+    pub(super) badges: Badges,
+    /// What the reader may do to the client as a whole.
+    pub(super) may: Abilities,
+}
+
+/// The tabs of a client's page.
+#[derive(Clone, Debug)]
+pub(super) struct Tabs(pub(super) Vec<Tab>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Tab {
+    pub(super) label: &'static str,
+    pub(super) path: String,
+    pub(super) selected: bool,
+}
+
+/// A registration in the switch of environments.
+#[derive(Clone, Debug)]
+pub(super) struct Switch {
+    pub(super) badge: EnvironmentBadge,
+    pub(super) path: String,
+    pub(super) selected: bool,
+}
+
+impl Place {
+    pub(super) async fn load(signed: &SignedIn, client: &str) -> Result<Self, Refused> {
+        let (app, caller) = (&signed.app, signed.caller());
+        let (client, _) = app.read_client(caller, ClientPath(client)).await?;
+        let (property, _) = app.read_property(caller, PropertyPath(client.property_id.as_str())).await?;
+        let environments = app.list_environments(caller).await?;
+        let may = app.client_abilities(caller, ClientPath(client.id.as_str())).await?;
+        Ok(Self { badges: badges(&environments), property: property.name, client, environments, may })
+    }
+
+    pub(super) fn path(&self) -> String {
+        format!("/console/clients/{}", self.client.id)
+    }
+
+    pub(super) fn environment_path(&self, slug: &str) -> String {
+        format!("{}/environments/{slug}", self.path())
+    }
+
+    pub(super) fn layout(&self, signed: &SignedIn) -> Layout {
+        signed.layout(Section::Clients, &self.client.name).crumb("Clients", "/console/clients")
+    }
+
+    pub(super) fn tabs(&self, selected: &str) -> Tabs {
+        let mut tabs = vec![("Overview", self.path())];
+        if let Some(first) = self.client.registrations.first() {
+            tabs.push(("Environment", self.environment_path(&first.environment)));
+        }
+        if self.may.manage {
+            tabs.push(("Settings", format!("{}/settings", self.path())));
+        }
+        let tab = |(label, path)| Tab { label, path, selected: label == selected };
+        Tabs(tabs.into_iter().map(tab).collect())
+    }
+
+    /// The environments that the client is registered in.
+    pub(super) fn switch(&self, selected: &str, tab: &str) -> Vec<Switch> {
+        let one = |it: &api::Registration| {
+            let badge = self.badges.get(&it.environment)?.badge.clone();
+            let path = format!("{}/{tab}", self.environment_path(&it.environment));
+            Some(Switch { badge, path, selected: it.environment == selected })
+        };
+        self.client.registrations.iter().filter_map(one).collect()
+    }
+}
+
+#[cfg(test)]
+impl Tabs {
+    pub(super) fn sample(selected: &str) -> Self {
+        let tab = |label: &'static str| Tab {
+            label,
+            path: "/console/clients/cl_1".into(),
+            selected: label == selected,
+        };
+        Self(["Overview", "Environment", "Settings"].map(tab).to_vec())
+    }
+}

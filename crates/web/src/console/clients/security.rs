@@ -1,0 +1,260 @@
+//! The secrets of a registration as its page shows them: the current one, the transition, the history, the callers.
+
+use super::place::Place;
+use crate::console::{
+    crossfade::{Rest, Segment, Transition},
+    error::Refused,
+    form::{Fields, Form},
+    session::SignedIn,
+};
+use crossfade_app::{Abilities, ListQuery, RegistrationPath};
+use crossfade_core::{
+    Timestamp,
+    api::{self, Rotation, Secret, Usage},
+    rotation::{EndedAs, SecretState},
+};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Everything that the Environment tab shows of one registration.
+pub(super) struct Secrets {
+    pub(super) now: Timestamp,
+    pub(super) client: String,
+    pub(super) environment: api::Environment,
+    pub(super) registration: api::Registration,
+    pub(super) version: i64,
+    pub(super) may: Abilities,
+    /// Where the forms of this registration are sent to.
+    pub(super) path: String,
+    pub(super) current: Option<Secret>,
+    pub(super) old: Option<Old>,
+    pub(super) rest: Option<Rest>,
+    pub(super) last_rotation: Option<Timestamp>,
+    pub(super) history: Vec<Rotation>,
+    pub(super) oldest_first: bool,
+    /// Ids of the secrets whose values can still be shown.
+    stored: Vec<String>,
+    pub(super) callers: Vec<Usage>,
+}
+
+/// A transition that runs.
+pub(super) struct Old {
+    pub(super) secret: Secret,
+    pub(super) deadline: Timestamp,
+    pub(super) rotation: String,
+    /// The latest deadline that it may be given.
+    pub(super) latest: Timestamp,
+    pub(super) picture: Transition,
+    /// Whether the newer secret has been used already.
+    pub(super) newer_in_use: bool,
+}
+
+impl Secrets {
+    pub(super) async fn load(
+        signed: &SignedIn,
+        place: &Place,
+        slug: &str,
+        oldest_first: bool,
+    ) -> Result<Self, Refused> {
+        let (app, caller) = (&signed.app, signed.caller());
+        let path = RegistrationPath { client: place.client.id.as_str(), environment: slug };
+        let (registration, version) = app.read_registration(caller, path).await?;
+        let may = app.abilities(caller, path).await?;
+        let most = ListQuery { limit: Some("200".into()), cursor: None };
+        let secrets = app.list_secrets(caller, path, &most).await?.items;
+        let mut history = app.list_rotations(caller, path, &most).await?.items;
+        let callers = app.list_usage(caller, path, None, &most).await?.items;
+        let now = app.authority().clock().now();
+        let environment = place.environments.iter().find(|it| it.slug == slug).cloned();
+        let environment = environment.ok_or_else(crossfade_core::Problem::not_found)?;
+        let of = |state| secrets.iter().find(|secret| secret.state == state).cloned();
+        let (current, retiring) = (of(SecretState::Current), of(SecretState::Retiring));
+        let old = match (&current, retiring, history.first()) {
+            (Some(current), Some(secret), Some(rotation)) => {
+                let from = rotation.rotated_at;
+                let uses = app.transition_uses(caller, path, &secret.id, &current.id, from).await?;
+                let segment = |it: crossfade_app::UseSpan| Segment {
+                    from: it.from,
+                    to: it.to,
+                    old: it.old,
+                    new: it.new,
+                };
+                let deadline = secret.expires_at.unwrap_or(now);
+                let on_old = callers.iter().filter(|it| it.secret_id == secret.id && it.last_used_at >= from);
+                let still_on_old = on_old.map(|it| it.last_used_at).collect();
+                let picture = Transition {
+                    from,
+                    now,
+                    deadline,
+                    segments: uses.into_iter().map(segment).collect(),
+                    still_on_old,
+                };
+                Some(Old {
+                    deadline,
+                    rotation: rotation.id.to_string(),
+                    latest: from.after(HOUR * 168),
+                    picture,
+                    newer_in_use: current.last_used_at.is_some(),
+                    secret,
+                })
+            }
+            _ => None,
+        };
+        let rest = current.as_ref().map(|it| Rest {
+            created: it.created_at,
+            now,
+            due: registration.rotation_due_at,
+        });
+        let last_rotation = history.first().map(|it| it.rotated_at);
+        if oldest_first {
+            history.reverse();
+        }
+        Ok(Self {
+            now,
+            client: place.client.name.clone(),
+            environment,
+            registration,
+            version,
+            may,
+            path: place.environment_path(slug),
+            current,
+            old,
+            rest,
+            last_rotation,
+            history,
+            oldest_first,
+            stored: secrets.iter().filter(|it| it.stored).map(|it| it.id.to_string()).collect(),
+            callers,
+        })
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.environment.kind == crossfade_core::environment::EnvironmentKind::Live
+    }
+
+    /// Why the value of a secret cannot be shown to this reader; `None` where it can.
+    pub(super) fn no_value(&self, secret: &impl ToString) -> Option<&'static str> {
+        match (self.may.reveal, self.stored.contains(&secret.to_string())) {
+            (false, _) => Some("Needs the role Secret Viewer"),
+            (true, true) => None,
+            (true, false) if self.environment.show_once => Some("Shown once, not stored"),
+            (true, false) => Some("Not stored any more"),
+        }
+    }
+
+    pub(super) fn reveal_path(&self, secret: &impl ToString) -> String {
+        format!("{}/secrets/{}/reveal", self.path, secret.to_string())
+    }
+
+    /// Whether the age of the current secret is beyond the policy.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.registration.rotation_due_at.is_some_and(|due| due <= self.now)
+    }
+
+    /// "40 days of 90".
+    pub(super) fn age(&self) -> String {
+        let Some(current) = &self.current else { return "No valid secret".to_owned() };
+        let days = self.now.since(current.created_at).as_secs() / 86_400;
+        let age = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
+        match self.environment.max_age_days {
+            Some(most) => format!("{age} of at most {most}"),
+            None => format!("{age}, no limit"),
+        }
+    }
+
+    /// Whether this line of the history is the transition that runs.
+    pub(super) fn is_running(&self, rotation: &Rotation) -> bool {
+        rotation.ended_as == EndedAs::Retiring
+            && self.old.as_ref().is_some_and(|old| old.rotation == rotation.id.to_string())
+    }
+
+    pub(super) fn on_old(&self, caller: &Usage) -> bool {
+        self.old.as_ref().is_some_and(|old| old.secret.id == caller.secret_id)
+    }
+
+    pub(super) fn is_current(&self, caller: &Usage) -> bool {
+        self.current.as_ref().is_some_and(|current| current.id == caller.secret_id)
+    }
+
+    /// How many callers have used the old secret since the rotation.
+    pub(super) fn still_on_old(&self) -> usize {
+        self.old.as_ref().map_or(0, |old| old.picture.still_on_old.len())
+    }
+
+    /// A form of this page as it is at first.
+    fn form(&self, prefix: &'static str, fields: Fields) -> Form {
+        Form::new(prefix, fields)
+    }
+
+    pub(super) fn rotate_form(&self) -> Form {
+        let current = self.current.as_ref().map(|it| it.id.to_string()).unwrap_or_default();
+        let fields = Fields::default()
+            .with("transition_hours", "24")
+            .with("confirm_client_name", "")
+            .with("reason", "")
+            .with("idempotency_key", format!("console-{}-{}-{current}", self.registration.id, self.version));
+        self.form("rotate", fields.with("expected_current_secret_id", current))
+    }
+
+    pub(super) fn revoke_form(&self) -> Form {
+        self.form("revoke", Fields::default().with("reason", ""))
+    }
+
+    pub(super) fn extend_form(&self) -> Form {
+        let latest = self.old.as_ref().map_or(self.now, |old| old.latest);
+        self.form("extend", Fields::default().with("expires_at", to_the_minute(latest)).with("reason", ""))
+    }
+
+    pub(super) fn rollback_form(&self) -> Form {
+        self.form("rollback", Fields::default().with("reason", ""))
+    }
+
+    pub(super) fn confirm_hint(&self) -> String {
+        format!("Type {} to confirm.", self.client)
+    }
+
+    pub(super) fn token_endpoint(&self) -> String {
+        format!("{}/oauth2/token", self.environment.issuer)
+    }
+
+    /// Commands that fetch a token with a secret that stands in a file.
+    pub(super) fn curl(&self) -> String {
+        let id = &self.registration.client_id;
+        format!(
+            "# The secret is read from the file ./client-secret\ncurl --fail-with-body {} \\\n  --config <(printf 'user = \"%s:%s\"\\n' {id} \"$(cat ./client-secret)\") \\\n  --data grant_type=client_credentials",
+            self.token_endpoint()
+        )
+    }
+
+    pub(super) fn python(&self) -> String {
+        format!(
+            "import os\nfrom authlib.integrations.requests_client import OAuth2Session\n\nclient = OAuth2Session(\n    \"{}\", os.environ[\"CLIENT_SECRET\"],\n    token_endpoint_auth_method=\"{}\",\n)\nprint(client.fetch_token(\"{}\", grant_type=\"client_credentials\"))",
+            self.registration.client_id,
+            self.method(),
+            self.token_endpoint()
+        )
+    }
+
+    pub(super) fn node(&self) -> String {
+        let class =
+            if self.method() == "client_secret_post" { "ClientSecretPost" } else { "ClientSecretBasic" };
+        format!(
+            "import * as oauth from \"oauth4webapi\";\n\nconst issuer = new URL(\"{}\");\nconst as = await oauth.processDiscoveryResponse(\n  issuer, await oauth.discoveryRequest(issuer, {{ algorithm: \"oauth2\" }}));\nconst client = {{ client_id: \"{}\" }};\nconst answer = await oauth.clientCredentialsGrantRequest(\n  as, client, oauth.{class}(process.env.CLIENT_SECRET), new URLSearchParams());\nconsole.log(await oauth.processClientCredentialsResponse(as, client, answer));",
+            self.environment.issuer, self.registration.client_id
+        )
+    }
+
+    fn method(&self) -> &'static str {
+        use crossfade_core::registration::AuthMethod::{ClientSecretBasic, ClientSecretPost};
+        match self.registration.token_endpoint_auth_methods.first() {
+            Some(ClientSecretPost) => "client_secret_post",
+            Some(ClientSecretBasic) | None => "client_secret_basic",
+        }
+    }
+}
+
+/// As a field for a time wants it, in UTC.
+pub(super) fn to_the_minute(at: Timestamp) -> String {
+    at.to_string().chars().take(16).collect()
+}

@@ -1,0 +1,187 @@
+//! The Settings tab of a client: its name and its owners, further environments, and its end.
+
+use super::place::{Place, Tabs};
+use crate::console::{
+    error::{Refused, Reply, status},
+    form::{Fields, Form},
+    layout::Layout,
+    page, page_with,
+    session::{Fresh, SignedIn, Submitted},
+};
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery},
+    response::{IntoResponse, Redirect},
+};
+use crossfade_app::{ClientPath, Input};
+use crossfade_core::{
+    Problem,
+    api::{CreateRegistration, DeleteClient, UpdateClient},
+};
+
+#[derive(Template)]
+#[template(path = "console/clients/settings.html")]
+struct SettingsPage {
+    layout: Layout,
+    tabs: Tabs,
+    id: String,
+    name: String,
+    /// Environments that it is not registered in.
+    others: Vec<(String, String)>,
+    edit: Form,
+    add: Form,
+    delete: Form,
+}
+
+impl SettingsPage {
+    fn confirm_hint(&self) -> String {
+        format!("Type {} to confirm.", self.name)
+    }
+}
+
+/// Which of the forms came back.
+enum Which {
+    Edit,
+    Add,
+    Delete,
+}
+
+async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> {
+    let place = Place::load(signed, client).await?;
+    if !place.may.manage {
+        return Err(Problem::not_found().into());
+    }
+    let it = &place.client;
+    let registered = |slug: &str| it.registrations.iter().any(|own| own.environment == slug);
+    let others = place.environments.iter().filter(|other| !registered(&other.slug));
+    let fields = Fields::default()
+        .with("name", it.name.clone())
+        .with("description", it.description.clone())
+        .with("owners", it.owners.join("\n"));
+    Ok(SettingsPage {
+        layout: place.layout(signed),
+        tabs: place.tabs("Settings"),
+        id: it.id.to_string(),
+        name: it.name.clone(),
+        others: others.map(|other| (other.slug.clone(), other.name.clone())).collect(),
+        edit: Form::new("edit", fields),
+        add: Form::new("add", Fields::default()),
+        delete: Form::new("delete", Fields::default().with("confirm_client_name", "").with("reason", "")),
+    })
+}
+
+pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
+    let mut shown = load(&signed, &client).await?;
+    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let done = (query.text("done") == "saved").then_some("The client was changed.");
+    shown.layout = shown.layout.done(done);
+    Ok(page(&shown))
+}
+
+async fn again(
+    signed: &SignedIn,
+    client: &str,
+    fields: Fields,
+    error: crossfade_app::Error,
+    which: Which,
+) -> Reply {
+    if !super::environment::belongs_to_form(&error.problem) {
+        return Err(error.into());
+    }
+    let problem = error.problem;
+    let answer = status(&problem);
+    let mut shown = load(signed, client).await?;
+    match which {
+        Which::Edit => shown.edit = Form::new("edit", fields).refused(problem),
+        Which::Add => shown.add = Form::new("add", fields).refused(problem),
+        Which::Delete => shown.delete = Form::new("delete", fields).refused(problem),
+    }
+    Ok(page_with(answer, &shown))
+}
+
+/// Owners as they are typed: one a line, or with commas between.
+pub(super) fn owners(text: &str) -> Vec<String> {
+    text.split([',', '\n', '\r', ';', ' '])
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+pub(super) async fn submit(Path(client): Path<String>, Submitted { signed, fields }: Submitted) -> Reply {
+    let body = UpdateClient {
+        name: Some(fields.text("name").to_owned()),
+        description: Some(fields.text("description").to_owned()),
+        owners: Some(owners(fields.text("owners"))),
+    };
+    match signed.app.update_client(&signed.request(), ClientPath(&client), Input::Value(body)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/console/clients/{client}/settings?done=saved")).into_response()),
+        Err(error) => again(&signed, &client, fields, error, Which::Edit).await,
+    }
+}
+
+pub(super) async fn add_environment(
+    Path(client): Path<String>,
+    Submitted { signed, fields }: Submitted,
+) -> Reply {
+    let slug = fields.text("environment").to_owned();
+    let body = CreateRegistration { environment: slug.clone() };
+    match signed.app.create_registration(&signed.request(), ClientPath(&client), Input::Value(body)).await {
+        Ok((registration, _)) => {
+            let secrets = vec![(slug.clone(), registration)];
+            let next = format!("/console/clients/{client}/environments/{slug}/credentials?done=added");
+            super::create::delivered(&signed, &client, secrets, next).await
+        }
+        Err(error) => again(&signed, &client, fields, error, Which::Add).await,
+    }
+}
+
+pub(super) async fn delete(Path(client): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
+    let body = DeleteClient {
+        confirm_client_name: fields.text("confirm_client_name").to_owned(),
+        reason: fields.text("reason").to_owned(),
+    };
+    match signed.app.delete_client(&signed.request(), ClientPath(&client), Input::Value(body)).await {
+        Ok(()) => Ok(Redirect::to("/console/clients?done=deleted").into_response()),
+        Err(error) => again(&signed, &client, fields, error, Which::Delete).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::layout::Section;
+    use crossfade_core::Code;
+
+    #[test]
+    fn owners_are_taken_as_people_type_them() {
+        assert_eq!(
+            owners(" a@x.example, b@x.example\r\nc@x.example\n\n"),
+            ["a@x.example", "b@x.example", "c@x.example"]
+        );
+        assert!(owners(" \n").is_empty());
+    }
+
+    #[test]
+    fn a_refused_deletion_comes_back_open_with_what_was_typed() {
+        let typed = Fields::default().with("confirm_client_name", "Biling").with("reason", "gone");
+        let problem =
+            Problem::new(Code::ConfirmationMismatch, "confirm_client_name must be the client's name.")
+                .with_field("confirm_client_name");
+        let html = SettingsPage {
+            layout: Layout::sample(Section::Clients, "Billing"),
+            tabs: Tabs::sample("Settings"),
+            id: "cl_1".into(),
+            name: "Billing".into(),
+            others: vec![("staging".into(), "Staging".into())],
+            edit: Form::new("edit", Fields::default()),
+            add: Form::new("add", Fields::default()),
+            delete: Form::new("delete", typed).refused(problem),
+        };
+        let html = html.render().unwrap();
+        assert!(
+            html.contains("aria-labelledby=\"delete-title\" open") && html.contains("value=\"Biling\""),
+            "{html}"
+        );
+    }
+}
