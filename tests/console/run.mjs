@@ -1,0 +1,308 @@
+// Walks through the Console in a real Chromium as a person would, by role and accessible name.
+//   node run.mjs --binary ../../target/debug/crossfade [--pictures DIRECTORY]
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright-core";
+import { EMAIL, PASSWORD, start, until } from "./server.mjs";
+
+const { values: args } = parseArgs({ options: { binary: { type: "string" }, pictures: { type: "string" }, chromium: { type: "string", default: "/usr/bin/chromium" } } });
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+if (args.pictures) mkdirSync(args.pictures, { recursive: true });
+
+let passed = 0, failed = 0;
+function check(name, holds, more = "") {
+  if (holds) passed += 1;
+  else { failed += 1; console.log(`FAILED ${name} ${more}`); }
+}
+
+const server = await start(args.binary);
+const browser = await chromium.launch({
+  executablePath: args.chromium,
+  args: ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+const VIEWS = [[1440, "light"], [1440, "dark"], [768, "light"], [360, "light"], [360, "dark"]];
+
+/** A page that writes down what must not happen. `expected` are answers that a step provokes. */
+async function open(context) {
+  const page = await context.newPage();
+  page.expected = new Set();
+  page.on("console", (message) => {
+    const provoked = message.text().startsWith("Failed to load resource") && page.expected.has(Number(/status of (\d+)/.exec(message.text())?.[1]));
+    if (message.type() === "error" && !provoked) check("no error in the browser's console", false, message.text());
+  });
+  page.on("pageerror", (error) => check("no uncaught error", false, error.message));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(server.url) && !request.url().startsWith("data:")) check("no request to another host", false, request.url());
+  });
+  return page;
+}
+
+/** Looks at the page in every width and theme: nothing sticks out, and axe finds nothing. */
+async function look(page, name) {
+  for (const [width, colorScheme] of VIEWS) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    check(`${name} at ${width} ${colorScheme} does not scroll sideways`, wider <= 0, `${wider} px`);
+    const violations = await page.evaluate(async (source) => {
+      // As a script of the page it would need a nonce; the policy forbids it, and that is as it should be.
+      if (!globalThis.axe) (0, eval)(source);
+      const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+      return violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.target.join(" ")).slice(0, 4).join(", ")}`);
+    }, axe).catch((error) => [`axe did not run: ${error.message}`]);
+    check(`${name} at ${width} ${colorScheme}: axe`, violations.length === 0, violations.join(" | "));
+    if (args.pictures) await page.screenshot({ path: `${args.pictures}/${name}-${width}-${colorScheme}.png`, fullPage: !name.includes("dialog") });
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
+const region = (page, name) => page.getByRole("region", { name, exact: true });
+const tab = (page, name) => page.getByRole("tab", { name, exact: true });
+const button = (scope, name) => scope.getByRole("button", { name, exact: true });
+
+async function confirmIfAsked(page) {
+  const dialog = page.getByRole("dialog", { name: "Confirm it is you" });
+  await dialog.waitFor();
+  await dialog.getByLabel("Password").fill(PASSWORD);
+  await button(dialog, "Continue").click();
+  await dialog.waitFor({ state: "hidden" });
+}
+
+/** Opens the dialog and fills it in. */
+async function fillRotation(page, name, hours) {
+  await button(region(page, "Secret rotation"), "Rotate").click();
+  const dialog = page.getByRole("dialog", { name: "Rotate client secret" });
+  await dialog.waitFor();
+  await dialog.getByRole("spinbutton", { name: "Transition period" }).fill(String(hours));
+  await dialog.getByRole("textbox", { name: "Client name" }).fill(name);
+  return dialog;
+}
+
+const revealed = async (page, scope) => {
+  await button(scope, "Show secret").first().click();
+  return until(async () => (await scope.locator("[data-shown]").first().textContent({ timeout: 500 }).catch(() => "")) || undefined, "the secret is shown");
+};
+
+async function walk() {
+  const context = await browser.newContext({ permissions: ["clipboard-read", "clipboard-write"], bypassCSP: false });
+  const page = await open(context);
+
+  await page.goto(`${server.url}/console/clients`);
+  await page.getByRole("textbox", { name: "Email" }).fill(EMAIL);
+  await page.getByRole("textbox", { name: "Password" }).fill(PASSWORD);
+  await button(page, "Sign in").click();
+  await page.getByRole("heading", { name: "No clients yet" }).waitFor();
+  await look(page, "clients-empty");
+  await page.getByRole("link", { name: "Overview" }).click();
+  await page.getByRole("heading", { name: "Register the first client" }).waitFor();
+  await look(page, "overview-empty");
+
+  // Create a client.
+  await page.getByRole("link", { name: "Create the first client" }).click();
+  await page.getByRole("textbox", { name: "Name of the property" }).fill("Shop");
+  await button(page, "Create property").click();
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("Billing");
+  await page.getByRole("checkbox", { name: "Production" }).check();
+  await look(page, "create-client");
+  await button(page, "Create client").click();
+  await tab(page, "Credentials").waitFor();
+  check("the client is created, and its environment's tab is open", (await page.getByRole("heading", { level: 1 }).textContent()) === "Billing");
+
+  // To the rotation, as the manual walks.
+  await page.getByRole("link", { name: "Clients", exact: true }).first().click();
+  await look(page, "clients");
+  await page.getByRole("rowheader", { name: "Billing" }).getByRole("link").click();
+  await look(page, "client-overview");
+  await tab(page, "Environment").click();
+  await page.getByRole("navigation", { name: "Environments" }).getByRole("link", { name: "Production" }).click();
+  await region(page, "Configure your client").waitFor();
+  await look(page, "credentials");
+  const first = await revealed(page, region(page, "Credentials"));
+  check("the eye shows the secret", /^[a-z]+_live_/.test(first), first.slice(0, 16));
+  const eye = button(region(page, "Credentials"), "Show secret").first();
+  check("the eye keeps its name and says that it is pressed", (await eye.getAttribute("aria-pressed")) === "true");
+  await eye.click();
+  check("the eye hides it again", (await eye.getAttribute("aria-pressed")) === "false" && !(await page.content()).includes(first));
+  const clientId = await region(page, "Credentials").locator("code").first().textContent();
+  check("the old secret works", (await server.use("production", clientId, first)) === 200);
+
+  await tab(page, "Security").click();
+  await region(page, "Secret rotation").waitFor();
+  await look(page, "security-before");
+
+  // A wrong name changes nothing, and nothing typed is lost.
+  page.expected.add(422).add(409);
+  let dialog = await fillRotation(page, "Biling", 24);
+  await dialog.getByRole("textbox", { name: "Reason" }).fill("quarterly");
+  await look(page, "dialog-rotate");
+  await button(dialog, "Rotate secret").click();
+  dialog = page.getByRole("dialog", { name: "Rotate client secret" });
+  await dialog.getByRole("alert").first().waitFor();
+  check("what was typed is still there", (await dialog.getByRole("textbox", { name: "Reason" }).inputValue()) === "quarterly");
+  check("the wrong name is told beside its field", (await dialog.getByRole("textbox", { name: "Client name" }).getAttribute("aria-invalid")) === "true");
+  await look(page, "dialog-rotate-refused");
+
+  // The rotation, by a double click, with a sign-in that is too old.
+  server.age();
+  await dialog.getByRole("textbox", { name: "Client name" }).fill("Billing");
+  const sent = [];
+  page.on("request", (request) => { if (request.method() === "POST" && request.url().endsWith("/rotate")) sent.push(request.url()); });
+  await button(dialog, "Rotate secret").dblclick();
+  await confirmIfAsked(page);
+  const status = page.getByRole("status").filter({ hasText: "expires" });
+  await status.first().waitFor();
+  check("a message says when the old secret expires", true);
+  check("a double click sends one rotation", sent.length === 1, String(sent.length));
+  check("the new secret stands under Credentials", (await tab(page, "Credentials").getAttribute("aria-selected")) === "true");
+  const second = await revealed(page, region(page, "Credentials"));
+  check("the new secret is another one, and both work", second !== first && (await server.use("production", clientId, second)) === 200 && (await server.use("production", clientId, first, "old-job/1.0")) === 200);
+  await button(region(page, "Credentials"), "Copy secret").first().click();
+  await until(async () => (await page.evaluate(() => navigator.clipboard.readText())) === second, "the secret is in the clipboard");
+  check("the copy button copies the secret", true);
+  await page.reload();
+  check("the value stands in no page after a reload", !(await page.content()).includes(second));
+  await tab(page, "Security").click();
+  await region(page, "Secret rotation").waitFor();
+  await page.goBack();
+  check("nor after going back", (await tab(page, "Credentials").getAttribute("aria-selected")) === "true" && !(await page.content()).includes(second));
+
+  // History and callers.
+  await tab(page, "Security").click();
+  const history = page.getByRole("table", { name: "Secret rotation history" });
+  const heads = await history.getByRole("columnheader").allTextContents();
+  check("the history has its columns", heads.map((it) => it.trim()).join("|") === "Secret|Initiated by|Rotation date|Expiration date|Status|Last used|Actions", heads.join("|"));
+  const row = history.getByRole("row").nth(1);
+  check("the history names who rotated and why", (await row.textContent()).includes("quarterly"));
+  check("the old secret can be shown from the history", (await revealed(page, row)) === first);
+  await button(row, "Show secret").click();
+  await button(row, "Copy").click();
+  await until(async () => (await page.evaluate(() => navigator.clipboard.readText())) === first, "the old secret is in the clipboard");
+  await until(async () => (await page.getByRole("table", { name: "Callers" }).textContent()).includes("old-job/1.0"), "the caller that is left stands in the table");
+  check("callers that still use the old secret are seen as it happens", true);
+  await look(page, "security-transition");
+  await page.getByRole("link", { name: "Overview" }).first().click();
+  await look(page, "overview");
+  await page.goBack();
+
+  // A running transition refuses another rotation until it is said to end.
+  dialog = await fillRotation(page, "Billing", 1);
+  await look(page, "dialog-rotate-running");
+  await button(dialog, "Rotate secret").click();
+  await page.getByRole("dialog", { name: "Rotate client secret" }).getByRole("alert").first().waitFor();
+  check("a running transition is told in words", true);
+  await button(page.getByRole("dialog", { name: "Rotate client secret" }), "Cancel").click();
+
+  // Extend is refused beyond the range, with what was typed.
+  await button(page.getByRole("table", { name: "Secret rotation history" }), "Extend").click();
+  dialog = page.getByRole("dialog", { name: "Extend old secret" });
+  await dialog.getByLabel("New deadline, in UTC").fill("2099-01-01T00:00");
+  await dialog.getByRole("textbox", { name: "Reason" }).fill("slow team");
+  await look(page, "dialog-extend");
+  await button(dialog, "Extend").click();
+  dialog = page.getByRole("dialog", { name: "Extend old secret" });
+  await dialog.getByRole("alert").first().waitFor();
+  check("a deadline out of range is refused in words", (await dialog.getByRole("textbox", { name: "Reason" }).inputValue()) === "slow team");
+  await button(dialog, "Cancel").click();
+
+  // Roll back is warned of when the new secret is in use; then revoke.
+  await button(page.getByRole("table", { name: "Secret rotation history" }), "Roll back").click();
+  dialog = page.getByRole("dialog", { name: "Roll back rotation" });
+  check("a roll back asks about the secret in use", await dialog.getByRole("checkbox", { name: "Revoke it although it is in use" }).isVisible());
+  await look(page, "dialog-rollback");
+  await button(dialog, "Cancel").click();
+  await button(page.getByRole("table", { name: "Secret rotation history" }), "Revoke").click();
+  dialog = page.getByRole("dialog", { name: "Revoke old secret" });
+  await dialog.getByRole("textbox", { name: "Reason" }).fill("everybody has moved");
+  await look(page, "dialog-revoke");
+  await button(dialog, "Revoke").click();
+  await page.getByRole("status").filter({ hasText: "revoked" }).first().waitFor();
+  check("a revoked secret is dead at once, the new one lives", (await server.use("production", clientId, first)) === 401 && (await server.use("production", clientId, second)) === 200);
+  check("what does not apply any more is not offered", (await button(page.getByRole("table", { name: "Secret rotation history" }), "Revoke").count()) === 0);
+
+  // Settings.
+  await tab(page, "Settings").last().click();
+  await look(page, "registration-settings");
+  await button(page, "Disable").click();
+  dialog = page.getByRole("dialog", { name: "Disable registration" });
+  await look(page, "dialog-disable");
+  await button(dialog, "Cancel").click();
+  await tab(page, "Settings").first().click();
+  await look(page, "client-settings");
+
+  // Another person rotates: it is seen without a reload.
+  await page.goto(page.url().replace(/\/settings.*/, "/environments/development/security"));
+  await region(page, "Secret rotation").waitFor();
+  const client = /clients\/([^/]+)/.exec(page.url())[1];
+  await server.api("POST", `/clients/${client}/environments/development/secrets/rotate`, { transition_hours: 24, confirm_client_name: "Billing", reason: "by a program" });
+  await page.getByText("by a program").waitFor();
+  check("what another does is seen as it happens", true);
+
+  // With the keyboard alone.
+  await page.goto(page.url().replace("development", "production"));
+  await region(page, "Secret rotation").waitFor();
+  await page.keyboard.press("r");
+  dialog = page.getByRole("dialog", { name: "Rotate client secret" });
+  await dialog.waitFor();
+  const focus = async (locator) => {
+    for (let step = 0; step < 40; step += 1) {
+      if (await locator.evaluate((node) => node === document.activeElement)) return;
+      await page.keyboard.press("Tab");
+    }
+    check("the keyboard reaches every part", false, String(locator));
+  };
+  await focus(dialog.getByRole("spinbutton", { name: "Transition period" }));
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("0");
+  await focus(dialog.getByRole("textbox", { name: "Client name" }));
+  await page.keyboard.type("Billing");
+  await page.keyboard.press("Enter");
+  await page.getByRole("status").filter({ hasText: "expires" }).first().waitFor();
+  check("a rotation with the keyboard alone, with period 0, ends the old secret", (await server.use("production", clientId, second)) === 401);
+  await context.close();
+}
+
+/** A role that may not see secrets gets no value, and no button for one. */
+async function viewer() {
+  const user = await server.api("POST", "/users", { name: "Vera", email: "vera@example.com" });
+  await server.api("POST", `/users/${user.user?.id ?? user.id}/grants`, { role: "viewer" });
+  const link = user.activation_link.url;
+  const context = await browser.newContext();
+  const page = await open(context);
+  await page.goto(link);
+  for (const field of ["Password", "Password, once more"]) {
+    await page.getByLabel(field, { exact: true }).fill("another lighthouse umbrella");
+  }
+  await button(page, "Set password").click();
+  await page.waitForURL((url) => !url.pathname.endsWith("/link"));
+  await page.goto(`${server.url}/console/clients`);
+  if (page.url().includes("sign-in")) {
+    await page.getByRole("textbox", { name: "Email" }).fill("vera@example.com");
+    await page.getByRole("textbox", { name: "Password" }).fill("another lighthouse umbrella");
+    await button(page, "Sign in").click();
+  }
+  await page.getByRole("rowheader", { name: "Billing" }).getByRole("link").click();
+  await tab(page, "Environment").click();
+  await tab(page, "Security").click();
+  await region(page, "Secret rotation").waitFor();
+  for (const name of ["Rotate", "Show secret", "Copy secret", "Copy", "Revoke", "Extend", "Roll back"]) {
+    check(`a Viewer has no button ${name}`, (await button(page, name).count()) === 0);
+  }
+  await look(page, "security-viewer");
+  await context.close();
+}
+
+for (const part of [walk, viewer]) {
+  try {
+    await part();
+  } catch (error) {
+    check(`${part.name} to its end`, false, error.stack);
+    if (args.pictures) for (const context of browser.contexts()) for (const page of context.pages()) await page.screenshot({ path: `${args.pictures}/failed-${part.name}.png` }).catch(() => {});
+  }
+}
+await browser.close();
+await server.stop();
+console.log(`console: ${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,71 @@
+// A server of its own for the checks: a throwaway instance with an Owner, and callers of its token endpoint.
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export const EMAIL = "ada@example.com";
+export const PASSWORD = "a lighthouse keeper's umbrella";
+
+const freePort = () => new Promise((resolve) => {
+  const probe = createServer().listen(0, "127.0.0.1", () => {
+    const { port } = probe.address();
+    probe.close(() => resolve(port));
+  });
+});
+
+export async function start(binary) {
+  const directory = mkdtempSync(join(tmpdir(), "crossfade-console-"));
+  const data = join(directory, "data");
+  const port = await freePort();
+  const local = (args, input) => {
+    const done = spawnSync(binary, [...args, "--data-dir", data], { input, encoding: "utf8" });
+    if (done.status !== 0) throw new Error(`${args[0]}: ${done.stderr}`);
+    return done.stdout.trim();
+  };
+  local(["init", "--owner-email", EMAIL, "--password-stdin"], `${PASSWORD}\n`);
+  const token = local(["token", "create", "--user", EMAIL, "--name", "checks"]);
+  const url = `http://127.0.0.1:${port}`;
+  const server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { stdio: ["ignore", "ignore", "pipe"] });
+  let log = "";
+  server.stderr.on("data", (chunk) => { log += chunk; });
+  await until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
+
+  const api = async (method, path, body) => {
+    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+    const answer = await fetch(`${url}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+    const json = await answer.json().catch(() => undefined);
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(json)}`);
+    return json;
+  };
+  /** Asks for a token; gives the status. */
+  const use = async (environment, id, secret, agent = "billing-worker/2.1") => {
+    const authorization = `Basic ${Buffer.from(`${id}:${secret}`).toString("base64")}`;
+    const body = new URLSearchParams({ grant_type: "client_credentials" });
+    const answer = await fetch(`${url}/env/${environment}/oauth2/token`, { method: "POST", headers: { authorization, "user-agent": agent }, body });
+    return answer.status;
+  };
+  /** Lets the last password be long ago, so that the next dangerous thing asks for it again. */
+  const age = () => {
+    const script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=20); db.execute('UPDATE sessions SET authenticated_at = authenticated_at - 7200000000'); db.commit()";
+    const done = spawnSync("python3", ["-c", script, join(data, "crossfade.db")], { encoding: "utf8" });
+    if (done.status !== 0) throw new Error(done.stderr);
+  };
+  const stop = () => new Promise((resolve) => {
+    server.once("exit", () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
+    server.kill("SIGTERM");
+  });
+  return { url, api, use, age, stop, log: () => log };
+}
+
+/** Asks again and again, for at most 20 seconds. */
+export async function until(what, name) {
+  const end = Date.now() + 20000;
+  while (Date.now() < end) {
+    const found = await what();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`This did not come about: ${name}`);
+}
