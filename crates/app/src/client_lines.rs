@@ -4,7 +4,7 @@ use crate::{
     app::App,
     caller::Caller,
     clients::ClientQuery,
-    cursor::{encode, invalid},
+    cursor::{Scan, invalid},
     error::Error,
     targets::{ClientPath, RegistrationPath, Site},
 };
@@ -36,8 +36,6 @@ pub struct UseSpan {
     pub new: u64,
 }
 
-/// Clients that are read at a time where some are left out because the caller may not read them.
-const CHUNK: i64 = 500;
 /// Transitions that are read at most.
 const MOST_TRANSITIONS: i64 = 500;
 
@@ -60,29 +58,25 @@ impl App {
     ) -> Result<ClientLines, Error> {
         let start = query.list.start()?;
         let filter = query.filter(self)?;
-        let wanted = usize::try_from(start.limit - 1).unwrap_or(0);
         let unknown = || invalid("cursor", "is not one that this server gave out");
-        let after = start.after.map(|(_, id)| ClientId::parse(&id)).transpose().map_err(|_| unknown())?;
         self.db
             .read(async |tx| {
                 let now = self.clock.now();
                 let caller = &caller.refreshed(tx, now).await?;
-                let everywhere = caller.may(Permission::ClientRead, Object::Platform);
-                let chunk = if everywhere { start.limit } else { start.limit.max(CHUNK) };
-                let (mut items, mut from) = (Vec::new(), after.clone());
-                loop {
-                    let lines = tx.client_lines(&filter, order, from.as_ref(), chunk, now).await?;
-                    let full = i64::try_from(lines.len()) == Ok(chunk);
-                    from = lines.last().map(|line| line.id.clone());
-                    items.extend(lines.into_iter().filter_map(|line| readable(caller, line)));
-                    if !full || items.len() > wanted {
-                        break;
-                    }
+                // A line is found again by its client alone.
+                let key = |line: &ClientLine| (0, line.id.to_string());
+                let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
+                while let Some(from) = scan.next() {
+                    let after = from.after.map(|(_, id)| ClientId::parse(&id)).transpose();
+                    let after = after.map_err(|_| unknown())?;
+                    let lines = tx.client_lines(&filter, order, after.as_ref(), from.limit, now).await?;
+                    scan.read(lines.len(), lines.last().map(key));
+                    lines
+                        .into_iter()
+                        .filter_map(|line| readable(caller, line))
+                        .for_each(|line| scan.keep(line));
                 }
-                let more = items.len() > wanted;
-                items.truncate(wanted);
-                let last = items.last().filter(|_| more);
-                let next_cursor = last.map(|line| encode(&(0, line.id.to_string())));
+                let (items, next_cursor) = scan.rows(key);
                 Ok(ClientLines { items, next_cursor })
             })
             .await

@@ -176,6 +176,7 @@ pub const TABLES: &[Table] = &[
             ("use_count", Int),
         ],
     ),
+    table("secret_usage_spans", "secret_id, span", &[("secret_id", Text), ("span", Int), ("use_count", Int)]),
     table(
         "authentication_failures",
         "hour, registration_id, secret_id, reason, source_ip",

@@ -2,7 +2,8 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, checks, clients, db, environments, evidence, keys, lines, properties, secrets, sessions, support,
+    access, audit, backup, checks, clients, db, environments, evidence, keys, lines, properties, secrets,
+    sessions, support,
 };
 
 /// One SQL text that both engines run.

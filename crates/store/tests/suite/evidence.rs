@@ -233,3 +233,25 @@ async fn failures_are_read_page_by_page_without_a_repetition() {
     seen.dedup();
     assert_eq!(seen.len(), 7);
 }
+
+#[tokio::test]
+async fn use_over_time_is_counted_while_a_transition_runs_and_only_then() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let add = async |secret: usize, last: u32, count: i64| {
+        t.write(async |tx| tx.add_usage(&secret_id(secret), &usage(last, last, count)).await).await;
+    };
+    // Secret 1 retires until 900; 3 is alone in its environment.
+    for (secret, last, count) in [(1, 10, 4), (2, 20, 1), (2, 899, 2), (3, 30, 9), (2, 900, 7), (1, 901, 7)] {
+        add(secret, last, count).await;
+    }
+    let spans = async |secret: usize| -> Vec<i64> {
+        let rows = t.read(async |tx| tx.usage_spans(&secret_id(secret), at(0)).await).await;
+        rows.into_iter().map(|(_, count)| count).collect()
+    };
+    assert_eq!(spans(1).await, [4]);
+    assert_eq!(spans(2).await.iter().sum::<i64>(), 3);
+    assert_eq!(spans(3).await, [0; 0]);
+    t.write(async |tx| tx.delete_usage_spans(at(86_400)).await).await;
+    assert_eq!(spans(1).await, [0; 0]);
+}
