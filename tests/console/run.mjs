@@ -126,7 +126,7 @@ async function walk() {
   check("the eye keeps its name and says that it is pressed", (await eye.getAttribute("aria-pressed")) === "true");
   await eye.click();
   check("the eye hides it again", (await eye.getAttribute("aria-pressed")) === "false" && !(await page.content()).includes(first));
-  const clientId = await region(page, "Credentials").locator("code").first().textContent();
+  const clientId = await region(page, "Credentials").locator("dd code").first().textContent();
   check("the old secret works", (await server.use("production", clientId, first)) === 200);
 
   await tab(page, "Security").click();
@@ -231,6 +231,61 @@ async function walk() {
   await button(dialog, "Cancel").click();
   await tab(page, "Settings").first().click();
   await look(page, "client-settings");
+
+  // The other sections.
+  for (const [name, wait, picture] of [["Properties", "Shop", "properties"], ["Environments", "Production", "environments"], ["Audit", "secret.rotated", "audit"], ["People", "ada", "people"]]) {
+    const here = page.url();
+    await page.getByRole("link", { name, exact: true }).first().click();
+    await page.getByRole("table").getByText(wait).first().waitFor();
+    await look(page, picture);
+    await page.goto(here);
+  }
+  const exported = await page.evaluate(async () => (await fetch("/console/audit/export?action=secret.rotated")).text());
+  check("the trail is exported as JSON lines", JSON.parse(exported.trim().split("\n")[0]).action === "secret.rotated");
+  await page.goto(`${server.url}/console/environments/production`);
+  await look(page, "environment");
+  await button(page, "Rotate signing key").click();
+  await look(page, "dialog-signing-key");
+  await button(page.getByRole("dialog", { name: "Rotate signing key" }), "Cancel").click();
+  await page.goto(`${server.url}/console/properties`);
+  await page.getByRole("row", { name: /Shop/ }).hover();
+  await button(page, "Rename").click();
+  dialog = page.getByRole("dialog", { name: "Rename property" });
+  await dialog.getByLabel("Name").fill("Web shop");
+  await look(page, "dialog-rename-property");
+  await button(dialog, "Rename").click();
+  await page.getByRole("rowheader", { name: "Web shop" }).waitFor();
+  await page.getByRole("row", { name: /Web shop/ }).hover();
+  await button(page, "Delete").click();
+  await button(page.getByRole("dialog", { name: "Delete property" }), "Delete").click();
+  await page.getByRole("alert").first().waitFor();
+  check("a property with clients stays, and it is said why", await page.getByRole("rowheader", { name: "Web shop" }).isVisible());
+
+  // A second environment that shows secrets once: the value is in the answer, and nowhere else.
+  await server.api("PATCH", "/environments/staging", { show_once: true });
+  await page.goto(`${server.url}/console/clients`);
+  await page.getByRole("rowheader", { name: "Billing" }).getByRole("link").click();
+  await tab(page, "Settings").click();
+  await page.getByRole("combobox", { name: "Environment" }).selectOption("staging");
+  await button(page, "Add environment").click();
+  await page.getByRole("heading", { name: /New secret/ }).waitFor();
+  await look(page, "shown-once");
+  check("a secret that is shown once is hidden until it is asked for", !(await page.evaluate(() => document.body.innerHTML)).includes("_test_"));
+  const once = await revealed(page, region(page, /New secret/));
+  const staged = await page.locator("dd code").first().textContent();
+  check("the secret that was shown once works", (await server.use("staging", staged, once)) === 200);
+  await page.getByRole("link", { name: "I have stored it" }).click();
+  await region(page, "Credentials").waitFor();
+  check("it is not shown again", (await button(page, "Show secret").count()) === 0 && (await region(page, "Credentials").textContent()).includes("Shown once"));
+  await tab(page, "Security").click();
+  dialog = await fillRotation(page, "Billing", 24);
+  await button(dialog, "Rotate secret").click();
+  await page.getByRole("heading", { name: /New secret/ }).waitFor();
+  const rotatedOnce = await revealed(page, region(page, /New secret/));
+  check("a rotation there hands the new secret out in its own answer", rotatedOnce !== once && (await server.use("staging", staged, rotatedOnce)) === 200);
+  await page.getByRole("link", { name: "I have stored it" }).click();
+  await region(page, "Secret rotation").waitFor();
+  await page.goto(page.url().replace(/\/environments.*/, "/settings"));
 
   // Another person rotates: it is seen without a reload.
   await page.goto(page.url().replace(/\/settings.*/, "/environments/development/security"));

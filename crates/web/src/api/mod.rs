@@ -22,6 +22,7 @@ use axum::{
 };
 use crossfade_core::{Code, Operation, Problem};
 pub(crate) use openapi::document;
+pub(crate) use trail::json_lines;
 
 pub(crate) fn router() -> Router<Web> {
     let api = Operation::ALL.iter().fold(Router::new(), |api, operation| {

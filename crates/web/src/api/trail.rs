@@ -7,7 +7,7 @@ use super::{
 use axum::{
     body::{Body, Bytes},
     http::header,
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use crossfade_app::{AuditExport, AuditQuery, FailureQuery};
 use futures_util::stream;
@@ -27,12 +27,17 @@ pub(super) async fn list(call: Call) -> Reply {
 pub(super) async fn export(call: Call) -> Reply {
     call.only(AUDIT_FILTERS)?;
     let export = call.app.export_audit_events(&call.caller, &filters(&call)).await?;
+    Ok(json_lines(export))
+}
+
+/// An export as it is sent, here and by the Console.
+pub(crate) fn json_lines(export: AuditExport) -> Response {
     let lines = stream::try_unfold(export, async |mut export| {
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
             lines(&mut export).await?.map(|lines| (lines, export)),
         )
     });
-    Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response())
+    ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response()
 }
 
 async fn lines(export: &mut AuditExport) -> Result<Option<Bytes>, crossfade_app::Error> {

@@ -5,7 +5,6 @@ use super::{
     crossfade::Transition,
     environment::EnvironmentBadge,
     error::Reply,
-    form::Fields,
     layout::{Layout, Section},
     page,
     session::SignedIn,
@@ -113,19 +112,6 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         has_clients: !any.items.is_empty(),
         may_create: caller.may_somewhere(Permission::ClientManage),
     }))
-}
-
-/// Creates the property that the first client belongs to, where the page of a new client asks for one.
-pub(super) async fn create_property(
-    super::session::Submitted { signed, fields }: super::session::Submitted,
-) -> Reply {
-    let body = crossfade_core::api::PropertyBody { name: fields.text("name").to_owned() };
-    signed.app.create_property(&signed.request(), crossfade_app::Input::Value(body)).await?;
-    Ok(Redirect::to(back(&fields)).into_response())
-}
-
-fn back(fields: &Fields) -> &str {
-    super::session::own_path(fields.text("to")).unwrap_or("/console/clients")
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use crossfade_core::roles::Permission;
 pub(crate) enum Section {
     Overview,
     Clients,
+    Properties,
+    Environments,
+    Audit,
     People,
     /// Not in the rail: the account menu leads there.
     Account,
@@ -16,12 +19,16 @@ pub(crate) enum Section {
 
 impl Section {
     /// The rail, top to bottom.
-    pub(crate) const RAIL: &[Self] = &[Self::Overview, Self::Clients, Self::People];
+    pub(crate) const RAIL: &[Self] =
+        &[Self::Overview, Self::Clients, Self::Properties, Self::Environments, Self::Audit, Self::People];
 
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Clients => "Clients",
+            Self::Properties => "Properties",
+            Self::Environments => "Environments",
+            Self::Audit => "Audit",
             Self::People => "People",
             Self::Account => "Your account",
         }
@@ -31,6 +38,9 @@ impl Section {
         match self {
             Self::Overview => "/console",
             Self::Clients => "/console/clients",
+            Self::Properties => "/console/properties",
+            Self::Environments => "/console/environments",
+            Self::Audit => "/console/audit",
             Self::People => "/console/people",
             Self::Account => "/console/account",
         }
@@ -39,7 +49,10 @@ impl Section {
     /// What somebody must be able to do somewhere to have it in the rail.
     pub(crate) fn permission(&self) -> Option<Permission> {
         match self {
-            Self::Overview | Self::Clients => Some(Permission::ClientRead),
+            Self::Overview | Self::Clients | Self::Properties | Self::Environments => {
+                Some(Permission::ClientRead)
+            }
+            Self::Audit => Some(Permission::AuditRead),
             Self::People => Some(Permission::UserRead),
             Self::Account => None,
         }
@@ -57,6 +70,9 @@ impl Section {
         match self {
             Self::Overview => "overview",
             Self::Clients => "clients",
+            Self::Properties => "properties",
+            Self::Environments => "environments",
+            Self::Audit => "audit",
             Self::People => "people",
             Self::Account => "account",
         }
@@ -67,6 +83,9 @@ impl Section {
         match self {
             Self::Overview => "o",
             Self::Clients => "c",
+            Self::Properties => "r",
+            Self::Environments => "e",
+            Self::Audit => "t",
             Self::People => "p",
             Self::Account => "a",
         }

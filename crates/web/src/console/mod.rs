@@ -3,11 +3,13 @@
 mod account;
 mod agent;
 pub(crate) mod assets;
+mod audit;
 mod clients;
 mod confirm;
 mod cookies;
 mod crossfade;
 mod environment;
+mod environments;
 mod error;
 mod form;
 #[cfg(debug_assertions)]
@@ -18,6 +20,7 @@ mod layout;
 mod link;
 mod moment;
 mod people;
+mod properties;
 mod session;
 mod sign_in;
 mod theme;
@@ -39,7 +42,18 @@ pub(crate) use theme::Theme;
 pub(crate) fn router(web: &Web) -> Router<Web> {
     let pages = Router::new()
         .route("/console", get(home::show))
-        .route("/console/properties", post(home::create_property))
+        .route("/console/properties", get(properties::show).post(properties::create))
+        .route("/console/properties/{property}", get(properties::back).post(properties::rename))
+        .route("/console/properties/{property}/delete", get(properties::back).post(properties::delete))
+        .route("/console/environments", get(environments::list::show).post(environments::list::create))
+        .route(
+            "/console/environments/{environment}",
+            get(environments::one::show).post(environments::one::update),
+        )
+        .route("/console/environments/{environment}/keys", post(environments::one::rotate_key))
+        .route("/console/environments/{environment}/delete", post(environments::one::delete))
+        .route("/console/audit", get(audit::show))
+        .route("/console/audit/export", get(audit::export))
         .merge(clients::router())
         .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/console/sign-out", post(sign_in::sign_out))

@@ -255,7 +255,7 @@ pub(super) async fn again(
 }
 
 /// Whether a refusal is shown on the form, because something else can be filled in.
-pub(super) fn belongs_to_form(problem: &Problem) -> bool {
+pub(in crate::console) fn belongs_to_form(problem: &Problem) -> bool {
     let status = problem.code.status();
     [400, 409, 412, 422].contains(&status) && problem.code != Code::InvalidJson
 }

@@ -16,6 +16,7 @@ use axum::{
     routing::{get, post},
 };
 
+pub(super) use environment::belongs_to_form;
 pub(super) use parts::{Standing, State, badges, registration_state};
 
 pub(super) fn router() -> Router<Web> {

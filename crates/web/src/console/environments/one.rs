@@ -1,0 +1,157 @@
+//! One environment: its settings and its signing keys.
+
+use super::list::{algorithm, kind};
+use crate::console::{
+    clients::belongs_to_form,
+    environment::EnvironmentBadge,
+    error::{Refused, Reply, status},
+    form::{Fields, Form},
+    layout::{Layout, Section},
+    page, page_with,
+    session::{Fresh, SignedIn},
+};
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery},
+    response::{IntoResponse, Redirect},
+};
+use crossfade_app::{EnvironmentPath, Input};
+use crossfade_core::{
+    Problem, Timestamp, api,
+    api::{RotateSigningKey, UpdateEnvironment},
+    roles::Permission,
+};
+
+#[derive(Template)]
+#[template(path = "console/environments/one.html")]
+struct OnePage {
+    layout: Layout,
+    now: Timestamp,
+    it: api::Environment,
+    badge: EnvironmentBadge,
+    keys: Vec<api::SigningKey>,
+    positions: Vec<(String, String)>,
+    may_manage: bool,
+    edit: Form,
+    rotate: Form,
+    delete: Form,
+}
+
+/// Which of the forms came back.
+enum Which {
+    Edit,
+    Rotate,
+    Delete,
+}
+
+async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
+    let (app, caller) = (&signed.app, signed.caller());
+    let all = app.list_environments(caller).await?;
+    let at = all.iter().position(|it| it.slug == slug).ok_or_else(Problem::not_found)?;
+    let it = all[at].clone();
+    let mut fields = Fields::default()
+        .with("name", it.name.clone())
+        .with("kind", it.kind.as_str())
+        .with("signing_alg", it.signing_alg.as_str())
+        .with("wipe_after_days", it.wipe_after_days.to_string())
+        .with("max_age_days", it.max_age_days.map(|days| days.to_string()).unwrap_or_default())
+        .with("position", at.to_string());
+    if it.show_once {
+        fields = fields.with("show_once", "true");
+    }
+    let badge = EnvironmentBadge::new(&it.name, it.kind, at);
+    let layout =
+        signed.layout(Section::Environments, &it.name).crumb("Environments", "/console/environments");
+    Ok(OnePage {
+        layout: layout.in_environment(badge.clone()),
+        now: signed.session.now,
+        keys: app.list_signing_keys(caller, EnvironmentPath(slug)).await?,
+        positions: (0..all.len()).map(|place| (place.to_string(), (place + 1).to_string())).collect(),
+        may_manage: caller.may_somewhere(Permission::EnvironmentManage),
+        edit: Form::new("edit", fields),
+        rotate: Form::new("rotate", Fields::default().with("reason", "")),
+        delete: Form::new("delete", Fields::default()),
+        badge,
+        it,
+    })
+}
+
+pub(in crate::console) async fn show(
+    Path(slug): Path<String>,
+    RawQuery(raw): RawQuery,
+    signed: SignedIn,
+) -> Reply {
+    let mut shown = load(&signed, &slug).await?;
+    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let done = match query.text("done") {
+        "saved" => Some("The settings were saved."),
+        "key" => Some("A new signing key was made."),
+        _ => None,
+    };
+    shown.layout = shown.layout.done(done);
+    Ok(page(&shown))
+}
+
+async fn again(
+    signed: &SignedIn,
+    slug: &str,
+    fields: Fields,
+    error: crossfade_app::Error,
+    which: Which,
+) -> Reply {
+    if !belongs_to_form(&error.problem) {
+        return Err(error.into());
+    }
+    let problem = error.problem;
+    let answer = status(&problem);
+    let mut shown = load(signed, slug).await?;
+    match which {
+        Which::Edit => shown.edit = Form::new("edit", fields).refused(problem),
+        Which::Rotate => shown.rotate = Form::new("rotate", fields).refused(problem),
+        Which::Delete => shown.delete = Form::new("delete", fields).refused(problem),
+    }
+    Ok(page_with(answer, &shown))
+}
+
+/// A number as it was typed; what is none is refused like one that is out of range.
+fn number(text: &str) -> i64 {
+    text.trim().parse().unwrap_or(-1)
+}
+
+pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
+    let body = UpdateEnvironment {
+        name: Some(fields.text("name").to_owned()),
+        kind: Some(kind(&fields)),
+        signing_alg: algorithm(&fields),
+        show_once: Some(fields.ticked("show_once")),
+        wipe_after_days: Some(number(fields.text("wipe_after_days"))),
+        max_age_days: Some(fields.filled("max_age_days").map(number)),
+        position: Some(number(fields.text("position"))),
+    };
+    match signed.app.update_environment(&signed.request(), EnvironmentPath(&slug), Input::Value(body)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/console/environments/{slug}?done=saved")).into_response()),
+        Err(error) => again(&signed, &slug, fields, error, Which::Edit).await,
+    }
+}
+
+pub(in crate::console) async fn rotate_key(
+    Path(slug): Path<String>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let body = RotateSigningKey {
+        reason: fields.filled("reason").map(str::to_owned),
+        immediate: fields.ticked("immediate"),
+        compromised: fields.ticked("compromised"),
+    };
+    match signed.app.rotate_signing_key(&signed.request(), EnvironmentPath(&slug), Input::Value(body)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/console/environments/{slug}?done=key")).into_response()),
+        Err(error) => again(&signed, &slug, fields, error, Which::Rotate).await,
+    }
+}
+
+pub(in crate::console) async fn delete(Path(slug): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
+    match signed.app.delete_environment(&signed.request(), EnvironmentPath(&slug)).await {
+        Ok(()) => Ok(Redirect::to("/console/environments?done=deleted").into_response()),
+        Err(error) => again(&signed, &slug, fields, error, Which::Delete).await,
+    }
+}

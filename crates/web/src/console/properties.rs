@@ -1,0 +1,174 @@
+//! Properties: the products and sites that own clients.
+
+use super::{
+    clients::belongs_to_form,
+    error::{Refused, Reply, status},
+    form::{Fields, Form},
+    layout::{Layout, Section},
+    page, page_with,
+    session::{SignedIn, Submitted, own_path},
+};
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery},
+    response::{IntoResponse, Redirect},
+};
+use crossfade_app::{Input, ListQuery, PropertyPath};
+use crossfade_core::{Timestamp, api, api::PropertyBody, roles::Permission};
+
+#[derive(Template)]
+#[template(path = "console/properties.html")]
+struct PropertiesPage {
+    layout: Layout,
+    now: Timestamp,
+    properties: Vec<Line>,
+    /// Where the next page starts.
+    next: String,
+    is_first: bool,
+    may_manage: bool,
+    create: Form,
+    /// What could not be deleted, and why.
+    problem: Form,
+}
+
+/// A property, and the form that renames it.
+struct Line {
+    property: api::Property,
+    rename: Form,
+}
+
+async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<PropertiesPage, Refused> {
+    let is_first = cursor.is_none();
+    let query = ListQuery { limit: None, cursor };
+    let found = signed.app.list_properties(signed.caller(), &query).await?;
+    let line = |property: api::Property| {
+        let rename = Form::new("rename", Fields::default().with("name", property.name.clone()));
+        Line { property, rename }
+    };
+    Ok(PropertiesPage {
+        layout: signed.layout(Section::Properties, "Properties"),
+        now: signed.session.now,
+        properties: found.items.into_iter().map(line).collect(),
+        next: found
+            .next_cursor
+            .map(|cursor| format!("/console/properties?cursor={cursor}"))
+            .unwrap_or_default(),
+        is_first,
+        may_manage: signed.caller().may_somewhere(Permission::PropertyManage),
+        create: Form::new("create", Fields::default().with("name", "")),
+        problem: Form::default(),
+    })
+}
+
+impl PropertiesPage {
+    fn first(&self) -> &'static str {
+        if self.is_first { "" } else { "/console/properties" }
+    }
+}
+
+pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
+    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let mut shown = load(&signed, query.filled("cursor").map(str::to_owned)).await?;
+    let done = match query.text("done") {
+        "created" => Some("The property was created."),
+        "renamed" => Some("The property was renamed."),
+        "deleted" => Some("The property was deleted."),
+        _ => None,
+    };
+    shown.layout = shown.layout.done(done);
+    Ok(page(&shown))
+}
+
+/// The address of a form, asked for by itself.
+pub(super) async fn back() -> Redirect {
+    Redirect::to("/console/properties")
+}
+
+pub(super) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
+    let body = PropertyBody { name: fields.text("name").to_owned() };
+    match signed.app.create_property(&signed.request(), Input::Value(body)).await {
+        Ok(_) => {
+            let to = own_path(fields.text("to")).unwrap_or("/console/properties?done=created");
+            Ok(Redirect::to(to).into_response())
+        }
+        Err(error) => {
+            again(&signed, error, |shown, problem| {
+                shown.create = Form::new("create", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }: Submitted) -> Reply {
+    let body = PropertyBody { name: fields.text("name").to_owned() };
+    match signed.app.update_property(&signed.request(), PropertyPath(&id), Input::Value(body)).await {
+        Ok(_) => Ok(Redirect::to("/console/properties?done=renamed").into_response()),
+        Err(error) => {
+            again(&signed, error, |shown, mut problem| {
+                // The form has one field; what is wrong with it stands above it.
+                problem.field = None;
+                if let Some(line) = shown.properties.iter_mut().find(|line| line.property.id.as_str() == id) {
+                    line.rename = Form::new("rename", fields).refused(problem);
+                }
+            })
+            .await
+        }
+    }
+}
+
+pub(super) async fn delete(Path(id): Path<String>, Submitted { signed, .. }: Submitted) -> Reply {
+    match signed.app.delete_property(&signed.request(), PropertyPath(&id)).await {
+        Ok(()) => Ok(Redirect::to("/console/properties?done=deleted").into_response()),
+        Err(error) => {
+            again(&signed, error, |shown, problem| {
+                shown.problem = Form::default().refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+async fn again(
+    signed: &SignedIn,
+    error: crossfade_app::Error,
+    put: impl FnOnce(&mut PropertiesPage, crossfade_core::Problem),
+) -> Reply {
+    if !belongs_to_form(&error.problem) {
+        return Err(error.into());
+    }
+    let answer = status(&error.problem);
+    let mut shown = load(signed, None).await?;
+    put(&mut shown, error.problem);
+    Ok(page_with(answer, &shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::crossfade::samples;
+    use crossfade_core::Problem;
+
+    #[test]
+    fn who_may_not_manage_has_no_button_and_a_refused_name_stays() {
+        let sample = |may_manage, create| PropertiesPage {
+            layout: Layout::sample(Section::Properties, "Properties"),
+            now: samples::now(),
+            properties: Vec::new(),
+            next: String::new(),
+            is_first: true,
+            may_manage,
+            create,
+            problem: Form::default(),
+        };
+        let html = sample(false, Form::default()).render().unwrap();
+        assert!(html.contains("No properties yet") && !html.contains("Create property"));
+        let taken = Form::new("create", Fields::default().with("name", "Shop"))
+            .refused(Problem::invalid("name", "is taken"));
+        let html = sample(true, taken).render().unwrap();
+        assert!(
+            html.contains("value=\"Shop\"") && html.contains("Is taken.") && html.contains(" open"),
+            "{html}"
+        );
+    }
+}
