@@ -568,9 +568,9 @@ mod tests {
                     {
                         assert_eq!(members.get("additionalProperties"), Some(&json!(false)), "{value}");
                     }
-                    members.values().for_each(|value| walk(value));
+                    members.values().for_each(walk);
                 }
-                Value::Array(items) => items.iter().for_each(|value| walk(value)),
+                Value::Array(items) => items.iter().for_each(walk),
                 _ => {}
             }
         }

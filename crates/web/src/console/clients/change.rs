@@ -123,7 +123,10 @@ async fn delivered(signed: &SignedIn, names: &Names, reply: RotateSecretReply) -
     let sentence = match reply.previous_secret.state.is_valid() {
         true => format!("The secret of {} was rotated. The old secret expires {end}.", place.client.name),
         false => {
-            format!("The secret of {} was rotated. The old secret is not valid any more.", place.client.name)
+            format!(
+                "The secret of {} was rotated. The old secret expires at once: from now on it is refused.",
+                place.client.name
+            )
         }
     };
     Ok(once(&OncePage {

@@ -64,6 +64,21 @@ pub(super) struct Forms {
     pub(super) disable: Form,
 }
 
+impl Forms {
+    /// As they are at first.
+    fn of(s: &Secrets) -> Self {
+        let disable = Fields::default().with("confirm_client_name", "").with("reason", "");
+        Self {
+            rotate: s.rotate_form(),
+            revoke: s.revoke_form(),
+            extend: s.extend_form(),
+            rollback: s.rollback_form(),
+            settings: settings(s),
+            disable: Form::new("disable", disable),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "console/clients/environment.html")]
 struct EnvironmentPage {
@@ -108,17 +123,7 @@ impl EnvironmentPage {
             switch: place.switch(slug, configure.word()),
             configure,
             badge,
-            forms: Forms {
-                rotate: s.rotate_form(),
-                revoke: s.revoke_form(),
-                extend: s.extend_form(),
-                rollback: s.rollback_form(),
-                settings: settings(&s),
-                disable: Form::new(
-                    "disable",
-                    Fields::default().with("confirm_client_name", "").with("reason", ""),
-                ),
-            },
+            forms: Forms::of(&s),
             s,
         })
     }
@@ -143,7 +148,7 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             at(old.deadline)
         ),
         ("rotated", None) => format!(
-            "The secret of {} in {} was rotated. The old secret is not valid any more: nothing of it expires later.",
+            "The secret of {} in {} was rotated. The old secret expires at once: from now on it is refused.",
             s.client, s.environment.name
         ),
         ("revoked", _) => "The old secret was revoked. Only the current one is valid.".to_owned(),
@@ -336,4 +341,69 @@ pub(super) struct Once {
 
 pub(super) fn once(shown: &OncePage) -> Response {
     page_with(StatusCode::CREATED, shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::security::samples::secrets, *};
+    use crate::console::layout::Section;
+    use crossfade_app::Abilities;
+    use crossfade_core::environment::EnvironmentKind;
+
+    fn sample(s: Secrets, configure: Configure, put: impl FnOnce(&mut Forms)) -> String {
+        let badge = EnvironmentBadge::new("Production", EnvironmentKind::Live, 2);
+        let mut forms = Forms::of(&s);
+        put(&mut forms);
+        let layout = Layout::sample(Section::Clients, "Billing").in_environment(badge.clone());
+        let tabs = Tabs::sample("Environment");
+        EnvironmentPage { layout, tabs, switch: Vec::new(), configure, s, badge, forms }.render().unwrap()
+    }
+
+    const BUTTONS: [&str; 4] = [
+        "commandfor=\"rotate\"",
+        "commandfor=\"revoke\"",
+        "commandfor=\"extend\"",
+        "commandfor=\"rollback\"",
+    ];
+
+    #[test]
+    fn every_tab_is_rendered_and_escapes_what_others_wrote() {
+        for configure in Configure::ALL {
+            let html = sample(secrets(true, Abilities::ALL), configure, |_| ());
+            assert!(html.contains("Configure your client") && !html.contains("<b>worker"), "{html}");
+            assert!(!html.contains(" style=") && !html.contains(" onclick="), "nothing inline");
+        }
+    }
+
+    #[test]
+    fn what_applies_now_is_offered_to_whoever_may_and_to_nobody_else() {
+        let offered = |running, may| {
+            let html = sample(secrets(running, may), Configure::Security, |_| ());
+            BUTTONS.map(|button| html.contains(&format!("show-modal\" {button}")))
+        };
+        assert_eq!(offered(true, Abilities::ALL), [true; 4]);
+        assert_eq!(offered(false, Abilities::ALL), [true, false, false, false]);
+        assert_eq!(offered(true, Abilities::default()), [false; 4]);
+        let html = sample(secrets(true, Abilities::default()), Configure::Security, |_| ());
+        assert!(!html.contains("/reveal") && html.contains("Needs the role Secret Viewer"), "{html}");
+    }
+
+    #[test]
+    fn a_refused_rotation_comes_back_open_with_its_problem_and_what_was_typed() {
+        let typed = Fields::default().with("transition_hours", "169").with("reason", "quarterly");
+        let problem = Problem::new(Code::TransitionOutOfRange, "transition_hours must be 0 to 168.");
+        let html = sample(secrets(false, Abilities::ALL), Configure::Security, |forms| {
+            forms.rotate = Form::new("rotate", typed).refused(problem.with_field("transition_hours"));
+        });
+        assert!(html.contains("aria-labelledby=\"rotate-title\" open"), "{html}");
+        assert!(html.contains("Must be 0 to 168.") && html.contains("value=\"quarterly\""), "{html}");
+    }
+
+    #[test]
+    fn a_message_says_when_the_old_secret_expires() {
+        let sentence = done("rotated", &secrets(true, Abilities::ALL)).unwrap();
+        assert!(sentence.contains("the old secret expires 25 Nov 2026, 00:05 UTC"), "{sentence}");
+        assert!(done("rotated", &secrets(false, Abilities::ALL)).unwrap().contains("expires at once"));
+        assert_eq!(done("something", &secrets(false, Abilities::ALL)), None);
+    }
 }

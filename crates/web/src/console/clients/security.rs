@@ -258,3 +258,81 @@ impl Secrets {
 pub(super) fn to_the_minute(at: Timestamp) -> String {
     at.to_string().chars().take(16).collect()
 }
+
+#[cfg(test)]
+pub(super) mod samples {
+    use super::*;
+    use crate::console::crossfade::samples as pictures;
+    use serde_json::json;
+
+    fn id(prefix: &str, n: u8) -> String {
+        format!("{prefix}_{n:022}")
+    }
+
+    /// Billing in production, whose old secret retires; or, without a transition, has ended.
+    pub(in crate::console::clients) fn secrets(running: bool, may: Abilities) -> Secrets {
+        let now = pictures::now();
+        let picture = pictures::moving(13);
+        let (from, deadline) = (picture.from, picture.deadline);
+        let secret = |n, state: &str, expires: Option<Timestamp>| -> Secret {
+            serde_json::from_value(json!({
+                "id": id("sec", n), "state": state, "created_at": from, "expires_at": expires, "revoked_at": null,
+                "first_used_at": null, "last_used_at": now, "use_count": 7, "stored": true,
+            }))
+            .unwrap()
+        };
+        let history = json!([{
+            "id": id("rot", 1), "initiated_by": {"kind": "user", "id": id("usr", 1), "name": "Ada <Lovelace>"},
+            "rotated_at": from, "transition_hours": 24, "reason": "quarterly", "compromised": false,
+            "outgoing_secret": {"id": id("sec", 1), "expires_at": deadline, "ended_at": null, "last_used_at": now},
+            "incoming_secret": {"id": id("sec", 2), "first_used_at": null},
+            "ended_as": if running { "retiring" } else { "expired" },
+        }]);
+        let old = Old {
+            secret: secret(1, "retiring", Some(deadline)),
+            deadline,
+            rotation: id("rot", 1),
+            latest: from.after(HOUR * 168),
+            picture,
+            newer_in_use: true,
+        };
+        let registration = json!({
+            "id": id("reg", 1), "environment": "production", "client_id": "0123456789abcdefghijkl", "enabled": true,
+            "token_endpoint_auth_methods": ["client_secret_basic"], "scopes": ["read"], "audience": "https://api.example.com",
+            "access_token_ttl_seconds": 3600, "may_introspect": false, "created_at": from, "rotation_due_at": null,
+        });
+        let environment = json!({
+            "slug": "production", "name": "Production", "kind": "live", "issuer": "https://auth.example.com/env/production",
+            "signing_alg": "ES256", "show_once": false, "wipe_after_days": 30, "max_age_days": 90,
+        });
+        let callers = json!([{
+            "secret_id": id("sec", 1), "state": "retiring", "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>",
+            "first_used_at": from, "last_used_at": now, "use_count": 3,
+        }]);
+        Secrets {
+            now,
+            client: "Billing".into(),
+            environment: serde_json::from_value(environment).unwrap(),
+            registration: serde_json::from_value(registration).unwrap(),
+            version: 3,
+            may,
+            path: "/console/clients/cl_1/environments/production".into(),
+            current: Some(secret(2, "current", None)),
+            old: running.then_some(old),
+            rest: Some(pictures::rest(40)),
+            last_rotation: Some(from),
+            history: serde_json::from_value(history).unwrap(),
+            oldest_first: false,
+            stored: vec![id("sec", 1), id("sec", 2)],
+            callers: serde_json::from_value(callers).unwrap(),
+        }
+    }
+
+    #[test]
+    fn commands_hold_no_secret_and_name_the_client() {
+        let secrets = secrets(true, Abilities::ALL);
+        for text in [secrets.curl(), secrets.python(), secrets.node()] {
+            assert!(text.contains("0123456789abcdefghijkl") && !text.contains("crossfade_live"), "{text}");
+        }
+    }
+}
