@@ -77,12 +77,12 @@ macro_rules! lines {
                       OR c.id = (SELECT f.client_id FROM registrations f WHERE f.oauth_client_id = $6))
                  AND (CAST($7 AS TEXT) IS NULL OR c.property_id = $7)
                  AND (CAST($8 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM registrations f WHERE f.client_id = c.id AND f.environment = $8))
-                 AND (CAST($9 AS BIGINT) IS NULL OR EXISTS (
-                       SELECT 1 FROM registrations f
-                       JOIN environments g ON g.slug = f.environment
-                       JOIN secrets t ON t.registration_id = f.id AND t.expires_at IS NULL AND t.revoked_at IS NULL
-                       WHERE f.client_id = c.id AND g.max_age_days IS NOT NULL
-                         AND t.created_at + g.max_age_days * 86400000000 <= $9))
+                 AND (CAST($9 AS BIGINT) IS NULL OR c.id IN (
+                       SELECT f.client_id FROM environments g
+                       JOIN secrets t ON t.expires_at IS NULL AND t.revoked_at IS NULL
+                                     AND t.created_at <= $9 - g.max_age_days * 86400000000
+                       JOIN registrations f ON f.id = t.registration_id AND f.environment = g.slug
+                       WHERE g.max_age_days IS NOT NULL))
                ORDER BY ", $order, " LIMIT $3)
              SELECT c.id, c.name, c.property_id, c.created_at, ", columns!(), "
              FROM page c JOIN properties q ON q.id = c.property_id

@@ -29,6 +29,7 @@ mod sqlite {
     mod environments;
     mod evidence;
     mod examine;
+    mod lines;
     mod opening;
     mod properties;
     mod secrets;
@@ -60,6 +61,7 @@ mod postgres {
     mod environments;
     mod evidence;
     mod examine;
+    mod lines;
     mod opening;
     mod properties;
     mod secrets;

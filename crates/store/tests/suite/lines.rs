@@ -58,6 +58,24 @@ async fn a_line_says_how_each_registration_stands() {
 }
 
 #[tokio::test]
+async fn only_current_secrets_older_than_their_environment_allows_are_overdue() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let overdue = async |now| {
+        let filter = ClientFilter { overdue_at: Some(now), ..ClientFilter::default() };
+        t.read(async |tx| tx.client_lines(&filter, ClientOrder::Name, None, 9, now).await).await.len()
+    };
+    let made = t.read(async |tx| tx.client_line(&client_id(1), at(100)).await).await.unwrap();
+    let oldest = made.registrations.iter().filter_map(|it| it.current_since).min().unwrap();
+    let environments = t.read(async |tx| tx.environments().await).await;
+    let ages =
+        environments.iter().filter_map(|it| it.max_age_days).map(|days| DAY * u32::try_from(days).unwrap());
+    let due = oldest.after(ages.min().unwrap());
+    assert_eq!(overdue(due.before(MICRO)).await, 0);
+    assert_eq!(overdue(due).await, 1);
+}
+
+#[tokio::test]
 async fn transitions_are_listed_while_they_run() {
     let Some(t) = super::open().await else { return };
     seeded(&t).await;

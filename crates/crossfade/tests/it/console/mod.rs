@@ -1,6 +1,7 @@
 //! The Console as a browser sees it: pages, forms, cookies.
 
 mod browser;
+mod clients;
 mod guard;
 mod people;
 mod sign_in;

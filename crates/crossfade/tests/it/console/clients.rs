@@ -1,0 +1,116 @@
+//! The pages of clients: what a rotation by a form does, and what who may not see secrets gets.
+
+use super::browser::Browser;
+use crate::world::{Client, World, on_both_engines};
+use std::time::Duration;
+
+fn path(client: &Client, rest: &str) -> String {
+    format!("/console{}", client.path("production", rest))
+}
+
+/// What stands in a hidden field of a page.
+fn hidden(page: &str, name: &str) -> String {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// The form of a rotation, as the page has it now.
+async fn form(browser: &Browser<'_>, client: &Client) -> Vec<(&'static str, String)> {
+    let page = browser.get(&path(client, "/security")).await.page(200);
+    vec![
+        ("transition_hours", "24".to_owned()),
+        ("confirm_client_name", client.name.clone()),
+        ("reason", "quarterly".to_owned()),
+        ("expected_current_secret_id", hidden(&page, "expected_current_secret_id")),
+        ("idempotency_key", hidden(&page, "idempotency_key")),
+    ]
+}
+
+fn sent<'f>(
+    form: &'f [(&'static str, String)],
+    other: &[(&'static str, &'f str)],
+) -> Vec<(&'static str, &'f str)> {
+    let own = form.iter().filter(|(name, _)| other.iter().all(|(changed, _)| changed != name));
+    own.map(|(name, value)| (*name, value.as_str())).chain(other.iter().copied()).collect()
+}
+
+async fn rotations(world: &World) -> i64 {
+    world.number("SELECT COUNT(*) FROM rotations").await
+}
+
+on_both_engines! {
+    async fn a_form_that_is_sent_twice_rotates_once(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let browser = world.signed_in().await;
+        let form = form(&browser, &client).await;
+        for _ in 0..2 {
+            let answer = browser.post(&path(&client, "/rotate"), &sent(&form, &[])).await;
+            assert_eq!(answer.header("location"), Some(path(&client, "/credentials?done=rotated").as_str()));
+        }
+        assert_eq!(rotations(&world).await, 1);
+        let page = browser.get(&path(&client, "/credentials?done=rotated")).await.page(200);
+        assert!(page.contains("the old secret expires") && !page.contains("crossfade_live_"), "{page}");
+    }
+
+    async fn a_form_of_a_page_that_others_have_overtaken_is_refused_in_words_and_keeps_what_was_typed(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let browser = world.signed_in().await;
+        let form = form(&browser, &client).await;
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
+        let page = browser.post(&path(&client, "/rotate"), &sent(&form, &[("transition_hours", "72")])).await.page(409);
+        assert!(page.contains("aria-labelledby=\"rotate-title\" open") && page.contains("role=\"alert\""), "{page}");
+        assert!(page.contains("value=\"72\"") && page.contains("value=\"quarterly\""), "{page}");
+        assert_ne!(hidden(&page, "expected_current_secret_id"), form[3].1, "the next attempt knows what there is now");
+        assert_eq!(rotations(&world).await, 1);
+    }
+
+    async fn whoever_may_not_see_secrets_finds_none_and_no_way_to_one(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let secret = client.registration("production");
+        for role in ["viewer", "operations_manager", "auditor"] {
+            let browser = world.person(&format!("{role}@example.com"), role).await;
+            for rest in ["/credentials", "/security", "/settings", "/live?tab=security", "/live?tab=credentials"] {
+                let page = browser.get(&path(&client, rest)).await.page(200);
+                assert!(!page.contains("/reveal") && !page.contains("crossfade_live_"), "{role} {rest}: {page}");
+                assert!(!page.contains("commandfor=\"rotate\""), "{role} {rest}");
+            }
+            let reveal = path(&client, &format!("/secrets/{}/reveal", secret.secret_id));
+            let refused = browser.script(&reveal, &[]).await;
+            assert_eq!(refused.status.as_u16(), 403);
+            assert!(!refused.text().contains("crossfade_live_"));
+            let rotate = [("transition_hours", "0"), ("confirm_client_name", "Billing")];
+            assert_eq!(browser.post(&path(&client, "/rotate"), &rotate).await.status.as_u16(), 403);
+        }
+        assert_eq!(rotations(&world).await, 0);
+    }
+
+    async fn revealing_and_rotating_need_a_fresh_sign_in(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let browser = world.signed_in().await;
+        let secret = client.registration("production");
+        let reveal = path(&client, &format!("/secrets/{}/reveal", secret.secret_id));
+        assert_eq!(browser.script(&reveal, &[]).await.ok()["value"], secret.secret.as_str());
+        let form = form(&browser, &client).await;
+        world.advance(Duration::from_secs(600));
+        assert_eq!(browser.script(&reveal, &[]).await.status.as_u16(), 403);
+        let page = browser.post(&path(&client, "/rotate"), &sent(&form, &[])).await.page(403);
+        assert!(page.contains("Confirm it is you") && page.contains("value=\"quarterly\""), "{page}");
+        assert_eq!(rotations(&world).await, 0);
+    }
+
+    async fn the_list_finds_what_is_looked_for(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let other = world.client("Warehouse", &["staging"]).await;
+        let browser = world.signed_in().await;
+        let id = client.registration("production").client_id.as_str();
+        for query in ["q=bill", &format!("q={id}"), "environment=production"] {
+            let page = browser.get(&format!("/console/clients?{query}")).await.page(200);
+            assert!(page.contains(&client.id) && !page.contains(&other.id), "{query}: {page}");
+        }
+        assert!(browser.get("/console/clients?overdue=true").await.page(200).contains("Nothing matches"));
+        world.advance(Duration::from_secs(90 * 86_400));
+        let browser = world.signed_in().await;
+        assert!(browser.get("/console/clients?overdue=true").await.page(200).contains(&client.id));
+        assert!(browser.get("/console").await.page(200).contains("Older than the policy"));
+    }
+}
