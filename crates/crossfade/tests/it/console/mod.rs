@@ -4,5 +4,6 @@ mod browser;
 mod clients;
 mod guard;
 mod people;
+mod sections;
 mod sign_in;
 mod step_up;

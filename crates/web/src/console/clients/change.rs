@@ -202,7 +202,8 @@ pub(super) async fn rollback(
     let body = RollBackRotation {
         reason: own(&fields, "reason"),
         acknowledge_in_use: fields.ticked("acknowledge_in_use"),
-        ..RollBackRotation::default()
+        compromised: fields.ticked("compromised"),
+        revoke_tokens: fields.ticked("revoke_tokens"),
     };
     match signed.app.rollback_secret(&signed.request(), of(&names), &rotation, Input::Value(body)).await {
         Ok(_) => Ok(to(&names, "security", "rolled-back")),
