@@ -1,6 +1,6 @@
 //! Properties, environments and the trail.
 
-use crate::world::{World, on_both_engines};
+use crate::world::on_both_engines;
 
 on_both_engines! {
     async fn whoever_may_only_read_is_offered_nothing_else(world: World) {
