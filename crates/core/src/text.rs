@@ -98,6 +98,12 @@ pub fn line(field: &'static str, text: &str, longest: usize) -> Result<String, P
     Ok(text)
 }
 
+/// A password as it is hashed: two keyboards that compose a letter differently type the same one
+/// (NIST SP 800-63B-4 §3.1.1.2).
+pub fn password(text: &str) -> zeroize::Zeroizing<String> {
+    zeroize::Zeroizing::new(text.nfc().collect())
+}
+
 /// An e-mail address, lower-cased, checked only as far as a person's typing slips go: something, one
 /// `@`, a domain; no spaces.
 pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {

@@ -4,8 +4,7 @@ mod guessable;
 
 use crate::{app::App, error::Error};
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
-use crossfade_core::Problem;
-use zeroize::Zeroizing;
+use crossfade_core::{Problem, text};
 
 /// The shortest password, in characters: it is the only factor (NIST SP 800-63B-4 §3.1.1.2).
 const SHORTEST: usize = 15;
@@ -41,12 +40,14 @@ impl App {
             let what = format!("{why}. Choose another; a sentence of your own is fine");
             return Err(Problem::invalid("password", &what).into());
         }
-        let password = Zeroizing::new(password.as_bytes().to_vec());
+        let password = text::password(password);
         let _permit = self.hashing.acquire().await.map_err(Error::internal)?;
-        tokio::task::spawn_blocking(move || argon2().hash_password(&password).map(|hash| hash.to_string()))
-            .await
-            .map_err(Error::internal)?
-            .map_err(|error| Error::internal(error.to_string()))
+        tokio::task::spawn_blocking(move || {
+            argon2().hash_password(password.as_bytes()).map(|hash| hash.to_string())
+        })
+        .await
+        .map_err(Error::internal)?
+        .map_err(|error| Error::internal(error.to_string()))
     }
 
     /// Whether a password is the one with this hash. Without a hash it is not, after the same work.
@@ -56,10 +57,10 @@ impl App {
         }
         let known = hash.is_some();
         let hash = hash.unwrap_or(NOBODY).to_owned();
-        let password = Zeroizing::new(password.as_bytes().to_vec());
+        let password = text::password(password);
         let _permit = self.hashing.acquire().await.map_err(Error::internal)?;
         let verified = tokio::task::spawn_blocking(move || match PasswordHash::new(&hash) {
-            Ok(hash) => Ok(argon2().verify_password(&password, &hash).is_ok()),
+            Ok(hash) => Ok(argon2().verify_password(password.as_bytes(), &hash).is_ok()),
             Err(error) => Err(Error::internal(format!("a stored password hash cannot be read: {error}"))),
         });
         Ok(verified.await.map_err(Error::internal)?? && known)

@@ -21,6 +21,8 @@ use serde_json::json;
 #[template(path = "console/confirm.html")]
 struct ConfirmPage<'a> {
     layout: Layout,
+    /// Where it is sent again.
+    action: &'a str,
     form: Form,
     /// Everything that was typed, to be sent again.
     carried: &'a Fields,
@@ -33,7 +35,7 @@ pub(super) fn ask(signed: &SignedIn, fields: &Fields, wrong: Option<String>) -> 
         form = form.refused(Problem::new(Code::InvalidBody, wrong).with_field(CONFIRM_FIELD));
     }
     let layout = signed.layout(Section::Account, "Confirm it is you");
-    page_with(StatusCode::FORBIDDEN, &ConfirmPage { layout, form, carried: fields })
+    page_with(StatusCode::FORBIDDEN, &ConfirmPage { layout, action: &signed.path, form, carried: fields })
 }
 
 /// Whether the sign-in is fresh: what the script asks before it sends a form.
@@ -61,7 +63,9 @@ mod tests {
             .with("environments", "a")
             .with("environments", "b");
         let layout = Layout::sample(Section::Account, "Confirm it is you");
-        let html = ConfirmPage { layout, form: Form::default(), carried: &carried }.render().unwrap();
+        let html = ConfirmPage { layout, action: "/console/x", form: Form::default(), carried: &carried }
+            .render()
+            .unwrap();
         assert!(
             html.contains("name=\"environments\" value=\"a\"")
                 && html.contains("name=\"environments\" value=\"b\"")

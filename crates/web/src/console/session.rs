@@ -30,7 +30,10 @@ pub(crate) struct SignedIn {
     pub(crate) session: Session,
     pub(crate) visitor: Visitor,
     theme: Theme,
-    here: String,
+    /// The path and query of this request.
+    pub(super) path: String,
+    /// Whether it is one that can be come back to.
+    is_page: bool,
     cookie: CookieToSet,
 }
 
@@ -70,7 +73,7 @@ impl SignedIn {
             nav: Section::of(&self.session.caller),
             person: Person { name: self.session.name.clone(), email: self.session.email.clone() },
             theme: self.theme,
-            here: self.here.clone(),
+            here: if self.is_page { self.path.clone() } else { section.path().to_owned() },
             crumbs: Vec::new(),
             environment: None,
             done: None,
@@ -123,9 +126,17 @@ impl FromRequestParts<Web> for SignedIn {
             Some(Found::Nobody) | None => return Err(to_sign_in(parts)),
         };
         let Ok(theme) = Theme::from_request_parts(parts, web).await;
-        let here = parts.uri.path_and_query().map_or("/console", |path| path.as_str()).to_owned();
+        let path = parts.uri.path_and_query().map_or("/console", |path| path.as_str()).to_owned();
         let cookie = parts.extensions.get::<CookieToSet>().cloned().unwrap_or_default();
-        Ok(Self { app: web.app.clone(), session, visitor: visitor(parts, web), theme, here, cookie })
+        Ok(Self {
+            app: web.app.clone(),
+            session,
+            visitor: visitor(parts, web),
+            theme,
+            path,
+            is_page: parts.method.is_safe(),
+            cookie,
+        })
     }
 }
 

@@ -57,11 +57,22 @@ pub(super) async fn show(
     Ok(page(&SignInPage { sheet: sheet(theme), form: Form::default(), to: to.to_owned(), done, has_owner }))
 }
 
-pub(super) async fn submit(State(web): State<Web>, theme: Theme, Sent { visitor, fields }: Sent) -> Reply {
+pub(super) async fn submit(
+    State(web): State<Web>,
+    theme: Theme,
+    replaced: Result<SignedIn, Response>,
+    Sent { visitor, fields }: Sent,
+) -> Reply {
     let to = own_path(fields.text("to")).unwrap_or("/console").to_owned();
     let answer = web.app.sign_in(fields.text("email"), fields.text("password"), &visitor).await?;
     let (status, why) = match answer {
-        SignIn::Done(new) => return signed_in(&web.app, &new, &to),
+        SignIn::Done(new) => {
+            // The cookie is about to be replaced; what it held must not go on unseen.
+            if let Ok(replaced) = replaced {
+                web.app.end_session(&replaced.session, replaced.session.id.as_str()).await?;
+            }
+            return signed_in(&web.app, &new, &to);
+        }
         SignIn::Wrong => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "There is no account with this e-mail address and password.".to_owned(),

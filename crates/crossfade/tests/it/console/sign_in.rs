@@ -283,6 +283,27 @@ on_both_engines! {
         }
     }
 
+    async fn a_new_sign_in_in_the_same_browser_ends_the_one_before(world: World) {
+        world.person("bob@example.com", "viewer").await;
+        let browser = world.signed_in().await;
+        let before = browser.cookie().unwrap();
+        assert_eq!(browser.sign_in("bob@example.com", "wrong horse battery staple").await.status.as_u16(), 422);
+        assert_eq!(browser.cookie().unwrap(), before, "a failed one changes nothing");
+        assert_eq!(browser.sign_in("bob@example.com", PASSWORD).await.status.as_u16(), 303);
+        assert!(browser.get("/console/account").await.page(200).contains("bob@example.com"));
+        let other = world.browser();
+        other.jar().insert(COOKIE.into(), before);
+        assert!(!other.is_signed_in().await);
+    }
+
+    async fn a_password_is_the_same_however_a_keyboard_composes_it(world: World) {
+        world.app.create_owner(OWNER, "fünf schöne Wörter zusammen").await.unwrap();
+        let composed = world.browser().sign_in(OWNER, "fünf schöne Wörter zusammen").await;
+        let decomposed = world.browser().sign_in(OWNER, "fu\u{308}nf scho\u{308}ne Wo\u{308}rter zusammen").await;
+        assert_eq!((composed.status.as_u16(), decomposed.status.as_u16()), (303, 303));
+        assert_eq!(world.browser().sign_in(OWNER, "funf schone Worter zusammen").await.status.as_u16(), 422);
+    }
+
     async fn the_database_does_not_hold_what_a_cookie_does(world: World) {
         let browser = world.signed_in().await;
         let value = browser.cookie().unwrap();

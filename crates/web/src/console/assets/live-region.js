@@ -44,32 +44,39 @@ customElements.define("live-region", class extends HTMLElement {
 
 const keyOf = (node) => node.id || node.getAttribute?.("data-key") || "";
 const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
-/** What is left alone: it holds what the reader is doing. */
-const kept = (node) => node.matches?.("dialog[open], details, secret-field, input, textarea, select, [data-keep]")
-  || node.localName === "local-time" || node.localName === "time-left";
+/** What is left alone, because it holds what the reader is doing. */
+const USED = "dialog[open], secret-field, input, textarea, select, [data-keep]";
+/** What an element sets on itself, and what it draws by itself. */
+const OWN = { DETAILS: ["open"], "LOCAL-TIME": ["role", "aria-label", "data-full"] };
+const DRAWN = "local-time, time-left";
 
-/** Makes the children of `have` those of `want`, touching only what differs. */
+/** Makes the children of `have` those of `want`, touching only what differs. What has an id is found again wherever
+    it stands. */
 function morph(have, want) {
+  const wanted = new Set([...want.children].map(keyOf));
+  for (const child of [...have.children]) if (keyOf(child) && !wanted.has(keyOf(child))) child.remove();
+  const keyed = new Map([...have.children].map((child) => [keyOf(child), child]));
   let old = have.firstChild;
   for (const next of [...want.childNodes]) {
-    let match = old;
-    while (match && !alike(match, next)) match = match.nextSibling;
-    // Without a key only the very next node can be the same one.
-    if (match && match !== old && !keyOf(next)) match = null;
-    if (!match) { have.insertBefore(next, old); continue; }
-    while (old !== match) { const gone = old; old = old.nextSibling; gone.remove(); }
-    old = match.nextSibling;
-    if (match.isEqualNode(next)) continue;
-    if (match.nodeType !== Node.ELEMENT_NODE) { match.nodeValue = next.nodeValue; continue; }
-    if (match.matches("dialog[open], secret-field, input, textarea, select, [data-keep]")) continue;
-    for (const { name } of [...match.attributes]) {
-      const own = kept(match) && ["open", "style", "role", "aria-label", "data-full"].includes(name);
-      if (!next.hasAttribute(name) && !own) match.removeAttribute(name);
-    }
-    for (const { name, value } of [...next.attributes]) {
-      if (match.getAttribute(name) !== value) match.setAttribute(name, value);
-    }
-    if (match.localName !== "local-time" && match.localName !== "time-left") morph(match, next);
+    const match = keyOf(next) ? keyed.get(keyOf(next)) : old;
+    if (!match || !alike(match, next)) { have.insertBefore(next, old); continue; }
+    if (match === old) old = old.nextSibling;
+    else if (have.moveBefore) have.moveBefore(match, old);
+    else have.insertBefore(match, old);
+    if (!match.isEqualNode(next)) change(match, next);
   }
   while (old) { const gone = old; old = old.nextSibling; gone.remove(); }
+}
+
+/** Makes one node like another of its kind. */
+function change(node, next) {
+  if (node.nodeType !== Node.ELEMENT_NODE) { node.nodeValue = next.nodeValue; return; }
+  if (node.matches(USED)) return;
+  for (const { name } of [...node.attributes]) {
+    if (!next.hasAttribute(name) && !OWN[node.nodeName]?.includes(name)) node.removeAttribute(name);
+  }
+  for (const { name, value } of [...next.attributes]) {
+    if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+  }
+  if (!node.matches(DRAWN)) morph(node, next);
 }

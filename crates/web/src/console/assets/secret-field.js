@@ -38,6 +38,8 @@ customElements.define("secret-field", class extends HTMLElement {
   async show() {
     try {
       const value = await this.fetchValue();
+      // Whoever has left meanwhile is not shown it.
+      if (document.hidden || !this.isConnected) return;
       this.value.textContent = value;
       this.value.dataset.shown = "";
       this.toggle.ariaPressed = "true";

@@ -91,9 +91,9 @@ customElements.define("deadline-preview", class extends HTMLElement {
       this.textContent = "Choose a whole number of hours from 0 to 168.";
       return;
     }
-    const no_later = this.getAttribute("no-later-than");
+    const latest = this.getAttribute("no-later-than");
     const asked = new Date(Date.now() + hours * 3600e3);
-    const end = no_later && new Date(no_later) < asked ? new Date(no_later) : asked;
+    const end = latest && new Date(latest) < asked ? new Date(latest) : asked;
     this.textContent = hours === 0
       ? "The old secret ends at once. Callers that still use it fail from that moment."
       : `The old secret ends ${fullTime(end)}.`;
