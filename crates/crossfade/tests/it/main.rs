@@ -10,6 +10,7 @@ mod world;
 
 mod backup;
 mod bad_input;
+mod commands;
 mod doctor;
 mod load;
 mod model;
