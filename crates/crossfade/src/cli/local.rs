@@ -90,7 +90,7 @@ pub(crate) enum Token {
 pub(crate) struct CreateToken {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// E-mail address of the user that the token acts for.
+    /// The user that the token acts for: an e-mail address, or an id.
     #[arg(long)]
     pub(crate) user: String,
     /// What you will know it by.

@@ -3,7 +3,7 @@
 
 mod table;
 
-pub(crate) use self::table::{fixed, table, text};
+pub(crate) use self::table::{fixed, table, table_of_values, text};
 use crate::failure::Failure;
 use crossfade_core::Timestamp;
 use serde::Serialize;

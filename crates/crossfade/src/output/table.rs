@@ -1,6 +1,6 @@
 //! Tables: on a terminal they fit its width, elsewhere nothing is shortened.
 
-use super::{data, note};
+use super::{Kind, data, note, value};
 use crate::failure::Failure;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -34,9 +34,22 @@ pub(crate) fn table(columns: &[Column], rows: Vec<Vec<String>>) -> Result<(), Fa
         note("Nothing to show.");
         return Ok(());
     }
+    data(&for_stdout(columns, rows))
+}
+
+/// Writes a table of values that exist nowhere else.
+pub(crate) fn table_of_values(
+    columns: &[Column],
+    rows: Vec<Vec<String>>,
+    kind: &Kind,
+) -> Result<(), Failure> {
+    value(&for_stdout(columns, rows), kind.lost)
+}
+
+fn for_stdout(columns: &[Column], rows: Vec<Vec<String>>) -> String {
     // `Some` only where stdout is a terminal.
     let terminal = Table::new().width().map(usize::from);
-    data(&format!("{}\n", drawn(columns, rows, terminal)))
+    format!("{}\n", drawn(columns, rows, terminal))
 }
 
 fn drawn(columns: &[Column], mut rows: Vec<Vec<String>>, terminal: Option<usize>) -> String {

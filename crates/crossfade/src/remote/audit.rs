@@ -1,12 +1,14 @@
 //! `crossfade audit …`
 
-use super::http::{Api, form_encode};
+use super::http::{Api, Stream, form_encode};
 use crate::{
     cli::{Audit, Failures, Filters, Remote},
     failure::Failure,
     output::{self, Lines, fixed, text, time},
+    progress::while_waiting,
 };
 use crossfade_core::api::{AuditEvent, AuthenticationFailure};
+use std::io::IsTerminal;
 
 /// Runs the command.
 pub(crate) async fn audit(command: Audit) -> Result<(), Failure> {
@@ -27,7 +29,15 @@ pub(crate) async fn audit(command: Audit) -> Result<(), Failure> {
 async fn export(filters: Filters, remote: &Remote) -> Result<(), Failure> {
     let api = Api::new(remote)?;
     let path = format!("/audit-events/export?{}", query(&api, filters).await?);
-    let mut answer = api.stream(&path).await?;
+    let answer = api.stream(&path).await?;
+    match std::io::stdout().is_terminal() {
+        // There the lines themselves are the sign of life.
+        true => write(answer).await,
+        false => while_waiting("Exporting the audit trail", write(answer)).await,
+    }
+}
+
+async fn write(mut answer: Stream) -> Result<(), Failure> {
     let mut lines = Lines::default();
     while let Some(part) = answer.next().await? {
         if !lines.write(&part)? {
@@ -115,9 +125,8 @@ fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
             it.actor.name().to_owned(),
             it.action,
             it.outcome,
-            or_dash(it.client_id.map(|id| id.to_string())),
             or_dash(it.environment),
-            or_dash(it.target),
+            or_dash(it.client_id.map(|id| id.to_string()).or(it.target)),
             or_dash(it.reason),
         ]
     };
@@ -127,9 +136,8 @@ fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
             text("who"),
             fixed("action"),
             fixed("outcome"),
-            fixed("client"),
             fixed("environment"),
-            text("about"),
+            fixed("about"),
             text("reason"),
         ],
         events.into_iter().map(row).collect(),

@@ -93,7 +93,8 @@ async fn hand_over(api: &Api, mut client: Client, sink: Sink, json: bool) -> Res
     match (sink.shows(), values.first()) {
         (true, Some(_)) => {
             let rows = values.into_iter().map(|(environment, value)| vec![environment, value]).collect();
-            output::table(&[fixed("environment"), fixed("secret")], rows)?;
+            output::table_of_values(&[fixed("environment"), fixed("secret")], rows, &SECRET)?;
+            output::data("\n")?;
         }
         (false, Some((_, value))) => sink.put(value, &SECRET)?,
         (_, None) => {

@@ -317,13 +317,19 @@ fn a_reader_of_an_export_who_has_had_enough_is_no_error() {
 #[test]
 fn a_value_that_nobody_reads_is_an_error() {
     let site = Site::new();
-    let arguments = ["user", "create", "--email", "grace@example.com", "--show"];
-    let mut create = site.command(&site.token, &arguments).spawn().unwrap();
-    drop(create.stdout.take());
-    let ended = create.wait_with_output().unwrap();
-    let err = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{err}");
-    assert!(err.contains("nobody read the value") && err.contains("crossfade user link"), "{err}");
+    site.does(&["property", "create", "Payments"]);
+    let client = ["client", "create", "Billing", "--property", "Payments", "--env", "staging", "--show"];
+    for (arguments, remedy) in [
+        (&["user", "create", "--email", "grace@example.com", "--show"][..], "crossfade user link"),
+        (&client[..], "crossfade secret reveal"),
+    ] {
+        let mut create = site.command(&site.token, arguments).spawn().unwrap();
+        drop(create.stdout.take());
+        let ended = create.wait_with_output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{err}");
+        assert!(err.contains("nobody read the value") && err.contains(remedy), "{err}");
+    }
 }
 
 #[test]
