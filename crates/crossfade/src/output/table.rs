@@ -1,4 +1,5 @@
-//! Tables: on a terminal they fit its width, elsewhere nothing is shortened.
+//! Tables: on a terminal they fit its width, elsewhere they are tables whatever that takes, and nothing is
+//! shortened.
 
 use super::{Kind, data, note, value};
 use crate::failure::Failure;
@@ -56,8 +57,10 @@ fn drawn(columns: &[Column], mut rows: Vec<Vec<String>>, terminal: Option<usize>
     for cell in rows.iter_mut().flatten() {
         *cell = on_one_line(cell);
     }
-    if let Some(width) = terminal {
-        fit(columns, &mut rows, width);
+    if let Some(width) = terminal
+        && !fit(columns, &mut rows, width)
+    {
+        return blocks(columns, rows, width);
     }
     let mut table = Table::new();
     // Never wrapped: an id or a time that is broken in the middle cannot be copied.
@@ -74,9 +77,9 @@ fn on_one_line(cell: &str) -> String {
     cell.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// Shortens the widest texts, one column of a cell's width at a time, until the table fits or nothing is left
-/// to shorten.
-fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) {
+/// Shortens the widest texts, one column of a cell's width at a time, until the table fits; false, and nothing
+/// is changed, where it cannot fit.
+fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) -> bool {
     let width = |(at, column): (usize, &Column)| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width());
         cells.chain([column.name.width()]).max().unwrap_or(0)
@@ -87,7 +90,7 @@ fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) {
         let texts =
             widths.iter_mut().enumerate().filter(|(at, _)| columns.get(*at).is_some_and(|it| it.text));
         let widest = texts.filter(|(at, width)| **width > least(*at)).max_by_key(|(_, width)| **width);
-        let Some((_, widest)) = widest else { break };
+        let Some((_, widest)) = widest else { return false };
         *widest -= 1;
     }
     for row in rows {
@@ -97,6 +100,19 @@ fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) {
             }
         }
     }
+    true
+}
+
+/// A line for each cell, for a terminal that is too narrow for the ids, times and states side by side.
+fn blocks(columns: &[Column], rows: Vec<Vec<String>>, terminal: usize) -> String {
+    let label = columns.iter().map(|column| column.name.width()).max().unwrap_or(0);
+    let room = terminal.saturating_sub(label + PADDING).max(SHORTEST);
+    let line = |(column, cell): (&Column, String)| {
+        let cell = if column.text && cell.width() > room { shortened(&cell, room) } else { cell };
+        format!("{:label$}  {cell}", column.name.to_uppercase()).trim_end().to_owned()
+    };
+    let block = |row: Vec<String>| columns.iter().zip(row).map(line).collect::<Vec<_>>().join("\n");
+    rows.into_iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The beginning of a text that takes at most this width, with a mark at its end.
@@ -163,9 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_too_narrow_loses_no_id() {
-        let drawn = drawn(&COLUMNS, rows(&"x".repeat(50), "y"), Some(20));
-        assert!(drawn.contains(ID) && drawn.contains("xxxxxxx…"), "{drawn}");
+    fn a_terminal_that_is_too_narrow_gets_a_line_for_each_cell() {
+        let drawn = drawn(&COLUMNS, rows(&"x".repeat(50), "y"), Some(40));
+        let first = format!("ID      {ID}\nNAME    {}…\nOWNERS  y\nSTATE   enabled\n\n", "x".repeat(31));
+        assert!(drawn.starts_with(&first) && widest(&drawn) == 40, "{drawn}");
     }
 
     #[test]

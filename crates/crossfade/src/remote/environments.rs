@@ -60,11 +60,22 @@ fn path(environment: &str) -> String {
     format!("/environments/{}", segment(environment))
 }
 
+/// A line for each setting: they are too many for one row.
 fn one(environment: Environment, json: bool) -> Result<(), Failure> {
-    match json {
-        true => output::json(&environment),
-        false => shown(&[environment]),
+    if json {
+        return output::json(&environment);
     }
+    let settings = [
+        ("slug", environment.slug.clone()),
+        ("name", environment.name.clone()),
+        ("kind", environment.kind.as_str().to_owned()),
+        ("issuer", environment.issuer.clone()),
+        ("signs", environment.signing_alg.as_str().to_owned()),
+        ("values", values(&environment)),
+        ("max age", max_age(&environment)),
+    ];
+    let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    output::table(&[fixed("setting"), fixed("value")], rows)
 }
 
 fn shown(environments: &[Environment]) -> Result<(), Failure> {
@@ -74,12 +85,8 @@ fn shown(environments: &[Environment]) -> Result<(), Failure> {
             it.name.clone(),
             it.kind.as_str().to_owned(),
             it.signing_alg.as_str().to_owned(),
-            if it.show_once {
-                "shown once".to_owned()
-            } else {
-                format!("wiped {} d after the end", it.wipe_after_days)
-            },
-            it.max_age_days.map_or_else(|| "-".to_owned(), |days| format!("{days} d")),
+            values(it),
+            max_age(it),
             it.issuer.clone(),
         ]
     };
@@ -91,10 +98,21 @@ fn shown(environments: &[Environment]) -> Result<(), Failure> {
             fixed("signs"),
             text("values"),
             fixed("max age"),
-            fixed("issuer"),
+            text("issuer"),
         ],
         environments.iter().map(row).collect(),
     )
+}
+
+fn values(environment: &Environment) -> String {
+    match environment.show_once {
+        true => "shown once".to_owned(),
+        false => format!("wiped {} d after the end", environment.wipe_after_days),
+    }
+}
+
+fn max_age(environment: &Environment) -> String {
+    environment.max_age_days.map_or_else(|| "-".to_owned(), |days| format!("{days} d"))
 }
 
 fn shown_keys(keys: Vec<SigningKey>, json: bool) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     cli::{Place, Registration as Command, UpdateRegistration as Update},
     failure::Failure,
-    output::{self, fixed, text, time},
+    output::{self, fixed, time},
 };
 use crossfade_core::api::{Client, Registration, UpdateRegistration};
 use reqwest::Method;
@@ -82,5 +82,5 @@ fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
         ("rotation due", time(registration.rotation_due_at)),
     ];
     let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    output::table(&[fixed("setting"), text("value")], rows)
+    output::table(&[fixed("setting"), fixed("value")], rows)
 }
