@@ -3,6 +3,8 @@
 use crate::start::{Data, Running, is_serving};
 use serde_json::Value as Json;
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
@@ -302,6 +304,34 @@ fn the_trail_is_listed_filtered_and_exported() {
     site.refuses(&["audit", "export", "--client", "Nobody"], 3, "no client named Nobody");
     assert_eq!(site.json(&["audit", "failures", "--env", "staging"]), serde_json::json!([]));
     site.refuses(&["audit", "failures", "--since", "x"], 1, "(flag --since)");
+}
+
+#[test]
+fn failed_authentications_are_listed() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let oauth = client["registrations"][0]["client_id"].as_str().unwrap();
+    let body = format!("grant_type=client_credentials&client_id={oauth}&client_secret=wrong");
+    let address = site.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    let head = "Content-Type: application/x-www-form-urlencoded\r\nConnection: close";
+    write!(
+        connection,
+        "POST /env/staging/oauth2/token HTTP/1.1\r\nHost: {address}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+
+    // Written behind the answer: asked for until it is there.
+    let ask = ["audit", "failures", "--client", oauth, "--reason", "wrong"];
+    let found = (0..500).map(|_| site.json(&ask)).find(|it| it[0]["count"] == 1).unwrap();
+    assert_eq!((&found[0]["client_id"], &found[0]["source_ip"]), (&client["id"], &"127.0.0.1".into()));
+    let table = site.does(&ask);
+    assert!(table.contains(client["id"].as_str().unwrap()) && table.contains("wrong"), "{table}");
+    assert_eq!(site.json(&["audit", "failures", "--reason", "expired"]), serde_json::json!([]));
 }
 
 #[test]
