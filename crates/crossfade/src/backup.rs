@@ -4,6 +4,7 @@ use crate::{
     cli::{BackUp, Restore},
     failure::Failure,
     output,
+    progress::while_waiting,
     serve::{create_data_dir, stop_signal},
 };
 use crossfade_app::{Backup, Restored};
@@ -25,8 +26,9 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let partial = Partial::create(&args.output)?;
     let clock = Clock::system();
+    let written = crossfade_app::back_up(&settings.location, &clock, BufWriter::new(partial.file()));
     let written = tokio::select! {
-        written = crossfade_app::back_up(&settings.location, &clock, BufWriter::new(partial.file())) => written?,
+        written = while_waiting("Writing the backup", written) => written?,
         () = stop_signal() => return Err(Failure::failed("Stopped half-way. There is no backup.")),
     };
     partial.keep()?;
@@ -54,7 +56,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     // Before anything is made: a command that is refused leaves nothing behind.
     let checked = crossfade_app::Restore::check(&args.from, &settings.master_key_file)?;
     create_data_dir(&settings.data_dir)?;
-    let done = checked.run(&settings.location, &Clock::system()).await?;
+    let done = while_waiting("Restoring", checked.run(&settings.location, &Clock::system())).await?;
     for line in undone(&done) {
         output::note(&line);
     }

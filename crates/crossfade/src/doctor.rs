@@ -4,6 +4,7 @@ use crate::{
     cli::Doctor,
     failure::Failure,
     output,
+    progress::while_waiting,
     settings::{Resolved, Settings},
 };
 use crossfade_app::doctor::{Check, Instance, Outcome, examine};
@@ -28,7 +29,7 @@ struct Report<'a> {
 
 /// `crossfade doctor`.
 pub(crate) async fn doctor(args: Doctor) -> Result<(), Failure> {
-    let checks = check(args.settings).await;
+    let checks = while_waiting("Looking at the instance", check(args.settings)).await;
     let number = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
     let (failed, warned) = (number(Outcome::Fail), number(Outcome::Warn));
     match args.json {

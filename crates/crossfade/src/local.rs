@@ -31,6 +31,9 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     let link = app.recover_owner(&args.email).await?;
     app.close().await;
     output::note(&format!("This link works once, until {}:", link.expires_at));
+    if args.json {
+        return output::json(&serde_json::json!({"url": link.url, "expires_at": link.expires_at}));
+    }
     output::data(&format!("{}\n", link.url))
 }
 

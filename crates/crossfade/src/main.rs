@@ -7,28 +7,46 @@ mod demo;
 mod doctor;
 mod failure;
 mod local;
+mod manual;
 mod output;
+mod progress;
 #[cfg(test)]
 mod reference;
 mod remote;
 mod serve;
 mod settings;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command};
 use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let flags = flags(&matches);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("The program cannot start: {error}.")).exit(),
     };
     match runtime.block_on(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.exit(),
+        Err(failure) => failure.with_flag(&flags).exit(),
     }
+}
+
+/// The flags of the command that was typed.
+fn flags(matches: &clap::ArgMatches) -> Vec<String> {
+    let program = Cli::command();
+    let (mut command, mut matches) = (&program, matches);
+    while let Some((name, inner)) = matches.subcommand() {
+        let Some(child) = command.find_subcommand(name) else { break };
+        (command, matches) = (child, inner);
+    }
+    command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned).collect()
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
@@ -43,12 +61,17 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(cli::Token::Create(args)) => local::create_token(*args).await,
         Command::Token(cli::Token::Remote(command)) => remote::token(command).await,
         Command::Client(command) => remote::client(command).await,
+        Command::Registration(command) => remote::registration(command).await,
         Command::Env(command) => remote::environment(command).await,
         Command::Property(command) => remote::property(command).await,
+        Command::User(command) => remote::user(command).await,
+        Command::Grant(command) => remote::grant(command).await,
+        Command::Whoami(remote) => remote::whoami(remote).await,
         Command::Secret(command) => remote::secret(command).await,
         Command::Audit(command) => remote::audit(command).await,
+        Command::Man(args) => manual::manual(&args),
         Command::Completions { shell } => {
-            let mut command = <Cli as clap::CommandFactory>::command();
+            let mut command = Cli::command();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, "crossfade", &mut script);
             output::data(&String::from_utf8_lossy(&script))

@@ -1,7 +1,7 @@
 //! The pages of docs/reference, made from what they describe. This test fails when a committed page differs,
 //! and writes the page anew, to be looked at and committed.
 
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 use clap::CommandFactory;
 use crossfade_core::{
     Code, Operation,
@@ -40,6 +40,10 @@ fn cli() -> String {
     let mut command = Cli::command().term_width(100).disable_help_subcommand(true);
     command.build();
     write_command(&mut text, &mut command, "");
+    text.push_str("## Commands and operations\n\n| command | operation of the API |\n|---|---|\n");
+    for operation in Operation::ALL {
+        let _ = writeln!(text, "| `crossfade {}` | `{}` |", cli::command(*operation), operation.id());
+    }
     text
 }
 

@@ -1,13 +1,8 @@
 //! The API as the CLI sees it: one call, its answer or its problem.
 
-use crate::{cli::Remote, failure::Failure};
+use crate::{cli::Remote, failure::Failure, progress::while_waiting};
 use crossfade_authority::SystemRandom;
-use crossfade_core::{
-    ClientId, Random,
-    api::{Client, Page, Property},
-    base62,
-    problem::ProblemDocument,
-};
+use crossfade_core::{Random, api::Page, base62, problem::ProblemDocument};
 use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
@@ -21,6 +16,9 @@ pub(crate) struct Api {
 
 /// How often a request is sent when its answer does not come.
 const ATTEMPTS: u32 = 3;
+/// How long an answer may take; of a stream, each of its parts.
+const WHOLE_ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const WAITING: &str = "Waiting for the server";
 
 impl Api {
     /// The server that the command names.
@@ -47,7 +45,7 @@ impl Api {
         }
         let http = reqwest::Client::builder()
             .user_agent(concat!("crossfade-cli/", env!("CARGO_PKG_VERSION")))
-            .timeout(Duration::from_secs(60))
+            .read_timeout(WHOLE_ANSWER_WITHIN)
             // A token is not carried to wherever an answer points.
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -86,23 +84,53 @@ impl Api {
         self.call(method, path, Some(body)).await
     }
 
+    /// Deletes what takes no words to delete.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.send(Method::DELETE, path, &serde_json::json!({})).await
+    }
+
+    /// Reads what may be long.
+    pub(crate) async fn stream(&self, path: &str) -> Result<Stream, Failure> {
+        let response = while_waiting(WAITING, self.request(Method::GET, path, None::<&()>, None)).await?;
+        match response.status().is_success() {
+            true => Ok(Stream(response)),
+            false => Err(answer::<()>(response).await.err().unwrap_or_else(|| not_ours("no answer"))),
+        }
+    }
+
     async fn call<T: DeserializeOwned, B: Serialize>(
         &self,
         method: Method,
         path: &str,
         body: Option<&B>,
     ) -> Result<T, Failure> {
+        while_waiting(WAITING, async {
+            answer(self.request(method, path, body, Some(WHOLE_ANSWER_WITHIN)).await?).await
+        })
+        .await
+    }
+
+    async fn request<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        within: Option<Duration>,
+    ) -> Result<reqwest::Response, Failure> {
         let key = idempotency_key();
         let mut attempt = 0;
-        let response = loop {
+        loop {
             attempt += 1;
             let mut request =
                 self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.token);
+            if let Some(within) = within {
+                request = request.timeout(within);
+            }
             if let Some(body) = body {
                 request = request.header("idempotency-key", &key).json(body);
             }
             match request.send().await {
-                Ok(response) => break response,
+                Ok(response) => return Ok(response),
                 Err(error) if attempt < ATTEMPTS && !error.is_builder() => {
                     tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
                 }
@@ -114,35 +142,17 @@ impl Api {
                     )));
                 }
             }
-        };
-        answer(response).await
-    }
-
-    /// The client that the command names.
-    pub(crate) async fn find_client(&self, name: &str) -> Result<Client, Failure> {
-        if ClientId::parse(name).is_ok() {
-            return self.get(&format!("/clients/{name}")).await;
-        }
-        let query: String = form_encode("q", name);
-        let clients: Vec<Client> = self.list(&format!("/clients?{query}"), usize::MAX).await?;
-        let mut exact: Vec<Client> = clients.into_iter().filter(|client| client.name == name).collect();
-        match (exact.pop(), exact.pop()) {
-            (Some(only), None) => Ok(only),
-            (None, _) => Err(Failure::not_found(format!("There is no client named {name}."))),
-            (Some(one), Some(two)) => Err(Failure::failed(format!(
-                "More than one client is named {name}; say which by its id: {}, {}, …",
-                two.id, one.id
-            ))),
         }
     }
+}
 
-    /// The property that the command names.
-    pub(crate) async fn find_property(&self, name: &str) -> Result<Property, Failure> {
-        let properties: Vec<Property> = self.list("/properties", usize::MAX).await?;
-        properties
-            .into_iter()
-            .find(|property| property.id.as_str() == name || property.name == name)
-            .ok_or_else(|| Failure::not_found(format!("There is no property named {name}.")))
+/// An answer that is read part by part.
+pub(crate) struct Stream(reqwest::Response);
+
+impl Stream {
+    /// The next part; `None` at the end of the whole answer.
+    pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+        self.0.chunk().await.map_err(|error| broke_off(&error))
     }
 }
 
@@ -152,6 +162,16 @@ pub(crate) fn form_encode(name: &str, value: &str) -> String {
         .ok()
         .and_then(|url| url.query().map(str::to_owned))
         .unwrap_or_default()
+}
+
+/// A text as one part of a path, so that it names one thing whatever it holds.
+pub(crate) fn segment(text: &str) -> String {
+    let mut url = reqwest::Url::parse("http://localhost/").ok();
+    if let Some(Ok(mut path)) = url.as_mut().map(|url| url.path_segments_mut()) {
+        path.clear().push(text);
+    }
+    // Two dots are no part of a path; an empty one names nothing either.
+    url.map(|url| url.path().trim_start_matches('/').to_owned()).unwrap_or_default()
 }
 
 fn idempotency_key() -> String {
@@ -164,19 +184,24 @@ async fn answer<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, F
     let status = response.status();
     let problem =
         response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
-    let body = response
-        .bytes()
-        .await
-        .map_err(|error| Failure::failed(format!("The answer broke off: {}.", root(&error))))?;
+    let body = response.bytes().await.map_err(|error| broke_off(&error))?;
     if problem && let Ok(document) = serde_json::from_slice::<ProblemDocument>(&body) {
         return Err(Failure::answered(&document));
     }
     if !status.is_success() {
-        return Err(Failure::failed(format!("The server answered {status}. Is this a Crossfade server?")));
+        return Err(not_ours(status.as_str()));
     }
     let text: &[u8] = if status == StatusCode::NO_CONTENT { b"null" } else { &body };
     serde_json::from_slice(text)
         .map_err(|error| Failure::failed(format!("The answer cannot be read: {error}.")))
+}
+
+fn broke_off(error: &reqwest::Error) -> Failure {
+    Failure::failed(format!("The answer broke off: {}.", root(error)))
+}
+
+fn not_ours(answered: &str) -> Failure {
+    Failure::failed(format!("The server answered {answered}. Is this a Crossfade server?"))
 }
 
 /// The innermost cause, which names what a person can mend.
@@ -186,4 +211,17 @@ fn root(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_part_of_a_path() {
+        assert_eq!(segment("staging"), "staging");
+        assert_eq!(segment("../users"), "..%2Fusers");
+        assert_eq!(segment("a?b#c"), "a%3Fb%23c");
+        assert_eq!(segment(".."), "");
+    }
 }

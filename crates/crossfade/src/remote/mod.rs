@@ -1,9 +1,27 @@
 //! Commands that speak to a server through its API.
 
-mod commands;
+mod audit;
+mod clients;
+mod confirm;
+mod environments;
+mod find;
+mod grants;
 mod http;
+mod properties;
+mod registrations;
 mod secrets;
+mod tokens;
+mod users;
 
-pub(crate) use commands::{audit, client, environment, property, token};
-pub(crate) use http::{Api, form_encode};
-pub(crate) use secrets::secret;
+pub(crate) use self::{
+    audit::audit,
+    clients::client,
+    environments::environment,
+    grants::grant,
+    http::{Api, form_encode},
+    properties::property,
+    registrations::registration,
+    secrets::secret,
+    tokens::token,
+    users::{user, whoami},
+};

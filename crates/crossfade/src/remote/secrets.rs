@@ -1,10 +1,13 @@
 //! `crossfade secret …`.
 
-use super::http::Api;
+use super::{
+    confirm::confirmed,
+    http::{Api, segment},
+};
 use crate::{
     cli::{End, Place, Rotate, Secret as Command},
     failure::Failure,
-    output::{self, Sink, time},
+    output::{self, SECRET, Sink, fixed, text, time},
 };
 use crossfade_core::{
     SecretId,
@@ -15,7 +18,6 @@ use crossfade_core::{
     rotation::{EndedAs, SecretState},
 };
 use reqwest::Method;
-use std::io::{BufRead, IsTerminal};
 
 /// Runs the command.
 pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
@@ -39,24 +41,23 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
         Command::Reveal { place, secret, reason, value, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;
             let id = site.named_or(secret, SecretState::Current).await?;
-            let sink = Sink::open(&value)?;
             let path = format!("{}/secrets/{id}/reveal", site.path);
-            let reply: Result<RevealReply, Failure> =
-                site.api.send(Method::POST, &path, &RevealSecret { reason }).await;
-            match reply.map(|reply| reply.value) {
-                Ok(Some(text)) if sink.shows() && remote.json => {
-                    output::json_value(&serde_json::json!({"id": id, "value": text}))
+            let body = RevealSecret { reason };
+            let request = site.api.send::<RevealReply>(Method::POST, &path, &body);
+            let (sink, reply) = Sink::around(value.output.as_deref(), request).await?;
+            match reply.value {
+                Some(text) if sink.shows() && remote.json => {
+                    output::json_value(&serde_json::json!({"id": id, "value": text}), &SECRET)
                 }
-                Ok(Some(text)) => sink.put(&text),
-                Ok(None) => {
+                Some(text) => {
+                    sink.put(&text, &SECRET)?;
+                    if remote.json { output::json(&serde_json::json!({"id": id})) } else { Ok(()) }
+                }
+                None => {
                     sink.discard();
                     Err(Failure::failed(
                         "The value was delivered before and is not given again for this request.",
                     ))
-                }
-                Err(failure) => {
-                    sink.discard();
-                    Err(failure)
                 }
             }
         }
@@ -102,7 +103,7 @@ struct Site {
 impl Site {
     async fn find(api: Api, place: &Place) -> Result<Self, Failure> {
         let client = api.find_client(&place.client).await?;
-        let path = format!("/clients/{}/environments/{}", client.id, place.env);
+        let path = format!("/clients/{}/environments/{}", client.id, segment(&place.env));
         Ok(Self { api, name: client.name, environment: place.env.clone(), path })
     }
 
@@ -117,7 +118,7 @@ impl Site {
     /// The secret that the command names, or the one in this state.
     async fn named_or(&self, named: Option<String>, state: SecretState) -> Result<String, Failure> {
         match named {
-            Some(id) => Ok(id),
+            Some(id) => Ok(segment(&id)),
             None => self.in_state(state).await?.map(|id| id.to_string()).ok_or_else(|| {
                 let text = format!("{} has no {} secret in {}.", self.name, state.as_str(), self.environment);
                 Failure::conflict(text)
@@ -128,10 +129,8 @@ impl Site {
 
 async fn rotate(args: Rotate) -> Result<(), Failure> {
     let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
-    let confirm = match args.confirm {
-        Some(name) => name,
-        None => ask_name(&site.name, &args.place.env)?,
-    };
+    let what = format!("rotates the secret of {} in {}", site.name, args.place.env);
+    let confirm = confirmed(args.confirm, &what)?;
     let body = RotateSecret {
         transition_hours: Some(args.transition.hours().into()),
         confirm_client_name: Some(confirm),
@@ -142,16 +141,9 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         compromised: args.compromised,
         revoke_tokens: args.revoke_tokens,
     };
-    let sink = Sink::open(&args.value)?;
-    let reply: Result<RotateSecretReply, Failure> =
-        site.api.send(Method::POST, &format!("{}/secrets/rotate", site.path), &body).await;
-    let mut reply = match reply {
-        Ok(reply) => reply,
-        Err(failure) => {
-            sink.discard();
-            return Err(failure);
-        }
-    };
+    let path = format!("{}/secrets/rotate", site.path);
+    let request = site.api.send::<RotateSecretReply>(Method::POST, &path, &body);
+    let (sink, mut reply) = Sink::around(args.value.output.as_deref(), request).await?;
     let previous = &reply.previous_secret;
     match previous.state {
         SecretState::Retiring => {
@@ -170,18 +162,17 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
     }
     if args.remote.json {
         if sink.shows() {
-            return output::json_value(&reply);
+            return output::json_value(&reply, &SECRET);
         }
-        let value = reply.secret.value.take();
-        output::json(&reply)?;
-        return keep(sink, value);
+        keep(sink, reply.secret.value.take())?;
+        return output::json(&reply);
     }
     keep(sink, reply.secret.value.take())
 }
 
 fn keep(sink: Sink, value: Option<String>) -> Result<(), Failure> {
     match value {
-        Some(value) => sink.put(&value),
+        Some(value) => sink.put(&value, &SECRET),
         None => {
             sink.discard();
             output::note(
@@ -190,21 +181,6 @@ fn keep(sink: Sink, value: Option<String>) -> Result<(), Failure> {
             Ok(())
         }
     }
-}
-
-fn ask_name(name: &str, environment: &str) -> Result<String, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("Say --confirm with the client's name."));
-    }
-    output::note(&format!(
-        "This rotates the secret of {name} in {environment}. Type the client's name to go on:"
-    ));
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Failure::failed(format!("Nothing could be read: {error}.")))?;
-    Ok(line.trim().to_owned())
 }
 
 fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {
@@ -221,7 +197,10 @@ fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {
             it.use_count.to_string(),
         ]
     };
-    output::table(&["id", "state", "created", "ends", "last used", "uses"], secrets.iter().map(row).collect())
+    output::table(
+        &[fixed("id"), fixed("state"), fixed("created"), fixed("ends"), fixed("last used"), fixed("uses")],
+        secrets.iter().map(row).collect(),
+    )
 }
 
 fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> {
@@ -245,7 +224,16 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
         ]
     };
     output::table(
-        &["rotated", "by", "transition", "old secret", "status", "ends", "last used", "reason"],
+        &[
+            fixed("rotated"),
+            text("by"),
+            fixed("transition"),
+            fixed("old secret"),
+            fixed("status"),
+            fixed("ends"),
+            fixed("last used"),
+            text("reason"),
+        ],
         rotations.into_iter().map(row).collect(),
     )
 }
@@ -265,7 +253,7 @@ fn shown_usage(usage: Vec<Usage>, json: bool) -> Result<(), Failure> {
         ]
     };
     output::table(
-        &["secret", "state", "from", "agent", "last used", "uses"],
+        &[fixed("secret"), fixed("state"), fixed("from"), text("agent"), fixed("last used"), fixed("uses")],
         usage.into_iter().map(row).collect(),
     )
 }

@@ -10,6 +10,7 @@ mod world;
 
 mod backup;
 mod bad_input;
+mod commands;
 mod console;
 mod doctor;
 mod load;

@@ -1,0 +1,129 @@
+//! `crossfade env …`
+
+use super::{
+    Remote,
+    values::{OrNone, one_of},
+};
+use clap::{Args, Subcommand};
+use crossfade_core::environment::{EnvironmentKind, SigningAlg};
+
+const ALGORITHMS: [SigningAlg; 3] = [SigningAlg::ES256, SigningAlg::EdDSA, SigningAlg::RS256];
+const KINDS: [EnvironmentKind; 2] = [EnvironmentKind::Test, EnvironmentKind::Live];
+
+#[derive(Subcommand)]
+pub(crate) enum Env {
+    /// List environments.
+    List(Remote),
+    /// Show an environment and its settings.
+    Show {
+        /// Its slug.
+        environment: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Create an environment at the end of the list, with a signing key.
+    Create(CreateEnv),
+    /// Change the settings of an environment, or its place in the list.
+    Update(UpdateEnv),
+    /// Delete an environment in which nothing was ever registered.
+    Delete {
+        /// Its slug.
+        environment: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Give an environment a new signing key: published now, signing once every cached key set is stale.
+    RotateKey {
+        /// Its slug.
+        environment: String,
+        /// Why.
+        #[arg(long)]
+        reason: Option<String>,
+        /// The new key signs at once, before resource servers can have fetched it.
+        #[arg(long)]
+        immediate: bool,
+        /// The old key has leaked: it leaves the key set at once, and every token that it signed ends.
+        #[arg(long)]
+        compromised: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// List the signing keys of an environment.
+    Keys {
+        /// Its slug.
+        environment: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct CreateEnv {
+    /// Its slug: its name in URLs, which never changes.
+    pub(crate) slug: String,
+    /// Its shown name; the slug when absent.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Whether it serves real users.
+    #[arg(long, value_parser = one_of(KINDS, EnvironmentKind::as_str))]
+    pub(crate) kind: EnvironmentKind,
+    /// Algorithm of its access tokens; ES256 when absent.
+    #[arg(long, value_parser = one_of(ALGORITHMS, SigningAlg::as_str))]
+    pub(crate) signing_alg: Option<SigningAlg>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
+pub(crate) struct UpdateEnv {
+    /// Its slug.
+    pub(crate) environment: String,
+    #[command(flatten)]
+    pub(crate) change: EnvChange,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct EnvChange {
+    /// Its shown name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Whether it serves real users. Decides the prefix of secrets generated from now on.
+    #[arg(long, value_parser = one_of(KINDS, EnvironmentKind::as_str))]
+    pub(crate) kind: Option<EnvironmentKind>,
+    /// Its place in the list, from 0.
+    #[arg(long)]
+    pub(crate) position: Option<i64>,
+    /// Algorithm of new access tokens. Another one brings a new signing key.
+    #[arg(long, value_parser = one_of(ALGORITHMS, SigningAlg::as_str))]
+    pub(crate) signing_alg: Option<SigningAlg>,
+    /// Never store secret values; true wipes those stored.
+    #[arg(long, value_name = "true|false")]
+    pub(crate) show_once: Option<bool>,
+    /// Days after a secret's end until its stored value is wiped.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) wipe_after_days: Option<i64>,
+    /// Days after which a secret is overdue, or none.
+    #[arg(long, value_name = "DAYS|none")]
+    pub(crate) max_age_days: Option<OrNone<i64>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::tests::refused;
+
+    #[test]
+    fn the_settings_of_an_environment_are_read() {
+        assert_eq!(refused("env update staging"), 2, "nothing to change");
+        let all =
+            "--name S --kind live --position 0 --signing-alg EdDSA --show-once true --wipe-after-days 3";
+        assert_eq!(refused(&format!("env update staging {all} --max-age-days 90")), 0);
+        assert_eq!(refused("env update staging --max-age-days none"), 0);
+        assert_eq!(refused("env update staging --max-age-days never"), 2);
+        assert_eq!(refused("env create qa --kind test"), 0);
+        assert_eq!(refused("env create qa"), 2, "its kind is never a default");
+        assert_eq!(refused("env create qa --kind prod"), 2);
+    }
+}

@@ -1,0 +1,163 @@
+//! The command line: what there is to type. Doc comments here are the help texts.
+
+mod audit;
+mod clients;
+mod environments;
+mod local;
+#[cfg(test)]
+mod operations;
+mod properties;
+mod registrations;
+mod secrets;
+mod tokens;
+mod users;
+mod values;
+
+#[cfg(test)]
+pub(crate) use self::operations::command;
+pub(crate) use self::{
+    audit::{Audit, Failures, Filters},
+    clients::{Client, CreateClient, UpdateClient},
+    environments::{CreateEnv, Env, UpdateEnv},
+    local::{BackUp, CreateToken, Demo, Doctor, Init, Manual, Owner, RecoverOwner, Restore, Token},
+    properties::Property,
+    registrations::{Registration, UpdateRegistration},
+    secrets::{End, Rotate, Secret},
+    tokens::RemoteToken,
+    users::{CreateGrant, CreateUser, Grant, User},
+};
+use crate::settings::Settings;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A self-hosted authority for OAuth 2.0 client secrets.
+///
+/// Commands that speak to a server go to CROSSFADE_URL with the API token in CROSSFADE_TOKEN.
+///
+/// Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not permitted, 5 conflict.
+#[derive(Parser)]
+#[command(name = "crossfade", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Serve the Console, the API and the OAuth endpoints.
+    Serve(Settings),
+    /// Serve a throwaway, filled instance and play a rotation against it.
+    Demo(Demo),
+    /// Create the first Owner without a browser.
+    Init(Init),
+    /// Find what is wrong with an instance, and how to mend it. Changes nothing.
+    Doctor(Doctor),
+    /// Write a backup to a new file, also while a server runs.
+    Backup(BackUp),
+    /// Restore a backup into a database without any data.
+    Restore(Restore),
+    /// Help an Owner from the machine itself.
+    #[command(subcommand)]
+    Owner(Owner),
+    /// API tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Clients.
+    #[command(subcommand)]
+    Client(Client),
+    /// A client in an environment: show it, change its settings, disable and enable it.
+    #[command(subcommand)]
+    Registration(Registration),
+    /// Environments.
+    #[command(subcommand)]
+    Env(Env),
+    /// Properties.
+    #[command(subcommand)]
+    Property(Property),
+    /// Users: people, and programs that hold API tokens.
+    #[command(subcommand)]
+    User(User),
+    /// The roles that users hold.
+    #[command(subcommand)]
+    Grant(Grant),
+    /// Secrets: list, rotate, reveal, revoke, extend, roll back.
+    #[command(subcommand)]
+    Secret(Secret),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Show who you are, what you may do, and what your token is limited to.
+    Whoami(Remote),
+    /// Print the manual page of the program, or write a page for each command.
+    Man(Manual),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where a remote command goes, and how it answers. As whom it goes stands in CROSSFADE_TOKEN: there is no
+/// flag for it, because the arguments of a process are visible to every other.
+#[derive(Args)]
+pub(crate) struct Remote {
+    /// Base URL of the server.
+    #[arg(long, env = "CROSSFADE_URL", default_value = "http://127.0.0.1:8080", hide_env_values = true)]
+    pub(crate) url: String,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where a secret value goes. Decided before anything is changed.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Destination {
+    /// Write the value to a new file that only you can read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the value on stdout.
+    #[arg(long)]
+    pub(crate) show: bool,
+}
+
+/// A client in an environment.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// The client: its id, a name that exactly one client has, or an OAuth client_id of it.
+    pub(crate) client: String,
+    /// The environment.
+    #[arg(long)]
+    pub(crate) env: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_takes_a_secret_as_an_argument() {
+        fn walk(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                assert!(
+                    !["password", "token", "value"].contains(&argument.get_long().unwrap_or_default()),
+                    "{argument:?}"
+                );
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&<Cli as clap::CommandFactory>::command());
+    }
+
+    /// The exit status that a command line is refused with; 0 where it is understood.
+    #[track_caller]
+    pub(super) fn refused(line: &str) -> i32 {
+        let words = std::iter::once("crossfade").chain(line.split(' '));
+        Cli::try_parse_from(words).err().map_or(0, |error| error.exit_code())
+    }
+}

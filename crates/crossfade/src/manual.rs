@@ -1,0 +1,44 @@
+//! `crossfade man`: the manual pages, made from the command line itself.
+
+use crate::{
+    cli::{Cli, Manual},
+    failure::Failure,
+    output,
+};
+use clap::CommandFactory;
+use clap_mangen::Man;
+use std::path::Path;
+
+/// Prints the page of the program, or writes one for each command.
+pub(crate) fn manual(args: &Manual) -> Result<(), Failure> {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    match &args.dir {
+        None => output::data(&page(&command)?),
+        Some(directory) => {
+            std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
+            let written = write(&command, directory)?;
+            output::note(&format!("{written} pages stand in {}.", directory.display()));
+            Ok(())
+        }
+    }
+}
+
+fn page(command: &clap::Command) -> Result<String, Failure> {
+    let mut page = Vec::new();
+    let rendered = Man::new(command.clone()).render(&mut page);
+    rendered.map_err(|error| Failure::failed(format!("The page cannot be made: {error}.")))?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+/// Writes the page of a command and of every one below it; how many there are.
+fn write(command: &clap::Command, directory: &Path) -> Result<usize, Failure> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let path = directory.join(format!("{name}.1"));
+    std::fs::write(&path, page(command)?).map_err(|error| unwritable(&path, &error))?;
+    command.get_subcommands().try_fold(1, |written, child| Ok(written + write(child, directory)?))
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be written: {error}.", path.display()))
+}

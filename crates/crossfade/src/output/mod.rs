@@ -1,0 +1,210 @@
+//! What a command prints: data on stdout, everything else on stderr. A reader that has had enough (`| head`)
+//! is no error.
+
+mod table;
+
+pub(crate) use self::table::{fixed, table, table_of_values, text};
+use crate::failure::Failure;
+use crossfade_core::Timestamp;
+use serde::Serialize;
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Write},
+    path::Path,
+};
+
+/// Writes data to stdout.
+pub(crate) fn data(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritable(&error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes what comes part by part, and only whole lines of it.
+#[derive(Default)]
+pub(crate) struct Lines {
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Writes the lines that are whole by now; false when the reader has had enough.
+    pub(crate) fn write(&mut self, part: impl AsRef<[u8]>) -> Result<bool, Failure> {
+        self.write_to(&mut std::io::stdout().lock(), part.as_ref())
+    }
+
+    fn write_to(&mut self, out: &mut impl Write, part: &[u8]) -> Result<bool, Failure> {
+        self.begun.extend_from_slice(part);
+        let whole = self.begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let rest = self.begun.split_off(whole);
+        let lines = std::mem::replace(&mut self.begun, rest);
+        match out.write_all(&lines).and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(unwritable(&error)),
+        }
+    }
+
+    /// The end, which must be the end of a line.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        match self.begun.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::failed(
+                "The answer broke off in the middle of a line. What was written is whole, but not all.",
+            )),
+        }
+    }
+}
+
+fn unwritable(error: &std::io::Error) -> Failure {
+    Failure::failed(format!("Nothing can be written to stdout: {error}."))
+}
+
+/// Writes a value that exists nowhere else. Unlike [`data`] it fails when nobody reads it.
+pub(crate) fn value(text: &str, lost: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written
+        .map_err(|error| Failure::failed(format!("It is done, but nobody read the value: {error}. {lost}")))
+}
+
+/// A kind of value that is handed out once.
+pub(crate) struct Kind {
+    noun: &'static str,
+    lost: &'static str,
+}
+
+/// The secret of a registration.
+pub(crate) const SECRET: Kind = Kind {
+    noun: "secret",
+    lost: "Reveal it with crossfade secret reveal; where values are not stored, rotate again.",
+};
+
+/// A one-time link.
+pub(crate) const LINK: Kind =
+    Kind { noun: "link", lost: "Make another one with crossfade user link; this one ends then." };
+
+/// Writes a line for people to stderr.
+pub(crate) fn note(text: &str) {
+    // A person who cannot be told is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A time in a table: to the second, and `-` where there is none. JSON has the microseconds.
+pub(crate) fn time(at: Option<Timestamp>) -> String {
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| Timestamp::from_seconds(at.as_seconds()).to_string().replace(".000000", ""),
+    )
+}
+
+/// Writes a value as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failed(error.to_string()))?;
+    data(&format!("{text}\n"))
+}
+
+/// Writes as JSON what holds a value that exists nowhere else.
+pub(crate) fn json_value(content: &impl Serialize, kind: &Kind) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(content).map_err(|error| Failure::failed(error.to_string()))?;
+    value(&format!("{text}\n"), kind.lost)
+}
+
+/// A file for a value, opened before anything is changed, so that a value is never made that cannot be kept.
+pub(crate) enum Sink {
+    /// Stdout.
+    Show,
+    /// A new file that only its owner can read.
+    File(File, std::path::PathBuf),
+}
+
+impl Sink {
+    /// Opens the destination: a file, or stdout.
+    pub(crate) fn open(output: Option<&Path>) -> Result<Self, Failure> {
+        match output {
+            None => Ok(Self::Show),
+            Some(path) => create_private(path).map(|file| Self::File(file, path.to_owned())),
+        }
+    }
+
+    /// Opens the destination for what the request brings, and takes an unused file away when it is refused.
+    pub(crate) async fn around<T>(
+        output: Option<&Path>,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<(Self, T), Failure> {
+        let sink = Self::open(output)?;
+        match request.await {
+            Ok(reply) => Ok((sink, reply)),
+            Err(failure) => {
+                sink.discard();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Whether the value goes to stdout.
+    pub(crate) fn shows(&self) -> bool {
+        matches!(self, Self::Show)
+    }
+
+    /// Hands the value over. A file holds it without a line end, as mounted secrets do.
+    pub(crate) fn put(self, text: &str, kind: &Kind) -> Result<(), Failure> {
+        match self {
+            Self::Show => value(&format!("{text}\n"), kind.lost),
+            Self::File(mut file, path) => {
+                let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+                let (noun, path) = (kind.noun, path.display());
+                written.map_err(|error| {
+                    Failure::failed(format!(
+                        "It is done, but the {noun} could not be written to {path}: {error}. {}",
+                        kind.lost
+                    ))
+                })?;
+                note(&format!("The {noun} stands in {path}."));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes an unused file away again, after a refusal.
+    pub(crate) fn discard(self) {
+        if let Self::File(file, path) = self {
+            drop(file);
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn create_private(path: &Path) -> Result<File, Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+        match error.kind() {
+            ErrorKind::AlreadyExists => Failure::failed(format!(
+                "{} exists already. Nothing was changed; name a new file.",
+                path.display()
+            )),
+            _ => Failure::failed(format!(
+                "{} cannot be written: {error}. Nothing was changed.",
+                path.display()
+            )),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_lines_are_written() {
+        let (mut lines, mut out) = (Lines::default(), Vec::new());
+        for part in ["{\"a\":", "1}\n{\"b\"", ":2}\n{\"c\":3}\n{"] {
+            assert!(lines.write_to(&mut out, part.as_bytes()).unwrap());
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"a\":1}\n{\"b\":2}\n{\"c\":3}\n");
+        assert!(lines.end().is_err(), "it broke off");
+        assert!(Lines::default().end().is_ok());
+    }
+}

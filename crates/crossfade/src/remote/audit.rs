@@ -1,0 +1,145 @@
+//! `crossfade audit …`
+
+use super::http::{Api, Stream, form_encode};
+use crate::{
+    cli::{Audit, Failures, Filters, Remote},
+    failure::Failure,
+    output::{self, Lines, fixed, text, time},
+    progress::while_waiting,
+};
+use crossfade_core::api::{AuditEvent, AuthenticationFailure};
+use std::io::IsTerminal;
+
+/// Runs the command.
+pub(crate) async fn audit(command: Audit) -> Result<(), Failure> {
+    match command {
+        Audit::List { filters, limit, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("/audit-events?{}", query(&api, filters).await?);
+            let most = usize::try_from(limit).unwrap_or(usize::MAX);
+            let events: Vec<AuditEvent> = api.list(&path, most).await?;
+            shown(events, remote.json)
+        }
+        Audit::Export { filters, remote } => export(filters, &remote).await,
+        Audit::Failures(args) => failures(args).await,
+    }
+}
+
+/// Nothing is kept: a trail may be longer than the memory of this machine.
+async fn export(filters: Filters, remote: &Remote) -> Result<(), Failure> {
+    let api = Api::new(remote)?;
+    let path = format!("/audit-events/export?{}", query(&api, filters).await?);
+    let answer = api.stream(&path).await?;
+    match std::io::stdout().is_terminal() {
+        // There the lines themselves are the sign of life.
+        true => write(answer).await,
+        false => while_waiting("Exporting the audit trail", write(answer)).await,
+    }
+}
+
+async fn write(mut answer: Stream) -> Result<(), Failure> {
+    let mut lines = Lines::default();
+    while let Some(part) = answer.next().await? {
+        if !lines.write(&part)? {
+            return Ok(());
+        }
+    }
+    lines.end()
+}
+
+async fn query(api: &Api, filters: Filters) -> Result<String, Failure> {
+    let Filters { actor, action, client, env, since, until, outcome } = filters;
+    let actor = match actor {
+        Some(address) if address.contains('@') => Some(api.find_user(&address).await?.to_string()),
+        actor => actor,
+    };
+    let client = client_id(api, client).await?;
+    Ok(joined([
+        ("actor", actor),
+        ("action", action),
+        ("client", client),
+        ("environment", env),
+        ("since", since),
+        ("until", until),
+        ("outcome", outcome),
+    ]))
+}
+
+async fn client_id(api: &Api, client: Option<String>) -> Result<Option<String>, Failure> {
+    match client {
+        Some(name) => Ok(Some(api.find_client_id(&name).await?.to_string())),
+        None => Ok(None),
+    }
+}
+
+fn joined<const N: usize>(filters: [(&str, Option<String>); N]) -> String {
+    let given = filters.into_iter().filter_map(|(name, value)| Some(form_encode(name, &value?)));
+    given.collect::<Vec<_>>().join("&")
+}
+
+async fn failures(args: Failures) -> Result<(), Failure> {
+    let Failures { client, env, reason, since, limit, remote } = args;
+    let api = Api::new(&remote)?;
+    let client = client_id(&api, client).await?;
+    let filters = [("client", client), ("environment", env), ("reason", reason), ("since", since)];
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let failures: Vec<AuthenticationFailure> =
+        api.list(&format!("/authentication-failures?{}", joined(filters)), most).await?;
+    if remote.json {
+        return output::json(&failures);
+    }
+    let or_dash = |it: Option<String>| it.unwrap_or_else(|| "-".to_owned());
+    let row = |it: AuthenticationFailure| {
+        vec![
+            time(Some(it.last_at)),
+            it.reason,
+            or_dash(it.client_id.map(|id| id.to_string())),
+            or_dash(it.environment),
+            or_dash(it.secret_id.map(|id| id.to_string())),
+            it.source_ip.unwrap_or_else(|| "others".to_owned()),
+            it.count.to_string(),
+        ]
+    };
+    output::table(
+        &[
+            fixed("last"),
+            fixed("reason"),
+            fixed("client"),
+            fixed("environment"),
+            fixed("secret"),
+            fixed("from"),
+            fixed("times"),
+        ],
+        failures.into_iter().map(row).collect(),
+    )
+}
+
+fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&events);
+    }
+    let or_dash = |it: Option<String>| it.unwrap_or_else(|| "-".to_owned());
+    let row = |it: AuditEvent| {
+        vec![
+            time(Some(it.at)),
+            it.actor.name().to_owned(),
+            it.action,
+            it.outcome,
+            or_dash(it.environment),
+            or_dash(it.client_id.map(|id| id.to_string()).or(it.target)),
+            or_dash(it.reason),
+        ]
+    };
+    output::table(
+        &[
+            fixed("at"),
+            text("who"),
+            fixed("action"),
+            fixed("outcome"),
+            fixed("environment"),
+            fixed("about"),
+            text("reason"),
+        ],
+        events.into_iter().map(row).collect(),
+    )
+}

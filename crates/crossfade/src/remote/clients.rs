@@ -1,0 +1,159 @@
+//! `crossfade client …`
+
+use super::{
+    confirm::confirmed,
+    http::{Api, form_encode},
+};
+use crate::{
+    cli::{Client as Command, CreateClient as Create, Place, UpdateClient as Update},
+    failure::Failure,
+    output::{self, SECRET, Sink, fixed, text, time},
+};
+use crossfade_core::api::{
+    Client, CreateClient, CreateRegistration, DeleteClient, Property, Registration, UpdateClient,
+};
+use reqwest::Method;
+
+/// Runs the command.
+pub(crate) async fn client(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { q, property, env, overdue, remote } => {
+            let api = Api::new(&remote)?;
+            let property = match property {
+                Some(name) => Some(api.find_property(&name).await?.id.to_string()),
+                None => None,
+            };
+            let overdue = overdue.then(|| "true".to_owned());
+            let filters = [("q", q), ("property_id", property), ("environment", env), ("overdue", overdue)];
+            let query: Vec<String> =
+                filters.into_iter().filter_map(|(name, value)| Some(form_encode(name, &value?))).collect();
+            let clients: Vec<Client> = api.list(&format!("/clients?{}", query.join("&")), usize::MAX).await?;
+            shown_clients(&clients, remote.json)
+        }
+        Command::Show { client, remote } => {
+            let api = Api::new(&remote)?;
+            let client = api.find_client(&client).await?;
+            shown_client(&api, &client, remote.json).await
+        }
+        Command::Create(args) => create(args).await,
+        Command::Update(Update { client, change, remote }) => {
+            let api = Api::new(&remote)?;
+            let path = format!("/clients/{}", api.find_client(&client).await?.id);
+            let owners = (change.no_owners || !change.owner.is_empty()).then_some(change.owner);
+            let body = UpdateClient { name: change.name, description: change.description, owners };
+            let changed: Client = api.send(Method::PATCH, &path, &body).await?;
+            shown_client(&api, &changed, remote.json).await
+        }
+        Command::Delete { client, confirm, reason, remote } => {
+            let api = Api::new(&remote)?;
+            let client = api.find_client(&client).await?;
+            let what = format!("deletes {}: its secrets and tokens are dead at once", client.name);
+            let body = DeleteClient { confirm_client_name: confirmed(confirm, &what)?, reason };
+            let _: () = api.send(Method::DELETE, &format!("/clients/{}", client.id), &body).await?;
+            output::note(&format!("The client {} is deleted. Its secrets and tokens are dead.", client.name));
+            Ok(())
+        }
+        Command::Register { place: Place { client, env }, value, remote } => {
+            let api = Api::new(&remote)?;
+            let client = api.find_client(&client).await?;
+            let path = format!("/clients/{}/environments", client.id);
+            let body = CreateRegistration { environment: env };
+            let request = api.send::<Registration>(Method::POST, &path, &body);
+            let (sink, registration) = Sink::around(value.output.as_deref(), request).await?;
+            hand_over(&api, Client { registrations: vec![registration], ..client }, sink, remote.json).await
+        }
+    }
+}
+
+async fn create(args: Create) -> Result<(), Failure> {
+    let Create { name, property, env, owner, description, value, remote } = args;
+    if value.output.is_some() && env.len() != 1 {
+        return Err(Failure::usage(
+            "--output takes one value; create the client in one environment, or use --show.",
+        ));
+    }
+    let api = Api::new(&remote)?;
+    let property_id = api.find_property(&property).await?.id;
+    let body = CreateClient { name, property_id, description, owners: owner, environments: env };
+    let request = api.send::<Client>(Method::POST, "/clients", &body);
+    let (sink, client) = Sink::around(value.output.as_deref(), request).await?;
+    hand_over(&api, client, sink, remote.json).await
+}
+
+async fn hand_over(api: &Api, mut client: Client, sink: Sink, json: bool) -> Result<(), Failure> {
+    let values: Vec<(String, String)> = client
+        .registrations
+        .iter_mut()
+        .filter_map(|it| Some((it.environment.clone(), it.secret.as_ref()?.value.clone()?)))
+        .collect();
+    if sink.shows() && json {
+        return output::json_value(&client, &SECRET);
+    }
+    // The values first: everything else can be asked for again.
+    match (sink.shows(), values.first()) {
+        (true, Some(_)) => {
+            let rows = values.into_iter().map(|(environment, value)| vec![environment, value]).collect();
+            output::table_of_values(&[fixed("environment"), fixed("secret")], rows, &SECRET)?;
+            output::data("\n")?;
+        }
+        (false, Some((_, value))) => sink.put(value, &SECRET)?,
+        (_, None) => {
+            sink.discard();
+            output::note("You may create this client, but not see its secret. Somebody who may reveals it.");
+        }
+    }
+    for registration in &mut client.registrations {
+        if let Some(secret) = &mut registration.secret {
+            secret.value = None;
+        }
+    }
+    shown_client(api, &client, json).await
+}
+
+fn shown_clients(clients: &[Client], json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&clients);
+    }
+    let row = |it: &Client| {
+        let environments: Vec<&str> = it.registrations.iter().map(|one| one.environment.as_str()).collect();
+        vec![it.id.to_string(), it.name.clone(), environments.join(", "), it.owners.join(", ")]
+    };
+    output::table(
+        &[fixed("id"), text("name"), text("environments"), text("owners")],
+        clients.iter().map(row).collect(),
+    )
+}
+
+async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(client);
+    }
+    // Whoever may read one client only may not read its property.
+    let property: Option<Property> = api.get(&format!("/properties/{}", client.property_id)).await.ok();
+    let property = property.map_or_else(|| client.property_id.to_string(), |property| property.name);
+    let about = vec![
+        client.id.to_string(),
+        client.name.clone(),
+        property,
+        client.owners.join(", "),
+        client.description.clone(),
+    ];
+    output::table(
+        &[fixed("id"), text("name"), text("property"), text("owners"), text("description")],
+        vec![about],
+    )?;
+    output::data("\n")?;
+    let rows = client.registrations.iter().map(|it| {
+        vec![
+            it.environment.clone(),
+            it.client_id.to_string(),
+            if it.enabled { "enabled" } else { "disabled" }.to_owned(),
+            it.scopes.join(" "),
+            time(it.rotation_due_at),
+        ]
+    });
+    output::table(
+        &[fixed("environment"), fixed("client_id"), fixed("state"), text("scopes"), fixed("rotation due")],
+        rows.collect(),
+    )
+}

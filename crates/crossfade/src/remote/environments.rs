@@ -1,0 +1,129 @@
+//! `crossfade env …`
+
+use super::http::{Api, segment};
+use crate::{
+    cli::{CreateEnv, Env, UpdateEnv},
+    failure::Failure,
+    output::{self, fixed, text, time},
+};
+use crossfade_core::api::{CreateEnvironment, Environment, RotateSigningKey, SigningKey, UpdateEnvironment};
+use reqwest::Method;
+
+/// Runs the command.
+pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
+    match command {
+        Env::List(remote) => {
+            let environments: Vec<Environment> = Api::new(&remote)?.get("/environments").await?;
+            if remote.json {
+                return output::json(&environments);
+            }
+            shown(&environments)
+        }
+        Env::Show { environment, remote } => {
+            one(Api::new(&remote)?.get(&path(&environment)).await?, remote.json)
+        }
+        Env::Create(CreateEnv { slug, name, kind, signing_alg, remote }) => {
+            let name = name.unwrap_or_else(|| slug.clone());
+            let body = CreateEnvironment { slug, name, kind, signing_alg };
+            one(Api::new(&remote)?.send(Method::POST, "/environments", &body).await?, remote.json)
+        }
+        Env::Update(UpdateEnv { environment, change, remote }) => {
+            let body = UpdateEnvironment {
+                name: change.name,
+                kind: change.kind,
+                signing_alg: change.signing_alg,
+                show_once: change.show_once,
+                wipe_after_days: change.wipe_after_days,
+                max_age_days: change.max_age_days.map(|days| days.0),
+                position: change.position,
+            };
+            one(Api::new(&remote)?.send(Method::PATCH, &path(&environment), &body).await?, remote.json)
+        }
+        Env::Delete { environment, remote } => {
+            Api::new(&remote)?.delete(&path(&environment)).await?;
+            output::note(&format!("The environment {environment} is deleted."));
+            Ok(())
+        }
+        Env::RotateKey { environment, reason, immediate, compromised, remote } => {
+            let path = format!("{}/signing-keys/rotate", path(&environment));
+            let body = RotateSigningKey { reason, immediate, compromised };
+            shown_keys(Api::new(&remote)?.send(Method::POST, &path, &body).await?, remote.json)
+        }
+        Env::Keys { environment, remote } => {
+            let path = format!("{}/signing-keys", path(&environment));
+            shown_keys(Api::new(&remote)?.get(&path).await?, remote.json)
+        }
+    }
+}
+
+fn path(environment: &str) -> String {
+    format!("/environments/{}", segment(environment))
+}
+
+/// A line for each setting: they are too many for one row.
+fn one(environment: Environment, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&environment);
+    }
+    let settings = [
+        ("slug", environment.slug.clone()),
+        ("name", environment.name.clone()),
+        ("kind", environment.kind.as_str().to_owned()),
+        ("issuer", environment.issuer.clone()),
+        ("signs", environment.signing_alg.as_str().to_owned()),
+        ("values", values(&environment)),
+        ("max age", max_age(&environment)),
+    ];
+    let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    output::table(&[fixed("setting"), fixed("value")], rows)
+}
+
+fn shown(environments: &[Environment]) -> Result<(), Failure> {
+    let row = |it: &Environment| {
+        vec![
+            it.slug.clone(),
+            it.name.clone(),
+            it.kind.as_str().to_owned(),
+            it.signing_alg.as_str().to_owned(),
+            values(it),
+            max_age(it),
+            it.issuer.clone(),
+        ]
+    };
+    output::table(
+        &[
+            fixed("slug"),
+            text("name"),
+            fixed("kind"),
+            fixed("signs"),
+            text("values"),
+            fixed("max age"),
+            text("issuer"),
+        ],
+        environments.iter().map(row).collect(),
+    )
+}
+
+fn values(environment: &Environment) -> String {
+    match environment.show_once {
+        true => "shown once".to_owned(),
+        false => format!("wiped {} d after the end", environment.wipe_after_days),
+    }
+}
+
+fn max_age(environment: &Environment) -> String {
+    environment.max_age_days.map_or_else(|| "-".to_owned(), |days| format!("{days} d"))
+}
+
+fn shown_keys(keys: Vec<SigningKey>, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&keys);
+    }
+    let row = |it: SigningKey| {
+        vec![it.kid, it.alg.as_str().to_owned(), time(Some(it.active_from)), time(it.removed_at)]
+    };
+    output::table(
+        &[fixed("kid"), fixed("alg"), fixed("signs from"), fixed("published until")],
+        keys.into_iter().map(row).collect(),
+    )
+}

@@ -1,0 +1,86 @@
+//! `crossfade registration …`
+
+use super::{
+    confirm::confirmed,
+    http::{Api, segment},
+};
+use crate::{
+    cli::{Place, Registration as Command, UpdateRegistration as Update},
+    failure::Failure,
+    output::{self, fixed, time},
+};
+use crossfade_core::api::{Client, Registration, UpdateRegistration};
+use reqwest::Method;
+
+/// Runs the command.
+pub(crate) async fn registration(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Show { place, remote } => {
+            let api = Api::new(&remote)?;
+            let (_, path) = found(&api, &place).await?;
+            shown(&api.get(&path).await?, remote.json)
+        }
+        Command::Update(Update { place, change, confirm, reason, remote }) => {
+            let api = Api::new(&remote)?;
+            let (client, path) = found(&api, &place).await?;
+            let confirm_client_name = match change.disable {
+                true => {
+                    let what = format!(
+                        "disables {} in {}: everything that it asks for is refused",
+                        client.name, place.env
+                    );
+                    Some(confirmed(confirm, &what)?)
+                }
+                false => confirm,
+            };
+            let body = UpdateRegistration {
+                enabled: (change.enable || change.disable).then_some(change.enable),
+                confirm_client_name,
+                token_endpoint_auth_methods: some(change.auth_method),
+                scopes: if change.no_scopes { Some(Vec::new()) } else { some(change.scope) },
+                audience: change.audience.map(|audience| audience.0),
+                access_token_ttl_seconds: change.token_ttl,
+                may_introspect: change.may_introspect,
+                reason,
+            };
+            shown(&api.send(Method::PATCH, &path, &body).await?, remote.json)
+        }
+    }
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+async fn found(api: &Api, place: &Place) -> Result<(Client, String), Failure> {
+    let client = api.find_client(&place.client).await?;
+    let path = format!("/clients/{}/environments/{}", client.id, segment(&place.env));
+    Ok((client, path))
+}
+
+/// A line for each setting: they are too many for one row.
+fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(registration);
+    }
+    let methods: Vec<&str> =
+        registration.token_endpoint_auth_methods.iter().map(|method| method.as_str()).collect();
+    let settings = [
+        ("id", registration.id.to_string()),
+        ("environment", registration.environment.clone()),
+        ("client_id", registration.client_id.to_string()),
+        ("state", if registration.enabled { "enabled" } else { "disabled" }.to_owned()),
+        ("authenticates by", methods.join(", ")),
+        ("scopes", registration.scopes.join(" ")),
+        ("audience", registration.audience.clone()),
+        ("tokens live", format!("{} s", registration.access_token_ttl_seconds)),
+        (
+            "may introspect",
+            if registration.may_introspect { "all of its environment" } else { "its own" }.to_owned(),
+        ),
+        ("created", time(Some(registration.created_at))),
+        ("rotation due", time(registration.rotation_due_at)),
+    ];
+    let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    output::table(&[fixed("setting"), fixed("value")], rows)
+}

@@ -1,0 +1,147 @@
+//! `crossfade user …` and `crossfade whoami`.
+
+use super::{
+    grants,
+    http::{Api, form_encode},
+};
+use crate::{
+    cli::{CreateUser as Create, Remote, User as Command},
+    failure::Failure,
+    output::{self, LINK, Sink, fixed, text, time},
+};
+use crossfade_core::api::{CreateUser, Me, OneTimeLink, UpdateUser, User, UserKind};
+use reqwest::Method;
+use serde_json::json;
+
+/// Runs the command.
+pub(crate) async fn user(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { q, remote } => {
+            let query = q.map(|q| format!("?{}", form_encode("q", &q))).unwrap_or_default();
+            let users: Vec<User> = Api::new(&remote)?.list(&format!("/users{query}"), usize::MAX).await?;
+            if remote.json {
+                return output::json(&users);
+            }
+            shown(&users)
+        }
+        Command::Show { user, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("/users/{}", api.find_user(&user).await?);
+            one(&api.get(&path).await?, remote.json)
+        }
+        Command::Create(args) => create(args).await,
+        Command::Update { user, change, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("/users/{}", api.find_user(&user).await?);
+            let body = UpdateUser { name: change.name, email: change.email };
+            one(&api.send(Method::PATCH, &path, &body).await?, remote.json)
+        }
+        Command::Delete { user, remote } => {
+            let api = Api::new(&remote)?;
+            api.delete(&format!("/users/{}", api.find_user(&user).await?)).await?;
+            output::note(&format!(
+                "The user {user} is deleted. Sign-ins, tokens, links and grants have ended."
+            ));
+            Ok(())
+        }
+        Command::Link { user, value, remote } => {
+            let api = Api::new(&remote)?;
+            let path = format!("/users/{}/link", api.find_user(&user).await?);
+            let body = json!({});
+            let request = api.send::<OneTimeLink>(Method::POST, &path, &body);
+            let (sink, mut link) = Sink::around(value.output.as_deref(), request).await?;
+            output::note(&format!("The link works once, until {}.", time(Some(link.expires_at))));
+            if remote.json && sink.shows() {
+                return output::json_value(&link, &LINK);
+            }
+            keep(sink, link.url.take())?;
+            if remote.json { output::json(&link) } else { Ok(()) }
+        }
+    }
+}
+
+async fn create(args: Create) -> Result<(), Failure> {
+    let Create { email, name, link: destination, remote } = args;
+    let api = Api::new(&remote)?;
+    let kind = if destination.program { UserKind::Program } else { UserKind::Person };
+    let body = CreateUser { kind: Some(kind), email, name };
+    let request = api.send::<User>(Method::POST, "/users", &body);
+    if destination.program {
+        return one(&request.await?, remote.json);
+    }
+    let (sink, mut user) = Sink::around(destination.output.as_deref(), request).await?;
+    let until = user.activation_link.as_ref().map(|link| link.expires_at);
+    output::note(&format!(
+        "{} is the user {}. The link to set a password works once, until {}.",
+        user.name,
+        user.id,
+        time(until)
+    ));
+    if remote.json && sink.shows() {
+        return output::json_value(&user, &LINK);
+    }
+    keep(sink, user.activation_link.as_mut().and_then(|link| link.url.take()))?;
+    if remote.json { output::json(&user) } else { Ok(()) }
+}
+
+fn keep(sink: Sink, url: Option<String>) -> Result<(), Failure> {
+    match url {
+        Some(url) => sink.put(&url, &LINK),
+        None => {
+            sink.discard();
+            Err(Failure::failed(
+                "The link was delivered before and is not given again. Make another one with crossfade user link.",
+            ))
+        }
+    }
+}
+
+/// `crossfade whoami`.
+pub(crate) async fn whoami(remote: Remote) -> Result<(), Failure> {
+    let me: Me = Api::new(&remote)?.get("/me").await?;
+    if remote.json {
+        return output::json(&me);
+    }
+    one(&me.user, false)?;
+    let scope = me.scope.map_or_else(
+        || "This token may do what its owner may.".to_owned(),
+        |words| format!("This token is limited to: {}.", words.join(" ")),
+    );
+    output::note(&scope);
+    Ok(())
+}
+
+fn one(user: &User, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(user);
+    }
+    shown(std::slice::from_ref(user))?;
+    if user.grants.is_empty() {
+        return Ok(());
+    }
+    output::data("\n")?;
+    grants::shown(&user.grants)
+}
+
+fn shown(users: &[User]) -> Result<(), Failure> {
+    let row = |it: &User| {
+        let roles: Vec<&str> = it.grants.iter().map(|grant| grant.role.as_str()).collect();
+        vec![
+            it.id.to_string(),
+            it.kind.as_str().to_owned(),
+            it.name.clone(),
+            it.email.clone().unwrap_or_else(|| "-".to_owned()),
+            match (it.kind, it.activated) {
+                (UserKind::Program, _) => "-",
+                (UserKind::Person, true) => "set",
+                (UserKind::Person, false) => "not set",
+            }
+            .to_owned(),
+            roles.join(", "),
+        ]
+    };
+    output::table(
+        &[fixed("id"), fixed("kind"), text("name"), text("email"), fixed("password"), text("roles")],
+        users.iter().map(row).collect(),
+    )
+}

@@ -1,0 +1,420 @@
+//! The commands against a real server: what stands on stdout and on stderr, and the status that scripts rely on.
+
+use crate::start::{Data, Running, is_serving};
+use serde_json::Value as Json;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output, Stdio},
+};
+
+/// A server with an Owner, and what is needed to speak to it.
+struct Site {
+    data: Data,
+    url: String,
+    token: String,
+    _server: Running,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let data = Data::new();
+        let mut server = data.serve(&[]);
+        let said = is_serving(&mut server);
+        let url = said.split("Serving ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let url = url.trim_end_matches(['.', ',']).to_owned();
+        let token = token(&data, "ada@example.com", &[]);
+        Self { data, url, token, _server: server }
+    }
+
+    fn command(&self, token: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crossfade"));
+        command.args(arguments).env_clear().env("CROSSFADE_URL", &self.url).env("CROSSFADE_TOKEN", token);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run_as(&self, token: &str, arguments: &[&str]) -> Ended {
+        let Output { status, stdout, stderr } = self.command(token, arguments).output().unwrap();
+        let status = status.code().expect("an exit status and no signal");
+        Ended { status, out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_as(&self.token, arguments)
+    }
+
+    /// Does it; what stands on stdout.
+    #[track_caller]
+    fn does(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert_eq!(ended.status, 0, "{arguments:?}: {ended:?}");
+        ended.out
+    }
+
+    /// Does it; its JSON.
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Json {
+        let out = self.does(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
+    }
+
+    /// Is refused with this status, nothing on stdout, and one line that says this.
+    #[track_caller]
+    fn refuses(&self, arguments: &[&str], status: i32, says: &str) {
+        let ended = self.run(arguments);
+        assert_eq!((ended.status, &*ended.out), (status, ""), "{arguments:?}: {ended:?}");
+        assert!(ended.err.starts_with("crossfade: ") && ended.err.lines().count() == 1, "{ended:?}");
+        assert!(ended.err.contains(says), "{says:?} is missing: {ended:?}");
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.data.file(name).to_str().unwrap().to_owned()
+    }
+
+    /// A client in staging under the property Payments.
+    fn client(&self, name: &str) -> Json {
+        let there = self.json(&["property", "list"]);
+        if !there.as_array().unwrap().iter().any(|it| it["name"] == "Payments") {
+            self.does(&["property", "create", "Payments"]);
+        }
+        self.json(&["client", "create", name, "--property", "Payments", "--env", "staging", "--show"])
+    }
+}
+
+/// A token, made at the machine while the server runs.
+fn token(data: &Data, user: &str, more: &[&str]) -> String {
+    let arguments = ["token", "create", "--data-dir", data.path(), "--user", user, "--name", "test"];
+    let (status, out, err) = Running::start(&[&arguments[..], more].concat()).end();
+    assert_eq!(status, 0, "{err}");
+    out.trim_end().to_owned()
+}
+
+#[test]
+fn people_and_programs_get_roles_and_lose_them() {
+    let site = Site::new();
+    site.does(&["property", "create", "Payments"]);
+
+    let made = site.run(&["user", "create", "--email", "grace@example.com", "--name", "Grace", "--show"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    assert!(made.out.starts_with(&site.url) && made.out.lines().count() == 1, "the link alone: {made:?}");
+    assert!(made.err.contains("Grace is the user usr_") && made.err.contains("works once"), "{made:?}");
+
+    let file = site.file("link");
+    let link = site.run(&["user", "link", "grace@example.com", "--output", &file]);
+    assert_eq!((link.status, &*link.out), (0, ""), "{link:?}");
+    let url = std::fs::read_to_string(&file).unwrap();
+    assert!(url.starts_with(&site.url) && !url.ends_with('\n') && url != made.out.trim_end(), "{url}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!link.err.contains(&url), "{link:?}");
+    site.refuses(&["user", "link", "grace@example.com", "--output", &file], 1, "exists already");
+    let unused = site.file("unused");
+    site.refuses(&["user", "link", "nobody@example.com", "--output", &unused], 3, "nobody@example.com");
+    assert!(!site.data.file("unused").exists(), "a refusal leaves no file");
+
+    let shown = site.json(&["user", "link", "Grace@Example.com", "--show"]);
+    assert!(shown["url"].as_str().unwrap().starts_with(&site.url), "{shown}");
+    let program = site.json(&["user", "create", "--program", "--name", "deploy"]);
+    assert_eq!((&program["kind"], &program["email"]), (&"program".into(), &Json::Null), "{program}");
+    site.refuses(&["user", "link", program["id"].as_str().unwrap(), "--show"], 5, "[not_a_person]");
+
+    let email = "grace@example.com";
+    let grant = site.json(&[
+        "grant",
+        "create",
+        email,
+        "--role",
+        "secret_rotator",
+        "--property",
+        "Payments",
+        "--env",
+        "staging",
+    ]);
+    assert_eq!(grant["environments"], serde_json::json!(["staging"]), "{grant}");
+    let again =
+        ["grant", "create", email, "--role", "secret_rotator", "--property", "Payments", "--env", "staging"];
+    site.refuses(&again, 5, "[already_granted]");
+    assert_eq!(site.json(&["grant", "list", email]), Json::Array(vec![grant.clone()]));
+    let changed = site.json(&["user", "update", email, "--name", "Grace Hopper"]);
+    assert_eq!((&changed["name"], &changed["grants"][0]), (&"Grace Hopper".into(), &grant), "{changed}");
+    let table = site.does(&["user", "show", email]);
+    assert!(table.contains("Grace Hopper") && table.contains("secret_rotator"), "{table}");
+
+    let grant = grant["id"].as_str().unwrap();
+    assert_eq!(site.does(&["grant", "delete", email, grant]), "");
+    site.refuses(&["grant", "delete", email, grant], 3, "[not_found]");
+    site.does(&["user", "delete", email]);
+    site.refuses(&["user", "show", email], 3, email);
+    site.refuses(&["user", "show", "grace"], 2, "neither the id of a user nor an e-mail address");
+    let names: Vec<Json> =
+        site.json(&["user", "list"]).as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+    assert_eq!(names, ["ada", "deploy"]);
+}
+
+#[test]
+fn a_client_is_found_changed_disabled_and_deleted() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let (id, oauth) =
+        (client["id"].as_str().unwrap(), client["registrations"][0]["client_id"].as_str().unwrap());
+    assert!(client["registrations"][0]["secret"]["value"].is_string(), "{client}");
+    for name in [id, "Billing", oauth] {
+        assert_eq!(site.json(&["client", "show", name])["id"], client["id"], "{name}");
+    }
+    let table = site.does(&["client", "show", "Billing"]);
+    assert!(table.contains("Payments") && table.contains(oauth), "{table}");
+    assert_eq!(site.json(&["client", "list", "--property", "Payments"]).as_array().unwrap().len(), 1);
+    site.refuses(&["client", "list", "--property", "Nothing"], 3, "no property named Nothing");
+
+    let changed =
+        site.json(&["client", "update", "Billing", "--name", "Invoices", "--owner", "a@example.com"]);
+    assert_eq!((&changed["name"], &changed["owners"][0]), (&"Invoices".into(), &"a@example.com".into()));
+    let changed = site.json(&["client", "update", oauth, "--no-owners"]);
+    assert_eq!((&changed["name"], &changed["owners"]), (&"Invoices".into(), &serde_json::json!([])));
+
+    let file = site.file("secret");
+    let added =
+        site.run(&["client", "register", "Invoices", "--env", "production", "--output", &file, "--json"]);
+    let json: Json = serde_json::from_str(&added.out).unwrap();
+    assert_eq!((added.status, &json["registrations"][0]["environment"]), (0, &"production".into()));
+    assert!(json["registrations"][0]["secret"].get("value").is_none(), "{json}");
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("crossfade_live_"));
+
+    let update = ["registration", "update", "Invoices", "--env", "staging"];
+    let with = |more: &[&'static str]| [&update[..], more].concat();
+    let settings = site.json(&with(&[
+        "--scope",
+        "read,write",
+        "--audience",
+        "https://api.example.com",
+        "--token-ttl",
+        "600",
+        "--auth-method",
+        "client_secret_post",
+        "--may-introspect",
+        "true",
+    ]));
+    assert_eq!(
+        (&settings["scopes"], &settings["audience"], &settings["access_token_ttl_seconds"]),
+        (&serde_json::json!(["read", "write"]), &"https://api.example.com".into(), &600.into())
+    );
+    assert_eq!(settings["token_endpoint_auth_methods"], serde_json::json!(["client_secret_post"]));
+    assert_eq!(settings["may_introspect"], true);
+    let settings = site.json(&with(&["--audience", "none", "--no-scopes"]));
+    assert_eq!(settings["scopes"], serde_json::json!([]));
+    assert!(settings["audience"].as_str().unwrap().ends_with("/env/staging"), "{settings}");
+    site.refuses(&with(&["--token-ttl", "1"]), 1, "(flag --token-ttl)");
+
+    site.refuses(&with(&["--disable"]), 2, "--confirm");
+    site.refuses(
+        &with(&["--disable", "--confirm", "Billing"]),
+        1,
+        "[confirmation_mismatch] (flag --confirm)",
+    );
+    assert_eq!(site.json(&["registration", "show", oauth, "--env", "staging"])["enabled"], true);
+    assert_eq!(site.json(&with(&["--disable", "--confirm", "Invoices"]))["enabled"], false);
+    assert!(site.does(&["registration", "show", "Invoices", "--env", "staging"]).contains("disabled"));
+    assert_eq!(site.json(&with(&["--enable"]))["enabled"], true);
+    site.refuses(&["registration", "show", "Invoices", "--env", "../../.."], 3, "[not_found]");
+
+    site.refuses(&["client", "delete", "Invoices", "--reason", "gone"], 2, "--confirm");
+    site.refuses(&["client", "delete", "Invoices", "--reason", "gone", "--confirm", "X"], 1, "confirm");
+    site.does(&["client", "delete", "Invoices", "--reason", "gone", "--confirm", "Invoices"]);
+    site.refuses(&["client", "show", id], 3, "[not_found]");
+    let history = site.json(&["audit", "list", "--client", id, "--action", "client.deleted"]);
+    assert_eq!((history.as_array().unwrap().len(), &history[0]["reason"]), (1, &"gone".into()), "{history}");
+}
+
+#[test]
+fn environments_and_properties_are_made_changed_and_deleted() {
+    let site = Site::new();
+    let made = site.json(&["env", "create", "qa", "--kind", "test", "--signing-alg", "EdDSA"]);
+    assert_eq!((&made["name"], &made["signing_alg"]), (&"qa".into(), &"EdDSA".into()), "{made}");
+    site.refuses(&["env", "create", "qa", "--kind", "test"], 5, "[name_taken]");
+    let changed = site.json(&[
+        "env",
+        "update",
+        "qa",
+        "--name",
+        "Quality",
+        "--kind",
+        "live",
+        "--position",
+        "0",
+        "--show-once",
+        "true",
+        "--wipe-after-days",
+        "3",
+        "--max-age-days",
+        "90",
+    ]);
+    assert_eq!((&changed["max_age_days"], &changed["wipe_after_days"]), (&90.into(), &3.into()), "{changed}");
+    assert_eq!((&changed["kind"], &changed["show_once"]), (&"live".into(), &true.into()), "{changed}");
+    assert_eq!(site.json(&["env", "list"])[0], changed);
+    let changed = site.json(&["env", "update", "qa", "--max-age-days", "none"]);
+    assert_eq!((&changed["max_age_days"], &changed["wipe_after_days"]), (&Json::Null, &3.into()));
+    assert_eq!(site.json(&["env", "show", "qa"]), changed);
+    site.refuses(&["env", "update", "qa", "--wipe-after-days", "9999"], 1, "(flag --wipe-after-days)");
+    site.does(&["env", "delete", "qa"]);
+    site.refuses(&["env", "show", "qa"], 3, "[not_found]");
+
+    site.client("Billing");
+    let renamed = site.json(&["property", "update", "Payments", "--name", "Money"]);
+    assert_eq!(site.json(&["property", "show", "Money"]), renamed);
+    site.refuses(&["property", "delete", "Money"], 5, "[in_use]");
+    site.refuses(&["env", "delete", "staging"], 5, "[in_use]");
+    site.does(&["property", "create", "Empty"]);
+    assert_eq!(site.does(&["property", "delete", "Empty"]), "");
+    site.refuses(&["property", "show", "Empty"], 3, "no property named Empty");
+}
+
+#[test]
+fn the_trail_is_listed_filtered_and_exported() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let all = site.does(&["audit", "export"]);
+    let events: Vec<Json> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seqs: Vec<i64> = events.iter().map(|it| it["seq"].as_i64().unwrap()).collect();
+    assert!(seqs.len() >= 3 && seqs.is_sorted(), "oldest first: {seqs:?}");
+    assert!(all.ends_with('\n'));
+
+    let filtered =
+        site.does(&["audit", "export", "--client", "Billing", "--env", "staging", "--outcome", "done"]);
+    for line in filtered.lines() {
+        let event: Json = serde_json::from_str(line).unwrap();
+        assert_eq!((&event["client_id"], &event["environment"]), (&client["id"], &"staging".into()));
+    }
+    let by_ada = ["--actor", "ada@example.com", "--action", "property.created"];
+    let listed = site.json(&[&["audit", "list"][..], &by_ada].concat());
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["actor"]["name"]), (1, &"ada".into()));
+    assert_eq!(site.does(&[&["audit", "export"][..], &by_ada].concat()).lines().count(), 1);
+    assert_eq!(site.json(&["audit", "list", "--limit", "2"]).as_array().unwrap().len(), 2);
+    assert_eq!(site.does(&["audit", "export", "--since", "2100-01-01T00:00:00Z"]), "");
+    site.refuses(&["audit", "export", "--since", "yesterday"], 1, "(flag --since)");
+    site.refuses(&["audit", "export", "--action", "secret.eaten"], 1, "[invalid_query] (flag --action)");
+    site.refuses(&["audit", "export", "--client", "Nobody"], 3, "no client named Nobody");
+    assert_eq!(site.json(&["audit", "failures", "--env", "staging"]), serde_json::json!([]));
+    site.refuses(&["audit", "failures", "--since", "x"], 1, "(flag --since)");
+}
+
+#[test]
+fn failed_authentications_are_listed() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let oauth = client["registrations"][0]["client_id"].as_str().unwrap();
+    let body = format!("grant_type=client_credentials&client_id={oauth}&client_secret=wrong");
+    let address = site.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    let head = "Content-Type: application/x-www-form-urlencoded\r\nConnection: close";
+    write!(
+        connection,
+        "POST /env/staging/oauth2/token HTTP/1.1\r\nHost: {address}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+
+    // Written behind the answer: asked for until it is there.
+    let ask = ["audit", "failures", "--client", oauth, "--reason", "wrong"];
+    let found = (0..500).map(|_| site.json(&ask)).find(|it| it[0]["count"] == 1).unwrap();
+    assert_eq!((&found[0]["client_id"], &found[0]["source_ip"]), (&client["id"], &"127.0.0.1".into()));
+    let table = site.does(&ask);
+    assert!(table.contains(client["id"].as_str().unwrap()) && table.contains("wrong"), "{table}");
+    assert_eq!(site.json(&["audit", "failures", "--reason", "expired"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_reader_of_an_export_who_has_had_enough_is_no_error() {
+    let site = Site::new();
+    let mut export = site.command(&site.token, &["audit", "export"]).spawn().unwrap();
+    // Nobody reads any more, before anything is written.
+    drop(export.stdout.take());
+    let ended = export.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]), "{ended:?}");
+}
+
+#[test]
+fn a_value_that_nobody_reads_is_an_error() {
+    let site = Site::new();
+    site.does(&["property", "create", "Payments"]);
+    let client = ["client", "create", "Billing", "--property", "Payments", "--env", "staging", "--show"];
+    for (arguments, remedy) in [
+        (&["user", "create", "--email", "grace@example.com", "--show"][..], "crossfade user link"),
+        (&client[..], "crossfade secret reveal"),
+    ] {
+        let mut create = site.command(&site.token, arguments).spawn().unwrap();
+        drop(create.stdout.take());
+        let ended = create.wait_with_output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{err}");
+        assert!(err.contains("nobody read the value") && err.contains(remedy), "{err}");
+    }
+}
+
+#[test]
+fn every_exit_status_means_what_it_says() {
+    let site = Site::new();
+    site.client("Billing");
+    let program = site.json(&["user", "create", "--program", "--name", "watcher"]);
+    let id = program["id"].as_str().unwrap();
+    site.does(&["grant", "create", id, "--role", "viewer"]);
+    let limited = token(&site.data, "ada@example.com", &["--scope", "client:read"]);
+
+    let me = site.run_as(&limited, &["whoami", "--json"]);
+    let json: Json = serde_json::from_str(&me.out).unwrap();
+    assert_eq!((me.status, &json["scope"]), (0, &serde_json::json!(["client:read"])));
+    let me = site.run(&["whoami"]);
+    assert!(me.out.contains("ada@example.com") && me.err.contains("may do what its owner may"), "{me:?}");
+
+    assert_eq!(site.run(&["property", "create", "a\u{200b}b"]).status, 1);
+    assert_eq!(site.run(&["property", "create"]).status, 2);
+    assert_eq!(site.run(&["audit", "list", "--outcome", "maybe"]).status, 2);
+    site.refuses(&["client", "show", "Nobody"], 3, "no client named Nobody");
+    let forbidden = site.run_as(&limited, &["property", "create", "More"]);
+    assert_eq!(forbidden.status, 4, "{forbidden:?}");
+    assert!(forbidden.err.contains("[forbidden]"), "{forbidden:?}");
+    let unknown = site.run_as("nothing", &["whoami"]);
+    assert_eq!(unknown.status, 4, "{unknown:?}");
+    assert!(unknown.err.contains("[unauthenticated]"), "{unknown:?}");
+    site.refuses(&["property", "create", "Payments"], 5, "[name_taken]");
+}
+
+#[test]
+fn a_table_that_is_no_terminal_s_is_whole() {
+    let site = Site::new();
+    let name = "A client with a name that is much longer than any terminal ".repeat(2);
+    site.client(name.trim_end());
+    let table = site.does(&["client", "list"]);
+    assert!(table.contains(name.trim_end()) && !table.contains('…'), "{table}");
+}
+
+#[test]
+fn there_is_a_manual_page_for_each_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man1");
+    let (status, out, err) = Running::start(&["man", "--dir", pages.to_str().unwrap()]).end();
+    assert_eq!((status, &*out), (0, ""), "{err}");
+    for (name, says) in [
+        ("crossfade", "crossfade\\-secret"),
+        ("crossfade-secret-rotate", "transition"),
+        ("crossfade-grant-create", "role"),
+        ("crossfade-audit-export", "until"),
+    ] {
+        let page = std::fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(".TH") && page.contains(says), "{name}: {page}");
+    }
+    let (status, out, err) = Running::start(&["man"]).end();
+    assert_eq!((status, &*err), (0, ""));
+    assert_eq!(out, std::fs::read_to_string(pages.join("crossfade.1")).unwrap());
+}
