@@ -5,7 +5,7 @@ use super::trail::{AUDIT_FILTERS, FAILURE_FILTERS};
 use crossfade_core::{
     Code, Operation,
     api::{self, Page},
-    environment::SigningAlg,
+    environment::{SigningAlg, Slug},
     operations::Access,
     problem::{Problem, ProblemDocument},
     registration::AuthMethod,
@@ -351,8 +351,8 @@ fn parameters(operation: Operation, shape: &Shape) -> Vec<Value> {
         }));
         all.push(json!({
             "name": "If-Match", "in": "header",
-            "description": "The ETag of what was read. If that has changed since, nothing is done.",
-            "schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
+            "description": "The ETag of what was read. If that has changed since, or never was one, nothing is done.",
+            "schema": {"type": "string"},
         }));
     }
     all
@@ -373,18 +373,21 @@ fn path_schema(name: &str) -> Value {
 }
 
 fn slug_schema() -> Value {
-    json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"})
+    json!({"type": "string", "pattern": Slug::PATTERN})
 }
 
 fn query_schema(name: &str) -> (Value, &'static str) {
     let time = || json!({"type": "string", "format": "date-time"});
-    let text = |longest: u32| json!({"type": "string", "maxLength": longest});
+    let text = |longest: u32| json!({"type": "string", "maxLength": longest, "pattern": r"^[^\u0000-\u001F\u007F-\u009F]*$"});
     match name {
         "limit" => (
             json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
             "How many items at most.",
         ),
-        "cursor" => (text(400), "next_cursor of the page before."),
+        "cursor" => (
+            json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
+            "next_cursor of the page before: no other text is one.",
+        ),
         "q" => (
             text(200),
             "Part of the name; of a client also a whole OAuth client_id, of a user the e-mail address.",
@@ -599,6 +602,22 @@ mod tests {
             }
         }
         assert_eq!(count, Operation::ALL.len());
+    }
+
+    #[test]
+    fn what_a_body_must_have_is_required_and_bounded() {
+        let schemas = &document()["components"]["schemas"];
+        let rotate = &schemas["RotateSecret"];
+        assert_eq!(rotate["required"], json!(["transition_hours", "confirm_client_name"]));
+        assert_eq!(rotate["properties"]["transition_hours"].get("default"), None);
+        for name in ["RevokeSecret", "ExtendSecret", "RollBackRotation"] {
+            let required = schemas[name]["required"].as_array().unwrap();
+            assert!(required.contains(&"reason".into()), "{name}");
+            assert_eq!(schemas[name]["properties"]["reason"]["minLength"], 1, "{name}");
+        }
+        let name = &schemas["PropertyBody"]["properties"]["name"];
+        assert_eq!((&name["maxLength"], &name["minLength"]), (&json!(200), &json!(1)));
+        assert!(schemas["CreateUser"].get("else").is_some() && schemas["CreateGrant"].get("not").is_some());
     }
 
     #[test]
