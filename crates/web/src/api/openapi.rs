@@ -85,7 +85,10 @@ impl Schemas {
     pub(crate) fn definitions(mut self) -> Map<String, Value> {
         let mut all = self.answers.take_definitions(true);
         all.extend(self.requests.take_definitions(true));
-        all.values_mut().for_each(close);
+        all.values_mut().for_each(|schema| {
+            enumerate(schema);
+            close(schema);
+        });
         all
     }
 }
@@ -114,6 +117,20 @@ fn close(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(close),
         _ => {}
     }
+}
+
+/// A choice of described words as an `enum`, which every generator of clients reads, and the descriptions as text.
+fn enumerate(schema: &mut Value) {
+    let word = |choice: &Value| {
+        Some((choice["const"].as_str()?.to_owned(), choice["description"].as_str()?.to_owned()))
+    };
+    let Some(choices) = schema["oneOf"].as_array() else { return };
+    let Some(words) = choices.iter().map(word).collect::<Option<Vec<_>>>() else { return };
+    let text = schema["description"].as_str().unwrap_or_default();
+    let lines: Vec<String> = words.iter().map(|(word, text)| format!("- `{word}`: {text}")).collect();
+    let described = format!("{text}\n\n{}", lines.join("\n"));
+    let words: Vec<String> = words.into_iter().map(|(word, _)| word).collect();
+    *schema = json!({"type": "string", "enum": words, "description": described.trim()});
 }
 
 /// What each operation reads and writes.
@@ -618,6 +635,14 @@ mod tests {
         let name = &schemas["PropertyBody"]["properties"]["name"];
         assert_eq!((&name["maxLength"], &name["minLength"]), (&json!(200), &json!(1)));
         assert!(schemas["CreateUser"].get("else").is_some() && schemas["CreateGrant"].get("not").is_some());
+    }
+
+    #[test]
+    fn a_choice_of_words_is_an_enum_that_says_what_each_means() {
+        let state = &document()["components"]["schemas"]["SecretState"];
+        assert_eq!(state["enum"], json!(["current", "retiring", "expired", "revoked"]));
+        assert!(state["description"].as_str().unwrap().contains("- `retiring`: Replaced"));
+        assert!(!document().to_string().contains("\"const\":\"retiring\""));
     }
 
     #[test]
