@@ -7,11 +7,12 @@ import signal
 import sys
 
 import conformance
+import generated
 from instance import Checks, Stopped
 
 MAXIMUM_SECONDS = 900
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGALRM]
-PARTS = {"conformance": conformance}
+PARTS = {"conformance": conformance, "generated": generated}
 
 
 def stop(number, _):
