@@ -4,17 +4,40 @@ import contextlib
 import datetime
 import pathlib
 import secrets
+import signal
+import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "clients"))
 
-from harness import OWNER, Checks, Server, Stopped, eventually, fresh_database, require  # noqa: E402, F401
+from harness import (  # noqa: E402, F401
+    OWNER, Checks, Server, Stopped, eventually, free_port, fresh_database, require,
+)
 
 ROLES = [
     "viewer", "secret_viewer", "secret_rotator", "application_manager", "operations_manager", "auditor", "owner",
 ]
+
+
+class Instance(Server):
+    """A server that may be killed and started again, on another port."""
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def start_again(self):
+        address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{address}"
+        self.environment["CROSSFADE_URL"] = self.url
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "serve", "--listen", address, *self.place],
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )
+        eventually(self._ready, seconds=60)
 
 
 @contextlib.contextmanager
@@ -25,7 +48,7 @@ def instance(arguments, log_format=None):
         if url:
             url = stack.enter_context(fresh_database(url))
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-api-"))
-        server = Server(arguments.binary, directory, url)
+        server = Instance(arguments.binary, directory, url)
         server.database_url, server.directory = url, pathlib.Path(directory)
         stack.callback(server.stop)
         if log_format:

@@ -8,11 +8,12 @@ import sys
 
 import conformance
 import generated
+import kills
 from instance import Checks, Stopped
 
 MAXIMUM_SECONDS = 900
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGALRM]
-PARTS = {"conformance": conformance, "generated": generated}
+PARTS = {"conformance": conformance, "generated": generated, "kills": kills}
 
 
 def stop(number, _):
