@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+import canaries
 import conformance
 import generated
 import kills
@@ -13,7 +14,7 @@ from instance import Checks, Stopped
 
 MAXIMUM_SECONDS = 900
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGALRM]
-PARTS = {"conformance": conformance, "generated": generated, "kills": kills}
+PARTS = {"conformance": conformance, "generated": generated, "kills": kills, "canaries": canaries}
 
 
 def stop(number, _):
