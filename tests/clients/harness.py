@@ -159,6 +159,7 @@ class Server:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CROSSFADE_")}
         self.session = requests.Session()
         self.process = None
+        self.password = secrets.token_urlsafe(24)
 
     def start(self):
         address = f"127.0.0.1:{free_port()}"
@@ -169,7 +170,7 @@ class Server:
                 env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
         eventually(self._ready, seconds=60)
-        self._run(["init", *self.place, "--owner-email", OWNER, "--password-stdin"], f"{secrets.token_urlsafe(24)}\n")
+        self._run(["init", *self.place, "--owner-email", OWNER, "--password-stdin"], f"{self.password}\n")
         token = self._run(["token", "create", *self.place, "--user", OWNER, "--name", "clients"]).strip()
         self.environment |= {"CROSSFADE_URL": self.url, "CROSSFADE_TOKEN": token}
         self.session.headers["Authorization"] = f"Bearer {token}"

@@ -45,7 +45,7 @@ pub(crate) fn invalid(field: &str, what: &str) -> Problem {
 
 /// A time in a parameter.
 pub(crate) fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    text.map(Timestamp::parse).transpose().map_err(|error| invalid(field, &format!("is {error}")))
+    text.map(Timestamp::parse_bound).transpose().map_err(|error| invalid(field, &format!("is {error}")))
 }
 
 /// Cuts the rows to a page. `key` is the sort key of a row.

@@ -69,6 +69,13 @@ fn environment_in(text: Option<&str>) -> Result<Option<Slug>, Problem> {
     slug.map_err(|_| invalid("environment", "must be the slug of an environment"))
 }
 
+fn at_most(field: &str, text: Option<&str>, longest: usize) -> Result<(), Problem> {
+    if text.is_some_and(|text| text.chars().count() > longest) {
+        return Err(invalid(field, &format!("must have at most {longest} characters")));
+    }
+    Ok(())
+}
+
 impl AuditQuery {
     fn filter(&self) -> Result<AuditFilter, Problem> {
         let action = self.action.as_deref().map(|text| {
@@ -78,6 +85,7 @@ impl AuditQuery {
         if self.actor.as_deref().is_some_and(looks_like_secret) {
             return Err(invalid("actor", "must be the id of an actor, not a secret"));
         }
+        at_most("actor", self.actor.as_deref(), 200)?;
         Ok(AuditFilter {
             actor: self.actor.clone(),
             action: action.transpose()?,
@@ -115,6 +123,7 @@ impl FailureQuery {
         if self.reason.as_deref().is_some_and(looks_like_secret) {
             return Err(invalid("reason", "must be a word such as expired"));
         }
+        at_most("reason", self.reason.as_deref(), 40)?;
         Ok(FailureFilter {
             client: client_in(self.client.as_deref())?,
             environment: environment_in(self.environment.as_deref())?,

@@ -4,13 +4,14 @@ use crate::{
     ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
     UserId,
     audit::Actor,
-    environment::{EnvironmentKind, SigningAlg},
-    registration::AuthMethod,
+    environment::{EnvironmentKind, SigningAlg, Slug},
+    registration::{AuthMethod, TOKEN_PATTERN},
     rotation::{EndedAs, SecretState},
+    text::{EMAIL_PATTERN, LINE_PATTERN, NAME_PATTERN},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +45,7 @@ pub struct Property {
 #[serde(deny_unknown_fields)]
 pub struct PropertyBody {
     /// The name.
+    #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: String,
 }
 
@@ -73,8 +75,10 @@ pub struct Environment {
 #[serde(deny_unknown_fields)]
 pub struct CreateEnvironment {
     /// Its name in URLs.
+    #[schemars(regex(pattern = Slug::PATTERN))]
     pub slug: String,
     /// Its shown name.
+    #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: String,
     /// Whether it serves real users.
     pub kind: EnvironmentKind,
@@ -88,6 +92,7 @@ pub struct CreateEnvironment {
 pub struct UpdateEnvironment {
     /// The shown name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
     /// Whether it serves real users. Decides the prefix of secrets generated from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,12 +105,15 @@ pub struct UpdateEnvironment {
     pub show_once: Option<bool>,
     /// Days after a secret's end until its stored value is wiped: 0 to 3650.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3650))]
     pub wipe_after_days: Option<i64>,
     /// Days after which a secret counts as overdue, 1 to 3650; `null`: never.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
     pub max_age_days: Option<Option<i64>>,
     /// Its place in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub position: Option<i64>,
 }
 
@@ -114,6 +122,7 @@ pub struct UpdateEnvironment {
 #[serde(deny_unknown_fields)]
 pub struct RotateSigningKey {
     /// Why.
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,
     /// The new key signs at once, before resource servers can have fetched it.
     #[serde(default)]
@@ -161,15 +170,19 @@ pub struct Client {
 #[serde(deny_unknown_fields)]
 pub struct CreateClient {
     /// Its name, unique in its property.
+    #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: String,
     /// The property that it belongs to.
     pub property_id: PropertyId,
     /// What it is.
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub description: Option<String>,
     /// E-mail addresses of the people who are told of what concerns it.
     #[serde(default)]
+    #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
     pub owners: Vec<String>,
     /// The environments that it is registered in.
+    #[schemars(length(min = 1), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Vec<String>,
 }
 
@@ -179,12 +192,15 @@ pub struct CreateClient {
 pub struct UpdateClient {
     /// The name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
     /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub description: Option<String>,
     /// The people who are told of what concerns it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
     pub owners: Option<Vec<String>>,
 }
 
@@ -195,6 +211,7 @@ pub struct DeleteClient {
     /// The client's name, typed.
     pub confirm_client_name: String,
     /// Why.
+    #[schemars(length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: String,
 }
 
@@ -203,6 +220,7 @@ pub struct DeleteClient {
 #[serde(deny_unknown_fields)]
 pub struct CreateRegistration {
     /// The environment.
+    #[schemars(regex(pattern = Slug::PATTERN))]
     pub environment: String,
 }
 
@@ -248,21 +266,26 @@ pub struct UpdateRegistration {
     pub confirm_client_name: Option<String>,
     /// How it may present its secret.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub token_endpoint_auth_methods: Option<Vec<AuthMethod>>,
     /// The scopes that it may ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100), inner(length(max = 200), regex(pattern = TOKEN_PATTERN)))]
     pub scopes: Option<Vec<String>>,
     /// The `aud` of its access tokens; `null`: the issuer.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500), regex(pattern = TOKEN_PATTERN))]
     pub audience: Option<Option<String>>,
     /// Seconds that its access tokens live, 60 to 86400.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 86400))]
     pub access_token_ttl_seconds: Option<i64>,
     /// Whether it may introspect every token of its environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_introspect: Option<bool>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,
 }
 
@@ -312,16 +335,18 @@ impl std::fmt::Debug for RevealedSecret {
 /// Rotates the secret of a registration. `transition_hours` and `confirm_client_name` are required.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = compromised_at_once)]
 pub struct RotateSecret {
     /// How long the old secret stays valid: a whole number of hours, 0 to 168. Never a default.
     #[serde(default, deserialize_with = "any_value")]
-    #[schemars(required, with = "crate::TransitionHours")]
+    #[schemars(!default, required, with = "crate::TransitionHours")]
     pub transition_hours: Option<Value>,
     /// The client's name, typed.
     #[schemars(required)]
     pub confirm_client_name: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,
     /// The current secret that the caller expects to replace.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -335,6 +360,13 @@ pub struct RotateSecret {
     /// Also ends, for introspection, the tokens issued under the secrets that end now.
     #[serde(default)]
     pub revoke_tokens: bool,
+}
+
+/// What has leaked is not valid for another hour.
+fn compromised_at_once(schema: &mut schemars::Schema) {
+    let leaked = json!({"properties": {"compromised": {"const": true}}, "required": ["compromised"]});
+    schema.insert("if".into(), leaked);
+    schema.insert("then".into(), json!({"properties": {"transition_hours": {"const": 0}}}));
 }
 
 /// Keeps `null` apart from an absent member, so that both are refused as what they are.
@@ -438,6 +470,7 @@ pub struct IncomingSecret {
 #[serde(deny_unknown_fields)]
 pub struct RevokeSecret {
     /// Why.
+    #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
     /// It has leaked.
     #[serde(default)]
@@ -452,8 +485,10 @@ pub struct RevokeSecret {
 #[serde(deny_unknown_fields)]
 pub struct ExtendSecret {
     /// The new deadline.
+    #[schemars(extend("format" = "date-time"))]
     pub expires_at: String,
     /// Why.
+    #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
 }
 
@@ -462,6 +497,7 @@ pub struct ExtendSecret {
 #[serde(deny_unknown_fields)]
 pub struct RollBackRotation {
     /// Why.
+    #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
     /// The caller knows that the newer secret has been used.
     #[serde(default)]
@@ -490,6 +526,7 @@ pub struct SecretChanged {
 pub struct RevealSecret {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,
 }
 
@@ -641,16 +678,28 @@ impl std::fmt::Debug for OneTimeLink {
 /// Creates an account.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = person_or_program)]
 pub struct CreateUser {
     /// A person when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<UserKind>,
     /// The e-mail address of a person. A program has none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 254), regex(pattern = EMAIL_PATTERN))]
     pub email: Option<String>,
     /// The shown name; what stands before the `@` when a person's is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
+}
+
+/// A person signs in with an e-mail address; a program has none, and no part of one to be called by.
+fn person_or_program(schema: &mut schemars::Schema) {
+    schema.insert("if".into(), json!({"properties": {"kind": {"const": "program"}}, "required": ["kind"]}));
+    let program =
+        json!({"properties": {"email": {"type": "null"}, "name": {"type": "string"}}, "required": ["name"]});
+    schema.insert("then".into(), program);
+    schema.insert("else".into(), json!({"properties": {"email": {"type": "string"}}, "required": ["email"]}));
 }
 
 /// Changes an account. An absent member stays as it is.
@@ -659,9 +708,11 @@ pub struct CreateUser {
 pub struct UpdateUser {
     /// The shown name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
     /// The e-mail address of a person.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 254), regex(pattern = EMAIL_PATTERN))]
     pub email: Option<String>,
 }
 
@@ -685,8 +736,10 @@ pub struct Grant {
 /// Gives a role: on the whole platform, or on one property or one client; in all environments, or in some.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = one_scope)]
 pub struct CreateGrant {
-    /// The role.
+    /// The role. Owner and Operations Manager are roles of the whole platform, Application Manager is one of a
+    /// property or of a client.
     pub role: crate::roles::Role,
     /// The property that it is limited to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -696,7 +749,17 @@ pub struct CreateGrant {
     pub client_id: Option<ClientId>,
     /// The environments that it is limited to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Option<Vec<String>>,
+}
+
+/// A grant is on the platform, or on one property, or on one client. What fits its role is said in words.
+fn one_scope(schema: &mut schemars::Schema) {
+    let both = json!({
+        "properties": {"property_id": {"type": "string"}, "client_id": {"type": "string"}},
+        "required": ["property_id", "client_id"],
+    });
+    schema.insert("not".into(), both);
 }
 
 /// Who asks.
@@ -734,7 +797,6 @@ pub struct AuthenticationFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn absent_null_and_value_are_three_things() {

@@ -37,6 +37,9 @@ impl EnvironmentKind {
 pub struct Slug(String);
 
 impl Slug {
+    /// What a slug looks like, for the schemas of the API.
+    pub const PATTERN: &'static str = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$";
+
     /// Reads a slug from the member `field` of a request.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Problem> {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

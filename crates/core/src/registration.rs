@@ -125,6 +125,9 @@ impl Scopes {
     }
 }
 
+/// A scope token or an audience as a regular expression, for the schemas of the API.
+pub const TOKEN_PATTERN: &str = r"^[!#-\[\]-~]+$";
+
 fn is_scope_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }

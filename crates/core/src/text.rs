@@ -5,10 +5,37 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use unicode_normalization::UnicodeNormalization;
 
+/// The class of the characters that are seen, but for these.
+macro_rules! visible {
+    ($but:expr) => {
+        concat!(
+            r"[^\u0000-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F",
+            r"\u2028-\u202E\u2060-\u206F\u3164\uFE00-\uFE0E\uFEFF\uFFA0\uFFF0-\uFFFB",
+            $but,
+            "]"
+        )
+    };
+}
+/// White space that is no control character.
+macro_rules! spaces {
+    () => {
+        r" \u00A0\u1680\u2000-\u200A\u202F\u205F\u3000"
+    };
+}
+
 /// The longest name, in characters.
 pub const NAME_CHARACTERS: usize = 200;
 /// The longest reason or description, in characters.
 pub const REASON_CHARACTERS: usize = 1000;
+
+/// One line of visible text as a regular expression, for the schemas of the API. It leaves out the few invisible
+/// characters beyond U+FFFF, for which regular expressions have no common notation.
+pub const LINE_PATTERN: &str = concat!("^", visible!(""), "*$");
+/// The same with at least one character that is no space.
+pub const NAME_PATTERN: &str = concat!("^", visible!(""), "*", visible!(spaces!()), visible!(""), "*$");
+/// An e-mail address as a regular expression.
+pub const EMAIL_PATTERN: &str =
+    concat!("^", visible!(concat!(spaces!(), "@")), "+@", visible!(concat!(spaces!(), "@")), "+$");
 
 /// A name as it is shown and typed: trimmed, NFC, without characters that cannot be seen or that
 /// change the direction of the text around them.

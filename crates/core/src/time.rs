@@ -63,6 +63,12 @@ impl Timestamp {
         let micros = time.as_microsecond();
         if (0..=LATEST_MICROS).contains(&micros) { Ok(Self(micros)) } else { Err(InvalidTimestamp) }
     }
+
+    /// Reads a time to compare others with: one before or after all that there can be is the first or the last.
+    pub fn parse_bound(text: &str) -> Result<Self, InvalidTimestamp> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
+        Ok(Self(time.as_microsecond().clamp(0, LATEST_MICROS)))
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -171,6 +177,13 @@ impl TransitionHours {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_bound_may_lie_before_and_after_all_times() {
+        assert_eq!(Timestamp::parse_bound("0058-04-15T09:39:25+16:51"), Ok(Timestamp(0)));
+        assert_eq!(Timestamp::parse_bound("9999-12-30T00:00:00Z"), Ok(Timestamp(LATEST_MICROS)));
+        assert_eq!(Timestamp::parse_bound("yesterday"), Err(InvalidTimestamp));
+    }
 
     #[test]
     fn rfc3339_round_trips_to_the_microsecond() {

@@ -609,6 +609,16 @@ on_both_engines! {
             owner.get(query).await.refused(400, "invalid_query");
         }
         owner.get(&client.path("production", "/usage?since=now")).await.refused(400, "invalid_query");
+        for (list, field, longest) in
+            [("/audit-events", "actor", 200), ("/authentication-failures", "reason", 40)]
+        {
+            owner.get(&format!("{list}?{field}={}", "a".repeat(longest))).await.ok();
+            let query = format!("{list}?{field}={}", "a".repeat(longest + 1));
+            assert_eq!(owner.get(&query).await.refused(400, "invalid_query")["field"], field);
+        }
+        // A time before all that there are is a time, and everything is later.
+        let all = owner.get("/audit-events?since=0058-04-15T09:39:25Z").await.ok();
+        assert!(!all["items"].as_array().unwrap().is_empty());
     }
 
     async fn a_forged_cursor_is_no_fault_of_the_server(world: World) {

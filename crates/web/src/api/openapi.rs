@@ -5,7 +5,7 @@ use super::trail::{AUDIT_FILTERS, FAILURE_FILTERS};
 use crossfade_core::{
     Code, Operation,
     api::{self, Page},
-    environment::SigningAlg,
+    environment::{SigningAlg, Slug},
     operations::Access,
     problem::{Problem, ProblemDocument},
     registration::AuthMethod,
@@ -85,7 +85,10 @@ impl Schemas {
     pub(crate) fn definitions(mut self) -> Map<String, Value> {
         let mut all = self.answers.take_definitions(true);
         all.extend(self.requests.take_definitions(true));
-        all.values_mut().for_each(close);
+        all.values_mut().for_each(|schema| {
+            enumerate(schema);
+            close(schema);
+        });
         all
     }
 }
@@ -114,6 +117,20 @@ fn close(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(close),
         _ => {}
     }
+}
+
+/// A choice of described words as an `enum`, which every generator of clients reads, and the descriptions as text.
+fn enumerate(schema: &mut Value) {
+    let word = |choice: &Value| {
+        Some((choice["const"].as_str()?.to_owned(), choice["description"].as_str()?.to_owned()))
+    };
+    let Some(choices) = schema["oneOf"].as_array() else { return };
+    let Some(words) = choices.iter().map(word).collect::<Option<Vec<_>>>() else { return };
+    let text = schema["description"].as_str().unwrap_or_default();
+    let lines: Vec<String> = words.iter().map(|(word, text)| format!("- `{word}`: {text}")).collect();
+    let described = format!("{text}\n\n{}", lines.join("\n"));
+    let words: Vec<String> = words.into_iter().map(|(word, _)| word).collect();
+    *schema = json!({"type": "string", "enum": words, "description": described.trim()});
 }
 
 /// What each operation reads and writes.
@@ -352,8 +369,8 @@ fn parameters(operation: Operation, shape: &Shape) -> Vec<Value> {
         }));
         all.push(json!({
             "name": "If-Match", "in": "header",
-            "description": "The ETag of what was read. If that has changed since, nothing is done.",
-            "schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
+            "description": "The ETag of what was read. If that has changed since, or never was one, nothing is done.",
+            "schema": {"type": "string"},
         }));
     }
     all
@@ -374,18 +391,21 @@ fn path_schema(name: &str) -> Value {
 }
 
 fn slug_schema() -> Value {
-    json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"})
+    json!({"type": "string", "pattern": Slug::PATTERN})
 }
 
 fn query_schema(name: &str) -> (Value, &'static str) {
     let time = || json!({"type": "string", "format": "date-time"});
-    let text = |longest: u32| json!({"type": "string", "maxLength": longest});
+    let text = |longest: u32| json!({"type": "string", "maxLength": longest, "pattern": r"^[^\u0000-\u001F\u007F-\u009F]*$"});
     match name {
         "limit" => (
             json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
             "How many items at most.",
         ),
-        "cursor" => (text(400), "next_cursor of the page before."),
+        "cursor" => (
+            json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
+            "next_cursor of the page before: no other text is one.",
+        ),
         "q" => (
             text(200),
             "Part of the name; of a client also a whole OAuth client_id, of a user the e-mail address.",
@@ -599,6 +619,30 @@ mod tests {
             }
         }
         assert_eq!(count, Operation::ALL.len());
+    }
+
+    #[test]
+    fn what_a_body_must_have_is_required_and_bounded() {
+        let schemas = &document()["components"]["schemas"];
+        let rotate = &schemas["RotateSecret"];
+        assert_eq!(rotate["required"], json!(["transition_hours", "confirm_client_name"]));
+        assert_eq!(rotate["properties"]["transition_hours"].get("default"), None);
+        for name in ["RevokeSecret", "ExtendSecret", "RollBackRotation"] {
+            let required = schemas[name]["required"].as_array().unwrap();
+            assert!(required.contains(&"reason".into()), "{name}");
+            assert_eq!(schemas[name]["properties"]["reason"]["minLength"], 1, "{name}");
+        }
+        let name = &schemas["PropertyBody"]["properties"]["name"];
+        assert_eq!((&name["maxLength"], &name["minLength"]), (&json!(200), &json!(1)));
+        assert!(schemas["CreateUser"].get("else").is_some() && schemas["CreateGrant"].get("not").is_some());
+    }
+
+    #[test]
+    fn a_choice_of_words_is_an_enum_that_says_what_each_means() {
+        let state = &document()["components"]["schemas"]["SecretState"];
+        assert_eq!(state["enum"], json!(["current", "retiring", "expired", "revoked"]));
+        assert!(state["description"].as_str().unwrap().contains("- `retiring`: Replaced"));
+        assert!(!document().to_string().contains("\"const\":\"retiring\""));
     }
 
     #[test]

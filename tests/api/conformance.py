@@ -1,0 +1,90 @@
+"""Part 1: the API does what its own description says, as schemathesis sees it."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from instance import OWNER, instance, operations, program, require, token_of
+
+HERE = pathlib.Path(__file__).resolve().parent
+SPARE_TOKENS = 12
+MAXIMUM_SECONDS = 240
+
+
+def seeded(server):
+    """Something of every kind that a path can name."""
+    api = server.api
+    prop = api("POST", "/properties", {"name": "Seed"})["id"]
+    scratch = api("POST", "/environments", {"slug": "scratch", "name": "Scratch", "kind": "test"})["slug"]
+    environments = ["development", "production"]
+    client = api("POST", "/clients", {"name": "Seed client", "property_id": prop, "environments": environments})
+    path = f"/clients/{client['id']}/environments/production"
+    done = api("POST", f"{path}/secrets/rotate", {"transition_hours": 168, "confirm_client_name": "Seed client"})
+    user = api("POST", "/users", {"email": "ada@example.com", "name": "Ada"})["id"]
+    grant = api("POST", f"/users/{user}/grants", {"role": "viewer", "client_id": client["id"]})["id"]
+    for number in range(SPARE_TOKENS):
+        token_of(server, "ada@example.com", f"spare {number}")
+    token_of(server, "ada@example.com", "ended")
+    tokens = [token for token in server.pages("/tokens") if token["user_id"] == user]
+    [ended] = [token["id"] for token in tokens if token["name"] == "ended"]
+    api("DELETE", f"/tokens/{ended}")
+    return {
+        "url": server.url, "owner_token": server.environment["CROSSFADE_TOKEN"], "property": prop,
+        "environment": "production", "scratch": scratch, "client": client["id"],
+        "secret": done["secret"]["id"], "rotation": done["rotation"]["id"], "user": user, "grant": grant,
+        "ended_token": ended, "token": ended,
+        "spare_tokens": [token["id"] for token in tokens if token["id"] != ended],
+    }
+
+
+def schemathesis(server, seed, token, answers):
+    environment = os.environ | {
+        "CROSSFADE_SEED": json.dumps(seed), "CROSSFADE_TOKEN": token, "CROSSFADE_ANSWERS": str(answers),
+        "PYTHONPATH": str(HERE), "PYTHONWARNINGS": "ignore",
+    }
+    command = [
+        sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "--config-file", str(HERE / "schemathesis.toml"), "run",
+        f"{server.url}/api/openapi.json", "--url", f"{server.url}/api/v1", "--checks", "all", "--no-color",
+    ]
+    done = subprocess.run(
+        command, env=environment, cwd=server.directory, capture_output=True, text=True, timeout=MAXIMUM_SECONDS
+    )
+    summary = re.search(r"^=+ (.*) =+\s*\Z", done.stdout, re.M)
+    print(f"schemathesis: {summary.group(1) if summary else 'no summary'}", flush=True)
+    if done.returncode != 0:
+        print(done.stdout, done.stderr, flush=True)
+    require(done.returncode == 0, f"schemathesis exits {done.returncode}")
+    require(re.search(r"Tested: \d+", done.stdout), "schemathesis tested nothing")
+
+
+def play(checks, arguments):
+    with instance(arguments) as server:
+        described = operations(server.session.get(f"{server.url}/api/openapi.json", timeout=30).json())
+        seed = seeded(server)
+        viewer, viewer_token = program(server, "viewer")
+        kept = [server.api("GET", "/me")["user"]["id"], viewer["id"]]
+        own_grants = [grant["id"] for user in kept for grant in server.pages(f"/users/{user}/grants")]
+        own_tokens = [token["id"] for token in server.pages("/tokens") if token["user_id"] in kept]
+        seed["kept"] = kept + own_grants + own_tokens
+        for role, token in [("owner", seed["owner_token"]), ("viewer", viewer_token)]:
+            answers = server.directory / f"{role}.json"
+            checks.run(f"schemathesis as {role}", schemathesis, server, seed, token, answers)
+            rows = json.loads(answers.read_text())
+            for operation, (method, _) in described.items():
+                counts = {status: count for name, status, count in rows if name == operation}
+                done = sum(count for status, count in counts.items() if 200 <= status < 300)
+                if role == "owner":
+                    checks.run(f"{operation} succeeds for the owner", require, done, f"answers: {counts}")
+                elif method != "GET":
+                    wanted = not done and counts
+                    checks.run(f"{operation} changes nothing for the viewer", require, wanted, f"answers: {counts}")
+        checks.run("the server is still there", server._ready)
+        checks.run("the server logged no error", no_errors, server)
+
+
+def no_errors(server):
+    lines = [line for line in server.log.read_text().splitlines() if " ERROR " in line or "panicked" in line]
+    require(not lines, f"{len(lines)} lines, the first is: {lines[:1]}")

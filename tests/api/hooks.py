@@ -1,0 +1,222 @@
+"""Arranges what a request of schemathesis needs to be there, and counts the answers.
+
+Only the valid parts of a request are touched: what it made invalid on purpose is sent as it is. Each operation gets
+things of its own, made just before by an Owner, so that what one deletes is not what the next one reads.
+"""
+
+import atexit
+import collections
+import itertools
+import json
+import os
+import pathlib
+import re
+import secrets
+
+import requests
+import schemathesis
+from schemathesis.core.parameters import ParameterLocation
+
+from instance import hours_from_now
+
+SEED = json.loads(os.environ["CROSSFADE_SEED"])
+URL = SEED["url"]
+# Invisible like those that the pattern of a line leaves out, but beyond what it can name.
+INVISIBLE = re.compile("[\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
+
+owner = requests.Session()
+owner.headers["Authorization"] = f"Bearer {SEED['owner_token']}"
+spare_tokens = iter(SEED["spare_tokens"])
+answers = collections.Counter()
+numbers = itertools.count()
+
+
+def api(method, path, body=None):
+    answer = owner.request(method, f"{URL}/api/v1{path}", json=body, timeout=30)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
+def fresh(kind):
+    return f"{kind} {next(numbers)} {secrets.token_hex(4)}"
+
+
+def new_client(environments=("development",)):
+    body = {"name": fresh("Client"), "property_id": SEED["property"], "environments": list(environments)}
+    return api("POST", "/clients", body)
+
+
+def new_user():
+    return api("POST", "/users", {"email": f"u{next(numbers)}-{secrets.token_hex(4)}@example.com"})
+
+
+def running_transition():
+    """A client of which a secret is retiring, as parameters of a path, and the answer to its rotation."""
+    client = new_client()
+    body = {"transition_hours": 24, "confirm_client_name": client["name"]}
+    done = api("POST", f"/clients/{client['id']}/environments/development/secrets/rotate", body)
+    return {"client": client["id"], "environment": "development"}, done
+
+
+def retiring_secret():
+    path, done = running_transition()
+    return path | {"secret": done["previous_secret"]["id"]}
+
+
+def latest_rotation():
+    path, done = running_transition()
+    return path | {"rotation": done["rotation"]["id"]}
+
+
+def stored_secret():
+    client = new_client()
+    [registration] = client["registrations"]
+    return {"client": client["id"], "environment": "development", "secret": registration["secret"]["id"]}
+
+
+def new_environment():
+    slug = f"s{next(numbers)}-{secrets.token_hex(4)}"
+    return {"environment": api("POST", "/environments", {"slug": slug, "name": slug, "kind": "test"})["slug"]}
+
+
+def new_grant():
+    user = new_user()
+    grant = api("POST", f"/users/{user['id']}/grants", {"role": "viewer"})
+    return {"user": user["id"], "grant": grant["id"]}
+
+
+# What the path of an operation leads to, where that is not one of the things that everybody reads.
+ARRANGED = {
+    "delete_property": lambda: {"property": api("POST", "/properties", {"name": fresh("Property")})["id"]},
+    "delete_environment": new_environment,
+    "update_environment": lambda: {"environment": SEED["scratch"]},
+    "rotate_signing_key": lambda: {"environment": SEED["scratch"]},
+    "delete_client": lambda: {"client": new_client()["id"]},
+    "create_registration": lambda: {"client": new_client()["id"]},
+    "update_registration": lambda: {"client": new_client()["id"], "environment": "development"},
+    "rotate_secret": lambda: {"client": new_client()["id"], "environment": "development"},
+    "reveal_secret": stored_secret,
+    "revoke_secret": retiring_secret,
+    "extend_secret": retiring_secret,
+    "rollback_secret": latest_rotation,
+    "update_user": lambda: {"user": new_user()["id"]},
+    "delete_user": lambda: {"user": new_user()["id"]},
+    "create_link": lambda: {"user": new_user()["id"]},
+    "create_grant": lambda: {"user": new_user()["id"]},
+    "delete_grant": new_grant,
+    "delete_token": lambda: {"token": next(spare_tokens, SEED["ended_token"])},
+}
+
+
+def settle_query(operation, case):
+    # A cursor is what an answer gave out: any other is refused.
+    case.query = {name: value for name, value in case.query.items() if name != "cursor"}
+    # Clients are not looked for in an environment that is not there: a slip would look like an empty list.
+    if operation == "list_clients" and "environment" in case.query:
+        case.query["environment"] = SEED["environment"]
+
+
+def settle_headers(case, all_valid):
+    # The same key with another request is refused.
+    if case.headers.get("Idempotency-Key"):
+        case.headers["Idempotency-Key"] = case.headers["Idempotency-Key"][:200] + secrets.token_hex(8)
+    # Another version is refused before anybody reads the body: what is wrong there would not be seen.
+    if not all_valid:
+        case.headers.pop("If-Match", None)
+
+
+def client_name(case):
+    answer = owner.get(f"{URL}/api/v1/clients/{case.path_parameters['client']}", timeout=30)
+    return answer.json().get("name", "")
+
+
+def settle_body(operation, case):
+    """What a schema cannot say of a body: names that are typed to confirm, things that must exist, a near future."""
+    body = case.body
+    if operation == "delete_client" or operation == "rotate_secret":
+        body["confirm_client_name"] = client_name(case)
+    if operation == "update_registration" and body.get("enabled") is False:
+        body["confirm_client_name"] = client_name(case)
+    if operation == "extend_secret":
+        body["expires_at"] = hours_from_now(100)
+    # This stands in the schema as a condition, which the coverage phase does not read.
+    if operation == "rotate_secret" and body.get("compromised"):
+        body["transition_hours"] = 0
+    if operation == "create_grant":
+        settle_scope(body)
+    if operation in ("create_client", "create_grant") and body.get("property_id"):
+        body["property_id"] = SEED["property"]
+    if operation == "create_grant" and body.get("client_id"):
+        body["client_id"] = SEED["client"]
+    if operation in ("create_client", "create_grant") and body.get("environments"):
+        body["environments"] = ["development", "production"]
+    if operation == "create_registration":
+        body["environment"] = "production"
+
+
+def settle_scope(body):
+    """One scope, and one that fits the role: the description of the role says which."""
+    if body.get("property_id"):
+        body.pop("client_id", None)
+    if body["role"] in ("owner", "operations_manager"):
+        for member in ("property_id", "client_id", "environments"):
+            body.pop(member, None)
+    if body["role"] == "application_manager" and not body.get("property_id"):
+        body["client_id"] = SEED["client"]
+
+
+def plain(value):
+    """What a schema cannot rule out: invisible characters beyond its patterns, and 3.0 for the whole number 3."""
+    if isinstance(value, str):
+        return INVISIBLE.sub("x", value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return value
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    if case.meta is None or not case.operation.definition.raw.get("operationId"):
+        return
+    operation = case.operation.definition.raw["operationId"]
+    valid = {place: not case.meta.is_negative_at(place) for place in ParameterLocation}
+    # In the stateful phase the ids are those of what an earlier step made.
+    stateful = case.meta.phase.name.value == "stateful"
+    if valid[ParameterLocation.PATH] and case.path_parameters and not stateful:
+        arranged = ARRANGED.get(operation, dict)()
+        case.path_parameters = {
+            name: arranged.get(name) or SEED.get(name, value) for name, value in case.path_parameters.items()
+        }
+    if operation in ("delete_user", "delete_token", "delete_grant"):
+        spare_the_caller(case)
+    if valid[ParameterLocation.QUERY] and case.query:
+        settle_query(operation, case)
+    if valid[ParameterLocation.HEADER] and case.headers:
+        settle_headers(case, all(valid.values()))
+    if valid[ParameterLocation.BODY] and isinstance(case.body, dict):
+        case.body = plain(case.body)
+        settle_body(operation, case)
+
+
+def spare_the_caller(case):
+    """Nobody is to end the accounts and tokens with which the tests are made."""
+    for name, value in (case.path_parameters or {}).items():
+        if value in SEED["kept"]:
+            case.path_parameters[name] = value[:-1] + ("0" if value[-1] != "0" else "1")
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    operation = case.operation.definition.raw.get("operationId")
+    if operation and case.method.upper() == case.operation.method.upper():
+        answers[operation, response.status_code] += 1
+
+
+@atexit.register
+def write_down():
+    rows = [[operation, status, count] for (operation, status), count in sorted(answers.items())]
+    pathlib.Path(os.environ["CROSSFADE_ANSWERS"]).write_text(json.dumps(rows))
