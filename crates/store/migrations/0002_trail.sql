@@ -5,6 +5,7 @@ CREATE INDEX audit_events_at ON audit_events (at);
 
 -- Whether the hour of this row has been summed in the trail.
 ALTER TABLE authentication_failures ADD COLUMN summed BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX authentication_failures_unsummed ON authentication_failures (hour) WHERE summed = 0;
 CREATE INDEX authentication_failures_last ON authentication_failures (last_at);
 
 -- Grants on a property or a client end with it.

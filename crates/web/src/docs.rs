@@ -7,12 +7,17 @@ use crate::{
 use askama::Template;
 use axum::{Router, response::Response, routing::get};
 use crossfade_core::{
-    Code,
+    Code, Operation,
+    operations::Access,
     roles::{Permission, Role},
 };
+use serde_json::Value;
 
 pub(crate) fn router() -> Router<Web> {
-    Router::new().route("/docs/errors", get(errors)).route("/docs/roles", get(roles))
+    Router::new()
+        .route("/docs/api", get(api))
+        .route("/docs/errors", get(errors))
+        .route("/docs/roles", get(roles))
 }
 
 /// Where the `type` of a problem leads (RFC 9457 §3.1.1).
@@ -38,6 +43,44 @@ async fn roles(theme: Theme) -> Response {
     page(&Roles { sheet: Sheet { title: "Roles", theme, wide: true } })
 }
 
+/// The operations of the API for people, made from the document for programs.
+#[derive(Template)]
+#[template(path = "api.html")]
+struct ApiReference {
+    sheet: Sheet,
+}
+
+impl ApiReference {
+    fn parameters(&self, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+        let all = described(*operation)["parameters"].as_array();
+        let queries = all.into_iter().flatten().filter(|it| it["in"] == "query");
+        queries.filter_map(|it| Some((it["name"].as_str()?, it["description"].as_str()?))).collect()
+    }
+
+    fn body(&self, operation: &Operation) -> Option<String> {
+        pretty(&described(*operation)["requestBody"]["content"]["application/json"]["example"])
+    }
+
+    fn answer(&self, operation: &Operation) -> Option<String> {
+        let answers = described(*operation)["responses"].as_object()?;
+        let (_, success) = answers.iter().find(|(status, _)| status.starts_with('2'))?;
+        pretty(&success["content"]["application/json"]["example"])
+    }
+}
+
+fn described(operation: Operation) -> &'static Value {
+    let method = operation.method().as_str().to_lowercase();
+    &crate::openapi()["paths"][operation.path()][method]
+}
+
+fn pretty(example: &Value) -> Option<String> {
+    (!example.is_null()).then(|| serde_json::to_string_pretty(example).unwrap_or_default())
+}
+
+async fn api(theme: Theme) -> Response {
+    page(&ApiReference { sheet: Sheet { title: "The admin API", theme, wide: true } })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +91,10 @@ mod tests {
         let errors = Errors { sheet: sheet(), codes: Code::ALL }.render().unwrap();
         for code in Code::ALL {
             assert!(errors.contains(&format!("id=\"{}\"", code.as_str())), "{code:?}");
+        }
+        let api = ApiReference { sheet: sheet() }.render().unwrap();
+        for operation in Operation::ALL {
+            assert!(api.contains(&format!("id=\"{}\"", operation.id())), "{operation:?}");
         }
         let roles = Roles { sheet: sheet() }.render().unwrap();
         for role in Role::ALL {

@@ -4,7 +4,7 @@
 use crate::{Web, source::peer};
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method},
     middleware::{self, Next},
     response::Response,
     routing::MethodRouter,
@@ -48,7 +48,7 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     request.extensions_mut().insert(RequestId(id.clone()));
     // The route, not the path: somebody may have pasted a secret where an id belongs.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
+    let method = known_method(request.method());
     let from = web.proxies.caller(peer(request.extensions()), request.headers());
     let begun = Instant::now();
     let mut response = next.run(request).await;
@@ -57,9 +57,9 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     let status = response.status().as_u16();
     let micros = elapsed.as_micros() as u64;
     if response.status().is_server_error() {
-        tracing::warn!(request_id = id, %from, %method, route, operation, status, micros, "request");
+        tracing::warn!(request_id = id, %from, method, route, operation, status, micros, "request");
     } else {
-        tracing::info!(request_id = id, %from, %method, route, operation, status, micros, "request");
+        tracing::info!(request_id = id, %from, method, route, operation, status, micros, "request");
     }
     web.metrics.answered(operation, status, elapsed);
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -74,7 +74,7 @@ pub(crate) async fn observe_oauth(State(web): State<Web>, request: Request, next
     let asked_for = tracing::enabled!(tracing::Level::DEBUG).then(|| {
         let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
         let from = web.proxies.caller(peer(request.extensions()), request.headers());
-        (request.method().clone(), route, from)
+        (known_method(request.method()), route, from)
     });
     let begun = Instant::now();
     let response = next.run(request).await;
@@ -82,13 +82,19 @@ pub(crate) async fn observe_oauth(State(web): State<Web>, request: Request, next
     let operation = response.extensions().get::<Named>().map_or("other", |named| named.0);
     let status = response.status().as_u16();
     if let Some((method, route, from)) = asked_for {
-        tracing::debug!(%from, %method, route, operation, status, micros = elapsed.as_micros() as u64, "request");
+        tracing::debug!(%from, method, route, operation, status, micros = elapsed.as_micros() as u64, "request");
     }
     if response.status().is_server_error() {
         tracing::warn!(operation, status, "an OAuth request failed");
     }
     web.metrics.answered(operation, status, elapsed);
     response
+}
+
+/// The method, if it is one that HTTP knows: any other is a stranger's text, which may be long or a secret.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 /// The id that a declared proxy gave, so that its log and ours can be read together; else a new one.

@@ -277,7 +277,8 @@ async fn is_consistent_under_load(world: World) {
         let backup = back_up(world.location(), &Clock::manual(world.now()), out).await.unwrap();
         let (rotations, now) = (backup.rows["rotations"], rotated.load(Ordering::SeqCst) as u64);
         assert!(rotations >= answered as u64, "whatever was answered before is in it");
-        assert!(rotations + 2 <= now, "{rotations} of {now}: it was taken while somebody rotated");
+        // Of the two that it waits for, one may have been stored before it began, and counted after.
+        assert!(rotations < now, "{rotations} of {now}: it was taken while somebody rotated");
 
         let place = Place::file();
         let clock = Clock::manual(world.now());
