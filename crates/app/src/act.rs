@@ -111,7 +111,14 @@ fn body_problem(error: &serde_json::Error) -> Problem {
         format!("The body is not what this operation takes: {shown}. Nothing was changed."),
     );
     match what.split('`').nth(1) {
-        Some(member) if names_member && member.len() <= 64 => problem.with_field(member),
+        // It goes into the trail, so only what looks like the name of a member.
+        Some(member)
+            if names_member
+                && member.len() <= 64
+                && member.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) =>
+        {
+            problem.with_field(member)
+        }
         _ => problem,
     }
 }
