@@ -68,6 +68,7 @@ pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<(), F
         public_url: "http://127.0.0.1".to_owned(),
         clock: Arc::new(Clock::system()),
         random: Arc::new(SystemRandom),
+        evidence_addresses: crossfade_app::AddressPolicy::Full,
         fresh_sign_in: std::time::Duration::from_secs(600),
         decides: true,
     };

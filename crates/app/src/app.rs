@@ -1,7 +1,9 @@
 //! The application: what every use case works with, and how it starts.
 
 use crate::{
+    addresses::{AddressPolicy, Addresses},
     error::Error,
+    evidence::Recorded,
     feed::Feed,
     master_key::MasterKey,
     measure::Counted,
@@ -19,7 +21,7 @@ use crossfade_store::{Db, Environment, Location, ServeLock};
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::sync::Semaphore;
@@ -38,6 +40,8 @@ pub struct Options {
     pub random: Arc<dyn Random>,
     /// Days that events of the audit trail are kept; `None`: for ever.
     pub audit_retention_days: Option<u32>,
+    /// What evidence keeps of addresses.
+    pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh enough for what is dangerous.
     pub fresh_sign_in: Duration,
     /// Whether this process decides secrets. A local command does not: it takes no lock and loads no tables.
@@ -53,15 +57,14 @@ pub struct App {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
     pub(crate) feed: Feed,
-    pub(crate) flush: tokio::sync::Mutex<()>,
+    pub(crate) flush: tokio::sync::Mutex<Recorded>,
+    pub(crate) addresses: Addresses,
     /// The last use of secrets of which evidence is being flushed.
     pub(crate) unflushed: Mutex<HashMap<SecretId, Timestamp>>,
     pub(crate) touched: Touched,
     pub(crate) audit_retention_days: Option<u32>,
     pub(crate) refusals: Refusals,
     pub(crate) counted: Counted,
-    /// Uses of secrets that were not recorded since the start.
-    pub(crate) evidence_lost: AtomicU64,
     /// How many of the changes that can wait stand in the queue for the lock at a time.
     pub(crate) background: Semaphore,
     /// Idempotency keys of requests that are running, each with its actor.
@@ -92,6 +95,8 @@ impl App {
             false => None,
         };
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
+        let root = verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default();
+        let addresses = Addresses::new(options.evidence_addresses, &root);
         let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
         let app = Arc::new(Self {
             db,
@@ -102,12 +107,12 @@ impl App {
             public_url: options.public_url,
             feed: Feed::new(options.decides),
             flush: tokio::sync::Mutex::default(),
+            addresses,
             unflushed: Mutex::default(),
             touched: Touched::default(),
             audit_retention_days: options.audit_retention_days,
             refusals: Refusals::default(),
             counted: Counted::default(),
-            evidence_lost: AtomicU64::new(0),
             background: Semaphore::new(PARALLEL_BACKGROUND),
             in_flight: Mutex::default(),
             hashing: Arc::new(Semaphore::new(PARALLEL_HASHES)),
@@ -118,6 +123,7 @@ impl App {
         app.create_default_environments().await?;
         if options.decides {
             app.load_authority().await?;
+            app.begin_recording().await?;
         }
         Ok(app)
     }
@@ -160,8 +166,11 @@ impl App {
         }
     }
 
-    /// Gives the lock back and closes the database.
+    /// Writes what evidence is left, gives the lock back and closes the database.
     pub async fn close(&self) {
+        if let Err(error) = self.end_recording().await {
+            tracing::error!(%error, "the last evidence could not be written");
+        }
         if let Some(lock) = self.lock.lock().await.take() {
             lock.release().await;
         }

@@ -6,13 +6,13 @@ use crate::{
     clients::ClientQuery,
     cursor::{Scan, invalid},
     error::Error,
-    targets::{ClientPath, RegistrationPath, Site},
+    targets::ClientPath,
 };
 use crossfade_core::{
-    ClientId, Operation, Problem, SecretId, Timestamp,
+    ClientId, Operation, Problem,
     roles::{Object, Permission},
 };
-use crossfade_store::{Client, ClientLine, ClientOrder, USAGE_SPAN};
+use crossfade_store::{Client, ClientLine, ClientOrder};
 
 /// A page of clients.
 #[derive(Clone, Debug)]
@@ -21,19 +21,6 @@ pub struct ClientLines {
     pub items: Vec<ClientLine>,
     /// Where the next page starts.
     pub next_cursor: Option<String>,
-}
-
-/// Uses of the secrets of a transition within a span of time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UseSpan {
-    /// When it began.
-    pub from: Timestamp,
-    /// When it ended, or will.
-    pub to: Timestamp,
-    /// Uses of the old secret.
-    pub old: u64,
-    /// Uses of the new secret.
-    pub new: u64,
 }
 
 /// Transitions that are read at most.
@@ -103,65 +90,5 @@ impl App {
                 Ok(readable.filter(|line| !line.registrations.is_empty()).collect())
             })
             .await
-    }
-
-    /// How the old and the new secret of a transition were used over time, since the rotation.
-    pub async fn transition_uses(
-        &self,
-        caller: &Caller,
-        path: RegistrationPath<'_>,
-        old: &SecretId,
-        new: &SecretId,
-        since: Timestamp,
-    ) -> Result<Vec<UseSpan>, Error> {
-        self.view(Operation::ListUsage, caller, path, async |tx, _, site: Site| {
-            let registration = &site.registration.id;
-            for secret in [old, new] {
-                tx.secret(registration, secret).await?.ok_or_else(Problem::not_found)?;
-            }
-            let now = self.clock.now();
-            let (old, new) = (tx.usage_spans(old, since).await?, tx.usage_spans(new, since).await?);
-            Ok(merged(&old, &new, since, now))
-        })
-        .await
-    }
-}
-
-/// The spans of both secrets side by side, without gaps, cut to what lies between `since` and `now`.
-fn merged(
-    old: &[(Timestamp, i64)],
-    new: &[(Timestamp, i64)],
-    since: Timestamp,
-    now: Timestamp,
-) -> Vec<UseSpan> {
-    let uses = |list: &[(Timestamp, i64)], at: Timestamp| {
-        let found = list.iter().find(|(began, _)| *began == at);
-        found.and_then(|(_, count)| u64::try_from(*count).ok()).unwrap_or(0)
-    };
-    let Some(first) = old.iter().chain(new).map(|(began, _)| *began).min() else { return Vec::new() };
-    let mut spans = Vec::new();
-    let mut at = first;
-    while at < now {
-        let (from, to) = (at.max(since), at.after(USAGE_SPAN).min(now));
-        if from < to {
-            spans.push(UseSpan { from, to, old: uses(old, at), new: uses(new, at) });
-        }
-        at = at.after(USAGE_SPAN);
-    }
-    spans
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_of_both_secrets_stand_side_by_side_without_gaps() {
-        let at = |seconds| Timestamp::from_seconds(seconds);
-        let spans = merged(&[(at(0), 5), (at(1800), 2)], &[(at(1800), 7)], at(300), at(2000));
-        let shown: Vec<_> =
-            spans.iter().map(|it| (it.from.as_seconds(), it.to.as_seconds(), it.old, it.new)).collect();
-        assert_eq!(shown, [(300, 900, 5, 0), (900, 1800, 0, 0), (1800, 2000, 2, 7)]);
-        assert!(merged(&[], &[], at(0), at(9)).is_empty());
     }
 }

@@ -15,10 +15,10 @@ use crossfade_core::{
 use crossfade_store::{Secret, Tx};
 
 /// The last row of a list that is paged by counting: there are two secrets at most with all their sources.
-const MOST_OFFSET: i64 = 1_000_000;
+pub(crate) const MOST_OFFSET: i64 = 1_000_000;
 
 /// A secret as the API shows it.
-fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
+pub(crate) fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
     api::Secret {
         id: secret.rule.id.clone(),
         state: secret.rule.state(now),
@@ -36,6 +36,11 @@ fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
 pub(crate) async fn secret_of(tx: &mut Tx, registration: &RegistrationId, id: &str) -> Result<Secret, Error> {
     let id = SecretId::parse(id).map_err(|_| Problem::not_found())?;
     Ok(tx.secret(registration, &id).await?.ok_or_else(Problem::not_found)?)
+}
+
+/// A text that was sent; an empty one was not.
+pub(crate) fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 impl App {
@@ -132,8 +137,10 @@ impl App {
                 |used| api::Usage {
                     state: state_at(used.expires_at, used.revoked_at, now),
                     secret_id: used.row.secret_id,
-                    source_ip: Some(used.row.source_ip).filter(|text| !text.is_empty()),
-                    user_agent: Some(used.row.user_agent).filter(|text| !text.is_empty()),
+                    source_ip: given(used.row.source.ip),
+                    user_agent: given(used.row.source.user_agent),
+                    instance: given(used.row.source.instance),
+                    gathered: used.row.source.gathered,
                     first_used_at: used.row.usage.first_used_at,
                     last_used_at: used.row.usage.last_used_at,
                     use_count: used.row.usage.use_count,

@@ -3,7 +3,7 @@
 use crate::{app::App, error::Error};
 use crossfade_core::Timestamp;
 use std::{
-    sync::{Mutex, PoisonError, atomic::Ordering},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -20,8 +20,6 @@ pub struct Gauges {
     pub changes_behind: i64,
     /// Client authentications since the start, by outcome.
     pub authentications: Vec<(&'static str, u64)>,
-    /// Uses that were not recorded since the start.
-    pub evidence_lost: u64,
 }
 
 /// Overdue secrets are counted over all registrations, so not for every scrape.
@@ -56,7 +54,6 @@ impl App {
             secrets_overdue: overdue,
             changes_behind: stored.saturating_sub(self.applied()).max(0),
             authentications: self.authority.evidence().totals(),
-            evidence_lost: self.evidence_lost.load(Ordering::Relaxed),
         })
     }
 }

@@ -7,44 +7,45 @@ use crate::{
     act::{ANSWERS_REMEMBERED, About},
     app::App,
     error::Error,
+    evidence::usage,
 };
-use crossfade_authority::{Counter, FailureCount, SourceCount};
+use crossfade_authority::FailureCount;
 use crossfade_core::{
-    Code, SecretId, Timestamp,
+    Timestamp,
+    api::Grain,
     audit::{Actor, Event},
-    text,
 };
-use crossfade_store::{FailureRow, Place, StoreError, Tx, Usage, UsageRow};
-use std::{
-    collections::HashMap,
-    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
-};
+use crossfade_store::{FailureRow, Place, StoreError, Tx};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// How often evidence is flushed.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// The pause after a flush is at least so many times as long as the flush was, so that writing down evidence
 /// takes a small share of one CPU however many secrets are in use. Whoever reads evidence has it flushed.
-const PAUSE: u32 = 20;
+const PAUSE: u32 = 40;
+/// But no evidence waits for longer.
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// Every so many flushes, everything else is tidied.
 const TIDY_EVERY: u32 = 5;
-/// Distinct sources that are kept of one secret; the rest is gathered in one row.
-const MOST_SOURCES: i64 = 5000;
 /// Rows of failed authentications that are kept of one hour.
 const MOST_FAILURES: i64 = 5000;
 /// Failed authentications of one client that stand in the trail one by one within an hour; their sum follows.
 const MOST_TOLD: i64 = 20;
 /// How long after its end an hour of failed authentications is summed: by then its last flush is stored.
 const SUMMED_AFTER: Duration = Duration::from_secs(60);
-/// Rows of evidence that are written in one transaction.
-const ROWS_AT_ONCE: usize = 200;
 /// Deadlines noted in one transaction.
 const MOST_EXPIRED: i64 = 500;
 /// How long remembered values live at rest.
 const VALUES_LIVE: Duration = Duration::from_secs(600);
-/// How long use over time is kept: a transition lasts 168 hours at most.
-const SPANS_LIVE: Duration = Duration::from_secs(8 * 86_400);
+/// How long use by the minute is kept.
+const MINUTES_LIVE: Duration = Duration::from_secs(3 * 3600);
+/// The same for a registration whose transition runs, or has not been over for so long: one lasts 168 hours at most.
+const MINUTES_OF_TRANSITIONS_LIVE: Duration = Duration::from_secs(8 * 86_400);
+/// How long use by the hour is kept.
+const HOURS_LIVE: Duration = Duration::from_secs(30 * 86_400);
+/// How long use by the day is kept.
+const DAYS_LIVE: Duration = Duration::from_secs(400 * 86_400);
 /// How long failed authentications are kept.
 const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 /// How long queued messages are kept.
@@ -98,7 +99,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             }
             return;
         }
-        pause = FLUSH_EVERY.max(begun.elapsed() * PAUSE);
+        pause = (begun.elapsed() * PAUSE).clamp(FLUSH_EVERY, FLUSH_WITHIN);
     }
 }
 
@@ -114,77 +115,6 @@ impl App {
         self.trim_trail().await?;
         self.authority.tidy();
         Ok(())
-    }
-
-    /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
-    ///
-    /// In small transactions, between which whoever rotates or revokes gets the lock: a flood of evidence must
-    /// not delay the end of the secret that makes it.
-    pub async fn flush_evidence(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.flush.lock().await;
-        let (sources, failures, lost) = self.drain_evidence();
-        if lost > 0 {
-            self.evidence_lost.fetch_add(lost, Ordering::Relaxed);
-            tracing::warn!(lost, "evidence did not fit in memory and was not recorded");
-        }
-        let (mut sources, mut failures) = (sources.as_slice(), failures.as_slice());
-        let mut result = Ok(());
-        while result.is_ok() && !(sources.is_empty() && failures.is_empty()) {
-            let (used, more) = sources.split_at(sources.len().min(ROWS_AT_ONCE));
-            let (failed, more_failed) = failures.split_at(failures.len().min(ROWS_AT_ONCE));
-            let written = self
-                .write(async |tx, now| {
-                    write_usage(tx, used).await?;
-                    for failure in failed {
-                        write_failure(tx, failure, now).await?;
-                    }
-                    Ok(())
-                })
-                .await;
-            // What was perhaps written is not put back: evidence may be too little, never too much.
-            let settled =
-                written.as_ref().err().is_none_or(|error| error.problem.code == Code::OutcomeUnknown);
-            if settled {
-                (sources, failures) = (more, more_failed);
-            }
-            result = written.map(drop);
-        }
-        self.authority.evidence().restore(sources.to_vec(), failures.to_vec(), 0);
-        self.unflushed().clear();
-        result?;
-        let touched = self.touched.take();
-        if touched.is_empty() {
-            return Ok(());
-        }
-        let written = self.write(async |tx, _| {
-            for (token, at) in &touched {
-                tx.touch_token(token, *at).await?;
-            }
-            Ok(())
-        });
-        written.await.map(drop)
-    }
-
-    /// Takes the evidence out of memory, and keeps at hand when each secret was last used until that is stored.
-    fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>, u64) {
-        let mut unflushed = self.unflushed();
-        let drained = self.authority.evidence().drain();
-        for source in &drained.0 {
-            let last = unflushed.entry(source.secret.clone()).or_insert(source.counter.last);
-            *last = source.counter.last.max(*last);
-        }
-        drained
-    }
-
-    fn unflushed(&self) -> MutexGuard<'_, HashMap<SecretId, Timestamp>> {
-        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The last use of a secret that is known and not stored yet. With what is stored it is exact to the moment,
-    /// without waiting for a flush.
-    pub(crate) fn unflushed_use(&self, secret: &SecretId) -> Option<Timestamp> {
-        let unflushed = self.unflushed();
-        unflushed.get(secret).copied().max(self.authority.evidence().last_use(secret))
     }
 
     /// Writes into the trail which deadlines have passed since the last look.
@@ -283,7 +213,16 @@ impl App {
             tx.tidy_remembered(now.before(VALUES_LIVE), now.before(ANSWERS_REMEMBERED)).await?;
             tx.forget_revoked_access_tokens(now).await?;
             tx.delete_failures(now.before(FAILURES_LIVE)).await?;
-            tx.delete_usage_spans(now.before(SPANS_LIVE)).await?;
+            for (grain, kept) in [
+                (Grain::Minute, MINUTES_OF_TRANSITIONS_LIVE),
+                (Grain::Hour, HOURS_LIVE),
+                (Grain::Day, DAYS_LIVE),
+            ] {
+                tx.delete_usage_series(grain, now.before(kept)).await?;
+            }
+            let minutes = (now.before(MINUTES_LIVE * 2), now.before(MINUTES_LIVE));
+            tx.thin_usage_series(Grain::Minute, minutes, now.before(MINUTES_LIVE)).await?;
+            tx.delete_evidence_gaps(now.before(DAYS_LIVE)).await?;
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
             tx.delete_removed_signing_keys(now).await?;
@@ -291,40 +230,6 @@ impl App {
         })
         .await
     }
-}
-
-fn usage(counter: Counter) -> Usage {
-    Usage {
-        first_used_at: counter.first,
-        last_used_at: counter.last,
-        use_count: i64::try_from(counter.count).unwrap_or(i64::MAX),
-    }
-}
-
-async fn write_usage(tx: &mut Tx, sources: &[SourceCount]) -> Result<(), StoreError> {
-    let mut totals: HashMap<&SecretId, Usage> = HashMap::new();
-    for source in sources {
-        let used = usage(source.counter);
-        totals
-            .entry(&source.secret)
-            .and_modify(|total| {
-                total.first_used_at = total.first_used_at.min(used.first_used_at);
-                total.last_used_at = total.last_used_at.max(used.last_used_at);
-                total.use_count += used.use_count;
-            })
-            .or_insert(used);
-        let row = UsageRow {
-            secret_id: source.secret.clone(),
-            source_ip: source.ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            user_agent: text::shown(&source.user_agent),
-            usage: used,
-        };
-        tx.add_source_usage(&row, MOST_SOURCES).await?;
-    }
-    for (secret, total) in totals {
-        tx.add_usage(secret, &total).await?;
-    }
-    Ok(())
 }
 
 /// Who failed to authenticate: a client that is known, or somebody who is not.
@@ -344,7 +249,11 @@ fn about(place: Option<&Place>) -> About<'_> {
 }
 
 /// Stores failed authentications, and tells the trail of the first ones of an hour.
-async fn write_failure(tx: &mut Tx, failure: &FailureCount, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn write_failure(
+    tx: &mut Tx,
+    failure: &FailureCount,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let row = failure_row(failure);
     let kinds = tx.add_failures(&row, MOST_FAILURES).await?;
     if kinds.is_none_or(|kinds| kinds > MOST_TOLD) {

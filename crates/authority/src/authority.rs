@@ -1,7 +1,7 @@
 //! The authority itself: tables that are read by every request and written by the change log.
 
 use crate::{
-    Clock, Evidence, Failure, Registration, SystemRandom, VerifierKeys,
+    Clock, Evidence, Failure, Registration, Source, SystemRandom, VerifierKeys,
     mint::{self, Claims, Content},
     random::jti,
     signing::Environment,
@@ -39,10 +39,8 @@ pub struct Credentials<'a> {
     pub secret: &'a str,
     /// How both were sent.
     pub method: AuthMethod,
-    /// The address that they came from.
-    pub ip: IpAddr,
-    /// The user agent that sent them.
-    pub user_agent: &'a str,
+    /// Where they came from.
+    pub source: Source<'a>,
 }
 
 /// An authenticated client.
@@ -111,7 +109,8 @@ impl Authority {
         environment: &Environment,
         credentials: &Credentials<'_>,
     ) -> Result<Client, OauthError> {
-        let Credentials { client_id, secret, method, ip, user_agent } = *credentials;
+        let Credentials { client_id, secret, method, source } = *credentials;
+        let ip = source.ip;
         // Another environment's client is unknown here.
         let known = self
             .verifiers
@@ -127,7 +126,7 @@ impl Authority {
         };
         match verifier.verify(&self.keys, secret, method, now) {
             Ok(secret) => {
-                self.evidence.used(secret, ip, user_agent, now);
+                self.evidence.used(secret, &source, now);
                 let secret = secret.clone();
                 Ok(Client { verifier, secret, now })
             }

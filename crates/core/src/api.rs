@@ -13,6 +13,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+mod evidence;
+
+pub use evidence::{
+    Caller, CallerUse, CannotSee, ChangeOver, EvidenceGap, GapKind, Grain, Reason, SharePoint, Usage,
+    UsagePoint,
+};
+
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "{T}Page")]
@@ -541,25 +548,6 @@ pub struct RevealReply {
     /// Set on a replay that comes too late to get the value again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret_already_delivered: bool,
-}
-
-/// Change-over evidence: one secret used from one source.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Usage {
-    /// The secret.
-    pub secret_id: SecretId,
-    /// What it is now.
-    pub state: SecretState,
-    /// The address that it came from; `null` in the row that gathers what was beyond the cap.
-    pub source_ip: Option<String>,
-    /// The user agent; `null` where none was sent.
-    pub user_agent: Option<String>,
-    /// The first use from there.
-    pub first_used_at: Timestamp,
-    /// The last use from there.
-    pub last_used_at: Timestamp,
-    /// How often.
-    pub use_count: i64,
 }
 
 /// An API token, without its value.

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod audit;
 pub mod base62;
+pub mod change_over;
 pub mod environment;
 pub mod ids;
 pub mod oauth;

@@ -149,6 +149,12 @@ operations! {
     RollbackSecret = "rollback_secret" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback" Needs(SecretRollback), [NotRetiring, NewerSecretInUse];
     /// Lists which secrets of a registration were used from where: newest secret first, then latest use first.
     ListUsage = "list_usage" Get "/clients/{client}/environments/{environment}/usage" Needs(ClientRead), [];
+    /// Lists how often the secrets of a registration were used over time, by the minute, hour or day, oldest first.
+    /// Spans in which a secret was not used are left out.
+    ListUsageSeries = "list_usage_series" Get "/clients/{client}/environments/{environment}/usage/series" Needs(ClientRead), [];
+    /// Tells how the change-over of the latest rotation stands: who still uses the old secret, for how long it has
+    /// been quiet, whether it is safe to end it, why, and what cannot be seen.
+    ReadChangeOver = "read_change_over" Get "/clients/{client}/environments/{environment}/change-over" Needs(ClientRead), [NotRetiring];
 
     /// Lists users, oldest first.
     ListUsers = "list_users" Get "/users" Needs(UserRead), [];

@@ -10,27 +10,29 @@ pub(crate) struct Failure {
     sentence: String,
     /// The member of the request at fault.
     member: Option<String>,
+    /// Whether it may be over in a moment.
+    passing: bool,
 }
 
 impl Failure {
     /// Refused or failed.
     pub(crate) fn failed(sentence: impl Into<String>) -> Self {
-        Self { status: 1, sentence: sentence.into(), member: None }
+        Self { status: 1, sentence: sentence.into(), member: None, passing: false }
     }
 
     /// Used in a wrong way.
     pub(crate) fn usage(sentence: impl Into<String>) -> Self {
-        Self { status: 2, sentence: sentence.into(), member: None }
+        Self { status: 2, sentence: sentence.into(), member: None, passing: false }
     }
 
     /// Not found.
     pub(crate) fn not_found(sentence: impl Into<String>) -> Self {
-        Self { status: 3, sentence: sentence.into(), member: None }
+        Self { status: 3, sentence: sentence.into(), member: None, passing: false }
     }
 
     /// Not possible as things stand.
     pub(crate) fn conflict(sentence: impl Into<String>) -> Self {
-        Self { status: 5, sentence: sentence.into(), member: None }
+        Self { status: 5, sentence: sentence.into(), member: None, passing: false }
     }
 
     /// What a server answered. Its own sentence, and its code for whoever searches for it.
@@ -45,7 +47,18 @@ impl Failure {
             status,
             sentence: format!("{} [{}]", document.detail, document.code),
             member: document.field.clone(),
+            passing: document.status == 503,
         }
+    }
+
+    /// The server does not answer, or not now.
+    pub(crate) fn unanswered(sentence: impl Into<String>) -> Self {
+        Self { passing: true, ..Self::failed(sentence) }
+    }
+
+    /// Whether it may be over in a moment, so that whoever only watches looks again.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// What happened, for people.
@@ -124,7 +137,8 @@ mod tests {
 
     fn said(member: Option<&str>, flags: &[&str]) -> String {
         let member = member.map(str::to_owned);
-        let failure = Failure { status: 1, sentence: "It is wrong. [invalid_body]".into(), member };
+        let failure =
+            Failure { status: 1, sentence: "It is wrong. [invalid_body]".into(), member, passing: false };
         failure.with_flag(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()).sentence
     }
 

@@ -66,6 +66,7 @@ pub(crate) async fn open(settings: &Resolved, decides: bool) -> Result<Arc<App>,
         clock: Arc::new(Clock::system()),
         random: Arc::new(SystemRandom),
         audit_retention_days: settings.audit_retention_days,
+        evidence_addresses: settings.evidence_addresses.policy(),
         fresh_sign_in: settings.fresh_sign_in,
         decides,
     };

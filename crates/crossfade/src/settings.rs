@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use clap::{Args, ValueEnum};
+use crossfade_app::AddressPolicy;
 use crossfade_store::Location;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -47,6 +48,9 @@ pub(crate) struct Settings {
     /// How the log is written: text for people, json for programs, a line an event either way. [default: text]
     #[arg(long, env = "CROSSFADE_LOG_FORMAT", hide_env_values = true, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
+    /// What evidence of use keeps of addresses: full, truncated (to /24 and /48), or hashed. [default: full]
+    #[arg(long, env = "CROSSFADE_EVIDENCE_ADDRESSES", hide_env_values = true, value_enum)]
+    pub(crate) evidence_addresses: Option<AddressWord>,
     /// Days that events of the audit trail are kept. [default: for ever]
     #[arg(long, env = "CROSSFADE_AUDIT_RETENTION_DAYS", hide_env_values = true, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub(crate) audit_retention_days: Option<u32>,
@@ -63,6 +67,30 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What evidence of use keeps of addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AddressWord {
+    /// All of it.
+    #[default]
+    Full,
+    /// The network: /24 of IPv4, /48 of IPv6.
+    Truncated,
+    /// A keyed hash.
+    Hashed,
+}
+
+impl AddressWord {
+    /// The same for the application.
+    pub(crate) fn policy(self) -> AddressPolicy {
+        match self {
+            Self::Full => AddressPolicy::Full,
+            Self::Truncated => AddressPolicy::Truncated,
+            Self::Hashed => AddressPolicy::Hashed,
+        }
+    }
+}
+
 /// Settings in their final types.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
@@ -75,6 +103,7 @@ pub(crate) struct Resolved {
     pub(crate) fresh_sign_in: Duration,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    pub(crate) evidence_addresses: AddressWord,
     pub(crate) audit_retention_days: Option<u32>,
 }
 
@@ -151,6 +180,7 @@ impl Settings {
             trusted_proxies,
             log: self.log.or(file.log).unwrap_or_else(|| "info,sqlx=warn".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+            evidence_addresses: self.evidence_addresses.or(file.evidence_addresses).unwrap_or_default(),
             audit_retention_days: self
                 .audit_retention_days
                 .or(file.audit_retention_days)

@@ -166,17 +166,26 @@ pub const TABLES: &[Table] = &[
     ),
     table(
         "secret_usage_sources",
-        "secret_id, source_ip, user_agent",
+        "secret_id, source_ip, user_agent, instance, gathered",
         &[
             ("secret_id", Text),
             ("source_ip", Text),
             ("user_agent", Text),
+            ("instance", Text),
+            ("gathered", Int),
             ("first_used_at", Int),
             ("last_used_at", Int),
             ("use_count", Int),
+            ("longest_pause", Int),
         ],
     ),
-    table("secret_usage_spans", "secret_id, span", &[("secret_id", Text), ("span", Int), ("use_count", Int)]),
+    table(
+        "secret_usage_series",
+        "secret_id, grain, bucket",
+        &[("secret_id", Text), ("grain", Int), ("bucket", Int), ("use_count", Int)],
+    ),
+    table("evidence_state", "one", &[("one", Int), ("recorded_until", Int), ("recording", Int)]),
+    table("evidence_gaps", "began_at", &[("began_at", Int), ("ended_at", Int), ("kind", Text)]),
     table(
         "authentication_failures",
         "hour, registration_id, secret_id, reason, source_ip",

@@ -3,15 +3,17 @@
 
 use crate::{
     access, audit, backup, checks, clients, db, environments, evidence, keys, lines, properties, secrets,
-    sessions, support,
+    sessions, support, uses,
 };
+
+use std::borrow::Cow;
 
 /// One SQL text that both engines run.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement {
     /// Its name in the source.
     pub name: &'static str,
-    /// The text, with `$1`, `$2`, … for its arguments.
+    /// The text, with `$1`, `$2`, … for its arguments, or with `{rows:N}` for any number of rows of N arguments.
     pub sql: &'static str,
 }
 
@@ -42,6 +44,7 @@ impl Statement {
             secrets::STATEMENTS,
             sessions::STATEMENTS,
             support::STATEMENTS,
+            uses::STATEMENTS,
         ]
         .into_iter()
         .flatten()
@@ -53,6 +56,22 @@ impl Statement {
         let mut words = self.sql.split_ascii_whitespace();
         let named = words.find(|word| ["FROM", "INTO", "UPDATE"].contains(word)).and_then(|_| words.next());
         named.unwrap_or(self.name)
+    }
+
+    /// The text for `rows` rows, and how many arguments each has. A text that takes no rows is as it is.
+    pub fn for_rows(&self, rows: usize) -> (Cow<'static, str>, usize) {
+        let Some((before, (width, after))) = self.sql.split_once("{rows:").and_then(|(before, rest)| {
+            let (width, after) = rest.split_once('}')?;
+            Some((before, (width.parse::<usize>().ok()?, after)))
+        }) else {
+            return (self.sql.into(), self.arguments());
+        };
+        let row = |row: usize| {
+            let places: Vec<_> = (1..=width).map(|at| format!("${}", row * width + at)).collect();
+            format!("({})", places.join(", "))
+        };
+        let list: Vec<_> = (0..rows).map(row).collect();
+        (format!("{before}{}{after}", list.join(", ")).into(), width)
     }
 
     /// The highest `$N` of the text: the number of arguments that it needs.

@@ -15,6 +15,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteRow, SqliteSynchronous},
 };
 use std::{
+    borrow::Cow,
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
@@ -283,13 +284,12 @@ impl Db {
     pub async fn check_statements(&self) -> Result<usize, StoreError> {
         let mut checked = 0;
         for statement in Statement::all() {
+            let (sql, _) = statement.for_rows(2);
             let prepared = match &self.engine {
                 Engine::Sqlite { write, .. } => {
-                    write.acquire().await?.prepare(statement.sql.into_sql()).await.map(drop)
+                    write.acquire().await?.prepare(sql.into_sql()).await.map(drop)
                 }
-                Engine::Postgres(pool) => {
-                    pool.acquire().await?.prepare(statement.sql.into_sql()).await.map(drop)
-                }
+                Engine::Postgres(pool) => pool.acquire().await?.prepare(sql.into_sql()).await.map(drop),
             };
             prepared.map_err(|error| StoreError::Open(format!("{}: {error}", statement.name)))?;
             checked += 1;
@@ -339,6 +339,13 @@ trait IntoSql {
 impl IntoSql for &'static str {
     fn into_sql(self) -> sqlx::SqlStr {
         sqlx::SqlSafeStr::into_sql_str(self)
+    }
+}
+
+impl IntoSql for Cow<'static, str> {
+    /// Made from a statement's text and numbers alone: nothing that anybody sent is in it.
+    fn into_sql(self) -> sqlx::SqlStr {
+        sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(self.into_owned()))
     }
 }
 
@@ -413,7 +420,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "trail", include_str!("../migrations/0002_trail.sql")),
     (3, "sessions", include_str!("../migrations/0003_sessions.sql")),
     (4, "console", include_str!("../migrations/0004_console.sql")),
+    (5, "evidence", include_str!("../migrations/0005_evidence.sql")),
 ];
+
+/// Rows of arguments that a statement is run for at once: few texts, so that each stays prepared.
+const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
 
 /// The migrations, shared by both engines but for the name of the type for bytes.
 fn migrator(blob: &str) -> Migrator {
@@ -507,12 +518,13 @@ impl Tx {
         args: Vec<Value>,
     ) -> Result<u64, StoreError> {
         self.guard(&statement, &args)?;
+        let sql = statement.sql;
         let result = match &mut self.conn {
             Conn::Sqlite(tx) => {
-                bind_sqlite(&statement, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+                bind_sqlite(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
             }
             Conn::Postgres(tx) => {
-                bind_postgres(&statement, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+                bind_postgres(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
             }
         };
         self.settle(result)
@@ -525,17 +537,48 @@ impl Tx {
         args: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
         self.guard(&statement, &args)?;
-        let table = statement.table();
-        let result = match &mut self.conn {
-            Conn::Sqlite(tx) => bind_sqlite(&statement, args)
-                .fetch_all(&mut **tx)
-                .await
-                .map(|rows| rows.into_iter().map(|row| Row { table, row: AnyRow::Sqlite(row) }).collect()),
-            Conn::Postgres(tx) => bind_postgres(&statement, args)
-                .fetch_all(&mut **tx)
-                .await
-                .map(|rows| rows.into_iter().map(|row| Row { table, row: AnyRow::Postgres(row) }).collect()),
-        };
+        self.fetch(statement.table(), statement.sql, args).await
+    }
+
+    /// Runs a statement for rows of arguments, many at once, and reads the rows that it returns.
+    pub(crate) async fn many(
+        &mut self,
+        statement: Statement,
+        mut args: &[Vec<Value>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut returned = Vec::new();
+        for size in ROWS_AT_ONCE {
+            let (sql, width) = statement.for_rows(size);
+            while let Some((rows, rest)) = args.split_at_checked(size) {
+                let values: Vec<Value> = rows.iter().flatten().cloned().collect();
+                if self.poisoned {
+                    return Err(StoreError::Poisoned);
+                }
+                if values.len() != size * width {
+                    return Err(StoreError::Arguments(statement.name, values.len(), size * width));
+                }
+                returned.extend(self.fetch(statement.table(), sql.clone(), values).await?);
+                args = rest;
+            }
+        }
+        Ok(returned)
+    }
+
+    async fn fetch(
+        &mut self,
+        table: &'static str,
+        sql: impl IntoSql,
+        args: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let result =
+            match &mut self.conn {
+                Conn::Sqlite(tx) => bind_sqlite(sql, args).fetch_all(&mut **tx).await.map(|rows| {
+                    rows.into_iter().map(|row| Row { table, row: AnyRow::Sqlite(row) }).collect()
+                }),
+                Conn::Postgres(tx) => bind_postgres(sql, args).fetch_all(&mut **tx).await.map(|rows| {
+                    rows.into_iter().map(|row| Row { table, row: AnyRow::Postgres(row) }).collect()
+                }),
+            };
         self.settle(result)
     }
 
@@ -551,11 +594,11 @@ impl Tx {
         let table = statement.table();
         let done = match &mut self.conn {
             Conn::Sqlite(tx) => {
-                let rows = bind_sqlite(&statement, args).fetch(&mut **tx);
+                let rows = bind_sqlite(statement.sql, args).fetch(&mut **tx);
                 hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Sqlite(row) }), work).await
             }
             Conn::Postgres(tx) => {
-                let rows = bind_postgres(&statement, args).fetch(&mut **tx);
+                let rows = bind_postgres(statement.sql, args).fetch(&mut **tx);
                 hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Postgres(row) }), work).await
             }
         };
@@ -644,10 +687,10 @@ values! {
 }
 
 fn bind_sqlite(
-    statement: &Statement,
+    sql: impl IntoSql,
     args: Vec<Value>,
 ) -> sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments> {
-    args.into_iter().fold(sqlx::query(statement.sql), |query, arg| match arg {
+    args.into_iter().fold(sqlx::query(sql.into_sql()), |query, arg| match arg {
         Value::Int(value) => query.bind(value),
         Value::Text(value) => query.bind(value),
         Value::Blob(value) => query.bind(value),
@@ -655,10 +698,10 @@ fn bind_sqlite(
 }
 
 fn bind_postgres(
-    statement: &Statement,
+    sql: impl IntoSql,
     args: Vec<Value>,
 ) -> sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments> {
-    args.into_iter().fold(sqlx::query(statement.sql), |query, arg| match arg {
+    args.into_iter().fold(sqlx::query(sql.into_sql()), |query, arg| match arg {
         Value::Int(value) => query.bind(value),
         Value::Text(value) => query.bind(value),
         Value::Blob(value) => query.bind(value),
@@ -732,6 +775,15 @@ impl Row {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, StoreError> {
         parse(&self.text(column)?).ok_or_else(|| self.corrupt(column))
+    }
+
+    /// A number in its final type.
+    pub(crate) fn parsed_int<T>(
+        &self,
+        column: &str,
+        parse: impl FnOnce(i64) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        parse(self.int(column)?).ok_or_else(|| self.corrupt(column))
     }
 
     /// The same for a column that may be NULL.

@@ -1,43 +1,7 @@
-//! Evidence of use, and failed authentications, as flushed by the authority.
+//! Failed authentications, as flushed by the authority.
 
-use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row};
+use crate::{PageStart, StoreError, Tx, Usage, catalogue::statements, db::Row};
 use crossfade_core::{ClientId, PropertyId, RegistrationId, SecretId, Timestamp, environment::Slug};
-use std::time::Duration;
-
-/// The use of one secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// The first use.
-    pub first_used_at: Timestamp,
-    /// The last use.
-    pub last_used_at: Timestamp,
-    /// How often.
-    pub use_count: i64,
-}
-
-/// The use of one secret from one source, to be added to what is stored. Empty texts gather the rest.
-#[derive(Clone, Debug)]
-pub struct UsageRow {
-    /// The secret.
-    pub secret_id: SecretId,
-    /// The address.
-    pub source_ip: String,
-    /// The user agent.
-    pub user_agent: String,
-    /// The use.
-    pub usage: Usage,
-}
-
-/// The use of one secret from one source, as stored.
-#[derive(Clone, Debug)]
-pub struct SourceUsage {
-    /// The use.
-    pub row: UsageRow,
-    /// The secret's deadline.
-    pub expires_at: Option<Timestamp>,
-    /// The secret's revocation.
-    pub revoked_at: Option<Timestamp>,
-}
 
 /// Failed authentications of one kind from one source within an hour, to be added to what is stored.
 #[derive(Clone, Debug)]
@@ -103,13 +67,6 @@ pub struct FailureSum {
     pub sources: i64,
 }
 
-/// The length of a span in which use is counted while a transition runs.
-pub const USAGE_SPAN: Duration = Duration::from_secs(900);
-
-fn span_of(at: Timestamp) -> i64 {
-    at.as_seconds() / USAGE_SPAN.as_secs() as i64
-}
-
 const HOUR_MICROS: i64 = 3_600_000_000;
 
 fn hour_of(at: Timestamp) -> i64 {
@@ -117,34 +74,6 @@ fn hour_of(at: Timestamp) -> i64 {
 }
 
 statements! {
-    ADD = "INSERT INTO secret_usage (secret_id, first_used_at, last_used_at, use_count) VALUES ($1, $2, $3, $4)
-           ON CONFLICT (secret_id) DO UPDATE SET
-             first_used_at = CASE WHEN excluded.first_used_at < secret_usage.first_used_at THEN excluded.first_used_at ELSE secret_usage.first_used_at END,
-             last_used_at = CASE WHEN excluded.last_used_at > secret_usage.last_used_at THEN excluded.last_used_at ELSE secret_usage.last_used_at END,
-             use_count = secret_usage.use_count + excluded.use_count";
-    ADD_SOURCE = "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, first_used_at, last_used_at, use_count)
-                  VALUES ($1, $2, $3, $4, $5, $6)
-                  ON CONFLICT (secret_id, source_ip, user_agent) DO UPDATE SET
-                    first_used_at = CASE WHEN excluded.first_used_at < secret_usage_sources.first_used_at THEN excluded.first_used_at ELSE secret_usage_sources.first_used_at END,
-                    last_used_at = CASE WHEN excluded.last_used_at > secret_usage_sources.last_used_at THEN excluded.last_used_at ELSE secret_usage_sources.last_used_at END,
-                    use_count = secret_usage_sources.use_count + excluded.use_count";
-    ADD_SPAN = "INSERT INTO secret_usage_spans (secret_id, span, use_count)
-                SELECT s.id, CAST($2 AS BIGINT), CAST($3 AS BIGINT) FROM secrets s
-                WHERE s.id = $1 AND EXISTS (SELECT 1 FROM secrets o WHERE o.registration_id = s.registration_id
-                                            AND o.expires_at > CAST($4 AS BIGINT) AND o.revoked_at IS NULL)
-                ON CONFLICT (secret_id, span) DO UPDATE SET use_count = secret_usage_spans.use_count + excluded.use_count";
-    SPANS = "SELECT span, use_count FROM secret_usage_spans WHERE secret_id = $1 AND span >= $2 ORDER BY span";
-    DELETE_SPANS = "DELETE FROM secret_usage_spans WHERE span < $1";
-    COUNT_SOURCES = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1";
-    UPDATE_SOURCE = "UPDATE secret_usage_sources SET
-                       first_used_at = CASE WHEN $4 < first_used_at THEN $4 ELSE first_used_at END,
-                       last_used_at = CASE WHEN $5 > last_used_at THEN $5 ELSE last_used_at END,
-                       use_count = use_count + $6
-                     WHERE secret_id = $1 AND source_ip = $2 AND user_agent = $3";
-    SOURCES = "SELECT u.secret_id, u.source_ip, u.user_agent, u.first_used_at, u.last_used_at, u.use_count, s.expires_at, s.revoked_at
-               FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
-               WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
-               ORDER BY s.number DESC, u.last_used_at DESC, u.source_ip, u.user_agent LIMIT $3 OFFSET $4";
     ADD_FAILURES = "INSERT INTO authentication_failures (hour, registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count)
                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                     ON CONFLICT (hour, registration_id, secret_id, reason, source_ip) DO UPDATE SET
@@ -180,66 +109,6 @@ fn usage_args(usage: &Usage) -> [crate::db::Value; 3] {
 }
 
 impl Tx {
-    /// Adds uses of a secret to its totals.
-    pub async fn add_usage(&mut self, secret: &SecretId, usage: &Usage) -> Result<(), StoreError> {
-        let mut args = vec![secret.as_str().into()];
-        args.extend(usage_args(usage));
-        self.execute(ADD, args).await?;
-        let at = usage.last_used_at;
-        let args = vec![secret.as_str().into(), span_of(at).into(), usage.use_count.into(), at.into()];
-        self.execute(ADD_SPAN, args).await.map(drop)
-    }
-
-    /// Uses of a secret over time since `since`, as far as they fell into a transition: when a span began, and
-    /// how many there were in it.
-    pub async fn usage_spans(
-        &mut self,
-        secret: &SecretId,
-        since: Timestamp,
-    ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
-        let rows = self.rows(SPANS, vec![secret.as_str().into(), span_of(since).into()]).await?;
-        let span = |row: &Row| {
-            let began = Timestamp::from_seconds(row.int("span")? * USAGE_SPAN.as_secs() as i64);
-            Ok((began, row.int("use_count")?))
-        };
-        rows.iter().map(span).collect()
-    }
-
-    /// Forgets the spans before a time.
-    pub async fn delete_usage_spans(&mut self, before: Timestamp) -> Result<(), StoreError> {
-        self.execute(DELETE_SPANS, vec![span_of(before).into()]).await.map(drop)
-    }
-
-    /// Adds uses of a secret from a source. Beyond `most_sources` distinct ones they are gathered in one row
-    /// without address and agent.
-    pub async fn add_source_usage(&mut self, row: &UsageRow, most_sources: i64) -> Result<(), StoreError> {
-        let secret = row.secret_id.as_str();
-        let args = |source: &str, agent: &str| {
-            let mut args = vec![secret.into(), source.into(), agent.into()];
-            args.extend(usage_args(&row.usage));
-            args
-        };
-        // Most sources are known: one statement.
-        if self.execute(UPDATE_SOURCE, args(&row.source_ip, &row.user_agent)).await? > 0 {
-            return Ok(());
-        }
-        let known = self.one(COUNT_SOURCES, vec![secret.into()]).await?.int("sources")?;
-        let args = if known < most_sources { args(&row.source_ip, &row.user_agent) } else { args("", "") };
-        self.execute(ADD_SOURCE, args).await.map(drop)
-    }
-
-    /// Uses of a registration's secrets by source, newest secret first, then latest use first.
-    pub async fn usage_sources(
-        &mut self,
-        registration: &RegistrationId,
-        since: Option<Timestamp>,
-        page: &PageStart,
-    ) -> Result<Vec<SourceUsage>, StoreError> {
-        let offset = page.after.as_ref().map_or(0, |(offset, _)| *offset);
-        let args = vec![registration.as_str().into(), since.into(), page.limit.into(), offset.into()];
-        self.rows(SOURCES, args).await?.iter().map(source_usage).collect()
-    }
-
     /// Adds failed authentications. Beyond `most_rows` rows an hour, new sources are gathered without address.
     /// Tells, of failures that are the first of their kind in this hour, how many kinds the registration has in it
     /// now.
@@ -336,22 +205,5 @@ fn known_failure(row: &Row) -> Result<KnownFailure, StoreError> {
             use_count: row.int("failure_count")?,
         },
         key: row.text("place")?,
-    })
-}
-
-fn source_usage(row: &Row) -> Result<SourceUsage, StoreError> {
-    Ok(SourceUsage {
-        row: UsageRow {
-            secret_id: row.parsed("secret_id", |text| SecretId::parse(text).ok())?,
-            source_ip: row.text("source_ip")?,
-            user_agent: row.text("user_agent")?,
-            usage: Usage {
-                first_used_at: row.time("first_used_at")?,
-                last_used_at: row.time("last_used_at")?,
-                use_count: row.int("use_count")?,
-            },
-        },
-        expires_at: row.opt_time("expires_at")?,
-        revoked_at: row.opt_time("revoked_at")?,
     })
 }

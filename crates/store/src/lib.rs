@@ -15,6 +15,7 @@ mod properties;
 mod secrets;
 mod sessions;
 mod support;
+mod uses;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, NewAuditEvent, Notification};
@@ -23,15 +24,14 @@ pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use db::{Db, Durability, Integrity, Location, ServeLock, StoreError, Tx, Value};
 pub use environments::{Environment, SigningKey};
-pub use evidence::{
-    FailureFilter, FailureRow, FailureSum, KnownFailure, SourceUsage, USAGE_SPAN, Usage, UsageRow,
-};
+pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure};
 pub use keys::DataKey;
 pub use lines::{ClientLine, ClientOrder, RegistrationLine};
 pub use properties::Property;
 pub use secrets::{Expired, Rotation, Secret, SecretRow, VerifierRow};
 pub use sessions::SessionRow;
 pub use support::{Change, ChangeKind, Remembered};
+pub use uses::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, UsageRow, UsageSource};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]

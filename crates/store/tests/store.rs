@@ -36,6 +36,7 @@ mod sqlite {
     mod sessions;
     mod support;
     mod transactions;
+    mod uses;
     mod verifiers;
 
     mod only_sqlite;
@@ -68,6 +69,7 @@ mod postgres {
     mod sessions;
     mod support;
     mod transactions;
+    mod uses;
     mod verifiers;
 
     mod only_postgres;

@@ -92,12 +92,6 @@ impl Metrics {
             authentications.with_label_values(&[outcome]).inc_by(*count);
         }
         families.extend(authentications.collect());
-        let lost = prometheus::IntCounter::new(
-            "crossfade_evidence_lost_total",
-            "Uses of secrets that did not fit in memory and were not recorded.",
-        )?;
-        lost.inc_by(gauges.evidence_lost);
-        families.extend(lost.collect());
         families.sort_by(|one, two| one.name().cmp(two.name()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;

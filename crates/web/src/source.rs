@@ -3,10 +3,11 @@
 use crate::Web;
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{Extensions, HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 use ipnet::IpNet;
 use std::{
+    borrow::Cow,
     convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
@@ -44,16 +45,29 @@ impl TrustedProxies {
     }
 }
 
-/// The source of a request: address and user agent.
+/// In which a caller may say which of its instances it is, so that evidence tells them apart.
+const INSTANCE: HeaderName = HeaderName::from_static("crossfade-instance");
+
+/// The source of a request: address, user agent, and the label of the instance.
 pub(crate) struct Source {
     pub(crate) ip: IpAddr,
-    user_agent: Option<axum::http::HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    instance: Option<HeaderValue>,
 }
 
 impl Source {
-    pub(crate) fn user_agent(&self) -> std::borrow::Cow<'_, str> {
-        self.user_agent.as_ref().map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()))
+    pub(crate) fn user_agent(&self) -> Cow<'_, str> {
+        text(self.user_agent.as_ref())
     }
+
+    /// The label, as it was sent.
+    pub(crate) fn instance(&self) -> Cow<'_, str> {
+        text(self.instance.as_ref())
+    }
+}
+
+fn text(header: Option<&HeaderValue>) -> Cow<'_, str> {
+    header.map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 impl FromRequestParts<Web> for Source {
@@ -61,7 +75,8 @@ impl FromRequestParts<Web> for Source {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
         let ip = web.proxies.caller(peer(&parts.extensions), &parts.headers);
-        Ok(Self { ip, user_agent: parts.headers.get(header::USER_AGENT).cloned() })
+        let of = |name: HeaderName| parts.headers.get(name).cloned();
+        Ok(Self { ip, user_agent: of(header::USER_AGENT), instance: of(INSTANCE) })
     }
 }
 

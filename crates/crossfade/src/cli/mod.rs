@@ -1,6 +1,7 @@
 //! The command line: what there is to type. Doc comments here are the help texts.
 
 mod audit;
+mod change_over;
 mod clients;
 mod environments;
 mod local;
@@ -17,6 +18,7 @@ mod values;
 pub(crate) use self::operations::command;
 pub(crate) use self::{
     audit::{Audit, Failures, Filters},
+    change_over::{Series, Watch},
     clients::{Client, CreateClient, UpdateClient},
     environments::{CreateEnv, Env, UpdateEnv},
     local::{BackUp, CreateToken, Demo, Doctor, Init, Manual, Owner, RecoverOwner, Restore, Token},

@@ -35,6 +35,8 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ListRotations => "secret history",
         RollbackSecret => "secret rollback",
         ListUsage => "secret usage",
+        ListUsageSeries => "secret series",
+        ReadChangeOver => "secret change-over",
         ListUsers => "user list",
         CreateUser => "user create",
         ReadUser => "user show",

@@ -1,6 +1,6 @@
 //! `crossfade secret …`
 
-use super::{Destination, Place, Remote};
+use super::{Destination, Place, Remote, Series, Watch};
 use clap::{Args, Subcommand};
 use crossfade_core::TransitionHours;
 
@@ -27,6 +27,17 @@ pub(crate) enum Secret {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Show how often the secrets are used over time.
+    Series(Series),
+    /// Show how the change-over stands: who is left on the old secret, and whether it is safe to end it.
+    ChangeOver {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Wait until it is safe to end the old secret: exit status 0 then, 1 when the old secret ends before.
+    Watch(Watch),
     /// Replace the current secret. The old one stays valid for the transition period.
     Rotate(Rotate),
     /// Show the stored value of a secret.

@@ -11,7 +11,7 @@ use crate::{
     output,
     remote::Api,
     serve::{Server, bind, open, start_log, stop_signal},
-    settings::{LogFormat, Resolved},
+    settings::{AddressWord, LogFormat, Resolved},
 };
 use crossfade_app::{App, NewToken};
 use crossfade_authority::SystemRandom;
@@ -66,6 +66,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         public_url: format!("http://{listen}"),
         master_key_file: directory.join("master.key"),
         trusted_proxies: Vec::new(),
+        evidence_addresses: AddressWord::Full,
         fresh_sign_in: Duration::from_secs(600),
         log: "warn".to_owned(),
         log_format: LogFormat::Text,

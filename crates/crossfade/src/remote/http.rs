@@ -135,7 +135,7 @@ impl Api {
                     tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
                 }
                 Err(error) => {
-                    return Err(Failure::failed(format!(
+                    return Err(Failure::unanswered(format!(
                         "{} does not answer: {}. Is crossfade serve running, and is --url right?",
                         self.base,
                         root(&error)

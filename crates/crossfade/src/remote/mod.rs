@@ -1,6 +1,7 @@
 //! Commands that speak to a server through its API.
 
 mod audit;
+mod change_over;
 mod clients;
 mod confirm;
 mod environments;

@@ -1,6 +1,7 @@
 //! `crossfade secret …`.
 
 use super::{
+    change_over::{change_over, series, watch},
     confirm::confirmed,
     http::{Api, segment},
 };
@@ -37,6 +38,9 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
             let usage: Vec<Usage> = site.api.list(&format!("{}/usage", site.path), usize::MAX).await?;
             shown_usage(usage, remote.json)
         }
+        Command::Series(args) => series(args).await,
+        Command::ChangeOver { place, remote } => change_over(&place, &remote).await,
+        Command::Watch(args) => watch(args).await,
         Command::Rotate(args) => rotate(args).await,
         Command::Reveal { place, secret, reason, value, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;
@@ -93,15 +97,15 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
 }
 
 /// A client in an environment on a server.
-struct Site {
-    api: Api,
+pub(super) struct Site {
+    pub(super) api: Api,
     name: String,
     environment: String,
-    path: String,
+    pub(super) path: String,
 }
 
 impl Site {
-    async fn find(api: Api, place: &Place) -> Result<Self, Failure> {
+    pub(super) async fn find(api: Api, place: &Place) -> Result<Self, Failure> {
         let client = api.find_client(&place.client).await?;
         let path = format!("/clients/{}/environments/{}", client.id, segment(&place.env));
         Ok(Self { api, name: client.name, environment: place.env.clone(), path })
@@ -248,12 +252,21 @@ fn shown_usage(usage: Vec<Usage>, json: bool) -> Result<(), Failure> {
             it.state.as_str().to_owned(),
             it.source_ip.unwrap_or_else(|| "others".to_owned()),
             it.user_agent.unwrap_or_else(|| "-".to_owned()),
+            it.instance.unwrap_or_else(|| "-".to_owned()),
             time(Some(it.last_used_at)),
             it.use_count.to_string(),
         ]
     };
     output::table(
-        &[fixed("secret"), fixed("state"), fixed("from"), text("agent"), fixed("last used"), fixed("uses")],
+        &[
+            fixed("secret"),
+            fixed("state"),
+            fixed("from"),
+            text("agent"),
+            text("instance"),
+            fixed("last used"),
+            fixed("uses"),
+        ],
         usage.into_iter().map(row).collect(),
     )
 }

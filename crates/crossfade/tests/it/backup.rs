@@ -396,11 +396,11 @@ on_both_engines! {
         live(&world).await;
         let saved = Saved::of(&world).await;
         let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
-        let before = contents(world.location()).await;
         let clock = Clock::manual(world.now());
         let served = checked.run(world.location(), &clock).await.err().unwrap();
         assert!(served.to_string().contains("nother crossfade serve is running"), "{served}");
         world.app.close().await;
+        let before = contents(world.location()).await;
         // A server notices a closed session a moment later; each attempt is a round trip to it.
         let mut refused = served;
         for _ in 0..10_000 {

@@ -68,7 +68,6 @@ on_both_engines! {
             ("crossfade_transitions_running", 1.0),
             ("crossfade_secrets_overdue", 0.0),
             ("crossfade_changes_behind", 0.0),
-            ("crossfade_evidence_lost_total", 0.0),
         ] {
             assert!((value(&metrics, series) - expected).abs() < f64::EPSILON, "{series} is not {expected}\n{metrics}");
         }

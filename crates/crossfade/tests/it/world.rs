@@ -7,7 +7,7 @@ use axum::{
     extract::ConnectInfo,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use crossfade_app::{App, NewToken, Options};
+use crossfade_app::{AddressPolicy, App, NewToken, Options};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{Code, Operation, Timestamp};
 use crossfade_store::Location;
@@ -274,6 +274,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> O
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
         audit_retention_days: None,
+        evidence_addresses: AddressPolicy::Full,
         fresh_sign_in: Duration::from_secs(600),
         decides: true,
     }

@@ -1,5 +1,6 @@
 //! Rows to fill a database with. Everything is numbered, so that a test can say what belongs to what.
 
+use super::TestDb;
 use crossfade_core::{
     ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TokenId,
     TransitionHours, UserId,
@@ -11,8 +12,8 @@ use crossfade_core::{
     text::Name,
 };
 use crossfade_store::{
-    Client, Environment, GrantRow, NewAuditEvent, PageStart, Registration, Rotation, SecretRow, StoreError,
-    Tx, User,
+    Client, Environment, GrantRow, NewAuditEvent, PageStart, Registration, Rotation, SecretRow, SourceCaps,
+    StoreError, Tx, Usage, UsageRow, UsageSource, User,
 };
 use std::time::Duration;
 
@@ -191,4 +192,18 @@ pub async fn seed_client(tx: &mut Tx) -> Result<(), StoreError> {
     tx.insert_client(&client(1, "Billing")).await?;
     tx.insert_registration(&registration(1, 1, "staging")).await?;
     tx.insert_registration(&registration(2, 1, "production")).await
+}
+
+/// Caps that no test reaches by chance.
+pub const SOURCE_CAPS: SourceCaps = SourceCaps { of_secret: 100, of_address: 100 };
+
+/// The use of a secret from one source.
+pub fn usage_row(secret: usize, usage: Usage) -> UsageRow {
+    let source = UsageSource { ip: "192.0.2.1".into(), user_agent: "curl".into(), ..UsageSource::default() };
+    UsageRow { secret_id: secret_id(secret), source, usage, longest_pause: Duration::ZERO }
+}
+
+/// Adds uses of a secret.
+pub async fn add_uses(t: &TestDb, secret: usize, usage: Usage) {
+    t.write(async |tx| tx.add_uses(&[usage_row(secret, usage)], SOURCE_CAPS).await).await;
 }

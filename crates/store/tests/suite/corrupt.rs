@@ -10,7 +10,7 @@ use crossfade_core::{
 };
 use crossfade_store::{
     AuditFilter, ChangeKind, ClientFilter, FailureFilter, FailureRow, Link, LinkPurpose, Notification,
-    PageStart, SigningKey, StoreError, TokenRow, Tx, Usage, UsageRow,
+    PageStart, SigningKey, StoreError, TokenRow, Tx, Usage,
 };
 
 /// One row at least in each table.
@@ -25,10 +25,8 @@ async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
     tx.insert_secret(&secret(2, 1, 2)).await?;
     tx.insert_rotation(&rotation(1, 1, 1, 1, 2)).await?;
     let usage = Usage { first_used_at: at(1), last_used_at: at(2), use_count: 3 };
-    let (source_ip, user_agent) = ("192.0.2.1".to_owned(), "curl".to_owned());
-    tx.add_usage(&secret_id(1), &usage).await?;
-    let row = UsageRow { secret_id: secret_id(1), source_ip: source_ip.clone(), user_agent, usage };
-    tx.add_source_usage(&row, 9).await?;
+    tx.add_uses(&[usage_row(1, usage)], SOURCE_CAPS).await?;
+    let source_ip = "192.0.2.1".to_owned();
     let (registration_id, secret_id) = (Some(registration_id(1)), Some(secret_id(1)));
     tx.add_failures(&FailureRow { registration_id, secret_id, reason: "expired", source_ip, usage }, 9)
         .await?;

@@ -1,15 +1,11 @@
-//! Evidence of use and of failures, as the flush adds it (rule 17).
+//! Evidence of failures, as the flush adds it (rule 17).
 
 use crate::harness::*;
 use crossfade_core::Timestamp;
-use crossfade_store::{FailureFilter, FailureRow, KnownFailure, PageStart, SourceUsage, Usage, UsageRow};
+use crossfade_store::{FailureFilter, FailureRow, KnownFailure, PageStart, Usage};
 
 fn usage(first: u32, last: u32, use_count: i64) -> Usage {
     Usage { first_used_at: at(first), last_used_at: at(last), use_count }
-}
-
-fn source(secret: usize, ip: &str, agent: &str, usage: Usage) -> UsageRow {
-    UsageRow { secret_id: secret_id(secret), source_ip: ip.into(), user_agent: agent.into(), usage }
 }
 
 /// Client 1 with secrets 1 and 2 in staging (2 is current) and secret 3 in production.
@@ -22,83 +18,6 @@ async fn seeded(t: &TestDb) {
         tx.insert_secret(&secret(3, 2, 1)).await
     })
     .await;
-}
-
-async fn add(t: &TestDb, row: &UsageRow, most: i64) {
-    t.write(async |tx| tx.add_source_usage(row, most).await).await;
-}
-
-async fn sources(t: &TestDb, since: Option<Timestamp>, page: PageStart) -> Vec<SourceUsage> {
-    t.read(async |tx| tx.usage_sources(&registration_id(1), since, &page).await).await
-}
-
-fn keys(rows: &[SourceUsage]) -> Vec<(usize, &str, &str, i64)> {
-    let number = |row: &SourceUsage| (1..9).find(|n| secret_id(*n) == row.row.secret_id).unwrap();
-    rows.iter()
-        .map(|row| (number(row), &*row.row.source_ip, &*row.row.user_agent, row.row.usage.use_count))
-        .collect()
-}
-
-#[tokio::test]
-async fn uses_add_up_whatever_order_the_flushes_come_in() {
-    let Some(t) = super::open().await else { return };
-    seeded(&t).await;
-    for (first, last, count) in [(50, 60, 3), (10, 55, 4), (58, 99, 1), (60, 60, 1_i64 << 40)] {
-        let more = usage(first, last, count);
-        t.write(async |tx| tx.add_usage(&secret_id(1), &more).await).await;
-        add(&t, &source(1, "192.0.2.1", "curl", more), 10).await;
-    }
-    let total = usage(10, 99, 8 + (1 << 40));
-    let stored = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(1)).await).await.unwrap();
-    assert_eq!(stored.usage, Some(total));
-    let rows = sources(&t, None, first(10)).await;
-    assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].row.usage, total);
-    assert_eq!((rows[0].expires_at, rows[0].revoked_at), (Some(at(900)), None));
-    let other = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(2)).await).await.unwrap();
-    assert_eq!(other.usage, None);
-}
-
-#[tokio::test]
-async fn sources_beyond_the_cap_are_gathered_in_the_row_without_a_source() {
-    let Some(t) = super::open().await else { return };
-    seeded(&t).await;
-    for n in 1..=6 {
-        add(&t, &source(1, &format!("192.0.2.{n}"), "curl", usage(n, n, 1)), 3).await;
-    }
-    // A source that is known goes on by itself; another agent is another source.
-    add(&t, &source(1, "192.0.2.2", "curl", usage(20, 20, 5)), 3).await;
-    add(&t, &source(1, "192.0.2.2", "wget", usage(30, 30, 7)), 3).await;
-    // Each secret has a cap of its own.
-    add(&t, &source(2, "192.0.2.6", "curl", usage(1, 1, 1)), 3).await;
-    let rows = sources(&t, None, first(10)).await;
-    let expected = [
-        (2, "192.0.2.6", "curl", 1),
-        (1, "", "", 3 + 7),
-        (1, "192.0.2.2", "curl", 6),
-        (1, "192.0.2.3", "curl", 1),
-        (1, "192.0.2.1", "curl", 1),
-    ];
-    assert_eq!(keys(&rows), expected, "the newest secret first, then the latest use");
-    assert_eq!(rows[1].row.usage, usage(4, 30, 10));
-}
-
-#[tokio::test]
-async fn sources_are_listed_page_by_page_and_from_a_time_on() {
-    let Some(t) = super::open().await else { return };
-    seeded(&t).await;
-    for n in 1..=5 {
-        add(&t, &source(1, &format!("192.0.2.{n}"), "", usage(1, n * 10, 1)), 99).await;
-    }
-    add(&t, &source(3, "192.0.2.9", "", usage(1, 99, 1)), 99).await;
-    let mut seen = Vec::new();
-    for offset in [0, 2, 4, 6] {
-        let rows = sources(&t, None, after(offset, "", 2)).await;
-        seen.extend(rows.into_iter().map(|row| row.row.usage.last_used_at));
-    }
-    assert_eq!(seen, [50, 40, 30, 20, 10].map(at), "another registration's are not among them");
-    let last = async |since| sources(&t, Some(since), first(10)).await.len();
-    assert_eq!((last(at(40)).await, last(at(40).after(MICRO)).await), (2, 1), "from that time on");
 }
 
 fn failure(registration: Option<usize>, secret: Option<usize>, ip: &str, usage: Usage) -> FailureRow {
@@ -232,26 +151,4 @@ async fn failures_are_read_page_by_page_without_a_repetition() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 7);
-}
-
-#[tokio::test]
-async fn use_over_time_is_counted_while_a_transition_runs_and_only_then() {
-    let Some(t) = super::open().await else { return };
-    seeded(&t).await;
-    let add = async |secret: usize, last: u32, count: i64| {
-        t.write(async |tx| tx.add_usage(&secret_id(secret), &usage(last, last, count)).await).await;
-    };
-    // Secret 1 retires until 900; 3 is alone in its environment.
-    for (secret, last, count) in [(1, 10, 4), (2, 20, 1), (2, 899, 2), (3, 30, 9), (2, 900, 7), (1, 901, 7)] {
-        add(secret, last, count).await;
-    }
-    let spans = async |secret: usize| -> Vec<i64> {
-        let rows = t.read(async |tx| tx.usage_spans(&secret_id(secret), at(0)).await).await;
-        rows.into_iter().map(|(_, count)| count).collect()
-    };
-    assert_eq!(spans(1).await, [4]);
-    assert_eq!(spans(2).await.iter().sum::<i64>(), 3);
-    assert_eq!(spans(3).await, [0; 0]);
-    t.write(async |tx| tx.delete_usage_spans(at(86_400)).await).await;
-    assert_eq!(spans(1).await, [0; 0]);
 }

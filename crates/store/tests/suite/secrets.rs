@@ -76,7 +76,7 @@ async fn a_secret_survives_storage_with_its_use() {
     assert_same(&get(&t, 1, 1).await, &expected);
     assert_eq!(get(&t, 2, 2).await.sealed, None, "shown once");
     let used = Usage { first_used_at: at(3), last_used_at: at(4), use_count: i64::from(u32::MAX) * 2 };
-    t.write(async |tx| tx.add_usage(&secret_id(1), &used).await).await;
+    add_uses(&t, 1, used).await;
     let deadline = at(7).after(MICRO);
     end(&t, 1, Some(deadline), Some(at(6))).await;
     let mut changed = Secret { usage: Some(used), ..expected };

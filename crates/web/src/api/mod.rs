@@ -72,6 +72,8 @@ fn handler(operation: Operation) -> MethodRouter<Web> {
         ListRotations => get(secrets::list_rotations),
         RollbackSecret => post(secrets::rollback),
         ListUsage => get(secrets::list_usage),
+        ListUsageSeries => get(secrets::list_usage_series),
+        ReadChangeOver => get(secrets::read_change_over),
         ListUsers => get(users::list),
         CreateUser => post(users::create),
         ReadUser => get(users::read),

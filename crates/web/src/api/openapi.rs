@@ -250,6 +250,11 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
             schemas.reads(shape, &api::RollBackRotation { reason, ..Default::default() })
         }
         ListUsage => schemas.list::<api::Usage>(&["since"]),
+        ListUsageSeries => schemas.list::<api::UsagePoint>(&["grain", "since", "until"]),
+        ReadChangeOver => {
+            let shape = schemas.answers::<api::ChangeOver>(200);
+            Shape { query: &["grain", "quiet_seconds"], ..shape }
+        }
         ListUsers => schemas.list::<api::User>(&["q"]),
         CreateUser => {
             let shape = schemas.tagged::<api::User>(201);

@@ -4,7 +4,7 @@ use super::{
     call::{Call, Ids},
     reply::{Reply, created, ok, page},
 };
-use crossfade_app::RegistrationPath;
+use crossfade_app::{ChangeOverQuery, RegistrationPath};
 
 type Registration = Ids<(String, String)>;
 type Part = Ids<(String, String, String)>;
@@ -48,4 +48,19 @@ pub(super) async fn list_usage(Ids((client, environment)): Registration, call: C
     let path = RegistrationPath { client: &client, environment: &environment };
     let (query, since) = (call.list(&["since"])?, call.parameter("since"));
     page(&call.uri, &call.app.list_usage(&call.caller, path, since.as_deref(), &query).await?)
+}
+
+pub(super) async fn list_usage_series(Ids((client, environment)): Registration, call: Call) -> Reply {
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let query = call.list(&["grain", "since", "until"])?;
+    let [grain, since, until] = ["grain", "since", "until"].map(|name| call.parameter(name));
+    let span = (grain.as_deref(), since.as_deref(), until.as_deref());
+    page(&call.uri, &call.app.list_usage_series(&call.caller, path, span, &query).await?)
+}
+
+pub(super) async fn read_change_over(Ids((client, environment)): Registration, call: Call) -> Reply {
+    call.only(&["grain", "quiet_seconds"])?;
+    let path = RegistrationPath { client: &client, environment: &environment };
+    let [grain, quiet_seconds] = ["grain", "quiet_seconds"].map(|name| call.parameter(name));
+    ok(&call.app.read_change_over(&call.caller, path, &ChangeOverQuery { grain, quiet_seconds }).await?)
 }

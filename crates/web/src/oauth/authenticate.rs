@@ -41,15 +41,14 @@ pub(crate) fn authenticate(
         return Err(OauthError::InvalidRequest("The request uses more than one way to authenticate."));
     }
     let malformed = || authority.malformed(source.ip);
-    let user_agent = source.user_agent();
+    let (user_agent, instance) = (source.user_agent(), source.instance());
     let decide = |client_id: &str, secret: &str, method| {
         if client_id.len() > LONGEST || secret.len() > LONGEST {
             return Err(malformed());
         }
-        authority.authenticate(
-            environment,
-            &Credentials { client_id, secret, method, ip: source.ip, user_agent: &user_agent },
-        )
+        let source =
+            crossfade_authority::Source { ip: source.ip, user_agent: &user_agent, instance: &instance };
+        authority.authenticate(environment, &Credentials { client_id, secret, method, source })
     };
     match authorization {
         Some(value) => {

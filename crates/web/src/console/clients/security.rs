@@ -7,7 +7,7 @@ use crate::console::{
     form::{Fields, Form},
     session::SignedIn,
 };
-use crossfade_app::{Abilities, ListQuery, RegistrationPath};
+use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath};
 use crossfade_core::{
     Timestamp,
     api::{self, Rotation, Secret, Usage},
@@ -73,12 +73,12 @@ impl Secrets {
         let old = match (&current, retiring, history.first()) {
             (Some(current), Some(secret), Some(rotation)) => {
                 let from = rotation.rotated_at;
-                let uses = app.transition_uses(caller, path, &secret.id, &current.id, from).await?;
-                let segment = |it: crossfade_app::UseSpan| Segment {
-                    from: it.from,
-                    to: it.to,
-                    old: it.old,
-                    new: it.new,
+                let change = app.read_change_over(caller, path, &ChangeOverQuery::default()).await?;
+                let segment = |it: api::SharePoint| Segment {
+                    from: it.from.max(from),
+                    to: it.to.min(now),
+                    old: it.old.unsigned_abs(),
+                    new: it.new.unsigned_abs(),
                 };
                 let deadline = secret.expires_at.unwrap_or(now);
                 let on_old = callers.iter().filter(|it| it.secret_id == secret.id && it.last_used_at >= from);
@@ -87,7 +87,7 @@ impl Secrets {
                     from,
                     now,
                     deadline,
-                    segments: uses.into_iter().map(segment).collect(),
+                    segments: change.series.into_iter().map(segment).collect(),
                     still_on_old,
                 };
                 Some(Old {
@@ -306,7 +306,7 @@ pub(super) mod samples {
             "signing_alg": "ES256", "show_once": false, "wipe_after_days": 30, "max_age_days": 90,
         });
         let callers = json!([{
-            "secret_id": id("sec", 1), "state": "retiring", "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>",
+            "secret_id": id("sec", 1), "state": "retiring", "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>", "instance": null, "gathered": false,
             "first_used_at": from, "last_used_at": now, "use_count": 3,
         }]);
         Secrets {

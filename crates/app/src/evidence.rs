@@ -1,0 +1,186 @@
+//! Evidence of use on its way from memory into the database, and the times of which it is not complete.
+
+use crate::{app::App, error::Error, worker::write_failure};
+use crossfade_authority::{Counter, FailureCount, SourceCount};
+use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, text};
+use crossfade_store::{EvidenceGap, SourceCaps, Usage, UsageRow, UsageSource};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Distinct sources that are kept one by one.
+const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
+/// Rows of evidence that are written in one transaction.
+const ROWS_AT_ONCE: usize = 500;
+/// How often it is noted that everything is stored, also when there was nothing to store. After a kill, evidence
+/// has a gap from the last note on.
+const NOTED_EVERY: Duration = Duration::from_secs(4);
+
+/// How far evidence is stored.
+#[derive(Default)]
+pub(crate) struct Recorded {
+    /// Up to when it is noted to be; `None` where nothing is recorded: in a local command.
+    until: Option<Timestamp>,
+    /// Whether something since then was perhaps not stored.
+    in_doubt: bool,
+}
+
+pub(crate) fn usage(counter: Counter) -> Usage {
+    Usage {
+        first_used_at: counter.first,
+        last_used_at: counter.last,
+        use_count: i64::try_from(counter.count).unwrap_or(i64::MAX),
+    }
+}
+
+impl App {
+    /// Notes that this process records from now on, and what is missing since the last one did.
+    pub(crate) async fn begin_recording(&self) -> Result<(), Error> {
+        let mut recorded = self.flush.lock().await;
+        let (now, _) = self
+            .write(async |tx, now| {
+                if let Some((began_at, recording)) = tx.evidence_state().await?.filter(|(at, _)| *at < now) {
+                    let kind = if recording { GapKind::Killed } else { GapKind::Stopped };
+                    tx.insert_evidence_gap(&EvidenceGap { began_at, ended_at: now, kind }).await?;
+                }
+                tx.evidence_recorded(now, true).await?;
+                Ok(now)
+            })
+            .await?;
+        recorded.until = Some(now);
+        Ok(())
+    }
+
+    /// Writes what is left, and notes that nothing is missing up to now.
+    pub(crate) async fn end_recording(&self) -> Result<(), Error> {
+        self.flush_evidence().await?;
+        let mut recorded = self.flush.lock().await;
+        if recorded.until.take().is_some() {
+            self.write(async |tx, now| Ok(tx.evidence_recorded(now, false).await?)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
+    ///
+    /// In small transactions, between which whoever rotates or revokes gets the lock: a flood of evidence must
+    /// not delay the end of the secret that makes it.
+    pub async fn flush_evidence(&self) -> Result<(), Error> {
+        let mut recorded = self.flush.lock().await;
+        // What was counted before this moment is in what is taken out now.
+        let until = self.clock.now();
+        let (sources, failures) = self.drain_evidence();
+        let rows = self.rows(&sources);
+        let (mut rows, mut left) = (rows.as_slice(), failures.as_slice());
+        let mut result = Ok(());
+        while result.is_ok() && !(rows.is_empty() && left.is_empty()) {
+            let (used, more) = rows.split_at(rows.len().min(ROWS_AT_ONCE));
+            let (failed, more_failed) = left.split_at(left.len().min(ROWS_AT_ONCE));
+            let written = self
+                .write(async |tx, now| {
+                    let used: Vec<UsageRow> = used.iter().map(|(row, _)| row.clone()).collect();
+                    tx.add_uses(&used, CAPS).await?;
+                    for failure in failed {
+                        write_failure(tx, failure, now).await?;
+                    }
+                    Ok(())
+                })
+                .await;
+            // What was perhaps written is not put back: evidence may be too little, never too much.
+            let in_doubt = written.as_ref().is_err_and(|error| error.problem.code == Code::OutcomeUnknown);
+            recorded.in_doubt |= in_doubt;
+            if written.is_ok() || in_doubt {
+                (rows, left) = (more, more_failed);
+            }
+            result = written.map(drop);
+        }
+        let back = rows.iter().flat_map(|(_, counts)| counts.iter().map(|at| sources[*at].clone())).collect();
+        self.authority.evidence().restore(back, left.to_vec());
+        self.unflushed().clear();
+        result?;
+        self.note_recorded(&mut recorded, until).await?;
+        let touched = self.touched.take();
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let written = self.write(async |tx, _| {
+            for (token, at) in &touched {
+                tx.touch_token(token, *at).await?;
+            }
+            Ok(())
+        });
+        written.await.map(drop)
+    }
+
+    async fn note_recorded(&self, recorded: &mut Recorded, until: Timestamp) -> Result<(), Error> {
+        let Some(before) = recorded.until else { return Ok(()) };
+        if !recorded.in_doubt && until.since(before) < NOTED_EVERY {
+            return Ok(());
+        }
+        let gap = recorded.in_doubt.then_some(EvidenceGap {
+            began_at: before,
+            ended_at: until,
+            kind: GapKind::Unknown,
+        });
+        self.write(async |tx, _| {
+            if let Some(gap) = &gap {
+                tx.insert_evidence_gap(gap).await?;
+            }
+            Ok(tx.evidence_recorded(until, true).await?)
+        })
+        .await?;
+        *recorded = Recorded { until: Some(until), in_doubt: false };
+        Ok(())
+    }
+
+    /// What is stored of the counts: one row for each secret and source as they are kept, with the places of the
+    /// counts that went into it.
+    fn rows(&self, sources: &[SourceCount]) -> Vec<(UsageRow, Vec<usize>)> {
+        let mut merged: BTreeMap<(&SecretId, UsageSource), (Counter, Vec<usize>)> = BTreeMap::new();
+        for (at, count) in sources.iter().enumerate() {
+            let source = UsageSource {
+                ip: count.ip.map(|ip| self.addresses.kept(ip)).unwrap_or_default(),
+                user_agent: text::shown(&count.user_agent),
+                instance: text::shown(&count.instance),
+                gathered: count.gathered,
+            };
+            let (counter, places) =
+                merged.entry((&count.secret, source)).or_insert_with(|| (count.counter, Vec::new()));
+            if !places.is_empty() {
+                counter.merge(count.counter);
+            }
+            places.push(at);
+        }
+        let row =
+            |((secret, source), (counter, places)): ((&SecretId, UsageSource), (Counter, Vec<usize>))| {
+                let secret_id = secret.clone();
+                let longest_pause = counter.longest_pause;
+                (UsageRow { secret_id, source, usage: usage(counter), longest_pause }, places)
+            };
+        merged.into_iter().map(row).collect()
+    }
+
+    /// Takes the evidence out of memory, and keeps at hand when each secret was last used until that is stored.
+    fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
+        let mut unflushed = self.unflushed();
+        let drained = self.authority.evidence().drain();
+        for source in &drained.0 {
+            let last = unflushed.entry(source.secret.clone()).or_insert(source.counter.last);
+            *last = source.counter.last.max(*last);
+        }
+        drained
+    }
+
+    fn unflushed(&self) -> MutexGuard<'_, HashMap<SecretId, Timestamp>> {
+        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last use of a secret that is known and not stored yet. With what is stored it is exact to the moment,
+    /// without waiting for a flush.
+    pub(crate) fn unflushed_use(&self, secret: &SecretId) -> Option<Timestamp> {
+        let unflushed = self.unflushed();
+        unflushed.get(secret).copied().max(self.authority.evidence().last_use(secret))
+    }
+}

@@ -1,0 +1,313 @@
+//! How the change-over from the old to the new secret stands: the evidence, and what follows from it.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    cursor::{ListQuery, encode, invalid, page, time},
+    error::Error,
+    history::{MOST_OFFSET, given, shown_secret},
+    targets::{RegistrationPath, Site},
+};
+use crossfade_core::{
+    Code, Operation, Problem, SecretId, Timestamp,
+    api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, Reason, SharePoint},
+    change_over::{self, Blind, Caller as Known, CallerState, Facts, Used, Verdict},
+    rotation::SecretState,
+};
+use crossfade_store::{PageStart, Secret, Tx, UsageRow, UsageSource};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+/// Callers that are listed one by one.
+const MOST_CALLERS: usize = 200;
+/// Gaps that are listed.
+const MOST_GAPS: i64 = 50;
+/// Points of a series that are read: seven days of minutes, of two secrets.
+const MOST_POINTS: i64 = 2 * 7 * 1440 + 4;
+/// A series is drawn in about so many points, unless another grain is asked for.
+const POINTS: u64 = 360;
+
+/// What a change-over is asked for with, as it was sent.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeOverQuery {
+    /// How finely the series is divided.
+    pub grain: Option<String>,
+    /// For how many seconds the old secret must be quiet.
+    pub quiet_seconds: Option<String>,
+}
+
+impl ChangeOverQuery {
+    fn grain(&self) -> Result<Option<Grain>, Problem> {
+        let parse =
+            |text: &String| Grain::parse(text).ok_or_else(|| invalid("grain", "must be minute, hour or day"));
+        self.grain.as_ref().map(parse).transpose()
+    }
+
+    fn quiet(&self) -> Result<Option<Duration>, Problem> {
+        let parse = |text: &String| {
+            let seconds = text.parse::<u64>().ok().filter(|seconds| (60..=604_800).contains(seconds));
+            let seconds = seconds
+                .ok_or_else(|| invalid("quiet_seconds", "must be a whole number from 60 to 604800"))?;
+            Ok(Duration::from_secs(seconds))
+        };
+        self.quiet_seconds.as_ref().map(parse).transpose()
+    }
+}
+
+/// One caller with its use of both secrets.
+#[derive(Default)]
+struct Both {
+    old: Option<UsageRow>,
+    new: Option<UsageRow>,
+    refused: Option<Timestamp>,
+}
+
+impl Both {
+    fn known(&self) -> Known {
+        let used = |row: &UsageRow| Used {
+            first: row.usage.first_used_at,
+            last: row.usage.last_used_at,
+            longest_pause: row.longest_pause,
+        };
+        Known { old: self.old.as_ref().map(used), new: self.new.as_ref().map(used), refused: self.refused }
+    }
+}
+
+impl App {
+    /// How the latest change-over of a registration stands.
+    pub async fn read_change_over(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        query: &ChangeOverQuery,
+    ) -> Result<ChangeOver, Error> {
+        let (grain, quiet) = (query.grain()?, query.quiet()?);
+        let permitted = async |_: &mut Tx, _: &Caller, _: Site| Ok(());
+        self.view(Operation::ReadChangeOver, caller, path, permitted).await?;
+        self.flush_evidence().await?;
+        self.view(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
+            self.change_over(tx, &site, grain, quiet, self.clock.now()).await?.ok_or_else(|| {
+                let text =
+                    "The secret of this registration was never rotated, so that there is no change-over.";
+                Problem::new(Code::NotRetiring, text).into()
+            })
+        })
+        .await
+    }
+
+    /// The same for whoever has loaded the registration. `None` where it was never rotated.
+    pub(crate) async fn change_over(
+        &self,
+        tx: &mut Tx,
+        site: &Site,
+        grain: Option<Grain>,
+        quiet: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Option<ChangeOver>, Error> {
+        let registration = &site.registration;
+        let latest = PageStart { after: None, limit: 1 };
+        let Some(rotation) = tx.rotations(&registration.id, &latest).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        let missing = || Error::internal("a rotation names a secret that is not there");
+        let old = tx.secret(&registration.id, &rotation.outgoing).await?.ok_or_else(missing)?;
+        let new = tx.secret(&registration.id, &rotation.incoming).await?.ok_or_else(missing)?;
+        let rotated_at = rotation.rotated_at;
+        let ends_at = ends_at(&old, &new, now);
+
+        let callers = callers(tx, &old.rule.id, &new.rule.id).await?;
+        let gaps = tx.evidence_gaps(rotated_at, MOST_GAPS).await?;
+        let known: Vec<Known> = callers.values().map(Both::known).collect();
+        let ttl = Duration::from_secs(registration.ttl.seconds().into());
+        let facts = Facts {
+            rotated_at,
+            ends_at,
+            old_last_used: old.usage.map(|usage| usage.last_used_at),
+            new_first_used: new.usage.map(|usage| usage.first_used_at),
+            callers: &known,
+            gap_ended: gaps.first().map(|gap| gap.ended_at),
+            disabled: registration.disabled_at.is_some(),
+            quiet_needed: quiet.unwrap_or_else(|| change_over::quiet_needed(ttl)),
+        };
+        let assessed = change_over::assess(&facts, now);
+
+        let until = now.min(ends_at);
+        let grain = grain.unwrap_or_else(|| fitting(until.since(rotated_at)));
+        let points = PageStart { after: None, limit: MOST_POINTS };
+        let points = tx.usage_series(&registration.id, grain, (rotated_at, until), &points).await?;
+        let mut series: BTreeMap<Timestamp, SharePoint> = BTreeMap::new();
+        for point in points.into_iter().filter(|it| [&old.rule.id, &new.rule.id].contains(&&it.secret_id)) {
+            let to = point.from.after(Duration::from_secs(grain.seconds().unsigned_abs()));
+            let shared =
+                series.entry(point.from).or_insert(SharePoint { from: point.from, to, old: 0, new: 0 });
+            let uses = if point.secret_id == old.rule.id { &mut shared.old } else { &mut shared.new };
+            *uses += point.use_count;
+        }
+
+        let blind = self.blind(&callers);
+        Ok(Some(ChangeOver {
+            rotation_id: rotation.id,
+            rotated_at,
+            old_secret: shown_secret(&old, now),
+            new_secret: shown_secret(&new, now),
+            ends_at,
+            at: now,
+            verdict: assessed.verdict,
+            summary: assessed.summary(),
+            reasons: assessed
+                .reasons
+                .iter()
+                .map(|code| Reason { code: *code, text: code.sentence().into() })
+                .collect(),
+            cannot_see: blind
+                .into_iter()
+                .map(|code| CannotSee { code, text: code.sentence().into() })
+                .collect(),
+            callers_left: if assessed.verdict == Verdict::Ended { 0 } else { assessed.callers.left() },
+            caller_counts: assessed.callers,
+            quiet_since: assessed.quiet_since,
+            quiet_seconds: until.since(assessed.quiet_since).as_secs(),
+            quiet_needed_seconds: facts.quiet_needed.as_secs(),
+            safe_at: assessed.safe_at,
+            callers: listed(callers, &facts, now),
+            grain,
+            series: series.into_values().collect(),
+            gaps: gaps
+                .iter()
+                .map(|gap| api::EvidenceGap { from: gap.began_at, to: gap.ended_at, kind: gap.kind })
+                .collect(),
+        }))
+    }
+
+    fn blind(&self, callers: &HashMap<UsageSource, Both>) -> Vec<Blind> {
+        let mut blind = vec![Blind::CachedTokens, Blind::RareCallers, Blind::SharedSources];
+        if callers.keys().any(|source| source.gathered) {
+            blind.push(Blind::Others);
+        }
+        if !self.addresses.are_whole() {
+            blind.push(Blind::Addresses);
+        }
+        blind
+    }
+
+    /// Uses of a registration's secrets over time, oldest first.
+    pub async fn list_usage_series(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        (grain, since, until): (Option<&str>, Option<&str>, Option<&str>),
+        query: &ListQuery,
+    ) -> Result<Page<api::UsagePoint>, Error> {
+        let start = query.start()?;
+        let grain = match grain {
+            None => Grain::Hour,
+            Some(text) => {
+                Grain::parse(text).ok_or_else(|| invalid("grain", "must be minute, hour or day"))?
+            }
+        };
+        let (since, until) = (time("since", since)?, time("until", until)?);
+        let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
+        if !(0..=MOST_OFFSET).contains(&offset) {
+            return Err(invalid("cursor", "is not one that this server gave out").into());
+        }
+        let permitted = async |_: &mut Tx, _: &Caller, _: Site| Ok(());
+        self.view(Operation::ListUsageSeries, caller, path, permitted).await?;
+        self.flush_evidence().await?;
+        self.view(Operation::ListUsageSeries, caller, path, async |tx, _, site: Site| {
+            let from = since.unwrap_or(Timestamp::from_micros(0));
+            let until = until.unwrap_or_else(|| self.clock.now());
+            let rows = tx.usage_series(&site.registration.id, grain, (from, until), &start).await?;
+            let length = Duration::from_secs(grain.seconds().unsigned_abs());
+            let mut page = page(
+                &start,
+                rows,
+                |_| (0, String::new()),
+                |point| api::UsagePoint {
+                    to: point.from.after(length),
+                    secret_id: point.secret_id,
+                    from: point.from,
+                    use_count: point.use_count,
+                },
+            );
+            let next = offset + start.limit - 1;
+            page.next_cursor = page.next_cursor.map(|_| encode(&(next, "series".into())));
+            Ok(page)
+        })
+        .await
+    }
+}
+
+/// When the old secret ends or has ended; after a roll back, when the transition did.
+fn ends_at(old: &Secret, new: &Secret, now: Timestamp) -> Timestamp {
+    match old.rule.state(now) {
+        SecretState::Current => new.rule.ended_at(now).unwrap_or(now),
+        SecretState::Retiring => old.rule.expires_at.unwrap_or(now),
+        SecretState::Expired | SecretState::Revoked => old.rule.ended_at(now).unwrap_or(now),
+    }
+}
+
+/// The grain in which a time has a number of points that can be looked at.
+fn fitting(length: Duration) -> Grain {
+    let fits = |grain: &Grain| length.as_secs() / grain.seconds().unsigned_abs() <= POINTS;
+    Grain::ALL.into_iter().find(fits).unwrap_or(Grain::Day)
+}
+
+async fn callers(tx: &mut Tx, old: &SecretId, new: &SecretId) -> Result<HashMap<UsageSource, Both>, Error> {
+    let mut callers: HashMap<UsageSource, Both> = HashMap::new();
+    for row in tx.sources_of_secret(old).await? {
+        let known = callers.entry(row.source.clone()).or_default();
+        known.old = Some(row);
+    }
+    for row in tx.sources_of_secret(new).await? {
+        let known = callers.entry(row.source.clone()).or_default();
+        known.new = Some(row);
+    }
+    Ok(callers)
+}
+
+/// The callers as they are shown: those that are left first, in each group the latest first.
+fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp) -> Vec<api::Caller> {
+    let place = |state: CallerState| CallerState::ALL.iter().position(|it| *it == state);
+    let mut lines: Vec<_> = callers
+        .into_iter()
+        .map(|(source, both)| {
+            let known = both.known();
+            let state = known.state(facts.quiet_needed, facts.gap_ended, now);
+            let last = known.old_last().max(known.new.map(|used| used.last));
+            ((place(state), Reverse(last), source.clone()), shown_caller(source, &both, &known, state, facts))
+        })
+        .collect();
+    lines.sort_by(|(one, _), (other, _)| one.cmp(other));
+    lines.truncate(MOST_CALLERS);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn shown_caller(
+    source: UsageSource,
+    both: &Both,
+    known: &Known,
+    state: CallerState,
+    facts: &Facts<'_>,
+) -> api::Caller {
+    let used = |row: &UsageRow| CallerUse {
+        first_used_at: row.usage.first_used_at,
+        last_used_at: row.usage.last_used_at,
+        use_count: row.usage.use_count,
+        longest_pause_seconds: row.longest_pause.as_secs(),
+    };
+    let expected = known.expected_until(facts.quiet_needed, facts.gap_ended);
+    api::Caller {
+        source_ip: given(source.ip),
+        user_agent: given(source.user_agent),
+        instance: given(source.instance),
+        gathered: source.gathered,
+        state,
+        old: both.old.as_ref().map(used),
+        new: both.new.as_ref().map(used),
+        refused_at: both.refused,
+        expected_until: expected.filter(|_| state.is_left()),
+    }
+}

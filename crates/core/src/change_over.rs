@@ -1,0 +1,397 @@
+//! The change-over of a transition: who still uses the old secret, and whether the overlap can end.
+//!
+//! A pure function of what is recorded and the time. It never guesses in the direction of an outage: where the record
+//! has a gap, or a caller is known too shortly to say when it comes back, the answer is to wait. What it cannot see at
+//! all is part of the answer ([`Blind`]).
+
+use crate::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The old secret is quiet at the earliest when it has not been used for so long, however short tokens live.
+pub const QUIET_AT_LEAST: Duration = Duration::from_secs(30 * 60);
+/// How long after its last use a caller is waited for when too little is known of its habit: a job that runs every
+/// night comes back within it.
+const UNKNOWN_HABIT: Duration = Duration::from_secs(24 * 3600);
+/// A habit is known when a caller was watched for so many times its longest pause.
+const PAUSES_SEEN: u32 = 3;
+
+/// The recorded use of one secret by one caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Used {
+    /// The first use.
+    pub first: Timestamp,
+    /// The last use.
+    pub last: Timestamp,
+    /// The longest time between two uses that followed each other.
+    pub longest_pause: Duration,
+}
+
+/// What is recorded of one caller: whatever has one address, user agent and instance label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Caller {
+    /// Its use of the old secret.
+    pub old: Option<Used>,
+    /// Its use of the new secret.
+    pub new: Option<Used>,
+    /// When it was last refused by a drill: it has tried the old secret.
+    pub refused: Option<Timestamp>,
+}
+
+/// What is recorded of a transition.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// When the rotation was.
+    pub rotated_at: Timestamp,
+    /// When the old secret ends or has ended.
+    pub ends_at: Timestamp,
+    /// The last use of the old secret by anybody, also before the rotation.
+    pub old_last_used: Option<Timestamp>,
+    /// The first use of the new secret by anybody.
+    pub new_first_used: Option<Timestamp>,
+    /// Everybody who has ever used one of the two.
+    pub callers: &'a [Caller],
+    /// The end of the latest time in which nothing was recorded.
+    pub gap_ended: Option<Timestamp>,
+    /// Whether the registration refuses everything.
+    pub disabled: bool,
+    /// For how long the old secret must not have been used.
+    pub quiet_needed: Duration,
+}
+
+/// Where a caller stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerState {
+    /// Uses the old secret, and is expected to use it again.
+    OnOld,
+    /// Uses both: several programs that look like one, or one that is not consistent.
+    OnBoth,
+    /// Uses the new secret, and has left the old one.
+    Moved,
+    /// Used the old secret, and has been silent for longer than it ever was.
+    Silent,
+    /// Has only ever used the new secret.
+    OnNew,
+}
+
+impl CallerState {
+    /// Every state there is.
+    pub const ALL: [Self; 5] = [Self::OnOld, Self::OnBoth, Self::Moved, Self::Silent, Self::OnNew];
+
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnOld => "on_old",
+            Self::OnBoth => "on_both",
+            Self::Moved => "moved",
+            Self::Silent => "silent",
+            Self::OnNew => "on_new",
+        }
+    }
+
+    /// Whether it would fail, as far as is known, when the old secret ended now.
+    pub fn is_left(self) -> bool {
+        matches!(self, Self::OnOld | Self::OnBoth)
+    }
+}
+
+impl Caller {
+    /// The last time that it tried the old secret.
+    pub fn old_last(&self) -> Option<Timestamp> {
+        self.old.map(|used| used.last).max(self.refused)
+    }
+
+    /// Until when it is expected to use the old secret again, if it goes on as it did; `None` where it never used it.
+    ///
+    /// It is waited for as long as its longest pause was, and the quiet time beyond. A caller that has not been watched
+    /// for several of its pauses, or for the quiet time, may pause for longer than was ever seen.
+    pub fn expected_until(&self, quiet: Duration, gap_ended: Option<Timestamp>) -> Option<Timestamp> {
+        let last = self.old_last()?;
+        let habit = match self.old {
+            Some(used) if is_known(&used, quiet) => used.longest_pause,
+            Some(used) => used.longest_pause.max(UNKNOWN_HABIT),
+            None => UNKNOWN_HABIT,
+        };
+        // Nobody knows whether it called while nothing was recorded.
+        Some(last.max(gap_ended.unwrap_or(last)).after(habit + quiet))
+    }
+
+    /// Where it stands at `now`.
+    pub fn state(&self, quiet: Duration, gap_ended: Option<Timestamp>, now: Timestamp) -> CallerState {
+        let (Some(old), Some(until)) = (self.old_last(), self.expected_until(quiet, gap_ended)) else {
+            return CallerState::OnNew;
+        };
+        match self.new {
+            Some(new) if old <= new.first => CallerState::Moved,
+            Some(new) if now >= until && old <= new.last => CallerState::Moved,
+            Some(_) if now < until => CallerState::OnBoth,
+            None if now < until => CallerState::OnOld,
+            Some(_) | None => CallerState::Silent,
+        }
+    }
+}
+
+fn is_known(used: &Used, quiet: Duration) -> bool {
+    let watched = used.last.since(used.first);
+    watched >= quiet && watched >= used.longest_pause * PAUSES_SEEN
+}
+
+/// How a change-over stands, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The new secret has not been used.
+    NotStarted,
+    /// Most callers are still to move.
+    Moving,
+    /// A few callers are left on the old secret.
+    CallersLeft,
+    /// Nobody is known to be left, but not for long enough.
+    Quiet,
+    /// Nobody is known to be left, and the old secret has been quiet for long enough.
+    SafeToEnd,
+    /// The transition is over.
+    Ended,
+}
+
+impl Verdict {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::Moving => "moving",
+            Self::CallersLeft => "callers_left",
+            Self::Quiet => "quiet",
+            Self::SafeToEnd => "safe_to_end",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// Whether somebody would fail, as far as is known, if the old secret ended now: what an owner is warned of.
+    pub fn is_at_risk(self) -> bool {
+        matches!(self, Self::NotStarted | Self::Moving | Self::CallersLeft)
+    }
+}
+
+/// Why a verdict is what it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// No caller has used the new secret.
+    NewNeverUsed,
+    /// No caller has ever used the old secret.
+    OldNeverUsed,
+    /// Callers that used the old secret are expected to use it again.
+    CallersExpected,
+    /// Callers use both secrets.
+    CallersOnBoth,
+    /// Everybody who used the old secret has moved, or has been silent for longer than ever before.
+    NobodyLeft,
+    /// The old secret was used, or tried, too short a time ago.
+    UsedLately,
+    /// In a part of the time that counts, nothing was recorded.
+    Gap,
+    /// The registration is disabled: that nobody gets a token says nothing.
+    Disabled,
+    /// The old secret has ended.
+    OldEnded,
+}
+
+/// What no verdict can see.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Blind {
+    /// A caller that holds a token does not come back before that ends.
+    CachedTokens,
+    /// A caller that pauses for longer than it was ever seen to.
+    RareCallers,
+    /// Callers with one address, user agent and instance label look like one.
+    SharedSources,
+    /// There were more distinct sources than are kept: the rest is counted as one.
+    Others,
+    /// Addresses are kept shortened or hashed, so that more callers look like one.
+    Addresses,
+}
+
+/// How many callers stand where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CallerCounts {
+    /// Expected to use the old secret again.
+    pub on_old: u64,
+    /// Use both.
+    pub on_both: u64,
+    /// Have left the old secret for the new one.
+    pub moved: u64,
+    /// Used the old secret, and have been silent for longer than ever before.
+    pub silent: u64,
+    /// Have only ever used the new secret.
+    pub on_new: u64,
+}
+
+impl CallerCounts {
+    fn add(&mut self, state: CallerState) {
+        *match state {
+            CallerState::OnOld => &mut self.on_old,
+            CallerState::OnBoth => &mut self.on_both,
+            CallerState::Moved => &mut self.moved,
+            CallerState::Silent => &mut self.silent,
+            CallerState::OnNew => &mut self.on_new,
+        } += 1;
+    }
+
+    /// Those that would fail if the old secret ended now.
+    pub fn left(&self) -> u64 {
+        self.on_old + self.on_both
+    }
+}
+
+/// The answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assessment {
+    /// In one word.
+    pub verdict: Verdict,
+    /// Why.
+    pub reasons: Vec<Why>,
+    /// How many callers stand where.
+    pub callers: CallerCounts,
+    /// Since when the old secret has not been used, as far as was recorded without a gap.
+    pub quiet_since: Timestamp,
+    /// When it is safe at the earliest, if nobody uses the old secret until then. `None` where that cannot be said:
+    /// the new secret has not been used, or it would not be before the deadline.
+    pub safe_at: Option<Timestamp>,
+}
+
+/// How long the old secret must not have been used: a caller that holds a token comes back when that has ended.
+pub fn quiet_needed(token_ttl: Duration) -> Duration {
+    token_ttl.max(QUIET_AT_LEAST)
+}
+
+/// Decides how a change-over stands.
+pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
+    let quiet = facts.quiet_needed;
+    let mut callers = CallerCounts::default();
+    for caller in facts.callers {
+        callers.add(caller.state(quiet, facts.gap_ended, now));
+    }
+    let refused = facts.callers.iter().filter_map(|caller| caller.refused).max();
+    let tried = facts.old_last_used.max(refused);
+    let gap =
+        facts.gap_ended.filter(|ended| *ended > tried.unwrap_or(facts.rotated_at).max(facts.rotated_at));
+    let quiet_since =
+        facts.rotated_at.max(tried.unwrap_or(facts.rotated_at)).max(gap.unwrap_or(facts.rotated_at));
+    let expected = facts.callers.iter().filter(|it| it.state(quiet, facts.gap_ended, now).is_left());
+    let last_expected = expected.filter_map(|it| it.expected_until(quiet, facts.gap_ended)).max();
+    let safe_at = quiet_since.after(quiet).max(last_expected.unwrap_or(quiet_since));
+    let is_quiet = now >= quiet_since.after(quiet);
+
+    let mut reasons = Vec::new();
+    let verdict = if now >= facts.ends_at {
+        reasons.push(Why::OldEnded);
+        Verdict::Ended
+    } else if facts.new_first_used.is_none() {
+        reasons.push(Why::NewNeverUsed);
+        Verdict::NotStarted
+    } else if callers.left() > 0 {
+        if callers.on_old > 0 {
+            reasons.push(Why::CallersExpected);
+        }
+        if callers.on_both > 0 {
+            reasons.push(Why::CallersOnBoth);
+        }
+        if callers.left() > callers.moved + callers.on_new { Verdict::Moving } else { Verdict::CallersLeft }
+    } else {
+        reasons.push(Why::NobodyLeft);
+        if !is_quiet && gap.is_none() {
+            reasons.push(Why::UsedLately);
+        }
+        if is_quiet && !facts.disabled { Verdict::SafeToEnd } else { Verdict::Quiet }
+    };
+    if verdict != Verdict::Ended {
+        if tried.is_none() {
+            reasons.push(Why::OldNeverUsed);
+        }
+        if gap.is_some() && !is_quiet {
+            reasons.push(Why::Gap);
+        }
+        if facts.disabled {
+            reasons.push(Why::Disabled);
+        }
+    }
+    let sayable = facts.new_first_used.is_some() && !facts.disabled && safe_at < facts.ends_at;
+    Assessment { verdict, reasons, callers, quiet_since, safe_at: sayable.then_some(safe_at) }
+}
+
+impl Assessment {
+    /// The verdict as a sentence.
+    pub fn summary(&self) -> String {
+        let left = self.callers.left();
+        match self.verdict {
+            Verdict::NotStarted => {
+                "The change-over has not started: the new secret has not been used.".into()
+            }
+            Verdict::Moving => format!("Callers are moving: {} on the old secret.", are_left(left)),
+            Verdict::CallersLeft => format!("Almost done: {} on the old secret.", are_left(left)),
+            Verdict::Quiet => {
+                "Nobody is known to be left on the old secret, but it has not been quiet for long enough."
+                    .into()
+            }
+            Verdict::SafeToEnd => "It is safe to end the old secret, as far as is recorded.".into(),
+            Verdict::Ended => "The old secret has ended.".into(),
+        }
+    }
+}
+
+fn are_left(count: u64) -> String {
+    if count == 1 { "1 caller is left".into() } else { format!("{count} callers are left") }
+}
+
+impl Why {
+    /// The reason as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NewNeverUsed => "No caller has used the new secret.",
+            Self::OldNeverUsed => "No use of the old secret is recorded.",
+            Self::CallersExpected => "Callers that used the old secret are expected to use it again.",
+            Self::CallersOnBoth => {
+                "Some callers use both secrets: several programs that look like one, or one that is not consistent."
+            }
+            Self::NobodyLeft => {
+                "Every caller of the old secret has moved, or has been silent for longer than it ever was."
+            }
+            Self::UsedLately => "The old secret was used or tried a short time ago.",
+            Self::Gap => {
+                "In a part of the time that counts, nothing was recorded. The quiet time starts anew after it."
+            }
+            Self::Disabled => {
+                "The registration is disabled and refuses everybody, so that quiet says nothing."
+            }
+            Self::OldEnded => "The old secret has ended, and everybody who presents it is refused.",
+        }
+    }
+}
+
+impl Blind {
+    /// What cannot be seen, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::CachedTokens => "A caller that holds an access token comes back only when it ends.",
+            Self::RareCallers => {
+                "A caller that pauses for longer than it was ever seen to, such as a job that runs once a month, looks as if it were gone."
+            }
+            Self::SharedSources => {
+                "Programs behind one address with one user agent look like one caller, unless each sends a label of its own in Crossfade-Instance."
+            }
+            Self::Others => {
+                "More distinct callers came than are kept one by one; the rest is counted together."
+            }
+            Self::Addresses => {
+                "Addresses are stored shortened or hashed, so that more callers may look like one."
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

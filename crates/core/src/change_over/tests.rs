@@ -1,0 +1,348 @@
+use super::*;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3600;
+const QUIET: Duration = Duration::from_secs(3600);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(1_795_525_500 + seconds)
+}
+
+fn used(first: i64, last: i64, pause: i64) -> Option<Used> {
+    let longest_pause = Duration::from_secs(pause.unsigned_abs());
+    Some(Used { first: at(first), last: at(last), longest_pause })
+}
+
+/// A caller of the old secret that came every `pause` seconds for two days until `last`.
+fn steady(last: i64, pause: i64) -> Caller {
+    Caller { old: used(last - 48 * HOUR, last, pause), ..Caller::default() }
+}
+
+fn moved(caller: Caller, first: i64, last: i64) -> Caller {
+    Caller { new: used(first, last, 60), ..caller }
+}
+
+/// A rotation at 0 with 168 hours, judged at `now`.
+fn judged(callers: &[Caller], now: i64, change: impl FnOnce(&mut Facts<'_>)) -> Assessment {
+    let mut facts = Facts {
+        rotated_at: at(0),
+        ends_at: at(168 * HOUR),
+        old_last_used: callers.iter().filter_map(|it| it.old.map(|used| used.last)).max(),
+        new_first_used: callers.iter().filter_map(|it| it.new.map(|used| used.first)).min(),
+        callers,
+        gap_ended: None,
+        disabled: false,
+        quiet_needed: QUIET,
+    };
+    change(&mut facts);
+    assess(&facts, at(now))
+}
+
+fn verdict(callers: &[Caller], now: i64) -> Verdict {
+    judged(callers, now, |_| {}).verdict
+}
+
+#[test]
+fn until_the_new_secret_is_used_nothing_has_started() {
+    assert_eq!(verdict(&[], HOUR), Verdict::NotStarted);
+    let left = judged(&[steady(HOUR, 60)], HOUR, |_| {});
+    assert_eq!((left.verdict, left.reasons), (Verdict::NotStarted, vec![Why::NewNeverUsed]));
+    // However quiet the old one is: nobody has shown that the new one works.
+    let silent = judged(&[steady(-90 * HOUR, 60)], 100 * HOUR, |_| {});
+    assert_eq!((silent.verdict, silent.safe_at), (Verdict::NotStarted, None));
+}
+
+#[test]
+fn callers_are_moving_while_more_are_left_than_have_moved() {
+    let moved_one = moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR);
+    let left = steady(2 * HOUR, 60);
+    let three = judged(&[moved_one, left, left], 2 * HOUR, |_| {});
+    assert_eq!((three.verdict, three.callers.left(), three.callers.moved), (Verdict::Moving, 2, 1));
+    let two = judged(&[moved_one, moved_one, left], 2 * HOUR, |_| {});
+    assert_eq!((two.verdict, two.callers.left()), (Verdict::CallersLeft, 1));
+    assert_eq!(two.summary(), "Almost done: 1 caller is left on the old secret.");
+}
+
+#[test]
+fn it_is_safe_when_everybody_has_moved_and_the_quiet_time_has_passed_to_the_microsecond() {
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let safe = at(2 * HOUR);
+    for (now, expected) in [
+        (safe.before(Duration::from_micros(1)), Verdict::Quiet),
+        (safe, Verdict::SafeToEnd),
+        (at(168 * HOUR).before(Duration::from_micros(1)), Verdict::SafeToEnd),
+        (at(168 * HOUR), Verdict::Ended),
+    ] {
+        let facts = Facts {
+            rotated_at: at(0),
+            ends_at: at(168 * HOUR),
+            old_last_used: Some(at(HOUR)),
+            new_first_used: Some(at(HOUR + 60)),
+            callers: &everybody,
+            gap_ended: None,
+            disabled: false,
+            quiet_needed: QUIET,
+        };
+        let assessed = assess(&facts, now);
+        assert_eq!(assessed.verdict, expected, "{now}");
+        assert_eq!((assessed.quiet_since, assessed.safe_at), (at(HOUR), Some(safe)));
+    }
+}
+
+#[test]
+fn a_nightly_job_is_waited_for() {
+    // Seen every night for a week, last in the night before the rotation.
+    let nightly = Caller { old: used(-8 * 24 * HOUR, -10 * HOUR, 24 * HOUR), ..Caller::default() };
+    let rest = moved(steady(HOUR, 60), HOUR + 60, 40 * HOUR);
+    assert_eq!(verdict(&[nightly, rest], 13 * HOUR), Verdict::CallersLeft);
+    // Longer silent than it ever was, and the quiet time beyond: it is gone.
+    assert_eq!(verdict(&[nightly, rest], 14 * HOUR + 24 * MINUTE), Verdict::CallersLeft);
+    assert_eq!(verdict(&[nightly, rest], 15 * HOUR), Verdict::SafeToEnd);
+}
+
+#[test]
+fn a_caller_that_is_hardly_known_is_waited_for_a_day() {
+    let rest = moved(steady(HOUR, 60), HOUR + 60, 40 * HOUR);
+    for once in [
+        Caller { old: used(HOUR, HOUR, 0), ..Caller::default() },
+        // A burst says nothing of when it comes back.
+        Caller { old: used(HOUR - 60, HOUR, 1), ..Caller::default() },
+    ] {
+        assert_eq!(once.expected_until(QUIET, None), Some(at(26 * HOUR)));
+        assert_eq!(verdict(&[once, rest], 26 * HOUR - 1), Verdict::CallersLeft);
+        assert_eq!(verdict(&[once, rest], 26 * HOUR), Verdict::SafeToEnd);
+    }
+}
+
+#[test]
+fn a_caller_known_to_pause_for_days_is_waited_for_as_long() {
+    let weekend = Caller { old: used(-300 * HOUR, HOUR, 72 * HOUR), ..Caller::default() };
+    let rest = moved(steady(HOUR, 60), HOUR + 60, 100 * HOUR);
+    assert_eq!(verdict(&[weekend, rest], 73 * HOUR), Verdict::CallersLeft);
+    assert_eq!(verdict(&[weekend, rest], 74 * HOUR), Verdict::SafeToEnd);
+}
+
+#[test]
+fn programs_behind_one_address_count_as_one_that_uses_both() {
+    let shared =
+        Caller { old: used(-48 * HOUR, 3 * HOUR, 300), new: used(HOUR, 3 * HOUR + 5, 60), refused: None };
+    let assessed = judged(&[shared], 3 * HOUR + 10, |_| {});
+    assert_eq!((assessed.callers.on_both, assessed.callers.left()), (1, 1));
+    assert_eq!(assessed.reasons, [Why::CallersOnBoth]);
+    // When the old secret stays unused for longer than ever before, it has moved.
+    assert_eq!(shared.state(QUIET, None, at(4 * HOUR + 299)), CallerState::OnBoth);
+    let later = Caller { new: used(HOUR, 5 * HOUR, 60), ..shared };
+    assert_eq!(later.state(QUIET, None, at(4 * HOUR + 300)), CallerState::Moved);
+}
+
+#[test]
+fn a_caller_that_went_back_is_on_both() {
+    let back = Caller { old: used(-48 * HOUR, 3 * HOUR, 300), new: used(HOUR, 2 * HOUR, 60), refused: None };
+    assert_eq!(back.state(QUIET, None, at(3 * HOUR)), CallerState::OnBoth);
+    assert_eq!(back.state(QUIET, None, at(30 * HOUR)), CallerState::Silent);
+}
+
+#[test]
+fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let gap = |ended: i64, now: i64| judged(&everybody, now, |facts| facts.gap_ended = Some(at(ended)));
+    let after = gap(10 * HOUR, 10 * HOUR + 1);
+    assert_eq!((after.verdict, after.quiet_since), (Verdict::Quiet, at(10 * HOUR)));
+    assert!(after.reasons.contains(&Why::Gap));
+    assert_eq!(gap(10 * HOUR, 11 * HOUR).verdict, Verdict::SafeToEnd);
+    // One before the last use says nothing about the time since.
+    assert_eq!(gap(HOUR / 2, 2 * HOUR).quiet_since, at(HOUR));
+    // Whoever is silent is waited for from the end of the gap.
+    let hourly = steady(-HOUR, HOUR);
+    assert_eq!(hourly.expected_until(QUIET, None), Some(at(HOUR)));
+    assert_eq!(hourly.expected_until(QUIET, Some(at(5 * HOUR))), Some(at(7 * HOUR)));
+}
+
+#[test]
+fn a_disabled_registration_proves_nothing() {
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let disabled = judged(&everybody, 50 * HOUR, |facts| facts.disabled = true);
+    assert_eq!((disabled.verdict, disabled.safe_at), (Verdict::Quiet, None));
+    assert!(disabled.reasons.contains(&Why::Disabled));
+}
+
+#[test]
+fn whoever_a_drill_refused_has_tried_the_old_secret() {
+    let rest = moved(steady(HOUR, 60), HOUR + 60, 40 * HOUR);
+    let found = Caller { refused: Some(at(20 * HOUR)), ..Caller::default() };
+    let assessed = judged(&[rest, found], 20 * HOUR + 1, |_| {});
+    assert_eq!((assessed.verdict, assessed.quiet_since), (Verdict::CallersLeft, at(20 * HOUR)));
+}
+
+#[test]
+fn when_it_would_be_safe_only_after_the_deadline_no_time_is_promised() {
+    let weekly = Caller { old: used(-90 * 24 * HOUR, -HOUR, 168 * HOUR), ..Caller::default() };
+    let rest = moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR);
+    let assessed = judged(&[weekly, rest], 3 * HOUR, |_| {});
+    assert_eq!((assessed.verdict, assessed.safe_at), (Verdict::CallersLeft, None));
+}
+
+#[test]
+fn the_quiet_time_covers_the_life_of_a_token() {
+    assert_eq!(quiet_needed(Duration::from_secs(60)), QUIET_AT_LEAST);
+    assert_eq!(quiet_needed(Duration::from_secs(7200)), Duration::from_secs(7200));
+}
+
+/// Fleets whose every call is known to the simulation, so that each verdict can be compared with the truth.
+mod fleets {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A program that calls at a pace, moves at a time, and may pause.
+    #[derive(Clone, Debug)]
+    struct Program {
+        every: i64,
+        offset: i64,
+        /// When it takes the new secret; `None`: never.
+        moves_at: Option<i64>,
+        /// With which program it shares address, agent and label.
+        source: usize,
+    }
+
+    impl Program {
+        fn calls(&self, from: i64, until: i64) -> impl Iterator<Item = i64> + '_ {
+            let first = from + (self.offset - from).rem_euclid(self.every);
+            (0..).map(move |n| first + n * self.every).take_while(move |call| *call < until)
+        }
+
+        fn is_on_old(&self, time: i64) -> bool {
+            self.moves_at.is_none_or(|moves| time < moves)
+        }
+    }
+
+    fn note(used: &mut Option<Used>, time: i64) {
+        match used {
+            None => *used = super::used(time, time, 0),
+            Some(known) => {
+                known.longest_pause = known.longest_pause.max(at(time).since(known.last));
+                known.last = at(time);
+            }
+        }
+    }
+
+    /// What would be recorded of the fleet from `since` until `now`.
+    fn recorded(fleet: &[Program], since: i64, now: i64) -> Vec<Caller> {
+        let sources = fleet.iter().map(|it| it.source + 1).max().unwrap_or(0);
+        let mut callers = vec![Caller::default(); sources];
+        let mut calls: Vec<(i64, usize, bool)> = fleet
+            .iter()
+            .flat_map(|it| it.calls(since, now).map(|time| (time, it.source, it.is_on_old(time))))
+            .collect();
+        calls.sort_unstable();
+        for (time, source, old) in calls {
+            let caller = &mut callers[source];
+            note(if old { &mut caller.old } else { &mut caller.new }, time);
+        }
+        callers
+    }
+
+    /// Whether somebody would be refused in the time after `now` if the old secret ended at `now`.
+    fn would_fail(fleet: &[Program], now: i64, ends: i64) -> bool {
+        fleet.iter().any(|it| it.calls(now, ends).any(|call| it.is_on_old(call)))
+    }
+
+    const ENDS: i64 = 168 * HOUR;
+
+    /// Watched for a month before the rotation, judged every hour until the deadline: no verdict of safety may be wrong,
+    /// and once everybody has moved there must be one.
+    fn compare(fleet: &[Program]) {
+        compare_every(fleet, 1);
+    }
+
+    fn compare_every(fleet: &[Program], hours: usize) {
+        let last_move = fleet.iter().filter_map(|it| it.moves_at).max().unwrap_or(0);
+        let all_move = fleet.iter().all(|it| it.moves_at.is_some());
+        let mut was_safe = false;
+        for now in (1..168).step_by(hours).map(|hour| hour * HOUR) {
+            let callers = recorded(fleet, -30 * 24 * HOUR, now);
+            let assessed = judged(&callers, now, |_| {});
+            let safe = assessed.verdict == Verdict::SafeToEnd;
+            was_safe |= safe;
+            assert!(!(safe && would_fail(fleet, now, ENDS)), "{now}: {fleet:?}");
+            // A caller is waited for as long as its longest pause and the quiet time; then it must be said.
+            let slowest = fleet.iter().map(|it| it.every).max().unwrap_or(0);
+            if all_move && now > last_move + 2 * slowest + 2 * HOUR {
+                assert!(safe, "{now}: {:?} for {fleet:?}", assessed.verdict);
+            }
+        }
+        assert!(was_safe == all_move || last_move > ENDS - 60 * HOUR, "{fleet:?}");
+    }
+
+    fn program(n: usize, every: i64, moves_at: Option<i64>) -> Program {
+        Program { every, offset: n as i64 * 37, moves_at, source: n }
+    }
+
+    #[test]
+    fn three_callers_that_move_one_after_the_other() {
+        compare(&[0, 1, 2].map(|n| program(n, 15 * MINUTE, Some((n as i64 + 1) * 5 * HOUR))));
+    }
+
+    #[test]
+    fn a_straggler_that_never_moves_is_never_overlooked() {
+        compare(&[program(0, 5 * MINUTE, Some(HOUR)), program(1, 50 * MINUTE, None)]);
+    }
+
+    #[test]
+    fn a_nightly_job_that_never_moves_is_never_overlooked() {
+        compare(&[program(0, 5 * MINUTE, Some(HOUR)), program(1, 24 * HOUR, None)]);
+    }
+
+    #[test]
+    fn a_caller_that_comes_back_every_three_days_is_never_overlooked() {
+        compare(&[program(0, 5 * MINUTE, Some(HOUR)), program(1, 72 * HOUR, None)]);
+    }
+
+    #[test]
+    fn three_thousand_callers_with_one_straggler() {
+        let mut fleet: Vec<_> =
+            (0..3000).map(|n| program(n, 6 * HOUR, Some((n as i64 % 48) * HOUR))).collect();
+        compare_every(&fleet, 20);
+        fleet.push(program(3000, 10 * HOUR, None));
+        compare_every(&fleet, 20);
+    }
+
+    /// What the verdict cannot see, shown: a straggler that looks like a caller that has moved is seen as long as it
+    /// calls within the quiet time, and is overlooked when it calls more rarely.
+    #[test]
+    fn a_straggler_behind_a_shared_address_is_seen_only_while_it_calls_often() {
+        let shared = |every: i64| {
+            let mut fleet = vec![program(0, MINUTE, Some(HOUR)), program(1, every, None)];
+            fleet[1].source = 0;
+            fleet
+        };
+        compare(&shared(30 * MINUTE));
+        let rare = shared(24 * HOUR);
+        let wrong = (1..168).map(|hour| hour * HOUR).filter(|now| {
+            let callers = recorded(&rare, -30 * 24 * HOUR, *now);
+            verdict(&callers, *now) == Verdict::SafeToEnd && would_fail(&rare, *now, ENDS)
+        });
+        assert!(wrong.count() > 0, "a label for each instance is what tells them apart");
+        let mut labelled = rare;
+        labelled[1].source = 1;
+        compare(&labelled);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Whatever regular fleet: safety is never said while somebody would fail.
+        #[test]
+        fn safe_is_never_said_while_a_regular_caller_would_fail(
+            paces in prop::collection::vec((prop::sample::select(vec![60, 300, 900, 3600, 6 * 3600, 24 * 3600, 72 * 3600]), 0i64..86_400, prop::option::of(1i64..100)), 1..12)
+        ) {
+            let fleet: Vec<_> = paces.into_iter().enumerate().map(|(n, (every, offset, moves))| {
+                Program { every, offset, moves_at: moves.map(|hour| hour * HOUR), source: n }
+            }).collect();
+            for now in (1..168).step_by(9).map(|hour| hour * HOUR) {
+                let callers = recorded(&fleet, -30 * 24 * HOUR, now);
+                let safe = verdict(&callers, now) == Verdict::SafeToEnd;
+                prop_assert!(!(safe && would_fail(&fleet, now, ENDS)), "{now}: {fleet:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `crossfade secret change-over`, `series` and `watch`.
+
+use super::{
+    http::{Api, form_encode},
+    secrets::Site,
+};
+use crate::{
+    cli::{Place, Remote, Series, Watch},
+    failure::Failure,
+    output::{self, fixed, text, time},
+};
+use crossfade_core::{
+    Timestamp,
+    api::{Caller, CallerUse, ChangeOver, UsagePoint},
+    change_over::Verdict,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{io::IsTerminal, time::Duration};
+
+/// Looks that may fail one after the other before the watch is given up: a server that starts anew is no end.
+const MOST_FAILURES: u32 = 5;
+
+/// Shows how the change-over stands.
+pub(crate) async fn change_over(place: &Place, remote: &Remote) -> Result<(), Failure> {
+    let site = Site::find(Api::new(remote)?, place).await?;
+    let now = read(&site, None).await?;
+    if remote.json {
+        return output::json(&now);
+    }
+    output::data(&told(&now))?;
+    shown_callers(&now.callers)
+}
+
+/// Lists uses over time.
+pub(crate) async fn series(args: Series) -> Result<(), Failure> {
+    let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
+    let mut query = vec![form_encode("grain", args.grain.as_str())];
+    query.extend(args.since.map(|since| form_encode("since", &since)));
+    query.extend(args.until.map(|until| form_encode("until", &until)));
+    let path = format!("{}/usage/series?{}", site.path, query.join("&"));
+    let points: Vec<UsagePoint> = site.api.list(&path, usize::MAX).await?;
+    if args.remote.json {
+        return output::json(&points);
+    }
+    let row = |it: UsagePoint| vec![time(Some(it.from)), it.secret_id.to_string(), it.use_count.to_string()];
+    output::table(&[fixed("from"), fixed("secret"), fixed("uses")], points.into_iter().map(row).collect())
+}
+
+/// Waits until it is safe to end the old secret. Fails when the old secret ends before that.
+pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
+    let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
+    let quiet = args.until.0;
+    let mut sign = Sign::new();
+    let (mut failures, mut rotation) = (0, None);
+    loop {
+        let now = match read(&site, quiet).await {
+            Ok(now) => now,
+            Err(failure) if failure.is_passing() && failures < MOST_FAILURES => {
+                failures += 1;
+                sign.note(failure.sentence());
+                tokio::time::sleep(Duration::from_secs(args.every)).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        failures = 0;
+        if rotation.get_or_insert_with(|| now.rotation_id.clone()) != &now.rotation_id {
+            return Err(Failure::failed(
+                "The secret was rotated again meanwhile; this watched the rotation before.",
+            ));
+        }
+        sign.show(&now);
+        let done = now.verdict == Verdict::SafeToEnd;
+        if done || now.verdict == Verdict::Ended {
+            sign.end();
+            if args.remote.json {
+                output::json(&now)?;
+            } else {
+                output::data(&told(&now))?;
+            }
+            return match done {
+                true => Ok(()),
+                false => Err(Failure::failed("The old secret ended before that was reached.")),
+            };
+        }
+        tokio::time::sleep(Duration::from_secs(args.every)).await;
+    }
+}
+
+async fn read(site: &Site, quiet: Option<Duration>) -> Result<ChangeOver, Failure> {
+    let query = quiet.map(|quiet| format!("?quiet_seconds={}", quiet.as_secs())).unwrap_or_default();
+    site.api.get(&format!("{}/change-over{query}", site.path)).await
+}
+
+/// A sign of life: a bar on a terminal, elsewhere a line whenever the verdict changes. Both on stderr.
+struct Sign {
+    bar: Option<ProgressBar>,
+    last: Option<String>,
+}
+
+impl Sign {
+    fn new() -> Self {
+        let style =
+            ProgressStyle::with_template("{bar:30} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = || ProgressBar::new(100).with_style(style);
+        Self { bar: std::io::stderr().is_terminal().then(bar), last: None }
+    }
+
+    fn show(&mut self, now: &ChangeOver) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(progress(now));
+                bar.set_message(line(now));
+            }
+            None => {
+                let said = format!("{} {}", now.verdict.as_str(), now.callers_left);
+                if self.last.as_ref() != Some(&said) {
+                    output::note(&format!("{} {}", time(Some(now.at)), line(now)));
+                    self.last = Some(said);
+                }
+            }
+        }
+    }
+
+    fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None => output::note(text),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How far it is, in percent: the share of callers that have moved, and, when none is left, of the quiet time.
+fn progress(now: &ChangeOver) -> u64 {
+    const MOVED: u64 = 50;
+    let counts = now.caller_counts;
+    let (moved, left) = (counts.moved + counts.on_new + counts.silent, now.callers_left);
+    match now.verdict {
+        Verdict::NotStarted => 0,
+        Verdict::Moving | Verdict::CallersLeft => MOVED * moved / (moved + left).max(1),
+        Verdict::Quiet => {
+            let quiet = now.quiet_seconds.min(now.quiet_needed_seconds);
+            MOVED + (100 - MOVED) * quiet / now.quiet_needed_seconds.max(1)
+        }
+        Verdict::SafeToEnd | Verdict::Ended => 100,
+    }
+}
+
+fn line(now: &ChangeOver) -> String {
+    let ends = format!("ends in {}", span(now.ends_at.since(now.at)));
+    match now.verdict {
+        Verdict::NotStarted => format!("the new secret has not been used; the old one {ends}"),
+        Verdict::Moving | Verdict::CallersLeft => {
+            let of = now.callers_left + now.caller_counts.moved + now.caller_counts.on_new;
+            format!("{} of {of} callers left on the old secret; it {ends}", now.callers_left)
+        }
+        Verdict::Quiet => {
+            let quiet = Duration::from_secs(now.quiet_seconds);
+            let needed = Duration::from_secs(now.quiet_needed_seconds);
+            format!("quiet for {} of {}; the old secret {ends}", span(quiet), span(needed))
+        }
+        Verdict::SafeToEnd => "safe to end".to_owned(),
+        Verdict::Ended => "ended".to_owned(),
+    }
+}
+
+/// "2 h 5 min".
+fn span(length: Duration) -> String {
+    let (hours, minutes, seconds) =
+        (length.as_secs() / 3600, length.as_secs() / 60 % 60, length.as_secs() % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min"),
+        (_, 0) => format!("{hours} h"),
+        _ => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// The verdict with its reasons, for people.
+fn told(now: &ChangeOver) -> String {
+    let mut text = format!("{}\n", now.summary);
+    for reason in &now.reasons {
+        text.push_str(&format!("- {}\n", reason.text));
+    }
+    text.push_str(&format!("Rotated        {}\n", time(Some(now.rotated_at))));
+    let ends = if now.verdict == Verdict::Ended { "Ended          " } else { "Ends           " };
+    text.push_str(&format!("{ends}{}\n", time(Some(now.ends_at))));
+    text.push_str(&format!("Quiet since    {}\n", time(Some(now.quiet_since))));
+    if let Some(safe) = now.safe_at.filter(|safe| *safe > now.at && now.verdict != Verdict::Ended) {
+        text.push_str(&format!(
+            "Safe from      {}, if nobody uses the old secret until then\n",
+            time(Some(safe))
+        ));
+    }
+    for gap in &now.gaps {
+        text.push_str(&format!(
+            "Not recorded   {} to {} ({})\n",
+            time(Some(gap.from)),
+            time(Some(gap.to)),
+            gap.kind.as_str()
+        ));
+    }
+    text.push_str("This cannot be seen:\n");
+    for blind in &now.cannot_see {
+        text.push_str(&format!("- {}\n", blind.text));
+    }
+    text
+}
+
+fn shown_callers(callers: &[Caller]) -> Result<(), Failure> {
+    if callers.is_empty() {
+        return Ok(());
+    }
+    let last = |used: &Option<CallerUse>| -> Option<Timestamp> { used.map(|used| used.last_used_at) };
+    let row = |it: &Caller| {
+        vec![
+            it.state.as_str().replace('_', " "),
+            it.source_ip.clone().unwrap_or_else(|| "others".to_owned()),
+            match it.gathered {
+                true => "(several)".to_owned(),
+                false => it.user_agent.clone().unwrap_or_else(|| "-".to_owned()),
+            },
+            it.instance.clone().unwrap_or_else(|| "-".to_owned()),
+            time(last(&it.old).max(it.refused_at)),
+            time(last(&it.new)),
+        ]
+    };
+    let columns = [
+        fixed("state"),
+        fixed("from"),
+        text("agent"),
+        text("instance"),
+        fixed("old used"),
+        fixed("new used"),
+    ];
+    output::data("\n")?;
+    output::table(&columns, callers.iter().map(row).collect())
+}

@@ -1,0 +1,358 @@
+//! Evidence of use, as flushed by the authority: how often each secret was used, from where, and when.
+
+use crate::{PageStart, StoreError, Tx, Value, catalogue::statements, db::Row};
+use crossfade_core::{
+    RegistrationId, SecretId, Timestamp,
+    api::{GapKind, Grain},
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+/// The use of one secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The first use.
+    pub first_used_at: Timestamp,
+    /// The last use.
+    pub last_used_at: Timestamp,
+    /// How often.
+    pub use_count: i64,
+}
+
+impl Usage {
+    fn merge(&mut self, other: &Self) {
+        self.first_used_at = self.first_used_at.min(other.first_used_at);
+        self.last_used_at = self.last_used_at.max(other.last_used_at);
+        self.use_count += other.use_count;
+    }
+}
+
+/// Where a secret is used from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UsageSource {
+    /// The address, as it is to be kept; empty in the row that gathers all others.
+    pub ip: String,
+    /// The user agent; empty where none was sent.
+    pub user_agent: String,
+    /// The label of the instance; empty where none was sent.
+    pub instance: String,
+    /// Whether this gathers sources that are not kept one by one: of this address, or, without one, of all others.
+    pub gathered: bool,
+}
+
+/// The use of one secret from one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRow {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// The source.
+    pub source: UsageSource,
+    /// The use.
+    pub usage: Usage,
+    /// The longest time between two uses that followed each other.
+    pub longest_pause: Duration,
+}
+
+/// The use of one secret from one source, as stored.
+#[derive(Clone, Debug)]
+pub struct SourceUsage {
+    /// The use.
+    pub row: UsageRow,
+    /// The secret's deadline.
+    pub expires_at: Option<Timestamp>,
+    /// The secret's revocation.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// How many distinct sources are kept one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceCaps {
+    /// Of one secret.
+    pub of_secret: i64,
+    /// Of one secret at one address.
+    pub of_address: i64,
+}
+
+/// Uses of a secret within a span of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePoint {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// When the span began.
+    pub from: Timestamp,
+    /// How many there were.
+    pub use_count: i64,
+}
+
+/// A time of which nothing, or not everything, is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvidenceGap {
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Why.
+    pub kind: GapKind,
+}
+
+statements! {
+    ADD = "INSERT INTO secret_usage (secret_id, first_used_at, last_used_at, use_count) VALUES {rows:4}
+           ON CONFLICT (secret_id) DO UPDATE SET
+             first_used_at = CASE WHEN excluded.first_used_at < secret_usage.first_used_at THEN excluded.first_used_at ELSE secret_usage.first_used_at END,
+             last_used_at = CASE WHEN excluded.last_used_at > secret_usage.last_used_at THEN excluded.last_used_at ELSE secret_usage.last_used_at END,
+             use_count = secret_usage.use_count + excluded.use_count";
+    ADD_POINTS = "INSERT INTO secret_usage_series (secret_id, grain, bucket, use_count) VALUES {rows:4}
+                  ON CONFLICT (secret_id, grain, bucket) DO UPDATE SET use_count = secret_usage_series.use_count + excluded.use_count";
+    POINTS = "SELECT p.secret_id, p.grain, p.bucket, p.use_count FROM secret_usage_series p JOIN secrets s ON s.id = p.secret_id
+              WHERE s.registration_id = $1 AND p.grain = $2 AND p.bucket >= $3 AND p.bucket <= $4
+              ORDER BY p.bucket, s.number LIMIT $5 OFFSET $6";
+    DELETE_POINTS = "DELETE FROM secret_usage_series WHERE grain = $1 AND bucket < $2";
+    THIN_POINTS = "DELETE FROM secret_usage_series WHERE grain = $1 AND bucket >= $2 AND bucket < $3
+                   AND NOT EXISTS (SELECT 1 FROM secrets own JOIN secrets old ON old.registration_id = own.registration_id
+                                   WHERE own.id = secret_usage_series.secret_id AND old.expires_at > $4)";
+    UPDATE_SOURCES = "UPDATE secret_usage_sources SET
+                        first_used_at = CASE WHEN CAST(v.column6 AS BIGINT) < first_used_at THEN CAST(v.column6 AS BIGINT) ELSE first_used_at END,
+                        longest_pause = CASE WHEN CAST(v.column6 AS BIGINT) - last_used_at > longest_pause AND CAST(v.column6 AS BIGINT) - last_used_at > CAST(v.column9 AS BIGINT) THEN CAST(v.column6 AS BIGINT) - last_used_at
+                                             WHEN CAST(v.column9 AS BIGINT) > longest_pause THEN CAST(v.column9 AS BIGINT) ELSE longest_pause END,
+                        last_used_at = CASE WHEN CAST(v.column7 AS BIGINT) > last_used_at THEN CAST(v.column7 AS BIGINT) ELSE last_used_at END,
+                        use_count = use_count + CAST(v.column8 AS BIGINT)
+                      FROM (VALUES {rows:9}) AS v
+                      WHERE secret_id = v.column1 AND source_ip = v.column2 AND user_agent = v.column3 AND instance = v.column4 AND gathered = CAST(v.column5 AS BIGINT)
+                      RETURNING secret_id, source_ip, user_agent, instance, gathered";
+    INSERT_SOURCE = "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, instance, gathered, first_used_at, last_used_at, use_count, longest_pause)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    COUNT_SOURCES = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1 AND gathered = 0";
+    COUNT_AT_ADDRESS = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1 AND source_ip = $2 AND gathered = 0";
+    COUNT_GATHERED = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1 AND gathered = 1";
+    SOURCES = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
+               FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
+               WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
+               ORDER BY s.number DESC, u.last_used_at DESC, u.source_ip, u.user_agent, u.instance, u.gathered LIMIT $3 OFFSET $4";
+    SOURCES_OF = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
+                  FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id WHERE u.secret_id = $1";
+    RECORDED = "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, $1, $2)
+                ON CONFLICT (one) DO UPDATE SET recorded_until = excluded.recorded_until, recording = excluded.recording";
+    STATE = "SELECT recorded_until, recording FROM evidence_state WHERE one = 1";
+    INSERT_GAP = "INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES ($1, $2, $3)
+                  ON CONFLICT (began_at) DO UPDATE SET ended_at = excluded.ended_at, kind = excluded.kind";
+    GAPS = "SELECT began_at, ended_at, kind FROM evidence_gaps WHERE ended_at > $1 ORDER BY began_at DESC LIMIT $2";
+    DELETE_GAPS = "DELETE FROM evidence_gaps WHERE ended_at < $1";
+}
+
+fn usage_args(usage: &Usage) -> [Value; 3] {
+    [usage.first_used_at.into(), usage.last_used_at.into(), usage.use_count.into()]
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn source_args(row: &UsageRow) -> Vec<Value> {
+    let UsageSource { ip, user_agent, instance, gathered } = &row.source;
+    let mut args: Vec<Value> = vec![row.secret_id.as_str().into()];
+    args.extend([
+        ip.as_str().into(),
+        user_agent.as_str().into(),
+        instance.as_str().into(),
+        (*gathered).into(),
+    ]);
+    args.extend(usage_args(&row.usage));
+    args.push(micros(row.longest_pause).into());
+    args
+}
+
+impl Tx {
+    /// Adds uses: to the totals of their secrets, to the series of every grain, and to their sources. No two rows
+    /// have the same secret and source.
+    ///
+    /// Beyond the caps, a source is gathered with others of its address, and at last with all others.
+    pub async fn add_uses(&mut self, rows: &[UsageRow], caps: SourceCaps) -> Result<(), StoreError> {
+        let mut totals: BTreeMap<&SecretId, Usage> = BTreeMap::new();
+        for row in rows {
+            totals.entry(&row.secret_id).and_modify(|total| total.merge(&row.usage)).or_insert(row.usage);
+        }
+        let total = |(secret, usage): (&&SecretId, &Usage)| {
+            let mut args: Vec<Value> = vec![secret.as_str().into()];
+            args.extend(usage_args(usage));
+            args
+        };
+        self.many(ADD, &totals.iter().map(total).collect::<Vec<_>>()).await?;
+        let points = totals.iter().flat_map(|(secret, usage)| {
+            Grain::ALL.map(|grain| -> Vec<Value> {
+                let bucket = grain.bucket(usage.last_used_at);
+                vec![secret.as_str().into(), grain.seconds().into(), bucket.into(), usage.use_count.into()]
+            })
+        });
+        self.many(ADD_POINTS, &points.collect::<Vec<_>>()).await?;
+
+        let known = self.many(UPDATE_SOURCES, &rows.iter().map(source_args).collect::<Vec<_>>()).await?;
+        if known.len() == rows.len() {
+            return Ok(());
+        }
+        let known = known.iter().map(source_key).collect::<Result<HashSet<_>, _>>()?;
+        for row in rows {
+            if !known.contains(&(row.secret_id.clone(), row.source.clone())) {
+                self.add_source(row, caps).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds uses from a source that is not stored under its own name.
+    async fn add_source(&mut self, row: &UsageRow, caps: SourceCaps) -> Result<(), StoreError> {
+        let secret = row.secret_id.as_str();
+        let gathered = match row.source.gathered {
+            true => row.source.clone(),
+            false => {
+                let at_address = vec![secret.into(), row.source.ip.as_str().into()];
+                let of_address = self.one(COUNT_AT_ADDRESS, at_address).await?.int("sources")?;
+                let of_secret = self.one(COUNT_SOURCES, vec![secret.into()]).await?.int("sources")?;
+                if of_address < caps.of_address && of_secret < caps.of_secret {
+                    return self.execute(INSERT_SOURCE, source_args(row)).await.map(drop);
+                }
+                UsageSource { ip: row.source.ip.clone(), gathered: true, ..UsageSource::default() }
+            }
+        };
+        let others = UsageSource { gathered: true, ..UsageSource::default() };
+        for source in [gathered, others.clone()] {
+            let row = UsageRow { source, ..row.clone() };
+            if !self.many(UPDATE_SOURCES, &[source_args(&row)]).await?.is_empty() {
+                return Ok(());
+            }
+            let addresses = self.one(COUNT_GATHERED, vec![secret.into()]).await?.int("sources")?;
+            if row.source == others || addresses < caps.of_secret {
+                return self.execute(INSERT_SOURCE, source_args(&row)).await.map(drop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Uses of a registration's secrets by source, newest secret first, then latest use first.
+    pub async fn usage_sources(
+        &mut self,
+        registration: &RegistrationId,
+        since: Option<Timestamp>,
+        page: &PageStart,
+    ) -> Result<Vec<SourceUsage>, StoreError> {
+        let offset = page.after.as_ref().map_or(0, |(offset, _)| *offset);
+        let args = vec![registration.as_str().into(), since.into(), page.limit.into(), offset.into()];
+        self.rows(SOURCES, args).await?.iter().map(source_usage).collect()
+    }
+
+    /// Every source of one secret.
+    pub async fn sources_of_secret(&mut self, secret: &SecretId) -> Result<Vec<UsageRow>, StoreError> {
+        let rows = self.rows(SOURCES_OF, vec![secret.as_str().into()]).await?;
+        rows.iter().map(|row| Ok(source_usage(row)?.row)).collect()
+    }
+
+    /// Uses of a registration's secrets over time, in spans that touch `from` to `until`, oldest first.
+    pub async fn usage_series(
+        &mut self,
+        registration: &RegistrationId,
+        grain: Grain,
+        (from, until): (Timestamp, Timestamp),
+        page: &PageStart,
+    ) -> Result<Vec<UsagePoint>, StoreError> {
+        let offset = page.after.as_ref().map_or(0, |(offset, _)| *offset);
+        let args = vec![
+            registration.as_str().into(),
+            grain.seconds().into(),
+            grain.bucket(from).into(),
+            grain.bucket(until).into(),
+            page.limit.into(),
+            offset.into(),
+        ];
+        let point = |row: &Row| {
+            Ok(UsagePoint {
+                secret_id: row.parsed("secret_id", |text| SecretId::parse(text).ok())?,
+                from: grain.begins(row.int("bucket")?),
+                use_count: row.int("use_count")?,
+            })
+        };
+        self.rows(POINTS, args).await?.iter().map(point).collect()
+    }
+
+    /// Forgets uses over time of one grain before a time.
+    pub async fn delete_usage_series(&mut self, grain: Grain, before: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE_POINTS, vec![grain.seconds().into(), grain.bucket(before).into()]).await.map(drop)
+    }
+
+    /// Forgets uses over time of one grain between two times, but of registrations of which a secret's deadline lies
+    /// after `kept_until`.
+    pub async fn thin_usage_series(
+        &mut self,
+        grain: Grain,
+        (from, until): (Timestamp, Timestamp),
+        kept_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (from, until) = (grain.bucket(from), grain.bucket(until));
+        let args = vec![grain.seconds().into(), from.into(), until.into(), kept_until.into()];
+        self.execute(THIN_POINTS, args).await.map(drop)
+    }
+
+    /// Notes that everything up to a time is stored, and whether recording goes on.
+    pub async fn evidence_recorded(&mut self, until: Timestamp, recording: bool) -> Result<(), StoreError> {
+        self.execute(RECORDED, vec![until.into(), recording.into()]).await.map(drop)
+    }
+
+    /// Up to when evidence is stored, and whether somebody was recording then; `None` before the first time.
+    pub async fn evidence_state(&mut self) -> Result<Option<(Timestamp, bool)>, StoreError> {
+        let row = self.optional(STATE, vec![]).await?;
+        row.map(|row| Ok((row.time("recorded_until")?, row.flag("recording")?))).transpose()
+    }
+
+    /// Notes a time of which not everything is recorded.
+    pub async fn insert_evidence_gap(&mut self, gap: &EvidenceGap) -> Result<(), StoreError> {
+        let args = vec![gap.began_at.into(), gap.ended_at.into(), gap.kind.as_str().into()];
+        self.execute(INSERT_GAP, args).await.map(drop)
+    }
+
+    /// The gaps that ended after a time, latest first.
+    pub async fn evidence_gaps(
+        &mut self,
+        after: Timestamp,
+        most: i64,
+    ) -> Result<Vec<EvidenceGap>, StoreError> {
+        let gap = |row: &Row| {
+            Ok(EvidenceGap {
+                began_at: row.time("began_at")?,
+                ended_at: row.time("ended_at")?,
+                kind: row.parsed("kind", GapKind::parse)?,
+            })
+        };
+        self.rows(GAPS, vec![after.into(), most.into()]).await?.iter().map(gap).collect()
+    }
+
+    /// Forgets gaps that ended before a time.
+    pub async fn delete_evidence_gaps(&mut self, before: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE_GAPS, vec![before.into()]).await.map(drop)
+    }
+}
+
+fn source_key(row: &Row) -> Result<(SecretId, UsageSource), StoreError> {
+    let source = UsageSource {
+        ip: row.text("source_ip")?,
+        user_agent: row.text("user_agent")?,
+        instance: row.text("instance")?,
+        gathered: row.flag("gathered")?,
+    };
+    Ok((row.parsed("secret_id", |text| SecretId::parse(text).ok())?, source))
+}
+
+fn source_usage(row: &Row) -> Result<SourceUsage, StoreError> {
+    let (secret_id, source) = source_key(row)?;
+    let usage = Usage {
+        first_used_at: row.time("first_used_at")?,
+        last_used_at: row.time("last_used_at")?,
+        use_count: row.int("use_count")?,
+    };
+    let longest_pause =
+        Duration::from_micros(row.parsed_int("longest_pause", |micros| u64::try_from(micros).ok())?);
+    Ok(SourceUsage {
+        row: UsageRow { secret_id, source, usage, longest_pause },
+        expires_at: row.opt_time("expires_at")?,
+        revoked_at: row.opt_time("revoked_at")?,
+    })
+}
