@@ -130,6 +130,11 @@ pub(crate) trait Reply: Serialize + DeserializeOwned {
         Vec::new()
     }
 
+    /// Whether the caller may have the values now; where it takes that, it is written down.
+    async fn may_have_values(&self, act: &mut Act<'_>, operation: Operation) -> Result<bool, Error> {
+        reveal(act, operation, &self.secrets()).await
+    }
+
     /// Takes the secret values out, in the order of [`Self::secrets`].
     fn take_values(&mut self) -> Vec<String> {
         Vec::new()
@@ -418,7 +423,7 @@ impl App {
             && act.now < remembered.created_at.after(VALUES_REMEMBERED)
         {
             // The key belongs to the account; this token of it may be one that sees no secrets.
-            if reveal(act, operation, &reply.secrets()).await? {
+            if reply.may_have_values(act, operation).await? {
                 let values = self.vault.open(&remembered_place(act.caller.key(), &key.key), sealed)?;
                 reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
             }

@@ -659,7 +659,7 @@ pub struct User {
 }
 
 /// A link that works once.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OneTimeLink {
     /// The whole address; whoever holds it may use it. Absent when it has been delivered before and is not shown
     /// again here.
@@ -702,6 +702,11 @@ fn person_or_program(schema: &mut schemars::Schema) {
     schema.insert("else".into(), json!({"properties": {"email": {"type": "string"}}, "required": ["email"]}));
 }
 
+/// Makes a one-time link. Takes no members.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateLink {}
+
 /// Changes an account. An absent member stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -731,6 +736,10 @@ pub struct Grant {
     pub environments: Option<Vec<String>>,
     /// When it was given.
     pub created_at: Timestamp,
+    /// The link with which a person sets a new password: only in the answer that gives them their first role that
+    /// sees secrets, to whoever may make links. Everything that let somebody into the account before has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_link: Option<OneTimeLink>,
 }
 
 /// Gives a role: on the whole platform, or on one property or one client; in all environments, or in some.
