@@ -88,7 +88,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let tidy = ticks.is_multiple_of(TIDY_EVERY) && !stop;
         // How long it took, not what time it is.
         let begun = tokio::time::Instant::now();
-        let done = if tidy { app.run_jobs().await } else { app.flush_evidence().await };
+        let done = if tidy { app.run_jobs().await } else { app.flush().await };
         if let Err(error) = done {
             tracing::error!(%error, "background work failed; it is tried again");
         }
@@ -105,7 +105,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 impl App {
     /// Everything that is due: what the worker does by and by, at once.
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
-        self.flush_evidence().await?;
+        self.flush().await?;
         self.apply_changes().await?;
         self.note_expiries().await?;
         self.sum_failures().await?;
@@ -114,6 +114,11 @@ impl App {
         self.trim_trail().await?;
         self.authority.tidy();
         Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.flush_evidence().await?;
+        self.write_token_uses().await
     }
 
     /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
@@ -151,18 +156,7 @@ impl App {
         }
         self.authority.evidence().restore(sources.to_vec(), failures.to_vec(), 0);
         self.unflushed().clear();
-        result?;
-        let touched = self.touched.take();
-        if touched.is_empty() {
-            return Ok(());
-        }
-        let written = self.write(async |tx, _| {
-            for (token, at) in &touched {
-                tx.touch_token(token, *at).await?;
-            }
-            Ok(())
-        });
-        written.await.map(drop)
+        result
     }
 
     /// Takes the evidence out of memory, and keeps at hand when each secret was last used until that is stored.

@@ -413,7 +413,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "trail", include_str!("../migrations/0002_trail.sql")),
     (3, "sessions", include_str!("../migrations/0003_sessions.sql")),
     (4, "console", include_str!("../migrations/0004_console.sql")),
-    (8, "links", include_str!("../migrations/0008_links.sql")),
+    (8, "security", include_str!("../migrations/0008_security.sql")),
 ];
 
 /// The migrations, shared by both engines but for the name of the type for bytes.

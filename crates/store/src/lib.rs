@@ -17,7 +17,7 @@ mod sessions;
 mod support;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
-pub use audit::{AuditEvent, AuditFilter, NewAuditEvent, Notification};
+pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent, Notification};
 pub use catalogue::Statement;
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
