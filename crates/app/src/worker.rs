@@ -241,7 +241,7 @@ impl App {
         if gathered.is_empty() {
             return Ok(());
         }
-        self.transact(async |tx, now| {
+        let written = self.transact(async |tx, now| {
             for it in &gathered {
                 let event = Event::AccessRefused {
                     operation: it.operation.id().to_owned(),
@@ -254,8 +254,13 @@ impl App {
                 tx.append_audit(&refused).await?;
             }
             Ok(())
-        })
-        .await
+        });
+        let written = written.await;
+        // As with evidence: what was perhaps written is not written again.
+        if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
+            self.refusals.put_back(gathered, self.clock.now());
+        }
+        written
     }
 
     async fn tidy(&self) -> Result<(), Error> {

@@ -793,7 +793,7 @@ pub struct AuthenticationFailure {
     pub secret_id: Option<SecretId>,
     /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired` or `revoked`.
     pub reason: String,
-    /// The address; `null` in the row that gathers what was beyond the cap.
+    /// The address, of IPv6 its first 64 bits; `null` in the row that gathers what was beyond the cap.
     pub source_ip: Option<String>,
     /// The first time in that hour.
     pub first_at: Timestamp,

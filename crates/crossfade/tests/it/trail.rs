@@ -65,6 +65,21 @@ on_both_engines! {
         assert_eq!((counts.len(), counts.iter().sum::<u64>(), counts[0]), (61, 200, 140));
     }
 
+    async fn gathered_refusals_that_could_not_be_written_are_written_later(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let viewer = holder(&world, "viewer", &client, Value::Null).await;
+        for _ in 0..70 {
+            viewer.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.refused(403, "forbidden");
+        }
+        world.advance(Duration::from_secs(60));
+        world.raw("ALTER TABLE audit_events RENAME TO audit_events_away").await;
+        assert!(world.app.run_jobs().await.is_err());
+        world.raw("ALTER TABLE audit_events_away RENAME TO audit_events").await;
+        world.run_jobs().await;
+        let counts = events(&world.owner().await, "outcome=refused").await;
+        assert_eq!(counts.iter().map(|it| it["details"]["count"].as_u64().unwrap()).sum::<u64>(), 70);
+    }
+
     async fn whoever_may_not_do_a_thing_does_not_wait_for_the_one_writer(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let viewer = holder(&world, "viewer", &client, Value::Null).await;
