@@ -130,6 +130,11 @@ pub(crate) trait Reply: Serialize + DeserializeOwned {
         Vec::new()
     }
 
+    /// Whether the caller may have the values now; where it takes that, it is written down.
+    async fn may_have_values(&self, act: &mut Act<'_>, operation: Operation) -> Result<bool, Error> {
+        reveal(act, operation, &self.secrets()).await
+    }
+
     /// Takes the secret values out, in the order of [`Self::secrets`].
     fn take_values(&mut self) -> Vec<String> {
         Vec::new()
@@ -342,27 +347,65 @@ impl App {
     ) -> Result<R, Error> {
         let _in_flight =
             request.idempotency.map(|key| InFlight::enter(self, request.caller, key)).transpose()?;
-        let result = self
-            .transact(async |tx, now| {
-                let caller = request.caller.refreshed(tx, now).await?;
-                let loaded = target.load(tx, &caller, operation.access()).await;
-                let mut act = Act { tx, now, caller: &caller, if_match: request.if_match };
-                if let Some(key) = request.idempotency
-                    && let Some(reply) = self.replay(&mut act, key, operation, &loaded).await?
-                {
-                    return Ok(reply);
-                }
-                let mut reply = work(&mut act, loaded?).await?;
-                if let Some(key) = request.idempotency {
-                    self.remember(&mut act, key, &mut reply).await?;
-                }
-                Ok(reply)
-            })
-            .await;
+        let result = match self.admit(operation, request, &target).await {
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.transact(async |tx, now| {
+                    let caller = request.caller.refreshed(tx, now).await?;
+                    let loaded = target.load(tx, &caller, operation.access()).await;
+                    let mut act = Act { tx, now, caller: &caller, if_match: request.if_match };
+                    if let Some(key) = request.idempotency
+                        && let Some(reply) = self.replay(&mut act, key, operation, &loaded).await?
+                    {
+                        return Ok(reply);
+                    }
+                    let mut reply = work(&mut act, loaded?).await?;
+                    if let Some(key) = request.idempotency {
+                        self.remember(&mut act, key, &mut reply).await?;
+                    }
+                    Ok(reply)
+                })
+                .await
+            }
+        };
         if let Err(error) = &result {
             self.audit_refusal(operation, request.caller, &target.names(), error).await;
         }
         result
+    }
+
+    /// Refuses on a read whoever may not do this, so that they never stand in the queue for the one lock. Under the
+    /// lock it is asked again: a right may be gone by then.
+    async fn admit<T: Target>(
+        &self,
+        operation: Operation,
+        request: &Request<'_>,
+        target: &T,
+    ) -> Result<(), Error> {
+        self.db
+            .read(async |tx| {
+                let caller = request.caller.refreshed(tx, self.clock.now()).await?;
+                let Err(error) = target.load(tx, &caller, operation.access()).await else { return Ok(()) };
+                // What a first request has deleted is not there for its repetition.
+                match request.idempotency {
+                    Some(key) if tx.remembered(caller.key(), &key.key).await?.is_some() => Ok(()),
+                    _ => Err(error),
+                }
+            })
+            .await
+    }
+
+    /// The same as [`Self::view`] of what evidence tells: it is written down first, but not for whoever may not read.
+    pub(crate) async fn view_evidence<T: Target + Copy, R>(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        target: T,
+        work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
+        self.flush_evidence().await?;
+        self.view(operation, caller, target, work).await
     }
 
     /// Reads `target` on one consistent snapshot for a caller who may.
@@ -418,7 +461,7 @@ impl App {
             && act.now < remembered.created_at.after(VALUES_REMEMBERED)
         {
             // The key belongs to the account; this token of it may be one that sees no secrets.
-            if reveal(act, operation, &reply.secrets()).await? {
+            if reply.may_have_values(act, operation).await? {
                 let values = self.vault.open(&remembered_place(act.caller.key(), &key.key), sealed)?;
                 reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
             }

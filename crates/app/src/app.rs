@@ -166,11 +166,8 @@ impl App {
         }
     }
 
-    /// Writes what evidence is left, gives the lock back and closes the database.
+    /// Gives the lock back and closes the database.
     pub async fn close(&self) {
-        if let Err(error) = self.end_recording().await {
-            tracing::error!(%error, "the last evidence could not be written");
-        }
         if let Some(lock) = self.lock.lock().await.take() {
             lock.release().await;
         }

@@ -64,6 +64,8 @@ pub(crate) fn page<R, T>(
 
 /// Rows that are read at once for whoever may read some of them only.
 const READ_AT_ONCE: i64 = 500;
+/// Rows that are looked at in the database for one page at most.
+const LOOKED_AT_FOR_A_PAGE: i64 = 100_000;
 /// Rows that are read for one page at most. A page may be short, or empty, and still have a next one.
 const READ_FOR_A_PAGE: i64 = 20_000;
 
@@ -74,6 +76,7 @@ pub(crate) struct Scan<R> {
     at_once: i64,
     from: Option<(i64, String)>,
     read: i64,
+    looked: i64,
     ended: bool,
     kept: Vec<R>,
 }
@@ -86,6 +89,7 @@ impl<R> Scan<R> {
             at_once: if everything { start.limit } else { start.limit.max(READ_AT_ONCE) },
             from: start.after.clone(),
             read: 0,
+            looked: 0,
             ended: false,
             kept: Vec::new(),
         }
@@ -93,7 +97,8 @@ impl<R> Scan<R> {
 
     /// Where to read on; `None` when the page is full or nothing is left.
     pub(crate) fn next(&self) -> Option<PageStart> {
-        let done = self.ended || self.kept.len() >= self.wanted || self.read >= READ_FOR_A_PAGE;
+        let tired = self.read >= READ_FOR_A_PAGE || self.looked >= LOOKED_AT_FOR_A_PAGE;
+        let done = self.ended || self.kept.len() >= self.wanted || tired;
         (!done).then(|| PageStart { after: self.from.clone(), limit: self.at_once })
     }
 
@@ -103,6 +108,14 @@ impl<R> Scan<R> {
         self.ended = rows < self.at_once;
         self.read = self.read.saturating_add(rows);
         self.from = last.or(self.from.take());
+    }
+
+    /// Takes note of a reading that says itself how many rows it looked at, and where to read on.
+    pub(crate) fn looked(&mut self, rows: usize, looked: i64, next: Option<(i64, String)>) {
+        self.read = self.read.saturating_add(i64::try_from(rows).unwrap_or(i64::MAX));
+        self.looked = self.looked.saturating_add(looked);
+        self.ended = next.is_none();
+        self.from = next.or(self.from.take());
     }
 
     /// Keeps a row for the page.

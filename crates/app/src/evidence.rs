@@ -53,8 +53,8 @@ impl App {
         Ok(())
     }
 
-    /// Writes what is left, and notes that nothing is missing up to now.
-    pub(crate) async fn end_recording(&self) -> Result<(), Error> {
+    /// Writes what is left, and notes that nothing is missing up to now. The end of a process in order.
+    pub async fn end_recording(&self) -> Result<(), Error> {
         self.flush_evidence().await?;
         let mut recorded = self.flush.lock().await;
         if recorded.until.take().is_some() {
@@ -100,18 +100,7 @@ impl App {
         self.authority.evidence().restore(back, left.to_vec());
         self.unflushed().clear();
         result?;
-        self.note_recorded(&mut recorded, until).await?;
-        let touched = self.touched.take();
-        if touched.is_empty() {
-            return Ok(());
-        }
-        let written = self.write(async |tx, _| {
-            for (token, at) in &touched {
-                tx.touch_token(token, *at).await?;
-            }
-            Ok(())
-        });
-        written.await.map(drop)
+        self.note_recorded(&mut recorded, until).await
     }
 
     async fn note_recorded(&self, recorded: &mut Recorded, until: Timestamp) -> Result<(), Error> {

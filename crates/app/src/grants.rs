@@ -18,7 +18,22 @@ use crossfade_core::{
 };
 use crossfade_store::GrantRow;
 
-impl Reply for api::Grant {}
+impl Reply for api::Grant {
+    async fn may_have_values(&self, act: &mut Act<'_>, _: Operation) -> Result<bool, Error> {
+        let needed = [self.role.given_by(), Permission::UserManage];
+        Ok(needed.into_iter().all(|permission| act.caller.may(permission, Object::Platform)))
+    }
+
+    fn take_values(&mut self) -> Vec<String> {
+        self.activation_link.as_mut().and_then(|link| link.url.take()).into_iter().collect()
+    }
+
+    fn put_values(&mut self, values: Vec<String>) {
+        if let Some(link) = &mut self.activation_link {
+            link.url = values.into_iter().next();
+        }
+    }
+}
 
 /// A grant as the API shows it.
 pub(crate) fn shown_grant(row: &GrantRow) -> api::Grant {
@@ -35,6 +50,7 @@ pub(crate) fn shown_grant(row: &GrantRow) -> api::Grant {
         client_id,
         environments: row.grant.environments.as_ref().map(words),
         created_at: row.created_at,
+        activation_link: None,
     }
 }
 
@@ -82,13 +98,13 @@ impl App {
             let id = GrantId::generate(self.random.as_ref());
             let row = GrantRow { id, user_id: account.user.id.clone(), grant, created_at: act.now };
             act.tx.insert_grant(&row).await?;
-            if permission == Permission::OwnerManage {
-                // Whoever made the account may still hold a link to it, and must not come by secrets with it.
-                act.tx.end_links(&account.user.id).await?;
-            }
-            let shown = shown_grant(&row);
+            let mut shown = shown_grant(&row);
             let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone() };
             act.audit(&event, About::target(&account.user.id)).await?;
+            let saw_secrets = account.grants.iter().any(|row| row.grant.role.sees_secrets());
+            if row.grant.role.sees_secrets() && !saw_secrets {
+                shown.activation_link = self.deactivate(act, &account.user).await?;
+            }
             Ok(shown)
         })
         .await

@@ -59,8 +59,7 @@ impl App {
         query: &ListQuery,
     ) -> Result<Page<api::Secret>, Error> {
         let start = query.start()?;
-        self.flush_evidence().await?;
-        self.view(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
+        self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
             let rows = tx.secrets(&site.registration.id, &start).await?;
             let now = self.clock.now();
             Ok(page(&start, rows, |row| (row.number, row.rule.id.to_string()), |row| shown_secret(&row, now)))
@@ -76,8 +75,7 @@ impl App {
         query: &ListQuery,
     ) -> Result<Page<api::Rotation>, Error> {
         let start = query.start()?;
-        self.flush_evidence().await?;
-        self.view(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
+        self.view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
             let registration = &site.registration.id;
             let now = self.clock.now();
             let mut shown = Vec::new();
@@ -125,8 +123,7 @@ impl App {
         if !(0..=MOST_OFFSET).contains(&offset) {
             return Err(invalid("cursor", "is not one that this server gave out").into());
         }
-        self.flush_evidence().await?;
-        self.view(Operation::ListUsage, caller, path, async |tx, _, site: Site| {
+        self.view_evidence(Operation::ListUsage, caller, path, async |tx, _, site: Site| {
             let rows = tx.usage_sources(&site.registration.id, since, &start).await?;
             let now = self.clock.now();
             let next = offset + start.limit - 1;

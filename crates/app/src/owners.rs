@@ -1,16 +1,16 @@
 //! One-time links, with which people set their passwords, and the ways from the machine itself: the first Owner, and
 //! Owners who are locked out.
 
-use crate::{act::About, app::App, caller::digest, error::Error};
+use crate::{act::About, app::App, caller::digest, error::Error, sessions::Visitor, sign_in::NewSession};
 use crossfade_core::{
     Code, GrantId, Problem, Timestamp, UserId,
     api::UserKind,
-    audit::{Actor, Event},
-    roles::{Grant, Role, Scope},
+    audit::{Actor, Event, Origin},
+    roles::{self, Grant, Object, Permission, Role, Scope},
     secret::{SecretKind, SecretValue},
     text::{self, Name},
 };
-use crossfade_store::{GrantRow, Link, LinkPurpose, Tx, User};
+use crossfade_store::{GrantRow, Link, LinkPurpose, StoreError, Tx, User};
 use std::time::Duration;
 
 /// How long a one-time link can be used.
@@ -46,7 +46,11 @@ impl App {
     pub async fn create_owner(&self, email: &str, password: &str) -> Result<UserId, Error> {
         let email = text::email("email", email)?;
         let hash = self.hash_password(password, &[&email]).await?;
-        self.transact(async |tx, now| self.insert_owner(tx, &email, &hash, now, "init").await).await
+        let from = Origin::default();
+        let owner = self
+            .transact(async |tx, now| self.insert_owner(tx, &email, &hash, now, "init", &from).await)
+            .await?;
+        Ok(owner.id)
     }
 
     async fn insert_owner(
@@ -56,7 +60,8 @@ impl App {
         hash: &str,
         now: Timestamp,
         command: &str,
-    ) -> Result<UserId, Error> {
+        origin: &Origin,
+    ) -> Result<User, Error> {
         if !tx.owners().await?.is_empty() {
             return Err(Problem::new(Code::InUse, "This instance has an Owner already. Nothing was changed. An Owner who is locked out is helped by crossfade owner recover.").into());
         }
@@ -75,13 +80,14 @@ impl App {
         let id = GrantId::generate(self.random.as_ref());
         tx.insert_grant(&GrantRow { id, user_id: user.id.clone(), grant, created_at: now }).await?;
         let event = Event::OwnerCreated { email: email.to_owned() };
-        tx.append_audit(&About::target(&user.id).event(now, Actor::machine(command), &event)).await?;
-        Ok(user.id)
+        let written = About::target(&user.id).event(now, Actor::machine(command), &event);
+        tx.append_audit(&written.from(origin)).await?;
+        Ok(user)
     }
 
     /// A link with which the first Owner is created, in place of any earlier one.
     pub async fn create_set_up_link(&self) -> Result<OneTimeLink, Error> {
-        self.transact(async |tx, now| self.insert_link(tx, LinkPurpose::SetUp, None, now).await).await
+        self.transact(async |tx, now| self.insert_link(tx, LinkPurpose::SetUp, None, None, now).await).await
     }
 
     /// A link with which a locked-out Owner sets a new password.
@@ -100,19 +106,20 @@ impl App {
             let about = About::target(&owner.id);
             let event = Event::OwnerRecovered { email: email.clone() };
             tx.append_audit(&about.event(now, Actor::machine("owner recover"), &event)).await?;
-            self.insert_link(tx, LinkPurpose::Password, Some(owner.id), now).await
+            self.insert_link(tx, LinkPurpose::Password, Some(owner.id), None, now).await
         })
         .await
     }
 
-    /// A link with which a person sets a password, in place of any earlier one.
+    /// A link with which a person sets a password, in place of any earlier one. It ends with its maker's right.
     pub(crate) async fn insert_password_link(
         &self,
         tx: &mut Tx,
         user: &UserId,
+        maker: &UserId,
         now: Timestamp,
     ) -> Result<OneTimeLink, Error> {
-        self.insert_link(tx, LinkPurpose::Password, Some(user.clone()), now).await
+        self.insert_link(tx, LinkPurpose::Password, Some(user.clone()), Some(maker.clone()), now).await
     }
 
     async fn insert_link(
@@ -120,10 +127,11 @@ impl App {
         tx: &mut Tx,
         purpose: LinkPurpose,
         user: Option<UserId>,
+        maker: Option<UserId>,
         now: Timestamp,
     ) -> Result<OneTimeLink, Error> {
         let value = SecretValue::generate(SecretKind::Link, self.random.as_ref());
-        let link = Link { purpose, user_id: user, expires_at: now.after(LINK_LIVES) };
+        let link = Link { purpose, user_id: user, created_by: maker, expires_at: now.after(LINK_LIVES) };
         tx.insert_link(&link, &digest(value.reveal()), now).await?;
         // Behind the `#`: a browser sends it to no server and writes it to no log of a proxy.
         let url = format!("{}/console/link#{}", self.public_url, value.reveal());
@@ -146,8 +154,15 @@ impl App {
             .await
     }
 
-    /// Uses a link: creates the first Owner, or sets the password of the account.
-    pub async fn use_link(&self, value: &str, email: Option<&str>, password: &str) -> Result<UserId, Error> {
+    /// Uses a link: creates the first Owner, or sets the password of the account, and signs in. All in one
+    /// transaction: a role that is given in between would find the account closed and a sign-in to come.
+    pub async fn use_link(
+        &self,
+        value: &str,
+        email: Option<&str>,
+        password: &str,
+        visitor: &Visitor,
+    ) -> Result<NewSession, Error> {
         // Looked at first, so that nobody without a link can make the server hash.
         let kind = self.read_link(value).await?;
         let email = match (&kind, email) {
@@ -158,17 +173,35 @@ impl App {
         self.transact(async |tx, now| {
             let (_, user) = usable(tx, value, now).await?;
             tx.use_link(&digest(value), now).await?;
-            let Some(user) = user else { return self.insert_owner(tx, &email, &hash, now, "serve").await };
-            tx.set_password(&user.id, &hash).await?;
-            // Whoever was signed in with the old one is not any more.
-            tx.end_sessions(&user.id, None, now).await?;
-            let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
-            let about = About::target(&user.id);
-            tx.append_audit(&about.event(now, actor, &Event::UserActivated {})).await?;
-            Ok(user.id)
+            let user = match user {
+                None => self.insert_owner(tx, &email, &hash, now, "serve", &visitor.origin).await?,
+                Some(user) => {
+                    tx.set_password(&user.id, &hash).await?;
+                    // Whoever came in before, by whatever way, is out.
+                    let event = Event::UserActivated {
+                        ended_sessions: tx.end_sessions(&user.id, None, now).await?,
+                        ended_tokens: tx.delete_tokens_of(&user.id, now).await?,
+                    };
+                    let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
+                    let written = About::target(&user.id).event(now, actor, &event);
+                    tx.append_audit(&written.from(&visitor.origin)).await?;
+                    user
+                }
+            };
+            let value = self.begin_session(tx, &user, visitor, now).await?;
+            Ok(NewSession { value, user: user.id })
         })
         .await
     }
+}
+
+/// Whether whoever made a link to this account could make it now.
+async fn could_make(tx: &mut Tx, maker: &UserId, account: &UserId) -> Result<bool, StoreError> {
+    let held: Vec<Grant> = tx.grants(maker).await?.into_iter().map(|row| row.grant).collect();
+    let roles = tx.grants(account).await?.into_iter().map(|row| row.grant.role.given_by());
+    Ok(roles
+        .chain([Permission::UserManage])
+        .all(|permission| roles::allows(&held, permission, Object::Platform)))
 }
 
 async fn usable(tx: &mut Tx, value: &str, now: Timestamp) -> Result<(Link, Option<User>), Error> {
@@ -181,5 +214,10 @@ async fn usable(tx: &mut Tx, value: &str, now: Timestamp) -> Result<(Link, Optio
         Some(id) => Some(tx.user(id).await?.ok_or_else(gone)?),
         None => None,
     };
+    if let (Some(maker), Some(user)) = (&link.created_by, &user)
+        && !could_make(tx, maker, &user.id).await?
+    {
+        return Err(gone().into());
+    }
     Ok((link, user))
 }

@@ -85,10 +85,7 @@ impl App {
         query: &ChangeOverQuery,
     ) -> Result<ChangeOver, Error> {
         let (grain, quiet) = (query.grain()?, query.quiet()?);
-        let permitted = async |_: &mut Tx, _: &Caller, _: Site| Ok(());
-        self.view(Operation::ReadChangeOver, caller, path, permitted).await?;
-        self.flush_evidence().await?;
-        self.view(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
+        self.view_evidence(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
             self.change_over(tx, &site, grain, quiet, self.clock.now()).await?.ok_or_else(|| {
                 let text =
                     "The secret of this registration was never rotated, so that there is no change-over.";
@@ -213,10 +210,7 @@ impl App {
         if !(0..=MOST_OFFSET).contains(&offset) {
             return Err(invalid("cursor", "is not one that this server gave out").into());
         }
-        let permitted = async |_: &mut Tx, _: &Caller, _: Site| Ok(());
-        self.view(Operation::ListUsageSeries, caller, path, permitted).await?;
-        self.flush_evidence().await?;
-        self.view(Operation::ListUsageSeries, caller, path, async |tx, _, site: Site| {
+        self.view_evidence(Operation::ListUsageSeries, caller, path, async |tx, _, site: Site| {
             let from = since.unwrap_or(Timestamp::from_micros(0));
             let until = until.unwrap_or_else(|| self.clock.now());
             let rows = tx.usage_series(&site.registration.id, grain, (from, until), &start).await?;

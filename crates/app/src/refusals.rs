@@ -70,6 +70,20 @@ impl Refusals {
         taken
     }
 
+    /// Puts back what could not be written, so that the next time it is.
+    pub(crate) fn put_back(&self, gathered: Vec<Gathered>, now: Timestamp) {
+        let mut paces = self.lock();
+        for it in gathered {
+            let pace = paces.entry(it.actor.id().to_owned()).or_insert_with(|| Pace {
+                actor: it.actor.clone(),
+                ends_at: now,
+                written: ONE_BY_ONE,
+                gathered: HashMap::new(),
+            });
+            *pace.gathered.entry((it.operation, it.code)).or_default() += it.count;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Pace>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,6 +109,28 @@ mod tests {
         let gathered = refusals.take(at(65), false);
         assert_eq!(gathered.iter().map(|it| it.count).sum::<u64>(), 940);
         assert!(note(&one, at(66)), "a new window");
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_again_with_what_followed() {
+        let refusals = Refusals::default();
+        let (one, two) = (Actor::machine("one"), Actor::machine("two"));
+        let note = |actor: &Actor, now| refusals.note(actor, Operation::ReadClient, Code::NotFound, now);
+        for _ in 0..100 {
+            note(&one, at(5));
+            note(&two, at(5));
+        }
+        let taken = refusals.take(at(65), false);
+        for _ in 0..100 {
+            note(&one, at(66));
+        }
+        refusals.put_back(taken, at(67));
+        let of = |list: &[Gathered], actor: &Actor| -> u64 {
+            list.iter().filter(|it| it.actor.id() == actor.id()).map(|it| it.count).sum()
+        };
+        let again = refusals.take(at(67), false);
+        assert_eq!((of(&again, &one), of(&again, &two)), (0, 40), "a window that runs is not ended by it");
+        assert_eq!(of(&refusals.take(at(126), false), &one), 80);
     }
 
     #[test]

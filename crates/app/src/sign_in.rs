@@ -73,20 +73,6 @@ impl App {
         Ok(begun.map_or(SignIn::Wrong, SignIn::Done))
     }
 
-    /// Signs in whoever has just used a one-time link.
-    pub async fn sign_in_by_link(
-        &self,
-        user: &UserId,
-        visitor: &Visitor,
-    ) -> Result<Option<NewSession>, Error> {
-        self.transact(async |tx, now| {
-            let Some(user) = tx.user(user).await? else { return Ok(None) };
-            let value = self.begin_session(tx, &user, visitor, now).await?;
-            Ok(Some(NewSession { value, user: user.id }))
-        })
-        .await
-    }
-
     /// A failed sign-in stands in the trail. What was typed does not, where it is no account's e-mail address:
     /// people type passwords there.
     pub(crate) async fn audit_refused_sign_in(

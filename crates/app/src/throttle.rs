@@ -1,10 +1,10 @@
 //! Failed sign-ins slow down whoever causes them, and nobody else: an account is never locked, so that a stranger
 //! who knows an e-mail address cannot keep its owner out.
 
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, address::network};
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -140,14 +140,6 @@ impl Throttle {
 fn keys(address: IpAddr, account: &str) -> [(Key, Limit); 2] {
     let address = network(address);
     [(Key::Account(address, account.to_owned()), ACCOUNT), (Key::Address(address), ADDRESS)]
-}
-
-/// Whoever has an IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,11 @@ use crossfade_core::{
     text::Name,
 };
 use crossfade_store::{PageStart, TokenRow, Tx};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// What a token is created with.
 #[derive(Clone, Debug)]
@@ -205,17 +209,99 @@ fn manages(caller: &Caller, access: Access) -> bool {
     matches!(access, Access::OwnOr(permission) if caller.may(permission, Object::Platform))
 }
 
-/// Tokens that were used since the last flush. Their last use is shown to the minute, so a busy token costs a
-/// write a minute.
+impl App {
+    /// Writes when tokens were last used. The worker's work alone: a read of anything else must not be a write.
+    pub(crate) async fn write_token_uses(&self) -> Result<(), Error> {
+        let touched = self.touched.take(self.clock.now());
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let written = self.write(async |tx, _| {
+            for (token, at) in &touched {
+                tx.touch_token(token, *at).await?;
+            }
+            Ok(())
+        });
+        let written = written.await;
+        if written.is_err() {
+            self.touched.put_back(&touched);
+        }
+        written.map(drop)
+    }
+}
+
+const MINUTE: i64 = 60_000_000;
+
+/// When tokens were last used, to the minute, so that a busy token costs a write a minute.
 #[derive(Default)]
-pub(crate) struct Touched(std::sync::Mutex<std::collections::HashMap<TokenId, Timestamp>>);
+pub(crate) struct Touched(Mutex<HashMap<TokenId, Touch>>);
+
+struct Touch {
+    minute: Timestamp,
+    written: bool,
+}
+
+fn minute(at: Timestamp) -> Timestamp {
+    Timestamp::from_micros(at.as_micros() / MINUTE * MINUTE)
+}
 
 impl Touched {
     pub(crate) fn note(&self, token: &TokenId, at: Timestamp) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(token.clone(), at);
+        let minute = minute(at);
+        let mut touched = self.lock();
+        match touched.get_mut(token) {
+            Some(touch) if touch.minute >= minute => {}
+            Some(touch) => *touch = Touch { minute, written: false },
+            None => drop(touched.insert(token.clone(), Touch { minute, written: false })),
+        }
     }
 
-    pub(crate) fn take(&self) -> std::collections::HashMap<TokenId, Timestamp> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    /// What is to be written. It is remembered for its minute that it was.
+    fn take(&self, now: Timestamp) -> Vec<(TokenId, Timestamp)> {
+        let mut touched = self.lock();
+        touched.retain(|_, touch| !touch.written || touch.minute >= minute(now));
+        let unwritten = touched.iter_mut().filter(|(_, touch)| !touch.written);
+        unwritten
+            .map(|(token, touch)| {
+                touch.written = true;
+                (token.clone(), touch.minute)
+            })
+            .collect()
+    }
+
+    fn put_back(&self, unwritten: &[(TokenId, Timestamp)]) {
+        let mut touched = self.lock();
+        for (token, minute) in unwritten {
+            let touch = touched.entry(token.clone()).or_insert(Touch { minute: *minute, written: true });
+            touch.written = false;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Touch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_token_is_written_once_a_minute_and_again_when_that_failed() {
+        let (touched, token) = (Touched::default(), TokenId::parse("tok_0000000000000000000001").unwrap());
+        let at = |seconds| Timestamp::from_seconds(seconds);
+        let note = |seconds| touched.note(&token, at(seconds));
+        for second in [61, 65, 62] {
+            note(second);
+        }
+        let first = touched.take(at(70));
+        assert_eq!(first, [(token.clone(), at(60))]);
+        note(119);
+        assert!(touched.take(at(119)).is_empty(), "its minute stands");
+        touched.put_back(&first);
+        assert_eq!(touched.take(at(119)), first);
+        note(120);
+        assert_eq!(touched.take(at(121)), [(token.clone(), at(120))]);
+        assert!(touched.take(at(200)).is_empty() && touched.lock().is_empty(), "what is idle is forgotten");
     }
 }

@@ -192,16 +192,16 @@ impl App {
         let start = query.list.start()?;
         let filter = query.filter()?;
         // What has failed up to now is told.
-        self.flush_evidence().await?;
-        self.view(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
+        self.view_evidence(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);
             let key = |row: &AuditEvent| (row.seq, "audit".to_owned());
             let mut scan = Scan::new(&start, readable.everything);
             while let Some(from) = scan.next() {
                 let before = from.after.map(|(seq, _)| seq);
-                let rows = tx.audit_events(&filter, before, from.limit).await?;
-                scan.read(rows.len(), rows.last().map(key));
-                for row in rows {
+                let found = tx.audit_events(&filter, before, from.limit).await?;
+                let next = found.next.map(|seq| (seq, "audit".to_owned()));
+                scan.looked(found.events.len(), found.looked, next);
+                for row in found.events {
                     let event = &row.event;
                     if readable.allows(tx, event.client_id.as_ref(), event.environment.as_ref()).await? {
                         scan.keep(row);
@@ -222,9 +222,8 @@ impl App {
     ) -> Result<AuditExport, Error> {
         let filter = query.filter()?;
         let operation = Operation::ExportAuditEvents;
-        self.flush_evidence().await?;
-        let up_to =
-            self.view(operation, caller, Trail, async |tx, _, ()| Ok(tx.last_audit_event().await?)).await?;
+        let last = async |tx: &mut Tx, _: &Caller, ()| Ok(tx.last_audit_event().await?);
+        let up_to = self.view_evidence(operation, caller, Trail, last).await?;
         let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };
         self.transact(async |tx, now| {
             let written = About::default().event(now, caller.actor.clone(), &event).from(&caller.origin);
@@ -242,8 +241,7 @@ impl App {
     ) -> Result<Page<api::AuthenticationFailure>, Error> {
         let start = query.list.start()?;
         let filter = query.filter()?;
-        self.flush_evidence().await?;
-        self.view(Operation::ListAuthenticationFailures, caller, Trail, async |tx, caller, ()| {
+        self.view_evidence(Operation::ListAuthenticationFailures, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);
             let key = |row: &KnownFailure| (row.hour.as_micros(), row.key.clone());
             let mut scan = Scan::new(&start, readable.everything);

@@ -11,7 +11,7 @@ use crate::{
 };
 use crossfade_core::{
     Code, Operation, Problem, UserId,
-    api::{self, CreateUser, Page, UpdateUser, UserKind},
+    api::{self, CreateLink, CreateUser, Page, UpdateUser, UserKind},
     audit::{Event, UserFacts},
     operations::Access,
     roles::{Object, Permission},
@@ -30,16 +30,6 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Refuses to whoever could not give every role that this account holds: with a link or another e-mail address
-    /// they could take it over, and see what they may not.
-    fn within_reach(&self, caller: &Caller) -> Result<(), Error> {
-        let beyond = self.grants.iter().map(|row| row.grant.role.given_by());
-        match beyond.into_iter().find(|permission| !caller.may(*permission, Object::Platform)) {
-            Some(permission) => Err(forbidden(permission)),
-            None => Ok(()),
-        }
-    }
-
     fn facts(&self) -> UserFacts {
         UserFacts { name: self.user.name.clone(), email: self.user.email.clone() }
     }
@@ -55,6 +45,34 @@ impl Account {
             grants: self.grants.iter().map(shown_grant).collect(),
             activation_link: None,
         }
+    }
+}
+
+/// Refuses to whoever could not give every role that an account holds: with a link or another e-mail address they
+/// could take it over, and see what they may not.
+fn within_reach(grants: &[GrantRow], caller: &Caller) -> Result<(), Error> {
+    let beyond = grants.iter().map(|row| row.grant.role.given_by());
+    match beyond.into_iter().find(|permission| !caller.may(*permission, Object::Platform)) {
+        Some(permission) => Err(forbidden(permission)),
+        None => Ok(()),
+    }
+}
+
+/// An account within reach. Its target refuses, and not the work, so that a repeated request is refused, too.
+#[derive(Clone, Copy)]
+struct WithinReach<'a>(UserPath<'a>);
+
+impl Target for WithinReach<'_> {
+    type Loaded = Account;
+
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
+        let account = self.0.load(tx, caller, access).await?;
+        within_reach(&account.grants, caller)?;
+        Ok(account)
+    }
+
+    fn names(&self) -> Names {
+        self.0.names()
     }
 }
 
@@ -74,6 +92,10 @@ impl Target for UserPath<'_> {
 }
 
 impl Reply for (api::User, i64) {
+    async fn may_have_values(&self, act: &mut Act<'_>, _: Operation) -> Result<bool, Error> {
+        Ok(within_reach(&act.tx.grants(&self.0.id).await?, act.caller).is_ok())
+    }
+
     fn take_values(&mut self) -> Vec<String> {
         self.0.activation_link.as_mut().and_then(|link| link.url.take()).into_iter().collect()
     }
@@ -204,8 +226,7 @@ impl App {
         path: UserPath<'_>,
         input: Input<'_, UpdateUser>,
     ) -> Result<(api::User, i64), Error> {
-        self.change(Operation::UpdateUser, request, path, async |act, mut account: Account| {
-            account.within_reach(act.caller)?;
+        self.change(Operation::UpdateUser, request, WithinReach(path), async |act, mut account: Account| {
             act.matches(account.user.version)?;
             let body = input.read()?;
             let before = account.facts();
@@ -252,10 +273,11 @@ impl App {
         &self,
         request: &Request<'_>,
         path: UserPath<'_>,
+        input: Input<'_, CreateLink>,
     ) -> Result<api::OneTimeLink, Error> {
-        self.change(Operation::CreateLink, request, path, async |act, account: Account| {
-            account.within_reach(act.caller)?;
+        self.change(Operation::CreateLink, request, WithinReach(path), async |act, account: Account| {
             act.matches(account.user.version)?;
+            let CreateLink {} = input.read()?;
             if account.user.kind == UserKind::Program {
                 let text = "A program has no password. Give it an API token: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
@@ -265,8 +287,31 @@ impl App {
         .await
     }
 
+    /// Ends whatever lets somebody into an account that gets its first role that sees secrets: so far it was open to
+    /// whoever may manage users, who may have kept a way in (docs/decisions/0010). A person comes in again by the link,
+    /// which only this caller sees.
+    pub(crate) async fn deactivate(
+        &self,
+        act: &mut Act<'_>,
+        user: &User,
+    ) -> Result<Option<api::OneTimeLink>, Error> {
+        act.tx.end_links(&user.id).await?;
+        let had_password = act.tx.clear_password(&user.id).await?;
+        let ended_sessions = act.tx.end_sessions(&user.id, None, act.now).await?;
+        let ended_tokens = act.tx.delete_tokens_of(&user.id, act.now).await?;
+        if had_password || ended_sessions + ended_tokens > 0 {
+            let event = Event::UserDeactivated { had_password, ended_sessions, ended_tokens };
+            act.audit(&event, About::target(&user.id)).await?;
+        }
+        let may_link = act.caller.may(Permission::UserManage, Object::Platform);
+        match user.kind {
+            UserKind::Person if may_link => Ok(Some(self.make_link(act, &user.id).await?)),
+            UserKind::Person | UserKind::Program => Ok(None),
+        }
+    }
+
     async fn make_link(&self, act: &mut Act<'_>, user: &UserId) -> Result<api::OneTimeLink, Error> {
-        let link = self.insert_password_link(act.tx, user, act.now).await?;
+        let link = self.insert_password_link(act.tx, user, &act.caller.user, act.now).await?;
         let event = Event::LinkCreated { user_id: user.clone(), expires_at: link.expires_at };
         act.audit(&event, About::target(user)).await?;
         Ok(api::OneTimeLink { url: Some(link.url), expires_at: link.expires_at })

@@ -11,7 +11,7 @@ use crate::{
 };
 use crossfade_authority::FailureCount;
 use crossfade_core::{
-    Timestamp,
+    Code, Timestamp,
     api::Grain,
     audit::{Actor, Event},
 };
@@ -89,13 +89,16 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let tidy = ticks.is_multiple_of(TIDY_EVERY) && !stop;
         // How long it took, not what time it is.
         let begun = tokio::time::Instant::now();
-        let done = if tidy { app.run_jobs().await } else { app.flush_evidence().await };
+        let done = if tidy { app.run_jobs().await } else { app.flush().await };
         if let Err(error) = done {
             tracing::error!(%error, "background work failed; it is tried again");
         }
         if stop {
             if let Err(error) = app.tell_gathered_refusals(true).await {
                 tracing::error!(%error, "gathered refusals could not be written to the audit trail");
+            }
+            if let Err(error) = app.end_recording().await {
+                tracing::error!(%error, "the last evidence could not be written");
             }
             return;
         }
@@ -106,7 +109,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 impl App {
     /// Everything that is due: what the worker does by and by, at once.
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
-        self.flush_evidence().await?;
+        self.flush().await?;
         self.apply_changes().await?;
         self.note_expiries().await?;
         self.sum_failures().await?;
@@ -115,6 +118,11 @@ impl App {
         self.trim_trail().await?;
         self.authority.tidy();
         Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.flush_evidence().await?;
+        self.write_token_uses().await
     }
 
     /// Writes into the trail which deadlines have passed since the last look.
@@ -177,7 +185,7 @@ impl App {
         if gathered.is_empty() {
             return Ok(());
         }
-        self.transact(async |tx, now| {
+        let written = self.transact(async |tx, now| {
             for it in &gathered {
                 let event = Event::AccessRefused {
                     operation: it.operation.id().to_owned(),
@@ -190,8 +198,13 @@ impl App {
                 tx.append_audit(&refused).await?;
             }
             Ok(())
-        })
-        .await
+        });
+        let written = written.await;
+        // As with evidence: what was perhaps written is not written again.
+        if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
+            self.refusals.put_back(gathered, self.clock.now());
+        }
+        written
     }
 
     async fn tidy(&self) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 //! same shard. No use is ever lost: a source that does not fit is counted with others of its address, and at last
 //! with all others of its secret. Of these rows there are never more than there are secrets.
 
-use crossfade_core::{RegistrationId, SecretId, Timestamp};
+use crossfade_core::{RegistrationId, SecretId, Timestamp, address::network};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{
@@ -133,7 +133,7 @@ pub struct FailureCount {
 const SHARDS: usize = 16;
 /// Distinct sources that a shard keeps between two flushes.
 const MOST_SOURCES: usize = 2048;
-/// Distinct failures that a shard keeps between two flushes.
+/// Distinct failures that a shard keeps between two flushes: so many of ended secrets, and so many others.
 const MOST_FAILURES: usize = 256;
 /// Bytes of a user agent that are kept.
 const USER_AGENT_BYTES: usize = 200;
@@ -147,6 +147,13 @@ struct Shard {
     /// Everything since the start, which no drain takes away.
     used: u64,
     failed: [u64; Failure::ALL.len()],
+}
+
+impl Shard {
+    /// What is known of ended secrets has room of its own: a flood of guesses must not hide who still uses one.
+    fn is_full_of_failures(&self, of_a_secret: bool) -> bool {
+        self.failures.iter().filter(|it| it.secret.is_some() == of_a_secret).count() >= MOST_FAILURES
+    }
 }
 
 /// What has been gathered since the last flush.
@@ -209,7 +216,7 @@ impl Evidence {
         ip: IpAddr,
         at: Timestamp,
     ) {
-        self.add_failure(registration, secret, failure, Some(ip), Counter::once(at), 1);
+        self.add_failure(registration, secret, failure, Some(network(ip)), Counter::once(at), 1);
     }
 
     /// Takes what has been gathered.
@@ -315,7 +322,7 @@ impl Evidence {
             known.counter.merge(counter);
             return;
         }
-        if shard.failures.len() >= MOST_FAILURES && ip.is_some() {
+        if shard.is_full_of_failures(secret.is_some()) && ip.is_some() {
             drop(shard);
             return self.add_failure(registration, secret, failure, None, counter, 0);
         }
@@ -507,6 +514,33 @@ mod tests {
         let rest: Vec<_> = failures.iter().filter(|failure| failure.ip.is_none()).collect();
         assert_eq!(rest.len(), 1, "the rest is gathered in one explicit row");
         assert_eq!((&rest[0].registration, rest[0].failure), (&Some(registration(1)), Failure::Wrong));
+    }
+
+    #[test]
+    fn a_flood_of_guesses_does_not_hide_who_uses_an_ended_secret() {
+        let evidence = Evidence::new(1);
+        for n in 0..20_000 {
+            evidence.failed(Some(&registration(1)), None, Failure::Wrong, ip(n), at(1));
+            evidence.failed(None, None, Failure::UnknownClient, ip(n), at(1));
+        }
+        for n in 0..100 {
+            evidence.failed(Some(&registration(1)), Some(&secret(1)), Failure::Expired, ip(n), at(2));
+        }
+        let (_, failures, ..) = evidence.drain();
+        let of_it = failures.iter().filter(|it| it.secret.is_some());
+        assert_eq!(of_it.filter(|it| it.ip.is_some()).count(), 100);
+    }
+
+    #[test]
+    fn failures_of_one_ipv6_network_are_one_source() {
+        let evidence = Evidence::new(1);
+        for n in 0..1000_u128 {
+            let address = std::net::Ipv6Addr::from_bits((0x2001_0db8_u128 << 96) + n);
+            evidence.failed(Some(&registration(1)), None, Failure::Wrong, address.into(), at(1));
+        }
+        let (_, failures, ..) = evidence.drain();
+        assert_eq!((failures.len(), failures[0].counter.count), (1, 1000));
+        assert_eq!(failures[0].ip, Some("2001:db8::".parse().unwrap()));
     }
 
     /// A known source goes on being counted as itself while the table is full: a flood from elsewhere does

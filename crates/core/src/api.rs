@@ -647,7 +647,7 @@ pub struct User {
 }
 
 /// A link that works once.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OneTimeLink {
     /// The whole address; whoever holds it may use it. Absent when it has been delivered before and is not shown
     /// again here.
@@ -690,6 +690,11 @@ fn person_or_program(schema: &mut schemars::Schema) {
     schema.insert("else".into(), json!({"properties": {"email": {"type": "string"}}, "required": ["email"]}));
 }
 
+/// Makes a one-time link. Takes no members.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateLink {}
+
 /// Changes an account. An absent member stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -719,6 +724,10 @@ pub struct Grant {
     pub environments: Option<Vec<String>>,
     /// When it was given.
     pub created_at: Timestamp,
+    /// The link with which a person sets a new password: only in the answer that gives them their first role that
+    /// sees secrets, to whoever may make links. Everything that let somebody into the account before has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_link: Option<OneTimeLink>,
 }
 
 /// Gives a role: on the whole platform, or on one property or one client; in all environments, or in some.
@@ -772,7 +781,7 @@ pub struct AuthenticationFailure {
     pub secret_id: Option<SecretId>,
     /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired` or `revoked`.
     pub reason: String,
-    /// The address; `null` in the row that gathers what was beyond the cap.
+    /// The address, of IPv6 its first 64 bits; `null` in the row that gathers what was beyond the cap.
     pub source_ip: Option<String>,
     /// The first time in that hour.
     pub first_at: Timestamp,

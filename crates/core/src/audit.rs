@@ -206,7 +206,21 @@ events! {
         expires_at: Timestamp,
     }
     /// A one-time link was used to set a password.
-    UserActivated = "user.activated" {}
+    UserActivated = "user.activated" {
+        /// Sign-ins that ended with it.
+        ended_sessions: u64,
+        /// API tokens that ended with it.
+        ended_tokens: u64,
+    }
+    /// An account was given its first role that sees secrets: whatever had let somebody into it ended.
+    UserDeactivated = "user.deactivated" {
+        /// Whether it had a password.
+        had_password: bool,
+        /// Sign-ins that ended.
+        ended_sessions: u64,
+        /// API tokens that ended.
+        ended_tokens: u64,
+    }
     /// A person changed their own password.
     UserPasswordChanged = "user.password_changed" {
         /// Other sign-ins that ended with it.
@@ -569,7 +583,7 @@ mod tests {
         let event = Event::PropertyUpdated { name: "New".into(), name_before: "Old".into() };
         assert_eq!(event.action().as_str(), "property.updated");
         assert_eq!(event.details(), serde_json::json!({"name": "New", "name_before": "Old"}));
-        assert_eq!(Event::UserActivated {}.details(), serde_json::json!({}));
+        assert_eq!(Event::SessionCreated {}.details(), serde_json::json!({}));
     }
 
     #[test]

@@ -170,7 +170,9 @@ operations! {
     CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson];
     /// Lists the grants of a user.
     ListGrants = "list_grants" Get "/users/{user}/grants" Needs(UserRead), [];
-    /// Gives a user a role on the platform, a property or a client.
+    /// Gives a user a role on the platform, a property or a client. With the first role that sees secrets everything
+    /// that let somebody into the account ends: password, sign-ins, API tokens and links. The answer holds a link with
+    /// which a person sets a new password.
     CreateGrant = "create_grant" Post "/users/{user}/grants" Needs(GrantManage), [AlreadyGranted];
     /// Takes a role away.
     DeleteGrant = "delete_grant" Delete "/users/{user}/grants/{grant}" Needs(GrantManage), [LastOwner];

@@ -98,6 +98,8 @@ pub struct Link {
     pub purpose: LinkPurpose,
     /// Whose it is; nobody's for the set-up.
     pub user_id: Option<UserId>,
+    /// Who made it; nobody: it was made at the machine.
+    pub created_by: Option<UserId>,
     /// When it ends by itself.
     pub expires_at: Timestamp,
 }
@@ -114,6 +116,7 @@ statements! {
     UPDATE = "UPDATE users SET name = $2, email = $3, version = version + 1 WHERE id = $1";
     DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, version = version + 1 WHERE id = $1";
     SET_PASSWORD = "UPDATE users SET password_hash = $2, version = version + 1 WHERE id = $1";
+    CLEAR_PASSWORD = "UPDATE users SET password_hash = NULL, version = version + 1 WHERE id = $1 AND password_hash IS NOT NULL";
     OWNERS = "SELECT u.id, u.kind, u.email, u.name, u.password_hash, u.created_at, u.version FROM users u
               WHERE u.deleted_at IS NULL AND u.kind = 'person' AND EXISTS (
                 SELECT 1 FROM grants g WHERE g.user_id = u.id AND g.role = 'owner' AND g.property_id IS NULL
@@ -138,8 +141,8 @@ statements! {
     TOUCH_TOKEN = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
     DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL";
-    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
-    LINK = "SELECT purpose, user_id, expires_at FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
+    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    LINK = "SELECT purpose, user_id, created_by, expires_at FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
     USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
     END_LINKS_OF = "DELETE FROM links WHERE user_id = $1";
     END_LINKS = "DELETE FROM links WHERE used_at IS NOT NULL OR expires_at <= $1 OR (purpose = $2 AND (user_id = $3 OR (user_id IS NULL AND CAST($3 AS TEXT) IS NULL)))";
@@ -215,6 +218,11 @@ impl Tx {
         self.execute(SET_PASSWORD, vec![id.as_str().into(), hash.into()]).await.map(drop)
     }
 
+    /// Takes the password away; tells whether there was one.
+    pub async fn clear_password(&mut self, id: &UserId) -> Result<bool, StoreError> {
+        Ok(self.execute(CLEAR_PASSWORD, vec![id.as_str().into()]).await? > 0)
+    }
+
     /// The people who are Owners of the platform. A program that is one cannot be helped when it is locked out.
     pub async fn owners(&mut self) -> Result<Vec<User>, StoreError> {
         self.rows(OWNERS, vec![]).await?.iter().map(user).collect()
@@ -235,13 +243,18 @@ impl Tx {
 
     /// Deletes an account: its e-mail address is free again, its tokens, links and grants are gone.
     pub async fn delete_user(&mut self, id: &UserId, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?;
+        self.delete_tokens_of(id, now).await?;
         self.end_links(id).await?;
         self.end_sessions(id, None, now).await?;
         for row in self.grants(id).await? {
             self.delete_grant(&row.id).await?;
         }
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// Ends the API tokens of an account; tells how many.
+    pub async fn delete_tokens_of(&mut self, id: &UserId, now: Timestamp) -> Result<u64, StoreError> {
+        self.execute(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await
     }
 
     /// Ends the one-time links of an account.
@@ -361,8 +374,14 @@ impl Tx {
     pub async fn insert_link(&mut self, new: &Link, digest: &[u8], now: Timestamp) -> Result<(), StoreError> {
         let user = new.user_id.as_ref().map(UserId::as_str);
         self.execute(END_LINKS, vec![now.into(), new.purpose.as_str().into(), user.into()]).await?;
-        let args =
-            vec![digest.into(), new.purpose.as_str().into(), user.into(), now.into(), new.expires_at.into()];
+        let args = vec![
+            digest.into(),
+            new.purpose.as_str().into(),
+            user.into(),
+            new.created_by.as_ref().map(UserId::as_str).into(),
+            now.into(),
+            new.expires_at.into(),
+        ];
         self.execute(INSERT_LINK, args).await.map(drop)
     }
 
@@ -373,6 +392,7 @@ impl Tx {
             Ok(Link {
                 purpose: row.parsed("purpose", LinkPurpose::parse)?,
                 user_id: row.opt_parsed("user_id", |text| UserId::parse(text).ok())?,
+                created_by: row.opt_parsed("created_by", |text| UserId::parse(text).ok())?,
                 expires_at: row.time("expires_at")?,
             })
         })

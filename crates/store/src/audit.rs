@@ -2,7 +2,7 @@
 
 use crate::{
     StoreError, Tx,
-    catalogue::statements,
+    catalogue::{Statement, statements},
     db::{Row, Value},
     secrets::actor,
 };
@@ -73,6 +73,20 @@ pub struct AuditFilter {
     pub done: Option<bool>,
 }
 
+/// Events that are looked at in one statement for those that a filter lets through.
+pub const LOOKED_AT_ONCE: i64 = 10_000;
+
+/// Events that were found.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// The events, newest first.
+    pub events: Vec<AuditEvent>,
+    /// How many were looked at.
+    pub looked: i64,
+    /// Where to look on: before this one. `None` when nothing more can be found.
+    pub next: Option<i64>,
+}
+
 /// A message to the owners of a client.
 #[derive(Clone, Debug)]
 pub struct Notification {
@@ -92,29 +106,67 @@ pub struct Notification {
     pub details: serde_json::Value,
 }
 
+macro_rules! columns {
+    () => {
+        "seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id"
+    };
+}
+
+macro_rules! filters {
+    () => {
+        "(CAST($3 AS TEXT) IS NULL OR actor_id = $3)
+              AND (CAST($4 AS TEXT) IS NULL OR action = $4)
+              AND (CAST($5 AS TEXT) IS NULL OR client_id = $5)
+              AND (CAST($6 AS TEXT) IS NULL OR environment = $6)
+              AND (CAST($7 AS BIGINT) IS NULL OR at >= $7)
+              AND (CAST($8 AS BIGINT) IS NULL OR at < $8)
+              AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)"
+    };
+}
+
+/// A page, newest first, from the next $10 events that an index finds. A condition of the form "absent or equal" finds
+/// none, so what has an index leads a statement of its own.
+macro_rules! list {
+    ($lead:literal) => {
+        concat!(
+            "WITH looked AS (SELECT ",
+            columns!(),
+            " FROM audit_events WHERE ",
+            $lead,
+            "seq < $1 ORDER BY seq DESC LIMIT $10)
+             SELECT ",
+            columns!(),
+            " FROM looked WHERE ",
+            filters!(),
+            " ORDER BY seq DESC LIMIT $2"
+        )
+    };
+}
+
+/// How far the same statement looked, and whether all that is before it is older than $3. Only what a deadline did is
+/// dated back; everything else was written when it happened.
+macro_rules! looked {
+    ($lead:literal) => {
+        concat!(
+            "WITH looked AS (SELECT seq, at, action FROM audit_events WHERE ", $lead, "seq < $1 ORDER BY seq DESC LIMIT $2)
+             SELECT CAST(COUNT(*) AS BIGINT) AS looked, CAST(MIN(seq) AS BIGINT) AS seq,
+                    CAST(COUNT(CASE WHEN at < $3 AND action <> 'secret.expired' THEN 1 END) AS BIGINT) AS older FROM looked"
+        )
+    };
+}
+
 statements! {
     INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    LIST = "SELECT seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id FROM audit_events
-            WHERE (CAST($1 AS BIGINT) IS NULL OR seq < $1)
-              AND (CAST($3 AS TEXT) IS NULL OR actor_id = $3)
-              AND (CAST($4 AS TEXT) IS NULL OR action = $4)
-              AND (CAST($5 AS TEXT) IS NULL OR client_id = $5)
-              AND (CAST($6 AS TEXT) IS NULL OR environment = $6)
-              AND (CAST($7 AS BIGINT) IS NULL OR at >= $7)
-              AND (CAST($8 AS BIGINT) IS NULL OR at < $8)
-              AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)
-            ORDER BY seq DESC LIMIT $2";
-    EXPORT = "SELECT seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id FROM audit_events
-            WHERE seq > $1 AND seq <= $10
-              AND (CAST($3 AS TEXT) IS NULL OR actor_id = $3)
-              AND (CAST($4 AS TEXT) IS NULL OR action = $4)
-              AND (CAST($5 AS TEXT) IS NULL OR client_id = $5)
-              AND (CAST($6 AS TEXT) IS NULL OR environment = $6)
-              AND (CAST($7 AS BIGINT) IS NULL OR at >= $7)
-              AND (CAST($8 AS BIGINT) IS NULL OR at < $8)
-              AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)
-            ORDER BY seq LIMIT $2";
+    TRAIL = list!("");
+    TRAIL_OF_CLIENT = list!("client_id = $5 AND ");
+    TRAIL_OF_ACTOR = list!("actor_id = $3 AND ");
+    TRAIL_OF_ACTION = list!("action = $4 AND ");
+    LOOKED = looked!("");
+    LOOKED_OF_CLIENT = looked!("client_id = $4 AND ");
+    LOOKED_OF_ACTOR = looked!("actor_id = $4 AND ");
+    LOOKED_OF_ACTION = looked!("action = $4 AND ");
+    EXPORT = concat!("SELECT ", columns!(), " FROM audit_events WHERE seq > $1 AND seq <= $10 AND ", filters!(), " ORDER BY seq LIMIT $2");
     LAST = "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) AS seq FROM audit_events";
     FIRST_KEPT = "SELECT CAST(MIN(seq) AS BIGINT) AS seq FROM audit_events WHERE at >= $1";
     TRIM = "DELETE FROM audit_events WHERE seq < $1";
@@ -154,7 +206,31 @@ fn outcome(done: bool) -> &'static str {
 }
 
 impl AuditFilter {
-    fn args(&self, from: Option<i64>, limit: i64) -> Vec<Value> {
+    /// The statements that find what this is limited to by an index, and what they find it by.
+    fn lead(&self) -> (Statement, Statement, Option<&str>) {
+        match (&self.client, &self.actor, self.action) {
+            (Some(client), ..) => (TRAIL_OF_CLIENT, LOOKED_OF_CLIENT, Some(client.as_str())),
+            (None, Some(actor), _) => (TRAIL_OF_ACTOR, LOOKED_OF_ACTOR, Some(actor)),
+            (None, None, Some(action)) => (TRAIL_OF_ACTION, LOOKED_OF_ACTION, Some(action.as_str())),
+            (None, None, None) => (TRAIL, LOOKED, None),
+        }
+    }
+
+    /// Whether it asks for more than what leads it.
+    fn asks_more_than(&self, lead: bool) -> bool {
+        let asked = [
+            self.actor.is_some(),
+            self.action.is_some(),
+            self.client.is_some(),
+            self.environment.is_some(),
+            self.since.is_some(),
+            self.until.is_some(),
+            self.done.is_some(),
+        ];
+        asked.into_iter().filter(|it| *it).count() > usize::from(lead)
+    }
+
+    fn args(&self, from: i64, limit: i64) -> Vec<Value> {
         vec![
             from.into(),
             limit.into(),
@@ -203,14 +279,29 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// Events of the trail, newest first, before `before`.
+    /// Events of the trail, newest first, before `before`: as many as are found among the next [`LOOKED_AT_ONCE`].
     pub async fn audit_events(
         &mut self,
         filter: &AuditFilter,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<AuditEvent>, StoreError> {
-        self.rows(LIST, filter.args(before, limit)).await?.iter().map(event).collect()
+    ) -> Result<AuditPage, StoreError> {
+        let before = before.unwrap_or(i64::MAX);
+        let (list, looked, lead) = filter.lead();
+        // Where nothing else is asked for, what is found is the page.
+        let span = if filter.asks_more_than(lead.is_some()) { LOOKED_AT_ONCE.max(limit) } else { limit };
+        let mut args = filter.args(before, limit);
+        args.push(span.into());
+        let events = self.rows(list, args).await?.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+        if events.len() as i64 >= limit {
+            return Ok(AuditPage { looked: limit, next: events.last().map(|event| event.seq), events });
+        }
+        let mut args = vec![before.into(), span.into(), filter.since.into()];
+        args.extend(lead.map(Value::from));
+        let row = self.one(looked, args).await?;
+        let looked = row.int("looked")?;
+        let more = looked == span && row.int("older")? == 0;
+        Ok(AuditPage { looked, next: row.opt_int("seq")?.filter(|_| more), events })
     }
 
     /// Events of the trail behind `after` and up to `up_to`, oldest first.
@@ -221,7 +312,7 @@ impl Tx {
         up_to: i64,
         limit: i64,
     ) -> Result<Vec<AuditEvent>, StoreError> {
-        let mut args = filter.args(Some(after), limit);
+        let mut args = filter.args(after, limit);
         args.push(up_to.into());
         self.rows(EXPORT, args).await?.iter().map(event).collect()
     }

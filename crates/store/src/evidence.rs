@@ -80,10 +80,10 @@ statements! {
                       first_at = CASE WHEN excluded.first_at < authentication_failures.first_at THEN excluded.first_at ELSE authentication_failures.first_at END,
                       last_at = CASE WHEN excluded.last_at > authentication_failures.last_at THEN excluded.last_at ELSE authentication_failures.last_at END,
                       failure_count = authentication_failures.failure_count + excluded.failure_count";
-    COUNT_FAILURES = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1";
+    COUNT_FAILURES = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1 AND secret_id = ''";
     HAS_FAILURES = "SELECT hour FROM authentication_failures
                     WHERE hour = $1 AND registration_id = $2 AND secret_id = $3 AND reason = $4 AND source_ip = $5";
-    COUNT_FAILURES_OF = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1 AND registration_id = $2";
+    COUNT_FAILURES_OF = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1 AND registration_id = $2 AND secret_id = $3";
     FAILURES = "SELECT f.hour, c.property_id, r.client_id, r.environment, f.secret_id, f.reason, f.source_ip, f.first_at, f.last_at, f.failure_count,
                     f.registration_id || '~' || f.secret_id || '~' || f.reason || '~' || f.source_ip AS place
                 FROM authentication_failures f
@@ -109,9 +109,10 @@ fn usage_args(usage: &Usage) -> [crate::db::Value; 3] {
 }
 
 impl Tx {
-    /// Adds failed authentications. Beyond `most_rows` rows an hour, new sources are gathered without address.
-    /// Tells, of failures that are the first of their kind in this hour, how many kinds the registration has in it
-    /// now.
+    /// Adds failed authentications. Beyond `most_rows` rows an hour, new sources are gathered without address: so many
+    /// of each ended secret, and so many of all else, so that no flood hides who still uses an ended secret. Tells, of
+    /// failures that are the first of their kind in this hour, how many kinds there are in it now of that secret, or of
+    /// the registration where no secret was recognised.
     pub async fn add_failures(
         &mut self,
         row: &FailureRow,
@@ -124,14 +125,19 @@ impl Tx {
             vec![hour.into(), registration.into(), secret.into(), row.reason.into(), source.into()]
         };
         let known = self.optional(HAS_FAILURES, key(&row.source_ip)).await?.is_some();
-        let full = !known && self.one(COUNT_FAILURES, vec![hour.into()]).await?.int("failures")? >= most_rows;
+        let of_secret = || vec![hour.into(), registration.into(), secret.into()];
+        let counted = match secret {
+            "" => self.one(COUNT_FAILURES, vec![hour.into()]).await?,
+            _ => self.one(COUNT_FAILURES_OF, of_secret()).await?,
+        };
+        let full = !known && counted.int("failures")? >= most_rows;
         let mut args = key(if full { "" } else { &row.source_ip });
         args.extend(usage_args(&row.usage));
         self.execute(ADD_FAILURES, args).await?;
         if known || full {
             return Ok(None);
         }
-        let kinds = self.one(COUNT_FAILURES_OF, vec![hour.into(), registration.into()]).await?;
+        let kinds = self.one(COUNT_FAILURES_OF, of_secret()).await?;
         kinds.int("failures").map(Some)
     }
 

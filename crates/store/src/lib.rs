@@ -18,7 +18,7 @@ mod support;
 mod uses;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
-pub use audit::{AuditEvent, AuditFilter, NewAuditEvent, Notification};
+pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent, Notification};
 pub use catalogue::Statement;
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};

@@ -220,7 +220,7 @@ async fn audit_trail(tx: &mut Tx) -> Found {
     // A retention takes the beginning away, and says up to where.
     let filter = AuditFilter { action: Some(Action::AuditTrimmed), ..AuditFilter::default() };
     let trimmed = tx.audit_events(&filter, None, 1).await?;
-    let trimmed = trimmed.first().and_then(|row| row.event.details["up_to_seq"].as_i64()).unwrap_or(0);
+    let trimmed = trimmed.events.first().and_then(|row| row.event.details["up_to_seq"].as_i64()).unwrap_or(0);
     let whole =
         trail.first == trimmed + 1 && trail.last == trail.given && trail.events == trail.given - trimmed;
     Ok(if whole {

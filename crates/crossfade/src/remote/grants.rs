@@ -4,7 +4,7 @@ use super::http::{Api, segment};
 use crate::{
     cli::{CreateGrant as Create, Grant as Command},
     failure::Failure,
-    output::{self, fixed, text, time},
+    output::{self, LINK, Sink, fixed, text, time},
 };
 use crossfade_core::api::{CreateGrant, Grant};
 use reqwest::Method;
@@ -21,30 +21,66 @@ pub(crate) async fn grant(command: Command) -> Result<(), Failure> {
             }
             shown(&grants)
         }
-        Command::Create(Create { user, role, property, client, env, remote }) => {
-            let api = Api::new(&remote)?;
-            let path = format!("/users/{}/grants", api.find_user(&user).await?);
-            let property_id = match property {
-                Some(name) => Some(api.find_property(&name).await?.id),
-                None => None,
-            };
-            let client_id = match client {
-                Some(name) => Some(api.find_client(&name).await?.id),
-                None => None,
-            };
-            let environments = (!env.is_empty()).then_some(env);
-            let body = CreateGrant { role, property_id, client_id, environments };
-            let grant: Grant = api.send(Method::POST, &path, &body).await?;
-            if remote.json {
-                return output::json(&grant);
-            }
-            shown(&[grant])
-        }
+        Command::Create(args) => create(args).await,
         Command::Delete { user, grant, remote } => {
             let api = Api::new(&remote)?;
             let user = api.find_user(&user).await?;
             api.delete(&format!("/users/{user}/grants/{}", segment(&grant))).await?;
             output::note(&format!("The grant {grant} has ended."));
+            Ok(())
+        }
+    }
+}
+
+async fn create(args: Create) -> Result<(), Failure> {
+    let Create { user, role, property, client, env, output, show, remote } = args;
+    let api = Api::new(&remote)?;
+    let path = format!("/users/{}/grants", api.find_user(&user).await?);
+    let property_id = match property {
+        Some(name) => Some(api.find_property(&name).await?.id),
+        None => None,
+    };
+    let client_id = match client {
+        Some(name) => Some(api.find_client(&name).await?.id),
+        None => None,
+    };
+    let environments = (!env.is_empty()).then_some(env);
+    let body = CreateGrant { role, property_id, client_id, environments };
+    let request = api.send::<Grant>(Method::POST, &path, &body);
+    let (sink, mut grant) = Sink::around(output.as_deref(), request).await?;
+    if grant.activation_link.is_some() {
+        output::note(&format!(
+            "This is the first role of {user} that sees secrets: the password, sign-ins, tokens and links of the account have ended."
+        ));
+    } else if role.sees_secrets() {
+        output::note(&format!(
+            "If this is the first role of {user} that sees secrets, the API tokens of the account have ended."
+        ));
+    }
+    if remote.json && show {
+        return output::json_value(&grant, &LINK);
+    }
+    let link = grant.activation_link.as_mut().and_then(|link| Some((link.url.take()?, link.expires_at)));
+    if remote.json {
+        output::json(&grant)?;
+    } else {
+        shown(std::slice::from_ref(&grant))?;
+    }
+    match link {
+        Some((url, until)) if show || !sink.shows() => {
+            output::note(&format!(
+                "Hand over the link yourself. It works once, until {}.",
+                time(Some(until))
+            ));
+            sink.put(&url, &LINK)
+        }
+        link => {
+            sink.discard();
+            if link.is_some() {
+                output::note(&format!(
+                    "They set a new password with a link: crossfade user link {user} --show"
+                ));
+            }
             Ok(())
         }
     }

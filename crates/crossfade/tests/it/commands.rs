@@ -128,7 +128,7 @@ fn people_and_programs_get_roles_and_lose_them() {
     site.refuses(&["user", "link", program["id"].as_str().unwrap(), "--show"], 5, "[not_a_person]");
 
     let email = "grace@example.com";
-    let grant = site.json(&[
+    let mut grant = site.json(&[
         "grant",
         "create",
         email,
@@ -140,6 +140,11 @@ fn people_and_programs_get_roles_and_lose_them() {
         "staging",
     ]);
     assert_eq!(grant["environments"], serde_json::json!(["staging"]), "{grant}");
+    let link = grant.as_object_mut().unwrap().remove("activation_link").unwrap();
+    assert!(
+        link["expires_at"].is_string() && link.get("url").is_none(),
+        "nobody has said where it goes: {link}"
+    );
     let again =
         ["grant", "create", email, "--role", "secret_rotator", "--property", "Payments", "--env", "staging"];
     site.refuses(&again, 5, "[already_granted]");
@@ -152,6 +157,22 @@ fn people_and_programs_get_roles_and_lose_them() {
     let grant = grant["id"].as_str().unwrap();
     assert_eq!(site.does(&["grant", "delete", email, grant]), "");
     site.refuses(&["grant", "delete", email, grant], 3, "[not_found]");
+    let first = ["grant", "create", email, "--role", "secret_viewer"];
+    let given = site.run(&[&first[..], &["--show"]].concat());
+    assert!(given.out.lines().last().unwrap().starts_with(&site.url), "{given:?}");
+    assert!(given.err.contains("first role of grace@example.com that sees secrets"), "{given:?}");
+    site.does(&[
+        "grant",
+        "delete",
+        email,
+        given.out.lines().find_map(|line| line.split(' ').find(|word| word.starts_with("grant_"))).unwrap(),
+    ]);
+    let file = site.file("first-link");
+    let given = site.run(&[&first[..], &["--output", &file]].concat());
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with(&site.url), "{given:?}");
+    let second =
+        site.run(&["grant", "create", email, "--role", "secret_rotator", "--output", &site.file("none")]);
+    assert!(second.status == 0 && !site.data.file("none").exists(), "{second:?}");
     site.does(&["user", "delete", email]);
     site.refuses(&["user", "show", email], 3, email);
     site.refuses(&["user", "show", "grace"], 2, "neither the id of a user nor an e-mail address");

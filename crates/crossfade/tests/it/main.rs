@@ -10,6 +10,7 @@ mod world;
 
 mod backup;
 mod bad_input;
+mod change_over;
 mod commands;
 mod console;
 mod doctor;

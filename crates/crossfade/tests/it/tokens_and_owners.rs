@@ -365,10 +365,12 @@ on_both_engines! {
         assert_eq!(world.number(&format!("{hashed}'owner@example.com'")).await, 1);
         assert_eq!(world.number(&format!("{hashed}'bob@example.com'")).await, 0);
         page(&submit(&world, code(&link), "", PASSWORD, PASSWORD).await, 410, &link.url);
-        let events = owner.get("/audit-events?limit=4").await.ok();
+        owner.get("/clients").await.refused(401, "unauthenticated");
+        let owner = world.owner().await;
+        let events = owner.get("/audit-events?limit=5").await.ok();
         let actions: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| text(&event["action"])).collect();
-        assert_eq!(actions[..3], ["session.created", "user.activated", "owner.recovered"]);
-        assert_eq!((&events["items"][2]["actor"]["kind"], &events["items"][2]["target"]), (&json!("machine"), &events["items"][1]["target"]));
+        assert_eq!(actions[..4], ["token.created", "session.created", "user.activated", "owner.recovered"]);
+        assert_eq!((&events["items"][3]["actor"]["kind"], &events["items"][3]["target"]), (&json!("machine"), &events["items"][2]["target"]));
         let whole = owner.get("/audit-events?limit=200").await.ok().to_string();
         assert!(!whole.contains(&code(&link)["crossfade_link_".len()..]) && !whole.contains("argon2"));
         owner.get("/clients").await.ok();

@@ -65,6 +65,83 @@ on_both_engines! {
         assert_eq!((counts.len(), counts.iter().sum::<u64>(), counts[0]), (61, 200, 140));
     }
 
+    async fn gathered_refusals_that_could_not_be_written_are_written_later(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let viewer = holder(&world, "viewer", &client, Value::Null).await;
+        for _ in 0..70 {
+            viewer.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.refused(403, "forbidden");
+        }
+        world.advance(Duration::from_secs(60));
+        world.raw("ALTER TABLE audit_events RENAME TO audit_events_away").await;
+        assert!(world.app.run_jobs().await.is_err());
+        world.raw("ALTER TABLE audit_events_away RENAME TO audit_events").await;
+        world.run_jobs().await;
+        let counts = events(&world.owner().await, "outcome=refused").await;
+        assert_eq!(counts.iter().map(|it| it["details"]["count"].as_u64().unwrap()).sum::<u64>(), 70);
+    }
+
+    async fn whoever_may_not_do_a_thing_does_not_wait_for_the_one_writer(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let viewer = holder(&world, "viewer", &client, Value::Null).await;
+        let path = client.path("production", "/secrets/rotate");
+        // Beyond these a refusal is gathered and not written.
+        for _ in 0..60 {
+            viewer.post(&path, client.rotation(0)).await.refused(403, "forbidden");
+        }
+        let held = world.hold_writes().await;
+        viewer.post(&path, client.rotation(0)).await.refused(403, "forbidden");
+        for path in ["/clients/cl_0000000000000000000000", "/tokens/tok_0000000000000000000000"] {
+            let body = Some(json!({"reason": "x", "confirm_client_name": "x"}).to_string());
+            viewer.call(Method::DELETE, path, body, &[("idempotency-key", path)]).await.refused(404, "not_found");
+        }
+        drop(held);
+    }
+
+    async fn a_read_writes_evidence_down_for_those_alone_who_may_read_it(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let it = client.registration("production");
+        let nobody = world.user("eve@example.com", "viewer").await;
+        let user = text(&nobody.get("/me").await.ok()["user"]["id"]);
+        world.raw(&format!("DELETE FROM grants WHERE user_id = '{user}'")).await;
+        world.oauth("production").token(&it.client_id, &it.secret).await.is_token();
+        let written = async || world.number("SELECT COUNT(*) FROM secret_usage").await;
+        for rest in ["/secrets", "/rotations", "/usage"] {
+            nobody.get(&client.path("production", rest)).await.refused(404, "not_found");
+        }
+        for path in ["/audit-events", "/audit-events/export", "/authentication-failures"] {
+            nobody.get(path).await.refused(403, "forbidden");
+        }
+        let session = world.person("eve2@example.com", "viewer").await;
+        world.raw("DELETE FROM grants WHERE role = 'viewer'").await;
+        session.get("/console").await;
+        assert_eq!(written().await, 0);
+        let owner = world.owner().await;
+        owner.get(&client.path("production", "/usage")).await.ok();
+        assert_eq!(written().await, 1);
+        // When a token was used is written by the worker and by no read.
+        let used = async || world.number("SELECT COUNT(*) FROM api_tokens WHERE last_used_at IS NOT NULL").await;
+        assert_eq!(used().await, 0);
+        world.run_jobs().await;
+        assert!(used().await > 0);
+    }
+
+    async fn a_filter_that_finds_little_in_a_long_trail_is_answered_page_by_page(world: World) {
+        let owner = world.owner().await;
+        let next = world.number("SELECT audit_seq + 1 FROM head").await;
+        let (last, at) = (next + 130_000, world.now().as_micros());
+        world.raw(&format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT {next} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})
+             INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, environment, details)
+             SELECT n, {at}, 'machine', 'init', 'x', 'secret.rotated', 'done', CASE n WHEN {next} THEN 'staging' END, '{{}}' FROM numbers;
+             UPDATE head SET audit_seq = {last}"
+        )).await;
+        let first = owner.get("/audit-events?environment=staging").await.ok();
+        assert_eq!(first["items"], json!([]), "looked at 100,000");
+        let cursor = text(&first["next_cursor"]);
+        let second = owner.get(&format!("/audit-events?environment=staging&cursor={cursor}")).await.ok();
+        assert_eq!((second["items"][0]["seq"].as_i64(), &second["next_cursor"]), (Some(next), &Value::Null));
+    }
+
     async fn failed_authentications_stand_in_the_trail_with_their_reason(world: World) {
         let client = world.client("Billing", &["production", "staging"]).await;
         let owner = world.owner().await;

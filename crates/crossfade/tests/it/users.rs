@@ -1,7 +1,10 @@
 //! People, programs, their links and grants: what a manager may do to others, and nobody to themselves.
 
-use crate::world::{Caller, OWNER, World, on_both_engines};
-use http::{Method, Request};
+use crate::{
+    console::browser::Browser,
+    world::{Caller, OWNER, World, on_both_engines},
+};
+use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -162,6 +165,147 @@ on_both_engines! {
         assert_eq!(manager.delete(&format!("/users/{user}"), json!({})).await.status.as_u16(), 204);
     }
 
+    async fn whoever_activated_an_account_is_out_when_it_gets_to_see_secrets(world: World) {
+        let owner = world.owner().await;
+        let (_, manager) = person(&world, "ops@example.com", "operations_manager").await;
+        let created = manager.post("/users", json!({"email": "rot@example.com", "name": "Rot"})).await.created();
+        let (user, link) = (text(&created["id"]), text(&created["activation_link"]["url"]));
+        let grants = format!("/users/{user}/grants");
+        // The manager sets the password, stays signed in, makes a token, and a link for later.
+        let browser = world.browser();
+        follow(&browser, &link, 303).await;
+        let page = browser.post("/console/account/tokens", &[("name", "kept")]).await.page(200);
+        let at = page.find("crossfade_api_").unwrap();
+        let token = page[at..].split('<').next().unwrap().to_owned();
+        let kept = Caller { world: &world, token: Some(token) };
+        kept.get("/me").await.ok();
+        let later = text(&manager.post(&format!("/users/{user}/link"), json!({})).await.created()["url"]);
+        // Roles that see no secrets change nothing of that.
+        let viewer = owner.post(&grants, json!({"role": "viewer"})).await.created();
+        assert!(viewer.get("activation_link").is_none() && browser.is_signed_in().await);
+
+        let given = owner.post(&grants, json!({"role": "secret_viewer"})).await.created();
+        let fresh = text(&given["activation_link"]["url"]);
+        assert!(!browser.is_signed_in().await);
+        kept.get("/me").await.refused(401, "unauthenticated");
+        assert_eq!(browser.sign_in("rot@example.com", PASSWORD).await.status.as_u16(), 422);
+        use_link(&world, &later, 410).await;
+        assert_eq!(owner.get(&format!("/users/{user}")).await.ok()["activated"], false);
+        let ended = owner.get("/audit-events?action=user.deactivated").await.ok();
+        assert_eq!(ended["items"][0]["details"], json!({"had_password": true, "ended_sessions": 1, "ended_tokens": 1}));
+        // Nobody but the Owner has seen the new link.
+        for reader in [&owner, &manager] {
+            let (account, list) = (reader.get(&format!("/users/{user}")).await.ok(), reader.get(&grants).await.ok());
+            assert!(!format!("{account}{list}").contains("link"), "{account} {list}");
+        }
+        assert!(!owner.get("/audit-events").await.ok().to_string().contains("#crossfade_link_"));
+        manager.post(&format!("/users/{user}/link"), json!({})).await.refused(403, "forbidden");
+        use_link(&world, &fresh, 303).await;
+        // A second such role finds an account that is its person's own.
+        let second = owner.post(&grants, json!({"role": "secret_rotator"})).await.created();
+        assert!(second.get("activation_link").is_none());
+        assert_eq!(owner.get(&format!("/users/{user}")).await.ok()["activated"], true);
+    }
+
+    async fn a_role_that_was_taken_away_is_a_first_one_again(world: World) {
+        let owner = world.owner().await;
+        let (user, _) = person(&world, "rot@example.com", "secret_rotator").await;
+        let (_, manager) = person(&world, "ops@example.com", "operations_manager").await;
+        let grants = format!("/users/{user}/grants");
+        let grant = text(&manager.get(&grants).await.ok()["items"][0]["id"]);
+        manager.delete(&format!("{grants}/{grant}"), json!({})).await;
+        let link = text(&manager.post(&format!("/users/{user}/link"), json!({})).await.created()["url"]);
+        use_link(&world, &link, 303).await;
+        let given = owner.post(&grants, json!({"role": "secret_rotator"})).await.created();
+        assert!(given["activation_link"]["url"].is_string());
+        assert_eq!(world.browser().sign_in("rot@example.com", PASSWORD).await.status.as_u16(), 422);
+    }
+
+    async fn the_tokens_of_a_program_end_with_its_first_role_that_sees_secrets(world: World) {
+        let owner = world.owner().await;
+        let program = text(&owner.post("/users", json!({"kind": "program", "name": "CI"})).await.created()["id"]);
+        let grants = format!("/users/{program}/grants");
+        owner.post(&grants, json!({"role": "viewer"})).await.created();
+        let handed_out = world.token_of(&program, &[]).await;
+        handed_out.get("/me").await.ok();
+        let given = owner.post(&grants, json!({"role": "secret_rotator"})).await.created();
+        assert!(given.get("activation_link").is_none(), "a program has no password");
+        handed_out.get("/me").await.refused(401, "unauthenticated");
+        world.token_of(&program, &[]).await.get("/me").await.ok();
+    }
+
+    async fn a_link_ends_the_tokens_of_its_account(world: World) {
+        let owner = world.owner().await;
+        let (user, viewer) = person(&world, "grace@example.com", "viewer").await;
+        let link = text(&owner.post(&format!("/users/{user}/link"), json!({})).await.created()["url"]);
+        viewer.get("/me").await.ok();
+        use_link(&world, &link, 303).await;
+        viewer.get("/me").await.refused(401, "unauthenticated");
+        let used = owner.get("/audit-events?action=user.activated").await.ok();
+        assert_eq!(used["items"][0]["details"]["ended_tokens"], 1);
+        assert_eq!(used["items"][0]["source_ip"], "192.0.2.1");
+        assert!(used["items"][0]["request_id"].is_string());
+    }
+
+    async fn a_repeated_request_hands_out_no_link_to_whoever_may_not_have_it_now(world: World) {
+        let owner = world.owner().await;
+        let (_, manager) = person(&world, "ops@example.com", "operations_manager").await;
+        let again = async |caller: &Caller<'_>, path: &str, body: &Value, key: &str| {
+            caller.call(Method::POST, path, Some(body.to_string()), &[("idempotency-key", key)]).await
+        };
+        let body = json!({"email": "new@example.com"});
+        let created = again(&manager, "/users", &body, "create").await.created();
+        let user = text(&created["id"]);
+        let (link, grants) = (format!("/users/{user}/link"), format!("/users/{user}/grants"));
+        again(&manager, &link, &json!({}), "link").await.created();
+        let role = json!({"role": "secret_viewer"});
+        let given = again(&owner, &grants, &role, "grant").await.created();
+        // The account is beyond the manager by now.
+        again(&manager, &link, &json!({}), "link").await.refused(403, "forbidden");
+        let replayed = again(&manager, "/users", &body, "create").await.created();
+        assert_eq!(replayed["id"], user.as_str());
+        assert!(replayed["activation_link"].get("url").is_none(), "{replayed}");
+        // The Owner has the link again; a token of theirs that may not give the role, or make links, has not.
+        assert_eq!(again(&owner, &grants, &role, "grant").await.created(), given);
+        for scope in [["user:read", "grant:manage", "owner:manage"], ["user:read", "grant:manage", "user:manage"]] {
+            let narrow = world.token_of(OWNER, &scope).await;
+            let replayed = again(&narrow, &grants, &role, "grant").await.created();
+            assert!(replayed["activation_link"].get("url").is_none(), "{replayed}");
+        }
+    }
+
+    async fn a_link_ends_with_the_right_of_whoever_made_it(world: World) {
+        let owner = world.owner().await;
+        let (manager_id, manager) = person(&world, "ops@example.com", "operations_manager").await;
+        let created = manager.post("/users", json!({"email": "new@example.com"})).await.created();
+        let (user, link) = (text(&created["id"]), text(&created["activation_link"]["url"]));
+        let grants = format!("/users/{manager_id}/grants");
+        let grant = text(&owner.get(&grants).await.ok()["items"][0]["id"]);
+        owner.delete(&format!("{grants}/{grant}"), json!({})).await;
+        use_link(&world, &link, 410).await;
+        // Given back, it is theirs to have made.
+        owner.post(&grants, json!({"role": "operations_manager"})).await.created();
+        assert!(world.app.read_link(link.rsplit('#').next().unwrap()).await.is_ok());
+        owner.delete(&format!("/users/{manager_id}"), json!({})).await;
+        use_link(&world, &link, 410).await;
+        let own = text(&owner.post(&format!("/users/{user}/link"), json!({})).await.created()["url"]);
+        use_link(&world, &own, 303).await;
+        // A link from the machine is nobody's.
+        let recovered = world.app.recover_owner(OWNER).await.unwrap();
+        use_link(&world, &recovered.url, 303).await;
+    }
+
+    async fn a_link_takes_no_members(world: World) {
+        let owner = world.owner().await;
+        let (user, _) = person(&world, "grace@example.com", "viewer").await;
+        let path = format!("/users/{user}/link");
+        let problem = owner.post(&path, json!({"expires_days": 7})).await.refused(422, "invalid_body");
+        assert_eq!(problem["field"], "expires_days");
+        owner.post(&path, json!([])).await.refused(422, "invalid_body");
+        assert_eq!(world.number("SELECT COUNT(*) FROM links WHERE user_id IS NOT NULL").await, 1, "the first one");
+        owner.call(Method::POST, &path, None, &[]).await.created();
+    }
+
     async fn the_last_owner_stays(world: World) {
         let owner = world.owner().await;
         let me = owner.get("/me").await.ok();
@@ -202,7 +346,8 @@ on_both_engines! {
             assert_eq!(problem["field"].as_str().unwrap_or_default(), field, "{body}");
         }
         let body = json!({"role": "secret_rotator", "client_id": client.id, "environments": ["staging"]});
-        let grant = owner.post(&grants, body.clone()).await.created();
+        let mut grant = owner.post(&grants, body.clone()).await.created();
+        grant.as_object_mut().unwrap().remove("activation_link").unwrap();
         owner.post(&grants, body).await.refused(409, "already_granted");
         assert_eq!(owner.get(&grants).await.ok()["items"], json!([grant]));
         assert_eq!(owner.get(&format!("/users/{user}")).await.ok()["grants"], json!([grant]));
@@ -265,13 +410,13 @@ on_both_engines! {
 
 /// Submits the page behind a one-time link.
 async fn use_link(world: &World, url: &str, status: u16) {
+    follow(&world.browser().from([192, 0, 2, 1]), url, status).await;
+}
+
+/// The same in a browser that is signed in then.
+async fn follow(browser: &Browser<'_>, url: &str, status: u16) {
     let link = url.rsplit('#').next().unwrap();
     let form = [("link", link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let request = Request::post("/console/link")
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(body.into())
-        .unwrap();
-    let answer = world.send(request, [192, 0, 2, 1].into()).await;
-    assert_eq!(answer.status.as_u16(), status, "{}", String::from_utf8_lossy(&answer.bytes));
+    let answer = browser.post("/console/link", &form).await;
+    assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
 }

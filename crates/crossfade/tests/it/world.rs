@@ -200,6 +200,11 @@ impl World {
         self.place.try_raw(sql).await
     }
 
+    /// Holds the lock that every write needs, until what comes back is dropped.
+    pub async fn hold_writes(&self) -> Box<dyn Send> {
+        self.place.hold_writes().await
+    }
+
     /// Reads one number past the store.
     pub async fn number(&self, sql: &str) -> i64 {
         self.place.number(sql).await

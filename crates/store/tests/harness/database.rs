@@ -87,6 +87,41 @@ impl Place {
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// How the engine would find the rows of a statement, one step a line. Its arguments are written into it.
+    pub async fn plan(&self, sql: &str) -> Vec<String> {
+        match &self.location {
+            Location::File(path) => {
+                let mut session = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+                let query = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let steps: Vec<(i64, i64, i64, String)> =
+                    sqlx::query_as(query).fetch_all(&mut session).await.unwrap();
+                steps.into_iter().map(|(_, _, _, step)| step).collect()
+            }
+            Location::Postgres(url) => {
+                let mut session = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+                let query = AssertSqlSafe(format!("EXPLAIN {sql}"));
+                sqlx::query_scalar(query).fetch_all(&mut session).await.unwrap()
+            }
+        }
+    }
+
+    /// Holds the lock that every write needs, until what comes back is dropped.
+    #[allow(dead_code, reason = "held by the integration tests alone")]
+    pub async fn hold_writes(&self) -> Box<dyn Send> {
+        match &self.location {
+            Location::File(path) => {
+                let mut session = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+                sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut session).await.unwrap();
+                Box::new(session)
+            }
+            Location::Postgres(url) => {
+                let mut session = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+                sqlx::raw_sql("BEGIN; SELECT * FROM head FOR UPDATE").execute(&mut session).await.unwrap();
+                Box::new(session)
+            }
+        }
+    }
+
     /// Every column of the schema: its table, its name, and whether it holds numbers, text or bytes.
     pub async fn columns(&self) -> Vec<(String, String, String)> {
         let kind = "CASE UPPER(c.type) WHEN 'BIGINT' THEN 'Int' WHEN 'TEXT' THEN 'Text' ELSE 'Blob' END";

@@ -188,7 +188,8 @@ async fn tokens_are_listed_of_one_or_of_all_page_by_page() {
 }
 
 fn link(purpose: LinkPurpose, user: Option<usize>, expires_at: u32) -> Link {
-    Link { purpose, user_id: user.map(user_id), expires_at: at(expires_at) }
+    let user_id = user.map(user_id);
+    Link { purpose, created_by: user_id.clone(), user_id, expires_at: at(expires_at) }
 }
 
 async fn usable(t: &TestDb, digest: u8, now: u32) -> Option<Link> {

@@ -1,8 +1,11 @@
 //! The audit trail and the messages to owners.
 
 use crate::harness::*;
-use crossfade_core::audit::{Action, Actor, Origin};
-use crossfade_store::{AuditFilter, NewAuditEvent, Notification};
+use crossfade_core::{
+    Timestamp,
+    audit::{Action, Actor, Origin},
+};
+use crossfade_store::{AuditFilter, LOOKED_AT_ONCE, NewAuditEvent, Notification, Statement};
 use serde_json::json;
 
 async fn append(t: &TestDb, events: &[NewAuditEvent]) {
@@ -16,7 +19,7 @@ async fn append(t: &TestDb, events: &[NewAuditEvent]) {
 }
 
 async fn seqs(t: &TestDb, filter: &AuditFilter) -> Vec<i64> {
-    let events = t.read(async |tx| tx.audit_events(filter, None, 1000).await).await;
+    let events = t.read(async |tx| tx.audit_events(filter, None, 1000).await).await.events;
     events.into_iter().map(|event| event.seq).collect()
 }
 
@@ -47,7 +50,7 @@ async fn an_event_survives_storage_whoever_acted() {
         event(Action::OwnerCreated, at(8)),
     ];
     append(&t, &events).await;
-    let stored = t.read(async |tx| tx.audit_events(&AuditFilter::default(), None, 100).await).await;
+    let stored = t.read(async |tx| tx.audit_events(&AuditFilter::default(), None, 100).await).await.events;
     assert_eq!(stored.len(), events.len());
     for (stored, (seq, expected)) in stored.iter().rev().zip((1..).zip(&events)) {
         assert_eq!(stored.seq, seq, "in the order in which they were appended");
@@ -129,7 +132,7 @@ async fn the_trail_is_read_page_by_page_while_it_grows() {
     ] {
         let (mut before, mut seen) = (Some(10), Vec::new());
         loop {
-            let page = t.read(async |tx| tx.audit_events(&filter, before, 2).await).await;
+            let page = t.read(async |tx| tx.audit_events(&filter, before, 2).await).await.events;
             let Some(last) = page.last() else { break };
             before = Some(last.seq);
             seen.extend(page.into_iter().map(|event| event.seq));
@@ -137,6 +140,86 @@ async fn the_trail_is_read_page_by_page_while_it_grows() {
         }
         assert_eq!(seen, expected);
     }
+}
+
+/// A trail of 25,000 events, of which every thousandth was refused; of two actors, two clients and two actions one has
+/// one event in a hundred.
+async fn long_trail(t: &TestDb) {
+    let (ada, grace) = (user_id(1), user_id(2));
+    let (one, two) = (client_id(1), client_id(2));
+    let rare = |rare: &str, common: &str| format!("CASE n % 100 WHEN 0 THEN '{rare}' ELSE '{common}' END");
+    let (actor, client) = (rare(ada.as_str(), grace.as_str()), rare(one.as_str(), two.as_str()));
+    let action = rare("secret.revoked", "secret.rotated");
+    t.place
+        .raw(&format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM numbers WHERE n < 25000)
+             INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, details)
+             SELECT n, n * 1000000, 'user', {actor}, 'x', {action}, CASE n % 1000 WHEN 0 THEN 'refused' ELSE 'done' END,
+                    {client}, '{{}}' FROM numbers;
+             UPDATE head SET audit_seq = 25000; ANALYZE"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn what_the_trail_is_read_by_has_an_index() {
+    let Some(t) = super::open().await else { return };
+    long_trail(&t).await;
+    let sqlite = matches!(t.place.location, crossfade_store::Location::File(_));
+    for (name, index) in [
+        ("TRAIL_OF_CLIENT", "audit_events_client"),
+        ("LOOKED_OF_CLIENT", "audit_events_client"),
+        ("TRAIL_OF_ACTOR", "audit_events_actor"),
+        ("LOOKED_OF_ACTOR", "audit_events_actor"),
+        ("TRAIL_OF_ACTION", "audit_events_action"),
+        ("LOOKED_OF_ACTION", "audit_events_action"),
+        ("TRAIL", if sqlite { "sqlite_autoindex_audit_events_1" } else { "audit_events_pkey" }),
+        ("LOOKED", if sqlite { "sqlite_autoindex_audit_events_1" } else { "audit_events_pkey" }),
+    ] {
+        let statement =
+            Statement::all().find(|it| it.name == name && it.sql.contains("audit_events")).unwrap();
+        let rare = match index {
+            "audit_events_client" => client_id(1).to_string(),
+            "audit_events_actor" => user_id(1).to_string(),
+            _ => "secret.revoked".to_owned(),
+        };
+        let value = |n: usize| match (name.starts_with("TRAIL"), n) {
+            (_, 1) => i64::MAX.to_string(),
+            (_, 2) | (true, 10) => "51".to_owned(),
+            (false, 3) | (true, 7 | 8) => "NULL".to_owned(),
+            _ => format!("'{rare}'"),
+        };
+        let mut sql = statement.sql.to_owned();
+        for n in (1..=statement.arguments()).rev() {
+            sql = sql.replace(&format!("${n}"), &value(n));
+        }
+        let plan = t.place.plan(&sql).await;
+        assert!(plan.iter().any(|step| step.contains(index)), "{name}: {plan:#?}");
+        let whole = |step: &String| step.contains("Seq Scan") || step == "SCAN audit_events";
+        assert!(!plan.iter().any(whole), "{name}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_without_an_index_looks_at_so_many_events_and_says_where_to_look_on() {
+    let Some(t) = super::open().await else { return };
+    long_trail(&t).await;
+    let look = async |filter: &AuditFilter, before, limit| {
+        let page = t.read(async |tx| tx.audit_events(filter, before, limit).await).await;
+        (page.events.into_iter().map(|event| event.seq).collect::<Vec<_>>(), page.looked, page.next)
+    };
+    let nobody = AuditFilter { environment: Some(slug("staging")), ..AuditFilter::default() };
+    assert_eq!(look(&nobody, None, 50).await, (vec![], LOOKED_AT_ONCE, Some(15_001)));
+    assert_eq!(look(&nobody, Some(15_001), 50).await, (vec![], LOOKED_AT_ONCE, Some(5001)));
+    assert_eq!(look(&nobody, Some(5001), 50).await, (vec![], 5000, None));
+    let refused = AuditFilter { done: Some(false), ..AuditFilter::default() };
+    assert_eq!(look(&refused, None, 2).await, (vec![25_000, 24_000], 2, Some(24_000)));
+    assert_eq!(look(&refused, Some(24_000), 9).await.2, Some(15_000));
+    let rare = AuditFilter { actor: Some(user_id(1).to_string()), ..refused.clone() };
+    assert_eq!(look(&rare, None, 50).await.1, 250, "its own events and no others");
+    // Nothing before an event that was written before that time can be younger.
+    let late = AuditFilter { since: Some(Timestamp::from_seconds(24_999)), ..AuditFilter::default() };
+    assert_eq!(look(&late, None, 50).await, (vec![25_000, 24_999], LOOKED_AT_ONCE, None));
 }
 
 #[tokio::test]

@@ -105,9 +105,16 @@ async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next() {
     let used = |second| usage(hour + second, hour + second, 1);
     assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(0)), 9).await, Some(1));
     assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(1)), 9).await, None, "known");
-    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.1", used(1)), 9).await, Some(2));
+    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.1", used(1)), 9).await, Some(1), "of a secret");
     assert_eq!(add(failure(None, None, "192.0.2.1", used(1)), 9).await, Some(1), "of nobody known");
-    assert_eq!(add(failure(Some(1), None, "192.0.2.2", used(1)), 3).await, None, "gathered");
+    assert_eq!(add(failure(Some(1), None, "192.0.2.2", used(1)), 2).await, None, "gathered");
+    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.2", used(1)), 2).await, Some(2), "has room of its own");
+    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.3", used(1)), 2).await, None, "but not without end");
+    assert_eq!(
+        add(failure(Some(1), Some(2), "192.0.2.3", used(1)), 2).await,
+        Some(1),
+        "nor at another's cost"
+    );
     assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(3600)), 9).await, Some(1), "another hour");
 }
 

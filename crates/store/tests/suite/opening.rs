@@ -14,10 +14,11 @@ async fn migrations_run_twice_and_keep_what_is_there() {
     let Some(t) = super::open().await else { return };
     t.write(seed_client).await;
     let before = t.place.fingerprint().await;
+    let migrations = t.place.number("SELECT COUNT(*) FROM _sqlx_migrations WHERE success").await;
     t.db.close().await;
     let again = Db::open(&t.place.location).await.unwrap();
     assert_eq!(t.place.fingerprint().await, before);
-    assert_eq!(t.place.number("SELECT COUNT(*) - MAX(version) FROM _sqlx_migrations").await, 0);
+    assert_eq!(t.place.number("SELECT COUNT(*) FROM _sqlx_migrations").await, migrations);
     again.close().await;
 }
 
@@ -29,7 +30,7 @@ async fn two_processes_that_migrate_at_the_same_time_both_succeed() {
     for db in [a, b, c, d] {
         db.unwrap().check_statements().await.unwrap();
     }
-    assert_eq!(place.number("SELECT COUNT(*) - MAX(version) FROM _sqlx_migrations").await, 0);
+    assert_eq!(place.number("SELECT COUNT(*) FROM _sqlx_migrations WHERE NOT success").await, 0);
     assert_eq!(place.number("SELECT COUNT(*) FROM head").await, 1);
 }
 

@@ -227,7 +227,7 @@ async fn the_change_log_is_gap_free_and_in_commit_order_under_20_writers() {
     for (seq, last) in told {
         assert_eq!(applied[seq as usize - 1], ChangeKind::AccessToken(last), "the number of its last change");
     }
-    let events = t.read(async |tx| tx.audit_events(&AuditFilter::default(), None, 1000).await).await;
+    let events = t.read(async |tx| tx.audit_events(&AuditFilter::default(), None, 1000).await).await.events;
     let seqs: Vec<i64> = events.iter().rev().map(|event| event.seq).collect();
     assert_eq!(seqs, (1..=done as i64).collect::<Vec<_>>(), "the trail has no gap either");
 }
@@ -248,7 +248,7 @@ async fn a_write_whose_caller_hangs_up_leaves_all_or_nothing_rule_3() {
             .read(async |tx| {
                 let there = tx.property(&property_id(n)).await?.is_some();
                 let changes = tx.changes(done * 2, 10).await?.len();
-                let events = tx.audit_events(&AuditFilter::default(), None, 1000).await?.len();
+                let events = tx.audit_events(&AuditFilter::default(), None, 1000).await?.events.len();
                 Ok((there, changes, events, tx.read_head().await?.0))
             })
             .await;

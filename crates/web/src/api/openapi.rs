@@ -270,7 +270,10 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
             let shape = schemas.tagged::<api::User>(200);
             schemas.reads(shape, &api::UpdateUser { name: Some("Grace H.".into()), email: None })
         }
-        CreateLink => schemas.answers::<api::OneTimeLink>(201),
+        CreateLink => {
+            let shape = schemas.answers::<api::OneTimeLink>(201);
+            Shape { body_optional: true, ..schemas.reads(shape, &api::CreateLink {}) }
+        }
         ListGrants => schemas.list::<api::Grant>(&[]),
         CreateGrant => {
             let shape = schemas.answers::<api::Grant>(201);

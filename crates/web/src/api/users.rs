@@ -36,7 +36,7 @@ pub(super) async fn delete(Ids(user): Ids<String>, call: Call) -> Reply {
 }
 
 pub(super) async fn create_link(Ids(user): Ids<String>, call: Call) -> Reply {
-    created(&call.app.create_link(&call.request(), UserPath(&user)).await?)
+    created(&call.app.create_link(&call.request(), UserPath(&user), call.optional_input()).await?)
 }
 
 pub(super) async fn list_grants(Ids(user): Ids<String>, call: Call) -> Reply {

@@ -10,11 +10,7 @@ use super::{
 };
 use crate::Web;
 use askama::Template;
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Redirect, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use crossfade_core::{Code, Problem};
 
 #[derive(Template)]
@@ -53,14 +49,10 @@ pub(super) async fn submit(
     }
     // People paste the whole address as often as the code at its end.
     let value = link.trim().rsplit('#').next().unwrap_or_default();
-    let user = match web.app.use_link(value, Some(email), password).await {
-        Ok(user) => user,
-        Err(error) if error.source.is_some() => return Err(error.into()),
-        Err(error) => return Ok(refused(theme, fields, error.problem)),
-    };
-    match web.app.sign_in_by_link(&user, &visitor).await? {
-        Some(new) => signed_in(&web.app, &new, "/console"),
-        None => Ok(Redirect::to("/console/sign-in").into_response()),
+    match web.app.use_link(value, Some(email), password, &visitor).await {
+        Ok(new) => signed_in(&web.app, &new, "/console"),
+        Err(error) if error.source.is_some() => Err(error.into()),
+        Err(error) => Ok(refused(theme, fields, error.problem)),
     }
 }
 

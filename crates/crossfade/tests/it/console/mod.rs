@@ -1,6 +1,6 @@
 //! The Console as a browser sees it: pages, forms, cookies.
 
-mod browser;
+pub mod browser;
 mod clients;
 mod guard;
 mod people;

@@ -49,6 +49,26 @@ on_both_engines! {
         assert_eq!(owner.get(&path).await.status.as_u16(), 404);
     }
 
+    async fn the_first_role_that_sees_secrets_closes_an_account_and_shows_a_link_once(world: World) {
+        let owner = world.signed_in().await;
+        let page = create(&owner, "person", "bob@example.com", "Bob").await.page(200);
+        let path = format!("/console/people/{}", id_in(&page));
+        let bob = world.browser();
+        let password = [("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
+        bob.post("/console/link", &[&[("link", &*link_in(&page))], &password[..]].concat()).await.leads_to();
+        assert!(owner.get(&path).await.page(200).contains("ends the password, sign-ins, tokens and links"), "told before");
+        let manager = world.person("ops@example.com", "operations_manager").await;
+        assert!(!manager.get(&path).await.page(200).contains("first role that sees secrets"), "who cannot give it");
+        let page = owner.post(&format!("{path}/grants"), &[("role", "secret_viewer"), ("scope", "platform")]).await.page(200);
+        let link = link_in(&page);
+        assert!(page.contains("The role was given.") && page.contains("Send this link to Bob."));
+        assert!(!bob.is_signed_in().await);
+        let page = owner.get(&path).await.page(200);
+        assert!(!page.contains("#crossfade_link_") && !page.contains("first role that sees secrets"), "{page}");
+        bob.post("/console/link", &[&[("link", &*link)], &password[..]].concat()).await.leads_to();
+        assert!(bob.is_signed_in().await);
+    }
+
     async fn what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(world: World) {
         let owner = world.signed_in().await;
         let page = create(&owner, "person", "bob", "Bob").await.page(422);

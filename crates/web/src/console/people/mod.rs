@@ -57,6 +57,7 @@ mod samples {
             client_id: None,
             environments: None,
             created_at: Timestamp::from_seconds(1_795_525_500),
+            activation_link: None,
         }
     }
 

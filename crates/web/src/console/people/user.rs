@@ -18,7 +18,7 @@ use axum::{
 use crossfade_app::{ClientPath, ClientQuery, Error, Input, ListQuery, PropertyPath, Request, UserPath};
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
-    api::{CreateGrant, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
+    api::{CreateGrant, CreateLink, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
     roles::{Permission, Role},
 };
 use serde::Deserialize;
@@ -37,6 +37,8 @@ struct UserPage {
     properties: Vec<(String, String)>,
     clients: Vec<(String, String)>,
     environments: Vec<Environment>,
+    /// Whether the next role could be the first that sees secrets, which closes the account.
+    may_close: bool,
     /// A link that was made just now: shown this once.
     link: Option<OneTimeLink>,
     edit: Form,
@@ -63,6 +65,7 @@ pub(in crate::console) struct Asked {
     done: Option<String>,
 }
 
+const GIVEN: &str = "The role was given. It counts from the next request.";
 /// Properties and clients that are offered; others are named by their id.
 const OFFERED: &str = "200";
 
@@ -104,6 +107,7 @@ impl UserPage {
             properties: properties.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
             clients: clients.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
             environments,
+            may_close: owner && !user.grants.iter().any(|grant| grant.role.sees_secrets()),
             link: None,
             edit: Form::new("edit", edit),
             grant: Form::new("grant", Fields::default().with("scope", "platform")),
@@ -160,7 +164,7 @@ pub(in crate::console) async fn show(
 ) -> Reply {
     let done = asked.done.as_deref().and_then(|word| match word {
         "changed" => Some("The account was changed."),
-        "given" => Some("The role was given. It counts from the next request."),
+        "given" => Some(GIVEN),
         "taken" => Some("The role was taken away. It is gone at the next request."),
         _ => None,
     });
@@ -202,7 +206,7 @@ pub(in crate::console) async fn update(
 }
 
 pub(in crate::console) async fn create_link(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
-    let link = signed.app.create_link(&signed.request(), UserPath(&id)).await?;
+    let link = signed.app.create_link(&signed.request(), UserPath(&id), Input::Value(CreateLink {})).await?;
     let mut shown = UserPage::load(&signed, &id).await?;
     shown.link = Some(link);
     Ok(page(&shown))
@@ -217,6 +221,12 @@ pub(in crate::console) async fn create_grant(
         Err(problem) => Err(problem.into()),
     };
     match given {
+        Ok(Grant { activation_link: Some(link), .. }) => {
+            let mut shown = UserPage::load(&signed, &id).await?;
+            shown.link = Some(link);
+            shown.layout = shown.layout.done(Some(GIVEN));
+            Ok(page(&shown))
+        }
         Ok(_) => Ok(to(&id, "given")),
         Err(error) => {
             refused(&signed, &id, error, |shown, problem| {
@@ -321,6 +331,7 @@ mod tests {
                 wipe_after_days: 30,
                 max_age_days: None,
             }],
+            may_close: false,
             link: None,
             edit: Form::new("edit", Fields::default()),
             grant: Form::new("grant", Fields::default()),
@@ -341,6 +352,10 @@ mod tests {
         };
         let shown = UserPage { link: Some(link), ..sample(UserKind::Person) }.render().unwrap();
         assert!(shown.contains("https://x/console/link#code"));
+        let closing = |kind| UserPage { may_close: true, ..sample(kind) }.render().unwrap();
+        assert!(closing(UserKind::Person).contains("gives you a link"));
+        assert!(closing(UserKind::Program).contains("ends its tokens"));
+        assert!(!shown.contains("the first role that sees secrets"));
         let reader = UserPage { may: May { manage: false, give: false }, ..sample(UserKind::Person) };
         let reader = reader.render().unwrap();
         assert!(!reader.contains("Delete account") && !reader.contains("Give role"), "{reader}");

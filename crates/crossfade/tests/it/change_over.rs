@@ -1,0 +1,197 @@
+//! Evidence and the change-over from outside: what is recorded, what follows from it, and what a lost process leaves.
+
+use crate::world::{Client, Oauth, World, on_both_engines};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Asks for a token as one instance of a program.
+async fn call(oauth: &Oauth<'_>, client_id: &str, secret: &str, label: Option<&str>) -> u16 {
+    let form = [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret)];
+    let label = label.map(|label| ("crossfade-instance", label));
+    oauth.form("token", &form, &label.into_iter().collect::<Vec<_>>()).await.status.as_u16()
+}
+
+async fn change_over(world: &World, client: &Client, query: &str) -> Value {
+    world.owner().await.get(&client.path("production", &format!("/change-over{query}"))).await.ok()
+}
+
+/// A client after a rotation with 24 hours: its id, the old and the new secret.
+async fn rotated(world: &World) -> (Client, String, String, String) {
+    let client = world.client("Billing", &["production"]).await;
+    let it = client.registration("production").clone();
+    call(&world.oauth("production"), &it.client_id, &it.secret, None).await;
+    let reply =
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await;
+    let new = reply.created()["secret"]["value"].as_str().unwrap().to_owned();
+    (client, it.client_id, it.secret, new)
+}
+
+fn reasons(answer: &Value) -> Vec<&str> {
+    answer["reasons"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect()
+}
+
+on_both_engines! {
+    async fn a_change_over_from_its_beginning_to_its_end(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        let oauth = world.oauth("production");
+        let started = change_over(&world, &client, "").await;
+        assert_eq!((started["verdict"].as_str(), reasons(&started)), (Some("not_started"), vec!["new_never_used"]));
+        assert_eq!(started["quiet_needed_seconds"], 3600);
+
+        world.advance(10 * MINUTE);
+        for label in ["a", "b", "c"] {
+            assert_eq!(call(&oauth, &id, &old, Some(label)).await, 200);
+        }
+        assert_eq!(call(&oauth, &id, &new, Some("a")).await, 200);
+        let moving = change_over(&world, &client, "").await;
+        assert_eq!((moving["verdict"].as_str(), moving["callers_left"].as_u64()), (Some("moving"), Some(3)));
+        let first = &moving["callers"][0];
+        assert_eq!((first["state"].as_str(), first["source_ip"].as_str()), (Some("on_old"), Some("192.0.2.1")));
+
+        world.advance(MINUTE);
+        for label in ["b", "c"] {
+            assert_eq!(call(&oauth, &id, &new, Some(label)).await, 200);
+        }
+        // The first one sent no label: it is another caller, of which too little is known.
+        let left = change_over(&world, &client, "").await;
+        assert_eq!((left["verdict"].as_str(), left["callers_left"].as_u64()), (Some("callers_left"), Some(1)));
+        assert_eq!(left["callers"][0]["instance"], Value::Null);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        let quiet = change_over(&world, &client, "").await;
+        assert_eq!((quiet["verdict"].as_str(), reasons(&quiet)), (Some("quiet"), vec!["nobody_left", "used_lately"]));
+        assert_eq!(change_over(&world, &client, "?quiet_seconds=60").await["verdict"], "safe_to_end");
+
+        world.advance(HOUR - MINUTE - Duration::from_micros(1));
+        assert_eq!(change_over(&world, &client, "").await["verdict"], "quiet");
+        world.advance(Duration::from_micros(1));
+        let safe = change_over(&world, &client, "").await;
+        assert_eq!((safe["verdict"].as_str(), safe["quiet_seconds"].as_u64()), (Some("safe_to_end"), Some(3600)));
+        assert_eq!(safe["caller_counts"], json!({"on_old": 0, "on_both": 0, "moved": 4, "silent": 0, "on_new": 0}));
+        let uses = |grain: &Value, key: &str| grain["series"].as_array().unwrap().iter().map(|it| it[key].as_i64().unwrap()).sum::<i64>();
+        for grain in ["minute", "hour", "day"] {
+            let shown = change_over(&world, &client, &format!("?grain={grain}")).await;
+            assert_eq!((uses(&shown, "old"), uses(&shown, "new")), (4, 4), "{grain}");
+        }
+
+        let secret = safe["old_secret"]["id"].as_str().unwrap();
+        let path = client.path("production", &format!("/secrets/{secret}/revoke"));
+        world.owner().await.post(&path, json!({"reason": "everybody has moved"})).await.ok();
+        let ended = change_over(&world, &client, "").await;
+        assert_eq!((ended["verdict"].as_str(), ended["callers_left"].as_u64()), (Some("ended"), Some(0)));
+    }
+
+    async fn without_a_rotation_there_is_no_change_over_and_wrong_parameters_are_named(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let owner = world.owner().await;
+        let path = |query: &str| client.path("production", &format!("/change-over{query}"));
+        owner.get(&path("")).await.refused(409, "not_retiring");
+        for (query, field) in [
+            ("?grain=week", "grain"),
+            ("?quiet_seconds=59", "quiet_seconds"),
+            ("?quiet_seconds=604801", "quiet_seconds"),
+            ("?quiet_seconds=1.5", "quiet_seconds"),
+            ("?quiet=60", "quiet"),
+        ] {
+            let refused = owner.get(&path(query)).await.refused(400, "invalid_query");
+            assert_eq!(refused["field"], field, "{query}");
+        }
+    }
+
+    async fn a_server_that_stopped_in_order_lost_nothing_and_says_when_it_was_away(world: World) {
+        let mut world = world;
+        let (client, id, old, _) = rotated(&world).await;
+        world.advance(MINUTE);
+        assert_eq!(call(&world.oauth("production"), &id, &old, None).await, 200);
+        let began = world.now();
+        world.app.end_recording().await.unwrap();
+        world.restart_at(began.after(HOUR)).await;
+        let told = change_over(&world, &client, "").await;
+        assert_eq!(told["old_secret"]["use_count"], 2);
+        let ended = began.after(HOUR).to_string();
+        assert_eq!(told["gaps"], json!([{"from": began.to_string(), "to": ended, "kind": "stopped"}]));
+        assert_eq!(told["quiet_since"], ended, "nobody could have called meanwhile");
+    }
+
+    async fn a_killed_server_leaves_a_gap_and_never_too_much(world: World) {
+        let mut world = world;
+        let (client, id, old, new) = rotated(&world).await;
+        world.run_jobs().await;
+        world.advance(HOUR / 2);
+        assert_eq!(call(&world.oauth("production"), &id, &new, None).await, 200);
+        assert_eq!(change_over(&world, &client, "").await["verdict"], "quiet");
+        let noted = world.now();
+        // Two uses that nobody has written down when the process is lost.
+        world.advance(Duration::from_secs(3));
+        for _ in 0..2 {
+            assert_eq!(call(&world.oauth("production"), &id, &old, None).await, 200);
+        }
+        world.restart().await;
+        let told = change_over(&world, &client, "").await;
+        assert_eq!(told["old_secret"]["use_count"], 1, "less, never more");
+        let gap = json!([{"from": noted.to_string(), "to": world.now().to_string(), "kind": "killed"}]);
+        assert_eq!(told["gaps"], gap);
+        // An hour after the last use that is known, and still no hour after the gap.
+        world.advance(HOUR - Duration::from_secs(1));
+        let told = change_over(&world, &client, "").await;
+        assert_eq!((told["verdict"].as_str(), reasons(&told)), (Some("quiet"), vec!["nobody_left", "gap"]));
+        world.advance(Duration::from_secs(1));
+        assert_eq!(change_over(&world, &client, "").await["verdict"], "safe_to_end");
+    }
+
+    async fn hostile_labels_and_agents_are_kept_short_and_harmless(world: World) {
+        let (client, id, old, _) = rotated(&world).await;
+        let oauth = world.oauth("production").from([192, 0, 2, 7], &"x".repeat(8192));
+        let long = "é".repeat(4000);
+        for label in ["\"><script>", "a\tb", &old, &long] {
+            assert_eq!(call(&oauth, &id, &old, Some(label)).await, 200, "{label}");
+        }
+        let told = change_over(&world, &client, "").await;
+        let text = told.to_string();
+        assert!(!text.contains(&old), "rule 18");
+        let labels: Vec<_> = told["callers"].as_array().unwrap().iter().filter_map(|it| it["instance"].as_str()).collect();
+        assert_eq!(labels.len(), 4);
+        assert!(labels.contains(&"a\u{fffd}b") && labels.contains(&"(withheld: it holds a secret)"), "{labels:?}");
+        assert!(labels.iter().all(|label| label.len() <= 64), "{labels:?}");
+        assert!(told["callers"].as_array().unwrap().iter().all(|it| it["user_agent"].as_str().is_none_or(|it| it.len() <= 200)));
+    }
+
+    async fn a_forged_forwarded_header_makes_no_caller(world: World) {
+        let (client, id, old, _) = rotated(&world).await;
+        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &old)];
+        let forged = [("x-forwarded-for", "203.0.113.9")];
+        world.oauth("production").form("token", &form, &forged).await.is_token();
+        let told = change_over(&world, &client, "").await;
+        let callers = told["callers"].as_array().unwrap();
+        assert!(callers.iter().all(|it| it["source_ip"] == "192.0.2.1"), "{callers:?}");
+    }
+
+    async fn uses_over_time_are_listed_page_by_page(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        for _ in 0..3 {
+            // What a server does every few seconds.
+            world.run_jobs().await;
+            world.advance(MINUTE);
+            assert_eq!(call(&world.oauth("production"), &id, &old, None).await, 200);
+            assert_eq!(call(&world.oauth("production"), &id, &new, None).await, 200);
+        }
+        let owner = world.owner().await;
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = client.path("production", &format!("/usage/series?grain=minute&limit=2{cursor}"));
+            let page = owner.get(&path).await.ok();
+            seen.extend(page["items"].as_array().unwrap().clone());
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen.len(), 7);
+        assert_eq!(seen.iter().map(|it| it["use_count"].as_i64().unwrap()).sum::<i64>(), 7);
+        let times: Vec<_> = seen.iter().map(|it| it["from"].as_str().unwrap()).collect();
+        assert!(times.is_sorted(), "oldest first: {times:?}");
+        let since = client.path("production", &format!("/usage/series?grain=minute&since={}", world.now()));
+        assert_eq!(owner.get(&since).await.ok()["items"].as_array().unwrap().len(), 2);
+        owner.get(&client.path("production", "/usage/series?grain=week")).await.refused(400, "invalid_query");
+    }
+}
