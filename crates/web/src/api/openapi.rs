@@ -435,6 +435,14 @@ fn query_schema(name: &str) -> (Value, &'static str) {
             (json!({"type": "string", "enum": ["done", "refused"]}), "Only what was done, or refused.")
         }
         "reason" => (text(40), "Only this reason, such as expired."),
+        "grain" => {
+            let words = api::Grain::ALL.map(api::Grain::as_str);
+            (json!({"type": "string", "enum": words}), "How finely time is divided.")
+        }
+        "quiet_seconds" => (
+            json!({"type": "integer", "minimum": 60, "maximum": 604_800}),
+            "For how many seconds the old secret must be quiet; the life of a token, at least 1800, when absent.",
+        ),
         "since" => (time(), "From this time on."),
         "until" => (time(), "Up to, and not including, this time."),
         _ => (text(200), ""),
