@@ -182,6 +182,10 @@ async function walk() {
   await until(async () => (await page.evaluate(() => navigator.clipboard.readText())) === first, "the old secret is in the clipboard");
   await until(async () => (await page.getByRole("table", { name: "Callers" }).textContent()).includes("old-job/1.0"), "the caller that is left stands in the table");
   check("callers that still use the old secret are seen as it happens", true);
+  const change = page.getByRole("group", { name: "Change-over" });
+  check("the page says how the change-over stands, and why", /left on the old secret|not been used/.test(await change.textContent()), await change.textContent());
+  await change.getByText("What this cannot see").click();
+  check("and what it cannot see", await change.getByText("A caller that holds an access token", { exact: false }).isVisible());
   await look(page, "security-transition");
   await page.getByRole("link", { name: "Overview" }).first().click();
   await look(page, "overview");

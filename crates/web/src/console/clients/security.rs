@@ -10,7 +10,7 @@ use crate::console::{
 use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath};
 use crossfade_core::{
     Timestamp,
-    api::{self, Rotation, Secret, Usage},
+    api::{self, ChangeOver, Rotation, Secret, Usage},
     rotation::{EndedAs, SecretState},
 };
 use std::time::Duration;
@@ -48,6 +48,26 @@ pub(super) struct Old {
     pub(super) picture: Transition,
     /// Whether the newer secret has been used already.
     pub(super) newer_in_use: bool,
+    /// How the change-over stands.
+    pub(super) change: ChangeOver,
+}
+
+impl Old {
+    /// For how long the old secret has been quiet, and must be: "12 min of 1 h".
+    pub(super) fn quiet(&self) -> String {
+        let [quiet, needed] = [self.change.quiet_seconds, self.change.quiet_needed_seconds].map(span);
+        format!("{quiet} of {needed}")
+    }
+}
+
+/// "2 h 5 min".
+fn span(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }
 
 impl Secrets {
@@ -81,13 +101,14 @@ impl Secrets {
                     new: it.new.unsigned_abs(),
                 };
                 let deadline = secret.expires_at.unwrap_or(now);
-                let on_old = callers.iter().filter(|it| it.secret_id == secret.id && it.last_used_at >= from);
-                let still_on_old = on_old.map(|it| it.last_used_at).collect();
+                let left = change.callers.iter().filter(|it| it.state.is_left());
+                let still_on_old =
+                    left.filter_map(|it| it.old.map(|used| used.last_used_at).max(it.refused_at)).collect();
                 let picture = Transition {
                     from,
                     now,
                     deadline,
-                    segments: change.series.into_iter().map(segment).collect(),
+                    segments: change.series.iter().copied().map(segment).collect(),
                     still_on_old,
                 };
                 Some(Old {
@@ -97,6 +118,7 @@ impl Secrets {
                     picture,
                     newer_in_use: current.last_used_at.is_some(),
                     secret,
+                    change,
                 })
             }
             _ => None,
@@ -177,9 +199,9 @@ impl Secrets {
         self.current.as_ref().is_some_and(|current| current.id == caller.secret_id)
     }
 
-    /// How many callers have used the old secret since the rotation.
-    pub(super) fn still_on_old(&self) -> usize {
-        self.old.as_ref().map_or(0, |old| old.picture.still_on_old.len())
+    /// How many callers are left on the old secret.
+    pub(super) fn still_on_old(&self) -> u64 {
+        self.old.as_ref().map_or(0, |old| old.change.callers_left)
     }
 
     /// A form of this page as it is at first.
@@ -288,6 +310,22 @@ pub(super) mod samples {
             "incoming_secret": {"id": id("sec", 2), "first_used_at": null},
             "ended_as": if running { "retiring" } else { "expired" },
         }]);
+        let used =
+            json!({"first_used_at": from, "last_used_at": now, "use_count": 3, "longest_pause_seconds": 60});
+        let change = json!({
+            "rotation_id": id("rot", 1), "rotated_at": from, "ends_at": deadline, "at": now,
+            "old_secret": secret(1, "retiring", Some(deadline)), "new_secret": secret(2, "current", None),
+            "verdict": "callers_left", "summary": "Almost done: 1 caller is left on the old secret.",
+            "reasons": [{"code": "callers_expected", "text": "Callers that used the old secret are expected to use it again."}],
+            "cannot_see": [{"code": "cached_tokens", "text": "A caller that holds an access token comes back only when it ends."}],
+            "callers_left": 1, "caller_counts": {"on_old": 1, "on_both": 0, "moved": 4, "silent": 0, "on_new": 0},
+            "quiet_since": now, "quiet_seconds": 0, "quiet_needed_seconds": 3600, "safe_at": null,
+            "callers": [{
+                "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>", "instance": null, "gathered": false,
+                "state": "on_old", "old": used, "new": null, "refused_at": null, "expected_until": deadline,
+            }],
+            "grain": "hour", "series": [], "gaps": [],
+        });
         let old = Old {
             secret: secret(1, "retiring", Some(deadline)),
             deadline,
@@ -295,6 +333,7 @@ pub(super) mod samples {
             latest: from.after(HOUR * 168),
             picture,
             newer_in_use: true,
+            change: serde_json::from_value(change).unwrap(),
         };
         let registration = json!({
             "id": id("reg", 1), "environment": "production", "client_id": "0123456789abcdefghijkl", "enabled": true,
