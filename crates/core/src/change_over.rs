@@ -168,11 +168,6 @@ impl Verdict {
             Self::Ended => "ended",
         }
     }
-
-    /// Whether somebody would fail, as far as is known, if the old secret ended now: what an owner is warned of.
-    pub fn is_at_risk(self) -> bool {
-        matches!(self, Self::NotStarted | Self::Moving | Self::CallersLeft)
-    }
 }
 
 /// Why a verdict is what it is.

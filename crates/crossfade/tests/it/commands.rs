@@ -100,6 +100,36 @@ fn token(data: &Data, user: &str, more: &[&str]) -> String {
 }
 
 #[test]
+fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_before() {
+    let site = Site::new();
+    site.client("Billing");
+    let place = ["Billing", "--env", "staging"];
+    let with = |words: &[&'static str], more: &[&'static str]| [words, &place, more].concat();
+    let watch = with(&["secret", "watch"], &["--every", "1"]);
+    site.refuses(&watch, 5, "[not_retiring]");
+    let rotate = with(&["secret", "rotate"], &["--transition", "24h", "--confirm", "Billing", "--show"]);
+    site.does(&rotate);
+    let now = site.json(&with(&["secret", "change-over"], &[]));
+    assert_eq!(now["verdict"], "not_started", "{now}");
+    assert!(site.does(&with(&["secret", "change-over"], &[])).contains("has not started"));
+
+    let mut waiting = site.command(&site.token, &watch).spawn().unwrap();
+    // It says at once how things stand, and goes on waiting.
+    let mut said = [0; 64];
+    let length = waiting.stderr.as_mut().unwrap().read(&mut said).unwrap();
+    assert!(length > 0 && waiting.try_wait().unwrap().is_none());
+    site.does(&with(&["secret", "revoke"], &["--reason", "enough"]));
+    let ended = waiting.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert!(
+        out.starts_with("The old secret has ended.") && err.contains("before that was reached"),
+        "{out}{err}"
+    );
+    assert_eq!(site.json(&with(&["secret", "series"], &["--grain", "day"])), serde_json::json!([]));
+}
+
+#[test]
 fn people_and_programs_get_roles_and_lose_them() {
     let site = Site::new();
     site.does(&["property", "create", "Payments"]);
