@@ -313,6 +313,14 @@ impl App {
             let reason = Reason::required(Some(&body.reason))?;
             confirm(&client, Some(&body.confirm_client_name))?;
             for registration in act.tx.registrations(&client.id).await? {
+                for secret in act.tx.open_secrets(&registration.id, act.now).await? {
+                    let about = About {
+                        client: Some(&client.id),
+                        environment: Some(&registration.environment),
+                        ..About::default()
+                    };
+                    act.stop_drill_of(&secret.id, StoppedAs::ClientDeleted, about).await?;
+                }
                 act.tx.end_all_secrets(&registration.id, act.now).await?;
                 act.changed(ChangeKind::Registration(registration.id)).await?;
             }

@@ -2,8 +2,8 @@
 
 use crate::{app::App, error::Error, worker::write_failure};
 use crossfade_authority::{Counter, FailureCount, SourceCount};
-use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, text};
-use crossfade_store::{EvidenceGap, SourceCaps, Usage, UsageRow, UsageSource};
+use crossfade_core::{Code, DrillId, SecretId, Timestamp, api::GapKind, text};
+use crossfade_store::{DrillCallerRow, EvidenceGap, SourceCaps, Usage, UsageRow, UsageSource};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{MutexGuard, PoisonError},
@@ -12,6 +12,8 @@ use std::{
 
 /// Distinct sources that are kept one by one.
 const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
+/// Distinct callers that are kept of each drill.
+const MOST_DRILL_CALLERS: i64 = 1000;
 /// Rows of evidence that are written in one transaction.
 const ROWS_AT_ONCE: usize = 500;
 /// How often it is noted that everything is stored, also when there was nothing to store. After a kill, evidence
@@ -80,8 +82,15 @@ impl App {
             let (failed, more_failed) = left.split_at(left.len().min(ROWS_AT_ONCE));
             let written = self
                 .write(async |tx, now| {
-                    let used: Vec<UsageRow> = used.iter().map(|(row, _)| row.clone()).collect();
-                    tx.add_uses(&used, CAPS).await?;
+                    let done = used.iter().filter(|(drill, ..)| drill.is_none());
+                    let done: Vec<UsageRow> = done.map(|(_, row, _)| row.clone()).collect();
+                    tx.add_uses(&done, CAPS).await?;
+                    for (drill, row, _) in used {
+                        let Some(drill_id) = drill.clone() else { continue };
+                        let (source, refusals) = (row.source.clone(), row.usage);
+                        let row = DrillCallerRow { drill_id, source, refusals };
+                        tx.add_drill_caller(&row, MOST_DRILL_CALLERS).await?;
+                    }
                     for failure in failed {
                         write_failure(tx, failure, now).await?;
                     }
@@ -96,7 +105,8 @@ impl App {
             }
             result = written.map(drop);
         }
-        let back = rows.iter().flat_map(|(_, counts)| counts.iter().map(|at| sources[*at].clone())).collect();
+        let back =
+            rows.iter().flat_map(|(.., counts)| counts.iter().map(|at| sources[*at].clone())).collect();
         self.authority.evidence().restore(back, left.to_vec());
         self.unflushed().clear();
         result?;
@@ -124,10 +134,11 @@ impl App {
         Ok(())
     }
 
-    /// What is stored of the counts: one row for each secret and source as they are kept, with the places of the
-    /// counts that went into it.
-    fn rows(&self, sources: &[SourceCount]) -> Vec<(UsageRow, Vec<usize>)> {
-        let mut merged: BTreeMap<(&SecretId, UsageSource), (Counter, Vec<usize>)> = BTreeMap::new();
+    /// What is stored of the counts: one row for each secret and source as they are kept, apart for each drill that
+    /// refused it, with the places of the counts that went into it.
+    fn rows(&self, sources: &[SourceCount]) -> Vec<(Option<DrillId>, UsageRow, Vec<usize>)> {
+        let mut merged: BTreeMap<(Option<&DrillId>, &SecretId, UsageSource), (Counter, Vec<usize>)> =
+            BTreeMap::new();
         for (at, count) in sources.iter().enumerate() {
             let source = UsageSource {
                 ip: count.ip.map(|ip| self.addresses.kept(ip)).unwrap_or_default(),
@@ -135,27 +146,27 @@ impl App {
                 instance: text::shown(&count.instance),
                 gathered: count.gathered,
             };
-            let (counter, places) =
-                merged.entry((&count.secret, source)).or_insert_with(|| (count.counter, Vec::new()));
+            let (counter, places) = merged
+                .entry((count.drill.as_ref(), &count.secret, source))
+                .or_insert_with(|| (count.counter, Vec::new()));
             if !places.is_empty() {
                 counter.merge(count.counter);
             }
             places.push(at);
         }
-        let row =
-            |((secret, source), (counter, places)): ((&SecretId, UsageSource), (Counter, Vec<usize>))| {
-                let secret_id = secret.clone();
-                let longest_pause = counter.longest_pause;
-                (UsageRow { secret_id, source, usage: usage(counter), longest_pause }, places)
-            };
-        merged.into_iter().map(row).collect()
+        let merged = merged.into_iter().map(|((drill, secret, source), (counter, places))| {
+            let (secret_id, longest_pause) = (secret.clone(), counter.longest_pause);
+            let row = UsageRow { secret_id, source, usage: usage(counter), longest_pause };
+            (drill.cloned(), row, places)
+        });
+        merged.collect()
     }
 
     /// Takes the evidence out of memory, and keeps at hand when each secret was last used until that is stored.
     fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
         let mut unflushed = self.unflushed();
         let drained = self.authority.evidence().drain();
-        for source in &drained.0 {
+        for source in drained.0.iter().filter(|it| it.drill.is_none()) {
             let last = unflushed.entry(source.secret.clone()).or_insert(source.counter.last);
             *last = source.counter.last.max(*last);
         }

@@ -1,8 +1,8 @@
 //! How the authority's tables learn of changes: all at the start, then one by one from the change log.
 
 use crate::{app::App, error::Error};
-use crossfade_authority::{Environment, Registration, SecretSlot, SigningKey};
-use crossfade_core::{RegistrationId, environment::Slug, registration::TokenTtl};
+use crossfade_authority::{DrillSlot, Environment, Registration, SecretSlot, SigningKey};
+use crossfade_core::{RegistrationId, SecretId, environment::Slug, registration::TokenTtl};
 use crossfade_store::{ChangeKind, Tx, VerifierRow};
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -133,11 +133,16 @@ impl App {
             return Ok(());
         }
         let mut secrets = Vec::with_capacity(row.secrets.len());
+        let drill = |secret: &SecretId| {
+            let last = row.windows.iter().find(|it| it.secret_id == *secret)?;
+            Some(DrillSlot { id: last.drill_id.clone(), windows: last.windows.clone() })
+        };
         for (secret, digest, digest_key) in row.secrets {
             let digest = digest
                 .try_into()
                 .map_err(|_| Error::internal(format!("the digest of {} is corrupt", secret.id)))?;
             secrets.push(SecretSlot {
+                drill: drill(&secret.id),
                 id: secret.id,
                 digest,
                 digest_key,

@@ -259,6 +259,11 @@ async fn callers(tx: &mut Tx, old: &SecretId, new: &SecretId) -> Result<HashMap<
         let known = callers.entry(row.source.clone()).or_default();
         known.new = Some(row);
     }
+    // Whoever a drill has refused has tried the old secret: it is left, as if it had been let in.
+    for row in tx.drill_callers_of_secret(old).await? {
+        let known = callers.entry(row.source).or_default();
+        known.refused = known.refused.max(Some(row.refusals.last_used_at));
+    }
     Ok(callers)
 }
 

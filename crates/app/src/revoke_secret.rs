@@ -12,6 +12,7 @@ use crossfade_core::{
     Operation,
     api::{RevokeSecret, SecretChanged},
     audit::Event,
+    drill::StoppedAs,
     rotation::{self, EndedAs},
     text::Reason,
 };
@@ -37,6 +38,7 @@ impl App {
             let id = &secret.rule.id;
             act.tx.set_secret_end(id, secret.rule.expires_at, secret.rule.revoked_at).await?;
             act.tx.decide_rotation(&site.registration.id, id, EndedAs::Revoked, act.now).await?;
+            act.stop_drill_of(id, StoppedAs::Revoked, site.about()).await?;
             act.end_tokens(id, body.compromised, body.revoke_tokens).await?;
             act.secrets_changed(&site).await?;
             let event = Event::SecretRevoked {

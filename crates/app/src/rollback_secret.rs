@@ -11,6 +11,7 @@ use crossfade_core::{
     Operation, Problem, RotationId,
     api::{RollBackRotation, SecretChanged},
     audit::Event,
+    drill::StoppedAs,
     rotation::{self, EndedAs, RollbackRequest},
     text::Reason,
 };
@@ -51,6 +52,7 @@ impl App {
             act.tx.set_secret_end(&rotation.incoming, Some(act.now), Some(act.now)).await?;
             act.tx.set_secret_end(&rotation.outgoing, None, None).await?;
             act.tx.decide_rotation(registration, &rotation.outgoing, EndedAs::RolledBack, act.now).await?;
+            act.stop_drill_of(&rotation.outgoing, StoppedAs::RolledBack, site.about()).await?;
             act.end_tokens(&rotation.incoming, body.compromised, body.revoke_tokens).await?;
             act.secrets_changed(&site).await?;
             let event = Event::SecretRolledBack {

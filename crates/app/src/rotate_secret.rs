@@ -11,6 +11,7 @@ use crossfade_core::{
     Code, Operation, Problem, RotationId, SecretId, TransitionHours,
     api::{PreviousSecret, RotateSecret, RotateSecretReply, RotationSummary},
     audit::Event,
+    drill::StoppedAs,
     roles::Permission,
     rotation::{self, EndedAs, Refusal, RotationPlan, RotationRequest, state_at},
     text::Reason,
@@ -173,6 +174,7 @@ async fn end_secrets(act: &mut Act<'_>, site: &Site, plan: &RotationPlan) -> Res
             act.tx.secret(&site.registration.id, superseded).await?.and_then(|secret| secret.rule.expires_at);
         act.tx.set_secret_end(superseded, had, Some(act.now)).await?;
         act.tx.decide_rotation(&site.registration.id, superseded, EndedAs::Superseded, act.now).await?;
+        act.stop_drill_of(superseded, StoppedAs::Superseded, site.about()).await?;
     }
     Ok(act
         .tx

@@ -1,7 +1,7 @@
 //! What an operation is about. Loading a target is authorising it: what may not be read is not found, what
 //! may be read but not done is forbidden, and only what is permitted is handed out.
 
-use crate::{caller::Caller, error::Error};
+use crate::{act::About, caller::Caller, error::Error};
 use crossfade_core::{
     ClientId, Code, Problem, PropertyId,
     environment::Slug,
@@ -171,6 +171,11 @@ impl Target for RegistrationPath<'_> {
 impl Site {
     pub(crate) fn object(&self) -> Object<'_> {
         Object::Registration(&self.client.property_id, &self.client.id, &self.environment.slug)
+    }
+
+    /// What the trail says that an event is about, but for its target.
+    pub(crate) fn about(&self) -> About<'_> {
+        About { client: Some(&self.client.id), environment: Some(&self.environment.slug), ..About::default() }
     }
 
     /// The name must be typed to change something that callers depend on (product rule 10).

@@ -109,10 +109,12 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 impl App {
     /// Everything that is due: what the worker does by and by, at once.
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
+        let flushed = self.clock.now();
         self.flush().await?;
         self.apply_changes().await?;
         self.note_expiries().await?;
         self.sum_failures().await?;
+        self.tell_finished_drills(flushed).await?;
         self.tell_gathered_refusals(false).await?;
         self.tidy().await?;
         self.trim_trail().await?;

@@ -132,6 +132,11 @@ impl Authority {
             }
             Err((failure, secret)) => {
                 self.evidence.failed(Some(&verifier.registration), secret, failure, ip, now);
+                if failure == Failure::Drill
+                    && let Some((secret, drill)) = secret.and_then(|it| Some((it, verifier.drill(it)?)))
+                {
+                    self.evidence.drilled(secret, drill, &source, now);
+                }
                 Err(OauthError::InvalidClient)
             }
         }

@@ -4,7 +4,7 @@
 //! same shard. No use is ever lost: a source that does not fit is counted with others of its address, and at last
 //! with all others of its secret. Of these rows there are never more than there are secrets.
 
-use crossfade_core::{RegistrationId, SecretId, Timestamp, address::network};
+use crossfade_core::{DrillId, RegistrationId, SecretId, Timestamp, address::network};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{
@@ -31,11 +31,13 @@ pub enum Failure {
     Expired,
     /// A secret that was ended before its time.
     Revoked,
+    /// A retiring secret, in a window of a drill.
+    Drill,
 }
 
 impl Failure {
     /// Every cause there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Malformed,
         Self::UnknownClient,
         Self::Disabled,
@@ -43,6 +45,7 @@ impl Failure {
         Self::Wrong,
         Self::Expired,
         Self::Revoked,
+        Self::Drill,
     ];
 
     /// The word that is stored and shown.
@@ -55,6 +58,7 @@ impl Failure {
             Self::Wrong => "wrong",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Drill => "drill",
         }
     }
 }
@@ -98,11 +102,13 @@ pub struct Source<'a> {
     pub instance: &'a str,
 }
 
-/// Successful uses of one secret from one source since the last flush.
+/// Successful uses of one secret from one source since the last flush, or what a drill has refused of them.
 #[derive(Clone, Debug)]
 pub struct SourceCount {
     /// The secret.
     pub secret: SecretId,
+    /// The drill that refused them; `None` for successful uses.
+    pub drill: Option<DrillId>,
     /// The address; `None` gathers what did not fit.
     pub ip: Option<IpAddr>,
     /// The user agent, shortened.
@@ -166,6 +172,7 @@ pub struct Evidence {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key<'a> {
     secret: &'a str,
+    drill: Option<&'a str>,
     ip: Option<IpAddr>,
     user_agent: &'a str,
     instance: &'a str,
@@ -176,10 +183,22 @@ impl<'a> Key<'a> {
     fn of(count: &'a SourceCount) -> Self {
         Self {
             secret: count.secret.as_str(),
+            drill: count.drill.as_ref().map(DrillId::as_str),
             ip: count.ip,
             user_agent: &count.user_agent,
             instance: &count.instance,
             gathered: count.gathered,
+        }
+    }
+
+    fn at(secret: &'a SecretId, drill: Option<&'a DrillId>, source: &Source<'a>) -> Self {
+        Self {
+            secret: secret.as_str(),
+            drill: drill.map(DrillId::as_str),
+            ip: Some(source.ip),
+            user_agent: shorten(source.user_agent, USER_AGENT_BYTES),
+            instance: shorten(source.instance, INSTANCE_BYTES),
+            gathered: false,
         }
     }
 
@@ -197,14 +216,12 @@ impl Evidence {
 
     /// Records one successful use.
     pub(crate) fn used(&self, secret: &SecretId, source: &Source<'_>, at: Timestamp) {
-        let key = Key {
-            secret: secret.as_str(),
-            ip: Some(source.ip),
-            user_agent: shorten(source.user_agent, USER_AGENT_BYTES),
-            instance: shorten(source.instance, INSTANCE_BYTES),
-            gathered: false,
-        };
-        self.add_source(key, secret, Counter::once(at), 1);
+        self.add_source(Key::at(secret, None, source), secret, None, Counter::once(at), 1);
+    }
+
+    /// Records who was refused by a drill. That it is a failure, too, is recorded as such.
+    pub(crate) fn drilled(&self, secret: &SecretId, drill: &DrillId, source: &Source<'_>, at: Timestamp) {
+        self.add_source(Key::at(secret, Some(drill), source), secret, Some(drill), Counter::once(at), 0);
     }
 
     /// Records one failed authentication.
@@ -248,7 +265,12 @@ impl Evidence {
     pub fn last_use(&self, secret: &SecretId) -> Option<Timestamp> {
         let last = |shard: &Mutex<Shard>| {
             let shard = lock(shard);
-            shard.sources.iter().filter(|it| it.secret == *secret).map(|it| it.counter.last).max()
+            shard
+                .sources
+                .iter()
+                .filter(|it| it.secret == *secret && it.drill.is_none())
+                .map(|it| it.counter.last)
+                .max()
         };
         self.shards.iter().filter_map(last).max()
     }
@@ -256,7 +278,7 @@ impl Evidence {
     /// Puts back what could not be written, so that the next flush writes it.
     pub fn restore(&self, sources: Vec<SourceCount>, failures: Vec<FailureCount>) {
         for source in &sources {
-            self.add_source(Key::of(source), &source.secret, source.counter, 0);
+            self.add_source(Key::of(source), &source.secret, source.drill.as_ref(), source.counter, 0);
         }
         for failed in failures {
             self.add_failure(
@@ -271,7 +293,14 @@ impl Evidence {
     }
 
     /// Adds to what has been gathered; `new` of it is counted in the totals for the first time.
-    fn add_source(&self, key: Key<'_>, secret: &SecretId, counter: Counter, new: u64) {
+    fn add_source(
+        &self,
+        key: Key<'_>,
+        secret: &SecretId,
+        drill: Option<&DrillId>,
+        counter: Counter,
+        new: u64,
+    ) {
         let hash = self.hash(key);
         // All of one secret and address share a shard, so that a flood of names from one address fills but one.
         let mut shard = lock(&self.shards[self.hash((key.secret, key.ip)) as usize % SHARDS]);
@@ -283,14 +312,15 @@ impl Evidence {
         let length = shard.sources.len();
         if !key.gathered && length >= MOST_SOURCES {
             drop(shard);
-            return self.add_source(key.gathering(key.ip), secret, counter, 0);
+            return self.add_source(key.gathering(key.ip), secret, drill, counter, 0);
         }
         if key.ip.is_some() && length >= MOST_SOURCES * 2 {
             drop(shard);
-            return self.add_source(key.gathering(None), secret, counter, 0);
+            return self.add_source(key.gathering(None), secret, drill, counter, 0);
         }
         let new = SourceCount {
             secret: secret.clone(),
+            drill: drill.cloned(),
             ip: key.ip,
             user_agent: key.user_agent.into(),
             instance: key.instance.into(),
@@ -493,11 +523,12 @@ mod tests {
             Failure::Wrong,
             Failure::Expired,
             Failure::Revoked,
+            Failure::Drill,
         ]
         .map(Failure::as_str);
         assert_eq!(
             words,
-            ["malformed", "unknown_client", "disabled", "method", "wrong", "expired", "revoked"]
+            ["malformed", "unknown_client", "disabled", "method", "wrong", "expired", "revoked", "drill"]
         );
     }
 

@@ -15,4 +15,4 @@ pub use evidence::{Counter, Evidence, Failure, FailureCount, Source, SourceCount
 pub use mint::Claims;
 pub use random::SystemRandom;
 pub use signing::{Environment, InvalidKey, SigningKey};
-pub use verifier::{Registration, SecretSlot, VerifierKeys};
+pub use verifier::{DrillSlot, Registration, SecretSlot, VerifierKeys};

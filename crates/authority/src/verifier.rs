@@ -3,7 +3,8 @@
 use crate::evidence::Failure;
 use aws_lc_rs::hmac;
 use crossfade_core::{
-    OauthClientId, RegistrationId, SecretId, Timestamp,
+    DrillId, OauthClientId, RegistrationId, SecretId, Timestamp,
+    drill::Window,
     environment::Slug,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     rotation::{SecretState, state_at},
@@ -88,6 +89,17 @@ pub struct SecretSlot {
     pub expires_at: Option<Timestamp>,
     /// When it was ended before its time.
     pub revoked_at: Option<Timestamp>,
+    /// When it is refused while it is retiring.
+    pub drill: Option<DrillSlot>,
+}
+
+/// The windows of a drill, as absolute times: whatever fails, it does not outlive them.
+#[derive(Clone, Debug)]
+pub struct DrillSlot {
+    /// The drill.
+    pub id: DrillId,
+    /// Its windows.
+    pub windows: Vec<Window>,
 }
 
 impl SecretSlot {
@@ -103,6 +115,7 @@ struct Slot {
     secret: SecretId,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
+    drill: Option<Box<DrillSlot>>,
 }
 
 /// What an empty slot is compared with instead.
@@ -158,10 +171,25 @@ impl Verifier {
         }
         let Some(slot) = slot else { return Err((Failure::Wrong, None)) };
         match state_at(slot.expires_at, slot.revoked_at, now) {
-            SecretState::Current | SecretState::Retiring => Ok(&slot.secret),
+            SecretState::Current => Ok(&slot.secret),
+            // Only here: a secret that is current again is never refused by what was scheduled before.
+            SecretState::Retiring if slot.is_drilled(now) => Err((Failure::Drill, ended)),
+            SecretState::Retiring => Ok(&slot.secret),
             SecretState::Expired => Err((Failure::Expired, ended)),
             SecretState::Revoked => Err((Failure::Revoked, ended)),
         }
+    }
+
+    /// The drill of a secret.
+    pub(crate) fn drill(&self, secret: &SecretId) -> Option<&DrillId> {
+        let slot = self.slots.iter().find(|slot| slot.secret == *secret)?;
+        slot.drill.as_ref().map(|drill| &drill.id)
+    }
+}
+
+impl Slot {
+    fn is_drilled(&self, now: Timestamp) -> bool {
+        self.drill.as_ref().is_some_and(|drill| drill.windows.iter().any(|window| window.holds(now)))
     }
 }
 
@@ -194,6 +222,7 @@ fn slots(mut secrets: Vec<SecretSlot>, keys: &VerifierKeys) -> Box<[Slot]> {
         secret: secret.id,
         expires_at: secret.expires_at,
         revoked_at: secret.revoked_at,
+        drill: secret.drill.map(Box::new),
     };
     secrets.into_iter().map(slot).collect()
 }
@@ -226,6 +255,7 @@ mod tests {
             digest_key,
             expires_at: expires_at.map(at),
             revoked_at: revoked_at.map(at),
+            drill: None,
         }
     }
 

@@ -13,8 +13,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+mod drills;
 mod evidence;
 
+pub use drills::{Drill, DrillCaller, ScheduleDrill, StopDrill};
 pub use evidence::{
     Caller, CallerUse, CannotSee, ChangeOver, EvidenceGap, GapKind, Grain, Reason, SharePoint, Usage,
     UsagePoint,
@@ -777,9 +779,9 @@ pub struct AuthenticationFailure {
     pub client_id: Option<ClientId>,
     /// The environment of the registration.
     pub environment: Option<String>,
-    /// The ended secret that was presented.
+    /// The secret that was presented, where it is known: an ended one, or one that a drill refused.
     pub secret_id: Option<SecretId>,
-    /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired` or `revoked`.
+    /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked` or `drill`.
     pub reason: String,
     /// The address, of IPv6 its first 64 bits; `null` in the row that gathers what was beyond the cap.
     pub source_ip: Option<String>,

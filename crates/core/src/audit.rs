@@ -1,8 +1,10 @@
 //! The audit trail's vocabulary: who acted, what they did, and how it came out.
 
 use crate::{
-    OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours, UserId,
+    DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
+    UserId,
     api::{self, UserKind},
+    drill::StoppedAs,
     environment::{EnvironmentKind, SigningAlg},
     rotation::SecretState,
 };
@@ -419,6 +421,50 @@ events! {
         /// Whether its tokens were ended, too.
         revoke_tokens: bool,
     }
+    /// Windows were scheduled in which a retiring secret is refused.
+    DrillScheduled = "drill.scheduled" {
+        /// The drill.
+        drill_id: DrillId,
+        /// The secret that it refuses.
+        secret_id: SecretId,
+        /// When its first window begins.
+        starts_at: Timestamp,
+        /// When its last window ends.
+        ends_at: Timestamp,
+        /// How long a window is.
+        length_seconds: i64,
+        /// How many windows there are.
+        repeat: i64,
+        /// Seconds from the beginning of a window to that of the next.
+        every_seconds: Option<i64>,
+    }
+    /// A drill ended before its last window did.
+    DrillStopped = "drill.stopped" {
+        /// The drill.
+        drill_id: DrillId,
+        /// The secret that it refused.
+        secret_id: SecretId,
+        /// Why: `stopped` by somebody, or because its secret was `revoked`, `rolled_back` or `superseded`, or its client
+        /// deleted (`client_deleted`).
+        stopped_as: StoppedAs,
+    }
+    /// A drill that had begun is over: whom it found.
+    DrillFinished = "drill.finished" {
+        /// The drill.
+        drill_id: DrillId,
+        /// The secret that it refused.
+        secret_id: SecretId,
+        /// When it was over.
+        ended_at: Timestamp,
+        /// Whether it ended before its last window did.
+        stopped: bool,
+        /// How many callers it refused.
+        caller_count: i64,
+        /// How often.
+        refusal_count: i64,
+        /// The callers, those that were refused last first; the first 20.
+        callers: Vec<api::DrillCaller>,
+    }
     /// A retiring secret's deadline passed.
     SecretExpired = "secret.expired" {
         /// The secret.
@@ -444,9 +490,9 @@ events! {
     }
     /// Client authentication failed: the first time in an hour for this client, secret, reason and source.
     AuthenticationFailed = "authentication.failed" {
-        /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired` or `revoked`.
+        /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked` or `drill`.
         reason: String,
-        /// The ended secret that was presented.
+        /// The secret that was presented, where it is known: an ended one, or one that a drill refused.
         secret_id: Option<SecretId>,
         /// The address; `null` where there were too many to tell apart.
         source_ip: Option<String>,

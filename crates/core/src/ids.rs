@@ -106,6 +106,8 @@ ids! {
     SecretId = "sec_";
     /// The record of one change of secrets.
     RotationId = "rot_";
+    /// A drill: windows in which a retiring secret is refused.
+    DrillId = "drill_";
     /// A person or a service account.
     UserId = "usr_";
     /// One role given to one user within one scope.

@@ -6,6 +6,7 @@ pub mod api;
 pub mod audit;
 pub mod base62;
 pub mod change_over;
+pub mod drill;
 pub mod environment;
 pub mod ids;
 pub mod oauth;
@@ -20,8 +21,8 @@ pub mod text;
 pub mod time;
 
 pub use ids::{
-    ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId, TokenId,
-    UserId,
+    ClientId, DrillId, GrantId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId,
+    TokenId, UserId,
 };
 pub use operations::Operation;
 pub use problem::{Code, Problem};

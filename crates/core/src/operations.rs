@@ -147,6 +147,14 @@ operations! {
     ListRotations = "list_rotations" Get "/clients/{client}/environments/{environment}/rotations" Needs(ClientRead), [];
     /// Undoes the latest rotation: the retiring secret is current again, the newer one is revoked.
     RollbackSecret = "rollback_secret" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback" Needs(SecretRollback), [NotRetiring, NewerSecretInUse];
+    /// Schedules short windows in which the retiring secret is refused, to find forgotten callers while that can still be
+    /// undone. What they get is the 401 that an ended secret gets.
+    ScheduleDrill = "schedule_drill" Post "/clients/{client}/environments/{environment}/drills" Needs(SecretDrill),
+        [ConfirmationMismatch, NotRetiring, DrillInProgress];
+    /// Lists the drills of a registration, newest first, each with its windows and the callers that it has refused.
+    ListDrills = "list_drills" Get "/clients/{client}/environments/{environment}/drills" Needs(ClientRead), [];
+    /// Stops a drill at once: the secret is accepted again when the answer comes.
+    StopDrill = "stop_drill" Delete "/clients/{client}/environments/{environment}/drills/{drill}" Needs(SecretDrill), [DrillOver];
     /// Lists which secrets of a registration were used from where: newest secret first, then latest use first.
     ListUsage = "list_usage" Get "/clients/{client}/environments/{environment}/usage" Needs(ClientRead), [];
     /// Lists how often the secrets of a registration were used over time, by the minute, hour or day, oldest first.

@@ -1,7 +1,7 @@
 //! What a request to the admin API can be refused with: a stable code for programs, a sentence for
 //! people, and the field at fault (RFC 9457).
 
-use crate::{SecretId, Timestamp};
+use crate::{DrillId, SecretId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -72,6 +72,10 @@ codes! {
     NotRetiring = "not_retiring" 409;
     /// The newer secret has been used already.
     NewerSecretInUse = "newer_secret_in_use" 409;
+    /// A drill of this secret is not over.
+    DrillInProgress = "drill_in_progress" 409;
+    /// The drill is over.
+    DrillOver = "drill_over" 409;
     /// The value of this secret is not stored.
     SecretNotStored = "secret_not_stored" 409;
     /// The name is taken.
@@ -203,6 +207,7 @@ impl schemars::JsonSchema for ProblemDocument {
                 "retiring_secret": secret("expires_at"),
                 "current_secret_id": {"anyOf": [&id, {"type": "null"}]},
                 "newer_secret": secret(""),
+                "drill": {"type": "object", "properties": {"id": generator.subschema_for::<DrillId>(), "ends_at": &time}, "required": ["id", "ends_at"], "additionalProperties": false, "description": "drill_in_progress: the drill that is not over."},
                 "later_than": &time,
                 "at_most": &time,
             },
@@ -248,6 +253,8 @@ mod tests {
             ("newer_secret_in_use", 409),
             ("secret_not_stored", 409),
             ("extension_out_of_range", 422),
+            ("drill_in_progress", 409),
+            ("drill_over", 409),
         ] {
             assert_eq!(Code::parse(code).map(Code::status), Some(status), "{code}");
         }

@@ -41,6 +41,8 @@ permissions! {
     SecretExtend = "secret:extend";
     /// Make a retiring secret current again.
     SecretRollback = "secret:rollback";
+    /// Refuse a retiring secret in short windows, and stop that.
+    SecretDrill = "secret:drill";
     /// Create, rename and delete properties.
     PropertyManage = "property:manage";
     /// Change environments and their signing keys.
@@ -124,9 +126,15 @@ impl Role {
         match self {
             Self::Viewer => &[ClientRead],
             Self::SecretViewer => &[ClientRead, SecretReveal],
-            Self::SecretRotator => {
-                &[ClientRead, SecretReveal, SecretRotate, SecretRevoke, SecretExtend, SecretRollback]
-            }
+            Self::SecretRotator => &[
+                ClientRead,
+                SecretReveal,
+                SecretRotate,
+                SecretRevoke,
+                SecretExtend,
+                SecretRollback,
+                SecretDrill,
+            ],
             Self::ApplicationManager => &[ClientRead, ClientManage],
             Self::OperationsManager => &[
                 ClientRead,
@@ -171,7 +179,9 @@ impl Role {
         match self {
             Self::Viewer => "Reads clients, secrets' metadata, rotations and evidence. Sees no secret value.",
             Self::SecretViewer => "A Viewer who may also reveal secrets.",
-            Self::SecretRotator => "A Secret Viewer who may also rotate, revoke, extend and roll back.",
+            Self::SecretRotator => {
+                "A Secret Viewer who may also rotate, revoke, extend, roll back and drill."
+            }
             Self::ApplicationManager => {
                 "Manages clients and registrations of a property or of a client. Sees and rotates no secret."
             }
@@ -311,7 +321,7 @@ mod tests {
                 may(role, ClientManage),
                 matches!(role, Role::ApplicationManager | Role::OperationsManager | Role::Owner)
             );
-            for together in [SecretRevoke, SecretExtend, SecretRollback] {
+            for together in [SecretRevoke, SecretExtend, SecretRollback, SecretDrill] {
                 assert_eq!(may(role, together), changes_secrets);
             }
         }
@@ -381,6 +391,7 @@ mod tests {
                     "secret:revoke",
                     "secret:extend",
                     "secret:rollback",
+                    "secret:drill",
                 ],
             ),
             (Role::ApplicationManager, &["client:read", "client:manage"]),
@@ -407,6 +418,7 @@ mod tests {
                     "secret:revoke",
                     "secret:extend",
                     "secret:rollback",
+                    "secret:drill",
                     "property:manage",
                     "environment:manage",
                     "user:read",

@@ -2,8 +2,8 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, checks, clients, db, environments, evidence, keys, lines, properties, secrets,
-    sessions, support, uses,
+    access, audit, backup, checks, clients, db, drills, environments, evidence, keys, lines, properties,
+    secrets, sessions, support, uses,
 };
 
 use std::borrow::Cow;
@@ -36,6 +36,7 @@ impl Statement {
             checks::STATEMENTS,
             clients::STATEMENTS,
             db::STATEMENTS,
+            drills::STATEMENTS,
             environments::STATEMENTS,
             evidence::STATEMENTS,
             keys::STATEMENTS,

@@ -1,6 +1,6 @@
 //! Secrets, rotations, and what the authority needs to know of a registration.
 
-use crate::{PageStart, StoreError, Tx, Usage, catalogue::statements, clients, db::Row};
+use crate::{PageStart, SecretWindows, StoreError, Tx, Usage, catalogue::statements, clients, db::Row};
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
     audit::Actor,
@@ -93,6 +93,8 @@ pub struct VerifierRow {
     pub may_introspect: bool,
     /// Its secrets, newest first: the secret, its digest, and the id of the digest's key.
     pub secrets: Vec<(rotation::Secret, Vec<u8>, String)>,
+    /// When drills refuse those of them that are retiring.
+    pub windows: Vec<SecretWindows>,
 }
 
 statements! {
@@ -437,7 +439,8 @@ impl Tx {
         let rows = self.rows(VERIFIERS, args).await?;
         let mut verifiers: Vec<VerifierRow> = rows.iter().map(verifier).collect::<Result<_, _>>()?;
         let (Some(first), Some(last)) = (verifiers.first(), verifiers.last()) else { return Ok(verifiers) };
-        let range = vec![first.registration_id.as_str().into(), last.registration_id.as_str().into()];
+        let (first, last) = (first.registration_id.clone(), last.registration_id.clone());
+        let range = vec![first.as_str().into(), last.as_str().into()];
         // Both lists come in the order of the ids, so one walk joins them.
         let mut at = 0;
         for row in self.rows(VERIFIER_SECRETS, range).await? {
@@ -448,6 +451,22 @@ impl Tx {
             }
             let verifier = verifiers.get_mut(at).ok_or_else(|| row.corrupt("registration_id"))?;
             verifier.secrets.push((rule(&row)?, row.blob("digest")?, row.text("digest_key")?));
+        }
+        // In the same order, and few.
+        let mut at = 0;
+        for (registration, windows) in self.drill_windows(&first, &last).await? {
+            while verifiers.get(at).is_some_and(|verifier| verifier.registration_id != registration) {
+                at += 1;
+            }
+            verifiers
+                .get_mut(at)
+                .ok_or(StoreError::Corrupt {
+                    table: "drills",
+                    column: "registration_id".into(),
+                    row: windows.drill_id.to_string(),
+                })?
+                .windows
+                .push(windows);
         }
         Ok(verifiers)
     }
@@ -495,5 +514,6 @@ fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
         ttl: clients::ttl(row)?,
         may_introspect: row.flag("may_introspect")?,
         secrets: Vec::new(),
+        windows: Vec::new(),
     })
 }

@@ -108,6 +108,7 @@ impl World {
                         digest_key,
                         expires_at: expires_at.map(at),
                         revoked_at: revoked_at.map(at),
+                        drill: None,
                     }
                 })
                 .collect(),

@@ -3,6 +3,7 @@
 
 mod call;
 mod clients;
+mod drills;
 mod environments;
 mod openapi;
 mod properties;
@@ -71,6 +72,9 @@ fn handler(operation: Operation) -> MethodRouter<Web> {
         ExtendSecret => post(secrets::extend),
         ListRotations => get(secrets::list_rotations),
         RollbackSecret => post(secrets::rollback),
+        ScheduleDrill => post(drills::schedule),
+        ListDrills => get(drills::list),
+        StopDrill => delete(drills::stop),
         ListUsage => get(secrets::list_usage),
         ListUsageSeries => get(secrets::list_usage_series),
         ReadChangeOver => get(secrets::read_change_over),

@@ -249,6 +249,24 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
             let reason = Some("the new secret did not reach the workers".into());
             schemas.reads(shape, &api::RollBackRotation { reason, ..Default::default() })
         }
+        ScheduleDrill => {
+            let shape = schemas.answers::<api::Drill>(201);
+            let example = api::ScheduleDrill {
+                length_seconds: Some(60.into()),
+                repeat: Some(3.into()),
+                every_seconds: Some(600.into()),
+                confirm_client_name: Some("Billing API".into()),
+                reason: Some("who is left on the old secret?".into()),
+                ..Default::default()
+            };
+            schemas.reads(shape, &example)
+        }
+        ListDrills => schemas.list::<api::Drill>(&[]),
+        StopDrill => {
+            let shape = schemas.answers::<api::Drill>(200);
+            let shape = schemas.reads(shape, &api::StopDrill { reason: Some("invoices fail".into()) });
+            Shape { body_optional: true, ..shape }
+        }
         ListUsage => schemas.list::<api::Usage>(&["since"]),
         ListUsageSeries => schemas.list::<api::UsagePoint>(&["grain", "since", "until"]),
         ReadChangeOver => {
@@ -510,6 +528,7 @@ fn id_example(kind: &str) -> String {
         "RegistrationId" => "reg_",
         "SecretId" => "sec_",
         "RotationId" => "rot_",
+        "DrillId" => "drill_",
         "UserId" => "usr_",
         "GrantId" => "grant_",
         "TokenId" => "tok_",

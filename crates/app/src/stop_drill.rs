@@ -1,0 +1,64 @@
+//! Stops a drill at once, because somebody says so or because its secret is no longer retiring.
+
+use crate::{
+    act::{About, Act, Input, Request},
+    app::App,
+    error::Error,
+    list_drills::shown_drill,
+    targets::{RegistrationPath, Site},
+};
+use crossfade_core::{
+    DrillId, Operation, Problem, SecretId,
+    api::{self, StopDrill},
+    audit::Event,
+    drill::{self, StoppedAs},
+    text::Reason,
+};
+
+impl App {
+    /// Stops a drill. This node accepts the secret again when the call returns.
+    pub async fn stop_drill(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        drill: &str,
+        input: Input<'_, StopDrill>,
+    ) -> Result<api::Drill, Error> {
+        self.change(Operation::StopDrill, request, path, async |act, site: Site| {
+            let id = DrillId::parse(drill).map_err(|_| Problem::not_found())?;
+            let mut row = act.tx.drill(&site.registration.id, &id).await?.ok_or_else(Problem::not_found)?;
+            act.matches(site.registration.version)?;
+            let reason = Reason::parse(input.read()?.reason.as_deref())?;
+            row.rule = drill::stop(&row.rule, StoppedAs::Stopped, act.now).map_err(|it| it.problem())?;
+            row.stopped_by = Some(act.caller.actor.clone());
+            act.tx.stop_drill(&id, (act.now, StoppedAs::Stopped), &act.caller.actor).await?;
+            act.secrets_changed(&site).await?;
+            let event = Event::DrillStopped {
+                drill_id: id.clone(),
+                secret_id: row.rule.secret_id.clone(),
+                stopped_as: StoppedAs::Stopped,
+            };
+            act.tell(self, &event, &site, id.as_str(), reason.as_str()).await?;
+            shown_drill(act.tx, row, act.now).await
+        })
+        .await
+    }
+}
+
+impl Act<'_> {
+    /// Stops the drill, if any, of a secret that ends or becomes current in this change: when the secret retires again
+    /// one day, nothing of the drill is left. Whoever makes the change tells the tables of it.
+    pub(crate) async fn stop_drill_of(
+        &mut self,
+        secret: &SecretId,
+        stopped_as: StoppedAs,
+        about: About<'_>,
+    ) -> Result<(), Error> {
+        let Some(row) = self.tx.latest_drill(secret).await? else { return Ok(()) };
+        let Ok(stopped) = drill::stop(&row.rule, stopped_as, self.now) else { return Ok(()) };
+        self.tx.stop_drill(&stopped.id, (self.now, stopped_as), &self.caller.actor).await?;
+        let event =
+            Event::DrillStopped { drill_id: stopped.id.clone(), secret_id: secret.clone(), stopped_as };
+        self.audit(&event, About { target: Some(stopped.id.to_string()), ..about }).await
+    }
+}

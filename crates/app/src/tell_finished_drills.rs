@@ -1,0 +1,64 @@
+//! Tells the trail, and the owners of the client, whom a drill has found, once it is over and that is stored.
+
+use crate::{act::About, app::App, error::Error, list_drills::shown_caller};
+use crossfade_core::{
+    Timestamp,
+    audit::{Actor, Event},
+};
+use std::time::Duration;
+
+/// Callers that the event names.
+const MOST_CALLERS: i64 = 20;
+/// Drills that are told of in one transaction.
+const MOST_DRILLS: i64 = 50;
+/// How long after its end a drill is told of: whoever was refused in its last moment is stored by then.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Tells of drills that are over. What was refused before `flushed` is stored.
+    pub(crate) async fn tell_finished_drills(&self, flushed: Timestamp) -> Result<(), Error> {
+        let before = flushed.before(TOLD_AFTER);
+        loop {
+            // Most of the time there is none, and then nobody waits for the lock.
+            let due = self.db.read::<_, Error>(async |tx| Ok(tx.untold_drills(before, 1).await?)).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            self.transact(async |tx, now| {
+                for row in tx.untold_drills(before, MOST_DRILLS).await? {
+                    let drill = &row.rule;
+                    tx.drill_told(&drill.id, now).await?;
+                    // Stopped before it began: it found nobody, and that it was stopped is told already.
+                    if drill.windows().is_empty() {
+                        continue;
+                    }
+                    let counts = tx.drill_counts(&drill.id).await?;
+                    let callers = tx.drill_callers(&drill.id, MOST_CALLERS).await?;
+                    let event = Event::DrillFinished {
+                        drill_id: drill.id.clone(),
+                        secret_id: drill.secret_id.clone(),
+                        ended_at: drill.ends_at(),
+                        stopped: drill.stopped.is_some(),
+                        caller_count: counts.callers,
+                        refusal_count: counts.refusals,
+                        callers: callers.into_iter().map(shown_caller).collect(),
+                    };
+                    let Some(place) = tx.place_of_registration(&row.registration_id).await? else { continue };
+                    let about = About {
+                        client: Some(&place.client_id),
+                        environment: Some(&place.environment),
+                        target: Some(drill.id.to_string()),
+                        reason: None,
+                    };
+                    tx.append_audit(&about.event(now, Actor::policy("drill", "Drill"), &event)).await?;
+                    if let Some(client) = tx.client(&place.client_id).await? {
+                        let environment = Some(&place.environment);
+                        self.queue_notification(tx, now, &event, &client, environment).await?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+    }
+}

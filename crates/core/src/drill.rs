@@ -1,0 +1,363 @@
+//! The rules of drills: short windows in which a retiring secret is refused, so that forgotten callers show while
+//! that can still be undone.
+//!
+//! A drill is its windows, which are absolute times, and the moment at which it was stopped. Everything else follows
+//! from these and the time asked about, so that nothing that fails can make a drill outlive its windows. No function
+//! here touches a deadline: a drill never lengthens a life.
+
+use crate::{
+    Code, DrillId, Problem, SecretId, Timestamp,
+    rotation::{Secret, SecretState},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{ops::RangeInclusive, time::Duration};
+
+/// How long a window is, in seconds. Longer ones are an outage, not a drill.
+const LENGTH: RangeInclusive<i64> = 5..=900;
+/// How many windows a drill has.
+const REPEAT: RangeInclusive<i64> = 1..=48;
+/// For how long the secret is accepted at least between two windows, in seconds.
+const PAUSE: i64 = 60;
+/// From the beginning of a window to that of the next, in seconds. No transition lasts longer than that.
+const EVERY: RangeInclusive<i64> = 1..=604_800;
+
+/// A time in which the old secret is refused: from `from` on, and no longer at `to`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Window {
+    /// The first instant at which the secret is refused.
+    pub from: Timestamp,
+    /// The first instant at which it is accepted again.
+    pub to: Timestamp,
+}
+
+impl Window {
+    /// Whether the secret is refused at `now`.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.from <= now && now < self.to
+    }
+}
+
+/// How long windows are, how many there are, and how far apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    length: i64,
+    repeat: i64,
+    every: Option<i64>,
+}
+
+/// A number of a pattern is missing or out of range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfRange {
+    /// The member at fault.
+    pub field: &'static str,
+    /// What it must be.
+    must: &'static str,
+    /// A bound that depends on another member.
+    least: Option<i64>,
+}
+
+impl Pattern {
+    /// From its numbers, in seconds. `every` is given if and only if there is more than one window.
+    pub fn new(length: i64, repeat: i64, every: Option<i64>) -> Result<Self, OutOfRange> {
+        let wrong = |field, must| Err(OutOfRange { field, must, least: None });
+        if !LENGTH.contains(&length) {
+            return wrong("length_seconds", LENGTH_IS);
+        }
+        if !REPEAT.contains(&repeat) {
+            return wrong("repeat", REPEAT_IS);
+        }
+        match every {
+            None if repeat > 1 => wrong(
+                "every_seconds",
+                "must be given with more than one window: seconds from one beginning to the next",
+            ),
+            Some(_) if repeat == 1 => {
+                wrong("every_seconds", "must be left out with one window; set repeat to have more")
+            }
+            Some(every) if !EVERY.contains(&every) => wrong("every_seconds", EVERY_IS),
+            Some(every) if every < length + PAUSE => Err(OutOfRange {
+                field: "every_seconds",
+                must: "must leave a minute between windows",
+                least: Some(length + PAUSE),
+            }),
+            every => Ok(Self { length, repeat, every }),
+        }
+    }
+
+    /// From the members of a request. Only integer literals count, so that nothing is taken for something else.
+    pub fn from_json(
+        length: Option<&Value>,
+        repeat: Option<&Value>,
+        every: Option<&Value>,
+    ) -> Result<Self, OutOfRange> {
+        let whole =
+            |field, must, value: &Value| value.as_i64().ok_or(OutOfRange { field, must, least: None });
+        let length = whole("length_seconds", LENGTH_IS, length.unwrap_or(&Value::Null))?;
+        let repeat = repeat.map_or(Ok(1), |value| whole("repeat", REPEAT_IS, value))?;
+        let every = every.map(|value| whole("every_seconds", EVERY_IS, value)).transpose()?;
+        Self::new(length, repeat, every)
+    }
+
+    /// Seconds that a window lasts.
+    pub fn length_seconds(self) -> i64 {
+        self.length
+    }
+
+    /// How many windows there are.
+    pub fn repeat(self) -> i64 {
+        self.repeat
+    }
+
+    /// Seconds from the beginning of a window to that of the next, where there is a next.
+    pub fn every_seconds(self) -> Option<i64> {
+        self.every
+    }
+
+    fn windows(self, starts_at: Timestamp) -> impl Iterator<Item = Window> {
+        let seconds = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());
+        (0..self.repeat).map(move |n| {
+            let from = starts_at.after(seconds(n * self.every.unwrap_or(0)));
+            Window { from, to: from.after(seconds(self.length)) }
+        })
+    }
+}
+
+const LENGTH_IS: &str = "must be given as a whole number of seconds from 5 to 900";
+const REPEAT_IS: &str = "must be a whole number of windows from 1 to 48";
+const EVERY_IS: &str = "must be a whole number of seconds, at least a minute more than length_seconds";
+
+impl From<OutOfRange> for Problem {
+    fn from(wrong: OutOfRange) -> Self {
+        let OutOfRange { field, must, least } = wrong;
+        let least =
+            least.map(|least| format!(": with this length_seconds, at least {least}")).unwrap_or_default();
+        Self::new(Code::InvalidBody, format!("{field} {must}{least}. Nothing was changed.")).with_field(field)
+    }
+}
+
+/// Why a drill ended before its last window did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoppedAs {
+    /// Somebody stopped it.
+    Stopped,
+    /// Its secret was revoked.
+    Revoked,
+    /// Its secret was made current again.
+    RolledBack,
+    /// Its secret was ended by a newer rotation.
+    Superseded,
+    /// Its client was deleted.
+    ClientDeleted,
+}
+
+impl StoppedAs {
+    /// Every reason there is.
+    pub const ALL: [Self; 5] =
+        [Self::Stopped, Self::Revoked, Self::RolledBack, Self::Superseded, Self::ClientDeleted];
+
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Revoked => "revoked",
+            Self::RolledBack => "rolled_back",
+            Self::Superseded => "superseded",
+            Self::ClientDeleted => "client_deleted",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+}
+
+/// What a drill is at a point in time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillState {
+    /// Its first window has not begun.
+    Scheduled,
+    /// Its first window has begun and its last one has not ended; between two windows, too.
+    Running,
+    /// Its last window has ended.
+    Finished,
+    /// It was stopped before its last window ended.
+    Stopped,
+}
+
+impl DrillState {
+    /// The word that is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether it refuses nothing any more.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Stopped)
+    }
+}
+
+/// A drill of one retiring secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Drill {
+    /// Its id.
+    pub id: DrillId,
+    /// The secret that it refuses.
+    pub secret_id: SecretId,
+    /// When its first window begins.
+    pub starts_at: Timestamp,
+    /// Its windows.
+    pub pattern: Pattern,
+    /// When it was stopped, and why.
+    pub stopped: Option<(Timestamp, StoppedAs)>,
+}
+
+impl Drill {
+    /// The windows in which the secret was or will be refused, in order. What a stop has cut off is not there.
+    pub fn windows(&self) -> Vec<Window> {
+        let stopped_at = self.stopped.map_or(Timestamp::from_micros(i64::MAX), |(at, _)| at);
+        let cut = |it: Window| Window { to: it.to.min(stopped_at), ..it };
+        self.pattern.windows(self.starts_at).map(cut).filter(|it| it.from < it.to).collect()
+    }
+
+    /// The first instant from which on it refuses nothing any more.
+    pub fn ends_at(&self) -> Timestamp {
+        let planned = self.pattern.windows(self.starts_at).last().map_or(self.starts_at, |it| it.to);
+        self.stopped.map_or(planned, |(at, _)| at.min(planned))
+    }
+
+    /// Its state at `now`.
+    pub fn state(&self, now: Timestamp) -> DrillState {
+        match self.stopped {
+            Some(_) => DrillState::Stopped,
+            None if now < self.starts_at => DrillState::Scheduled,
+            None if now < self.ends_at() => DrillState::Running,
+            None => DrillState::Finished,
+        }
+    }
+}
+
+/// Why a change of drills is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The first window would begin before now.
+    StartsInPast {
+        /// The time.
+        now: Timestamp,
+    },
+    /// There is no retiring secret, or it is another one than expected.
+    NotRetiring {
+        /// The secret that is retiring, where one was expected that is not.
+        retiring: Option<SecretId>,
+    },
+    /// The windows would outlive the secret.
+    EndsAfterDeadline {
+        /// The secret's deadline.
+        deadline: Timestamp,
+        /// How many of the windows end in time.
+        fit: usize,
+    },
+    /// Another drill of this secret is not over.
+    InProgress {
+        /// The other drill.
+        drill: DrillId,
+        /// When it is over by itself.
+        ends_at: Timestamp,
+    },
+    /// It is over already.
+    Over {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// Decides whether a drill of `secret` may be scheduled, and makes it. `latest` is the drill of this secret that was
+/// scheduled last; of those before it each was over when the next was scheduled.
+pub fn schedule(
+    new: Drill,
+    secret: Option<&Secret>,
+    expected: Option<&SecretId>,
+    latest: Option<&Drill>,
+    now: Timestamp,
+) -> Result<Drill, Refusal> {
+    if new.starts_at < now {
+        return Err(Refusal::StartsInPast { now });
+    }
+    let retiring = secret.filter(|secret| secret.state(now) == SecretState::Retiring);
+    let Some((retiring, deadline)) = retiring.and_then(|it| Some((it, it.expires_at?))) else {
+        return Err(Refusal::NotRetiring { retiring: None });
+    };
+    if expected.is_some_and(|expected| *expected != retiring.id) || new.secret_id != retiring.id {
+        return Err(Refusal::NotRetiring { retiring: Some(retiring.id.clone()) });
+    }
+    let windows = new.windows();
+    let fit = windows.iter().filter(|window| window.to <= deadline).count();
+    if fit < windows.len() {
+        return Err(Refusal::EndsAfterDeadline { deadline, fit });
+    }
+    match latest.filter(|it| !it.state(now).is_over()) {
+        Some(other) => Err(Refusal::InProgress { drill: other.id.clone(), ends_at: other.ends_at() }),
+        None => Ok(new),
+    }
+}
+
+/// Stops a drill now. The window that is open, if any, ends at this moment.
+pub fn stop(drill: &Drill, stopped_as: StoppedAs, now: Timestamp) -> Result<Drill, Refusal> {
+    match drill.state(now).is_over() {
+        true => Err(Refusal::Over { since: drill.ends_at() }),
+        false => Ok(Drill { stopped: Some((now, stopped_as)), ..drill.clone() }),
+    }
+}
+
+impl Refusal {
+    /// The refusal as a caller reads it.
+    pub fn problem(self) -> Problem {
+        match self {
+            Self::StartsInPast { now } => Problem::new(
+                Code::InvalidBody,
+                format!("starts_at must not lie in the past; it is {now}. Nothing was changed. Leave it out to begin now."),
+            )
+            .with_field("starts_at"),
+            Self::NotRetiring { retiring: None } => Problem::new(
+                Code::NotRetiring,
+                "There is no retiring secret, and a drill refuses nothing else. Nothing was changed. Rotate first, with a transition period.",
+            ),
+            Self::NotRetiring { retiring: Some(retiring) } => Problem::new(
+                Code::NotRetiring,
+                format!("The secret that is retiring is {retiring}, not the one you expected. Nothing was changed. Look at the history."),
+            )
+            .with_field("secret_id"),
+            Self::EndsAfterDeadline { deadline, fit } => {
+                let (field, do_this) = match fit {
+                    0 => ("starts_at", "Begin earlier, with shorter windows, or extend the secret first."),
+                    _ => ("repeat", "Ask for fewer windows, closer together, or extend the secret first."),
+                };
+                let text = format!(
+                    "Every window must end by the deadline of the secret, {deadline}; of these, {fit} do. Nothing was changed. {do_this}"
+                );
+                Problem::new(Code::InvalidBody, text).with_field(field).with("at_most", deadline)
+            }
+            Self::InProgress { drill, ends_at } => Problem::new(
+                Code::DrillInProgress,
+                format!("The drill {drill} of this secret is not over before {ends_at}. Nothing was changed. Wait, or stop it first."),
+            )
+            .with("drill", json!({"id": drill, "ends_at": ends_at})),
+            Self::Over { since } => Problem::new(
+                Code::DrillOver,
+                format!("This drill has been over since {since}. Nothing was changed; it refuses nobody any more."),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Drills: the windows in which a retiring secret is refused, and whom they have found.
+
+use crate::{
+    PageStart, StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, secrets::actor,
+};
+use crossfade_core::{
+    DrillId, RegistrationId, SecretId, Timestamp,
+    audit::Actor,
+    drill::{Drill, Pattern, StoppedAs, Window},
+};
+
+/// A drill as it is stored.
+#[derive(Clone, Debug)]
+pub struct DrillRow {
+    /// What the rules look at.
+    pub rule: Drill,
+    /// The registration.
+    pub registration_id: RegistrationId,
+    /// Its place among the drills of its registration, from 1.
+    pub number: i64,
+    /// Who scheduled it.
+    pub scheduled_by: Actor,
+    /// When.
+    pub scheduled_at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// Who stopped it.
+    pub stopped_by: Option<Actor>,
+}
+
+/// Refusals of one caller by a drill, to be added to what is stored, or as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrillCallerRow {
+    /// The drill.
+    pub drill_id: DrillId,
+    /// The caller.
+    pub source: UsageSource,
+    /// When and how often it was refused.
+    pub refusals: Usage,
+}
+
+/// How many callers a drill has refused, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrillCounts {
+    /// The callers.
+    pub callers: i64,
+    /// The refusals.
+    pub refusals: i64,
+}
+
+/// The windows of a secret's last drill, as the authority needs them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretWindows {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// The drill.
+    pub drill_id: DrillId,
+    /// The windows, in order.
+    pub windows: Vec<Window>,
+}
+
+statements! {
+    INSERT = "INSERT INTO drills (id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at,
+                  length_seconds, repeat_count, every_seconds, ends_at)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    NEWEST_NUMBER = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM drills WHERE registration_id = $1";
+    LIST = "SELECT id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at, length_seconds,
+                repeat_count, every_seconds, stopped_at, stopped_as, stopper_kind, stopper_id, stopper_name
+            FROM drills WHERE registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR number < $2) ORDER BY number DESC LIMIT $3";
+    GET = "SELECT id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at, length_seconds,
+               repeat_count, every_seconds, stopped_at, stopped_as, stopper_kind, stopper_id, stopper_name
+           FROM drills WHERE registration_id = $1 AND id = $2";
+    LATEST = "SELECT id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at, length_seconds,
+                  repeat_count, every_seconds, stopped_at, stopped_as, stopper_kind, stopper_id, stopper_name
+              FROM drills WHERE secret_id = $1 ORDER BY number DESC LIMIT 1";
+    STOP = "UPDATE drills SET ends_at = $2, stopped_at = $2, stopped_as = $3, stopper_kind = $4, stopper_id = $5, stopper_name = $6 WHERE id = $1";
+    UNTOLD = "SELECT id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at, length_seconds,
+                  repeat_count, every_seconds, stopped_at, stopped_as, stopper_kind, stopper_id, stopper_name
+              FROM drills WHERE told_at IS NULL AND ends_at <= $1 ORDER BY ends_at, id LIMIT $2";
+    TOLD = "UPDATE drills SET told_at = $2 WHERE id = $1";
+    WINDOWS = "SELECT d.id, d.registration_id, d.number, d.secret_id, d.actor_kind, d.actor_id, d.actor_name, d.scheduled_at, d.reason,
+                   d.starts_at, d.length_seconds, d.repeat_count, d.every_seconds, d.stopped_at, d.stopped_as, d.stopper_kind, d.stopper_id,
+                   d.stopper_name
+               FROM drills d JOIN secrets s ON s.id = d.secret_id
+               WHERE d.registration_id >= $1 AND d.registration_id <= $2 AND s.expires_at IS NOT NULL AND s.revoked_at IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM drills later WHERE later.secret_id = d.secret_id AND later.number > d.number)
+               ORDER BY d.registration_id, d.number";
+    ADD_CALLERS = "INSERT INTO drill_callers (drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                   ON CONFLICT (drill_id, source_ip, user_agent, instance, gathered) DO UPDATE SET
+                     first_at = CASE WHEN excluded.first_at < drill_callers.first_at THEN excluded.first_at ELSE drill_callers.first_at END,
+                     last_at = CASE WHEN excluded.last_at > drill_callers.last_at THEN excluded.last_at ELSE drill_callers.last_at END,
+                     refusal_count = drill_callers.refusal_count + excluded.refusal_count";
+    HAS_CALLER = "SELECT drill_id FROM drill_callers
+                  WHERE drill_id = $1 AND source_ip = $2 AND user_agent = $3 AND instance = $4 AND gathered = $5";
+    COUNT_CALLERS = "SELECT CAST(COUNT(*) AS BIGINT) AS callers, CAST(COALESCE(SUM(refusal_count), 0) AS BIGINT) AS refusals
+                     FROM drill_callers WHERE drill_id = $1";
+    CALLERS = "SELECT drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count FROM drill_callers
+               WHERE drill_id = $1 ORDER BY last_at DESC, source_ip, user_agent, instance, gathered LIMIT $2";
+    CALLERS_OF_SECRET = "SELECT c.drill_id, c.source_ip, c.user_agent, c.instance, c.gathered, c.first_at, c.last_at, c.refusal_count
+                         FROM drill_callers c JOIN drills d ON d.id = c.drill_id WHERE d.secret_id = $1";
+}
+
+impl Tx {
+    /// Stores a drill that is not stopped.
+    pub async fn insert_drill(&mut self, new: &DrillRow) -> Result<(), StoreError> {
+        let Drill { id, secret_id, starts_at, pattern, .. } = &new.rule;
+        let args = vec![
+            id.as_str().into(),
+            new.registration_id.as_str().into(),
+            new.number.into(),
+            secret_id.as_str().into(),
+            new.scheduled_by.kind().into(),
+            new.scheduled_by.id().into(),
+            new.scheduled_by.name().into(),
+            new.scheduled_at.into(),
+            new.reason.as_str().into(),
+            (*starts_at).into(),
+            pattern.length_seconds().into(),
+            pattern.repeat().into(),
+            pattern.every_seconds().into(),
+            new.rule.ends_at().into(),
+        ];
+        self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// The number of the newest drill of a registration; 0 when there is none.
+    pub async fn newest_drill_number(&mut self, registration: &RegistrationId) -> Result<i64, StoreError> {
+        self.one(NEWEST_NUMBER, vec![registration.as_str().into()]).await?.int("number")
+    }
+
+    /// A page of a registration's drills, newest first.
+    pub async fn drills(
+        &mut self,
+        registration: &RegistrationId,
+        page: &PageStart,
+    ) -> Result<Vec<DrillRow>, StoreError> {
+        let before = page.after.as_ref().map(|(number, _)| *number);
+        let args = vec![registration.as_str().into(), before.into(), page.limit.into()];
+        self.rows(LIST, args).await?.iter().map(drill).collect()
+    }
+
+    /// One drill of a registration.
+    pub async fn drill(
+        &mut self,
+        registration: &RegistrationId,
+        id: &DrillId,
+    ) -> Result<Option<DrillRow>, StoreError> {
+        let args = vec![registration.as_str().into(), id.as_str().into()];
+        self.optional(GET, args).await?.as_ref().map(drill).transpose()
+    }
+
+    /// The drill of a secret that was scheduled last: the only one that can be not over.
+    pub async fn latest_drill(&mut self, secret: &SecretId) -> Result<Option<DrillRow>, StoreError> {
+        self.optional(LATEST, vec![secret.as_str().into()]).await?.as_ref().map(drill).transpose()
+    }
+
+    /// Stores that a drill was stopped, and by whom.
+    pub async fn stop_drill(
+        &mut self,
+        id: &DrillId,
+        (at, stopped_as): (Timestamp, StoppedAs),
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        let args = vec![
+            id.as_str().into(),
+            at.into(),
+            stopped_as.as_str().into(),
+            by.kind().into(),
+            by.id().into(),
+            by.name().into(),
+        ];
+        self.execute(STOP, args).await.map(drop)
+    }
+
+    /// Drills that were over at `before` without standing in the audit trail as finished, at most `limit`.
+    pub async fn untold_drills(
+        &mut self,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<DrillRow>, StoreError> {
+        self.rows(UNTOLD, vec![before.into(), limit.into()]).await?.iter().map(drill).collect()
+    }
+
+    /// Says that what there is to tell of a drill was told.
+    pub async fn drill_told(&mut self, id: &DrillId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(TOLD, vec![id.as_str().into(), now.into()]).await.map(drop)
+    }
+
+    /// The windows of retiring secrets, of the registrations in a range of ids. Of each secret those of its last drill:
+    /// an earlier one was over when that was scheduled, and time never runs backwards.
+    pub(crate) async fn drill_windows(
+        &mut self,
+        first: &RegistrationId,
+        last: &RegistrationId,
+    ) -> Result<Vec<(RegistrationId, SecretWindows)>, StoreError> {
+        let rows = self.rows(WINDOWS, vec![first.as_str().into(), last.as_str().into()]).await?;
+        let windows = |row: &Row| {
+            let DrillRow { rule, registration_id, .. } = drill(row)?;
+            let windows = rule.windows();
+            Ok((registration_id, SecretWindows { secret_id: rule.secret_id, drill_id: rule.id, windows }))
+        };
+        rows.iter().map(windows).collect()
+    }
+
+    /// Adds refusals of a caller. Beyond `most` callers of a drill, new ones are gathered in one row without a source.
+    pub async fn add_drill_caller(&mut self, row: &DrillCallerRow, most: i64) -> Result<(), StoreError> {
+        let others = UsageSource { gathered: true, ..UsageSource::default() };
+        let known = self.optional(HAS_CALLER, caller_key(&row.drill_id, &row.source)).await?.is_some();
+        let full = !known && self.drill_counts(&row.drill_id).await?.callers >= most;
+        let mut args = caller_key(&row.drill_id, if full { &others } else { &row.source });
+        let Usage { first_used_at, last_used_at, use_count } = row.refusals;
+        args.extend([first_used_at.into(), last_used_at.into(), use_count.into()]);
+        self.execute(ADD_CALLERS, args).await.map(drop)
+    }
+
+    /// How many callers a drill has refused, and how often.
+    pub async fn drill_counts(&mut self, drill: &DrillId) -> Result<DrillCounts, StoreError> {
+        let row = self.one(COUNT_CALLERS, vec![drill.as_str().into()]).await?;
+        Ok(DrillCounts { callers: row.int("callers")?, refusals: row.int("refusals")? })
+    }
+
+    /// The callers that a drill has refused, those that were refused last first, at most `limit`.
+    pub async fn drill_callers(
+        &mut self,
+        drill: &DrillId,
+        limit: i64,
+    ) -> Result<Vec<DrillCallerRow>, StoreError> {
+        self.rows(CALLERS, vec![drill.as_str().into(), limit.into()]).await?.iter().map(caller).collect()
+    }
+
+    /// The callers that any drill of this secret has refused.
+    pub async fn drill_callers_of_secret(
+        &mut self,
+        secret: &SecretId,
+    ) -> Result<Vec<DrillCallerRow>, StoreError> {
+        self.rows(CALLERS_OF_SECRET, vec![secret.as_str().into()]).await?.iter().map(caller).collect()
+    }
+}
+
+fn caller_key(drill: &DrillId, source: &UsageSource) -> Vec<Value> {
+    let UsageSource { ip, user_agent, instance, gathered } = source;
+    vec![
+        drill.as_str().into(),
+        ip.as_str().into(),
+        user_agent.as_str().into(),
+        instance.as_str().into(),
+        (*gathered).into(),
+    ]
+}
+
+fn drill(row: &Row) -> Result<DrillRow, StoreError> {
+    let pattern =
+        Pattern::new(row.int("length_seconds")?, row.int("repeat_count")?, row.opt_int("every_seconds")?)
+            .map_err(|_| row.corrupt("length_seconds"))?;
+    let stopped = row.opt_time("stopped_at")?.zip(row.opt_parsed("stopped_as", StoppedAs::parse)?);
+    let stopped_by = match row.opt_text("stopper_kind")? {
+        Some(kind) => {
+            let by = Actor::from_parts(&kind, row.text("stopper_id")?, row.text("stopper_name")?);
+            Some(by.ok_or_else(|| row.corrupt("stopper_id"))?)
+        }
+        None => None,
+    };
+    Ok(DrillRow {
+        rule: Drill {
+            id: row.parsed("id", |text| DrillId::parse(text).ok())?,
+            secret_id: row.parsed("secret_id", |text| SecretId::parse(text).ok())?,
+            starts_at: row.time("starts_at")?,
+            pattern,
+            stopped,
+        },
+        registration_id: row.parsed("registration_id", |text| RegistrationId::parse(text).ok())?,
+        number: row.int("number")?,
+        scheduled_by: actor(row)?,
+        scheduled_at: row.time("scheduled_at")?,
+        reason: row.text("reason")?,
+        stopped_by,
+    })
+}
+
+fn caller(row: &Row) -> Result<DrillCallerRow, StoreError> {
+    Ok(DrillCallerRow {
+        drill_id: row.parsed("drill_id", |text| DrillId::parse(text).ok())?,
+        source: UsageSource {
+            ip: row.text("source_ip")?,
+            user_agent: row.text("user_agent")?,
+            instance: row.text("instance")?,
+            gathered: row.flag("gathered")?,
+        },
+        refusals: Usage {
+            first_used_at: row.time("first_at")?,
+            last_used_at: row.time("last_at")?,
+            use_count: row.int("refusal_count")?,
+        },
+    })
+}
