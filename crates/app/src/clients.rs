@@ -13,6 +13,7 @@ use crossfade_core::{
     ClientId, Code, Operation, Problem, PropertyId, SecretId,
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
     audit::{ClientFacts, Event},
+    drill::StoppedAs,
     environment::Slug,
     operations::Access,
     roles::{Object, Permission, Scope},

@@ -25,6 +25,11 @@ impl Failure {
         Self { status: 2, sentence: sentence.into(), member: None, passing: false }
     }
 
+    /// Used in a way that the server would refuse.
+    pub(crate) fn misused(problem: Problem) -> Self {
+        Self { member: problem.field, ..Self::usage(problem.detail) }
+    }
+
     /// Not found.
     pub(crate) fn not_found(sentence: impl Into<String>) -> Self {
         Self { status: 3, sentence: sentence.into(), member: None, passing: false }
@@ -88,6 +93,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("transition_hours", "transition"),
     ("confirm_client_name", "confirm"),
     ("expires_at", "until"),
+    ("starts_at", "start"),
+    ("length_seconds", "length"),
+    ("every_seconds", "every"),
     ("environment", "env"),
     ("environments", "env"),
     ("property_id", "property"),

@@ -68,6 +68,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Grant(command) => remote::grant(command).await,
         Command::Whoami(remote) => remote::whoami(remote).await,
         Command::Secret(command) => remote::secret(command).await,
+        Command::Drill(command) => remote::drill(command).await,
         Command::Audit(command) => remote::audit(command).await,
         Command::Man(args) => manual::manual(&args),
         Command::Completions { shell } => {

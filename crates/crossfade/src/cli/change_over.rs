@@ -54,7 +54,7 @@ fn goal(text: &str) -> Result<Goal, String> {
 }
 
 /// A whole number of seconds, minutes or hours: `90s`, `30m`, `2h`.
-fn span(text: &str) -> Option<Duration> {
+pub(super) fn span(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;
     let seconds = match unit {
         's' => 1,

@@ -3,6 +3,7 @@
 mod audit;
 mod change_over;
 mod clients;
+mod drills;
 mod environments;
 mod local;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub(crate) use self::{
     audit::{Audit, Failures, Filters},
     change_over::{Series, Watch},
     clients::{Client, CreateClient, UpdateClient},
+    drills::{Drill, ScheduleDrill, Start, StopDrill},
     environments::{CreateEnv, Env, UpdateEnv},
     local::{BackUp, CreateToken, Demo, Doctor, Init, Manual, Owner, RecoverOwner, Restore, Token},
     properties::Property,
@@ -85,6 +87,9 @@ pub(crate) enum Command {
     /// Secrets: list, rotate, reveal, revoke, extend, roll back.
     #[command(subcommand)]
     Secret(Secret),
+    /// Drills: windows in which the old secret is refused, to find who still uses it.
+    #[command(subcommand)]
+    Drill(Drill),
     /// The audit trail.
     #[command(subcommand)]
     Audit(Audit),

@@ -4,6 +4,7 @@ mod audit;
 mod change_over;
 mod clients;
 mod confirm;
+mod drills;
 mod environments;
 mod find;
 mod grants;
@@ -17,6 +18,7 @@ mod users;
 pub(crate) use self::{
     audit::audit,
     clients::client,
+    drills::drill,
     environments::environment,
     grants::grant,
     http::{Api, form_encode},

@@ -111,6 +111,16 @@ impl Site {
         Ok(Self { api, name: client.name, environment: place.env.clone(), path })
     }
 
+    /// The client's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The retiring secret, if there is one.
+    pub(super) async fn retiring(&self) -> Result<Option<SecretId>, Failure> {
+        self.in_state(SecretState::Retiring).await
+    }
+
     async fn secrets(&self) -> Result<Vec<Secret>, Failure> {
         self.api.list(&format!("{}/secrets", self.path), usize::MAX).await
     }

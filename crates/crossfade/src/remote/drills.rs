@@ -1,0 +1,159 @@
+//! `crossfade drill …`.
+
+use super::{
+    confirm::confirmed,
+    http::{Api, segment},
+    secrets::Site,
+};
+use crate::{
+    cli::{Drill as Command, ScheduleDrill as Schedule, Start, StopDrill as Stop},
+    failure::Failure,
+    output::{self, fixed, text, time},
+};
+use crossfade_authority::Clock;
+use crossfade_core::{
+    Problem, Timestamp,
+    api::{Drill, DrillCaller, ScheduleDrill, StopDrill},
+    drill::Pattern,
+};
+use reqwest::Method;
+
+/// Runs the command.
+pub(crate) async fn drill(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Schedule(args) => schedule(args).await,
+        Command::List { place, remote } => {
+            let site = Site::find(Api::new(&remote)?, &place).await?;
+            shown_drills(&drills(&site).await?, remote.json)
+        }
+        Command::Stop(args) => stop(args).await,
+    }
+}
+
+async fn schedule(args: Schedule) -> Result<(), Failure> {
+    // What the server would refuse anyway, before anybody types a name.
+    Pattern::new(args.length, args.repeat, args.every)
+        .map_err(|wrong| Failure::misused(Problem::from(wrong)))?;
+    let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
+    let what = format!("refuses the old secret of {} in {} for a while", site.name(), args.place.env);
+    let confirm = confirmed(args.confirm, &what)?;
+    let starts_at = args.start.map(|start| match start {
+        Start::In(span) => Clock::system().now().after(span),
+        Start::At(time) => time,
+    });
+    let body = ScheduleDrill {
+        // What this command believes to refuse.
+        secret_id: site.retiring().await?,
+        starts_at: starts_at.map(|time| time.to_string()),
+        length_seconds: Some(args.length.into()),
+        repeat: Some(args.repeat.into()),
+        every_seconds: args.every.map(Into::into),
+        confirm_client_name: Some(confirm),
+        reason: Some(args.reason),
+    };
+    let drill: Drill = site.api.send(Method::POST, &format!("{}/drills", site.path), &body).await?;
+    output::note(&format!(
+        "The old secret {} is refused in these windows. To stop at once: crossfade drill stop {} --env {} --running",
+        drill.secret_id, args.place.client, args.place.env
+    ));
+    shown_windows(&drill, args.remote.json)
+}
+
+async fn stop(args: Stop) -> Result<(), Failure> {
+    let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
+    let id = match args.drill {
+        Some(id) => segment(&id),
+        None => {
+            let open = drills(&site).await?.into_iter().find(|drill| !drill.state.is_over());
+            let text = format!("{} has no drill in {} that is not over.", site.name(), args.place.env);
+            open.ok_or_else(|| Failure::conflict(text))?.id.to_string()
+        }
+    };
+    let body = StopDrill { reason: args.reason };
+    let drill: Drill = site.api.send(Method::DELETE, &format!("{}/drills/{id}", site.path), &body).await?;
+    output::note(&format!("The drill {} is stopped. The old secret is accepted again.", drill.id));
+    if args.remote.json { output::json(&drill) } else { Ok(()) }
+}
+
+async fn drills(site: &Site) -> Result<Vec<Drill>, Failure> {
+    site.api.list(&format!("{}/drills", site.path), usize::MAX).await
+}
+
+fn shown_windows(drill: &Drill, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(drill);
+    }
+    let row = |(n, window): (usize, &crossfade_core::drill::Window)| {
+        vec![(n + 1).to_string(), time(Some(window.from)), time(Some(window.to))]
+    };
+    let rows = drill.windows.iter().enumerate().map(row).collect();
+    output::table(&[fixed("window"), fixed("refused from"), fixed("accepted from")], rows)
+}
+
+fn shown_drills(drills: &[Drill], json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&drills);
+    }
+    let row = |it: &Drill| {
+        let begins: Option<Timestamp> = it.windows.first().map(|window| window.from);
+        vec![
+            it.id.to_string(),
+            it.state.as_str().to_owned(),
+            it.secret_id.to_string(),
+            time(begins),
+            time(Some(it.ends_at)),
+            it.windows.len().to_string(),
+            it.caller_count.to_string(),
+            it.refusal_count.to_string(),
+            it.scheduled_by.name().to_owned(),
+            it.reason.clone(),
+        ]
+    };
+    output::table(
+        &[
+            fixed("id"),
+            fixed("state"),
+            fixed("secret"),
+            fixed("begins"),
+            fixed("ends"),
+            fixed("windows"),
+            fixed("found"),
+            fixed("refusals"),
+            text("by"),
+            text("reason"),
+        ],
+        drills.iter().map(row).collect(),
+    )?;
+    let found: Vec<(&Drill, &DrillCaller)> =
+        drills.iter().flat_map(|drill| drill.callers.iter().map(move |caller| (drill, caller))).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let row = |(drill, it): (&Drill, &DrillCaller)| {
+        vec![
+            drill.id.to_string(),
+            it.source_ip.clone().unwrap_or_else(|| "others".to_owned()),
+            match it.gathered {
+                true => "(several)".to_owned(),
+                false => it.user_agent.clone().unwrap_or_else(|| "-".to_owned()),
+            },
+            it.instance.clone().unwrap_or_else(|| "-".to_owned()),
+            time(Some(it.first_at)),
+            time(Some(it.last_at)),
+            it.refusal_count.to_string(),
+        ]
+    };
+    output::data("\n")?;
+    output::table(
+        &[
+            fixed("found by"),
+            fixed("from"),
+            text("agent"),
+            text("instance"),
+            fixed("first"),
+            fixed("last"),
+            fixed("refusals"),
+        ],
+        found.into_iter().map(row).collect(),
+    )
+}
