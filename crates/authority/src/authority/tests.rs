@@ -23,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+mod drills;
+
 const NOW: i64 = 1_795_525_500_000_000;
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
