@@ -26,6 +26,7 @@ mod sqlite {
     mod backup;
     mod clients;
     mod corrupt;
+    mod drills;
     mod environments;
     mod evidence;
     mod examine;
@@ -59,6 +60,7 @@ mod postgres {
     mod backup;
     mod clients;
     mod corrupt;
+    mod drills;
     mod environments;
     mod evidence;
     mod examine;
