@@ -12,6 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Ids of each kind that nothing has.
 const NOBODY: &str = "cl_0000000000000000000000";
 const NO_SECRET: &str = "sec_0000000000000000000000";
+const NO_DRILL: &str = "drill_0000000000000000000000";
 const NO_ROTATION: &str = "rot_0000000000000000000000";
 
 fn text(value: &Value) -> &str {
@@ -29,7 +30,7 @@ async fn snapshot(owner: &Caller<'_>, client: &Client) -> Vec<Value> {
         all.push(owner.get(path).await.ok());
     }
     for registration in &client.registrations {
-        for list in ["/secrets", "/rotations"] {
+        for list in ["/secrets", "/rotations", "/drills"] {
             all.push(owner.get(&client.path(&registration.environment, list)).await.ok());
         }
     }
@@ -39,6 +40,7 @@ async fn snapshot(owner: &Caller<'_>, client: &Client) -> Vec<Value> {
         "registrations",
         "secrets",
         "rotations",
+        "drills",
         "signing_keys",
         "notifications",
         "idempotency",
@@ -55,6 +57,8 @@ async fn mutations(owner: &Caller<'_>, client: &Client) -> Vec<(Method, String, 
     let secret = &client.registration("production").secret_id;
     let rotation = owner.get(&client.path("production", "/rotations")).await.ok()["items"][0]["id"].clone();
     let rotation = rotation.as_str().unwrap_or(NO_ROTATION);
+    let drill = owner.get(&client.path("production", "/drills")).await.ok()["items"][0]["id"].clone();
+    let drill = drill.as_str().unwrap_or(NO_DRILL);
     let later = owner.world.now().after(HOUR * 48).to_string();
     let registration = |rest: &str| client.path("production", rest);
     vec![
@@ -85,6 +89,12 @@ async fn mutations(owner: &Caller<'_>, client: &Client) -> Vec<(Method, String, 
             json!({"reason": "x", "expires_at": later}),
         ),
         (Method::POST, registration(&format!("/rotations/{rotation}/rollback")), json!({"reason": "x"})),
+        (
+            Method::POST,
+            registration("/drills"),
+            json!({"reason": "x", "length_seconds": 60, "confirm_client_name": client.name}),
+        ),
+        (Method::DELETE, registration(&format!("/drills/{drill}")), json!({"reason": "x"})),
     ]
 }
 

@@ -14,6 +14,7 @@ mod change_over;
 mod commands;
 mod console;
 mod doctor;
+mod drills;
 mod load;
 mod model;
 mod oauth;

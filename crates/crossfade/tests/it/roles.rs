@@ -9,7 +9,7 @@ use crossfade_core::{
     roles::{Permission, Role},
 };
 use serde_json::{Value, json};
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, path::Path, time::Duration};
 
 /// What the columns of a cell are about.
 const OBJECTS: [&str; 4] = ["own", "foreign", "other environment", "unreadable"];
@@ -155,6 +155,9 @@ impl<'w> Stage<'w> {
             for environment in ["staging", "production"] {
                 let path = client.path(environment, "/secrets/rotate");
                 owner.post(&path, client.rotation(24)).await.created();
+                let later = world.now().after(Duration::from_secs(3600));
+                let body = json!({"starts_at": later, "length_seconds": 60, "confirm_client_name": client.name, "reason": "x"});
+                owner.post(&client.path(environment, "/drills"), body).await.created();
             }
             clients.push(client);
         }
@@ -210,6 +213,7 @@ impl<'w> Stage<'w> {
             "environment" => environment.to_owned(),
             "secret" => secret.clone(),
             "rotation" => "rot_0000000000000000000000".to_owned(),
+            "drill" => "drill_0000000000000000000000".to_owned(),
             "user" if own => holder.user.clone(),
             "user" => self.other_user.clone(),
             "grant" => self.other_grant.clone(),
@@ -230,6 +234,10 @@ impl<'w> Stage<'w> {
         if path.contains("rot_0000000000000000000000") {
             let rotations = owner.get(&client.path(environment, "/rotations")).await.ok();
             path = path.replace("rot_0000000000000000000000", &text(&rotations["items"][0]["id"]));
+        }
+        if path.contains("drill_0000000000000000000000") {
+            let drills = owner.get(&client.path(environment, "/drills")).await.ok();
+            path = path.replace("drill_0000000000000000000000", &text(&drills["items"][0]["id"]));
         }
         if operation == Operation::DeleteGrant && object == 0 {
             let grants = owner.get(&format!("/users/{}/grants", holder.user)).await.ok();
