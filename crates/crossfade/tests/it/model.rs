@@ -35,6 +35,17 @@ enum Op {
         rotation: usize,
         acknowledge: bool,
     },
+    /// Two windows of so many seconds, ten minutes apart, the first of them so far from now.
+    Drill {
+        after: i64,
+        length: i64,
+    },
+    StopDrill,
+    /// To so many microseconds before or behind a boundary of a window that is to come.
+    ToWindow {
+        boundary: usize,
+        micros: i64,
+    },
     Present {
         by_post: bool,
     },
@@ -85,6 +96,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0..3_usize, 0..170_i64, -1..2_i64)
             .prop_map(|(secret, hours, micros)| Op::Extend { secret, hours, micros }),
         3 => (0..2_usize, any::<bool>()).prop_map(|(rotation, acknowledge)| Op::RollBack { rotation, acknowledge }),
+        3 => (prop_oneof![Just(0_i64), 0..HOUR * 30], 4..302_i64)
+            .prop_map(|(after, length)| Op::Drill { after, length }),
+        1 => Just(Op::StopDrill),
+        3 => (0..4_usize, -1..2_i64).prop_map(|(boundary, micros)| Op::ToWindow { boundary, micros }),
         3 => any::<bool>().prop_map(|by_post| Op::Present { by_post }),
         1 => any::<bool>().prop_map(Op::Enable),
         2 => prop_oneof![0..2_i64, HOUR..HOUR * 200].prop_map(|micros| Op::Advance { micros }),
@@ -103,6 +118,25 @@ struct Secret {
     expires_at: Option<i64>,
     revoked: bool,
     used: bool,
+    /// The windows of its drill that is not over, and of those before.
+    windows: Vec<(i64, i64)>,
+    drill: Option<String>,
+}
+
+impl Secret {
+    /// Ends its drill: the window that is open ends now, the later ones are gone.
+    fn stop_drill(&mut self, now: i64) {
+        self.windows.retain(|(from, _)| *from < now);
+        self.windows.iter_mut().for_each(|(_, to)| *to = now.min(*to));
+    }
+
+    fn is_drilled(&self, now: i64) -> bool {
+        self.windows.iter().any(|(from, to)| *from <= now && now < *to)
+    }
+
+    fn has_drill(&self, now: i64) -> bool {
+        self.windows.iter().any(|(_, to)| now < *to)
+    }
 }
 
 struct Rotation {
@@ -173,6 +207,8 @@ impl Play {
             expires_at: None,
             revoked: false,
             used: false,
+            windows: vec![],
+            drill: None,
         };
         let model = Model { secrets: vec![secret], rotations: vec![], enabled: true };
         let changed_at = world.now().as_micros();
@@ -208,6 +244,7 @@ impl Play {
                 self.post(&path, json!({"reason": "done"}), &expected).await;
                 if expected.is_ok() {
                     self.model.secrets[secret].revoked = true;
+                    self.model.secrets[secret].stop_drill(now);
                     self.model.decide(secret, "revoked");
                 }
             }
@@ -215,6 +252,16 @@ impl Play {
                 self.extend(self.nth_newest(*secret), *hours, *micros, now).await
             }
             Op::RollBack { rotation, acknowledge } => self.roll_back(*rotation, *acknowledge, now).await,
+            Op::Drill { after, length } => self.drill(*after, *length, now).await,
+            Op::StopDrill => self.stop_drill(now).await,
+            Op::ToWindow { boundary, micros } => {
+                let retiring = self.model.find("retiring", now);
+                let windows = retiring.map(|it| self.model.secrets[it].windows.clone()).unwrap_or_default();
+                let boundaries: Vec<_> = windows.iter().flat_map(|(from, to)| [*from, *to]).collect();
+                if let Some(boundary) = boundaries.get(boundary % boundaries.len().max(1)) {
+                    self.advance((boundary - now + micros).max(0));
+                }
+            }
             Op::Present { by_post } => self.present(*by_post, now).await,
             Op::Enable(enabled) => {
                 let body = json!({"enabled": enabled, "confirm_client_name": self.client.name});
@@ -289,6 +336,7 @@ impl Play {
         }
         if let Some(superseded) = running {
             self.model.secrets[superseded].revoked = true;
+            self.model.secrets[superseded].stop_drill(now);
             self.model.decide(superseded, "superseded");
         }
         self.model.secrets[current].expires_at = Some(now + hours * HOUR);
@@ -299,6 +347,8 @@ impl Play {
             expires_at: None,
             revoked: false,
             used: false,
+            windows: vec![],
+            drill: None,
         });
         self.model.rotations.push(Rotation {
             id: reply["rotation"]["id"].as_str().unwrap().to_owned(),
@@ -332,6 +382,55 @@ impl Play {
         }
     }
 
+    async fn drill(&mut self, after: i64, length: i64, now: i64) {
+        const APART: i64 = 600;
+        let (from, second) = (now + after, 1_000_000);
+        let windows = [0, APART].map(|later| from + later * second).map(|at| (at, at + length * second));
+        let retiring = self.model.find("retiring", now);
+        let deadline = retiring.and_then(|it| self.model.secrets[it].expires_at);
+        let expected = if !(5..=900).contains(&length) {
+            Err((422, "invalid_body"))
+        } else if retiring.is_none() {
+            Err((409, "not_retiring"))
+        } else if deadline.is_some_and(|deadline| windows[1].1 > deadline) {
+            Err((422, "invalid_body"))
+        } else if self.model.secrets[retiring.unwrap()].has_drill(now) {
+            Err((409, "drill_in_progress"))
+        } else {
+            Ok(())
+        };
+        let body = json!({
+            "starts_at": Timestamp::from_micros(from),
+            "length_seconds": length,
+            "repeat": 2,
+            "every_seconds": APART,
+            "confirm_client_name": "Billing API",
+            "reason": "who is left",
+        });
+        let reply = self.post("/drills", body, &expected).await;
+        if let (Ok(()), Some(retiring)) = (expected, retiring) {
+            self.model.secrets[retiring].windows.extend(windows);
+            self.model.secrets[retiring].drill = reply["id"].as_str().map(str::to_owned);
+            self.changed_at = now;
+        }
+    }
+
+    /// The drill that was scheduled last of all.
+    async fn stop_drill(&mut self, now: i64) {
+        let owner = self.world.owner().await;
+        let drills = owner.get(&self.client.path("production", "/drills")).await.ok();
+        let Some(id) = drills["items"][0]["id"].as_str() else { return };
+        let secret = self.model.secrets.iter().position(|it| it.drill.as_deref() == Some(id)).unwrap();
+        let answer = owner.delete(&self.client.path("production", &format!("/drills/{id}")), json!({})).await;
+        if self.model.secrets[secret].has_drill(now) {
+            answer.ok();
+            self.model.secrets[secret].stop_drill(now);
+            self.changed_at = now;
+        } else {
+            answer.refused(409, "drill_over");
+        }
+    }
+
     async fn roll_back(&mut self, rotation: usize, acknowledge: bool, now: i64) {
         let count = self.model.rotations.len();
         if count == 0 {
@@ -353,6 +452,7 @@ impl Play {
             .await;
         if expected.is_ok() {
             self.model.secrets[outgoing].expires_at = None;
+            self.model.secrets[outgoing].stop_drill(now);
             self.model.secrets[incoming].revoked = true;
             // It was current and had no deadline; the one that it gets is its end.
             self.model.secrets[incoming].expires_at = Some(now);
@@ -371,7 +471,13 @@ impl Play {
                 true => oauth.token_by_post(client_id, value).await,
                 false => oauth.token(client_id, value).await,
             };
-            let valid = self.model.enabled && ["current", "retiring"].contains(&self.model.state(index, now));
+            let refused = self.model.secrets[index].is_drilled(now);
+            let valid = self.model.enabled
+                && match self.model.state(index, now) {
+                    "current" => true,
+                    "retiring" => !refused,
+                    _ => false,
+                };
             if valid {
                 answer.is_token();
                 self.model.secrets[index].used = true;
