@@ -29,6 +29,9 @@ pub(crate) struct Recorded {
     in_doubt: bool,
 }
 
+/// What a row of evidence is kept by: the drill that refused, if one did, the secret, and the source.
+type Kept<'a> = (Option<&'a DrillId>, &'a SecretId, UsageSource);
+
 pub(crate) fn usage(counter: Counter) -> Usage {
     Usage {
         first_used_at: counter.first,
@@ -85,12 +88,11 @@ impl App {
                     let done = used.iter().filter(|(drill, ..)| drill.is_none());
                     let done: Vec<UsageRow> = done.map(|(_, row, _)| row.clone()).collect();
                     tx.add_uses(&done, CAPS).await?;
-                    for (drill, row, _) in used {
-                        let Some(drill_id) = drill.clone() else { continue };
+                    let refused = used.iter().filter_map(|(drill, row, _)| {
                         let (source, refusals) = (row.source.clone(), row.usage);
-                        let row = DrillCallerRow { drill_id, source, refusals };
-                        tx.add_drill_caller(&row, MOST_DRILL_CALLERS).await?;
-                    }
+                        Some(DrillCallerRow { drill_id: drill.clone()?, source, refusals })
+                    });
+                    tx.add_drill_callers(&refused.collect::<Vec<_>>(), MOST_DRILL_CALLERS).await?;
                     for failure in failed {
                         write_failure(tx, failure, now).await?;
                     }
@@ -137,8 +139,7 @@ impl App {
     /// What is stored of the counts: one row for each secret and source as they are kept, apart for each drill that
     /// refused it, with the places of the counts that went into it.
     fn rows(&self, sources: &[SourceCount]) -> Vec<(Option<DrillId>, UsageRow, Vec<usize>)> {
-        let mut merged: BTreeMap<(Option<&DrillId>, &SecretId, UsageSource), (Counter, Vec<usize>)> =
-            BTreeMap::new();
+        let mut merged: BTreeMap<Kept<'_>, (Counter, Vec<usize>)> = BTreeMap::new();
         for (at, count) in sources.iter().enumerate() {
             let source = UsageSource {
                 ip: count.ip.map(|ip| self.addresses.kept(ip)).unwrap_or_default(),

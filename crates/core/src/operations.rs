@@ -153,7 +153,8 @@ operations! {
         [ConfirmationMismatch, NotRetiring, DrillInProgress];
     /// Lists the drills of a registration, newest first, each with its windows and the callers that it has refused.
     ListDrills = "list_drills" Get "/clients/{client}/environments/{environment}/drills" Needs(ClientRead), [];
-    /// Stops a drill at once: the secret is accepted again when the answer comes.
+    /// Stops a drill at once: the secret is accepted again when the answer comes. Whom it has found so far is
+    /// in the answer as far as it is stored, and whole in the list.
     StopDrill = "stop_drill" Delete "/clients/{client}/environments/{environment}/drills/{drill}" Needs(SecretDrill), [DrillOver];
     /// Lists which secrets of a registration were used from where: newest secret first, then latest use first.
     ListUsage = "list_usage" Get "/clients/{client}/environments/{environment}/usage" Needs(ClientRead), [];

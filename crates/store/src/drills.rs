@@ -8,6 +8,7 @@ use crossfade_core::{
     audit::Actor,
     drill::{Drill, Pattern, StoppedAs, Window},
 };
+use std::collections::HashMap;
 
 /// A drill as it is stored.
 #[derive(Clone, Debug)]
@@ -203,15 +204,28 @@ impl Tx {
         rows.iter().map(windows).collect()
     }
 
-    /// Adds refusals of a caller. Beyond `most` callers of a drill, new ones are gathered in one row without a source.
-    pub async fn add_drill_caller(&mut self, row: &DrillCallerRow, most: i64) -> Result<(), StoreError> {
+    /// Adds refusals of callers. Beyond `most` callers of a drill, new ones are gathered in one row without a source.
+    pub async fn add_drill_callers(&mut self, rows: &[DrillCallerRow], most: i64) -> Result<(), StoreError> {
         let others = UsageSource { gathered: true, ..UsageSource::default() };
-        let known = self.optional(HAS_CALLER, caller_key(&row.drill_id, &row.source)).await?.is_some();
-        let full = !known && self.drill_counts(&row.drill_id).await?.callers >= most;
-        let mut args = caller_key(&row.drill_id, if full { &others } else { &row.source });
-        let Usage { first_used_at, last_used_at, use_count } = row.refusals;
-        args.extend([first_used_at.into(), last_used_at.into(), use_count.into()]);
-        self.execute(ADD_CALLERS, args).await.map(drop)
+        let mut callers: HashMap<&DrillId, i64> = HashMap::new();
+        for row in rows {
+            let mut source = &row.source;
+            if self.optional(HAS_CALLER, caller_key(&row.drill_id, source)).await?.is_none() {
+                let stored = match callers.get(&row.drill_id) {
+                    Some(counted) => *counted,
+                    None => self.drill_counts(&row.drill_id).await?.callers,
+                };
+                if stored >= most {
+                    source = &others;
+                }
+                callers.insert(&row.drill_id, stored + i64::from(stored < most));
+            }
+            let mut args = caller_key(&row.drill_id, source);
+            let Usage { first_used_at, last_used_at, use_count } = row.refusals;
+            args.extend([first_used_at.into(), last_used_at.into(), use_count.into()]);
+            self.execute(ADD_CALLERS, args).await?;
+        }
+        Ok(())
     }
 
     /// How many callers a drill has refused, and how often.

@@ -172,17 +172,26 @@ async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss() {
     t.write(async |tx| {
         tx.insert_drill(&drill(1, 1, at(10))).await?;
         tx.insert_drill(&drill(2, 1, at(2000))).await?;
-        for row in [
-            caller(1, "192.0.2.1", 12, 14, 2),
-            caller(1, "192.0.2.1", 11, 13, 3),
-            caller(1, "192.0.2.2", 20, 20, 1),
-            caller(1, "192.0.2.3", 21, 22, 5),
-            caller(1, "192.0.2.4", 15, 30, 7),
-            caller(1, "192.0.2.2", 25, 25, 1),
-            caller(2, "192.0.2.1", 2001, 2001, 1),
-        ] {
-            tx.add_drill_caller(&row, 2).await?;
-        }
+        // In one flush and in another: rows of one flush differ, those of two need not.
+        tx.add_drill_callers(
+            &[
+                caller(1, "192.0.2.1", 12, 14, 2),
+                caller(1, "192.0.2.2", 20, 20, 1),
+                caller(1, "192.0.2.3", 21, 22, 5),
+            ],
+            2,
+        )
+        .await?;
+        tx.add_drill_callers(
+            &[
+                caller(1, "192.0.2.1", 11, 13, 3),
+                caller(1, "192.0.2.4", 15, 30, 7),
+                caller(1, "192.0.2.2", 25, 25, 1),
+                caller(2, "192.0.2.1", 2001, 2001, 1),
+            ],
+            2,
+        )
+        .await?;
         Ok(())
     })
     .await;
