@@ -469,3 +469,71 @@ fn there_is_a_manual_page_for_each_command() {
     assert_eq!((status, &*err), (0, ""));
     assert_eq!(out, std::fs::read_to_string(pages.join("crossfade.1")).unwrap());
 }
+
+#[test]
+fn a_drill_is_scheduled_listed_and_stopped() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let place = ["Billing", "--env", "staging"];
+    let drill = |verb: &'static str, more: &[&'static str]| -> Vec<&'static str> {
+        [&["drill", verb], &place[..], more].concat()
+    };
+    let asked = ["--length", "60s", "--confirm", "Billing", "--reason", "who is left?"];
+    let ask = |more: &[&'static str]| drill("schedule", &[&asked[..], more].concat());
+    site.refuses(&ask(&[]), 5, "[not_retiring]");
+    let rotate =
+        ["secret", "rotate", "Billing", "--env", "staging", "--transition", "1h", "--confirm", "Billing"];
+    site.does(&[&rotate[..], &["--output", &site.file("new")]].concat());
+
+    // Refused here, before anything is asked of the server, with the flag that is meant.
+    site.refuses(&ask(&["--repeat", "2", "--every", "90s"]), 2, "(flag --every)");
+    site.refuses(&ask(&["--every", "10m"]), 2, "(flag --every)");
+    // Refused there.
+    site.refuses(&ask(&["--repeat", "9", "--every", "10m"]), 1, "(flag --repeat)");
+    site.refuses(&ask(&["--start", "2020-01-01T00:00:00Z"]), 1, "(flag --start)");
+    let mistyped = drill("schedule", &["--length", "60s", "--confirm", "billing", "--reason", "x"]);
+    site.refuses(&mistyped, 1, "[confirmation_mismatch]");
+    site.refuses(&drill("stop", &["--running"]), 5, "has no drill in staging that is not over");
+    assert_eq!(site.run(&drill("list", &[])).err, "Nothing to show.\n");
+
+    let made = site.run(&ask(&["--start", "in=10m", "--repeat", "3", "--every", "10m"]));
+    assert_eq!((made.status, made.out.lines().count()), (0, 4), "a heading and three windows: {made:?}");
+    assert!(made.err.contains("crossfade drill stop Billing --env staging --running"), "{made:?}");
+    site.refuses(&ask(&[]), 5, "[drill_in_progress]");
+    let listed = site.json(&drill("list", &[]));
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["state"]), (1, &"scheduled".into()));
+    assert_eq!(listed[0]["secret_id"], client["registrations"][0]["secret"]["id"]);
+    site.refuses(&drill("stop", &["drill_0000000000000000000000"]), 3, "[not_found]");
+    let stopped = site.json(&drill("stop", &["--running", "--reason", "enough"]));
+    assert_eq!((&stopped["state"], &stopped["id"]), (&"stopped".into(), &listed[0]["id"]));
+    let id = listed[0]["id"].as_str().unwrap();
+    site.refuses(&["drill", "stop", "Billing", "--env", "staging", id], 5, "[drill_over]");
+
+    // One that runs finds whoever calls, and the list names them.
+    site.does(&ask(&[]));
+    let (id, old) =
+        (&client["registrations"][0]["client_id"], &client["registrations"][0]["secret"]["value"]);
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}",
+        id.as_str().unwrap(),
+        old.as_str().unwrap()
+    );
+    let host = site.url.trim_start_matches("http://");
+    let mut server = TcpStream::connect(host).unwrap();
+    write!(
+        server,
+        "POST /env/staging/oauth2/token HTTP/1.1\r\nHost: {host}\r\nUser-Agent: old-worker/1\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    server.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    let shown = site.does(&drill("list", &[]));
+    assert!(
+        shown.contains("running") && shown.contains("stopped") && shown.contains("old-worker/1"),
+        "{shown}"
+    );
+    assert!(!shown.contains(old.as_str().unwrap()));
+    site.does(&drill("stop", &["--running"]));
+}
