@@ -9,10 +9,12 @@ use crate::{
     targets::ClientPath,
 };
 use crossfade_core::{
-    ClientId, Operation, Problem,
+    ClientId, Operation, Problem, SecretId, Timestamp,
     roles::{Object, Permission},
+    text::Name,
 };
-use crossfade_store::{Client, ClientLine, ClientOrder};
+use crossfade_store::{Client, ClientFilter, ClientLine, ClientOrder, LinePlace, RegistrationLine};
+use std::collections::{HashMap, HashSet};
 
 /// A page of clients.
 #[derive(Clone, Debug)]
@@ -35,6 +37,39 @@ fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
     (whole || !line.registrations.is_empty()).then_some(line)
 }
 
+/// Whether a line stands where it belongs: in an order by secrets a client has one line, at the first of its secrets
+/// that this caller may read.
+fn belongs(line: &ClientLine, order: ClientOrder, filter: &ClientFilter) -> bool {
+    let Some((at, secret)) = &line.placed_by else { return true };
+    let asked =
+        |it: &&RegistrationLine| filter.environment.as_ref().is_none_or(|only| it.environment == *only);
+    let secrets = line.registrations.iter().filter(asked);
+    let secrets = secrets.filter_map(|it| Some((it.current_since?, it.current.as_ref()?.as_str())));
+    let first = match order {
+        ClientOrder::NewestSecret => secrets.max(),
+        _ => secrets.min(),
+    };
+    first == Some((*at, secret.as_str()))
+}
+
+/// Where a line is found again.
+fn key(line: &ClientLine) -> (i64, String) {
+    match &line.placed_by {
+        Some((at, secret)) => (at.as_micros(), secret.to_string()),
+        None => (0, line.id.to_string()),
+    }
+}
+
+/// The place that a cursor names. One of another order is none.
+fn place(order: ClientOrder, (at, id): &(i64, String)) -> Option<LinePlace> {
+    Some(match order {
+        ClientOrder::Name | ClientOrder::NameReversed => LinePlace::Client(ClientId::parse(id).ok()?),
+        ClientOrder::OldestSecret | ClientOrder::NewestSecret => {
+            LinePlace::Secret(Timestamp::from_micros(*at), SecretId::parse(id).ok()?)
+        }
+    })
+}
+
 impl App {
     /// The clients that the caller may read, as lines.
     pub async fn list_client_lines(
@@ -50,21 +85,44 @@ impl App {
             .read(async |tx| {
                 let now = self.clock.now();
                 let caller = &caller.refreshed(tx, now).await?;
-                // A line is found again by its client alone.
-                let key = |line: &ClientLine| (0, line.id.to_string());
                 let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
                 while let Some(from) = scan.next() {
-                    let after = from.after.map(|(_, id)| ClientId::parse(&id)).transpose();
-                    let after = after.map_err(|_| unknown())?;
+                    let after = match &from.after {
+                        Some(after) => Some(place(order, after).ok_or_else(unknown)?),
+                        None => None,
+                    };
                     let lines = tx.client_lines(&filter, order, after.as_ref(), from.limit, now).await?;
                     scan.read(lines.len(), lines.last().map(key));
                     lines
                         .into_iter()
                         .filter_map(|line| readable(caller, line))
+                        .filter(|line| belongs(line, order, &filter))
                         .for_each(|line| scan.keep(line));
                 }
                 let (items, next_cursor) = scan.rows(key);
                 Ok(ClientLines { items, next_cursor })
+            })
+            .await
+    }
+
+    /// What these clients are called, deleted ones too: those of them that the caller may read as a whole.
+    pub async fn client_names(
+        &self,
+        caller: &Caller,
+        clients: impl IntoIterator<Item = ClientId>,
+    ) -> Result<HashMap<ClientId, Name>, Error> {
+        let clients: HashSet<ClientId> = clients.into_iter().collect();
+        self.db
+            .read(async |tx| {
+                let caller = &caller.refreshed(tx, self.clock.now()).await?;
+                let mut names = HashMap::new();
+                for id in clients {
+                    let Some((name, property)) = tx.client_name(&id).await? else { continue };
+                    if caller.may(Permission::ClientRead, Object::Client(&property, &id)) {
+                        names.insert(id, name);
+                    }
+                }
+                Ok(names)
             })
             .await
     }

@@ -38,6 +38,38 @@ pub(crate) async fn secret_of(tx: &mut Tx, registration: &RegistrationId, id: &s
     Ok(tx.secret(registration, &id).await?.ok_or_else(Problem::not_found)?)
 }
 
+/// A rotation in the history that a page shows.
+#[derive(Clone, Debug)]
+pub struct RotationLine {
+    /// The rotation.
+    pub rotation: api::Rotation,
+    /// Whether the value of the replaced secret is stored.
+    pub stored: bool,
+}
+
+fn shown_rotation(row: crossfade_store::RotationLine, now: Timestamp) -> RotationLine {
+    let (rotation, outgoing) = (row.rotation, row.outgoing);
+    RotationLine {
+        rotation: api::Rotation {
+            ended_as: EndedAs::at(rotation.decided, &outgoing, now),
+            id: rotation.id,
+            initiated_by: rotation.actor,
+            rotated_at: rotation.rotated_at,
+            transition_hours: rotation.transition.hours(),
+            reason: rotation.reason,
+            compromised: rotation.compromised,
+            outgoing_secret: api::OutgoingSecret {
+                expires_at: outgoing.expires_at,
+                ended_at: outgoing.ended_at(now),
+                last_used_at: row.last_used_at,
+                id: outgoing.id,
+            },
+            incoming_secret: api::IncomingSecret { first_used_at: row.first_used_at, id: rotation.incoming },
+        },
+        stored: row.stored,
+    }
+}
+
 /// A text that was sent; an empty one was not.
 pub(crate) fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
@@ -74,37 +106,43 @@ impl App {
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Rotation>, Error> {
+        let found = self.list_rotation_lines(caller, path, query, false).await?;
+        Ok(Page {
+            items: found.items.into_iter().map(|line| line.rotation).collect(),
+            next_cursor: found.next_cursor,
+        })
+    }
+
+    /// The same with what a page shows beside it, in either order. A cursor belongs to the order that it was given
+    /// out for.
+    pub async fn list_rotation_lines(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        query: &ListQuery,
+        oldest_first: bool,
+    ) -> Result<Page<RotationLine>, Error> {
         let start = query.start()?;
         self.view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
-            let registration = &site.registration.id;
+            let rows = tx.rotation_lines(&site.registration.id, &start, oldest_first).await?;
             let now = self.clock.now();
-            let mut shown = Vec::new();
-            for rotation in tx.rotations(registration, &start).await? {
-                let missing = || Error::internal("a rotation names a secret that is not there");
-                let outgoing = tx.secret(registration, &rotation.outgoing).await?.ok_or_else(missing)?;
-                let incoming = tx.secret(registration, &rotation.incoming).await?.ok_or_else(missing)?;
-                let line = api::Rotation {
-                    ended_as: EndedAs::at(rotation.decided, &outgoing.rule, now),
-                    id: rotation.id,
-                    initiated_by: rotation.actor,
-                    rotated_at: rotation.rotated_at,
-                    transition_hours: rotation.transition.hours(),
-                    reason: rotation.reason,
-                    compromised: rotation.compromised,
-                    outgoing_secret: api::OutgoingSecret {
-                        expires_at: outgoing.rule.expires_at,
-                        ended_at: outgoing.rule.ended_at(now),
-                        last_used_at: outgoing.usage.map(|usage| usage.last_used_at),
-                        id: outgoing.rule.id,
-                    },
-                    incoming_secret: api::IncomingSecret {
-                        first_used_at: incoming.usage.map(|usage| usage.first_used_at),
-                        id: incoming.rule.id,
-                    },
-                };
-                shown.push((rotation.number, line));
-            }
-            Ok(page(&start, shown, |(number, line)| (*number, line.id.to_string()), |(_, line)| line))
+            let key =
+                |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
+            Ok(page(&start, rows, key, |row| shown_rotation(row, now)))
+        })
+        .await
+    }
+
+    /// The secrets of a registration that are valid now: the current one, and one that retires.
+    pub async fn list_valid_secrets(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+    ) -> Result<Vec<api::Secret>, Error> {
+        self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
+            let now = self.clock.now();
+            let rows = tx.valid_secrets_of(&site.registration.id, now).await?;
+            Ok(rows.iter().map(|row| shown_secret(row, now)).collect())
         })
         .await
     }

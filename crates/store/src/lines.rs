@@ -6,7 +6,9 @@ use crate::{
     clients::pattern,
     db::{Row, Value},
 };
-use crossfade_core::{ClientId, OauthClientId, PropertyId, Timestamp, environment::Slug, text::Name};
+use crossfade_core::{
+    ClientId, OauthClientId, PropertyId, SecretId, Timestamp, environment::Slug, text::Name,
+};
 
 /// A client as a line of a list.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct ClientLine {
     pub created_at: Timestamp,
     /// It in each environment, in the order of the environments.
     pub registrations: Vec<RegistrationLine>,
+    /// The current secret by which it has its place, where the list is ordered by secrets.
+    pub placed_by: Option<(Timestamp, SecretId)>,
 }
 
 /// A registration as a part of such a line.
@@ -34,7 +38,9 @@ pub struct RegistrationLine {
     pub oauth_client_id: OauthClientId,
     /// Whether it refuses everything.
     pub disabled: bool,
-    /// When its current secret was generated.
+    /// Its current secret.
+    pub current: Option<SecretId>,
+    /// When that was generated.
     pub current_since: Option<Timestamp>,
     /// The last use of its current secret.
     pub current_used_at: Option<Timestamp>,
@@ -54,13 +60,26 @@ pub enum ClientOrder {
     /// By name.
     #[default]
     Name,
-    /// Newest first.
-    Newest,
+    /// By name, from its end.
+    NameReversed,
+    /// One line for each current secret, the oldest secret first.
+    OldestSecret,
+    /// One line for each current secret, the newest secret first.
+    NewestSecret,
+}
+
+/// A line of a list, to read on after it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinePlace {
+    /// In an order by name.
+    Client(ClientId),
+    /// In an order by secrets. It carries the time, because a secret does not stay current.
+    Secret(Timestamp, SecretId),
 }
 
 macro_rules! columns {
     () => {
-        "q.name AS property, r.environment, r.oauth_client_id, r.disabled_at, s.created_at AS current_since,
+        "q.name AS property, r.environment, r.oauth_client_id, r.disabled_at, s.id AS current_id, s.created_at AS current_since,
          u.last_used_at AS current_used_at, u.use_count AS current_uses,
          o.expires_at AS retiring_until, ou.last_used_at AS retiring_used_at, ou.use_count AS retiring_uses"
     };
@@ -69,9 +88,12 @@ macro_rules! columns {
 /// A page of clients, and from it everything that a line shows.
 macro_rules! lines {
     ($after:literal, $order:literal, $outer:literal) => {
+        lines!("CAST(NULL AS BIGINT)", "CAST(NULL AS TEXT)", "clients c", $after, $order, $outer)
+    };
+    ($at:literal, $by:literal, $from:literal, $after:literal, $order:literal, $outer:literal) => {
         concat!(
             "WITH page AS (
-               SELECT c.id, c.name, c.name_key, c.property_id, c.created_at FROM clients c
+               SELECT c.id, c.name, c.name_key, c.property_id, c.created_at, ", $at, " AS placed_at, ", $by, " AS placed_by FROM ", $from, "
                WHERE c.deleted_at IS NULL AND ", $after, "
                  AND (CAST($5 AS TEXT) IS NULL OR c.name_key LIKE $5 ESCAPE '!'
                       OR c.id = (SELECT f.client_id FROM registrations f WHERE f.oauth_client_id = $6))
@@ -84,7 +106,7 @@ macro_rules! lines {
                        JOIN registrations f ON f.id = t.registration_id AND f.environment = g.slug
                        WHERE g.max_age_days IS NOT NULL))
                ORDER BY ", $order, " LIMIT $3)
-             SELECT c.id, c.name, c.property_id, c.created_at, ", columns!(), "
+             SELECT c.id, c.name, c.property_id, c.created_at, c.placed_at, c.placed_by, ", columns!(), "
              FROM page c JOIN properties q ON q.id = c.property_id
              LEFT JOIN registrations r ON r.client_id = c.id
              LEFT JOIN environments e ON e.slug = r.environment
@@ -97,13 +119,39 @@ macro_rules! lines {
     };
 }
 
+/// The same with one line for each current secret, read along the index of their ages.
+macro_rules! lines_by_secret {
+    ($after:literal, $order:literal, $outer:literal) => {
+        lines!(
+            "a.created_at",
+            "a.id",
+            "secrets a JOIN registrations w ON w.id = a.registration_id JOIN clients c ON c.id = w.client_id",
+            $after,
+            $order,
+            $outer
+        )
+    };
+}
+
 statements! {
     BY_NAME = lines!("(c.name_key, c.id) > ($1, $2)", "c.name_key, c.id", "c.name_key, c.id");
-    NEWEST = lines!("(c.created_at, c.id) < ($1, $2)", "c.created_at DESC, c.id DESC", "c.created_at DESC, c.id DESC");
+    // Without a place the list starts at the end of the names: there is no text that is greater than every other.
+    FROM_LAST_NAME = lines!("CAST($1 AS TEXT) = CAST($2 AS TEXT)", "c.name_key DESC, c.id DESC", "c.name_key DESC, c.id DESC");
+    BY_NAME_REVERSED = lines!("(c.name_key, c.id) < ($1, $2)", "c.name_key DESC, c.id DESC", "c.name_key DESC, c.id DESC");
+    BY_OLDEST_SECRET = lines_by_secret!(
+        "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) > ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)",
+        "a.created_at, a.id", "c.placed_at, c.placed_by"
+    );
+    BY_NEWEST_SECRET = lines_by_secret!(
+        "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) < ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)",
+        "a.created_at DESC, a.id DESC", "c.placed_at DESC, c.placed_by DESC"
+    );
     ONE = lines!("CAST($1 AS TEXT) = '' AND c.id = $2", "c.id", "c.id");
-    PLACE_OF = "SELECT name_key, created_at FROM clients WHERE id = $1";
+    NAMED = "SELECT name, property_id FROM clients WHERE id = $1";
+    PLACE_OF = "SELECT name_key FROM clients WHERE id = $1";
     // Read from the deadlines that have not been noted yet: there are as many as transitions.
-    TRANSITIONS = concat!("SELECT c.id, c.name, c.property_id, c.created_at, ", columns!(), "
+    TRANSITIONS = concat!("SELECT c.id, c.name, c.property_id, c.created_at, CAST(NULL AS BIGINT) AS placed_at, CAST(NULL AS TEXT) AS placed_by, ",
+                   columns!(), "
                    FROM secrets o
                    JOIN registrations r ON r.id = o.registration_id
                    JOIN clients c ON c.id = r.client_id
@@ -123,6 +171,10 @@ fn client(row: &Row) -> Result<ClientLine, StoreError> {
         property: Name::from_stored(row.text("property")?),
         created_at: row.time("created_at")?,
         registrations: Vec::new(),
+        placed_by: match row.opt_time("placed_at")? {
+            Some(at) => Some((at, row.parsed("placed_by", |text| SecretId::parse(text).ok())?)),
+            None => None,
+        },
     })
 }
 
@@ -132,6 +184,7 @@ fn registration(row: &Row) -> Result<Option<RegistrationLine>, StoreError> {
         environment: Slug::from_stored(environment),
         oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
         disabled: row.opt_time("disabled_at")?.is_some(),
+        current: row.opt_parsed("current_id", |text| SecretId::parse(text).ok())?,
         current_since: row.opt_time("current_since")?,
         current_used_at: row.opt_time("current_used_at")?,
         retiring_until: row.opt_time("retiring_until")?,
@@ -145,7 +198,7 @@ fn gathered(rows: &[Row]) -> Result<Vec<ClientLine>, StoreError> {
     let mut lines: Vec<ClientLine> = Vec::new();
     for row in rows {
         let line = client(row)?;
-        if lines.last().is_none_or(|last| last.id != line.id) {
+        if lines.last().is_none_or(|last| (&last.id, &last.placed_by) != (&line.id, &line.placed_by)) {
             lines.push(line);
         }
         if let (Some(registration), Some(line)) = (registration(row)?, lines.last_mut()) {
@@ -156,30 +209,17 @@ fn gathered(rows: &[Row]) -> Result<Vec<ClientLine>, StoreError> {
 }
 
 impl Tx {
-    /// A page of clients after `after`, at most `limit`, as they are at `now`.
+    /// A page of clients after the line that is named by its client, or by the secret that it is placed by; at most
+    /// `limit`, as they are at `now`.
     pub async fn client_lines(
         &mut self,
         filter: &ClientFilter,
         order: ClientOrder,
-        after: Option<&ClientId>,
+        after: Option<&LinePlace>,
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<ClientLine>, StoreError> {
-        let place = match after {
-            // Deleted ones keep their place.
-            Some(id) => self.optional(PLACE_OF, vec![id.as_str().into()]).await?.map(|row| (row, id)),
-            None => None,
-        };
-        let (statement, from): (Statement, [Value; 2]) = match (order, &place) {
-            (ClientOrder::Name, None) => (BY_NAME, ["".into(), "".into()]),
-            (ClientOrder::Name, Some((row, id))) => {
-                (BY_NAME, [row.text("name_key")?.into(), id.as_str().into()])
-            }
-            (ClientOrder::Newest, None) => (NEWEST, [i64::MAX.into(), "".into()]),
-            (ClientOrder::Newest, Some((row, id))) => {
-                (NEWEST, [row.time("created_at")?.into(), id.as_str().into()])
-            }
-        };
+        let (statement, from) = self.start_of_lines(order, after).await?;
         let mut args = Vec::from(from);
         args.extend([
             limit.into(),
@@ -191,6 +231,45 @@ impl Tx {
             filter.overdue_at.into(),
         ]);
         gathered(&self.rows(statement, args).await?)
+    }
+
+    /// What a client is, or was, called, and its property.
+    pub async fn client_name(&mut self, id: &ClientId) -> Result<Option<(Name, PropertyId)>, StoreError> {
+        let Some(row) = self.optional(NAMED, vec![id.as_str().into()]).await? else { return Ok(None) };
+        let property = row.parsed("property_id", |text| PropertyId::parse(text).ok())?;
+        Ok(Some((Name::from_stored(row.text("name")?), property)))
+    }
+
+    async fn start_of_lines(
+        &mut self,
+        order: ClientOrder,
+        after: Option<&LinePlace>,
+    ) -> Result<(Statement, [Value; 2]), StoreError> {
+        let name = match after {
+            // Deleted ones keep their place.
+            Some(LinePlace::Client(id)) => {
+                let row = self.optional(PLACE_OF, vec![id.as_str().into()]).await?;
+                row.map(|row| Ok::<_, StoreError>([row.text("name_key")?.into(), id.as_str().into()]))
+            }
+            _ => None,
+        };
+        let name = name.transpose()?;
+        let secret = match after {
+            Some(LinePlace::Secret(at, id)) => Some([(*at).into(), id.as_str().into()]),
+            _ => None,
+        };
+        let nothing = || ["".into(), "".into()];
+        Ok(match (order, name, secret) {
+            (ClientOrder::Name, from, _) => (BY_NAME, from.unwrap_or_else(nothing)),
+            (ClientOrder::NameReversed, None, _) => (FROM_LAST_NAME, nothing()),
+            (ClientOrder::NameReversed, Some(from), _) => (BY_NAME_REVERSED, from),
+            (ClientOrder::OldestSecret, _, from) => {
+                (BY_OLDEST_SECRET, from.unwrap_or_else(|| [i64::MIN.into(), "".into()]))
+            }
+            (ClientOrder::NewestSecret, _, from) => {
+                (BY_NEWEST_SECRET, from.unwrap_or_else(|| [i64::MAX.into(), "".into()]))
+            }
+        })
     }
 
     /// One client as a line.

@@ -68,6 +68,21 @@ pub struct Rotation {
     pub decided: Option<EndedAs>,
 }
 
+/// A rotation with both of its secrets, as a history shows it.
+#[derive(Clone, Debug)]
+pub struct RotationLine {
+    /// The rotation.
+    pub rotation: Rotation,
+    /// The replaced secret.
+    pub outgoing: rotation::Secret,
+    /// Whether its value is stored.
+    pub stored: bool,
+    /// The last use of the replaced secret.
+    pub last_used_at: Option<Timestamp>,
+    /// The first use of the replacing one.
+    pub first_used_at: Option<Timestamp>,
+}
+
 /// What the authority needs to decide for one registration.
 #[derive(Clone, Debug)]
 pub struct VerifierRow {
@@ -97,6 +112,22 @@ pub struct VerifierRow {
     pub windows: Vec<SecretWindows>,
 }
 
+/// A page of a history in one statement.
+macro_rules! rotation_lines {
+    ($after:literal, $order:literal) => {
+        concat!(
+            "SELECT t.id, t.registration_id, t.number, t.actor_kind, t.actor_id, t.actor_name, t.rotated_at, t.transition_hours,
+                 t.reason, t.compromised, t.outgoing_secret_id, t.incoming_secret_id, t.ended_as,
+                 o.created_at, o.expires_at, o.revoked_at, CAST(CASE WHEN o.sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS stored,
+                 ou.last_used_at, iu.first_used_at
+             FROM rotations t JOIN secrets o ON o.id = t.outgoing_secret_id
+             LEFT JOIN secret_usage ou ON ou.secret_id = t.outgoing_secret_id
+             LEFT JOIN secret_usage iu ON iu.secret_id = t.incoming_secret_id
+             WHERE t.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR ", $after, ") ORDER BY ", $order, " LIMIT $3"
+        )
+    };
+}
+
 statements! {
     COUNT_RETIRING = "SELECT CAST(COUNT(*) AS BIGINT) AS secrets FROM secrets WHERE expires_at > $1 AND revoked_at IS NULL AND expiry_noted_at IS NULL";
     INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -108,6 +139,10 @@ statements! {
     GET = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
            FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
            WHERE s.registration_id = $1 AND s.id = $2";
+    VALID = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+             FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
+             WHERE s.registration_id = $1 AND s.revoked_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $2)
+             ORDER BY s.number DESC";
     OPEN = "SELECT id, created_at, expires_at, revoked_at FROM secrets
             WHERE registration_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
             ORDER BY number DESC";
@@ -133,6 +168,8 @@ statements! {
     ROTATIONS = "SELECT id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
                      outgoing_secret_id, incoming_secret_id, ended_as
                  FROM rotations WHERE registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR number < $2) ORDER BY number DESC LIMIT $3";
+    ROTATION_LINES = rotation_lines!("t.number < $2", "t.number DESC");
+    ROTATION_LINES_OLDEST = rotation_lines!("t.number > $2", "t.number");
     ROTATION = "SELECT id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
                     outgoing_secret_id, incoming_secret_id, ended_as
                 FROM rotations WHERE registration_id = $1 AND id = $2";
@@ -191,6 +228,22 @@ fn rotation(row: &Row) -> Result<Rotation, StoreError> {
     })
 }
 
+fn rotation_line(row: &Row) -> Result<RotationLine, StoreError> {
+    let rotation = rotation(row)?;
+    Ok(RotationLine {
+        outgoing: rotation::Secret {
+            id: rotation.outgoing.clone(),
+            created_at: row.time("created_at")?,
+            expires_at: row.opt_time("expires_at")?,
+            revoked_at: row.opt_time("revoked_at")?,
+        },
+        stored: row.flag("stored")?,
+        last_used_at: row.opt_time("last_used_at")?,
+        first_used_at: row.opt_time("first_used_at")?,
+        rotation,
+    })
+}
+
 fn page_by_number(page: &PageStart) -> (Option<i64>, i64) {
     (page.after.as_ref().map(|(number, _)| *number), page.limit)
 }
@@ -242,6 +295,16 @@ impl Tx {
         let (before, limit) = page_by_number(page);
         let args = vec![registration.as_str().into(), before.into(), limit.into()];
         self.rows(LIST, args).await?.iter().map(secret).collect()
+    }
+
+    /// The secrets of a registration that are valid at `now`, newest first, with what is known of their use.
+    pub async fn valid_secrets_of(
+        &mut self,
+        registration: &RegistrationId,
+        now: Timestamp,
+    ) -> Result<Vec<Secret>, StoreError> {
+        let args = vec![registration.as_str().into(), now.into()];
+        self.rows(VALID, args).await?.iter().map(secret).collect()
     }
 
     /// One secret of a registration.
@@ -374,6 +437,19 @@ impl Tx {
         let (before, limit) = page_by_number(page);
         let args = vec![registration.as_str().into(), before.into(), limit.into()];
         self.rows(ROTATIONS, args).await?.iter().map(rotation).collect()
+    }
+
+    /// A page of the history of a registration.
+    pub async fn rotation_lines(
+        &mut self,
+        registration: &RegistrationId,
+        page: &PageStart,
+        oldest_first: bool,
+    ) -> Result<Vec<RotationLine>, StoreError> {
+        let (after, limit) = page_by_number(page);
+        let args = vec![registration.as_str().into(), after.into(), limit.into()];
+        let statement = if oldest_first { ROTATION_LINES_OLDEST } else { ROTATION_LINES };
+        self.rows(statement, args).await?.iter().map(rotation_line).collect()
     }
 
     /// One rotation of a registration.

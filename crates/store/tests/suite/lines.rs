@@ -1,10 +1,10 @@
 //! The lists of the Console.
 
 use crate::harness::*;
-use crossfade_core::{ClientId, Timestamp};
-use crossfade_store::{ClientFilter, ClientLine, ClientOrder};
+use crossfade_core::Timestamp;
+use crossfade_store::{ClientFilter, ClientLine, ClientOrder, LinePlace};
 
-async fn lines(t: &TestDb, order: ClientOrder, after: Option<&ClientId>, limit: i64) -> Vec<ClientLine> {
+async fn lines(t: &TestDb, order: ClientOrder, after: Option<&LinePlace>, limit: i64) -> Vec<ClientLine> {
     let filter = ClientFilter::default();
     t.read(async |tx| tx.client_lines(&filter, order, after, limit, at(100)).await).await
 }
@@ -28,20 +28,38 @@ async fn seeded(t: &TestDb) {
 }
 
 #[tokio::test]
-async fn clients_are_listed_by_name_without_case_and_newest_first_a_page_at_a_time() {
+async fn clients_are_listed_by_name_without_case_and_by_their_secrets_a_page_at_a_time() {
     let Some(t) = super::open().await else { return };
     seeded(&t).await;
     let all = lines(&t, ClientOrder::Name, None, 9).await;
     assert_eq!((all.len(), names(&all)[0], names(&all)[2]), (3, "Apple", "zebra"));
-    let mut newest = lines(&t, ClientOrder::Newest, None, 9).await;
-    newest.sort_by(|a, b| (b.created_at, b.id.as_str()).cmp(&(a.created_at, a.id.as_str())));
-    for (order, whole) in [(ClientOrder::Name, all), (ClientOrder::Newest, newest)] {
+    let reversed: Vec<_> = all.iter().rev().cloned().collect();
+    // One line for each current secret: numbers 2 and 3, of one client.
+    let oldest = lines(&t, ClientOrder::OldestSecret, None, 9).await;
+    let placed: Vec<_> = oldest.iter().filter_map(|line| line.placed_by.clone()).collect();
+    assert!(
+        placed.len() == 2 && placed.is_sorted_by_key(|(at, id)| (*at, id.as_str().to_owned())),
+        "{placed:?}"
+    );
+    assert!(oldest.iter().all(|line| line.registrations.len() == 2), "each line shows the whole client");
+    let newest: Vec<_> = oldest.iter().rev().cloned().collect();
+    for (order, whole) in [
+        (ClientOrder::Name, all),
+        (ClientOrder::NameReversed, reversed),
+        (ClientOrder::OldestSecret, oldest),
+        (ClientOrder::NewestSecret, newest),
+    ] {
         let (mut found, mut after) = (Vec::new(), None);
         while let Some(line) = lines(&t, order, after.as_ref(), 1).await.pop() {
-            after = Some(line.id.clone());
+            after = Some(match line.placed_by.clone() {
+                Some((at, secret)) => LinePlace::Secret(at, secret),
+                None => LinePlace::Client(line.id.clone()),
+            });
             found.push(line);
         }
         assert_eq!(names(&found), names(&whole), "{order:?}");
+        let placed = |lines: &[ClientLine]| lines.iter().map(|it| it.placed_by.clone()).collect::<Vec<_>>();
+        assert_eq!(placed(&found), placed(&whole), "{order:?}");
     }
 }
 

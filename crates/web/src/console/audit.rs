@@ -13,7 +13,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
 };
 use crossfade_app::{AuditQuery, ListQuery};
-use crossfade_core::{Problem, Timestamp, api::AuditEvent, audit::Action};
+use crossfade_core::{ClientId, Problem, Timestamp, api::AuditEvent, audit::Action, text::Name};
+use std::collections::HashMap;
 
 #[derive(Template)]
 #[template(path = "console/audit.html")]
@@ -25,6 +26,8 @@ struct AuditPage {
     environments: Vec<(String, String)>,
     outcomes: [(&'static str, &'static str); 3],
     events: Vec<AuditEvent>,
+    /// What the clients in them are called, where the reader may know.
+    names: HashMap<ClientId, Name>,
     /// The filters, for the addresses of other pages and of the export.
     query: String,
     is_first: bool,
@@ -89,6 +92,8 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let environments = app.list_environments(caller).await?.into_iter().map(|it| (it.slug, it.name));
     let answer = problem.as_ref().map_or(StatusCode::OK, status);
     let (is_first, address) = (!fields.ticked("cursor"), address(&fields));
+    let named = events.iter().filter_map(|event| event.client_id.clone());
+    let names = app.client_names(caller, named).await?;
     let filter = Form::new("", fields);
     Ok(page_with(
         answer,
@@ -103,6 +108,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
             environments: any("Every environment").into_iter().chain(environments).collect(),
             outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
             events,
+            names,
             query: address,
             is_first,
             next_cursor,
@@ -123,6 +129,44 @@ pub(super) async fn export(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::crossfade::samples;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_names_the_client_and_escapes_what_others_wrote() {
+        let client = "cl_0000000000000000000001";
+        let event = |action: &str, client: Option<&str>| {
+            let event = json!({
+                "seq": 7, "at": samples::now(), "actor": {"kind": "user", "id": "usr_0000000000000000000001", "name": "Ada <b>"},
+                "action": action, "outcome": "refused", "client_id": client, "environment": "production", "target": null,
+                "reason": "<script>", "source_ip": null, "request_id": null, "details": {},
+            });
+            serde_json::from_value(event).unwrap()
+        };
+        let sample = |events: Vec<AuditEvent>, names| AuditPage {
+            layout: Layout::sample(Section::Audit, "Audit"),
+            now: samples::now(),
+            filter: Form::new("", Fields::default()),
+            actions: vec![(String::new(), "Every action".into())],
+            environments: vec![(String::new(), "Every environment".into())],
+            outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
+            events,
+            names,
+            query: String::new(),
+            is_first: true,
+            next_cursor: Some("x".into()),
+        };
+        let names = HashMap::from([(ClientId::parse(client).unwrap(), Name::from_stored("Billing".into()))]);
+        let html = sample(vec![event("secret.rotated", Some(client))], names).render().unwrap();
+        assert!(html.contains("Billing") && html.contains("Refused") && html.contains("cursor=x"), "{html}");
+        assert!(
+            !html.contains("<script>") && !html.contains("Ada <b>") && !html.contains(" style="),
+            "{html}"
+        );
+        let html = sample(vec![event("secret.rotated", Some(client))], HashMap::new()).render().unwrap();
+        assert!(html.contains(client) && !html.contains("Billing"), "without the right to its name, the id");
+        assert!(sample(Vec::new(), HashMap::new()).render().unwrap().contains("Nothing is recorded"));
+    }
 
     #[test]
     fn a_day_begins_at_midnight_utc_and_the_address_keeps_every_filter() {

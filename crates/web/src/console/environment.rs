@@ -23,6 +23,10 @@ impl EnvironmentBadge {
         Self { name: name.to_owned(), class }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.class == "live"
     }

@@ -83,6 +83,7 @@ pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bo
                 here: "/console".to_owned(),
                 crumbs: Vec::new(),
                 environment: None,
+                names_environment: false,
                 done: None,
             };
             page_with(status, &ErrorPage { layout, detail: &problem.detail })

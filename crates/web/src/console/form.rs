@@ -1,6 +1,8 @@
 //! What somebody has filled in, and what is wrong with it, so that the page can show both again.
 
-use crossfade_core::Problem;
+use super::moment;
+use crossfade_app::Meanwhile;
+use crossfade_core::{Code, Problem};
 
 /// The fields of a form, as they were sent or as they are at first.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,11 @@ impl Fields {
         self
     }
 
+    /// The version of what was shown, so that nothing is overwritten that was not seen.
+    pub(crate) fn version(&self) -> Option<i64> {
+        self.text("version").parse().ok()
+    }
+
     /// Takes a field out.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(own, _)| own == name)?;
@@ -56,18 +63,57 @@ pub(crate) struct Form {
     prefix: &'static str,
     fields: Fields,
     problem: Option<Problem>,
+    /// What stands in fields now, where somebody else was faster and it differs from what was typed.
+    set_now: Vec<(&'static str, String)>,
 }
 
 impl Form {
     /// A form whose ids start with `prefix`, filled with `fields`.
     pub(crate) fn new(prefix: &'static str, fields: Fields) -> Self {
-        Self { prefix, fields, problem: None }
+        Self { prefix, fields, problem: None, set_now: Vec::new() }
     }
 
     /// The form again, with what it was refused for.
     pub(crate) fn refused(mut self, problem: Problem) -> Self {
         self.problem = Some(problem);
         self
+    }
+
+    /// The form with what was typed, after somebody else was faster. It names who, shows what is set now in each of
+    /// `labels` where that differs, and can be sent again. `self` is the form as it is now.
+    pub(crate) fn overtaken(
+        self,
+        mut typed: Fields,
+        by: Option<Meanwhile>,
+        labels: &[(&str, &'static str)],
+    ) -> Self {
+        let who = match &by {
+            Some(by) if by.own => "You have changed this in another window".to_owned(),
+            Some(by) => format!("{} has changed this", by.by),
+            None => "This has been changed".to_owned(),
+        };
+        let when =
+            by.map(|by| format!(" ({}, {})", by.action.as_str(), moment::utc(by.at))).unwrap_or_default();
+        let sentence = format!(
+            "{who}{when} since this page was opened. Nothing was saved, and what you typed is still here. Save again to replace what is set now."
+        );
+        let text =
+            |fields: &Fields, name: &str| fields.all(name).collect::<Vec<_>>().join(", ").replace('\r', "");
+        let set_now = labels
+            .iter()
+            .map(|(name, label)| (*label, text(&self.fields, name), text(&typed, name)))
+            .filter(|(_, now, typed)| now != typed)
+            .map(|(label, now, _)| (label, if now.is_empty() { "nothing".to_owned() } else { now }))
+            .collect();
+        while typed.take("version").is_some() {}
+        let fields = typed.with("version", self.value("version"));
+        let problem = Problem::new(Code::PreconditionFailed, sentence);
+        Self { prefix: self.prefix, fields, problem: Some(problem), set_now }
+    }
+
+    /// What is set now where somebody else was faster.
+    pub(crate) fn set_now(&self) -> &[(&'static str, String)] {
+        &self.set_now
     }
 
     /// Whether it was refused: its dialog is then sent open.

@@ -124,6 +124,8 @@ pub(crate) struct Layout {
     pub(crate) crumbs: Vec<(String, String)>,
     /// The environment that the whole page is about.
     pub(crate) environment: Option<EnvironmentBadge>,
+    /// Whether the title is its name already.
+    pub(crate) names_environment: bool,
     /// What the request before has done, in a sentence.
     pub(crate) done: Option<String>,
 }
@@ -139,6 +141,12 @@ impl Layout {
     pub(crate) fn in_environment(mut self, environment: EnvironmentBadge) -> Self {
         self.environment = Some(environment);
         self
+    }
+
+    /// The page is the environment's own: its title names it.
+    pub(crate) fn of_environment(mut self, environment: EnvironmentBadge) -> Self {
+        self.names_environment = true;
+        self.in_environment(environment)
     }
 
     /// Says what the request before has done.
@@ -175,6 +183,7 @@ impl Layout {
             here: section.path().to_owned(),
             crumbs: Vec::new(),
             environment: None,
+            names_environment: false,
             done: None,
         }
     }

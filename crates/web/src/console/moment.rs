@@ -38,6 +38,7 @@ pub(crate) struct Moment {
 #[derive(Clone, Copy, Debug)]
 enum Shown {
     Absolute,
+    Stacked,
     Relative(Timestamp),
     Left(Timestamp),
 }
@@ -45,6 +46,11 @@ enum Shown {
 /// The time itself. Takes references too, because templates hand them out.
 pub(crate) fn at(at: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Absolute }
+}
+
+/// The time itself in two lines, for a column.
+pub(crate) fn stacked(at: impl Borrow<Timestamp>) -> Moment {
+    Moment { at: *at.borrow(), shown: Shown::Stacked }
 }
 
 /// How long ago or until, with the time itself on focus: for lists.
@@ -62,6 +68,13 @@ impl fmt::Display for Moment {
         let (at, full) = (self.at, utc(self.at));
         match self.shown {
             Shown::Absolute => write!(f, "<local-time datetime=\"{at}\">{full}</local-time>"),
+            Shown::Stacked => {
+                let (day, clock) = full.split_once(", ").unwrap_or((&full, ""));
+                write!(
+                    f,
+                    "<local-time datetime=\"{at}\" stacked><span>{day}</span><span>{clock}</span></local-time>"
+                )
+            }
             Shown::Relative(now) => {
                 let text = ago(at, now);
                 write!(

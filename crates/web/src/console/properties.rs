@@ -13,8 +13,8 @@ use axum::{
     extract::{Path, RawQuery},
     response::{IntoResponse, Redirect},
 };
-use crossfade_app::{Input, ListQuery, PropertyPath};
-use crossfade_core::{Timestamp, api, api::PropertyBody, roles::Permission};
+use crossfade_app::{Input, ListQuery, PropertyPath, Request};
+use crossfade_core::{Code, Timestamp, api, api::PropertyBody, roles::Permission};
 
 #[derive(Template)]
 #[template(path = "console/properties.html")]
@@ -36,6 +36,9 @@ struct Line {
     property: api::Property,
     rename: Form,
 }
+
+/// A version that nothing has.
+const OVERTAKEN: i64 = -1;
 
 async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<PropertiesPage, Refused> {
     let is_first = cursor.is_none();
@@ -102,8 +105,22 @@ pub(super) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
 
 pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }: Submitted) -> Reply {
     let body = PropertyBody { name: fields.text("name").to_owned() };
-    match signed.app.update_property(&signed.request(), PropertyPath(&id), Input::Value(body)).await {
+    // A list tells no versions: the name that it has shown stands for one.
+    let (now, version) = signed.app.read_property(signed.caller(), PropertyPath(&id)).await?;
+    let seen = fields.text("name_shown") == now.name;
+    let request = Request { if_match: Some(if seen { version } else { OVERTAKEN }), ..signed.request() };
+    match signed.app.update_property(&request, PropertyPath(&id), Input::Value(body)).await {
         Ok(_) => Ok(Redirect::to("/console/properties?done=renamed").into_response()),
+        Err(error) if error.problem.code == Code::PreconditionFailed => {
+            let by = signed.app.last_change_of_property(signed.caller(), PropertyPath(&id)).await?;
+            again(&signed, error, |shown, _| {
+                if let Some(line) = shown.properties.iter_mut().find(|line| line.property.id.as_str() == id) {
+                    let now = std::mem::take(&mut line.rename);
+                    line.rename = now.overtaken(fields, by, &[("name", "Name")]);
+                }
+            })
+            .await
+        }
         Err(error) => {
             again(&signed, error, |shown, mut problem| {
                 // The form has one field; what is wrong with it stands above it.

@@ -76,13 +76,19 @@ impl SignedIn {
             here: if self.is_page { self.path.clone() } else { section.path().to_owned() },
             crumbs: Vec::new(),
             environment: None,
+            names_environment: false,
             done: None,
         }
     }
 
-    /// A change that a page asks for. A form is sent once: what it expects to find stands in it.
+    /// A change that a page asks for.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request { caller: &self.session.caller, idempotency: None, if_match: None }
+    }
+
+    /// The same of what has a version: it is refused where that is not the one that the page has shown.
+    pub(crate) fn request_for(&self, fields: &Fields) -> crossfade_app::Request<'_> {
+        crossfade_app::Request { if_match: fields.version(), ..self.request() }
     }
 
     /// Makes the sign-in fresh; `Err` says in words why it is not.

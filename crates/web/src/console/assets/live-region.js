@@ -47,7 +47,7 @@ const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName &
 /** What is left alone, because it holds what the reader is doing. */
 const USED = "dialog[open], secret-field, input, textarea, select, [data-keep]";
 /** What an element sets on itself, and what it draws by itself. */
-const OWN = { DETAILS: ["open"], "LOCAL-TIME": ["role", "aria-label", "data-full"] };
+const OWN = { DETAILS: ["open"], "LOCAL-TIME": ["role", "aria-label", "data-full"], "TIME-LEFT": ["ticking"] };
 const DRAWN = "local-time, time-left";
 
 /** Makes the children of `have` those of `want`, touching only what differs. What has an id is found again wherever

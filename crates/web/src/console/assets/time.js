@@ -4,14 +4,30 @@ const sameYear = (date) => date.getFullYear() === new Date().getFullYear();
 
 /** "Tue 24 Nov, 14:05 CET · 13:05 UTC"; the year where it is not this one, and the day where it differs. */
 function fullTime(date) {
+  const { here, clock, utc } = times(date, { weekday: "short" });
+  return clock ? `${here}, ${clock} · ${utc}` : `${here}, ${utc}`;
+}
+
+/** The parts of that. Without a clock the reader's zone is UTC itself. */
+function times(date, weekday) {
   const year = sameYear(date) ? {} : { year: "numeric" };
-  const day = { weekday: "short", day: "numeric", month: "short", ...year };
+  const day = { ...weekday, day: "numeric", month: "short", ...year };
   const here = local(day).format(date);
   const there = local({ ...day, timeZone: "UTC" }).format(date);
+  const utc = `${local({ hour: "2-digit", minute: "2-digit", timeZone: "UTC" }).format(date)} UTC`;
+  if (date.getTimezoneOffset() === 0) return { here, utc };
   const clock = local({ hour: "2-digit", minute: "2-digit", timeZoneName: "short" }).format(date);
-  const utc = local({ hour: "2-digit", minute: "2-digit", timeZone: "UTC" }).format(date);
-  if (date.getTimezoneOffset() === 0) return `${here}, ${utc} UTC`;
-  return `${here}, ${clock} · ${there === here ? "" : `${there}, `}${utc} UTC`;
+  return { here, clock, utc: there === here ? utc : `${there}, ${utc}` };
+}
+
+/** The same in two lines. */
+function twoLines(date) {
+  const { here, clock, utc } = times(date, {});
+  return [clock ? `${here}, ${clock}` : here, utc].map((line) => {
+    const span = document.createElement("span");
+    span.textContent = line;
+    return span;
+  });
 }
 
 /** The two largest units: "21 h 14 min". */
@@ -49,6 +65,7 @@ customElements.define("time-left", class extends Ticking {
     const left = Math.max(0, Math.round((this.date - Date.now()) / 1000));
     const text = left ? span(left) : "now";
     if (this.textContent !== text) this.textContent = text;
+    this.toggleAttribute("ticking", left > 0 && left <= 3600);
     if (left) this.again(left <= 3600 ? 1 : left % 60 || 60);
   }
 });
@@ -56,6 +73,7 @@ customElements.define("time-left", class extends Ticking {
 /** A time in the reader's zone with UTC beside it; or how long ago, with the time on focus. */
 customElements.define("local-time", class extends Ticking {
   update() {
+    if (this.hasAttribute("stacked")) { this.replaceChildren(...twoLines(this.date)); return; }
     const full = fullTime(this.date);
     if (!this.hasAttribute("relative")) { this.textContent = full; return; }
     const seconds = Math.round((this.date - Date.now()) / 1000);
@@ -97,6 +115,28 @@ customElements.define("deadline-preview", class extends HTMLElement {
     this.textContent = hours === 0
       ? "The old secret ends at once. Callers that still use it fail from that moment."
       : `The old secret ends ${fullTime(end)}.`;
+  }
+});
+
+/** Says in the reader's zone when the old secret would end with the time, in UTC, that stands in a field. */
+customElements.define("time-preview", class extends HTMLElement {
+  connectedCallback() {
+    this.field = document.getElementById(this.getAttribute("for"));
+    this.end = new AbortController();
+    this.field?.addEventListener("input", () => this.update(), { signal: this.end.signal });
+    this.update();
+  }
+  disconnectedCallback() {
+    this.end.abort();
+  }
+  update() {
+    const [after, latest] = ["after", "latest"].map((name) => new Date(this.getAttribute(name)));
+    const asked = new Date(`${this.field.value}Z`);
+    if (Number.isNaN(asked.getTime())) { this.textContent = "Choose a day and a time."; return; }
+    const full = fullTime(asked);
+    if (asked <= after) this.textContent = `${full} is not later than the deadline that it has.`;
+    else if (asked > latest) this.textContent = `${full} is later than the latest that it can be given, ${fullTime(latest)}.`;
+    else this.textContent = `The old secret ends ${full}, ${span(Math.round((asked - after) / 1000))} later than its present deadline.`;
   }
 });
 

@@ -2,7 +2,7 @@
 
 use super::{
     place::{Place, Switch, Tabs},
-    security::Secrets,
+    security::{HistoryPlace, Secrets},
 };
 use crate::console::{
     environment::EnvironmentBadge,
@@ -111,10 +111,10 @@ impl EnvironmentPage {
         client: &str,
         slug: &str,
         configure: Configure,
-        oldest_first: bool,
+        history: HistoryPlace,
     ) -> Result<Self, crate::console::error::Refused> {
         let place = Place::load(signed, client).await?;
-        let s = Secrets::load(signed, &place, slug, oldest_first).await?;
+        let s = Secrets::load(signed, &place, slug, history).await?;
         let badge = place.badges.get(slug).map(|known| known.badge.clone());
         let badge = badge.ok_or_else(Problem::not_found)?;
         Ok(Self {
@@ -178,6 +178,7 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
 fn settings(s: &Secrets) -> Form {
     let it = &s.registration;
     let mut fields = Fields::default()
+        .with("version", s.version.to_string())
         .with("scopes", it.scopes.join(" "))
         .with("audience", if it.audience == s.environment.issuer { "" } else { &it.audience })
         .with("access_token_ttl_seconds", it.access_token_ttl_seconds.to_string());
@@ -189,6 +190,14 @@ fn settings(s: &Secrets) -> Form {
     }
     Form::new("settings", fields)
 }
+
+const LABELS: [(&str, &str); 5] = [
+    ("token_endpoint_auth_methods", "How the secret may be presented"),
+    ("scopes", "Scopes"),
+    ("audience", "Audience"),
+    ("access_token_ttl_seconds", "Lifetime of its tokens in seconds"),
+    ("may_introspect", "May introspect every token"),
+];
 
 /// Leads to the first tab.
 pub(super) async fn start(Path((client, environment)): Path<(String, String)>) -> Redirect {
@@ -212,8 +221,8 @@ pub(super) async fn show(
 ) -> Reply {
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     let configure = Configure::parse(&tab)?;
-    let oldest = query.text("order") == "oldest";
-    let shown = EnvironmentPage::load(&signed, &client, &environment, configure, oldest).await?;
+    let history = HistoryPlace::of(&query);
+    let shown = EnvironmentPage::load(&signed, &client, &environment, configure, history).await?;
     Ok(page(&shown.done(query.text("done"))))
 }
 
@@ -226,8 +235,8 @@ pub(super) async fn live(
 ) -> Reply {
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     let configure = Configure::parse(query.text("tab"))?;
-    let oldest = query.text("order") == "oldest";
-    let shown = EnvironmentPage::load(&signed, &client, &environment, configure, oldest).await?;
+    let history = HistoryPlace::of(&query);
+    let shown = EnvironmentPage::load(&signed, &client, &environment, configure, history).await?;
     let html = shown.live().render().map_err(crossfade_app::Error::internal)?;
     Ok(fragment(&headers, html))
 }
@@ -254,7 +263,8 @@ pub(super) async fn again(
         problem.field = None;
     }
     let answer = status(&problem);
-    let mut shown = EnvironmentPage::load(signed, client, environment, configure, false).await?;
+    let mut shown =
+        EnvironmentPage::load(signed, client, environment, configure, HistoryPlace::default()).await?;
     put(&mut shown.forms, problem);
     Ok(page_with(answer, &shown))
 }
@@ -279,15 +289,24 @@ pub(super) async fn configure(
         "enable" => ("enabled", UpdateRegistration { enabled: Some(true), ..UpdateRegistration::default() }),
         _ => ("saved", changed(&fields)),
     };
-    let request: Request<'_> = signed.request();
+    let request: Request<'_> = signed.request_for(&fields);
     match signed.app.update_registration(&request, path, Input::Value(body)).await {
         Ok(_) => {
             let to = format!("/console/clients/{client}/environments/{environment}/settings?done={done}");
             Ok(Redirect::to(&to).into_response())
         }
         Err(error) if belongs_to_form(&error.problem) => {
+            let by = match error.problem.code {
+                Code::PreconditionFailed => {
+                    signed.app.last_change_of_registration(signed.caller(), path).await?
+                }
+                _ => None,
+            };
             let names = (client.as_str(), environment.as_str());
             again(&signed, names, Configure::Settings, error.problem, |forms, problem| match done {
+                "saved" if problem.code == Code::PreconditionFailed => {
+                    forms.settings = std::mem::take(&mut forms.settings).overtaken(fields, by, &LABELS);
+                }
                 "disabled" => forms.disable = Form::new("disable", fields).refused(problem),
                 _ => forms.settings = Form::new("settings", fields).refused(problem),
             })

@@ -43,16 +43,40 @@ struct Line {
     name: String,
     property: String,
     standings: Vec<Standing>,
+    /// The environment that the order of the list is about; without one it is what needs attention.
+    about: Option<String>,
 }
 
 impl Line {
     fn first(&self) -> Option<&Standing> {
-        needs_attention(&self.standings)
+        match &self.about {
+            Some(slug) => self.standings.iter().find(|standing| standing.slug == *slug),
+            None => needs_attention(&self.standings),
+        }
     }
 
     fn last_used_at(&self) -> Option<Timestamp> {
         self.standings.iter().filter_map(|standing| standing.last_used_at).max()
     }
+}
+
+/// An order in an address.
+fn word(order: ClientOrder) -> &'static str {
+    match order {
+        ClientOrder::Name => "name",
+        ClientOrder::NameReversed => "name-reversed",
+        ClientOrder::OldestSecret => "oldest-secret",
+        ClientOrder::NewestSecret => "newest-secret",
+    }
+}
+
+fn order(fields: &Fields) -> ClientOrder {
+    use ClientOrder::{Name, NameReversed, NewestSecret, OldestSecret};
+    let asked = fields.text("sort");
+    [Name, NameReversed, OldestSecret, NewestSecret]
+        .into_iter()
+        .find(|order| word(*order) == asked)
+        .unwrap_or_default()
 }
 
 /// The filters of the page, to lead to others of the same.
@@ -71,8 +95,8 @@ impl Address {
         format!("/console/clients?{}", query.extend_pairs(more).finish())
     }
 
-    fn sorted(&self, order: &str) -> String {
-        self.with(&[("sort", order)])
+    fn sorted(&self, order: ClientOrder) -> String {
+        self.with(&[("sort", word(order))])
     }
 
     /// The first page; empty where this is it.
@@ -98,14 +122,20 @@ fn query(fields: &Fields) -> ClientQuery {
 
 pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let order = if fields.text("sort") == "newest" { ClientOrder::Newest } else { ClientOrder::Name };
+    let order = order(&fields);
     let (app, caller, now) = (&signed.app, signed.caller(), signed.session.now);
     let found = app.list_client_lines(caller, &query(&fields), order).await?;
     let environments = app.list_environments(caller).await?;
     let known = badges(&environments);
     let all = ListQuery { limit: Some("200".into()), cursor: None };
     let properties = app.list_properties(caller, &all).await?.items;
+    let about = |line: &ClientLine| {
+        let (_, secret) = line.placed_by.as_ref()?;
+        let placed = line.registrations.iter().find(|it| it.current.as_ref() == Some(secret))?;
+        Some(placed.environment.to_string())
+    };
     let line = |line: ClientLine| Line {
+        about: about(&line),
         standings: line.registrations.iter().filter_map(|it| registration_state(it, &known, now)).collect(),
         id: line.id.to_string(),
         name: line.name.to_string(),
@@ -171,6 +201,7 @@ mod tests {
             name: "Billing <API>".into(),
             property: "Shop".into(),
             standings: vec![samples::rest("staging"), samples::moving("production")],
+            about: None,
         };
         assert_eq!(line.first().map(|it| it.slug.as_str()), Some("production"));
         let html = sample(vec![line], "");
@@ -180,7 +211,10 @@ mod tests {
     #[test]
     fn an_address_keeps_the_filters_and_forgets_the_page() {
         let address = Address(Fields::parse(b"q=a%26b&cursor=x&environment=production"));
-        assert_eq!(address.sorted("newest"), "/console/clients?q=a%26b&environment=production&sort=newest");
+        assert_eq!(
+            address.sorted(ClientOrder::OldestSecret),
+            "/console/clients?q=a%26b&environment=production&sort=oldest-secret"
+        );
         assert_eq!(address.first(), "/console/clients?q=a%26b&environment=production");
         assert!(address.is_filtered());
     }

@@ -13,6 +13,7 @@ use crossfade_core::api;
 /// A client and what surrounds it.
 pub(super) struct Place {
     pub(super) client: api::Client,
+    pub(super) version: i64,
     pub(super) property: String,
     pub(super) environments: Vec<api::Environment>,
     pub(super) badges: Badges,
@@ -42,11 +43,18 @@ pub(super) struct Switch {
 impl Place {
     pub(super) async fn load(signed: &SignedIn, client: &str) -> Result<Self, Refused> {
         let (app, caller) = (&signed.app, signed.caller());
-        let (client, _) = app.read_client(caller, ClientPath(client)).await?;
+        let (client, version) = app.read_client(caller, ClientPath(client)).await?;
         let (property, _) = app.read_property(caller, PropertyPath(client.property_id.as_str())).await?;
         let environments = app.list_environments(caller).await?;
         let may = app.client_abilities(caller, ClientPath(client.id.as_str())).await?;
-        Ok(Self { badges: badges(&environments), property: property.name, client, environments, may })
+        Ok(Self {
+            badges: badges(&environments),
+            property: property.name,
+            client,
+            version,
+            environments,
+            may,
+        })
     }
 
     pub(super) fn path(&self) -> String {

@@ -7,13 +7,16 @@ use crate::console::{
     form::{Fields, Form},
     session::SignedIn,
 };
-use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath};
+use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath, RotationLine};
 use crossfade_core::{
     Timestamp,
     api::{self, ChangeOver, Rotation, Secret, Usage},
     rotation::{EndedAs, SecretState},
 };
 use std::time::Duration;
+
+/// Rotations on a page of the history.
+const HISTORY_PAGE: &str = "50";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -31,11 +34,46 @@ pub(super) struct Secrets {
     pub(super) old: Option<Old>,
     pub(super) rest: Option<Rest>,
     pub(super) last_rotation: Option<Timestamp>,
-    pub(super) history: Vec<Rotation>,
-    pub(super) oldest_first: bool,
-    /// Ids of the secrets whose values can still be shown.
+    pub(super) history: Vec<RotationLine>,
+    /// Where the page of the history stands.
+    pub(super) place: HistoryPlace,
+    /// Where its next page starts.
+    pub(super) next: Option<String>,
+    /// Ids of the valid secrets whose values can be shown.
     stored: Vec<String>,
     pub(super) callers: Vec<Usage>,
+}
+
+/// Where a page of the history stands.
+#[derive(Clone, Default)]
+pub(super) struct HistoryPlace {
+    pub(super) oldest_first: bool,
+    pub(super) cursor: Option<String>,
+}
+
+impl HistoryPlace {
+    /// As the address of a page says it.
+    pub(super) fn of(query: &Fields) -> Self {
+        let cursor = query.filled("cursor").map(str::to_owned);
+        Self { oldest_first: query.text("order") == "oldest", cursor }
+    }
+
+    /// Whether it is the page with the latest rotation.
+    fn is_start(&self) -> bool {
+        !self.oldest_first && self.cursor.is_none()
+    }
+
+    fn order(&self) -> &'static str {
+        if self.oldest_first { "oldest" } else { "newest" }
+    }
+
+    /// The same place as a part of an address, to draw it again.
+    pub(super) fn query(&self) -> String {
+        match &self.cursor {
+            Some(cursor) => format!("order={}&cursor={cursor}", self.order()),
+            None => format!("order={}", self.order()),
+        }
+    }
 }
 
 /// A transition that runs.
@@ -75,22 +113,32 @@ impl Secrets {
         signed: &SignedIn,
         place: &Place,
         slug: &str,
-        oldest_first: bool,
+        place_in_history: HistoryPlace,
     ) -> Result<Self, Refused> {
         let (app, caller) = (&signed.app, signed.caller());
         let path = RegistrationPath { client: place.client.id.as_str(), environment: slug };
         let (registration, version) = app.read_registration(caller, path).await?;
         let may = app.abilities(caller, path).await?;
         let most = ListQuery { limit: Some("200".into()), cursor: None };
-        let secrets = app.list_secrets(caller, path, &most).await?.items;
-        let mut history = app.list_rotations(caller, path, &most).await?.items;
+        let secrets = app.list_valid_secrets(caller, path).await?;
+        let page = ListQuery { limit: Some(HISTORY_PAGE.into()), cursor: place_in_history.cursor.clone() };
+        let oldest_first = place_in_history.oldest_first;
+        let history = app.list_rotation_lines(caller, path, &page, oldest_first).await?;
+        let latest = match place_in_history.is_start() {
+            true => history.items.first().cloned(),
+            false => {
+                let one = ListQuery { limit: Some("1".into()), cursor: None };
+                app.list_rotation_lines(caller, path, &one, false).await?.items.pop()
+            }
+        };
+        let latest = latest.map(|line| line.rotation);
         let callers = app.list_usage(caller, path, None, &most).await?.items;
         let now = app.authority().clock().now();
         let environment = place.environments.iter().find(|it| it.slug == slug).cloned();
         let environment = environment.ok_or_else(crossfade_core::Problem::not_found)?;
         let of = |state| secrets.iter().find(|secret| secret.state == state).cloned();
         let (current, retiring) = (of(SecretState::Current), of(SecretState::Retiring));
-        let old = match (&current, retiring, history.first()) {
+        let old = match (&current, retiring, &latest) {
             (Some(current), Some(secret), Some(rotation)) => {
                 let from = rotation.rotated_at;
                 let change = app.read_change_over(caller, path, &ChangeOverQuery::default()).await?;
@@ -128,10 +176,7 @@ impl Secrets {
             now,
             due: registration.rotation_due_at,
         });
-        let last_rotation = history.first().map(|it| it.rotated_at);
-        if oldest_first {
-            history.reverse();
-        }
+        let last_rotation = latest.map(|it| it.rotated_at);
         Ok(Self {
             now,
             client: place.client.name.clone(),
@@ -144,8 +189,9 @@ impl Secrets {
             old,
             rest,
             last_rotation,
-            history,
-            oldest_first,
+            history: history.items,
+            place: place_in_history,
+            next: history.next_cursor,
             stored: secrets.iter().filter(|it| it.stored).map(|it| it.id.to_string()).collect(),
             callers,
         })
@@ -155,9 +201,14 @@ impl Secrets {
         self.environment.kind == crossfade_core::environment::EnvironmentKind::Live
     }
 
-    /// Why the value of a secret cannot be shown to this reader; `None` where it can.
+    /// Why the value of a valid secret cannot be shown to this reader; `None` where it can.
     pub(super) fn no_value(&self, secret: &impl ToString) -> Option<&'static str> {
-        match (self.may.reveal, self.stored.contains(&secret.to_string())) {
+        self.no_value_of(self.stored.contains(&secret.to_string()))
+    }
+
+    /// The same of a secret of which it is known whether its value is stored.
+    pub(super) fn no_value_of(&self, stored: bool) -> Option<&'static str> {
+        match (self.may.reveal, stored) {
             (false, _) => Some("Needs the role Secret Viewer"),
             (true, true) => None,
             (true, false) if self.environment.show_once => Some("Shown once, not stored"),
@@ -183,6 +234,28 @@ impl Secrets {
             Some(most) => format!("{age} of at most {most}"),
             None => format!("{age}, no limit"),
         }
+    }
+
+    /// How much of the history stands here.
+    pub(super) fn history_shown(&self) -> String {
+        let order = if self.place.oldest_first { "oldest first" } else { "newest first" };
+        match self.history.len() {
+            1 => format!("1 rotation on this page, {order}"),
+            count => format!("{count} rotations on this page, {order}"),
+        }
+    }
+
+    /// The first page of the history; empty where this is it.
+    pub(super) fn history_first(&self) -> String {
+        let first = || format!("{}/security?order={}#history", self.path, self.place.order());
+        self.place.cursor.as_ref().map(|_| first()).unwrap_or_default()
+    }
+
+    /// The next page of the history; empty where this is the last.
+    pub(super) fn history_next(&self) -> String {
+        let next =
+            |cursor| format!("{}/security?order={}&cursor={cursor}#history", self.path, self.place.order());
+        self.next.as_ref().map(next).unwrap_or_default()
     }
 
     /// Whether this line of the history is the transition that runs.
@@ -303,13 +376,13 @@ pub(super) mod samples {
             }))
             .unwrap()
         };
-        let history = json!([{
+        let history = json!({
             "id": id("rot", 1), "initiated_by": {"kind": "user", "id": id("usr", 1), "name": "Ada <Lovelace>"},
             "rotated_at": from, "transition_hours": 24, "reason": "quarterly", "compromised": false,
             "outgoing_secret": {"id": id("sec", 1), "expires_at": deadline, "ended_at": null, "last_used_at": now},
             "incoming_secret": {"id": id("sec", 2), "first_used_at": null},
             "ended_as": if running { "retiring" } else { "expired" },
-        }]);
+        });
         let used =
             json!({"first_used_at": from, "last_used_at": now, "use_count": 3, "longest_pause_seconds": 60});
         let change = json!({
@@ -360,8 +433,9 @@ pub(super) mod samples {
             old: running.then_some(old),
             rest: Some(pictures::rest(40)),
             last_rotation: Some(from),
-            history: serde_json::from_value(history).unwrap(),
-            oldest_first: false,
+            history: vec![RotationLine { rotation: serde_json::from_value(history).unwrap(), stored: true }],
+            place: HistoryPlace::default(),
+            next: None,
             stored: vec![id("sec", 1), id("sec", 2)],
             callers: serde_json::from_value(callers).unwrap(),
         }

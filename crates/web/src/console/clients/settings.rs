@@ -15,7 +15,7 @@ use axum::{
 };
 use crossfade_app::{ClientPath, Input};
 use crossfade_core::{
-    Problem,
+    Code, Problem,
     api::{CreateRegistration, DeleteClient, UpdateClient},
 };
 
@@ -39,6 +39,8 @@ impl SettingsPage {
     }
 }
 
+const LABELS: [(&str, &str); 3] = [("name", "Name"), ("description", "Description"), ("owners", "Owners")];
+
 /// Which of the forms came back.
 enum Which {
     Edit,
@@ -57,7 +59,8 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
     let fields = Fields::default()
         .with("name", it.name.clone())
         .with("description", it.description.clone())
-        .with("owners", it.owners.join("\n"));
+        .with("owners", it.owners.join("\n"))
+        .with("version", place.version.to_string());
     Ok(SettingsPage {
         layout: place.layout(signed),
         tabs: place.tabs("Settings"),
@@ -92,6 +95,10 @@ async fn again(
     let answer = status(&problem);
     let mut shown = load(signed, client).await?;
     match which {
+        Which::Edit if problem.code == Code::PreconditionFailed => {
+            let by = signed.app.last_change_of_client(signed.caller(), ClientPath(client)).await?;
+            shown.edit = shown.edit.overtaken(fields, by, &LABELS);
+        }
         Which::Edit => shown.edit = Form::new("edit", fields).refused(problem),
         Which::Add => shown.add = Form::new("add", fields).refused(problem),
         Which::Delete => shown.delete = Form::new("delete", fields).refused(problem),
@@ -114,7 +121,11 @@ pub(super) async fn submit(Path(client): Path<String>, Submitted { signed, field
         description: Some(fields.text("description").to_owned()),
         owners: Some(owners(fields.text("owners"))),
     };
-    match signed.app.update_client(&signed.request(), ClientPath(&client), Input::Value(body)).await {
+    match signed
+        .app
+        .update_client(&signed.request_for(&fields), ClientPath(&client), Input::Value(body))
+        .await
+    {
         Ok(_) => Ok(Redirect::to(&format!("/console/clients/{client}/settings?done=saved")).into_response()),
         Err(error) => again(&signed, &client, fields, error, Which::Edit).await,
     }
@@ -151,7 +162,6 @@ pub(super) async fn delete(Path(client): Path<String>, Fresh { signed, fields }:
 mod tests {
     use super::*;
     use crate::console::layout::Section;
-    use crossfade_core::Code;
 
     #[test]
     fn owners_are_taken_as_people_type_them() {

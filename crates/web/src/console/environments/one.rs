@@ -17,7 +17,7 @@ use axum::{
 };
 use crossfade_app::{EnvironmentPath, Input};
 use crossfade_core::{
-    Problem, Timestamp, api,
+    Code, Problem, Timestamp, api,
     api::{RotateSigningKey, UpdateEnvironment},
     roles::Permission,
 };
@@ -37,6 +37,15 @@ struct OnePage {
     delete: Form,
 }
 
+const LABELS: [(&str, &str); 6] = [
+    ("name", "Name"),
+    ("kind", "Kind"),
+    ("signing_alg", "Algorithm of its tokens"),
+    ("max_age_days", "Rotate secrets every so many days"),
+    ("wipe_after_days", "Wipe stored values so many days after their end"),
+    ("show_once", "Show secrets once"),
+];
+
 /// Which of the forms came back.
 enum Which {
     Edit,
@@ -49,13 +58,15 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
     let all = app.list_environments(caller).await?;
     let at = all.iter().position(|it| it.slug == slug).ok_or_else(Problem::not_found)?;
     let it = all[at].clone();
+    let (_, version) = app.read_environment(caller, EnvironmentPath(slug)).await?;
     let mut fields = Fields::default()
         .with("name", it.name.clone())
         .with("kind", it.kind.as_str())
         .with("signing_alg", it.signing_alg.as_str())
         .with("wipe_after_days", it.wipe_after_days.to_string())
         .with("max_age_days", it.max_age_days.map(|days| days.to_string()).unwrap_or_default())
-        .with("position", at.to_string());
+        .with("position", at.to_string())
+        .with("version", version.to_string());
     if it.show_once {
         fields = fields.with("show_once", "true");
     }
@@ -63,7 +74,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
     let layout =
         signed.layout(Section::Environments, &it.name).crumb("Environments", "/console/environments");
     Ok(OnePage {
-        layout: layout.in_environment(badge.clone()),
+        layout: layout.of_environment(badge.clone()),
         now: signed.session.now,
         keys: app.list_signing_keys(caller, EnvironmentPath(slug)).await?,
         positions: (0..all.len()).map(|place| (place.to_string(), (place + 1).to_string())).collect(),
@@ -106,6 +117,10 @@ async fn again(
     let answer = status(&problem);
     let mut shown = load(signed, slug).await?;
     match which {
+        Which::Edit if problem.code == Code::PreconditionFailed => {
+            let by = signed.app.last_change_of_environment(signed.caller(), EnvironmentPath(slug)).await?;
+            shown.edit = shown.edit.overtaken(fields, by, &LABELS);
+        }
         Which::Edit => shown.edit = Form::new("edit", fields).refused(problem),
         Which::Rotate => shown.rotate = Form::new("rotate", fields).refused(problem),
         Which::Delete => shown.delete = Form::new("delete", fields).refused(problem),
@@ -128,7 +143,11 @@ pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed,
         max_age_days: Some(fields.filled("max_age_days").map(number)),
         position: Some(number(fields.text("position"))),
     };
-    match signed.app.update_environment(&signed.request(), EnvironmentPath(&slug), Input::Value(body)).await {
+    match signed
+        .app
+        .update_environment(&signed.request_for(&fields), EnvironmentPath(&slug), Input::Value(body))
+        .await
+    {
         Ok(_) => Ok(Redirect::to(&format!("/console/environments/{slug}?done=saved")).into_response()),
         Err(error) => again(&signed, &slug, fields, error, Which::Edit).await,
     }

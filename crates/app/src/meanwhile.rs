@@ -1,0 +1,118 @@
+//! Who changed something last: for whoever wanted to change it too, and had read what was there before.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    error::Error,
+    targets::{ClientPath, EnvironmentPath, PropertyPath, RegistrationPath, Site},
+};
+use crossfade_core::{Operation, Timestamp, audit::Action};
+use crossfade_store::{AuditFilter, Client, Environment, NewAuditEvent, Property, Tx};
+
+/// The last change of something.
+#[derive(Clone, Debug)]
+pub struct Meanwhile {
+    /// Who made it.
+    pub by: String,
+    /// Whether that was the caller.
+    pub own: bool,
+    /// What was done, as the trail calls it.
+    pub action: Action,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Events that are looked through for it.
+const LOOKED_THROUGH: i64 = 200;
+
+/// What gives a registration, and with it its client, another version.
+const OF_REGISTRATION: [Action; 6] = [
+    Action::RegistrationCreated,
+    Action::RegistrationUpdated,
+    Action::SecretRotated,
+    Action::SecretRevoked,
+    Action::SecretExtended,
+    Action::SecretRolledBack,
+];
+
+async fn last(
+    tx: &mut Tx,
+    caller: &Caller,
+    filter: AuditFilter,
+    is: impl Fn(&NewAuditEvent) -> bool,
+) -> Result<Option<Meanwhile>, Error> {
+    let filter = AuditFilter { done: Some(true), ..filter };
+    let found = tx.audit_events(&filter, None, LOOKED_THROUGH).await?.events;
+    let found = found.into_iter().map(|event| event.event).find(is);
+    Ok(found.map(|event| Meanwhile {
+        own: event.actor.id() == caller.actor.id(),
+        by: event.actor.name().to_owned(),
+        action: event.action,
+        at: event.at,
+    }))
+}
+
+impl App {
+    /// Who changed a client last, told to whoever may change it.
+    pub async fn last_change_of_client(
+        &self,
+        caller: &Caller,
+        path: ClientPath<'_>,
+    ) -> Result<Option<Meanwhile>, Error> {
+        self.view(Operation::UpdateClient, caller, path, async |tx, caller, client: Client| {
+            let filter = AuditFilter { client: Some(client.id), ..AuditFilter::default() };
+            let is = |event: &NewAuditEvent| {
+                event.action == Action::ClientUpdated || OF_REGISTRATION.contains(&event.action)
+            };
+            last(tx, caller, filter, is).await
+        })
+        .await
+    }
+
+    /// The same of a registration.
+    pub async fn last_change_of_registration(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+    ) -> Result<Option<Meanwhile>, Error> {
+        self.view(Operation::UpdateRegistration, caller, path, async |tx, caller, site: Site| {
+            let filter = AuditFilter {
+                client: Some(site.client.id),
+                environment: Some(site.environment.slug),
+                ..AuditFilter::default()
+            };
+            last(tx, caller, filter, |event| OF_REGISTRATION.contains(&event.action)).await
+        })
+        .await
+    }
+
+    /// The same of a property.
+    pub async fn last_change_of_property(
+        &self,
+        caller: &Caller,
+        path: PropertyPath<'_>,
+    ) -> Result<Option<Meanwhile>, Error> {
+        self.view(Operation::UpdateProperty, caller, path, async |tx, caller, property: Property| {
+            let filter = AuditFilter { action: Some(Action::PropertyUpdated), ..AuditFilter::default() };
+            last(tx, caller, filter, |event| event.target.as_deref() == Some(property.id.as_str())).await
+        })
+        .await
+    }
+
+    /// The same of an environment.
+    pub async fn last_change_of_environment(
+        &self,
+        caller: &Caller,
+        path: EnvironmentPath<'_>,
+    ) -> Result<Option<Meanwhile>, Error> {
+        self.view(Operation::UpdateEnvironment, caller, path, async |tx, caller, it: Environment| {
+            let filter = AuditFilter {
+                action: Some(Action::EnvironmentUpdated),
+                environment: Some(it.slug),
+                ..AuditFilter::default()
+            };
+            last(tx, caller, filter, |_| true).await
+        })
+        .await
+    }
+}
