@@ -422,7 +422,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "console", include_str!("../migrations/0004_console.sql")),
     (5, "evidence", include_str!("../migrations/0005_evidence.sql")),
     (6, "security", include_str!("../migrations/0006_security.sql")),
-    (8, "drills", include_str!("../migrations/0008_drills.sql")),
+    (7, "drills", include_str!("../migrations/0007_drills.sql")),
 ];
 
 /// Rows of arguments that a statement is run for at once: few texts, so that each stays prepared.
