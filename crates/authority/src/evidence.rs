@@ -169,7 +169,7 @@ pub struct Evidence {
 }
 
 /// What a count of uses is found by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Key<'a> {
     secret: &'a str,
     drill: Option<&'a str>,
@@ -301,9 +301,8 @@ impl Evidence {
         counter: Counter,
         new: u64,
     ) {
-        let hash = self.hash(key);
-        // All of one secret and address share a shard, so that a flood of names from one address fills but one.
-        let mut shard = lock(&self.shards[self.hash((key.secret, key.ip)) as usize % SHARDS]);
+        let (shard, hash) = self.place(key);
+        let mut shard = lock(&self.shards[shard]);
         shard.used += new;
         if let Some(known) = shard.sources.find_mut(hash, |known| Key::of(known) == key) {
             known.counter.merge(counter);
@@ -327,7 +326,15 @@ impl Evidence {
             gathered: key.gathered,
             counter,
         };
-        shard.sources.insert_unique(hash, new, |known| self.hash(Key::of(known)));
+        shard.sources.insert_unique(hash, new, |known| self.place(Key::of(known)).1);
+    }
+
+    /// The shard of a source, and its hash there. All of one secret and address share a shard, so that a flood of names
+    /// from one address fills but one.
+    fn place(&self, key: Key<'_>) -> (usize, u64) {
+        let Key { secret, drill, ip, user_agent, instance, gathered } = key;
+        let address = self.hash((secret, ip));
+        (address as usize % SHARDS, self.hash((address, drill, user_agent, instance, gathered)))
     }
 
     fn add_failure(

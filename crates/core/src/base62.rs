@@ -9,13 +9,15 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 /// The caller chooses a `width` that is wide enough (43 for 32 bytes, 22 for 16, 6 for 4); digits
 /// beyond it would be lost, which the tests of the callers rule out.
 pub fn encode_fixed(bytes: &[u8], width: usize) -> String {
-    let mut number = bytes.to_vec();
+    // In limbs of 32 bits, most significant first: a quarter of the divisions that single bytes would take.
+    let big_endian = |limb: &[u8]| limb.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+    let mut number: Vec<u32> = bytes.rchunks(4).rev().map(big_endian).collect();
     let mut digits = vec![b'0'; width];
     for digit in digits.iter_mut().rev() {
-        let mut remainder = 0u32;
-        for byte in &mut number {
-            let value = remainder << 8 | u32::from(*byte);
-            *byte = (value / 62) as u8;
+        let mut remainder = 0;
+        for limb in &mut number {
+            let value = remainder << 32 | u64::from(*limb);
+            *limb = (value / 62) as u32;
             remainder = value % 62;
         }
         *digit = ALPHABET[remainder as usize];
@@ -39,6 +41,20 @@ mod tests {
         assert!(!encode_fixed(&[0xff; 32], 43).starts_with('0'));
         assert_eq!(&encode_fixed(&[0xff; 32], 44)[..1], "0", "44 digits are more than needed");
         assert_eq!(&encode_fixed(&[0xff; 16], 23)[..1], "0", "23 digits are more than needed");
+    }
+
+    #[test]
+    fn every_length_of_bytes_is_read_as_one_number() {
+        for length in 1..=16 {
+            let bytes: Vec<u8> = (1..=length).map(|byte| byte * 15).collect();
+            let mut number = bytes.iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte));
+            let mut digits = vec![b'0'; 22];
+            for digit in digits.iter_mut().rev() {
+                *digit = ALPHABET[(number % 62) as usize];
+                number /= 62;
+            }
+            assert_eq!(encode_fixed(&bytes, 22).as_bytes(), digits, "{length} bytes");
+        }
     }
 
     #[test]

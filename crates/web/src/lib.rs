@@ -21,12 +21,22 @@ use metrics::Metrics;
 pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};
 
-/// What every handler works with.
+/// What every handler works with. One pointer: the layers of a request clone it a dozen times.
 #[derive(Clone)]
-pub struct Web {
+pub(crate) struct Web(Arc<Parts>);
+
+pub(crate) struct Parts {
     app: Arc<App>,
-    proxies: Arc<TrustedProxies>,
-    metrics: Arc<Metrics>,
+    proxies: TrustedProxies,
+    metrics: Metrics,
+}
+
+impl std::ops::Deref for Web {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// Bytes of a body that are read at most.
@@ -42,7 +52,7 @@ pub fn openapi() -> &'static serde_json::Value {
 
 /// The whole surface: OAuth, API, Console, health, metrics.
 pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Result<Router, prometheus::Error> {
-    let web = Web { app, proxies: Arc::new(proxies), metrics: Arc::new(Metrics::new()?) };
+    let web = Web(Arc::new(Parts { app, proxies, metrics: Metrics::new()? }));
     let rest = Router::new()
         .merge(api::router())
         .merge(console::router(&web))
@@ -51,8 +61,10 @@ pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Result<Router, promethe
         .merge(metrics::router())
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(web.clone(), observe::observe));
-    let oauth = oauth::router().layer(middleware::from_fn_with_state(web.clone(), observe::observe_oauth));
-    Ok(rest.merge(oauth).layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES)).with_state(web))
+    Ok(rest
+        .merge(oauth::router(&web))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(web))
 }
 
 /// The answer to a body that does not arrive (RFC 9110 §15.5.9).

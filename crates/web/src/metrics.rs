@@ -10,10 +10,10 @@ use axum::{
 };
 use crossfade_app::Gauges;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What is counted of requests.
 pub(crate) struct Metrics {
@@ -62,6 +62,16 @@ impl Metrics {
         self.durations.with_label_values(&[operation]).observe(took.as_secs_f64());
     }
 
+    /// What is counted of one endpoint, looked up once for all its answers.
+    pub(crate) fn endpoint(&self, operation: &'static str) -> Endpoint {
+        Endpoint(Arc::new(Counted {
+            operation,
+            succeeded: self.requests.with_label_values(&[operation, status_text(200)]),
+            requests: self.requests.clone(),
+            durations: self.durations.with_label_values(&[operation]),
+        }))
+    }
+
     fn text(&self, gauges: &Gauges) -> Result<Vec<u8>, prometheus::Error> {
         let mut families = self.registry.gather();
         for (name, help, value) in [
@@ -96,6 +106,30 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
+    }
+}
+
+/// What is counted of one endpoint.
+#[derive(Clone)]
+pub(crate) struct Endpoint(Arc<Counted>);
+
+struct Counted {
+    operation: &'static str,
+    /// Of the status 200, which is nearly every answer.
+    succeeded: IntCounter,
+    requests: IntCounterVec,
+    durations: Histogram,
+}
+
+impl Endpoint {
+    /// Counts one answer.
+    pub(crate) fn answered(&self, status: u16, took: Duration) {
+        let Counted { operation, succeeded, requests, durations } = &*self.0;
+        match status {
+            200 => succeeded.inc(),
+            _ => requests.with_label_values(&[*operation, status_text(status)]).inc(),
+        }
+        durations.observe(took.as_secs_f64());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is seen of requests from outside: one line in the log, an id that the line, the answer and the audit trail
 //! share, and numbers for Prometheus.
 
-use crate::{Web, source::peer};
+use crate::{Web, metrics::Endpoint, source::peer};
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method},
@@ -68,9 +68,22 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     response
 }
 
-/// The same for the OAuth endpoints, which answer thousands of requests a second: the line only where somebody has
-/// asked for it, and no id, because a failed authentication has one answer, byte for byte.
-pub(crate) async fn observe_oauth(State(web): State<Web>, request: Request, next: Next) -> Response {
+/// The same for the handlers of an OAuth endpoint, which answer thousands of requests a second: the line only where
+/// somebody has asked for it, and no id, because a failed authentication has one answer, byte for byte.
+pub(crate) fn observe_oauth(
+    handlers: MethodRouter<Web>,
+    web: &Web,
+    operation: &'static str,
+) -> MethodRouter<Web> {
+    let state = (web.clone(), operation, web.metrics.endpoint(operation));
+    handlers.layer(middleware::from_fn_with_state(state, observe_endpoint))
+}
+
+async fn observe_endpoint(
+    State((web, operation, counted)): State<(Web, &'static str, Endpoint)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let asked_for = tracing::enabled!(tracing::Level::DEBUG).then(|| {
         let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
         let from = web.proxies.caller(peer(request.extensions()), request.headers());
@@ -79,7 +92,6 @@ pub(crate) async fn observe_oauth(State(web): State<Web>, request: Request, next
     let begun = Instant::now();
     let response = next.run(request).await;
     let elapsed = begun.elapsed();
-    let operation = response.extensions().get::<Named>().map_or("other", |named| named.0);
     let status = response.status().as_u16();
     if let Some((method, route, from)) = asked_for {
         tracing::debug!(%from, method, route, operation, status, micros = elapsed.as_micros() as u64, "request");
@@ -87,7 +99,7 @@ pub(crate) async fn observe_oauth(State(web): State<Web>, request: Request, next
     if response.status().is_server_error() {
         tracing::warn!(operation, status, "an OAuth request failed");
     }
-    web.metrics.answered(operation, status, elapsed);
+    counted.answered(status, elapsed);
     response
 }
 

@@ -8,7 +8,7 @@ mod request;
 mod revoke;
 mod token;
 
-use crate::{Web, observe::name};
+use crate::{Web, observe::observe_oauth};
 use axum::{
     Router,
     http::{HeaderValue, StatusCode, header},
@@ -18,7 +18,8 @@ use axum::{
 };
 use crossfade_core::oauth::{CHALLENGE, OauthError};
 
-pub(crate) fn router() -> Router<Web> {
+pub(crate) fn router(web: &Web) -> Router<Web> {
+    let name = |handlers, operation| observe_oauth(handlers, web, operation);
     let revoke = post(revoke::revoke).layer(middleware::from_fn(crate::finish));
     let metadata = name(get(metadata::metadata), "metadata");
     Router::new()
