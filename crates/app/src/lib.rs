@@ -42,6 +42,7 @@ mod tell_finished_drills;
 mod throttle;
 mod tokens;
 mod trail;
+mod transition;
 mod users;
 mod worker;
 

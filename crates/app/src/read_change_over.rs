@@ -7,14 +7,14 @@ use crate::{
     error::Error,
     history::{MOST_OFFSET, given, shown_secret},
     targets::{RegistrationPath, Site},
+    transition::{Both, Transition},
 };
 use crossfade_core::{
-    Code, Operation, Problem, SecretId, Timestamp,
+    Code, Operation, Problem, Timestamp,
     api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, Reason, SharePoint},
-    change_over::{self, Blind, Caller as Known, CallerState, Facts, Used, Verdict},
-    rotation::SecretState,
+    change_over::{self, Blind, Caller as Known, CallerState, Facts, Verdict},
 };
-use crossfade_store::{PageStart, Secret, Tx, UsageRow, UsageSource};
+use crossfade_store::{PageStart, Tx, UsageRow, UsageSource};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
@@ -23,8 +23,6 @@ use std::{
 
 /// Callers that are listed one by one.
 const MOST_CALLERS: usize = 200;
-/// Gaps that are listed.
-const MOST_GAPS: i64 = 50;
 /// Points of a series that are read: seven days of minutes, of two secrets.
 const MOST_POINTS: i64 = 2 * 7 * 1440 + 4;
 /// A series is drawn in about so many points, unless another grain is asked for.
@@ -57,25 +55,6 @@ impl ChangeOverQuery {
     }
 }
 
-/// One caller with its use of both secrets.
-#[derive(Default)]
-struct Both {
-    old: Option<UsageRow>,
-    new: Option<UsageRow>,
-    refused: Option<Timestamp>,
-}
-
-impl Both {
-    fn known(&self) -> Known {
-        let used = |row: &UsageRow| Used {
-            first: row.usage.first_used_at,
-            last: row.usage.last_used_at,
-            longest_pause: row.longest_pause,
-        };
-        Known { old: self.old.as_ref().map(used), new: self.new.as_ref().map(used), refused: self.refused }
-    }
-}
-
 impl App {
     /// How the latest change-over of a registration stands.
     pub async fn read_change_over(
@@ -105,31 +84,12 @@ impl App {
         now: Timestamp,
     ) -> Result<Option<ChangeOver>, Error> {
         let registration = &site.registration;
-        let latest = PageStart { after: None, limit: 1 };
-        let Some(rotation) = tx.rotations(&registration.id, &latest).await?.into_iter().next() else {
-            return Ok(None);
-        };
-        let missing = || Error::internal("a rotation names a secret that is not there");
-        let old = tx.secret(&registration.id, &rotation.outgoing).await?.ok_or_else(missing)?;
-        let new = tx.secret(&registration.id, &rotation.incoming).await?.ok_or_else(missing)?;
-        let rotated_at = rotation.rotated_at;
-        let ends_at = ends_at(&old, &new, now);
-
-        let callers = callers(tx, &old.rule.id, &new.rule.id).await?;
-        let gaps = tx.evidence_gaps(rotated_at, MOST_GAPS).await?;
-        let known: Vec<Known> = callers.values().map(Both::known).collect();
-        let ttl = Duration::from_secs(registration.ttl.seconds().into());
-        let facts = Facts {
-            rotated_at,
-            ends_at,
-            old_last_used: old.usage.map(|usage| usage.last_used_at),
-            new_first_used: new.usage.map(|usage| usage.first_used_at),
-            callers: &known,
-            gap_ended: gaps.first().map(|gap| gap.ended_at),
-            disabled: registration.disabled_at.is_some(),
-            quiet_needed: quiet.unwrap_or_else(|| change_over::quiet_needed(ttl)),
-        };
+        let Some(transition) = Transition::latest(tx, &registration.id, now).await? else { return Ok(None) };
+        let known = transition.known();
+        let facts = transition.facts(registration, &known, quiet);
         let assessed = change_over::assess(&facts, now);
+        let Transition { rotation, old, new, ends_at, callers, gaps } = transition;
+        let rotated_at = rotation.rotated_at;
 
         let until = now.min(ends_at);
         let grain = grain.unwrap_or_else(|| fitting(until.since(rotated_at)));
@@ -234,37 +194,10 @@ impl App {
     }
 }
 
-/// When the old secret ends or has ended; after a roll back, when the transition did.
-fn ends_at(old: &Secret, new: &Secret, now: Timestamp) -> Timestamp {
-    match old.rule.state(now) {
-        SecretState::Current => new.rule.ended_at(now).unwrap_or(now),
-        SecretState::Retiring => old.rule.expires_at.unwrap_or(now),
-        SecretState::Expired | SecretState::Revoked => old.rule.ended_at(now).unwrap_or(now),
-    }
-}
-
 /// The grain in which a time has a number of points that can be looked at.
 fn fitting(length: Duration) -> Grain {
     let fits = |grain: &Grain| length.as_secs() / grain.seconds().unsigned_abs() <= POINTS;
     Grain::ALL.into_iter().find(fits).unwrap_or(Grain::Day)
-}
-
-async fn callers(tx: &mut Tx, old: &SecretId, new: &SecretId) -> Result<HashMap<UsageSource, Both>, Error> {
-    let mut callers: HashMap<UsageSource, Both> = HashMap::new();
-    for row in tx.sources_of_secret(old).await? {
-        let known = callers.entry(row.source.clone()).or_default();
-        known.old = Some(row);
-    }
-    for row in tx.sources_of_secret(new).await? {
-        let known = callers.entry(row.source.clone()).or_default();
-        known.new = Some(row);
-    }
-    // Whoever a drill has refused has tried the old secret: it is left, as if it had been let in.
-    for row in tx.drill_callers_of_secret(old).await? {
-        let known = callers.entry(row.source).or_default();
-        known.refused = known.refused.max(Some(row.refusals.last_used_at));
-    }
-    Ok(callers)
 }
 
 /// The callers as they are shown: those that are left first, in each group the latest first.

@@ -1,0 +1,119 @@
+//! The latest transition of a registration with all that is recorded of it: what a change-over is judged by.
+
+use crate::error::Error;
+use crossfade_core::{
+    RegistrationId, SecretId, Timestamp,
+    change_over::{self, Caller as Known, Facts, Used},
+    rotation::SecretState,
+};
+use crossfade_store::{EvidenceGap, PageStart, Registration, Rotation, Secret, Tx, UsageRow, UsageSource};
+use std::{collections::HashMap, time::Duration};
+
+/// Gaps that are looked at, and listed.
+const MOST_GAPS: i64 = 50;
+
+/// The latest rotation, its secrets, and who has used them.
+pub(crate) struct Transition {
+    pub(crate) rotation: Rotation,
+    pub(crate) old: Secret,
+    pub(crate) new: Secret,
+    /// When the old secret ends or has ended.
+    pub(crate) ends_at: Timestamp,
+    pub(crate) callers: HashMap<UsageSource, Both>,
+    /// Times since the rotation of which not everything is recorded, latest first.
+    pub(crate) gaps: Vec<EvidenceGap>,
+}
+
+/// One caller with its use of both secrets.
+#[derive(Default)]
+pub(crate) struct Both {
+    pub(crate) old: Option<UsageRow>,
+    pub(crate) new: Option<UsageRow>,
+    pub(crate) refused: Option<Timestamp>,
+}
+
+impl Both {
+    pub(crate) fn known(&self) -> Known {
+        let used = |row: &UsageRow| Used {
+            first: row.usage.first_used_at,
+            last: row.usage.last_used_at,
+            longest_pause: row.longest_pause,
+        };
+        Known { old: self.old.as_ref().map(used), new: self.new.as_ref().map(used), refused: self.refused }
+    }
+}
+
+impl Transition {
+    /// Of this registration at `now`. `None` where it was never rotated.
+    pub(crate) async fn latest(
+        tx: &mut Tx,
+        registration: &RegistrationId,
+        now: Timestamp,
+    ) -> Result<Option<Self>, Error> {
+        let latest = PageStart { after: None, limit: 1 };
+        let Some(rotation) = tx.rotations(registration, &latest).await?.pop() else { return Ok(None) };
+        let missing = || Error::internal("a rotation names a secret that is not there");
+        let old = tx.secret(registration, &rotation.outgoing).await?.ok_or_else(missing)?;
+        let new = tx.secret(registration, &rotation.incoming).await?.ok_or_else(missing)?;
+        Ok(Some(Self {
+            ends_at: ends_at(&old, &new, now),
+            callers: callers(tx, &old.rule.id, &new.rule.id).await?,
+            gaps: tx.evidence_gaps(rotation.rotated_at, MOST_GAPS).await?,
+            rotation,
+            old,
+            new,
+        }))
+    }
+
+    /// Its callers as the rules look at them.
+    pub(crate) fn known(&self) -> Vec<Known> {
+        self.callers.values().map(Both::known).collect()
+    }
+
+    /// What the rules look at. The quiet time follows from the life of the registration's tokens, unless it is given.
+    pub(crate) fn facts<'a>(
+        &self,
+        registration: &Registration,
+        known: &'a [Known],
+        quiet: Option<Duration>,
+    ) -> Facts<'a> {
+        let ttl = Duration::from_secs(registration.ttl.seconds().into());
+        Facts {
+            rotated_at: self.rotation.rotated_at,
+            ends_at: self.ends_at,
+            old_last_used: self.old.usage.map(|usage| usage.last_used_at),
+            new_first_used: self.new.usage.map(|usage| usage.first_used_at),
+            callers: known,
+            gap_ended: self.gaps.first().map(|gap| gap.ended_at),
+            disabled: registration.disabled_at.is_some(),
+            quiet_needed: quiet.unwrap_or_else(|| change_over::quiet_needed(ttl)),
+        }
+    }
+}
+
+/// When the old secret ends or has ended; after a roll back, when the transition did.
+fn ends_at(old: &Secret, new: &Secret, now: Timestamp) -> Timestamp {
+    match old.rule.state(now) {
+        SecretState::Current => new.rule.ended_at(now).unwrap_or(now),
+        SecretState::Retiring => old.rule.expires_at.unwrap_or(now),
+        SecretState::Expired | SecretState::Revoked => old.rule.ended_at(now).unwrap_or(now),
+    }
+}
+
+async fn callers(tx: &mut Tx, old: &SecretId, new: &SecretId) -> Result<HashMap<UsageSource, Both>, Error> {
+    let mut callers: HashMap<UsageSource, Both> = HashMap::new();
+    for row in tx.sources_of_secret(old).await? {
+        let known = callers.entry(row.source.clone()).or_default();
+        known.old = Some(row);
+    }
+    for row in tx.sources_of_secret(new).await? {
+        let known = callers.entry(row.source.clone()).or_default();
+        known.new = Some(row);
+    }
+    // Whoever a drill has refused has tried the old secret: it is left, as if it had been let in.
+    for row in tx.drill_callers_of_secret(old).await? {
+        let known = callers.entry(row.source).or_default();
+        known.refused = known.refused.max(Some(row.refusals.last_used_at));
+    }
+    Ok(callers)
+}
