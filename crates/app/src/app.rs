@@ -212,6 +212,7 @@ impl App {
                     show_once: false,
                     wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
                     max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
+                    guard_extension_hours: None,
                     created_at: now,
                     version: 1,
                 };

@@ -14,6 +14,7 @@ use crossfade_core::{
     api::{self, CreateEnvironment, RotateSigningKey, UpdateEnvironment},
     audit::Event,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, SigningAlg, Slug},
+    guard,
     signing_key::{self, KeyTimes},
     text::{Name, Reason},
 };
@@ -37,6 +38,9 @@ impl App {
             show_once: environment.show_once,
             wipe_after_days: days(environment.wipe_after_days),
             max_age_days: environment.max_age_days.map(days),
+            guard_extension_hours: environment
+                .guard_extension_hours
+                .map(|hours| u16::try_from(hours).unwrap_or(u16::MAX)),
         }
     }
 
@@ -88,6 +92,7 @@ impl App {
                 show_once: false,
                 wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
                 max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
+                guard_extension_hours: None,
                 created_at: act.now,
                 version: 1,
             };
@@ -153,6 +158,9 @@ impl App {
             }
             if let Some(days) = body.max_age_days {
                 after.max_age_days = days.map(|days| days_from("max_age_days", days, 1)).transpose()?;
+            }
+            if let Some(hours) = body.guard_extension_hours {
+                after.guard_extension_hours = hours.map(extension_hours).transpose()?;
             }
             let position = body.position.map(position_in).transpose()?;
             act.tx.update_environment(&after).await?;
@@ -286,6 +294,15 @@ fn days_from(field: &'static str, days: i64, least: i64) -> Result<i64, Problem>
         Ok(days)
     } else {
         Err(Problem::invalid(field, &format!("must be a whole number of days from {least} to {MOST_DAYS}")))
+    }
+}
+
+fn extension_hours(hours: i64) -> Result<i64, Problem> {
+    if guard::EXTENSION_HOURS.contains(&hours) {
+        Ok(hours)
+    } else {
+        let must = "must be a whole number of hours from 1 to 168, or null to switch extensions off";
+        Err(Problem::invalid("guard_extension_hours", must))
     }
 }
 

@@ -77,6 +77,9 @@ pub struct Environment {
     pub wipe_after_days: u16,
     /// Days after which a secret counts as overdue; `null`: never.
     pub max_age_days: Option<u16>,
+    /// Hours by which the deadline guard extends, at a time, the deadline of an old secret that is still needed an hour
+    /// before it ends: up to 168 hours after the rotation; `null`: it does not.
+    pub guard_extension_hours: Option<u16>,
 }
 
 /// Creates an environment at the end of the list.
@@ -120,6 +123,10 @@ pub struct UpdateEnvironment {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3650))]
     pub max_age_days: Option<Option<i64>>,
+    /// Hours by which the deadline guard may extend a deadline at a time, 1 to 168; `null`: it does not.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 168))]
+    pub guard_extension_hours: Option<Option<i64>>,
     /// Its place in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

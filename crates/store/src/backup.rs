@@ -71,6 +71,7 @@ pub const TABLES: &[Table] = &[
             ("max_age_days", Int),
             ("created_at", Int),
             ("version", Int),
+            ("guard_extension_hours", Int),
         ],
     ),
     table(
@@ -197,6 +198,17 @@ pub const TABLES: &[Table] = &[
             ("first_at", Int),
             ("last_at", Int),
             ("refusal_count", Int),
+        ],
+    ),
+    table(
+        "deadline_warnings",
+        "rotation_id, deadline, mark_hours",
+        &[
+            ("rotation_id", Text),
+            ("deadline", Int),
+            ("mark_hours", Int),
+            ("told_at", Int),
+            ("extended_to", Int),
         ],
     ),
     table(

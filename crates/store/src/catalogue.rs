@@ -2,8 +2,8 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, checks, clients, db, drills, environments, evidence, keys, lines, properties,
-    secrets, sessions, support, uses,
+    access, audit, backup, checks, clients, db, drills, environments, evidence, guard, keys, lines,
+    properties, secrets, sessions, support, uses,
 };
 
 use std::borrow::Cow;
@@ -39,6 +39,7 @@ impl Statement {
             drills::STATEMENTS,
             environments::STATEMENTS,
             evidence::STATEMENTS,
+            guard::STATEMENTS,
             keys::STATEMENTS,
             lines::STATEMENTS,
             properties::STATEMENTS,

@@ -10,6 +10,7 @@ mod db;
 mod drills;
 mod environments;
 mod evidence;
+mod guard;
 mod keys;
 mod lines;
 mod properties;
@@ -27,6 +28,7 @@ pub use db::{Db, Durability, Integrity, Location, ServeLock, StoreError, Tx, Val
 pub use drills::{DrillCallerRow, DrillCounts, DrillRow, SecretWindows};
 pub use environments::{Environment, SigningKey};
 pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure};
+pub use guard::{DeadlineWarning, NearDeadline};
 pub use keys::DataKey;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine};
 pub use properties::Property;

@@ -30,6 +30,7 @@ mod sqlite {
     mod environments;
     mod evidence;
     mod examine;
+    mod guard;
     mod lines;
     mod opening;
     mod properties;
@@ -64,6 +65,7 @@ mod postgres {
     mod environments;
     mod evidence;
     mod examine;
+    mod guard;
     mod lines;
     mod opening;
     mod properties;

@@ -108,6 +108,9 @@ pub(crate) struct EnvChange {
     /// Days after which a secret is overdue, or none.
     #[arg(long, value_name = "DAYS|none")]
     pub(crate) max_age_days: Option<OrNone<i64>>,
+    /// Hours by which the deadline guard may extend a deadline at a time, or none.
+    #[arg(long, value_name = "HOURS|none")]
+    pub(crate) guard_extension_hours: Option<OrNone<i64>>,
 }
 
 #[cfg(test)]
@@ -122,6 +125,8 @@ mod tests {
         assert_eq!(refused(&format!("env update staging {all} --max-age-days 90")), 0);
         assert_eq!(refused("env update staging --max-age-days none"), 0);
         assert_eq!(refused("env update staging --max-age-days never"), 2);
+        assert_eq!(refused("env update staging --guard-extension-hours 24"), 0);
+        assert_eq!(refused("env update staging --guard-extension-hours none"), 0);
         assert_eq!(refused("env create qa --kind test"), 0);
         assert_eq!(refused("env create qa"), 2, "its kind is never a default");
         assert_eq!(refused("env create qa --kind prod"), 2);

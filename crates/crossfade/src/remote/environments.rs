@@ -35,6 +35,7 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 show_once: change.show_once,
                 wipe_after_days: change.wipe_after_days,
                 max_age_days: change.max_age_days.map(|days| days.0),
+                guard_extension_hours: change.guard_extension_hours.map(|hours| hours.0),
                 position: change.position,
             };
             one(Api::new(&remote)?.send(Method::PATCH, &path(&environment), &body).await?, remote.json)
@@ -73,6 +74,7 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
         ("signs", environment.signing_alg.as_str().to_owned()),
         ("values", values(&environment)),
         ("max age", max_age(&environment)),
+        ("guard", guard(&environment)),
     ];
     let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     output::table(&[fixed("setting"), fixed("value")], rows)
@@ -113,6 +115,13 @@ fn values(environment: &Environment) -> String {
 
 fn max_age(environment: &Environment) -> String {
     environment.max_age_days.map_or_else(|| "-".to_owned(), |days| format!("{days} d"))
+}
+
+fn guard(environment: &Environment) -> String {
+    match environment.guard_extension_hours {
+        Some(hours) => format!("warns, and extends by {hours} h"),
+        None => "warns".to_owned(),
+    }
 }
 
 fn shown_keys(keys: Vec<SigningKey>, json: bool) -> Result<(), Failure> {

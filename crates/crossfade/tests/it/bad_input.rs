@@ -572,6 +572,7 @@ on_both_engines! {
         for (member, values) in [
             ("wipe_after_days", vec![json!(-1), json!(3651), json!(i64::MAX)]),
             ("max_age_days", vec![json!(0), json!(-1), json!(3651)]),
+            ("guard_extension_hours", vec![json!(0), json!(-1), json!(169), json!(i64::MAX)]),
             ("position", vec![json!(-1)]),
         ] {
             for value in values {

@@ -315,6 +315,17 @@ fn environments_and_properties_are_made_changed_and_deleted() {
     assert_eq!((&changed["max_age_days"], &changed["wipe_after_days"]), (&Json::Null, &3.into()));
     assert_eq!(site.json(&["env", "show", "qa"]), changed);
     site.refuses(&["env", "update", "qa", "--wipe-after-days", "9999"], 1, "(flag --wipe-after-days)");
+    let changed = site.json(&["env", "update", "qa", "--guard-extension-hours", "168"]);
+    assert_eq!(changed["guard_extension_hours"], 168);
+    site.refuses(
+        &["env", "update", "qa", "--guard-extension-hours", "169"],
+        1,
+        "(flag --guard-extension-hours)",
+    );
+    assert_eq!(
+        site.json(&["env", "update", "qa", "--guard-extension-hours", "none"])["guard_extension_hours"],
+        Json::Null
+    );
     site.does(&["env", "delete", "qa"]);
     site.refuses(&["env", "show", "qa"], 3, "[not_found]");
 

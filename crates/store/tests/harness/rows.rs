@@ -79,6 +79,7 @@ pub fn environment(text: &str, position: i64) -> Environment {
         show_once: false,
         wipe_after_days: 30,
         max_age_days: Some(90),
+        guard_extension_hours: None,
         created_at: at(0),
         version: 1,
     }

@@ -34,6 +34,7 @@ async fn every_setting_of_an_environment_survives_storage() {
             show_once: true,
             wipe_after_days: 0,
             max_age_days: None,
+            guard_extension_hours: Some(24),
             version: before.version + 1,
             ..before
         };

@@ -574,6 +574,7 @@ fn example(schema: &Value, definitions: &Map<String, Value>, name: &str) -> Valu
             "access_token_ttl_seconds" => 3600.into(),
             "wipe_after_days" => 30.into(),
             "max_age_days" => 90.into(),
+            "guard_extension_hours" => 24.into(),
             "transition_hours" => 24.into(),
             _ => 1.into(),
         },

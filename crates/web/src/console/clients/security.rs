@@ -415,7 +415,7 @@ pub(super) mod samples {
         });
         let environment = json!({
             "slug": "production", "name": "Production", "kind": "live", "issuer": "https://auth.example.com/env/production",
-            "signing_alg": "ES256", "show_once": false, "wipe_after_days": 30, "max_age_days": 90,
+            "signing_alg": "ES256", "show_once": false, "wipe_after_days": 30, "max_age_days": 90, "guard_extension_hours": null,
         });
         let callers = json!([{
             "secret_id": id("sec", 1), "state": "retiring", "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>", "instance": null, "gathered": false,

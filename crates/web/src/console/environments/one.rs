@@ -37,11 +37,12 @@ struct OnePage {
     delete: Form,
 }
 
-const LABELS: [(&str, &str); 6] = [
+const LABELS: [(&str, &str); 7] = [
     ("name", "Name"),
     ("kind", "Kind"),
     ("signing_alg", "Algorithm of its tokens"),
     ("max_age_days", "Rotate secrets every so many days"),
+    ("guard_extension_hours", "Extend deadlines by so many hours"),
     ("wipe_after_days", "Wipe stored values so many days after their end"),
     ("show_once", "Show secrets once"),
 ];
@@ -65,6 +66,10 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         .with("signing_alg", it.signing_alg.as_str())
         .with("wipe_after_days", it.wipe_after_days.to_string())
         .with("max_age_days", it.max_age_days.map(|days| days.to_string()).unwrap_or_default())
+        .with(
+            "guard_extension_hours",
+            it.guard_extension_hours.map(|hours| hours.to_string()).unwrap_or_default(),
+        )
         .with("position", at.to_string())
         .with("version", version.to_string());
     if it.show_once {
@@ -141,6 +146,7 @@ pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed,
         show_once: Some(fields.ticked("show_once")),
         wipe_after_days: Some(number(fields.text("wipe_after_days"))),
         max_age_days: Some(fields.filled("max_age_days").map(number)),
+        guard_extension_hours: Some(fields.filled("guard_extension_hours").map(number)),
         position: Some(number(fields.text("position"))),
     };
     match signed

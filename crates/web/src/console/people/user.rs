@@ -330,6 +330,7 @@ mod tests {
                 show_once: false,
                 wipe_after_days: 30,
                 max_age_days: None,
+                guard_extension_hours: None,
             }],
             may_close: false,
             link: None,

@@ -1,0 +1,155 @@
+//! Deadlines that are near, and what their owners were told of them.
+
+use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row};
+use crossfade_core::{
+    ClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp,
+    environment::Slug,
+    guard::{Guarded, Mark},
+    text::Name,
+};
+
+/// A retiring secret of a registration that is in use at all: its client is not deleted, it is not disabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NearDeadline {
+    /// What the rules look at.
+    pub rule: Guarded,
+    /// The secret.
+    pub secret_id: SecretId,
+    /// The rotation that replaced it.
+    pub rotation_id: RotationId,
+    /// The registration.
+    pub registration_id: RegistrationId,
+    /// Its client.
+    pub client_id: ClientId,
+    /// What that is called.
+    pub client: Name,
+    /// The property of the client.
+    pub property_id: PropertyId,
+    /// The environment.
+    pub environment: Slug,
+}
+
+/// What the owners were told of a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadlineWarning {
+    /// The deadline.
+    pub deadline: Timestamp,
+    /// How long before it.
+    pub mark: Mark,
+    /// When they were told.
+    pub told_at: Timestamp,
+    /// The deadline that the policy gave then.
+    pub extended_to: Option<Timestamp>,
+}
+
+macro_rules! near {
+    ($which:literal) => {
+        concat!(
+            "SELECT s.id, s.expires_at, s.registration_id, t.id AS rotation_id, t.rotated_at, t.compromised, r.client_id, r.environment,
+                 c.name, c.property_id, e.guard_extension_hours,
+                 (SELECT MIN(w.mark_hours) FROM deadline_warnings w WHERE w.rotation_id = t.id AND w.deadline = s.expires_at) AS told
+             FROM secrets s
+             JOIN rotations t ON t.outgoing_secret_id = s.id AND t.registration_id = s.registration_id AND t.ended_as IS NULL
+             JOIN registrations r ON r.id = s.registration_id
+             JOIN clients c ON c.id = r.client_id
+             JOIN environments e ON e.slug = r.environment
+             WHERE s.expires_at > $1 AND s.expires_at <= $2 AND s.revoked_at IS NULL AND s.expiry_noted_at IS NULL
+               AND r.disabled_at IS NULL AND c.deleted_at IS NULL AND ", $which
+        )
+    };
+}
+
+statements! {
+    NEAR = near!("(s.expires_at, s.id) > ($3, $4) ORDER BY s.expires_at, s.id LIMIT $5");
+    NEAR_OF = near!("s.id = $3");
+    TELL = "INSERT INTO deadline_warnings (rotation_id, deadline, mark_hours, told_at) VALUES ($1, $2, $3, $4)";
+    EXTENDED = "UPDATE deadline_warnings SET extended_to = $4 WHERE rotation_id = $1 AND deadline = $2 AND mark_hours = $3";
+    WARNINGS = "SELECT rotation_id, deadline, mark_hours, told_at, extended_to FROM deadline_warnings WHERE rotation_id = $1
+                ORDER BY deadline DESC, mark_hours LIMIT $2";
+}
+
+impl Tx {
+    /// A page of the deadlines that lie between two times, the next one first. Its key is the deadline and the secret.
+    pub async fn near_deadlines(
+        &mut self,
+        (now, until): (Timestamp, Timestamp),
+        page: &PageStart,
+    ) -> Result<Vec<NearDeadline>, StoreError> {
+        let (at, id) = page.after.clone().unwrap_or_default();
+        let args = vec![now.into(), until.into(), at.into(), id.into(), page.limit.into()];
+        self.rows(NEAR, args).await?.iter().map(near).collect()
+    }
+
+    /// The same of one secret, if its deadline lies there.
+    pub async fn near_deadline(
+        &mut self,
+        (now, until): (Timestamp, Timestamp),
+        secret: &SecretId,
+    ) -> Result<Option<NearDeadline>, StoreError> {
+        let args = vec![now.into(), until.into(), secret.as_str().into()];
+        self.optional(NEAR_OF, args).await?.as_ref().map(near).transpose()
+    }
+
+    /// Notes that the owners are told of a deadline. A second time for the same mark fails.
+    pub async fn insert_deadline_warning(
+        &mut self,
+        rotation: &RotationId,
+        (deadline, mark): (Timestamp, Mark),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let args = vec![rotation.as_str().into(), deadline.into(), mark.hours().into(), now.into()];
+        self.execute(TELL, args).await.map(drop)
+    }
+
+    /// Notes which deadline the policy gave at a mark that the owners were told at.
+    pub async fn deadline_extended(
+        &mut self,
+        rotation: &RotationId,
+        (deadline, mark): (Timestamp, Mark),
+        extended_to: Timestamp,
+    ) -> Result<(), StoreError> {
+        let args = vec![rotation.as_str().into(), deadline.into(), mark.hours().into(), extended_to.into()];
+        self.execute(EXTENDED, args).await.map(drop)
+    }
+
+    /// What the owners were told of the deadlines of a rotation, the latest first, at most `limit`.
+    pub async fn deadline_warnings(
+        &mut self,
+        rotation: &RotationId,
+        limit: i64,
+    ) -> Result<Vec<DeadlineWarning>, StoreError> {
+        let args = vec![rotation.as_str().into(), limit.into()];
+        let warning = |row: &Row| {
+            Ok(DeadlineWarning {
+                deadline: row.time("deadline")?,
+                mark: row.parsed_int("mark_hours", Mark::from_hours)?,
+                told_at: row.time("told_at")?,
+                extended_to: row.opt_time("extended_to")?,
+            })
+        };
+        self.rows(WARNINGS, args).await?.iter().map(warning).collect()
+    }
+}
+
+fn near(row: &Row) -> Result<NearDeadline, StoreError> {
+    let told = match row.opt_int("told")? {
+        Some(hours) => Some(Mark::from_hours(hours).ok_or_else(|| row.corrupt("told"))?),
+        None => None,
+    };
+    Ok(NearDeadline {
+        rule: Guarded {
+            rotated_at: row.time("rotated_at")?,
+            deadline: row.time("expires_at")?,
+            compromised: row.flag("compromised")?,
+            told,
+            extension_hours: row.opt_int("guard_extension_hours")?,
+        },
+        secret_id: row.parsed("id", |text| SecretId::parse(text).ok())?,
+        rotation_id: row.parsed("rotation_id", |text| RotationId::parse(text).ok())?,
+        registration_id: row.parsed("registration_id", |text| RegistrationId::parse(text).ok())?,
+        client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
+        client: Name::from_stored(row.text("name")?),
+        property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+        environment: Slug::from_stored(row.text("environment")?),
+    })
+}
