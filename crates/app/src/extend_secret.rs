@@ -8,13 +8,13 @@ use crate::{
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Operation, Problem, Timestamp,
+    Operation, Problem, RegistrationId, Timestamp,
     api::{ExtendSecret, SecretChanged},
     audit::Event,
     rotation::{self, Refusal},
     text::Reason,
 };
-use crossfade_store::PageStart;
+use crossfade_store::{ChangeKind, PageStart, Secret, Tx};
 
 impl App {
     /// Moves the deadline of a retiring secret later, at most 168 hours after its rotation.
@@ -39,15 +39,9 @@ impl App {
                 .filter(|rotation| rotation.outgoing == secret.rule.id)
                 .map(|rotation| rotation.rotated_at)
                 .ok_or_else(|| Refusal::NotRetiring.problem(None))?;
-            rotation::extend(&secret.rule, rotated_at, expires_at, act.now)
-                .map_err(|refusal| refusal.problem(None))?;
-            let before = secret.rule.expires_at.replace(expires_at);
-            let id = &secret.rule.id;
-            act.tx.set_secret_end(id, secret.rule.expires_at, None).await?;
-            act.secrets_changed(&site).await?;
             let event =
-                Event::SecretExtended { secret_id: id.clone(), expires_at, expires_at_before: before };
-            act.tell(self, &event, &site, id.as_str(), reason.as_str()).await?;
+                extend(act.tx, &site.registration.id, &mut secret, rotated_at, expires_at, act.now).await?;
+            act.tell(self, &event, &site, secret.rule.id.as_str(), reason.as_str()).await?;
             Ok(SecretChanged {
                 secret: self.shown_secret(&secret, act.now),
                 tokens_valid_offline_until: None,
@@ -55,4 +49,23 @@ impl App {
         })
         .await
     }
+}
+
+/// Moves the deadline of a retiring secret later within a transaction, whoever decides so: a person, or the policy of
+/// an environment. Returns what there is to tell.
+pub(crate) async fn extend(
+    tx: &mut Tx,
+    registration: &RegistrationId,
+    secret: &mut Secret,
+    rotated_at: Timestamp,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<Event, Error> {
+    rotation::extend(&secret.rule, rotated_at, expires_at, now).map_err(|refusal| refusal.problem(None))?;
+    let expires_at_before = secret.rule.expires_at.replace(expires_at);
+    let id = &secret.rule.id;
+    tx.set_secret_end(id, secret.rule.expires_at, None).await?;
+    tx.touch_registration(registration).await?;
+    tx.append_change(&ChangeKind::Registration(registration.clone())).await?;
+    Ok(Event::SecretExtended { secret_id: id.clone(), expires_at, expires_at_before })
 }

@@ -16,6 +16,7 @@ mod evidence;
 mod extend_secret;
 mod feed;
 mod grants;
+mod guard_deadlines;
 mod history;
 mod list_drills;
 mod master_key;

@@ -113,6 +113,7 @@ impl App {
         self.flush().await?;
         self.apply_changes().await?;
         self.note_expiries().await?;
+        self.guard_deadlines().await?;
         self.sum_failures().await?;
         self.tell_finished_drills(flushed).await?;
         self.tell_gathered_refusals(false).await?;

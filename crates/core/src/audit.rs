@@ -4,6 +4,7 @@ use crate::{
     DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
     UserId,
     api::{self, UserKind},
+    change_over::Verdict,
     drill::StoppedAs,
     environment::{EnvironmentKind, SigningAlg},
     rotation::SecretState,
@@ -464,6 +465,26 @@ events! {
         refusal_count: i64,
         /// The callers, those that were refused last first; the first 20.
         callers: Vec<api::DrillCaller>,
+    }
+    /// The deadline of a secret is near, and it is still needed: callers are left on it, or the new one has never been
+    /// used. Told once at each mark of a deadline.
+    DeadlineNear = "transition.deadline_near" {
+        /// The rotation.
+        rotation_id: RotationId,
+        /// The old secret.
+        secret_id: SecretId,
+        /// Its deadline.
+        expires_at: Timestamp,
+        /// How many hours before the deadline this mark stands: 24, 4 or 1. Told later where nobody could tell it then.
+        hours_before: i64,
+        /// How the change-over stands.
+        verdict: Verdict,
+        /// How many callers would fail, as far as is known, if the old secret ended now.
+        callers_left: u64,
+        /// The last use of the old secret.
+        last_used_at: Option<Timestamp>,
+        /// The first use of the new secret.
+        new_first_used_at: Option<Timestamp>,
     }
     /// A retiring secret's deadline passed.
     SecretExpired = "secret.expired" {

@@ -1,0 +1,147 @@
+//! The deadline guard at work: tells the trail, and the owners of the client, that an old secret is about to end while
+//! it is still needed; and moves its deadline where the policy of the environment says so.
+//!
+//! What is due is decided on a read, and decided again under the lock, where a secret that was revoked meanwhile is
+//! not found any more. That a mark was told is stored with what tells it, so that neither a restart nor a kill makes
+//! it come twice or not at all.
+
+use crate::{act::About, app::App, error::Error, extend_secret::extend, transition::Transition};
+use crossfade_core::{
+    Timestamp,
+    audit::{Actor, Event},
+    change_over::{Assessment, assess},
+    guard::{Due, Mark, is_needed},
+};
+use crossfade_store::{NearDeadline, PageStart, Tx};
+
+/// Deadlines that are read at once.
+const PAGE: i64 = 500;
+/// Deadlines that are told of in one transaction.
+const MOST_TOLD: usize = 50;
+
+/// A deadline of which something is due, with what it was judged by.
+struct Judged {
+    near: NearDeadline,
+    assessment: Assessment,
+    last_used_at: Option<Timestamp>,
+    new_first_used_at: Option<Timestamp>,
+}
+
+impl App {
+    /// Looks after every deadline that is near. The evidence that it judges by is what is stored.
+    pub(crate) async fn guard_deadlines(&self) -> Result<(), Error> {
+        let mut page = PageStart { after: None, limit: PAGE };
+        loop {
+            let (last, due) = self.deadlines_due(&page).await?;
+            for some in due.chunks(MOST_TOLD) {
+                self.transact(async |tx, now| {
+                    for judged in some {
+                        self.guard_deadline(tx, judged, now).await?;
+                    }
+                    Ok(())
+                })
+                .await?;
+            }
+            let Some(last) = last else { return Ok(()) };
+            page.after = Some(last);
+        }
+    }
+
+    /// Those of a page of deadlines of which something is due, and where the next page begins.
+    async fn deadlines_due(&self, page: &PageStart) -> Result<(Option<(i64, String)>, Vec<Judged>), Error> {
+        self.db
+            .read(async |tx| {
+                let now = self.clock.now();
+                let rows = tx.near_deadlines(near(now), page).await?;
+                let full = rows.len() as i64 == page.limit;
+                let last = rows.last().map(|row| (row.rule.deadline.as_micros(), row.secret_id.to_string()));
+                let mut due = Vec::new();
+                for row in rows {
+                    // Most were told, and are not judged again.
+                    if !row.rule.due(now).is_nothing() {
+                        due.extend(judge(tx, row, now).await?);
+                    }
+                }
+                Ok((last.filter(|_| full), due))
+            })
+            .await
+    }
+
+    /// Does what is due of one deadline.
+    async fn guard_deadline(&self, tx: &mut Tx, judged: &Judged, now: Timestamp) -> Result<(), Error> {
+        // Since it was judged it can have been revoked, extended, rolled back, or told of.
+        let Some(near) = tx.near_deadline(near(now), &judged.near.secret_id).await? else { return Ok(()) };
+        let (secret_id, deadline) = (&near.secret_id, near.rule.deadline);
+        if (&near.rotation_id, deadline) != (&judged.near.rotation_id, judged.near.rule.deadline) {
+            return Ok(());
+        }
+        let Due { tell, extend_to } = near.rule.due(now);
+        if let Some(mark) = tell {
+            tx.insert_deadline_warning(&near.rotation_id, (deadline, mark), now).await?;
+            let event = Event::DeadlineNear {
+                rotation_id: near.rotation_id.clone(),
+                secret_id: secret_id.clone(),
+                expires_at: deadline,
+                hours_before: mark.hours(),
+                verdict: judged.assessment.verdict,
+                callers_left: judged.assessment.callers.left(),
+                last_used_at: judged.last_used_at,
+                new_first_used_at: judged.new_first_used_at,
+            };
+            self.tell_by_guard(tx, &near, &event, None, now).await?;
+        }
+        let Some(extended) = extend_to else { return Ok(()) };
+        let Some(mut secret) = tx.secret(&near.registration_id, secret_id).await? else { return Ok(()) };
+        let rotated_at = near.rule.rotated_at;
+        let event = extend(tx, &near.registration_id, &mut secret, rotated_at, extended, now).await?;
+        tx.deadline_extended(&near.rotation_id, (deadline, Mark::OneHour), extended).await?;
+        // Whoever learns of the new deadline need not be told in the same moment that it is near.
+        if let Some(mark) = Mark::reached(rotated_at, extended, now) {
+            tx.insert_deadline_warning(&near.rotation_id, (extended, mark), now).await?;
+        }
+        self.tell_by_guard(tx, &near, &event, Some(&judged.assessment.summary()), now).await
+    }
+
+    async fn tell_by_guard(
+        &self,
+        tx: &mut Tx,
+        near: &NearDeadline,
+        event: &Event,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let about = About {
+            client: Some(&near.client_id),
+            environment: Some(&near.environment),
+            target: Some(near.secret_id.to_string()),
+            reason,
+        };
+        let actor = Actor::policy("guard", "Deadline guard");
+        tx.append_audit(&about.event(now, actor, event)).await?;
+        if let Some(client) = tx.client(&near.client_id).await? {
+            self.queue_notification(tx, now, event, &client, Some(&near.environment)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Deadlines that can have a mark behind them.
+fn near(now: Timestamp) -> (Timestamp, Timestamp) {
+    (now, now.after(Mark::OneDay.span()))
+}
+
+/// `None` where the old secret is not needed any more, as far as is known.
+async fn judge(tx: &mut Tx, near: NearDeadline, now: Timestamp) -> Result<Option<Judged>, Error> {
+    let Some(registration) = tx.registration(&near.client_id, &near.environment).await? else {
+        return Ok(None);
+    };
+    let Some(transition) = Transition::latest(tx, &near.registration_id, now).await? else { return Ok(None) };
+    let known = transition.known();
+    let assessment = assess(&transition.facts(&registration, &known, None), now);
+    Ok(is_needed(assessment.verdict).then(|| Judged {
+        near,
+        assessment,
+        last_used_at: transition.old.usage.map(|usage| usage.last_used_at),
+        new_first_used_at: transition.new.usage.map(|usage| usage.first_used_at),
+    }))
+}
