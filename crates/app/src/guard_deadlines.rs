@@ -5,12 +5,15 @@
 //! not found any more. That a mark was told is stored with what tells it, so that neither a restart nor a kill makes
 //! it come twice or not at all.
 
-use crate::{act::About, app::App, error::Error, extend_secret::extend, transition::Transition};
+use crate::{
+    act::About, app::App, caller::Caller, error::Error, extend_secret::extend, transition::Transition,
+};
 use crossfade_core::{
     Timestamp,
     audit::{Actor, Event},
     change_over::{Assessment, assess},
     guard::{Due, Mark, is_needed},
+    roles::{Object, Permission},
 };
 use crossfade_store::{NearDeadline, PageStart, Tx};
 
@@ -18,13 +21,20 @@ use crossfade_store::{NearDeadline, PageStart, Tx};
 const PAGE: i64 = 500;
 /// Deadlines that are told of in one transaction.
 const MOST_TOLD: usize = 50;
+/// Deadlines that a page lists.
+const MOST_LISTED: usize = 50;
 
-/// A deadline of which something is due, with what it was judged by.
-struct Judged {
-    near: NearDeadline,
-    assessment: Assessment,
-    last_used_at: Option<Timestamp>,
-    new_first_used_at: Option<Timestamp>,
+/// A deadline that is near, of a secret that is still needed.
+#[derive(Clone, Debug)]
+pub struct NeededSecret {
+    /// The deadline, and whose it is.
+    pub near: NearDeadline,
+    /// How the change-over stands.
+    pub assessment: Assessment,
+    /// The last use of the old secret.
+    pub last_used_at: Option<Timestamp>,
+    /// The first use of the new secret.
+    pub new_first_used_at: Option<Timestamp>,
 }
 
 impl App {
@@ -47,28 +57,54 @@ impl App {
         }
     }
 
+    /// The deadlines that the owners were told of, where the old secret is needed still: those that the caller may read,
+    /// the next one first.
+    pub async fn list_told_deadlines(&self, caller: &Caller) -> Result<Vec<NeededSecret>, Error> {
+        self.db
+            .read(async |tx| {
+                let now = self.clock.now();
+                let caller = caller.refreshed(tx, now).await?;
+                let (mut page, mut found) = (PageStart { after: None, limit: PAGE }, Vec::new());
+                loop {
+                    let rows = tx.near_deadlines(near(now), &page).await?;
+                    page.after = next(&rows, &page);
+                    for row in rows.into_iter().filter(|row| row.rule.told.is_some()) {
+                        let object = Object::Registration(&row.property_id, &row.client_id, &row.environment);
+                        if found.len() < MOST_LISTED && caller.may(Permission::ClientRead, object) {
+                            found.extend(judge(tx, row, now).await?);
+                        }
+                    }
+                    if page.after.is_none() || found.len() >= MOST_LISTED {
+                        return Ok(found);
+                    }
+                }
+            })
+            .await
+    }
+
     /// Those of a page of deadlines of which something is due, and where the next page begins.
-    async fn deadlines_due(&self, page: &PageStart) -> Result<(Option<(i64, String)>, Vec<Judged>), Error> {
+    async fn deadlines_due(
+        &self,
+        page: &PageStart,
+    ) -> Result<(Option<(i64, String)>, Vec<NeededSecret>), Error> {
         self.db
             .read(async |tx| {
                 let now = self.clock.now();
                 let rows = tx.near_deadlines(near(now), page).await?;
-                let full = rows.len() as i64 == page.limit;
-                let last = rows.last().map(|row| (row.rule.deadline.as_micros(), row.secret_id.to_string()));
-                let mut due = Vec::new();
+                let (last, mut due) = (next(&rows, page), Vec::new());
                 for row in rows {
                     // Most were told, and are not judged again.
                     if !row.rule.due(now).is_nothing() {
                         due.extend(judge(tx, row, now).await?);
                     }
                 }
-                Ok((last.filter(|_| full), due))
+                Ok((last, due))
             })
             .await
     }
 
     /// Does what is due of one deadline.
-    async fn guard_deadline(&self, tx: &mut Tx, judged: &Judged, now: Timestamp) -> Result<(), Error> {
+    async fn guard_deadline(&self, tx: &mut Tx, judged: &NeededSecret, now: Timestamp) -> Result<(), Error> {
         // Since it was judged it can have been revoked, extended, rolled back, or told of.
         let Some(near) = tx.near_deadline(near(now), &judged.near.secret_id).await? else { return Ok(()) };
         let (secret_id, deadline) = (&near.secret_id, near.rule.deadline);
@@ -130,15 +166,21 @@ fn near(now: Timestamp) -> (Timestamp, Timestamp) {
     (now, now.after(Mark::OneDay.span()))
 }
 
+/// Where the page behind a page begins; `None` behind the last one.
+fn next(rows: &[NearDeadline], page: &PageStart) -> Option<(i64, String)> {
+    let last = rows.last().filter(|_| rows.len() as i64 == page.limit)?;
+    Some((last.rule.deadline.as_micros(), last.secret_id.to_string()))
+}
+
 /// `None` where the old secret is not needed any more, as far as is known.
-async fn judge(tx: &mut Tx, near: NearDeadline, now: Timestamp) -> Result<Option<Judged>, Error> {
+async fn judge(tx: &mut Tx, near: NearDeadline, now: Timestamp) -> Result<Option<NeededSecret>, Error> {
     let Some(registration) = tx.registration(&near.client_id, &near.environment).await? else {
         return Ok(None);
     };
     let Some(transition) = Transition::latest(tx, &near.registration_id, now).await? else { return Ok(None) };
     let known = transition.known();
     let assessment = assess(&transition.facts(&registration, &known, None), now);
-    Ok(is_needed(assessment.verdict).then(|| Judged {
+    Ok(is_needed(assessment.verdict).then(|| NeededSecret {
         near,
         assessment,
         last_used_at: transition.old.usage.map(|usage| usage.last_used_at),

@@ -58,6 +58,7 @@ pub use clients::ClientQuery;
 pub use crossfade_store::{ClientLine, ClientOrder, RegistrationLine};
 pub use cursor::ListQuery;
 pub use error::Error;
+pub use guard_deadlines::NeededSecret;
 pub use history::RotationLine;
 pub use master_key::MasterKey;
 pub use meanwhile::Meanwhile;

@@ -23,6 +23,8 @@ use std::{
 
 /// Callers that are listed one by one.
 const MOST_CALLERS: usize = 200;
+/// Warnings of deadlines that are listed.
+const MOST_WARNINGS: i64 = 50;
 /// Points of a series that are read: seven days of minutes, of two secrets.
 const MOST_POINTS: i64 = 2 * 7 * 1440 + 4;
 /// A series is drawn in about so many points, unless another grain is asked for.
@@ -104,6 +106,7 @@ impl App {
             *uses += point.use_count;
         }
 
+        let warnings = tx.deadline_warnings(&rotation.id, MOST_WARNINGS).await?;
         let blind = self.blind(&callers);
         Ok(Some(ChangeOver {
             rotation_id: rotation.id,
@@ -135,6 +138,15 @@ impl App {
             gaps: gaps
                 .iter()
                 .map(|gap| api::EvidenceGap { from: gap.began_at, to: gap.ended_at, kind: gap.kind })
+                .collect(),
+            deadline_warnings: warnings
+                .iter()
+                .map(|it| api::DeadlineWarning {
+                    deadline: it.deadline,
+                    hours_before: it.mark.hours(),
+                    told_at: it.told_at,
+                    extended_to: it.extended_to,
+                })
                 .collect(),
         }))
     }

@@ -18,8 +18,8 @@ mod evidence;
 
 pub use drills::{Drill, DrillCaller, ScheduleDrill, StopDrill};
 pub use evidence::{
-    Caller, CallerUse, CannotSee, ChangeOver, EvidenceGap, GapKind, Grain, Reason, SharePoint, Usage,
-    UsagePoint,
+    Caller, CallerUse, CannotSee, ChangeOver, DeadlineWarning, EvidenceGap, GapKind, Grain, Reason,
+    SharePoint, Usage, UsagePoint,
 };
 
 /// One page of a list.

@@ -177,6 +177,22 @@ pub struct ChangeOver {
     pub series: Vec<SharePoint>,
     /// Times since the rotation of which not everything is recorded, latest first.
     pub gaps: Vec<EvidenceGap>,
+    /// What the deadline guard told of the deadlines of this transition, the latest deadline and its most urgent mark
+    /// first.
+    pub deadline_warnings: Vec<DeadlineWarning>,
+}
+
+/// The deadline guard told the owners that the old secret ends while it is still needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DeadlineWarning {
+    /// The deadline.
+    pub deadline: Timestamp,
+    /// How many hours before it this mark stands: 24, 4 or 1.
+    pub hours_before: i64,
+    /// When they were told: at the mark, or later where nobody could tell it then.
+    pub told_at: Timestamp,
+    /// The deadline that the policy of the environment gave at this mark, if it did.
+    pub extended_to: Option<Timestamp>,
 }
 
 /// Why a verdict is what it is.

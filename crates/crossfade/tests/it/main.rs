@@ -15,6 +15,7 @@ mod commands;
 mod console;
 mod doctor;
 mod drills;
+mod guard;
 mod load;
 mod model;
 mod oauth;

@@ -1,7 +1,7 @@
 //! The first page: what needs attention.
 
 use super::{
-    clients::{badges, registration_state},
+    clients::{Badges, badges, registration_state},
     crossfade::Transition,
     environment::EnvironmentBadge,
     error::Reply,
@@ -12,7 +12,7 @@ use super::{
 use crate::console::clients::{Standing, State};
 use askama::Template;
 use axum::response::{IntoResponse, Redirect};
-use crossfade_app::{ClientLine, ClientOrder, ClientQuery, ListQuery};
+use crossfade_app::{ClientLine, ClientOrder, ClientQuery, ListQuery, NeededSecret};
 use crossfade_core::{Timestamp, roles::Permission};
 
 #[derive(Template)]
@@ -20,12 +20,24 @@ use crossfade_core::{Timestamp, roles::Permission};
 struct HomePage {
     layout: Layout,
     now: Timestamp,
+    near: Vec<Near>,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
     /// Whether there is any client at all.
     has_clients: bool,
     may_create: bool,
+}
+
+/// A deadline that the guard has told of, of a secret that is needed still.
+struct Near {
+    client: String,
+    name: String,
+    slug: String,
+    badge: EnvironmentBadge,
+    deadline: Timestamp,
+    /// How the change-over stands, in a sentence.
+    summary: String,
 }
 
 /// A transition that runs.
@@ -68,6 +80,18 @@ fn moving(line: &ClientLine, standing: Standing) -> Option<Moving> {
     })
 }
 
+fn near(it: NeededSecret, known: &Badges) -> Option<Near> {
+    let slug = it.near.environment.to_string();
+    Some(Near {
+        client: it.near.client_id.to_string(),
+        name: it.near.client.to_string(),
+        badge: known.get(&slug)?.badge.clone(),
+        slug,
+        deadline: it.near.rule.deadline,
+        summary: it.assessment.summary(),
+    })
+}
+
 fn overdue(line: &ClientLine, standing: Standing) -> Option<Overdue> {
     let late = standing.is_overdue();
     let State::Rest(rest) = standing.state else { return None };
@@ -93,12 +117,15 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
     let any = ClientQuery { list: list("1"), ..ClientQuery::default() };
     let any = app.list_client_lines(caller, &any, ClientOrder::Name).await?;
     let lines = app.list_transitions(caller).await?;
+    // What the transitions are listed with was written down just now.
+    let told = app.list_told_deadlines(caller).await?;
     let standings = |line: &ClientLine| -> Vec<Standing> {
         line.registrations.iter().filter_map(|it| registration_state(it, &known, now)).collect()
     };
     Ok(page(&HomePage {
         layout: signed.layout(Section::Overview, "Overview"),
         now,
+        near: told.into_iter().filter_map(|it| near(it, &known)).collect(),
         transitions: lines
             .iter()
             .flat_map(|line| standings(line).into_iter().filter_map(move |it| moving(line, it)))
@@ -123,6 +150,7 @@ mod tests {
         let home = HomePage {
             layout: Layout::sample(Section::Overview, "Overview"),
             now: samples::now(),
+            near: Vec::new(),
             transitions,
             overdue: Vec::new(),
             more_overdue: false,

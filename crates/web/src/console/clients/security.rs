@@ -96,6 +96,11 @@ impl Old {
         let [quiet, needed] = [self.change.quiet_seconds, self.change.quiet_needed_seconds].map(span);
         format!("{quiet} of {needed}")
     }
+
+    /// How long before its deadline the guard gave a warning: "4 h".
+    pub(super) fn ahead(&self, warning: &api::DeadlineWarning) -> String {
+        span(warning.deadline.since(warning.told_at).as_secs())
+    }
 }
 
 /// "2 h 5 min".
@@ -398,6 +403,7 @@ pub(super) mod samples {
                 "state": "on_old", "old": used, "new": null, "refused_at": null, "expected_until": deadline,
             }],
             "grain": "hour", "series": [], "gaps": [],
+            "deadline_warnings": [{"deadline": now, "hours_before": 1, "told_at": from, "extended_to": deadline}],
         });
         let old = Old {
             secret: secret(1, "retiring", Some(deadline)),
