@@ -1,6 +1,7 @@
 //! Properties, environments and the trail.
 
 use crate::world::on_both_engines;
+use std::time::Duration;
 
 on_both_engines! {
     async fn whoever_may_only_read_is_offered_nothing_else(world: World) {
@@ -43,5 +44,48 @@ on_both_engines! {
         assert!(page.contains("name=\"max_age_days\"") && page.contains("aria-invalid"), "{page}");
         assert_eq!(browser.post("/console/environments/production", &form("")).await.status.as_u16(), 303);
         assert!(browser.get("/console/environments").await.page(200).contains("No limit"));
+        let policy = |hours| [("name", "Production"), ("kind", "live"), ("signing_alg", "ES256"), ("position", "2"),
+            ("wipe_after_days", "30"), ("guard_extension_hours", hours)];
+        let page = browser.post("/console/environments/production", &policy("169")).await.page(422);
+        assert!(page.contains("whole number of hours from 1 to 168") && page.contains("aria-invalid"), "{page}");
+        assert_eq!(browser.post("/console/environments/production", &policy("12")).await.status.as_u16(), 303);
+        assert_eq!(world.number("SELECT guard_extension_hours FROM environments WHERE slug = 'production'").await, 12);
+        assert_eq!(browser.post("/console/environments/production", &policy("")).await.status.as_u16(), 303);
+        assert_eq!(world.number("SELECT COUNT(*) FROM environments WHERE guard_extension_hours IS NOT NULL").await, 0);
+    }
+
+    async fn the_overview_names_near_deadlines_that_were_told_of_while_the_old_secret_is_needed(world: World) {
+        let near = async |who: &str| world.person(who, "viewer").await.get("/console").await.page(200);
+        let mut clients = Vec::new();
+        for (name, hours) in [("Later", 30), ("Sooner", 26), ("Far", 168)] {
+            let client = world.client(name, &["production"]).await;
+            world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(hours)).await.created();
+            clients.push(client);
+        }
+        world.advance(Duration::from_secs(6 * 3600));
+        assert!(!near("a@example.com").await.contains("Deadlines that are near"), "nobody was told yet");
+        world.run_jobs().await;
+        let page = near("b@example.com").await;
+        let section = page.split("Deadlines that are near").nth(1).unwrap().split("</section>").next().unwrap();
+        let place = |name: &str| section.find(&format!(">{name}<"));
+        assert!(place("Sooner").unwrap() < place("Later").unwrap() && place("Far").is_none(), "{section}");
+        assert!(section.contains("the new secret has not been used") && section.contains(&format!("/clients/{}/environments/production/security", clients[1].id)));
+        let owner = world.signed_in().await;
+        let page = owner.get(&format!("/console/clients/{}/environments/production/security", clients[1].id)).await.page(200);
+        assert!(page.contains("The deadline guard warned"), "{page}");
+
+        // The new secret of one is used, and nobody is left on its old one; of the other a person ends it.
+        let it = clients[0].registration("production");
+        let secrets = world.owner().await.get(&clients[0].path("production", "/secrets")).await.ok();
+        let path = clients[0].path("production", &format!("/secrets/{}/reveal", secrets["items"][0]["id"].as_str().unwrap()));
+        let value = world.owner().await.post(&path, serde_json::json!({})).await.ok()["value"].as_str().unwrap().to_owned();
+        world.oauth("production").token(&it.client_id, &value).await.is_token();
+        let page = near("c@example.com").await;
+        let section = page.split("Deadlines that are near").nth(1).unwrap().split("</section>").next().unwrap();
+        assert!(section.contains(">Sooner<") && !section.contains(">Later<"), "{section}");
+        let it = clients[1].registration("production");
+        let path = clients[1].path("production", &format!("/secrets/{}/revoke", it.secret_id));
+        world.owner().await.post(&path, serde_json::json!({"reason": "enough"})).await.ok();
+        assert!(!near("d@example.com").await.contains("Deadlines that are near"));
     }
 }
