@@ -198,6 +198,15 @@ fn told(now: &ChangeOver) -> String {
             time(Some(safe))
         ));
     }
+    for it in &now.deadline_warnings {
+        let (told, deadline) = (time(Some(it.told_at)), time(Some(it.deadline)));
+        text.push_str(&match it.extended_to {
+            Some(later) => {
+                format!("Extended       by the deadline guard, from {deadline} to {}\n", time(Some(later)))
+            }
+            None => format!("Warned         at {told}: the deadline {deadline} is near\n"),
+        });
+    }
     for gap in &now.gaps {
         text.push_str(&format!(
             "Not recorded   {} to {} ({})\n",

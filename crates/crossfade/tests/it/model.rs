@@ -67,6 +67,8 @@ enum Op {
     ClockBack {
         micros: i64,
     },
+    /// By how many hours the guard extends a deadline at a time.
+    Policy(Option<i64>),
     Jobs,
 }
 
@@ -103,11 +105,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => any::<bool>().prop_map(|by_post| Op::Present { by_post }),
         1 => any::<bool>().prop_map(Op::Enable),
         2 => prop_oneof![0..2_i64, HOUR..HOUR * 200].prop_map(|micros| Op::Advance { micros }),
-        3 => (-1..2_i64).prop_map(|micros| Op::ToDeadline { micros }),
+        4 => prop_oneof![-1..2_i64, -HOUR - 1..-HOUR + 2].prop_map(|micros| Op::ToDeadline { micros }),
         1 => Just(Op::Restart),
         1 => (0..HOUR * 50).prop_map(|micros| Op::RestartInThePast { micros }),
         1 => (0..HOUR * 50).prop_map(|micros| Op::ClockBack { micros }),
-        1 => Just(Op::Jobs),
+        1 => prop::option::weighted(0.8, 1..169_i64).prop_map(Op::Policy),
+        3 => Just(Op::Jobs),
     ];
     prop::collection::vec(op, 1..25)
 }
@@ -152,6 +155,7 @@ struct Model {
     secrets: Vec<Secret>,
     rotations: Vec<Rotation>,
     enabled: bool,
+    policy: Option<i64>,
 }
 
 type Outcome = Result<(), (u16, &'static str)>;
@@ -210,7 +214,7 @@ impl Play {
             windows: vec![],
             drill: None,
         };
-        let model = Model { secrets: vec![secret], rotations: vec![], enabled: true };
+        let model = Model { secrets: vec![secret], rotations: vec![], enabled: true, policy: None };
         let changed_at = world.now().as_micros();
         Self { world, client, model, changed_at }
     }
@@ -285,7 +289,12 @@ impl Play {
                 assert_eq!(self.now(), now, "time never runs backwards");
                 self.world.clock.set(Timestamp::from_micros(now));
             }
-            Op::Jobs => self.world.run_jobs().await,
+            Op::Policy(hours) => {
+                let body = json!({"guard_extension_hours": hours});
+                self.world.owner().await.patch("/environments/production", body).await.ok();
+                self.model.policy = *hours;
+            }
+            Op::Jobs => self.jobs(now).await,
         }
     }
 
@@ -459,6 +468,30 @@ impl Play {
             self.model.rotations[index].decided = Some("rolled_back");
             self.changed_at = now;
         }
+    }
+
+    /// The guard extends from an hour before the deadline on, if the secret is still needed.
+    async fn jobs(&mut self, now: i64) {
+        self.world.run_jobs().await;
+        let Some(retiring) = self.model.find("retiring", now) else { return };
+        let rotation = self.model.rotations.iter().rev().find(|it| it.outgoing == retiring).unwrap();
+        let (latest, incoming) = (rotation.rotated_at + 168 * HOUR, &self.model.secrets[rotation.incoming]);
+        let deadline = self.model.secrets[retiring].expires_at.unwrap();
+        let mark = deadline - HOUR;
+        let due =
+            self.model.policy.filter(|_| self.model.enabled && rotation.rotated_at <= mark && mark <= now);
+        let Some(hours) = due else { return };
+        let extended = (deadline + hours * HOUR).min(latest);
+        // Whoever has used both secrets may be gone from the old one: what follows from that is not modelled here.
+        let sure = !incoming.used;
+        let secrets =
+            self.world.owner().await.get(&self.client.path("production", "/secrets?limit=200")).await.ok();
+        let told = secrets["items"].as_array().unwrap().iter();
+        let told = told.rev().nth(retiring).and_then(|it| it["expires_at"].as_str()).unwrap();
+        let told = Timestamp::parse(told).unwrap().as_micros();
+        assert!(told == extended || !sure && told == deadline, "{told} is not {extended}");
+        self.model.secrets[retiring].expires_at = Some(told);
+        self.changed_at = now;
     }
 
     /// Every secret that there ever was is tried.
