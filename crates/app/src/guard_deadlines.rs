@@ -21,8 +21,8 @@ use crossfade_store::{NearDeadline, PageStart, Tx};
 const PAGE: i64 = 500;
 /// Deadlines that are told of in one transaction.
 const MOST_TOLD: usize = 50;
-/// Deadlines that a page lists.
-const MOST_LISTED: usize = 50;
+/// Deadlines that are judged for a page, the next ones.
+const MOST_LISTED: usize = 200;
 
 /// A deadline that is near, of a secret that is still needed.
 #[derive(Clone, Debug)]
@@ -64,20 +64,24 @@ impl App {
             .read(async |tx| {
                 let now = self.clock.now();
                 let caller = caller.refreshed(tx, now).await?;
-                let (mut page, mut found) = (PageStart { after: None, limit: PAGE }, Vec::new());
+                let shown = |row: &NearDeadline| {
+                    let object = Object::Registration(&row.property_id, &row.client_id, &row.environment);
+                    row.rule.told.is_some() && caller.may(Permission::ClientRead, object)
+                };
+                let (mut page, mut told) = (PageStart { after: None, limit: PAGE }, Vec::new());
                 loop {
                     let rows = tx.near_deadlines(near(now), &page).await?;
                     page.after = next(&rows, &page);
-                    for row in rows.into_iter().filter(|row| row.rule.told.is_some()) {
-                        let object = Object::Registration(&row.property_id, &row.client_id, &row.environment);
-                        if found.len() < MOST_LISTED && caller.may(Permission::ClientRead, object) {
-                            found.extend(judge(tx, row, now).await?);
-                        }
-                    }
-                    if page.after.is_none() || found.len() >= MOST_LISTED {
-                        return Ok(found);
+                    told.extend(rows.into_iter().filter(shown));
+                    if page.after.is_none() || told.len() >= MOST_LISTED {
+                        break;
                     }
                 }
+                let mut needed = Vec::new();
+                for row in told.into_iter().take(MOST_LISTED) {
+                    needed.extend(judge(tx, row, now).await?);
+                }
+                Ok(needed)
             })
             .await
     }
