@@ -46,17 +46,20 @@ export async function start(binary) {
     const answer = await fetch(`${url}/env/${environment}/oauth2/token`, { method: "POST", headers: { authorization, "user-agent": agent }, body });
     return answer.status;
   };
-  /** Lets the last password be long ago, so that the next dangerous thing asks for it again. */
-  const age = () => {
-    const script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=20); db.execute('UPDATE sessions SET authenticated_at = authenticated_at - 7200000000'); db.commit()";
-    const done = spawnSync("python3", ["-c", script, join(data, "crossfade.db")], { encoding: "utf8" });
+  const sql = (statement) => {
+    const script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=20); db.execute(sys.argv[2]); db.commit()";
+    const done = spawnSync("python3", ["-c", script, join(data, "crossfade.db"), statement], { encoding: "utf8" });
     if (done.status !== 0) throw new Error(done.stderr);
   };
+  /** Lets the last password be long ago, so that the next dangerous thing asks for it again. */
+  const age = () => sql("UPDATE sessions SET authenticated_at = authenticated_at - 7200000000");
+  /** Lets each rotation be a second earlier; the deadlines stay. */
+  const earlier = () => sql("UPDATE rotations SET rotated_at = rotated_at - 1000000");
   const stop = () => new Promise((resolve) => {
     server.once("exit", () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
     server.kill("SIGTERM");
   });
-  return { url, api, use, age, stop, log: () => log };
+  return { url, api, use, age, earlier, stop, log: () => log };
 }
 
 /** Asks again and again, for at most 20 seconds. */

@@ -46,11 +46,11 @@ impl Mark {
         hours(self.hours())
     }
 
-    /// The mark of a deadline that was reached last. One before the rotation is none: it never lay within the
-    /// transition. There is none at the deadline: the secret has ended.
+    /// The mark of a deadline that was reached last. One that does not lie after the rotation is none: a transition of
+    /// a day need not be told at once that a day is left. There is none at the deadline: the secret has ended.
     pub fn reached(rotated_at: Timestamp, deadline: Timestamp, now: Timestamp) -> Option<Self> {
         let at = |mark: &Self| deadline.before(mark.span());
-        let reached = Self::ALL.into_iter().find(|mark| rotated_at <= at(mark) && at(mark) <= now);
+        let reached = Self::ALL.into_iter().find(|mark| rotated_at < at(mark) && at(mark) <= now);
         reached.filter(|_| now < deadline)
     }
 }

@@ -1,4 +1,5 @@
-// The deadline guard: a transition of an hour begins at its last mark, so that what is told shows within seconds.
+// The deadline guard: a transition of an hour that began a moment earlier has its last mark behind it, so that what is
+// told shows within seconds.
 import { button, browser, check, look, open, region, signIn } from "../browser.mjs";
 import { until } from "../server.mjs";
 
@@ -24,6 +25,7 @@ export default async function walk(server) {
     check("the first secret works", (await server.use(it.environment, it.client_id, it.secret.value)) === 200);
     await server.api("POST", `/clients/${client.id}/environments/${it.environment}/secrets/rotate`, { transition_hours: 1, confirm_client_name: "Billing API" });
   }
+  server.earlier();
   const told = await until(async () => {
     const { items } = await server.api("GET", "/audit-events?action=transition.deadline_near");
     return items.length === 2 && items;

@@ -50,23 +50,25 @@ fn at_the_deadline_nothing_is_due_any_more() {
 }
 
 #[test]
-fn a_mark_before_the_rotation_is_none() {
+fn a_mark_that_does_not_lie_after_the_rotation_is_none() {
     for (transition, first) in [
-        (24, Mark::OneDay),
-        (23, Mark::FourHours),
-        (4, Mark::FourHours),
-        (3, Mark::OneHour),
-        (1, Mark::OneHour),
+        (25, Mark::OneDay),
+        (24, Mark::FourHours),
+        (5, Mark::FourHours),
+        (4, Mark::OneHour),
+        (2, Mark::OneHour),
     ] {
         let it = guarded(transition);
         let at = before(&it, first);
         assert_eq!(it.due(at).tell, Some(first), "{transition} h");
         assert_eq!(it.due(at.before(MS)).tell, None, "{transition} h");
     }
-    // A deadline that lies a day after the rotation, less a millisecond, has no mark of a day.
-    let it = guarded(24);
-    let shorter = Guarded { deadline: it.deadline.before(MS), ..it };
-    assert_eq!(shorter.due(rotated_at()).tell, None);
+    let hour = guarded(1);
+    assert!(hour.due(rotated_at()).is_nothing() && hour.due(hour.deadline.before(MS)).is_nothing());
+    // A deadline that lies a day and a millisecond after the rotation has the mark of a day.
+    let longer = Guarded { deadline: guarded(24).deadline.after(MS), ..guarded(24) };
+    assert_eq!(longer.due(rotated_at()).tell, None);
+    assert_eq!(longer.due(rotated_at().after(MS)).tell, Some(Mark::OneDay));
 }
 
 #[test]
@@ -165,7 +167,7 @@ proptest! {
         let (told, end) = run(it, &looks);
         for (n, (deadline, mark, now)) in told.iter().enumerate() {
             let at = deadline.before(mark.span());
-            prop_assert!(it.rotated_at <= at && at <= *now && now < deadline);
+            prop_assert!(it.rotated_at < at && at <= *now && now < deadline);
             // Once, and never a lesser one after a more urgent one.
             prop_assert!(told[..n].iter().all(|(other, earlier, _)| other != deadline || earlier > mark));
         }
@@ -179,7 +181,7 @@ proptest! {
     fn whoever_looks_every_minute_tells_every_mark_that_lies_within(transition in 1..=168i64) {
         let looks = vec![(60_000, true); usize::try_from(transition * 60 + 60).unwrap()];
         let (told, _) = run(guarded(transition), &looks);
-        let within = Mark::ALL.into_iter().rev().filter(|mark| mark.hours() <= transition);
+        let within = Mark::ALL.into_iter().rev().filter(|mark| mark.hours() < transition);
         prop_assert_eq!(told.iter().map(|(_, mark, _)| *mark).collect::<Vec<_>>(), within.collect::<Vec<_>>());
     }
 }
