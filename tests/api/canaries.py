@@ -71,7 +71,7 @@ def flows(suite):
     client = suite.api("POST", "/clients", owner, body, registration_secrets).json()
     path = f"/clients/{client['id']}/environments"
     suite.api("POST", path, owner, {"environment": "staging"}, lambda it: {"first secret of staging": it["secret"]["value"]})
-    secret, rotation = rotations(suite, f"{path}/production", owner)
+    secret, rotation, drill = rotations(suite, f"{path}/production", owner)
     person = people(suite, owner)
     tokens = {}
     for role in ROLES:
@@ -92,13 +92,13 @@ def flows(suite):
     token = server.pages("/tokens")[0]["id"]
     suite.ids = {
         "property": prop, "client": client["id"], "environment": "production", "secret": secret,
-        "rotation": rotation, "user": person, "grant": grant, "token": token,
+        "rotation": rotation, "drill": drill, "user": person, "grant": grant, "token": token,
     }
     return tokens
 
 
 def rotations(suite, path, owner):
-    """A secret that was rotated, repeated, revealed, extended, revoked and rolled back; its id and a rotation's."""
+    """A secret that was rotated, repeated, revealed, drilled, revoked and rolled back; its id, a rotation's, a drill's."""
     body = {"transition_hours": 24, "confirm_client_name": "Canary", "reason": "canary"}
     value = lambda name: lambda it: {name: it["secret"]["value"]}  # noqa: E731
     key = {"Idempotency-Key": "canary-1"}
@@ -110,11 +110,13 @@ def rotations(suite, path, owner):
     for name in [secret, old]:
         shown = {"reason": "canary"}
         suite.api("POST", f"{path}/secrets/{name}/reveal", owner, shown, lambda it: {"revealed secret": it["value"]})
+    drill = {"length_seconds": 5, "confirm_client_name": "Canary", "reason": "canary"}
+    drill = suite.api("POST", f"{path}/drills", owner, drill).json()
     suite.api("POST", f"{path}/secrets/{old}/revoke", owner, {"reason": "canary"})
     again = suite.api("POST", rotate, owner, body, value("second secret")).json()
     suite.api("POST", f"{path}/rotations/{again['rotation']['id']}/rollback", owner, {"reason": "canary"})
     suite.api("POST", rotate, owner, body | {"transition_hours": 0, "compromised": True}, value("third secret"))
-    return secret, again["rotation"]["id"]
+    return secret, again["rotation"]["id"], drill["id"]
 
 
 def people(suite, owner):

@@ -68,6 +68,14 @@ def latest_rotation():
     return path | {"rotation": done["rotation"]["id"]}
 
 
+def running_drill():
+    path, _ = running_transition()
+    name = api("GET", f"/clients/{path['client']}")["name"]
+    body = {"length_seconds": 60, "confirm_client_name": name, "reason": "who is left?"}
+    drill = api("POST", f"/clients/{path['client']}/environments/development/drills", body)
+    return path | {"drill": drill["id"]}
+
+
 def stored_secret():
     client = new_client()
     [registration] = client["registrations"]
@@ -99,6 +107,8 @@ ARRANGED = {
     "revoke_secret": retiring_secret,
     "extend_secret": retiring_secret,
     "rollback_secret": latest_rotation,
+    "schedule_drill": lambda: running_transition()[0],
+    "stop_drill": running_drill,
     "update_user": lambda: {"user": new_user()["id"]},
     "delete_user": lambda: {"user": new_user()["id"]},
     "create_link": lambda: {"user": new_user()["id"]},
@@ -133,12 +143,15 @@ def client_name(case):
 def settle_body(operation, case):
     """What a schema cannot say of a body: names that are typed to confirm, things that must exist, a near future."""
     body = case.body
-    if operation == "delete_client" or operation == "rotate_secret":
+    if operation in ("delete_client", "rotate_secret", "schedule_drill"):
         body["confirm_client_name"] = client_name(case)
     if operation == "update_registration" and body.get("enabled") is False:
         body["confirm_client_name"] = client_name(case)
     if operation == "extend_secret":
         body["expires_at"] = hours_from_now(100)
+    # Windows that fit into what is left of the transition, and what that secret is depends on the transition.
+    if operation == "schedule_drill":
+        settle_drill(body)
     # This stands in the schema as a condition, which the coverage phase does not read.
     if operation == "rotate_secret" and body.get("compromised"):
         body["transition_hours"] = 0
@@ -152,6 +165,15 @@ def settle_body(operation, case):
         body["environments"] = ["development", "production"]
     if operation == "create_registration":
         body["environment"] = "production"
+
+
+def settle_drill(body):
+    body.pop("secret_id", None)
+    if body.get("starts_at"):
+        body["starts_at"] = hours_from_now(1)
+    body.pop("every_seconds", None)
+    if (body.get("repeat") or 1) > 1:
+        body["every_seconds"] = body["length_seconds"] * 2 + 60
 
 
 def settle_scope(body):

@@ -15,6 +15,7 @@ use serde_json::Value;
 /// are required; `every_seconds` is, too, with more than one window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = one_window_is_enough)]
 pub struct ScheduleDrill {
     /// The retiring secret that the caller expects to refuse.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +42,13 @@ pub struct ScheduleDrill {
     /// Why.
     #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
+}
+
+/// What stands in the schema as whole numbers, so that `null` is none, can be left out.
+fn one_window_is_enough(schema: &mut schemars::Schema) {
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name != "repeat" && name != "every_seconds");
+    }
 }
 
 /// Stops a drill. The body can be left out.

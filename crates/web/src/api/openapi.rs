@@ -409,6 +409,7 @@ fn path_schema(name: &str) -> Value {
         "client" => id("cl_"),
         "secret" => id("sec_"),
         "rotation" => id("rot_"),
+        "drill" => id("drill_"),
         "user" => id("usr_"),
         "grant" => id("grant_"),
         "token" => id("tok_"),
