@@ -9,6 +9,7 @@ mod bare;
 mod cpu;
 mod fill;
 mod load;
+mod recording;
 mod report;
 mod server;
 
@@ -43,6 +44,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// What evidence, a second secret and a drill cost a token.
+    Recording {
+        /// Alternating rounds; the fastest counts.
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
     /// The bare server; started by the benchmark itself.
     #[command(hide = true)]
     Bare { alg: Alg, registrations: usize },
@@ -84,6 +91,7 @@ fn main() -> Result<(), Failure> {
             .enable_all()
             .build()?
             .block_on(bare::serve(alg, registrations)),
+        Some(Command::Recording { rounds }) => recording::measure(rounds),
         None => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(compare(&args))

@@ -215,7 +215,7 @@ impl Evidence {
     }
 
     /// Records one successful use.
-    pub(crate) fn used(&self, secret: &SecretId, source: &Source<'_>, at: Timestamp) {
+    pub fn used(&self, secret: &SecretId, source: &Source<'_>, at: Timestamp) {
         self.add_source(Key::at(secret, None, source), secret, None, Counter::once(at), 1);
     }
 

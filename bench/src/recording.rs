@@ -1,0 +1,201 @@
+//! What evidence, a second secret and a drill cost a token: the authority alone, in alternating rounds on one CPU.
+
+use crate::{Alg, Failure, cpu, fill};
+use crossfade_authority::{
+    Authority, Clock, Credentials, DrillSlot, Environment, Registration, SecretSlot, SigningKey, Source,
+    VerifierKeys,
+};
+use crossfade_core::{
+    DrillId, RegistrationId, SecretId, Timestamp,
+    drill::Window,
+    environment::{SigningAlg, Slug},
+    registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
+    secret::SecretValue,
+    signing_key::KeyTimes,
+};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Tokens, or records, of one round.
+const EACH: u32 = 4_000;
+/// Callers that each secret is used by.
+const CALLERS: u32 = 50;
+
+/// Windows of a drill: as many as there can be.
+const WINDOWS: u64 = 48;
+
+fn now() -> Timestamp {
+    Timestamp::from_seconds(1_800_000_000)
+}
+
+/// Does so many of what is measured.
+type Run = dyn Fn(&Authority, &Environment, u32) -> Result<(), Failure>;
+
+/// One thing that is measured.
+struct Case {
+    name: &'static str,
+    run: Box<Run>,
+}
+
+/// Prints nanoseconds of each case, and what is added to a token.
+pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
+    cpu::keep_to(cpu::SERVER)?;
+    println!("| alg | | ns | of a token |\n|---|---|--:|--:|");
+    for (alg, signing) in [(Alg::Es256, SigningAlg::ES256), (Alg::EdDsa, SigningAlg::EdDSA)] {
+        let authority = Authority::new(
+            Arc::new(Clock::manual(now())),
+            VerifierKeys::new([("bench".to_owned(), [7; 32])]),
+        );
+        let times = KeyTimes { active_from: Timestamp::from_seconds(0), removed_at: None };
+        let key = SigningKey::generate(signing).map_err(|_| "no key")?;
+        let key = SigningKey::parse(signing, &key, times).map_err(|_| "no key")?;
+        let slug = Slug::parse("slug", alg.environment()).map_err(|_| "no slug")?;
+        authority.put_environment(Environment::new(
+            slug.clone(),
+            "http://127.0.0.1/bench".to_owned(),
+            vec![key],
+        ));
+        let environment = authority.environment(slug.as_str()).ok_or("no environment")?;
+        let cases = [
+            token("one secret", 0, alg, &[Life::Current], &authority, &slug)?,
+            token(
+                "two secrets, by the new one",
+                1,
+                alg,
+                &[Life::Current, Life::Retiring],
+                &authority,
+                &slug,
+            )?,
+            token(
+                "two secrets, by the old one",
+                2,
+                alg,
+                &[Life::Retiring, Life::Current],
+                &authority,
+                &slug,
+            )?,
+            token(
+                "by the old one, between windows of a drill",
+                3,
+                alg,
+                &[Life::Drilled, Life::Current],
+                &authority,
+                &slug,
+            )?,
+            recording(0)?,
+        ];
+        let mut took = vec![Vec::new(); cases.len()];
+        for _ in 0..rounds.max(1) {
+            for (case, took) in cases.iter().zip(&mut took) {
+                let begun = Instant::now();
+                (case.run)(&authority, &environment, EACH)?;
+                took.push(begun.elapsed() / EACH);
+            }
+            // As the flush does every few seconds.
+            authority.evidence().drain();
+        }
+        // The fastest round: whatever else the machine does only ever adds.
+        let fastest = |times: &Vec<Duration>| times.iter().min().map_or(0.0, |time| time.as_nanos() as f64);
+        let nanos: Vec<f64> = took.iter().map(fastest).collect();
+        let whole = nanos[0];
+        for (case, nanos) in cases.iter().zip(&nanos) {
+            println!("| {} | {} | {nanos:.0} | {:.1} % |", alg.name(), case.name, nanos / whole * 100.0);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Life {
+    Current,
+    Retiring,
+    Drilled,
+}
+
+/// Tokens for a registration with these secrets, by the first of them.
+fn token(
+    name: &'static str,
+    number: usize,
+    alg: Alg,
+    lives: &[Life],
+    authority: &Authority,
+    environment: &Slug,
+) -> Result<Case, Failure> {
+    let (client_id, _) = fill::credentials(alg, number);
+    let values: Vec<SecretValue> =
+        (0..lives.len()).map(|it| fill::credentials(alg, 1000 + number * 10 + it).1).collect();
+    let mut secrets = Vec::new();
+    for (index, (life, value)) in lives.iter().zip(&values).enumerate() {
+        let (digest_key, digest) = authority.digest(&client_id, value.reveal()).ok_or("no key")?;
+        secrets.push(SecretSlot {
+            id: secret_id(number * 10 + index)?,
+            digest,
+            digest_key,
+            expires_at: (!matches!(life, Life::Current)).then(|| now().after(Duration::from_secs(86_400))),
+            revoked_at: None,
+            drill: match life {
+                Life::Drilled => Some(drill()?),
+                _ => None,
+            },
+        });
+    }
+    authority.put_registration(Registration {
+        id: RegistrationId::parse(&format!("reg_{number:022}"))?,
+        client_id: client_id.clone(),
+        environment: environment.clone(),
+        disabled: false,
+        methods: AuthMethods::default(),
+        scopes: Scopes::parse(&["read".to_owned(), "write".to_owned()]).map_err(|_| "no scopes")?,
+        audience: None,
+        ttl: TokenTtl::default(),
+        may_introspect: false,
+        secrets,
+    });
+    let value = values.into_iter().next().ok_or("no secret")?;
+    let run = move |authority: &Authority, environment: &Environment, count| {
+        for n in 0..count {
+            let credentials = Credentials {
+                client_id: client_id.as_str(),
+                secret: value.reveal(),
+                method: AuthMethod::ClientSecretBasic,
+                source: source(n),
+            };
+            let client = authority.authenticate(environment, &credentials).map_err(|_| "refused")?;
+            std::hint::black_box(
+                authority.issue(environment, &client, None).map_err(|_| "no token")?.expires_in,
+            );
+        }
+        Ok(())
+    };
+    Ok(Case { name, run: Box::new(run) })
+}
+
+/// What each of these tokens has recorded, alone.
+fn recording(number: usize) -> Result<Case, Failure> {
+    let secret = secret_id(number * 10)?;
+    let run = move |authority: &Authority, _: &Environment, count| {
+        for n in 0..count {
+            authority.evidence().used(&secret, &source(n), now());
+        }
+        Ok(())
+    };
+    Ok(Case { name: "the recording alone", run: Box::new(run) })
+}
+
+fn source(n: u32) -> Source<'static> {
+    Source { ip: IpAddr::V4(Ipv4Addr::from(0x7f00_0001 + n % CALLERS)), user_agent: "bench/1", instance: "" }
+}
+
+fn secret_id(number: usize) -> Result<SecretId, Failure> {
+    Ok(SecretId::parse(&format!("sec_{number:022}"))?)
+}
+
+/// As many windows as a drill can have, none of them now.
+fn drill() -> Result<DrillSlot, Failure> {
+    let minute = |minutes: u64| now().after(Duration::from_secs(60 * minutes));
+    let windows = (1..=WINDOWS).map(|n| Window { from: minute(n * 20), to: minute(n * 20 + 5) });
+    Ok(DrillSlot { id: DrillId::parse(&format!("drill_{WINDOWS:022}"))?, windows: windows.collect() })
+}
