@@ -18,7 +18,7 @@ use std::{ops::RangeInclusive, time::Duration};
 const LENGTH: RangeInclusive<i64> = 5..=900;
 /// How many windows a drill has.
 const REPEAT: RangeInclusive<i64> = 1..=48;
-/// For how long the secret is accepted at least between two windows, in seconds.
+/// For how long the secret is accepted at least between two windows, in seconds; and no shorter than a window.
 const PAUSE: i64 = 60;
 /// From the beginning of a window to that of the next, in seconds. No transition lasts longer than that.
 const EVERY: RangeInclusive<i64> = 1..=604_800;
@@ -77,10 +77,11 @@ impl Pattern {
                 wrong("every_seconds", "must be left out with one window; set repeat to have more")
             }
             Some(every) if !EVERY.contains(&every) => wrong("every_seconds", EVERY_IS),
-            Some(every) if every < length + PAUSE => Err(OutOfRange {
+            // No more than half of the time: what refuses longer finds nobody more, and is an outage by another name.
+            Some(every) if every < length + length.max(PAUSE) => Err(OutOfRange {
                 field: "every_seconds",
-                must: "must leave a minute between windows",
-                least: Some(length + PAUSE),
+                must: "must leave a pause as long as a window, and a minute at least",
+                least: Some(length + length.max(PAUSE)),
             }),
             every => Ok(Self { length, repeat, every }),
         }
@@ -126,7 +127,8 @@ impl Pattern {
 
 const LENGTH_IS: &str = "must be given as a whole number of seconds from 5 to 900";
 const REPEAT_IS: &str = "must be a whole number of windows from 1 to 48";
-const EVERY_IS: &str = "must be a whole number of seconds, at least a minute more than length_seconds";
+const EVERY_IS: &str =
+    "must be a whole number of seconds, at least twice length_seconds and a minute more than it";
 
 impl From<OutOfRange> for Problem {
     fn from(wrong: OutOfRange) -> Self {

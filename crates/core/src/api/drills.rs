@@ -32,7 +32,7 @@ pub struct ScheduleDrill {
     #[serde(default, deserialize_with = "any_value", skip_serializing_if = "Option::is_none")]
     #[schemars(!default, with = "i64", range(min = 1, max = 48))]
     pub repeat: Option<Value>,
-    /// Seconds from the beginning of a window to that of the next: at least a minute more than `length_seconds`.
+    /// Seconds from the beginning of a window to that of the next: at least twice `length_seconds`, and a minute more than it.
     #[serde(default, deserialize_with = "any_value", skip_serializing_if = "Option::is_none")]
     #[schemars(!default, with = "i64", range(min = 65, max = 604_800))]
     pub every_seconds: Option<Value>,

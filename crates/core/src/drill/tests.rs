@@ -36,9 +36,15 @@ fn refused(windows: &[Window], now: Timestamp) -> bool {
 
 #[test]
 fn the_numbers_of_a_pattern_have_these_limits() {
-    for (length, repeat, every) in
-        [(5, 1, None), (900, 1, None), (5, 2, Some(65)), (60, 48, Some(120)), (900, 3, Some(604_800))]
-    {
+    for (length, repeat, every) in [
+        (5, 1, None),
+        (900, 1, None),
+        (5, 2, Some(65)),
+        (60, 48, Some(120)),
+        (900, 48, Some(1800)),
+        (61, 2, Some(122)),
+        (900, 3, Some(604_800)),
+    ] {
         let pattern = Pattern::new(length, repeat, every).unwrap();
         assert_eq!(
             (pattern.length_seconds(), pattern.repeat(), pattern.every_seconds()),
@@ -56,6 +62,8 @@ fn the_numbers_of_a_pattern_have_these_limits() {
         (60, 2, None, "every_seconds"),
         (60, 1, Some(120), "every_seconds"),
         (60, 2, Some(119), "every_seconds"),
+        (900, 2, Some(1799), "every_seconds"),
+        (61, 2, Some(121), "every_seconds"),
         (60, 2, Some(-120), "every_seconds"),
         (60, 2, Some(604_801), "every_seconds"),
         (60, 2, Some(i64::MAX), "every_seconds"),
@@ -249,7 +257,7 @@ proptest! {
         deadline in 1..604_800_u64,
         probe in 0..210_000_u64,
     ) {
-        let new = drill(at(start), length, repeat, (repeat > 1).then_some(length + pause));
+        let new = drill(at(start), length, repeat, (repeat > 1).then_some(length + pause.max(length)));
         let fits = new.ends_at() <= at(deadline);
         let asked = schedule(new.clone(), Some(&retiring(at(deadline))), None, None, now());
         prop_assert_eq!(asked.is_ok(), fits);

@@ -33,7 +33,7 @@ pub(crate) struct ScheduleDrill {
     /// How many windows there are, up to 48. More than one takes --every.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..=48))]
     pub(crate) repeat: i64,
-    /// From the beginning of a window to that of the next, such as 10m: at least a minute more than --length.
+    /// From the beginning of a window to that of the next, such as 10m: at least twice --length, and a minute more than it.
     #[arg(long, value_parser = seconds)]
     pub(crate) every: Option<i64>,
     /// The client's name, typed. Asked for on a terminal when absent.
