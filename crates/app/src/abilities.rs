@@ -27,12 +27,21 @@ pub struct Abilities {
     pub extend: bool,
     /// Make a retiring secret current again.
     pub rollback: bool,
+    /// Refuse a retiring secret for a while.
+    pub drill: bool,
 }
 
 impl Abilities {
     /// All of them.
-    pub const ALL: Self =
-        Self { manage: true, reveal: true, rotate: true, revoke: true, extend: true, rollback: true };
+    pub const ALL: Self = Self {
+        manage: true,
+        reveal: true,
+        rotate: true,
+        revoke: true,
+        extend: true,
+        rollback: true,
+        drill: true,
+    };
 
     fn of(caller: &Caller, object: Object<'_>) -> Self {
         let may = |permission| caller.may(permission, object);
@@ -43,6 +52,7 @@ impl Abilities {
             revoke: may(Permission::SecretRevoke),
             extend: may(Permission::SecretExtend),
             rollback: may(Permission::SecretRollback),
+            drill: may(Permission::SecretDrill),
         }
     }
 }

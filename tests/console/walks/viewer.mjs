@@ -24,7 +24,7 @@ export default async function viewer(server) {
   await tab(page, "Environment").click();
   await tab(page, "Security").click();
   await region(page, "Secret rotation").waitFor();
-  for (const name of ["Rotate", "Show secret", "Copy secret", "Copy", "Revoke", "Extend", "Roll back"]) {
+  for (const name of ["Rotate", "Show secret", "Copy secret", "Copy", "Revoke", "Extend", "Roll back", "Schedule drill"]) {
     check(`a Viewer has no button ${name}`, (await button(page, name).count()) === 0);
   }
   await look(page, "security-viewer");

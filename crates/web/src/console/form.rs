@@ -156,6 +156,11 @@ impl Form {
         (!beside).then_some(problem.detail.as_str())
     }
 
+    /// What it was refused for.
+    pub(crate) fn sentence(&self) -> Option<&str> {
+        self.problem.as_ref().map(|problem| problem.detail.as_str())
+    }
+
     /// The attributes by which assistive technology finds a field's hint and error.
     pub(crate) fn aria(&self, name: &str, hint: bool) -> Aria {
         Aria { id: self.id(name), hint, error: self.error(name).is_some() }

@@ -140,6 +140,36 @@ customElements.define("time-preview", class extends HTMLElement {
   }
 });
 
+/** Says which windows the fields of a drill ask for, and for how much of the time callers are refused. */
+customElements.define("drill-preview", class extends HTMLElement {
+  connectedCallback() {
+    this.end = new AbortController();
+    this.closest("form").addEventListener("input", () => this.update(), { signal: this.end.signal });
+    this.timer = setInterval(() => this.update(), 15000);
+    this.update();
+  }
+  disconnectedCallback() {
+    this.end.abort();
+    clearInterval(this.timer);
+  }
+  field(name) {
+    return document.getElementById(`${this.getAttribute("for")}-${name}`).value.trim();
+  }
+  update() {
+    const [length, repeat, every] = ["length_seconds", "repeat", "every_seconds"].map((name) => Number(this.field(name)));
+    const start = this.field("starts_at") ? new Date(`${this.field("starts_at")}Z`) : new Date();
+    if (![length, repeat].every((it) => Number.isInteger(it) && it > 0) || Number.isNaN(start.getTime())) { this.textContent = "Choose how long, and how often."; return; }
+    if (repeat > 1 && !(every > 0)) { this.textContent = "Choose how far apart the windows are."; return; }
+    const end = new Date(start.getTime() + ((repeat - 1) * every + length) * 1000);
+    const from = this.field("starts_at") ? fullTime(start) : `now, ${fullTime(start)}`;
+    const windows = repeat === 1
+      ? `The old secret is refused for ${span(length)} from ${from}, until ${fullTime(end)}.`
+      : `The old secret is refused ${repeat} times for ${span(length)}, every ${span(every)}, from ${from} on, the last time until ${fullTime(end)}: ${Math.round(length / every * 100)} % of the time.`;
+    const late = end > new Date(this.getAttribute("deadline")) ? " That is later than its deadline, which every window must end by." : "";
+    this.textContent = windows + late;
+  }
+});
+
 /** Buttons that put a number into a field, and show which of them is the one that stands there. */
 customElements.define("number-presets", class extends HTMLElement {
   connectedCallback() {

@@ -19,18 +19,18 @@ use crossfade_core::{
 };
 use serde_json::{Value, json};
 
-type Names = (String, String);
+pub(super) type Names = (String, String);
 
-fn of(names: &Names) -> RegistrationPath<'_> {
+pub(super) fn of(names: &Names) -> RegistrationPath<'_> {
     RegistrationPath { client: &names.0, environment: &names.1 }
 }
 
-fn to(names: &Names, tab: &str, done: &str) -> axum::response::Response {
+pub(super) fn to(names: &Names, tab: &str, done: &str) -> axum::response::Response {
     Redirect::to(&format!("/console/clients/{}/environments/{}/{tab}?done={done}", names.0, names.1))
         .into_response()
 }
 
-fn own(fields: &Fields, name: &str) -> Option<String> {
+pub(super) fn own(fields: &Fields, name: &str) -> Option<String> {
     fields.filled(name).map(str::to_owned)
 }
 
@@ -40,7 +40,15 @@ fn hours(text: &str) -> Value {
     text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from)
 }
 
-async fn refused(
+/// What a field for a time, which names no zone, says: the label says that it is UTC.
+pub(super) fn utc(text: &str) -> String {
+    match text.trim() {
+        text if text.len() == 16 => format!("{text}:00Z"),
+        text => format!("{text}Z"),
+    }
+}
+
+pub(super) async fn refused(
     signed: &SignedIn,
     names: &Names,
     error: Error,
@@ -177,12 +185,7 @@ pub(super) async fn extend(
     Fresh { signed, fields }: Fresh,
 ) -> Reply {
     let names = (client, environment);
-    // A field for a time names no zone; the label says which it is.
-    let expires_at = match fields.text("expires_at").trim() {
-        text if text.len() == 16 => format!("{text}:00Z"),
-        text => format!("{text}Z"),
-    };
-    let body = ExtendSecret { expires_at, reason: own(&fields, "reason") };
+    let body = ExtendSecret { expires_at: utc(fields.text("expires_at")), reason: own(&fields, "reason") };
     match signed.app.extend_secret(&signed.request(), of(&names), &secret, Input::Value(body)).await {
         Ok(_) => Ok(to(&names, "security", "extended")),
         Err(error) => {

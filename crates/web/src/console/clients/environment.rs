@@ -1,6 +1,7 @@
 //! The Environment tab of a client: **Configure your client** in one environment.
 
 use super::{
+    drills,
     place::{Place, Switch, Tabs},
     security::{HistoryPlace, Secrets},
 };
@@ -60,6 +61,8 @@ pub(super) struct Forms {
     pub(super) revoke: Form,
     pub(super) extend: Form,
     pub(super) rollback: Form,
+    pub(super) drill: Form,
+    pub(super) stop_drill: Form,
     pub(super) settings: Form,
     pub(super) disable: Form,
 }
@@ -73,9 +76,27 @@ impl Forms {
             revoke: s.revoke_form(),
             extend: s.extend_form(),
             rollback: s.rollback_form(),
+            drill: drills::schedule_form(),
+            stop_drill: drills::stop_form(),
             settings: settings(s),
             disable: Form::new("disable", disable),
         }
+    }
+}
+
+impl Forms {
+    /// What was refused because, meanwhile, there is nothing left that its dialog could be about.
+    fn refused_without_a_dialog(&self, s: &Secrets) -> Option<String> {
+        let open = s.old.as_ref().and_then(|old| old.drills.open());
+        let gone = [
+            (&self.rotate, s.current.is_none()),
+            (&self.revoke, s.old.is_none()),
+            (&self.extend, s.old.is_none()),
+            (&self.rollback, s.old.is_none()),
+            (&self.drill, s.old.is_none() || open.is_some()),
+            (&self.stop_drill, open.is_none()),
+        ];
+        gone.into_iter().filter(|(_, gone)| *gone).find_map(|(form, _)| form.sentence()).map(str::to_owned)
     }
 }
 
@@ -89,6 +110,8 @@ struct EnvironmentPage {
     s: Secrets,
     badge: EnvironmentBadge,
     forms: Forms,
+    /// What was refused, where the dialog of it is not on the page any more.
+    refused: Option<String>,
 }
 
 #[derive(Template)]
@@ -124,6 +147,7 @@ impl EnvironmentPage {
             configure,
             badge,
             forms: Forms::of(&s),
+            refused: None,
             s,
         })
     }
@@ -159,6 +183,18 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             "The rotation was rolled back. The old secret is current again; the newer one is revoked."
                 .to_owned()
         }
+        ("drill-scheduled", Some(old)) => match old.drills.open() {
+            Some(drill) => {
+                let from = drill.windows.first().map_or(drill.ends_at, |window| window.from);
+                format!(
+                    "The drill was scheduled. It refuses the old secret from {} on and is over at {}.",
+                    at(from),
+                    at(drill.ends_at)
+                )
+            }
+            None => "The drill is over.".to_owned(),
+        },
+        ("drill-stopped", _) => "The drill was stopped. The old secret works again.".to_owned(),
         ("added", _) => format!(
             "{} was registered in {}. Its first secret stands under Credentials.",
             s.client, s.environment.name
@@ -252,6 +288,7 @@ pub(super) async fn again(
 ) -> Reply {
     let hidden = [
         "expected_current_secret_id",
+        "secret_id",
         "idempotency_key",
         "Idempotency-Key",
         "compromised",
@@ -266,6 +303,7 @@ pub(super) async fn again(
     let mut shown =
         EnvironmentPage::load(signed, client, environment, configure, HistoryPlace::default()).await?;
     put(&mut shown.forms, problem);
+    shown.refused = shown.forms.refused_without_a_dialog(&shown.s);
     Ok(page_with(answer, &shown))
 }
 
@@ -375,7 +413,8 @@ mod tests {
         put(&mut forms);
         let layout = Layout::sample(Section::Clients, "Billing").in_environment(badge.clone());
         let tabs = Tabs::sample("Environment");
-        EnvironmentPage { layout, tabs, switch: Vec::new(), configure, s, badge, forms }.render().unwrap()
+        let refused = forms.refused_without_a_dialog(&s);
+        EnvironmentPage { layout, tabs, switch: Vec::new(), configure, s, badge, forms, refused }.render().unwrap()
     }
 
     const BUTTONS: [&str; 4] = [
@@ -416,6 +455,17 @@ mod tests {
         });
         assert!(html.contains("aria-labelledby=\"rotate-title\" open"), "{html}");
         assert!(html.contains("Must be 0 to 168.") && html.contains("value=\"quarterly\""), "{html}");
+    }
+
+    #[test]
+    fn what_is_refused_because_the_transition_has_ended_meanwhile_is_told_on_the_page() {
+        let problem = Problem::new(Code::NotRetiring, "This secret is not retiring. Nothing was changed.");
+        for running in [true, false] {
+            let html = sample(secrets(running, Abilities::ALL), Configure::Security, |forms| {
+                forms.extend = Form::new("extend", Fields::default()).refused(problem.clone());
+            });
+            assert_eq!(html.matches("This secret is not retiring.").count(), 1, "{html}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod drills;
 mod environment;
 mod list;
 mod overview;
@@ -48,6 +49,14 @@ pub(super) fn router() -> Router<Web> {
         .route(
             "/console/clients/{client}/environments/{environment}/secrets/{secret}/extend",
             get(environment::back).post(change::extend),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/drills",
+            get(environment::back).post(drills::schedule),
+        )
+        .route(
+            "/console/clients/{client}/environments/{environment}/drills/{drill}/stop",
+            get(environment::back).post(drills::stop),
         )
         .route(
             "/console/clients/{client}/environments/{environment}/rotations/{rotation}/rollback",

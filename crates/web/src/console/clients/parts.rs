@@ -84,6 +84,7 @@ pub(in crate::console) fn registration_state(
             deadline,
             segments: Vec::new(),
             still_on_old: old_used_at.into_iter().collect(),
+            windows: Vec::new(),
         }),
         (Some(created), None) => {
             State::Rest(Rest { created, now, due: known.max_age.map(|age| created.after(age)) })

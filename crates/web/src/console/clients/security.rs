@@ -1,10 +1,14 @@
 //! The secrets of a registration as its page shows them: the current one, the transition, the history, the callers.
 
-use super::place::Place;
+use super::{
+    drills::{self, Drills},
+    place::Place,
+};
 use crate::console::{
     crossfade::{Rest, Segment, Transition},
     error::Refused,
     form::{Fields, Form},
+    moment,
     session::SignedIn,
 };
 use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath, RotationLine};
@@ -88,28 +92,19 @@ pub(super) struct Old {
     pub(super) newer_in_use: bool,
     /// How the change-over stands.
     pub(super) change: ChangeOver,
+    pub(super) drills: Drills,
 }
 
 impl Old {
     /// For how long the old secret has been quiet, and must be: "12 min of 1 h".
     pub(super) fn quiet(&self) -> String {
-        let [quiet, needed] = [self.change.quiet_seconds, self.change.quiet_needed_seconds].map(span);
+        let [quiet, needed] = [self.change.quiet_seconds, self.change.quiet_needed_seconds].map(moment::span);
         format!("{quiet} of {needed}")
     }
 
     /// How long before its deadline the guard gave a warning: "4 h".
     pub(super) fn ahead(&self, warning: &api::DeadlineWarning) -> String {
-        span(warning.deadline.since(warning.told_at).as_secs())
-    }
-}
-
-/// "2 h 5 min".
-fn span(seconds: u64) -> String {
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, 0) => format!("{hours} h"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
+        moment::span(warning.deadline.since(warning.told_at).as_secs())
     }
 }
 
@@ -157,7 +152,11 @@ impl Secrets {
                 let left = change.callers.iter().filter(|it| it.state.is_left());
                 let still_on_old =
                     left.filter_map(|it| it.old.map(|used| used.last_used_at).max(it.refused_at)).collect();
+                let five = ListQuery { limit: Some(drills::MOST_SHOWN.into()), cursor: None };
+                let drills = app.list_drills(caller, path, &five).await?.items;
+                let drills = Drills::of(&secret.id, drills);
                 let picture = Transition {
+                    windows: drills.windows(),
                     from,
                     now,
                     deadline,
@@ -172,6 +171,7 @@ impl Secrets {
                     newer_in_use: current.last_used_at.is_some(),
                     secret,
                     change,
+                    drills,
                 })
             }
             _ => None,
@@ -363,10 +363,32 @@ pub(super) fn to_the_minute(at: Timestamp) -> String {
 pub(super) mod samples {
     use super::*;
     use crate::console::crossfade::samples as pictures;
+    use crossfade_core::SecretId;
     use serde_json::json;
 
     fn id(prefix: &str, n: u8) -> String {
         format!("{prefix}_{n:022}")
+    }
+
+    /// A drill of the old secret in the middle of its first window, which has found somebody.
+    fn drill(now: Timestamp) -> api::Drill {
+        let minutes = |count: u32| Duration::from_secs(60) * count;
+        serde_json::from_value(json!({
+            "id": id("drill", 1), "secret_id": id("sec", 1), "state": "running",
+            "scheduled_by": {"kind": "user", "id": id("usr", 1), "name": "Ada <Lovelace>"}, "scheduled_at": now.before(minutes(5)),
+            "reason": "who is left?",
+            "windows": [
+                {"from": now.before(minutes(1)), "to": now.after(minutes(1))},
+                {"from": now.after(minutes(20)), "to": now.after(minutes(22))},
+            ],
+            "ends_at": now.after(minutes(22)), "stopped_at": null, "stopped_as": null, "stopped_by": null,
+            "caller_count": 1, "refusal_count": 2,
+            "callers": [{
+                "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>", "instance": null, "gathered": false,
+                "first_at": now, "last_at": now, "refusal_count": 2,
+            }],
+        }))
+        .unwrap()
     }
 
     /// Billing in production, whose old secret retires; or, without a transition, has ended.
@@ -413,6 +435,7 @@ pub(super) mod samples {
             picture,
             newer_in_use: true,
             change: serde_json::from_value(change).unwrap(),
+            drills: Drills::of(&SecretId::parse(&id("sec", 1)).unwrap(), vec![drill(now)]),
         };
         let registration = json!({
             "id": id("reg", 1), "environment": "production", "client_id": "0123456789abcdefghijkl", "enabled": true,

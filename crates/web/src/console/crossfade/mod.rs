@@ -7,7 +7,7 @@ mod shape;
 
 use super::moment;
 use askama::{Template, filters::HtmlSafe};
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, drill::Window};
 use std::borrow::Borrow;
 
 /// Uses recorded within a span of time.
@@ -33,6 +33,8 @@ pub(crate) struct Transition {
     pub(crate) segments: Vec<Segment>,
     /// The last use of each caller that still uses the old secret.
     pub(crate) still_on_old: Vec<Timestamp>,
+    /// When drills refuse, or refused, the old secret.
+    pub(crate) windows: Vec<Window>,
 }
 
 /// No transition: one secret, and how its age stands to its policy.
@@ -266,7 +268,14 @@ pub(crate) mod samples {
             })
             .collect();
         let still_on_old = (0..still).map(|caller| now().before(HOUR / 3 * (caller as u32 + 1))).collect();
-        Transition { from, now: now(), deadline: from.after(HOUR * 24), segments, still_on_old }
+        Transition {
+            from,
+            now: now(),
+            deadline: from.after(HOUR * 24),
+            segments,
+            still_on_old,
+            windows: Vec::new(),
+        }
     }
 
     /// Callers move one after the other.

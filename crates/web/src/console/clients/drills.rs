@@ -1,0 +1,141 @@
+//! Drills on the page of a registration: the one that is in progress, and whom the latest ones have found.
+
+use super::change::{Names, of, own, refused, to, utc};
+use crate::console::{
+    error::Reply,
+    form::{Fields, Form},
+    moment,
+    session::Fresh,
+};
+use axum::extract::Path;
+use crossfade_app::Input;
+use crossfade_core::{
+    Problem, SecretId, Timestamp,
+    api::{Drill, ScheduleDrill, StopDrill},
+    drill::{DrillState, StoppedAs, Window},
+};
+use serde_json::Value;
+
+/// Drills that the page shows.
+pub(super) const MOST_SHOWN: &str = "5";
+
+/// The drills of the secret that is retiring, newest first.
+#[derive(Clone, Default)]
+pub(super) struct Drills(Vec<Drill>);
+
+impl Drills {
+    /// Those of this secret among the drills of its registration.
+    pub(super) fn of(secret: &SecretId, all: Vec<Drill>) -> Self {
+        Self(all.into_iter().filter(|drill| drill.secret_id == *secret).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Drill> {
+        self.0.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The one that is in progress. There is never more than one.
+    pub(super) fn open(&self) -> Option<&Drill> {
+        self.0.iter().find(|drill| !drill.state.is_over())
+    }
+
+    /// What the dialogs of this page depend on.
+    pub(super) fn key(&self) -> String {
+        self.open().map(|drill| drill.id.to_string()).unwrap_or_default()
+    }
+
+    /// Every window of every one of them, for the picture.
+    pub(super) fn windows(&self) -> Vec<Window> {
+        self.0.iter().rev().flat_map(|drill| drill.windows.iter().copied()).collect()
+    }
+}
+
+/// The window that is open at `now`, or the next one.
+pub(super) fn current_or_next<'a>(drill: &'a Drill, now: &Timestamp) -> Option<&'a Window> {
+    drill.windows.iter().find(|window| *now < window.to)
+}
+
+/// "3 windows of 1 min".
+pub(super) fn windows_in_words(drill: &Drill) -> String {
+    let length = drill.windows.first().map_or(0, |window| window.to.since(window.from).as_secs());
+    match drill.windows.len() {
+        0 => "No window".to_owned(),
+        1 => format!("1 window of {}", moment::span(length)),
+        count => format!("{count} windows of {}", moment::span(length)),
+    }
+}
+
+/// What a drill is, in a word, and why where that is not plain.
+pub(super) fn state_in_words(drill: &Drill) -> &'static str {
+    match (drill.state, drill.stopped_as) {
+        (DrillState::Scheduled, _) => "Scheduled",
+        (DrillState::Running, _) => "Running",
+        (DrillState::Finished, _) => "Finished",
+        (DrillState::Stopped, Some(StoppedAs::Stopped) | None) => "Stopped",
+        (DrillState::Stopped, Some(_)) => "Over, the secret is no longer retiring",
+    }
+}
+
+pub(super) fn schedule_form() -> Form {
+    let fields = [
+        ("starts_at", ""),
+        ("length_seconds", "60"),
+        ("repeat", "1"),
+        ("every_seconds", ""),
+        ("confirm_client_name", ""),
+        ("reason", ""),
+    ];
+    Form::new("drill", fields.into_iter().fold(Fields::default(), |all, (name, value)| all.with(name, value)))
+}
+
+pub(super) fn stop_form() -> Form {
+    Form::new("stop-drill", Fields::default().with("reason", ""))
+}
+
+/// A number as the API takes it: a whole one, or what somebody typed instead; nothing where nothing was typed.
+fn number(fields: &Fields, name: &str) -> Option<Value> {
+    let text = own(fields, name)?;
+    Some(text.trim().parse::<u64>().map_or_else(|_| Value::from(text.trim()), Value::from))
+}
+
+pub(super) async fn schedule(Path(names): Path<Names>, Fresh { signed, fields }: Fresh) -> Reply {
+    let secret_id = own(&fields, "secret_id").map(|id| SecretId::parse(&id)).transpose();
+    let body = ScheduleDrill {
+        secret_id: secret_id.map_err(|_| Problem::not_found())?,
+        starts_at: own(&fields, "starts_at").map(|text| utc(&text)),
+        length_seconds: number(&fields, "length_seconds"),
+        repeat: number(&fields, "repeat"),
+        every_seconds: number(&fields, "every_seconds"),
+        confirm_client_name: Some(fields.text("confirm_client_name").to_owned()),
+        reason: own(&fields, "reason"),
+    };
+    match signed.app.schedule_drill(&signed.request(), of(&names), Input::Value(body)).await {
+        Ok(_) => Ok(to(&names, "security", "drill-scheduled")),
+        Err(error) => {
+            refused(&signed, &names, error, |forms, problem| {
+                forms.drill = Form::new("drill", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
+
+pub(super) async fn stop(
+    Path((client, environment, drill)): Path<(String, String, String)>,
+    Fresh { signed, fields }: Fresh,
+) -> Reply {
+    let names = (client, environment);
+    let body = StopDrill { reason: own(&fields, "reason") };
+    match signed.app.stop_drill(&signed.request(), of(&names), &drill, Input::Value(body)).await {
+        Ok(_) => Ok(to(&names, "security", "drill-stopped")),
+        Err(error) => {
+            refused(&signed, &names, error, |forms, problem| {
+                forms.stop_drill = Form::new("stop-drill", fields).refused(problem);
+            })
+            .await
+        }
+    }
+}
