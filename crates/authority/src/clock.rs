@@ -18,16 +18,28 @@ pub struct Clock {
 
 #[derive(Debug)]
 enum Source {
-    System { started_wall: i64, started: Instant },
+    /// `behind`: microseconds by which it is still set back.
+    System {
+        started_wall: i64,
+        started: Instant,
+        behind: AtomicI64,
+    },
     Manual(AtomicI64),
 }
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
+        Self::set_back(Duration::ZERO)
+    }
+
+    /// The machine's clock, set back: for a simulation that begins in the past and ends in the present. It runs, and
+    /// [`advance`](Self::advance) catches up.
+    pub fn set_back(span: Duration) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the clock itself")]
         let started = Instant::now();
-        Self { source: Source::System { started_wall: wall(), started }, highest: AtomicI64::new(0) }
+        let behind = AtomicI64::new(micros(span));
+        Self { source: Source::System { started_wall: wall(), started, behind }, highest: AtomicI64::new(0) }
     }
 
     /// A clock that is set by hand, for tests and simulations.
@@ -38,9 +50,9 @@ impl Clock {
     /// The time.
     pub fn now(&self) -> Timestamp {
         let reading = match &self.source {
-            Source::System { started_wall, started } => {
-                let elapsed = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
-                wall().max(started_wall.saturating_add(elapsed))
+            Source::System { started_wall, started, behind } => {
+                let present = wall().max(started_wall.saturating_add(micros(started.elapsed())));
+                present - behind.load(Ordering::SeqCst)
             }
             Source::Manual(at) => at.load(Ordering::SeqCst),
         };
@@ -53,10 +65,16 @@ impl Clock {
         self.highest.fetch_max(stored.as_micros(), Ordering::SeqCst);
     }
 
-    /// Moves a manual clock; a machine's clock is left alone.
+    /// Moves a manual clock; one that is set back catches up, and never goes beyond the machine's.
     pub fn advance(&self, span: Duration) {
-        if let Source::Manual(at) = &self.source {
-            at.fetch_add(i64::try_from(span.as_micros()).unwrap_or(0), Ordering::SeqCst);
+        match &self.source {
+            Source::Manual(at) => {
+                at.fetch_add(micros(span), Ordering::SeqCst);
+            }
+            Source::System { behind, .. } => {
+                let caught_up = |behind: i64| Some(behind.saturating_sub(micros(span)).max(0));
+                let _ = behind.fetch_update(Ordering::SeqCst, Ordering::SeqCst, caught_up);
+            }
         }
     }
 
@@ -66,6 +84,10 @@ impl Clock {
             at.store(to.as_micros(), Ordering::SeqCst);
         }
     }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn wall() -> i64 {
@@ -99,6 +121,18 @@ mod tests {
         let future = first.after(Duration::from_secs(86_400));
         clock.raise(future);
         assert_eq!(clock.now(), future);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_catches_up_and_goes_no_further() {
+        let (present, behind) = (Clock::system(), Clock::set_back(Duration::from_secs(3600)));
+        let apart = || present.now().since(behind.now()).as_secs();
+        assert!((3599..=3600).contains(&apart()));
+        behind.advance(Duration::from_secs(1800));
+        assert!((1799..=1800).contains(&apart()));
+        behind.advance(Duration::from_secs(1_000_000));
+        assert_eq!(apart(), 0);
+        assert!(behind.now() <= present.now().after(Duration::from_secs(1)));
     }
 
     #[test]

@@ -58,12 +58,21 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
 
 /// Opens the application that the settings name.
 pub(crate) async fn open(settings: &Resolved, decides: bool) -> Result<Arc<App>, Failure> {
+    open_at(settings, decides, Arc::new(Clock::system())).await
+}
+
+/// The same at the time that a clock tells.
+pub(crate) async fn open_at(
+    settings: &Resolved,
+    decides: bool,
+    clock: Arc<Clock>,
+) -> Result<Arc<App>, Failure> {
     create_data_dir(&settings.data_dir)?;
     let options = Options {
         location: settings.location.clone(),
         master_key_file: settings.master_key_file.clone(),
         public_url: settings.public_url.clone(),
-        clock: Arc::new(Clock::system()),
+        clock,
         random: Arc::new(SystemRandom),
         audit_retention_days: settings.audit_retention_days,
         evidence_addresses: settings.evidence_addresses.policy(),

@@ -1,8 +1,11 @@
-//! `crossfade demo`: a real server on throwaway data, and a rotation played against it over HTTP. The story
-//! knows nothing but what the server answers: every value that it prints was received a moment before.
+//! `crossfade demo`: a real server on throwaway data, filled with months of work, and a rotation played against it over
+//! HTTP. The story knows nothing but what the server answers: every value that it prints was received a moment before.
 
 mod callers;
-mod fill;
+mod cast;
+mod check;
+mod movers;
+mod past;
 mod story;
 
 use crate::{
@@ -10,14 +13,28 @@ use crate::{
     failure::Failure,
     output,
     remote::Api,
-    serve::{Server, bind, open, start_log, stop_signal},
+    serve::{Server, bind, open_at, start_log, stop_signal},
     settings::{AddressWord, LogFormat, Resolved},
 };
-use crossfade_app::{App, NewToken};
-use crossfade_authority::SystemRandom;
-use crossfade_core::{Random, base62};
+use cast::{CLIENTS, PEOPLE};
+use crossfade_app::{App, NewToken, Visitor};
+use crossfade_authority::{Clock, SystemRandom};
+use crossfade_core::{
+    Random,
+    api::{CreateLink, OneTimeLink, User},
+    audit::Origin,
+    base62,
+    roles::Role,
+};
 use crossfade_store::Location;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use past::Past;
+use reqwest::Method;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use story::CLIENT;
 
 /// The Owner of the throwaway instance.
 const OWNER: &str = "ada@example.com";
@@ -37,24 +54,42 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     let directory = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("No temporary directory can be made: {error}.")))?;
     let settings = throwaway(address, directory.path());
-    let app = open(&settings, true).await?;
-    let Owner { password, token } = create_owner(&app).await?;
-    let server = Server::start(app, listener, Vec::new())?;
+    let clock = Arc::new(Clock::set_back(past::SPAN));
+    let app = open_at(&settings, true, clock.clone()).await?;
+    let server = Server::start(app.clone(), listener, Vec::new())?;
 
-    let pace = if args.quick { Duration::ZERO } else { PACE };
-    // Whatever the story comes to, the server stops in order and the directory is taken away.
-    let told = tokio::select! {
-        told = tell(&settings.public_url, &token, pace) => told.map(|()| true),
-        () = stop_signal() => Ok(false),
-    };
-    let served = match told {
-        Ok(true) if !args.quick => serve_on(&settings.public_url, &password, &token).await,
-        Ok(_) => Ok(()),
-        Err(failure) => Err(failure),
+    // Whatever the demo comes to, the server stops in order and the directory is taken away.
+    let played = tokio::select! {
+        played = play(&app, &clock, &settings.public_url, args.quick) => played,
+        () = stop_signal() => Ok(()),
     };
     let stopped = server.stop().await;
     drop(directory);
-    served.and(stopped)
+    played.and(stopped)
+}
+
+async fn play(app: &Arc<App>, clock: &Clock, url: &str, quick: bool) -> Result<(), Failure> {
+    output::data(&format!("Crossfade serves {url} on data that is thrown away at the end.\n"))?;
+    let password = random_text();
+    app.create_owner(OWNER, &password).await?;
+    let owner = Api::connect(url, owner_token(app, None).await?)?;
+    let past = Past { app, clock, url, owner: &owner };
+    let present = past.play().await?;
+    output::data(&format!("It holds {} clients, and what happened to them in 200 days.\n", CLIENTS.len()))?;
+    set_passwords(app, &owner, &password).await?;
+    let pace = if quick { Duration::ZERO } else { PACE };
+    story::change_over(&owner, url, &present, pace).await?;
+    if quick {
+        output::data("\nAnd this is what there is to look at\n")?;
+        return check::check(&owner, url, &password, &present).await;
+    }
+    let working = movers::begin(&owner, url, &present).await?;
+    invite(url, &password, &owner_token(app, Some(1)).await?)?;
+    tokio::select! {
+        () = working => stop_signal().await,
+        () = stop_signal() => {}
+    }
+    Ok(())
 }
 
 /// Settings of an instance that leaves nothing behind. No file and no variable has a say in them.
@@ -74,47 +109,51 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
     }
 }
 
-/// What lets a reader in.
-struct Owner {
-    password: String,
-    token: String,
-}
-
-/// Creates the Owner and a token, as `init` and `token create` do on a machine.
-async fn create_owner(app: &Arc<App>) -> Result<Owner, Failure> {
+fn random_text() -> String {
     let mut bytes = [0; 16];
     SystemRandom.fill(&mut bytes);
-    let password = base62::encode_fixed(&bytes, 22);
-    app.create_owner(OWNER, &password).await?;
-    let new = NewToken {
-        user: OWNER.to_owned(),
-        name: "demo".to_owned(),
-        expires_days: Some(1),
-        scope: Vec::new(),
-    };
-    let token = app.create_token(&new).await?.reveal().to_owned();
-    Ok(Owner { password, token })
+    base62::encode_fixed(&bytes, 22)
 }
 
-async fn tell(url: &str, token: &str, pace: Duration) -> Result<(), Failure> {
-    let api = Api::connect(url, token.to_owned())?;
-    output::data(&format!("Crossfade serves {url} on data that is thrown away at the end.\n"))?;
-    let registered = fill::fill(&api).await?;
-    story::change_over(&api, url, registered, pace).await
+/// A token of the Owner, as `token create` makes one on a machine.
+async fn owner_token(app: &Arc<App>, expires_days: Option<u32>) -> Result<String, Failure> {
+    let new = NewToken { user: OWNER.to_owned(), name: "demo".to_owned(), expires_days, scope: Vec::new() };
+    Ok(app.create_token(&new).await?.reveal().to_owned())
 }
 
-async fn serve_on(url: &str, password: &str, token: &str) -> Result<(), Failure> {
+/// Lets everybody in, by the links that they would get. All have the same password: there is nothing to protect here.
+async fn set_passwords(app: &Arc<App>, owner: &Api, password: &str) -> Result<(), Failure> {
+    let users: Vec<User> = owner.list("/users", usize::MAX).await?;
+    for user in users.iter().filter(|user| user.email.as_deref().is_some_and(|email| email != OWNER)) {
+        let path = format!("/users/{}/link", user.id);
+        let link: OneTimeLink = owner.send(Method::POST, &path, &CreateLink::default()).await?;
+        let url = link.url.unwrap_or_default();
+        let value = url.rsplit('#').next().unwrap_or_default();
+        let visitor = Visitor {
+            origin: Origin { ip: Some(Ipv4Addr::LOCALHOST.into()), request_id: None },
+            user_agent: "crossfade demo".to_owned(),
+        };
+        app.use_link(value, None, password, &visitor).await?;
+    }
+    Ok(())
+}
+
+fn invite(url: &str, password: &str, token: &str) -> Result<(), Failure> {
     // As it was started, so that the commands can be pasted also where it is not on the PATH.
     let crossfade = std::env::args().next().unwrap_or_else(|| "crossfade".to_owned());
-    let client = fill::CLIENT;
+    let watched = movers::WATCHED;
+    let mut accounts = format!("  {:<20} {OWNER}\n", Role::Owner.name());
+    for (name, role) in PEOPLE {
+        accounts.push_str(&format!("  {:<20} {}\n", role.name(), past::email(name)));
+    }
     output::data(&format!(
-        "\nThe server goes on, until Ctrl-C. Look around in a browser:\n\n  \
-         {url}/console\n  Email     {OWNER}\n  Password  {password}\n\n\
-         Or from another terminal:\n\n  \
+        "\nThe server goes on, until Ctrl-C. Look around in a browser, as any of these:\n\n  \
+         {url}/console\n\n{accounts}\n  Password of all       {password}\n\n\
+         The secret of {watched} was rotated a moment ago: watch its callers move over, in the Console or here, from\n\
+         another terminal:\n\n  \
          export CROSSFADE_URL={url}\n  export CROSSFADE_TOKEN={token}\n  \
-         {crossfade} client list\n  {crossfade} secret history \"{client}\" --env production\n  \
-         {crossfade} secret rotate \"{client}\" --env staging --transition 24h --show\n"
-    ))?;
-    stop_signal().await;
-    Ok(())
+         {crossfade} secret watch \"{watched}\" --env production\n  \
+         {crossfade} client list\n  {crossfade} secret history \"{CLIENT}\" --env production\n  \
+         {crossfade} secret rotate \"{CLIENT}\" --env staging --transition 24h --show\n"
+    ))
 }

@@ -3,7 +3,7 @@
 
 use super::{
     callers::{Answer, Caller},
-    fill::{CLIENT, ENVIRONMENT, Registered},
+    past::Present,
 };
 use crate::{
     failure::Failure,
@@ -17,6 +17,11 @@ use crossfade_core::{
 };
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
+
+/// The client that the story is about.
+pub(super) const CLIENT: &str = "Billing API";
+/// Where it is rotated.
+const ENVIRONMENT: &str = "production";
 
 /// A secret as the callers hold it.
 struct Held {
@@ -39,19 +44,20 @@ struct Scene<'a> {
 pub(super) async fn change_over(
     api: &Api,
     url: &str,
-    registered: Registered,
+    present: &Present,
     pace: Duration,
 ) -> Result<(), Failure> {
-    let Registered { client, client_id, secret } = registered;
-    let caller = |name, address| Caller::new(name, address, url, ENVIRONMENT, &client_id);
+    let (client, client_id, value) = present.of(CLIENT)?;
+    let caller = |name, address| Caller::new(name, address, url, ENVIRONMENT, client_id);
     let scene = Scene {
         api,
-        path: format!("/clients/{}/environments/{ENVIRONMENT}", client.id),
+        path: format!("/clients/{client}/environments/{ENVIRONMENT}"),
         worker: caller("billing-worker/1.4", [127, 0, 0, 2])?,
         cron: caller("invoice-cron/2.0", [127, 0, 0, 3])?,
         pace,
     };
-    let old = held(secret.id, secret.value)?;
+    let earlier = scene.rotations().await?.len();
+    let old = Held { id: scene.current().await?, value: value.to_owned() };
 
     scene.step(&format!("Two programs authenticate as {CLIENT} in {ENVIRONMENT}")).await?;
     scene.accepted(&scene.worker, &old).await?;
@@ -123,7 +129,10 @@ pub(super) async fn change_over(
         line(&format!("who checks tokens without asking may accept such a token until {until}"))?;
     }
     let history = scene.history().await?;
-    expect(history.len() == 2 && history.iter().any(|it| it.compromised), "the history holds both rotations")
+    expect(
+        history.len() == earlier + 2 && history.iter().any(|it| it.compromised),
+        "the history holds both rotations",
+    )
 }
 
 impl Scene<'_> {
@@ -168,6 +177,13 @@ impl Scene<'_> {
         self.api.send(Method::POST, &format!("{}/secrets/rotate", self.path), &body).await
     }
 
+    /// The secret that is current.
+    async fn current(&self) -> Result<SecretId, Failure> {
+        let secrets: Vec<Secret> = self.api.list(&format!("{}/secrets", self.path), usize::MAX).await?;
+        let current = secrets.into_iter().find(|it| it.state == SecretState::Current);
+        current.map(|it| it.id).ok_or_else(|| wrong("a secret is current"))
+    }
+
     async fn usage(&self, since: Timestamp) -> Result<Vec<Usage>, Failure> {
         let since = form_encode("since", &since.to_string());
         self.api.list(&format!("{}/usage?{since}", self.path), usize::MAX).await
@@ -197,9 +213,13 @@ impl Scene<'_> {
         usage.iter().find(own).map(|it| it.first_used_at).ok_or_else(|| wrong("the move is on record"))
     }
 
+    async fn rotations(&self) -> Result<Vec<Rotation>, Failure> {
+        self.api.list(&format!("{}/rotations", self.path), usize::MAX).await
+    }
+
     async fn history(&self) -> Result<Vec<Rotation>, Failure> {
-        let rotations: Vec<Rotation> = self.api.list(&format!("{}/rotations", self.path), usize::MAX).await?;
-        for it in &rotations {
+        let rotations = self.rotations().await?;
+        for it in rotations.iter().take(2) {
             line(&format!(
                 "{}  by {}, {} h, \"{}\": {}",
                 it.rotated_at,

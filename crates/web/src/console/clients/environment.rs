@@ -414,7 +414,9 @@ mod tests {
         let layout = Layout::sample(Section::Clients, "Billing").in_environment(badge.clone());
         let tabs = Tabs::sample("Environment");
         let refused = forms.refused_without_a_dialog(&s);
-        EnvironmentPage { layout, tabs, switch: Vec::new(), configure, s, badge, forms, refused }.render().unwrap()
+        EnvironmentPage { layout, tabs, switch: Vec::new(), configure, s, badge, forms, refused }
+            .render()
+            .unwrap()
     }
 
     const BUTTONS: [&str; 4] = [
