@@ -55,7 +55,7 @@ pub use backup::{Backup, Header, Restore, Restored, back_up};
 pub use caller::Caller;
 pub use client_lines::ClientLines;
 pub use clients::ClientQuery;
-pub use crossfade_store::{ClientLine, ClientOrder, RegistrationLine};
+pub use crossfade_store::{ClientLine, ClientOrder, RegistrationLine, SharedHour};
 pub use cursor::ListQuery;
 pub use error::Error;
 pub use guard_deadlines::NeededSecret;

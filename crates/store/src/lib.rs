@@ -30,7 +30,7 @@ pub use environments::{Environment, SigningKey};
 pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure};
 pub use guard::{DeadlineWarning, NearDeadline};
 pub use keys::DataKey;
-pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine};
+pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
 pub use properties::Property;
 pub use secrets::{Expired, Rotation, RotationLine, Secret, SecretRow, VerifierRow};
 pub use sessions::SessionRow;

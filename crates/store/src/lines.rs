@@ -7,8 +7,9 @@ use crate::{
     db::{Row, Value},
 };
 use crossfade_core::{
-    ClientId, OauthClientId, PropertyId, SecretId, Timestamp, environment::Slug, text::Name,
+    ClientId, OauthClientId, PropertyId, SecretId, Timestamp, api::Grain, environment::Slug, text::Name,
 };
+use std::collections::{BTreeMap, HashMap};
 
 /// A client as a line of a list.
 #[derive(Clone, Debug)]
@@ -48,10 +49,21 @@ pub struct RegistrationLine {
     pub retiring_until: Option<Timestamp>,
     /// The last use of its retiring secret.
     pub retiring_used_at: Option<Timestamp>,
-    /// Uses of its current secret.
-    pub current_uses: i64,
-    /// Uses of its retiring secret.
-    pub retiring_uses: i64,
+    /// Its retiring secret.
+    pub retiring: Option<SecretId>,
+    /// Uses of both since the rotation, hour by hour: those hours in which there were any.
+    pub hours: Vec<SharedHour>,
+}
+
+/// Uses of an old and a new secret within an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedHour {
+    /// When it began.
+    pub from: Timestamp,
+    /// Uses of the old secret.
+    pub old: i64,
+    /// Uses of the new secret.
+    pub new: i64,
 }
 
 /// How a list of clients is ordered.
@@ -80,8 +92,8 @@ pub enum LinePlace {
 macro_rules! columns {
     () => {
         "q.name AS property, r.environment, r.oauth_client_id, r.disabled_at, s.id AS current_id, s.created_at AS current_since,
-         u.last_used_at AS current_used_at, u.use_count AS current_uses,
-         o.expires_at AS retiring_until, ou.last_used_at AS retiring_used_at, ou.use_count AS retiring_uses"
+         u.last_used_at AS current_used_at,
+         o.id AS retiring_id, o.expires_at AS retiring_until, ou.last_used_at AS retiring_used_at"
     };
 }
 
@@ -147,6 +159,9 @@ statements! {
         "a.created_at DESC, a.id DESC", "c.placed_at DESC, c.placed_by DESC"
     );
     ONE = lines!("CAST($1 AS TEXT) = '' AND c.id = $2", "c.id", "c.id");
+    // From an hour on, each secret: as many rows as the pictures of a page have hours.
+    HOURS = "SELECT p.secret_id, p.bucket, p.use_count FROM secret_usage_series p
+             JOIN (VALUES {rows:2}) AS v ON p.secret_id = v.column1 AND p.grain = 3600 AND p.bucket >= CAST(v.column2 AS BIGINT)";
     NAMED = "SELECT name, property_id FROM clients WHERE id = $1";
     PLACE_OF = "SELECT name_key FROM clients WHERE id = $1";
     // Read from the deadlines that have not been noted yet: there are as many as transitions.
@@ -189,8 +204,8 @@ fn registration(row: &Row) -> Result<Option<RegistrationLine>, StoreError> {
         current_used_at: row.opt_time("current_used_at")?,
         retiring_until: row.opt_time("retiring_until")?,
         retiring_used_at: row.opt_time("retiring_used_at")?,
-        current_uses: row.opt_int("current_uses")?.unwrap_or(0),
-        retiring_uses: row.opt_int("retiring_uses")?.unwrap_or(0),
+        retiring: row.opt_parsed("retiring_id", |text| SecretId::parse(text).ok())?,
+        hours: Vec::new(),
     }))
 }
 
@@ -230,7 +245,39 @@ impl Tx {
             filter.environment.as_ref().map(Slug::as_str).into(),
             filter.overdue_at.into(),
         ]);
-        gathered(&self.rows(statement, args).await?)
+        let lines = gathered(&self.rows(statement, args).await?)?;
+        self.with_hours(lines).await
+    }
+
+    /// The same lines with the uses of every transition that runs, in one statement.
+    async fn with_hours(&mut self, mut lines: Vec<ClientLine>) -> Result<Vec<ClientLine>, StoreError> {
+        let running =
+            |it: &RegistrationLine| Some((it.retiring.clone()?, it.current.clone()?, it.current_since?));
+        let registrations = lines.iter().flat_map(|line| &line.registrations);
+        let args: Vec<Vec<Value>> = registrations
+            .filter_map(running)
+            .flat_map(|(old, new, since)| {
+                let from = Grain::Hour.bucket(since);
+                [old, new].map(|id| vec![id.as_str().into(), from.into()])
+            })
+            .collect();
+        let mut uses: HashMap<String, Vec<(i64, i64)>> = HashMap::new();
+        for row in self.many(HOURS, &args).await? {
+            uses.entry(row.text("secret_id")?).or_default().push((row.int("bucket")?, row.int("use_count")?));
+        }
+        for registration in lines.iter_mut().flat_map(|line| &mut line.registrations) {
+            let Some((old, new, _)) = running(registration) else { continue };
+            let mut hours = BTreeMap::<i64, [i64; 2]>::new();
+            for (which, id) in [old, new].iter().enumerate() {
+                for (hour, count) in uses.get(id.as_str()).into_iter().flatten() {
+                    hours.entry(*hour).or_default()[which] += count;
+                }
+            }
+            let shared =
+                |(hour, [old, new]): (i64, [i64; 2])| SharedHour { from: Grain::Hour.begins(hour), old, new };
+            registration.hours = hours.into_iter().map(shared).collect();
+        }
+        Ok(lines)
     }
 
     /// What a client is, or was, called, and its property.
@@ -281,7 +328,8 @@ impl Tx {
         let nothing = || Value::from(None::<String>);
         let mut args = vec!["".into(), id.as_str().into(), 1.into(), now.into()];
         args.extend([nothing(), nothing(), nothing(), nothing(), None::<i64>.into()]);
-        Ok(gathered(&self.rows(ONE, args).await?)?.pop())
+        let lines = gathered(&self.rows(ONE, args).await?)?;
+        Ok(self.with_hours(lines).await?.pop())
     }
 
     /// Transitions that run at `now`, at most `limit`, the one that ends next first. One line for each.
@@ -291,6 +339,7 @@ impl Tx {
             let registrations = registration(row)?.into_iter().collect();
             Ok(ClientLine { registrations, ..client(row)? })
         };
-        rows.iter().map(line).collect()
+        let lines = rows.iter().map(line).collect::<Result<_, StoreError>>()?;
+        self.with_hours(lines).await
     }
 }

@@ -1,8 +1,9 @@
 //! The lists of the Console.
 
 use crate::harness::*;
-use crossfade_core::Timestamp;
-use crossfade_store::{ClientFilter, ClientLine, ClientOrder, LinePlace};
+use crossfade_core::{Timestamp, api::Grain};
+use crossfade_store::{ClientFilter, ClientLine, ClientOrder, LinePlace, SharedHour, Usage};
+use std::time::Duration;
 
 async fn lines(t: &TestDb, order: ClientOrder, after: Option<&LinePlace>, limit: i64) -> Vec<ClientLine> {
     let filter = ClientFilter::default();
@@ -73,6 +74,38 @@ async fn a_line_says_how_each_registration_stands() {
     assert!(line.registrations.iter().all(|it| it.current_since.is_some()));
     let later = t.read(async |tx| tx.client_line(&client_id(1), at(900)).await).await.unwrap();
     assert_eq!(later.registrations[0].retiring_until, None, "the deadline itself is the end");
+}
+
+#[tokio::test]
+async fn a_line_has_the_hours_of_its_transition_and_no_earlier_ones() {
+    let Some(t) = super::open().await else { return };
+    seeded(&t).await;
+    let made = t.read(async |tx| tx.client_line(&client_id(1), at(100)).await).await.unwrap();
+    let since = made.registrations[0].current_since.unwrap();
+    assert!(made.registrations.iter().all(|it| it.hours.is_empty()));
+    let hour = Duration::from_secs(3600);
+    for (secret, when, count) in [
+        (1, since.before(hour * 2), 9),
+        (1, since, 5),
+        (2, since, 2),
+        (2, since.after(hour * 3), 4),
+        (3, since, 7),
+    ] {
+        add_uses(&t, secret, Usage { first_used_at: when, last_used_at: when, use_count: count }).await;
+    }
+    let shared = |from: Timestamp, old, new| SharedHour {
+        from: Grain::Hour.begins(Grain::Hour.bucket(from)),
+        old,
+        new,
+    };
+    let expected = [shared(since, 5, 2), shared(since.after(hour * 3), 0, 4)];
+    let one = t.read(async |tx| tx.client_line(&client_id(1), at(100)).await).await.unwrap();
+    assert_eq!(one.registrations[0].hours, expected);
+    assert_eq!(one.registrations[1].hours, [], "no transition runs there");
+    let listed = lines(&t, ClientOrder::Name, None, 9).await;
+    assert!(listed.iter().any(|line| line.registrations.iter().any(|it| it.hours == expected)));
+    let running = t.read(async |tx| tx.transitions(at(100), 9).await).await;
+    assert_eq!(running[0].registrations[0].hours, expected);
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! What the pages of clients share: the colours of environments, and how a registration stands.
 
 use crate::console::{
-    crossfade::{Rest, Transition},
+    crossfade::{Rest, Segment, Transition},
     environment::EnvironmentBadge,
 };
-use crossfade_app::RegistrationLine;
+use crossfade_app::{RegistrationLine, SharedHour};
 use crossfade_core::{Timestamp, api};
 use std::{collections::HashMap, time::Duration};
 
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An environment as lists need it.
@@ -82,7 +83,7 @@ pub(in crate::console) fn registration_state(
             from,
             now,
             deadline,
-            segments: Vec::new(),
+            segments: line.hours.iter().map(|it| segment(it, from, now)).collect(),
             still_on_old: old_used_at.into_iter().collect(),
             windows: Vec::new(),
         }),
@@ -100,6 +101,16 @@ pub(in crate::console) fn registration_state(
         last_used_at: line.current_used_at.max(line.retiring_used_at),
         old_used_at,
     })
+}
+
+/// An hour of a transition, as far as it lies between its beginning and now.
+fn segment(hour: &SharedHour, from: Timestamp, now: Timestamp) -> Segment {
+    Segment {
+        from: hour.from.max(from),
+        to: hour.from.after(HOUR).min(now),
+        old: hour.old.unsigned_abs(),
+        new: hour.new.unsigned_abs(),
+    }
 }
 
 /// The one of a client's registrations that a line of a list is about.
