@@ -20,6 +20,7 @@ mod load;
 mod model;
 mod oauth;
 mod observe;
+mod recording;
 mod roles;
 mod rotation;
 mod rules;
