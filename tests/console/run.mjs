@@ -4,7 +4,7 @@ import { args, browser, check, counts } from "./browser.mjs";
 import { start } from "./server.mjs";
 
 /** Each has an instance of its own. */
-const WALKS = ["rotation", "viewer", "guard", "drill"];
+const WALKS = ["rotation", "viewer", "guard", "drill", "change_over"];
 
 for (const name of args.only ? [args.only] : WALKS) {
   const walk = await import(`./walks/${name}.mjs`);

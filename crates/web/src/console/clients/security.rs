@@ -15,10 +15,13 @@ use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath, Rot
 use crossfade_core::{
     Timestamp,
     api::{self, ChangeOver, Rotation, Secret, Usage},
+    change_over::CallerState,
     rotation::{EndedAs, SecretState},
 };
 use std::time::Duration;
 
+/// Callers that stand on the page.
+const MOST_CALLERS: usize = 50;
 /// Rotations on a page of the history.
 const HISTORY_PAGE: &str = "50";
 
@@ -46,6 +49,8 @@ pub(super) struct Secrets {
     /// Ids of the valid secrets whose values can be shown.
     stored: Vec<String>,
     pub(super) callers: Vec<Usage>,
+    /// Whether there are more of them than stand here.
+    pub(super) more_callers: bool,
 }
 
 /// Where a page of the history stands.
@@ -102,9 +107,40 @@ impl Old {
         format!("{quiet} of {needed}")
     }
 
+    pub(super) fn callers_shown(&self) -> impl Iterator<Item = &api::Caller> {
+        self.change.callers.iter().take(MOST_CALLERS)
+    }
+
+    /// How many callers there are beyond those that are shown.
+    pub(super) fn callers_beyond(&self) -> Option<u64> {
+        let counts = &self.change.caller_counts;
+        let all = counts.on_old + counts.on_both + counts.moved + counts.silent + counts.on_new;
+        Some(all.saturating_sub(MOST_CALLERS as u64)).filter(|count| *count > 0)
+    }
+
     /// How long before its deadline the guard gave a warning: "4 h".
     pub(super) fn ahead(&self, warning: &api::DeadlineWarning) -> String {
         moment::span(warning.deadline.since(warning.told_at).as_secs())
+    }
+}
+
+/// Where a caller stands, in words.
+pub(super) fn standing(state: &CallerState) -> &'static str {
+    match state {
+        CallerState::OnOld => "On the old secret",
+        CallerState::OnBoth => "On both secrets",
+        CallerState::Moved => "Moved",
+        CallerState::Silent => "Silent",
+        CallerState::OnNew => "On the new secret",
+    }
+}
+
+/// Which secret's colour that has.
+pub(super) fn colour(state: &CallerState) -> &'static str {
+    match state {
+        CallerState::OnOld | CallerState::OnBoth => "retiring",
+        CallerState::Moved | CallerState::OnNew => "current",
+        CallerState::Silent => "",
     }
 }
 
@@ -119,7 +155,7 @@ impl Secrets {
         let path = RegistrationPath { client: place.client.id.as_str(), environment: slug };
         let (registration, version) = app.read_registration(caller, path).await?;
         let may = app.abilities(caller, path).await?;
-        let most = ListQuery { limit: Some("200".into()), cursor: None };
+        let most = ListQuery { limit: Some(MOST_CALLERS.to_string()), cursor: None };
         let secrets = app.list_valid_secrets(caller, path).await?;
         let page = ListQuery { limit: Some(HISTORY_PAGE.into()), cursor: place_in_history.cursor.clone() };
         let oldest_first = place_in_history.oldest_first;
@@ -132,7 +168,7 @@ impl Secrets {
             }
         };
         let latest = latest.map(|line| line.rotation);
-        let callers = app.list_usage(caller, path, None, &most).await?.items;
+        let callers = app.list_usage(caller, path, None, &most).await?;
         let now = app.authority().clock().now();
         let environment = place.environments.iter().find(|it| it.slug == slug).cloned();
         let environment = environment.ok_or_else(crossfade_core::Problem::not_found)?;
@@ -198,7 +234,8 @@ impl Secrets {
             place: place_in_history,
             next: history.next_cursor,
             stored: secrets.iter().filter(|it| it.stored).map(|it| it.id.to_string()).collect(),
-            callers,
+            more_callers: callers.next_cursor.is_some(),
+            callers: callers.items,
         })
     }
 
@@ -269,8 +306,19 @@ impl Secrets {
             && self.old.as_ref().is_some_and(|old| old.rotation == rotation.id.to_string())
     }
 
-    pub(super) fn on_old(&self, caller: &Usage) -> bool {
-        self.old.as_ref().is_some_and(|old| old.secret.id == caller.secret_id)
+    /// The transition that runs, where somebody has used one of its secrets.
+    pub(super) fn moving(&self) -> Option<&Old> {
+        self.old.as_ref().filter(|old| !old.change.callers.is_empty())
+    }
+
+    /// The client as a shell takes it.
+    fn client_argument(&self) -> String {
+        format!("'{}'", self.client.replace('\'', r"'\''"))
+    }
+
+    /// What lists every caller.
+    pub(super) fn usage_command(&self) -> String {
+        format!("crossfade secret usage {} --env {}", self.client_argument(), self.environment.slug)
     }
 
     pub(super) fn is_current(&self, caller: &Usage) -> bool {
@@ -467,6 +515,7 @@ pub(super) mod samples {
             next: None,
             stored: vec![id("sec", 1), id("sec", 2)],
             callers: serde_json::from_value(callers).unwrap(),
+            more_callers: false,
         }
     }
 

@@ -1,0 +1,81 @@
+// Who still uses the old secret, with no caller, three, and three thousand, some of them hostile.
+import { request } from "node:http";
+import { browser, check, look, open, region, signIn } from "../browser.mjs";
+import { until } from "../server.mjs";
+
+/** A token as a program at `address` fetches it. The answer's status. */
+const fetchFrom = (server, address, agent, instance, id, secret) => new Promise((resolve, reject) => {
+  const { hostname, port } = new URL(server.url);
+  const headers = {
+    authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString("base64")}`,
+    "content-type": "application/x-www-form-urlencoded",
+    "user-agent": agent,
+    ...(instance && { "crossfade-instance": instance }),
+  };
+  const asked = request({ hostname, port, localAddress: address, method: "POST", path: "/env/production/oauth2/token", headers, agent: false }, (answer) => {
+    answer.resume();
+    answer.on("end", () => resolve(answer.statusCode));
+  });
+  asked.on("error", reject);
+  asked.end("grant_type=client_credentials");
+});
+
+async function rotated(server, property, name) {
+  const client = await server.api("POST", "/clients", { name, property_id: property.id, environments: ["production"] });
+  const [{ client_id: id, secret: { value: old } }] = client.registrations;
+  const reply = await server.api("POST", `/clients/${client.id}/environments/production/secrets/rotate`, { transition_hours: 24, confirm_client_name: name });
+  return { id, old, fresh: reply.secret.value, path: `${server.url}/console/clients/${client.id}/environments/production/security` };
+}
+
+export default async function changeOver(server) {
+  const property = await server.api("POST", "/properties", { name: "Payments" });
+  const page = await open(server, await browser.newContext());
+  const change = page.getByRole("group", { name: "Change-over" });
+  const callers = page.getByRole("table", { name: "Callers" });
+
+  const none = await rotated(server, property, "Nobody calls");
+  await page.goto(none.path);
+  await signIn(page);
+  await region(page, "Secret rotation").waitFor();
+  check("without a caller it says that nothing has been used", /not started/.test(await change.textContent()), await change.textContent());
+  await page.getByRole("heading", { name: "No use recorded" }).waitFor();
+  await look(page, "change-over-none");
+
+  // Three, each with an address of its own; what they say of themselves is hostile.
+  const three = await rotated(server, property, "Three callers");
+  const hostile = ["\"><script>document.title='taken'</script>", "x".repeat(8192), "'; DROP TABLE secrets; --"];
+  for (const [number, agent] of hostile.entries()) {
+    const label = ["<b>pod</b>", "&amp;\"'`{{7*7}}", "l".repeat(500)][number];
+    check(`a hostile caller gets its token (${number})`, (await fetchFrom(server, `127.0.2.${number + 1}`, agent, label, three.id, three.old)) === 200);
+  }
+  await page.goto(three.path);
+  await until(async () => (await callers.getByRole("row").count()) === 4, "three callers stand in the table");
+  check("three callers are left on the old secret", /3 callers/.test(await region(page, "Secret rotation").textContent()));
+  check("what they say of themselves is text", (await callers.textContent()).includes("<script>") && (await callers.textContent()).includes("{{7*7}}") && (await page.title()) !== "taken" && (await callers.locator("b, script").count()) === 0);
+  check("each has its address", (await callers.textContent()).includes("127.0.2.1") && (await callers.textContent()).includes("127.0.2.3"));
+  await look(page, "change-over-three");
+  await fetchFrom(server, "127.0.2.1", hostile[0], "<b>pod</b>", three.id, three.fresh);
+  await until(async () => /2 callers are left/.test(await region(page, "Secret rotation").textContent()), "the one that moved is not counted any more");
+  check("who moves is seen as it happens", true);
+
+  // Three thousand.
+  const many = await rotated(server, property, "Three thousand callers");
+  for (let from = 0; from < 3000; from += 100) {
+    const batch = Array.from({ length: 100 }, (_, at) => from + at);
+    const answers = await Promise.all(batch.map((n) => fetchFrom(server, `127.1.${1 + Math.floor(n / 200)}.${1 + (n % 200)}`, `worker/${n % 3}`, `pod-${n}`, many.id, n < 2990 ? many.fresh : many.old)));
+    check(`callers ${from} to ${from + 99} get their tokens`, answers.every((status) => status === 200), answers.join());
+  }
+  await until(async () => {
+    await page.goto(many.path);
+    return /10 callers are left/.test(await change.textContent());
+  }, "ten of three thousand are left");
+  check("ten of three thousand callers are left, and it says so", true);
+  const begun = Date.now();
+  await page.reload();
+  await region(page, "Callers").waitFor();
+  check("the page with three thousand callers is there in a moment", Date.now() - begun < 3000, `${Date.now() - begun} ms`);
+  const rows = await callers.getByRole("row").allTextContents();
+  check("those that are left stand first", rows.slice(1, 11).every((row) => row.includes("On the old secret")), rows.slice(1, 12).join(" | "));
+  check("the page shows some, and says how to see all", rows.length === 51 && /And 2950 more/.test(await region(page, "Callers").textContent()), `${rows.length} rows`);
+  await look(page, "change-over-many");
+}
