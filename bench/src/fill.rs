@@ -58,9 +58,13 @@ pub(crate) fn asked(alg: Alg, registrations: usize) -> Vec<(OauthClientId, Secre
     (0..there).step_by(there.div_ceil(ASKED)).map(|number| credentials(alg, number)).collect()
 }
 
-/// Fills a new database: two environments, and so many registrations with a secret in each of them.
-pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<(), Failure> {
-    server::initialise(directory).await?;
+/// The Owner, and their password.
+pub(crate) const OWNER: (&str, &str) = ("bench@example.com", "a password of a benchmark");
+
+/// Fills a new database: two environments, and so many registrations with a secret in each of them. Gives a token of the
+/// Owner.
+pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<String, Failure> {
+    let token = server::initialise(directory).await?;
     let options = Options {
         audit_retention_days: None,
         location: Location::File(directory.join("crossfade.db")),
@@ -92,7 +96,7 @@ pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<(), F
             .await?;
     }
     app.close().await;
-    Ok(())
+    Ok(token)
 }
 
 /// One client with a registration and a secret in each environment.

@@ -9,6 +9,7 @@ mod bare;
 mod cpu;
 mod fill;
 mod load;
+mod pages;
 mod recording;
 mod report;
 mod server;
@@ -44,6 +45,15 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// How long the pages of the Console take that grow.
+    Pages {
+        /// Clients that there are.
+        #[arg(long, default_value_t = 100_000)]
+        clients: usize,
+        /// Times that each page is asked for.
+        #[arg(long, default_value_t = 50)]
+        rounds: usize,
+    },
     /// What evidence, a second secret and a drill cost a token.
     Recording {
         /// Alternating rounds; the fastest counts.
@@ -91,6 +101,10 @@ fn main() -> Result<(), Failure> {
             .enable_all()
             .build()?
             .block_on(bare::serve(alg, registrations)),
+        Some(Command::Pages { clients, rounds }) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(pages::measure(clients, rounds)),
         Some(Command::Recording { rounds }) => recording::measure(rounds),
         None => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

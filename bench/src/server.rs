@@ -1,6 +1,6 @@
 //! The processes under test, each kept to the server's CPU.
 
-use crate::{Alg, Failure, cpu};
+use crate::{Alg, Failure, cpu, fill};
 use reqwest::StatusCode;
 use std::{
     io::{BufRead, BufReader, Write},
@@ -80,19 +80,16 @@ impl Drop for Server {
 }
 
 /// Creates the two environments through the product's own command line and API.
-pub(crate) async fn initialise(directory: &Path) -> Result<(), Failure> {
+pub(crate) async fn initialise(directory: &Path) -> Result<String, Failure> {
     let mut init = crossfade()?;
-    init.args(["init", "--owner-email", "bench@example.com", "--password-stdin", "--data-dir"])
-        .arg(directory);
+    init.args(["init", "--owner-email", fill::OWNER.0, "--password-stdin", "--data-dir"]).arg(directory);
     let mut child = init.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    child.stdin.take().ok_or("no stdin")?.write_all(b"a password of a benchmark\n")?;
+    child.stdin.take().ok_or("no stdin")?.write_all(format!("{}\n", fill::OWNER.1).as_bytes())?;
     if !child.wait()?.success() {
         return Err("crossfade init failed".into());
     }
     let mut create = crossfade()?;
-    create
-        .args(["token", "create", "--user", "bench@example.com", "--name", "bench", "--data-dir"])
-        .arg(directory);
+    create.args(["token", "create", "--user", fill::OWNER.0, "--name", "bench", "--data-dir"]).arg(directory);
     let token = String::from_utf8(create.stderr(Stdio::null()).output()?.stdout)?;
     let server = Server::crossfade(directory).await?;
     for alg in Alg::ALL {
@@ -110,7 +107,7 @@ pub(crate) async fn initialise(directory: &Path) -> Result<(), Failure> {
             return Err(format!("no environment: {}", answer.text().await?).into());
         }
     }
-    Ok(())
+    Ok(token.trim().to_owned())
 }
 
 /// The binary beside this one.

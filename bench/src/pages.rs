@@ -1,0 +1,114 @@
+//! The pages of the Console that grow: the list of clients, and the page of a client with a long history.
+
+use crate::{Alg, Failure, cpu, fill, server::Server};
+use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Rotations of the client with a long history.
+const ROTATIONS: usize = 500;
+
+/// A browser that is signed in, and the API as the same person.
+struct Visitor {
+    http: Client,
+    url: String,
+    cookies: String,
+    token: String,
+}
+
+/// Prints how long each page takes, and how long the smallest page does.
+pub(crate) async fn measure(clients: usize, rounds: usize) -> Result<(), Failure> {
+    cpu::keep_to(cpu::GENERATOR)?;
+    let directory = tempfile::tempdir()?;
+    let token = fill::fill(directory.path(), clients).await?;
+    let server = Server::crossfade(directory.path()).await?;
+    let visitor = Visitor::sign_in(&server, token).await?;
+    let rotated = visitor.rotate_often().await?;
+    let list = "/console/clients";
+    let first = visitor.page(list).await?.1;
+    let next = first
+        .split("href=\"")
+        .find_map(|rest| Some(rest.split_once('"')?.0).filter(|it| it.contains("cursor=")));
+    let next = next.ok_or("the list has no second page")?.replace("&amp;", "&");
+    let next = if next.starts_with('?') { format!("{list}{next}") } else { next };
+    let history = format!("/console/clients/{rotated}/environments/{}/security", Alg::Es256.environment());
+    let pages = [
+        ("the smallest page: /healthz", "/healthz".to_owned()),
+        ("clients, first page", list.to_owned()),
+        ("clients, second page", next),
+        ("clients, found by name", format!("{list}?q=client+{}", clients / 2)),
+        ("clients, found by nothing", format!("{list}?q=nobody+is+called+so")),
+        ("clients, the oldest secret first", format!("{list}?sort=oldest-secret")),
+        ("overview", "/console".to_owned()),
+        ("security of a client with 500 rotations", history.clone()),
+        ("the same, drawn again", history.replace("/security", "/live?tab=security")),
+    ];
+    println!("{clients} clients, {ROTATIONS} rotations of one of them, median and slowest of {rounds}\n");
+    println!("| page | median | slowest | kB |\n|---|--:|--:|--:|");
+    let mut times = vec![Vec::new(); pages.len()];
+    let mut sizes = vec![0; pages.len()];
+    for _ in 0..rounds.max(1) {
+        for ((_, path), (times, size)) in pages.iter().zip(times.iter_mut().zip(&mut sizes)) {
+            let (took, text) = visitor.page(path).await?;
+            times.push(took);
+            *size = text.len() / 1024;
+        }
+    }
+    for ((name, _), (mut times, size)) in pages.iter().zip(times.into_iter().zip(sizes)) {
+        times.sort_unstable();
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+        println!("| {name} | {:.1} ms | {:.1} ms | {size} |", millis(median), millis(slowest));
+    }
+    Ok(())
+}
+
+impl Visitor {
+    async fn sign_in(server: &Server, token: String) -> Result<Self, Failure> {
+        let url = format!("http://{}", server.address);
+        let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(60)).build()?;
+        let form = [("email", fill::OWNER.0), ("password", fill::OWNER.1), ("to", "/console")];
+        let answer = http.post(format!("{url}/console/sign-in")).form(&form).send().await?;
+        let cookies = answer.headers().get_all(header::SET_COOKIE).iter();
+        let cookies: Vec<_> = cookies.filter_map(|it| it.to_str().ok()?.split(';').next()).collect();
+        let cookies = cookies.join("; ");
+        Ok(Self { http, url, cookies, token })
+    }
+
+    /// A page, and how long it took until its last byte.
+    async fn page(&self, path: &str) -> Result<(Duration, String), Failure> {
+        let begun = Instant::now();
+        let asked = self.http.get(format!("{}{path}", self.url)).header(header::COOKIE, &self.cookies);
+        let answer = asked.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let took = begun.elapsed();
+        match status {
+            StatusCode::OK => Ok((took, text)),
+            status => Err(format!("{path}: {status}").into()),
+        }
+    }
+
+    async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let asked = self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(&self.token);
+        let asked = if let Some(body) = body { asked.json(&body) } else { asked };
+        let answer = asked.send().await?;
+        match answer.status().is_success() {
+            true => Ok(answer.json().await?),
+            false => Err(format!("{path}: {}", answer.text().await?).into()),
+        }
+    }
+
+    /// Rotates one client again and again; gives its id.
+    async fn rotate_often(&self) -> Result<String, Failure> {
+        let clients = self.api(Method::GET, "/clients?limit=1", None).await?;
+        let client = &clients["items"][0];
+        let id = client["id"].as_str().ok_or("no client")?;
+        let path = format!("/clients/{id}/environments/{}/secrets/rotate", Alg::Es256.environment());
+        for _ in 0..ROTATIONS {
+            let body = json!({"transition_hours": 0, "confirm_client_name": client["name"]});
+            self.api(Method::POST, &path, Some(body)).await?;
+        }
+        Ok(id.to_owned())
+    }
+}
