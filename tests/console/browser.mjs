@@ -12,7 +12,10 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 if (args.pictures) mkdirSync(args.pictures, { recursive: true });
 
 export const counts = { passed: 0, failed: 0 };
+/** The names of the checks that held. */
+export const held = new Set();
 export function check(name, holds, more = "") {
+  if (holds) held.add(name);
   if (holds) counts.passed += 1;
   else { counts.failed += 1; console.log(`FAILED ${name} ${more}`); }
 }

@@ -129,6 +129,10 @@ statements! {
                   ORDER BY created_at, id LIMIT $3";
     GRANTS_ON_PROPERTY = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE property_id = $1 ORDER BY created_at, id";
     GRANTS_ON_CLIENT = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE client_id = $1 ORDER BY created_at, id";
+    GRANTS_THAT_REACH = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, u.name
+                         FROM grants g JOIN users u ON u.id = g.user_id AND u.deleted_at IS NULL
+                         WHERE (g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2
+                         ORDER BY LOWER(u.name), u.id, g.created_at, g.id LIMIT $3";
     GRANT_IN_ENVIRONMENT = "SELECT id FROM grants WHERE environments LIKE $1 LIMIT 1";
     DELETE_GRANT = "DELETE FROM grants WHERE id = $1";
     INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -314,6 +318,18 @@ impl Tx {
             Scope::Client(id) => self.rows(GRANTS_ON_CLIENT, vec![id.as_str().into()]).await?,
         };
         rows.iter().map(grant).collect()
+    }
+
+    /// The grants that reach a client, by whatever scope, each with the name of its holder, in the order of names.
+    pub async fn grants_that_reach(
+        &mut self,
+        property: &PropertyId,
+        client: &ClientId,
+        most: i64,
+    ) -> Result<Vec<(String, GrantRow)>, StoreError> {
+        let args = vec![property.as_str().into(), client.as_str().into(), most.into()];
+        let rows = self.rows(GRANTS_THAT_REACH, args).await?;
+        rows.iter().map(|row| Ok((row.text("name")?, grant(row)?))).collect()
     }
 
     /// Whether a grant is limited to this environment, among others or alone.

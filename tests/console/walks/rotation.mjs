@@ -30,6 +30,8 @@ export default async function rotation(server) {
   await look(page, "clients");
   await page.getByRole("rowheader", { name: "Billing" }).getByRole("link").click();
   await look(page, "client-overview");
+  const rotators = page.getByRole("table", { name: "Who may rotate its secrets" });
+  check("the client's page says who may rotate, and leads to the roles", (await rotators.textContent()).includes("ada") && (await region(page, "Who may rotate its secrets").getByRole("link", { name: "roles" }).getAttribute("href")) === "/docs/roles");
   await tab(page, "Environment").click();
   await page.getByRole("navigation", { name: "Environments" }).getByRole("link", { name: "Production" }).click();
   await region(page, "Configure your client").waitFor();
@@ -46,12 +48,20 @@ export default async function rotation(server) {
   await tab(page, "Security").click();
   await region(page, "Secret rotation").waitFor();
   await look(page, "security-before");
+  const rotationCard = region(page, "Secret rotation");
+  check("the current secret, hidden, and the last rotation stand beside Rotate", (await rotationCard.locator(".secret-value").first().textContent()).startsWith("•") && (await rotationCard.textContent()).includes("Never rotated"));
+  check("the age of the secret stands against the policy of 90 days", /0 days of at most 90/.test(await rotationCard.textContent()));
 
   // A wrong name changes nothing, and nothing typed is lost.
   page.expected.add(422).add(409);
   let dialog = await fillRotation(page, "Biling", 24);
   await dialog.getByRole("textbox", { name: "Reason" }).fill("quarterly");
   await look(page, "dialog-rotate");
+  check("the dialog names the client and the environment", /Billing/.test(await dialog.textContent()) && /Production/.test(await dialog.textContent()));
+  const period = dialog.getByRole("spinbutton", { name: "Transition period" });
+  check("the transition period is any whole number of hours from 0 to 168", (await period.getAttribute("min")) === "0" && (await period.getAttribute("max")) === "168" && (await period.getAttribute("step")) === "1");
+  check("the usual periods are a click away", (await dialog.getByRole("button", { name: / h$/ }).allTextContents()).map((it) => it.trim()).join() === "0 h,1 h,24 h,72 h,168 h");
+  check("the dialog says when exactly the old secret ends", /ends \w+ \d+ \w+.*UTC/.test(await dialog.locator("deadline-preview").textContent()));
   await button(dialog, "Rotate secret").click();
   dialog = page.getByRole("dialog", { name: "Rotate client secret" });
   await dialog.getByRole("alert").first().waitFor();
@@ -89,7 +99,10 @@ export default async function rotation(server) {
   const heads = await history.getByRole("columnheader").allTextContents();
   check("the history has its columns", heads.map((it) => it.trim()).join("|") === "Secret|Initiated by|Rotation date|Expiration date|Status|Last used|Actions", heads.join("|"));
   const row = history.getByRole("row").nth(1);
-  check("the history names who rotated and why", (await row.textContent()).includes("quarterly"));
+  check("secrets in the history are hidden at first", !(await history.textContent()).includes("_live_"));
+  check("the history is sorted by the latest rotation", (await history.getByRole("columnheader", { name: "Rotation date" }).getAttribute("aria-sort")) === "descending");
+  check("what applies now can be done from the history", (await Promise.all(["Copy", "Revoke", "Extend", "Roll back"].map((name) => button(row, name).isVisible()))).every(Boolean));
+  check("the history names who rotated and why", (await row.textContent()).includes("quarterly") && (await row.textContent()).includes("ada"));
   check("the old secret can be shown from the history", (await revealed(page, row)) === first);
   await button(row, "Show secret").click();
   await button(row, "Copy").click();

@@ -25,6 +25,20 @@ on_both_engines! {
         assert_eq!(world.number("SELECT COUNT(*) FROM properties WHERE name = 'Other'").await, 0);
     }
 
+    async fn who_may_rotate_is_told_to_whoever_may_know_of_grants(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let path = format!("/console/clients/{}", client.id);
+        for (who, role) in [("rosa@example.com", "secret_rotator"), ("vera@example.com", "viewer"), ("amir@example.com", "auditor")] {
+            world.user(who, role).await;
+        }
+        let told = world.signed_in().await.get(&path).await.page(200);
+        let table = told.split("id=\"rotators\"").nth(1).unwrap();
+        assert!(table.contains(">rosa</a>") && table.contains("Secret Rotator") && table.contains("Owner"), "{table}");
+        assert!(!table.contains(">vera</a>") && !table.contains(">amir</a>"), "{table}");
+        let viewer = world.person("vic@example.com", "viewer").await.get(&path).await.page(200);
+        assert!(!viewer.contains("rosa") && viewer.contains("Who may rotate its secrets"), "{viewer}");
+    }
+
     async fn the_trail_is_filtered_and_exported_by_an_auditor(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let auditor = world.person("aud@example.com", "auditor").await;

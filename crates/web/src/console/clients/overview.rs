@@ -7,8 +7,8 @@ use super::{
 use crate::console::{error::Reply, form::Fields, layout::Layout, page, session::SignedIn};
 use askama::Template;
 use axum::extract::{Path, RawQuery};
-use crossfade_app::ClientPath;
-use crossfade_core::{Timestamp, api};
+use crossfade_app::{ClientPath, Rotator};
+use crossfade_core::{Timestamp, api, roles::Scope};
 
 #[derive(Template)]
 #[template(path = "console/clients/overview.html")]
@@ -19,6 +19,17 @@ struct OverviewPage {
     client: api::Client,
     property: String,
     standings: Vec<Standing>,
+    /// Who may rotate its secrets; `None` for a reader who may not know of grants.
+    rotators: Option<Vec<Rotator>>,
+}
+
+/// Where a role holds, in words.
+fn place(rotator: &Rotator) -> &'static str {
+    match rotator.scope {
+        Scope::Platform => "Every client",
+        Scope::Property(_) => "The clients of this property",
+        Scope::Client(_) => "This client",
+    }
 }
 
 pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
@@ -26,6 +37,7 @@ pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, si
     let place = Place::load(&signed, &client).await?;
     let now = signed.session.now;
     let lines = signed.app.read_client_line(signed.caller(), ClientPath(&client)).await?.registrations;
+    let rotators = signed.app.list_rotators(signed.caller(), ClientPath(&client)).await?;
     let done = match query.text("done") {
         "created" => Some("The client was created."),
         "saved" => Some("The client was changed."),
@@ -35,6 +47,7 @@ pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, si
         layout: place.layout(&signed).done(done),
         tabs: place.tabs("Overview"),
         now,
+        rotators,
         standings: lines.iter().filter_map(|line| registration_state(line, &place.badges, now)).collect(),
         property: place.property,
         client: place.client,
