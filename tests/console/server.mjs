@@ -59,7 +59,7 @@ export async function start(binary) {
     server.once("exit", () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
     server.kill("SIGTERM");
   });
-  return { url, api, use, age, earlier, stop, log: () => log };
+  return { url, token, api, use, age, earlier, stop, log: () => log };
 }
 
 /** Asks again and again, for at most 20 seconds. */

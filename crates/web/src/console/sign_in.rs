@@ -1,7 +1,7 @@
 //! Signing in and out.
 
 use super::{
-    error::Reply,
+    error::{Reply, is_script},
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
@@ -12,7 +12,7 @@ use crate::Web;
 use askama::Template;
 use axum::{
     extract::{Query, State},
-    http::{HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Redirect, Response},
 };
 use crossfade_app::SignIn;
@@ -61,6 +61,7 @@ pub(super) async fn submit(
     State(web): State<Web>,
     theme: Theme,
     replaced: Result<SignedIn, Response>,
+    headers: HeaderMap,
     Sent { visitor, fields }: Sent,
 ) -> Reply {
     let to = own_path(fields.text("to")).unwrap_or("/console").to_owned();
@@ -82,6 +83,10 @@ pub(super) async fn submit(
             format!("Too many sign-ins from your address have failed. {}", wait(&web.app, until)),
         ),
     };
+    // From the dialog over a page of whoever was signed out meanwhile.
+    if is_script(&headers) {
+        return Err(Problem::new(Code::InvalidBody, why).with_field("password").into());
+    }
     let form = Form::new("", Fields::default().with("email", fields.text("email")))
         .refused(Problem::new(Code::InvalidBody, why));
     Ok(page_with(status, &SignInPage { sheet: sheet(theme), form, to, done: None, has_owner: true }))

@@ -16,8 +16,9 @@ for (const dialog of all("dialog[open]")) {
 }
 one("[aria-invalid=true]")?.focus();
 
-/** Opens the dialog "Confirm it is you"; true once the password was right. */
-function confirmItIsYou() {
+/** Opens the dialog "Confirm it is you"; true once the password was right. Whoever was signed out meanwhile signs in
+    with it, and goes on with what they had typed. */
+function confirmItIsYou(signedOut = false) {
   const dialog = one("#confirm-it-is-you");
   if (!dialog) return Promise.resolve(false);
   const form = one("form", dialog);
@@ -31,6 +32,12 @@ function confirmItIsYou() {
   };
   password.value = "";
   refused("");
+  const why = one("[data-why]", form);
+  why.dataset.why ||= why.textContent;
+  why.textContent = signedOut ? "You were signed out meanwhile. Sign in again: nothing that you have typed is lost." : why.dataset.why;
+  const send = () => signedOut
+    ? post("/console/sign-in", { email: form.elements.email.value, password: password.value, to: "/console/session" })
+    : post(form.action, { password: password.value });
   dialog.showModal();
   return new Promise((resolve) => {
     const end = new AbortController();
@@ -40,7 +47,7 @@ function confirmItIsYou() {
       if (button.ariaBusy === "true") return;
       button.ariaBusy = "true";
       try {
-        await post(form.action, { password: password.value });
+        await send();
         dialog.close("confirmed");
       } catch (problem) {
         refused(problem.message);
@@ -57,7 +64,8 @@ function confirmItIsYou() {
 async function isFresh() {
   const answer = await fetch("/console/session", { cache: "no-store", headers: { Accept: "application/json", "Crossfade-Background": "1" } });
   const json = await answer.json().catch(() => ({}));
-  return json.fresh === true || (answer.ok && await confirmItIsYou());
+  const signedOut = answer.status === 401;
+  return json.fresh === true || ((answer.ok || signedOut) && await confirmItIsYou(signedOut));
 }
 
 // A form that needs a fresh sign-in asks for it before it is sent, so that nothing typed is lost; and no form
