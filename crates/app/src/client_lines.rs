@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     caller::Caller,
-    clients::ClientQuery,
+    clients::{ClientQuery, Facts, is_found_in},
     cursor::{Scan, invalid},
     error::Error,
     targets::ClientPath,
@@ -85,7 +85,17 @@ impl App {
             .read(async |tx| {
                 let now = self.clock.now();
                 let caller = &caller.refreshed(tx, now).await?;
-                let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
+                let everything = caller.may(Permission::ClientRead, Object::Platform);
+                let environments = tx.environments().await?;
+                let found = |line: &ClientLine| {
+                    let facts = line.registrations.iter().map(|it| Facts {
+                        environment: &it.environment,
+                        oauth_client_id: &it.oauth_client_id,
+                        current_since: it.current_since,
+                    });
+                    everything || is_found_in(&filter, &line.name, &facts.collect::<Vec<_>>(), &environments)
+                };
+                let mut scan = Scan::new(&start, everything);
                 while let Some(from) = scan.next() {
                     let after = match &from.after {
                         Some(after) => Some(place(order, after).ok_or_else(unknown)?),
@@ -97,6 +107,7 @@ impl App {
                         .into_iter()
                         .filter_map(|line| readable(caller, line))
                         .filter(|line| belongs(line, order, &filter))
+                        .filter(found)
                         .for_each(|line| scan.keep(line));
                 }
                 let (items, next_cursor) = scan.rows(key);

@@ -10,7 +10,7 @@ use crate::{
     targets::{ClientPath, PropertyPath, Target, confirm},
 };
 use crossfade_core::{
-    ClientId, Code, Operation, Problem, PropertyId, SecretId,
+    ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp,
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
     audit::{ClientFacts, Event},
     drill::StoppedAs,
@@ -20,6 +20,7 @@ use crossfade_core::{
     text::{self, Name, REASON_CHARACTERS, Reason},
 };
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Tx};
+use std::time::Duration;
 
 /// What a list of clients is limited to, as it was sent.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,7 @@ impl Reply for (api::Client, i64) {
     }
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
 /// Characters of a search; SQLite limits the length of a pattern.
 const LONGEST_SEARCH: usize = 200;
 
@@ -109,11 +111,66 @@ async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Resu
     })
 }
 
-/// The version of a client as it is shown, which covers its registrations: each of them starts at 1 and grows.
-pub(crate) async fn version(tx: &mut Tx, client: &Client) -> Result<i64, Error> {
-    let registrations: i64 =
-        tx.registrations(&client.id).await?.iter().map(|registration| registration.version).sum();
-    Ok(client.version + registrations)
+/// The version of a client as it is shown to this caller, which covers the registrations that they see: each of them
+/// starts at 1 and grows.
+pub(crate) async fn version(tx: &mut Tx, caller: &Caller, client: &Client) -> Result<i64, Error> {
+    let registrations = tx.registrations(&client.id).await?;
+    let seen = registrations.iter().filter(|registration| {
+        let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
+        [Permission::ClientRead, Permission::ClientManage].iter().any(|it| caller.may(*it, object))
+    });
+    Ok(client.version + seen.map(|registration| registration.version).sum::<i64>())
+}
+
+/// What a filter asks of a registration.
+pub(crate) struct Facts<'a> {
+    pub(crate) environment: &'a Slug,
+    pub(crate) oauth_client_id: &'a OauthClientId,
+    pub(crate) current_since: Option<Timestamp>,
+}
+
+/// Whether a client that a filter has found in everything would have been found in those of its registrations that the
+/// caller may read. Otherwise a filter would tell what else there is.
+pub(crate) fn is_found_in(
+    filter: &ClientFilter,
+    name: &Name,
+    readable: &[Facts<'_>],
+    environments: &[Environment],
+) -> bool {
+    let overdue = |it: &Facts<'_>, now: Timestamp| {
+        let environment = environments.iter().find(|environment| environment.slug == *it.environment);
+        let days = environment.and_then(|it| it.max_age_days).and_then(|days| u32::try_from(days).ok());
+        it.current_since.zip(days).is_some_and(|(since, days)| since.after(DAY * days) <= now)
+    };
+    let any = |asked: &dyn Fn(&Facts<'_>) -> bool| readable.iter().any(asked);
+    let called = |q: &String| name.as_str().to_lowercase().contains(&q.to_lowercase());
+    filter.q.as_ref().is_none_or(|q| called(q) || any(&|it| it.oauth_client_id.as_str() == q))
+        && filter.environment.as_ref().is_none_or(|slug| any(&|it| it.environment == slug))
+        && filter.overdue_at.is_none_or(|now| any(&|it| overdue(it, now)))
+}
+
+/// The same of a client whose registrations have not been read.
+async fn is_found_by(
+    tx: &mut Tx,
+    caller: &Caller,
+    filter: &ClientFilter,
+    client: &Client,
+    environments: &[Environment],
+) -> Result<bool, Error> {
+    if filter.q.is_none() && filter.environment.is_none() && filter.overdue_at.is_none() {
+        return Ok(true);
+    }
+    let mut registrations = tx.registrations(&client.id).await?;
+    registrations.retain(|it| {
+        let object = Object::Registration(&client.property_id, &client.id, &it.environment);
+        caller.may(Permission::ClientRead, object)
+    });
+    let facts = registrations.iter().map(|it| Facts {
+        environment: &it.environment,
+        oauth_client_id: &it.oauth_client_id,
+        current_since: it.current_since,
+    });
+    Ok(is_found_in(filter, &client.name, &facts.collect::<Vec<_>>(), environments))
 }
 
 impl ClientQuery {
@@ -161,14 +218,21 @@ impl App {
                     .into());
                 }
                 let key = |row: &Client| (row.created_at.as_micros(), row.id.to_string());
-                let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
+                let everything = caller.may(Permission::ClientRead, Object::Platform);
+                let environments = tx.environments().await?;
+                let mut scan = Scan::new(&start, everything);
                 while let Some(from) = scan.next() {
                     let rows = tx.clients(&filter, &from).await?;
                     scan.read(rows.len(), rows.last().map(key));
-                    let readable = |row: &Client| {
-                        caller.may(Permission::ClientRead, Object::Client(&row.property_id, &row.id))
-                    };
-                    rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
+                    for row in rows {
+                        let object = Object::Client(&row.property_id, &row.id);
+                        let readable = caller.may(Permission::ClientRead, object);
+                        if everything
+                            || readable && is_found_by(tx, caller, &filter, &row, &environments).await?
+                        {
+                            scan.keep(row);
+                        }
+                    }
                 }
                 let (rows, next_cursor) = scan.rows(key);
                 let mut items = Vec::with_capacity(rows.len());
@@ -187,7 +251,7 @@ impl App {
         path: ClientPath<'_>,
     ) -> Result<(api::Client, i64), Error> {
         self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
-            Ok((shown(self, tx, caller, &client).await?, version(tx, &client).await?))
+            Ok((shown(self, tx, caller, &client).await?, version(tx, caller, &client).await?))
         })
         .await
     }
@@ -244,7 +308,7 @@ impl App {
             for (shown, secret) in reply.registrations.iter_mut().zip(registrations) {
                 shown.secret = secret;
             }
-            Ok((reply, version(act.tx, &client).await?))
+            Ok((reply, version(act.tx, act.caller, &client).await?))
         })
         .await
     }
@@ -268,7 +332,7 @@ impl App {
         input: Input<'_, UpdateClient>,
     ) -> Result<(api::Client, i64), Error> {
         self.change(Operation::UpdateClient, request, path, async |act, mut client: Client| {
-            let read = version(act.tx, &client).await?;
+            let read = version(act.tx, act.caller, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
             let before = facts(&client);
@@ -294,7 +358,7 @@ impl App {
                 About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
             act.audit(&Event::ClientUpdated { before, after: facts(&client) }, about).await?;
             client.version += 1;
-            Ok((shown(self, act.tx, act.caller, &client).await?, version(act.tx, &client).await?))
+            Ok((shown(self, act.tx, act.caller, &client).await?, version(act.tx, act.caller, &client).await?))
         })
         .await
     }
@@ -308,7 +372,7 @@ impl App {
         input: Input<'_, DeleteClient>,
     ) -> Result<(), Error> {
         self.change(Operation::DeleteClient, request, path, async |act, client: Client| {
-            let read = version(act.tx, &client).await?;
+            let read = version(act.tx, act.caller, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
             let reason = Reason::required(Some(&body.reason))?;

@@ -6,7 +6,12 @@ use crate::{
     error::Error,
     targets::{ClientPath, EnvironmentPath, PropertyPath, RegistrationPath, Site},
 };
-use crossfade_core::{Operation, Timestamp, audit::Action};
+use crossfade_core::{
+    Operation, Timestamp,
+    audit::Action,
+    environment::Slug,
+    roles::{Object, Permission},
+};
 use crossfade_store::{AuditFilter, Client, Environment, NewAuditEvent, Property, Tx};
 
 /// The last change of something.
@@ -60,9 +65,14 @@ impl App {
         path: ClientPath<'_>,
     ) -> Result<Option<Meanwhile>, Error> {
         self.view(Operation::UpdateClient, caller, path, async |tx, caller, client: Client| {
+            let (id, property) = (client.id.clone(), client.property_id);
             let filter = AuditFilter { client: Some(client.id), ..AuditFilter::default() };
+            // What happened where this caller may not look is not told.
+            let seen =
+                |slug: &Slug| caller.may(Permission::ClientRead, Object::Registration(&property, &id, slug));
             let is = |event: &NewAuditEvent| {
-                event.action == Action::ClientUpdated || OF_REGISTRATION.contains(&event.action)
+                (event.action == Action::ClientUpdated || OF_REGISTRATION.contains(&event.action))
+                    && event.environment.as_ref().is_none_or(seen)
             };
             last(tx, caller, filter, is).await
         })

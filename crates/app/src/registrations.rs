@@ -170,7 +170,7 @@ impl App {
         input: Input<'_, CreateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
         self.change(Operation::CreateRegistration, request, path, async |act, client: Client| {
-            let read = version(act.tx, &client).await?;
+            let read = version(act.tx, act.caller, &client).await?;
             act.matches(read)?;
             let unknown = || Problem::invalid("environment", "must be the slug of an environment");
             let slug = Slug::parse("environment", &input.read()?.environment)?;

@@ -152,10 +152,15 @@ impl Target for RegistrationPath<'_> {
         let id = ClientId::parse(self.client).map_err(|_| Problem::not_found())?;
         let client = tx.client(&id).await?.ok_or_else(Problem::not_found)?;
         let slug = Slug::parse("environment", self.environment).map_err(|_| Problem::not_found())?;
+        let object = Object::Registration(&client.property_id, &client.id, &slug);
+        let checked = check(caller, access, Permission::ClientRead, object);
+        // Whoever may not read there takes the same way whether anything is there or not.
+        if checked.as_ref().is_err_and(|error| error.hidden) {
+            return Err(Error::hidden());
+        }
         let registration = tx.registration(&client.id, &slug).await?.ok_or_else(Problem::not_found)?;
         let environment = tx.environment(&slug).await?.ok_or_else(Problem::not_found)?;
-        let object = Object::Registration(&client.property_id, &client.id, &slug);
-        check(caller, access, Permission::ClientRead, object)?;
+        checked?;
         Ok(Site { client, registration, environment })
     }
 

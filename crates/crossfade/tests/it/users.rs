@@ -420,3 +420,45 @@ async fn follow(browser: &Browser<'_>, url: &str, status: u16) {
     let answer = browser.post("/console/link", &form).await;
     assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
 }
+
+on_both_engines! {
+    async fn whoever_may_read_one_environment_learns_nothing_of_the_others(world: World) {
+        let client = world.client("Billing", &["staging", "production"]).await;
+        let hidden = client.registration("production").client_id.clone();
+        let seen = client.registration("staging").client_id.clone();
+        let owner = world.owner().await;
+        let user = owner.post("/users", json!({"email": "eve@example.com"})).await.created();
+        let grant = json!({"role": "viewer", "environments": ["staging"]});
+        owner.post(&format!("/users/{}/grants", user["id"].as_str().unwrap()), grant).await.created();
+        owner.patch("/environments/production", json!({"max_age_days": 1})).await.ok();
+        owner.patch("/environments/staging", json!({"max_age_days": null})).await.ok();
+        world.advance(Duration::from_secs(2 * 86_400));
+        let eve = world.token_of("eve@example.com", &[]).await;
+        let found = async |who: &Caller<'_>, query: &str| {
+            who.get(&format!("/clients?{query}")).await.ok()["items"].as_array().unwrap().len()
+        };
+        // The Owner finds it by everything; she by what she may read, and by nothing else.
+        for (query, by_eve) in [
+            ("q=billing".to_owned(), 1),
+            (format!("q={seen}"), 1),
+            (format!("q={hidden}"), 0),
+            ("environment=staging".to_owned(), 1),
+            ("environment=production".to_owned(), 0),
+            ("overdue=true".to_owned(), 0),
+        ] {
+            assert_eq!((found(&owner, &query).await, found(&eve, &query).await), (1, by_eve), "{query}");
+        }
+        let path = format!("/clients/{}", client.id);
+        let tag = async |who: &Caller<'_>| who.get(&path).await.header("etag").unwrap().to_owned();
+        let (of_owner, of_eve) = (tag(&owner).await, tag(&eve).await);
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+        assert_ne!(tag(&owner).await, of_owner);
+        assert_eq!(tag(&eve).await, of_eve, "a rotation that she may not see changes nothing for her");
+        owner.post(&client.path("staging", "/secrets/rotate"), client.rotation(24)).await.created();
+        assert_ne!(tag(&eve).await, of_eve);
+        for absent in ["production", "development"] {
+            let refused = eve.get(&client.path(absent, "/secrets")).await;
+            assert_eq!(refused.refused(404, "not_found")["detail"], eve.get(&client.path("nowhere", "/secrets")).await.refused(404, "not_found")["detail"]);
+        }
+    }
+}
