@@ -24,16 +24,18 @@ if (!args.only) shownAsSaid();
 console.log(`console: ${counts.passed} passed, ${counts.failed} failed`);
 process.exitCode = counts.failed === 0 ? 0 : 1;
 
-/** Whether each check that docs/seed-walk.md names was made and held, and each Rust test that it names is there. */
+/** Whether each check that these documents name was made and held, and each Rust test that they name is there. */
 function shownAsSaid() {
-  const file = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
-  const tests = "../../crates/crossfade/tests/it";
-  const rust = readdirSync(new URL(tests, import.meta.url)).filter((name) => name.endsWith(".rs")).map((name) => file(`${tests}/${name}`)).join("\n");
-  const rows = file("../../docs/seed-walk.md").split("\n").filter((line) => line.startsWith("| ")).slice(1);
-  check("the table of the walk has its rows", rows.length >= 25, String(rows.length));
-  for (const row of rows) {
-    const proofs = [...row.split("|").at(-2).matchAll(/`([^`]+)`/g)].map(([, name]) => name);
-    check(`a row of the walk names what shows it: ${row}`, proofs.length > 0);
-    for (const proof of proofs) check(`the walk is shown by: ${proof}`, held.has(proof) || rust.includes(`async fn ${proof}(`));
+  const root = new URL("../../", import.meta.url);
+  const sources = readdirSync(new URL("crates", root), { recursive: true }).filter((name) => name.endsWith(".rs"));
+  const rust = sources.map((name) => readFileSync(new URL(`crates/${name}`, root), "utf8")).join("\n");
+  for (const [document, least] of [["docs/seed-walk.md", 25], ["docs/concepts/console-security.md", 20]]) {
+    const rows = readFileSync(new URL(document, root), "utf8").split("\n").filter((line) => line.startsWith("| ")).slice(1);
+    check(`${document} has its rows`, rows.length >= least, String(rows.length));
+    for (const row of rows) {
+      const proofs = [...row.split("|").at(-2).matchAll(/`([^`]+)`/g)].map(([, name]) => name);
+      check(`a row of ${document} names what shows it: ${row}`, proofs.length > 0);
+      for (const proof of proofs) check(`${document}: ${proof}`, held.has(proof) || rust.includes(`fn ${proof}(`));
+    }
   }
 }

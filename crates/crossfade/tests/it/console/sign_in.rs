@@ -304,6 +304,14 @@ on_both_engines! {
         assert_eq!(world.browser().sign_in(OWNER, "funf schone Worter zusammen").await.status.as_u16(), 422);
     }
 
+    async fn a_stored_password_is_an_argon2id_hash(world: World) {
+        world.owner().await;
+        let stored = async |like: &str| {
+            world.number(&format!("SELECT CAST(COUNT(*) AS BIGINT) FROM users WHERE password_hash LIKE '{like}'")).await
+        };
+        assert_eq!((stored("$argon2id$v=19$m=19456,t=2,p=1$%").await, stored("%").await), (1, 1));
+    }
+
     async fn the_database_does_not_hold_what_a_cookie_does(world: World) {
         let browser = world.signed_in().await;
         let value = browser.cookie().unwrap();
