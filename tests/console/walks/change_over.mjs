@@ -78,4 +78,16 @@ export default async function changeOver(server) {
   check("those that are left stand first", rows.slice(1, 11).every((row) => row.includes("On the old secret")), rows.slice(1, 12).join(" | "));
   check("the page shows some, and says how to see all", rows.length === 51 && /And 2950 more/.test(await region(page, "Callers").textContent()), `${rows.length} rows`);
   await look(page, "change-over-many");
+
+  // The Overview and the list are drawn again by themselves.
+  await page.goto(`${server.url}/console`);
+  await region(page, "Transitions that run").waitFor();
+  await rotated(server, property, "Seen on the Overview");
+  await region(page, "Transitions that run").getByRole("link", { name: "Seen on the Overview" }).waitFor();
+  check("a rotation shows on the Overview without a reload", true);
+  await page.goto(`${server.url}/console/clients?q=seen`);
+  await page.getByRole("table").waitFor();
+  await rotated(server, property, "Seen in the list");
+  await page.getByRole("rowheader", { name: "Seen in the list" }).waitFor();
+  check("a rotation shows in the list without a reload", (await page.getByRole("rowheader", { name: "Nobody calls" }).count()) === 0);
 }

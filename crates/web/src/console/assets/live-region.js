@@ -1,6 +1,6 @@
 // A part of the page that the server draws again while the page is looked at. What has not changed stays: focus,
 // open dialogs, text that is being typed, a secret that is shown.
-const POLL_EVERY = 2000;
+const SECONDS = 2;
 
 customElements.define("live-region", class extends HTMLElement {
   connectedCallback() {
@@ -14,7 +14,8 @@ customElements.define("live-region", class extends HTMLElement {
   }
   later() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), POLL_EVERY * (1 + Math.min(this.failures ?? 0, 14)));
+    const seconds = Number(this.getAttribute("every")) || SECONDS;
+    this.timer = setTimeout(() => this.poll(), seconds * 1000 * (1 + Math.min(this.failures ?? 0, 14)));
   }
   async poll() {
     if (document.hidden || this.running) return;
@@ -31,7 +32,8 @@ customElements.define("live-region", class extends HTMLElement {
         this.tag = answer.headers.get("ETag");
         const fresh = document.createElement("template");
         fresh.innerHTML = await answer.text();
-        morph(this, fresh.content);
+        // What answers is this part alone, or the whole page that it stands in.
+        morph(this, one("live-region", fresh.content) ?? fresh.content);
       }
     } catch {
       this.failures = (this.failures ?? 0) + 1;
