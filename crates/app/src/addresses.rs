@@ -1,5 +1,6 @@
 //! How addresses are kept in evidence: whole, shortened to their network, or hashed.
 
+use crate::seal::derived;
 use aws_lc_rs::hmac;
 use std::net::IpAddr;
 
@@ -29,8 +30,7 @@ const SHOWN: usize = 16;
 impl Addresses {
     /// `root` is a key that is outside the database in the clear: whoever reads that alone can hash no guesses.
     pub(crate) fn new(policy: AddressPolicy, root: &[u8]) -> Self {
-        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, root), LABEL);
-        Self { policy, key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) }
+        Self { policy, key: hmac::Key::new(hmac::HMAC_SHA256, derived(root, LABEL).as_slice()) }
     }
 
     /// Whether more than one address may look the same.

@@ -2,6 +2,7 @@
 
 use crate::{
     addresses::{AddressPolicy, Addresses},
+    cursor::Cursors,
     error::Error,
     evidence::Recorded,
     feed::Feed,
@@ -59,6 +60,7 @@ pub struct App {
     pub(crate) feed: Feed,
     pub(crate) flush: tokio::sync::Mutex<Recorded>,
     pub(crate) addresses: Addresses,
+    pub(crate) cursors: Cursors,
     /// The last use of secrets of which evidence is being flushed.
     pub(crate) unflushed: Mutex<HashMap<SecretId, Timestamp>>,
     pub(crate) touched: Touched,
@@ -97,6 +99,7 @@ impl App {
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
         let root = verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default();
         let addresses = Addresses::new(options.evidence_addresses, &root);
+        let cursors = Cursors::new(&root);
         let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
         let app = Arc::new(Self {
             db,
@@ -108,6 +111,7 @@ impl App {
             feed: Feed::new(options.decides),
             flush: tokio::sync::Mutex::default(),
             addresses,
+            cursors,
             unflushed: Mutex::default(),
             touched: Touched::default(),
             audit_retention_days: options.audit_retention_days,

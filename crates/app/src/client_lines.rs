@@ -4,7 +4,7 @@ use crate::{
     app::App,
     caller::Caller,
     clients::{ClientQuery, Facts, is_found_in},
-    cursor::{Scan, invalid},
+    cursor::{Scan, unknown_cursor},
     error::Error,
     targets::ClientPath,
 };
@@ -78,9 +78,8 @@ impl App {
         query: &ClientQuery,
         order: ClientOrder,
     ) -> Result<ClientLines, Error> {
-        let start = query.list.start()?;
+        let start = self.cursors.start(&query.list)?;
         let filter = query.filter(self)?;
-        let unknown = || invalid("cursor", "is not one that this server gave out");
         self.db
             .read(async |tx| {
                 let now = self.clock.now();
@@ -98,7 +97,7 @@ impl App {
                 let mut scan = Scan::new(&start, everything);
                 while let Some(from) = scan.next() {
                     let after = match &from.after {
-                        Some(after) => Some(place(order, after).ok_or_else(unknown)?),
+                        Some(after) => Some(place(order, after).ok_or_else(unknown_cursor)?),
                         None => None,
                     };
                     let lines = tx.client_lines(&filter, order, after.as_ref(), from.limit, now).await?;
@@ -110,7 +109,7 @@ impl App {
                         .filter(found)
                         .for_each(|line| scan.keep(line));
                 }
-                let (items, next_cursor) = scan.rows(key);
+                let (items, next_cursor) = scan.rows(key)?;
                 Ok(ClientLines { items, next_cursor })
             })
             .await

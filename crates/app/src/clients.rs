@@ -203,7 +203,7 @@ impl App {
         caller: &Caller,
         query: &ClientQuery,
     ) -> Result<Page<api::Client>, Error> {
-        let start = query.list.start()?;
+        let start = self.cursors.start(&query.list)?;
         let filter = query.filter(self)?;
         self.db
             .read(async |tx| {
@@ -234,7 +234,7 @@ impl App {
                         }
                     }
                 }
-                let (rows, next_cursor) = scan.rows(key);
+                let (rows, next_cursor) = scan.rows(key)?;
                 let mut items = Vec::with_capacity(rows.len());
                 for client in &rows {
                     items.push(shown(self, tx, caller, client).await?);

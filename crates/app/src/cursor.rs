@@ -1,6 +1,11 @@
 //! Lists: a limit and an opaque cursor that names the last row seen, so that rows which come and go in
-//! between are neither skipped nor repeated.
+//! between are neither skipped nor repeated. The cursor is sealed: where a reader may not read everything, the
+//! last row that was looked at can be one that is not theirs.
 
+use crate::{
+    error::Error,
+    seal::{SealKey, derived},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossfade_core::{Code, Problem, Timestamp, api::Page};
 use crossfade_store::PageStart;
@@ -17,10 +22,44 @@ pub struct ListQuery {
 const DEFAULT_LIMIT: i64 = 50;
 const MOST: i64 = 200;
 
-impl ListQuery {
+/// Seals the places that cursors name, and opens them.
+pub(crate) struct Cursors(SealKey);
+
+/// What separates this key from every other use of the one that it is made from.
+const LABEL: &[u8] = b"crossfade: cursors of lists";
+/// What a sealed place is bound to.
+const PLACE: &str = "cursor";
+
+/// Where a page starts, and how the next one is named.
+pub(crate) struct Start<'a> {
+    at: PageStart,
+    cursors: &'a Cursors,
+}
+
+impl std::ops::Deref for Start<'_> {
+    type Target = PageStart;
+
+    fn deref(&self) -> &PageStart {
+        &self.at
+    }
+}
+
+impl Start<'_> {
+    /// The cursor that names this place.
+    pub(crate) fn cursor(&self, place: &(i64, String)) -> Result<String, Error> {
+        self.cursors.encode(place)
+    }
+}
+
+impl Cursors {
+    /// `root` is a key that every process of this database has.
+    pub(crate) fn new(root: &[u8]) -> Self {
+        Self(SealKey::new(*b"cursors1", &derived(root, LABEL)))
+    }
+
     /// Reads limit and cursor. One row more than asked for is fetched, to know whether there is a next page.
-    pub(crate) fn start(&self) -> Result<PageStart, Problem> {
-        let limit = match &self.limit {
+    pub(crate) fn start(&self, query: &ListQuery) -> Result<Start<'_>, Problem> {
+        let limit = match &query.limit {
             None => DEFAULT_LIMIT,
             Some(text) => text
                 .parse()
@@ -28,14 +67,27 @@ impl ListQuery {
                 .filter(|limit| (1..=MOST).contains(limit))
                 .ok_or_else(|| invalid("limit", &format!("must be a whole number from 1 to {MOST}")))?,
         };
-        let after = match &self.cursor {
+        let after = match &query.cursor {
             None => None,
-            Some(text) => {
-                Some(decode(text).ok_or_else(|| invalid("cursor", "is not one that this server gave out"))?)
-            }
+            Some(text) => Some(self.decode(text).ok_or_else(unknown_cursor)?),
         };
-        Ok(PageStart { after, limit: limit + 1 })
+        Ok(Start { at: PageStart { after, limit: limit + 1 }, cursors: self })
     }
+
+    fn encode(&self, (at, id): &(i64, String)) -> Result<String, Error> {
+        Ok(URL_SAFE_NO_PAD.encode(self.0.seal(PLACE, format!("{at}.{id}").as_bytes())?))
+    }
+
+    fn decode(&self, cursor: &str) -> Option<(i64, String)> {
+        let place = self.0.open(PLACE, &URL_SAFE_NO_PAD.decode(cursor).ok()?)?;
+        let (at, id) = std::str::from_utf8(&place).ok()?.split_once('.')?;
+        Some((at.parse().ok()?, id.to_owned()))
+    }
+}
+
+/// A cursor of another list, of another server, or made up.
+pub(crate) fn unknown_cursor() -> Problem {
+    invalid("cursor", "is not one that this server gave out")
 }
 
 /// `invalid_query`, at a parameter: "`field` `what`."
@@ -50,16 +102,17 @@ pub(crate) fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>,
 
 /// Cuts the rows to a page. `key` is the sort key of a row.
 pub(crate) fn page<R, T>(
-    start: &PageStart,
+    start: &Start<'_>,
     mut rows: Vec<R>,
     key: impl Fn(&R) -> (i64, String),
     item: impl FnMut(R) -> T,
-) -> Page<T> {
+) -> Result<Page<T>, Error> {
     let wanted = usize::try_from(start.limit - 1).unwrap_or(0);
     let more = rows.len() > wanted;
     rows.truncate(wanted);
-    let next_cursor = if more { rows.last().map(|row| encode(&key(row))) } else { None };
-    Page { items: rows.into_iter().map(item).collect(), next_cursor }
+    let last = rows.last().filter(|_| more).map(key);
+    let next_cursor = last.map(|place| start.cursor(&place)).transpose()?;
+    Ok(Page { items: rows.into_iter().map(item).collect(), next_cursor })
 }
 
 /// Rows that are read at once for whoever may read some of them only.
@@ -71,7 +124,8 @@ const READ_FOR_A_PAGE: i64 = 20_000;
 
 /// Reads on until a page is full, leaving out what the caller may not read; but not without end, or somebody who
 /// may read almost nothing could make the server read everything.
-pub(crate) struct Scan<R> {
+pub(crate) struct Scan<'a, R> {
+    start: &'a Start<'a>,
     wanted: usize,
     at_once: i64,
     from: Option<(i64, String)>,
@@ -81,10 +135,11 @@ pub(crate) struct Scan<R> {
     kept: Vec<R>,
 }
 
-impl<R> Scan<R> {
+impl<'a, R> Scan<'a, R> {
     /// `everything`: the caller may read every row.
-    pub(crate) fn new(start: &PageStart, everything: bool) -> Self {
+    pub(crate) fn new(start: &'a Start<'a>, everything: bool) -> Self {
         Self {
+            start,
             wanted: usize::try_from(start.limit).unwrap_or(0),
             at_once: if everything { start.limit } else { start.limit.max(READ_AT_ONCE) },
             from: start.after.clone(),
@@ -124,61 +179,64 @@ impl<R> Scan<R> {
     }
 
     /// Cuts what was kept to the page. `key` is the sort key of a row.
-    pub(crate) fn rows(mut self, key: impl Fn(&R) -> (i64, String)) -> (Vec<R>, Option<String>) {
+    pub(crate) fn rows(
+        mut self,
+        key: impl Fn(&R) -> (i64, String),
+    ) -> Result<(Vec<R>, Option<String>), Error> {
         let limit = self.wanted.saturating_sub(1);
-        if self.kept.len() > limit {
+        let next = if self.kept.len() > limit {
             self.kept.truncate(limit);
-            let next = self.kept.last().map(|row| encode(&key(row)));
-            return (self.kept, next);
-        }
-        let next = if self.ended { None } else { self.from.as_ref().map(encode) };
-        (self.kept, next)
+            self.kept.last().map(key)
+        } else {
+            self.from.filter(|_| !self.ended)
+        };
+        let cursor = next.map(|place| self.start.cursor(&place)).transpose()?;
+        Ok((self.kept, cursor))
     }
-}
-
-pub(crate) fn encode((at, id): &(i64, String)) -> String {
-    URL_SAFE_NO_PAD.encode(format!("1.{at}.{id}"))
-}
-
-fn decode(cursor: &str) -> Option<(i64, String)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    let (at, id) = text.strip_prefix("1.")?.split_once('.')?;
-    let known =
-        id.len() <= 160 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_~.:".contains(&byte));
-    known.then_some((at.parse().ok()?, id.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn cursors() -> Cursors {
+        Cursors::new(&[1; 32])
+    }
+
     #[test]
-    fn cursors_survive_the_way_and_tampered_ones_are_refused() {
-        let key = (1_795_525_500_000_000, "cl_0".to_owned());
-        assert_eq!(decode(&encode(&key)), Some(key));
-        for bad in [
-            "",
-            "x",
-            "MS4xLg=",
-            &URL_SAFE_NO_PAD.encode("2.1.a"),
-            &URL_SAFE_NO_PAD.encode("1.a.b"),
-            &URL_SAFE_NO_PAD.encode("1.1.'--"),
-        ] {
-            let query = ListQuery { cursor: Some(bad.to_string()), ..ListQuery::default() };
-            assert_eq!(query.start().unwrap_err().field.as_deref(), Some("cursor"), "{bad}");
+    fn cursors_survive_the_way_tell_nothing_and_tampered_ones_are_refused() {
+        let (cursors, key) = (cursors(), (1_795_525_500_000_000, "cl_0".to_owned()));
+        let cursor = cursors.encode(&key).unwrap();
+        assert_eq!(cursors.decode(&cursor), Some(key.clone()));
+        assert_eq!(Cursors::new(&[1; 32]).decode(&cursor), Some(key.clone()), "another process");
+        assert_eq!(Cursors::new(&[2; 32]).decode(&cursor), None, "another database");
+        let sealed = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
+        for shown in [&b"cl_0"[..], b"1795525500000000"] {
+            assert!(!sealed.windows(shown.len()).any(|part| part == shown), "{shown:?}");
+        }
+        let changed = |at: usize| {
+            let mut sealed = sealed.clone();
+            sealed[at] ^= 1;
+            URL_SAFE_NO_PAD.encode(sealed)
+        };
+        let bad = (0..sealed.len()).map(changed);
+        for bad in bad.chain(["", "x", "MS4xLg=", "MS4xLmE"].map(str::to_owned)) {
+            let query = ListQuery { cursor: Some(bad.clone()), ..ListQuery::default() };
+            assert_eq!(cursors.start(&query).err().unwrap().field.as_deref(), Some("cursor"), "{bad}");
         }
         for bad in ["0", "201", "-1", "1.5", "ten", ""] {
             let query = ListQuery { limit: Some(bad.into()), ..ListQuery::default() };
-            assert_eq!(query.start().unwrap_err().field.as_deref(), Some("limit"), "{bad}");
+            assert_eq!(cursors.start(&query).err().unwrap().field.as_deref(), Some("limit"), "{bad}");
         }
     }
 
     /// Reads a list of numbers of which every `nth` may be read, page by page.
     fn scanned(rows: i64, nth: i64, limit: i64) -> (Vec<i64>, usize) {
+        let cursors = cursors();
         let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, None);
         loop {
             pages += 1;
-            let start = ListQuery { limit: Some(limit.to_string()), cursor }.start().unwrap();
+            let start = cursors.start(&ListQuery { limit: Some(limit.to_string()), cursor }).unwrap();
             let mut scan = Scan::new(&start, nth == 1);
             while let Some(from) = scan.next() {
                 let after = from.after.map_or(0, |(at, _)| at);
@@ -186,7 +244,7 @@ mod tests {
                 scan.read(page.len(), page.last().map(|at| (*at, "x".into())));
                 page.into_iter().filter(|row| row % nth == 0).for_each(|row| scan.keep(row));
             }
-            let (page, next) = scan.rows(|row| (*row, "x".into()));
+            let (page, next) = scan.rows(|row| (*row, "x".into())).unwrap();
             assert!(page.len() as i64 <= limit);
             seen.extend(page);
             let Some(next) = next else { return (seen, pages) };
@@ -211,10 +269,12 @@ mod tests {
 
     #[test]
     fn a_full_page_has_a_next_and_the_last_has_none() {
-        let start = ListQuery { limit: Some("2".into()), cursor: None }.start().unwrap();
-        let of = |rows: Vec<i64>| page(&start, rows, |n| (*n, "x".into()), |n| n);
+        let cursors = cursors();
+        let start = cursors.start(&ListQuery { limit: Some("2".into()), cursor: None }).unwrap();
+        let of = |rows: Vec<i64>| page(&start, rows, |n| (*n, "x".into()), |n| n).unwrap();
         let full = of(vec![1, 2, 3]);
-        assert_eq!((full.items, full.next_cursor), (vec![1, 2], Some(encode(&(2, "x".into())))));
+        let next = full.next_cursor.and_then(|cursor| cursors.decode(&cursor));
+        assert_eq!((full.items, next), (vec![1, 2], Some((2, "x".into()))));
         assert_eq!(of(vec![1, 2]).next_cursor, None);
         assert_eq!(of(vec![]).next_cursor, None);
     }

@@ -66,11 +66,11 @@ impl App {
         path: UserPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Grant>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         self.view(Operation::ListGrants, caller, path, async |tx, _, account| {
             let rows = tx.grant_page(&account.user.id, &start).await?;
             let key = |row: &GrantRow| (row.created_at.as_micros(), row.id.to_string());
-            Ok(page(&start, rows, key, |row| shown_grant(&row)))
+            page(&start, rows, key, |row| shown_grant(&row))
         })
         .await
     }

@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     caller::Caller,
-    cursor::{ListQuery, encode, invalid, page, time},
+    cursor::{ListQuery, page, time, unknown_cursor},
     error::Error,
     targets::{RegistrationPath, Site},
 };
@@ -90,11 +90,11 @@ impl App {
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Secret>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
             let rows = tx.secrets(&site.registration.id, &start).await?;
             let now = self.clock.now();
-            Ok(page(&start, rows, |row| (row.number, row.rule.id.to_string()), |row| shown_secret(&row, now)))
+            page(&start, rows, |row| (row.number, row.rule.id.to_string()), |row| shown_secret(&row, now))
         })
         .await
     }
@@ -122,13 +122,13 @@ impl App {
         query: &ListQuery,
         oldest_first: bool,
     ) -> Result<Page<RotationLine>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         self.view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
             let rows = tx.rotation_lines(&site.registration.id, &start, oldest_first).await?;
             let now = self.clock.now();
             let key =
                 |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
-            Ok(page(&start, rows, key, |row| shown_rotation(row, now)))
+            page(&start, rows, key, |row| shown_rotation(row, now))
         })
         .await
     }
@@ -155,20 +155,20 @@ impl App {
         since: Option<&str>,
         query: &ListQuery,
     ) -> Result<Page<api::Usage>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         let since = time("since", since)?;
         let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
         if !(0..=MOST_OFFSET).contains(&offset) {
-            return Err(invalid("cursor", "is not one that this server gave out").into());
+            return Err(unknown_cursor().into());
         }
         self.view_evidence(Operation::ListUsage, caller, path, async |tx, _, site: Site| {
             let rows = tx.usage_sources(&site.registration.id, since, &start).await?;
             let now = self.clock.now();
             let next = offset + start.limit - 1;
-            let mut page = page(
+            page(
                 &start,
                 rows,
-                |_| (0, String::new()),
+                |_| (next, "usage".into()),
                 |used| api::Usage {
                     state: state_at(used.expires_at, used.revoked_at, now),
                     secret_id: used.row.secret_id,
@@ -180,9 +180,7 @@ impl App {
                     last_used_at: used.row.usage.last_used_at,
                     use_count: used.row.usage.use_count,
                 },
-            );
-            page.next_cursor = page.next_cursor.map(|_| encode(&(next, "usage".into())));
-            Ok(page)
+            )
         })
         .await
     }

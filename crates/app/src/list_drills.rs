@@ -25,14 +25,14 @@ impl App {
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Drill>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         self.view_evidence(Operation::ListDrills, caller, path, async |tx, _, site: Site| {
             let now = self.clock.now();
             let mut shown = Vec::new();
             for row in tx.drills(&site.registration.id, &start).await? {
                 shown.push((row.number, shown_drill(tx, row, now).await?));
             }
-            Ok(page(&start, shown, |(number, drill)| (*number, drill.id.to_string()), |(_, drill)| drill))
+            page(&start, shown, |(number, drill)| (*number, drill.id.to_string()), |(_, drill)| drill)
         })
         .await
     }

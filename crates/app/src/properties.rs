@@ -40,7 +40,7 @@ impl App {
         caller: &Caller,
         query: &ListQuery,
     ) -> Result<Page<api::Property>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         self.db
             .read(async |tx| {
                 let caller = &caller.refreshed(tx, self.clock.now()).await?;
@@ -53,7 +53,7 @@ impl App {
                         |row: &Property| caller.may(Permission::ClientRead, Object::Property(&row.id));
                     rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
                 }
-                let (rows, next_cursor) = scan.rows(key);
+                let (rows, next_cursor) = scan.rows(key)?;
                 Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
             })
             .await

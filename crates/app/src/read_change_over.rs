@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     caller::Caller,
-    cursor::{ListQuery, encode, invalid, page, time},
+    cursor::{ListQuery, invalid, page, time, unknown_cursor},
     error::Error,
     history::{MOST_OFFSET, given, shown_secret},
     targets::{RegistrationPath, Site},
@@ -170,7 +170,7 @@ impl App {
         (grain, since, until): (Option<&str>, Option<&str>, Option<&str>),
         query: &ListQuery,
     ) -> Result<Page<api::UsagePoint>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         let grain = match grain {
             None => Grain::Hour,
             Some(text) => {
@@ -180,27 +180,25 @@ impl App {
         let (since, until) = (time("since", since)?, time("until", until)?);
         let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
         if !(0..=MOST_OFFSET).contains(&offset) {
-            return Err(invalid("cursor", "is not one that this server gave out").into());
+            return Err(unknown_cursor().into());
         }
         self.view_evidence(Operation::ListUsageSeries, caller, path, async |tx, _, site: Site| {
             let from = since.unwrap_or(Timestamp::from_micros(0));
             let until = until.unwrap_or_else(|| self.clock.now());
             let rows = tx.usage_series(&site.registration.id, grain, (from, until), &start).await?;
+            let next = offset + start.limit - 1;
             let length = Duration::from_secs(grain.seconds().unsigned_abs());
-            let mut page = page(
+            page(
                 &start,
                 rows,
-                |_| (0, String::new()),
+                |_| (next, "series".into()),
                 |point| api::UsagePoint {
                     to: point.from.after(length),
                     secret_id: point.secret_id,
                     from: point.from,
                     use_count: point.use_count,
                 },
-            );
-            let next = offset + start.limit - 1;
-            page.next_cursor = page.next_cursor.map(|_| encode(&(next, "series".into())));
-            Ok(page)
+            )
         })
         .await
     }

@@ -3,7 +3,10 @@
 //! that is copied to another row does not open.
 
 use crate::{error::Error, master_key::MasterKey};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    hmac,
+};
 use crossfade_core::{Code, Problem, Random};
 use crossfade_store::DataKey;
 use zeroize::{Zeroize, Zeroizing};
@@ -81,6 +84,13 @@ impl Vault {
             Error::internal(format!("{place} does not open: it was sealed elsewhere or changed"))
         })
     }
+}
+
+/// A key made from `root` for one use alone, which `label` names.
+pub(crate) fn derived(root: &[u8], label: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    key.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, root), label).as_ref());
+    key
 }
 
 /// A new data key, sealed.

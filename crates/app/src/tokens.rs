@@ -148,10 +148,10 @@ impl App {
 
     /// The caller's own tokens; for an Owner everybody's.
     pub async fn list_tokens(&self, caller: &Caller, query: &ListQuery) -> Result<Page<api::Token>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         self.view(Operation::ListTokens, caller, OwnTokens, async |tx, _, owner: Option<UserId>| {
             let rows = tx.tokens(owner.as_ref(), &start).await?;
-            Ok(page(&start, rows, |row| (row.created_at.as_micros(), row.id.to_string()), shown))
+            page(&start, rows, |row| (row.created_at.as_micros(), row.id.to_string()), shown)
         })
         .await
     }

@@ -189,7 +189,7 @@ impl App {
         caller: &Caller,
         query: &AuditQuery,
     ) -> Result<Page<api::AuditEvent>, Error> {
-        let start = query.list.start()?;
+        let start = self.cursors.start(&query.list)?;
         let filter = query.filter()?;
         // What has failed up to now is told.
         self.view_evidence(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
@@ -208,7 +208,7 @@ impl App {
                     }
                 }
             }
-            let (rows, next_cursor) = scan.rows(key);
+            let (rows, next_cursor) = scan.rows(key)?;
             Ok(Page { items: rows.into_iter().map(shown).collect(), next_cursor })
         })
         .await
@@ -239,7 +239,7 @@ impl App {
         caller: &Caller,
         query: &FailureQuery,
     ) -> Result<Page<api::AuthenticationFailure>, Error> {
-        let start = query.list.start()?;
+        let start = self.cursors.start(&query.list)?;
         let filter = query.filter()?;
         self.view_evidence(Operation::ListAuthenticationFailures, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);
@@ -255,7 +255,7 @@ impl App {
                     }
                 }
             }
-            let (rows, next_cursor) = scan.rows(key);
+            let (rows, next_cursor) = scan.rows(key)?;
             Ok(Page { items: rows.into_iter().map(shown_failure).collect(), next_cursor })
         })
         .await

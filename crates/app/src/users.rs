@@ -144,7 +144,7 @@ impl App {
         q: Option<&str>,
         query: &ListQuery,
     ) -> Result<Page<api::User>, Error> {
-        let start = query.start()?;
+        let start = self.cursors.start(query)?;
         if q.is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
             let text = format!("q must have at most {LONGEST_SEARCH} characters.");
             return Err(Problem::new(Code::InvalidQuery, text).with_field("q").into());
@@ -156,7 +156,7 @@ impl App {
                 accounts.push(Account { grants: tx.grants(&user.id).await?, user });
             }
             let key = |it: &Account| (it.user.created_at.as_micros(), it.user.id.to_string());
-            Ok(page(&start, accounts, key, |account| account.shown()))
+            page(&start, accounts, key, |account| account.shown())
         })
         .await
     }

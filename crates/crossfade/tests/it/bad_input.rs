@@ -590,63 +590,26 @@ on_both_engines! {
     async fn lists_refuse_bad_limits_cursors_and_parameters(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let owner = world.owner().await;
-        let lists = ["/properties", "/clients", "/tokens", "/audit-events", &client.path("production", "/secrets"), &client.path("production", "/rotations"), &client.path("production", "/usage")];
+        for _ in 0..2 {
+            owner.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
+        }
+        world.client("Shop", &["production"]).await;
+        let lists = ["/properties", "/clients", "/tokens", "/users", "/audit-events", &client.path("production", "/secrets"), &client.path("production", "/rotations"), &client.path("production", "/usage"), &client.path("production", "/usage/series")];
+        // Those that the server gave out for another list, and those that somebody made.
+        let (mut cursors, mut wrong) = (Vec::new(), Vec::new());
         for list in lists {
-            for (field, query) in [
-                ("limit", "limit=0"),
-                ("limit", "limit=-1"),
-                ("limit", "limit=201"),
-                ("limit", "limit=10000"),
-                ("limit", "limit=abc"),
-                ("limit", "limit="),
-                ("limit", "limit=1.5"),
-                ("limit", "limit=99999999999999999999"),
-                ("cursor", "cursor="),
-                ("cursor", "cursor=x"),
-                ("cursor", "cursor=%00"),
-                ("cursor", "cursor=MS4x"),
-                ("cursor", "cursor=Mi4xLmE"),
-                ("limit", "limit=1&limit=2"),
-                ("cursor", "cursor=a&cursor=a"),
-                ("offset", "offset=1"),
-                ("Limit", "Limit=1"),
-                ("page", "page=2&limit=1"),
-                ("", "=1"),
-            ] {
-                let problem = owner.get(&format!("{list}?{query}")).await.refused(400, "invalid_query");
-                assert_eq!(problem["field"], field, "{list}?{query}");
-            }
-            owner.get(&format!("{list}?limit=200")).await.ok();
+            cursors.extend(owner.get(&format!("{list}?limit=1")).await.ok()["next_cursor"].as_str().map(|it| (it.to_owned(), true)));
         }
-        for query in ["/clients?overdue=maybe", "/clients?property_id=x", "/clients?environment=A%20B", "/audit-events?action=x", "/audit-events?client=x", "/audit-events?since=yesterday", "/audit-events?until=2026-13-01T00:00:00Z", "/audit-events?environment=%00"] {
-            owner.get(query).await.refused(400, "invalid_query");
+        assert!(cursors.len() >= 4, "{cursors:?}");
+        for forged in ["1.9223372036854775807.usage", "1.-5.usage", "1.0.", "1.1.cl_0", "-1.cl_0"] {
+            cursors.push((URL_SAFE_NO_PAD.encode(forged), false));
         }
-        owner.get(&client.path("production", "/usage?since=now")).await.refused(400, "invalid_query");
-        for (list, field, longest) in
-            [("/audit-events", "actor", 200), ("/authentication-failures", "reason", 40)]
-        {
-            owner.get(&format!("{list}?{field}={}", "a".repeat(longest))).await.ok();
-            let query = format!("{list}?{field}={}", "a".repeat(longest + 1));
-            assert_eq!(owner.get(&query).await.refused(400, "invalid_query")["field"], field);
-        }
-        // A time before all that there are is a time, and everything is later.
-        let all = owner.get("/audit-events?since=0058-04-15T09:39:25Z").await.ok();
-        assert!(!all["items"].as_array().unwrap().is_empty());
-    }
-
-    async fn a_forged_cursor_is_no_fault_of_the_server(world: World) {
-        let client = world.client("Billing", &["production"]).await;
-        let owner = world.owner().await;
-        let oauth = world.oauth("production");
-        let registration = client.registration("production");
-        oauth.token(&registration.client_id, &registration.secret).await.is_token();
-        let lists = ["/properties", "/clients", "/tokens", "/audit-events", &client.path("production", "/secrets"), &client.path("production", "/rotations"), &client.path("production", "/usage")];
-        let mut wrong = Vec::new();
         for list in lists {
-            for forged in ["1.9223372036854775807.usage", "1.-9223372036854775808.usage", "1.-5.usage", "1.0.", "1.1.cl_0", "1.9223372036854775807.a", "1.9223372036854775800.usage"] {
-                let answer = owner.get(&format!("{list}?cursor={}", URL_SAFE_NO_PAD.encode(forged))).await;
-                if ![200, 400].contains(&answer.status.as_u16()) {
-                    wrong.push((list, forged, answer.status));
+            for (cursor, given) in &cursors {
+                let answer = owner.get(&format!("{list}?cursor={cursor}")).await;
+                let status = answer.status.as_u16();
+                if status != 400 && !(*given && status == 200) {
+                    wrong.push((list, cursor.clone(), status));
                 }
             }
         }
