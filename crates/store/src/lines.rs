@@ -97,7 +97,8 @@ macro_rules! columns {
     };
 }
 
-/// A page of clients, and from it everything that a line shows.
+/// A page of clients, and from it everything that a line shows. Secrets that are younger than the shortest policy are
+/// left out along the index of their ages, before it is looked up which policy is theirs.
 macro_rules! lines {
     ($after:literal, $order:literal, $outer:literal) => {
         lines!("CAST(NULL AS BIGINT)", "CAST(NULL AS TEXT)", "clients c", $after, $order, $outer)
@@ -114,6 +115,7 @@ macro_rules! lines {
                  AND (CAST($9 AS BIGINT) IS NULL OR c.id IN (
                        SELECT f.client_id FROM environments g
                        JOIN secrets t ON t.expires_at IS NULL AND t.revoked_at IS NULL
+                                     AND t.created_at <= $9 - (SELECT MIN(max_age_days) FROM environments) * 86400000000
                                      AND t.created_at <= $9 - g.max_age_days * 86400000000
                        JOIN registrations f ON f.id = t.registration_id AND f.environment = g.slug
                        WHERE g.max_age_days IS NOT NULL))
