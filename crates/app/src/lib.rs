@@ -66,7 +66,7 @@ pub use meanwhile::Meanwhile;
 pub use measure::Gauges;
 pub use owners::{LinkKind, OneTimeLink};
 pub use read_change_over::ChangeOverQuery;
-pub use rotators::Rotator;
+pub use rotators::{Rotator, Rotators};
 pub use sessions::{ABSOLUTE_LIMIT, Confirmed, IDLE_LIMIT, Session, SessionSummary, Visitor};
 pub use sign_in::{NewSession, SignIn};
 pub use targets::{ClientPath, EnvironmentPath, PropertyPath, RegistrationPath};

@@ -8,8 +8,17 @@ use crossfade_core::{
 };
 use crossfade_store::Client;
 
-/// Grants that are looked through.
-const MOST: i64 = 1000;
+/// Grants of each role that are listed.
+const MOST: usize = 500;
+
+/// Who may rotate the secrets of a client.
+#[derive(Clone, Debug)]
+pub struct Rotators {
+    /// A line for each grant, in the order of names.
+    pub items: Vec<Rotator>,
+    /// Whether there are more than are listed.
+    pub more: bool,
+}
 
 /// Somebody who may rotate the secrets of a client.
 #[derive(Clone, Debug)]
@@ -27,28 +36,33 @@ pub struct Rotator {
 }
 
 impl App {
-    /// Who may rotate the secrets of a client, a line for each grant. `None` for a caller who may not know of grants.
+    /// Who may rotate the secrets of a client. `None` for a caller who may not know of grants.
     pub async fn list_rotators(
         &self,
         caller: &Caller,
         path: ClientPath<'_>,
-    ) -> Result<Option<Vec<Rotator>>, Error> {
+    ) -> Result<Option<Rotators>, Error> {
         self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
             if !caller.may(Permission::UserRead, Object::Platform) {
                 return Ok(None);
             }
-            let grants = tx.grants_that_reach(&client.property_id, &client.id, MOST).await?;
-            let rotators = grants
-                .into_iter()
-                .filter(|(_, row)| row.grant.role.permissions().contains(&Permission::SecretRotate))
-                .map(|(name, row)| Rotator {
+            let (mut items, mut more) = (Vec::new(), false);
+            let rotating = |role: &Role| role.permissions().contains(&Permission::SecretRotate);
+            for role in Role::ALL.into_iter().filter(rotating) {
+                let limit = i64::try_from(MOST + 1).unwrap_or(i64::MAX);
+                let mut grants = tx.grants_that_reach(role, &client.property_id, &client.id, limit).await?;
+                more |= grants.len() > MOST;
+                grants.truncate(MOST);
+                items.extend(grants.into_iter().map(|(name, row)| Rotator {
                     user: row.user_id,
                     name,
                     role: row.grant.role,
                     scope: row.grant.scope,
                     environments: row.grant.environments,
-                });
-            Ok(Some(rotators.collect()))
+                }));
+            }
+            items.sort_by_key(|it| it.name.to_lowercase());
+            Ok(Some(Rotators { items, more }))
         })
         .await
     }

@@ -131,7 +131,7 @@ statements! {
     GRANTS_ON_CLIENT = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE client_id = $1 ORDER BY created_at, id";
     GRANTS_THAT_REACH = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, u.name
                          FROM grants g JOIN users u ON u.id = g.user_id AND u.deleted_at IS NULL
-                         WHERE (g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2
+                         WHERE g.role = $4 AND ((g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2)
                          ORDER BY LOWER(u.name), u.id, g.created_at, g.id LIMIT $3";
     GRANT_IN_ENVIRONMENT = "SELECT id FROM grants WHERE environments LIKE $1 LIMIT 1";
     DELETE_GRANT = "DELETE FROM grants WHERE id = $1";
@@ -320,14 +320,16 @@ impl Tx {
         rows.iter().map(grant).collect()
     }
 
-    /// The grants that reach a client, by whatever scope, each with the name of its holder, in the order of names.
+    /// The grants of a role that reach a client, by whatever scope, each with the name of its holder, in the order of
+    /// names.
     pub async fn grants_that_reach(
         &mut self,
+        role: Role,
         property: &PropertyId,
         client: &ClientId,
         most: i64,
     ) -> Result<Vec<(String, GrantRow)>, StoreError> {
-        let args = vec![property.as_str().into(), client.as_str().into(), most.into()];
+        let args = vec![property.as_str().into(), client.as_str().into(), most.into(), role.as_str().into()];
         let rows = self.rows(GRANTS_THAT_REACH, args).await?;
         rows.iter().map(|row| Ok((row.text("name")?, grant(row)?))).collect()
     }

@@ -7,7 +7,7 @@ use super::{
 use crate::console::{error::Reply, form::Fields, layout::Layout, page, session::SignedIn};
 use askama::Template;
 use axum::extract::{Path, RawQuery};
-use crossfade_app::{ClientPath, Rotator};
+use crossfade_app::{ClientPath, Rotator, Rotators};
 use crossfade_core::{Timestamp, api, roles::Scope};
 
 #[derive(Template)]
@@ -20,7 +20,7 @@ struct OverviewPage {
     property: String,
     standings: Vec<Standing>,
     /// Who may rotate its secrets; `None` for a reader who may not know of grants.
-    rotators: Option<Vec<Rotator>>,
+    rotators: Option<Rotators>,
 }
 
 /// Where a role holds, in words.
