@@ -194,6 +194,14 @@ class Server:
     def cli(self, *arguments):
         return json.loads(self._run([*arguments, "--json"]))
 
+    def sign_in(self):
+        """A session of the Console, as its Owner."""
+        session = requests.Session()
+        form = {"email": OWNER, "password": self.password, "to": "/console"}
+        answer = session.post(f"{self.url}/console/sign-in", data=form, timeout=30)
+        require(answer.ok and session.cookies, f"the sign-in answers {answer.status_code}")
+        return session
+
     def api(self, method, path, body=None):
         answer = self.session.request(method, f"{self.url}/api/v1{path}", json=body, timeout=30)
         require(answer.ok, f"{method} {path} answers {answer.status_code}: {answer.text}")

@@ -5,13 +5,17 @@ import argparse
 import collections
 import contextlib
 import datetime
+import html
 import os
+import pathlib
+import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 
-from harness import Adapter, Checks, Registration, Server, Stopped, eventually, fresh_database, require
+from harness import HERE, Adapter, Checks, Registration, Server, Stopped, eventually, fresh_database, require
 
 MAXIMUM_SECONDS = 600
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGALRM]
@@ -249,6 +253,35 @@ def rotations(suite):
         usage_evidence(suite, name, caller)
 
 
+def printed_commands(suite):
+    """The commands that the Console prints for a client fetch a token, typed as they are printed."""
+    run, server = suite.checks.run, suite.server
+    console = server.sign_in()
+
+    def fetches_a_token(registration, block, command, directory=None):
+        page = console.get(f"{server.url}/console{registration.path}/credentials", timeout=30).text
+        printed = re.search(f'<pre id="{block}"[^>]*>(.*?)</pre>', page, re.S)
+        require(printed, f"no {block} on the page")
+        text = html.unescape(printed.group(1))
+        require(registration.secret["value"] not in text, "the command holds the secret")
+        place = pathlib.Path(tempfile.mkdtemp(dir=suite.directory))
+        (place / "client-secret").write_text(registration.secret["value"] + "\n")
+        done = subprocess.run(
+            [*command, text], cwd=directory or place, capture_output=True, text=True, timeout=60,
+            env=os.environ | {"CLIENT_SECRET": registration.secret["value"]},
+        )
+        require(done.returncode == 0 and "access_token" in done.stdout, f"{done.returncode}: {done.stdout} {done.stderr}")
+
+    for method in METHODS:
+        registration = suite.register(f"printed {method}")
+        registration.update(token_endpoint_auth_methods=[f"client_secret_{method}"])
+        run(f"printed {method}: curl", fetches_a_token, registration, "try-curl", ["bash", "-ec"])
+        run(f"printed {method}: Python", fetches_a_token, registration, "try-python", [sys.executable, "-c"])
+        # Where its package is installed.
+        node = ["node", "--input-type=module", "-e"]
+        run(f"printed {method}: Node", fetches_a_token, registration, "try-node", node, HERE)
+
+
 def restricted_methods(suite):
     for name, caller in callers(suite, "restriction"):
         run, registration = suite.checks.run, caller.registration
@@ -472,7 +505,7 @@ def load(suite):
 
 
 Record = collections.namedtuple("Record", "secret begin end status")
-PHASES = [discovery, rotations, restricted_methods, scopes, introspection, revocation, verification, load]
+PHASES = [discovery, rotations, printed_commands, restricted_methods, scopes, introspection, revocation, verification, load]
 
 
 def play(checks, binary, database_url):

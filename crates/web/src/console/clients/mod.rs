@@ -1,6 +1,7 @@
 //! Clients: the list, and the page of one with its environments, secrets and settings.
 
 mod change;
+mod commands;
 mod create;
 mod drills;
 mod environment;

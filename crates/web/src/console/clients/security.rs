@@ -365,41 +365,6 @@ impl Secrets {
     pub(super) fn token_endpoint(&self) -> String {
         format!("{}/oauth2/token", self.environment.issuer)
     }
-
-    /// Commands that fetch a token with a secret that stands in a file.
-    pub(super) fn curl(&self) -> String {
-        let id = &self.registration.client_id;
-        format!(
-            "# The secret is read from the file ./client-secret\ncurl --fail-with-body {} \\\n  --config <(printf 'user = \"%s:%s\"\\n' {id} \"$(cat ./client-secret)\") \\\n  --data grant_type=client_credentials",
-            self.token_endpoint()
-        )
-    }
-
-    pub(super) fn python(&self) -> String {
-        format!(
-            "import os\nfrom authlib.integrations.requests_client import OAuth2Session\n\nclient = OAuth2Session(\n    \"{}\", os.environ[\"CLIENT_SECRET\"],\n    token_endpoint_auth_method=\"{}\",\n)\nprint(client.fetch_token(\"{}\", grant_type=\"client_credentials\"))",
-            self.registration.client_id,
-            self.method(),
-            self.token_endpoint()
-        )
-    }
-
-    pub(super) fn node(&self) -> String {
-        let class =
-            if self.method() == "client_secret_post" { "ClientSecretPost" } else { "ClientSecretBasic" };
-        format!(
-            "import * as oauth from \"oauth4webapi\";\n\nconst issuer = new URL(\"{}\");\nconst as = await oauth.processDiscoveryResponse(\n  issuer, await oauth.discoveryRequest(issuer, {{ algorithm: \"oauth2\" }}));\nconst client = {{ client_id: \"{}\" }};\nconst answer = await oauth.clientCredentialsGrantRequest(\n  as, client, oauth.{class}(process.env.CLIENT_SECRET), new URLSearchParams());\nconsole.log(await oauth.processClientCredentialsResponse(as, client, answer));",
-            self.environment.issuer, self.registration.client_id
-        )
-    }
-
-    fn method(&self) -> &'static str {
-        use crossfade_core::registration::AuthMethod::{ClientSecretBasic, ClientSecretPost};
-        match self.registration.token_endpoint_auth_methods.first() {
-            Some(ClientSecretPost) => "client_secret_post",
-            Some(ClientSecretBasic) | None => "client_secret_basic",
-        }
-    }
 }
 
 /// As a field for a time wants it, in UTC.

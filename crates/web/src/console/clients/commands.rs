@@ -1,0 +1,53 @@
+//! The commands that a client's page prints: each fetches a token, and none holds the secret.
+
+use super::security::Secrets;
+
+impl Secrets {
+    /// For bash and zsh. The secret is in no argument either, which others on the machine could read.
+    pub(super) fn curl(&self) -> String {
+        let id = &self.registration.client_id;
+        let (first, of) = match self.method() {
+            "client_secret_post" => (
+                format!("  --data client_id={id} \\\n"),
+                "'data-urlencode = \"client_secret=%s\"\\n'".to_owned(),
+            ),
+            _ => (String::new(), format!("'user = \"%s:%s\"\\n' {id}")),
+        };
+        format!(
+            "# The secret is read from the file ./client-secret\ncurl --fail-with-body {} \\\n{first}  --config <(printf {of} \"$(cat ./client-secret)\") \\\n  --data grant_type=client_credentials",
+            self.token_endpoint()
+        )
+    }
+
+    pub(super) fn python(&self) -> String {
+        format!(
+            "import os\nfrom authlib.integrations.requests_client import OAuth2Session\n\nclient = OAuth2Session(\n    \"{}\", os.environ[\"CLIENT_SECRET\"],\n    token_endpoint_auth_method=\"{}\",\n)\nprint(client.fetch_token(\"{}\", grant_type=\"client_credentials\"))",
+            self.registration.client_id,
+            self.method(),
+            self.token_endpoint()
+        )
+    }
+
+    /// The library asks for HTTPS unless it is told that the rest is meant, as on a machine of one's own.
+    pub(super) fn node(&self) -> String {
+        let issuer = &self.environment.issuer;
+        let (with, after) = match issuer.starts_with("http:") {
+            true => (", [oauth.allowInsecureRequests]: true", ",\n  { [oauth.allowInsecureRequests]: true }"),
+            false => ("", ""),
+        };
+        let class =
+            if self.method() == "client_secret_post" { "ClientSecretPost" } else { "ClientSecretBasic" };
+        format!(
+            "import * as oauth from \"oauth4webapi\";\n\nconst issuer = new URL(\"{issuer}\");\nconst as = await oauth.processDiscoveryResponse(\n  issuer, await oauth.discoveryRequest(issuer, {{ algorithm: \"oauth2\"{with} }}));\nconst client = {{ client_id: \"{}\" }};\nconst answer = await oauth.clientCredentialsGrantRequest(\n  as, client, oauth.{class}(process.env.CLIENT_SECRET), new URLSearchParams(){after});\nconsole.log(await oauth.processClientCredentialsResponse(as, client, answer));",
+            self.registration.client_id
+        )
+    }
+
+    fn method(&self) -> &'static str {
+        use crossfade_core::registration::AuthMethod::{ClientSecretBasic, ClientSecretPost};
+        match self.registration.token_endpoint_auth_methods.first() {
+            Some(ClientSecretPost) => "client_secret_post",
+            Some(ClientSecretBasic) | None => "client_secret_basic",
+        }
+    }
+}
