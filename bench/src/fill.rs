@@ -129,6 +129,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             may_introspect: false,
             created_at: now,
             disabled_at: None,
+            enabled_at: None,
             earlier_tokens_end_at: None,
             version: 1,
             current_since: None,

@@ -138,6 +138,7 @@ impl App {
             may_introspect: false,
             created_at: act.now,
             disabled_at: None,
+            enabled_at: None,
             earlier_tokens_end_at: None,
             version: 1,
             current_since: Some(act.now),
@@ -247,8 +248,10 @@ impl App {
                     site.confirm(body.confirm_client_name.as_deref())?;
                     after.disabled_at = after.disabled_at.or(Some(act.now));
                 }
-                Some(true) => after.disabled_at = None,
-                None => {}
+                Some(true) if after.disabled_at.is_some() => {
+                    (after.disabled_at, after.enabled_at) = (None, Some(act.now));
+                }
+                Some(true) | None => {}
             }
             act.tx.update_registration(&after).await?;
             act.changed(ChangeKind::Registration(after.id.clone())).await?;

@@ -84,7 +84,7 @@ impl Transition {
             old_last_used: self.old.usage.map(|usage| usage.last_used_at),
             new_first_used: self.new.usage.map(|usage| usage.first_used_at),
             callers: known,
-            gap_ended: self.gaps.first().map(|gap| gap.ended_at),
+            gap_ended: self.gaps.first().map(|gap| gap.ended_at).max(registration.enabled_at),
             disabled: registration.disabled_at.is_some(),
             quiet_needed: quiet.unwrap_or_else(|| change_over::quiet_needed(ttl)),
         }

@@ -52,7 +52,7 @@ pub struct Facts<'a> {
     pub new_first_used: Option<Timestamp>,
     /// Everybody who has ever used one of the two.
     pub callers: &'a [Caller],
-    /// The end of the latest time in which nothing was recorded.
+    /// The end of the latest time in which nothing was recorded, or everybody was refused.
     pub gap_ended: Option<Timestamp>,
     /// Whether the registration refuses everything.
     pub disabled: bool,
@@ -186,7 +186,7 @@ pub enum Why {
     NobodyLeft,
     /// The old secret was used, or tried, too short a time ago.
     UsedLately,
-    /// In a part of the time that counts, nothing was recorded.
+    /// In a part of the time that counts, nothing was recorded, or the registration was disabled.
     Gap,
     /// The registration is disabled: that nobody gets a token says nothing.
     Disabled,
@@ -357,7 +357,7 @@ impl Why {
             }
             Self::UsedLately => "The old secret was used or tried a short time ago.",
             Self::Gap => {
-                "In a part of the time that counts, nothing was recorded. The quiet time starts anew after it."
+                "In a part of the time that counts, nothing was recorded or the registration was disabled. The quiet time starts anew after it."
             }
             Self::Disabled => {
                 "The registration is disabled and refuses everybody, so that quiet says nothing."

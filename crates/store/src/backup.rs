@@ -119,6 +119,7 @@ pub const TABLES: &[Table] = &[
             ("created_at", Int),
             ("disabled_at", Int),
             ("earlier_tokens_end_at", Int),
+            ("enabled_at", Int),
             ("version", Int),
         ],
     ),

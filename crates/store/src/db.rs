@@ -424,6 +424,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "security", include_str!("../migrations/0006_security.sql")),
     (7, "drills", include_str!("../migrations/0007_drills.sql")),
     (8, "guard", include_str!("../migrations/0008_guard.sql")),
+    (9, "enabled", include_str!("../migrations/0009_enabled.sql")),
 ];
 
 /// Rows of arguments that a statement is run for at once: few texts, so that each stays prepared.

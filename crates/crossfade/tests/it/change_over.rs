@@ -83,6 +83,33 @@ on_both_engines! {
         assert_eq!((ended["verdict"].as_str(), ended["callers_left"].as_u64()), (Some("ended"), Some(0)));
     }
 
+    async fn what_was_quiet_while_everybody_was_refused_says_nothing(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        let (oauth, owner) = (world.oauth("production"), world.owner().await);
+        for secret in [&old, &new] {
+            assert_eq!(call(&oauth, &id, secret, None).await, 200);
+        }
+        world.advance(MINUTE);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        let enable = async |enabled: bool| {
+            let body = json!({"enabled": enabled, "confirm_client_name": "Billing"});
+            owner.patch(&client.path("production", ""), body).await.ok();
+        };
+        enable(false).await;
+        world.advance(3 * HOUR);
+        assert_eq!(call(&oauth, &id, &old, None).await, 401);
+        let disabled = change_over(&world, &client, "").await;
+        assert!(disabled["verdict"] != "safe_to_end" && reasons(&disabled).contains(&"disabled"), "{disabled}");
+        // Whoever uses the old secret had no chance to show it: quiet begins here.
+        enable(true).await;
+        enable(true).await;
+        world.advance(HOUR - Duration::from_micros(1));
+        let quiet = change_over(&world, &client, "").await;
+        assert_eq!((quiet["verdict"].as_str(), reasons(&quiet)), (Some("quiet"), vec!["nobody_left", "gap"]), "{quiet}");
+        world.advance(Duration::from_micros(1));
+        assert_eq!(change_over(&world, &client, "").await["verdict"], "safe_to_end");
+    }
+
     async fn without_a_rotation_there_is_no_change_over_and_wrong_parameters_are_named(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let owner = world.owner().await;

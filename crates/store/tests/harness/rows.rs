@@ -110,6 +110,7 @@ pub fn registration(n: usize, client: usize, environment: &str) -> Registration 
         may_introspect: false,
         created_at: at(n as u32),
         disabled_at: None,
+        enabled_at: None,
         earlier_tokens_end_at: None,
         version: 1,
         current_since: None,

@@ -88,6 +88,7 @@ async fn every_setting_of_a_registration_survives_storage() {
         ttl: TokenTtl::LONGEST,
         may_introspect: false,
         disabled_at: Some(at(20)),
+        enabled_at: Some(at(21)),
         earlier_tokens_end_at: Some(at(30)),
         version: 2,
         ..created
