@@ -82,10 +82,7 @@ pub(crate) fn check(
 }
 
 pub(crate) fn forbidden(permission: Permission) -> Error {
-    let text = format!(
-        "You may read this, but not do that: it needs the permission {}. Nothing was changed.",
-        permission.as_str()
-    );
+    let text = format!("This needs the permission {}. Nothing was changed.", permission.as_str());
     Problem::new(Code::Forbidden, text).with("permission", permission.as_str()).into()
 }
 
