@@ -23,6 +23,8 @@ use serde::Deserialize;
 struct AccountPage {
     layout: Layout,
     now: Timestamp,
+    /// Whether the person may do nothing yet.
+    without_role: bool,
     sessions: Vec<SessionSummary>,
     tokens: Vec<Token>,
     password: Form,
@@ -44,6 +46,7 @@ impl AccountPage {
         Ok(Self {
             layout: signed.layout(Section::Account, "Your account"),
             now: signed.session.now,
+            without_role: !Permission::ALL.iter().any(|it| signed.caller().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
             tokens: signed.app.list_own_tokens(&signed.session).await?,
             password: Form::new("password", Fields::default()),
@@ -165,6 +168,7 @@ mod tests {
             last_used_at: None,
         };
         AccountPage {
+            without_role: true,
             layout: Layout::sample(Section::Account, "Your account"),
             now: now(),
             sessions: vec![
