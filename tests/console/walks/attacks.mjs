@@ -25,7 +25,8 @@ export default async function attacks(server) {
   await region(page, "Credentials").waitFor();
   const rotations = async () => (await server.api("GET", `/clients/${client.id}/environments/production/rotations`)).items.length;
 
-  // Pages of strangers: on another site, and on the same host with another port, which a cookie does not tell apart.
+  // Pages of strangers: on another site, where the browser keeps the cookie back, and on the same host with another
+  // port, which a cookie does not tell apart.
   const form = `<form id="f" method="post" action="${home}/rotate"><input name="transition_hours" value="0"><input name="confirm_client_name" value="Billing"></form>`;
   const evil = createServer((asked, answer) => {
     answer.setHeader("content-type", "text/html");
@@ -52,13 +53,17 @@ export default async function attacks(server) {
   evil.close();
   const [cookie] = await context.cookies(server.url);
   check("the session is no script's to read, and goes to no other site", cookie.httpOnly && cookie.sameSite === "Lax" && cookie.path === "/");
+  const forged = (headers) => fetch(`${home}/rotate`, {
+    method: "POST", redirect: "manual", body: new URLSearchParams({ transition_hours: "0", confirm_client_name: "Billing" }),
+    headers: { cookie: `${cookie.name}=${cookie.value}`, ...headers },
+  });
   for (const headers of [{ origin: "https://evil.example" }, { "sec-fetch-site": "cross-site" }, { "sec-fetch-site": "same-site", origin: server.url }, { origin: "null" }]) {
-    const answer = await fetch(`${home}/rotate`, {
-      method: "POST", redirect: "manual", body: new URLSearchParams({ transition_hours: "0", confirm_client_name: "Billing" }),
-      headers: { cookie: `${cookie.name}=${cookie.value}`, ...headers },
-    });
+    const answer = await forged(headers);
     check(`a forged origin changes nothing: ${JSON.stringify(headers)}`, answer.status === 403 && (await rotations()) === 0, String(answer.status));
   }
+
+  const own = await forged({ origin: server.url, "sec-fetch-site": "same-origin" });
+  check("the same form from the Console's own origin does rotate", own.status === 303 && (await rotations()) === 1, String(own.status));
 
   // A secret that was shown stays nowhere.
   const value = await revealed(page, region(page, "Credentials"));
