@@ -16,7 +16,10 @@ customElements.define("secret-field", class extends HTMLElement {
     this.copy = one("[data-copy]", this);
     this.end = new AbortController();
     const { signal } = this.end;
-    this.toggle.addEventListener("click", () => this.shown ? this.hide() : this.show(), { signal });
+    this.toggle.addEventListener("click", (event) => {
+      event.preventDefault();
+      this.shown ? this.hide() : this.show();
+    }, { signal });
     this.copy?.addEventListener("click", () => this.copyValue(), { signal });
     document.addEventListener("visibilitychange", () => { if (document.hidden) this.hide(); }, { signal });
     addEventListener("pagehide", () => this.hide(), { signal });

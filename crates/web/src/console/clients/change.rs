@@ -1,15 +1,17 @@
 //! What is done to the secrets of a registration: rotate, reveal, revoke, extend, roll back.
 
-use super::environment::{Configure, Forms, Once, OncePage, again, belongs_to_form, once};
+use super::environment::{Configure, Forms, ShownValue, ValuesPage, again, belongs_to_form};
 use super::place::Place;
 use crate::console::{
-    error::Reply,
+    error::{Reply, is_script},
     form::{Fields, Form},
+    page, page_with,
     session::{Fresh, SignedIn},
 };
 use axum::{
     Json,
     extract::Path,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect},
 };
 use crossfade_app::{Error, IdempotencyKey, Input, RegistrationPath, Request};
@@ -123,10 +125,9 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
 async fn delivered(signed: &SignedIn, names: &Names, reply: RotateSecretReply) -> Reply {
     let place = Place::load(signed, &names.0).await?;
     let show_once = place.environments.iter().any(|it| it.slug == names.1 && it.show_once);
-    let (true, Some(value), Some(known)) = (show_once, reply.secret.value, place.badges.get(&names.1)) else {
+    let (true, Some(value)) = (show_once, reply.secret.value) else {
         return Ok(to(names, "credentials", "rotated"));
     };
-    let registration = place.client.registrations.iter().find(|it| it.environment == names.1);
     let end = crate::console::moment::utc(reply.previous_secret.expires_at);
     let sentence = match reply.previous_secret.state.is_valid() {
         true => format!("The secret of {} was rotated. The old secret expires {end}.", place.client.name),
@@ -137,26 +138,51 @@ async fn delivered(signed: &SignedIn, names: &Names, reply: RotateSecretReply) -
             )
         }
     };
-    Ok(once(&OncePage {
-        layout: place.layout(signed).in_environment(known.badge.clone()),
-        sentence,
-        secrets: vec![Once {
-            badge: known.badge.clone(),
-            client_id: registration.map(|it| it.client_id.to_string()).unwrap_or_default(),
-            value,
-        }],
-        next: format!("{}/security", place.environment_path(&names.1)),
-    }))
+    let shown = values_page(signed, &place, &names.1, sentence, value)?;
+    Ok(page_with(StatusCode::CREATED, &ValuesPage { once: true, ..shown }))
 }
 
+/// A page that holds one value.
+fn values_page(
+    signed: &SignedIn,
+    place: &Place,
+    slug: &str,
+    sentence: String,
+    value: String,
+) -> Result<ValuesPage, Problem> {
+    let registration = place.client.registrations.iter().find(|it| it.environment == slug);
+    let (Some(known), Some(registration)) = (place.badges.get(slug), registration) else {
+        return Err(Problem::not_found());
+    };
+    Ok(ValuesPage {
+        layout: place.layout(signed).in_environment(known.badge.clone()),
+        sentence,
+        once: false,
+        secrets: vec![ShownValue {
+            badge: known.badge.clone(),
+            client_id: registration.client_id.to_string(),
+            value,
+        }],
+        next: format!("{}/security", place.environment_path(slug)),
+    })
+}
+
+/// The value for a script; without one, a page that holds it.
 pub(super) async fn reveal(
     Path((client, environment, secret)): Path<(String, String, String)>,
+    headers: HeaderMap,
     Fresh { signed, .. }: Fresh,
 ) -> Reply {
     let names = (client, environment);
     let body = Input::Value(RevealSecret { reason: None });
     let reply = signed.app.reveal_secret(&signed.request(), of(&names), &secret, body).await?;
-    Ok(Json(json!({"value": reply.value})).into_response())
+    if is_script(&headers) {
+        return Ok(Json(json!({"value": reply.value})).into_response());
+    }
+    let place = Place::load(&signed, &names.0).await?;
+    let sentence = "It is shown because you asked for it, and that stands in the audit trail.".to_owned();
+    let value = reply.value.ok_or_else(Problem::not_found)?;
+    Ok(page(&values_page(&signed, &place, &names.1, sentence, value)?))
 }
 
 pub(super) async fn revoke(

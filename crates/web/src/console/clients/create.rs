@@ -1,7 +1,7 @@
 //! Creates a client.
 
 use super::{
-    environment::{Once, OncePage, belongs_to_form, once},
+    environment::{ShownValue, ValuesPage, belongs_to_form},
     place::Place,
     settings::owners,
 };
@@ -13,7 +13,10 @@ use crate::console::{
     session::{SignedIn, Submitted},
 };
 use askama::Template;
-use axum::response::{IntoResponse, Redirect};
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Redirect},
+};
 use crossfade_app::{Input, ListQuery};
 use crossfade_core::{
     Problem, PropertyId,
@@ -92,14 +95,15 @@ pub(super) async fn delivered(
     let one = |(slug, registration): (String, api::Registration)| {
         let value = registration.secret?.value.filter(|_| unstored(&slug))?;
         let badge = place.badges.get(&slug)?.badge.clone();
-        Some(Once { badge, client_id: registration.client_id.to_string(), value })
+        Some(ShownValue { badge, client_id: registration.client_id.to_string(), value })
     };
     let secrets: Vec<_> = registrations.into_iter().filter_map(one).collect();
     if secrets.is_empty() {
         return Ok(Redirect::to(&next).into_response());
     }
     let sentence = format!("{} has a new client_id and a new secret.", place.client.name);
-    Ok(once(&OncePage { layout: place.layout(signed), sentence, secrets, next }))
+    let shown = ValuesPage { layout: place.layout(signed), sentence, once: true, secrets, next };
+    Ok(page_with(StatusCode::CREATED, &shown))
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use crate::console::{
 use askama::Template;
 use axum::{
     extract::{Path, RawQuery},
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Redirect, Response},
+    http::HeaderMap,
+    response::{IntoResponse, Redirect},
 };
 use crossfade_app::{Input, RegistrationPath, Request};
 use crossfade_core::{Code, Problem, api::UpdateRegistration, registration::AuthMethod};
@@ -378,26 +378,24 @@ fn changed(fields: &Fields) -> UpdateRegistration {
     }
 }
 
-/// An answer that hands secrets out once, because they are not stored.
+/// An answer that holds secrets.
 #[derive(Template)]
-#[template(path = "console/clients/once.html")]
-pub(super) struct OncePage {
+#[template(path = "console/clients/values.html")]
+pub(super) struct ValuesPage {
     pub(super) layout: Layout,
     /// What was done, and what ends when.
     pub(super) sentence: String,
-    pub(super) secrets: Vec<Once>,
+    /// Whether the values are handed out this once, because they are not stored.
+    pub(super) once: bool,
+    pub(super) secrets: Vec<ShownValue>,
     /// Where to go on.
     pub(super) next: String,
 }
 
-pub(super) struct Once {
+pub(super) struct ShownValue {
     pub(super) badge: EnvironmentBadge,
     pub(super) client_id: String,
     pub(super) value: String,
-}
-
-pub(super) fn once(shown: &OncePage) -> Response {
-    page_with(StatusCode::CREATED, shown)
 }
 
 #[cfg(test)]
