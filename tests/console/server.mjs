@@ -1,9 +1,10 @@
 // A server of its own for the checks: a throwaway instance with an Owner, and callers of its token endpoint.
-import { spawn, spawnSync } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 export const EMAIL = "ada@example.com";
 export const PASSWORD = "a lighthouse keeper's umbrella";
@@ -27,10 +28,14 @@ export async function start(binary) {
   local(["init", "--owner-email", EMAIL, "--password-stdin"], `${PASSWORD}\n`);
   const token = local(["token", "create", "--user", EMAIL, "--name", "checks"]);
   const url = `http://127.0.0.1:${port}`;
-  const server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { stdio: ["ignore", "ignore", "pipe"] });
+  let server;
   let log = "";
-  server.stderr.on("data", (chunk) => { log += chunk; });
-  await until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
+  const serve = async () => {
+    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { stdio: ["ignore", "ignore", "pipe"] });
+    server.stderr.on("data", (chunk) => { log += chunk; });
+    await until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
+  };
+  await serve();
 
   const api = async (method, path, body) => {
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
@@ -55,11 +60,24 @@ export async function start(binary) {
   const age = () => sql("UPDATE sessions SET authenticated_at = authenticated_at - 7200000000");
   /** Lets each rotation be a second earlier; the deadlines stay. */
   const earlier = () => sql("UPDATE rotations SET rotated_at = rotated_at - 1000000");
+  /** Kills the server, so that what it had not written is lost, and starts it again. */
+  const crash = async () => {
+    const gone = new Promise((resolve) => server.once("exit", resolve));
+    server.kill("SIGKILL");
+    await gone;
+    await serve();
+  };
+  /** Runs a command of the program against the server; gives what it printed. */
+  const cli = async (...args) => {
+    const env = { ...process.env, CROSSFADE_URL: url, CROSSFADE_TOKEN: token };
+    const done = await promisify(execFile)(binary, args, { env, timeout: 20000 });
+    return done.stdout;
+  };
   const stop = () => new Promise((resolve) => {
     server.once("exit", () => { rmSync(directory, { recursive: true, force: true }); resolve(); });
     server.kill("SIGTERM");
   });
-  return { url, token, api, use, age, earlier, stop, log: () => log };
+  return { url, token, api, use, age, earlier, crash, cli, stop, log: () => log };
 }
 
 /** Asks again and again, for at most 20 seconds. */

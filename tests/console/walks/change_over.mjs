@@ -57,6 +57,12 @@ export default async function changeOver(server) {
   await fetchFrom(server, "127.0.2.1", hostile[0], "<b>pod</b>", three.id, three.fresh);
   await until(async () => /2 callers are left/.test(await region(page, "Secret rotation").textContent()), "the one that moved is not counted any more");
   check("who moves is seen as it happens", true);
+  server.earlier();
+  await server.crash();
+  await page.goto(three.path);
+  await region(page, "Secret rotation").getByText("Nothing was recorded", { exact: true }).waitFor();
+  check("what a killed server lost is drawn as a gap, and told", (await region(page, "Secret rotation").locator("svg .cf-gap").count()) >= 1 && /Nothing was recorded from/.test(await change.textContent()) && /nothing was recorded/.test(await region(page, "Secret rotation").getByRole("img").first().getAttribute("aria-label")));
+  await look(page, "change-over-gap");
 
   // Three thousand.
   const many = await rotated(server, property, "Three thousand callers");
@@ -70,6 +76,8 @@ export default async function changeOver(server) {
     return /10 callers are left/.test(await change.textContent());
   }, "ten of three thousand are left");
   check("ten of three thousand callers are left, and it says so", true);
+  const told = await server.cli("secret", "change-over", "Three thousand callers", "--env", "production");
+  check("the command line tells the same of three thousand callers", /10 callers are left/.test(told) && told.split("\n").length < 220, told);
   const begun = Date.now();
   await page.reload();
   await region(page, "Callers").waitFor();

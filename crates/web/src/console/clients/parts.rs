@@ -86,6 +86,7 @@ pub(in crate::console) fn registration_state(
             segments: line.hours.iter().map(|it| segment(it, from, now)).collect(),
             still_on_old: old_used_at.into_iter().collect(),
             windows: Vec::new(),
+            gaps: Vec::new(),
         }),
         (Some(created), None) => {
             State::Rest(Rest { created, now, due: known.max_age.map(|age| created.after(age)) })

@@ -5,7 +5,7 @@ use super::{
     place::Place,
 };
 use crate::console::{
-    crossfade::{Rest, Segment, Transition},
+    crossfade::{Gap, Rest, Segment, Transition},
     error::Refused,
     form::{Fields, Form},
     moment,
@@ -193,6 +193,7 @@ impl Secrets {
                 let drills = Drills::of(&secret.id, drills);
                 let picture = Transition {
                     windows: drills.windows(),
+                    gaps: change.gaps.iter().map(|gap| Gap { from: gap.from, to: gap.to }).collect(),
                     from,
                     now,
                     deadline,

@@ -35,6 +35,15 @@ pub(crate) struct Transition {
     pub(crate) still_on_old: Vec<Timestamp>,
     /// When drills refuse, or refused, the old secret.
     pub(crate) windows: Vec<Window>,
+    /// Times in which nothing, or not everything, was recorded.
+    pub(crate) gaps: Vec<Gap>,
+}
+
+/// A time in which nothing, or not everything, was recorded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
 }
 
 /// No transition: one secret, and how its age stands to its policy.
@@ -159,6 +168,13 @@ impl Transition {
         self.used().next_back().map(Segment::old_percent)
     }
 
+    /// Where a gap stands and how wide it is, in percent of the width. The shortest is wide enough to be seen.
+    fn span(&self, gap: &Gap) -> (f64, f64) {
+        let (from, to) = (self.x(gap.from.max(self.from)), self.x(gap.to.min(self.now)));
+        let width = (to - from).max(0.4);
+        (from.min(100.0 - width), width)
+    }
+
     /// What the picture says, in words.
     fn summary(&self) -> String {
         let share = match self.latest_share() {
@@ -177,7 +193,12 @@ impl Transition {
             1 => " 1 caller still uses the old secret.".to_owned(),
             count => format!(" {count} callers still use the old secret."),
         };
-        format!("{share} {end}{callers}")
+        let gaps = match self.gaps.len() {
+            0 => String::new(),
+            1 => " In a part of the time nothing was recorded.".to_owned(),
+            count => format!(" In {count} parts of the time nothing was recorded."),
+        };
+        format!("{share} {end}{callers}{gaps}")
     }
 }
 
@@ -275,6 +296,7 @@ pub(crate) mod samples {
             segments,
             still_on_old,
             windows: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -282,6 +304,15 @@ pub(crate) mod samples {
     pub(crate) fn moving(hours: u32) -> Transition {
         let old = |hour: u32| 4200_u64.saturating_sub(u64::from(hour * hour) * 24);
         transition(hours, |hour| (old(hour), 4200 - old(hour)), 2)
+    }
+
+    /// The same with a drill and a gap.
+    pub(crate) fn eventful() -> Transition {
+        let moving = moving(16);
+        let at = |hours: u32| moving.from.after(HOUR * hours);
+        let windows = vec![Window { from: at(12), to: at(13) }, Window { from: at(14), to: at(15) }];
+        let gaps = vec![Gap { from: at(6), to: at(8) }];
+        Transition { windows, gaps, ..moving }
     }
 
     /// A secret `days` old under a policy of 90.
@@ -329,6 +360,30 @@ mod tests {
             [share(0, 9), share(9, 0), share(1, 100_000), share(100_000, 1), share(1, 1)],
             [0, 100, 1, 99, 50]
         );
+    }
+
+    #[test]
+    fn a_gap_is_drawn_within_the_time_and_told() {
+        let hour = std::time::Duration::from_secs(3600);
+        let moving = samples::moving(13);
+        // One that began before the rotation, one of a second, one that ends now.
+        let gaps = [
+            Gap { from: moving.from.before(hour), to: moving.from.after(hour) },
+            Gap { from: moving.from.after(hour * 5), to: moving.from.after(hour * 5 + hour / 3600) },
+            Gap { from: moving.now.before(hour), to: moving.now },
+        ];
+        let drawn = Transition { gaps: gaps.to_vec(), ..moving };
+        for gap in &drawn.gaps {
+            let (from, width) = drawn.span(gap);
+            assert!(
+                from >= 0.0 && width >= 0.4 && from + width <= drawn.x(drawn.now) + 0.4,
+                "{from} {width}"
+            );
+        }
+        let hero = drawn.hero().render().unwrap();
+        assert_eq!(hero.matches("class=\"cf-gap\"").count(), 3 + 1, "three and the legend's: {hero}");
+        assert!(hero.contains("In 3 parts of the time nothing was recorded."), "{hero}");
+        assert!(!samples::moving(13).hero().render().unwrap().contains("cf-gap"));
     }
 
     #[test]
