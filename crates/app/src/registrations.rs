@@ -232,8 +232,10 @@ impl App {
             }
             if let Some(seconds) = body.access_token_ttl_seconds {
                 after.ttl = TokenTtl::parse(seconds)?;
-                after.earlier_tokens_end_at =
-                    after.earlier_tokens_end_at.max(Some(tokens_end(&site.registration, act.now)));
+                if after.ttl.seconds() < site.registration.ttl.seconds() {
+                    after.earlier_tokens_end_at =
+                        after.earlier_tokens_end_at.max(Some(tokens_end(&site.registration, act.now)));
+                }
             }
             if body.may_introspect == Some(true) && !site.registration.may_introspect {
                 // It opens the tokens of every client of the environment, so it is not for whoever manages this one.

@@ -39,7 +39,13 @@ impl Both {
             last: row.usage.last_used_at,
             longest_pause: row.longest_pause,
         };
-        Known { old: self.old.as_ref().map(used), new: self.new.as_ref().map(used), refused: self.refused }
+        let gathered = self.old.as_ref().or(self.new.as_ref()).is_some_and(|row| row.source.gathered);
+        Known {
+            old: self.old.as_ref().map(used),
+            new: self.new.as_ref().map(used),
+            refused: self.refused,
+            gathered,
+        }
     }
 }
 
@@ -85,6 +91,7 @@ impl Transition {
             new_first_used: self.new.usage.map(|usage| usage.first_used_at),
             callers: known,
             gap_ended: self.gaps.first().map(|gap| gap.ended_at).max(registration.enabled_at),
+            earlier_tokens_end_at: registration.earlier_tokens_end_at,
             disabled: registration.disabled_at.is_some(),
             quiet_needed: quiet.unwrap_or_else(|| change_over::quiet_needed(ttl)),
         }

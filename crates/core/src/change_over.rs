@@ -37,6 +37,8 @@ pub struct Caller {
     pub new: Option<Used>,
     /// When it was last refused by a drill: it has tried the old secret.
     pub refused: Option<Timestamp>,
+    /// Whether it is many that were not told apart. One of them that moved does not speak for another.
+    pub gathered: bool,
 }
 
 /// What is recorded of a transition.
@@ -54,6 +56,8 @@ pub struct Facts<'a> {
     pub callers: &'a [Caller],
     /// The end of the latest time in which nothing was recorded, or everybody was refused.
     pub gap_ended: Option<Timestamp>,
+    /// When the last token has ended that was issued before the life of tokens was shortened.
+    pub earlier_tokens_end_at: Option<Timestamp>,
     /// Whether the registration refuses everything.
     pub disabled: bool,
     /// For how long the old secret must not have been used.
@@ -110,7 +114,7 @@ impl Caller {
     pub fn expected_until(&self, quiet: Duration, gap_ended: Option<Timestamp>) -> Option<Timestamp> {
         let last = self.old_last()?;
         let habit = match self.old {
-            Some(used) if is_known(&used, quiet) => used.longest_pause,
+            Some(used) if !self.gathered && is_known(&used, quiet) => used.longest_pause,
             Some(used) => used.longest_pause.max(UNKNOWN_HABIT),
             None => UNKNOWN_HABIT,
         };
@@ -124,8 +128,8 @@ impl Caller {
             return CallerState::OnNew;
         };
         match self.new {
-            Some(new) if old <= new.first => CallerState::Moved,
-            Some(new) if now >= until && old <= new.last => CallerState::Moved,
+            Some(new) if !self.gathered && old <= new.first => CallerState::Moved,
+            Some(new) if !self.gathered && now >= until && old <= new.last => CallerState::Moved,
             Some(_) if now < until => CallerState::OnBoth,
             None if now < until => CallerState::OnOld,
             Some(_) | None => CallerState::Silent,
@@ -190,6 +194,8 @@ pub enum Why {
     Gap,
     /// The registration is disabled: that nobody gets a token says nothing.
     Disabled,
+    /// Tokens that were issued when they lived longer have not ended: who holds one comes back when it does.
+    EarlierTokens,
     /// The old secret has ended.
     OldEnded,
 }
@@ -278,8 +284,11 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
         facts.rotated_at.max(tried.unwrap_or(facts.rotated_at)).max(gap.unwrap_or(facts.rotated_at));
     let expected = facts.callers.iter().filter(|it| it.state(quiet, facts.gap_ended, now).is_left());
     let last_expected = expected.filter_map(|it| it.expected_until(quiet, facts.gap_ended)).max();
-    let safe_at = quiet_since.after(quiet).max(last_expected.unwrap_or(quiet_since));
-    let is_quiet = now >= quiet_since.after(quiet);
+    // Who holds one of them is back when it has ended, and is seen within the time that is the least.
+    let held = facts.earlier_tokens_end_at.map(|end| end.after(QUIET_AT_LEAST)).filter(|until| now < *until);
+    let quiet_at = quiet_since.after(quiet);
+    let safe_at = quiet_at.max(last_expected.unwrap_or(quiet_since)).max(held.unwrap_or(quiet_since));
+    let is_quiet = now >= quiet_at;
 
     let mut reasons = Vec::new();
     let verdict = if now >= facts.ends_at {
@@ -301,7 +310,7 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
         if !is_quiet && gap.is_none() {
             reasons.push(Why::UsedLately);
         }
-        if is_quiet && !facts.disabled { Verdict::SafeToEnd } else { Verdict::Quiet }
+        if is_quiet && held.is_none() && !facts.disabled { Verdict::SafeToEnd } else { Verdict::Quiet }
     };
     if verdict != Verdict::Ended {
         if tried.is_none() {
@@ -309,6 +318,9 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
         }
         if gap.is_some() && !is_quiet {
             reasons.push(Why::Gap);
+        }
+        if held.is_some() {
+            reasons.push(Why::EarlierTokens);
         }
         if facts.disabled {
             reasons.push(Why::Disabled);
@@ -361,6 +373,9 @@ impl Why {
             }
             Self::Disabled => {
                 "The registration is disabled and refuses everybody, so that quiet says nothing."
+            }
+            Self::EarlierTokens => {
+                "Access tokens that were issued when they lived longer have not ended yet: who holds one comes back when it does."
             }
             Self::OldEnded => "The old secret has ended, and everybody who presents it is refused.",
         }

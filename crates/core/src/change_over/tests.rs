@@ -31,6 +31,7 @@ fn judged(callers: &[Caller], now: i64, change: impl FnOnce(&mut Facts<'_>)) -> 
         new_first_used: callers.iter().filter_map(|it| it.new.map(|used| used.first)).min(),
         callers,
         gap_ended: None,
+        earlier_tokens_end_at: None,
         disabled: false,
         quiet_needed: QUIET,
     };
@@ -80,6 +81,7 @@ fn it_is_safe_when_everybody_has_moved_and_the_quiet_time_has_passed_to_the_micr
             new_first_used: Some(at(HOUR + 60)),
             callers: &everybody,
             gap_ended: None,
+            earlier_tokens_end_at: None,
             disabled: false,
             quiet_needed: QUIET,
         };
@@ -124,8 +126,11 @@ fn a_caller_known_to_pause_for_days_is_waited_for_as_long() {
 
 #[test]
 fn programs_behind_one_address_count_as_one_that_uses_both() {
-    let shared =
-        Caller { old: used(-48 * HOUR, 3 * HOUR, 300), new: used(HOUR, 3 * HOUR + 5, 60), refused: None };
+    let shared = Caller {
+        old: used(-48 * HOUR, 3 * HOUR, 300),
+        new: used(HOUR, 3 * HOUR + 5, 60),
+        ..Caller::default()
+    };
     let assessed = judged(&[shared], 3 * HOUR + 10, |_| {});
     assert_eq!((assessed.callers.on_both, assessed.callers.left()), (1, 1));
     assert_eq!(assessed.reasons, [Why::CallersOnBoth]);
@@ -137,7 +142,8 @@ fn programs_behind_one_address_count_as_one_that_uses_both() {
 
 #[test]
 fn a_caller_that_went_back_is_on_both() {
-    let back = Caller { old: used(-48 * HOUR, 3 * HOUR, 300), new: used(HOUR, 2 * HOUR, 60), refused: None };
+    let back =
+        Caller { old: used(-48 * HOUR, 3 * HOUR, 300), new: used(HOUR, 2 * HOUR, 60), ..Caller::default() };
     assert_eq!(back.state(QUIET, None, at(3 * HOUR)), CallerState::OnBoth);
     assert_eq!(back.state(QUIET, None, at(30 * HOUR)), CallerState::Silent);
 }
@@ -345,4 +351,28 @@ mod fleets {
             }
         }
     }
+}
+
+#[test]
+fn those_that_were_not_told_apart_have_not_moved_because_one_of_them_has() {
+    let steady_one = moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR);
+    let many = Caller { gathered: true, ..steady_one };
+    assert_eq!(verdict(&[steady_one], 3 * HOUR), Verdict::SafeToEnd);
+    // A day and the quiet time after the last use of the old secret, however often they came until then.
+    let day = HOUR + 24 * HOUR + HOUR;
+    let left = judged(&[many], day - 1, |_| {});
+    assert_eq!((left.verdict, left.callers.on_both), (Verdict::Moving, 1));
+    let silent = judged(&[many], day, |_| {});
+    assert_eq!((silent.verdict, silent.callers.silent, silent.callers.moved), (Verdict::SafeToEnd, 1, 0));
+}
+
+#[test]
+fn a_token_of_before_its_life_was_shortened_is_waited_for() {
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let held = |now: i64| judged(&everybody, now, |facts| facts.earlier_tokens_end_at = Some(at(24 * HOUR)));
+    let before = held(24 * HOUR + 30 * MINUTE - 1);
+    assert_eq!((before.verdict, before.reasons), (Verdict::Quiet, vec![Why::NobodyLeft, Why::EarlierTokens]));
+    assert_eq!(before.safe_at, Some(at(24 * HOUR + 30 * MINUTE)));
+    let after = held(24 * HOUR + 30 * MINUTE);
+    assert_eq!((after.verdict, after.reasons), (Verdict::SafeToEnd, vec![Why::NobodyLeft]));
 }

@@ -110,6 +110,28 @@ on_both_engines! {
         assert_eq!(change_over(&world, &client, "").await["verdict"], "safe_to_end");
     }
 
+    async fn whoever_holds_a_token_of_a_longer_life_is_waited_for(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        let (oauth, owner) = (world.oauth("production"), world.owner().await);
+        for secret in [&old, &new] {
+            assert_eq!(call(&oauth, &id, secret, None).await, 200);
+        }
+        let lives = async |seconds: u32| {
+            owner.patch(&client.path("production", ""), json!({"access_token_ttl_seconds": seconds})).await.ok();
+        };
+        // As long as before changes nothing; shorter leaves tokens of an hour behind.
+        lives(3600).await;
+        lives(60).await;
+        world.advance(MINUTE);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        world.advance(HOUR + HOUR / 2 - MINUTE - Duration::from_micros(1));
+        let held = change_over(&world, &client, "").await;
+        assert_eq!((held["verdict"].as_str(), reasons(&held)), (Some("quiet"), vec!["nobody_left", "earlier_tokens"]), "{held}");
+        assert_eq!(held["quiet_needed_seconds"], 1800);
+        world.advance(Duration::from_micros(1));
+        assert_eq!(change_over(&world, &client, "").await["verdict"], "safe_to_end");
+    }
+
     async fn without_a_rotation_there_is_no_change_over_and_wrong_parameters_are_named(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let owner = world.owner().await;
