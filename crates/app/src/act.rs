@@ -405,6 +405,7 @@ impl App {
     ) -> Result<R, Error> {
         self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
         self.flush_evidence().await?;
+        self.write_kept_refusals().await?;
         self.view(operation, caller, target, work).await
     }
 
@@ -503,7 +504,8 @@ impl App {
             field: error.problem.field.clone(),
             count: 1,
         };
-        if !self.refusals.note(&caller.actor, operation, code, self.clock.now()) {
+        let now = self.clock.now();
+        if !self.refusals.note(&caller.actor, operation, code, now) {
             return;
         }
         let about = About {
@@ -512,17 +514,39 @@ impl App {
             target: names.target.clone(),
             reason: None,
         };
+        let mut refused = about.event(now, caller.actor.clone(), &event).from(&caller.origin);
+        refused.done = false;
+        if code == Code::NotFound {
+            self.refusals.keep([refused]);
+            return;
+        }
         let _turn = self.background_turn().await;
         let written = self
-            .transact(async |tx, now| {
-                let mut refused = about.event(now, caller.actor.clone(), &event).from(&caller.origin);
-                refused.done = false;
-                Ok(tx.append_audit(&refused).await?)
-            })
+            .transact(async |tx, now| Ok(tx.append_audit(&NewAuditEvent { at: now, ..refused }).await?))
             .await;
         if let Err(error) = written {
             tracing::error!(%error, "a refusal could not be written to the audit trail");
         }
+    }
+
+    /// Writes the refusals that were kept.
+    pub(crate) async fn write_kept_refusals(&self) -> Result<(), Error> {
+        let kept = self.refusals.take_kept();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let written = self.transact(async |tx, _| {
+            for refused in &kept {
+                tx.append_audit(refused).await?;
+            }
+            Ok(())
+        });
+        let written = written.await;
+        // What was perhaps written is not written again.
+        if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
+            self.refusals.keep(kept);
+        }
+        written
     }
 
     /// Waits for a turn to write what nobody rotates or revokes by: only a few of these stand in the queue for the

@@ -2,6 +2,7 @@
 //! program that runs into the same wall a thousand times a second must neither fill the disk nor delay a rotation.
 
 use crossfade_core::{Code, Operation, Timestamp, audit::Actor};
+use crossfade_store::NewAuditEvent;
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,9 +12,15 @@ use std::{
 /// Refusals of one actor that are written one by one within a window.
 const ONE_BY_ONE: u32 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
+/// Refusals that are kept between two flushes; what comes beyond, while the database does not take them, is gathered.
+const MOST_KEPT: usize = 10_000;
 
 #[derive(Default)]
-pub(crate) struct Refusals(Mutex<HashMap<String, Pace>>);
+pub(crate) struct Refusals {
+    paces: Mutex<HashMap<String, Pace>>,
+    /// Those to be written with the next flush.
+    kept: Mutex<Vec<NewAuditEvent>>,
+}
 
 struct Pace {
     actor: Actor,
@@ -44,12 +51,27 @@ impl Refusals {
         if now >= pace.ends_at && pace.gathered.is_empty() {
             (pace.ends_at, pace.written) = (now.after(WINDOW), 0);
         }
-        if pace.written < ONE_BY_ONE {
+        if pace.written < ONE_BY_ONE && self.kept().len() < MOST_KEPT {
             pace.written += 1;
             return true;
         }
         *pace.gathered.entry((operation, code)).or_default() += 1;
         false
+    }
+
+    /// Keeps a refusal to be written with the next flush: how long an answer takes must not tell whether what was asked
+    /// for is hidden or not there.
+    pub(crate) fn keep(&self, refused: impl IntoIterator<Item = NewAuditEvent>) {
+        self.kept().extend(refused);
+    }
+
+    /// Takes what was kept.
+    pub(crate) fn take_kept(&self) -> Vec<NewAuditEvent> {
+        std::mem::take(&mut *self.kept())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<NewAuditEvent>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what has been gathered in windows that have ended, or in all.
@@ -85,7 +107,7 @@ impl Refusals {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Pace>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

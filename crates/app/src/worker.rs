@@ -125,6 +125,7 @@ impl App {
 
     async fn flush(&self) -> Result<(), Error> {
         self.flush_evidence().await?;
+        self.write_kept_refusals().await?;
         self.write_token_uses().await
     }
 

@@ -143,14 +143,14 @@ macro_rules! list {
     };
 }
 
-/// How far the same statement looked, and whether all that is before it is older than $3. Only what a deadline did is
-/// dated back; everything else was written when it happened.
+/// How far the same statement looked, and whether all that is before it is older than $3. What a deadline did and
+/// what was refused may be dated back; everything else was written when it happened.
 macro_rules! looked {
     ($lead:literal) => {
         concat!(
             "WITH looked AS (SELECT seq, at, action FROM audit_events WHERE ", $lead, "seq < $1 ORDER BY seq DESC LIMIT $2)
              SELECT CAST(COUNT(*) AS BIGINT) AS looked, CAST(MIN(seq) AS BIGINT) AS seq,
-                    CAST(COUNT(CASE WHEN at < $3 AND action <> 'secret.expired' THEN 1 END) AS BIGINT) AS older FROM looked"
+                    CAST(COUNT(CASE WHEN at < $3 AND action NOT IN ('secret.expired', 'access.refused') THEN 1 END) AS BIGINT) AS older FROM looked"
         )
     };
 }

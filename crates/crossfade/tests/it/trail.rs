@@ -48,6 +48,32 @@ on_both_engines! {
         assert_eq!((&refused[0]["client_id"], &refused[0]["details"]["operation"]), (&json!(other.id), &json!("read_client")));
     }
 
+    async fn what_is_hidden_is_not_told_by_the_time_that_a_refusal_takes_to_be_written(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let other = world.client("Other", &["production"]).await;
+        let viewer = holder(&world, "viewer", &client, Value::Null).await;
+        let rotate = |id: &str| format!("/clients/{id}/environments/production/secrets/rotate");
+        viewer.get(&format!("/clients/{}", client.id)).await.ok();
+        // Nothing can be written; what is not theirs is answered as what is not there, at once.
+        let held = world.hold_writes().await;
+        let refusals = async {
+            for id in [other.id.as_str(), "cl_0000000000000000000000"] {
+                viewer.get(&format!("/clients/{id}")).await.refused(404, "not_found");
+                viewer.post(&rotate(id), client.rotation(0)).await.refused(404, "not_found");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), refusals).await.expect("answered without a write");
+        drop(held);
+        let count = "SELECT COUNT(*) FROM audit_events WHERE action = 'access.refused'";
+        assert_eq!(world.number(count).await, 0);
+        world.run_jobs().await;
+        // A read of what is not there is a slip; an attempt to change it is told.
+        assert_eq!(world.number(count).await, 3);
+        let owner = world.owner().await;
+        let of_other = events(&owner, &format!("outcome=refused&client={}", other.id)).await;
+        assert_eq!(of_other.len(), 2, "{of_other:?}");
+    }
+
     async fn refusals_that_come_too_fast_are_gathered_and_none_is_lost(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let viewer = holder(&world, "viewer", &client, Value::Null).await;
