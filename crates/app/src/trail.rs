@@ -182,6 +182,9 @@ impl<'a> Readable<'a> {
     }
 }
 
+/// Events that one transaction deletes.
+const MOST_TRIMMED: i64 = 10_000;
+
 impl App {
     /// The audit trail, newest first: what of it the caller audits.
     pub async fn list_audit_events(
@@ -261,22 +264,28 @@ impl App {
         .await
     }
 
-    /// Deletes what is older than the retention, by whole days, so that a day ends with one event about it.
+    /// Deletes what is older than the retention, by whole days, so that most days end with one event about it. The first
+    /// time can be years: they go in batches, each with an event of its own, so that nobody waits long for the lock.
     pub(crate) async fn trim_trail(&self) -> Result<(), Error> {
         let Some(days) = self.audit_retention_days else { return Ok(()) };
-        self.transact(async |tx, now| {
-            let day = DAY.as_micros() as i64;
-            let before = now.before(DAY * days).as_micros() / day * day;
-            let (events, up_to_seq) = tx.trim_audit_events(Timestamp::from_micros(before)).await?;
-            if events == 0 {
+        loop {
+            let trimmed = self.transact(async |tx, now| {
+                let day = DAY.as_micros() as i64;
+                let before = Timestamp::from_micros(now.before(DAY * days).as_micros() / day * day);
+                let (events, up_to_seq) = tx.trim_audit_events(before, MOST_TRIMMED).await?;
+                if events == 0 {
+                    return Ok(0);
+                }
+                let actor =
+                    crossfade_core::audit::Actor::policy("audit_retention", "Retention of the audit trail");
+                let event = Event::AuditTrimmed { events, up_to_seq, retention_days: days };
+                tx.append_audit(&About::default().event(now, actor, &event)).await?;
+                Ok(events)
+            });
+            if trimmed.await? < MOST_TRIMMED.unsigned_abs() {
                 return Ok(());
             }
-            let actor =
-                crossfade_core::audit::Actor::policy("audit_retention", "Retention of the audit trail");
-            let event = Event::AuditTrimmed { events, up_to_seq, retention_days: days };
-            Ok(tx.append_audit(&About::default().event(now, actor, &event)).await?)
-        })
-        .await
+        }
     }
 }
 

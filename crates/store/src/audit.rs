@@ -169,6 +169,7 @@ statements! {
     EXPORT = concat!("SELECT ", columns!(), " FROM audit_events WHERE seq > $1 AND seq <= $10 AND ", filters!(), " ORDER BY seq LIMIT $2");
     LAST = "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) AS seq FROM audit_events";
     FIRST_KEPT = "SELECT CAST(MIN(seq) AS BIGINT) AS seq FROM audit_events WHERE at >= $1";
+    OLDEST = "SELECT CAST(MIN(seq) AS BIGINT) AS seq FROM audit_events";
     TRIM = "DELETE FROM audit_events WHERE seq < $1";
     INSERT_NOTIFICATION = "INSERT INTO notifications (id, created_at, event, client_id, environment, recipients, details) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     NOTIFICATIONS = "SELECT id, created_at, event, client_id, environment, recipients, details FROM notifications
@@ -322,14 +323,19 @@ impl Tx {
         self.one(LAST, vec![]).await?.int("seq")
     }
 
-    /// Deletes the beginning of the trail: what stands before the first event that is `before` or younger. Tells
-    /// how many events went and the place of the last of them.
-    pub async fn trim_audit_events(&mut self, before: Timestamp) -> Result<(u64, i64), StoreError> {
-        let first = self.one(FIRST_KEPT, vec![before.into()]).await?.opt_int("seq")?;
-        let first = match first {
+    /// Deletes events at the beginning of the trail, at most `most`: those before the first one that is from `before` or
+    /// later. Gives how many, and the number of the last.
+    pub async fn trim_audit_events(
+        &mut self,
+        before: Timestamp,
+        most: i64,
+    ) -> Result<(u64, i64), StoreError> {
+        let Some(oldest) = self.one(OLDEST, vec![]).await?.opt_int("seq")? else { return Ok((0, 0)) };
+        let first = match self.one(FIRST_KEPT, vec![before.into()]).await?.opt_int("seq")? {
             Some(first) => first,
             None => self.last_audit_event().await? + 1,
         };
+        let first = first.min(oldest.saturating_add(most));
         Ok((self.execute(TRIM, vec![first.into()]).await?, first - 1))
     }
 

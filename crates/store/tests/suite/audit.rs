@@ -284,11 +284,13 @@ async fn a_trail_is_trimmed_at_its_beginning_and_never_in_the_middle() {
     // The third is dated back, as the event of a deadline is.
     let events: Vec<_> = [1, 5, 2, 8].map(|second| event(Action::SecretExpired, at(second))).into();
     append(&t, &events).await;
-    let trim = async |second| t.write(async |tx| tx.trim_audit_events(at(second)).await).await;
+    let trim = async |second| t.write(async |tx| tx.trim_audit_events(at(second), 2).await).await;
     assert_eq!(trim(1).await, (0, 0), "nothing is older");
     assert_eq!(trim(3).await, (1, 1), "up to the first that is young enough");
     assert_eq!(seqs(&t, &AuditFilter::default()).await, [4, 3, 2]);
-    assert_eq!(trim(100).await, (3, 4), "all");
+    assert_eq!(trim(100).await, (2, 3), "no more than was asked for");
+    assert_eq!(trim(100).await, (1, 4), "all");
+    assert_eq!(trim(100).await, (0, 0), "nothing is left");
     append(&t, &events[..1]).await;
     assert_eq!(seqs(&t, &AuditFilter::default()).await, [5], "numbers are not given again");
 }
