@@ -18,7 +18,7 @@ use crossfade_core::{
     secret::{SecretKind, SecretValue},
     text::Name,
 };
-use crossfade_store::{PageStart, TokenRow, Tx};
+use crossfade_store::{TokenRow, Tx};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -37,9 +37,6 @@ pub struct NewToken {
     /// What it is limited to; empty: whatever its owner may.
     pub scope: Vec<String>,
 }
-
-/// One's own tokens that are listed on one page.
-const OWN_TOKENS: i64 = 500;
 
 /// The same in its final form.
 struct CheckedToken {
@@ -64,6 +61,11 @@ impl CheckedToken {
 
 fn created(row: TokenRow) -> Event {
     Event::TokenCreated { name: row.name, user_id: row.user_id, expires_at: row.expires_at, scope: row.scope }
+}
+
+/// The sort key of a token.
+fn place(row: &TokenRow) -> (i64, String) {
+    (row.created_at.as_micros(), row.id.to_string())
 }
 
 fn shown(row: TokenRow) -> api::Token {
@@ -136,12 +138,16 @@ impl App {
     }
 
     /// The tokens of whoever is signed in, oldest first.
-    pub async fn list_own_tokens(&self, session: &Session) -> Result<Vec<api::Token>, Error> {
-        let start = PageStart { after: None, limit: OWN_TOKENS };
+    pub async fn list_own_tokens(
+        &self,
+        session: &Session,
+        query: &ListQuery,
+    ) -> Result<Page<api::Token>, Error> {
+        let start = self.cursors.start(query)?;
         self.db
             .read(async |tx| {
                 let caller = session.caller.refreshed(tx, self.clock.now()).await?;
-                Ok(tx.tokens(Some(&caller.user), &start).await?.into_iter().map(shown).collect())
+                page(&start, tx.tokens(Some(&caller.user), &start).await?, place, shown)
             })
             .await
     }
@@ -151,7 +157,7 @@ impl App {
         let start = self.cursors.start(query)?;
         self.view(Operation::ListTokens, caller, OwnTokens, async |tx, _, owner: Option<UserId>| {
             let rows = tx.tokens(owner.as_ref(), &start).await?;
-            page(&start, rows, |row| (row.created_at.as_micros(), row.id.to_string()), shown)
+            page(&start, rows, place, shown)
         })
         .await
     }

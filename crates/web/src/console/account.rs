@@ -14,7 +14,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::SessionSummary;
+use crossfade_app::{ListQuery, SessionSummary};
 use crossfade_core::{Problem, Timestamp, api::Token, roles::Permission};
 use serde::Deserialize;
 
@@ -27,6 +27,9 @@ struct AccountPage {
     without_role: bool,
     sessions: Vec<SessionSummary>,
     tokens: Vec<Token>,
+    /// Where the next page of tokens starts.
+    next: String,
+    is_first: bool,
     password: Form,
     token: Form,
     /// A token that was created just now, with its value: shown this once.
@@ -36,23 +39,37 @@ struct AccountPage {
 #[derive(Deserialize)]
 pub(super) struct Asked {
     done: Option<String>,
+    cursor: Option<String>,
 }
 
 /// How long a token may live, as days and in words.
 const LIVES: [(&str, &str); 4] = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "No end")];
 
 impl AccountPage {
-    async fn load(signed: &SignedIn) -> Result<Self, Refused> {
+    async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<Self, Refused> {
+        let is_first = cursor.is_none();
+        let query = ListQuery { limit: None, cursor };
+        let tokens = signed.app.list_own_tokens(&signed.session, &query).await?;
         Ok(Self {
             layout: signed.layout(Section::Account, "Your account"),
             now: signed.session.now,
             without_role: !Permission::ALL.iter().any(|it| signed.caller().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
-            tokens: signed.app.list_own_tokens(&signed.session).await?,
+            tokens: tokens.items,
+            next: tokens
+                .next_cursor
+                .map(|cursor| format!("/console/account?cursor={cursor}#tokens-title"))
+                .unwrap_or_default(),
+            is_first,
             password: Form::new("password", Fields::default()),
             token: Form::new("token", Fields::default().with("expires_days", "90")),
             created: None,
         })
+    }
+
+    /// Where the first page is, for whoever is not on it.
+    fn first(&self) -> &'static str {
+        if self.is_first { "" } else { "/console/account#tokens-title" }
     }
 
     fn create_command(&self) -> String {
@@ -67,7 +84,7 @@ pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply 
         "token-deleted" => Some("The token has ended. Whatever uses it is refused from now on."),
         _ => None,
     });
-    let mut shown = AccountPage::load(&signed).await?;
+    let mut shown = AccountPage::load(&signed, asked.cursor).await?;
     shown.layout = shown.layout.done(done);
     Ok(page(&shown))
 }
@@ -94,7 +111,7 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
     match changed {
         Ok(()) => Ok(to("password")),
         Err(error) if error.is_about_input() => {
-            let mut shown = AccountPage::load(&signed).await?;
+            let mut shown = AccountPage::load(&signed, None).await?;
             // Passwords are not sent back.
             let blank = ["current_password", "password", "repeated"];
             let blank = blank.iter().fold(Fields::default(), |fields, name| fields.with(name, ""));
@@ -119,12 +136,12 @@ pub(super) async fn create_token(Fresh { signed, fields }: Fresh) -> Reply {
     };
     match created {
         Ok((token, value)) => {
-            let mut shown = AccountPage::load(&signed).await?;
+            let mut shown = AccountPage::load(&signed, None).await?;
             shown.created = Some((token.name, value.reveal().to_owned()));
             Ok(page(&shown))
         }
         Err(error) if error.is_about_input() => {
-            let mut shown = AccountPage::load(&signed).await?;
+            let mut shown = AccountPage::load(&signed, None).await?;
             let answer = status(&error.problem);
             shown.token = Form::new("token", fields).refused(error.problem);
             Ok(page_with(answer, &shown))
@@ -169,6 +186,8 @@ mod tests {
         };
         AccountPage {
             without_role: true,
+            next: String::new(),
+            is_first: true,
             layout: Layout::sample(Section::Account, "Your account"),
             now: now(),
             sessions: vec![

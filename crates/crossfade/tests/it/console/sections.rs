@@ -39,6 +39,26 @@ on_both_engines! {
         assert!(!viewer.contains("rosa") && viewer.contains("Who may rotate its secrets"), "{viewer}");
     }
 
+    async fn one_s_own_tokens_are_listed_page_by_page(world: World) {
+        let browser = world.signed_in().await;
+        let names: Vec<String> = (0..51).map(|n| format!("laptop-{n:02}")).collect();
+        for name in &names {
+            browser.post("/console/account/tokens", &[("name", name.as_str()), ("expires_days", "30")]).await.page(200);
+        }
+        let (mut path, mut seen, mut pages) = ("/console/account".to_owned(), Vec::new(), 0);
+        loop {
+            let page = browser.get(&path).await.page(200);
+            seen.extend(names.iter().filter(|name| page.contains(&format!(">{name}<"))).cloned());
+            pages += 1;
+            let Some(next) = page.split("href=\"/console/account?cursor=").nth(1) else { break };
+            path = format!("/console/account?cursor={}", next.split('#').next().unwrap());
+        }
+        // They were made at one time, and stand in the order of their ids.
+        seen.sort();
+        assert_eq!((seen, pages), (names, 2));
+        assert!(browser.get("/console/account?cursor=x").await.page(400).contains("cursor"));
+    }
+
     async fn the_trail_is_filtered_and_exported_by_an_auditor(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let auditor = world.person("aud@example.com", "auditor").await;
