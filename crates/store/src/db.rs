@@ -284,7 +284,7 @@ impl Db {
     pub async fn check_statements(&self) -> Result<usize, StoreError> {
         let mut checked = 0;
         for statement in Statement::all() {
-            let (sql, _) = statement.for_rows(2);
+            let (sql, _) = statement.for_rows(2, matches!(self.engine, Engine::Postgres(_)));
             let prepared = match &self.engine {
                 Engine::Sqlite { write, .. } => {
                     write.acquire().await?.prepare(sql.into_sql()).await.map(drop)
@@ -552,7 +552,7 @@ impl Tx {
     ) -> Result<Vec<Row>, StoreError> {
         let mut returned = Vec::new();
         for size in ROWS_AT_ONCE {
-            let (sql, width) = statement.for_rows(size);
+            let (sql, width) = statement.for_rows(size, matches!(self.conn, Conn::Postgres(_)));
             while let Some((rows, rest)) = args.split_at_checked(size) {
                 let values: Vec<Value> = rows.iter().flatten().cloned().collect();
                 if self.poisoned {
