@@ -61,10 +61,8 @@ pub(crate) fn asked(alg: Alg, registrations: usize) -> Vec<(OauthClientId, Secre
 /// The Owner, and their password.
 pub(crate) const OWNER: (&str, &str) = ("bench@example.com", "a password of a benchmark");
 
-/// Fills a new database: two environments, and so many registrations with a secret in each of them. Gives a token of the
-/// Owner.
-pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<String, Failure> {
-    let token = server::initialise(directory).await?;
+/// Opens what [`fill`] has filled, in this process.
+pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
     let options = Options {
         audit_retention_days: None,
         location: Location::File(directory.join("crossfade.db")),
@@ -76,7 +74,14 @@ pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<Strin
         fresh_sign_in: std::time::Duration::from_secs(600),
         decides: true,
     };
-    let app = App::open(options).await?;
+    Ok(App::open(options).await?)
+}
+
+/// Fills a new database: two environments, and so many registrations with a secret in each of them. Gives a token of the
+/// Owner.
+pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<String, Failure> {
+    let token = server::initialise(directory).await?;
+    let app = open(directory).await?;
     let property = PropertyId::generate(&SystemRandom);
     app.db()
         .write::<_, StoreError>(async |tx| {

@@ -105,7 +105,11 @@ fn main() -> Result<(), Failure> {
             .enable_all()
             .build()?
             .block_on(pages::measure(clients, rounds)),
-        Some(Command::Recording { rounds }) => recording::measure(rounds),
+        Some(Command::Recording { rounds }) => {
+            recording::measure(rounds)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(recording::measure_flush(rounds.div_ceil(10)))
+        }
         None => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(compare(&args))

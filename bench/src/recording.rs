@@ -21,6 +21,10 @@ use std::{
 
 /// Tokens, or records, of one round.
 const EACH: u32 = 4_000;
+/// Secrets whose uses are written down.
+const SECRETS: [usize; 3] = [100, 1_000, 10_000];
+/// Uses of each of them.
+const EACH_USED: usize = 20;
 /// Callers that each secret is used by.
 const CALLERS: u32 = 50;
 
@@ -104,6 +108,45 @@ pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
         for (case, nanos) in cases.iter().zip(&nanos) {
             println!("| {} | {} | {nanos:.0} | {:.1} % |", alg.name(), case.name, nanos / whole * 100.0);
         }
+    }
+    Ok(())
+}
+
+/// Prints what it costs to write down what was recorded of so many secrets, with all else that is done in the
+/// background: CPU time of the whole process.
+pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
+    println!(
+        "\n| secrets used since the last flush | CPU of a flush | of the CPU, at its pace |\n|--:|--:|--:|"
+    );
+    for secrets in SECRETS {
+        let directory = tempfile::tempdir()?;
+        fill::fill(directory.path(), secrets).await?;
+        let app = fill::open(directory.path()).await?;
+        let authority = app.authority();
+        let environment = authority.environment(Alg::EdDsa.environment()).ok_or("no environment")?;
+        let callers = fill::asked(Alg::EdDsa, secrets);
+        let mut took = Vec::new();
+        for _ in 0..rounds.max(1) {
+            for (n, (client_id, secret)) in (0..).zip(callers.iter().cycle()).take(EACH_USED * secrets) {
+                let credentials = Credentials {
+                    client_id: client_id.as_str(),
+                    secret: secret.reveal(),
+                    method: AuthMethod::ClientSecretBasic,
+                    source: source(n),
+                };
+                let client = authority.authenticate(&environment, &credentials).map_err(|_| "refused")?;
+                authority.issue(&environment, &client, None).map_err(|_| "no token")?;
+            }
+            let begun = cpu::used(std::process::id())?;
+            app.run_jobs().await?;
+            took.push(cpu::used(std::process::id())? - begun);
+        }
+        app.close().await;
+        let flush = took.into_iter().min().unwrap_or_default();
+        // As the worker paces itself.
+        let pause = (flush * 40).clamp(Duration::from_secs(2), Duration::from_secs(5));
+        let share = flush.as_secs_f64() / (flush + pause).as_secs_f64();
+        println!("| {secrets} | {:.1} ms | {:.1} % |", flush.as_secs_f64() * 1e3, share * 100.0);
     }
     Ok(())
 }

@@ -215,7 +215,8 @@ impl Segment {
 }
 
 impl Rest {
-    /// The large picture.
+    /// The large picture, which the gallery shows.
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn hero(self) -> RestPicture {
         RestPicture { rest: self, size: Size::Hero }
     }
