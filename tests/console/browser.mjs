@@ -26,7 +26,7 @@ export const browser = await chromium.launch({
 });
 
 // 768 stands for 1440 at 200 %, 320 for 1280 at 400 %: WCAG 2.2, 1.4.4 and 1.4.10.
-const VIEWS = [[1440, "light"], [1440, "dark"], [768, "light"], [360, "light"], [360, "dark"], [320, "light"]];
+const VIEWS = [[1440, "light"], [1440, "dark"], [768, "light"], [768, "dark"], [360, "light"], [360, "dark"], [320, "light"]];
 
 /** A page that writes down what must not happen. `expected` are answers that a step provokes. */
 export async function open(server, context) {
