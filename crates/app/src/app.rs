@@ -8,6 +8,7 @@ use crate::{
     feed::Feed,
     master_key::MasterKey,
     measure::Counted,
+    password::Hashing,
     refusals::Refusals,
     seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, new_data_key, open_data_keys},
     throttle::Throttle,
@@ -71,8 +72,7 @@ pub struct App {
     pub(crate) background: Semaphore,
     /// Idempotency keys of requests that are running, each with its actor.
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
-    /// Password hashes take memory on purpose; this many may run at once.
-    pub(crate) hashing: Arc<Semaphore>,
+    pub(crate) hashing: Hashing,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) throttle: Throttle,
     /// Keeps other processes from deciding on this database. `None` where this one does not either.
@@ -85,8 +85,6 @@ const LOCK_CHECKED_EVERY: Duration = Duration::from_secs(2);
 const LOCK_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
 const PARALLEL_BACKGROUND: usize = 2;
-/// Password hashes that may run at the same time.
-const PARALLEL_HASHES: usize = 2;
 
 impl App {
     /// Opens the database and loads the authority's tables. Ready to decide when it returns.
@@ -119,7 +117,7 @@ impl App {
             counted: Counted::default(),
             background: Semaphore::new(PARALLEL_BACKGROUND),
             in_flight: Mutex::default(),
-            hashing: Arc::new(Semaphore::new(PARALLEL_HASHES)),
+            hashing: Hashing::default(),
             fresh_sign_in: options.fresh_sign_in,
             throttle: Throttle::default(),
             lock: tokio::sync::Mutex::new(lock),
