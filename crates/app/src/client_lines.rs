@@ -25,8 +25,10 @@ pub struct ClientLines {
     pub next_cursor: Option<String>,
 }
 
-/// Transitions that are read at most.
+/// Transitions that are read at once, and listed at most.
 const MOST_TRANSITIONS: i64 = 500;
+/// Readings for those who may read few of many.
+const MOST_READINGS: usize = 40;
 
 /// Takes out of a line what the caller may not read. `None` where nothing is left.
 fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
@@ -68,6 +70,11 @@ fn place(order: ClientOrder, (at, id): &(i64, String)) -> Option<LinePlace> {
             LinePlace::Secret(Timestamp::from_micros(*at), SecretId::parse(id).ok()?)
         }
     })
+}
+
+/// When the retiring secret ends, and which one it is.
+fn ends(line: &RegistrationLine) -> Option<(Timestamp, SecretId)> {
+    Some((line.retiring_until?, line.retiring.clone()?))
 }
 
 impl App {
@@ -159,9 +166,19 @@ impl App {
             .read(async |tx| {
                 let now = self.clock.now();
                 let caller = &caller.refreshed(tx, now).await?;
-                let lines = tx.transitions(now, MOST_TRANSITIONS).await?;
-                let readable = lines.into_iter().filter_map(|line| readable(caller, line));
-                Ok(readable.filter(|line| !line.registrations.is_empty()).collect())
+                let (mut found, mut after) = (Vec::new(), None);
+                for _ in 0..MOST_READINGS {
+                    let lines = tx.transitions(now, after.as_ref(), MOST_TRANSITIONS).await?;
+                    let last = lines.last().filter(|_| lines.len() as i64 == MOST_TRANSITIONS);
+                    after = last.and_then(|line| line.registrations.first()).and_then(ends);
+                    let readable = lines.into_iter().filter_map(|line| readable(caller, line));
+                    found.extend(readable.filter(|line| !line.registrations.is_empty()));
+                    if after.is_none() || found.len() as i64 >= MOST_TRANSITIONS {
+                        break;
+                    }
+                }
+                found.truncate(MOST_TRANSITIONS as usize);
+                Ok(found)
             })
             .await
     }

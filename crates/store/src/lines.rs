@@ -176,7 +176,7 @@ statements! {
                    LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                    LEFT JOIN secret_usage u ON u.secret_id = s.id
                    LEFT JOIN secret_usage ou ON ou.secret_id = o.id
-                   WHERE o.expires_at > $1 AND o.expiry_noted_at IS NULL AND o.revoked_at IS NULL AND c.deleted_at IS NULL
+                   WHERE o.expires_at > $1 AND (o.expires_at, o.id) > ($3, $4) AND o.expiry_noted_at IS NULL AND o.revoked_at IS NULL AND c.deleted_at IS NULL
                    ORDER BY o.expires_at, o.id LIMIT $2");
 }
 
@@ -334,9 +334,18 @@ impl Tx {
         Ok(self.with_hours(lines).await?.pop())
     }
 
-    /// Transitions that run at `now`, at most `limit`, the one that ends next first. One line for each.
-    pub async fn transitions(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ClientLine>, StoreError> {
-        let rows = self.rows(TRANSITIONS, vec![now.into(), limit.into()]).await?;
+    /// Transitions that run at `now`, at most `limit`, the one that ends next first, from behind the retiring secret that
+    /// ends at that time. One line for each.
+    pub async fn transitions(
+        &mut self,
+        now: Timestamp,
+        after: Option<&(Timestamp, SecretId)>,
+        limit: i64,
+    ) -> Result<Vec<ClientLine>, StoreError> {
+        let after = after.map_or([now.into(), "".into()], |(at, id)| [(*at).into(), id.as_str().into()]);
+        let mut args = vec![now.into(), limit.into()];
+        args.extend(after);
+        let rows = self.rows(TRANSITIONS, args).await?;
         let line = |row| {
             let registrations = registration(row)?.into_iter().collect();
             Ok(ClientLine { registrations, ..client(row)? })

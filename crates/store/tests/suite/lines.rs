@@ -104,7 +104,7 @@ async fn a_line_has_the_hours_of_its_transition_and_no_earlier_ones() {
     assert_eq!(one.registrations[1].hours, [], "no transition runs there");
     let listed = lines(&t, ClientOrder::Name, None, 9).await;
     assert!(listed.iter().any(|line| line.registrations.iter().any(|it| it.hours == expected)));
-    let running = t.read(async |tx| tx.transitions(at(100), 9).await).await;
+    let running = t.read(async |tx| tx.transitions(at(100), None, 9).await).await;
     assert_eq!(running[0].registrations[0].hours, expected);
 }
 
@@ -130,7 +130,7 @@ async fn only_current_secrets_older_than_their_environment_allows_are_overdue() 
 async fn transitions_are_listed_while_they_run() {
     let Some(t) = super::open().await else { return };
     seeded(&t).await;
-    let running = async |now| t.read(async |tx| tx.transitions(now, 9).await).await;
+    let running = async |now| t.read(async |tx| tx.transitions(now, None, 9).await).await;
     assert_eq!(running(at(899)).await.len(), 1);
     assert_eq!(running(at(900)).await.len(), 0);
     t.write(async |tx| tx.delete_client(&client_id(1), at(10)).await).await;
