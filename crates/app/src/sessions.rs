@@ -235,14 +235,15 @@ impl App {
         Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
     }
 
-    /// Sets another password and ends every other sign-in.
+    /// Sets another password, and ends every other sign-in and every one-time link of the account. The cookie gets another
+    /// value, which is given back: whoever had copied it is out, too.
     pub async fn change_password(
         &self,
         session: &Session,
         current: &str,
         new: &str,
         visitor: &Visitor,
-    ) -> Result<(), Error> {
+    ) -> Result<SecretValue, Error> {
         let hash = match self.check_own_password(session, current, visitor).await? {
             Checked::Right(hash) => hash,
             Checked::Wrong => {
@@ -258,6 +259,8 @@ impl App {
             }
         };
         let new = self.hash_password(new, &[&session.email, &session.name]).await?;
+        let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
+        let digest = digest(value.reveal());
         self.transact(async |tx, now| {
             let caller = session.caller.refreshed(tx, now).await?;
             let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
@@ -265,12 +268,15 @@ impl App {
                 return Err(changed_meanwhile());
             }
             tx.set_password(&user.id, &new).await?;
+            tx.confirm_session(&session.id, &digest, now).await?;
+            tx.end_links(&user.id).await?;
             let ended_sessions = tx.end_sessions(&user.id, caller.session(), now).await?;
             let event = Event::UserPasswordChanged { ended_sessions };
             let written = About::target(&user.id).event(now, caller.actor, &event);
             Ok(tx.append_audit(&written.from(&caller.origin)).await?)
         })
-        .await
+        .await?;
+        Ok(value)
     }
 
     /// Checks the password of whoever is signed in. Failures count as those of signing in do: whoever holds a

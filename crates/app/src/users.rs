@@ -241,6 +241,10 @@ impl App {
                     );
                 }
                 free_email(act, Some(&email), Some(&account.user.id)).await?;
+                // A link that went to the wrong address must not open the account of the right one.
+                if account.user.email.as_ref() != Some(&email) {
+                    act.tx.end_links(&account.user.id).await?;
+                }
                 account.user.email = Some(email);
             }
             act.tx.update_user(&account.user).await?;

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use crossfade_app::{ListQuery, SessionSummary};
-use crossfade_core::{Problem, Timestamp, api::Token, roles::Permission};
+use crossfade_core::{Problem, Timestamp, UserId, api::Token, roles::Permission};
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -23,6 +23,8 @@ use serde::Deserialize;
 struct AccountPage {
     layout: Layout,
     now: Timestamp,
+    /// Whose it is. Their name and address are what somebody chose, and stand in no command.
+    user: UserId,
     /// Whether the person may do nothing yet.
     without_role: bool,
     sessions: Vec<SessionSummary>,
@@ -53,6 +55,7 @@ impl AccountPage {
         Ok(Self {
             layout: signed.layout(Section::Account, "Your account"),
             now: signed.session.now,
+            user: signed.caller().user().clone(),
             without_role: !Permission::ALL.iter().any(|it| signed.caller().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
             tokens: tokens.items,
@@ -73,7 +76,7 @@ impl AccountPage {
     }
 
     fn create_command(&self) -> String {
-        format!("crossfade token create --user {} --name laptop", self.layout.person.email)
+        format!("crossfade token create --user {} --name laptop", self.user)
     }
 }
 
@@ -109,7 +112,10 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
         false => Err(Problem::invalid("repeated", "is not the same password. Nothing was changed").into()),
     };
     match changed {
-        Ok(()) => Ok(to("password")),
+        Ok(value) => {
+            signed.renew(&value)?;
+            Ok(to("password"))
+        }
         Err(error) if error.is_about_input() => {
             let mut shown = AccountPage::load(&signed, None).await?;
             // Passwords are not sent back.
@@ -163,7 +169,7 @@ fn to(done: &str) -> Response {
 mod tests {
     use super::*;
     use crate::console::crossfade::samples::now;
-    use crossfade_core::{SessionId, TokenId, UserId};
+    use crossfade_core::{SessionId, TokenId};
     use std::time::Duration;
 
     fn sample() -> AccountPage {
@@ -185,6 +191,7 @@ mod tests {
             last_used_at: None,
         };
         AccountPage {
+            user: UserId::parse("usr_0000000000000000000001").unwrap(),
             without_role: true,
             next: String::new(),
             is_first: true,

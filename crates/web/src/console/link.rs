@@ -5,7 +5,7 @@ use super::{
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
-    session::{Sent, signed_in},
+    session::{Sent, SignedIn, signed_in},
     theme::Theme,
 };
 use crate::Web;
@@ -33,6 +33,7 @@ pub(super) async fn show(theme: Theme) -> Response {
 pub(super) async fn submit(
     State(web): State<Web>,
     theme: Theme,
+    replaced: Result<SignedIn, Response>,
     Sent { visitor, fields: sent }: Sent,
 ) -> Reply {
     let (link, email, password) = (sent.text("link"), sent.text("email"), sent.text("password"));
@@ -50,7 +51,17 @@ pub(super) async fn submit(
     // People paste the whole address as often as the code at its end.
     let value = link.trim().rsplit('#').next().unwrap_or_default();
     match web.app.use_link(value, Some(email), password, &visitor).await {
-        Ok(new) => signed_in(&web.app, &new, "/console"),
+        Ok(new) => {
+            // The cookie is about to be replaced; what it held must not go on unseen. It can have ended by the link.
+            if let Ok(replaced) = replaced {
+                let ended = web.app.end_session(&replaced.session, replaced.session.id.as_str()).await;
+                ended.or_else(|error| match error.problem.code {
+                    Code::NotFound | Code::Unauthenticated => Ok(()),
+                    _ => Err(error),
+                })?;
+            }
+            signed_in(&web.app, &new, "/console")
+        }
         Err(error) if error.source.is_some() => Err(error.into()),
         Err(error) => Ok(refused(theme, fields, error.problem)),
     }

@@ -91,11 +91,17 @@ impl SignedIn {
         crossfade_app::Request { if_match: fields.version(), ..self.request() }
     }
 
+    /// Lets the cookie hold another value from now on.
+    pub(super) fn renew(&self, value: &SecretValue) -> Result<(), Refused> {
+        let _ = self.cookie.0.set(session_cookie(&self.app, value)?);
+        Ok(())
+    }
+
     /// Makes the sign-in fresh; `Err` says in words why it is not.
     pub(super) async fn confirm(&mut self, password: &str) -> Result<Result<(), String>, Refused> {
         match self.app.confirm_session(&self.session, password, &self.visitor).await? {
             Confirmed::Yes { value, session } => {
-                let _ = self.cookie.0.set(session_cookie(&self.app, &value)?);
+                self.renew(&value)?;
                 self.session = *session;
                 Ok(Ok(()))
             }

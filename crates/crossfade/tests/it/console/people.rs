@@ -35,6 +35,8 @@ on_both_engines! {
         bob.post("/console/link", &[("link", &*link), ("email", ""), ("password", new), ("repeated", new)]).await.leads_to();
         assert!(bob.is_signed_in().await);
         assert_eq!(bob.get("/console/people").await.status.as_u16(), 403, "without a role nothing");
+        // What somebody chose stands in no command.
+        assert!(bob.get("/console/account").await.page(200).contains(&format!("crossfade token create --user {id} ")));
         let grant = [("role", "operations_manager"), ("scope", "platform")];
         assert_eq!(owner.post(&format!("{path}/grants"), &grant).await.leads_to(), format!("{path}?done=given"));
         assert!(owner.get(&format!("{path}?done=given")).await.page(200).contains("The role was given."));
@@ -67,6 +69,19 @@ on_both_engines! {
         assert!(!page.contains("#crossfade_link_") && !page.contains("first role that sees secrets"), "{page}");
         bob.post("/console/link", &[&[("link", &*link)], &password[..]].concat()).await.leads_to();
         assert!(bob.is_signed_in().await);
+    }
+
+    async fn a_link_that_went_to_a_wrong_address_does_not_open_the_account_of_the_right_one(world: World) {
+        let owner = world.signed_in().await;
+        let page = create(&owner, "person", "bop@example.com", "Bob").await.page(200);
+        let (path, link) = (format!("/console/people/{}", id_in(&page)), link_in(&page));
+        let edit = |email| [("name", "Robert"), ("email", email)];
+        assert_eq!(owner.post(&path, &edit("bop@example.com")).await.status.as_u16(), 303);
+        let stranger = world.browser();
+        let open = [("link", &*link), ("email", ""), ("password", "x"), ("repeated", "x")];
+        assert_eq!(stranger.post("/console/link", &open).await.status.as_u16(), 422, "another name is the same person");
+        assert_eq!(owner.post(&path, &edit("bob@example.com")).await.status.as_u16(), 303);
+        assert_eq!(stranger.post("/console/link", &open).await.status.as_u16(), 410);
     }
 
     async fn what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(world: World) {

@@ -223,8 +223,15 @@ on_both_engines! {
             assert!(page.contains(field) && !page.contains(new) && !page.contains(PASSWORD), "{field}: {page}");
         }
         assert!(there.is_signed_in().await);
+        let (link, before) = (world.app.recover_owner(OWNER).await.unwrap().url, here.cookie().unwrap());
         assert_eq!(here.post("/console/account/password", &change(PASSWORD, new, new)).await.leads_to(), "/console/account?done=password");
         assert!(here.is_signed_in().await && !there.is_signed_in().await);
+        // Whoever had copied the cookie, or a link, is out, too.
+        let thief = world.browser();
+        thief.jar().insert(COOKIE.into(), before);
+        assert!(!thief.is_signed_in().await);
+        let fields = [("link", &*link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
+        assert_eq!(thief.post("/console/link", &fields).await.status.as_u16(), 410);
         assert_eq!(there.sign_in(OWNER, PASSWORD).await.status.as_u16(), 422);
         assert_eq!(there.sign_in(OWNER, new).await.status.as_u16(), 303);
         let trail = world.owner().await.get("/audit-events?action=user.password_changed").await.ok();
@@ -239,6 +246,18 @@ on_both_engines! {
         let fields = [("link", &*link), ("email", ""), ("password", new), ("repeated", new)];
         assert_eq!(browser.post("/console/link", &fields).await.leads_to(), "/console");
         assert!(browser.is_signed_in().await && !old.is_signed_in().await);
+    }
+
+    async fn a_one_time_link_ends_the_sign_in_that_its_cookie_replaces(world: World) {
+        let browser = world.person("bob@example.com", "viewer").await;
+        let bob = browser.cookie().unwrap();
+        let link = world.app.recover_owner(OWNER).await.unwrap().url;
+        let fields = [("link", &*link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
+        assert_eq!(browser.post("/console/link", &fields).await.leads_to(), "/console");
+        assert_ne!(browser.cookie(), Some(bob.clone()));
+        let thief = world.browser();
+        thief.jar().insert(COOKIE.into(), bob);
+        assert!(!thief.is_signed_in().await && browser.is_signed_in().await);
     }
 
     async fn too_many_failures_hold_up_their_source_and_nobody_else(world: World) {
