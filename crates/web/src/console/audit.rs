@@ -10,10 +10,10 @@ use super::{
 use askama::Template;
 use axum::{
     extract::RawQuery,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use crossfade_app::{AuditQuery, ListQuery};
-use crossfade_core::{ClientId, Problem, Timestamp, api::AuditEvent, audit::Action, text::Name};
+use crossfade_core::{ClientId, Code, Problem, Timestamp, api::AuditEvent, audit::Action, text::Name};
 use std::collections::HashMap;
 
 #[derive(Template)]
@@ -116,8 +116,14 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     ))
 }
 
-/// The same as a file of JSON lines.
-pub(super) async fn export(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
+/// The same as a file of JSON lines. That somebody exports stands in the trail, so that no other site may start it; a
+/// browser that does not say where a link was followed cannot be told, and may.
+pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): RawQuery) -> Reply {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| ![&b"same-origin"[..], b"none"].contains(&site)) {
+        let text = "This request came from another site. Nothing was exported. Do it on the page itself.";
+        return Err(Problem::new(Code::Forbidden, text).into());
+    }
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
     let export = signed.app.export_audit_events(signed.caller(), &query(&fields)).await?;
     let mut response = crate::api::json_lines(export);

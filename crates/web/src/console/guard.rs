@@ -68,7 +68,9 @@ fn is_ours(headers: &HeaderMap, uri: &Uri, public_url: &str) -> bool {
         (None, Some(origin)) => {
             let host = text("host").or_else(|| uri.authority().map(|authority| authority.as_str()));
             let named = origin.split_once("://").map(|(_, host)| host);
-            origin == public_url || (named.is_some() && named == host)
+            // Where there is TLS, a page that came without it is somebody else's.
+            let by_host = !public_url.starts_with("https://") && named.is_some() && named == host;
+            origin == public_url || by_host
         }
     }
 }
@@ -96,38 +98,42 @@ fn is_trustworthy(public_url: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn ours(headers: &[(&'static str, &str)]) -> bool {
+    const OWN: &str = "https://auth.example.com";
+
+    fn ours(headers: &[(&'static str, &str)], public_url: &str) -> bool {
         let headers = headers.iter().map(|(name, value)| {
             (axum::http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         });
-        is_ours(&headers.collect(), &Uri::from_static("/console"), "https://auth.example.com")
+        is_ours(&headers.collect(), &Uri::from_static("/console"), public_url)
     }
 
     #[test]
     fn only_our_own_pages_change_something() {
-        let own = "https://auth.example.com";
+        // A server without TLS is reached by more than one name.
+        let named = [("origin", "http://10.0.0.1:8080"), ("host", "10.0.0.1:8080")];
+        assert!(ours(&named, "http://127.0.0.1:8080") && !ours(&named, OWN));
         for good in [
             &[("sec-fetch-site", "same-origin")][..],
             &[("sec-fetch-site", "same-origin"), ("origin", "null")],
             &[("sec-fetch-site", "none")],
-            &[("origin", own)],
-            &[("origin", "http://10.0.0.1:8080"), ("host", "10.0.0.1:8080")],
+            &[("origin", OWN)],
             &[],
         ] {
-            assert!(ours(good), "{good:?}");
+            assert!(ours(good, OWN), "{good:?}");
         }
         for bad in [
             &[("sec-fetch-site", "cross-site")][..],
             &[("sec-fetch-site", "same-site")],
-            &[("sec-fetch-site", "cross-site"), ("origin", own)],
+            &[("sec-fetch-site", "cross-site"), ("origin", OWN)],
             &[("sec-fetch-site", "")],
             &[("origin", "null")],
             &[("origin", "https://evil.example"), ("host", "auth.example.com")],
             &[("origin", "https://auth.example.com.evil.example"), ("host", "auth.example.com")],
             &[("origin", "auth.example.com"), ("host", "auth.example.com")],
+            &[("origin", "http://auth.example.com"), ("host", "auth.example.com")],
             &[("origin", "http://auth.example.com:81"), ("host", "auth.example.com")],
         ] {
-            assert!(!ours(bad), "{bad:?}");
+            assert!(!ours(bad, OWN), "{bad:?}");
         }
     }
 }
