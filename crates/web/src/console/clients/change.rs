@@ -63,8 +63,10 @@ pub(super) async fn refused(
 }
 
 pub(super) async fn rotate(Path(names): Path<Names>, Fresh { signed, fields }: Fresh) -> Reply {
+    // Read first: what has been done must not be answered with a refusal of what surrounds it.
+    let place = Place::load(&signed, &names.0).await?;
     match rotated(&signed, &names, &fields).await {
-        Ok(reply) => delivered(&signed, &names, reply).await,
+        Ok(reply) => delivered(&signed, &names, &place, reply),
         // The same click twice: the first one is doing it, and the page shows it in a moment.
         Err(error) if error.problem.code == Code::IdempotencyInFlight => Ok(to(&names, "credentials", "")),
         Err(error) => {
@@ -122,8 +124,7 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
 }
 
 /// Leads to the new secret; where it is not stored, the answer itself holds it.
-async fn delivered(signed: &SignedIn, names: &Names, reply: RotateSecretReply) -> Reply {
-    let place = Place::load(signed, &names.0).await?;
+fn delivered(signed: &SignedIn, names: &Names, place: &Place, reply: RotateSecretReply) -> Reply {
     let show_once = place.environments.iter().any(|it| it.slug == names.1 && it.show_once);
     let (true, Some(value)) = (show_once, reply.secret.value) else {
         return Ok(to(names, "credentials", "rotated"));
@@ -138,7 +139,7 @@ async fn delivered(signed: &SignedIn, names: &Names, reply: RotateSecretReply) -
             )
         }
     };
-    let shown = values_page(signed, &place, &names.1, sentence, value)?;
+    let shown = values_page(signed, place, &names.1, sentence, value)?;
     Ok(page_with(StatusCode::CREATED, &ValuesPage { once: true, ..shown }))
 }
 

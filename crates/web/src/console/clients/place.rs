@@ -7,7 +7,7 @@ use crate::console::{
     layout::{Layout, Section},
     session::SignedIn,
 };
-use crossfade_app::{Abilities, ClientPath, PropertyPath};
+use crossfade_app::{Abilities, ClientPath};
 use crossfade_core::api;
 
 /// A client and what surrounds it.
@@ -44,12 +44,13 @@ impl Place {
     pub(super) async fn load(signed: &SignedIn, client: &str) -> Result<Self, Refused> {
         let (app, caller) = (&signed.app, signed.caller());
         let (client, version) = app.read_client(caller, ClientPath(client)).await?;
-        let (property, _) = app.read_property(caller, PropertyPath(client.property_id.as_str())).await?;
+        // Whoever may read a client alone may not read its property, and is told its name with the client.
+        let line = app.read_client_line(caller, ClientPath(client.id.as_str())).await?;
         let environments = app.list_environments(caller).await?;
         let may = app.client_abilities(caller, ClientPath(client.id.as_str())).await?;
         Ok(Self {
             badges: badges(&environments),
-            property: property.name,
+            property: line.property.to_string(),
             client,
             version,
             environments,
