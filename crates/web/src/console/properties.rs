@@ -6,7 +6,7 @@ use super::{
     form::{Fields, Form},
     layout::{Layout, Section},
     page, page_with,
-    session::{SignedIn, Submitted, own_path},
+    session::{Fresh, SignedIn, Submitted, own_path},
 };
 use askama::Template;
 use axum::{
@@ -134,7 +134,7 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
     }
 }
 
-pub(super) async fn delete(Path(id): Path<String>, Submitted { signed, .. }: Submitted) -> Reply {
+pub(super) async fn delete(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
     match signed.app.delete_property(&signed.request(), PropertyPath(&id)).await {
         Ok(()) => Ok(Redirect::to("/console/properties?done=deleted").into_response()),
         Err(error) => {

@@ -1,28 +1,11 @@
 //! What every request to the Console passes: where it comes from, headers, errors in words.
 
-use super::browser::PASSWORD;
+use super::{
+    browser::PASSWORD,
+    forms::{FRESH, NOT_FRESH},
+};
 use crate::world::{OWNER, World, on_both_engines};
 use http::Method;
-
-/// Everything that a form of the Console can change. `{}` is an account's id.
-const CHANGES: &[&str] = &[
-    "/console/sign-in",
-    "/console/sign-out",
-    "/console/link",
-    "/console/confirm",
-    "/console/theme",
-    "/console/account/password",
-    "/console/account/sessions/end",
-    "/console/account/sessions/ses_0000000000000000000001/end",
-    "/console/account/tokens",
-    "/console/account/tokens/tok_0000000000000000000001/delete",
-    "/console/people",
-    "/console/people/{}",
-    "/console/people/{}/link",
-    "/console/people/{}/delete",
-    "/console/people/{}/grants",
-    "/console/people/{}/grants/grant_0000000000000000000001/delete",
-];
 
 /// Everything that the Console shows.
 const PAGES: &[&str] =
@@ -45,8 +28,8 @@ on_both_engines! {
             ("email", OWNER), ("password", PASSWORD), ("current_password", PASSWORD), ("repeated", "x"), ("theme", "dark"),
             ("name", "x"), ("kind", "person"), ("role", "viewer"), ("scope", "platform"), ("confirm_password", PASSWORD),
         ];
-        for path in CHANGES {
-            let path = path.replace("{}", &bob);
+        for path in FRESH.iter().chain(NOT_FRESH) {
+            let path = path.replace("{user}", &bob).replace(['{', '}'], "");
             for headers in [
                 &[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")][..],
                 &[("sec-fetch-site", "same-site"), ("origin", "https://auth.example.com")],

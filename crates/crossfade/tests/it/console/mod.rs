@@ -2,6 +2,7 @@
 
 pub mod browser;
 mod clients;
+mod forms;
 mod guard;
 mod people;
 mod sections;

@@ -1,6 +1,8 @@
 //! Properties, environments and the trail.
 
 use crate::world::on_both_engines;
+use http::Method;
+use serde_json::json;
 use std::time::Duration;
 
 on_both_engines! {
@@ -68,6 +70,67 @@ on_both_engines! {
         let export = auditor.get("/console/audit/export?action=client.created").await;
         assert_eq!(export.header("content-type"), Some("application/jsonl"));
         assert_eq!(export.text().lines().count(), 1);
+    }
+
+    async fn no_other_site_starts_an_export(world: World) {
+        let auditor = world.person("aud@example.com", "auditor").await;
+        let exports = "SELECT COUNT(*) FROM audit_events WHERE action = 'audit.exported'";
+        for (site, status, written) in [("cross-site", 403, 0), ("same-site", 403, 0), ("same-origin", 200, 1), ("none", 200, 2)] {
+            let answer = auditor.send(Method::GET, "/console/audit/export", None, &[("sec-fetch-site", site)]).await;
+            assert_eq!((answer.status.as_u16(), world.number(exports).await), (status, written), "{site}");
+        }
+    }
+
+    async fn every_transition_is_found_by_whoever_may_read_few(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let owner = world.owner().await;
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(168)).await.created();
+        // As many as are read at once end before it.
+        let (id, registration) = (&client.id, "SELECT id FROM registrations WHERE client_id");
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1001 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)";
+        world.raw(&format!("
+            INSERT INTO clients (id, property_id, name, name_key, description, owners, created_at, version) {many}
+                SELECT 'cl_000000000000000000' || i, property_id, 'Copy ' || i, 'copy ' || i, '', owners, created_at, 1 FROM n, clients WHERE id = '{id}';
+            INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes, access_token_ttl_seconds, may_introspect, created_at, version) {many}
+                SELECT 'reg_000000000000000000' || i, 'cl_000000000000000000' || i, environment, '000000000000000000' || i, 1, 1, scopes, 300, 0, created_at, 1 FROM n, registrations WHERE client_id = '{id}';
+            INSERT INTO secrets (id, registration_id, number, created_at, expires_at, digest, digest_key) {many}
+                SELECT 'sec_000000000000000000' || i, 'reg_000000000000000000' || i, 1, created_at, expires_at - 1000, digest, digest_key FROM n, secrets
+                WHERE expires_at IS NOT NULL AND registration_id = ({registration} = '{id}');")).await;
+        let few = world.person("few@example.com", "viewer").await;
+        world.raw(&format!("UPDATE grants SET client_id = '{id}' WHERE role = 'viewer'")).await;
+        assert!(few.get("/console").await.page(200).contains(&format!("/console/clients/{id}/")));
+        assert!(!few.get("/console").await.page(200).contains("Copy "));
+    }
+
+    async fn whoever_has_a_role_on_one_client_finds_its_pages_whole(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let other = world.client("Warehouse", &["production"]).await;
+        world.owner().await.patch("/environments/production", json!({"show_once": true})).await.ok();
+        for role in ["viewer", "secret_rotator", "application_manager"] {
+            let browser = world.person(&format!("{role}@example.com"), role).await;
+            world.raw(&format!("UPDATE grants SET client_id = '{}' WHERE role = '{role}'", client.id)).await;
+            let own = format!("/console/clients/{}", client.id);
+            let inside = format!("{own}/environments/production");
+            for path in [own.clone(), format!("{inside}/credentials"), format!("{inside}/security"), format!("{inside}/settings"), format!("{inside}/live?tab=security")] {
+                let page = browser.get(&path).await.page(200);
+                assert!(path != own || page.contains("Property of Billing"), "{role}: {page}");
+            }
+            assert_eq!(browser.get(&format!("/console/clients/{}", other.id)).await.status.as_u16(), 404, "{role}");
+            if role == "secret_rotator" {
+                let page = browser.get(&format!("{inside}/security")).await.page(200);
+                let hidden = |name| page.split_once(&format!("name=\"{name}\" value=\"")).unwrap().1.split('"').next().unwrap();
+                let form = [
+                    ("transition_hours", "0"), ("confirm_client_name", "Billing"),
+                    ("expected_current_secret_id", hidden("expected_current_secret_id")), ("idempotency_key", hidden("idempotency_key")),
+                ];
+                // Shown once: what has been done is not answered with a refusal.
+                let page = browser.post(&format!("{inside}/rotate"), &form).await.page(201);
+                assert!(page.contains("crossfade_live_"), "{role}: {page}");
+            }
+        }
+        let refused = format!("SELECT COUNT(*) FROM audit_events WHERE outcome = 'refused' AND client_id = '{}'", client.id);
+        assert_eq!(world.number(&refused).await, 0, "no page asks for what its reader may not have");
+        assert_eq!(world.number("SELECT COUNT(*) FROM rotations").await, 1);
     }
 
     async fn the_settings_of_an_environment_come_back_with_what_was_typed(world: World) {

@@ -10,7 +10,7 @@ use crate::console::{
     form::{Fields, Form},
     layout::{Layout, Section},
     page, page_with,
-    session::{SignedIn, Submitted},
+    session::{Fresh, SignedIn},
 };
 use askama::Template;
 use axum::{
@@ -52,7 +52,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
     Ok(page(&load(&signed, Form::new("", fields)).await?))
 }
 
-pub(super) async fn submit(Submitted { signed, fields }: Submitted) -> Reply {
+pub(super) async fn submit(Fresh { signed, fields }: Fresh) -> Reply {
     match created(&signed, &fields).await {
         Ok(client) => {
             let id = client.id.to_string();

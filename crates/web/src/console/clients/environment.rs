@@ -12,7 +12,7 @@ use crate::console::{
     fragment,
     layout::Layout,
     page, page_with,
-    session::{SignedIn, Submitted},
+    session::{Fresh, SignedIn},
 };
 use askama::Template;
 use axum::{
@@ -316,7 +316,7 @@ pub(in crate::console) fn belongs_to_form(problem: &Problem) -> bool {
 /// Saves the settings of a registration, or enables or disables it.
 pub(super) async fn configure(
     Path((client, environment, tab)): Path<(String, String, String)>,
-    Submitted { signed, fields }: Submitted,
+    Fresh { signed, fields }: Fresh,
 ) -> Reply {
     if tab != "settings" {
         return Err(Problem::not_found().into());

@@ -131,10 +131,7 @@ pub(super) async fn submit(Path(client): Path<String>, Submitted { signed, field
     }
 }
 
-pub(super) async fn add_environment(
-    Path(client): Path<String>,
-    Submitted { signed, fields }: Submitted,
-) -> Reply {
+pub(super) async fn add_environment(Path(client): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     let slug = fields.text("environment").to_owned();
     let body = CreateRegistration { environment: slug.clone() };
     match signed.app.create_registration(&signed.request(), ClientPath(&client), Input::Value(body)).await {

@@ -6,7 +6,7 @@ use super::{
         form::{Fields, Form},
         layout::{Layout, Section},
         page, page_with,
-        session::{SignedIn, Submitted},
+        session::{Fresh, SignedIn},
     },
     user,
 };
@@ -93,7 +93,7 @@ pub(in crate::console) async fn show(signed: SignedIn, Query(asked): Query<Asked
     Ok(page(&PeoplePage::load(&signed, asked).await?))
 }
 
-pub(in crate::console) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
+pub(in crate::console) async fn create(Fresh { signed, fields }: Fresh) -> Reply {
     let kind = if fields.text("kind") == "program" { UserKind::Program } else { UserKind::Person };
     let email = fields.filled("email").filter(|_| kind == UserKind::Person).map(str::to_owned);
     let body = CreateUser { kind: Some(kind), email, name: fields.filled("name").map(str::to_owned) };

@@ -6,7 +6,7 @@ use super::{
         form::{Fields, Form},
         layout::{Layout, Section},
         page, page_with,
-        session::{Fresh, SignedIn, Submitted},
+        session::{Fresh, SignedIn},
     },
     role_options,
 };
@@ -184,10 +184,7 @@ pub(super) async fn show_new(signed: &SignedIn, created: &User) -> Reply {
     Ok(page(&shown))
 }
 
-pub(in crate::console) async fn update(
-    Path(id): Path<String>,
-    Submitted { signed, fields }: Submitted,
-) -> Reply {
+pub(in crate::console) async fn update(Path(id): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     let body = UpdateUser {
         name: Some(fields.text("name").to_owned()),
         email: fields.filled("email").map(str::to_owned),
