@@ -24,8 +24,10 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     let script = error::is_script(&parts.headers);
     let Ok(theme) = Theme::from_request_parts(&mut parts, &web).await;
     let cookie = CookieToSet::default();
-    let mut response = if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url())
-    {
+    // Our own addresses are made of ids and slugs, which nothing has to escape.
+    let mut response = if parts.uri.path().contains('%') {
+        error::Refused::from(Problem::not_found()).into_response()
+    } else if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url()) {
         parts.extensions.insert(found.clone());
         parts.extensions.insert(cookie.clone());
         next.run(Request::from_parts(parts, body)).await

@@ -135,6 +135,10 @@ on_both_engines! {
         assert_eq!((script.status.as_u16(), script.json()["code"].as_str()), (404, Some("not_found")));
         let out = world.browser().script("/console/people", &[]).await;
         assert_eq!((out.status.as_u16(), out.json()["code"].as_str()), (401, Some("unauthenticated")));
+        for path in ["clients/a%0Ab/environments/c", "clients/%ff", "clients/a%2Fb", "people/%00", "clients/a/environments/%0d%0aset-cookie:x/rotate"] {
+            let nowhere = browser.get(&format!("/console/{path}")).await.page(404);
+            assert!(nowhere.contains("<h1>Not found</h1>") && nowhere.contains("Account of"), "{path}: {nowhere}");
+        }
         let json = [("sec-fetch-site", "same-origin"), ("content-type", "application/json")];
         let wrong = browser.send(Method::POST, "/console/people", Some("{}".into()), &json).await;
         assert_eq!(wrong.status.as_u16(), 422);
