@@ -1,8 +1,8 @@
 //! Opening a database without touching it, and what only its engine can tell of it.
 
 use super::{
-    ADVISORY_KEY, Db, Engine, Location, MIGRATIONS, READERS, StoreError, cannot_open, open_postgres,
-    postgres_options, sqlite_options,
+    ADVISORY_KEY, Db, Engine, Location, StoreError,
+    connect::{MIGRATIONS, READERS, cannot_open, open_postgres, postgres_options, sqlite_options},
 };
 use sqlx::{Row, Sqlite, SqlitePool, pool::PoolOptions};
 use std::{

@@ -1,0 +1,230 @@
+//! A transaction, and how statements run in it.
+
+use super::{
+    READ_HEAD, STORE_HEAD, StoreError,
+    row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
+};
+use crate::catalogue::Statement;
+use crossfade_core::Timestamp;
+use futures_util::{Stream, TryStreamExt};
+use sqlx::{Postgres, Sqlite};
+
+/// Rows of arguments that a statement is run for at once: few texts, so that each stays prepared.
+const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
+
+pub(super) enum Conn {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// The row that orders changes, as read under its lock and as it will be written at the commit.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) change_seq: i64,
+    pub(super) audit_seq: i64,
+    pub(super) highest_time: Timestamp,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { change_seq: 0, audit_seq: 0, highest_time: Timestamp::from_micros(0) }
+    }
+}
+
+/// A transaction. The first statement that fails poisons it: PostgreSQL would roll everything back at the
+/// commit and still answer that it went well.
+pub struct Tx {
+    pub(super) conn: Conn,
+    poisoned: bool,
+    pub(super) head: Head,
+}
+
+impl Tx {
+    pub(super) fn new(conn: Conn) -> Self {
+        Self { conn, poisoned: false, head: Head::default() }
+    }
+
+    /// The highest time at which anything was written before this transaction.
+    pub fn highest_time(&self) -> Timestamp {
+        self.head.highest_time
+    }
+
+    /// Says that this transaction writes at `now`, so that no later one may go back behind it.
+    pub fn stamp(&mut self, now: Timestamp) {
+        self.head.highest_time = self.head.highest_time.max(now);
+    }
+
+    pub(crate) fn next_change(&mut self) -> i64 {
+        self.head.change_seq += 1;
+        self.head.change_seq
+    }
+
+    pub(crate) fn next_audit(&mut self) -> i64 {
+        self.head.audit_seq += 1;
+        self.head.audit_seq
+    }
+
+    /// Goes on counting where another database has stopped.
+    pub(crate) fn continue_from(&mut self, change_seq: i64, audit_seq: i64, highest_time: Timestamp) {
+        self.head = Head { change_seq, audit_seq, highest_time };
+    }
+
+    /// Reads the stored head: the last change and the highest time.
+    pub async fn read_head(&mut self) -> Result<(i64, Timestamp), StoreError> {
+        let row = self.one(READ_HEAD, vec![]).await?;
+        Ok((row.int("change_seq")?, row.time("highest_time")?))
+    }
+
+    pub(super) async fn commit(mut self) -> Result<i64, StoreError> {
+        let Head { change_seq, audit_seq, highest_time } = self.head;
+        self.execute(STORE_HEAD, vec![change_seq.into(), audit_seq.into(), highest_time.into()]).await?;
+        let result = match self.conn {
+            Conn::Sqlite(tx) => tx.commit().await,
+            Conn::Postgres(tx) => tx.commit().await,
+        };
+        result.map_err(StoreError::OutcomeUnknown)?;
+        Ok(change_seq)
+    }
+
+    /// Runs a statement and tells how many rows it changed.
+    pub(crate) async fn execute(
+        &mut self,
+        statement: Statement,
+        args: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        self.guard(&statement, &args)?;
+        let sql = statement.sql;
+        let result = match &mut self.conn {
+            Conn::Sqlite(tx) => {
+                bind_sqlite(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+            Conn::Postgres(tx) => {
+                bind_postgres(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+        };
+        self.settle(result)
+    }
+
+    /// Runs a statement and reads its rows.
+    pub(crate) async fn rows(
+        &mut self,
+        statement: Statement,
+        args: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.guard(&statement, &args)?;
+        self.fetch(statement.table(), statement.sql, args).await
+    }
+
+    /// Runs a statement for rows of arguments, many at once, and reads the rows that it returns.
+    pub(crate) async fn many(
+        &mut self,
+        statement: Statement,
+        mut args: &[Vec<Value>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut returned = Vec::new();
+        for size in ROWS_AT_ONCE {
+            let (sql, width) = statement.for_rows(size, matches!(self.conn, Conn::Postgres(_)));
+            while let Some((rows, rest)) = args.split_at_checked(size) {
+                let values: Vec<Value> = rows.iter().flatten().cloned().collect();
+                if self.poisoned {
+                    return Err(StoreError::Poisoned);
+                }
+                if values.len() != size * width {
+                    return Err(StoreError::Arguments(statement.name, values.len(), size * width));
+                }
+                returned.extend(self.fetch(statement.table(), sql.clone(), values).await?);
+                args = rest;
+            }
+        }
+        Ok(returned)
+    }
+
+    async fn fetch(
+        &mut self,
+        table: &'static str,
+        sql: impl IntoSql,
+        args: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let result =
+            match &mut self.conn {
+                Conn::Sqlite(tx) => bind_sqlite(sql, args).fetch_all(&mut **tx).await.map(|rows| {
+                    rows.into_iter().map(|row| Row { table, row: AnyRow::Sqlite(row) }).collect()
+                }),
+                Conn::Postgres(tx) => bind_postgres(sql, args).fetch_all(&mut **tx).await.map(|rows| {
+                    rows.into_iter().map(|row| Row { table, row: AnyRow::Postgres(row) }).collect()
+                }),
+            };
+        self.settle(result)
+    }
+
+    /// Runs a statement and hands its rows over one by one, so that no table has to fit in memory. Tells how
+    /// many there were.
+    pub(crate) async fn each<E: From<StoreError>>(
+        &mut self,
+        statement: Statement,
+        args: Vec<Value>,
+        work: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        self.guard(&statement, &args)?;
+        let table = statement.table();
+        let done = match &mut self.conn {
+            Conn::Sqlite(tx) => {
+                let rows = bind_sqlite(statement.sql, args).fetch(&mut **tx);
+                hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Sqlite(row) }), work).await
+            }
+            Conn::Postgres(tx) => {
+                let rows = bind_postgres(statement.sql, args).fetch(&mut **tx);
+                hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Postgres(row) }), work).await
+            }
+        };
+        // Whoever has not taken every row has not seen what this transaction sees.
+        self.poisoned |= done.is_err();
+        done
+    }
+
+    /// The first row, if there is one.
+    pub(crate) async fn optional(
+        &mut self,
+        statement: Statement,
+        args: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(statement, args).await?.into_iter().next())
+    }
+
+    /// The one row that there must be.
+    pub(crate) async fn one(&mut self, statement: Statement, args: Vec<Value>) -> Result<Row, StoreError> {
+        self.optional(statement, args).await?.ok_or_else(|| StoreError::Corrupt {
+            table: statement.table(),
+            column: "(no row)".into(),
+            row: statement.name.into(),
+        })
+    }
+
+    fn guard(&self, statement: &Statement, args: &[Value]) -> Result<(), StoreError> {
+        if self.poisoned {
+            return Err(StoreError::Poisoned);
+        }
+        // SQLite would bind a missing argument as NULL, silently.
+        if statement.arguments() != args.len() {
+            return Err(StoreError::Arguments(statement.name, args.len(), statement.arguments()));
+        }
+        Ok(())
+    }
+
+    fn settle<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        self.poisoned |= result.is_err();
+        Ok(result?)
+    }
+}
+
+async fn hand_over<E: From<StoreError>>(
+    mut rows: impl Stream<Item = Result<Row, sqlx::Error>> + Unpin,
+    mut work: impl FnMut(&Row) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut count = 0;
+    while let Some(row) = rows.try_next().await.map_err(StoreError::from)? {
+        work(&row)?;
+        count += 1;
+    }
+    Ok(count)
+}
