@@ -1,12 +1,14 @@
 //! Clients: list, read, create, change, delete.
 
 use crate::{
-    act::{About, Act, Input, NO_VERSION, Reply, Request},
+    act::{About, Act},
     app::App,
     caller::Caller,
     cursor::{ListQuery, Scan, invalid},
     error::Error,
+    idempotency::Reply,
     registrations::shown_registration,
+    request::{Input, NO_VERSION, Request},
     targets::{ClientPath, PropertyPath, Target, confirm},
 };
 use crossfade_core::{

@@ -1,11 +1,13 @@
 //! Environments and their signing keys.
 
 use crate::{
-    act::{About, Act, Input, NO_VERSION, Reply, Request},
+    act::{About, Act},
     app::App,
     caller::Caller,
     error::Error,
     feed::signing_key_place,
+    idempotency::Reply,
+    request::{Input, NO_VERSION, Request},
     targets::{EnvironmentPath, Platform},
 };
 use crossfade_authority::SigningKey as PrivateKey;

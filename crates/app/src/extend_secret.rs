@@ -1,10 +1,10 @@
 //! Gives a retiring secret longer.
 
 use crate::{
-    act::{Input, Request},
     app::App,
     error::Error,
     history::secret_of,
+    request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{

@@ -1,11 +1,13 @@
 //! Roles that users hold: give, list, take away.
 
 use crate::{
-    act::{About, Act, Input, NO_VERSION, Reply, Request},
+    act::{About, Act},
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
     error::Error,
+    idempotency::Reply,
+    request::{Input, NO_VERSION, Request},
     targets::forbidden,
     users::{Account, UserPath},
 };

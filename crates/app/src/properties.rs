@@ -1,11 +1,13 @@
 //! Properties: list, read, create, rename, delete.
 
 use crate::{
-    act::{About, Input, NO_VERSION, Reply, Request},
+    act::About,
     app::App,
     caller::Caller,
     cursor::{ListQuery, Scan},
     error::Error,
+    idempotency::Reply,
+    request::{Input, NO_VERSION, Request},
     targets::{Platform, PropertyPath},
 };
 use crossfade_core::{

@@ -1,11 +1,13 @@
 //! Registrations: a client in an environment, its settings, and its first secret.
 
 use crate::{
-    act::{About, Act, Input, Reply, Request},
+    act::{About, Act},
     app::App,
     caller::Caller,
     clients::version,
     error::Error,
+    idempotency::Reply,
+    request::{Input, Request},
     targets::{ClientPath, RegistrationPath, Site, forbidden},
 };
 use crossfade_core::{

@@ -1,11 +1,13 @@
 //! Shows the stored value of a secret.
 
 use crate::{
-    act::{About, Input, Reply, Request},
+    act::About,
     app::App,
     error::Error,
     history::secret_of,
+    idempotency::Reply,
     registrations::secret_place,
+    request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{

@@ -1,11 +1,12 @@
 //! Ends a retiring secret before its deadline.
 
 use crate::{
-    act::{Input, Reply, Request},
     app::App,
     error::Error,
     history::secret_of,
+    idempotency::Reply,
     registrations::tokens_end,
+    request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{

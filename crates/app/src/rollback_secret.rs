@@ -1,10 +1,10 @@
 //! Undoes the latest rotation: the retiring secret is current again, the newer one is revoked.
 
 use crate::{
-    act::{Input, Request},
     app::App,
     error::Error,
     registrations::tokens_end,
+    request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{

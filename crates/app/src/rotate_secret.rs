@@ -1,10 +1,12 @@
 //! Rotates the secret of a registration.
 
 use crate::{
-    act::{Act, Input, Reply, Request},
+    act::Act,
     app::App,
     error::Error,
+    idempotency::Reply,
     registrations::tokens_end,
+    request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{

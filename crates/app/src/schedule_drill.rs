@@ -1,10 +1,11 @@
 //! Schedules a drill: windows in which the retiring secret is refused.
 
 use crate::{
-    act::{Input, Reply, Request},
     app::App,
     error::Error,
+    idempotency::Reply,
     list_drills::shown_drill,
+    request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{

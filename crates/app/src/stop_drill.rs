@@ -1,10 +1,11 @@
 //! Stops a drill at once, because somebody says so or because its secret is no longer retiring.
 
 use crate::{
-    act::{About, Act, Input, Request},
+    act::{About, Act},
     app::App,
     error::Error,
     list_drills::shown_drill,
+    request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{

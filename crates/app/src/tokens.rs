@@ -1,11 +1,12 @@
 //! API tokens: create (from the machine or the Console), list, end.
 
 use crate::{
-    act::{About, NO_VERSION, Request},
+    act::About,
     app::App,
     caller::{Caller, digest},
     cursor::{ListQuery, page},
     error::Error,
+    request::{NO_VERSION, Request},
     sessions::Session,
     targets::{Names, Target, forbidden},
 };

@@ -1,12 +1,14 @@
 //! Accounts of people and programs.
 
 use crate::{
-    act::{About, Act, Input, NO_VERSION, Reply, Request},
+    act::{About, Act},
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
     error::Error,
     grants::{holds_owner, shown_grant},
+    idempotency::Reply,
+    request::{Input, NO_VERSION, Request},
     targets::{Names, Platform, Target, forbidden},
 };
 use crossfade_core::{

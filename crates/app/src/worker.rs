@@ -3,12 +3,7 @@
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
 pub(crate) use crate::tokens::Touched;
-use crate::{
-    act::{ANSWERS_REMEMBERED, About},
-    app::App,
-    error::Error,
-    evidence::usage,
-};
+use crate::{act::About, app::App, error::Error, evidence::usage, idempotency::ANSWERS_REMEMBERED};
 use crossfade_authority::FailureCount;
 use crossfade_core::{
     Code, Timestamp,

@@ -5,8 +5,8 @@ use super::{
     database::{cannot_read, clock},
 };
 use crate::{
-    act::remembered_place,
     feed::signing_key_place,
+    idempotency::remembered_place,
     master_key::MasterKey,
     registrations::secret_place,
     seal::{PURPOSE_VERIFY, Vault, open_data_keys},

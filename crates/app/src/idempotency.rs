@@ -1,0 +1,201 @@
+//! Repeated requests: a change is done once, and its answer given again (product rule 7).
+
+use crate::{
+    act::{About, Act},
+    app::App,
+    caller::{Caller, digest},
+    error::Error,
+};
+use crossfade_core::{
+    Code, Operation, Problem, SecretId,
+    audit::Event,
+    operations::Method,
+    roles::{Object, Permission},
+};
+use crossfade_store::{Remembered, Tx};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+
+/// How long a repeated request is answered with the values again.
+pub(crate) const VALUES_REMEMBERED: Duration = Duration::from_secs(600);
+/// How long a repeated request is recognised at all.
+pub(crate) const ANSWERS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// A client-chosen key, and a fingerprint of the request that it was sent with.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    key: String,
+    request: Vec<u8>,
+}
+
+impl IdempotencyKey {
+    /// The key `key` for a request of this method and path with this body.
+    pub fn new(key: &str, method: &str, path: &str, body: &[u8]) -> Result<Self, Problem> {
+        let valid = (1..=255).contains(&key.len()) && key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if !valid || crossfade_core::secret::looks_like_secret(key) {
+            return Err(Problem::new(
+                Code::InvalidQuery,
+                "Idempotency-Key must be 1 to 255 visible ASCII characters, and not a secret.",
+            )
+            .with_field("Idempotency-Key"));
+        }
+        let mut request = format!("{method} {path}\n").into_bytes();
+        request.extend_from_slice(body);
+        let request = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &request).as_ref().to_vec();
+        Ok(Self { key: key.to_owned(), request })
+    }
+
+    /// Whether a request of the caller with this key has been answered.
+    pub(crate) async fn is_remembered(&self, tx: &mut Tx, caller: &Caller) -> Result<bool, Error> {
+        Ok(tx.remembered(caller.key(), &self.key).await?.is_some())
+    }
+}
+
+/// An answer that can be remembered: JSON, and apart from it the secret values in it.
+pub(crate) trait Reply: Serialize + DeserializeOwned {
+    /// The secrets of which it holds, or could hold, the values.
+    fn secrets(&self) -> Vec<SecretId> {
+        Vec::new()
+    }
+
+    /// Whether the caller may have the values now; where it takes that, it is written down.
+    async fn may_have_values(&self, act: &mut Act<'_>, operation: Operation) -> Result<bool, Error> {
+        reveal(act, operation, &self.secrets()).await
+    }
+
+    /// Takes the secret values out, in the order of [`Self::secrets`].
+    fn take_values(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Puts them back.
+    fn put_values(&mut self, _values: Vec<String>) {}
+
+    /// Says that the values were delivered before and are not given again.
+    fn mark_delivered(&mut self) {}
+}
+
+impl Reply for () {}
+
+impl App {
+    /// The answer that was given to this request before (product rule 7).
+    pub(crate) async fn replay<R: Reply, L>(
+        &self,
+        act: &mut Act<'_>,
+        key: &IdempotencyKey,
+        operation: Operation,
+        loaded: &Result<L, Error>,
+    ) -> Result<Option<R>, Error> {
+        let Some(remembered) = act.tx.remembered(act.caller.key(), &key.key).await? else { return Ok(None) };
+        // Authorised again. What the first request deleted is not there any more, which is its success.
+        let gone = matches!(loaded, Err(error) if error.problem.code == Code::NotFound);
+        let deleted = operation.method() == Method::Delete;
+        if loaded.is_err() && !(gone && deleted && remembered.request == key.request) {
+            return Ok(None);
+        }
+        if remembered.request != key.request {
+            return Err(Problem::new(
+                Code::IdempotencyMismatch,
+                "This Idempotency-Key was used for another request. Nothing was changed. Use a new key for a new request.",
+            )
+            .with_field("Idempotency-Key")
+            .into());
+        }
+        let mut reply: R = serde_json::from_str(&remembered.reply).map_err(Error::internal)?;
+        if let Some(sealed) = &remembered.sealed
+            && act.now < remembered.created_at.after(VALUES_REMEMBERED)
+        {
+            // The key belongs to the account; this token of it may be one that sees no secrets.
+            if reply.may_have_values(act, operation).await? {
+                let values = self.vault.open(&remembered_place(act.caller.key(), &key.key), sealed)?;
+                reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
+            }
+        } else {
+            reply.mark_delivered();
+        }
+        Ok(Some(reply))
+    }
+
+    pub(crate) async fn remember<R: Reply>(
+        &self,
+        act: &mut Act<'_>,
+        key: &IdempotencyKey,
+        reply: &mut R,
+    ) -> Result<(), Error> {
+        let values = reply.take_values();
+        let stored = serde_json::to_string(reply).map_err(Error::internal)?;
+        let sealed = if values.is_empty() {
+            None
+        } else {
+            let plain = zeroize::Zeroizing::new(serde_json::to_vec(&values).map_err(Error::internal)?);
+            Some(self.vault.seal(&remembered_place(act.caller.key(), &key.key), &plain)?)
+        };
+        reply.put_values(values);
+        let answer = Remembered { request: key.request.clone(), created_at: act.now, reply: stored, sealed };
+        Ok(act.tx.remember(act.caller.key(), &key.key, &answer).await?)
+    }
+}
+
+/// Whether the caller may see all of these secrets; if so, that is written down for each.
+async fn reveal(act: &mut Act<'_>, operation: Operation, secrets: &[SecretId]) -> Result<bool, Error> {
+    let mut places = Vec::new();
+    for secret in secrets {
+        let Some((property, client, environment)) = act.tx.place_of_secret(secret).await? else {
+            return Ok(false);
+        };
+        if !act.caller.may(Permission::SecretReveal, Object::Registration(&property, &client, &environment)) {
+            return Ok(false);
+        }
+        places.push((secret, client, environment));
+    }
+    for (secret, client, environment) in &places {
+        let about = About {
+            client: Some(client),
+            environment: Some(environment),
+            target: Some(secret.to_string()),
+            ..About::default()
+        };
+        let event = Event::SecretRevealed {
+            secret_id: (*secret).clone(),
+            state: None,
+            replayed: Some(operation.id().to_owned()),
+        };
+        act.audit(&event, about).await?;
+    }
+    Ok(true)
+}
+
+/// Binds remembered values to whom and what they were an answer to.
+pub(crate) fn remembered_place(actor: &str, key: &str) -> String {
+    let key: String = digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("idempotency/{actor}/{key}")
+}
+
+/// Holds a key for as long as its request runs.
+pub(crate) struct InFlight<'a> {
+    app: &'a App,
+    entry: (String, String),
+}
+
+impl<'a> InFlight<'a> {
+    pub(crate) fn enter(app: &'a App, caller: &Caller, key: &IdempotencyKey) -> Result<Self, Problem> {
+        let entry = (caller.key().to_owned(), key.key.clone());
+        let entered =
+            app.in_flight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(entry.clone());
+        if entered {
+            Ok(Self { app, entry })
+        } else {
+            Err(Problem::new(
+                Code::IdempotencyInFlight,
+                "A request with this Idempotency-Key is still running. Try again in a moment.",
+            )
+            .with_field("Idempotency-Key"))
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.app.in_flight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&self.entry);
+    }
+}
