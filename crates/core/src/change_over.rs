@@ -336,12 +336,12 @@ impl Assessment {
         let left = self.callers.left();
         match self.verdict {
             Verdict::NotStarted => {
-                "The change-over has not started: the new secret has not been used.".into()
+                "Not safe to end: the change-over has not started, and the new secret has not been used.".into()
             }
-            Verdict::Moving => format!("Callers are moving: {} on the old secret.", are_left(left)),
-            Verdict::CallersLeft => format!("Almost done: {} on the old secret.", are_left(left)),
+            Verdict::Moving => format!("Not safe to end: callers are moving, and {} on the old secret.", are_left(left)),
+            Verdict::CallersLeft => format!("Not safe to end: {} on the old secret.", are_left(left)),
             Verdict::Quiet => {
-                "Nobody is known to be left on the old secret, but it has not been quiet for long enough."
+                "Not safe to end yet: nobody is known to be left on the old secret, but it has not been quiet for long enough."
                     .into()
             }
             Verdict::SafeToEnd => "It is safe to end the old secret, as far as is recorded.".into(),

@@ -153,9 +153,14 @@ export default async function sections(server) {
   const actions = await page.getByRole("table").locator("tbody td[data-label=What]").allTextContents();
   check("the trail is filtered by action", actions.length > 0 && actions.every((it) => it.includes("grant.created")), actions.join());
   await look(page, "audit-filtered");
-  await page.getByLabel("Client id").fill("cl_nothing");
+  await page.getByLabel("Client", { exact: true }).fill("cl_nothing");
   await button(page, "Filter").click();
-  await page.getByRole("main").getByText(/Nothing is recorded|must be/).first().waitFor();
+  await page.getByRole("main").getByText(/Is not the name/).first().waitFor();
+  check("a filter that names nothing is told at the filter, and is no empty trail", (await page.getByText("Nothing is recorded").count()) === 0);
+  await look(page, "audit-refused");
+  await page.getByLabel("Client", { exact: true }).fill("Billing");
+  await button(page, "Filter").click();
+  await page.getByRole("heading", { name: "Nothing is recorded" }).waitFor();
   await look(page, "audit-nothing");
 
   // A registration that is disabled says so, hides what does not apply, and comes back.

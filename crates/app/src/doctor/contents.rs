@@ -73,7 +73,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, now: Timestamp, chec
                 let clients = count(number.unsigned_abs(), "client");
                 format!("{clients} without owners: nobody is told of what concerns them.")
             },
-            "Give them owners: PATCH /api/v1/clients/{client} with {\"owners\": […]}.",
+            "Give them owners: crossfade client update CLIENT --owner you@example.com.",
             Check::warn,
         ))
     })

@@ -61,7 +61,7 @@ fn callers_are_moving_while_more_are_left_than_have_moved() {
     assert_eq!((three.verdict, three.callers.left(), three.callers.moved), (Verdict::Moving, 2, 1));
     let two = judged(&[moved_one, moved_one, left], 2 * HOUR, |_| {});
     assert_eq!((two.verdict, two.callers.left()), (Verdict::CallersLeft, 1));
-    assert_eq!(two.summary(), "Almost done: 1 caller is left on the old secret.");
+    assert_eq!(two.summary(), "Not safe to end: 1 caller is left on the old secret.");
 }
 
 #[test]

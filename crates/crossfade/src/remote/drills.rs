@@ -53,8 +53,10 @@ async fn schedule(args: Schedule) -> Result<(), Failure> {
     };
     let drill: Drill = site.api.send(Method::POST, &format!("{}/drills", site.path), &body).await?;
     output::note(&format!(
-        "The old secret {} is refused in these windows. To stop at once: crossfade drill stop {} --env {} --running",
-        drill.secret_id, args.place.client, args.place.env
+        "The old secret {} is refused in these windows. To stop at once: crossfade drill stop '{}' --env {} --running",
+        drill.secret_id,
+        args.place.client.replace('\'', r"'\''"),
+        args.place.env
     ));
     shown_windows(&drill, args.remote.json)
 }

@@ -509,7 +509,7 @@ fn a_drill_is_scheduled_listed_and_stopped() {
 
     let made = site.run(&ask(&["--start", "in=10m", "--repeat", "3", "--every", "10m"]));
     assert_eq!((made.status, made.out.lines().count()), (0, 4), "a heading and three windows: {made:?}");
-    assert!(made.err.contains("crossfade drill stop Billing --env staging --running"), "{made:?}");
+    assert!(made.err.contains("crossfade drill stop 'Billing' --env staging --running"), "{made:?}");
     site.refuses(&ask(&[]), 5, "[drill_in_progress]");
     let listed = site.json(&drill("list", &[]));
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["state"]), (1, &"scheduled".into()));

@@ -12,8 +12,11 @@ use axum::{
     extract::RawQuery,
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
-use crossfade_app::{AuditQuery, ListQuery};
-use crossfade_core::{ClientId, Code, Problem, Timestamp, api::AuditEvent, audit::Action, text::Name};
+use crossfade_app::{AuditQuery, ClientQuery, Error, ListQuery};
+use crossfade_core::{
+    ClientId, Code, Problem, Timestamp, UserId, api, api::AuditEvent, audit::Action, roles::Permission,
+    text::Name,
+};
 use std::collections::HashMap;
 
 #[derive(Template)]
@@ -67,6 +70,50 @@ fn query(fields: &Fields) -> AuditQuery {
     }
 }
 
+/// The same with the ids of what the reader calls by a name, as the command line takes it.
+async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> {
+    let (app, caller, mut query) = (&signed.app, signed.caller(), query(fields));
+    let list = || ListQuery { limit: Some("200".into()), cursor: None };
+    if let Some(name) = query.client.clone().filter(|name| ClientId::parse(name).is_err()) {
+        let clients = ClientQuery { list: list(), q: Some(name.clone()), ..ClientQuery::default() };
+        let is_meant = |it: &api::Client| {
+            let by_id = it.registrations.iter().any(|own| own.client_id.as_str() == name);
+            by_id || it.name.to_lowercase() == name.to_lowercase()
+        };
+        let mut found = app.list_clients(caller, &clients).await?.items.into_iter().filter(is_meant);
+        query.client = match (found.next(), found.next()) {
+            (Some(only), None) => Some(only.id.to_string()),
+            (None, _) => {
+                return Err(unclear("client", "is not the name, the client_id or the id of a client"));
+            }
+            _ => return Err(unclear("client", "is the name of several clients: take the client_id of one")),
+        };
+    }
+    // An actor can be a program of this server or an address that failed to sign in, too.
+    if let Some(name) = query.actor.clone().filter(|name| UserId::parse(name).is_err())
+        && caller.may_somewhere(Permission::UserRead)
+    {
+        let users = app.list_users(caller, Some(&name), &list()).await?.items;
+        let is = |text: &str| text.to_lowercase() == name.to_lowercase();
+        let mut found = users.into_iter().filter(|it| it.email.as_deref().is_some_and(is) || is(&it.name));
+        query.actor = match (found.next(), found.next()) {
+            (Some(only), None) => Some(only.id.to_string()),
+            (None, _) => Some(name),
+            _ => {
+                return Err(unclear(
+                    "actor",
+                    "is the name of several people: take the e-mail address of one",
+                ));
+            }
+        };
+    }
+    Ok(query)
+}
+
+fn unclear(field: &'static str, what: &str) -> Error {
+    Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field).into()
+}
+
 fn address(fields: &Fields) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for name in FILTERS {
@@ -80,13 +127,16 @@ fn address(fields: &Fields) -> String {
 pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
     let (app, caller) = (&signed.app, signed.caller());
-    let (events, next_cursor, problem): (_, _, Option<Problem>) =
-        match app.list_audit_events(caller, &query(&fields)).await {
-            Ok(found) => (found.items, found.next_cursor, None),
-            // A filter that cannot be read is shown at the filter.
-            Err(error) if error.problem.code.status() == 400 => (Vec::new(), None, Some(error.problem)),
-            Err(error) => return Err(error.into()),
-        };
+    let found = match meant(&signed, &fields).await {
+        Ok(query) => app.list_audit_events(caller, &query).await,
+        Err(error) => Err(error),
+    };
+    let (events, next_cursor, problem): (_, _, Option<Problem>) = match found {
+        Ok(found) => (found.items, found.next_cursor, None),
+        // A filter that cannot be read is shown at the filter.
+        Err(error) if error.problem.code.status() == 400 => (Vec::new(), None, Some(error.problem)),
+        Err(error) => return Err(error.into()),
+    };
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     let actions = Action::ALL.iter().map(|action| (action.as_str().to_owned(), action.as_str().to_owned()));
     let environments = app.list_environments(caller).await?.into_iter().map(|it| (it.slug, it.name));
@@ -125,7 +175,7 @@ pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): 
         return Err(Problem::new(Code::Forbidden, text).into());
     }
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let export = signed.app.export_audit_events(signed.caller(), &query(&fields)).await?;
+    let export = signed.app.export_audit_events(signed.caller(), &meant(&signed, &fields).await?).await?;
     let mut response = crate::api::json_lines(export);
     let named = HeaderValue::from_static("attachment; filename=\"crossfade-audit.jsonl\"");
     response.headers_mut().insert(header::CONTENT_DISPOSITION, named);

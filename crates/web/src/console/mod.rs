@@ -31,7 +31,7 @@ use axum::{
     Router,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
 use crossfade_core::{Code, Problem};
@@ -41,6 +41,7 @@ pub(crate) use theme::Theme;
 
 pub(crate) fn router(web: &Web) -> Router<Web> {
     let pages = Router::new()
+        .route("/", get(async || Redirect::to("/console")))
         .route("/console", get(home::show))
         .route("/console/properties", get(properties::show).post(properties::create))
         .route("/console/properties/{property}", get(properties::back).post(properties::rename))

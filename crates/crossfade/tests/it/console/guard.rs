@@ -128,6 +128,7 @@ on_both_engines! {
         let browser = world.signed_in().await;
         let missing = browser.get("/console/people/usr_0000000000000000000009").await.page(404);
         assert!(missing.contains("<h1>Not found</h1>") && missing.contains("Account of"), "in the frame: {missing}");
+        assert_eq!(world.browser().get("/").await.leads_to(), "/console");
         let stranger = world.browser().get("/console/nowhere").await.page(404);
         assert!(stranger.contains("<h1>Not found</h1>") && !stranger.contains("Account of"));
         assert_eq!(browser.send(Method::PUT, "/console/account", None, &[]).await.page(405).matches("<h1>").count(), 1);

@@ -72,6 +72,27 @@ on_both_engines! {
         assert_eq!(export.text().lines().count(), 1);
     }
 
+    async fn the_trail_is_filtered_by_what_people_and_clients_are_called(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let other = world.client("Warehouse", &["production"]).await;
+        let owner = world.signed_in().await;
+        for name in ["Billing", "billing", client.registration("production").client_id.as_str(), client.id.as_str()] {
+            let page = owner.get(&format!("/console/audit?client={name}")).await.page(200);
+            assert!(page.contains("client.created") && !page.contains(&format!("/clients/{}\"", other.id)), "{name}");
+            let export = owner.get(&format!("/console/audit/export?client={name}")).await.text();
+            assert!(export.contains(&client.id) && !export.contains(&other.id), "{name}");
+        }
+        for who in ["ada@example.com", "ADA@example.com", "ada"] {
+            assert!(owner.get(&format!("/console/audit?actor={who}")).await.page(200).contains("client.created"), "{who}");
+        }
+        let page = owner.get("/console/audit?client=nobody").await.page(400);
+        assert!(page.contains("Is not the name, the client_id or the id of a client.") && !page.contains("Nothing is recorded"), "{page}");
+        let api = world.owner().await;
+        let property = api.post("/properties", json!({"name": "Another"})).await.created();
+        api.post("/clients", json!({"name": "BILLING", "property_id": property["id"], "environments": ["staging"]})).await.created();
+        assert!(owner.get("/console/audit?client=billing").await.page(400).contains("Is the name of several clients"));
+    }
+
     async fn no_other_site_starts_an_export(world: World) {
         let auditor = world.person("aud@example.com", "auditor").await;
         let exports = "SELECT COUNT(*) FROM audit_events WHERE action = 'audit.exported'";
@@ -116,6 +137,8 @@ on_both_engines! {
                 assert!(path != own || page.contains("Property of Billing"), "{role}: {page}");
             }
             assert_eq!(browser.get(&format!("/console/clients/{}", other.id)).await.status.as_u16(), 404, "{role}");
+            let creates = if role == "application_manager" { 200 } else { 404 };
+            assert_eq!(browser.get("/console/clients/new").await.status.as_u16(), creates, "{role}");
             if role == "secret_rotator" {
                 let page = browser.get(&format!("{inside}/security")).await.page(200);
                 let hidden = |name| page.split_once(&format!("name=\"{name}\" value=\"")).unwrap().1.split('"').next().unwrap();

@@ -16,6 +16,12 @@ for (const dialog of all("dialog[open]")) {
 }
 one("[aria-invalid=true]")?.focus();
 
+// What is focused first is the first field, not a time above it whose note would cover what is to be read.
+document.addEventListener("toggle", (event) => {
+  if (event.newState !== "open" || !event.target.matches("dialog")) return;
+  if (document.activeElement?.matches("local-time")) one("input:not([type=hidden]), select, textarea", event.target)?.focus();
+}, true);
+
 /** Opens the dialog "Confirm it is you"; true once the password was right. Whoever was signed out meanwhile signs in
     with it, and goes on with what they had typed. */
 function confirmItIsYou(signedOut = false) {

@@ -48,6 +48,9 @@ async fn load(signed: &SignedIn, form: Form) -> Result<NewPage, Refused> {
 }
 
 pub(super) async fn show(signed: SignedIn) -> Reply {
+    if !signed.caller().may_somewhere(Permission::ClientManage) {
+        return Err(Problem::not_found().into());
+    }
     let fields = Fields::default().with("environments", "development").with("name", "");
     Ok(page(&load(&signed, Form::new("", fields)).await?))
 }

@@ -429,7 +429,7 @@ pub(super) mod samples {
         let change = json!({
             "rotation_id": id("rot", 1), "rotated_at": from, "ends_at": deadline, "at": now,
             "old_secret": secret(1, "retiring", Some(deadline)), "new_secret": secret(2, "current", None),
-            "verdict": "callers_left", "summary": "Almost done: 1 caller is left on the old secret.",
+            "verdict": "callers_left", "summary": "Not safe to end: 1 caller is left on the old secret.",
             "reasons": [{"code": "callers_expected", "text": "Callers that used the old secret are expected to use it again."}],
             "cannot_see": [{"code": "cached_tokens", "text": "A caller that holds an access token comes back only when it ends."}],
             "callers_left": 1, "caller_counts": {"on_old": 1, "on_both": 0, "moved": 4, "silent": 0, "on_new": 0},
