@@ -29,6 +29,19 @@ pub(crate) struct Recorded {
     in_doubt: bool,
 }
 
+/// For how long a process that serves may be without a sign of life. Beyond it stood still, as a machine does that is
+/// suspended or moved, or its clock was set: who called meanwhile is not known.
+const STOOD_STILL: Duration = Duration::from_secs(15);
+
+/// The signs of life of a process that serves.
+#[derive(Default)]
+pub(crate) struct Alive {
+    /// The last one; `None` before the first.
+    last: Option<Timestamp>,
+    /// A time without any, that is not recorded as a gap yet.
+    still: Option<(Timestamp, Timestamp)>,
+}
+
 /// What a row of evidence is kept by: the drill that refused, if one did, the secret, and the source.
 type Kept<'a> = (Option<&'a DrillId>, &'a SecretId, UsageSource);
 
@@ -68,6 +81,21 @@ impl App {
         Ok(())
     }
 
+    /// A sign of life, about one a second, and one before each look at evidence.
+    pub(crate) fn beat(&self, begin: bool) -> Option<(Timestamp, Timestamp)> {
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        match alive.last {
+            None if !begin => return None,
+            Some(last) if now.since(last) > STOOD_STILL => {
+                alive.still = Some((alive.still.map_or(last, |(from, _)| from), now));
+            }
+            _ => {}
+        }
+        alive.last = Some(now);
+        alive.still
+    }
+
     /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
     ///
     /// In small transactions, between which whoever rotates or revokes gets the lock: a flood of evidence must
@@ -76,6 +104,7 @@ impl App {
         let mut recorded = self.flush.lock().await;
         // What was counted before this moment is in what is taken out now.
         let until = self.clock.now();
+        let still = self.beat(false);
         let (sources, failures) = self.drain_evidence();
         let rows = self.rows(&sources);
         let (mut rows, mut left) = (rows.as_slice(), failures.as_slice());
@@ -112,17 +141,23 @@ impl App {
         self.authority.evidence().restore(back, left.to_vec());
         self.unflushed().clear();
         result?;
-        self.note_recorded(&mut recorded, until).await
+        self.note_recorded(&mut recorded, until, still).await
     }
 
-    async fn note_recorded(&self, recorded: &mut Recorded, until: Timestamp) -> Result<(), Error> {
+    async fn note_recorded(
+        &self,
+        recorded: &mut Recorded,
+        until: Timestamp,
+        still: Option<(Timestamp, Timestamp)>,
+    ) -> Result<(), Error> {
         let Some(before) = recorded.until else { return Ok(()) };
-        if !recorded.in_doubt && until.since(before) < NOTED_EVERY {
+        if !recorded.in_doubt && still.is_none() && until.since(before) < NOTED_EVERY {
             return Ok(());
         }
-        let gap = recorded.in_doubt.then_some(EvidenceGap {
-            began_at: before,
-            ended_at: until,
+        let unknown = if recorded.in_doubt { Some((before, until)) } else { still };
+        let gap = unknown.map(|(from, to)| EvidenceGap {
+            began_at: from.min(still.map_or(from, |(from, _)| from)),
+            ended_at: to,
             kind: GapKind::Unknown,
         });
         self.write(async |tx, _| {
@@ -133,6 +168,8 @@ impl App {
         })
         .await?;
         *recorded = Recorded { until: Some(until), in_doubt: false };
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.still = alive.still.filter(|newer| Some(*newer) != still);
         Ok(())
     }
 

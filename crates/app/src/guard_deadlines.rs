@@ -183,7 +183,8 @@ async fn judge(tx: &mut Tx, near: NearDeadline, now: Timestamp) -> Result<Option
     };
     let Some(transition) = Transition::latest(tx, &near.registration_id, now).await? else { return Ok(None) };
     let known = transition.known();
-    let assessment = assess(&transition.facts(&registration, &known, None), now);
+    let assessment =
+        assess(&transition.facts(&registration, &known, &transition.silences(&registration), None), now);
     Ok(is_needed(assessment.verdict).then(|| NeededSecret {
         near,
         assessment,

@@ -48,7 +48,10 @@ impl ChangeOverQuery {
 
     fn quiet(&self) -> Result<Option<Duration>, Problem> {
         let parse = |text: &String| {
-            let seconds = text.parse::<u64>().ok().filter(|seconds| (60..=604_800).contains(seconds));
+            let seconds = text
+                .parse::<u64>()
+                .ok()
+                .filter(|seconds| seconds.to_string() == *text && (60..=604_800).contains(seconds));
             let seconds = seconds
                 .ok_or_else(|| invalid("quiet_seconds", "must be a whole number from 60 to 604800"))?;
             Ok(Duration::from_secs(seconds))
@@ -66,8 +69,10 @@ impl App {
         query: &ChangeOverQuery,
     ) -> Result<ChangeOver, Error> {
         let (grain, quiet) = (query.grain()?, query.quiet()?);
+        // What is used while evidence is being written down is not judged, so that the answer is of the time before.
+        let before = self.clock.now();
         self.view_evidence(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
-            self.change_over(tx, &site, grain, quiet, self.clock.now()).await?.ok_or_else(|| {
+            self.change_over(tx, &site, grain, quiet, before).await?.ok_or_else(|| {
                 let text =
                     "The secret of this registration was never rotated, so that there is no change-over.";
                 Problem::new(Code::NotRetiring, text).into()
@@ -88,7 +93,8 @@ impl App {
         let registration = &site.registration;
         let Some(transition) = Transition::latest(tx, &registration.id, now).await? else { return Ok(None) };
         let known = transition.known();
-        let facts = transition.facts(registration, &known, quiet);
+        let silences = transition.silences(registration);
+        let facts = transition.facts(registration, &known, &silences, quiet);
         let assessed = change_over::assess(&facts, now);
         let Transition { rotation, old, new, ends_at, callers, gaps } = transition;
         let rotated_at = rotation.rotated_at;
@@ -137,6 +143,7 @@ impl App {
             series: series.into_values().collect(),
             gaps: gaps
                 .iter()
+                .filter(|gap| gap.ended_at > rotated_at)
                 .map(|gap| api::EvidenceGap { from: gap.began_at, to: gap.ended_at, kind: gap.kind })
                 .collect(),
             deadline_warnings: warnings
@@ -152,7 +159,7 @@ impl App {
     }
 
     fn blind(&self, callers: &HashMap<UsageSource, Both>) -> Vec<Blind> {
-        let mut blind = vec![Blind::CachedTokens, Blind::RareCallers, Blind::SharedSources];
+        let mut blind = vec![Blind::CachedTokens, Blind::RareCallers, Blind::Unserved, Blind::SharedSources];
         if callers.keys().any(|source| source.gathered) {
             blind.push(Blind::Others);
         }
@@ -217,7 +224,7 @@ fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp
         .into_iter()
         .map(|(source, both)| {
             let known = both.known();
-            let state = known.state(facts.quiet_needed, facts.gap_ended, now);
+            let state = known.state(facts.quiet_needed, facts.gaps, now);
             let last = known.old_last().max(known.new.map(|used| used.last));
             ((place(state), Reverse(last), source.clone()), shown_caller(source, &both, &known, state, facts))
         })
@@ -240,7 +247,7 @@ fn shown_caller(
         use_count: row.usage.use_count,
         longest_pause_seconds: row.longest_pause.as_secs(),
     };
-    let expected = known.expected_until(facts.quiet_needed, facts.gap_ended);
+    let expected = known.expected_until(facts.quiet_needed, facts.gaps);
     api::Caller {
         source_ip: given(source.ip),
         user_agent: given(source.user_agent),

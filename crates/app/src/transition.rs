@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crossfade_core::{
     RegistrationId, SecretId, Timestamp,
-    change_over::{self, Caller as Known, Facts, Used},
+    change_over::{self, Caller as Known, Facts, Gap, Used},
     rotation::SecretState,
 };
 use crossfade_store::{EvidenceGap, PageStart, Registration, Rotation, Secret, Tx, UsageRow, UsageSource};
@@ -20,7 +20,7 @@ pub(crate) struct Transition {
     /// When the old secret ends or has ended.
     pub(crate) ends_at: Timestamp,
     pub(crate) callers: HashMap<UsageSource, Both>,
-    /// Times since the rotation of which not everything is recorded, latest first.
+    /// Times of which not everything is recorded, since its callers were last seen; latest first.
     pub(crate) gaps: Vec<EvidenceGap>,
 }
 
@@ -61,10 +61,12 @@ impl Transition {
         let missing = || Error::internal("a rotation names a secret that is not there");
         let old = tx.secret(registration, &rotation.outgoing).await?.ok_or_else(missing)?;
         let new = tx.secret(registration, &rotation.incoming).await?.ok_or_else(missing)?;
+        let callers = callers(tx, &old.rule.id, &new.rule.id).await?;
+        let since = callers.values().filter_map(|both| both.known().old_last()).min();
         Ok(Some(Self {
             ends_at: ends_at(&old, &new, now),
-            callers: callers(tx, &old.rule.id, &new.rule.id).await?,
-            gaps: tx.evidence_gaps(rotation.rotated_at, MOST_GAPS).await?,
+            gaps: tx.evidence_gaps(rotation.rotated_at.min(since.unwrap_or(now)), MOST_GAPS).await?,
+            callers,
             rotation,
             old,
             new,
@@ -76,11 +78,22 @@ impl Transition {
         self.callers.values().map(Both::known).collect()
     }
 
+    /// The times that say nothing, as the rules look at them.
+    pub(crate) fn silences(&self, registration: &Registration) -> Vec<Gap> {
+        let gaps = self.gaps.iter().map(|gap| Gap { began: gap.began_at, ended: gap.ended_at });
+        // Since when it had been disabled is not kept.
+        let disabled = registration.enabled_at.map(|ended| Gap { began: Timestamp::from_micros(0), ended });
+        let mut silences: Vec<Gap> = gaps.chain(disabled).collect();
+        silences.sort_by_key(|gap| gap.ended);
+        silences
+    }
+
     /// What the rules look at. The quiet time follows from the life of the registration's tokens, unless it is given.
     pub(crate) fn facts<'a>(
         &self,
         registration: &Registration,
         known: &'a [Known],
+        gaps: &'a [Gap],
         quiet: Option<Duration>,
     ) -> Facts<'a> {
         let ttl = Duration::from_secs(registration.ttl.seconds().into());
@@ -90,9 +103,10 @@ impl Transition {
             old_last_used: self.old.usage.map(|usage| usage.last_used_at),
             new_first_used: self.new.usage.map(|usage| usage.first_used_at),
             callers: known,
-            gap_ended: self.gaps.first().map(|gap| gap.ended_at).max(registration.enabled_at),
+            gaps,
             earlier_tokens_end_at: registration.earlier_tokens_end_at,
             disabled: registration.disabled_at.is_some(),
+            rolled_back: self.old.rule.expires_at.is_none() && self.old.rule.revoked_at.is_none(),
             quiet_needed: quiet.unwrap_or_else(|| change_over::quiet_needed(ttl)),
         }
     }

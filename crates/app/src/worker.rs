@@ -14,6 +14,8 @@ use crossfade_store::{FailureRow, Place, StoreError, Tx};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 
+/// How often the process gives a sign of life.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often evidence is flushed.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// The pause after a flush is at least so many times as long as the flush was, so that writing down evidence
@@ -60,7 +62,12 @@ impl Worker {
     pub fn start(app: Arc<App>) -> Self {
         let (stop, stopped) = watch::channel(false);
         #[expect(clippy::disallowed_methods, reason = "this is the worker")]
-        let task = tokio::spawn(run(app, stopped));
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = beats(&app) => {}
+                () = run(app.clone(), stopped) => {}
+            }
+        });
         Self { stop, task }
     }
 
@@ -70,6 +77,14 @@ impl Worker {
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the worker ended badly");
         }
+    }
+}
+
+/// Signs of life, also while work waits for the database.
+async fn beats(app: &App) {
+    loop {
+        app.beat(true);
+        tokio::time::sleep(BEAT_EVERY).await;
     }
 }
 

@@ -41,6 +41,15 @@ pub struct Caller {
     pub gathered: bool,
 }
 
+/// A time in which nothing was recorded, or everybody was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gap {
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+}
+
 /// What is recorded of a transition.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -54,12 +63,14 @@ pub struct Facts<'a> {
     pub new_first_used: Option<Timestamp>,
     /// Everybody who has ever used one of the two.
     pub callers: &'a [Caller],
-    /// The end of the latest time in which nothing was recorded, or everybody was refused.
-    pub gap_ended: Option<Timestamp>,
+    /// Times that say nothing, also before the rotation; the one that ended first stands first.
+    pub gaps: &'a [Gap],
     /// When the last token has ended that was issued before the life of tokens was shortened.
     pub earlier_tokens_end_at: Option<Timestamp>,
     /// Whether the registration refuses everything.
     pub disabled: bool,
+    /// Whether the rotation was undone: the old secret is the current one again.
+    pub rolled_back: bool,
     /// For how long the old secret must not have been used.
     pub quiet_needed: Duration,
 }
@@ -111,20 +122,24 @@ impl Caller {
     ///
     /// It is waited for as long as its longest pause was, and the quiet time beyond. A caller that has not been watched
     /// for several of its pauses, or for the quiet time, may pause for longer than was ever seen.
-    pub fn expected_until(&self, quiet: Duration, gap_ended: Option<Timestamp>) -> Option<Timestamp> {
+    pub fn expected_until(&self, quiet: Duration, gaps: &[Gap]) -> Option<Timestamp> {
         let last = self.old_last()?;
         let habit = match self.old {
             Some(used) if !self.gathered && is_known(&used, quiet) => used.longest_pause,
             Some(used) => used.longest_pause.max(UNKNOWN_HABIT),
             None => UNKNOWN_HABIT,
         };
-        // Nobody knows whether it called while nothing was recorded.
-        Some(last.max(gap_ended.unwrap_or(last)).after(habit + quiet))
+        // Nobody knows whether it called while nothing was recorded; unless it had been silent for too long before.
+        let waited = |until: Timestamp, gap: &Gap| match gap.ended > last && gap.began < until {
+            true => until.max(gap.ended.after(habit + quiet)),
+            false => until,
+        };
+        Some(gaps.iter().fold(last.after(habit + quiet), waited))
     }
 
     /// Where it stands at `now`.
-    pub fn state(&self, quiet: Duration, gap_ended: Option<Timestamp>, now: Timestamp) -> CallerState {
-        let (Some(old), Some(until)) = (self.old_last(), self.expected_until(quiet, gap_ended)) else {
+    pub fn state(&self, quiet: Duration, gaps: &[Gap], now: Timestamp) -> CallerState {
+        let (Some(old), Some(until)) = (self.old_last(), self.expected_until(quiet, gaps)) else {
             return CallerState::OnNew;
         };
         match self.new {
@@ -198,6 +213,8 @@ pub enum Why {
     EarlierTokens,
     /// The old secret has ended.
     OldEnded,
+    /// The rotation was rolled back: the old secret is the current one again, and has no deadline.
+    RolledBack,
 }
 
 /// What no verdict can see.
@@ -208,6 +225,8 @@ pub enum Blind {
     CachedTokens,
     /// A caller that pauses for longer than it was ever seen to.
     RareCallers,
+    /// Callers that get no answer, or are refused for how they present a secret.
+    Unserved,
     /// Callers with one address, user agent and instance label look like one.
     SharedSources,
     /// There were more distinct sources than are kept: the rest is counted as one.
@@ -274,16 +293,16 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
     let quiet = facts.quiet_needed;
     let mut callers = CallerCounts::default();
     for caller in facts.callers {
-        callers.add(caller.state(quiet, facts.gap_ended, now));
+        callers.add(caller.state(quiet, facts.gaps, now));
     }
     let refused = facts.callers.iter().filter_map(|caller| caller.refused).max();
     let tried = facts.old_last_used.max(refused);
-    let gap =
-        facts.gap_ended.filter(|ended| *ended > tried.unwrap_or(facts.rotated_at).max(facts.rotated_at));
+    let gap = facts.gaps.last().map(|gap| gap.ended);
+    let gap = gap.filter(|ended| *ended > tried.unwrap_or(facts.rotated_at).max(facts.rotated_at));
     let quiet_since =
         facts.rotated_at.max(tried.unwrap_or(facts.rotated_at)).max(gap.unwrap_or(facts.rotated_at));
-    let expected = facts.callers.iter().filter(|it| it.state(quiet, facts.gap_ended, now).is_left());
-    let last_expected = expected.filter_map(|it| it.expected_until(quiet, facts.gap_ended)).max();
+    let expected = facts.callers.iter().filter(|it| it.state(quiet, facts.gaps, now).is_left());
+    let last_expected = expected.filter_map(|it| it.expected_until(quiet, facts.gaps)).max();
     // Who holds one of them is back when it has ended, and is seen within the time that is the least.
     let held = facts.earlier_tokens_end_at.map(|end| end.after(QUIET_AT_LEAST)).filter(|until| now < *until);
     let quiet_at = quiet_since.after(quiet);
@@ -292,7 +311,7 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
 
     let mut reasons = Vec::new();
     let verdict = if now >= facts.ends_at {
-        reasons.push(Why::OldEnded);
+        reasons.push(if facts.rolled_back { Why::RolledBack } else { Why::OldEnded });
         Verdict::Ended
     } else if facts.new_first_used.is_none() {
         reasons.push(Why::NewNeverUsed);
@@ -345,6 +364,9 @@ impl Assessment {
                     .into()
             }
             Verdict::SafeToEnd => "It is safe to end the old secret, as far as is recorded.".into(),
+            Verdict::Ended if self.reasons.contains(&Why::RolledBack) => {
+                "The rotation was rolled back: the old secret is the current one again.".into()
+            }
             Verdict::Ended => "The old secret has ended.".into(),
         }
     }
@@ -378,6 +400,7 @@ impl Why {
                 "Access tokens that were issued when they lived longer have not ended yet: who holds one comes back when it does."
             }
             Self::OldEnded => "The old secret has ended, and everybody who presents it is refused.",
+            Self::RolledBack => "The rotation was undone. The old secret is valid, and has no deadline.",
         }
     }
 }
@@ -388,7 +411,10 @@ impl Blind {
         match self {
             Self::CachedTokens => "A caller that holds an access token comes back only when it ends.",
             Self::RareCallers => {
-                "A caller that pauses for longer than it was ever seen to, such as a job that runs once a month, looks as if it were gone."
+                "A caller that pauses for longer than it was ever seen to, such as a job that runs once a month, or one that ran for longer than the quiet time and was seen once, looks as if it were gone."
+            }
+            Self::Unserved => {
+                "Callers that do not get through to this server, as in an outage of the network before it, or whose way to present a secret was switched off, look silent."
             }
             Self::SharedSources => {
                 "Programs behind one address with one user agent look like one caller, unless each sends a label of its own in Crossfade-Instance."

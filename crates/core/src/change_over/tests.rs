@@ -24,19 +24,24 @@ fn moved(caller: Caller, first: i64, last: i64) -> Caller {
 
 /// A rotation at 0 with 168 hours, judged at `now`.
 fn judged(callers: &[Caller], now: i64, change: impl FnOnce(&mut Facts<'_>)) -> Assessment {
-    let mut facts = Facts {
+    let mut facts = facts_of(callers);
+    change(&mut facts);
+    assess(&facts, at(now))
+}
+
+fn facts_of(callers: &[Caller]) -> Facts<'_> {
+    Facts {
         rotated_at: at(0),
         ends_at: at(168 * HOUR),
         old_last_used: callers.iter().filter_map(|it| it.old.map(|used| used.last)).max(),
         new_first_used: callers.iter().filter_map(|it| it.new.map(|used| used.first)).min(),
         callers,
-        gap_ended: None,
+        gaps: &[],
         earlier_tokens_end_at: None,
         disabled: false,
+        rolled_back: false,
         quiet_needed: QUIET,
-    };
-    change(&mut facts);
-    assess(&facts, at(now))
+    }
 }
 
 fn verdict(callers: &[Caller], now: i64) -> Verdict {
@@ -80,9 +85,10 @@ fn it_is_safe_when_everybody_has_moved_and_the_quiet_time_has_passed_to_the_micr
             old_last_used: Some(at(HOUR)),
             new_first_used: Some(at(HOUR + 60)),
             callers: &everybody,
-            gap_ended: None,
+            gaps: &[],
             earlier_tokens_end_at: None,
             disabled: false,
+            rolled_back: false,
             quiet_needed: QUIET,
         };
         let assessed = assess(&facts, now);
@@ -110,7 +116,7 @@ fn a_caller_that_is_hardly_known_is_waited_for_a_day() {
         // A burst says nothing of when it comes back.
         Caller { old: used(HOUR - 60, HOUR, 1), ..Caller::default() },
     ] {
-        assert_eq!(once.expected_until(QUIET, None), Some(at(26 * HOUR)));
+        assert_eq!(once.expected_until(QUIET, &[]), Some(at(26 * HOUR)));
         assert_eq!(verdict(&[once, rest], 26 * HOUR - 1), Verdict::CallersLeft);
         assert_eq!(verdict(&[once, rest], 26 * HOUR), Verdict::SafeToEnd);
     }
@@ -135,23 +141,27 @@ fn programs_behind_one_address_count_as_one_that_uses_both() {
     assert_eq!((assessed.callers.on_both, assessed.callers.left()), (1, 1));
     assert_eq!(assessed.reasons, [Why::CallersOnBoth]);
     // When the old secret stays unused for longer than ever before, it has moved.
-    assert_eq!(shared.state(QUIET, None, at(4 * HOUR + 299)), CallerState::OnBoth);
+    assert_eq!(shared.state(QUIET, &[], at(4 * HOUR + 299)), CallerState::OnBoth);
     let later = Caller { new: used(HOUR, 5 * HOUR, 60), ..shared };
-    assert_eq!(later.state(QUIET, None, at(4 * HOUR + 300)), CallerState::Moved);
+    assert_eq!(later.state(QUIET, &[], at(4 * HOUR + 300)), CallerState::Moved);
 }
 
 #[test]
 fn a_caller_that_went_back_is_on_both() {
     let back =
         Caller { old: used(-48 * HOUR, 3 * HOUR, 300), new: used(HOUR, 2 * HOUR, 60), ..Caller::default() };
-    assert_eq!(back.state(QUIET, None, at(3 * HOUR)), CallerState::OnBoth);
-    assert_eq!(back.state(QUIET, None, at(30 * HOUR)), CallerState::Silent);
+    assert_eq!(back.state(QUIET, &[], at(3 * HOUR)), CallerState::OnBoth);
+    assert_eq!(back.state(QUIET, &[], at(30 * HOUR)), CallerState::Silent);
 }
 
 #[test]
 fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
     let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
-    let gap = |ended: i64, now: i64| judged(&everybody, now, |facts| facts.gap_ended = Some(at(ended)));
+    let gap = |ended: i64, now: i64| {
+        let gaps = [Gap { began: at(ended - 60), ended: at(ended) }];
+        let facts = Facts { gaps: &gaps, ..facts_of(&everybody) };
+        assess(&facts, at(now))
+    };
     let after = gap(10 * HOUR, 10 * HOUR + 1);
     assert_eq!((after.verdict, after.quiet_since), (Verdict::Quiet, at(10 * HOUR)));
     assert!(after.reasons.contains(&Why::Gap));
@@ -160,8 +170,19 @@ fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
     assert_eq!(gap(HOUR / 2, 2 * HOUR).quiet_since, at(HOUR));
     // Whoever is silent is waited for from the end of the gap.
     let hourly = steady(-HOUR, HOUR);
-    assert_eq!(hourly.expected_until(QUIET, None), Some(at(HOUR)));
-    assert_eq!(hourly.expected_until(QUIET, Some(at(5 * HOUR))), Some(at(7 * HOUR)));
+    assert_eq!(hourly.expected_until(QUIET, &[]), Some(at(HOUR)));
+    let between = |began: i64, ended: i64| Gap { began: at(began), ended: at(ended) };
+    let until = |gaps: &[Gap]| hourly.expected_until(QUIET, gaps).unwrap();
+    assert_eq!(until(&[between(0, 5 * HOUR)]), at(7 * HOUR));
+    assert_eq!(
+        until(&[between(-HOUR / 2, HOUR / 2)]),
+        at(HOUR / 2 + 2 * HOUR),
+        "also one before the rotation"
+    );
+    // Whoever had been silent for too long before is not waited for once more, but by what follows from another gap.
+    assert_eq!(until(&[between(HOUR, 5 * HOUR)]), at(HOUR));
+    assert_eq!(until(&[between(0, 5 * HOUR), between(6 * HOUR, 8 * HOUR)]), at(10 * HOUR));
+    assert_eq!(until(&[between(-3 * HOUR, -2 * HOUR)]), at(HOUR), "it has called since");
 }
 
 #[test]

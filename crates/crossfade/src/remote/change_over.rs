@@ -80,7 +80,12 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
             }
             return match done {
                 true => Ok(()),
-                false => Err(Failure::failed("The old secret ended before that was reached.")),
+                false => Err(Failure::failed(match now.old_secret.state.is_valid() {
+                    true => {
+                        "The rotation was rolled back before that was reached: the old secret is the current one again."
+                    }
+                    false => "The old secret ended before that was reached.",
+                })),
             };
         }
         tokio::time::sleep(Duration::from_secs(args.every)).await;

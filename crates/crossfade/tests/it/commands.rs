@@ -14,7 +14,7 @@ struct Site {
     data: Data,
     url: String,
     token: String,
-    _server: Running,
+    server: Running,
 }
 
 /// How a command ended.
@@ -33,7 +33,7 @@ impl Site {
         let url = said.split("Serving ").nth(1).unwrap().split_whitespace().next().unwrap();
         let url = url.trim_end_matches(['.', ',']).to_owned();
         let token = token(&data, "ada@example.com", &[]);
-        Self { data, url, token, _server: server }
+        Self { data, url, token, server }
     }
 
     fn command(&self, token: &str, arguments: &[&str]) -> Command {
@@ -97,6 +97,31 @@ fn token(data: &Data, user: &str, more: &[&str]) -> String {
     let (status, out, err) = Running::start(&[&arguments[..], more].concat()).end();
     assert_eq!(status, 0, "{err}");
     out.trim_end().to_owned()
+}
+
+/// As a machine does that is suspended or moved. Nobody knows who called meanwhile.
+#[test]
+fn a_time_in_which_the_server_stood_still_is_a_gap_before_anybody_is_told_of_quiet() {
+    let site = Site::new();
+    site.client("Billing");
+    let place = ["Billing", "--env", "staging"];
+    let with = |words: &[&'static str], more: &[&'static str]| [words, &place, more].concat();
+    site.does(&with(&["secret", "rotate"], &["--transition", "24h", "--confirm", "Billing", "--show"]));
+    let change_over = with(&["secret", "change-over"], &[]);
+    assert_eq!(site.json(&change_over)["gaps"], serde_json::json!([]));
+    let server = site.server.0.id().to_string();
+    let signal =
+        |name| assert!(Command::new("kill").args([name, server.as_str()]).status().unwrap().success());
+    signal("-STOP");
+    std::thread::sleep(std::time::Duration::from_secs(17));
+    signal("-CONT");
+    let told = site.json(&change_over);
+    assert_eq!(
+        (told["gaps"][0]["kind"].as_str(), told["gaps"].as_array().unwrap().len()),
+        (Some("unknown"), 1),
+        "{told}"
+    );
+    assert_eq!(told["quiet_since"], told["gaps"][0]["to"], "{told}");
 }
 
 #[test]
