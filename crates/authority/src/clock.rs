@@ -65,6 +65,14 @@ impl Clock {
         self.highest.fetch_max(stored.as_micros(), Ordering::SeqCst);
     }
 
+    /// Whether it is not one that was set back and has still to catch up.
+    pub fn is_caught_up(&self) -> bool {
+        match &self.source {
+            Source::Manual(_) => true,
+            Source::System { behind, .. } => behind.load(Ordering::SeqCst) == 0,
+        }
+    }
+
     /// Moves a manual clock; one that is set back catches up, and never goes beyond the machine's.
     pub fn advance(&self, span: Duration) {
         match &self.source {

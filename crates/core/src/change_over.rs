@@ -137,6 +137,13 @@ impl Caller {
         Some(gaps.iter().fold(last.after(habit + quiet), waited))
     }
 
+    /// Whether it goes on using the new secret at `now`, at the pace that it is known to have.
+    fn goes_on(&self, quiet: Duration, now: Timestamp) -> bool {
+        let known = [self.old, self.new].into_iter().flatten().filter(|used| is_known(used, quiet));
+        let habit = known.map(|used| used.longest_pause).max().unwrap_or_default();
+        self.new.is_some_and(|new| now < new.last.after(habit + quiet))
+    }
+
     /// Where it stands at `now`.
     pub fn state(&self, quiet: Duration, gaps: &[Gap], now: Timestamp) -> CallerState {
         let (Some(old), Some(until)) = (self.old_last(), self.expected_until(quiet, gaps)) else {
@@ -211,6 +218,8 @@ pub enum Why {
     Disabled,
     /// Tokens that were issued when they lived longer have not ended: who holds one comes back when it does.
     EarlierTokens,
+    /// The new secret has not been used lately either, as if nobody reached this server.
+    NewSilent,
     /// The old secret has ended.
     OldEnded,
     /// The rotation was rolled back: the old secret is the current one again, and has no deadline.
@@ -308,6 +317,8 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
     let quiet_at = quiet_since.after(quiet);
     let safe_at = quiet_at.max(last_expected.unwrap_or(quiet_since)).max(held.unwrap_or(quiet_since));
     let is_quiet = now >= quiet_at;
+    // Where nobody comes at all, it may be that nobody gets through.
+    let goes_on = facts.callers.iter().any(|it| it.goes_on(quiet, now));
 
     let mut reasons = Vec::new();
     let verdict = if now >= facts.ends_at {
@@ -329,7 +340,10 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
         if !is_quiet && gap.is_none() {
             reasons.push(Why::UsedLately);
         }
-        if is_quiet && held.is_none() && !facts.disabled { Verdict::SafeToEnd } else { Verdict::Quiet }
+        match is_quiet && held.is_none() && !facts.disabled && goes_on {
+            true => Verdict::SafeToEnd,
+            false => Verdict::Quiet,
+        }
     };
     if verdict != Verdict::Ended {
         if tried.is_none() {
@@ -341,11 +355,14 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
         if held.is_some() {
             reasons.push(Why::EarlierTokens);
         }
+        if verdict == Verdict::Quiet && !goes_on {
+            reasons.push(Why::NewSilent);
+        }
         if facts.disabled {
             reasons.push(Why::Disabled);
         }
     }
-    let sayable = facts.new_first_used.is_some() && !facts.disabled && safe_at < facts.ends_at;
+    let sayable = facts.new_first_used.is_some() && !facts.disabled && goes_on && safe_at < facts.ends_at;
     Assessment { verdict, reasons, callers, quiet_since, safe_at: sayable.then_some(safe_at) }
 }
 
@@ -399,6 +416,9 @@ impl Why {
             Self::EarlierTokens => {
                 "Access tokens that were issued when they lived longer have not ended yet: who holds one comes back when it does."
             }
+            Self::NewSilent => {
+                "The new secret has been silent, too, for longer than its callers ever were, as if nobody reached this server."
+            }
             Self::OldEnded => "The old secret has ended, and everybody who presents it is refused.",
             Self::RolledBack => "The rotation was undone. The old secret is valid, and has no deadline.",
         }
@@ -414,7 +434,7 @@ impl Blind {
                 "A caller that pauses for longer than it was ever seen to, such as a job that runs once a month, or one that ran for longer than the quiet time and was seen once, looks as if it were gone."
             }
             Self::Unserved => {
-                "Callers that do not get through to this server, as in an outage of the network before it, or whose way to present a secret was switched off, look silent."
+                "Callers that do not get through to this server while others do, as in an outage of a part of the network, or whose way to present a secret was switched off, look silent."
             }
             Self::SharedSources => {
                 "Programs behind one address with one user agent look like one caller, unless each sends a label of its own in Crossfade-Instance."

@@ -60,7 +60,7 @@ fn until_the_new_secret_is_used_nothing_has_started() {
 
 #[test]
 fn callers_are_moving_while_more_are_left_than_have_moved() {
-    let moved_one = moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR);
+    let moved_one = moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR);
     let left = steady(2 * HOUR, 60);
     let three = judged(&[moved_one, left, left], 2 * HOUR, |_| {});
     assert_eq!((three.verdict, three.callers.left(), three.callers.moved), (Verdict::Moving, 2, 1));
@@ -71,7 +71,7 @@ fn callers_are_moving_while_more_are_left_than_have_moved() {
 
 #[test]
 fn it_is_safe_when_everybody_has_moved_and_the_quiet_time_has_passed_to_the_microsecond() {
-    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR)];
     let safe = at(2 * HOUR);
     for (now, expected) in [
         (safe.before(Duration::from_micros(1)), Verdict::Quiet),
@@ -156,7 +156,7 @@ fn a_caller_that_went_back_is_on_both() {
 
 #[test]
 fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
-    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR)];
     let gap = |ended: i64, now: i64| {
         let gaps = [Gap { began: at(ended - 60), ended: at(ended) }];
         let facts = Facts { gaps: &gaps, ..facts_of(&everybody) };
@@ -186,8 +186,28 @@ fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
 }
 
 #[test]
+fn nothing_is_safe_while_the_new_secret_is_silent_too() {
+    // Everybody called every minute, and nobody has since two hours: an outage in front of the server looks so.
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR), steady(2 * HOUR, 60)];
+    let silent = judged(&everybody, 4 * HOUR, |_| {});
+    assert_eq!((silent.verdict, silent.callers.left(), silent.safe_at), (Verdict::Quiet, 0, None));
+    assert_eq!(silent.reasons, [Why::NobodyLeft, Why::NewSilent]);
+    // As soon as somebody comes with the new one, the silence of the old one says something again.
+    let back = [moved(steady(HOUR, 60), HOUR + 60, 4 * HOUR), steady(2 * HOUR, 60)];
+    assert_eq!(verdict(&back, 4 * HOUR), Verdict::SafeToEnd);
+    // A job that is known to come once a night has not been missed before it is due.
+    let nightly = Caller {
+        old: used(-8 * 24 * HOUR, -10 * HOUR, 24 * HOUR),
+        new: used(14 * HOUR, 14 * HOUR, 0),
+        ..Caller::default()
+    };
+    assert_eq!(verdict(&[nightly], 20 * HOUR), Verdict::SafeToEnd);
+    assert_eq!(verdict(&[nightly], 39 * HOUR), Verdict::Quiet);
+}
+
+#[test]
 fn a_disabled_registration_proves_nothing() {
-    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR)];
     let disabled = judged(&everybody, 50 * HOUR, |facts| facts.disabled = true);
     assert_eq!((disabled.verdict, disabled.safe_at), (Verdict::Quiet, None));
     assert!(disabled.reasons.contains(&Why::Disabled));
@@ -204,7 +224,7 @@ fn whoever_a_drill_refused_has_tried_the_old_secret() {
 #[test]
 fn when_it_would_be_safe_only_after_the_deadline_no_time_is_promised() {
     let weekly = Caller { old: used(-90 * 24 * HOUR, -HOUR, 168 * HOUR), ..Caller::default() };
-    let rest = moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR);
+    let rest = moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR);
     let assessed = judged(&[weekly, rest], 3 * HOUR, |_| {});
     assert_eq!((assessed.verdict, assessed.safe_at), (Verdict::CallersLeft, None));
 }
@@ -376,7 +396,7 @@ mod fleets {
 
 #[test]
 fn those_that_were_not_told_apart_have_not_moved_because_one_of_them_has() {
-    let steady_one = moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR);
+    let steady_one = moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR);
     let many = Caller { gathered: true, ..steady_one };
     assert_eq!(verdict(&[steady_one], 3 * HOUR), Verdict::SafeToEnd);
     // A day and the quiet time after the last use of the old secret, however often they came until then.
@@ -389,7 +409,7 @@ fn those_that_were_not_told_apart_have_not_moved_because_one_of_them_has() {
 
 #[test]
 fn a_token_of_before_its_life_was_shortened_is_waited_for() {
-    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR)];
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR)];
     let held = |now: i64| judged(&everybody, now, |facts| facts.earlier_tokens_end_at = Some(at(24 * HOUR)));
     let before = held(24 * HOUR + 30 * MINUTE - 1);
     assert_eq!((before.verdict, before.reasons), (Verdict::Quiet, vec![Why::NobodyLeft, Why::EarlierTokens]));

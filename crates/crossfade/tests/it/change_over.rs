@@ -103,7 +103,9 @@ on_both_engines! {
         // Whoever uses the old secret had no chance to show it: quiet begins here.
         enable(true).await;
         enable(true).await;
-        world.advance(HOUR - Duration::from_micros(1));
+        world.advance(MINUTE);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        world.advance(HOUR - MINUTE - Duration::from_micros(1));
         let quiet = change_over(&world, &client, "").await;
         assert_eq!((quiet["verdict"].as_str(), reasons(&quiet)), (Some("quiet"), vec!["nobody_left", "gap"]), "{quiet}");
         world.advance(Duration::from_micros(1));
@@ -124,7 +126,9 @@ on_both_engines! {
         lives(60).await;
         world.advance(MINUTE);
         assert_eq!(call(&oauth, &id, &new, None).await, 200);
-        world.advance(HOUR + HOUR / 2 - MINUTE - Duration::from_micros(1));
+        world.advance(HOUR);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        world.advance(HOUR / 2 - MINUTE - Duration::from_micros(1));
         let held = change_over(&world, &client, "").await;
         assert_eq!((held["verdict"].as_str(), reasons(&held)), (Some("quiet"), vec!["nobody_left", "earlier_tokens"]), "{held}");
         assert_eq!(held["quiet_needed_seconds"], 1800);
@@ -183,7 +187,9 @@ on_both_engines! {
         let gap = json!([{"from": noted.to_string(), "to": world.now().to_string(), "kind": "killed"}]);
         assert_eq!(told["gaps"], gap);
         // An hour after the last use that is known, and still no hour after the gap.
-        world.advance(HOUR - Duration::from_secs(1));
+        world.advance(MINUTE);
+        assert_eq!(call(&world.oauth("production"), &id, &new, None).await, 200);
+        world.advance(HOUR - MINUTE - Duration::from_secs(1));
         let told = change_over(&world, &client, "").await;
         assert_eq!((told["verdict"].as_str(), reasons(&told)), (Some("quiet"), vec!["nobody_left", "gap"]));
         world.advance(Duration::from_secs(1));
