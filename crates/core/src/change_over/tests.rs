@@ -206,6 +206,16 @@ fn nothing_is_safe_while_the_new_secret_is_silent_too() {
 }
 
 #[test]
+fn after_a_roll_back_nobody_is_told_that_the_old_secret_has_ended() {
+    let undone =
+        judged(&[steady(HOUR, 60)], 2 * HOUR, |facts| (facts.ends_at, facts.rolled_back) = (at(HOUR), true));
+    assert_eq!((undone.verdict, &undone.reasons), (Verdict::Ended, &vec![Why::RolledBack]));
+    assert_eq!(undone.summary(), "The rotation was rolled back: the old secret is the current one again.");
+    let ended = judged(&[steady(HOUR, 60)], 2 * HOUR, |facts| facts.ends_at = at(HOUR));
+    assert_eq!((ended.summary().as_str(), ended.reasons), ("The old secret has ended.", vec![Why::OldEnded]));
+}
+
+#[test]
 fn a_disabled_registration_proves_nothing() {
     let everybody = [moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR)];
     let disabled = judged(&everybody, 50 * HOUR, |facts| facts.disabled = true);

@@ -146,6 +146,8 @@ on_both_engines! {
             ("?quiet_seconds=59", "quiet_seconds"),
             ("?quiet_seconds=604801", "quiet_seconds"),
             ("?quiet_seconds=1.5", "quiet_seconds"),
+            ("?quiet_seconds=%2B60", "quiet_seconds"),
+            ("?quiet_seconds=0060", "quiet_seconds"),
             ("?quiet=60", "quiet"),
         ] {
             let refused = owner.get(&path(query)).await.refused(400, "invalid_query");
