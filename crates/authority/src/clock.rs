@@ -1,5 +1,6 @@
 //! The clock. Time never runs backwards: a deadline that has passed once has passed for good, whatever
-//! happens to the machine's clock afterwards.
+//! happens to the machine's clock afterwards. Nor does it stand still: what lies between two times, such as a window of
+//! a drill, ends also while the machine's clock is behind.
 
 use crossfade_core::Timestamp;
 use std::{
@@ -8,12 +9,14 @@ use std::{
 };
 
 /// Tells the time: the greatest of the machine's clock, what its monotonic clock says since the start, and
-/// the highest time that was ever stored or told.
+/// the highest time that was ever stored or told. Where that lies ahead of the others, time goes on from it at half the
+/// pace, until the machine's clock has caught up.
 #[derive(Debug)]
 pub struct Clock {
     source: Source,
-    /// Microseconds; never lowered.
-    highest: AtomicI64,
+    /// Microseconds: the highest time that was stored or told, less half of what had passed since the start. Never
+    /// lowered.
+    floor: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -39,30 +42,35 @@ impl Clock {
         #[expect(clippy::disallowed_methods, reason = "this is the clock itself")]
         let started = Instant::now();
         let behind = AtomicI64::new(micros(span));
-        Self { source: Source::System { started_wall: wall(), started, behind }, highest: AtomicI64::new(0) }
+        Self { source: Source::System { started_wall: wall(), started, behind }, floor: AtomicI64::new(0) }
     }
 
     /// A clock that is set by hand, for tests and simulations.
     pub fn manual(at: Timestamp) -> Self {
-        Self { source: Source::Manual(AtomicI64::new(at.as_micros())), highest: AtomicI64::new(0) }
+        Self { source: Source::Manual(AtomicI64::new(at.as_micros())), floor: AtomicI64::new(0) }
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        let reading = match &self.source {
+        let (reading, half) = match &self.source {
             Source::System { started_wall, started, behind } => {
-                let present = wall().max(started_wall.saturating_add(micros(started.elapsed())));
-                present - behind.load(Ordering::SeqCst)
+                let elapsed = micros(started.elapsed());
+                let present = wall().max(started_wall.saturating_add(elapsed));
+                (present - behind.load(Ordering::SeqCst), elapsed / 2)
             }
-            Source::Manual(at) => at.load(Ordering::SeqCst),
+            Source::Manual(at) => (at.load(Ordering::SeqCst), 0),
         };
-        let before = self.highest.fetch_max(reading, Ordering::SeqCst);
-        Timestamp::from_micros(reading.max(before))
+        let before = self.floor.fetch_max(reading - half, Ordering::SeqCst);
+        Timestamp::from_micros(before.saturating_add(half).max(reading))
     }
 
     /// Says that `stored` has been a time once, so that this clock never goes back behind it.
     pub fn raise(&self, stored: Timestamp) {
-        self.highest.fetch_max(stored.as_micros(), Ordering::SeqCst);
+        let half = match &self.source {
+            Source::System { started, .. } => micros(started.elapsed()) / 2,
+            Source::Manual(_) => 0,
+        };
+        self.floor.fetch_max(stored.as_micros().saturating_sub(half), Ordering::SeqCst);
     }
 
     /// Whether it is not one that was set back and has still to catch up.
@@ -128,7 +136,32 @@ mod tests {
         assert!(clock.now() >= first);
         let future = first.after(Duration::from_secs(86_400));
         clock.raise(future);
-        assert_eq!(clock.now(), future);
+        assert!(clock.now() >= future && clock.now() < future.after(Duration::from_secs(3600)));
+    }
+
+    /// A window of a drill that has begun ends, also where the machine was started anew with a clock that is behind.
+    #[test]
+    fn time_goes_on_at_half_the_pace_while_the_machine_s_clock_is_behind() {
+        let (present, clock) = (Clock::system(), Clock::system());
+        let future = clock.now().after(Duration::from_secs(60));
+        clock.raise(future);
+        let (from, told) = (present.now(), clock.now());
+        std::thread::sleep(Duration::from_millis(50));
+        let until = clock.now();
+        let passed = present.now().since(from);
+        assert!(until.since(told) >= Duration::from_millis(24), "{:?}", until.since(told));
+        assert!(until.since(told) <= passed / 2 + Duration::from_millis(1), "{:?}", until.since(told));
+        assert!(until.since(present.now()) < Duration::from_secs(60), "it is caught up with");
+    }
+
+    #[test]
+    fn what_is_stored_of_the_end_of_time_stops_nothing() {
+        for end in [i64::MAX, i64::MIN] {
+            let clock = Clock::system();
+            let before = clock.now();
+            clock.raise(Timestamp::from_micros(end));
+            assert!(clock.now() >= before && clock.now() >= Timestamp::from_micros(end));
+        }
     }
 
     #[test]
