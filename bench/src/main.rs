@@ -108,7 +108,10 @@ fn main() -> Result<(), Failure> {
         Some(Command::Recording { rounds }) => {
             recording::measure(rounds)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(recording::measure_flush(rounds.div_ceil(10)))
+            runtime.block_on(async {
+                recording::measure_flush(rounds.div_ceil(10)).await?;
+                recording::measure_flood(rounds.div_ceil(10)).await
+            })
         }
         None => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

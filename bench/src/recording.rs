@@ -27,7 +27,8 @@ const SECRETS: [usize; 3] = [100, 1_000, 10_000];
 const EACH_USED: usize = 20;
 /// Callers that each secret is used by.
 const CALLERS: u32 = 50;
-
+/// Uses, or guesses, of a flood, each from a source of its own.
+const FLOOD: u32 = 10_000;
 /// Windows of a drill: as many as there can be.
 const WINDOWS: u64 = 48;
 
@@ -148,6 +149,52 @@ pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
         let share = flush.as_secs_f64() / (flush + pause).as_secs_f64();
         println!("| {secrets} | {:.1} ms | {:.1} % |", flush.as_secs_f64() * 1e3, share * 100.0);
     }
+    Ok(())
+}
+
+/// Prints how long a flush takes, for which whoever reads evidence waits, while somebody floods: in every use with a
+/// source of its own, more than are told apart. As a ratio to a flush of as many secrets without a flood.
+pub(crate) async fn measure_flood(rounds: usize) -> Result<(), Failure> {
+    println!("\n| flood since the last flush | flush | to none |\n|---|--:|--:|");
+    let directory = tempfile::tempdir()?;
+    fill::fill(directory.path(), SECRETS[0]).await?;
+    let app = fill::open(directory.path()).await?;
+    let authority = app.authority();
+    let environment = authority.environment(Alg::EdDsa.environment()).ok_or("no environment")?;
+    let callers = fill::asked(Alg::EdDsa, SECRETS[0]);
+    let (mut address, mut without) = (0x0a00_0000, None);
+    for (name, secrets, guesses) in [
+        ("none", 0, 0),
+        ("10,000 uses of one secret", 1, 0),
+        ("10,000 uses of each of eight secrets", 8, 0),
+        ("10,000 guesses", 0, FLOOD),
+    ] {
+        let mut took = Vec::new();
+        for _ in 0..rounds.max(3) {
+            let flood = |n: usize| if n < secrets { FLOOD } else { 0 };
+            for (n, (client_id, secret)) in callers.iter().enumerate() {
+                let used = (0..=flood(n)).map(|_| secret.reveal());
+                let guessed = (0..if n == 0 { guesses } else { 0 }).map(|_| "guessed");
+                for secret in used.chain(guessed) {
+                    address += 1;
+                    let source = Source { ip: IpAddr::V4(Ipv4Addr::from(address)), ..source(0) };
+                    let (client_id, method) = (client_id.as_str(), AuthMethod::ClientSecretBasic);
+                    let credentials = Credentials { client_id, secret, method, source };
+                    if authority.authenticate(&environment, &credentials).is_ok() == (secret == "guessed") {
+                        return Err("a use was refused, or a guess accepted".into());
+                    }
+                }
+            }
+            let begun = Instant::now();
+            app.flush_evidence().await?;
+            took.push(begun.elapsed());
+        }
+        // The slowest: the first ones store their sources one by one, and the later ones find no room.
+        let flush = took.into_iter().max().unwrap_or_default().as_secs_f64();
+        let ratio = flush / *without.get_or_insert(flush);
+        println!("| {name} | {:.0} ms | {ratio:.1} |", flush * 1e3);
+    }
+    app.close().await;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Evidence of use on its way from memory into the database, and the times of which it is not complete.
 
-use crate::{app::App, error::Error, worker::write_failure};
+use crate::{app::App, error::Error, worker::write_failures};
 use crossfade_authority::{Counter, FailureCount, SourceCount};
 use crossfade_core::{Code, DrillId, SecretId, Timestamp, api::GapKind, text};
 use crossfade_store::{DrillCallerRow, EvidenceGap, SourceCaps, Usage, UsageRow, UsageSource};
@@ -127,10 +127,7 @@ impl App {
                         Some(DrillCallerRow { drill_id: drill.clone()?, source, refusals })
                     });
                     tx.add_drill_callers(&refused.collect::<Vec<_>>(), MOST_DRILL_CALLERS).await?;
-                    for failure in failed {
-                        write_failure(tx, failure, now).await?;
-                    }
-                    Ok(())
+                    Ok(write_failures(tx, failed, now).await?)
                 })
                 .await;
             // What was perhaps written is not put back: evidence may be too little, never too much.

@@ -276,16 +276,22 @@ fn about(place: Option<&Place>) -> About<'_> {
 }
 
 /// Stores failed authentications, and tells the trail of the first ones of an hour.
-pub(crate) async fn write_failure(
+pub(crate) async fn write_failures(
     tx: &mut Tx,
-    failure: &FailureCount,
+    failures: &[FailureCount],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let row = failure_row(failure);
-    let kinds = tx.add_failures(&row, MOST_FAILURES).await?;
-    if kinds.is_none_or(|kinds| kinds > MOST_TOLD) {
-        return Ok(());
+    let rows: Vec<FailureRow> = failures.iter().map(failure_row).collect();
+    let kinds = tx.add_failures(&rows, MOST_FAILURES).await?;
+    for (failure, kinds) in failures.iter().zip(kinds) {
+        if kinds.is_some_and(|kinds| kinds <= MOST_TOLD) {
+            tell_failure(tx, failure, now).await?;
+        }
     }
+    Ok(())
+}
+
+async fn tell_failure(tx: &mut Tx, failure: &FailureCount, now: Timestamp) -> Result<(), StoreError> {
     let place = match &failure.registration {
         Some(id) => tx.place_of_registration(id).await?,
         None => None,
@@ -294,7 +300,7 @@ pub(crate) async fn write_failure(
         reason: failure.failure.as_str().to_owned(),
         secret_id: failure.secret.clone(),
         source_ip: failure.ip.map(|ip| ip.to_string()),
-        count: row.usage.use_count,
+        count: usage(failure.counter).use_count,
     };
     let mut failed = about(place.as_ref()).event(now, actor(place.as_ref()), &event);
     failed.done = false;

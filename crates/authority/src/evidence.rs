@@ -6,7 +6,7 @@
 
 use crossfade_core::{DrillId, RegistrationId, SecretId, Timestamp, address::network};
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use std::{
     hash::{BuildHasher, Hash},
     net::IpAddr,
@@ -139,6 +139,11 @@ pub struct FailureCount {
 const SHARDS: usize = 16;
 /// Distinct sources that a shard keeps between two flushes.
 const MOST_SOURCES: usize = 2048;
+/// Of these, how many one secret may have; and so many rows that gather its sources by address. Whoever holds a secret
+/// and invents sources leaves room for the sources of others. A secret has 16 times as many, about as many as are stored.
+const MOST_OF_SECRET: u32 = 256;
+/// The same of those that a drill refuses: as many as are stored of one, also where all have one address.
+const MOST_OF_DRILL: u32 = 1024;
 /// Distinct failures that a shard keeps between two flushes: so many of ended secrets, and so many others.
 const MOST_FAILURES: usize = 256;
 /// Bytes of a user agent that are kept.
@@ -149,6 +154,8 @@ const INSTANCE_BYTES: usize = 64;
 #[derive(Default)]
 struct Shard {
     sources: HashTable<SourceCount>,
+    /// How many of the sources each secret and each drill has, by its hash. Two that share one share their room.
+    shares: HashMap<u64, u32, FixedState>,
     failures: HashTable<FailureCount>,
     /// Everything since the start, which no drain takes away.
     used: u64,
@@ -242,6 +249,7 @@ impl Evidence {
         for shard in &self.shards {
             let mut shard = lock(shard);
             sources.extend(std::mem::take(&mut shard.sources));
+            shard.shares.clear();
             failures.extend(std::mem::take(&mut shard.failures));
         }
         (sources, failures)
@@ -309,14 +317,18 @@ impl Evidence {
             return;
         }
         let length = shard.sources.len();
-        if !key.gathered && length >= MOST_SOURCES {
+        let share = shard.shares.entry(self.hash((secret.as_str(), drill.is_some()))).or_default();
+        let most = if drill.is_some() { MOST_OF_DRILL } else { MOST_OF_SECRET };
+        let full = |by: u32| length >= MOST_SOURCES * by as usize || *share >= most * by;
+        if !key.gathered && full(1) {
             drop(shard);
             return self.add_source(key.gathering(key.ip), secret, drill, counter, 0);
         }
-        if key.ip.is_some() && length >= MOST_SOURCES * 2 {
+        if key.ip.is_some() && full(2) {
             drop(shard);
             return self.add_source(key.gathering(None), secret, drill, counter, 0);
         }
+        *share += 1;
         let new = SourceCount {
             secret: secret.clone(),
             drill: drill.cloned(),
@@ -442,7 +454,7 @@ mod tests {
             used(&evidence, &secret(1), ip(n), "x", Timestamp::from_seconds(1));
         }
         let (sources, _) = evidence.drain();
-        assert!(sources.len() <= SHARDS * MOST_SOURCES * 2 + 1);
+        assert!(sources.len() <= SHARDS * MOST_OF_SECRET as usize * 2 + 1);
         assert_eq!(sources.iter().map(|s| s.counter.count).sum::<u64>(), u64::from(flood));
         assert!(sources.iter().any(|s| s.ip.is_none()), "the rest is gathered in an explicit row");
     }
@@ -600,6 +612,28 @@ mod tests {
         );
     }
 
+    /// Who holds a secret and invents addresses, agents and labels hides nobody who uses another.
+    #[test]
+    fn a_flood_of_one_secret_leaves_room_for_new_sources_of_others() {
+        let evidence = Evidence::new(1);
+        for n in 0..100_000 {
+            let (agent, instance) = (&*format!("agent {n}"), &*format!("{n}"));
+            evidence.used(&secret(2), &Source { ip: ip(n), user_agent: agent, instance }, at(1));
+            evidence.used(&secret(2), &Source { ip: ip(n % 16), user_agent: agent, instance }, at(1));
+        }
+        for n in 0..3000 {
+            used(&evidence, &secret(1), ip(n), "honest", at(2));
+        }
+        let (sources, ..) = evidence.drain();
+        let of = |n| sources.iter().filter(move |source| source.secret == secret(n));
+        assert_eq!(of(1).filter(|it| !it.gathered && it.counter.count == 1).count(), 3000);
+        assert_eq!(of(2).map(|it| it.counter.count).sum::<u64>(), 200_000);
+        assert!(of(2).count() <= SHARDS * MOST_OF_SECRET as usize * 2 + 1);
+        // The room is there again when it was drained.
+        used(&evidence, &secret(2), ip(7), "one", at(3));
+        assert!(!evidence.drain().0[0].gathered);
+    }
+
     /// The rows that gather are the last that there are: one a secret, so that their number is bounded by the table.
     #[test]
     fn rule_17_no_use_is_lost_however_many_secrets_are_used_at_once() {
@@ -625,10 +659,10 @@ mod tests {
         }
         used(&evidence, &secret(1), ip(2), "honest", at(2));
         let (sources, _) = evidence.drain();
-        assert_eq!(sources.len(), MOST_SOURCES + 2);
+        assert_eq!(sources.len(), MOST_OF_SECRET as usize + 2);
         let gathered: Vec<_> = sources.iter().filter(|source| source.gathered).collect();
         assert_eq!((gathered.len(), gathered[0].ip, &*gathered[0].user_agent), (1, Some(ip(1)), ""));
-        assert_eq!(gathered[0].counter.count, 50_000 - MOST_SOURCES as u64);
+        assert_eq!(gathered[0].counter.count, 50_000 - u64::from(MOST_OF_SECRET));
         assert!(sources.iter().any(|source| &*source.user_agent == "honest"));
     }
 

@@ -1,7 +1,8 @@
 //! Failed authentications, as flushed by the authority.
 
-use crate::{PageStart, StoreError, Tx, Usage, catalogue::statements, db::Row};
+use crate::{PageStart, StoreError, Tx, Usage, Value, catalogue::statements, db::Row, uses::usage_args};
 use crossfade_core::{ClientId, PropertyId, RegistrationId, SecretId, Timestamp, environment::Slug};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 /// Failed authentications of one kind from one source within an hour, to be added to what is stored.
 #[derive(Clone, Debug)]
@@ -75,14 +76,14 @@ fn hour_of(at: Timestamp) -> i64 {
 
 statements! {
     ADD_FAILURES = "INSERT INTO authentication_failures (hour, registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                    VALUES {rows:8}
                     ON CONFLICT (hour, registration_id, secret_id, reason, source_ip) DO UPDATE SET
                       first_at = CASE WHEN excluded.first_at < authentication_failures.first_at THEN excluded.first_at ELSE authentication_failures.first_at END,
                       last_at = CASE WHEN excluded.last_at > authentication_failures.last_at THEN excluded.last_at ELSE authentication_failures.last_at END,
                       failure_count = authentication_failures.failure_count + excluded.failure_count";
     COUNT_FAILURES = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1 AND secret_id = ''";
-    HAS_FAILURES = "SELECT hour FROM authentication_failures
-                    WHERE hour = $1 AND registration_id = $2 AND secret_id = $3 AND reason = $4 AND source_ip = $5";
+    KNOWN_FAILURES = "SELECT f.hour, f.registration_id, f.secret_id, f.reason, f.source_ip FROM authentication_failures f JOIN (VALUES {rows:5}) AS v
+                      ON f.hour = CAST(v.column1 AS BIGINT) AND f.registration_id = v.column2 AND f.secret_id = v.column3 AND f.reason = v.column4 AND f.source_ip = v.column5";
     COUNT_FAILURES_OF = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1 AND registration_id = $2 AND secret_id = $3";
     FAILURES = "SELECT f.hour, c.property_id, r.client_id, r.environment, f.secret_id, f.reason, f.source_ip, f.first_at, f.last_at, f.failure_count,
                     f.registration_id || '~' || f.secret_id || '~' || f.reason || '~' || f.source_ip AS place
@@ -104,41 +105,61 @@ statements! {
     DELETE_FAILURES = "DELETE FROM authentication_failures WHERE hour < $1";
 }
 
-fn usage_args(usage: &Usage) -> [crate::db::Value; 3] {
-    [usage.first_used_at.into(), usage.last_used_at.into(), usage.use_count.into()]
-}
-
 impl Tx {
     /// Adds failed authentications. Beyond `most_rows` rows an hour, new sources are gathered without address: so many
-    /// of each ended secret, and so many of all else, so that no flood hides who still uses an ended secret. Tells, of
-    /// failures that are the first of their kind in this hour, how many kinds there are in it now of that secret, or of
+    /// of each ended secret, and so many of all else, so that no flood hides who still uses an ended secret. Tells of
+    /// each, where it is the first of its kind in this hour, how many kinds there are in it now of that secret, or of
     /// the registration where no secret was recognised.
+    ///
+    /// What is stored is counted once and not for each of them: a flood must not hold up the evidence of others.
     pub async fn add_failures(
         &mut self,
-        row: &FailureRow,
+        rows: &[FailureRow],
         most_rows: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        let hour = hour_of(row.usage.last_used_at);
-        let registration = row.registration_id.as_ref().map_or("", RegistrationId::as_str);
-        let secret = row.secret_id.as_ref().map_or("", SecretId::as_str);
-        let key = |source: &str| {
-            vec![hour.into(), registration.into(), secret.into(), row.reason.into(), source.into()]
-        };
-        let known = self.optional(HAS_FAILURES, key(&row.source_ip)).await?.is_some();
-        let of_secret = || vec![hour.into(), registration.into(), secret.into()];
-        let counted = match secret {
-            "" => self.one(COUNT_FAILURES, vec![hour.into()]).await?,
-            _ => self.one(COUNT_FAILURES_OF, of_secret()).await?,
-        };
-        let full = !known && counted.int("failures")? >= most_rows;
-        let mut args = key(if full { "" } else { &row.source_ip });
-        args.extend(usage_args(&row.usage));
-        self.execute(ADD_FAILURES, args).await?;
-        if known || full {
-            return Ok(None);
+    ) -> Result<Vec<Option<i64>>, StoreError> {
+        let keys: Vec<Key> = rows.iter().map(Key::of).collect();
+        let distinct: BTreeSet<&Key> = keys.iter().collect();
+        let args: Vec<_> = distinct.into_iter().map(Key::args).collect();
+        let stored = self.many(KNOWN_FAILURES, &args).await?;
+        let mut known = stored.iter().map(Key::stored).collect::<Result<BTreeSet<_>, _>>()?;
+        let (mut of_hours, mut of_owners) = (HashMap::new(), HashMap::new());
+        for key in &keys {
+            if let Entry::Vacant(place) = of_hours.entry(key.hour) {
+                place.insert(self.one(COUNT_FAILURES, vec![key.hour.into()]).await?.int("failures")?);
+            }
+            if let Entry::Vacant(place) = of_owners.entry(key.owner()) {
+                let args = key.args().into_iter().take(3).collect();
+                place.insert(self.one(COUNT_FAILURES_OF, args).await?.int("failures")?);
+            }
         }
-        let kinds = self.one(COUNT_FAILURES_OF, of_secret()).await?;
-        kinds.int("failures").map(Some)
+        let mut added: BTreeMap<Key, Usage> = BTreeMap::new();
+        let mut told = Vec::with_capacity(rows.len());
+        for (row, mut key) in rows.iter().zip(keys) {
+            let is_known = known.contains(&key);
+            let of_owner = of_owners.entry(key.owner()).or_default();
+            let of_hour = of_hours.entry(key.hour).or_default();
+            let full = match &*key.secret {
+                "" => *of_hour >= most_rows,
+                _ => *of_owner >= most_rows,
+            };
+            told.push((!is_known && !full).then(|| {
+                *of_owner += 1;
+                *of_hour += i64::from(key.secret.is_empty());
+                *of_owner
+            }));
+            if full && !is_known {
+                key.source_ip = String::new();
+            }
+            known.insert(key.clone());
+            added.entry(key).and_modify(|usage| usage.merge(&row.usage)).or_insert(row.usage);
+        }
+        let args = added.into_iter().map(|(key, usage)| {
+            let mut args = key.args();
+            args.extend(usage_args(&usage));
+            args
+        });
+        self.many(ADD_FAILURES, &args.collect::<Vec<_>>()).await?;
+        Ok(told)
     }
 
     /// A page of failed authentications, newest hour first. Its sort key is the hour and [`KnownFailure::key`].
@@ -184,6 +205,49 @@ impl Tx {
     /// Forgets failures of hours that ended before `before`.
     pub async fn delete_failures(&mut self, before: Timestamp) -> Result<u64, StoreError> {
         self.execute(DELETE_FAILURES, vec![hour_of(before).into()]).await
+    }
+}
+
+/// What a row of failed authentications is found by. Empty texts stand for what is not known.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    hour: i64,
+    registration: String,
+    secret: String,
+    reason: String,
+    source_ip: String,
+}
+
+impl Key {
+    fn of(row: &FailureRow) -> Self {
+        Self {
+            hour: hour_of(row.usage.last_used_at),
+            registration: row.registration_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            secret: row.secret_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            reason: row.reason.to_owned(),
+            source_ip: row.source_ip.clone(),
+        }
+    }
+
+    fn owner(&self) -> (i64, String, String) {
+        (self.hour, self.registration.clone(), self.secret.clone())
+    }
+
+    fn stored(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            hour: row.int("hour")?,
+            registration: row.text("registration_id")?,
+            secret: row.text("secret_id")?,
+            reason: row.text("reason")?,
+            source_ip: row.text("source_ip")?,
+        })
+    }
+
+    fn args(&self) -> Vec<Value> {
+        let Self { hour, registration, secret, reason, source_ip } = self;
+        let mut args = vec![(*hour).into()];
+        args.extend([registration, secret, reason, source_ip].map(|text| Value::from(text.as_str())));
+        args
     }
 }
 

@@ -6,7 +6,7 @@ use crossfade_core::{
     api::{GapKind, Grain},
 };
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.first_used_at = self.first_used_at.min(other.first_used_at);
         self.last_used_at = self.last_used_at.max(other.last_used_at);
         self.use_count += other.use_count;
@@ -121,11 +121,13 @@ statements! {
                       FROM (VALUES {rows:9}) AS v
                       WHERE secret_id = v.column1 AND source_ip = v.column2 AND user_agent = v.column3 AND instance = v.column4 AND gathered = CAST(v.column5 AS BIGINT)
                       RETURNING secret_id, source_ip, user_agent, instance, gathered";
-    INSERT_SOURCE = "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, instance, gathered, first_used_at, last_used_at, use_count, longest_pause)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    COUNT_SOURCES = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1 AND gathered = 0";
-    COUNT_AT_ADDRESS = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1 AND source_ip = $2 AND gathered = 0";
-    COUNT_GATHERED = "SELECT CAST(COUNT(*) AS BIGINT) AS sources FROM secret_usage_sources WHERE secret_id = $1 AND gathered = 1";
+    INSERT_SOURCES = "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, instance, gathered, first_used_at, last_used_at, use_count, longest_pause)
+                      VALUES {rows:9}";
+    COUNT_SOURCES = "SELECT u.secret_id, CAST(SUM(1 - u.gathered) AS BIGINT) AS own, CAST(SUM(u.gathered) AS BIGINT) AS gathered
+                     FROM secret_usage_sources u JOIN (VALUES {rows:1}) AS v ON u.secret_id = v.column1 GROUP BY u.secret_id";
+    COUNT_AT_ADDRESSES = "SELECT u.secret_id, u.source_ip, CAST(COUNT(*) AS BIGINT) AS own
+                          FROM secret_usage_sources u JOIN (VALUES {rows:2}) AS v ON u.secret_id = v.column1 AND u.source_ip = v.column2
+                          WHERE u.gathered = 0 GROUP BY u.secret_id, u.source_ip";
     SOURCES = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
                FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
                WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
@@ -141,7 +143,7 @@ statements! {
     DELETE_GAPS = "DELETE FROM evidence_gaps WHERE ended_at < $1";
 }
 
-fn usage_args(usage: &Usage) -> [Value; 3] {
+pub(crate) fn usage_args(usage: &Usage) -> [Value; 3] {
     [usage.first_used_at.into(), usage.last_used_at.into(), usage.use_count.into()]
 }
 
@@ -187,46 +189,57 @@ impl Tx {
         });
         self.many(ADD_POINTS, &points.collect::<Vec<_>>()).await?;
 
-        let known = self.many(UPDATE_SOURCES, &rows.iter().map(source_args).collect::<Vec<_>>()).await?;
-        if known.len() == rows.len() {
-            return Ok(());
+        let new = self.add_to_sources(rows).await?;
+        match new.is_empty() {
+            true => Ok(()),
+            false => self.insert_sources(new, caps).await,
         }
-        let known = known.iter().map(source_key).collect::<Result<HashSet<_>, _>>()?;
-        for row in rows {
-            if !known.contains(&(row.secret_id.clone(), row.source.clone())) {
-                self.add_source(row, caps).await?;
-            }
-        }
-        Ok(())
     }
 
-    /// Adds uses from a source that is not stored under its own name.
-    async fn add_source(&mut self, row: &UsageRow, caps: SourceCaps) -> Result<(), StoreError> {
-        let secret = row.secret_id.as_str();
-        let gathered = match row.source.gathered {
-            true => row.source.clone(),
-            false => {
-                let at_address = vec![secret.into(), row.source.ip.as_str().into()];
-                let of_address = self.one(COUNT_AT_ADDRESS, at_address).await?.int("sources")?;
-                let of_secret = self.one(COUNT_SOURCES, vec![secret.into()]).await?.int("sources")?;
-                if of_address < caps.of_address && of_secret < caps.of_secret {
-                    return self.execute(INSERT_SOURCE, source_args(row)).await.map(drop);
-                }
-                UsageSource { ip: row.source.ip.clone(), gathered: true, ..UsageSource::default() }
-            }
-        };
-        let others = UsageSource { gathered: true, ..UsageSource::default() };
-        for source in [gathered, others.clone()] {
-            let row = UsageRow { source, ..row.clone() };
-            if !self.many(UPDATE_SOURCES, &[source_args(&row)]).await?.is_empty() {
-                return Ok(());
-            }
-            let addresses = self.one(COUNT_GATHERED, vec![secret.into()]).await?.int("sources")?;
-            if row.source == others || addresses < caps.of_secret {
-                return self.execute(INSERT_SOURCE, source_args(&row)).await.map(drop);
-            }
+    /// Adds uses to the sources that are stored, and gives back the others.
+    async fn add_to_sources(&mut self, rows: &[UsageRow]) -> Result<Vec<UsageRow>, StoreError> {
+        let stored = self.many(UPDATE_SOURCES, &rows.iter().map(source_args).collect::<Vec<_>>()).await?;
+        if stored.len() == rows.len() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let stored = stored.iter().map(source_key).collect::<Result<HashSet<_>, _>>()?;
+        let is_new = |row: &&UsageRow| !stored.contains(&(row.secret_id.clone(), row.source.clone()));
+        Ok(rows.iter().filter(is_new).cloned().collect())
+    }
+
+    /// Stores sources for the first time; those that find no room are added to the rows that gather. What there is room
+    /// for is counted once and not for each of them: a flood of sources must not hold up the evidence of others.
+    async fn insert_sources(&mut self, new: Vec<UsageRow>, caps: SourceCaps) -> Result<(), StoreError> {
+        let mut room = self.room(&new, caps).await?;
+        let (mut inserted, rest): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|row| !row.source.gathered && room.takes(row));
+        let address = |source: &UsageSource| UsageSource { ip: source.ip.clone(), ..OTHERS };
+        let rest = self.add_to_sources(&gathered(rest, address)).await?;
+        let (of_addresses, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|row| room.takes(row));
+        inserted.extend(of_addresses);
+        inserted.extend(self.add_to_sources(&gathered(rest, |_| OTHERS)).await?);
+        self.many(INSERT_SOURCES, &inserted.iter().map(source_args).collect::<Vec<_>>()).await.map(drop)
+    }
+
+    async fn room(&mut self, new: &[UsageRow], caps: SourceCaps) -> Result<Room, StoreError> {
+        let mut room =
+            Room { caps, own: HashMap::new(), gathered: HashMap::new(), at_address: HashMap::new() };
+        let secrets: BTreeSet<_> = new.iter().map(|row| row.secret_id.as_str()).collect();
+        let args: Vec<Vec<Value>> = secrets.into_iter().map(|secret| vec![secret.into()]).collect();
+        for row in self.many(COUNT_SOURCES, &args).await? {
+            let secret = row.parsed("secret_id", |text| SecretId::parse(text).ok())?;
+            room.own.insert(secret.clone(), row.int("own")?);
+            room.gathered.insert(secret, row.int("gathered")?);
+        }
+        let addresses: BTreeSet<_> =
+            new.iter().map(|row| (row.secret_id.as_str(), row.source.ip.as_str())).collect();
+        let args: Vec<Vec<Value>> =
+            addresses.into_iter().map(|(secret, ip)| vec![secret.into(), ip.into()]).collect();
+        for row in self.many(COUNT_AT_ADDRESSES, &args).await? {
+            let secret = row.parsed("secret_id", |text| SecretId::parse(text).ok())?;
+            room.at_address.insert((secret, row.text("source_ip")?), row.int("own")?);
+        }
+        Ok(room)
     }
 
     /// Uses of a registration's secrets by source, newest secret first, then latest use first.
@@ -329,6 +342,60 @@ impl Tx {
     pub async fn delete_evidence_gaps(&mut self, before: Timestamp) -> Result<(), StoreError> {
         self.execute(DELETE_GAPS, vec![before.into()]).await.map(drop)
     }
+}
+
+/// The row that gathers what has no room anywhere else.
+const OTHERS: UsageSource =
+    UsageSource { ip: String::new(), user_agent: String::new(), instance: String::new(), gathered: true };
+
+/// Uses by the rows that gather their sources.
+fn gathered(rows: Vec<UsageRow>, into: impl Fn(&UsageSource) -> UsageSource) -> Vec<UsageRow> {
+    let mut gathered: BTreeMap<(SecretId, UsageSource), UsageRow> = BTreeMap::new();
+    for row in rows {
+        let source = into(&row.source);
+        match gathered.entry((row.secret_id.clone(), source.clone())) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().usage.merge(&row.usage);
+                let longest = known.get().longest_pause.max(row.longest_pause);
+                known.get_mut().longest_pause = longest;
+            }
+            Entry::Vacant(place) => {
+                place.insert(UsageRow { source, ..row });
+            }
+        }
+    }
+    gathered.into_values().collect()
+}
+
+/// How many sources are stored, and how many may be.
+struct Room {
+    caps: SourceCaps,
+    own: HashMap<SecretId, i64>,
+    gathered: HashMap<SecretId, i64>,
+    at_address: HashMap<(SecretId, String), i64>,
+}
+
+impl Room {
+    /// Whether there is room for one more, which then is counted.
+    fn takes(&mut self, row: &UsageRow) -> bool {
+        let secret = || row.secret_id.clone();
+        if row.source == OTHERS {
+            return true;
+        }
+        if row.source.gathered {
+            return takes(self.gathered.entry(secret()).or_default(), self.caps.of_secret);
+        }
+        let at_address = self.at_address.entry((secret(), row.source.ip.clone())).or_default();
+        *at_address < self.caps.of_address
+            && takes(self.own.entry(secret()).or_default(), self.caps.of_secret)
+            && takes(at_address, self.caps.of_address)
+    }
+}
+
+fn takes(stored: &mut i64, most: i64) -> bool {
+    let room = *stored < most;
+    *stored += i64::from(room);
+    room
 }
 
 fn source_key(row: &Row) -> Result<(SecretId, UsageSource), StoreError> {

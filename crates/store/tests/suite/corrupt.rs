@@ -28,7 +28,7 @@ async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
     tx.add_uses(&[usage_row(1, usage)], SOURCE_CAPS).await?;
     let source_ip = "192.0.2.1".to_owned();
     let (registration_id, secret_id) = (Some(registration_id(1)), Some(secret_id(1)));
-    tx.add_failures(&FailureRow { registration_id, secret_id, reason: "expired", source_ip, usage }, 9)
+    tx.add_failures(&[FailureRow { registration_id, secret_id, reason: "expired", source_ip, usage }], 9)
         .await?;
     tx.insert_user(&user(1, Some("ada@example.com"))).await?;
     let grant = Grant { role: Role::Owner, scope: Scope::Platform, environments: None };

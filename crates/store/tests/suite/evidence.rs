@@ -31,7 +31,7 @@ fn failure(registration: Option<usize>, secret: Option<usize>, ip: &str, usage: 
 }
 
 async fn fail(t: &TestDb, row: &FailureRow, most: i64) {
-    t.write(async |tx| tx.add_failures(row, most).await).await;
+    t.write(async |tx| tx.add_failures(std::slice::from_ref(row), most).await).await;
 }
 
 /// The failures of registration 1 whose last is not older, newest hour first.
@@ -101,7 +101,11 @@ async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next() {
     let Some(t) = super::open().await else { return };
     seeded(&t).await;
     let hour = full_hour();
-    let add = async |row: FailureRow, most| t.write(async |tx| tx.add_failures(&row, most).await).await;
+    let add = async |row: FailureRow, most| {
+        let told = t.write(async |tx| tx.add_failures(std::slice::from_ref(&row), most).await).await;
+        assert_eq!(told.len(), 1);
+        told[0]
+    };
     let used = |second| usage(hour + second, hour + second, 1);
     assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(0)), 9).await, Some(1));
     assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(1)), 9).await, None, "known");
@@ -116,6 +120,35 @@ async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next() {
         "nor at another's cost"
     );
     assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(3600)), 9).await, Some(1), "another hour");
+}
+
+/// However a flush is divided, what is stored and what is told is the same.
+#[tokio::test]
+async fn many_failures_at_once_are_what_they_are_one_by_one() {
+    let hour = full_hour();
+    let rows: Vec<_> = (0..60)
+        .map(|n| {
+            let (registration, secret) = (n % 5 != 0, n % 3 == 0);
+            let at = hour + n + 3600 * u32::from(n > 40);
+            let of = registration.then_some(1);
+            failure(of, of.filter(|_| secret), &format!("192.0.2.{}", n % 23), usage(at, at, 1))
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for at_once in [1, 7, 60] {
+        let Some(t) = super::open().await else { return };
+        seeded(&t).await;
+        let mut told = Vec::new();
+        for some in rows.chunks(at_once) {
+            told.extend(t.write(async |tx| tx.add_failures(some, 8).await).await);
+        }
+        let stored = failures(&t, at(hour)).await;
+        let stored = stored.into_iter().map(|it| (it.hour, it.key, it.usage));
+        outcomes.push((told, stored.collect::<Vec<_>>()));
+    }
+    assert!(outcomes[0].1.iter().any(|(_, key, _)| key.ends_with('~')), "some are gathered");
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert_eq!(outcomes[0], outcomes[2]);
 }
 
 #[tokio::test]

@@ -102,6 +102,44 @@ async fn the_longest_pause_grows_with_what_is_seen_and_never_shrinks() {
     assert_eq!(pause(50, 60, 2).await, 90, "one that comes late lies before the last use");
 }
 
+/// However a flush is divided, what finds room is the same, and so is how much is gathered. Which addresses have a row of
+/// their own where there are too many for all depends on who comes first.
+#[tokio::test]
+async fn many_sources_at_once_are_what_they_are_one_by_one() {
+    let rows: Vec<_> = (0..90)
+        .map(|n| {
+            let (of, address, agent) = (1 + n as usize % 2, n % 31, n / 3 % 4);
+            let mut row =
+                source(of, &format!("192.0.2.{address}"), &format!("agent/{agent}/{n}"), usage(n, n, 1));
+            if n % 10 == 9 {
+                row.source.gathered = true;
+                row.source.user_agent.clear();
+            }
+            row
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for at_once in [1, 7, 90] {
+        let Some(t) = super::open().await else { return };
+        seeded(&t).await;
+        for some in rows.chunks(at_once) {
+            add(&t, some, (9, 2)).await;
+        }
+        let mut stored = Vec::new();
+        for of in [1, 2] {
+            stored.extend(t.read(async |tx| tx.sources_of_secret(&secret_id(of)).await).await);
+        }
+        let (gathered, mut own): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| row.source.gathered);
+        own.sort_by(|one, other| (&one.secret_id, &one.source).cmp(&(&other.secret_id, &other.source)));
+        let others = gathered.iter().filter(|row| row.source.ip.is_empty()).count();
+        let uses = gathered.iter().map(|row| row.usage.use_count).sum::<i64>();
+        outcomes.push((own, gathered.len(), others, uses));
+    }
+    let (own, gathered, others, uses) = &outcomes[0];
+    assert_eq!((own.len() as i64 + uses, *gathered > *others, *others), (90, true, 2));
+    assert!(outcomes[0] == outcomes[1] && outcomes[0] == outcomes[2], "{outcomes:#?}");
+}
+
 #[tokio::test]
 async fn sources_beyond_the_caps_are_gathered_by_address_and_at_last_together() {
     let Some(t) = super::open().await else { return };
