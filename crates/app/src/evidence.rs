@@ -1,9 +1,9 @@
 //! Evidence of use on its way from memory into the database, and the times of which it is not complete.
 
 use crate::{app::App, error::Error, worker::write_failures};
-use crossfade_authority::{Counter, FailureCount, SourceCount};
-use crossfade_core::{Code, DrillId, SecretId, Timestamp, api::GapKind, text};
-use crossfade_store::{DrillCallerRow, EvidenceGap, SourceCaps, Usage, UsageRow, UsageSource};
+use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
+use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, text};
+use crossfade_store::{EvidenceGap, RefusedCaller, SourceCaps, Usage, UsageRow, UsageSource};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{MutexGuard, PoisonError},
@@ -12,8 +12,8 @@ use std::{
 
 /// Distinct sources that are kept one by one.
 const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
-/// Distinct callers that are kept of each drill.
-const MOST_DRILL_CALLERS: i64 = 1000;
+/// Distinct callers that are kept of those that each drill refuses, or the settings of a registration.
+const MOST_REFUSED: i64 = 1000;
 /// Rows of evidence that are written in one transaction.
 const ROWS_AT_ONCE: usize = 500;
 /// How often it is noted that everything is stored, also when there was nothing to store. After a kill, evidence
@@ -42,8 +42,23 @@ pub(crate) struct Alive {
     still: Option<(Timestamp, Timestamp)>,
 }
 
-/// What a row of evidence is kept by: the drill that refused, if one did, the secret, and the source.
-type Kept<'a> = (Option<&'a DrillId>, &'a SecretId, UsageSource);
+impl Alive {
+    /// A sign of life at `now`, the first one only where it is to `begin`. The time without any that is to be recorded.
+    fn beat(&mut self, now: Timestamp, begin: bool) -> Option<(Timestamp, Timestamp)> {
+        match self.last {
+            None if !begin => return None,
+            Some(last) if now.since(last) > STOOD_STILL => {
+                self.still = Some((self.still.map_or(last, |(from, _)| from), now));
+            }
+            _ => {}
+        }
+        self.last = Some(now);
+        self.still
+    }
+}
+
+/// What a row of evidence is kept by: what refused, if anything did, the secret, and the source.
+type Kept<'a> = (Option<&'a RefusedBy>, &'a SecretId, UsageSource);
 
 pub(crate) fn usage(counter: Counter) -> Usage {
     Usage {
@@ -89,16 +104,7 @@ impl App {
             *alive = Alive::default();
             return None;
         }
-        let now = self.clock.now();
-        match alive.last {
-            None if !begin => return None,
-            Some(last) if now.since(last) > STOOD_STILL => {
-                alive.still = Some((alive.still.map_or(last, |(from, _)| from), now));
-            }
-            _ => {}
-        }
-        alive.last = Some(now);
-        alive.still
+        alive.beat(self.clock.now(), begin)
     }
 
     /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
@@ -119,14 +125,18 @@ impl App {
             let (failed, more_failed) = left.split_at(left.len().min(ROWS_AT_ONCE));
             let written = self
                 .write(async |tx, now| {
-                    let done = used.iter().filter(|(drill, ..)| drill.is_none());
-                    let done: Vec<UsageRow> = done.map(|(_, row, _)| row.clone()).collect();
-                    tx.add_uses(&done, CAPS).await?;
-                    let refused = used.iter().filter_map(|(drill, row, _)| {
-                        let (source, refusals) = (row.source.clone(), row.usage);
-                        Some(DrillCallerRow { drill_id: drill.clone()?, source, refusals })
+                    let accepted = used.iter().filter(|(refused_by, ..)| refused_by.is_none());
+                    let accepted: Vec<UsageRow> = accepted.map(|(_, row, _)| row.clone()).collect();
+                    tx.add_uses(&accepted, CAPS).await?;
+                    let refused = used.iter().filter_map(|(refused_by, row, _)| {
+                        let UsageRow { secret_id, source, usage, .. } = row.clone();
+                        let drill_id = match refused_by.clone()? {
+                            RefusedBy::Drill(drill) => Some(drill),
+                            RefusedBy::Settings => None,
+                        };
+                        Some(RefusedCaller { secret_id, drill_id, source, refusals: usage })
                     });
-                    tx.add_drill_callers(&refused.collect::<Vec<_>>(), MOST_DRILL_CALLERS).await?;
+                    tx.add_refused_callers(&refused.collect::<Vec<_>>(), MOST_REFUSED).await?;
                     Ok(write_failures(tx, failed, now).await?)
                 })
                 .await;
@@ -175,9 +185,9 @@ impl App {
         Ok(())
     }
 
-    /// What is stored of the counts: one row for each secret and source as they are kept, apart for each drill that
-    /// refused it, with the places of the counts that went into it.
-    fn rows(&self, sources: &[SourceCount]) -> Vec<(Option<DrillId>, UsageRow, Vec<usize>)> {
+    /// What is stored of the counts: one row for each secret and source as they are kept, apart for what refused it, with
+    /// the places of the counts that went into it.
+    fn rows(&self, sources: &[SourceCount]) -> Vec<(Option<RefusedBy>, UsageRow, Vec<usize>)> {
         let mut merged: BTreeMap<Kept<'_>, (Counter, Vec<usize>)> = BTreeMap::new();
         for (at, count) in sources.iter().enumerate() {
             let source = UsageSource {
@@ -187,17 +197,17 @@ impl App {
                 gathered: count.gathered,
             };
             let (counter, places) = merged
-                .entry((count.drill.as_ref(), &count.secret, source))
+                .entry((count.refused_by.as_ref(), &count.secret, source))
                 .or_insert_with(|| (count.counter, Vec::new()));
             if !places.is_empty() {
                 counter.merge(count.counter);
             }
             places.push(at);
         }
-        let merged = merged.into_iter().map(|((drill, secret, source), (counter, places))| {
+        let merged = merged.into_iter().map(|((refused_by, secret, source), (counter, places))| {
             let (secret_id, longest_pause) = (secret.clone(), counter.longest_pause);
             let row = UsageRow { secret_id, source, usage: usage(counter), longest_pause };
-            (drill.cloned(), row, places)
+            (refused_by.cloned(), row, places)
         });
         merged.collect()
     }
@@ -206,7 +216,7 @@ impl App {
     fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
         let mut unflushed = self.unflushed();
         let drained = self.authority.evidence().drain();
-        for source in drained.0.iter().filter(|it| it.drill.is_none()) {
+        for source in drained.0.iter().filter(|it| it.refused_by.is_none()) {
             let last = unflushed.entry(source.secret.clone()).or_insert(source.counter.last);
             *last = source.counter.last.max(*last);
         }
@@ -222,5 +232,28 @@ impl App {
     pub(crate) fn unflushed_use(&self, secret: &SecretId) -> Option<Timestamp> {
         let unflushed = self.unflushed();
         unflushed.get(secret).copied().max(self.authority.evidence().last_use(secret))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(1_800_000_000 + seconds)
+    }
+
+    /// Whether the machine stood still or its clock was set forward looks the same: nobody knows who came meanwhile.
+    #[test]
+    fn a_jump_of_the_time_between_two_signs_of_life_is_a_gap_and_a_short_one_is_none() {
+        let mut alive = Alive::default();
+        assert_eq!(alive.beat(at(-500), false), None, "a process that does not serve");
+        assert_eq!(alive.beat(at(0), true), None);
+        assert_eq!(alive.beat(at(15), false), None);
+        assert_eq!(alive.beat(at(31), false), Some((at(15), at(31))));
+        assert_eq!(alive.beat(at(32), true), Some((at(15), at(31))), "until it is recorded");
+        assert_eq!(alive.beat(at(3632), true), Some((at(15), at(3632))), "one more, before it was");
+        alive.still = None;
+        assert_eq!(alive.beat(at(3633), true), None);
     }
 }

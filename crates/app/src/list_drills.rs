@@ -12,7 +12,7 @@ use crossfade_core::{
     Operation, Timestamp,
     api::{self, Page},
 };
-use crossfade_store::{DrillCallerRow, DrillRow, Tx};
+use crossfade_store::{DrillRow, RefusedCaller, Tx};
 
 /// Callers that are listed of each drill.
 const MOST_CALLERS: i64 = 100;
@@ -60,7 +60,7 @@ pub(crate) async fn shown_drill(tx: &mut Tx, row: DrillRow, now: Timestamp) -> R
     })
 }
 
-pub(crate) fn shown_caller(row: DrillCallerRow) -> api::DrillCaller {
+pub(crate) fn shown_caller(row: RefusedCaller) -> api::DrillCaller {
     api::DrillCaller {
         source_ip: given(row.source.ip),
         user_agent: given(row.source.user_agent),

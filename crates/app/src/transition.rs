@@ -30,23 +30,25 @@ pub(crate) struct Both {
     pub(crate) old: Option<UsageRow>,
     pub(crate) new: Option<UsageRow>,
     pub(crate) refused: Option<Timestamp>,
+    pub(crate) program: Option<Used>,
 }
 
 impl Both {
     pub(crate) fn known(&self) -> Known {
-        let used = |row: &UsageRow| Used {
-            first: row.usage.first_used_at,
-            last: row.usage.last_used_at,
-            longest_pause: row.longest_pause,
-        };
         let gathered = self.old.as_ref().or(self.new.as_ref()).is_some_and(|row| row.source.gathered);
         Known {
             old: self.old.as_ref().map(used),
             new: self.new.as_ref().map(used),
             refused: self.refused,
+            program: self.program,
             gathered,
         }
     }
+}
+
+fn used(row: &UsageRow) -> Used {
+    let (first, last) = (row.usage.first_used_at, row.usage.last_used_at);
+    Used { first, last, longest_pause: row.longest_pause }
 }
 
 impl Transition {
@@ -131,10 +133,19 @@ async fn callers(tx: &mut Tx, old: &SecretId, new: &SecretId) -> Result<HashMap<
         let known = callers.entry(row.source.clone()).or_default();
         known.new = Some(row);
     }
-    // Whoever a drill has refused has tried the old secret: it is left, as if it had been let in.
-    for row in tx.drill_callers_of_secret(old).await? {
+    // Whoever was refused has tried the old secret: it is left, as if it had been let in.
+    for row in tx.refused_callers_of_secret(old).await? {
         let known = callers.entry(row.source).or_default();
         known.refused = known.refused.max(Some(row.refusals.last_used_at));
+    }
+    let mut programs: HashMap<String, Vec<Used>> = HashMap::new();
+    for (source, both) in callers.iter().filter(|(source, _)| !source.gathered) {
+        programs.entry(source.user_agent.clone()).or_default().extend(both.old.as_ref().map(used));
+    }
+    let programs: HashMap<String, Option<Used>> =
+        programs.into_iter().map(|(agent, uses)| (agent, Used::together(uses))).collect();
+    for (source, both) in callers.iter_mut().filter(|(source, _)| !source.gathered) {
+        both.program = programs.get(&source.user_agent).copied().flatten();
     }
     Ok(callers)
 }

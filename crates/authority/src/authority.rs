@@ -5,7 +5,7 @@ use crate::{
     mint::{self, Claims, Content},
     random::jti,
     signing::Environment,
-    verifier::{Verifier, verify_unknown},
+    verifier::{Refused, Verifier, verify_unknown},
 };
 use arc_swap::ArcSwap;
 use crossfade_core::{
@@ -130,12 +130,10 @@ impl Authority {
                 let secret = secret.clone();
                 Ok(Client { verifier, secret, now })
             }
-            Err((failure, secret)) => {
+            Err(Refused { failure, secret, by }) => {
                 self.evidence.failed(Some(&verifier.registration), secret, failure, ip, now);
-                if failure == Failure::Drill
-                    && let Some((secret, drill)) = secret.and_then(|it| Some((it, verifier.drill(it)?)))
-                {
-                    self.evidence.drilled(secret, drill, &source, now);
+                if let (Some(secret), Some(by)) = (secret, by) {
+                    self.evidence.refused(secret, &by, &source, now);
                 }
                 Err(OauthError::InvalidClient)
             }

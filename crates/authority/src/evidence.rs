@@ -102,13 +102,22 @@ pub struct Source<'a> {
     pub instance: &'a str,
 }
 
-/// Successful uses of one secret from one source since the last flush, or what a drill has refused of them.
+/// What refuses a secret that is valid.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RefusedBy {
+    /// A window of a drill.
+    Drill(DrillId),
+    /// The settings of the registration: it is disabled, or takes no secret that is presented in this way.
+    Settings,
+}
+
+/// Successful uses of one secret from one source since the last flush, or what was refused of them.
 #[derive(Clone, Debug)]
 pub struct SourceCount {
     /// The secret.
     pub secret: SecretId,
-    /// The drill that refused them; `None` for successful uses.
-    pub drill: Option<DrillId>,
+    /// What refused them; `None` for successful uses.
+    pub refused_by: Option<RefusedBy>,
     /// The address; `None` gathers what did not fit.
     pub ip: Option<IpAddr>,
     /// The user agent, shortened.
@@ -142,8 +151,8 @@ const MOST_SOURCES: usize = 2048;
 /// Of these, how many one secret may have; and so many rows that gather its sources by address. Whoever holds a secret
 /// and invents sources leaves room for the sources of others. A secret has 16 times as many, about as many as are stored.
 const MOST_OF_SECRET: u32 = 256;
-/// The same of those that a drill refuses: as many as are stored of one, also where all have one address.
-const MOST_OF_DRILL: u32 = 1024;
+/// The same of those that are refused: as many as are stored of a drill, also where all have one address.
+const MOST_REFUSED: u32 = 1024;
 /// Distinct failures that a shard keeps between two flushes: so many of ended secrets, and so many others.
 const MOST_FAILURES: usize = 256;
 /// Bytes of a user agent that are kept.
@@ -154,7 +163,7 @@ const INSTANCE_BYTES: usize = 64;
 #[derive(Default)]
 struct Shard {
     sources: HashTable<SourceCount>,
-    /// How many of the sources each secret and each drill has, by its hash. Two that share one share their room.
+    /// How many of the sources each secret has, by its hash, and how many that were refused. Two that share one share their room.
     shares: HashMap<u64, u32, FixedState>,
     failures: HashTable<FailureCount>,
     /// Everything since the start, which no drain takes away.
@@ -179,7 +188,7 @@ pub struct Evidence {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key<'a> {
     secret: &'a str,
-    drill: Option<&'a str>,
+    refused_by: Option<&'a RefusedBy>,
     ip: Option<IpAddr>,
     user_agent: &'a str,
     instance: &'a str,
@@ -190,7 +199,7 @@ impl<'a> Key<'a> {
     fn of(count: &'a SourceCount) -> Self {
         Self {
             secret: count.secret.as_str(),
-            drill: count.drill.as_ref().map(DrillId::as_str),
+            refused_by: count.refused_by.as_ref(),
             ip: count.ip,
             user_agent: &count.user_agent,
             instance: &count.instance,
@@ -198,10 +207,10 @@ impl<'a> Key<'a> {
         }
     }
 
-    fn at(secret: &'a SecretId, drill: Option<&'a DrillId>, source: &Source<'a>) -> Self {
+    fn at(secret: &'a SecretId, refused_by: Option<&'a RefusedBy>, source: &Source<'a>) -> Self {
         Self {
             secret: secret.as_str(),
-            drill: drill.map(DrillId::as_str),
+            refused_by,
             ip: Some(source.ip),
             user_agent: shorten(source.user_agent, USER_AGENT_BYTES),
             instance: shorten(source.instance, INSTANCE_BYTES),
@@ -223,12 +232,12 @@ impl Evidence {
 
     /// Records one successful use.
     pub fn used(&self, secret: &SecretId, source: &Source<'_>, at: Timestamp) {
-        self.add_source(Key::at(secret, None, source), secret, None, Counter::once(at), 1);
+        self.add_source(Key::at(secret, None, source), secret, Counter::once(at), 1);
     }
 
-    /// Records who was refused by a drill. That it is a failure, too, is recorded as such.
-    pub(crate) fn drilled(&self, secret: &SecretId, drill: &DrillId, source: &Source<'_>, at: Timestamp) {
-        self.add_source(Key::at(secret, Some(drill), source), secret, Some(drill), Counter::once(at), 0);
+    /// Records who was refused with a valid secret. That it is a failure, too, is recorded as such.
+    pub(crate) fn refused(&self, secret: &SecretId, by: &RefusedBy, source: &Source<'_>, at: Timestamp) {
+        self.add_source(Key::at(secret, Some(by), source), secret, Counter::once(at), 0);
     }
 
     /// Records one failed authentication.
@@ -276,7 +285,7 @@ impl Evidence {
             shard
                 .sources
                 .iter()
-                .filter(|it| it.secret == *secret && it.drill.is_none())
+                .filter(|it| it.secret == *secret && it.refused_by.is_none())
                 .map(|it| it.counter.last)
                 .max()
         };
@@ -286,7 +295,7 @@ impl Evidence {
     /// Puts back what could not be written, so that the next flush writes it.
     pub fn restore(&self, sources: Vec<SourceCount>, failures: Vec<FailureCount>) {
         for source in &sources {
-            self.add_source(Key::of(source), &source.secret, source.drill.as_ref(), source.counter, 0);
+            self.add_source(Key::of(source), &source.secret, source.counter, 0);
         }
         for failed in failures {
             self.add_failure(
@@ -301,14 +310,7 @@ impl Evidence {
     }
 
     /// Adds to what has been gathered; `new` of it is counted in the totals for the first time.
-    fn add_source(
-        &self,
-        key: Key<'_>,
-        secret: &SecretId,
-        drill: Option<&DrillId>,
-        counter: Counter,
-        new: u64,
-    ) {
+    fn add_source(&self, key: Key<'_>, secret: &SecretId, counter: Counter, new: u64) {
         let (shard, hash) = self.place(key);
         let mut shard = lock(&self.shards[shard]);
         shard.used += new;
@@ -317,21 +319,21 @@ impl Evidence {
             return;
         }
         let length = shard.sources.len();
-        let share = shard.shares.entry(self.hash((secret.as_str(), drill.is_some()))).or_default();
-        let most = if drill.is_some() { MOST_OF_DRILL } else { MOST_OF_SECRET };
+        let share = shard.shares.entry(self.hash((secret.as_str(), key.refused_by.is_some()))).or_default();
+        let most = if key.refused_by.is_some() { MOST_REFUSED } else { MOST_OF_SECRET };
         let full = |by: u32| length >= MOST_SOURCES * by as usize || *share >= most * by;
         if !key.gathered && full(1) {
             drop(shard);
-            return self.add_source(key.gathering(key.ip), secret, drill, counter, 0);
+            return self.add_source(key.gathering(key.ip), secret, counter, 0);
         }
         if key.ip.is_some() && full(2) {
             drop(shard);
-            return self.add_source(key.gathering(None), secret, drill, counter, 0);
+            return self.add_source(key.gathering(None), secret, counter, 0);
         }
         *share += 1;
         let new = SourceCount {
             secret: secret.clone(),
-            drill: drill.cloned(),
+            refused_by: key.refused_by.cloned(),
             ip: key.ip,
             user_agent: key.user_agent.into(),
             instance: key.instance.into(),
@@ -344,9 +346,9 @@ impl Evidence {
     /// The shard of a source, and its hash there. All of one secret and address share a shard, so that a flood of names
     /// from one address fills but one.
     fn place(&self, key: Key<'_>) -> (usize, u64) {
-        let Key { secret, drill, ip, user_agent, instance, gathered } = key;
+        let Key { secret, refused_by, ip, user_agent, instance, gathered } = key;
         let address = self.hash((secret, ip));
-        (address as usize % SHARDS, self.hash((address, drill, user_agent, instance, gathered)))
+        (address as usize % SHARDS, self.hash((address, refused_by, user_agent, instance, gathered)))
     }
 
     fn add_failure(

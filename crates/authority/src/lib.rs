@@ -11,7 +11,7 @@ mod verifier;
 
 pub use authority::{ActiveToken, Authority, Client, Credentials, Issued};
 pub use clock::Clock;
-pub use evidence::{Counter, Evidence, Failure, FailureCount, Source, SourceCount};
+pub use evidence::{Counter, Evidence, Failure, FailureCount, RefusedBy, Source, SourceCount};
 pub use mint::Claims;
 pub use random::SystemRandom;
 pub use signing::{Environment, InvalidKey, SigningKey};

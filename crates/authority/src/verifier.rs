@@ -1,6 +1,6 @@
 //! The record that decides for one registration, and the keyed hash that it is decided by.
 
-use crate::evidence::Failure;
+use crate::evidence::{Failure, RefusedBy};
 use aws_lc_rs::hmac;
 use crossfade_core::{
     DrillId, OauthClientId, RegistrationId, SecretId, Timestamp,
@@ -160,36 +160,48 @@ impl Verifier {
         secret: &str,
         method: AuthMethod,
         now: Timestamp,
-    ) -> Result<&SecretId, (Failure, Option<&SecretId>)> {
+    ) -> Result<&SecretId, Refused<'_>> {
         let slot = matching(keys, &self.slots, self.client_id.as_str(), secret);
-        let ended = slot.map(|slot| &slot.secret);
+        let state = slot.map(|slot| (slot, state_at(slot.expires_at, slot.revoked_at, now)));
+        let refused = |failure, by| Err(Refused { failure, secret: slot.map(|slot| &slot.secret), by });
+        let is_valid = state.is_some_and(|(_, state)| state.is_valid());
+        let by_settings = is_valid.then_some(RefusedBy::Settings);
         if self.disabled {
-            return Err((Failure::Disabled, ended));
+            return refused(Failure::Disabled, by_settings);
         }
         if !self.methods.allows(method) {
-            return Err((Failure::Method, ended));
+            return refused(Failure::Method, by_settings);
         }
-        let Some(slot) = slot else { return Err((Failure::Wrong, None)) };
-        match state_at(slot.expires_at, slot.revoked_at, now) {
-            SecretState::Current => Ok(&slot.secret),
-            // Only here: a secret that is current again is never refused by what was scheduled before.
-            SecretState::Retiring if slot.is_drilled(now) => Err((Failure::Drill, ended)),
-            SecretState::Retiring => Ok(&slot.secret),
-            SecretState::Expired => Err((Failure::Expired, ended)),
-            SecretState::Revoked => Err((Failure::Revoked, ended)),
+        match state {
+            None => refused(Failure::Wrong, None),
+            // Only a retiring one: a secret that is current again is never refused by what was scheduled before.
+            Some((slot, SecretState::Retiring)) => match slot.drill_at(now) {
+                Some(drill) => refused(Failure::Drill, Some(RefusedBy::Drill(drill.clone()))),
+                None => Ok(&slot.secret),
+            },
+            Some((slot, SecretState::Current)) => Ok(&slot.secret),
+            Some((_, SecretState::Expired)) => refused(Failure::Expired, None),
+            Some((_, SecretState::Revoked)) => refused(Failure::Revoked, None),
         }
-    }
-
-    /// The drill of a secret.
-    pub(crate) fn drill(&self, secret: &SecretId) -> Option<&DrillId> {
-        let slot = self.slots.iter().find(|slot| slot.secret == *secret)?;
-        slot.drill.as_ref().map(|drill| &drill.id)
     }
 }
 
+/// Why a secret is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Refused<'a> {
+    /// The first reason that applies.
+    pub(crate) failure: Failure,
+    /// The secret, where it was recognised.
+    pub(crate) secret: Option<&'a SecretId>,
+    /// What refuses it, where it is valid.
+    pub(crate) by: Option<RefusedBy>,
+}
+
 impl Slot {
-    fn is_drilled(&self, now: Timestamp) -> bool {
-        self.drill.as_ref().is_some_and(|drill| drill.windows.iter().any(|window| window.holds(now)))
+    /// The drill that refuses it at `now`.
+    fn drill_at(&self, now: Timestamp) -> Option<&DrillId> {
+        let drill = self.drill.as_ref()?;
+        drill.windows.iter().any(|window| window.holds(now)).then_some(&drill.id)
     }
 }
 
@@ -285,7 +297,7 @@ mod tests {
         verifier
             .verify(keys, &format!("value-{n}"), AuthMethod::ClientSecretBasic, at(0))
             .map(number)
-            .map_err(|(failure, secret)| (failure, secret.map(number)))
+            .map_err(|refused| (refused.failure, refused.secret.map(number)))
     }
 
     /// Stored digests outlive every version of this program. The value was computed with Python's hmac over
@@ -369,7 +381,7 @@ mod tests {
         let zeros = "\0".repeat(DIGEST);
         for secret in ["", "value-1", &zeros] {
             let verdict = empty.verify(&keys, secret, AuthMethod::ClientSecretPost, at(0));
-            assert_eq!(verdict, Err((Failure::Wrong, None)));
+            assert_eq!(verdict, Err(Refused { failure: Failure::Wrong, secret: None, by: None }));
         }
     }
 

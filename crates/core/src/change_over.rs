@@ -16,6 +16,8 @@ pub const QUIET_AT_LEAST: Duration = Duration::from_secs(30 * 60);
 const UNKNOWN_HABIT: Duration = Duration::from_secs(24 * 3600);
 /// A habit is known when a caller was watched for so many times its longest pause.
 const PAUSES_SEEN: u32 = 3;
+/// And for so long: who was seen for less may do every day what it was seen to do on one.
+const SEEN_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The recorded use of one secret by one caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +30,21 @@ pub struct Used {
     pub longest_pause: Duration,
 }
 
+impl Used {
+    /// The use of many as if by one: its pauses are those in which nobody came. `None` of nobody.
+    pub fn together(uses: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut uses: Vec<Self> = uses.into_iter().collect();
+        uses.sort_by_key(|used| used.first);
+        let first = *uses.first()?;
+        let all = Self { longest_pause: Duration::ZERO, ..first };
+        Some(uses.iter().skip(1).fold(all, |all, used| Self {
+            first: all.first,
+            last: all.last.max(used.last),
+            longest_pause: all.longest_pause.max(used.first.since(all.last)),
+        }))
+    }
+}
+
 /// What is recorded of one caller: whatever has one address, user agent and instance label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Caller {
@@ -35,8 +52,12 @@ pub struct Caller {
     pub old: Option<Used>,
     /// Its use of the new secret.
     pub new: Option<Used>,
-    /// When it was last refused by a drill: it has tried the old secret.
+    /// When it was last refused although it presented the old secret while that was valid: by a drill, or by the settings
+    /// of the registration.
     pub refused: Option<Timestamp>,
+    /// The use of the old secret by everybody with its user agent, as if by one: its program, which may come back from
+    /// another address.
+    pub program: Option<Used>,
     /// Whether it is many that were not told apart. One of them that moved does not speak for another.
     pub gathered: bool,
 }
@@ -120,12 +141,12 @@ impl Caller {
 
     /// Until when it is expected to use the old secret again, if it goes on as it did; `None` where it never used it.
     ///
-    /// It is waited for as long as its longest pause was, and the quiet time beyond. A caller that has not been watched
-    /// for several of its pauses, or for the quiet time, may pause for longer than was ever seen.
+    /// It is waited for as long as its longest pause was, and the quiet time beyond. Where too little is known of it, for
+    /// a day at least.
     pub fn expected_until(&self, quiet: Duration, gaps: &[Gap]) -> Option<Timestamp> {
         let last = self.old_last()?;
         let habit = match self.old {
-            Some(used) if !self.gathered && is_known(&used, quiet) => used.longest_pause,
+            Some(used) if !self.gathered && is_steady(&used, quiet) => self.habit(&used),
             Some(used) => used.longest_pause.max(UNKNOWN_HABIT),
             None => UNKNOWN_HABIT,
         };
@@ -137,9 +158,21 @@ impl Caller {
         Some(gaps.iter().fold(last.after(habit + quiet), waited))
     }
 
+    /// For how long it pauses at most, when it comes at a steady pace.
+    fn habit(&self, used: &Used) -> Duration {
+        let is_known = |used: &Used| used.last.since(used.first) >= SEEN_FOR;
+        // It is there for a few hours, as an instance is that the next deployment replaces, or a job that runs at night.
+        // Whether its program was away in between tells these apart.
+        match self.program.filter(|program| is_known(program) && is_steady(program, Duration::ZERO)) {
+            _ if is_known(used) => used.longest_pause,
+            Some(program) => used.longest_pause.max(program.longest_pause.min(UNKNOWN_HABIT)),
+            None => used.longest_pause.max(UNKNOWN_HABIT),
+        }
+    }
+
     /// Whether it goes on using the new secret at `now`, at the pace that it is known to have.
     fn goes_on(&self, quiet: Duration, now: Timestamp) -> bool {
-        let known = [self.old, self.new].into_iter().flatten().filter(|used| is_known(used, quiet));
+        let known = [self.old, self.new].into_iter().flatten().filter(|used| is_steady(used, quiet));
         let habit = known.map(|used| used.longest_pause).max().unwrap_or_default();
         self.new.is_some_and(|new| now < new.last.after(habit + quiet))
     }
@@ -159,7 +192,8 @@ impl Caller {
     }
 }
 
-fn is_known(used: &Used, quiet: Duration) -> bool {
+/// Whether it was watched for several of its pauses, and for the quiet time.
+fn is_steady(used: &Used, quiet: Duration) -> bool {
     let watched = used.last.since(used.first);
     watched >= quiet && watched >= used.longest_pause * PAUSES_SEEN
 }
@@ -234,7 +268,7 @@ pub enum Blind {
     CachedTokens,
     /// A caller that pauses for longer than it was ever seen to.
     RareCallers,
-    /// Callers that get no answer, or are refused for how they present a secret.
+    /// Callers that get no answer.
     Unserved,
     /// Callers with one address, user agent and instance label look like one.
     SharedSources,
@@ -431,10 +465,10 @@ impl Blind {
         match self {
             Self::CachedTokens => "A caller that holds an access token comes back only when it ends.",
             Self::RareCallers => {
-                "A caller that pauses for longer than it was ever seen to, such as a job that runs once a month, or one that ran for longer than the quiet time and was seen once, looks as if it were gone."
+                "A caller that pauses for longer than it was ever seen to, such as a job that runs once a month, looks as if it were gone."
             }
             Self::Unserved => {
-                "Callers that do not get through to this server while others do, as in an outage of a part of the network, or whose way to present a secret was switched off, look silent."
+                "Callers that do not get through to this server while others do, as in an outage of a part of the network, look silent."
             }
             Self::SharedSources => {
                 "Programs behind one address with one user agent look like one caller, unless each sends a label of its own in Crossfade-Instance."

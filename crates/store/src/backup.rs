@@ -188,9 +188,10 @@ pub const TABLES: &[Table] = &[
         ],
     ),
     table(
-        "drill_callers",
-        "drill_id, source_ip, user_agent, instance, gathered",
+        "refused_callers",
+        "secret_id, drill_id, source_ip, user_agent, instance, gathered",
         &[
+            ("secret_id", Text),
             ("drill_id", Text),
             ("source_ip", Text),
             ("user_agent", Text),

@@ -3,7 +3,7 @@
 
 use crate::{
     access, audit, backup, checks, clients, db, drills, environments, evidence, guard, keys, lines,
-    properties, secrets, sessions, support, uses,
+    properties, refused, secrets, sessions, support, uses,
 };
 
 use std::borrow::Cow;
@@ -43,6 +43,7 @@ impl Statement {
             keys::STATEMENTS,
             lines::STATEMENTS,
             properties::STATEMENTS,
+            refused::STATEMENTS,
             secrets::STATEMENTS,
             sessions::STATEMENTS,
             support::STATEMENTS,

@@ -1,14 +1,11 @@
-//! Drills: the windows in which a retiring secret is refused, and whom they have found.
+//! Drills: the windows in which a retiring secret is refused.
 
-use crate::{
-    PageStart, StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, secrets::actor,
-};
+use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row, secrets::actor};
 use crossfade_core::{
     DrillId, RegistrationId, SecretId, Timestamp,
     audit::Actor,
     drill::{Drill, Pattern, StoppedAs, Window},
 };
-use std::collections::HashMap;
 
 /// A drill as it is stored.
 #[derive(Clone, Debug)]
@@ -27,26 +24,6 @@ pub struct DrillRow {
     pub reason: String,
     /// Who stopped it.
     pub stopped_by: Option<Actor>,
-}
-
-/// Refusals of one caller by a drill, to be added to what is stored, or as they are stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DrillCallerRow {
-    /// The drill.
-    pub drill_id: DrillId,
-    /// The caller.
-    pub source: UsageSource,
-    /// When and how often it was refused.
-    pub refusals: Usage,
-}
-
-/// How many callers a drill has refused, and how often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrillCounts {
-    /// The callers.
-    pub callers: i64,
-    /// The refusals.
-    pub refusals: i64,
 }
 
 /// The windows of a secret's last drill, as the authority needs them.
@@ -86,20 +63,6 @@ statements! {
                WHERE d.registration_id >= $1 AND d.registration_id <= $2 AND s.expires_at IS NOT NULL AND s.revoked_at IS NULL
                  AND NOT EXISTS (SELECT 1 FROM drills later WHERE later.secret_id = d.secret_id AND later.number > d.number)
                ORDER BY d.registration_id, d.number";
-    ADD_CALLERS = "INSERT INTO drill_callers (drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                   ON CONFLICT (drill_id, source_ip, user_agent, instance, gathered) DO UPDATE SET
-                     first_at = CASE WHEN excluded.first_at < drill_callers.first_at THEN excluded.first_at ELSE drill_callers.first_at END,
-                     last_at = CASE WHEN excluded.last_at > drill_callers.last_at THEN excluded.last_at ELSE drill_callers.last_at END,
-                     refusal_count = drill_callers.refusal_count + excluded.refusal_count";
-    HAS_CALLER = "SELECT drill_id FROM drill_callers
-                  WHERE drill_id = $1 AND source_ip = $2 AND user_agent = $3 AND instance = $4 AND gathered = $5";
-    COUNT_CALLERS = "SELECT CAST(COUNT(*) AS BIGINT) AS callers, CAST(COALESCE(SUM(refusal_count), 0) AS BIGINT) AS refusals
-                     FROM drill_callers WHERE drill_id = $1";
-    CALLERS = "SELECT drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count FROM drill_callers
-               WHERE drill_id = $1 ORDER BY last_at DESC, source_ip, user_agent, instance, gathered LIMIT $2";
-    CALLERS_OF_SECRET = "SELECT c.drill_id, c.source_ip, c.user_agent, c.instance, c.gathered, c.first_at, c.last_at, c.refusal_count
-                         FROM drill_callers c JOIN drills d ON d.id = c.drill_id WHERE d.secret_id = $1";
 }
 
 impl Tx {
@@ -203,64 +166,6 @@ impl Tx {
         };
         rows.iter().map(windows).collect()
     }
-
-    /// Adds refusals of callers. Beyond `most` callers of a drill, new ones are gathered in one row without a source.
-    pub async fn add_drill_callers(&mut self, rows: &[DrillCallerRow], most: i64) -> Result<(), StoreError> {
-        let others = UsageSource { gathered: true, ..UsageSource::default() };
-        let mut callers: HashMap<&DrillId, i64> = HashMap::new();
-        for row in rows {
-            let mut source = &row.source;
-            if self.optional(HAS_CALLER, caller_key(&row.drill_id, source)).await?.is_none() {
-                let stored = match callers.get(&row.drill_id) {
-                    Some(counted) => *counted,
-                    None => self.drill_counts(&row.drill_id).await?.callers,
-                };
-                if stored >= most {
-                    source = &others;
-                }
-                callers.insert(&row.drill_id, stored + i64::from(stored < most));
-            }
-            let mut args = caller_key(&row.drill_id, source);
-            let Usage { first_used_at, last_used_at, use_count } = row.refusals;
-            args.extend([first_used_at.into(), last_used_at.into(), use_count.into()]);
-            self.execute(ADD_CALLERS, args).await?;
-        }
-        Ok(())
-    }
-
-    /// How many callers a drill has refused, and how often.
-    pub async fn drill_counts(&mut self, drill: &DrillId) -> Result<DrillCounts, StoreError> {
-        let row = self.one(COUNT_CALLERS, vec![drill.as_str().into()]).await?;
-        Ok(DrillCounts { callers: row.int("callers")?, refusals: row.int("refusals")? })
-    }
-
-    /// The callers that a drill has refused, those that were refused last first, at most `limit`.
-    pub async fn drill_callers(
-        &mut self,
-        drill: &DrillId,
-        limit: i64,
-    ) -> Result<Vec<DrillCallerRow>, StoreError> {
-        self.rows(CALLERS, vec![drill.as_str().into(), limit.into()]).await?.iter().map(caller).collect()
-    }
-
-    /// The callers that any drill of this secret has refused.
-    pub async fn drill_callers_of_secret(
-        &mut self,
-        secret: &SecretId,
-    ) -> Result<Vec<DrillCallerRow>, StoreError> {
-        self.rows(CALLERS_OF_SECRET, vec![secret.as_str().into()]).await?.iter().map(caller).collect()
-    }
-}
-
-fn caller_key(drill: &DrillId, source: &UsageSource) -> Vec<Value> {
-    let UsageSource { ip, user_agent, instance, gathered } = source;
-    vec![
-        drill.as_str().into(),
-        ip.as_str().into(),
-        user_agent.as_str().into(),
-        instance.as_str().into(),
-        (*gathered).into(),
-    ]
 }
 
 fn drill(row: &Row) -> Result<DrillRow, StoreError> {
@@ -289,22 +194,5 @@ fn drill(row: &Row) -> Result<DrillRow, StoreError> {
         scheduled_at: row.time("scheduled_at")?,
         reason: row.text("reason")?,
         stopped_by,
-    })
-}
-
-fn caller(row: &Row) -> Result<DrillCallerRow, StoreError> {
-    Ok(DrillCallerRow {
-        drill_id: row.parsed("drill_id", |text| DrillId::parse(text).ok())?,
-        source: UsageSource {
-            ip: row.text("source_ip")?,
-            user_agent: row.text("user_agent")?,
-            instance: row.text("instance")?,
-            gathered: row.flag("gathered")?,
-        },
-        refusals: Usage {
-            first_used_at: row.time("first_at")?,
-            last_used_at: row.time("last_at")?,
-            use_count: row.int("refusal_count")?,
-        },
     })
 }

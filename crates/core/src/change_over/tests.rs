@@ -1,4 +1,5 @@
 use super::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;
@@ -120,6 +121,34 @@ fn a_caller_that_is_hardly_known_is_waited_for_a_day() {
         assert_eq!(verdict(&[once, rest], 26 * HOUR - 1), Verdict::CallersLeft);
         assert_eq!(verdict(&[once, rest], 26 * HOUR), Verdict::SafeToEnd);
     }
+}
+
+#[test]
+fn who_was_seen_on_one_day_only_is_waited_for_until_the_next_unless_its_program_is_there_all_the_time() {
+    // Every minute for one hour: an instance that was replaced, or a job that runs for an hour a night.
+    let brief = Caller { old: used(0, HOUR, 60), ..Caller::default() };
+    let until = |program| Caller { program, ..brief }.expected_until(QUIET, &[]).unwrap();
+    assert_eq!(until(None), at(26 * HOUR));
+    assert_eq!(until(used(0, HOUR, 60)), at(26 * HOUR), "all of it was seen on one day");
+    assert_eq!(until(used(-72 * HOUR, HOUR, 10 * 60)), at(2 * HOUR + 10 * 60), "there all the time");
+    assert_eq!(until(used(-72 * HOUR, HOUR, 23 * HOUR)), at(25 * HOUR), "back every night");
+    assert_eq!(until(used(-48 * HOUR, HOUR, 23 * HOUR)), at(26 * HOUR), "not seen often enough to say so");
+    // What it says of itself over a day counts for more.
+    let known =
+        Caller { old: used(-24 * HOUR, HOUR, 60), program: used(-72 * HOUR, HOUR, 23 * HOUR), ..brief };
+    assert_eq!(known.expected_until(QUIET, &[]), Some(at(2 * HOUR + 60)));
+    // Of a burst nothing follows, however often its program is there.
+    let burst = Caller { old: used(HOUR - 60, HOUR, 1), program: used(-72 * HOUR, HOUR, 60), ..brief };
+    assert_eq!(burst.expected_until(QUIET, &[]), Some(at(26 * HOUR)));
+}
+
+#[test]
+fn what_many_do_together_has_the_pauses_in_which_none_of_them_came() {
+    let one = |first, last| used(first, last, 7).unwrap();
+    assert_eq!(Used::together([]), None);
+    assert_eq!(Used::together([one(5, 50)]), used(5, 50, 0));
+    assert_eq!(Used::together([one(100, 120), one(0, 40), one(10, 30), one(45, 60)]), used(0, 120, 40));
+    assert_eq!(Used::together([one(0, 100), one(20, 30)]), used(0, 100, 0));
 }
 
 #[test]
@@ -259,12 +288,24 @@ mod fleets {
         moves_at: Option<i64>,
         /// With which program it shares address, agent and label.
         source: usize,
+        /// The user agent.
+        agent: usize,
+        /// Seconds of each day in which it runs, from the beginning of the day on; `None`: all of them.
+        runs_for: Option<i64>,
+        /// Whether it has another address each day.
+        moves_about: bool,
     }
 
     impl Program {
         fn calls(&self, from: i64, until: i64) -> impl Iterator<Item = i64> + '_ {
             let first = from + (self.offset - from).rem_euclid(self.every);
-            (0..).map(move |n| first + n * self.every).take_while(move |call| *call < until)
+            let runs = |call: &i64| self.runs_for.is_none_or(|length| call.rem_euclid(DAY) < length);
+            (0..).map(move |n| first + n * self.every).take_while(move |call| *call < until).filter(runs)
+        }
+
+        /// What tells it apart when it calls.
+        fn seen_as(&self, call: i64) -> (usize, i64) {
+            (self.source, if self.moves_about { call.div_euclid(DAY) } else { 0 })
         }
 
         fn is_on_old(&self, time: i64) -> bool {
@@ -284,18 +325,23 @@ mod fleets {
 
     /// What would be recorded of the fleet from `since` until `now`.
     fn recorded(fleet: &[Program], since: i64, now: i64) -> Vec<Caller> {
-        let sources = fleet.iter().map(|it| it.source + 1).max().unwrap_or(0);
-        let mut callers = vec![Caller::default(); sources];
-        let mut calls: Vec<(i64, usize, bool)> = fleet
-            .iter()
-            .flat_map(|it| it.calls(since, now).map(|time| (time, it.source, it.is_on_old(time))))
-            .collect();
-        calls.sort_unstable();
-        for (time, source, old) in calls {
-            let caller = &mut callers[source];
-            note(if old { &mut caller.old } else { &mut caller.new }, time);
+        let mut callers: BTreeMap<(usize, i64), (usize, Caller)> = BTreeMap::new();
+        let mut calls: Vec<(i64, &Program)> =
+            fleet.iter().flat_map(|it| it.calls(since, now).map(move |time| (time, it))).collect();
+        calls.sort_by_key(|(time, program)| (*time, program.source, program.is_on_old(*time)));
+        for (time, program) in calls {
+            let (_, caller) =
+                callers.entry(program.seen_as(time)).or_insert((program.agent, Caller::default()));
+            note(if program.is_on_old(time) { &mut caller.old } else { &mut caller.new }, time);
         }
-        callers
+        let agents: BTreeSet<usize> = callers.values().map(|(agent, _)| *agent).collect();
+        let together = |agent| {
+            let same = callers.values().filter(|(of, _)| *of == agent);
+            Used::together(same.filter_map(|(_, caller)| caller.old))
+        };
+        let programs: BTreeMap<usize, Option<Used>> =
+            agents.into_iter().map(|agent| (agent, together(agent))).collect();
+        callers.into_values().map(|(agent, caller)| Caller { program: programs[&agent], ..caller }).collect()
     }
 
     /// Whether somebody would be refused in the time after `now` if the old secret ended at `now`.
@@ -304,6 +350,7 @@ mod fleets {
     }
 
     const ENDS: i64 = 168 * HOUR;
+    const DAY: i64 = 24 * HOUR;
 
     /// Watched for a month before the rotation, judged every hour until the deadline: no verdict of safety may be wrong,
     /// and once everybody has moved there must be one.
@@ -331,7 +378,8 @@ mod fleets {
     }
 
     fn program(n: usize, every: i64, moves_at: Option<i64>) -> Program {
-        Program { every, offset: n as i64 * 37, moves_at, source: n }
+        let offset = n as i64 * 37;
+        Program { every, offset, moves_at, source: n, agent: n, runs_for: None, moves_about: false }
     }
 
     #[test]
@@ -352,6 +400,31 @@ mod fleets {
     #[test]
     fn a_caller_that_comes_back_every_three_days_is_never_overlooked() {
         compare(&[program(0, 5 * MINUTE, Some(HOUR)), program(1, 72 * HOUR, None)]);
+    }
+
+    /// A job that calls every minute of one hour a day, at the same address or each day at another; seen for a month, or
+    /// for the first time in the night before the rotation.
+    #[test]
+    fn a_job_that_runs_for_an_hour_a_night_is_never_overlooked() {
+        for (moves_about, since) in [(false, -30 * DAY), (true, -30 * DAY), (false, -DAY), (true, -DAY)] {
+            let job = Program { runs_for: Some(HOUR), moves_about, ..program(1, MINUTE, None) };
+            let fleet = [program(0, 5 * MINUTE, Some(HOUR)), job];
+            for now in (1..168).map(|hour| hour * HOUR) {
+                let callers = recorded(&fleet, since, now);
+                assert_ne!(verdict(&callers, now), Verdict::SafeToEnd, "{now} {moves_about} {since}");
+            }
+        }
+    }
+
+    /// Instances that get another address each day, as a deployment does: those of yesterday are not waited for.
+    #[test]
+    fn instances_that_are_replaced_every_day_do_not_hold_up_the_verdict() {
+        let fleet: Vec<_> = (0..3)
+            .map(|n| Program { moves_about: true, agent: 0, ..program(n, 10 * MINUTE, Some(30 * HOUR)) })
+            .collect();
+        compare(&fleet);
+        let at_once = recorded(&fleet, -30 * DAY, 31 * HOUR + 10 * MINUTE);
+        assert_eq!(verdict(&at_once, 31 * HOUR + 10 * MINUTE), Verdict::SafeToEnd);
     }
 
     #[test]
@@ -393,7 +466,7 @@ mod fleets {
             paces in prop::collection::vec((prop::sample::select(vec![60, 300, 900, 3600, 6 * 3600, 24 * 3600, 72 * 3600]), 0i64..86_400, prop::option::of(1i64..100)), 1..12)
         ) {
             let fleet: Vec<_> = paces.into_iter().enumerate().map(|(n, (every, offset, moves))| {
-                Program { every, offset, moves_at: moves.map(|hour| hour * HOUR), source: n }
+                Program { offset, ..program(n, every, moves.map(|hour| hour * HOUR)) }
             }).collect();
             for now in (1..168).step_by(9).map(|hour| hour * HOUR) {
                 let callers = recorded(&fleet, -30 * 24 * HOUR, now);

@@ -33,6 +33,38 @@ fn reasons(answer: &Value) -> Vec<&str> {
     answer["reasons"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect()
 }
 
+/// Who fails for what somebody has set is no caller that has fallen silent.
+async fn tries_while_refused(world: &World, settings: Value) {
+    let (client, id, old, new) = rotated(world).await;
+    let (oauth, owner) = (world.oauth("production"), world.owner().await);
+    for label in [None, Some("a")] {
+        assert_eq!(call(&oauth, &id, &new, label).await, 200);
+    }
+    let set = async |settings: Value| owner.patch(&client.path("production", ""), settings).await.ok();
+    set(settings).await;
+    world.advance(MINUTE);
+    let tried_at = world.now();
+    assert_eq!(call(&oauth, &id, &old, Some("late")).await, 401);
+    assert_eq!(call(&oauth, &id, "crossfade_live_guessed", Some("stranger")).await, 401);
+    let methods = json!(["client_secret_basic", "client_secret_post"]);
+    set(json!({"token_endpoint_auth_methods": methods, "enabled": true})).await;
+    let body = json!({"expires_at": world.now().after(48 * HOUR).to_string(), "reason": "one is late"});
+    let secret = &client.registration("production").secret_id;
+    owner.post(&client.path("production", &format!("/secrets/{secret}/extend")), body).await.ok();
+    // It was seen once, and is waited for a day and the quiet time.
+    world.advance(25 * HOUR - MINUTE);
+    assert_eq!(call(&oauth, &id, &new, None).await, 200);
+    let left = change_over(world, &client, "").await;
+    let counts = (left["verdict"].as_str(), left["callers_left"].as_u64());
+    assert_eq!(counts, (Some("callers_left"), Some(1)), "{left}");
+    let late = &left["callers"][0];
+    let seen = (&late["instance"], &late["refused_at"], &late["old"]);
+    assert_eq!(seen, (&json!("late"), &json!(tried_at.to_string()), &Value::Null));
+    assert_eq!(left["callers"].as_array().unwrap().len(), 3, "a stranger is none");
+    world.advance(MINUTE);
+    assert_eq!(change_over(world, &client, "").await["verdict"], "safe_to_end");
+}
+
 on_both_engines! {
     async fn a_change_over_from_its_beginning_to_its_end(world: World) {
         let (client, id, old, new) = rotated(&world).await;
@@ -97,7 +129,7 @@ on_both_engines! {
         };
         enable(false).await;
         world.advance(3 * HOUR);
-        assert_eq!(call(&oauth, &id, &old, None).await, 401);
+        assert_eq!(call(&oauth, &id, &new, None).await, 401);
         let disabled = change_over(&world, &client, "").await;
         assert!(disabled["verdict"] != "safe_to_end" && reasons(&disabled).contains(&"disabled"), "{disabled}");
         // Whoever uses the old secret had no chance to show it: quiet begins here.
@@ -110,6 +142,74 @@ on_both_engines! {
         assert_eq!((quiet["verdict"].as_str(), reasons(&quiet)), (Some("quiet"), vec!["nobody_left", "gap"]), "{quiet}");
         world.advance(Duration::from_micros(1));
         assert_eq!(change_over(&world, &client, "").await["verdict"], "safe_to_end");
+    }
+
+    async fn whoever_presents_a_secret_in_a_way_that_was_switched_off_has_tried_it(world: World) {
+        tries_while_refused(&world, json!({"token_endpoint_auth_methods": ["client_secret_basic"]})).await;
+    }
+
+    async fn whoever_presents_a_secret_to_a_disabled_registration_has_tried_it(world: World) {
+        tries_while_refused(&world, json!({"enabled": false, "confirm_client_name": "Billing"})).await;
+    }
+
+    /// A pipeline that has seen that it is safe, and revokes a moment later.
+    async fn a_secret_is_revoked_only_while_it_is_safe_where_that_is_asked_for(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        let (oauth, owner) = (world.oauth("production"), world.owner().await);
+        let path = client.path("production", &format!("/secrets/{}/revoke", client.registration("production").secret_id));
+        let revoke = async |more: Value| {
+            let mut body = json!({"reason": "everybody has moved"});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            owner.post(&path, body).await
+        };
+        let refused = revoke(json!({"only_if_safe": true})).await.refused(409, "not_safe_to_end");
+        assert_eq!((&refused["field"], &refused["verdict"], &refused["callers_left"]), (&json!("only_if_safe"), &json!("not_started"), &json!(1)));
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        let quiet = revoke(json!({"only_if_safe": true})).await.refused(409, "not_safe_to_end");
+        assert_eq!((&quiet["verdict"], &quiet["callers_left"]), (&json!("quiet"), &json!(0)));
+        world.advance(10 * MINUTE);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        revoke(json!({"only_if_safe": true, "quiet_seconds": 601})).await.refused(409, "not_safe_to_end");
+        // It was safe, and somebody has come back since: no flush has written that.
+        assert_eq!(change_over(&world, &client, "?quiet_seconds=600").await["verdict"], "safe_to_end");
+        assert_eq!(call(&oauth, &id, &old, Some("late")).await, 200);
+        let late = revoke(json!({"only_if_safe": true, "quiet_seconds": 600})).await.refused(409, "not_safe_to_end");
+        assert_eq!(late["callers_left"], 1);
+        for (body, field) in [
+            (json!({"quiet_seconds": 600}), "quiet_seconds"),
+            (json!({"only_if_safe": true, "quiet_seconds": 59}), "quiet_seconds"),
+            (json!({"only_if_safe": true, "quiet_seconds": 604_801}), "quiet_seconds"),
+            (json!({"only_if_safe": true, "compromised": true}), "only_if_safe"),
+        ] {
+            assert_eq!(revoke(body).await.refused(422, "invalid_body")["field"], field);
+        }
+        assert_eq!(call(&oauth, &id, &old, Some("late")).await, 200, "nothing was changed");
+        assert_eq!(call(&oauth, &id, &new, Some("late")).await, 200);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        world.advance(10 * MINUTE);
+        for label in [None, Some("late")] {
+            assert_eq!(call(&oauth, &id, &new, label).await, 200);
+        }
+        revoke(json!({"only_if_safe": true, "quiet_seconds": 600})).await.ok();
+        assert_eq!(call(&oauth, &id, &old, None).await, 401);
+    }
+
+    /// What is used while evidence is being written down is not judged: the answer is of the time before.
+    async fn a_verdict_is_of_the_time_before_its_evidence_was_written(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        let oauth = world.oauth("production");
+        for secret in [&old, &new] {
+            assert_eq!(call(&oauth, &id, secret, None).await, 200);
+        }
+        let (owner, asked_at, path) = (world.owner().await, world.now(), client.path("production", "/change-over"));
+        let held = world.hold_writes().await;
+        let (answer, ()) = tokio::join!(owner.get(&path), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            world.advance(2 * HOUR);
+            drop(held);
+        });
+        let answer = answer.ok();
+        assert_eq!((&answer["at"], &answer["verdict"]), (&json!(asked_at.to_string()), &json!("quiet")), "{answer}");
     }
 
     async fn whoever_holds_a_token_of_a_longer_life_is_waited_for(world: World) {

@@ -7,7 +7,7 @@ use crossfade_core::{
     drill::{Drill, Pattern, StoppedAs},
 };
 use crossfade_store::{
-    DrillCallerRow, DrillCounts, DrillRow, Registration, SecretWindows, StoreError, Usage, UsageSource,
+    DrillCounts, DrillRow, RefusedCaller, Registration, SecretWindows, StoreError, Usage, UsageSource,
 };
 
 fn drill_id(n: usize) -> DrillId {
@@ -44,9 +44,10 @@ async fn seeded(t: &TestDb) {
     .await;
 }
 
-fn caller(drill: usize, ip: &str, first: u32, last: u32, count: i64) -> DrillCallerRow {
-    DrillCallerRow {
-        drill_id: drill_id(drill),
+fn caller(drill: usize, ip: &str, first: u32, last: u32, count: i64) -> RefusedCaller {
+    RefusedCaller {
+        secret_id: secret_id(1),
+        drill_id: Some(drill_id(drill)),
         source: UsageSource { ip: ip.into(), user_agent: "curl".into(), ..UsageSource::default() },
         refusals: Usage { first_used_at: at(first), last_used_at: at(last), use_count: count },
     }
@@ -173,7 +174,7 @@ async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss() {
         tx.insert_drill(&drill(1, 1, at(10))).await?;
         tx.insert_drill(&drill(2, 1, at(2000))).await?;
         // In one flush and in another: rows of one flush differ, those of two need not.
-        tx.add_drill_callers(
+        tx.add_refused_callers(
             &[
                 caller(1, "192.0.2.1", 12, 14, 2),
                 caller(1, "192.0.2.2", 20, 20, 1),
@@ -182,7 +183,7 @@ async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss() {
             2,
         )
         .await?;
-        tx.add_drill_callers(
+        tx.add_refused_callers(
             &[
                 caller(1, "192.0.2.1", 11, 13, 3),
                 caller(1, "192.0.2.4", 15, 30, 7),
@@ -208,8 +209,18 @@ async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss() {
         "who was refused last comes first"
     );
     assert_eq!(t.read(async |tx| tx.drill_callers(&drill_id(1), 1).await).await.len(), 1);
-    assert_eq!(t.read(async |tx| tx.drill_callers_of_secret(&secret_id(1)).await).await.len(), 4);
-    assert!(t.read(async |tx| tx.drill_callers_of_secret(&secret_id(2)).await).await.is_empty());
+    assert_eq!(t.read(async |tx| tx.refused_callers_of_secret(&secret_id(1)).await).await.len(), 4);
+    assert!(t.read(async |tx| tx.refused_callers_of_secret(&secret_id(2)).await).await.is_empty());
+    // Whom the settings refused is found by the secret alone, and has a cap of its own.
+    let by_settings = |ip, second| RefusedCaller { drill_id: None, ..caller(1, ip, second, second, 1) };
+    let rows = [by_settings("192.0.2.1", 40), by_settings("192.0.2.5", 41), by_settings("192.0.2.6", 42)];
+    t.write(async |tx| tx.add_refused_callers(&rows, 2).await).await;
+    let of_secret = t.read(async |tx| tx.refused_callers_of_secret(&secret_id(1)).await).await;
+    let outside: Vec<_> = of_secret.iter().filter(|it| it.drill_id.is_none()).collect();
+    assert_eq!((of_secret.len(), outside.len()), (7, 3));
+    assert!(outside.iter().any(|it| it.source.gathered && it.refusals.last_used_at == at(42)));
+    let counts = t.read(async |tx| tx.drill_counts(&drill_id(1)).await).await;
+    assert_eq!(counts, DrillCounts { callers: 3, refusals: 19 });
     let none = t.read(async |tx| tx.drill_counts(&drill_id(3)).await).await;
     assert_eq!(none, DrillCounts { callers: 0, refusals: 0 });
 }

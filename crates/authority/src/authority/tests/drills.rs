@@ -116,6 +116,10 @@ fn disabled_and_wrong_method_and_wrong_secret_are_told_as_before() {
     assert_eq!((world.present(&value(7)), world.failure().failure), (REFUSED, Failure::Wrong));
 }
 
+fn by_drill() -> Option<RefusedBy> {
+    Some(RefusedBy::Drill(drill_id(1)))
+}
+
 fn present_as(world: &World, ip: IpAddr, user_agent: &str, instance: &str) {
     let client_id = client_id(1);
     let secret = value(1);
@@ -137,7 +141,7 @@ fn whoever_is_refused_is_recorded_by_address_agent_and_label_and_not_as_a_use() 
     let (sources, failures) = world.authority.evidence().drain();
     assert_eq!(sources.len(), 4);
     assert!(
-        sources.iter().all(|it| it.drill == Some(drill_id(1)) && it.secret == secret_id(1) && !it.gathered)
+        sources.iter().all(|it| it.refused_by == by_drill() && it.secret == secret_id(1) && !it.gathered)
     );
     let of = |ip, agent: &str, label: &str| {
         let same =
@@ -160,10 +164,10 @@ fn uses_and_refusals_of_one_caller_stay_apart_also_when_they_are_put_back() {
     let (sources, failures) = world.authority.evidence().drain();
     world.authority.evidence().restore(sources, failures);
     let (mut sources, failures) = world.authority.evidence().drain();
-    sources.sort_by_key(|it| it.drill.is_some());
+    sources.sort_by_key(|it| it.refused_by.is_some());
     assert_eq!((sources.len(), failures.len()), (2, 1));
-    assert_eq!((&sources[0].drill, sources[0].counter.count), (&None, 1));
-    assert_eq!((&sources[1].drill, sources[1].counter.count), (&Some(drill_id(1)), 1));
+    assert_eq!((&sources[0].refused_by, sources[0].counter.count), (&None, 1));
+    assert_eq!((&sources[1].refused_by, sources[1].counter.count), (&by_drill(), 1));
 }
 
 #[test]
@@ -175,5 +179,5 @@ fn a_flood_of_refused_names_is_bounded_and_loses_no_count() {
     let (sources, _) = world.authority.evidence().drain();
     assert!(sources.len() < 3000, "{}", sources.len());
     assert_eq!(sources.iter().map(|it| it.counter.count).sum::<u64>(), 20_000);
-    assert!(sources.iter().all(|it| it.drill == Some(drill_id(1))));
+    assert!(sources.iter().all(|it| it.refused_by == by_drill()));
 }

@@ -1,0 +1,153 @@
+//! Who presented a valid secret and was refused: by a drill, or by the settings of the registration.
+
+use crate::{StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, uses::usage_args};
+use crossfade_core::{DrillId, SecretId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+
+/// Refusals of one caller, to be added to what is stored, or as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedCaller {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// The drill that refused it; `None` where the settings of the registration did.
+    pub drill_id: Option<DrillId>,
+    /// The caller.
+    pub source: UsageSource,
+    /// When and how often it was refused.
+    pub refusals: Usage,
+}
+
+/// How many callers a drill has refused, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrillCounts {
+    /// The callers.
+    pub callers: i64,
+    /// The refusals.
+    pub refusals: i64,
+}
+
+statements! {
+    ADD = "INSERT INTO refused_callers (secret_id, drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count)
+           VALUES {rows:9}
+           ON CONFLICT (secret_id, drill_id, source_ip, user_agent, instance, gathered) DO UPDATE SET
+             first_at = CASE WHEN excluded.first_at < refused_callers.first_at THEN excluded.first_at ELSE refused_callers.first_at END,
+             last_at = CASE WHEN excluded.last_at > refused_callers.last_at THEN excluded.last_at ELSE refused_callers.last_at END,
+             refusal_count = refused_callers.refusal_count + excluded.refusal_count";
+    KNOWN = "SELECT c.secret_id, c.drill_id, c.source_ip, c.user_agent, c.instance, c.gathered FROM refused_callers c JOIN (VALUES {rows:6}) AS v
+             ON c.secret_id = v.column1 AND c.drill_id = v.column2 AND c.source_ip = v.column3 AND c.user_agent = v.column4 AND c.instance = v.column5
+               AND c.gathered = CAST(v.column6 AS BIGINT)";
+    COUNT = "SELECT CAST(COUNT(*) AS BIGINT) AS callers FROM refused_callers WHERE secret_id = $1 AND drill_id = $2";
+    COUNT_DRILL = "SELECT CAST(COUNT(*) AS BIGINT) AS callers, CAST(COALESCE(SUM(refusal_count), 0) AS BIGINT) AS refusals
+                   FROM refused_callers WHERE drill_id = $1";
+    OF_DRILL = "SELECT secret_id, drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count FROM refused_callers
+                WHERE drill_id = $1 ORDER BY last_at DESC, source_ip, user_agent, instance, gathered LIMIT $2";
+    OF_SECRET = "SELECT secret_id, drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count FROM refused_callers
+                 WHERE secret_id = $1";
+}
+
+/// What a row is found by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    secret: SecretId,
+    drill: Option<DrillId>,
+    source: UsageSource,
+}
+
+impl Key {
+    fn args(&self) -> Vec<Value> {
+        let UsageSource { ip, user_agent, instance, gathered } = &self.source;
+        let drill = self.drill.as_ref().map_or("", DrillId::as_str);
+        let texts = [self.secret.as_str(), drill, ip, user_agent, instance];
+        texts.into_iter().map(Value::from).chain([(*gathered).into()]).collect()
+    }
+
+    fn stored(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            secret: row.parsed("secret_id", |text| SecretId::parse(text).ok())?,
+            drill: match row.text("drill_id")?.as_str() {
+                "" => None,
+                _ => Some(row.parsed("drill_id", |text| DrillId::parse(text).ok())?),
+            },
+            source: UsageSource {
+                ip: row.text("source_ip")?,
+                user_agent: row.text("user_agent")?,
+                instance: row.text("instance")?,
+                gathered: row.flag("gathered")?,
+            },
+        })
+    }
+}
+
+impl Tx {
+    /// Adds refusals of callers. Beyond `most` callers of a drill, or of a secret outside of drills, new ones are gathered
+    /// in one row without a source.
+    pub async fn add_refused_callers(&mut self, rows: &[RefusedCaller], most: i64) -> Result<(), StoreError> {
+        let key = |row: &RefusedCaller| {
+            let RefusedCaller { secret_id, drill_id, source, .. } = row.clone();
+            Key { secret: secret_id, drill: drill_id, source }
+        };
+        let keys: BTreeSet<Key> = rows.iter().map(key).collect();
+        let stored = self.many(KNOWN, &keys.iter().map(Key::args).collect::<Vec<_>>()).await?;
+        let mut known = stored.iter().map(Key::stored).collect::<Result<BTreeSet<_>, _>>()?;
+        let mut counts = HashMap::new();
+        let mut added: BTreeMap<Key, Usage> = BTreeMap::new();
+        for row in rows {
+            let mut key = key(row);
+            if !known.contains(&key) {
+                let count = match counts.entry((key.secret.clone(), key.drill.clone())) {
+                    Entry::Occupied(counted) => counted.into_mut(),
+                    Entry::Vacant(place) => {
+                        let args = key.args().into_iter().take(2).collect();
+                        place.insert(self.one(COUNT, args).await?.int("callers")?)
+                    }
+                };
+                if *count >= most {
+                    key.source = UsageSource { gathered: true, ..UsageSource::default() };
+                } else {
+                    *count += 1;
+                }
+                known.insert(key.clone());
+            }
+            added.entry(key).and_modify(|usage| usage.merge(&row.refusals)).or_insert(row.refusals);
+        }
+        let args = added.iter().map(|(key, usage)| [key.args(), usage_args(usage).into()].concat());
+        self.many(ADD, &args.collect::<Vec<_>>()).await.map(drop)
+    }
+
+    /// How many callers a drill has refused, and how often.
+    pub async fn drill_counts(&mut self, drill: &DrillId) -> Result<DrillCounts, StoreError> {
+        let row = self.one(COUNT_DRILL, vec![drill.as_str().into()]).await?;
+        Ok(DrillCounts { callers: row.int("callers")?, refusals: row.int("refusals")? })
+    }
+
+    /// The callers that a drill has refused, those that were refused last first, at most `limit`.
+    pub async fn drill_callers(
+        &mut self,
+        drill: &DrillId,
+        limit: i64,
+    ) -> Result<Vec<RefusedCaller>, StoreError> {
+        self.rows(OF_DRILL, vec![drill.as_str().into(), limit.into()]).await?.iter().map(caller).collect()
+    }
+
+    /// The callers that were refused with this secret while it was valid.
+    pub async fn refused_callers_of_secret(
+        &mut self,
+        secret: &SecretId,
+    ) -> Result<Vec<RefusedCaller>, StoreError> {
+        self.rows(OF_SECRET, vec![secret.as_str().into()]).await?.iter().map(caller).collect()
+    }
+}
+
+fn caller(row: &Row) -> Result<RefusedCaller, StoreError> {
+    let Key { secret, drill, source } = Key::stored(row)?;
+    Ok(RefusedCaller {
+        secret_id: secret,
+        drill_id: drill,
+        source,
+        refusals: Usage {
+            first_used_at: row.time("first_at")?,
+            last_used_at: row.time("last_at")?,
+            use_count: row.int("refusal_count")?,
+        },
+    })
+}
