@@ -11,11 +11,14 @@ use crate::{
 use crossfade_core::{
     Operation, Timestamp,
     api::{self, Page},
+    drill::Drill,
 };
 use crossfade_store::{DrillRow, RefusedCaller, Tx};
 
 /// Callers that are listed of each drill.
 const MOST_CALLERS: i64 = 100;
+/// Gaps in the evidence that are looked at, latest first.
+const MOST_GAPS: i64 = 1000;
 
 impl App {
     /// The drills of a registration, newest first.
@@ -42,6 +45,7 @@ impl App {
 pub(crate) async fn shown_drill(tx: &mut Tx, row: DrillRow, now: Timestamp) -> Result<api::Drill, Error> {
     let counts = tx.drill_counts(&row.rule.id).await?;
     let callers = tx.drill_callers(&row.rule.id, MOST_CALLERS).await?;
+    let unrecorded_seconds = unrecorded_seconds(tx, &row.rule, now).await?;
     Ok(api::Drill {
         state: row.rule.state(now),
         scheduled_by: row.scheduled_by,
@@ -54,10 +58,18 @@ pub(crate) async fn shown_drill(tx: &mut Tx, row: DrillRow, now: Timestamp) -> R
         stopped_by: row.stopped_by,
         caller_count: counts.callers,
         refusal_count: counts.refusals,
+        unrecorded_seconds,
         callers: callers.into_iter().map(shown_caller).collect(),
         id: row.rule.id,
         secret_id: row.rule.secret_id,
     })
+}
+
+/// For how many seconds of its windows nothing was recorded, any part of one counted whole.
+pub(crate) async fn unrecorded_seconds(tx: &mut Tx, drill: &Drill, now: Timestamp) -> Result<u64, Error> {
+    let gaps = tx.evidence_gaps(drill.starts_at, MOST_GAPS).await?;
+    let gaps = gaps.iter().map(|gap| (gap.began_at, gap.ended_at));
+    Ok(drill.unrecorded(gaps, now).as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX))
 }
 
 pub(crate) fn shown_caller(row: RefusedCaller) -> api::DrillCaller {

@@ -14,6 +14,7 @@ use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
     api::{self, CreateRegistration, RevealedSecret, UpdateRegistration},
     audit::Event,
+    drill::StoppedAs,
     environment::Slug,
     registration::{self, AuthMethods, Scopes, TokenTtl},
     roles::{Object, Permission},
@@ -256,6 +257,12 @@ impl App {
                     (after.disabled_at, after.enabled_at) = (None, Some(act.now));
                 }
                 Some(true) | None => {}
+            }
+            if after.disabled_at.is_some() && site.registration.disabled_at.is_none() {
+                // Its windows would find nobody, and say so.
+                for secret in act.tx.open_secrets(&after.id, act.now).await? {
+                    act.stop_drill_of(&secret.id, StoppedAs::Disabled, site.about()).await?;
+                }
             }
             act.tx.update_registration(&after).await?;
             act.changed(ChangeKind::Registration(after.id.clone())).await?;

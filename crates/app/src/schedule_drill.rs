@@ -30,10 +30,7 @@ impl App {
     ) -> Result<api::Drill, Error> {
         self.change(Operation::ScheduleDrill, request, path, async |act, site: Site| {
             act.matches(site.registration.version)?;
-            let body = input.read_with(Problem::invalid(
-                "length_seconds",
-                "must be a whole number, and so must repeat and every_seconds. Nothing was changed",
-            ))?;
+            let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
             let pattern = Pattern::from_json(
                 body.length_seconds.as_ref(),
@@ -42,14 +39,18 @@ impl App {
             )
             .map_err(Problem::from)?;
             let starts_at = match &body.starts_at {
-                Some(text) => Timestamp::parse(text)
-                    .map_err(|error| Problem::invalid("starts_at", &format!("is {error}")))?,
+                Some(text) => Timestamp::parse(text).map_err(|error| {
+                    Problem::invalid("starts_at", &format!("is {error}. Nothing was changed"))
+                })?,
                 None => act.now,
             };
             site.confirm(body.confirm_client_name.as_deref())?;
             let open = act.tx.open_secrets(&site.registration.id, act.now).await?;
             let retiring = rotation::retiring(&open, act.now);
             let refused = |refusal: Refusal| Error::from(refusal.problem());
+            if site.registration.disabled_at.is_some() {
+                return Err(refused(Refusal::Disabled));
+            }
             let Some(secret) = retiring else {
                 return Err(refused(Refusal::NotRetiring { retiring: None }));
             };

@@ -1,6 +1,11 @@
 //! Tells the trail, and the owners of the client, whom a drill has found, once it is over and that is stored.
 
-use crate::{act::About, app::App, error::Error, list_drills::shown_caller};
+use crate::{
+    act::About,
+    app::App,
+    error::Error,
+    list_drills::{shown_caller, unrecorded_seconds},
+};
 use crossfade_core::{
     Timestamp,
     audit::{Actor, Event},
@@ -34,6 +39,7 @@ impl App {
                     }
                     let counts = tx.drill_counts(&drill.id).await?;
                     let callers = tx.drill_callers(&drill.id, MOST_CALLERS).await?;
+                    let unrecorded_seconds = unrecorded_seconds(tx, drill, now).await?;
                     let event = Event::DrillFinished {
                         drill_id: drill.id.clone(),
                         secret_id: drill.secret_id.clone(),
@@ -41,6 +47,7 @@ impl App {
                         stopped: drill.stopped.is_some(),
                         caller_count: counts.callers,
                         refusal_count: counts.refusals,
+                        unrecorded_seconds,
                         callers: callers.into_iter().map(shown_caller).collect(),
                     };
                     let Some(place) = tx.place_of_registration(&row.registration_id).await? else { continue };

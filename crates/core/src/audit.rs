@@ -445,8 +445,8 @@ events! {
         drill_id: DrillId,
         /// The secret that it refused.
         secret_id: SecretId,
-        /// Why: `stopped` by somebody, or because its secret was `revoked`, `rolled_back` or `superseded`, or its client
-        /// deleted (`client_deleted`).
+        /// Why: `stopped` by somebody, or because its secret was `revoked`, `rolled_back` or `superseded`, its
+        /// registration `disabled`, or its client deleted (`client_deleted`).
         stopped_as: StoppedAs,
     }
     /// A drill that had begun is over: whom it found.
@@ -463,6 +463,8 @@ events! {
         caller_count: i64,
         /// How often.
         refusal_count: i64,
+        /// For how many seconds of its windows nothing was recorded: who came then was not found.
+        unrecorded_seconds: u64,
         /// The callers, those that were refused last first; the first 20.
         callers: Vec<api::DrillCaller>,
     }

@@ -151,14 +151,22 @@ pub enum StoppedAs {
     RolledBack,
     /// Its secret was ended by a newer rotation.
     Superseded,
+    /// Its registration was disabled, and refuses everybody.
+    Disabled,
     /// Its client was deleted.
     ClientDeleted,
 }
 
 impl StoppedAs {
     /// Every reason there is.
-    pub const ALL: [Self; 5] =
-        [Self::Stopped, Self::Revoked, Self::RolledBack, Self::Superseded, Self::ClientDeleted];
+    pub const ALL: [Self; 6] = [
+        Self::Stopped,
+        Self::Revoked,
+        Self::RolledBack,
+        Self::Superseded,
+        Self::Disabled,
+        Self::ClientDeleted,
+    ];
 
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
@@ -167,6 +175,7 @@ impl StoppedAs {
             Self::Revoked => "revoked",
             Self::RolledBack => "rolled_back",
             Self::Superseded => "superseded",
+            Self::Disabled => "disabled",
             Self::ClientDeleted => "client_deleted",
         }
     }
@@ -237,6 +246,17 @@ impl Drill {
         self.stopped.map_or(planned, |(at, _)| at.min(planned))
     }
 
+    /// For how long, of the time that it refused until `now`, nothing was recorded: who came then was not found. `gaps` are
+    /// such times, none of which lies within another.
+    pub fn unrecorded(&self, gaps: impl Iterator<Item = (Timestamp, Timestamp)>, now: Timestamp) -> Duration {
+        let windows = self.windows();
+        let within = |(began, ended): (Timestamp, Timestamp)| {
+            let common = |it: &Window| it.to.min(ended).min(now).since(it.from.max(began));
+            windows.iter().map(common).sum::<Duration>()
+        };
+        gaps.map(within).sum()
+    }
+
     /// Its state at `now`.
     pub fn state(&self, now: Timestamp) -> DrillState {
         match self.stopped {
@@ -256,6 +276,8 @@ pub enum Refusal {
         /// The time.
         now: Timestamp,
     },
+    /// The registration refuses everybody.
+    Disabled,
     /// There is no retiring secret, or it is another one than expected.
     NotRetiring {
         /// The secret that is retiring, where one was expected that is not.
@@ -329,6 +351,10 @@ impl Refusal {
                 format!("starts_at must not lie in the past; it is {now}. Nothing was changed. Leave it out to begin now."),
             )
             .with_field("starts_at"),
+            Self::Disabled => Problem::new(
+                Code::RegistrationDisabled,
+                "The registration is disabled and refuses everybody, so that a drill finds nobody. Nothing was changed. Enable it first.",
+            ),
             Self::NotRetiring { retiring: None } => Problem::new(
                 Code::NotRetiring,
                 "There is no retiring secret, and a drill refuses nothing else. Nothing was changed. Rotate first, with a transition period.",

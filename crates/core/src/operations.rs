@@ -140,7 +140,7 @@ operations! {
     /// Shows the stored value of a secret.
     RevealSecret = "reveal_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/reveal" Needs(SecretReveal), [SecretNotStored];
     /// Ends a retiring secret now.
-    RevokeSecret = "revoke_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/revoke" Needs(SecretRevoke), [NotRetiring];
+    RevokeSecret = "revoke_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/revoke" Needs(SecretRevoke), [NotRetiring, NotSafeToEnd];
     /// Moves the deadline of a retiring secret later, at most 168 hours after its rotation.
     ExtendSecret = "extend_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/extend" Needs(SecretExtend), [NotRetiring, ExtensionOutOfRange];
     /// Lists the rotations of a registration, newest first.
@@ -150,7 +150,7 @@ operations! {
     /// Schedules short windows in which the retiring secret is refused, to find forgotten callers while that can still be
     /// undone. What they get is the 401 that an ended secret gets.
     ScheduleDrill = "schedule_drill" Post "/clients/{client}/environments/{environment}/drills" Needs(SecretDrill),
-        [ConfirmationMismatch, NotRetiring, DrillInProgress];
+        [ConfirmationMismatch, NotRetiring, RegistrationDisabled, DrillInProgress];
     /// Lists the drills of a registration, newest first, each with its windows and the callers that it has refused.
     ListDrills = "list_drills" Get "/clients/{client}/environments/{environment}/drills" Needs(ClientRead), [];
     /// Stops a drill at once: the secret is accepted again when the answer comes. Whom it has found so far is

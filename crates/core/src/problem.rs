@@ -72,6 +72,10 @@ codes! {
     NotRetiring = "not_retiring" 409;
     /// The newer secret has been used already.
     NewerSecretInUse = "newer_secret_in_use" 409;
+    /// It is not known to be safe to end the old secret.
+    NotSafeToEnd = "not_safe_to_end" 409;
+    /// The registration is disabled.
+    RegistrationDisabled = "registration_disabled" 409;
     /// A drill of this secret is not over.
     DrillInProgress = "drill_in_progress" 409;
     /// The drill is over.

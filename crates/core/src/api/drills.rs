@@ -90,6 +90,9 @@ pub struct Drill {
     pub caller_count: i64,
     /// How often it has refused them.
     pub refusal_count: i64,
+    /// For how many seconds of its windows so far nothing was recorded, because no server ran: who came then was not
+    /// found.
+    pub unrecorded_seconds: u64,
     /// The callers, those that were refused last first; the first 100.
     pub callers: Vec<DrillCaller>,
 }

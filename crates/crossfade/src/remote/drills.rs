@@ -107,6 +107,10 @@ fn shown_drills(drills: &[Drill], json: bool) -> Result<(), Failure> {
             it.windows.len().to_string(),
             it.caller_count.to_string(),
             it.refusal_count.to_string(),
+            match it.unrecorded_seconds {
+                0 => "-".to_owned(),
+                seconds => format!("{seconds}s"),
+            },
             it.scheduled_by.name().to_owned(),
             it.reason.clone(),
         ]
@@ -121,6 +125,7 @@ fn shown_drills(drills: &[Drill], json: bool) -> Result<(), Failure> {
             fixed("windows"),
             fixed("found"),
             fixed("refusals"),
+            fixed("unrecorded"),
             text("by"),
             text("reason"),
         ],

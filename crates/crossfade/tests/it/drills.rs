@@ -253,6 +253,54 @@ on_both_engines! {
         assert_eq!(world.number("SELECT COUNT(*) FROM drills WHERE told_at IS NULL").await, 0);
     }
 
+    /// What refuses everybody finds nobody.
+    async fn a_disabled_registration_has_no_drill(world: World) {
+        let stage = Stage::set(&world).await;
+        let owner = world.owner().await;
+        let enable = async |enabled: bool| {
+            let body = json!({"enabled": enabled, "confirm_client_name": "Billing"});
+            owner.patch(&stage.path(""), body).await.ok();
+        };
+        stage.schedule(&world, json!({"repeat": 2, "every_seconds": 600})).await.created();
+        world.advance(30 * SECOND);
+        enable(false).await;
+        let drill = stage.list(&world).await[0].clone();
+        assert_eq!((&drill["state"], &drill["stopped_as"], time(&drill["ends_at"])), (&json!("stopped"), &json!("disabled"), world.now()));
+        let told = stage.events(&world, "drill.stopped").await;
+        assert_eq!((told.len(), &told[0]["details"]["stopped_as"]), (1, &json!("disabled")));
+        world.oauth("production").token(&stage.id, &stage.old).await.is_invalid_client();
+        assert_eq!(owner.get("/authentication-failures?reason=drill").await.ok()["items"], json!([]));
+        stage.schedule(&world, json!({})).await.refused(409, "registration_disabled");
+        enable(true).await;
+        assert!(!stage.refused(&world).await, "it is over for good");
+        world.advance(10 * MINUTE);
+        assert!(!stage.refused(&world).await);
+        // A change of other settings stops none.
+        stage.schedule(&world, json!({"repeat": 2, "every_seconds": 600})).await.created();
+        owner.patch(&stage.path(""), json!({"scopes": ["read"], "enabled": true})).await.ok();
+        assert!(stage.refused(&world).await);
+    }
+
+    /// While no server runs, a window finds nobody, and says so.
+    async fn a_window_in_which_no_server_ran_is_told(world: World) {
+        let mut world = world;
+        let stage = Stage::set(&world).await;
+        let drill = stage.schedule(&world, json!({"repeat": 2, "every_seconds": 600})).await.created();
+        let [first, second] = windows(&drill)[..] else { panic!("{drill}") };
+        assert_eq!(drill["unrecorded_seconds"], 0);
+        advance_to(&world, first.0.after(20 * SECOND));
+        assert!(stage.refused(&world).await);
+        world.run_jobs().await;
+        let back = second.0.after(10 * SECOND).after(MS);
+        world.restart_at(back).await;
+        // The rest of the first window, and the beginning of the second.
+        assert_eq!(stage.list(&world).await[0]["unrecorded_seconds"], 40 + 11);
+        advance_to(&world, second.1.after(5 * SECOND));
+        world.run_jobs().await;
+        let told = stage.events(&world, "drill.finished").await;
+        assert_eq!((told.len(), &told[0]["details"]["unrecorded_seconds"]), (1, &json!(51)));
+    }
+
     async fn only_one_drill_of_a_secret_at_a_time(world: World) {
         let stage = Stage::set(&world).await;
         let first = stage.schedule(&world, json!({"repeat": 2, "every_seconds": 600})).await.created();
@@ -412,23 +460,6 @@ on_both_engines! {
         assert_eq!(first, again);
         assert_eq!(world.number("SELECT COUNT(*) FROM drills").await, 1);
         send(&[]).await.refused(409, "drill_in_progress");
-    }
-
-    async fn a_disabled_registration_refuses_as_disabled_and_its_drill_runs_on(world: World) {
-        let stage = Stage::set(&world).await;
-        stage.schedule(&world, json!({"length_seconds": 120})).await.created();
-        let enable = async |enabled: bool| {
-            let body = json!({"enabled": enabled, "confirm_client_name": "Billing"});
-            world.owner().await.patch(&stage.path(""), body).await.ok();
-        };
-        enable(false).await;
-        world.oauth("production").token(&stage.id, &stage.old).await.is_invalid_client();
-        let failures = world.owner().await.get("/authentication-failures?reason=drill").await.ok();
-        assert_eq!(failures["items"], json!([]));
-        enable(true).await;
-        assert!(stage.refused(&world).await);
-        world.advance(2 * MINUTE);
-        assert!(!stage.refused(&world).await);
     }
 
     /// Whatever a stranger sends as an agent or a label: no secret and nothing that steers a terminal is kept.

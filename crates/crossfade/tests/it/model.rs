@@ -271,6 +271,9 @@ impl Play {
                 let body = json!({"enabled": enabled, "confirm_client_name": self.client.name});
                 self.world.owner().await.patch(&self.client.path("production", ""), body).await.ok();
                 self.model.enabled = *enabled;
+                if !enabled {
+                    self.model.secrets.iter_mut().for_each(|it| it.stop_drill(now));
+                }
             }
             Op::Advance { micros } => self.advance(*micros),
             Op::ToDeadline { micros } => {
@@ -399,11 +402,13 @@ impl Play {
         let deadline = retiring.and_then(|it| self.model.secrets[it].expires_at);
         let expected = if !(5..=900).contains(&length) {
             Err((422, "invalid_body"))
+        } else if !self.model.enabled {
+            Err((409, "registration_disabled"))
         } else if retiring.is_none() {
             Err((409, "not_retiring"))
         } else if deadline.is_some_and(|deadline| windows[1].1 > deadline) {
             Err((422, "invalid_body"))
-        } else if self.model.secrets[retiring.unwrap()].has_drill(now) {
+        } else if retiring.is_some_and(|it| self.model.secrets[it].has_drill(now)) {
             Err((409, "drill_in_progress"))
         } else {
             Ok(())
