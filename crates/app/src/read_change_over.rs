@@ -48,16 +48,19 @@ impl ChangeOverQuery {
 
     fn quiet(&self) -> Result<Option<Duration>, Problem> {
         let parse = |text: &String| {
-            let seconds = text
-                .parse::<u64>()
-                .ok()
-                .filter(|seconds| seconds.to_string() == *text && (60..=604_800).contains(seconds));
-            let seconds = seconds
-                .ok_or_else(|| invalid("quiet_seconds", "must be a whole number from 60 to 604800"))?;
-            Ok(Duration::from_secs(seconds))
+            let seconds = text.parse::<u64>().ok().filter(|seconds| seconds.to_string() == *text);
+            let quiet = seconds.and_then(quiet_time);
+            quiet.ok_or_else(|| invalid("quiet_seconds", QUIET_SECONDS_ARE))
         };
         self.quiet_seconds.as_ref().map(parse).transpose()
     }
+}
+
+pub(crate) const QUIET_SECONDS_ARE: &str = "must be a whole number from 60 to 604800";
+
+/// The quiet time of so many seconds; none shorter than a minute, or longer than any transition.
+pub(crate) fn quiet_time(seconds: u64) -> Option<Duration> {
+    (60..=604_800).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 impl App {

@@ -5,18 +5,22 @@ use crate::{
     error::Error,
     history::secret_of,
     idempotency::Reply,
+    read_change_over::{QUIET_SECONDS_ARE, quiet_time},
     registrations::tokens_end,
     request::{Input, Request},
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Operation,
+    Code, Operation, Problem, Timestamp,
     api::{RevokeSecret, SecretChanged},
     audit::Event,
+    change_over::Verdict,
     drill::StoppedAs,
     rotation::{self, EndedAs},
     text::Reason,
 };
+use crossfade_store::Tx;
+use std::time::Duration;
 
 impl Reply for SecretChanged {}
 
@@ -29,12 +33,25 @@ impl App {
         secret: &str,
         input: Input<'_, RevokeSecret>,
     ) -> Result<SecretChanged, Error> {
+        if input.clone().read().is_ok_and(|body| body.only_if_safe) {
+            // What is judged must be stored, and that takes the lock that the change holds.
+            self.view_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
+                .await?;
+        }
         self.change(Operation::RevokeSecret, request, path, async |act, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
+            if body.only_if_safe && body.compromised {
+                let must = "is not for a compromised secret, which ends whoever uses it. Nothing was changed";
+                return Err(Problem::invalid("only_if_safe", must).into());
+            }
+            let quiet = quiet(&body)?;
             rotation::revoke(&secret.rule, act.now).map_err(|refusal| refusal.problem(None))?;
+            if body.only_if_safe {
+                self.must_be_safe(act.tx, &site, quiet, act.now).await?;
+            }
             secret.rule.revoked_at = Some(act.now);
             let id = &secret.rule.id;
             act.tx.set_secret_end(id, secret.rule.expires_at, secret.rule.revoked_at).await?;
@@ -57,4 +74,44 @@ impl App {
         })
         .await
     }
+
+    /// Refuses where it is not known to be safe to end the old secret of the latest rotation: the only one that retires.
+    async fn must_be_safe(
+        &self,
+        tx: &mut Tx,
+        site: &Site,
+        quiet: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let missing = || Error::internal("a retiring secret has no rotation");
+        let change = self.change_over(tx, site, None, quiet, now).await?.ok_or_else(missing)?;
+        // What was used since the evidence was written counts, too.
+        let used = self.unflushed_use(&change.old_secret.id).max(change.old_secret.last_used_at);
+        let quiet_needed = Duration::from_secs(change.quiet_needed_seconds);
+        let is_quiet = used.is_none_or(|used| now >= used.after(quiet_needed));
+        if change.verdict == Verdict::SafeToEnd && is_quiet {
+            return Ok(());
+        }
+        let summary = match change.verdict {
+            Verdict::SafeToEnd => "Not safe to end: it was used just now.",
+            _ => &change.summary,
+        };
+        let text = format!(
+            "{summary} Nothing was changed. Look at the change-over and wait, or leave only_if_safe out to end it whoever uses it."
+        );
+        let problem = Problem::new(Code::NotSafeToEnd, text).with_field("only_if_safe");
+        Err(problem.with("verdict", change.verdict.as_str()).with("callers_left", change.callers_left).into())
+    }
+}
+
+fn quiet(body: &RevokeSecret) -> Result<Option<Duration>, Problem> {
+    let must = match body.quiet_seconds {
+        None => return Ok(None),
+        Some(_) if !body.only_if_safe => "is for only_if_safe, which is not asked for".to_owned(),
+        Some(seconds) => match quiet_time(seconds) {
+            Some(quiet) => return Ok(Some(quiet)),
+            None => QUIET_SECONDS_ARE.to_owned(),
+        },
+    };
+    Err(Problem::invalid("quiet_seconds", &format!("{must}. Nothing was changed")))
 }

@@ -42,7 +42,7 @@ pub(crate) struct Watch {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Goal(pub(crate) Option<Duration>);
 
-fn goal(text: &str) -> Result<Goal, String> {
+pub(super) fn goal(text: &str) -> Result<Goal, String> {
     if text == "safe" {
         return Ok(Goal(None));
     }

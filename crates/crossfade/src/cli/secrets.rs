@@ -1,6 +1,9 @@
 //! `crossfade secret …`
 
-use super::{Destination, Place, Remote, Series, Watch};
+use super::{
+    Destination, Place, Remote, Series, Watch,
+    change_over::{Goal, goal},
+};
 use clap::{Args, Subcommand};
 use crossfade_core::TransitionHours;
 
@@ -62,6 +65,9 @@ pub(crate) enum Secret {
         /// The secret; the retiring one when absent.
         #[arg(long)]
         secret: Option<String>,
+        /// Only if that is so at the moment of the revocation: `safe`, or `quiet=30m`, as `watch --until` waits for it.
+        #[arg(long, value_name = "GOAL", value_parser = goal)]
+        only_if: Option<Goal>,
         #[command(flatten)]
         end: End,
         #[command(flatten)]

@@ -239,8 +239,7 @@ impl Stage<'_> {
             Step::Revoke(at) => {
                 let body = RevokeSecret {
                     reason: Some("everybody has moved".to_owned()),
-                    compromised: false,
-                    revoke_tokens: false,
+                    ..RevokeSecret::default()
                 };
                 self.change(at, "revoke", &body).await
             }

@@ -93,11 +93,7 @@ pub(super) async fn change_over(
     expect(left.is_empty(), "nobody uses the old secret any more")?;
 
     scene.step("So the old secret is revoked, and refused from now on").await?;
-    let body = RevokeSecret {
-        reason: Some("everybody has moved".to_owned()),
-        compromised: false,
-        revoke_tokens: false,
-    };
+    let body = RevokeSecret { reason: Some("everybody has moved".to_owned()), ..RevokeSecret::default() };
     let path = format!("{}/secrets/{}/revoke", scene.path, old.id);
     let changed: SecretChanged = api.send(Method::POST, &path, &body).await?;
     expect(changed.secret.state == SecretState::Revoked, "the old secret is revoked")?;

@@ -65,11 +65,17 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
                 }
             }
         }
-        Command::Revoke { place, secret, end, remote } => {
+        Command::Revoke { place, secret, only_if, end, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;
             let id = site.named_or(secret, SecretState::Retiring).await?;
             let End { reason, compromised, revoke_tokens } = end;
-            let body = RevokeSecret { reason: Some(reason), compromised, revoke_tokens };
+            let body = RevokeSecret {
+                reason: Some(reason),
+                compromised,
+                revoke_tokens,
+                only_if_safe: only_if.is_some(),
+                quiet_seconds: only_if.and_then(|goal| goal.0).map(|quiet| quiet.as_secs()),
+            };
             let changed =
                 site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await?;
             shown_change(changed, remote.json)

@@ -195,6 +195,9 @@ pub(super) async fn revoke(
         reason: own(&fields, "reason"),
         compromised: fields.ticked("compromised"),
         revoke_tokens: fields.ticked("revoke_tokens"),
+        // A secret that has leaked ends whoever uses it.
+        only_if_safe: fields.ticked("only_if_safe") && !fields.ticked("compromised"),
+        quiet_seconds: None,
     };
     match signed.app.revoke_secret(&signed.request(), of(&names), &secret, Input::Value(body)).await {
         Ok(_) => Ok(to(&names, "security", "revoked")),
