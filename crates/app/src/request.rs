@@ -29,20 +29,6 @@ pub enum Input<'a, T> {
 }
 
 impl<T: DeserializeOwned> Input<'_, T> {
-    /// The same for a body whose only number is a member with a problem of its own: a number beyond all floats
-    /// is refused before it is known which member holds it.
-    pub(crate) fn read_with(self, number_out_of_range: Problem) -> Result<T, Problem> {
-        match &self {
-            Self::Json(text) => match serde_json::from_slice::<serde_json::Value>(text) {
-                Err(error) if error.to_string().starts_with("number out of range") => {
-                    Err(number_out_of_range)
-                }
-                _ => self.read(),
-            },
-            Self::Value(_) => self.read(),
-        }
-    }
-
     pub(crate) fn read(self) -> Result<T, Problem> {
         match self {
             Self::Value(value) => Ok(value),
@@ -50,33 +36,41 @@ impl<T: DeserializeOwned> Input<'_, T> {
             Self::Json(text) if text.trim_ascii_start().first() != Some(&b'{') => {
                 Err(Problem::new(Code::InvalidBody, "The body must be a JSON object. Nothing was changed."))
             }
-            Self::Json(text) => serde_json::from_slice(text).map_err(|error| body_problem(&error)),
+            Self::Json(text) => {
+                let mut json = serde_json::Deserializer::from_slice(text);
+                let body = serde_path_to_error::deserialize(&mut json)
+                    .map_err(|error| body_problem(error.inner(), &error.path().to_string()))?;
+                json.end().map_err(|error| body_problem(&error, ""))?;
+                Ok(body)
+            }
         }
     }
 }
 
-/// What serde found, as a sentence. It names the member where serde does.
-fn body_problem(error: &serde_json::Error) -> Problem {
+/// What serde found, as a sentence, and the member that it was found in.
+fn body_problem(error: &serde_json::Error, path: &str) -> Problem {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
     // A value may be a secret that was sent to the wrong place; names of members and of types may be shown.
+    let is_name = |text: &str| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
+            && !crossfade_core::secret::looks_like_secret(text)
+            && text != "."
+    };
     let names_member =
         ["unknown field", "missing field", "duplicate field"].iter().any(|it| what.starts_with(it))
             && !crossfade_core::secret::looks_like_secret(what);
-    let shown = if names_member { what } else { "a member has the wrong type or form" };
-    let problem = Problem::new(
-        Code::InvalidBody,
-        format!("The body is not what this operation takes: {shown}. Nothing was changed."),
-    );
-    match what.split('`').nth(1) {
-        // It goes into the trail, so only what looks like the name of a member.
-        Some(member)
-            if names_member
-                && member.len() <= 64
-                && member.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) =>
-        {
-            problem.with_field(member)
-        }
-        _ => problem,
+    // It goes into the trail, so only what looks like the name of a member.
+    let (shown, member) = match what.split('`').nth(1).filter(|_| names_member) {
+        Some(member) => (what.to_owned(), Some(member).filter(|it| is_name(it))),
+        None if is_name(path) => (format!("{path} has the wrong type or form"), Some(path)),
+        None => ("a member has the wrong type or form".to_owned(), None),
+    };
+    let text = format!("The body is not what this operation takes: {shown}. Nothing was changed.");
+    let problem = Problem::new(Code::InvalidBody, text);
+    match member {
+        Some(member) => problem.with_field(member),
+        None => problem,
     }
 }

@@ -52,8 +52,13 @@ impl App {
                 let text = format!("{error}. There is no default. Nothing was changed.");
                 Problem::new(Code::TransitionOutOfRange, text).with_field("transition_hours")
             };
-            let beyond = TransitionHours::from_json(None).err();
-            let body = input.read_with(out_of_range(&beyond.map(|it| it.to_string()).unwrap_or_default()))?;
+            let body = input.read().map_err(|problem| {
+                match (problem.field.as_deref(), TransitionHours::from_json(None)) {
+                    // A number beyond all floats, which is no JSON value to look at.
+                    (Some("transition_hours"), Err(error)) => out_of_range(&error),
+                    _ => problem,
+                }
+            })?;
             let reason = Reason::parse(body.reason.as_deref())?;
             let transition = TransitionHours::from_json(body.transition_hours.as_ref())
                 .map_err(|error| out_of_range(&error))?;

@@ -331,7 +331,7 @@ on_both_engines! {
         let grants = format!("/users/{user}/grants");
         for (body, field) in [
             (json!({}), "role"),
-            (json!({"role": "root"}), ""),
+            (json!({"role": "root"}), "role"),
             (json!({"role": "viewer", "property_id": "prop_0000000000000000000000"}), "property_id"),
             (json!({"role": "viewer", "client_id": "cl_0000000000000000000000"}), "client_id"),
             (json!({"role": "viewer", "property_id": property, "client_id": client.id}), "client_id"),
