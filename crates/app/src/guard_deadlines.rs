@@ -19,8 +19,6 @@ use crossfade_store::{NearDeadline, PageStart, Tx};
 
 /// Deadlines that are read at once.
 const PAGE: i64 = 500;
-/// Deadlines that are told of in one transaction.
-const MOST_TOLD: usize = 50;
 /// Deadlines that are judged for a page, the next ones.
 const MOST_LISTED: usize = 200;
 
@@ -38,21 +36,23 @@ pub struct NeededSecret {
 }
 
 impl App {
-    /// Looks after every deadline that is near. The evidence that it judges by is what is stored.
+    /// Looks after every deadline that is near. The evidence that it judges by is what is stored. Where one cannot be
+    /// judged, because what is stored of it is damaged, the others are looked after, and the first error is told.
     pub(crate) async fn guard_deadlines(&self) -> Result<(), Error> {
         let mut page = PageStart { after: None, limit: PAGE };
+        let mut done = Ok(());
         loop {
             let (last, due) = self.deadlines_due(&page).await?;
-            for some in due.chunks(MOST_TOLD) {
-                self.transact(async |tx, now| {
-                    for judged in some {
-                        self.guard_deadline(tx, judged, now).await?;
+            for judged in due {
+                let told = match judged {
+                    Ok(judged) => {
+                        self.transact(async |tx, now| self.guard_deadline(tx, &judged, now).await).await
                     }
-                    Ok(())
-                })
-                .await?;
+                    Err(error) => Err(error),
+                };
+                done = done.and(told);
             }
-            let Some(last) = last else { return Ok(()) };
+            let Some(last) = last else { return done };
             page.after = Some(last);
         }
     }
@@ -90,7 +90,7 @@ impl App {
     async fn deadlines_due(
         &self,
         page: &PageStart,
-    ) -> Result<(Option<(i64, String)>, Vec<NeededSecret>), Error> {
+    ) -> Result<(Option<(i64, String)>, Vec<Result<NeededSecret, Error>>), Error> {
         self.db
             .read(async |tx| {
                 let now = self.clock.now();
@@ -99,7 +99,7 @@ impl App {
                 for row in rows {
                     // Most were told, and are not judged again.
                     if !row.rule.due(now).is_nothing() {
-                        due.extend(judge(tx, row, now).await?);
+                        due.extend(judge(tx, row, now).await.transpose());
                     }
                 }
                 Ok((last, due))

@@ -119,18 +119,27 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 impl App {
     /// Everything that is due: what the worker does by and by, at once.
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
-        let flushed = self.clock.now();
-        self.flush().await?;
-        self.apply_changes().await?;
-        self.note_expiries().await?;
-        self.guard_deadlines().await?;
-        self.sum_failures().await?;
-        self.tell_finished_drills(flushed).await?;
-        self.tell_gathered_refusals(false).await?;
-        self.tidy().await?;
-        self.trim_trail().await?;
+        let now = self.clock.now();
+        let flushed = self.flush().await;
+        let drills = match &flushed {
+            Ok(()) => self.tell_finished_drills(now).await,
+            // Whom they found is not stored yet.
+            Err(_) => Ok(()),
+        };
+        // One that fails does not keep the others from their work.
+        let done = [
+            flushed,
+            drills,
+            self.apply_changes().await,
+            self.note_expiries().await,
+            self.guard_deadlines().await,
+            self.sum_failures().await,
+            self.tell_gathered_refusals(false).await,
+            self.tidy().await,
+            self.trim_trail().await,
+        ];
         self.authority.tidy();
-        Ok(())
+        done.into_iter().collect()
     }
 
     async fn flush(&self) -> Result<(), Error> {

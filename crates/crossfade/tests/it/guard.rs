@@ -166,6 +166,25 @@ on_both_engines! {
         assert_eq!((time(&warnings[0]["told_at"]), &warnings[0]["extended_to"]), (world.now(), &Value::Null));
     }
 
+    async fn what_is_stored_damaged_of_one_does_not_keep_the_guard_from_the_others(world: World) {
+        let stage = Stage::set(&world, 48, None).await;
+        let other = world.client("Ledger", &["production"]).await;
+        let it = other.registration("production").clone();
+        world.oauth("production").token(&it.client_id, &it.secret).await.is_token();
+        world.owner().await.post(&other.path("production", "/secrets/rotate"), other.rotation(48)).await.created();
+        world.run_jobs().await;
+        let first = &stage.client.registration("production").secret_id;
+        world.raw(&format!("UPDATE secret_usage_sources SET longest_pause = -1 WHERE secret_id = '{first}'")).await;
+        advance_to(&world, stage.rotated_at.after(24 * HOUR));
+        assert!(world.try_jobs().await.is_err(), "it is not hushed up");
+        let near = events(&world, "transition.deadline_near").await;
+        assert_eq!(near.iter().map(|it| &it["client_id"]).collect::<Vec<_>>(), [&json!(other.id)]);
+        // And when it is mended, the first one is told of.
+        world.raw("UPDATE secret_usage_sources SET longest_pause = 0 WHERE longest_pause = -1").await;
+        world.run_jobs().await;
+        assert_eq!(events(&world, "transition.deadline_near").await.len(), 2);
+    }
+
     async fn nobody_is_told_of_an_old_secret_that_nobody_needs(world: World) {
         let stage = Stage::set(&world, 48, Some(24)).await;
         world.advance(HOUR);

@@ -160,6 +160,11 @@ impl World {
         self.app.run_jobs().await.unwrap();
     }
 
+    /// The same where something of it may fail.
+    pub async fn try_jobs(&self) -> Result<(), crossfade_app::Error> {
+        self.app.run_jobs().await
+    }
+
     /// The Owner, created at the first call.
     pub async fn owner(&self) -> Caller<'_> {
         if !self.app.has_owner().await.unwrap() {
