@@ -107,6 +107,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("token_endpoint_auth_methods", "auth-method"),
     ("access_token_ttl_seconds", "token-ttl"),
     ("enabled", "disable"),
+    ("only_if_safe", "only-if"),
+    ("quiet_seconds", "only-if"),
     ("kind", "program"),
 ];
 

@@ -143,6 +143,10 @@ fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_befo
     let mut said = [0; 64];
     let length = waiting.stderr.as_mut().unwrap().read(&mut said).unwrap();
     assert!(length > 0 && waiting.try_wait().unwrap().is_none());
+    for goal in ["safe", "quiet=30m"] {
+        let revoke = with(&["secret", "revoke"], &["--only-if", goal, "--reason", "enough"]);
+        site.refuses(&revoke, 5, "[not_safe_to_end] (flag --only-if)");
+    }
     site.does(&with(&["secret", "revoke"], &["--reason", "enough"]));
     let ended = waiting.wait_with_output().unwrap();
     let (out, err) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());

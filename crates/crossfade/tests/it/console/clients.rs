@@ -98,6 +98,31 @@ on_both_engines! {
         assert_eq!(rotations(&world).await, 0);
     }
 
+    /// Between the dialog and the click somebody may have come back.
+    async fn a_revocation_that_was_safe_when_its_dialog_was_drawn_asks_again_when_it_is_not(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let (it, oauth) = (client.registration("production").clone(), world.oauth("production"));
+        oauth.token(&it.client_id, &it.secret).await.is_token();
+        let rotate = client.path("production", "/secrets/rotate");
+        let reply = world.owner().await.post(&rotate, client.rotation(24)).await.created();
+        let new = reply["secret"]["value"].as_str().unwrap();
+        oauth.token(&it.client_id, new).await.is_token();
+        world.advance(Duration::from_secs(3600));
+        oauth.token(&it.client_id, new).await.is_token();
+        let browser = world.signed_in().await;
+        let only_if_safe = hidden(&browser.get(&path(&client, "/security")).await.page(200), "only_if_safe");
+        oauth.token(&it.client_id, &it.secret).await.is_token();
+        let revoke = path(&client, &format!("/secrets/{}/revoke", it.secret_id));
+        let page = browser.post(&revoke, &[("reason", "moved"), ("only_if_safe", &only_if_safe)]).await.page(409);
+        assert!(page.contains("aria-labelledby=\"revoke-title\" open") && page.contains("Not safe to end"), "{page}");
+        assert!(page.contains("value=\"moved\"") && !page.contains("name=\"only_if_safe\""), "{page}");
+        oauth.token(&it.client_id, &it.secret).await.is_token();
+        // Who knows that now, may.
+        let done = browser.post(&revoke, &[("reason", "moved")]).await;
+        assert_eq!(done.header("location"), Some(path(&client, "/security?done=revoked").as_str()));
+        oauth.token(&it.client_id, &it.secret).await.is_invalid_client();
+    }
+
     async fn the_list_finds_what_is_looked_for(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let other = world.client("Warehouse", &["staging"]).await;
