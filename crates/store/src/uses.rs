@@ -215,7 +215,9 @@ impl Tx {
             new.into_iter().partition(|row| !row.source.gathered && room.takes(row));
         let address = |source: &UsageSource| UsageSource { ip: source.ip.clone(), ..OTHERS };
         let rest = self.add_to_sources(&gathered(rest, address)).await?;
-        let (of_addresses, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|row| room.takes(row));
+        // What came as the rest of all is merged with what becomes it, so that there is one row of it.
+        let (of_addresses, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|row| row.source != OTHERS && room.takes(row));
         inserted.extend(of_addresses);
         inserted.extend(self.add_to_sources(&gathered(rest, |_| OTHERS)).await?);
         self.many(INSERT_SOURCES, &inserted.iter().map(source_args).collect::<Vec<_>>()).await.map(drop)
@@ -379,9 +381,6 @@ impl Room {
     /// Whether there is room for one more, which then is counted.
     fn takes(&mut self, row: &UsageRow) -> bool {
         let secret = || row.secret_id.clone();
-        if row.source == OTHERS {
-            return true;
-        }
         if row.source.gathered {
             return takes(self.gathered.entry(secret()).or_default(), self.caps.of_secret);
         }
