@@ -7,7 +7,10 @@
 use crate::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 /// The old secret is quiet at the earliest when it has not been used for so long, however short tokens live.
 pub const QUIET_AT_LEAST: Duration = Duration::from_secs(30 * 60);
@@ -31,17 +34,33 @@ pub struct Used {
 }
 
 impl Used {
-    /// The use of many as if by one: its pauses are those in which nobody came. `None` of nobody.
+    /// The use of many as if by one. Its pauses are the times between their spans, and within these no longer than the
+    /// longest pause of whoever paused least. `None` of nobody.
     pub fn together(uses: impl IntoIterator<Item = Self>) -> Option<Self> {
-        let mut uses: Vec<Self> = uses.into_iter().collect();
-        uses.sort_by_key(|used| used.first);
-        let first = *uses.first()?;
-        let all = Self { longest_pause: Duration::ZERO, ..first };
-        Some(uses.iter().skip(1).fold(all, |all, used| Self {
-            first: all.first,
-            last: all.last.max(used.last),
-            longest_pause: all.longest_pause.max(used.first.since(all.last)),
-        }))
+        let uses: Vec<Self> = uses.into_iter().collect();
+        let first = uses.iter().map(|used| used.first).min()?;
+        let last = uses.iter().map(|used| used.last).max()?;
+        // Where spans begin and end, in order. Of one moment the beginnings come first: who comes as another leaves
+        // leaves no time between.
+        let begins = uses.iter().map(|used| (used.first, 0, used.longest_pause));
+        let ends = uses.iter().map(|used| (used.last, 1, used.longest_pause));
+        let mut turns: Vec<_> = begins.chain(ends).collect();
+        turns.sort_unstable();
+        let mut there: BTreeMap<Duration, usize> = BTreeMap::new();
+        let (mut since, mut longest_pause) = (first, Duration::ZERO);
+        for (at, ends, pause) in turns {
+            let passed = at.since(since);
+            let paused = there.first_key_value().map_or(passed, |(least, _)| passed.min(*least));
+            longest_pause = longest_pause.max(paused);
+            match (ends, there.entry(pause)) {
+                (0, entry) => *entry.or_default() += 1,
+                (_, Entry::Occupied(mut count)) if *count.get() > 1 => *count.get_mut() -= 1,
+                (_, Entry::Occupied(count)) => drop(count.remove()),
+                (_, Entry::Vacant(_)) => {}
+            }
+            since = at;
+        }
+        Some(Self { first, last, longest_pause })
     }
 }
 

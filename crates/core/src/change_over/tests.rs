@@ -146,9 +146,20 @@ fn who_was_seen_on_one_day_only_is_waited_for_until_the_next_unless_its_program_
 fn what_many_do_together_has_the_pauses_in_which_none_of_them_came() {
     let one = |first, last| used(first, last, 7).unwrap();
     assert_eq!(Used::together([]), None);
-    assert_eq!(Used::together([one(5, 50)]), used(5, 50, 0));
+    assert_eq!(Used::together([one(5, 50)]), used(5, 50, 7));
     assert_eq!(Used::together([one(100, 120), one(0, 40), one(10, 30), one(45, 60)]), used(0, 120, 40));
-    assert_eq!(Used::together([one(0, 100), one(20, 30)]), used(0, 100, 0));
+    // Nobody knows when within their spans they came: no more rarely than whoever paused least.
+    assert_eq!(Used::together([one(0, 100), one(20, 30)]), used(0, 100, 7));
+    let rare = |first, last| used(first, last, 50).unwrap();
+    assert_eq!(Used::together([rare(0, 500), one(20, 30)]), used(0, 500, 50));
+    assert_eq!(Used::together([rare(0, 500), one(10, 495)]), used(0, 500, 10));
+    assert_eq!(Used::together([rare(0, 100), rare(30, 60), rare(60, 100)]), used(0, 100, 40));
+    assert_eq!(Used::together([one(0, 10), one(10, 20), one(20, 20)]), used(0, 20, 7));
+    // One host that runs at night for years is no program that is there all the time.
+    let host = used(-240 * HOUR, -2 * HOUR, 22 * HOUR).unwrap();
+    let seen_once = Caller { old: used(0, HOUR, 5 * 60), ..Caller::default() };
+    let program = Used::together([host, seen_once.old.unwrap()]);
+    assert_eq!(Caller { program, ..seen_once }.expected_until(QUIET, &[]), Some(at(24 * HOUR)));
 }
 
 #[test]
