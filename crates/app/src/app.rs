@@ -4,7 +4,7 @@ use crate::{
     addresses::{AddressPolicy, Addresses},
     cursor::Cursors,
     error::Error,
-    evidence::{Alive, Recorded},
+    evidence::{Alive, Recorded, Unflushed},
     feed::Feed,
     master_key::MasterKey,
     measure::Counted,
@@ -16,7 +16,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Code, Problem, Random, SecretId, Timestamp,
+    Code, Problem, Random, SecretId,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
 use crossfade_store::{Db, Environment, Location, ServeLock};
@@ -64,7 +64,7 @@ pub struct App {
     pub(crate) cursors: Cursors,
     pub(crate) alive: Mutex<Alive>,
     /// The last use of secrets of which evidence is being flushed.
-    pub(crate) unflushed: Mutex<HashMap<SecretId, Timestamp>>,
+    pub(crate) unflushed: Mutex<HashMap<SecretId, Unflushed>>,
     pub(crate) touched: Touched,
     pub(crate) audit_retention_days: Option<u32>,
     pub(crate) refusals: Refusals,

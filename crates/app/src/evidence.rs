@@ -29,6 +29,15 @@ pub(crate) struct Recorded {
     in_doubt: bool,
 }
 
+/// The last times of a secret that are on their way into the database.
+#[derive(Default)]
+pub(crate) struct Unflushed {
+    /// It was used.
+    used: Option<Timestamp>,
+    /// It was used, or was valid and refused.
+    tried: Option<Timestamp>,
+}
+
 /// For how long a process that serves may be without a sign of life. Beyond it stood still, as a machine does that is
 /// suspended or moved, or its clock was set: who called meanwhile is not known.
 const STOOD_STILL: Duration = Duration::from_secs(15);
@@ -216,14 +225,17 @@ impl App {
     fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
         let mut unflushed = self.unflushed();
         let drained = self.authority.evidence().drain();
-        for source in drained.0.iter().filter(|it| it.refused_by.is_none()) {
-            let last = unflushed.entry(source.secret.clone()).or_insert(source.counter.last);
-            *last = source.counter.last.max(*last);
+        for source in &drained.0 {
+            let last = unflushed.entry(source.secret.clone()).or_default();
+            last.tried = last.tried.max(Some(source.counter.last));
+            if source.refused_by.is_none() {
+                last.used = last.used.max(Some(source.counter.last));
+            }
         }
         drained
     }
 
-    fn unflushed(&self) -> MutexGuard<'_, HashMap<SecretId, Timestamp>> {
+    fn unflushed(&self) -> MutexGuard<'_, HashMap<SecretId, Unflushed>> {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -231,7 +243,13 @@ impl App {
     /// without waiting for a flush.
     pub(crate) fn unflushed_use(&self, secret: &SecretId) -> Option<Timestamp> {
         let unflushed = self.unflushed();
-        unflushed.get(secret).copied().max(self.authority.evidence().last_use(secret))
+        unflushed.get(secret).and_then(|last| last.used).max(self.authority.evidence().last_use(secret))
+    }
+
+    /// The same, or the last time that it was valid and refused.
+    pub(crate) fn unflushed_try(&self, secret: &SecretId) -> Option<Timestamp> {
+        let unflushed = self.unflushed();
+        unflushed.get(secret).and_then(|last| last.tried).max(self.authority.evidence().last_try(secret))
     }
 }
 

@@ -23,6 +23,8 @@ use std::{
 
 /// Callers that are listed one by one.
 const MOST_CALLERS: usize = 200;
+/// Gaps that are listed, the latest.
+const MOST_GAPS: usize = 50;
 /// Warnings of deadlines that are listed.
 const MOST_WARNINGS: i64 = 50;
 /// Points of a series that are read: seven days of minutes, of two secrets.
@@ -147,6 +149,7 @@ impl App {
             gaps: gaps
                 .iter()
                 .filter(|gap| gap.ended_at > rotated_at)
+                .take(MOST_GAPS)
                 .map(|gap| api::EvidenceGap { from: gap.began_at, to: gap.ended_at, kind: gap.kind })
                 .collect(),
             deadline_warnings: warnings

@@ -85,15 +85,15 @@ impl App {
     ) -> Result<(), Error> {
         let missing = || Error::internal("a retiring secret has no rotation");
         let change = self.change_over(tx, site, None, quiet, now).await?.ok_or_else(missing)?;
-        // What was used since the evidence was written counts, too.
-        let used = self.unflushed_use(&change.old_secret.id).max(change.old_secret.last_used_at);
+        // Who came since the evidence was written counts, too.
+        let tried = self.unflushed_try(&change.old_secret.id);
         let quiet_needed = Duration::from_secs(change.quiet_needed_seconds);
-        let is_quiet = used.is_none_or(|used| now >= used.after(quiet_needed));
+        let is_quiet = tried.is_none_or(|tried| now >= tried.after(quiet_needed));
         if change.verdict == Verdict::SafeToEnd && is_quiet {
             return Ok(());
         }
         let summary = match change.verdict {
-            Verdict::SafeToEnd => "Not safe to end: it was used just now.",
+            Verdict::SafeToEnd => "Not safe to end: the old secret was presented just now.",
             _ => &change.summary,
         };
         let text = format!(

@@ -3,14 +3,15 @@
 use crate::error::Error;
 use crossfade_core::{
     RegistrationId, SecretId, Timestamp,
+    api::GapKind,
     change_over::{self, Caller as Known, Facts, Gap, Used},
     rotation::SecretState,
 };
 use crossfade_store::{EvidenceGap, PageStart, Registration, Rotation, Secret, Tx, UsageRow, UsageSource};
 use std::{collections::HashMap, time::Duration};
 
-/// Gaps that are looked at, and listed.
-const MOST_GAPS: i64 = 50;
+/// Gaps that are looked at one by one, latest first.
+const MOST_GAPS: usize = 1000;
 
 /// The latest rotation, its secrets, and who has used them.
 pub(crate) struct Transition {
@@ -67,7 +68,7 @@ impl Transition {
         let since = callers.values().filter_map(|both| both.known().old_last()).min();
         Ok(Some(Self {
             ends_at: ends_at(&old, &new, now),
-            gaps: tx.evidence_gaps(rotation.rotated_at.min(since.unwrap_or(now)), MOST_GAPS).await?,
+            gaps: gaps(tx, rotation.rotated_at.min(since.unwrap_or(now))).await?,
             callers,
             rotation,
             old,
@@ -112,6 +113,15 @@ impl Transition {
             quiet_needed: quiet.unwrap_or_else(|| change_over::quiet_needed(ttl)),
         }
     }
+}
+
+/// The gaps since a time, latest first. Where there are too many, nothing is known of the time before the others.
+async fn gaps(tx: &mut Tx, since: Timestamp) -> Result<Vec<EvidenceGap>, Error> {
+    let mut gaps = tx.evidence_gaps(since, MOST_GAPS as i64).await?;
+    if let Some(oldest) = gaps.last().copied().filter(|_| gaps.len() == MOST_GAPS) {
+        gaps.push(EvidenceGap { began_at: since, ended_at: oldest.began_at, kind: GapKind::Unknown });
+    }
+    Ok(gaps)
 }
 
 /// When the old secret ends or has ended; after a roll back, when the transition did.

@@ -280,12 +280,21 @@ impl Evidence {
 
     /// The last use of a secret that has been gathered and not drained.
     pub fn last_use(&self, secret: &SecretId) -> Option<Timestamp> {
+        self.latest(secret, |it| it.refused_by.is_none())
+    }
+
+    /// The same, or the last time that it was valid and refused.
+    pub fn last_try(&self, secret: &SecretId) -> Option<Timestamp> {
+        self.latest(secret, |_| true)
+    }
+
+    fn latest(&self, secret: &SecretId, counts: impl Fn(&SourceCount) -> bool) -> Option<Timestamp> {
         let last = |shard: &Mutex<Shard>| {
             let shard = lock(shard);
             shard
                 .sources
                 .iter()
-                .filter(|it| it.secret == *secret && it.refused_by.is_none())
+                .filter(|it| it.secret == *secret && counts(it))
                 .map(|it| it.counter.last)
                 .max()
         };

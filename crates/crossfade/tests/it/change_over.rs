@@ -194,6 +194,60 @@ on_both_engines! {
         assert_eq!(call(&oauth, &id, &old, None).await, 401);
     }
 
+    /// Whoever presents the secret while what was recorded is being written down is not overlooked either.
+    async fn a_try_that_no_flush_has_written_keeps_a_secret_from_being_revoked_as_safe(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        let (oauth, owner) = (world.oauth("production"), world.owner().await);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        world.advance(HOUR);
+        assert_eq!(change_over(&world, &client, "").await["verdict"], "quiet", "nobody goes on yet");
+        let drill = json!({"length_seconds": 60, "confirm_client_name": "Billing", "reason": "who is left"});
+        owner.post(&client.path("production", "/drills"), drill).await.created();
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        let path = client.path("production", &format!("/secrets/{}/revoke", client.registration("production").secret_id));
+        let held = world.hold_writes().await;
+        let body = json!({"reason": "everybody has moved", "only_if_safe": true});
+        let (answer, refused) = tokio::join!(owner.post(&path, body), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let refused = call(&oauth, &id, &old, Some("late")).await;
+            drop(held);
+            refused
+        });
+        assert_eq!(refused, 401);
+        answer.refused(409, "not_safe_to_end");
+        assert_eq!(change_over(&world, &client, "").await["callers_left"], 1);
+    }
+
+    /// However often a server was started anew since, the outage in which somebody may have called is not forgotten.
+    async fn no_gap_is_forgotten_for_those_that_came_after_it(world: World) {
+        let (client, id, old, new) = rotated(&world).await;
+        let (oauth, owner, begun) = (world.oauth("production"), world.owner().await, world.now());
+        assert_eq!(call(&oauth, &id, &old, Some("late")).await, 200);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        let body = json!({"expires_at": begun.after(100 * HOUR).to_string(), "reason": "one is late"});
+        let secret = &client.registration("production").secret_id;
+        owner.post(&client.path("production", &format!("/secrets/{secret}/extend")), body).await.ok();
+        world.advance(27 * HOUR);
+        assert_eq!(call(&oauth, &id, &new, None).await, 200);
+        let gap = async |after: Duration, count: u32| {
+            let first = begun.after(after).as_micros();
+            world.raw(&format!(
+                "INSERT INTO evidence_gaps (began_at, ended_at, kind)
+                 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})
+                 SELECT {first} + i * 1000, {first} + i * 1000 + 10, 'stopped' FROM n"
+            )).await;
+        };
+        gap(25 * HOUR, 1).await;
+        assert_eq!(change_over(&world, &client, "").await["verdict"], "safe_to_end", "it was waited for by then");
+        gap(10 * HOUR, 1).await;
+        for more in [60, 1100] {
+            gap(25 * HOUR + more * Duration::from_secs(1), more).await;
+            let told = change_over(&world, &client, "").await;
+            assert_eq!((&told["verdict"], &told["callers_left"]), (&json!("callers_left"), &json!(1)), "{more}");
+            assert_eq!(told["gaps"].as_array().unwrap().len(), 50);
+        }
+    }
+
     /// What is used while evidence is being written down is not judged: the answer is of the time before.
     async fn a_verdict_is_of_the_time_before_its_evidence_was_written(world: World) {
         let (client, id, old, new) = rotated(&world).await;
