@@ -39,12 +39,17 @@ impl<T: DeserializeOwned> Input<'_, T> {
             Self::Json(text) => {
                 let mut json = serde_json::Deserializer::from_slice(text);
                 let body = serde_path_to_error::deserialize(&mut json)
-                    .map_err(|error| body_problem(error.inner(), &error.path().to_string()))?;
+                    .map_err(|error| body_problem(error.inner(), &member_of(error.path())))?;
                 json.end().map_err(|error| body_problem(&error, ""))?;
                 Ok(body)
             }
         }
     }
+}
+
+/// The member of the body that a path leads into. What lies within it can be anything.
+fn member_of(path: &serde_path_to_error::Path) -> String {
+    path.iter().next().map(ToString::to_string).unwrap_or_default()
 }
 
 /// What serde found, as a sentence, and the member that it was found in.
@@ -54,7 +59,7 @@ fn body_problem(error: &serde_json::Error, path: &str) -> Problem {
     // A value may be a secret that was sent to the wrong place; names of members and of types may be shown.
     let is_name = |text: &str| {
         (1..=64).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
             && !crossfade_core::secret::looks_like_secret(text)
             && text != "."
     };
