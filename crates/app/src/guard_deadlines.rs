@@ -70,16 +70,17 @@ impl App {
                 };
                 let (mut page, mut told) = (PageStart { after: None, limit: PAGE }, Vec::new());
                 loop {
-                    let rows = tx.near_deadlines(near(now), &page).await?;
-                    page.after = next(&rows, &page);
-                    told.extend(rows.into_iter().filter(shown));
+                    let (rows, next) = tx.near_deadlines(near(now), &page).await?;
+                    page.after = next;
+                    // What is stored damaged of one does not hide the others. The guard tells of it.
+                    told.extend(rows.into_iter().flatten().filter(shown));
                     if page.after.is_none() || told.len() >= MOST_LISTED {
                         break;
                     }
                 }
                 let mut needed = Vec::new();
                 for row in told.into_iter().take(MOST_LISTED) {
-                    needed.extend(judge(tx, row, now).await?);
+                    needed.extend(judge(tx, row, now).await.ok().flatten());
                 }
                 Ok(needed)
             })
@@ -94,15 +95,17 @@ impl App {
         self.db
             .read(async |tx| {
                 let now = self.clock.now();
-                let rows = tx.near_deadlines(near(now), page).await?;
-                let (last, mut due) = (next(&rows, page), Vec::new());
+                let (rows, next) = tx.near_deadlines(near(now), page).await?;
+                let mut due = Vec::new();
                 for row in rows {
-                    // Most were told, and are not judged again.
-                    if !row.rule.due(now).is_nothing() {
-                        due.extend(judge(tx, row, now).await.transpose());
+                    match row {
+                        // Most were told, and are not judged again.
+                        Ok(row) if row.rule.due(now).is_nothing() => {}
+                        Ok(row) => due.extend(judge(tx, row, now).await.transpose()),
+                        Err(error) => due.push(Err(error.into())),
                     }
                 }
-                Ok((last, due))
+                Ok((next, due))
             })
             .await
     }
@@ -168,12 +171,6 @@ impl App {
 /// Deadlines that can have a mark behind them.
 fn near(now: Timestamp) -> (Timestamp, Timestamp) {
     (now, now.after(Mark::OneDay.span()))
-}
-
-/// Where the page behind a page begins; `None` behind the last one.
-fn next(rows: &[NearDeadline], page: &PageStart) -> Option<(i64, String)> {
-    let last = rows.last().filter(|_| rows.len() as i64 == page.limit)?;
-    Some((last.rule.deadline.as_micros(), last.secret_id.to_string()))
 }
 
 /// `None` where the old secret is not needed any more, as far as is known.

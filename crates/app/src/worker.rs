@@ -121,18 +121,18 @@ impl App {
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
         let now = self.clock.now();
         let flushed = self.flush().await;
-        let drills = match &flushed {
-            Ok(()) => self.tell_finished_drills(now).await,
-            // Whom they found is not stored yet.
-            Err(_) => Ok(()),
+        let (guarded, drills) = match &flushed {
+            Ok(()) => (self.guard_deadlines().await, self.tell_finished_drills(now).await),
+            // Who came, and whom drills found, is not stored yet, and nothing is told without it.
+            Err(_) => (Ok(()), Ok(())),
         };
         // One that fails does not keep the others from their work.
         let done = [
             flushed,
+            guarded,
             drills,
             self.apply_changes().await,
             self.note_expiries().await,
-            self.guard_deadlines().await,
             self.sum_failures().await,
             self.tell_gathered_refusals(false).await,
             self.tidy().await,

@@ -69,15 +69,19 @@ statements! {
 }
 
 impl Tx {
-    /// A page of the deadlines that lie between two times, the next one first. Its key is the deadline and the secret.
+    /// A page of the deadlines that lie between two times, the next one first, and where the next page begins. One that
+    /// is stored damaged does not hide the others.
     pub async fn near_deadlines(
         &mut self,
         (now, until): (Timestamp, Timestamp),
         page: &PageStart,
-    ) -> Result<Vec<NearDeadline>, StoreError> {
+    ) -> Result<(Vec<Result<NearDeadline, StoreError>>, Option<(i64, String)>), StoreError> {
         let (at, id) = page.after.clone().unwrap_or_default();
         let args = vec![now.into(), until.into(), at.into(), id.into(), page.limit.into()];
-        self.rows(NEAR, args).await?.iter().map(near).collect()
+        let rows = self.rows(NEAR, args).await?;
+        let last = rows.last().filter(|_| rows.len() as i64 == page.limit);
+        let next = last.map(|row| Ok::<_, StoreError>((row.int("expires_at")?, row.text("id")?)));
+        Ok((rows.iter().map(near).collect(), next.transpose()?))
     }
 
     /// The same of one secret, if its deadline lies there.

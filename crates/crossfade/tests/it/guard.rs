@@ -179,6 +179,14 @@ on_both_engines! {
         assert!(world.try_jobs().await.is_err(), "it is not hushed up");
         let near = events(&world, "transition.deadline_near").await;
         assert_eq!(near.iter().map(|it| &it["client_id"]).collect::<Vec<_>>(), [&json!(other.id)]);
+        // Also where what was told of the deadline cannot be read, and on the Overview.
+        let damaged = "INSERT INTO deadline_warnings (rotation_id, deadline, mark_hours, told_at)
+                       SELECT t.id, s.expires_at, 99, 0 FROM rotations t JOIN secrets s ON s.id = t.outgoing_secret_id";
+        world.raw(&format!("{damaged} WHERE s.id = '{first}'")).await;
+        assert!(world.try_jobs().await.is_err());
+        let overview = world.signed_in().await.get("/console").await.page(200);
+        assert!(overview.contains("Ledger"), "{overview}");
+        world.raw("DELETE FROM deadline_warnings WHERE mark_hours = 99").await;
         // And when it is mended, the first one is told of.
         world.raw("UPDATE secret_usage_sources SET longest_pause = 0 WHERE longest_pause = -1").await;
         world.run_jobs().await;

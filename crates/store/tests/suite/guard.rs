@@ -26,10 +26,10 @@ async fn seeded(t: &TestDb) {
 async fn near(t: &TestDb, now: Timestamp, until: Timestamp) -> Vec<NearDeadline> {
     let (mut found, mut page) = (Vec::new(), first(1));
     loop {
-        let rows = t.read(async |tx| tx.near_deadlines((now, until), &page).await).await;
-        let Some(last) = rows.last() else { return found };
-        page = after(last.rule.deadline.as_micros(), last.secret_id.as_str(), 1);
-        found.extend(rows);
+        let (rows, next) = t.read(async |tx| tx.near_deadlines((now, until), &page).await).await;
+        found.extend(rows.into_iter().map(Result::unwrap));
+        let Some((at, id)) = next else { return found };
+        page = after(at, &id, 1);
     }
 }
 
