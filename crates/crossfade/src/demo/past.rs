@@ -1,7 +1,10 @@
 //! The months before: what the instance would hold if people and programs had worked with it since. People change
 //! things through the API, programs authenticate, and the clock catches up with the present as they do.
 
-use super::cast::{CLIENTS, Fate, MANAGED, PEOPLE, PIPELINE, Seed};
+use super::{
+    cast::{CLIENTS, Fate, MANAGED, PEOPLE, PIPELINE, Seed},
+    movers::WATCHED,
+};
 use crate::{failure::Failure, remote::Api};
 use crossfade_app::{App, NewToken};
 use crossfade_authority::{Clock, Credentials, Source};
@@ -399,7 +402,9 @@ impl Held {
     /// Each of its programs authenticates, so many hours before the present.
     fn fetch(&self, app: &App, hours_ago: u32) -> Result<(), Failure> {
         let disabled = self.seed.fate == Fate::Disabled && hours_ago < 40 * DAY;
-        let environment = app.authority().environment(self.environment).filter(|_| !disabled);
+        // Other programs than these are watched: they have gone for longer than any pause of theirs.
+        let gone = self.seed.name == WATCHED && self.environment == "production" && hours_ago < 3 * DAY;
+        let environment = app.authority().environment(self.environment).filter(|_| !disabled && !gone);
         let Some(environment) = environment else { return Ok(()) };
         let slug = self.seed.slug();
         for caller in 0..self.callers() {
