@@ -12,7 +12,7 @@ use std::{
 
 /// Distinct sources that are kept one by one.
 const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
-/// Distinct callers that are kept of those that each drill refuses, or the settings of a registration.
+/// Distinct callers that are kept of those that each drill refuses, and of those that are refused with a secret otherwise.
 const MOST_REFUSED: i64 = 1000;
 /// Rows of evidence that are written in one transaction.
 const ROWS_AT_ONCE: usize = 500;
@@ -34,7 +34,7 @@ pub(crate) struct Recorded {
 pub(crate) struct Unflushed {
     /// It was used.
     used: Option<Timestamp>,
-    /// It was used, or was valid and refused.
+    /// It was used, or was refused.
     tried: Option<Timestamp>,
 }
 
@@ -141,7 +141,7 @@ impl App {
                         let UsageRow { secret_id, source, usage, .. } = row.clone();
                         let drill_id = match refused_by.clone()? {
                             RefusedBy::Drill(drill) => Some(drill),
-                            RefusedBy::Settings => None,
+                            RefusedBy::Record => None,
                         };
                         Some(RefusedCaller { secret_id, drill_id, source, refusals: usage })
                     });
@@ -246,7 +246,7 @@ impl App {
         unflushed.get(secret).and_then(|last| last.used).max(self.authority.evidence().last_use(secret))
     }
 
-    /// The same, or the last time that it was valid and refused.
+    /// The same, or the last time that it was refused.
     pub(crate) fn unflushed_try(&self, secret: &SecretId) -> Option<Timestamp> {
         let unflushed = self.unflushed();
         unflushed.get(secret).and_then(|last| last.tried).max(self.authority.evidence().last_try(secret))

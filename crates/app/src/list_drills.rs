@@ -72,8 +72,8 @@ pub(crate) async fn unrecorded_seconds(tx: &mut Tx, drill: &Drill, now: Timestam
     Ok(drill.unrecorded(gaps, now).as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX))
 }
 
-pub(crate) fn shown_caller(row: RefusedCaller) -> api::DrillCaller {
-    api::DrillCaller {
+pub(crate) fn shown_caller(row: RefusedCaller) -> api::RefusedCaller {
+    api::RefusedCaller {
         source_ip: given(row.source.ip),
         user_agent: given(row.source.user_agent),
         instance: given(row.source.instance),

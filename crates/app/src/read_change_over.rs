@@ -6,6 +6,7 @@ use crate::{
     cursor::{ListQuery, invalid, page, time, unknown_cursor},
     error::Error,
     history::{MOST_OFFSET, given, shown_secret},
+    list_drills,
     targets::{RegistrationPath, Site},
     transition::{Both, Transition},
 };
@@ -14,7 +15,7 @@ use crossfade_core::{
     api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, Reason, SharePoint},
     change_over::{self, Blind, Caller as Known, CallerState, Facts, Verdict},
 };
-use crossfade_store::{PageStart, Tx, UsageRow, UsageSource};
+use crossfade_store::{PageStart, RefusedCaller, Tx, UsageRow, UsageSource};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
@@ -23,6 +24,8 @@ use std::{
 
 /// Callers that are listed one by one.
 const MOST_CALLERS: usize = 200;
+/// Callers that are listed of those that were refused since the old secret has ended.
+const MOST_REFUSED: usize = 100;
 /// Gaps that are listed, the latest.
 const MOST_GAPS: usize = 50;
 /// Warnings of deadlines that are listed.
@@ -101,7 +104,8 @@ impl App {
         let silences = transition.silences(registration);
         let facts = transition.facts(registration, &known, &silences, quiet);
         let assessed = change_over::assess(&facts, now);
-        let Transition { rotation, old, new, ends_at, callers, gaps } = transition;
+        let Transition { rotation, old, new, ends_at, callers, refused, gaps } = transition;
+        let ended_at = old.rule.ended_at(now);
         let rotated_at = rotation.rotated_at;
 
         let until = now.min(ends_at);
@@ -144,6 +148,7 @@ impl App {
             quiet_needed_seconds: facts.quiet_needed.as_secs(),
             safe_at: assessed.safe_at,
             callers: listed(callers, &facts, now),
+            refused_since_end: refused_since(refused, ended_at),
             grain,
             series: series.into_values().collect(),
             gaps: gaps
@@ -238,6 +243,15 @@ fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp
     lines.sort_by(|(one, _), (other, _)| one.cmp(other));
     lines.truncate(MOST_CALLERS);
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Who was refused since the secret has ended, the latest first.
+fn refused_since(mut refused: Vec<RefusedCaller>, ended_at: Option<Timestamp>) -> Vec<api::RefusedCaller> {
+    let since = |it: &RefusedCaller| ended_at.is_some_and(|ended| it.refusals.last_used_at >= ended);
+    refused.retain(|it| it.drill_id.is_none() && since(it));
+    refused.sort_by_key(|it| Reverse(it.refusals.last_used_at));
+    refused.truncate(MOST_REFUSED);
+    refused.into_iter().map(list_drills::shown_caller).collect()
 }
 
 fn shown_caller(

@@ -97,7 +97,7 @@ impl App {
             _ => &change.summary,
         };
         let text = format!(
-            "{summary} Nothing was changed. Look at the change-over and wait, or leave only_if_safe out to end it whoever uses it."
+            "{summary} Nothing was changed. Look at the change-over and wait, or end it without this condition, whoever uses it."
         );
         let problem = Problem::new(Code::NotSafeToEnd, text).with_field("only_if_safe");
         Err(problem.with("verdict", change.verdict.as_str()).with("callers_left", change.callers_left).into())

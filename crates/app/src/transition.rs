@@ -7,7 +7,9 @@ use crossfade_core::{
     change_over::{self, Caller as Known, Facts, Gap, Used},
     rotation::SecretState,
 };
-use crossfade_store::{EvidenceGap, PageStart, Registration, Rotation, Secret, Tx, UsageRow, UsageSource};
+use crossfade_store::{
+    EvidenceGap, PageStart, RefusedCaller, Registration, Rotation, Secret, Tx, UsageRow, UsageSource,
+};
 use std::{collections::HashMap, time::Duration};
 
 /// Gaps that are looked at one by one, latest first.
@@ -21,6 +23,8 @@ pub(crate) struct Transition {
     /// When the old secret ends or has ended.
     pub(crate) ends_at: Timestamp,
     pub(crate) callers: HashMap<UsageSource, Both>,
+    /// Who was refused with the old secret.
+    pub(crate) refused: Vec<RefusedCaller>,
     /// Times of which not everything is recorded, since its callers were last seen; latest first.
     pub(crate) gaps: Vec<EvidenceGap>,
 }
@@ -64,12 +68,14 @@ impl Transition {
         let missing = || Error::internal("a rotation names a secret that is not there");
         let old = tx.secret(registration, &rotation.outgoing).await?.ok_or_else(missing)?;
         let new = tx.secret(registration, &rotation.incoming).await?.ok_or_else(missing)?;
-        let callers = callers(tx, &old.rule.id, &new.rule.id).await?;
+        let refused = tx.refused_callers_of_secret(&old.rule.id).await?;
+        let callers = callers(tx, &old.rule.id, &new.rule.id, &refused).await?;
         let since = callers.values().filter_map(|both| both.known().old_last()).min();
         Ok(Some(Self {
             ends_at: ends_at(&old, &new, now),
             gaps: gaps(tx, rotation.rotated_at.min(since.unwrap_or(now))).await?,
             callers,
+            refused,
             rotation,
             old,
             new,
@@ -133,7 +139,12 @@ fn ends_at(old: &Secret, new: &Secret, now: Timestamp) -> Timestamp {
     }
 }
 
-async fn callers(tx: &mut Tx, old: &SecretId, new: &SecretId) -> Result<HashMap<UsageSource, Both>, Error> {
+async fn callers(
+    tx: &mut Tx,
+    old: &SecretId,
+    new: &SecretId,
+    refused: &[RefusedCaller],
+) -> Result<HashMap<UsageSource, Both>, Error> {
     let mut callers: HashMap<UsageSource, Both> = HashMap::new();
     for row in tx.sources_of_secret(old).await? {
         let known = callers.entry(row.source.clone()).or_default();
@@ -144,8 +155,8 @@ async fn callers(tx: &mut Tx, old: &SecretId, new: &SecretId) -> Result<HashMap<
         known.new = Some(row);
     }
     // Whoever was refused has tried the old secret: it is left, as if it had been let in.
-    for row in tx.refused_callers_of_secret(old).await? {
-        let known = callers.entry(row.source).or_default();
+    for row in refused {
+        let known = callers.entry(row.source.clone()).or_default();
         known.refused = known.refused.max(Some(row.refusals.last_used_at));
     }
     let mut programs: HashMap<String, Vec<Used>> = HashMap::new();

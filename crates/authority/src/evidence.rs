@@ -102,13 +102,13 @@ pub struct Source<'a> {
     pub instance: &'a str,
 }
 
-/// What refuses a secret that is valid.
+/// What refuses a secret that was recognised.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RefusedBy {
     /// A window of a drill.
     Drill(DrillId),
-    /// The settings of the registration: it is disabled, or takes no secret that is presented in this way.
-    Settings,
+    /// The record: the registration is disabled, takes no secret that is presented in this way, or the secret has ended.
+    Record,
 }
 
 /// Successful uses of one secret from one source since the last flush, or what was refused of them.
@@ -235,7 +235,7 @@ impl Evidence {
         self.add_source(Key::at(secret, None, source), secret, Counter::once(at), 1);
     }
 
-    /// Records who was refused with a valid secret. That it is a failure, too, is recorded as such.
+    /// Records who was refused with a secret that was recognised. That it is a failure, too, is recorded as such.
     pub(crate) fn refused(&self, secret: &SecretId, by: &RefusedBy, source: &Source<'_>, at: Timestamp) {
         self.add_source(Key::at(secret, Some(by), source), secret, Counter::once(at), 0);
     }
@@ -283,7 +283,7 @@ impl Evidence {
         self.latest(secret, |it| it.refused_by.is_none())
     }
 
-    /// The same, or the last time that it was valid and refused.
+    /// The same, or the last time that it was refused.
     pub fn last_try(&self, secret: &SecretId) -> Option<Timestamp> {
         self.latest(secret, |_| true)
     }

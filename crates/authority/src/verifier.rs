@@ -162,26 +162,30 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<&SecretId, Refused<'_>> {
         let slot = matching(keys, &self.slots, self.client_id.as_str(), secret);
-        let state = slot.map(|slot| (slot, state_at(slot.expires_at, slot.revoked_at, now)));
-        let refused = |failure, by| Err(Refused { failure, secret: slot.map(|slot| &slot.secret), by });
-        let is_valid = state.is_some_and(|(_, state)| state.is_valid());
-        let by_settings = is_valid.then_some(RefusedBy::Settings);
+        let by_record = |failure| {
+            let by = slot.map(|_| RefusedBy::Record);
+            Err(Refused { failure, secret: slot.map(|slot| &slot.secret), by })
+        };
         if self.disabled {
-            return refused(Failure::Disabled, by_settings);
+            return by_record(Failure::Disabled);
         }
         if !self.methods.allows(method) {
-            return refused(Failure::Method, by_settings);
+            return by_record(Failure::Method);
         }
-        match state {
-            None => refused(Failure::Wrong, None),
+        let Some(slot) = slot else { return by_record(Failure::Wrong) };
+        match state_at(slot.expires_at, slot.revoked_at, now) {
+            SecretState::Current => Ok(&slot.secret),
             // Only a retiring one: a secret that is current again is never refused by what was scheduled before.
-            Some((slot, SecretState::Retiring)) => match slot.drill_at(now) {
-                Some(drill) => refused(Failure::Drill, Some(RefusedBy::Drill(drill.clone()))),
+            SecretState::Retiring => match slot.drill_at(now) {
+                Some(drill) => Err(Refused {
+                    failure: Failure::Drill,
+                    secret: Some(&slot.secret),
+                    by: Some(RefusedBy::Drill(drill.clone())),
+                }),
                 None => Ok(&slot.secret),
             },
-            Some((slot, SecretState::Current)) => Ok(&slot.secret),
-            Some((_, SecretState::Expired)) => refused(Failure::Expired, None),
-            Some((_, SecretState::Revoked)) => refused(Failure::Revoked, None),
+            SecretState::Expired => by_record(Failure::Expired),
+            SecretState::Revoked => by_record(Failure::Revoked),
         }
     }
 }
@@ -193,7 +197,7 @@ pub(crate) struct Refused<'a> {
     pub(crate) failure: Failure,
     /// The secret, where it was recognised.
     pub(crate) secret: Option<&'a SecretId>,
-    /// What refuses it, where it is valid.
+    /// What refuses it, where it was recognised.
     pub(crate) by: Option<RefusedBy>,
 }
 

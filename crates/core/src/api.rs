@@ -15,7 +15,7 @@ mod users;
 pub use clients::{
     Client, CreateClient, CreateRegistration, DeleteClient, Registration, UpdateClient, UpdateRegistration,
 };
-pub use drills::{Drill, DrillCaller, ScheduleDrill, StopDrill};
+pub use drills::{Drill, RefusedCaller, ScheduleDrill, StopDrill};
 pub use evidence::{
     Caller, CallerUse, CannotSee, ChangeOver, DeadlineWarning, EvidenceGap, GapKind, Grain, Reason,
     SharePoint, Usage, UsagePoint,

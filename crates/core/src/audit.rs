@@ -466,7 +466,7 @@ events! {
         /// For how many seconds of its windows nothing was recorded: who came then was not found.
         unrecorded_seconds: u64,
         /// The callers, those that were refused last first; the first 20.
-        callers: Vec<api::DrillCaller>,
+        callers: Vec<api::RefusedCaller>,
     }
     /// The deadline of a secret is near, and it is still needed: callers are left on it, or the new one has never been
     /// used. Told once at each mark of a deadline.

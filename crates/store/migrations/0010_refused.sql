@@ -1,5 +1,5 @@
--- Who presented a secret that was valid and was refused: in a window of a drill, or, without one, by the settings of the
--- registration. A row can gather callers that are not kept one by one: those of one address, or, without an address, all
+-- Who presented a secret that was recognised and was refused: in a window of a drill, or, without one, because the
+-- registration was disabled, takes no secret that is presented in this way, or because the secret had ended. A row can gather callers that are not kept one by one: those of one address, or, without an address, all
 -- others.
 CREATE TABLE refused_callers (
     secret_id TEXT NOT NULL REFERENCES secrets (id),

@@ -1,4 +1,4 @@
-//! Who presented a valid secret and was refused: by a drill, or by the settings of the registration.
+//! Who presented a secret that was recognised and was refused: by a drill, or by the record of the registration.
 
 use crate::{StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, uses::usage_args};
 use crossfade_core::{DrillId, SecretId};
@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 pub struct RefusedCaller {
     /// The secret.
     pub secret_id: SecretId,
-    /// The drill that refused it; `None` where the settings of the registration did.
+    /// The drill that refused it; `None` where the record did: the registration is disabled, takes no
+    /// secret that is presented in this way, or the secret has ended.
     pub drill_id: Option<DrillId>,
     /// The caller.
     pub source: UsageSource,
@@ -129,7 +130,7 @@ impl Tx {
         self.rows(OF_DRILL, vec![drill.as_str().into(), limit.into()]).await?.iter().map(caller).collect()
     }
 
-    /// The callers that were refused with this secret while it was valid.
+    /// The callers that were refused with this secret.
     pub async fn refused_callers_of_secret(
         &mut self,
         secret: &SecretId,

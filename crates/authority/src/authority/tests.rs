@@ -254,9 +254,9 @@ fn an_authenticated_client_is_the_one_that_was_asked_for() {
     assert_eq!(client.secret(), &secret_id(1));
 }
 
-/// Who is refused for what the settings say has tried a valid secret, and is not silent; who has no valid one is not noted.
+/// Who is refused with a secret that was recognised is known, whatever refuses it; who guesses is not noted.
 #[test]
-fn whoever_the_settings_refuse_with_a_valid_secret_is_recorded_with_it() {
+fn whoever_is_refused_with_a_secret_that_is_known_is_recorded_with_it() {
     let world = World::new();
     world.put(
         2,
@@ -266,16 +266,15 @@ fn whoever_the_settings_refuse_with_a_valid_secret_is_recorded_with_it() {
         },
     );
     world.put(3, &[(5, None, None)], |it| it.methods = AuthMethods::parse(&[POST]).unwrap());
-    for (client, secret) in [(2, 4), (2, 3), (2, 2), (2, 1), (2, 5), (3, 5), (3, 4), (9, 4)] {
+    world.put(4, &[(2, Some(0), None), (1, Some(HOUR), Some(-5))], |_| {});
+    for (client, secret) in [(2, 4), (2, 3), (4, 2), (4, 1), (2, 5), (3, 5), (3, 4), (9, 4)] {
         assert!(world.authenticate(&world.staging, client, &value(secret), BASIC).is_err());
     }
     let (mut sources, failures) = world.authority.evidence().drain();
     sources.sort_by(|one, other| one.secret.cmp(&other.secret));
     let recorded: Vec<_> =
         sources.into_iter().map(|it| (it.secret, it.refused_by, it.counter.count)).collect();
-    let settings = || Some(RefusedBy::Settings);
-    let expected =
-        [(secret_id(3), settings(), 1), (secret_id(4), settings(), 1), (secret_id(5), settings(), 1)];
+    let expected = [1, 2, 3, 4, 5].map(|n| (secret_id(n), Some(RefusedBy::Record), 1));
     assert_eq!(recorded, expected);
     assert_eq!(failures.iter().map(|it| it.counter.count).sum::<u64>(), 8);
 }

@@ -94,12 +94,12 @@ pub struct Drill {
     /// found.
     pub unrecorded_seconds: u64,
     /// The callers, those that were refused last first; the first 100.
-    pub callers: Vec<DrillCaller>,
+    pub callers: Vec<RefusedCaller>,
 }
 
-/// A caller that presented the old secret in a window of a drill, and was refused.
+/// A caller that presented the old secret and was refused: in a window of a drill, or since it has ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct DrillCaller {
+pub struct RefusedCaller {
     /// The address that it came from; `null` in the row that gathers what was beyond the cap.
     pub source_ip: Option<String>,
     /// The user agent; `null` where none was sent.

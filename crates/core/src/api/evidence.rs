@@ -1,6 +1,6 @@
 //! Evidence of use, and the change-over, as the API tells them.
 
-use super::Secret;
+use super::{RefusedCaller, Secret};
 use crate::{
     RotationId, SecretId, Timestamp,
     change_over::{Blind, CallerCounts, CallerState, Verdict, Why},
@@ -171,6 +171,8 @@ pub struct ChangeOver {
     pub safe_at: Option<Timestamp>,
     /// Who uses or has used the two secrets: those that are left first. At most 200; the counts tell of all.
     pub callers: Vec<Caller>,
+    /// Who has presented the old secret since it has ended, and was refused: the latest first, at most 100.
+    pub refused_since_end: Vec<RefusedCaller>,
     /// How finely `series` is divided.
     pub grain: Grain,
     /// Uses of both secrets since the rotation, oldest first, without spans in which there were none.

@@ -11,7 +11,7 @@ use crate::{
 };
 use crossfade_core::{
     Timestamp,
-    api::{Caller, CallerUse, ChangeOver, UsagePoint},
+    api::{Caller, CallerUse, ChangeOver, RefusedCaller, UsagePoint},
     change_over::Verdict,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,7 +28,40 @@ pub(crate) async fn change_over(place: &Place, remote: &Remote) -> Result<(), Fa
         return output::json(&now);
     }
     output::data(&told(&now))?;
-    shown_callers(&now.callers)
+    shown_callers(&now.callers)?;
+    if now.refused_since_end.is_empty() {
+        return Ok(());
+    }
+    output::data("\nRefused since the old secret has ended:\n")?;
+    shown_refused(&now.refused_since_end)
+}
+
+fn shown_refused(refused: &[RefusedCaller]) -> Result<(), Failure> {
+    let row = |it: &RefusedCaller| {
+        let [from, agent, instance] =
+            source(it.source_ip.as_ref(), it.gathered, it.user_agent.as_ref(), it.instance.as_ref());
+        vec![from, agent, instance, time(Some(it.last_at)), it.refusal_count.to_string()]
+    };
+    let columns = [fixed("from"), text("agent"), text("instance"), fixed("last refused"), fixed("refusals")];
+    output::table(&columns, refused.iter().map(row).collect())
+}
+
+/// Where a caller comes from, in three cells.
+pub(super) fn source(
+    ip: Option<&String>,
+    gathered: bool,
+    user_agent: Option<&String>,
+    instance: Option<&String>,
+) -> [String; 3] {
+    let agent = match gathered {
+        true => "(several)".to_owned(),
+        false => user_agent.cloned().unwrap_or_else(|| "-".to_owned()),
+    };
+    [
+        ip.cloned().unwrap_or_else(|| "others".to_owned()),
+        agent,
+        instance.cloned().unwrap_or_else(|| "-".to_owned()),
+    ]
 }
 
 /// Lists uses over time.
@@ -220,6 +253,9 @@ fn told(now: &ChangeOver) -> String {
             gap.kind.as_str()
         ));
     }
+    if now.verdict == Verdict::Ended {
+        return text;
+    }
     text.push_str("This cannot be seen:\n");
     for blind in &now.cannot_see {
         text.push_str(&format!("- {}\n", blind.text));
@@ -233,16 +269,16 @@ fn shown_callers(callers: &[Caller]) -> Result<(), Failure> {
     }
     let last = |used: &Option<CallerUse>| -> Option<Timestamp> { used.map(|used| used.last_used_at) };
     let row = |it: &Caller| {
+        let [from, agent, instance] =
+            source(it.source_ip.as_ref(), it.gathered, it.user_agent.as_ref(), it.instance.as_ref());
         vec![
             it.state.as_str().replace('_', " "),
-            it.source_ip.clone().unwrap_or_else(|| "others".to_owned()),
-            match it.gathered {
-                true => "(several)".to_owned(),
-                false => it.user_agent.clone().unwrap_or_else(|| "-".to_owned()),
-            },
-            it.instance.clone().unwrap_or_else(|| "-".to_owned()),
+            from,
+            agent,
+            instance,
             time(last(&it.old).max(it.refused_at)),
             time(last(&it.new)),
+            time(it.expected_until),
         ]
     };
     let columns = [
@@ -252,6 +288,7 @@ fn shown_callers(callers: &[Caller]) -> Result<(), Failure> {
         text("instance"),
         fixed("old used"),
         fixed("new used"),
+        fixed("waited for until"),
     ];
     output::data("\n")?;
     output::table(&columns, callers.iter().map(row).collect())

@@ -1,6 +1,7 @@
 //! `crossfade drill …`.
 
 use super::{
+    change_over::source,
     confirm::confirmed,
     http::{Api, segment},
     secrets::Site,
@@ -13,7 +14,7 @@ use crate::{
 use crossfade_authority::Clock;
 use crossfade_core::{
     Problem, Timestamp,
-    api::{Drill, DrillCaller, ScheduleDrill, StopDrill},
+    api::{Drill, RefusedCaller, ScheduleDrill, StopDrill},
     drill::Pattern,
 };
 use reqwest::Method;
@@ -131,20 +132,19 @@ fn shown_drills(drills: &[Drill], json: bool) -> Result<(), Failure> {
         ],
         drills.iter().map(row).collect(),
     )?;
-    let found: Vec<(&Drill, &DrillCaller)> =
+    let found: Vec<(&Drill, &RefusedCaller)> =
         drills.iter().flat_map(|drill| drill.callers.iter().map(move |caller| (drill, caller))).collect();
     if found.is_empty() {
         return Ok(());
     }
-    let row = |(drill, it): (&Drill, &DrillCaller)| {
+    let row = |(drill, it): (&Drill, &RefusedCaller)| {
+        let [from, agent, instance] =
+            source(it.source_ip.as_ref(), it.gathered, it.user_agent.as_ref(), it.instance.as_ref());
         vec![
             drill.id.to_string(),
-            it.source_ip.clone().unwrap_or_else(|| "others".to_owned()),
-            match it.gathered {
-                true => "(several)".to_owned(),
-                false => it.user_agent.clone().unwrap_or_else(|| "-".to_owned()),
-            },
-            it.instance.clone().unwrap_or_else(|| "-".to_owned()),
+            from,
+            agent,
+            instance,
             time(Some(it.first_at)),
             time(Some(it.last_at)),
             it.refusal_count.to_string(),

@@ -113,6 +113,16 @@ pub(super) struct Site {
 impl Site {
     pub(super) async fn find(api: Api, place: &Place) -> Result<Self, Failure> {
         let client = api.find_client(&place.client).await?;
+        let there: Vec<_> = client.registrations.iter().map(|it| it.environment.as_str()).collect();
+        if !there.contains(&place.env.as_str()) {
+            let has = match there.is_empty() {
+                true => String::new(),
+                false => format!("; it is in {}", there.join(", ")),
+            };
+            let text =
+                format!("{} is not in an environment {} that you may read{has}.", client.name, place.env);
+            return Err(Failure::not_found(text));
+        }
         let path = format!("/clients/{}/environments/{}", client.id, segment(&place.env));
         Ok(Self { api, name: client.name, environment: place.env.clone(), path })
     }

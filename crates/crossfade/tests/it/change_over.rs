@@ -113,6 +113,24 @@ on_both_engines! {
         world.owner().await.post(&path, json!({"reason": "everybody has moved"})).await.ok();
         let ended = change_over(&world, &client, "").await;
         assert_eq!((ended["verdict"].as_str(), ended["callers_left"].as_u64()), (Some("ended"), Some(0)));
+        assert_eq!(ended["refused_since_end"], json!([]));
+
+        // Whoever comes with it nevertheless is told apart, and so is seen that it is refused.
+        let page = world.signed_in().await.get(&format!("/console{}", client.path("production", "/security"))).await.page(200);
+        assert!(!page.contains("Refused since the old secret ended"), "{page}");
+        let came_at = world.now();
+        for label in ["b", "forgotten", "forgotten"] {
+            assert_eq!(call(&oauth, &id, &old, Some(label)).await, 401);
+        }
+        assert_eq!(call(&oauth, &id, "crossfade_live_guessed", Some("stranger")).await, 401);
+        let told = change_over(&world, &client, "").await;
+        let refused = told["refused_since_end"].as_array().unwrap();
+        let seen: Vec<_> = refused.iter().map(|it| (it["instance"].as_str().unwrap(), it["refusal_count"].as_i64().unwrap())).collect();
+        assert_eq!((seen.len(), seen.contains(&("b", 1)), seen.contains(&("forgotten", 2))), (2, true, true), "{told}");
+        assert_eq!((&refused[0]["last_at"], &told["verdict"]), (&json!(came_at.to_string()), &json!("ended")));
+        let page = world.signed_in().await.get(&format!("/console{}", client.path("production", "/security"))).await.page(200);
+        assert!(page.contains("Refused since the old secret ended") && page.contains("forgotten"), "{page}");
+        assert!(!page.contains("stranger"), "{page}");
     }
 
     async fn what_was_quiet_while_everybody_was_refused_says_nothing(world: World) {

@@ -423,6 +423,8 @@ fn failed_authentications_are_listed() {
     let table = site.does(&ask);
     assert!(table.contains(client["id"].as_str().unwrap()) && table.contains("wrong"), "{table}");
     assert_eq!(site.json(&["audit", "failures", "--reason", "expired"]), serde_json::json!([]));
+    site.refuses(&["audit", "failures", "--reason", "expird"], 1, "must be one of malformed,");
+    site.refuses(&["secret", "list", "Billing", "--env", "prod"], 3, "not in an environment prod");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::console::{
 use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath, RotationLine};
 use crossfade_core::{
     Timestamp,
-    api::{self, ChangeOver, Rotation, Secret, Usage},
+    api::{self, ChangeOver, RefusedCaller, Rotation, Secret, Usage},
     change_over::CallerState,
     rotation::{EndedAs, SecretState},
 };
@@ -40,6 +40,8 @@ pub(super) struct Secrets {
     pub(super) current: Option<Secret>,
     pub(super) old: Option<Old>,
     pub(super) rest: Option<Rest>,
+    /// Who has presented the secret of the last rotation since it ended.
+    pub(super) refused: Vec<RefusedCaller>,
     pub(super) last_rotation: Option<Timestamp>,
     pub(super) history: Vec<RotationLine>,
     /// Where the page of the history stands.
@@ -213,6 +215,12 @@ impl Secrets {
             }
             _ => None,
         };
+        let refused = match (&old, &latest) {
+            (None, Some(_)) => {
+                app.read_change_over(caller, path, &ChangeOverQuery::default()).await?.refused_since_end
+            }
+            _ => Vec::new(),
+        };
         let rest = current.as_ref().map(|it| Rest {
             created: it.created_at,
             now,
@@ -230,6 +238,7 @@ impl Secrets {
             current,
             old,
             rest,
+            refused,
             last_rotation,
             history: history.items,
             place: place_in_history,
@@ -475,6 +484,7 @@ pub(super) mod samples {
             current: Some(secret(2, "current", None)),
             old: running.then_some(old),
             rest: Some(pictures::rest(40)),
+            refused: Vec::new(),
             last_rotation: Some(from),
             history: vec![RotationLine { rotation: serde_json::from_value(history).unwrap(), stored: true }],
             place: HistoryPlace::default(),
