@@ -237,7 +237,12 @@ fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp
             let known = both.known();
             let state = known.state(facts.quiet_needed, facts.gaps, now);
             let last = known.old_last().max(known.new.map(|used| used.last));
-            ((place(state), Reverse(last), source.clone()), shown_caller(source, &both, &known, state, facts))
+            let expected = known.expected_until(facts.quiet_needed, facts.gaps);
+            let expected = expected.filter(|_| state.is_left() && now < facts.ends_at);
+            (
+                (place(state), Reverse(last), source.clone()),
+                shown_caller(source, &both, &known, state, expected),
+            )
         })
         .collect();
     lines.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -259,7 +264,7 @@ fn shown_caller(
     both: &Both,
     known: &Known,
     state: CallerState,
-    facts: &Facts<'_>,
+    expected_until: Option<Timestamp>,
 ) -> api::Caller {
     let used = |row: &UsageRow| CallerUse {
         first_used_at: row.usage.first_used_at,
@@ -267,7 +272,6 @@ fn shown_caller(
         use_count: row.usage.use_count,
         longest_pause_seconds: row.longest_pause.as_secs(),
     };
-    let expected = known.expected_until(facts.quiet_needed, facts.gaps);
     api::Caller {
         source_ip: given(source.ip),
         user_agent: given(source.user_agent),
@@ -277,6 +281,6 @@ fn shown_caller(
         old: both.old.as_ref().map(used),
         new: both.new.as_ref().map(used),
         refused_at: both.refused,
-        expected_until: expected.filter(|_| state.is_left()),
+        expected_until,
     }
 }
