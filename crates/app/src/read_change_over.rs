@@ -13,7 +13,7 @@ use crate::{
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
     api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, Reason, SharePoint},
-    change_over::{self, Blind, Caller as Known, CallerState, Facts, Verdict},
+    change_over::{self, Blind, CallerState, Facts, Verdict},
 };
 use crossfade_store::{PageStart, RefusedCaller, Tx, UsageRow, UsageSource};
 use std::{
@@ -239,10 +239,7 @@ fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp
             let last = known.old_last().max(known.new.map(|used| used.last));
             let expected = known.expected_until(facts.quiet_needed, facts.gaps);
             let expected = expected.filter(|_| state.is_left() && now < facts.ends_at);
-            (
-                (place(state), Reverse(last), source.clone()),
-                shown_caller(source, &both, &known, state, expected),
-            )
+            ((place(state), Reverse(last), source.clone()), shown_caller(source, &both, state, expected))
         })
         .collect();
     lines.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -262,7 +259,6 @@ fn refused_since(mut refused: Vec<RefusedCaller>, ended_at: Option<Timestamp>) -
 fn shown_caller(
     source: UsageSource,
     both: &Both,
-    known: &Known,
     state: CallerState,
     expected_until: Option<Timestamp>,
 ) -> api::Caller {
