@@ -53,6 +53,7 @@ async fn schedule(args: Schedule) -> Result<(), Failure> {
         reason: Some(args.reason),
     };
     let drill: Drill = site.api.send(Method::POST, &format!("{}/drills", site.path), &body).await?;
+    site.tell_who_is_left().await;
     output::note(&format!(
         "The old secret {} is refused in these windows. To stop at once: crossfade drill stop '{}' --env {} --running",
         drill.secret_id,

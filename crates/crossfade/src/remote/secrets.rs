@@ -13,9 +13,10 @@ use crate::{
 use crossfade_core::{
     SecretId,
     api::{
-        ExtendSecret, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
+        ChangeOver, ExtendSecret, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
         RotateSecretReply, Rotation, Secret, SecretChanged, Usage,
     },
+    change_over::Verdict,
     rotation::{EndedAs, SecretState},
 };
 use reqwest::Method;
@@ -69,6 +70,9 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
             let site = Site::find(Api::new(&remote)?, &place).await?;
             let id = site.named_or(secret, SecretState::Retiring).await?;
             let End { reason, compromised, revoke_tokens } = end;
+            if only_if.is_none() {
+                site.tell_who_is_left().await;
+            }
             let body = RevokeSecret {
                 reason: Some(reason),
                 compromised,
@@ -132,6 +136,17 @@ impl Site {
         &self.name
     }
 
+    /// Says on stderr how the change-over of the old secret stands, which is refused or ended now. Where that cannot be
+    /// read nothing is said.
+    pub(super) async fn tell_who_is_left(&self) {
+        let read = self.api.get::<ChangeOver>(&format!("{}/change-over", self.path)).await;
+        if let Ok(now) = read
+            && !matches!(now.verdict, Verdict::SafeToEnd | Verdict::Ended)
+        {
+            output::note(&now.summary);
+        }
+    }
+
     /// The retiring secret, if there is one.
     pub(super) async fn retiring(&self) -> Result<Option<SecretId>, Failure> {
         self.in_state(SecretState::Retiring).await
@@ -160,6 +175,9 @@ impl Site {
 async fn rotate(args: Rotate) -> Result<(), Failure> {
     let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
     let what = format!("rotates the secret of {} in {}", site.name, args.place.env);
+    if args.end_running_transition {
+        site.tell_who_is_left().await;
+    }
     let confirm = confirmed(args.confirm, &what)?;
     let body = RotateSecret {
         transition_hours: Some(args.transition.hours().into()),

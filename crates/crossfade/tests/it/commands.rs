@@ -147,7 +147,9 @@ fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_befo
         let revoke = with(&["secret", "revoke"], &["--only-if", goal, "--reason", "enough"]);
         site.refuses(&revoke, 5, "[not_safe_to_end] (flag --only-if)");
     }
-    site.does(&with(&["secret", "revoke"], &["--reason", "enough"]));
+    let revoked = site.run(&with(&["secret", "revoke"], &["--reason", "enough"]));
+    assert_eq!(revoked.status, 0, "{revoked:?}");
+    assert!(revoked.err.contains("the new secret has not been used"), "who fails is told: {revoked:?}");
     let ended = waiting.wait_with_output().unwrap();
     let (out, err) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
     assert_eq!(ended.status.code(), Some(1), "{err}");
