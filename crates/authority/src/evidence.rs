@@ -151,8 +151,8 @@ const MOST_SOURCES: usize = 2048;
 /// Of these, how many one secret may have; and so many rows that gather its sources by address. Whoever holds a secret
 /// and invents sources leaves room for the sources of others. A secret has 16 times as many, about as many as are stored.
 const MOST_OF_SECRET: u32 = 256;
-/// The same of those that are refused: as many as are stored of a drill, also where all have one address.
-const MOST_REFUSED: u32 = 1024;
+/// The same of those that a drill refuses: as many as are stored of one, also where all have one address.
+const MOST_OF_DRILL: u32 = 1024;
 /// Distinct failures that a shard keeps between two flushes: so many of ended secrets, and so many others.
 const MOST_FAILURES: usize = 256;
 /// Bytes of a user agent that are kept.
@@ -163,7 +163,7 @@ const INSTANCE_BYTES: usize = 64;
 #[derive(Default)]
 struct Shard {
     sources: HashTable<SourceCount>,
-    /// How many of the sources each secret has, by its hash, and how many that were refused. Two that share one share their room.
+    /// How many of the sources each secret has, by its hash, and how many that a drill refused. Two that share one share their room.
     shares: HashMap<u64, u32, FixedState>,
     failures: HashTable<FailureCount>,
     /// Everything since the start, which no drain takes away.
@@ -328,8 +328,9 @@ impl Evidence {
             return;
         }
         let length = shard.sources.len();
-        let share = shard.shares.entry(self.hash((secret.as_str(), key.refused_by.is_some()))).or_default();
-        let most = if key.refused_by.is_some() { MOST_REFUSED } else { MOST_OF_SECRET };
+        let drilled = matches!(key.refused_by, Some(RefusedBy::Drill(_)));
+        let share = shard.shares.entry(self.hash((secret.as_str(), drilled))).or_default();
+        let most = if drilled { MOST_OF_DRILL } else { MOST_OF_SECRET };
         let full = |by: u32| length >= MOST_SOURCES * by as usize || *share >= most * by;
         if !key.gathered && full(1) {
             drop(shard);
@@ -643,6 +644,24 @@ mod tests {
         // The room is there again when it was drained.
         used(&evidence, &secret(2), ip(7), "one", at(3));
         assert!(!evidence.drain().0[0].gathered);
+    }
+
+    /// Who holds a secret that has leaked and was ended has no more room than who holds a valid one.
+    #[test]
+    fn a_flood_with_an_ended_secret_leaves_room_for_others() {
+        let evidence = Evidence::new(1);
+        for n in 0..100_000 {
+            let source = Source { ip: ip(n), user_agent: "x", instance: "" };
+            evidence.refused(&secret(2), &RefusedBy::Record, &source, at(1));
+        }
+        for n in 0..3000 {
+            used(&evidence, &secret(1), ip(n), "honest", at(2));
+        }
+        let (sources, ..) = evidence.drain();
+        let of = |n| sources.iter().filter(move |source| source.secret == secret(n));
+        assert_eq!(of(1).filter(|it| !it.gathered).count(), 3000);
+        assert_eq!(of(2).map(|it| it.counter.count).sum::<u64>(), 100_000);
+        assert!(of(2).count() <= SHARDS * MOST_OF_SECRET as usize * 2 + 1);
     }
 
     /// The rows that gather are the last that there are: one a secret, so that their number is bounded by the table.
