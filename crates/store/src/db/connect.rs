@@ -16,6 +16,10 @@ use std::{
 
 pub(super) const READERS: u32 = 4;
 const PG_CONNECTIONS: u32 = 10;
+/// How often a file is tried again that others open in the same moment: to give it a write-ahead log takes a lock for
+/// which SQLite itself does not wait.
+const OPEN_TRIES: u32 = 200;
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -31,7 +35,15 @@ pub(super) async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     let options = sqlite_options(path).journal_mode(SqliteJournalMode::Wal);
     let pool =
         |size| PoolOptions::<Sqlite>::new().max_connections(size).idle_timeout(None).max_lifetime(None);
-    let write = pool(1).connect_with(options.clone()).await.map_err(|error| cannot_open(path, &error))?;
+    let mut tries = 0;
+    let write = loop {
+        match pool(1).connect_with(options.clone()).await {
+            Ok(write) => break write,
+            Err(error) if is_busy(&error) && tries < OPEN_TRIES => tries += 1,
+            Err(error) => return Err(cannot_open(path, &error)),
+        }
+        tokio::time::sleep(OPEN_PAUSE).await;
+    };
     let read = pool(READERS).connect_lazy_with(options.read_only(true));
     Ok(Engine::Sqlite { read, write })
 }
@@ -54,6 +66,12 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError
         .options([("synchronous_commit", "on"), ("lock_timeout", "10s"), ("statement_timeout", "60s")])
         .application_name("crossfade")
         .disable_statement_logging())
+}
+
+/// Whether another connection has the lock: SQLITE_BUSY, which is the low byte of the extended code.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 pub(super) fn cannot_open(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
