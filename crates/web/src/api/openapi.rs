@@ -2,6 +2,7 @@
 //! write. Every schema is closed.
 
 use super::trail::{AUDIT_FILTERS, FAILURE_FILTERS};
+use crossfade_authority::Failure;
 use crossfade_core::{
     Code, Operation,
     api::{self, Page},
@@ -453,7 +454,10 @@ fn query_schema(name: &str) -> (Value, &'static str) {
         "outcome" => {
             (json!({"type": "string", "enum": ["done", "refused"]}), "Only what was done, or refused.")
         }
-        "reason" => (text(40), "Only this reason, such as expired."),
+        "reason" => {
+            let words = Failure::ALL.map(Failure::as_str);
+            (json!({"type": "string", "enum": words}), "Only failures for this reason.")
+        }
         "grain" => {
             let words = api::Grain::ALL.map(api::Grain::as_str);
             (json!({"type": "string", "enum": words}), "How finely time is divided.")
