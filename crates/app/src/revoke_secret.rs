@@ -33,7 +33,7 @@ impl App {
         secret: &str,
         input: Input<'_, RevokeSecret>,
     ) -> Result<SecretChanged, Error> {
-        if input.clone().read().is_ok_and(|body| body.only_if_safe) {
+        if input.clone().read().is_ok_and(|body| is_conditional(&body)) {
             // What is judged must be stored, and that takes the lock that the change holds.
             self.view_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
                 .await?;
@@ -43,13 +43,9 @@ impl App {
             act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
-            if body.only_if_safe && body.compromised {
-                let must = "is not for a compromised secret, which ends whoever uses it. Nothing was changed";
-                return Err(Problem::invalid("only_if_safe", must).into());
-            }
             let quiet = quiet(&body)?;
             rotation::revoke(&secret.rule, act.now).map_err(|refusal| refusal.problem(None))?;
-            if body.only_if_safe {
+            if is_conditional(&body) {
                 self.must_be_safe(act.tx, &site, quiet, act.now).await?;
             }
             secret.rule.revoked_at = Some(act.now);
@@ -104,14 +100,12 @@ impl App {
     }
 }
 
+/// Whether it is to be revoked only if that is safe: a quiet time asks for it, too.
+fn is_conditional(body: &RevokeSecret) -> bool {
+    body.only_if_safe || body.quiet_seconds.is_some()
+}
+
 fn quiet(body: &RevokeSecret) -> Result<Option<Duration>, Problem> {
-    let must = match body.quiet_seconds {
-        None => return Ok(None),
-        Some(_) if !body.only_if_safe => "is for only_if_safe, which is not asked for".to_owned(),
-        Some(seconds) => match quiet_time(seconds) {
-            Some(quiet) => return Ok(Some(quiet)),
-            None => QUIET_SECONDS_ARE.to_owned(),
-        },
-    };
-    Err(Problem::invalid("quiet_seconds", &format!("{must}. Nothing was changed")))
+    let must = || Problem::invalid("quiet_seconds", &format!("{QUIET_SECONDS_ARE}. Nothing was changed"));
+    body.quiet_seconds.map(|seconds| quiet_time(seconds).ok_or_else(must)).transpose()
 }

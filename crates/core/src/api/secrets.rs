@@ -198,8 +198,8 @@ pub struct RevokeSecret {
     /// Only if the change-over's verdict is at this moment that it is safe to end the old secret.
     #[serde(default)]
     pub only_if_safe: bool,
-    /// With `only_if_safe`: for how long the old secret must be quiet, where it is not the time that follows from the life
-    /// of the tokens.
+    /// The same, and for how long the old secret must be quiet, where it is not the time that follows from the life of the
+    /// tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
     pub quiet_seconds: Option<u64>,
