@@ -1,7 +1,7 @@
 //! What a request to the admin API can be refused with: a stable code for programs, a sentence for
 //! people, and the field at fault (RFC 9457).
 
-use crate::{DrillId, SecretId, Timestamp};
+use crate::{DrillId, SecretId, Timestamp, change_over::Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -212,6 +212,8 @@ impl schemars::JsonSchema for ProblemDocument {
                 "current_secret_id": {"anyOf": [&id, {"type": "null"}]},
                 "newer_secret": secret(""),
                 "drill": {"type": "object", "properties": {"id": generator.subschema_for::<DrillId>(), "ends_at": &time}, "required": ["id", "ends_at"], "additionalProperties": false, "description": "drill_in_progress: the drill that is not over."},
+                "verdict": generator.subschema_for::<Verdict>(),
+                "callers_left": {"type": "integer", "minimum": 0, "description": "not_safe_to_end: callers that are left on the old secret."},
                 "later_than": &time,
                 "at_most": &time,
             },
