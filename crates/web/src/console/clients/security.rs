@@ -405,7 +405,7 @@ pub(super) mod samples {
                 {"from": now.after(minutes(20)), "to": now.after(minutes(22))},
             ],
             "ends_at": now.after(minutes(22)), "stopped_at": null, "stopped_as": null, "stopped_by": null,
-            "caller_count": 1, "refusal_count": 2,
+            "caller_count": 1, "refusal_count": 2, "unrecorded_seconds": 0,
             "callers": [{
                 "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>", "instance": null, "gathered": false,
                 "first_at": now, "last_at": now, "refusal_count": 2,
@@ -441,7 +441,7 @@ pub(super) mod samples {
             "verdict": "callers_left", "summary": "Not safe to end: 1 caller is left on the old secret.",
             "reasons": [{"code": "callers_expected", "text": "Callers that used the old secret are expected to use it again."}],
             "cannot_see": [{"code": "cached_tokens", "text": "A caller that holds an access token comes back only when it ends."}],
-            "callers_left": 1, "caller_counts": {"on_old": 1, "on_both": 0, "moved": 4, "silent": 0, "on_new": 0},
+            "callers_left": 1, "refused_since_end": [], "caller_counts": {"on_old": 1, "on_both": 0, "moved": 4, "silent": 0, "on_new": 0},
             "quiet_since": now, "quiet_seconds": 0, "quiet_needed_seconds": 3600, "safe_at": null,
             "callers": [{
                 "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>", "instance": null, "gathered": false,
