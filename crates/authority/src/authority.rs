@@ -1,7 +1,7 @@
 //! The authority itself: tables that are read by every request and written by the change log.
 
 use crate::{
-    Clock, Evidence, Failure, Registration, Source, SystemRandom, VerifierKeys,
+    Clock, Evidence, Failure, Moment, Registration, Source, SystemRandom, VerifierKeys,
     mint::{self, Claims, Content},
     random::jti,
     signing::Environment,
@@ -47,7 +47,7 @@ pub struct Credentials<'a> {
 pub struct Client {
     verifier: Arc<Verifier>,
     secret: SecretId,
-    now: Timestamp,
+    at: Moment,
 }
 
 /// A token that was issued. Has no `Debug`, which would show it.
@@ -118,7 +118,8 @@ impl Authority {
             .get(client_id)
             .filter(|known| known.environment == *environment.slug())
             .cloned();
-        let now = self.clock.now();
+        let at = self.clock.read();
+        let now = at.now;
         let Some(verifier) = known else {
             verify_unknown(&self.keys, client_id, secret);
             self.evidence.failed(None, None, Failure::UnknownClient, ip, now);
@@ -128,7 +129,7 @@ impl Authority {
             Ok(secret) => {
                 self.evidence.used(secret, &source, now);
                 let secret = secret.clone();
-                Ok(Client { verifier, secret, now })
+                Ok(Client { verifier, secret, at })
             }
             Err(Refused { failure, secret, by }) => {
                 self.evidence.failed(Some(&verifier.registration), secret, failure, ip, now);
@@ -156,14 +157,13 @@ impl Authority {
         let verifier = &client.verifier;
         let scope = verifier.scopes.grant(scope).ok_or(OauthError::InvalidScope)?;
         // The time of the authentication: the token belongs to that moment, and the clock is read once.
-        let now = client.now;
-        let key = environment.signing_key(now).ok_or(OauthError::TemporarilyUnavailable)?;
+        let key = environment.signing_key(client.at.now).ok_or(OauthError::TemporarilyUnavailable)?;
         let content = Content {
             client_id: &verifier.client_id,
             audience: verifier.audience.as_deref(),
             secret: &client.secret,
             scope: &scope,
-            issued_at: now,
+            issued_at: client.at.machine,
             ttl_seconds: verifier.ttl.seconds(),
             jti: &jti(),
         };
@@ -174,19 +174,19 @@ impl Authority {
 
     /// The token, if it is active and `client` may know so (RFC 7662 §2.2, §4).
     pub fn introspect(&self, environment: &Environment, client: &Client, token: &str) -> Option<ActiveToken> {
-        let claims = self.active(environment, token, client.now)?;
+        let claims = self.active(environment, token, &client.at)?;
         let own = claims.client_id == client.verifier.client_id.as_str();
         (own || client.verifier.may_introspect).then_some(ActiveToken(claims))
     }
 
     /// The token, if it is active and is the client's own: what it may revoke (RFC 7009 §2.1).
     pub fn own_token(&self, environment: &Environment, client: &Client, token: &str) -> Option<ActiveToken> {
-        let claims = self.active(environment, token, client.now)?;
+        let claims = self.active(environment, token, &client.at)?;
         (claims.client_id == client.verifier.client_id.as_str()).then_some(ActiveToken(claims))
     }
 
-    fn active(&self, environment: &Environment, token: &str, now: Timestamp) -> Option<Claims> {
-        let claims = mint::read(environment, token, now)?;
+    fn active(&self, environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
+        let claims = mint::read(environment, token, at)?;
         let verifiers = self.verifiers.pin();
         let owner = verifiers.get(claims.client_id.as_str())?;
         let secret = SecretId::parse(&claims.crossfade_secret).ok()?;
@@ -240,11 +240,12 @@ impl Authority {
         self.revoked_tokens.pin().insert(jti.into(), until);
     }
 
-    /// Forgets revocations of tokens that have ended by themselves.
+    /// Forgets revocations of tokens that have ended on their own, by every clock: one that is corrected later must not
+    /// bring a revoked token back.
     pub fn tidy(&self) {
-        let now = self.clock.now();
-        self.secrets_with_ended_tokens.pin().retain(|_, until| now < *until);
-        self.revoked_tokens.pin().retain(|_, until| now < *until);
+        let ended_by = self.clock.read().earliest;
+        self.secrets_with_ended_tokens.pin().retain(|_, until| ended_by < *until);
+        self.revoked_tokens.pin().retain(|_, until| ended_by < *until);
     }
 
     /// How many registrations are loaded.

@@ -10,7 +10,7 @@ mod signing;
 mod verifier;
 
 pub use authority::{ActiveToken, Authority, Client, Credentials, Issued};
-pub use clock::Clock;
+pub use clock::{Clock, MAX_OFFSET, Moment};
 pub use evidence::{Counter, Evidence, Failure, FailureCount, RefusedBy, Source, SourceCount};
 pub use mint::Claims;
 pub use random::SystemRandom;

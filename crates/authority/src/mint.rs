@@ -1,6 +1,9 @@
 //! Access tokens: RFC 9068 JWTs, written without a JSON library on the request path and read back with one.
 
-use crate::signing::{Environment, SigningKey};
+use crate::{
+    clock::{MAX_OFFSET, Moment},
+    signing::{Environment, SigningKey},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossfade_core::{OauthClientId, SecretId, Timestamp};
 use serde::Deserialize;
@@ -13,6 +16,7 @@ pub(crate) struct Content<'a> {
     pub(crate) audience: Option<&'a str>,
     pub(crate) secret: &'a SecretId,
     pub(crate) scope: &'a str,
+    /// By the machine's clock.
     pub(crate) issued_at: Timestamp,
     pub(crate) ttl_seconds: u32,
     pub(crate) jti: &'a str,
@@ -70,24 +74,32 @@ pub struct Claims {
     pub scope: Option<String>,
 }
 
-/// Reads a token that this environment signed and that has not ended by `now`.
+/// Reads a token that this environment signed and that has not ended at this moment: by the machine's clock, which its
+/// times were told by, under a key that is published by the time.
 ///
 /// The encoded header must be, byte for byte, one that a published key of the environment writes. So there is
 /// no `alg` to confuse, no `kid` to inject, no `crit` or `jwk` to interpret (RFC 8725 §3.1, §3.10), and no
 /// other kind of JWT passes for an access token (§3.12).
-pub(crate) fn read(environment: &Environment, token: &str, now: Timestamp) -> Option<Claims> {
+pub(crate) fn read(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
     let (input, signature) = token.rsplit_once('.')?;
     let dot = input.find('.')?;
     let (header, payload) = input.split_at(dot + 1);
-    let key = environment.key_of_header(header, now)?;
+    let key = environment.key_of_header(header, at.now)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
     if !key.verify(input.as_bytes(), &signature) {
         return None;
     }
     let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     let ours = claims.iss == environment.issuer();
-    let alive = now < Timestamp::from_seconds(claims.exp);
-    (ours && alive).then_some(claims)
+    (ours && !has_ended(&claims, at)).then_some(claims)
+}
+
+/// Whether a token has ended. One that was issued ahead of the machine's clock, which was set back since, stays valid, but
+/// its lifetime has run on in the meantime.
+fn has_ended(claims: &Claims, at: &Moment) -> bool {
+    let (issued_at, ends_at) = (Timestamp::from_seconds(claims.iat), Timestamp::from_seconds(claims.exp));
+    let is_ahead = issued_at > at.machine.after(MAX_OFFSET);
+    at.machine >= ends_at || (is_ahead && at.latest >= ends_at)
 }
 
 #[cfg(test)]
@@ -106,6 +118,11 @@ mod tests {
     const CLIENT: &str = "0000000000000000000001";
     const SECRET: &str = "sec_0000000000000000000001";
     const IAT: i64 = 1_795_525_500;
+
+    /// [`super::read`] where every clock says the same.
+    fn read(environment: &Environment, token: &str, now: Timestamp) -> Option<Claims> {
+        super::read(environment, token, &Moment { now, machine: now, earliest: now, latest: now })
+    }
 
     /// Half a second after [`IAT`].
     fn now() -> Timestamp {
