@@ -2,6 +2,7 @@
 
 use crate::{
     addresses::{AddressPolicy, Addresses},
+    clock_watch::ClockWatch,
     cursor::Cursors,
     error::Error,
     evidence::{Alive, Recorded, Unflushed},
@@ -56,6 +57,7 @@ pub struct App {
     pub(crate) authority: Arc<Authority>,
     pub(crate) vault: Vault,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) clock_watch: ClockWatch,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
     pub(crate) feed: Feed,
@@ -105,6 +107,7 @@ impl App {
             authority,
             vault,
             clock: options.clock,
+            clock_watch: ClockWatch::default(),
             random: options.random,
             public_url: options.public_url,
             feed: Feed::new(options.decides),
@@ -124,6 +127,7 @@ impl App {
             throttle: Throttle::default(),
             lock: tokio::sync::Mutex::new(lock),
         });
+        app.calibrate().await?;
         app.create_default_environments().await?;
         if options.decides {
             app.load_authority().await?;
@@ -185,6 +189,9 @@ impl App {
 
     /// Whether this node can decide a secret right now: its tables have applied every change that is stored.
     pub async fn is_ready(&self) -> bool {
+        if let Err(error) = self.calibrate().await {
+            tracing::debug!(%error, "cannot read the database's clock");
+        }
         match self.db.read::<_, Error>(async |tx| Ok(tx.read_head().await?.0)).await {
             Ok(stored) => self.catch_up(stored).await.is_ok(),
             Err(_) => false,

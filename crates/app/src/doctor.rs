@@ -1,6 +1,7 @@
 //! What `crossfade doctor` looks at. It changes nothing, and goes on after what it finds, so that everything
 //! that is wrong is told at once.
 
+mod clock;
 mod contents;
 mod database;
 mod files;
@@ -75,7 +76,6 @@ pub struct Findings {
 
 /// Looks at an instance.
 pub async fn examine(instance: &Instance<'_>) -> Findings {
-    let now = instance.clock.now();
     let mut findings = Findings { checks: files::check(instance), served: None };
     let checks = &mut findings.checks;
     let db = match Db::open_read_only(&instance.location).await {
@@ -86,19 +86,23 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
         }
     };
     findings.served = db.is_served().await.ok();
+    // Tokens tell the time of a database that has a clock; one that cannot be read is found by the checks.
+    if let Ok(Some(told)) = db.clock().await {
+        instance.clock.calibrate(told);
+    }
     if database::check(&db, checks).await {
-        contents::check(&db, instance, now, checks).await;
+        contents::check(&db, instance, findings.served == Some(true), checks).await;
     }
     db.close().await;
     findings
 }
 
 /// `3 secrets`, `1 secret`.
-fn count(number: u64, thing: &str) -> String {
+pub(crate) fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// A time to the second.
-fn shown(time: Timestamp) -> String {
+pub(crate) fn shown(time: Timestamp) -> String {
     Timestamp::from_seconds(time.as_seconds()).to_string().replace(".000000", "")
 }

@@ -42,7 +42,6 @@ impl App {
             .read::<_, Error>(async |tx| {
                 let (seq, highest_time) = tx.read_head().await?;
                 self.clock.raise(highest_time);
-                let now = self.clock.now();
                 for environment in tx.environments().await? {
                     self.load_environment(tx, &environment.slug).await?;
                 }
@@ -55,16 +54,27 @@ impl App {
                         self.publish(row)?;
                     }
                 }
-                for (secret, ended_at) in tx.secrets_with_revoked_tokens(now.before(TOKENS_LIVE_ON)).await? {
-                    self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
-                }
-                for (jti, until) in tx.revoked_access_tokens(now).await? {
-                    self.authority.revoke_token(&jti, until);
-                }
+                self.fill_revocations(tx).await?;
                 Ok(seq)
             })
             .await?;
         self.feed.applied.store(seq, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Loads again which tokens were revoked.
+    pub(crate) async fn load_revocations(&self) -> Result<(), Error> {
+        self.db.read(async |tx| self.fill_revocations(tx).await).await
+    }
+
+    async fn fill_revocations(&self, tx: &mut Tx) -> Result<(), Error> {
+        let earliest = self.clock.read().earliest;
+        for (secret, ended_at) in tx.secrets_with_revoked_tokens(earliest.before(TOKENS_LIVE_ON)).await? {
+            self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
+        }
+        for (jti, until) in tx.revoked_access_tokens(earliest).await? {
+            self.authority.revoke_token(&jti, until);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod backup;
 mod caller;
 mod client_lines;
 mod clients;
+mod clock_watch;
 mod cursor;
 pub mod doctor;
 mod environments;

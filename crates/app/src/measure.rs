@@ -18,6 +18,8 @@ pub struct Gauges {
     pub secrets_overdue: i64,
     /// Stored changes that this node's tables have not applied.
     pub changes_behind: i64,
+    /// The time that decides secrets less the machine's time.
+    pub clock_offset_seconds: f64,
     /// Client authentications since the start, by outcome.
     pub authentications: Vec<(&'static str, u64)>,
 }
@@ -53,6 +55,7 @@ impl App {
             transitions_running: running,
             secrets_overdue: overdue,
             changes_behind: stored.saturating_sub(self.applied()).max(0),
+            clock_offset_seconds: self.clock_offset_seconds(),
             authentications: self.authority.evidence().totals(),
         })
     }

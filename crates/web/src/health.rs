@@ -19,7 +19,11 @@ async fn healthz() -> Response {
 
 async fn readyz(State(web): State<Web>) -> Response {
     private(if web.app.is_ready().await {
-        "ready\n".into_response()
+        match web.app.clock_warning() {
+            // It decides all the same; whoever reads the text learns what is wrong.
+            Some(warning) => format!("ready\n{warning}\n").into_response(),
+            None => "ready\n".into_response(),
+        }
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: the tables are behind the database\n").into_response()
     })

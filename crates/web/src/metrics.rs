@@ -10,7 +10,7 @@ use axum::{
 };
 use crossfade_app::Gauges;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder, core::Collector,
 };
 use std::{sync::Arc, time::Duration};
@@ -92,6 +92,12 @@ impl Metrics {
             gauge.set(value);
             families.extend(gauge.collect());
         }
+        let offset = Gauge::new(
+            "crossfade_clock_offset_seconds",
+            "How far the stored time is ahead of the machine's clock.",
+        )?;
+        offset.set(gauges.clock_offset_seconds);
+        families.extend(offset.collect());
         let authentications = IntCounterVec::new(
             Opts::new("crossfade_client_authentications_total", "Client authentications, by outcome."),
             &["outcome"],

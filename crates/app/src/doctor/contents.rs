@@ -2,7 +2,8 @@
 
 use super::{
     Check, Instance, count,
-    database::{cannot_read, clock},
+    clock::clock,
+    database::cannot_read,
 };
 use crate::{
     feed::signing_key_place,
@@ -26,7 +27,8 @@ const NAMED: usize = 3;
 type Found = Result<Check, StoreError>;
 
 /// Looks at everything in one snapshot. Each check stands for itself.
-pub(super) async fn check(db: &Db, instance: &Instance<'_>, now: Timestamp, checks: &mut Vec<Check>) {
+pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, checks: &mut Vec<Check>) {
+    let now = instance.clock.now();
     let (master, vault) = keys(db, instance).await;
     checks.push(master);
     if let Some(vault) = &vault {
@@ -63,7 +65,11 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, now: Timestamp, chec
     })
     .await;
     look(db, checks, "audit_trail", audit_trail).await;
-    look(db, checks, "clock", async |tx| Ok(clock(now, tx.read_head().await?.1))).await;
+    look(db, checks, "clock", async |tx| {
+        let (stored, machine) = (tx.read_head().await?.1, instance.clock.machine());
+        Ok(clock(if db.has_own_clock() { "database’s" } else { "machine’s" }, machine, stored, is_served))
+    })
+    .await;
     look(db, checks, "client_owners", async |tx| {
         Ok(none(
             "client_owners",

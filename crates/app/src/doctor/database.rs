@@ -1,21 +1,12 @@
 //! The database as such: whether it can be reached, of which schema it is, what its engine promises and finds.
 
-use super::{Check, shown};
-use crossfade_core::Timestamp;
+use super::Check;
 use crossfade_store::{Db, Durability, Integrity, StoreError};
-use std::time::Duration;
 
 const RESTORE: &str =
     "Stop the server, put the data aside, and restore the last backup with crossfade restore.";
 /// The oldest PostgreSQL that is supported.
 const OLDEST_POSTGRES: i64 = 150_000;
-/// How far the machine's clock may be behind what was stored.
-const BEHIND: Duration = Duration::from_secs(5);
-/// How long an instance may have stood still without its clock looking wrong.
-const AHEAD: Duration = Duration::from_secs(30 * 86_400);
-/// No instance stands still so long.
-const FAR_AHEAD: Duration = Duration::from_secs(3650 * 86_400);
-
 /// The database cannot be opened.
 pub(super) fn cannot_open(error: &StoreError) -> Check {
     let mend = match error {
@@ -175,38 +166,6 @@ fn integrity(found: &Integrity) -> Check {
     }
 }
 
-/// The machine's clock against the highest time that was ever stored.
-pub(super) fn clock(now: Timestamp, stored: Timestamp) -> Check {
-    const NAME: &str = "clock";
-    let (behind, ahead) = (stored.since(now), now.since(stored));
-    let (now, stored_at) = (shown(now), shown(stored));
-    let correct = "Correct the clock, and keep it right with NTP, before the server starts: a time that was stored is never taken back.";
-    if behind > BEHIND {
-        return Check::fail(
-            NAME,
-            format!(
-                "The machine's clock says {now}, and {stored_at} has been stored already. Until the clock has reached that, time stands still for Crossfade, and no secret expires."
-            ),
-            "Correct the clock, and keep it right with NTP. If it is right and the stored time is not, restore a backup from before that.",
-        );
-    }
-    if stored.as_micros() == 0 || ahead <= AHEAD {
-        return Check::ok(
-            NAME,
-            format!("The machine's clock says {now}; the last stored time is {stored_at}."),
-        );
-    }
-    let days = ahead.as_secs() / 86_400;
-    let sentence = format!(
-        "The machine's clock says {now}, {days} days after the last stored time ({stored_at}). If the instance did not stand still so long, the clock is wrong, and at the next start every deadline up to then passes."
-    );
-    if ahead > FAR_AHEAD {
-        Check::fail(NAME, sentence, correct)
-    } else {
-        Check::warn(NAME, sentence, correct)
-    }
-}
-
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
@@ -246,24 +205,5 @@ mod tests {
             assert_eq!(found.outcome, Outcome::Fail, "{found:?}");
             assert!(found.sentence.contains(says) && found.mend.is_some(), "{found:?}");
         }
-    }
-
-    #[test]
-    fn a_clock_that_is_wrong_is_told_before_it_does_harm() {
-        let stored = Timestamp::from_seconds(1_795_525_500);
-        let micro = Duration::from_micros(1);
-        for (now, outcome) in [
-            (stored, Outcome::Ok),
-            (stored.before(BEHIND), Outcome::Ok),
-            (stored.before(BEHIND + micro), Outcome::Fail),
-            (stored.after(AHEAD), Outcome::Ok),
-            (stored.after(AHEAD + micro), Outcome::Warn),
-            (stored.after(FAR_AHEAD), Outcome::Warn),
-            (stored.after(FAR_AHEAD + micro), Outcome::Fail),
-        ] {
-            let found = clock(now, stored);
-            assert_eq!((found.outcome, found.mend.is_some()), (outcome, outcome != Outcome::Ok), "{found:?}");
-        }
-        assert_eq!(clock(stored, Timestamp::from_micros(0)).outcome, Outcome::Ok, "nothing was ever stored");
     }
 }

@@ -150,7 +150,10 @@ on_both_engines! {
         live(&world).await;
         let now = world.now();
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
-        finds(&look(&world, now.before(second * 6)).await, "clock", Outcome::Fail, "time stands still");
+        finds(&look(&world, now.before(day)).await, "clock", Outcome::Fail, "24 hours behind the stored time");
+        finds(&look(&world, now.after(second * 61)).await, "clock", Outcome::Warn, "61 seconds after the last stored time");
+        world.app.close().await;
+        assert_eq!(names(&look(&world, now.after(second * 61)).await.checks, Outcome::Warn), [""; 0]);
         let ahead = look(&world, now.after(day * 31)).await;
         finds(&ahead, "clock", Outcome::Warn, "31 days after the last stored time");
         world.raw("UPDATE environments SET max_age_days = NULL").await;

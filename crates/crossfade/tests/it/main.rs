@@ -11,6 +11,7 @@ mod world;
 mod backup;
 mod bad_input;
 mod change_over;
+mod clock;
 mod commands;
 mod console;
 mod doctor;

@@ -4,6 +4,7 @@ use super::{
     ADVISORY_KEY, Db, Engine, Location, StoreError,
     connect::{MIGRATIONS, READERS, cannot_open, open_postgres, postgres_options, sqlite_options},
 };
+use crossfade_core::Timestamp;
 use sqlx::{Row, Sqlite, SqlitePool, pool::PoolOptions};
 use std::{
     fs::{File, TryLockError},
@@ -85,6 +86,24 @@ impl Db {
         match self.engine {
             Engine::Sqlite { .. } => "sqlite",
             Engine::Postgres(_) => "postgresql",
+        }
+    }
+
+    /// Whether the database has a clock of its own, which may differ from this machine's.
+    pub fn has_own_clock(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// What the database's own clock says; `None` where it has none.
+    pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        // Not now(), which is the start of the transaction.
+        const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        match &self.engine {
+            Engine::Sqlite { .. } => Ok(None),
+            Engine::Postgres(pool) => {
+                let micros = sqlx::query_scalar(CLOCK).fetch_one(pool).await?;
+                Ok(Some(Timestamp::from_micros(micros)))
+            }
         }
     }
 

@@ -20,6 +20,8 @@ use crossfade_core::{Timestamp, roles::Permission};
 struct HomePage {
     layout: Layout,
     now: Timestamp,
+    /// What is wrong with the machine's clock.
+    clock: Option<String>,
     near: Vec<Near>,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
@@ -125,6 +127,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
     Ok(page(&HomePage {
         layout: signed.layout(Section::Overview, "Overview"),
         now,
+        clock: app.clock_warning(),
         near: told.into_iter().filter_map(|it| near(it, &known)).collect(),
         transitions: lines
             .iter()
@@ -150,6 +153,7 @@ mod tests {
         let home = HomePage {
             layout: Layout::sample(Section::Overview, "Overview"),
             now: samples::now(),
+            clock: None,
             near: Vec::new(),
             transitions,
             overdue: Vec::new(),

@@ -5,16 +5,16 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// The parts of a compact JWS (RFC 7515 §3.1), decoded.
-pub(super) struct Parts {
-    pub(super) header: Value,
-    pub(super) claims: Value,
-    pub(super) signature: Vec<u8>,
+pub struct Parts {
+    pub header: Value,
+    pub claims: Value,
+    pub signature: Vec<u8>,
 }
 
 impl Parts {
     /// Takes a token apart without verifying it.
     #[track_caller]
-    pub(super) fn of(token: &str) -> Self {
+    pub fn of(token: &str) -> Self {
         let parts: Vec<&str> = token.split('.').collect();
         let [header, claims, signature] = parts[..] else { panic!("not a compact JWS: {token}") };
         let json = |part| serde_json::from_slice(&unb64(part)).unwrap();

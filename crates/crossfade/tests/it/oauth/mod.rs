@@ -6,7 +6,7 @@
 
 mod authenticate;
 mod introspect;
-mod jws;
+pub mod jws;
 mod metadata;
 mod resource_server;
 mod revoke;

@@ -1,0 +1,203 @@
+//! The machine's clock against the stored time: read, and warned of when both are apart (rule 20).
+
+use crate::{app::App, error::Error};
+use crossfade_authority::{MAX_OFFSET, Moment};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How often the clock of a database is read.
+const READ_EVERY: Duration = Duration::from_secs(5);
+/// A database that takes longer to tell the time tells it too late.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+/// How often a warning is repeated in the log.
+const REPEATED_EVERY: Duration = Duration::from_secs(3600);
+
+/// What was last seen of the clock.
+#[derive(Default)]
+pub(crate) struct ClockWatch(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    /// When the database's clock was last read.
+    read_at: Option<Instant>,
+    /// When a clock that is behind was last warned of; `None` while none is.
+    warned_at: Option<Instant>,
+    /// How far the clock has been set forward since the start, and back.
+    forward: Duration,
+    back: Duration,
+}
+
+/// What a look at the clock has found since the one before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    /// The stored time is ahead of the clock by so much.
+    Behind(Duration),
+    CaughtUp,
+    SetForward(Duration),
+    SetBack(Duration),
+}
+
+impl Seen {
+    fn look(&mut self, moment: &Moment, at: Instant) -> Vec<Found> {
+        let mut found = Vec::new();
+        let forward = moment.machine.since(moment.earliest);
+        if forward > self.forward + MAX_OFFSET {
+            found.push(Found::SetForward(forward - self.forward));
+        }
+        let back = moment.latest.since(moment.machine);
+        if back > self.back + MAX_OFFSET {
+            found.push(Found::SetBack(back - self.back));
+        }
+        (self.forward, self.back) = (forward, back);
+        match (moment.offset(), self.warned_at) {
+            (Some(offset), warned_at) => {
+                if warned_at.is_none_or(|warned_at| at.duration_since(warned_at) >= REPEATED_EVERY) {
+                    self.warned_at = Some(at);
+                    found.push(Found::Behind(offset));
+                }
+            }
+            (None, Some(_)) => {
+                self.warned_at = None;
+                found.push(Found::CaughtUp);
+            }
+            (None, None) => {}
+        }
+        found
+    }
+}
+
+impl App {
+    /// A sentence about the machine's clock where it is more than a minute behind the stored time.
+    pub fn clock_warning(&self) -> Option<String> {
+        let moment = self.clock.read();
+        let offset = length(moment.offset()?);
+        let whose = self.whose_clock();
+        Some(format!(
+            "The {whose} clock is {offset} behind the stored time {}. Tokens tell the time of that clock and are not affected. Secrets follow the stored time, which runs at half the pace until the clock has caught up. Correct the clock, and keep it right with NTP.",
+            crate::doctor::shown(moment.now)
+        ))
+    }
+
+    /// The time less the machine's time, in seconds.
+    pub(crate) fn clock_offset_seconds(&self) -> f64 {
+        let moment = self.clock.read();
+        moment.now.since(moment.machine).as_secs_f64()
+    }
+
+    fn whose_clock(&self) -> &'static str {
+        if self.db.has_own_clock() { "database’s" } else { "machine’s" }
+    }
+
+    /// Reads the clock of a database that has one: on PostgreSQL tokens tell its time.
+    pub(crate) async fn calibrate(&self) -> Result<(), Error> {
+        let asked = Instant::now();
+        let told = self.db.clock().await?;
+        let took = asked.elapsed();
+        if let Some(told) = told {
+            let mut seen = self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // The first answer counts however late it is: without one, tokens would tell the time of this machine.
+            if took <= TOLD_WITHIN || seen.read_at.is_none() {
+                self.clock.calibrate(told);
+                seen.read_at = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the clock, and logs what has changed.
+    pub(crate) async fn watch_clock(&self) {
+        let read_at = self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner).read_at;
+        if read_at.is_none_or(|read_at| read_at.elapsed() >= READ_EVERY)
+            && let Err(error) = self.calibrate().await
+        {
+            tracing::debug!(%error, "cannot read the database's clock");
+        }
+        let moment = self.clock.read();
+        let found =
+            self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner).look(&moment, Instant::now());
+        let (whose, machine, stored) = (self.whose_clock(), moment.machine, moment.now);
+        for found in found {
+            match found {
+                Found::Behind(by) => tracing::warn!(
+                    offset_seconds = by.as_secs(), %machine, %stored,
+                    "the {whose} clock is behind the stored time; secrets follow the stored time at half the pace until the clock has caught up, and tokens tell the time of the clock"
+                ),
+                Found::CaughtUp => tracing::info!(%machine, "the {whose} clock is no longer behind the stored time"),
+                Found::SetForward(by) => tracing::warn!(
+                    seconds = by.as_secs(), %machine,
+                    "the {whose} clock was set forward, or stood still while the machine was suspended; every deadline up to now has passed"
+                ),
+                Found::SetBack(by) => {
+                    tracing::warn!(seconds = by.as_secs(), %machine, %stored, "the {whose} clock was set back");
+                    // What had passed by the clock as it was may be ahead again.
+                    if let Err(error) = self.load_revocations().await {
+                        tracing::error!(%error, "cannot load the revocations of tokens again");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A length of time in its largest unit, rounded down: `3 days`, `26 hours`, `5 minutes`.
+pub(crate) fn length(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (number, unit) = match seconds {
+        172_800.. => (seconds / 86_400, "day"),
+        7200.. => (seconds / 3600, "hour"),
+        120.. => (seconds / 60, "minute"),
+        _ => (seconds, "second"),
+    };
+    crate::doctor::count(number, unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossfade_authority::Clock;
+    use crossfade_core::Timestamp;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_clock_that_is_behind_is_told_once_and_repeated_each_hour() {
+        let (clock, mut seen) = (Clock::manual(Timestamp::from_seconds(100_000)), Seen::default());
+        let begun = Instant::now();
+        let mut look = |clock: &Clock, after: Duration| seen.look(&clock.read(), begun + after);
+        assert_eq!(look(&clock, Duration::ZERO), []);
+        clock.raise(Timestamp::from_seconds(100_000).after(HOUR));
+        assert_eq!(look(&clock, Duration::ZERO), [Found::Behind(HOUR)]);
+        assert_eq!(look(&clock, REPEATED_EVERY - Duration::from_secs(1)), []);
+        assert_eq!(look(&clock, REPEATED_EVERY), [Found::Behind(HOUR)]);
+        clock.advance(HOUR);
+        assert_eq!(look(&clock, REPEATED_EVERY), [Found::CaughtUp]);
+        assert_eq!(look(&clock, REPEATED_EVERY), []);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_told_in_both_directions() {
+        let start = Timestamp::from_seconds(100_000);
+        let (clock, mut seen) = (Clock::manual(start), Seen::default());
+        let mut look = |clock: &Clock| seen.look(&clock.read(), Instant::now());
+        assert_eq!(look(&clock), []);
+        clock.set(start.after(HOUR));
+        assert_eq!(look(&clock), [Found::SetForward(HOUR)]);
+        assert_eq!(look(&clock), []);
+        clock.set(start);
+        assert_eq!(look(&clock), [Found::SetBack(HOUR), Found::Behind(HOUR)]);
+        clock.set(start.after(MAX_OFFSET));
+        assert_eq!(look(&clock), [], "what a minute explains is nothing to tell of");
+    }
+
+    #[test]
+    fn lengths_are_told_in_their_largest_unit() {
+        for (seconds, text) in
+            [(61, "61 seconds"), (120, "2 minutes"), (7199, "119 minutes"), (86_400, "24 hours"), (172_800, "2 days")]
+        {
+            assert_eq!(length(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The machine's clock against the highest time that was ever stored.
+
+use super::{Check, shown};
+use crate::clock_watch::length;
+use crossfade_authority::MAX_OFFSET;
+use crossfade_core::Timestamp;
+use std::time::Duration;
+
+/// How long an instance may have stood still without its clock looking wrong.
+const MAX_STANDSTILL: Duration = Duration::from_secs(30 * 86_400);
+/// No instance stands still so long.
+const IMPOSSIBLE_STANDSTILL: Duration = Duration::from_secs(3650 * 86_400);
+
+/// `whose` clock says `machine`; a server that runs stores its time at least twice a minute.
+pub(super) fn clock(whose: &str, machine: Timestamp, stored: Timestamp, is_served: bool) -> Check {
+    const NAME: &str = "clock";
+    let (behind, ahead) = (stored.since(machine), machine.since(stored));
+    let (says, stored_at) = (format!("The {whose} clock says {}", shown(machine)), shown(stored));
+    if behind > MAX_OFFSET {
+        // Half the pace: twice as long as the clock is behind.
+        let caught_up = shown(machine.after(behind * 2));
+        return Check::fail(
+            NAME,
+            format!(
+                "{says}, {} behind the stored time {stored_at}. Until about {caught_up} secrets follow the stored time, which runs at half the pace: a deadline comes up to twice as late as its period says. Tokens tell the time of the clock and are not affected.",
+                length(behind)
+            ),
+            "If the clock is wrong, correct it, and keep it right with NTP. If it is right and the stored time is not, wait, or restore a backup from before that into an empty database.",
+        );
+    }
+    let correct = "Correct the clock, and keep it right with NTP, before the server starts: a time that was stored is never taken back.";
+    if stored.as_micros() != 0 && is_served && ahead > MAX_OFFSET {
+        return Check::warn(
+            NAME,
+            format!(
+                "{says}, {} after the last stored time {stored_at}, although a server runs on this database. The clock here differs from the clock of the server, or the server cannot write.",
+                length(ahead)
+            ),
+            "Compare the clocks, keep both right with NTP, and look into the log of the server.",
+        );
+    }
+    if stored.as_micros() == 0 || ahead <= MAX_STANDSTILL {
+        return Check::ok(NAME, format!("{says}; the last stored time is {stored_at}."));
+    }
+    let sentence = format!(
+        "{says}, {} after the last stored time {stored_at}. If the instance did not stand still so long, the clock is wrong, and at the next start every deadline up to then passes.",
+        length(ahead)
+    );
+    if ahead > IMPOSSIBLE_STANDSTILL {
+        Check::fail(NAME, sentence, correct)
+    } else {
+        Check::warn(NAME, sentence, correct)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Outcome;
+
+    const MICRO: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_before_it_does_harm() {
+        let stored = Timestamp::from_seconds(1_795_525_500);
+        for (machine, is_served, outcome) in [
+            (stored, true, Outcome::Ok),
+            (stored.before(MAX_OFFSET), true, Outcome::Ok),
+            (stored.before(MAX_OFFSET + MICRO), true, Outcome::Fail),
+            (stored.before(MAX_OFFSET + MICRO), false, Outcome::Fail),
+            (stored.after(MAX_OFFSET), true, Outcome::Ok),
+            (stored.after(MAX_OFFSET + MICRO), true, Outcome::Warn),
+            (stored.after(MAX_OFFSET + MICRO), false, Outcome::Ok),
+            (stored.after(MAX_STANDSTILL), false, Outcome::Ok),
+            (stored.after(MAX_STANDSTILL + MICRO), false, Outcome::Warn),
+            (stored.after(IMPOSSIBLE_STANDSTILL), false, Outcome::Warn),
+            (stored.after(IMPOSSIBLE_STANDSTILL + MICRO), false, Outcome::Fail),
+        ] {
+            let found = clock("machine’s", machine, stored, is_served);
+            assert_eq!((found.outcome, found.mend.is_some()), (outcome, outcome != Outcome::Ok), "{found:?}");
+        }
+        let unused = clock("machine’s", stored, Timestamp::from_micros(0), true);
+        assert_eq!(unused.outcome, Outcome::Ok, "nothing was ever stored");
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_told_until_when_and_what_for() {
+        let stored = Timestamp::parse("2026-11-25T13:05:00Z").unwrap();
+        let found = clock("machine’s", stored.before(Duration::from_secs(86_400)), stored, false);
+        for says in [
+            "clock says 2026-11-24T13:05:00Z, 24 hours behind the stored time 2026-11-25T13:05:00Z",
+            "Until about 2026-11-26T13:05:00Z",
+            "Tokens tell the time of the clock and are not affected",
+        ] {
+            assert!(found.sentence.contains(says), "{says}: {found:?}");
+        }
+    }
+}
