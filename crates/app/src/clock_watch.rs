@@ -125,7 +125,9 @@ impl App {
                     offset_seconds = by.as_secs(), %machine, %stored,
                     "the {whose} clock is behind the stored time; secrets follow the stored time at half the pace until the clock has caught up, and tokens tell the time of the clock"
                 ),
-                Found::CaughtUp => tracing::info!(%machine, "the {whose} clock is no longer behind the stored time"),
+                Found::CaughtUp => {
+                    tracing::info!(%machine, "the {whose} clock is no longer behind the stored time")
+                }
                 Found::SetForward(by) => tracing::warn!(
                     seconds = by.as_secs(), %machine,
                     "the {whose} clock was set forward, or stood still while the machine was suspended; every deadline up to now has passed"
@@ -142,13 +144,13 @@ impl App {
     }
 }
 
-/// A length of time in its largest unit, rounded down: `3 days`, `26 hours`, `5 minutes`.
+/// A length of time in its largest unit, rounded: `3 days`, `26 hours`, `5 minutes`.
 pub(crate) fn length(span: Duration) -> String {
     let seconds = span.as_secs();
     let (number, unit) = match seconds {
-        172_800.. => (seconds / 86_400, "day"),
-        7200.. => (seconds / 3600, "hour"),
-        120.. => (seconds / 60, "minute"),
+        172_800.. => ((seconds + 43_200) / 86_400, "day"),
+        7200.. => ((seconds + 1800) / 3600, "hour"),
+        120.. => ((seconds + 30) / 60, "minute"),
         _ => (seconds, "second"),
     };
     crate::doctor::count(number, unit)
@@ -194,9 +196,13 @@ mod tests {
 
     #[test]
     fn lengths_are_told_in_their_largest_unit() {
-        for (seconds, text) in
-            [(61, "61 seconds"), (120, "2 minutes"), (7199, "119 minutes"), (86_400, "24 hours"), (172_800, "2 days")]
-        {
+        for (seconds, text) in [
+            (61, "61 seconds"),
+            (120, "2 minutes"),
+            (7169, "119 minutes"),
+            (86_400, "24 hours"),
+            (172_800, "2 days"),
+        ] {
             assert_eq!(length(Duration::from_secs(seconds)), text);
         }
     }

@@ -218,8 +218,7 @@ impl Clock {
 fn extreme(known: &AtomicI64, value: i64, better: impl Fn(i64, i64) -> i64) -> i64 {
     let before = known.load(Ordering::Relaxed);
     if better(before, value) != before {
-        let _ = known
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |known| Some(better(known, value)));
+        let _ = known.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |known| Some(better(known, value)));
     }
     better(before, value)
 }
@@ -340,7 +339,10 @@ mod tests {
         assert!(is_about(behind.machine(), right.machine().before(hour)));
         behind.calibrate(right.machine());
         assert!(is_about(behind.machine(), right.machine()));
-        assert!(is_about(behind.now(), right.now()), "no secret lives longer by a node's clock that is behind");
+        assert!(
+            is_about(behind.now(), right.now()),
+            "no secret lives longer by a node's clock that is behind"
+        );
         assert!(behind.is_caught_up(), "it is no simulation");
         ahead.calibrate(right.machine().before(hour));
         assert!(is_about(ahead.machine(), right.machine().before(hour)), "no token comes from the future");

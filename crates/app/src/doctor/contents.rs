@@ -1,10 +1,6 @@
 //! What is in the database: its keys, what they seal, and what somebody should look at.
 
-use super::{
-    Check, Instance, count,
-    clock::clock,
-    database::cannot_read,
-};
+use super::{Check, Instance, clock::clock, count, database::cannot_read};
 use crate::{
     feed::signing_key_place,
     idempotency::remembered_place,
