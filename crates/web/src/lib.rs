@@ -3,6 +3,7 @@
 mod api;
 mod console;
 mod docs;
+mod document;
 mod health;
 mod metrics;
 mod oauth;
