@@ -2,22 +2,65 @@
 
 use crate::{
     Web,
-    console::{Sheet, Theme, page},
+    console::{Sheet, Theme, protected},
+    document::Document,
 };
 use askama::Template;
-use axum::{Router, response::Response, routing::get};
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use crossfade_core::{
     Code, Operation,
     operations::Access,
     roles::{Permission, Role},
 };
 use serde_json::Value;
+use std::sync::OnceLock;
 
 pub(crate) fn router() -> Router<Web> {
     Router::new()
         .route("/docs/api", get(api))
         .route("/docs/errors", get(errors))
         .route("/docs/roles", get(roles))
+}
+
+/// A page that shows everybody the same, rendered once for each theme.
+struct Page {
+    render: fn(Theme) -> askama::Result<String>,
+    made: [OnceLock<Document>; Theme::ALL.len()],
+}
+
+impl Page {
+    const fn new(render: fn(Theme) -> askama::Result<String>) -> Self {
+        Self { render, made: [const { OnceLock::new() }; Theme::ALL.len()] }
+    }
+
+    fn answer(&self, theme: Theme, headers: &HeaderMap) -> Response {
+        let made = &self.made[theme as usize];
+        let document = match made.get() {
+            Some(document) => document,
+            None => match (self.render)(theme) {
+                Ok(html) => made.get_or_init(|| Document::new("text/html; charset=utf-8", html)),
+                Err(error) => {
+                    tracing::error!(%error, "cannot render a page");
+                    return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+                }
+            },
+        };
+        let mut response = protected(document.answer(headers));
+        let out = response.headers_mut();
+        // Nothing here is anybody's own, so the page may be kept; the theme is in a cookie.
+        out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        out.insert(header::VARY, HeaderValue::from_static("cookie"));
+        response
+    }
+}
+
+fn sheet(title: &'static str, theme: Theme) -> Sheet {
+    Sheet { title, theme, wide: true }
 }
 
 /// Where the `type` of a problem leads (RFC 9457 §3.1.1).
@@ -28,8 +71,10 @@ struct Errors {
     codes: &'static [Code],
 }
 
-async fn errors(theme: Theme) -> Response {
-    page(&Errors { sheet: Sheet { title: "Error codes", theme, wide: true }, codes: Code::ALL })
+async fn errors(theme: Theme, headers: HeaderMap) -> Response {
+    static PAGE: Page =
+        Page::new(|theme| Errors { sheet: sheet("Error codes", theme), codes: Code::ALL }.render());
+    PAGE.answer(theme, &headers)
 }
 
 /// The roles, each with what it may: made from the table that decides.
@@ -39,8 +84,9 @@ struct Roles {
     sheet: Sheet,
 }
 
-async fn roles(theme: Theme) -> Response {
-    page(&Roles { sheet: Sheet { title: "Roles", theme, wide: true } })
+async fn roles(theme: Theme, headers: HeaderMap) -> Response {
+    static PAGE: Page = Page::new(|theme| Roles { sheet: sheet("Roles", theme) }.render());
+    PAGE.answer(theme, &headers)
 }
 
 /// The operations of the API for people, made from the document for programs.
@@ -77,8 +123,9 @@ fn pretty(example: &Value) -> Option<String> {
     (!example.is_null()).then(|| serde_json::to_string_pretty(example).unwrap_or_default())
 }
 
-async fn api(theme: Theme) -> Response {
-    page(&ApiReference { sheet: Sheet { title: "The admin API", theme, wide: true } })
+async fn api(theme: Theme, headers: HeaderMap) -> Response {
+    static PAGE: Page = Page::new(|theme| ApiReference { sheet: sheet("The admin API", theme) }.render());
+    PAGE.answer(theme, &headers)
 }
 
 #[cfg(test)]
@@ -87,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_code_and_every_role_is_explained() {
-        let sheet = || Sheet { title: "x", theme: Theme::System, wide: true };
+        let sheet = || sheet("x", Theme::System);
         let errors = Errors { sheet: sheet(), codes: Code::ALL }.render().unwrap();
         for code in Code::ALL {
             assert!(errors.contains(&format!("id=\"{}\"", code.as_str())), "{code:?}");

@@ -1,9 +1,10 @@
 //! Style, scripts and the icon, embedded. Their address holds a hash of their content, so they may be kept for ever
 //! and are fetched again after an upgrade.
 
+use crate::document::{is_known, tag, version};
 use axum::{
     extract::RawQuery,
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use std::sync::LazyLock;
@@ -14,6 +15,7 @@ pub(crate) struct Asset {
     content_type: &'static str,
     content: &'static str,
     version: LazyLock<String>,
+    tag: LazyLock<HeaderValue>,
 }
 
 macro_rules! asset {
@@ -23,7 +25,8 @@ macro_rules! asset {
             path: $path,
             content_type: $type,
             content: concat!($(include_str!(concat!("assets/", $file))),+),
-            version: LazyLock::new(|| version($name.content)),
+            version: LazyLock::new(|| version($name.content.as_bytes())),
+            tag: LazyLock::new(|| tag($name.content.as_bytes())),
         };
     };
 }
@@ -55,13 +58,16 @@ impl Asset {
     }
 
     /// The file. Kept for ever only under the address that names this very content.
-    pub(crate) fn serve(&self, RawQuery(query): &RawQuery) -> Response {
+    pub(crate) fn serve(&self, RawQuery(query): &RawQuery, headers: &HeaderMap) -> Response {
         let asked = query.as_deref().and_then(|query| query.strip_prefix("v="));
         let kept = match asked == Some(self.version.as_str()) {
             true => "public, max-age=31536000, immutable",
             false => "no-cache",
         };
+        let tag = self.tag.clone();
+        let is_known = is_known(headers, &tag);
         let headers = [
+            (header::ETAG, tag),
             (header::CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
             (header::CACHE_CONTROL, HeaderValue::from_static(kept)),
             (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -70,11 +76,9 @@ impl Asset {
                 HeaderValue::from_static("same-origin"),
             ),
         ];
-        (headers, self.content).into_response()
+        match is_known {
+            true => (StatusCode::NOT_MODIFIED, headers).into_response(),
+            false => (headers, self.content).into_response(),
+        }
     }
-}
-
-fn version(content: &str) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -25,7 +25,10 @@ mod session;
 mod sign_in;
 mod theme;
 
-use crate::Web;
+use crate::{
+    Web,
+    document::{is_known, tag},
+};
 use askama::Template;
 use axum::{
     Router,
@@ -82,7 +85,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .layer(middleware::from_fn_with_state(web.clone(), guard::guard))
         .layer(middleware::from_fn(crate::finish));
     for asset in [&assets::STYLE, &assets::SCRIPT, &assets::MARK] {
-        router = router.route(asset.path(), get(async move |query| asset.serve(&query)));
+        router = router
+            .route(asset.path(), get(async move |query, headers: HeaderMap| asset.serve(&query, &headers)));
     }
     router
 }
@@ -115,14 +119,12 @@ pub(crate) fn page_with(status: StatusCode, template: &impl Template) -> Respons
 
 /// A part of a page that is drawn again and again: sent only where it differs from what the reader has.
 fn fragment(headers: &HeaderMap, html: String) -> Response {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, html.as_bytes());
-    let tag: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
-    let same = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
-    let mut response = if same { StatusCode::NOT_MODIFIED.into_response() } else { html.into_response() };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
+    let tag = tag(html.as_bytes());
+    let mut response = match is_known(headers, &tag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => html.into_response(),
+    };
+    response.headers_mut().insert(header::ETAG, tag);
     framed(response)
 }
 
@@ -133,7 +135,7 @@ fn framed(mut response: Response) -> Response {
 }
 
 /// Headers of every answer to a browser: nothing from elsewhere, nothing inline, no frame around it, nothing kept.
-fn protected(mut response: Response) -> Response {
+pub(crate) fn protected(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (
