@@ -110,8 +110,12 @@ impl Server {
     ) -> Result<Self, Failure> {
         let failed =
             |error: &dyn std::fmt::Display| Failure::failed(format!("The server cannot start: {error}."));
-        let router =
-            crossfade_web::router(app.clone(), TrustedProxies(proxies)).map_err(|error| failed(&error))?;
+        let router = crossfade_web::router(
+            app.clone(),
+            TrustedProxies(proxies),
+            crossfade_web::Connections::default(),
+        )
+        .map_err(|error| failed(&error))?;
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(listener)
             .map_err(|error| failed(&error))?

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
+mod connections;
 mod console;
 mod docs;
 mod document;
@@ -17,6 +18,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+pub use connections::{Connections, Ended, Running};
 use crossfade_app::App;
 use metrics::Metrics;
 pub use source::TrustedProxies;
@@ -29,6 +31,7 @@ pub(crate) struct Web(Arc<Parts>);
 pub(crate) struct Parts {
     app: Arc<App>,
     proxies: TrustedProxies,
+    connections: Connections,
     metrics: Metrics,
 }
 
@@ -52,8 +55,12 @@ pub fn openapi() -> &'static serde_json::Value {
 }
 
 /// The whole surface: OAuth, API, Console, health, metrics.
-pub fn router(app: Arc<App>, proxies: TrustedProxies) -> Result<Router, prometheus::Error> {
-    let web = Web(Arc::new(Parts { app, proxies, metrics: Metrics::new()? }));
+pub fn router(
+    app: Arc<App>,
+    proxies: TrustedProxies,
+    connections: Connections,
+) -> Result<Router, prometheus::Error> {
+    let web = Web(Arc::new(Parts { app, proxies, connections, metrics: Metrics::new()? }));
     let rest = Router::new()
         .merge(api::router())
         .merge(console::router(&web))
@@ -81,8 +88,14 @@ async fn not_found() -> Response {
 /// Runs a request to its end although its client has hung up. A handler that is dropped half-way would leave
 /// open whether what it did has happened.
 async fn finish(request: Request, next: Next) -> Response {
+    let running = request.extensions().get::<Running>().cloned();
+    let handled = async move {
+        let response = next.run(request).await;
+        drop(running);
+        response
+    };
     #[expect(clippy::disallowed_methods, reason = "this is the layer that finishes mutations")]
-    let task = tokio::spawn(next.run(request));
+    let task = tokio::spawn(handled);
     match task.await {
         Ok(response) => response,
         Err(error) => {

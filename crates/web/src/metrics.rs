@@ -1,6 +1,6 @@
 //! Numbers for Prometheus. Names and units as it asks for; no client, user or address is a label.
 
-use crate::{Web, private, source::peer};
+use crate::{Connections, Ended, Web, private, source::peer};
 use axum::{
     Router,
     extract::{Request, State},
@@ -72,7 +72,7 @@ impl Metrics {
         }))
     }
 
-    fn text(&self, gauges: &Gauges) -> Result<Vec<u8>, prometheus::Error> {
+    fn text(&self, gauges: &Gauges, connections: &Connections) -> Result<Vec<u8>, prometheus::Error> {
         let mut families = self.registry.gather();
         for (name, help, value) in [
             ("crossfade_registrations", "Registrations that this node decides.", gauges.registrations),
@@ -87,6 +87,7 @@ impl Metrics {
                 "Stored changes that this node's tables have not applied.",
                 gauges.changes_behind,
             ),
+            ("crossfade_connections", "Connections that are open.", connections.open()),
         ] {
             let gauge = IntGauge::new(name, help)?;
             gauge.set(value);
@@ -108,6 +109,17 @@ impl Metrics {
             authentications.with_label_values(&[outcome]).inc_by(*count);
         }
         families.extend(authentications.collect());
+        let ended = IntCounterVec::new(
+            Opts::new(
+                "crossfade_connections_ended_total",
+                "Connections that the server refused or ended, by reason.",
+            ),
+            &["reason"],
+        )?;
+        for reason in Ended::ALL {
+            ended.with_label_values(&[reason.as_str()]).inc_by(connections.ended_for(reason));
+        }
+        families.extend(ended.collect());
         families.sort_by(|one, two| one.name().cmp(two.name()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;
@@ -178,7 +190,7 @@ async fn metrics(State(web): State<Web>, request: Request) -> Response {
         return private((StatusCode::UNAUTHORIZED, challenge, text).into_response());
     }
     let answer = match web.app.measure().await {
-        Ok(gauges) => web.metrics.text(&gauges).map_err(|error| error.to_string()),
+        Ok(gauges) => web.metrics.text(&gauges, &web.connections).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     private(match answer {

@@ -17,7 +17,8 @@ use std::{
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address is a declared proxy's.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 

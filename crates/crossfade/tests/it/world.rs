@@ -273,7 +273,7 @@ impl World {
 }
 
 fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
-    crossfade_web::router(app.clone(), proxies).unwrap()
+    crossfade_web::router(app.clone(), proxies, crossfade_web::Connections::default()).unwrap()
 }
 
 fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> Options {
