@@ -103,6 +103,32 @@ async fn the_openapi_document_is_open_to_everybody_and_says_3_1() {
     let world = World::sqlite().await;
     let answer = get(&world, "/api/openapi.json", AFAR, &[]).await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
+    let tag = answer.header("etag").unwrap().to_owned();
+    let known = get(&world, "/api/openapi.json", AFAR, &[("if-none-match", &tag)]).await;
+    assert_eq!((known.status.as_u16(), known.bytes.len(), known.header("etag")), (304, 0, Some(&*tag)));
     let document = answer.ok();
     assert_eq!((&document["openapi"], &document["servers"][0]["url"]), (&json!("3.1.0"), &json!("/api/v1")));
+}
+
+#[tokio::test]
+async fn constant_pages_and_assets_are_sent_once_to_each_reader() {
+    let world = World::sqlite().await;
+    for path in [
+        "/docs/api",
+        "/docs/errors",
+        "/docs/roles",
+        "/console/assets/console.css",
+        "/console/assets/mark.svg",
+    ] {
+        let first = get(&world, path, AFAR, &[]).await;
+        assert_eq!((first.status.as_u16(), first.header("cache-control")), (200, Some("no-cache")), "{path}");
+        let tag = first.header("etag").unwrap().to_owned();
+        let known = get(&world, path, AFAR, &[("if-none-match", &tag)]).await;
+        assert_eq!((known.status.as_u16(), known.bytes.len()), (304, 0), "{path}");
+        let other = get(&world, path, AFAR, &[("if-none-match", "\"other\"")]).await;
+        assert_eq!((other.status.as_u16(), other.bytes == first.bytes), (200, true), "{path}");
+    }
+    let dark = get(&world, "/docs/roles", AFAR, &[("cookie", "crossfade_theme=dark")]).await;
+    assert!(String::from_utf8_lossy(&dark.bytes).contains("data-theme=\"dark\""));
+    assert_eq!(dark.header("vary"), Some("cookie"), "each theme has a page of its own");
 }
