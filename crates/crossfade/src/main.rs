@@ -3,6 +3,7 @@
 
 mod backup;
 mod cli;
+mod connections;
 mod demo;
 mod doctor;
 mod failure;

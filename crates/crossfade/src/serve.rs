@@ -1,34 +1,21 @@
 //! `crossfade serve`: opens, locks, listens, and stops without dropping a request.
 
 use crate::{
+    connections::Serving,
     failure::Failure,
     output,
     settings::{LogFormat, Resolved, Settings},
 };
-use axum_server::{Handle, accept::Accept};
 use crossfade_app::{App, Options, Worker};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_store::Location;
-use crossfade_web::TrustedProxies;
-use hyper_util::rt::TokioTimer;
+use crossfade_web::{Connections, TrustedProxies};
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
-    pin::Pin,
     sync::Arc,
-    time::Duration,
 };
-use tokio::net::TcpStream;
 use tracing_subscriber::EnvFilter;
-
-/// How long running requests may take to end.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long a client may take to send its headers.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// Requests that one HTTP/2 connection may have under way.
-const STREAMS: u32 = 32;
-/// Bytes of headers that are read at most.
-const HEADER_BYTES: usize = 32 * 1024;
 
 /// Serves until it is told to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
@@ -45,7 +32,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
         );
         output::data(&format!("{}\n", link.url))?;
     }
-    let server = Server::start(app, listener, settings.trusted_proxies)?;
+    let server = Server::start(app, listener, &settings)?;
     output::note(&format!("Serving {} on {}.", settings.public_url, settings.listen));
     tokio::select! {
         () = stop_signal() => server.stop().await,
@@ -97,47 +84,18 @@ pub(crate) async fn open_existing(settings: &Resolved) -> Result<Arc<App>, Failu
 pub(crate) struct Server {
     app: Arc<App>,
     worker: Worker,
-    handle: Handle<SocketAddr>,
-    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    serving: Serving,
 }
 
 impl Server {
     /// Starts to answer on `listener`.
-    pub(crate) fn start(
-        app: Arc<App>,
-        listener: TcpListener,
-        proxies: Vec<ipnet::IpNet>,
-    ) -> Result<Self, Failure> {
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::failed(format!("The server cannot start: {error}."));
-        let router = crossfade_web::router(
-            app.clone(),
-            TrustedProxies(proxies),
-            crossfade_web::Connections::default(),
-        )
-        .map_err(|error| failed(&error))?;
-        let handle = Handle::new();
-        let mut server = axum_server::from_tcp(listener)
-            .map_err(|error| failed(&error))?
-            .handle(handle.clone())
-            .acceptor(SpeakingAcceptor);
-        let builder = server.http_builder();
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADERS_WITHIN)
-            .max_buf_size(HEADER_BYTES);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(HEADER_BYTES as u32)
-            .max_concurrent_streams(STREAMS)
-            .keep_alive_interval(Some(HEADERS_WITHIN))
-            .keep_alive_timeout(HEADERS_WITHIN);
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        #[expect(clippy::disallowed_methods, reason = "the server is main's one long task")]
-        let task = tokio::spawn(server.serve(service));
-        Ok(Self { worker: Worker::start(app.clone()), app, handle, task })
+    pub(crate) fn start(app: Arc<App>, listener: TcpListener, settings: &Resolved) -> Result<Self, Failure> {
+        let proxies = TrustedProxies(settings.trusted_proxies.clone());
+        let counts = Connections::default();
+        let router = crossfade_web::router(app.clone(), proxies.clone(), counts.clone())
+            .map_err(|error| Failure::failed(format!("The server cannot start: {error}.")))?;
+        let serving = Serving::start(listener, router, &settings.connections, proxies, counts)?;
+        Ok(Self { worker: Worker::start(app.clone()), app, serving })
     }
 
     /// Ends when another process could serve this database: then this one must not.
@@ -150,34 +108,10 @@ impl Server {
 
     /// Lets running requests end, flushes, closes.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        self.handle.graceful_shutdown(Some(GRACE));
-        let ended = self.task.await;
+        let ended = self.serving.stop().await;
         self.worker.stop().await;
         self.app.close().await;
-        match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Failure::failed(format!("The server failed: {error}."))),
-            Err(error) => Err(Failure::failed(format!("The server failed: {error}."))),
-        }
-    }
-}
-
-/// Lets in who says something: a connection on which nothing ever arrives is closed, or strangers could use up
-/// every descriptor with silence.
-#[derive(Clone, Copy)]
-struct SpeakingAcceptor;
-
-impl<S: Send + 'static> Accept<TcpStream, S> for SpeakingAcceptor {
-    type Stream = TcpStream;
-    type Service = S;
-    type Future = Pin<Box<dyn Future<Output = std::io::Result<(TcpStream, S)>> + Send>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        Box::pin(async move {
-            stream.set_nodelay(true)?;
-            tokio::time::timeout(HEADERS_WITHIN, stream.peek(&mut [0])).await??;
-            Ok((stream, service))
-        })
+        ended
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
 
-use crate::failure::Failure;
+use crate::{connections::Policy, failure::Failure};
 use clap::{Args, ValueEnum};
 use crossfade_app::AddressPolicy;
 use crossfade_store::Location;
@@ -38,6 +38,17 @@ pub(crate) struct Settings {
     /// Networks whose forwarded headers are believed, separated by commas. [default: none]
     #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) trusted_proxies: Option<Vec<String>>,
+    /// Open connections at most, 1 to 1000000. [default: what the limit of open files leaves, at most 16384]
+    #[arg(long, env = "CROSSFADE_MAX_CONNECTIONS", hide_env_values = true, value_name = "NUMBER")]
+    pub(crate) max_connections: Option<u32>,
+    /// Open connections of one IPv4 address or one IPv6 /64 at most, 1 to 1000000; trusted proxies have no such limit.
+    /// [default: a quarter of max-connections]
+    #[arg(long, env = "CROSSFADE_MAX_CONNECTIONS_PER_SOURCE", hide_env_values = true, value_name = "NUMBER")]
+    pub(crate) max_connections_per_source: Option<u32>,
+    /// Seconds for which a kept connection may be idle before it is closed, 1 to 3600. A balancer in front needs a
+    /// shorter time of its own. [default: 75]
+    #[arg(long, env = "CROSSFADE_IDLE_SECONDS", hide_env_values = true, value_name = "SECONDS")]
+    pub(crate) idle_seconds: Option<u32>,
     /// Minutes after which the Console asks for the password again before it rotates, reveals, revokes, grants or
     /// deletes: 1 to 720. [default: 10]
     #[arg(long, env = "CROSSFADE_FRESH_SIGN_IN_MINUTES", hide_env_values = true)]
@@ -55,6 +66,9 @@ pub(crate) struct Settings {
     #[arg(long, env = "CROSSFADE_AUDIT_RETENTION_DAYS", hide_env_values = true, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub(crate) audit_retention_days: Option<u32>,
 }
+
+/// How long a kept connection may be idle. Balancers keep theirs for a minute at most, and must end them first.
+pub(crate) const IDLE: Duration = Duration::from_secs(75);
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -100,6 +114,7 @@ pub(crate) struct Resolved {
     pub(crate) public_url: String,
     pub(crate) master_key_file: PathBuf,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) connections: Policy,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
@@ -177,6 +192,16 @@ impl Settings {
                 .master_key_file
                 .or(file.master_key_file)
                 .unwrap_or_else(|| data_dir.join("master.key")),
+            connections: Policy {
+                most: within("max_connections", self.max_connections.or(file.max_connections), 1_000_000)?,
+                most_per_source: within(
+                    "max_connections_per_source",
+                    self.max_connections_per_source.or(file.max_connections_per_source),
+                    1_000_000,
+                )?,
+                idle: within("idle_seconds", self.idle_seconds.or(file.idle_seconds), 3_600)?
+                    .map_or(IDLE, |seconds| Duration::from_secs(seconds.into())),
+            },
             trusted_proxies,
             log: self.log.or(file.log).unwrap_or_else(|| "info,sqlx=warn".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
@@ -199,6 +224,16 @@ impl Resolved {
         }
         self.listen = address;
         self
+    }
+}
+
+/// A number from 1 to `most`.
+fn within(name: &str, value: Option<u32>, most: u32) -> Result<Option<u32>, Failure> {
+    match value {
+        Some(value) if !(1..=most).contains(&value) => {
+            Err(Failure::usage(format!("{name} must be a whole number from 1 to {most}, not {value}.")))
+        }
+        _ => Ok(value),
     }
 }
 
@@ -251,6 +286,7 @@ mod tests {
         assert_eq!(resolved.location, Location::File("crossfade-data/crossfade.db".into()));
         assert_eq!(resolved.master_key_file, PathBuf::from("crossfade-data/master.key"));
         assert!(resolved.trusted_proxies.is_empty());
+        assert_eq!(resolved.connections.idle, Duration::from_secs(75));
     }
 
     #[test]
@@ -267,6 +303,15 @@ mod tests {
         assert_eq!((resolved.listen.port(), resolved.data_dir), (2, PathBuf::from("/d")));
         std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
         assert!(Settings { config: Some(path), ..Settings::default() }.resolve().is_err());
+    }
+
+    #[test]
+    fn limits_of_connections_have_bounds() {
+        let with = |most, idle| Settings { max_connections: most, idle_seconds: idle, ..Settings::default() };
+        assert_eq!(with(Some(1), Some(3_600)).resolve().unwrap().connections.most, Some(1));
+        for (most, idle) in [(Some(0), None), (Some(1_000_001), None), (None, Some(0)), (None, Some(3_601))] {
+            assert!(with(most, idle).resolve().is_err(), "{most:?} {idle:?}");
+        }
     }
 
     #[test]

@@ -10,11 +10,12 @@ mod story;
 
 use crate::{
     cli::Demo,
+    connections::Policy,
     failure::Failure,
     output,
     remote::Api,
     serve::{Server, bind, open_at, start_log, stop_signal},
-    settings::{AddressWord, LogFormat, Resolved},
+    settings::{AddressWord, IDLE, LogFormat, Resolved},
 };
 use cast::{CLIENTS, PEOPLE};
 use crossfade_app::{App, NewToken, Visitor};
@@ -56,7 +57,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     let settings = throwaway(address, directory.path());
     let clock = Arc::new(Clock::set_back(past::SPAN));
     let app = open_at(&settings, true, clock.clone()).await?;
-    let server = Server::start(app.clone(), listener, Vec::new())?;
+    let server = Server::start(app.clone(), listener, &settings)?;
 
     // Whatever the demo comes to, the server stops in order and the directory is taken away.
     let played = tokio::select! {
@@ -100,6 +101,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         location: Location::File(directory.join("crossfade.db")),
         public_url: format!("http://{listen}"),
         master_key_file: directory.join("master.key"),
+        connections: Policy { most: None, most_per_source: None, idle: IDLE },
         trusted_proxies: Vec::new(),
         evidence_addresses: AddressWord::Full,
         fresh_sign_in: Duration::from_secs(600),

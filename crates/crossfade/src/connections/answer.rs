@@ -1,0 +1,132 @@
+//! Answers that note what is taken of them, down to the last byte that the socket accepts.
+
+use super::{book::Place, life::Watch};
+use axum::{Router, body::Body, extract::ConnectInfo};
+use bytes::{Buf, Bytes};
+use crossfade_web::Running;
+use hyper::{
+    Request, Response, Version,
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
+    service::Service,
+};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::{sync::Semaphore, time::Instant};
+use tower::Service as _;
+
+/// The requests of one connection.
+pub(super) struct Requests {
+    pub(super) router: Router,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Arc<Place>,
+    /// Handlers that may run: a request that its client resets runs on, and its stream is free for another.
+    pub(super) handlers: Arc<Semaphore>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Watched>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let is_multiplexed = request.version() == Version::HTTP_2;
+        let watch = self.place.watch.clone();
+        let (id, is_first) = watch.with(|life| life.begin(is_multiplexed, Instant::now()));
+        if is_first {
+            self.place.asked();
+        }
+        let answer = Arc::new(Answer { watch, id });
+        let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        Box::pin(async move {
+            answer.watch.room().await;
+            // The semaphore is never closed; without a permit the request would only be less bound.
+            if let Ok(permit) = handlers.acquire_owned().await {
+                request.extensions_mut().insert(Running::new(permit));
+            }
+            let Ok(response) = router.call(request).await;
+            Ok(response.map(|body| Watched { body, answer }))
+        })
+    }
+}
+
+/// An answer, until its last byte is written or it is given up.
+struct Answer {
+    watch: Arc<Watch>,
+    id: u64,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.watch.with(|life| life.end(self.id, Instant::now()));
+    }
+}
+
+/// The body of an answer.
+pub(super) struct Watched {
+    body: Body,
+    answer: Arc<Answer>,
+}
+
+impl HttpBody for Watched {
+    type Data = Piece;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let piece = |bytes| Piece::new(bytes, self.answer.clone());
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Bytes of an answer on their way to the socket. They are shared, not copied.
+pub(super) struct Piece {
+    bytes: Bytes,
+    answer: Arc<Answer>,
+}
+
+impl Piece {
+    fn new(bytes: Bytes, answer: Arc<Answer>) -> Self {
+        answer.watch.with(|life| life.offer(answer.id, bytes.len(), Instant::now()));
+        Self { bytes, answer }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.answer.watch.take(self.answer.id, count);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if self.bytes.has_remaining() {
+            self.answer.watch.take(self.answer.id, self.bytes.remaining());
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The connections of the server: accepted within bounds, served, and ended when they wait for too long.
+//!
+//! accept → [handshake] → serve. `book` says who gets in, `life` when a connection has waited for too long, `io` and
+//! `answer` note what passes, `descriptors` raises the limit of open files.
+
+mod answer;
+mod book;
+mod descriptors;
+mod io;
+mod life;
+
+use crate::failure::Failure;
+use answer::Requests;
+use axum::Router;
+use book::{Book, Bounds, Place};
+use crossfade_web::{Connections, Ended, TrustedProxies};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use io::{Carrier, Io};
+use life::{Limits, Order, Verdict};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+/// How long running requests may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a client may take to send its headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a client may take to hang up, once it was told that nothing more is answered.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Requests that one HTTP/2 connection may have under way.
+const STREAMS: u32 = 32;
+/// Bytes of headers that are read at most.
+const HEADER_BYTES: usize = 32 * 1024;
+/// Bytes of a stream that wait in HTTP/2's own buffer.
+const STREAM_BYTES: usize = 64 * 1024;
+/// Bytes of all bodies of a connection that a client may send before they are read.
+const WINDOW_BYTES: u32 = 256 * 1024;
+/// Streams that a client may reset before they are looked at, and that may be reset for its faults.
+const RESETS: usize = 64;
+/// Bytes of answers that the kernel keeps for one connection.
+const SOCKET_BYTES: usize = 128 * 1024;
+/// Connections that wait to be accepted, so that a flood of them does not turn others away.
+const BACKLOG: i32 = 1024;
+/// Connections that may be ending while as many as are allowed are open.
+const ENDING: usize = 64;
+/// How long nothing is accepted after the system refused.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log tells of refusals, and of failed accepts.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// What can be set of connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    /// Connections in all; None for what fits the limit of open files.
+    pub(crate) most: Option<u32>,
+    /// Connections of one source; None for a quarter of all.
+    pub(crate) most_per_source: Option<u32>,
+    /// How long a kept connection may be idle.
+    pub(crate) idle: Duration,
+}
+
+/// The listener, and the task that accepts from it.
+pub(crate) struct Serving {
+    stop: Arc<Notify>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Serving {
+    /// Starts to accept connections and to answer on them.
+    pub(crate) fn start(
+        listener: std::net::TcpListener,
+        router: Router,
+        policy: &Policy,
+        proxies: TrustedProxies,
+        counts: Connections,
+    ) -> Result<Self, Failure> {
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::failed(format!("The server cannot start: {error}."));
+        let limit = descriptors::raise();
+        let all = descriptors::connections(policy.most, limit)?;
+        let per_source = policy.most_per_source.map_or((all / 4).max(1), |most| (most as usize).min(all));
+        tracing::info!(descriptors = limit, connections = all, per_source, "limits of connections");
+        prepare(&listener).map_err(|error| failed(&error))?;
+        let listener = TcpListener::from_std(listener).map_err(|error| failed(&error))?;
+        let bounds = Bounds { all, per_source };
+        let server = Arc::new(Server {
+            book: Arc::new(Book::new(bounds, proxies, counts)),
+            router,
+            http: http(),
+            limits: Limits {
+                headers: HEADERS_WITHIN,
+                idle: policy.idle,
+                stalled: PROGRESS_WITHIN,
+                farewell: FAREWELL,
+            },
+        });
+        let stop = Arc::new(Notify::new());
+        #[expect(clippy::disallowed_methods, reason = "the server is main's one long task")]
+        let task = tokio::spawn(server.run(listener, all, stop.clone()));
+        Ok(Self { stop, task })
+    }
+
+    /// Closes the listener, lets running requests end, and ends what is left.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.stop.notify_one();
+        self.task.await.map_err(|error| Failure::failed(format!("The server failed: {error}.")))
+    }
+}
+
+/// Sets what accepted sockets inherit.
+fn prepare(listener: &std::net::TcpListener) -> std::io::Result<()> {
+    use rustix::net::{listen, sockopt};
+    sockopt::set_socket_send_buffer_size(listener, SOCKET_BYTES)?;
+    // What the kernel still holds of a connection that we have closed.
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(listener, 2 * PROGRESS_WITHIN.as_millis() as u32)?;
+    listen(listener, BACKLOG)?;
+    listener.set_nonblocking(true)
+}
+
+fn http() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // The time for headers is kept by `life`: hyper's would also run while a kept connection is idle.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEADER_BYTES as u32)
+        .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(STREAM_BYTES)
+        .initial_stream_window_size(STREAM_BYTES as u32)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(RESETS)
+        .keep_alive_interval(Some(HEADERS_WITHIN))
+        .keep_alive_timeout(HEADERS_WITHIN);
+    builder
+}
+
+struct Server {
+    book: Arc<Book>,
+    router: Router,
+    http: Builder<TokioExecutor>,
+    limits: Limits,
+}
+
+impl Server {
+    async fn run(self: Arc<Self>, listener: TcpListener, all: usize, stop: Arc<Notify>) {
+        let room = Arc::new(Semaphore::new(all + ENDING.min(all)));
+        let mut connections = JoinSet::new();
+        let (mut refusals, mut failures) = (Seldom::default(), Seldom::default());
+        loop {
+            let (stream, peer, permit) = tokio::select! {
+                biased;
+                () = stop.notified() => break,
+                Some(ended) = connections.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a connection failed");
+                    }
+                    continue;
+                }
+                Some(accepted) = accept(&listener, &room, &mut failures) => accepted,
+            };
+            let now = Instant::now();
+            match self.book.admit(peer.ip(), now) {
+                Ok(place) => drop(connections.spawn(self.clone().serve(stream, peer, place, now, permit))),
+                Err(reason) => {
+                    if refusals.is_due(now) {
+                        tracing::warn!(from = %peer.ip(), reason = reason.as_str(), "connections are refused");
+                    }
+                }
+            }
+        }
+        drop(listener);
+        self.book.finish();
+        let ended = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "connections are ended with requests that still run"
+            );
+            connections.shutdown().await;
+        }
+    }
+
+    /// Serves one connection until it ends.
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        accepted_at: Instant,
+        _room: OwnedSemaphorePermit,
+    ) {
+        let place = Arc::new(place);
+        let handshake = timeout(self.limits.headers, handshake(stream));
+        let stream = tokio::select! {
+            () = place.watch.ordered.notified() => return,
+            stream = handshake => stream,
+        };
+        let ended = match stream {
+            Ok(Ok(stream)) => self.speak(stream, peer, &place, accepted_at).await,
+            Ok(Err(_)) => None,
+            Err(_) => Some(Ended::Headers),
+        };
+        if let Some(reason) = ended {
+            place.ended(reason);
+            tracing::debug!(from = %peer.ip(), reason = reason.as_str(), "a connection was ended");
+        }
+    }
+
+    /// Speaks HTTP until the client or the time ends it. Returns why we ended it.
+    async fn speak(
+        &self,
+        stream: impl Carrier,
+        peer: SocketAddr,
+        place: &Arc<Place>,
+        accepted_at: Instant,
+    ) -> Option<Ended> {
+        let watch = &place.watch;
+        let requests = Requests {
+            router: self.router.clone(),
+            peer,
+            place: place.clone(),
+            handlers: Arc::new(Semaphore::new(STREAMS as usize)),
+        };
+        let io = TokioIo::new(Io::new(stream, watch.clone()));
+        let mut connection = pin!(self.http.serve_connection(io, requests));
+        let mut timer = pin!(sleep_until(accepted_at + self.limits.headers));
+        let mut ordered = pin!(watch.ordered.notified());
+        let mut farewell_for = None;
+        poll_fn(|cx| {
+            loop {
+                if connection.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(farewell_for);
+                }
+                if ordered.as_mut().poll(cx).is_ready() {
+                    ordered.set(watch.ordered.notified());
+                    if watch.with(|life| life.order) == Some(Order::GiveWay) {
+                        return Poll::Ready(None);
+                    }
+                    connection.as_mut().graceful_shutdown();
+                    watch.with(|life| life.start_farewell(Instant::now()));
+                    continue;
+                }
+                let now = Instant::now();
+                let next = match watch.with(|life| life.examine(&self.limits, now)) {
+                    Verdict::Wait(next) => next,
+                    Verdict::Finish => {
+                        connection.as_mut().graceful_shutdown();
+                        watch.with(|life| life.start_farewell(now));
+                        farewell_for = Some(Ended::Idle);
+                        continue;
+                    }
+                    Verdict::End(reason) => {
+                        watch.with(|life| life.is_stalled = reason == Some(Ended::Stalled));
+                        return Poll::Ready(reason.or(farewell_for));
+                    }
+                };
+                // Only ever set earlier: one that fires too early is set again, and a request sets nothing.
+                if next < timer.deadline() {
+                    timer.as_mut().reset(next);
+                }
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                timer.as_mut().reset(next);
+            }
+        })
+        .await
+    }
+}
+
+/// Keeps a line that repeats out of the log for a while.
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    /// Whether the line is to be written now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.0.is_none_or(|at| now >= at + LOG_EVERY);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
+}
+
+/// What comes between accepting a connection and speaking HTTP on it, within the time for headers.
+async fn handshake(stream: TcpStream) -> std::io::Result<impl Carrier> {
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Waits for the next connection and room for it; None never, unless the room is closed.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+    failures: &mut Seldom,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = room.clone().acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return Some((stream, peer, permit)),
+            Err(error) if is_of_the_client(&error) => {}
+            Err(error) => {
+                // Without descriptors or memory every try fails until something is closed.
+                if failures.is_due(Instant::now()) {
+                    tracing::error!(%error, "cannot accept connections");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether a connection failed before it was accepted, which says nothing about the next.
+fn is_of_the_client(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
+}
