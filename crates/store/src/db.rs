@@ -2,24 +2,26 @@
 
 mod connect;
 mod examine;
+mod fault;
+mod migrate;
+mod pool;
 mod row;
 mod tx;
 
 pub use examine::{Durability, Integrity};
+pub use fault::Fault;
+pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;
 pub use tx::Tx;
 
 use crate::catalogue::{Statement, statements};
-use connect::{cannot_open, migrator, open_postgres, open_sqlite, postgres_options, private_file};
+use connect::{PgLink, cannot_open, open_postgres, open_sqlite, postgres_options, private_file};
 use crossfade_core::Timestamp;
+use fault::describe;
+use pool::Pools;
 use row::IntoSql;
-use sqlx::{
-    ConnectOptions, Executor, Row as _,
-    migrate::MigrateError,
-    postgres::{PgConnection, PgPool},
-    sqlite::SqlitePool,
-};
+use sqlx::{ConnectOptions, Executor, Row as _, postgres::PgConnection, sqlite::SqliteConnection};
 use std::{
     fs::{File, TryLockError},
     path::PathBuf,
@@ -61,15 +63,44 @@ pub enum StoreError {
     /// A statement was given another number of arguments than it has.
     #[error("statement {0} got {1} arguments and needs {2}")]
     Arguments(&'static str, usize, usize),
-    /// The transaction had failed before and cannot be used or committed any more.
-    #[error("the transaction has failed before")]
-    Poisoned,
+    /// An earlier statement of the transaction failed, so the transaction cannot be used or committed.
+    #[error("an earlier statement of the transaction failed: {cause}")]
+    Poisoned {
+        /// The kind of the first failure.
+        fault: Fault,
+        /// The first failure.
+        cause: String,
+    },
     /// The commit was sent, and its outcome is not known.
-    #[error("the outcome of the commit is unknown")]
+    #[error("the outcome of the commit is unknown: {}", describe(.0))]
     OutcomeUnknown(#[source] sqlx::Error),
+    /// No turn or no connection was free in time.
+    #[error("the database is busy: {0}")]
+    Busy(&'static str),
+    /// No connection could be opened.
+    #[error("cannot connect to the database: {cause}")]
+    NoConnection {
+        /// The kind of the failure.
+        fault: Fault,
+        /// The failure.
+        cause: String,
+    },
     /// The database did not do what it was asked.
-    #[error("the database failed")]
+    #[error("the database failed: {}", describe(.0))]
     Database(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// The kind of the failure.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Poisoned { fault, .. } | Self::NoConnection { fault, .. } => *fault,
+            Self::Busy(_) => Fault::Busy,
+            Self::OutcomeUnknown(error) | Self::Database(error) => Fault::of(error),
+            Self::Open(_) | Self::Missing(_) => Fault::Unreachable,
+            _ => Fault::Failed,
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -111,12 +142,8 @@ impl Location {
 }
 
 enum Engine {
-    /// SQLite has one writer. A pool of one makes tasks wait in order instead of in the busy handler.
-    Sqlite {
-        read: SqlitePool,
-        write: SqlitePool,
-    },
-    Postgres(PgPool),
+    Sqlite(Pools<SqliteConnection>),
+    Postgres(Pools<PgLink>),
 }
 
 /// A database that has been opened and migrated.
@@ -164,32 +191,6 @@ impl Db {
         Ok(db)
     }
 
-    async fn migrate(&self) -> Result<(), StoreError> {
-        // The SQLite migrator takes no lock of its own; two commands may start at the same moment.
-        let _lock = match self.location.lock_path("migrate-lock") {
-            Some(path) => {
-                let lock = move || {
-                    let file = private_file(&path)?;
-                    file.lock().map_err(|error| cannot_open(&path, &error))?;
-                    Ok::<_, StoreError>(file)
-                };
-                let locked = tokio::task::spawn_blocking(lock).await;
-                Some(locked.map_err(|_| StoreError::Open("the migration was interrupted".to_owned()))??)
-            }
-            None => None,
-        };
-        let result = match &self.engine {
-            Engine::Sqlite { write, .. } => migrator("BLOB").run(write).await,
-            Engine::Postgres(pool) => migrator("BYTEA").run(pool).await,
-        };
-        result.map_err(|error| match error {
-            MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
-                StoreError::NewerSchema(version)
-            }
-            other => StoreError::Open(format!("the database could not be migrated: {other}")),
-        })
-    }
-
     /// Claims this database for one serving process. Until nodes hold leases there can be only one.
     pub async fn lock_for_serving(&self) -> Result<ServeLock, StoreError> {
         match &self.location {
@@ -225,16 +226,25 @@ impl Db {
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<(T, i64), E> {
-        let mut tx = self.begin(Access::Write).await?;
-        let head = tx.one(LOCK_HEAD, vec![]).await?;
-        tx.head = Head {
-            change_seq: head.int("change_seq")?,
-            audit_seq: head.int("audit_seq")?,
-            highest_time: Timestamp::from_micros(head.int("highest_time")?),
+        let mut tx = self.begin(Purpose::Change).await?;
+        let done = async {
+            let head = tx.one(LOCK_HEAD, vec![]).await?;
+            tx.head = Head {
+                change_seq: head.int("change_seq")?,
+                audit_seq: head.int("audit_seq")?,
+                highest_time: Timestamp::from_micros(head.int("highest_time")?),
+            };
+            let done = work(&mut tx).await?;
+            tx.store_head().await?;
+            Ok::<_, E>(done)
         };
-        let done = work(&mut tx).await?;
-        let seq = tx.commit().await?;
-        Ok((done, seq))
+        match done.await {
+            Ok(done) => Ok((done, tx.commit().await?)),
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+        }
     }
 
     /// Runs `work` on one consistent snapshot, without changing anything.
@@ -242,45 +252,43 @@ impl Db {
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut tx = self.begin(Access::Read).await?;
+        self.read_for(Purpose::Read, work).await
+    }
+
+    /// Runs `work` on one consistent snapshot, in the turns of `purpose`.
+    pub async fn read_for<T, E: From<StoreError>>(
+        &self,
+        purpose: Purpose,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tx = self.begin(purpose).await?;
         work(&mut tx).await
     }
 
-    /// The same for work that reads whole tables: each statement may take as long as it takes.
+    /// Runs `work`, which reads whole tables, on one snapshot: each statement may take as long as it takes.
     pub async fn read_all<T, E: From<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut tx = self.begin(Access::Read).await?;
-        if let Conn::Postgres(conn) = &mut tx.conn {
-            // The limit counts the time that the reader takes, too.
-            let unlimited = sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut **conn).await;
-            unlimited.map_err(StoreError::from)?;
-        }
+        let mut tx = self.begin(Purpose::Read).await?;
+        tx.lift_limits().await?;
         work(&mut tx).await
     }
 
-    async fn begin(&self, access: Access) -> Result<Tx, StoreError> {
-        // In a task of its own, because a begin() that is dropped half-way leaves a PostgreSQL connection
-        // inside a transaction, and the next borrower would work in it.
-        let conn = match &self.engine {
-            Engine::Sqlite { read, write } => {
-                let (pool, begin) = match access {
-                    Access::Read => (read.clone(), "BEGIN"),
-                    Access::Write => (write.clone(), "BEGIN IMMEDIATE"),
-                };
-                Conn::Sqlite(detached(async move { pool.begin_with(begin).await }).await?)
-            }
-            Engine::Postgres(pool) => {
-                let begin = match access {
-                    Access::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                    Access::Write => "BEGIN ISOLATION LEVEL READ COMMITTED",
-                };
-                let pool = pool.clone();
-                Conn::Postgres(detached(async move { pool.begin_with(begin).await }).await?)
-            }
-        };
-        Ok(Tx::new(conn))
+    async fn begin(&self, purpose: Purpose) -> Result<Tx, StoreError> {
+        Ok(Tx::new(match &self.engine {
+            Engine::Sqlite(pools) => Conn::Sqlite(pools.begin(purpose).await?),
+            Engine::Postgres(pools) => Conn::Postgres(pools.begin(purpose).await?),
+        }))
+    }
+
+    /// Opens every connection that this process may use, so that later nobody else can have taken them all. Returns how
+    /// many there are, and how many there should be.
+    pub async fn open_connections(&self) -> (usize, usize) {
+        match &self.engine {
+            Engine::Sqlite(pools) => pools.open_all().await,
+            Engine::Postgres(pools) => pools.open_all().await,
+        }
     }
 
     /// Prepares every statement on this engine. What a test runs on both, and `doctor` on the one at hand.
@@ -288,13 +296,17 @@ impl Db {
         let mut checked = 0;
         for statement in Statement::all() {
             let (sql, _) = statement.for_rows(2, matches!(self.engine, Engine::Postgres(_)));
+            let sql = sql.into_sql();
             let prepared = match &self.engine {
-                Engine::Sqlite { write, .. } => {
-                    write.acquire().await?.prepare(sql.into_sql()).await.map(drop)
+                Engine::Sqlite(pools) => {
+                    pools.lend(Purpose::Read).await?.link()?.prepare(sql).await.map(drop)
                 }
-                Engine::Postgres(pool) => pool.acquire().await?.prepare(sql.into_sql()).await.map(drop),
+                Engine::Postgres(pools) => {
+                    pools.lend(Purpose::Read).await?.link()?.session.prepare(sql).await.map(drop)
+                }
             };
-            prepared.map_err(|error| StoreError::Open(format!("{}: {error}", statement.name)))?;
+            let failed = |error| StoreError::Open(format!("{}: {}", statement.name, describe(&error)));
+            prepared.map_err(failed)?;
             checked += 1;
         }
         Ok(checked)
@@ -303,11 +315,8 @@ impl Db {
     /// Closes every connection. SQLite folds its log into the database file.
     pub async fn close(&self) {
         match &self.engine {
-            Engine::Sqlite { read, write } => {
-                read.close().await;
-                write.close().await;
-            }
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Sqlite(pools) => pools.close().await,
+            Engine::Postgres(pools) => pools.close().await,
         }
     }
 }
@@ -333,21 +342,4 @@ impl ServeLock {
             }
         }
     }
-}
-
-async fn detached<T: Send + 'static>(
-    begin: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
-) -> Result<T, StoreError> {
-    #[expect(clippy::disallowed_methods, reason = "begin must finish even when its caller is dropped")]
-    let task = tokio::spawn(begin);
-    match task.await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(StoreError::Database(sqlx::Error::WorkerCrashed)),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Access {
-    Read,
-    Write,
 }

@@ -25,7 +25,7 @@ pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEven
 pub use catalogue::Statement;
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
-pub use db::{Db, Durability, Integrity, Location, ServeLock, StoreError, Tx, Value};
+pub use db::{Db, Durability, Fault, Integrity, Location, Purpose, ServeLock, StoreError, Tx, Value};
 pub use drills::{DrillRow, SecretWindows};
 pub use environments::{Environment, SigningKey};
 pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure};

@@ -30,6 +30,7 @@ mod sqlite {
     mod environments;
     mod evidence;
     mod examine;
+    mod faults;
     mod guard;
     mod lines;
     mod opening;
@@ -65,6 +66,7 @@ mod postgres {
     mod environments;
     mod evidence;
     mod examine;
+    mod faults;
     mod guard;
     mod lines;
     mod opening;

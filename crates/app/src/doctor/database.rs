@@ -17,7 +17,7 @@ pub(super) fn cannot_open(error: &StoreError) -> Check {
             "Check that the database runs, that it can be reached from here, and that this user may open it."
         }
     };
-    Check::fail("database", sentence(&told(error)), mend)
+    Check::fail("database", sentence(&error.to_string()), mend)
 }
 
 /// Looks at it, and tells whether its contents can be looked at, too.
@@ -84,14 +84,7 @@ pub(super) fn cannot_read(name: &'static str, error: &StoreError) -> Check {
         StoreError::Corrupt { .. } => RESTORE,
         _ => "Look into the log of the database; what stands there says more.",
     };
-    Check::fail(name, format!("This cannot be read: {}.", told(error)), mend)
-}
-
-fn told(error: &StoreError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+    Check::fail(name, format!("This cannot be read: {error}."), mend)
 }
 
 fn durability(found: &Durability) -> Check {
@@ -113,7 +106,7 @@ fn durability(found: &Durability) -> Check {
                 ),
             }
         }
-        Durability::Postgres { version, synchronous_commit, fsync, encoding, standby } => {
+        Durability::Postgres { version, synchronous_commit, fsync, encoding, standby, keeps_settings } => {
             let problem = if *version < OLDEST_POSTGRES {
                 let version = version / 10_000;
                 Some((format!("PostgreSQL {version} is too old."), "Upgrade to PostgreSQL 15 or later."))
@@ -125,7 +118,7 @@ fn durability(found: &Durability) -> Check {
             } else if synchronous_commit == "off" {
                 Some((
                     "Commits are answered before they are flushed (synchronous_commit off): a power failure can lose a revocation.".to_owned(),
-                    "A pooler between Crossfade and PostgreSQL drops the setting of the session. Connect without it, or set synchronous_commit to on for the database.",
+                    "Set synchronous_commit to on for the role of Crossfade.",
                 ))
             } else if fsync != "on" {
                 Some((
@@ -143,6 +136,11 @@ fn durability(found: &Durability) -> Check {
             };
             match problem {
                 Some((sentence, mend)) => Check::fail(NAME, sentence, mend),
+                None if !keeps_settings => Check::warn(
+                    NAME,
+                    "Something between Crossfade and PostgreSQL drops the settings that sessions are opened with, so each transaction sets them.",
+                    "Connect without a pooler, or let it pass on the startup parameter options.",
+                ),
                 None => Check::ok(
                     NAME,
                     format!(
@@ -190,6 +188,7 @@ mod tests {
             fsync: fsync.into(),
             encoding: encoding.into(),
             standby,
+            keeps_settings: true,
         };
         for commit in ["on", "remote_apply", "local"] {
             assert_eq!(durability(&postgres(150_000, commit, "on", "UTF8", false)).outcome, Outcome::Ok);
@@ -205,5 +204,18 @@ mod tests {
             assert_eq!(found.outcome, Outcome::Fail, "{found:?}");
             assert!(found.sentence.contains(says) && found.mend.is_some(), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_pooler_that_drops_settings_is_a_warning() {
+        let found = durability(&Durability::Postgres {
+            version: 150_000,
+            synchronous_commit: "on".into(),
+            fsync: "on".into(),
+            encoding: "UTF8".into(),
+            standby: false,
+            keeps_settings: false,
+        });
+        assert_eq!(found.outcome, Outcome::Warn, "{found:?}");
     }
 }

@@ -1,12 +1,15 @@
 //! Connecting to either engine, with what a revocation needs of it, and the schema.
 
-use super::{Engine, StoreError};
+use super::{
+    Engine, StoreError,
+    fault::{Fault, describe, is_busy},
+    pool::{Link, Pools, Purpose, timed_out},
+};
 use sqlx::{
-    ConnectOptions, Postgres, Sqlite,
+    ConnectOptions, Connection, Row,
     migrate::{Migration, MigrationType, Migrator},
-    pool::PoolOptions,
-    postgres::PgConnectOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    postgres::{PgConnectOptions, PgConnection},
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
 use std::{
     fs::{File, OpenOptions},
@@ -14,12 +17,14 @@ use std::{
     time::Duration,
 };
 
-pub(super) const READERS: u32 = 4;
-const PG_CONNECTIONS: u32 = 10;
+/// How long opening a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How often a file is tried again that others open in the same moment: to give it a write-ahead log takes a lock for
 /// which SQLite itself does not wait.
 const OPEN_TRIES: u32 = 200;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
+/// How long a statement of PostgreSQL may take, past the server's own limit of 60 s.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(70);
 
 pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -27,35 +32,45 @@ pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         // NORMAL can lose the last commits in a power failure, and with them a revocation.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(Duration::from_secs(5))
         .disable_statement_logging()
 }
 
 pub(super) async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     let options = sqlite_options(path).journal_mode(SqliteJournalMode::Wal);
-    let pool =
-        |size| PoolOptions::<Sqlite>::new().max_connections(size).idle_timeout(None).max_lifetime(None);
     let mut tries = 0;
-    let write = loop {
-        match pool(1).connect_with(options.clone()).await {
-            Ok(write) => break write,
+    loop {
+        match options.connect().await {
+            // The first one creates the file and its log; the readers cannot.
+            Ok(first) => {
+                let pools = Pools::new(options.clone(), options.read_only(true));
+                pools.keep(first);
+                return Ok(Engine::Sqlite(pools));
+            }
             Err(error) if is_busy(&error) && tries < OPEN_TRIES => tries += 1,
-            Err(error) => return Err(cannot_open(path, &error)),
+            Err(error) => return Err(cannot_open(path, &describe(&error))),
         }
         tokio::time::sleep(OPEN_PAUSE).await;
-    };
-    let read = pool(READERS).connect_lazy_with(options.read_only(true));
-    Ok(Engine::Sqlite { read, write })
+    }
 }
 
 pub(super) async fn open_postgres(options: PgConnectOptions) -> Result<Engine, StoreError> {
-    let pool = PoolOptions::<Postgres>::new()
-        .max_connections(PG_CONNECTIONS)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options)
-        .await
-        .map_err(|error| StoreError::Open(format!("cannot reach the PostgreSQL database: {error}")))?;
-    Ok(Engine::Postgres(pool))
+    let pools: Pools<PgLink> = Pools::new(options.clone(), options);
+    let mut opened = pools.lend(Purpose::Change).await.map(drop);
+    if opened.as_ref().is_err_and(|error| matches!(error.fault(), Fault::Busy | Fault::Unreachable)) {
+        // The server may be starting at the same time.
+        opened = pools.lend(Purpose::Change).await.map(drop);
+    }
+    match opened {
+        Ok(()) => Ok(Engine::Postgres(pools)),
+        Err(error) => {
+            let cause = match &error {
+                StoreError::NoConnection { cause, .. } => cause.clone(),
+                other => other.to_string(),
+            };
+            Err(StoreError::Open(format!("cannot reach the PostgreSQL database: {cause}")))
+        }
+    }
 }
 
 pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
@@ -63,15 +78,97 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError
         url.parse().map_err(|error| StoreError::Open(format!("the database URL is not valid: {error}")))?;
     // A server that is set to acknowledge before it has written could lose a revocation.
     Ok(options
-        .options([("synchronous_commit", "on"), ("lock_timeout", "10s"), ("statement_timeout", "60s")])
+        .options([("synchronous_commit", "on"), ("lock_timeout", "5s"), ("statement_timeout", "60s")])
         .application_name("crossfade")
         .disable_statement_logging())
 }
 
-/// Whether another connection has the lock: SQLITE_BUSY, which is the low byte of the extended code.
-fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
+impl Link for SqliteConnection {
+    type Opener = SqliteConnectOptions;
+    const FOR_CHANGES: usize = 1;
+    const READS: usize = 4;
+    /// What a disk has been asked for cannot be taken back.
+    const ANSWERS: Option<(Duration, Duration)> = None;
+
+    async fn open(options: &SqliteConnectOptions) -> Result<Self, StoreError> {
+        Ok(options.connect().await?)
+    }
+
+    fn begin(&self, purpose: Purpose) -> &'static str {
+        match purpose {
+            Purpose::Change => "BEGIN IMMEDIATE",
+            Purpose::Read | Purpose::Feed | Purpose::Readiness => "BEGIN",
+        }
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(sql).execute(self).await.map(drop)
+    }
+
+    async fn close(self) {
+        let _ = Connection::close(self).await;
+    }
+}
+
+/// A session of a PostgreSQL server.
+pub(super) struct PgLink {
+    pub(super) session: PgConnection,
+    /// Whether the session has the settings that it was opened with. A pooler in between may have dropped them.
+    keeps_settings: bool,
+}
+
+/// The settings of `postgres_options`, as the server shows them.
+const SETTINGS: [&str; 3] = ["on", "5s", "1min"];
+
+impl Link for PgLink {
+    type Opener = PgConnectOptions;
+    /// One is a spare: where the server has no connection to give, losing one must not end all changes.
+    const FOR_CHANGES: usize = 2;
+    const READS: usize = 6;
+    /// A COMMIT waits for standbys where the server is set to.
+    const ANSWERS: Option<(Duration, Duration)> = Some((Duration::from_secs(2), Duration::from_secs(20)));
+
+    async fn open(options: &PgConnectOptions) -> Result<Self, StoreError> {
+        let opened = tokio::time::timeout(CONNECT_WITHIN, async {
+            let mut session = options.connect().await?;
+            let sql = "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('statement_timeout')";
+            let row = sqlx::query(sql).fetch_one(&mut session).await?;
+            let found: [String; 3] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
+            // Lets the server end a statement whose caller is gone. Some platforms cannot; there the limits end it.
+            let _ = sqlx::raw_sql("SET client_connection_check_interval = '2s'").execute(&mut session).await;
+            Ok::<_, sqlx::Error>(Self { session, keeps_settings: found == SETTINGS })
+        });
+        Ok(opened.await.unwrap_or_else(|_| Err(timed_out(CONNECT_WITHIN)))?)
+    }
+
+    fn begin(&self, purpose: Purpose) -> &'static str {
+        match (purpose, self.keeps_settings) {
+            (Purpose::Change, true) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            (Purpose::Change, false) => concat!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; ",
+                "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'"
+            ),
+            (_, true) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            (_, false) => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"
+            }
+        }
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(sql).execute(&mut self.session).await.map(drop)
+    }
+
+    async fn close(self) {
+        let _ = Connection::close(self.session).await;
+    }
+}
+
+impl PgLink {
+    /// Whether the session has the settings that it was opened with.
+    pub(super) fn keeps_settings(&self) -> bool {
+        self.keeps_settings
+    }
 }
 
 pub(super) fn cannot_open(path: &Path, error: &dyn std::fmt::Display) -> StoreError {

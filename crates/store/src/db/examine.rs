@@ -2,10 +2,12 @@
 
 use super::{
     ADVISORY_KEY, Db, Engine, Location, StoreError,
-    connect::{MIGRATIONS, READERS, cannot_open, open_postgres, postgres_options, sqlite_options},
+    connect::{MIGRATIONS, cannot_open, open_postgres, postgres_options, sqlite_options},
+    fault::describe,
+    pool::{Pools, Purpose},
 };
 use crossfade_core::Timestamp;
-use sqlx::{Row, Sqlite, SqlitePool, pool::PoolOptions};
+use sqlx::{ConnectOptions, Row, sqlite::SqliteConnection};
 use std::{
     fs::{File, TryLockError},
     io::ErrorKind,
@@ -33,6 +35,8 @@ pub enum Durability {
         encoding: String,
         /// Whether the server only follows another one.
         standby: bool,
+        /// Whether sessions have the settings that this program opens them with; a pooler may drop these.
+        keeps_settings: bool,
     },
 }
 
@@ -65,13 +69,10 @@ impl Db {
                     _ => cannot_open(path, &error),
                 })?;
                 let options = sqlite_options(&path).create_if_missing(false).read_only(true);
-                let pool = PoolOptions::<Sqlite>::new()
-                    .max_connections(READERS)
-                    .connect_with(options)
-                    .await
-                    .map_err(|error| cannot_open(&path, &error))?;
-                let engine = Engine::Sqlite { read: pool.clone(), write: pool };
-                Ok(Self { engine, location: Location::File(path) })
+                let first = options.connect().await.map_err(|error| cannot_open(&path, &describe(&error)))?;
+                let pools = Pools::new(options.clone(), options);
+                pools.keep(first);
+                Ok(Self { engine: Engine::Sqlite(pools), location: Location::File(path) })
             }
             Location::Postgres(url) => {
                 let options = postgres_options(url)?.options([("default_transaction_read_only", "on")]);
@@ -84,7 +85,7 @@ impl Db {
     /// The name of the engine.
     pub fn engine(&self) -> &'static str {
         match self.engine {
-            Engine::Sqlite { .. } => "sqlite",
+            Engine::Sqlite(_) => "sqlite",
             Engine::Postgres(_) => "postgresql",
         }
     }
@@ -99,9 +100,10 @@ impl Db {
         // Not now(), which is the start of the transaction.
         const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
         match &self.engine {
-            Engine::Sqlite { .. } => Ok(None),
-            Engine::Postgres(pool) => {
-                let micros = sqlx::query_scalar(CLOCK).fetch_one(pool).await?;
+            Engine::Sqlite(_) => Ok(None),
+            Engine::Postgres(pools) => {
+                let mut lent = pools.lend(Purpose::Readiness).await?;
+                let micros = sqlx::query_scalar(CLOCK).fetch_one(&mut lent.link()?.session).await?;
                 Ok(Some(Timestamp::from_micros(micros)))
             }
         }
@@ -111,15 +113,19 @@ impl Db {
     pub async fn stored_schema(&self) -> Result<Option<i64>, StoreError> {
         const VERSION: &str = "SELECT MAX(version) FROM _sqlx_migrations";
         Ok(match &self.engine {
-            Engine::Sqlite { read, .. } => {
+            Engine::Sqlite(pools) => {
+                let mut lent = pools.lend(Purpose::Read).await?;
+                let session = lent.link()?;
                 let known = "SELECT COUNT(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
-                let tables: i64 = sqlx::query_scalar(known).fetch_one(read).await?;
-                if tables == 0 { None } else { sqlx::query_scalar(VERSION).fetch_one(read).await? }
+                let tables: i64 = sqlx::query_scalar(known).fetch_one(&mut *session).await?;
+                if tables == 0 { None } else { sqlx::query_scalar(VERSION).fetch_one(session).await? }
             }
-            Engine::Postgres(pool) => {
+            Engine::Postgres(pools) => {
+                let mut lent = pools.lend(Purpose::Read).await?;
+                let session = &mut lent.link()?.session;
                 let known = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-                let known: bool = sqlx::query_scalar(known).fetch_one(pool).await?;
-                if known { sqlx::query_scalar(VERSION).fetch_one(pool).await? } else { None }
+                let known: bool = sqlx::query_scalar(known).fetch_one(&mut *session).await?;
+                if known { sqlx::query_scalar(VERSION).fetch_one(session).await? } else { None }
             }
         })
     }
@@ -127,7 +133,7 @@ impl Db {
     /// Whether a process serves this database right now. Found out without taking its lock.
     pub async fn is_served(&self) -> Result<bool, StoreError> {
         match &self.engine {
-            Engine::Sqlite { .. } => {
+            Engine::Sqlite(_) => {
                 let Some(path) = self.location.lock_path("serve-lock") else { return Ok(false) };
                 let file = match File::open(&path) {
                     Ok(file) => file,
@@ -141,13 +147,14 @@ impl Db {
                     Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
                 }
             }
-            Engine::Postgres(pool) => {
+            Engine::Postgres(pools) => {
+                let mut lent = pools.lend(Purpose::Read).await?;
                 // A key of 64 bits stands there in two halves.
                 let sql = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
                              AND CAST(classid AS BIGINT) = $1 AND CAST(objid AS BIGINT) = $2
                              AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
                 let held = sqlx::query_scalar(sql).bind(ADVISORY_KEY >> 32).bind(ADVISORY_KEY & 0xffff_ffff);
-                Ok(held.fetch_one(pool).await?)
+                Ok(held.fetch_one(&mut lent.link()?.session).await?)
             }
         }
     }
@@ -155,20 +162,29 @@ impl Db {
     /// What the engine promises of a commit.
     pub async fn durability(&self) -> Result<Durability, StoreError> {
         match &self.engine {
-            Engine::Sqlite { read, .. } => Ok(Durability::Sqlite {
-                journal_mode: sqlx::query_scalar("PRAGMA journal_mode").fetch_one(read).await?,
-                synchronous: sqlx::query_scalar("PRAGMA synchronous").fetch_one(read).await?,
-            }),
-            Engine::Postgres(pool) => {
+            Engine::Sqlite(pools) => {
+                let mut lent = pools.lend(Purpose::Change).await?;
+                let session = lent.link()?;
+                Ok(Durability::Sqlite {
+                    journal_mode: sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *session).await?,
+                    synchronous: sqlx::query_scalar("PRAGMA synchronous").fetch_one(session).await?,
+                })
+            }
+            Engine::Postgres(pools) => {
+                // In the transaction of a change, because that is what sets what a pooler has dropped.
+                let mut lent = pools.begin(Purpose::Change).await?;
+                let keeps_settings = lent.link()?.keeps_settings();
                 let sql = "SELECT CAST(current_setting('server_version_num') AS BIGINT), current_setting('synchronous_commit'),
                              current_setting('fsync'), current_setting('server_encoding'), pg_is_in_recovery()";
-                let row = sqlx::query(sql).fetch_one(pool).await?;
+                let row = sqlx::query(sql).fetch_one(&mut lent.link()?.session).await?;
+                lent.roll_back().await;
                 Ok(Durability::Postgres {
                     version: row.try_get(0)?,
                     synchronous_commit: row.try_get(1)?,
                     fsync: row.try_get(2)?,
                     encoding: row.try_get(3)?,
                     standby: row.try_get(4)?,
+                    keeps_settings,
                 })
             }
         }
@@ -177,19 +193,20 @@ impl Db {
     /// Lets the engine check its own file. PostgreSQL has nothing of the kind, and finds nothing.
     pub async fn integrity(&self) -> Result<Integrity, StoreError> {
         match &self.engine {
-            Engine::Sqlite { read, .. } => sqlite_integrity(read).await,
+            Engine::Sqlite(pools) => sqlite_integrity(pools.lend(Purpose::Read).await?.link()?).await,
             Engine::Postgres(_) => Ok(Integrity::default()),
         }
     }
 }
 
-async fn sqlite_integrity(pool: &SqlitePool) -> Result<Integrity, StoreError> {
-    let lines: Vec<String> = match sqlx::query_scalar("PRAGMA integrity_check(10)").fetch_all(pool).await {
-        Ok(lines) => lines,
-        // A file that is damaged enough fails the check itself.
-        Err(sqlx::Error::Database(error)) => vec![error.message().to_owned()],
-        Err(error) => return Err(error.into()),
-    };
+async fn sqlite_integrity(session: &mut SqliteConnection) -> Result<Integrity, StoreError> {
+    let lines: Vec<String> =
+        match sqlx::query_scalar("PRAGMA integrity_check(10)").fetch_all(&mut *session).await {
+            Ok(lines) => lines,
+            // A file that is damaged enough fails the check itself.
+            Err(sqlx::Error::Database(error)) => vec![error.message().to_owned()],
+            Err(error) => return Err(error.into()),
+        };
     // One answer may be several lines, under a heading.
     let lines = lines.iter().flat_map(|answer| answer.lines());
     let damage: Vec<String> =
@@ -198,7 +215,8 @@ async fn sqlite_integrity(pool: &SqlitePool) -> Result<Integrity, StoreError> {
         return Ok(Integrity { damage, dangling: Vec::new() });
     }
     let mut dangling = Vec::new();
-    for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(pool).await?.iter().take(MOST_LINES) {
+    for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut *session).await?.iter().take(MOST_LINES)
+    {
         let (table, parent): (String, String) = (row.try_get(0)?, row.try_get(2)?);
         dangling.push(format!("a row of {table} refers to one of {parent} that is not there"));
     }

@@ -2,19 +2,23 @@
 
 use super::{
     READ_HEAD, STORE_HEAD, StoreError,
+    connect::{ANSWERS_WITHIN, PgLink},
+    fault::{Fault, describe, is_rolled_back},
+    pool::{Lent, Link, timed_out},
     row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
 };
 use crate::catalogue::Statement;
 use crossfade_core::Timestamp;
 use futures_util::{Stream, TryStreamExt};
-use sqlx::{Postgres, Sqlite};
+use sqlx::sqlite::SqliteConnection;
+use std::time::Duration;
 
 /// Rows of arguments that a statement is run for at once: few texts, so that each stays prepared.
 const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
 
 pub(super) enum Conn {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    Sqlite(Lent<SqliteConnection>),
+    Postgres(Lent<PgLink>),
 }
 
 /// The row that orders changes, as read under its lock and as it will be written at the commit.
@@ -34,14 +38,17 @@ impl Default for Head {
 /// A transaction. The first statement that fails poisons it: PostgreSQL would roll everything back at the
 /// commit and still answer that it went well.
 pub struct Tx {
-    pub(super) conn: Conn,
-    poisoned: bool,
+    conn: Conn,
+    /// The first failure, which poisons the transaction.
+    failed: Option<(Fault, String)>,
+    /// Whether a statement may take as long as it takes.
+    is_unlimited: bool,
     pub(super) head: Head,
 }
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
-        Self { conn, poisoned: false, head: Head::default() }
+        Self { conn, failed: None, is_unlimited: false, head: Head::default() }
     }
 
     /// The highest time at which anything was written before this transaction.
@@ -75,15 +82,40 @@ impl Tx {
         Ok((row.int("change_seq")?, row.time("highest_time")?))
     }
 
-    pub(super) async fn commit(mut self) -> Result<i64, StoreError> {
+    /// Lets each statement take as long as it takes.
+    pub(super) async fn lift_limits(&mut self) -> Result<(), StoreError> {
+        self.is_unlimited = true;
+        let Conn::Postgres(lent) = &mut self.conn else { return Ok(()) };
+        // The server's limit counts the time that the reader takes, too.
+        let lifted = lent.link()?.run("SET LOCAL statement_timeout = 0").await;
+        self.settle(lifted)
+    }
+
+    /// Writes the head as the transaction leaves it: its last statement.
+    pub(super) async fn store_head(&mut self) -> Result<(), StoreError> {
         let Head { change_seq, audit_seq, highest_time } = self.head;
         self.execute(STORE_HEAD, vec![change_seq.into(), audit_seq.into(), highest_time.into()]).await?;
-        let result = match self.conn {
-            Conn::Sqlite(tx) => tx.commit().await,
-            Conn::Postgres(tx) => tx.commit().await,
+        Ok(())
+    }
+
+    pub(super) async fn commit(mut self) -> Result<i64, StoreError> {
+        let result = match &mut self.conn {
+            Conn::Sqlite(lent) => lent.commit().await,
+            Conn::Postgres(lent) => lent.commit().await,
         };
-        result.map_err(StoreError::OutcomeUnknown)?;
-        Ok(change_seq)
+        match result {
+            Ok(()) => Ok(self.head.change_seq),
+            Err(error) if is_rolled_back(&error) => self.settle(Err(error)),
+            Err(error) => Err(StoreError::OutcomeUnknown(error)),
+        }
+    }
+
+    /// Rolls back before it returns. A transaction that is dropped is rolled back a moment later.
+    pub(super) async fn roll_back(self) {
+        match self.conn {
+            Conn::Sqlite(lent) => lent.roll_back().await,
+            Conn::Postgres(lent) => lent.roll_back().await,
+        }
     }
 
     /// Runs a statement and tells how many rows it changed.
@@ -93,13 +125,14 @@ impl Tx {
         args: Vec<Value>,
     ) -> Result<u64, StoreError> {
         self.guard(&statement, &args)?;
-        let sql = statement.sql;
+        let (sql, limit) = (statement.sql, self.limit());
         let result = match &mut self.conn {
-            Conn::Sqlite(tx) => {
-                bind_sqlite(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+            Conn::Sqlite(lent) => {
+                bind_sqlite(sql, args).execute(lent.link()?).await.map(|done| done.rows_affected())
             }
-            Conn::Postgres(tx) => {
-                bind_postgres(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+            Conn::Postgres(lent) => {
+                let done = bind_postgres(sql, args).execute(&mut lent.link()?.session);
+                within(limit, done).await.map(|done| done.rows_affected())
             }
         };
         self.settle(result)
@@ -126,9 +159,7 @@ impl Tx {
             let (sql, width) = statement.for_rows(size, matches!(self.conn, Conn::Postgres(_)));
             while let Some((rows, rest)) = args.split_at_checked(size) {
                 let values: Vec<Value> = rows.iter().flatten().cloned().collect();
-                if self.poisoned {
-                    return Err(StoreError::Poisoned);
-                }
+                self.refuse_poisoned()?;
                 if values.len() != size * width {
                     return Err(StoreError::Arguments(statement.name, values.len(), size * width));
                 }
@@ -145,15 +176,18 @@ impl Tx {
         sql: impl IntoSql,
         args: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        let result =
-            match &mut self.conn {
-                Conn::Sqlite(tx) => bind_sqlite(sql, args).fetch_all(&mut **tx).await.map(|rows| {
-                    rows.into_iter().map(|row| Row { table, row: AnyRow::Sqlite(row) }).collect()
-                }),
-                Conn::Postgres(tx) => bind_postgres(sql, args).fetch_all(&mut **tx).await.map(|rows| {
-                    rows.into_iter().map(|row| Row { table, row: AnyRow::Postgres(row) }).collect()
-                }),
-            };
+        let limit = self.limit();
+        let row = |row| Row { table, row };
+        let result = match &mut self.conn {
+            Conn::Sqlite(lent) => {
+                let rows = bind_sqlite(sql, args).fetch_all(lent.link()?).await;
+                rows.map(|rows| rows.into_iter().map(AnyRow::Sqlite).map(row).collect())
+            }
+            Conn::Postgres(lent) => {
+                let rows = within(limit, bind_postgres(sql, args).fetch_all(&mut lent.link()?.session)).await;
+                rows.map(|rows| rows.into_iter().map(AnyRow::Postgres).map(row).collect())
+            }
+        };
         self.settle(result)
     }
 
@@ -168,17 +202,19 @@ impl Tx {
         self.guard(&statement, &args)?;
         let table = statement.table();
         let done = match &mut self.conn {
-            Conn::Sqlite(tx) => {
-                let rows = bind_sqlite(statement.sql, args).fetch(&mut **tx);
+            Conn::Sqlite(lent) => {
+                let rows = bind_sqlite(statement.sql, args).fetch(lent.link()?);
                 hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Sqlite(row) }), work).await
             }
-            Conn::Postgres(tx) => {
-                let rows = bind_postgres(statement.sql, args).fetch(&mut **tx);
+            Conn::Postgres(lent) => {
+                let rows = bind_postgres(statement.sql, args).fetch(&mut lent.link()?.session);
                 hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Postgres(row) }), work).await
             }
         };
         // Whoever has not taken every row has not seen what this transaction sees.
-        self.poisoned |= done.is_err();
+        if done.is_err() && self.failed.is_none() {
+            self.failed = Some((Fault::Failed, format!("the rows of {table} were not read to the end")));
+        }
         done
     }
 
@@ -201,9 +237,7 @@ impl Tx {
     }
 
     fn guard(&self, statement: &Statement, args: &[Value]) -> Result<(), StoreError> {
-        if self.poisoned {
-            return Err(StoreError::Poisoned);
-        }
+        self.refuse_poisoned()?;
         // SQLite would bind a missing argument as NULL, silently.
         if statement.arguments() != args.len() {
             return Err(StoreError::Arguments(statement.name, args.len(), statement.arguments()));
@@ -211,9 +245,47 @@ impl Tx {
         Ok(())
     }
 
+    fn refuse_poisoned(&self) -> Result<(), StoreError> {
+        match &self.failed {
+            Some((fault, cause)) => Err(StoreError::Poisoned { fault: *fault, cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        (!self.is_unlimited).then_some(ANSWERS_WITHIN)
+    }
+
     fn settle<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
-        self.poisoned |= result.is_err();
+        if let Err(error) = &result {
+            let fault = Fault::of(error);
+            self.failed.get_or_insert_with(|| (fault, describe(error)));
+            match &mut self.conn {
+                Conn::Sqlite(lent) => part_from(lent, fault),
+                Conn::Postgres(lent) => part_from(lent, fault),
+            }
+        }
         Ok(result?)
+    }
+}
+
+/// Decides what becomes of a connection after a failure, besides its ROLLBACK.
+fn part_from<L: Link>(lent: &mut Lent<L>, fault: Fault) {
+    match fault {
+        Fault::Unreachable => lent.give_up(),
+        // A session keeps `default_transaction_read_only` as it was when the session began.
+        Fault::ReadOnly => lent.renew(),
+        Fault::Full | Fault::Busy | Fault::Denied | Fault::Failed => {}
+    }
+}
+
+async fn within<T>(
+    limit: Option<Duration>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(timed_out(limit))),
+        None => answer.await,
     }
 }
 

@@ -106,7 +106,6 @@ impl Place {
     }
 
     /// Holds the lock that every write needs, until what comes back is dropped.
-    #[allow(dead_code, reason = "held by the integration tests alone")]
     pub async fn hold_writes(&self) -> Box<dyn Send> {
         match &self.location {
             Location::File(path) => {
@@ -120,6 +119,33 @@ impl Place {
                 Box::new(session)
             }
         }
+    }
+
+    /// Lets every commit fail that follows: on SQLite in a way that leaves the transaction open, on PostgreSQL as a full
+    /// disk does.
+    pub async fn fail_commits(&self) {
+        self.raw(match self.location {
+            Location::File(_) => {
+                "CREATE TABLE unpaid (secret TEXT REFERENCES secrets (id) DEFERRABLE INITIALLY DEFERRED);
+                 CREATE TRIGGER fail_commits AFTER UPDATE ON head BEGIN INSERT INTO unpaid VALUES ('sec_nothing'); END"
+            }
+            Location::Postgres(_) => {
+                "CREATE FUNCTION fail_commits() RETURNS trigger LANGUAGE plpgsql AS
+                   $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+                 CREATE CONSTRAINT TRIGGER fail_commits AFTER UPDATE ON head DEFERRABLE INITIALLY DEFERRED
+                   FOR EACH ROW EXECUTE FUNCTION fail_commits()"
+            }
+        })
+        .await;
+    }
+
+    /// Ends what [`Self::fail_commits`] began.
+    pub async fn mend_commits(&self) {
+        self.raw(match self.location {
+            Location::File(_) => "DROP TRIGGER fail_commits; DROP TABLE unpaid",
+            Location::Postgres(_) => "DROP TRIGGER fail_commits ON head; DROP FUNCTION fail_commits()",
+        })
+        .await;
     }
 
     /// Every column of the schema: its table, its name, and whether it holds numbers, text or bytes.

@@ -142,7 +142,7 @@ async fn rows_are_handed_over_one_by_one_until_somebody_says_stop() {
             tx.environments().await
         })
         .await;
-    assert!(matches!(stopped, Err(StoreError::Poisoned)), "{stopped:?}");
+    assert!(matches!(stopped, Err(StoreError::Poisoned { .. })), "{stopped:?}");
     assert_eq!(seen, 3);
     assert_eq!(rows_of(&t.db, properties).await.len(), 500, "the connection is as good as before");
 }

@@ -1,7 +1,7 @@
 //! What only a server can get wrong.
 
 use crate::harness::*;
-use crossfade_store::{Db, Location, StoreError};
+use crossfade_store::{Db, Fault, Location, StoreError};
 
 #[tokio::test]
 async fn a_serve_lock_whose_session_broke_is_not_held() {
@@ -48,4 +48,54 @@ async fn a_server_that_cannot_be_reached_is_refused_without_telling_the_password
     let error = Db::open(&location).await.err().unwrap();
     assert!(matches!(error, StoreError::Open(_)), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+}
+
+/// The name of the database of a test.
+fn database(t: &TestDb) -> String {
+    let Location::Postgres(url) = &t.place.location else { panic!("not a server") };
+    url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn sessions_of_a_read_only_time_are_not_kept() {
+    let Some(t) = super::open().await else { return };
+    let name = database(&t);
+    let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    t.place.raw(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    t.place.raw(end_sessions).await;
+    for _ in 0..3 {
+        let refused = t.try_write(seed).await.unwrap_err();
+        assert_eq!(refused.fault(), Fault::ReadOnly);
+        assert!(refused.to_string().contains("SQLSTATE 25006"), "{refused}");
+    }
+    t.place
+        .raw(&format!("BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT"))
+        .await;
+    t.write(seed).await;
+}
+
+#[tokio::test]
+async fn a_start_writes_nothing_where_nothing_is_to_migrate() {
+    let Some(t) = super::open().await else { return };
+    t.write(seed).await;
+    let name = database(&t);
+    t.place.raw(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    let again = Db::open(&t.place.location).await.unwrap();
+    let found = again.read::<_, StoreError>(async |tx| tx.environments().await).await.unwrap();
+    assert_eq!(found.len(), 3);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_a_change_waits_leaves_the_next_working() {
+    let Some(t) = super::open().await else { return };
+    let held = t.place.hold_writes().await;
+    let end_waiting = async {
+        while t.place.number("SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").await == 0 {}
+    };
+    let (failed, ()) = tokio::join!(t.try_write(seed), end_waiting);
+    let failed = failed.unwrap_err();
+    assert_eq!(failed.fault(), Fault::Unreachable);
+    assert!(failed.to_string().contains("SQLSTATE 57P01"), "{failed}");
+    drop(held);
+    t.write(seed).await;
 }

@@ -1,0 +1,501 @@
+//! Connections that are opened early, kept, and lent for one transaction at a time.
+//!
+//! A connection goes back only after its transaction has ended cleanly. Otherwise it is thrown away: with it SQLite
+//! forgets a transaction that is still open, and PostgreSQL ends the session.
+
+use super::{
+    StoreError,
+    fault::{Fault, describe},
+};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// What a transaction is for. Each purpose has turns of its own, so a flood of one never keeps another waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Changes something.
+    Change,
+    /// Reads for a request or a background job.
+    Read,
+    /// Reads the change log into this node's tables.
+    Feed,
+    /// Reads whether this node is ready.
+    Readiness,
+}
+
+impl Purpose {
+    const ALL: [Self; 4] = [Self::Change, Self::Read, Self::Feed, Self::Readiness];
+
+    /// How long a transaction waits for its turn and for a connection.
+    fn longest_wait(self) -> Duration {
+        match self {
+            Self::Readiness => Duration::from_secs(2),
+            Self::Change | Self::Read | Self::Feed => Duration::from_secs(5),
+        }
+    }
+
+    fn changes(self) -> bool {
+        self == Self::Change
+    }
+}
+
+/// Pause after an attempt to open a connection has failed.
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+/// How long a ROLLBACK may take before its connection is thrown away.
+const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// One connection of an engine.
+pub(super) trait Link: Send + Sized + 'static {
+    /// What it takes to open one.
+    type Opener: Send + Sync + 'static;
+    /// Connections for changes, of which one is in use at a time.
+    const FOR_CHANGES: usize;
+    /// Most transactions that only read at the same time.
+    const READS: usize;
+    /// How long the engine may take to answer a BEGIN, and a COMMIT; None if only the engine's own limits apply.
+    const ANSWERS: Option<(Duration, Duration)>;
+
+    /// Opens a connection and sets it up. The one place where either engine is connected to for transactions.
+    fn open(opener: &Self::Opener) -> impl Future<Output = Result<Self, StoreError>> + Send;
+    /// Returns the statements that begin a transaction on this connection.
+    fn begin(&self, purpose: Purpose) -> &'static str;
+    /// Runs statements without arguments and without rows.
+    fn run(&mut self, sql: &'static str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    /// Closes the connection in an orderly way.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// The connections of one database, and who may use them.
+pub(super) struct Pools<L: Link> {
+    changes: Pool<L>,
+    reads: Pool<L>,
+    turns: [Arc<Semaphore>; Purpose::ALL.len()],
+}
+
+impl<L: Link> Pools<L> {
+    pub(super) fn new(changes: L::Opener, reads: L::Opener) -> Self {
+        let turns = Purpose::ALL.map(|purpose| Arc::new(Semaphore::new(turns_of::<L>(purpose))));
+        let reads_at_once =
+            Purpose::ALL.into_iter().filter(|purpose| !purpose.changes()).map(turns_of::<L>).sum();
+        Self { changes: Pool::new(changes, L::FOR_CHANGES), reads: Pool::new(reads, reads_at_once), turns }
+    }
+
+    /// Keeps a connection that was opened elsewhere, for changes.
+    pub(super) fn keep(&self, link: L) {
+        self.changes.shared.state().there += 1;
+        self.changes.shared.give_back(link);
+    }
+
+    /// Begins a transaction.
+    pub(super) async fn begin(&self, purpose: Purpose) -> Result<Lent<L>, StoreError> {
+        let deadline = Instant::now() + purpose.longest_wait();
+        let turn = self.turn(purpose, deadline).await?;
+        let pool = self.pool(purpose);
+        loop {
+            let taken = pool.take(deadline).await?;
+            let (kept, sql) = (taken.kept, taken.link.begin(purpose));
+            let mut lent = Lent::new(pool, taken.link);
+            match lent.step(sql, L::ANSWERS.map(|(begin, _)| begin)).await {
+                Ok(()) => {
+                    lent.phase = Phase::Open;
+                    lent.turn = Some(turn);
+                    return Ok(lent);
+                }
+                // The server has ended a connection while nobody used it. Nothing was asked of it yet.
+                Err(error) if kept && Fault::of(&error) == Fault::Unreachable => {
+                    if is_time_out(&error) {
+                        // What swallowed this connection has most likely swallowed the others too.
+                        drop(pool.shared.take_kept());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Lends a connection without a transaction.
+    pub(super) async fn lend(&self, purpose: Purpose) -> Result<Lent<L>, StoreError> {
+        // A BEGIN is how a connection that was kept is found to be alive.
+        let mut lent = self.begin(purpose).await?;
+        lent.end("ROLLBACK", L::ANSWERS.map(|(begin, _)| begin)).await?;
+        Ok(lent)
+    }
+
+    /// Opens every connection that this process may use. Returns how many there are, and how many there should be.
+    pub(super) async fn open_all(&self) -> (usize, usize) {
+        let mut opened = 0;
+        for pool in [&self.changes, &self.reads] {
+            opened += pool.open_all().await;
+        }
+        (opened, self.changes.shared.most + self.reads.shared.most)
+    }
+
+    /// Closes every connection, the readers first: the last one of a SQLite file that can write folds its log in.
+    pub(super) async fn close(&self) {
+        for pool in [&self.reads, &self.changes] {
+            pool.shut();
+        }
+        for (purpose, turns) in Purpose::ALL.into_iter().zip(&self.turns) {
+            // Whoever works still has its turn, and keeps it until its transaction has ended.
+            let all = u32::try_from(turns_of::<L>(purpose)).unwrap_or(u32::MAX);
+            let _all = timeout(2 * ROLLBACK_WITHIN, turns.acquire_many(all)).await;
+            turns.close();
+        }
+        for pool in [&self.reads, &self.changes] {
+            for link in pool.shared.take_kept() {
+                link.close().await;
+            }
+        }
+    }
+
+    async fn turn(&self, purpose: Purpose, deadline: Instant) -> Result<OwnedSemaphorePermit, StoreError> {
+        let turns = self.turns[purpose as usize].clone();
+        match timeout_at(deadline, turns.acquire_owned()).await {
+            Ok(turn) => turn.map_err(|_| closed()),
+            Err(_) if purpose.changes() => Err(StoreError::Busy("other changes were not done within 5 s")),
+            Err(_) => Err(StoreError::Busy("other reads were not done in time")),
+        }
+    }
+
+    fn pool(&self, purpose: Purpose) -> &Pool<L> {
+        if purpose.changes() { &self.changes } else { &self.reads }
+    }
+}
+
+/// How many transactions of this purpose run at the same time. All changes of this process wait for one turn, in
+/// order, so a change that waits takes a connection from nobody else.
+fn turns_of<L: Link>(purpose: Purpose) -> usize {
+    match purpose {
+        // One that waits for the lock behind another of this process would wait for both.
+        Purpose::Change | Purpose::Feed | Purpose::Readiness => 1,
+        Purpose::Read => L::READS,
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Database(sqlx::Error::PoolClosed)
+}
+
+/// The error of an engine that does not answer in time.
+pub(super) fn timed_out(limit: Duration) -> sqlx::Error {
+    let text = format!("no answer within {} s", limit.as_secs());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
+}
+
+fn is_time_out(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
+}
+
+/// Connections of one kind.
+struct Pool<L: Link> {
+    shared: Arc<Shared<L>>,
+}
+
+struct Shared<L: Link> {
+    opener: L::Opener,
+    most: usize,
+    state: Mutex<State<L>>,
+    /// Woken when a connection came back, was opened, was thrown away, or could not be opened.
+    changed: Notify,
+}
+
+struct State<L> {
+    kept: Vec<L>,
+    /// Connections that are kept, lent, or being opened.
+    there: usize,
+    is_opening: bool,
+    is_closed: bool,
+    /// Attempts to open that have failed, and the failure of the last attempt; None once an attempt succeeded.
+    attempts: u64,
+    failure: Option<Failure>,
+}
+
+#[derive(Clone)]
+struct Failure {
+    fault: Fault,
+    cause: String,
+    /// Whether the next attempt can succeed without anybody changing anything.
+    is_passing: bool,
+}
+
+struct Taken<L> {
+    link: L,
+    /// Whether the connection was there before, so the server may have ended it since.
+    kept: bool,
+}
+
+enum Next<L> {
+    Take(L),
+    Open,
+    Wait,
+}
+
+impl<L: Link> Pool<L> {
+    fn new(opener: L::Opener, most: usize) -> Self {
+        let state = State {
+            kept: Vec::with_capacity(most),
+            there: 0,
+            is_opening: false,
+            is_closed: false,
+            attempts: 0,
+            failure: None,
+        };
+        Self { shared: Arc::new(Shared { opener, most, state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    /// Takes a connection that is kept, or the first that comes back or is opened.
+    async fn take(&self, deadline: Instant) -> Result<Taken<L>, StoreError> {
+        let began = self.shared.state().attempts;
+        let mut kept = true;
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            // Enrolled before the look: what happens between the two still wakes this one.
+            changed.as_mut().enable();
+            match self.shared.next(began)? {
+                Next::Take(link) => return Ok(Taken { link, kept }),
+                Next::Open => {
+                    self.open_one();
+                    kept = false;
+                }
+                Next::Wait => {}
+            }
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(self.shared.why_none());
+            }
+        }
+    }
+
+    /// Opens a connection in a task of its own: a caller who hangs up must not leave a half-open one behind, and a
+    /// caller who waits takes whichever comes first, a new connection or one that comes back.
+    fn open_one(&self) {
+        let shared = self.shared.clone();
+        #[expect(clippy::disallowed_methods, reason = "opening must finish even when its caller is dropped")]
+        tokio::spawn(async move {
+            let opened = L::open(&shared.opener).await;
+            if opened.is_err() {
+                tokio::time::sleep(REOPEN_PAUSE).await;
+            }
+            shared.opened(opened);
+        });
+    }
+
+    async fn open_all(&self) -> usize {
+        let began = self.shared.state().attempts;
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut state = self.shared.state();
+                if state.attempts > began || state.there >= self.shared.most && !state.is_opening {
+                    return state.there;
+                }
+                if !state.is_opening {
+                    (state.is_opening, state.there) = (true, state.there + 1);
+                    self.open_one();
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn shut(&self) {
+        self.shared.state().is_closed = true;
+        self.shared.changed.notify_waiters();
+    }
+}
+
+impl<L: Link> Shared<L> {
+    fn state(&self) -> MutexGuard<'_, State<L>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, began: u64) -> Result<Next<L>, StoreError> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(closed());
+        }
+        // The one used last: its prepared statements are warm, and it was alive a moment ago.
+        if let Some(link) = state.kept.pop() {
+            return Ok(Next::Take(link));
+        }
+        if let Some(failure) = &state.failure
+            && state.attempts > began
+            && !failure.is_passing
+            && state.there == 0
+        {
+            return Err(failure.clone().into());
+        }
+        if state.is_opening || state.there >= self.most {
+            return Ok(Next::Wait);
+        }
+        (state.is_opening, state.there) = (true, state.there + 1);
+        Ok(Next::Open)
+    }
+
+    fn opened(&self, opened: Result<L, StoreError>) {
+        let mut state = self.state();
+        state.is_opening = false;
+        match opened {
+            Ok(link) if !state.is_closed => {
+                state.kept.push(link);
+                state.failure = None;
+            }
+            Ok(_) => state.there = state.there.saturating_sub(1),
+            Err(error) => {
+                state.there = state.there.saturating_sub(1);
+                state.attempts += 1;
+                state.failure = Some(Failure::of(&error));
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    fn give_back(&self, link: L) {
+        // Also when the pool is closed: whoever closes it waits for the turns, which are given back after this.
+        self.state().kept.push(link);
+        self.changed.notify_waiters();
+    }
+
+    fn take_kept(&self) -> Vec<L> {
+        let mut state = self.state();
+        let kept = std::mem::take(&mut state.kept);
+        state.there = state.there.saturating_sub(kept.len());
+        kept
+    }
+
+    fn lost_one(&self) {
+        let mut state = self.state();
+        state.there = state.there.saturating_sub(1);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    fn why_none(&self) -> StoreError {
+        match &self.state().failure {
+            Some(failure) => failure.clone().into(),
+            None => StoreError::Busy("no connection was free in time"),
+        }
+    }
+}
+
+impl Failure {
+    fn of(error: &StoreError) -> Self {
+        let fault = error.fault();
+        Self { fault, cause: cause_of(error), is_passing: matches!(fault, Fault::Busy | Fault::Unreachable) }
+    }
+}
+
+fn cause_of(error: &StoreError) -> String {
+    match error {
+        StoreError::Database(inner) => describe(inner),
+        other => other.to_string(),
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        Self::NoConnection { fault: failure.fault, cause: failure.cause }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No transaction is open.
+    Clean,
+    /// A transaction is open, and no BEGIN, COMMIT or ROLLBACK is under way.
+    Open,
+    /// Not known: a BEGIN, COMMIT or ROLLBACK was sent and not acknowledged, or the connection failed.
+    Unknown,
+}
+
+/// A connection that is lent for one transaction.
+pub(super) struct Lent<L: Link> {
+    link: Option<L>,
+    phase: Phase,
+    shared: Arc<Shared<L>>,
+    /// Given back after the connection.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl<L: Link> Lent<L> {
+    fn new(pool: &Pool<L>, link: L) -> Self {
+        Self { link: Some(link), phase: Phase::Unknown, shared: pool.shared.clone(), turn: None }
+    }
+
+    /// The connection, to run statements on.
+    pub(super) fn link(&mut self) -> Result<&mut L, StoreError> {
+        self.link.as_mut().ok_or_else(closed)
+    }
+
+    async fn end(&mut self, sql: &'static str, within: Option<Duration>) -> Result<(), sqlx::Error> {
+        self.phase = Phase::Unknown;
+        self.step(sql, within).await?;
+        self.phase = Phase::Clean;
+        Ok(())
+    }
+
+    /// Commits. Only an acknowledged commit makes the connection fit to be lent again.
+    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.end("COMMIT", L::ANSWERS.map(|(_, commit)| commit)).await
+    }
+
+    /// Rolls back, and throws the connection away if that fails.
+    pub(super) async fn roll_back(mut self) {
+        if self.phase == Phase::Open {
+            let _ = self.end("ROLLBACK", Some(ROLLBACK_WITHIN)).await;
+        }
+    }
+
+    /// Marks the connection as lost, so nobody waits for its ROLLBACK.
+    pub(super) fn give_up(&mut self) {
+        self.phase = Phase::Unknown;
+    }
+
+    /// Throws this connection away, and those that are kept: they may have settings that no longer apply.
+    pub(super) fn renew(&mut self) {
+        drop(self.shared.take_kept());
+        self.give_up();
+    }
+
+    async fn step(&mut self, sql: &'static str, within: Option<Duration>) -> Result<(), sqlx::Error> {
+        let Some(link) = self.link.as_mut() else { return Err(sqlx::Error::PoolClosed) };
+        match within {
+            Some(limit) => timeout(limit, link.run(sql)).await.unwrap_or_else(|_| Err(timed_out(limit))),
+            None => link.run(sql).await,
+        }
+    }
+}
+
+impl<L: Link> Drop for Lent<L> {
+    fn drop(&mut self) {
+        let Some(link) = self.link.take() else { return };
+        match (self.phase, tokio::runtime::Handle::try_current()) {
+            (Phase::Clean, _) => self.shared.give_back(link),
+            (Phase::Open, Ok(runtime)) => {
+                let mut rest = Self {
+                    link: Some(link),
+                    // A runtime that shuts down drops the task unrun, and with it this connection.
+                    phase: Phase::Unknown,
+                    shared: self.shared.clone(),
+                    turn: self.turn.take(),
+                };
+                runtime.spawn(async move {
+                    let _ = rest.end("ROLLBACK", Some(ROLLBACK_WITHIN)).await;
+                });
+            }
+            _ => {
+                drop(link);
+                self.shared.lost_one();
+            }
+        }
+    }
+}
