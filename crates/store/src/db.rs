@@ -6,6 +6,7 @@ mod fault;
 mod migrate;
 mod pool;
 mod row;
+mod trial;
 mod tx;
 
 pub use examine::{Durability, Integrity};

@@ -1,7 +1,7 @@
 //! What is left of a connection after a failure, and who waits for whom.
 
 use crate::harness::*;
-use crossfade_store::{Fault, Purpose, StoreError};
+use crossfade_store::{Db, Fault, Purpose, StoreError};
 use std::{
     sync::{
         Arc,
@@ -127,6 +127,20 @@ async fn every_connection_is_opened_early_and_kept() {
     let (opened, most) = t.db.open_connections().await;
     assert!(opened == most && most >= 7, "{opened} of {most}");
     assert_eq!(t.db.open_connections().await, (opened, most));
+}
+
+#[tokio::test]
+async fn a_trial_finds_whether_changes_work_and_changes_nothing() {
+    let Some(t) = super::open().await else { return };
+    let before = t.place.fingerprint().await;
+    Db::try_to_change(&t.place.location).await.unwrap();
+    assert_eq!(t.place.fingerprint().await, before);
+    let held = t.place.hold_writes().await;
+    assert_eq!(Db::try_to_change(&t.place.location).await.unwrap_err().fault(), Fault::Busy);
+    drop(held);
+    t.place.raw("ALTER TABLE idempotency RENAME TO elsewhere").await;
+    let failed = Db::try_to_change(&t.place.location).await.unwrap_err();
+    assert!(failed.to_string().contains("idempotency"), "{failed}");
 }
 
 #[tokio::test]

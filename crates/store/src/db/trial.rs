@@ -1,0 +1,72 @@
+//! Trying a change that is rolled back.
+
+use super::{
+    Db, Engine, LOCK_HEAD, Location, StoreError,
+    connect::{cannot_open, postgres_options, sqlite_options},
+    fault::describe,
+    pool::{Pools, Purpose},
+};
+use crate::Remembered;
+use crossfade_core::Timestamp;
+use sqlx::ConnectOptions;
+
+/// Bytes that are written by a trial. SQLite has to put most of them into its log, and PostgreSQL into its files.
+const TRIAL_BYTES: usize = 256 * 1024;
+
+impl Db {
+    /// Changes something in a database that is there, and rolls it back: what a rotation would run into is found without
+    /// a rotation. On connections of its own, which are closed again.
+    pub async fn try_to_change(location: &Location) -> Result<(), StoreError> {
+        let engine = match location {
+            Location::File(path) => {
+                // Without a cache the pages go to the disk before the transaction ends.
+                let options = sqlite_options(path).create_if_missing(false).pragma("cache_size", "8");
+                let first = options.connect().await.map_err(|error| cannot_open(path, &describe(&error)))?;
+                let pools = Pools::new(options.clone(), options);
+                pools.keep(first);
+                Engine::Sqlite(pools)
+            }
+            Location::Postgres(url) => {
+                let options = postgres_options(url)?;
+                Engine::Postgres(Pools::new(options.clone(), options))
+            }
+        };
+        let db = Self { engine, location: location.clone() };
+        let tried = db.change_and_roll_back().await;
+        db.close().await;
+        tried
+    }
+
+    /// Whether the log of a SQLite file holds something that was not folded into the file, as after a crash.
+    pub fn has_log(&self) -> bool {
+        let log = self.location.lock_path("db-wal");
+        log.is_some_and(|path| std::fs::metadata(path).is_ok_and(|found| found.len() > 0))
+    }
+
+    async fn change_and_roll_back(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin(Purpose::Change).await?;
+        let changed = async {
+            tx.one(LOCK_HEAD, vec![]).await?;
+            let answer = Remembered {
+                request: Vec::new(),
+                created_at: Timestamp::from_micros(0),
+                reply: noise(TRIAL_BYTES),
+                sealed: None,
+            };
+            tx.remember("doctor", "trial", &answer).await
+        };
+        let changed = changed.await;
+        tx.roll_back().await;
+        changed
+    }
+}
+
+/// Letters that PostgreSQL cannot compress away.
+fn noise(length: usize) -> String {
+    let mut state = 1_u64;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + ((state >> 33) % 90) as u8)
+    };
+    (0..length).map(letter).collect()
+}
