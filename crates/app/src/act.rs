@@ -184,6 +184,7 @@ impl App {
     ) -> Result<R, Error> {
         let _in_flight =
             request.idempotency.map(|key| InFlight::enter(self, request.caller, key)).transpose()?;
+            fault: None,
         let result = match self.admit(operation, request, &target).await {
             Err(error) => Err(error),
             Ok(()) => {

@@ -1,7 +1,7 @@
 //! The one error of the use cases: what the caller reads, and for the log what lies behind it.
 
 use crossfade_core::{Code, Problem};
-use crossfade_store::StoreError;
+use crossfade_store::{Fault, StoreError};
 
 /// A use case was refused or failed.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Error {
     /// Whether something is there that the caller may not know of. For the trail; on the wire it is as if there
     /// were nothing.
     pub(crate) hidden: bool,
+    /// What kept the database from doing what it was asked. `None` where the database did not fail.
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Error {
@@ -22,12 +24,12 @@ impl Error {
             Code::Internal,
             "Something went wrong in the server. Nothing was changed; its log says more.",
         );
-        Self { problem, source: Some(source.into()), hidden: false }
+        Self { source: Some(source.into()), ..problem.into() }
     }
 
     /// The answer to whoever asks for what is there and not theirs to read.
     pub(crate) fn hidden() -> Self {
-        Self { problem: Problem::not_found(), source: None, hidden: true }
+        Self { hidden: true, ..Problem::not_found().into() }
     }
 }
 
@@ -40,7 +42,7 @@ impl Error {
 
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
-        Self { problem, source: None, hidden: false }
+        Self { problem, source: None, hidden: false, fault: None }
     }
 }
 
@@ -55,13 +57,41 @@ impl From<StoreError> for Error {
                 Code::NameTaken,
                 "Something of this name was created at the same moment. Nothing was changed.",
             ),
-            StoreError::Database(_) | StoreError::Open(_) => Problem::new(
-                Code::Unavailable,
-                "The database cannot be reached right now. Nothing was changed. Try again.",
-            ),
+            StoreError::Database(_)
+            | StoreError::Open(_)
+            | StoreError::Busy(_)
+            | StoreError::NoConnection { .. }
+            | StoreError::Poisoned { .. } => unavailable(error.fault()),
             _ => return Self::internal(error),
         };
-        Self { problem, source: Some(Box::new(error)), hidden: false }
+        let fault = (problem.code.status() == 503).then(|| error.fault());
+        Self { source: Some(Box::new(error)), fault, ..problem.into() }
+    }
+}
+
+/// What the caller reads of a database that does not do what it is asked.
+pub(crate) fn unavailable(fault: Fault) -> Problem {
+    let advice = match fault {
+        Fault::Full => "Free space on that disk, then try again.",
+        Fault::ReadOnly => "Try again when the database accepts changes.",
+        Fault::Busy | Fault::Unreachable => "Try again in a few seconds.",
+        Fault::Denied => "Ask for that permission to be granted, then try again.",
+        Fault::Failed => "Try again. The log of the server has the cause.",
+    };
+    let (first, rest) = what_fails(fault).split_at(1);
+    let text = format!("{}{rest}. Nothing was changed. {advice}", first.to_uppercase());
+    Problem::new(Code::Unavailable, text)
+}
+
+/// A failure of the database as part of a sentence.
+pub fn what_fails(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Full => "the disk of the database is full",
+        Fault::ReadOnly => "the database is read-only",
+        Fault::Busy => "the database is busy",
+        Fault::Unreachable => "the database cannot be reached",
+        Fault::Denied => "the database denies the role of this server a permission",
+        Fault::Failed => "the database failed",
     }
 }
 
@@ -75,3 +105,28 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_of_the_database_has_a_sentence_of_its_own() {
+        let said: Vec<String> = Fault::ALL.map(|fault| unavailable(fault).detail).into();
+        for (at, text) in said.iter().enumerate() {
+            assert!(text.starts_with("The d") && text.contains(". Nothing was changed. "), "{text}");
+            assert!(!said[..at].contains(text), "{text}");
+        }
+        assert_eq!(
+            unavailable(Fault::Full).detail,
+            "The disk of the database is full. Nothing was changed. Free space on that disk, then try again."
+        );
+    }
+
+    #[test]
+    fn a_poisoned_transaction_is_answered_as_its_first_failure() {
+        let error = Error::from(StoreError::Poisoned { fault: Fault::Full, cause: "SQLSTATE 53100".into() });
+        assert_eq!(error.problem, unavailable(Fault::Full));
+        assert!(error.source.is_some_and(|source| source.to_string().contains("53100")));
+    }
+}

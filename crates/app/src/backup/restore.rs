@@ -125,5 +125,5 @@ async fn audit(tx: &mut Tx, header: &Header, now: Timestamp) -> Result<(), Error
 /// A whole file holds what a database held, so only one that was made by hand breaks a rule of the schema.
 fn contradictory(error: StoreError) -> Error {
     let text = "The database did not take a row of the backup. Nothing was changed.";
-    Error { problem: Problem::new(Code::Unavailable, text), source: Some(Box::new(error)), hidden: false }
+    Error { source: Some(Box::new(error)), ..Problem::new(Code::Unavailable, text).into() }
 }
