@@ -14,6 +14,10 @@ use crossfade_core::{
     environment::Slug,
 };
 use crossfade_store::{ChangeKind, Client, NewAuditEvent, Notification, Tx};
+use std::time::Duration;
+
+/// How long a change whose outcome is unknown looks for itself in the log.
+const APPLIED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A change in progress: the transaction, its one time, and who acts.
 pub(crate) struct Act<'a> {
@@ -145,7 +149,8 @@ impl App {
         &self,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<(T, i64), Error> {
-        self.db
+        let written = self
+            .db
             .write::<T, Error>(async |tx| {
                 // After the lock: whatever ended while this change waited has ended for it too.
                 self.clock.raise(tx.highest_time());
@@ -153,7 +158,13 @@ impl App {
                 tx.stamp(now);
                 work(tx, now).await
             })
-            .await
+            .await;
+        self.changes.note(&written);
+        if written.as_ref().is_err_and(|error| error.problem.code == Code::OutcomeUnknown) {
+            // If it was stored after all, this node enforces it without waiting for the next look at the log.
+            let _ = tokio::time::timeout(APPLIED_WITHIN, self.apply_changes()).await;
+        }
+        written
     }
 
     /// Runs a change in one transaction and waits until this node's own tables enforce it.

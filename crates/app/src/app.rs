@@ -2,6 +2,7 @@
 
 use crate::{
     addresses::{AddressPolicy, Addresses},
+    changes::Changes,
     clock_watch::ClockWatch,
     cursor::Cursors,
     error::Error,
@@ -72,6 +73,7 @@ pub struct App {
     pub(crate) refusals: Refusals,
     pub(crate) counted: Counted,
     /// How many of the changes that can wait stand in the queue for the lock at a time.
+    pub(crate) changes: Changes,
     pub(crate) background: Semaphore,
     /// Idempotency keys of requests that are running, each with its actor.
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
@@ -139,6 +141,7 @@ impl App {
     /// What decides secrets and mints tokens.
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
+            changes: Changes::default(),
     }
 
     /// The database, for the lock and for `doctor`.

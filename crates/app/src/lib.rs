@@ -6,6 +6,7 @@ mod addresses;
 mod app;
 mod backup;
 mod caller;
+mod changes;
 mod client_lines;
 mod clients;
 mod clock_watch;
