@@ -3,7 +3,7 @@
 use crate::{app::App, error::Error};
 use crossfade_authority::{DrillSlot, Environment, Registration, SecretSlot, SigningKey};
 use crossfade_core::{RegistrationId, SecretId, environment::Slug, registration::TokenTtl};
-use crossfade_store::{ChangeKind, Tx, VerifierRow};
+use crossfade_store::{ChangeKind, Purpose, Tx, VerifierRow};
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,
@@ -100,7 +100,7 @@ impl App {
         let _one_at_a_time = self.feed.applying.lock().await;
         let from = self.feed.applied.load(Ordering::SeqCst);
         self.db
-            .read::<_, Error>(async |tx| {
+            .read_for::<_, Error>(Purpose::Feed, async |tx| {
                 for change in tx.changes(from, PAGE).await? {
                     self.apply(tx, &change.kind).await?;
                     self.feed.applied.store(change.seq, Ordering::SeqCst);
