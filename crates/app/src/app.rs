@@ -21,7 +21,7 @@ use crossfade_core::{
     Code, Problem, Random, SecretId,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
-use crossfade_store::{Db, Environment, Location, ServeLock};
+use crossfade_store::{Db, Environment, Fault, Location, Purpose, ServeLock};
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
@@ -89,9 +89,24 @@ const LOCK_CHECKED_EVERY: Duration = Duration::from_secs(2);
 /// How long the database may take to answer that.
 const LOCK_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
+/// How long a look at the readiness may take.
+const READY_WITHIN: Duration = Duration::from_secs(3);
 const PARALLEL_BACKGROUND: usize = 2;
 
 impl App {
+/// Whether a node can decide secrets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readiness {
+    /// The node decides, and changes work.
+    Ready,
+    /// The node decides, and changes are not stored.
+    ChangesFail(Fault),
+    /// The tables of the node are behind the database.
+    Behind,
+    /// The database does not say what it has stored.
+    NoDatabase(Fault),
+}
+
     /// Opens the database and loads the authority's tables. Ready to decide when it returns.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
         let db = Db::open(&options.location).await.map_err(cannot_start)?;
@@ -191,13 +206,39 @@ impl App {
     }
 
     /// Whether this node can decide a secret right now: its tables have applied every change that is stored.
-    pub async fn is_ready(&self) -> bool {
-        if let Err(error) = self.calibrate().await {
-            tracing::debug!(%error, "cannot read the database's clock");
-        }
-        match self.db.read::<_, Error>(async |tx| Ok(tx.read_head().await?.0)).await {
-            Ok(stored) => self.catch_up(stored).await.is_ok(),
-            Err(_) => false,
+    pub async fn readiness(&self) -> Readiness {
+        let looked = async {
+            let stored =
+                self.db.read_for(Purpose::Readiness, async |tx| Ok::<_, Error>(tx.read_head().await?.0));
+            let stored = stored.await;
+            if stored.is_ok()
+                && let Err(error) = self.calibrate().await
+            {
+                tracing::debug!(%error, "cannot read the database's clock");
+            }
+            match stored {
+                Ok(stored) if self.catch_up(stored).await.is_ok() => match self.changes.failing() {
+                    None => Readiness::Ready,
+                    Some(fault) => Readiness::ChangesFail(fault),
+                },
+                Ok(_) => Readiness::Behind,
+                Err(error) => Readiness::NoDatabase(error.fault.unwrap_or(Fault::Failed)),
+            }
+        };
+        let looked = tokio::time::timeout(READY_WITHIN, looked).await;
+        looked.unwrap_or(Readiness::NoDatabase(Fault::Busy))
+    }
+
+    /// Opens every connection to the database that this server may use, and keeps them: when the database has no more to
+    /// give, this server still has its own.
+    pub async fn open_connections(&self) {
+        let (opened, most) = self.db.open_connections().await;
+        if opened < most {
+            tracing::warn!(
+                opened,
+                most,
+                "cannot open every connection to the database; fewer requests run at once"
+            );
         }
     }
 

@@ -54,7 +54,7 @@ mod worker;
 
 pub use abilities::Abilities;
 pub use addresses::AddressPolicy;
-pub use app::{App, Options};
+pub use app::{App, Options, Readiness};
 pub use backup::{Backup, Header, Restore, Restored, back_up};
 pub use caller::Caller;
 pub use client_lines::ClientLines;

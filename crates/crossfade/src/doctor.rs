@@ -140,7 +140,17 @@ async fn ready(address: SocketAddr) -> Check {
     };
     match answer {
         Ok(answer) if answer.status().is_success() => {
-            Check::ok(NAME, format!("A server runs on the database, and is ready at {address}."))
+            let text = answer.text().await.unwrap_or_default();
+            match text.trim() {
+                "ready" => {
+                    Check::ok(NAME, format!("A server runs on the database, and is ready at {address}."))
+                }
+                more => Check::warn(
+                    NAME,
+                    format!("A server runs on the database, and {url} answers: {more}."),
+                    "Look into the log of the server, which has the cause.",
+                ),
+            }
         }
         Ok(answer) => Check::fail(
             NAME,

@@ -4,10 +4,11 @@ use crate::{Web, private};
 use axum::{
     Router,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use crossfade_app::{Readiness, what_fails};
 
 pub(crate) fn router() -> Router<Web> {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
@@ -18,13 +19,20 @@ async fn healthz() -> Response {
 }
 
 async fn readyz(State(web): State<Web>) -> Response {
-    private(if web.app.is_ready().await {
-        match web.app.clock_warning() {
-            // It decides all the same; whoever reads the text learns what is wrong.
-            Some(warning) => format!("ready\n{warning}\n").into_response(),
-            None => "ready\n".into_response(),
-        }
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the tables are behind the database\n").into_response()
+    let not_ready = |why: &str| {
+        let text = format!("not ready: {why}\n");
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response()
+    };
+    // A node with a warning decides all the same; whoever reads the text learns what is wrong.
+    let ready = |text: String| match web.app.clock_warning() {
+        Some(warning) => format!("{text}\n{warning}\n").into_response(),
+        None => format!("{text}\n").into_response(),
+    };
+    private(match web.app.readiness().await {
+        Readiness::Ready => ready("ready".to_owned()),
+        // A balancer that took this node out would end everybody's tokens.
+        Readiness::ChangesFail(fault) => ready(format!("ready, but changes fail: {}", what_fails(fault))),
+        Readiness::Behind => not_ready("the tables are behind the database"),
+        Readiness::NoDatabase(fault) => not_ready(what_fails(fault)),
     })
 }
