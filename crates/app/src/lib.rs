@@ -67,7 +67,7 @@ pub use history::RotationLine;
 pub use idempotency::IdempotencyKey;
 pub use master_key::MasterKey;
 pub use meanwhile::Meanwhile;
-pub use measure::Gauges;
+pub use measure::{Gauges, StoredGauges};
 pub use owners::{LinkKind, OneTimeLink};
 pub use read_change_over::ChangeOverQuery;
 pub use request::{Input, Request};

@@ -74,21 +74,31 @@ impl Metrics {
 
     fn text(&self, gauges: &Gauges, connections: &Connections) -> Result<Vec<u8>, prometheus::Error> {
         let mut families = self.registry.gather();
-        for (name, help, value) in [
+        let mut numbers = vec![
             ("crossfade_registrations", "Registrations that this node decides.", gauges.registrations),
-            ("crossfade_transitions_running", "Secrets that are retiring.", gauges.transitions_running),
             (
-                "crossfade_secrets_overdue",
-                "Current secrets older than their environment allows.",
-                gauges.secrets_overdue,
-            ),
-            (
-                "crossfade_changes_behind",
-                "Stored changes that this node's tables have not applied.",
-                gauges.changes_behind,
+                "crossfade_changes_failing",
+                "1 while changes are not stored, otherwise 0.",
+                gauges.changes_failing.is_some().into(),
             ),
             ("crossfade_connections", "Connections that are open.", connections.open()),
-        ] {
+        ];
+        if let Some(stored) = gauges.stored {
+            numbers.extend([
+                ("crossfade_transitions_running", "Secrets that are retiring.", stored.transitions_running),
+                (
+                    "crossfade_secrets_overdue",
+                    "Current secrets older than their environment allows.",
+                    stored.secrets_overdue,
+                ),
+                (
+                    "crossfade_changes_behind",
+                    "Stored changes that this node's tables have not applied.",
+                    stored.changes_behind,
+                ),
+            ]);
+        }
+        for (name, help, value) in numbers {
             let gauge = IntGauge::new(name, help)?;
             gauge.set(value);
             families.extend(gauge.collect());
@@ -120,6 +130,17 @@ impl Metrics {
             ended.with_label_values(&[reason.as_str()]).inc_by(connections.ended_for(reason));
         }
         families.extend(ended.collect());
+        let failed = IntCounterVec::new(
+            Opts::new(
+                "crossfade_changes_failed_total",
+                "Changes that the database did not store, by what kept it from doing so.",
+            ),
+            &["fault"],
+        )?;
+        for (fault, count) in &gauges.changes_failed {
+            failed.with_label_values(&[fault]).inc_by(*count);
+        }
+        families.extend(failed.collect());
         families.sort_by(|one, two| one.name().cmp(two.name()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;
@@ -189,14 +210,10 @@ async fn metrics(State(web): State<Web>, request: Request) -> Response {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"crossfade\"")];
         return private((StatusCode::UNAUTHORIZED, challenge, text).into_response());
     }
-    let answer = match web.app.measure().await {
-        Ok(gauges) => web.metrics.text(&gauges, &web.connections).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    private(match answer {
+    private(match web.metrics.text(&web.app.measure().await, &web.connections) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
-            tracing::error!(error, "metrics could not be gathered");
+            tracing::error!(%error, "metrics could not be gathered");
             (StatusCode::SERVICE_UNAVAILABLE, "Metrics cannot be gathered right now.\n").into_response()
         }
     })
