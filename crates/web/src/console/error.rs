@@ -9,7 +9,7 @@ use super::{
 use askama::Template;
 use axum::{
     Json,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use crossfade_app::Error;
@@ -67,10 +67,19 @@ struct ErrorSheet<'a> {
 /// The answer to a refusal, for who found it.
 pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
     let status = status(problem);
-    if script {
+    let mut response = if script {
         let body = json!({"code": problem.code.as_str(), "detail": problem.detail, "field": problem.field});
-        return crate::private((status, Json(body)).into_response());
+        crate::private((status, Json(body)).into_response())
+    } else {
+        page_in_words(problem, status, found, theme)
+    };
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+fn page_in_words(problem: &Problem, status: StatusCode, found: &Found, theme: Theme) -> Response {
     let title = title(problem.code);
     match found {
         Found::Session(session) => {
