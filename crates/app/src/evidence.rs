@@ -6,7 +6,11 @@ use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, text};
 use crossfade_store::{EvidenceGap, RefusedCaller, SourceCaps, Usage, UsageRow, UsageSource};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{MutexGuard, PoisonError},
+    ops::Range,
+    sync::{
+        MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -77,6 +81,85 @@ pub(crate) fn usage(counter: Counter) -> Usage {
     }
 }
 
+/// One row of evidence: what refused the caller, if anything did, and the places of the counts that went into it.
+type EvidenceRow = (Option<RefusedBy>, UsageRow, Vec<usize>);
+
+/// Evidence on its way into the database. What was not written is put back when this is dropped, also when the caller
+/// who waits for it hangs up.
+struct Taken<'a> {
+    app: &'a App,
+    recorded: &'a mut Recorded,
+    sources: Vec<SourceCount>,
+    failures: Vec<FailureCount>,
+    rows: Vec<EvidenceRow>,
+    /// Rows and failures that need not be put back.
+    written: (usize, usize),
+    /// Whether the batch under way is perhaps committed.
+    is_committing: AtomicBool,
+}
+
+/// The rows and failures of one transaction.
+struct Batch {
+    rows: Range<usize>,
+    failures: Range<usize>,
+}
+
+impl<'a> Taken<'a> {
+    fn take(app: &'a App, recorded: &'a mut Recorded) -> Self {
+        let (sources, failures) = app.drain_evidence();
+        let rows = app.rows(&sources);
+        Self {
+            app,
+            recorded,
+            sources,
+            failures,
+            rows,
+            written: (0, 0),
+            is_committing: AtomicBool::new(false),
+        }
+    }
+
+    fn next_batch(&self) -> Option<Batch> {
+        let (rows, failures) = self.written;
+        let batch = Batch {
+            rows: rows..self.rows.len().min(rows + ROWS_AT_ONCE),
+            failures: failures..self.failures.len().min(failures + ROWS_AT_ONCE),
+        };
+        (!batch.rows.is_empty() || !batch.failures.is_empty()).then_some(batch)
+    }
+
+    fn rows_of(&self, batch: &Batch) -> (&[EvidenceRow], &[FailureCount]) {
+        (&self.rows[batch.rows.clone()], &self.failures[batch.failures.clone()])
+    }
+
+    /// Notes how a batch ended. A batch that was perhaps written is not put back: evidence may be too little, never too
+    /// much.
+    fn settle(&mut self, batch: &Batch, error: Option<&Error>) {
+        self.is_committing = AtomicBool::new(false);
+        let in_doubt = error.is_some_and(|error| error.problem.code == Code::OutcomeUnknown);
+        self.recorded.in_doubt |= in_doubt;
+        if error.is_none() || in_doubt {
+            self.written = (batch.rows.end, batch.failures.end);
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if *self.is_committing.get_mut()
+            && let Some(batch) = self.next_batch()
+        {
+            self.recorded.in_doubt = true;
+            self.written = (batch.rows.end, batch.failures.end);
+        }
+        let (rows, failures) = self.written;
+        let left = self.rows[rows..].iter().flat_map(|(.., counts)| counts);
+        let sources = left.map(|at| self.sources[*at].clone()).collect();
+        self.app.authority.evidence().restore(sources, self.failures[failures..].to_vec());
+        self.app.unflushed().clear();
+    }
+}
+
 impl App {
     /// Notes that this process records from now on, and what is missing since the last one did.
     pub(crate) async fn begin_recording(&self) -> Result<(), Error> {
@@ -125,15 +208,11 @@ impl App {
         // What was counted before this moment is in what is taken out now.
         let until = self.clock.now();
         let still = self.beat(false);
-        let (sources, failures) = self.drain_evidence();
-        let rows = self.rows(&sources);
-        let (mut rows, mut left) = (rows.as_slice(), failures.as_slice());
-        let mut result = Ok(());
-        while result.is_ok() && !(rows.is_empty() && left.is_empty()) {
-            let (used, more) = rows.split_at(rows.len().min(ROWS_AT_ONCE));
-            let (failed, more_failed) = left.split_at(left.len().min(ROWS_AT_ONCE));
+        let mut taken = Taken::take(self, &mut recorded);
+        while let Some(batch) = taken.next_batch() {
             let written = self
                 .write(async |tx, now| {
+                    let (used, failed) = taken.rows_of(&batch);
                     let accepted = used.iter().filter(|(refused_by, ..)| refused_by.is_none());
                     let accepted: Vec<UsageRow> = accepted.map(|(_, row, _)| row.clone()).collect();
                     tx.add_uses(&accepted, CAPS).await?;
@@ -146,22 +225,16 @@ impl App {
                         Some(RefusedCaller { secret_id, drill_id, source, refusals: usage })
                     });
                     tx.add_refused_callers(&refused.collect::<Vec<_>>(), MOST_REFUSED).await?;
-                    Ok(write_failures(tx, failed, now).await?)
+                    write_failures(tx, failed, now).await?;
+                    // Only the commit is left. A caller who hangs up from now on leaves its outcome open.
+                    taken.is_committing.store(true, Ordering::Relaxed);
+                    Ok(())
                 })
                 .await;
-            // What was perhaps written is not put back: evidence may be too little, never too much.
-            let in_doubt = written.as_ref().is_err_and(|error| error.problem.code == Code::OutcomeUnknown);
-            recorded.in_doubt |= in_doubt;
-            if written.is_ok() || in_doubt {
-                (rows, left) = (more, more_failed);
-            }
-            result = written.map(drop);
+            taken.settle(&batch, written.as_ref().err());
+            written?;
         }
-        let back =
-            rows.iter().flat_map(|(.., counts)| counts.iter().map(|at| sources[*at].clone())).collect();
-        self.authority.evidence().restore(back, left.to_vec());
-        self.unflushed().clear();
-        result?;
+        drop(taken);
         self.note_recorded(&mut recorded, until, still).await
     }
 
@@ -196,7 +269,7 @@ impl App {
 
     /// What is stored of the counts: one row for each secret and source as they are kept, apart for what refused it, with
     /// the places of the counts that went into it.
-    fn rows(&self, sources: &[SourceCount]) -> Vec<(Option<RefusedBy>, UsageRow, Vec<usize>)> {
+    fn rows(&self, sources: &[SourceCount]) -> Vec<EvidenceRow> {
         let mut merged: BTreeMap<Kept<'_>, (Counter, Vec<usize>)> = BTreeMap::new();
         for (at, count) in sources.iter().enumerate() {
             let source = UsageSource {
