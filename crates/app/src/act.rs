@@ -308,16 +308,25 @@ impl App {
         };
         let mut refused = about.event(now, caller.actor.clone(), &event).from(&caller.origin);
         refused.done = false;
-        if code == Code::NotFound {
+        if code == Code::NotFound || self.changes.failing().is_some() {
             self.refusals.keep([refused]);
             return;
         }
-        let _turn = self.background_turn().await;
-        let written = self
-            .transact(async |tx, now| Ok(tx.append_audit(&NewAuditEvent { at: now, ..refused }).await?))
-            .await;
-        if let Err(error) = written {
-            tracing::error!(%error, "a refusal could not be written to the audit trail");
+        let written = async {
+            let _turn = self.background_turn().await;
+            let again = refused.clone();
+            self.transact(async |tx, now| Ok(tx.append_audit(&NewAuditEvent { at: now, ..again }).await?))
+                .await
+        };
+        match written.await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot write a refusal to the audit trail");
+                // What was perhaps written is not written again.
+                if error.problem.code != Code::OutcomeUnknown {
+                    self.refusals.keep([refused]);
+                }
+            }
         }
     }
 
@@ -328,16 +337,16 @@ impl App {
             return Ok(());
         }
         let written = self.transact(async |tx, _| {
-            for refused in &kept {
+            for refused in kept.events() {
                 tx.append_audit(refused).await?;
             }
             Ok(())
         });
         let written = written.await;
         // What was perhaps written is not written again.
-        if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
-            self.refusals.keep(kept);
-        }
+        let is_written =
+            written.as_ref().err().is_none_or(|error| error.problem.code == Code::OutcomeUnknown);
+        kept.settle(is_written);
         written
     }
 
@@ -370,5 +379,6 @@ impl App {
             details: event.details(),
         };
         Ok(tx.insert_notification(&notification).await?)
+            kept.commits();
     }
 }

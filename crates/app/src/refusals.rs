@@ -5,7 +5,10 @@ use crossfade_core::{Code, Operation, Timestamp, audit::Actor};
 use crossfade_store::NewAuditEvent;
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,43 @@ pub(crate) struct Gathered {
     pub(crate) count: u64,
 }
 
+/// Refusals on their way into the trail. Those that were not written are kept again, also when the caller who waits for
+/// them hangs up.
+pub(crate) struct TakenRefusals<'a> {
+    refusals: &'a Refusals,
+    events: Vec<NewAuditEvent>,
+    /// Whether they are perhaps committed.
+    is_committing: AtomicBool,
+}
+
+impl TakenRefusals<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(crate) fn events(&self) -> &[NewAuditEvent] {
+        &self.events
+    }
+
+    /// Notes that only the commit is left.
+    pub(crate) fn commits(&self) {
+        self.is_committing.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether they were written, or perhaps were.
+    pub(crate) fn settle(self, is_written: bool) {
+        self.is_committing.store(is_written, Ordering::Relaxed);
+    }
+}
+
+impl Drop for TakenRefusals<'_> {
+    fn drop(&mut self) {
+        if !*self.is_committing.get_mut() {
+            self.refusals.keep(std::mem::take(&mut self.events));
+        }
+    }
+}
+
 impl Refusals {
     /// Whether this refusal is to be written now. Otherwise it has been gathered.
     pub(crate) fn note(&self, actor: &Actor, operation: Operation, code: Code, now: Timestamp) -> bool {
@@ -66,8 +106,9 @@ impl Refusals {
     }
 
     /// Takes what was kept.
-    pub(crate) fn take_kept(&self) -> Vec<NewAuditEvent> {
-        std::mem::take(&mut *self.kept())
+    pub(crate) fn take_kept(&self) -> TakenRefusals<'_> {
+        let events = std::mem::take(&mut *self.kept());
+        TakenRefusals { refusals: self, events, is_committing: AtomicBool::new(false) }
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<NewAuditEvent>> {
