@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     caller::Caller,
-    error::Error,
+    error::{Error, unavailable},
     idempotency::{InFlight, Reply},
     request::Request,
     targets::{Names, Site, Target},
@@ -13,11 +13,15 @@ use crossfade_core::{
     audit::{Actor, Event, Origin},
     environment::Slug,
 };
-use crossfade_store::{ChangeKind, Client, NewAuditEvent, Notification, Tx};
+use crossfade_store::{ChangeKind, Client, Fault, NewAuditEvent, Notification, Tx};
 use std::time::Duration;
 
 /// How long a change whose outcome is unknown looks for itself in the log.
 const APPLIED_WITHIN: Duration = Duration::from_secs(2);
+/// How long a look at evidence waits for what is not stored yet.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
+/// How long an answer that judges waits for the evidence that is not stored yet.
+const JUDGED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A change in progress: the transaction, its one time, and who acts.
 pub(crate) struct Act<'a> {
@@ -180,6 +184,7 @@ impl App {
             ),
             source: Some(Box::new(error)),
             hidden: false,
+            fault: None,
         })?;
         Ok(done)
     }
@@ -195,7 +200,6 @@ impl App {
     ) -> Result<R, Error> {
         let _in_flight =
             request.idempotency.map(|key| InFlight::enter(self, request.caller, key)).transpose()?;
-            fault: None,
         let result = match self.admit(operation, request, &target).await {
             Err(error) => Err(error),
             Ok(()) => {
@@ -244,7 +248,27 @@ impl App {
             .await
     }
 
-    /// The same as [`Self::view`] of what evidence tells: it is written down first, but not for whoever may not read.
+    /// Reads `target` after all evidence was stored, for an answer that judges: without it there is no answer. Nothing is
+    /// stored for a caller who may not read.
+    pub(crate) async fn judge_evidence<T: Target + Copy, R>(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        target: T,
+        work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
+        let stored = async {
+            self.flush_evidence().await?;
+            self.write_kept_refusals().await
+        };
+        let stored = tokio::time::timeout(JUDGED_WITHIN, stored).await;
+        stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))?;
+        self.view(operation, caller, target, work).await
+    }
+
+    /// Reads `target` after evidence was stored. While changes fail or wait, the answer has what was stored before.
+    /// Nothing is stored for a caller who may not read.
     pub(crate) async fn view_evidence<T: Target + Copy, R>(
         &self,
         operation: Operation,
@@ -253,9 +277,24 @@ impl App {
         work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
-        self.flush_evidence().await?;
-        self.write_kept_refusals().await?;
+        self.store_evidence().await;
         self.view(operation, caller, target, work).await
+    }
+
+    /// Stores the evidence gathered so far, unless changes fail or wait.
+    pub(crate) async fn store_evidence(&self) {
+        if self.changes.failing().is_some() {
+            return;
+        }
+        let stored = async {
+            self.flush_evidence().await?;
+            self.write_kept_refusals().await
+        };
+        match tokio::time::timeout(FLUSHED_WITHIN, stored).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot store evidence before it is read"),
+            Err(_) => tracing::warn!("cannot store evidence within 1 s before it is read"),
+        }
     }
 
     /// Reads `target` on one consistent snapshot for a caller who may.
@@ -340,6 +379,7 @@ impl App {
             for refused in kept.events() {
                 tx.append_audit(refused).await?;
             }
+            kept.commits();
             Ok(())
         });
         let written = written.await;
@@ -379,6 +419,5 @@ impl App {
             details: event.details(),
         };
         Ok(tx.insert_notification(&notification).await?)
-            kept.commits();
     }
 }

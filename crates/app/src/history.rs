@@ -94,7 +94,12 @@ impl App {
         self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
             let rows = tx.secrets(&site.registration.id, &start).await?;
             let now = self.clock.now();
-            page(&start, rows, |row| (row.number, row.rule.id.to_string()), |row| shown_secret(&row, now))
+            page(
+                &start,
+                rows,
+                |row| (row.number, row.rule.id.to_string()),
+                |row| self.shown_secret(&row, now),
+            )
         })
         .await
     }
@@ -142,7 +147,7 @@ impl App {
         self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
             let now = self.clock.now();
             let rows = tx.valid_secrets_of(&site.registration.id, now).await?;
-            Ok(rows.iter().map(|row| shown_secret(row, now)).collect())
+            Ok(rows.iter().map(|row| self.shown_secret(row, now)).collect())
         })
         .await
     }

@@ -79,7 +79,7 @@ impl App {
         let (grain, quiet) = (query.grain()?, query.quiet()?);
         // What is used while evidence is being written down is not judged, so that the answer is of the time before.
         let before = self.clock.now();
-        self.view_evidence(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
+        self.judge_evidence(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
             self.change_over(tx, &site, grain, quiet, before).await?.ok_or_else(|| {
                 let text =
                     "The secret of this registration was never rotated, so that there is no change-over.";

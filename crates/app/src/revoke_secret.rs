@@ -35,7 +35,7 @@ impl App {
     ) -> Result<SecretChanged, Error> {
         if input.clone().read().is_ok_and(|body| is_conditional(&body)) {
             // What is judged must be stored, and that takes the lock that the change holds.
-            self.view_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
+            self.judge_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
                 .await?;
         }
         self.change(Operation::RevokeSecret, request, path, async |act, site: Site| {

@@ -228,7 +228,7 @@ impl App {
         let filter = query.filter()?;
         let operation = Operation::ExportAuditEvents;
         let last = async |tx: &mut Tx, _: &Caller, ()| Ok(tx.last_audit_event().await?);
-        let up_to = self.view_evidence(operation, caller, Trail, last).await?;
+        let up_to = self.judge_evidence(operation, caller, Trail, last).await?;
         let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };
         self.transact(async |tx, now| {
             let written = About::default().event(now, caller.actor.clone(), &event).from(&caller.origin);
