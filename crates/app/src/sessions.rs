@@ -24,6 +24,8 @@ pub const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
 pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 /// The last request is noted this often: seldom enough to cost nothing, and always to the shorter side.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
+/// How long a page waits for that note.
+const NOTED_WITHIN: Duration = Duration::from_secs(1);
 /// Rows of sign-ins are kept this long, for whoever looks into a database.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Sign-ins that are listed.
@@ -109,11 +111,13 @@ impl App {
         let now = self.clock.now();
         let (caller, row, user) =
             self.db.read::<_, Error>(async |tx| by_session_digest(tx, &digest, origin, now).await).await?;
-        if seen && row.last_seen_at.after(NOTED_EVERY) <= now {
-            let noted = self.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?)).await;
-            if let Err(error) = noted {
-                // It then ends earlier than it could, and nothing else.
-                tracing::warn!(%error, "the last use of a sign-in could not be noted");
+        if seen && row.last_seen_at.after(NOTED_EVERY) <= now && self.changes.failing().is_none() {
+            // A session that is not noted ends earlier than it could. No page waits long for that.
+            let noted = self.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
+            match tokio::time::timeout(NOTED_WITHIN, noted).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot note the last use of a session"),
+                Err(_) => tracing::warn!("cannot note the last use of a session within 1 s"),
             }
         }
         Ok(self.seen_as(caller, &row, user, now))
