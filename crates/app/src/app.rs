@@ -148,7 +148,13 @@ pub enum Readiness {
         app.create_default_environments().await?;
         if options.decides {
             app.load_authority().await?;
-            app.begin_recording().await?;
+            match app.begin_recording().await {
+                // This node decides all the same; the worker begins to record as soon as changes work.
+                Err(error) if error.fault.is_some() => {
+                    tracing::error!(%error, "cannot note that evidence is recorded");
+                }
+                begun => begun?,
+            }
         }
         Ok(app)
     }

@@ -29,6 +29,8 @@ const NOTED_EVERY: Duration = Duration::from_secs(4);
 pub(crate) struct Recorded {
     /// Up to when it is noted to be; `None` where nothing is recorded: in a local command.
     until: Option<Timestamp>,
+    /// Whether this process serves and could not note yet that it records.
+    is_due: bool,
     /// Whether something since then was perhaps not stored.
     in_doubt: bool,
 }
@@ -164,6 +166,7 @@ impl App {
     /// Notes that this process records from now on, and what is missing since the last one did.
     pub(crate) async fn begin_recording(&self) -> Result<(), Error> {
         let mut recorded = self.flush.lock().await;
+        recorded.is_due = true;
         let (now, _) = self
             .write(async |tx, now| {
                 if let Some((began_at, recording)) = tx.evidence_state().await?.filter(|(at, _)| *at < now) {
@@ -174,8 +177,14 @@ impl App {
                 Ok(now)
             })
             .await?;
-        recorded.until = Some(now);
+        (recorded.until, recorded.is_due) = (Some(now), false);
         Ok(())
+    }
+
+    /// Notes that this process records, where that could not be noted at its start.
+    pub(crate) async fn resume_recording(&self) -> Result<(), Error> {
+        let is_due = self.flush.lock().await.is_due;
+        if is_due { self.begin_recording().await } else { Ok(()) }
     }
 
     /// Writes what is left, and notes that nothing is missing up to now. The end of a process in order.
@@ -261,7 +270,7 @@ impl App {
             Ok(tx.evidence_recorded(until, true).await?)
         })
         .await?;
-        *recorded = Recorded { until: Some(until), in_doubt: false };
+        *recorded = Recorded { until: Some(until), is_due: false, in_doubt: false };
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         alive.still = alive.still.filter(|newer| Some(*newer) != still);
         Ok(())

@@ -156,6 +156,7 @@ impl App {
             // Nobody may ask for a change for hours: this is how the end of a failure is noticed.
             self.write(async |_, _| Ok(())).await?;
         }
+        self.resume_recording().await?;
         self.flush_evidence().await?;
         self.write_kept_refusals().await?;
         self.write_token_uses().await
