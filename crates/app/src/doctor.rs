@@ -1,5 +1,5 @@
-//! What `crossfade doctor` looks at. It changes nothing, and goes on after what it finds, so that everything
-//! that is wrong is told at once.
+//! What `crossfade doctor` looks at. It changes nothing: the one change that it tries is rolled back. It goes on after
+//! what it finds, so that everything that is wrong is told at once.
 
 mod clock;
 mod contents;
@@ -90,10 +90,21 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
     if let Ok(Some(told)) = db.clock().await {
         instance.clock.calibrate(told);
     }
-    if database::check(&db, checks).await {
+    let is_readable = database::check(&db, checks).await;
+    if is_readable {
         contents::check(&db, instance, findings.served == Some(true), checks).await;
     }
-    db.close().await;
+    // The last connection that can write folds the log into the file. What a crash left in it is kept as it is.
+    let keeps_log = db.has_log();
+    if !keeps_log {
+        db.close().await;
+    }
+    if is_readable {
+        checks.push(database::changes(&Db::try_to_change(&instance.location).await));
+    }
+    if keeps_log {
+        db.close().await;
+    }
     findings
 }
 

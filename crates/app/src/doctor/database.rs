@@ -1,7 +1,8 @@
 //! The database as such: whether it can be reached, of which schema it is, what its engine promises and finds.
 
 use super::Check;
-use crossfade_store::{Db, Durability, Integrity, StoreError};
+use crate::what_fails;
+use crossfade_store::{Db, Durability, Fault, Integrity, StoreError};
 
 const RESTORE: &str =
     "Stop the server, put the data aside, and restore the last backup with crossfade restore.";
@@ -85,6 +86,40 @@ pub(super) fn cannot_read(name: &'static str, error: &StoreError) -> Check {
         _ => "Look into the log of the database; what stands there says more.",
     };
     Check::fail(name, format!("This cannot be read: {error}."), mend)
+}
+
+/// Whether a change can be stored.
+pub(super) fn changes(tried: &Result<(), StoreError>) -> Check {
+    const NAME: &str = "changes";
+    let error = match tried {
+        Ok(()) => return Check::ok(NAME, "A change can be stored; the one that was tried was rolled back."),
+        Err(error) => error,
+    };
+    let fault = error.fault();
+    let sentence = sentence(&format!("no change can be stored, because {}: {error}", what_fails(fault)));
+    let mend = match fault {
+        Fault::Full => {
+            "Free space on the disk of the database. Until then nothing can be rotated or revoked."
+        }
+        Fault::ReadOnly => {
+            "Let the database accept changes: look for default_transaction_read_only of the role and of the database, for a standby, and for a file system that is mounted read-only."
+        }
+        Fault::Denied => {
+            "Grant the role of Crossfade the permissions SELECT, INSERT, UPDATE and DELETE on its tables, or let that role own them."
+        }
+        Fault::Unreachable => {
+            "Check that the database runs, that it can be reached from here, and that this user may open it."
+        }
+        Fault::Busy => {
+            return Check::warn(
+                NAME,
+                format!("Whether a change can be stored is not known: {error}."),
+                "Try again. If it stays busy, look for a transaction that is left open.",
+            );
+        }
+        Fault::Failed => "Look into the log of the database, which says more.",
+    };
+    Check::fail(NAME, sentence, mend)
 }
 
 fn durability(found: &Durability) -> Check {
@@ -217,5 +252,17 @@ mod tests {
             keeps_settings: false,
         });
         assert_eq!(found.outcome, Outcome::Warn, "{found:?}");
+    }
+
+    #[test]
+    fn a_trial_that_fails_names_its_cause_and_what_to_do() {
+        assert_eq!(changes(&Ok(())).outcome, Outcome::Ok);
+        let tried = |fault| changes(&Err(StoreError::Poisoned { fault, cause: "SQLSTATE 12345: x".into() }));
+        for fault in Fault::ALL {
+            let found = tried(fault);
+            let outcome = if fault == Fault::Busy { Outcome::Warn } else { Outcome::Fail };
+            assert_eq!(found.outcome, outcome, "{found:?}");
+            assert!(found.sentence.contains("SQLSTATE 12345: x") && found.mend.is_some(), "{found:?}");
+        }
     }
 }
