@@ -5,6 +5,7 @@ use crate::{
     changes::Changes,
     clock_watch::ClockWatch,
     cursor::Cursors,
+    doctor::Outcome,
     error::Error,
     evidence::{Alive, Recorded, Unflushed},
     feed::Feed,
@@ -21,7 +22,7 @@ use crossfade_core::{
     Code, Problem, Random, SecretId,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
-use crossfade_store::{Db, Environment, Fault, Location, Purpose, ServeLock};
+use crossfade_store::{Db, Durability, Environment, Fault, Location, Purpose, ServeLock};
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
@@ -72,8 +73,8 @@ pub struct App {
     pub(crate) audit_retention_days: Option<u32>,
     pub(crate) refusals: Refusals,
     pub(crate) counted: Counted,
-    /// How many of the changes that can wait stand in the queue for the lock at a time.
     pub(crate) changes: Changes,
+    /// How many of the changes that can wait stand in the queue for the lock at a time.
     pub(crate) background: Semaphore,
     /// Idempotency keys of requests that are running, each with its actor.
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
@@ -88,12 +89,11 @@ pub struct App {
 const LOCK_CHECKED_EVERY: Duration = Duration::from_secs(2);
 /// How long the database may take to answer that.
 const LOCK_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-/// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
 /// How long a look at the readiness may take.
 const READY_WITHIN: Duration = Duration::from_secs(3);
+/// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
 const PARALLEL_BACKGROUND: usize = 2;
 
-impl App {
 /// Whether a node can decide secrets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Readiness {
@@ -107,9 +107,13 @@ pub enum Readiness {
     NoDatabase(Fault),
 }
 
+impl App {
     /// Opens the database and loads the authority's tables. Ready to decide when it returns.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
         let db = Db::open(&options.location).await.map_err(cannot_start)?;
+        if options.decides {
+            refuse_unsafe(&db).await?;
+        }
         let lock = match options.decides {
             true => Some(db.lock_for_serving().await.map_err(cannot_start)?),
             false => None,
@@ -136,6 +140,7 @@ pub enum Readiness {
             audit_retention_days: options.audit_retention_days,
             refusals: Refusals::default(),
             counted: Counted::default(),
+            changes: Changes::default(),
             background: Semaphore::new(PARALLEL_BACKGROUND),
             in_flight: Mutex::default(),
             alive: Mutex::default(),
@@ -162,7 +167,6 @@ pub enum Readiness {
     /// What decides secrets and mints tokens.
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
-            changes: Changes::default(),
     }
 
     /// The database, for the lock and for `doctor`.
@@ -318,6 +322,19 @@ async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, crate::seal::Ve
         })
         .await?;
     open_data_keys(&master, &stored)
+}
+
+/// Refuses to decide on a database that can lose a revocation that was answered, or that cannot store one.
+async fn refuse_unsafe(db: &Db) -> Result<(), Error> {
+    let found = db.durability().await.map_err(cannot_start)?;
+    let check = crate::doctor::durability(&found);
+    let Durability::Postgres { fsync, .. } = &found else { return Ok(()) };
+    // Without fsync only a power failure loses anything; some run a test server like that, and are warned.
+    if check.outcome == Outcome::Fail && fsync == "on" {
+        let text = format!("{} {}", check.sentence, check.mend.unwrap_or_default());
+        return Err(Problem::new(Code::Unavailable, text.trim_end()).into());
+    }
+    Ok(())
 }
 
 pub(crate) fn cannot_start(error: crossfade_store::StoreError) -> Error {

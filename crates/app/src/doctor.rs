@@ -6,6 +6,9 @@ mod contents;
 mod database;
 mod files;
 
+pub(crate) use database::durability;
+
+use crate::App;
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
 use crossfade_store::{Db, Location};
@@ -106,6 +109,18 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
         db.close().await;
     }
     findings
+}
+
+/// Looks at an instance that is about to serve: only what is quick, and only what is not as it should be.
+pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> {
+    let mut checks = files::check(instance);
+    checks.push(match app.db().durability().await {
+        Ok(found) => database::durability(&found),
+        Err(error) => database::cannot_read("durability", &error),
+    });
+    checks.push(database::changes(&Db::try_to_change(&instance.location).await));
+    checks.retain(|check| check.outcome != Outcome::Ok);
+    checks
 }
 
 /// `3 secrets`, `1 secret`.

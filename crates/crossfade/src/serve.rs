@@ -6,7 +6,10 @@ use crate::{
     output,
     settings::{LogFormat, Resolved, Settings},
 };
-use crossfade_app::{App, Options, Worker};
+use crossfade_app::{
+    App, Options, Worker,
+    doctor::{Check, Instance, Outcome, examine_at_start},
+};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_store::Location;
 use crossfade_web::{Connections, TrustedProxies};
@@ -25,6 +28,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let settings = settings.listening_on(address);
     let app = open(&settings, true).await?;
+    app.open_connections().await;
+    warn_of_findings(&settings, &app).await;
     if !app.has_owner().await? {
         let link = app.create_set_up_link().await?;
         output::note(
@@ -39,6 +44,24 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
         lost = server.lock_lost() => {
             server.stop().await?;
             lost
+        }
+    }
+}
+
+/// Says what `crossfade doctor` would find, before somebody runs into it.
+async fn warn_of_findings(settings: &Resolved, app: &App) {
+    let clock = Clock::system();
+    let instance = Instance {
+        location: settings.location.clone(),
+        data_dir: settings.data_dir.clone(),
+        master_key_file: settings.master_key_file.clone(),
+        clock: &clock,
+    };
+    for Check { name, outcome, sentence, mend } in examine_at_start(&instance, app).await {
+        let mend = mend.unwrap_or_default();
+        match outcome {
+            Outcome::Fail => tracing::error!(check = name, mend, "{sentence}"),
+            _ => tracing::warn!(check = name, mend, "{sentence}"),
         }
     }
 }
