@@ -16,6 +16,7 @@ mod commands;
 mod console;
 mod doctor;
 mod drills;
+mod failing_changes;
 mod guard;
 mod load;
 mod model;

@@ -210,6 +210,16 @@ impl World {
         self.place.hold_writes().await
     }
 
+    /// Lets every commit fail that follows.
+    pub async fn fail_commits(&self) {
+        self.place.fail_commits().await;
+    }
+
+    /// Ends what [`Self::fail_commits`] began.
+    pub async fn mend_commits(&self) {
+        self.place.mend_commits().await;
+    }
+
     /// Reads one number past the store.
     pub async fn number(&self, sql: &str) -> i64 {
         self.place.number(sql).await
