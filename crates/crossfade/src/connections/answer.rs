@@ -44,10 +44,13 @@ impl Service<Request<Incoming>> for Requests {
         let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
         Box::pin(async move {
-            answer.watch.room().await;
-            // The semaphore is never closed; without a permit the request would only be less bound.
-            if let Ok(permit) = handlers.acquire_owned().await {
-                request.extensions_mut().insert(Running::new(permit));
+            // Without HTTP/2 there is one request at a time, and none can be reset.
+            if is_multiplexed {
+                answer.watch.room().await;
+                // The semaphore is never closed; without a permit the request would only be less bound.
+                if let Ok(permit) = handlers.acquire_owned().await {
+                    request.extensions_mut().insert(Running::new(permit));
+                }
             }
             let Ok(response) = router.call(request).await;
             Ok(response.map(|body| Watched { body, answer }))
