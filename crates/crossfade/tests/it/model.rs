@@ -2,7 +2,10 @@
 //! of them the whole instance must be what a model of product rules 1 to 8, 12 and 13 says. The model is
 //! written from the rules, not from the code, and knows no database.
 
-use crate::world::{Client, World};
+use crate::{
+    oauth::jws::Parts,
+    world::{Client, World},
+};
 use crossfade_core::Timestamp;
 use proptest::{
     prelude::*,
@@ -517,7 +520,13 @@ impl Play {
                     _ => false,
                 };
             if valid {
-                answer.is_token();
+                let claims = Parts::of(&answer.is_token()).claims;
+                let issued_at = claims["iat"].as_i64().unwrap();
+                assert_eq!(
+                    issued_at,
+                    self.world.clock.machine().as_seconds(),
+                    "tokens tell the machine's time"
+                );
                 self.model.secrets[index].used = true;
             } else {
                 answer.is_invalid_client();
