@@ -2,9 +2,11 @@
 
 use crate::{
     addresses::{AddressPolicy, Addresses},
+    carry_over::carry_over,
     changes::Changes,
     clock_watch::ClockWatch,
     cursor::Cursors,
+    digests::Digests,
     doctor::Outcome,
     error::Error,
     evidence::{Alive, Recorded, Unflushed},
@@ -13,7 +15,7 @@ use crate::{
     measure::Counted,
     password::Hashing,
     refusals::Refusals,
-    seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, new_data_key, open_data_keys},
+    seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
     throttle::Throttle,
     worker::Touched,
 };
@@ -58,6 +60,7 @@ pub struct App {
     pub(crate) db: Db,
     pub(crate) authority: Arc<Authority>,
     pub(crate) vault: Vault,
+    pub(crate) digests: Digests,
     pub(crate) clock: Arc<Clock>,
     pub(crate) clock_watch: ClockWatch,
     pub(crate) random: Arc<dyn Random>,
@@ -119,7 +122,7 @@ impl App {
             false => None,
         };
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
-        let root = verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default();
+        let root = root(&verifier_keys);
         let addresses = Addresses::new(options.evidence_addresses, &root);
         let cursors = Cursors::new(&root);
         let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
@@ -127,6 +130,7 @@ impl App {
             db,
             authority,
             vault,
+            digests: Digests::new(&root),
             clock: options.clock,
             clock_watch: ClockWatch::default(),
             random: options.random,
@@ -291,7 +295,7 @@ impl App {
 }
 
 /// Opens the data keys under the master key; makes both for a new database.
-async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, crate::seal::VerifierKeyBytes), Error> {
+async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, VerifierKeyBytes), Error> {
     let path = &options.master_key_file;
     let stored = db.read::<_, Error>(async |tx| Ok(tx.data_keys().await?)).await?;
     let master = match MasterKey::read(path)? {
@@ -306,6 +310,22 @@ async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, crate::seal::Ve
         }
     };
     if !stored.is_empty() {
+        let (vault, verifier_keys) = open_data_keys(&master, &stored)?;
+        if !vault.is_old {
+            return Ok((vault, verifier_keys));
+        }
+        let digests = Digests::new(&root(&verifier_keys));
+        // A command may be the first program of this version here; a server of an older one must not run then.
+        let lock = match options.decides {
+            true => None,
+            false => Some(db.lock_for_serving().await.map_err(cannot_start)?),
+        };
+        let carried = carry_over(db, &master, &vault, &digests, options.random.as_ref()).await;
+        if let Some(lock) = lock {
+            lock.release().await;
+        }
+        carried?;
+        let stored = db.read::<_, Error>(async |tx| Ok(tx.data_keys().await?)).await?;
         return open_data_keys(&master, &stored);
     }
     let (stored, _) = db
@@ -335,6 +355,11 @@ async fn refuse_unsafe(db: &Db) -> Result<(), Error> {
         return Err(Problem::new(Code::Unavailable, text.trim_end()).into());
     }
     Ok(())
+}
+
+/// The key that everything else is derived from that only needs to be the same in each process.
+fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
+    verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default()
 }
 
 pub(crate) fn cannot_start(error: crossfade_store::StoreError) -> Error {

@@ -92,12 +92,6 @@ impl Caller {
     }
 }
 
-/// The digest that an API token or a link is found by. Their values carry 256 random bits, so a plain hash
-/// leaves nothing to guess.
-pub(crate) fn digest(value: &str) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, value.as_bytes()).as_ref().to_vec()
-}
-
 fn unauthenticated() -> Error {
     Problem::new(
         Code::Unauthenticated,
@@ -176,7 +170,7 @@ impl App {
     /// Authenticates an API token that came from `origin`.
     pub async fn authenticate(&self, token: &str, origin: Origin) -> Result<Caller, Error> {
         let value = SecretValue::parse(SecretKind::ApiToken, token).ok_or_else(unauthenticated)?;
-        let digest = digest(value.reveal());
+        let digest = self.digests.token(value.reveal());
         let now = self.clock.now();
         let caller = self.db.read(async |tx| by_token_digest(tx, &digest, &origin, now).await).await?;
         if let By::Token(token, _) = &caller.by {

@@ -4,7 +4,7 @@
 
 use crate::{
     error::Error,
-    seal::{SealKey, derived},
+    seal::{Place, SealKey, derived},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossfade_core::{Code, Problem, Timestamp, api::Page};
@@ -27,8 +27,6 @@ pub(crate) struct Cursors(SealKey);
 
 /// What separates this key from every other use of the one that it is made from.
 const LABEL: &[u8] = b"crossfade: cursors of lists";
-/// What a sealed place is bound to.
-const PLACE: &str = "cursor";
 
 /// Where a page starts, and how the next one is named.
 pub(crate) struct Start<'a> {
@@ -75,11 +73,11 @@ impl Cursors {
     }
 
     fn encode(&self, (at, id): &(i64, String)) -> Result<String, Error> {
-        Ok(URL_SAFE_NO_PAD.encode(self.0.seal(PLACE, format!("{at}.{id}").as_bytes())?))
+        Ok(URL_SAFE_NO_PAD.encode(self.0.seal(&Place::Cursor, format!("{at}.{id}").as_bytes())?))
     }
 
     fn decode(&self, cursor: &str) -> Option<(i64, String)> {
-        let place = self.0.open(PLACE, &URL_SAFE_NO_PAD.decode(cursor).ok()?)?;
+        let place = self.0.open(&Place::Cursor, &URL_SAFE_NO_PAD.decode(cursor).ok()?)?;
         let (at, id) = std::str::from_utf8(&place).ok()?.split_once('.')?;
         Some((at.parse().ok()?, id.to_owned()))
     }

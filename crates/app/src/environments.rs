@@ -5,9 +5,9 @@ use crate::{
     app::App,
     caller::Caller,
     error::Error,
-    feed::signing_key_place,
     idempotency::Reply,
     request::{Input, NO_VERSION, Request},
+    seal::Place,
     targets::{EnvironmentPath, Platform},
 };
 use crossfade_authority::SigningKey as PrivateKey;
@@ -133,7 +133,8 @@ impl App {
         let private = PrivateKey::generate(alg).map_err(Error::internal)?;
         let times = KeyTimes { active_from, removed_at: None };
         let parsed = PrivateKey::parse(alg, &private, times).map_err(Error::internal)?;
-        let sealed = self.vault.seal(&signing_key_place(slug), &private)?;
+        let place = Place::SigningKey { environment: slug, kid: parsed.kid() };
+        let sealed = self.vault.seal(&place, &private)?;
         let key = SigningKey { kid: parsed.kid().to_owned(), environment: slug.clone(), alg, sealed, times };
         Ok(tx.insert_signing_key(&key, now).await?)
     }

@@ -1,6 +1,6 @@
 //! How the authority's tables learn of changes: all at the start, then one by one from the change log.
 
-use crate::{app::App, error::Error};
+use crate::{app::App, error::Error, seal::Place};
 use crossfade_authority::{DrillSlot, Environment, Registration, SecretSlot, SigningKey};
 use crossfade_core::{RegistrationId, SecretId, environment::Slug, registration::TokenTtl};
 use crossfade_store::{ChangeKind, Purpose, Tx, VerifierRow};
@@ -182,15 +182,11 @@ impl App {
         }
         let mut keys = Vec::new();
         for key in tx.signing_keys(slug).await? {
-            let private = self.vault.open(&signing_key_place(slug), &key.sealed)?;
+            let place = Place::SigningKey { environment: slug, kid: &key.kid };
+            let private = self.vault.open(&place, &key.sealed)?;
             keys.push(SigningKey::parse(key.alg, &private, key.times).map_err(Error::internal)?);
         }
         self.authority.put_environment(Environment::new(slug.clone(), self.issuer(slug), keys));
         Ok(())
     }
-}
-
-/// Where the sealed private key of an environment belongs.
-pub(crate) fn signing_key_place(slug: &Slug) -> String {
-    format!("signing_keys/{slug}")
 }

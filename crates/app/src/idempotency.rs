@@ -3,8 +3,9 @@
 use crate::{
     act::{About, Act},
     app::App,
-    caller::{Caller, digest},
+    caller::Caller,
     error::Error,
+    seal::Place,
 };
 use crossfade_core::{
     Code, Operation, Problem, SecretId,
@@ -107,7 +108,8 @@ impl App {
         {
             // The key belongs to the account; this token of it may be one that sees no secrets.
             if reply.may_have_values(act, operation).await? {
-                let values = self.vault.open(&remembered_place(act.caller.key(), &key.key), sealed)?;
+                let values =
+                    self.vault.open(&Place::Answer { actor: act.caller.key(), key: &key.key }, sealed)?;
                 reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
             }
         } else {
@@ -128,7 +130,7 @@ impl App {
             None
         } else {
             let plain = zeroize::Zeroizing::new(serde_json::to_vec(&values).map_err(Error::internal)?);
-            Some(self.vault.seal(&remembered_place(act.caller.key(), &key.key), &plain)?)
+            Some(self.vault.seal(&Place::Answer { actor: act.caller.key(), key: &key.key }, &plain)?)
         };
         reply.put_values(values);
         let answer = Remembered { request: key.request.clone(), created_at: act.now, reply: stored, sealed };
@@ -163,12 +165,6 @@ async fn reveal(act: &mut Act<'_>, operation: Operation, secrets: &[SecretId]) -
         act.audit(&event, about).await?;
     }
     Ok(true)
-}
-
-/// Binds remembered values to whom and what they were an answer to.
-pub(crate) fn remembered_place(actor: &str, key: &str) -> String {
-    let key: String = digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("idempotency/{actor}/{key}")
 }
 
 /// Holds a key for as long as its request runs.

@@ -1,7 +1,7 @@
 //! One-time links, with which people set their passwords, and the ways from the machine itself: the first Owner, and
 //! Owners who are locked out.
 
-use crate::{act::About, app::App, caller::digest, error::Error, sessions::Visitor, sign_in::NewSession};
+use crate::{act::About, app::App, error::Error, sessions::Visitor, sign_in::NewSession};
 use crossfade_core::{
     Code, GrantId, Problem, Timestamp, UserId,
     api::UserKind,
@@ -133,7 +133,7 @@ impl App {
     ) -> Result<OneTimeLink, Error> {
         let value = SecretValue::generate(SecretKind::Link, self.random.as_ref());
         let link = Link { purpose, user_id: user, created_by: maker, expires_at: now.after(LINK_LIVES) };
-        tx.insert_link(&link, &digest(value.reveal()), now).await?;
+        tx.insert_link(&link, &self.digests.link(value.reveal()), now).await?;
         // Behind the `#`: a browser sends it to no server and writes it to no log of a proxy.
         let url = format!("{}/console/link#{}", self.public_url, value.reveal());
         Ok(OneTimeLink { url, expires_at: link.expires_at })
@@ -144,7 +144,7 @@ impl App {
         let now = self.clock.now();
         self.db
             .read(async |tx| {
-                let (link, user) = usable(tx, value, now).await?;
+                let (link, user) = self.usable_link(tx, value, now).await?;
                 Ok(match (link.purpose, user) {
                     (LinkPurpose::SetUp, _) => LinkKind::SetUp,
                     (LinkPurpose::Password, user) => {
@@ -172,8 +172,8 @@ impl App {
         };
         let hash = self.hash_password(password, &[&email]).await?;
         self.transact(async |tx, now| {
-            let (_, user) = usable(tx, value, now).await?;
-            tx.use_link(&digest(value), now).await?;
+            let (_, user) = self.usable_link(tx, value, now).await?;
+            tx.use_link(&self.digests.link(value), now).await?;
             let user = match user {
                 None => self.insert_owner(tx, &email, &hash, now, "serve", &visitor.origin).await?,
                 Some(user) => {
@@ -194,6 +194,32 @@ impl App {
         })
         .await
     }
+
+    async fn usable_link(
+        &self,
+        tx: &mut Tx,
+        value: &str,
+        now: Timestamp,
+    ) -> Result<(Link, Option<User>), Error> {
+        let gone = || {
+            Problem::new(
+                Code::NotFound,
+                "This link has been used, has ended, or never was. Ask for a new one.",
+            )
+        };
+        SecretValue::parse(SecretKind::Link, value).ok_or_else(gone)?;
+        let link = tx.link(&self.digests.link(value), now).await?.ok_or_else(gone)?;
+        let user = match &link.user_id {
+            Some(id) => Some(tx.user(id).await?.ok_or_else(gone)?),
+            None => None,
+        };
+        if let (Some(maker), Some(user)) = (&link.created_by, &user)
+            && !could_make(tx, maker, &user.id).await?
+        {
+            return Err(gone().into());
+        }
+        Ok((link, user))
+    }
 }
 
 /// Whether whoever made a link to this account could make it now.
@@ -203,22 +229,4 @@ async fn could_make(tx: &mut Tx, maker: &UserId, account: &UserId) -> Result<boo
     Ok(roles
         .chain([Permission::UserManage])
         .all(|permission| roles::allows(&held, permission, Object::Platform)))
-}
-
-async fn usable(tx: &mut Tx, value: &str, now: Timestamp) -> Result<(Link, Option<User>), Error> {
-    let gone = || {
-        Problem::new(Code::NotFound, "This link has been used, has ended, or never was. Ask for a new one.")
-    };
-    SecretValue::parse(SecretKind::Link, value).ok_or_else(gone)?;
-    let link = tx.link(&digest(value), now).await?.ok_or_else(gone)?;
-    let user = match &link.user_id {
-        Some(id) => Some(tx.user(id).await?.ok_or_else(gone)?),
-        None => None,
-    };
-    if let (Some(maker), Some(user)) = (&link.created_by, &user)
-        && !could_make(tx, maker, &user.id).await?
-    {
-        return Err(gone().into());
-    }
-    Ok((link, user))
 }

@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     idempotency::Reply,
     request::{Input, Request},
+    seal::Place,
     targets::{ClientPath, RegistrationPath, Site, forbidden},
 };
 use crossfade_core::{
@@ -85,11 +86,6 @@ impl NewSecret {
     }
 }
 
-/// Binds a sealed value to its secret.
-pub(crate) fn secret_place(id: &SecretId) -> String {
-    format!("secrets/{id}")
-}
-
 impl App {
     /// Generates and stores the next secret of a registration.
     pub(crate) async fn add_secret(
@@ -107,7 +103,10 @@ impl App {
         let sealed = if environment.show_once {
             None
         } else {
-            Some(self.vault.seal(&secret_place(&id), value.reveal().as_bytes())?)
+            Some({
+                let place = Place::Secret { registration: &registration.id, secret: &id };
+                self.vault.seal(&place, value.reveal().as_bytes())?
+            })
         };
         let row = SecretRow {
             id: id.clone(),

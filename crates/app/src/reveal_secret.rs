@@ -6,8 +6,8 @@ use crate::{
     error::Error,
     history::secret_of,
     idempotency::Reply,
-    registrations::secret_place,
     request::{Input, Request},
+    seal::Place,
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
@@ -54,7 +54,8 @@ impl App {
                     "The value of this secret is not stored: it was shown once, or wiped after its end. If nobody has it, rotate.",
                 )
             })?;
-            let value = self.vault.open(&secret_place(&secret.rule.id), sealed)?;
+            let place = Place::Secret { registration: &site.registration.id, secret: &secret.rule.id };
+            let value = self.vault.open(&place, sealed)?;
             let about = About {
                 client: Some(&site.client.id),
                 environment: Some(&site.environment.slug),

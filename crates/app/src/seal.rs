@@ -1,17 +1,22 @@
 //! Envelope encryption. Values are sealed under data keys, data keys under the master key: AES-256-GCM, with
-//! the key's id in the clear and the place of the value bound as associated data, so that a sealed value
-//! that is copied to another row does not open.
+//! the key's id in the clear. The key's id and the place of the value are bound as associated data, so that a sealed value
+//! that is copied to another row, or whose row is moved, does not open.
 
 use crate::{error::Error, master_key::MasterKey};
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    digest::{SHA256, digest},
     hmac,
 };
-use crossfade_core::{Code, Problem, Random};
+use crossfade_core::{Code, Problem, Random, RegistrationId, SecretId, environment::Slug};
 use crossfade_store::DataKey;
+use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
-const VERSION: u8 = 1;
+/// The format that is written, and read.
+const VERSION: u8 = 2;
+/// The format of older versions, whose places named less. Read only until a database is carried over.
+const OLD_VERSION: u8 = 1;
 const ID: usize = 8;
 const HEADER: usize = 1 + ID + NONCE_LEN;
 
@@ -19,6 +24,62 @@ const HEADER: usize = 1 + ID + NONCE_LEN;
 pub(crate) const PURPOSE_SEAL: &str = "seal";
 /// The key of the hash that secrets are verified by.
 pub(crate) const PURPOSE_VERIFY: &str = "verify";
+/// No key that anything is sealed under: it says that a carry-over has begun.
+pub(crate) const PURPOSE_CARRY_OVER: &str = "carry_over";
+
+/// Where a sealed value belongs: what it is for, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// A data key, sealed under the master key.
+    DataKey { purpose: &'a str, id: &'a str },
+    /// The value of a secret.
+    Secret { registration: &'a RegistrationId, secret: &'a SecretId },
+    /// The private key of an environment.
+    SigningKey { environment: &'a Slug, kid: &'a str },
+    /// The secret values of a remembered answer: of whose request, and its idempotency key.
+    Answer { actor: &'a str, key: &'a str },
+    /// A cursor, which callers keep.
+    Cursor,
+}
+
+impl Place<'_> {
+    /// Its parts, each behind its length, so that no two places are one text.
+    fn bound(&self) -> Vec<u8> {
+        let parts: &[&str] = match self {
+            Self::DataKey { purpose, id } => &["data_keys", purpose, id],
+            Self::Secret { registration, secret } => &["secrets", registration.as_str(), secret.as_str()],
+            Self::SigningKey { environment, kid } => &["signing_keys", environment.as_str(), kid],
+            Self::Answer { actor, key } => &["idempotency", actor, key],
+            Self::Cursor => &["cursor"],
+        };
+        let mut bound = Vec::new();
+        for part in parts {
+            bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bound.extend_from_slice(part.as_bytes());
+        }
+        bound
+    }
+}
+
+/// The place as older versions bound it, and as the log names it.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataKey { purpose, id } => write!(f, "data_keys/{purpose}/{id}"),
+            Self::Secret { secret, .. } => write!(f, "secrets/{secret}"),
+            Self::SigningKey { environment, .. } => write!(f, "signing_keys/{environment}"),
+            Self::Answer { actor, key } => {
+                write!(f, "idempotency/{actor}/{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
+            }
+            Self::Cursor => f.write_str("cursor"),
+        }
+    }
+}
+
+/// Whether a sealed value has the format of older versions.
+pub(crate) fn is_old_seal(sealed: &[u8]) -> bool {
+    sealed.first() == Some(&OLD_VERSION)
+}
 
 /// One AES-256-GCM key and its id.
 pub(crate) struct SealKey {
@@ -31,19 +92,19 @@ impl SealKey {
         Self { id, key: RandomizedNonceKey::new(&AES_256_GCM, bytes).ok() }
     }
 
-    fn associated(&self, place: &str) -> Vec<u8> {
-        let mut data = vec![VERSION];
+    fn associated(&self, version: u8, place: &[u8]) -> Vec<u8> {
+        let mut data = vec![version];
         data.extend_from_slice(&self.id);
-        data.extend_from_slice(place.as_bytes());
+        data.extend_from_slice(place);
         data
     }
 
     /// Seals `plain` for `place`: version, key id, nonce, ciphertext and tag.
-    pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let key = self.key.as_ref().ok_or_else(|| Error::internal("no sealing key"))?;
         let mut body = plain.to_vec();
         let nonce = key
-            .seal_in_place_append_tag(Aad::from(self.associated(place)), &mut body)
+            .seal_in_place_append_tag(Aad::from(self.associated(VERSION, &place.bound())), &mut body)
             .map_err(|_| Error::internal("sealing failed"))?;
         let mut sealed = vec![VERSION];
         sealed.extend_from_slice(&self.id);
@@ -53,14 +114,23 @@ impl SealKey {
     }
 
     /// Opens what was sealed for `place`. `None` when it was not, or not with this key.
-    pub(crate) fn open(&self, place: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        if sealed.len() < HEADER || sealed[0] != VERSION || sealed[1..=ID] != self.id {
+    pub(crate) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.open_version(VERSION, &place.bound(), sealed)
+    }
+
+    /// Opens what an older version sealed for `place`.
+    fn open_old(&self, place: &Place<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.open_version(OLD_VERSION, place.to_string().as_bytes(), sealed)
+    }
+
+    fn open_version(&self, version: u8, place: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        if sealed.len() < HEADER || sealed[0] != version || sealed[1..=ID] != self.id {
             return None;
         }
         let nonce = Nonce::try_assume_unique_for_key(&sealed[1 + ID..HEADER]).ok()?;
         let mut body = sealed[HEADER..].to_vec();
-        let length =
-            self.key.as_ref()?.open_in_place(nonce, Aad::from(self.associated(place)), &mut body).ok()?.len();
+        let associated = Aad::from(self.associated(version, place));
+        let length = self.key.as_ref()?.open_in_place(nonce, associated, &mut body).ok()?.len();
         let plain = Zeroizing::new(body[..length].to_vec());
         body.zeroize();
         Some(plain)
@@ -70,17 +140,26 @@ impl SealKey {
 /// The data keys, opened.
 pub(crate) struct Vault {
     keys: Vec<SealKey>,
+    /// Whether the data keys have the format of older versions: then, and only then, values of that format are opened.
+    /// No one without the master key can make such data keys, so none can bring that format back.
+    pub(crate) is_old: bool,
+    /// Whether a carry-over to the format that is written has begun.
+    pub(crate) is_being_carried_over: bool,
 }
 
 impl Vault {
     /// Seals with the newest key.
-    pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
         self.keys.last().ok_or_else(|| Error::internal("no data key"))?.seal(place, plain)
     }
 
     /// Opens with whichever key sealed.
-    pub(crate) fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-        self.keys.iter().find_map(|key| key.open(place, sealed)).ok_or_else(|| {
+    pub(crate) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let open = |key: &SealKey| {
+            let old = || self.is_old.then(|| key.open_old(place, sealed)).flatten();
+            key.open(place, sealed).or_else(old)
+        };
+        self.keys.iter().find_map(open).ok_or_else(|| {
             Error::internal(format!("{place} does not open: it was sealed elsewhere or changed"))
         })
     }
@@ -99,7 +178,7 @@ pub(crate) fn new_data_key(master: &MasterKey, purpose: &str, random: &dyn Rando
     random.fill(&mut id);
     random.fill(bytes.as_mut_slice());
     let id = hex(&id);
-    let sealed = master.sealing().seal(&place(purpose, &id), bytes.as_slice())?;
+    let sealed = master.sealing().seal(&Place::DataKey { purpose, id: &id }, bytes.as_slice())?;
     Ok(DataKey { id, purpose: purpose.to_owned(), sealed })
 }
 
@@ -113,27 +192,39 @@ pub(crate) fn open_data_keys(
     stored: &[DataKey],
 ) -> Result<(Vault, VerifierKeyBytes), Error> {
     let (mut keys, mut verifier) = (Vec::new(), Vec::new());
+    let (mut is_old, mut is_being_carried_over) = (false, false);
     for key in stored {
+        let place = Place::DataKey { purpose: &key.purpose, id: &key.id };
+        let master = master.sealing();
+        is_old |= is_old_seal(&key.sealed);
         let bytes = master
-            .sealing()
-            .open(&place(&key.purpose, &key.id), &key.sealed)
+            .open(&place, &key.sealed)
+            .or_else(|| master.open_old(&place, &key.sealed))
             .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
             .ok_or_else(|| {
                 Problem::new(Code::Unavailable, "The master key does not open this database. It is another key than the one that the database was made with; nothing was changed.")
             })?;
         match key.purpose.as_str() {
             PURPOSE_VERIFY => verifier.push((key.id.clone(), bytes)),
+            PURPOSE_CARRY_OVER => is_being_carried_over |= !is_old_seal(&key.sealed),
             _ => keys.push(SealKey::new(
                 unhex(&key.id).ok_or_else(|| Error::internal("a data key's id is corrupt"))?,
                 &bytes,
             )),
         }
     }
-    Ok((Vault { keys }, verifier))
+    Ok((Vault { keys, is_old, is_being_carried_over }, verifier))
 }
 
-fn place(purpose: &str, id: &str) -> String {
-    format!("data_keys/{purpose}/{id}")
+/// A data key of an older version, sealed anew; `None` where it is not one.
+pub(crate) fn resealed_data_key(master: &MasterKey, key: &DataKey) -> Result<Option<Vec<u8>>, Error> {
+    if !is_old_seal(&key.sealed) {
+        return Ok(None);
+    }
+    let (place, master) = (Place::DataKey { purpose: &key.purpose, id: &key.id }, master.sealing());
+    let bytes =
+        master.open_old(&place, &key.sealed).ok_or_else(|| Error::internal("a data key is corrupt"))?;
+    master.seal(&place, &bytes).map(Some)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -150,22 +241,90 @@ mod tests {
     use super::*;
     use crossfade_authority::SystemRandom;
 
+    fn registration(n: u8) -> RegistrationId {
+        RegistrationId::parse(&format!("reg_{n:022}")).unwrap()
+    }
+
+    fn secret(n: u8) -> SecretId {
+        SecretId::parse(&format!("sec_{n:022}")).unwrap()
+    }
+
     #[test]
     fn a_sealed_value_opens_only_in_its_place_and_unchanged() {
         let key = SealKey::new([7; ID], &[1; 32]);
-        let sealed = key.seal("secrets/sec_1", b"value").unwrap();
-        assert_eq!(key.open("secrets/sec_1", &sealed).unwrap().as_slice(), b"value");
-        assert!(key.open("secrets/sec_2", &sealed).is_none(), "another row");
-        assert!(SealKey::new([7; ID], &[2; 32]).open("secrets/sec_1", &sealed).is_none(), "another key");
-        assert!(SealKey::new([8; ID], &[1; 32]).open("secrets/sec_1", &sealed).is_none(), "another key id");
+        let (one, two) = ((registration(1), secret(1)), (registration(2), secret(2)));
+        let place = Place::Secret { registration: &one.0, secret: &one.1 };
+        let sealed = key.seal(&place, b"value").unwrap();
+        assert_eq!(key.open(&place, &sealed).unwrap().as_slice(), b"value");
+        for other in [
+            Place::Secret { registration: &one.0, secret: &two.1 },
+            Place::Secret { registration: &two.0, secret: &one.1 },
+            Place::Answer { actor: one.0.as_str(), key: one.1.as_str() },
+            Place::DataKey { purpose: one.0.as_str(), id: one.1.as_str() },
+            Place::Cursor,
+        ] {
+            assert!(key.open(&other, &sealed).is_none(), "{other}");
+        }
+        assert!(SealKey::new([7; ID], &[2; 32]).open(&place, &sealed).is_none(), "another key");
+        assert!(SealKey::new([8; ID], &[1; 32]).open(&place, &sealed).is_none(), "another key id");
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert!(key.open("secrets/sec_1", &changed).is_none(), "byte {at}");
+            assert!(key.open(&place, &changed).is_none(), "byte {at}");
         }
-        assert!(key.open("secrets/sec_1", &sealed[..HEADER - 1]).is_none());
-        assert_ne!(sealed, key.seal("secrets/sec_1", b"value").unwrap(), "a fresh nonce each time");
+        assert!(key.open(&place, &sealed[..HEADER - 1]).is_none());
+        assert_ne!(sealed, key.seal(&place, b"value").unwrap(), "a fresh nonce each time");
         assert!(!sealed.windows(5).any(|window| window == b"value"));
+    }
+
+    #[test]
+    fn no_two_places_are_bound_alike() {
+        let answer = |actor, key| Place::Answer { actor, key }.bound();
+        assert_ne!(answer("ab", "c"), answer("a", "bc"));
+        assert_ne!(answer("a", "/b"), answer("a/", "b"));
+    }
+
+    /// What an older version wrote.
+    fn old_seal(key: &SealKey, place: &Place<'_>, plain: &[u8]) -> Vec<u8> {
+        let associated = Aad::from(key.associated(OLD_VERSION, place.to_string().as_bytes()));
+        let mut body = plain.to_vec();
+        let nonce = key.key.as_ref().unwrap().seal_in_place_append_tag(associated, &mut body).unwrap();
+        [&[OLD_VERSION][..], &key.id, nonce.as_ref(), &body].concat()
+    }
+
+    #[test]
+    fn the_old_format_opens_only_before_a_database_is_being_carried_over() {
+        let vault = |is_old| Vault {
+            keys: vec![SealKey::new([7; ID], &[1; 32])],
+            is_old,
+            is_being_carried_over: false,
+        };
+        let (registration, secret) = (registration(1), secret(1));
+        let place = Place::Secret { registration: &registration, secret: &secret };
+        let mut sealed = old_seal(&vault(true).keys[0], &place, b"value");
+        assert!(is_old_seal(&sealed));
+        assert_eq!(vault(true).open(&place, &sealed).unwrap().as_slice(), b"value");
+        assert!(vault(false).open(&place, &sealed).is_err());
+        sealed[0] = VERSION;
+        assert!(vault(true).open(&place, &sealed).is_err(), "the format is bound, too");
+        let new = vault(true).seal(&place, b"value").unwrap();
+        assert!(!is_old_seal(&new) && vault(false).open(&place, &new).is_ok());
+    }
+
+    #[test]
+    fn data_keys_of_an_older_version_are_known_and_sealed_anew() {
+        let directory = std::env::temp_dir().join(format!("crossfade-old-keys-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let master = MasterKey::create(&directory.join("key"), &SystemRandom).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        let place = Place::DataKey { purpose: PURPOSE_SEAL, id: "0000000000000007" };
+        let sealed = old_seal(master.sealing(), &place, &[9; 32]);
+        let old = DataKey { id: "0000000000000007".into(), purpose: PURPOSE_SEAL.into(), sealed };
+        assert!(open_data_keys(&master, std::slice::from_ref(&old)).unwrap().0.is_old);
+        let sealed = resealed_data_key(&master, &old).unwrap().unwrap();
+        let new = DataKey { sealed, ..old };
+        assert!(!open_data_keys(&master, std::slice::from_ref(&new)).unwrap().0.is_old);
+        assert!(resealed_data_key(&master, &new).unwrap().is_none());
     }
 
     #[test]
@@ -181,7 +340,7 @@ mod tests {
         let again = MasterKey::read(&one).unwrap().unwrap();
         let (vault, verifier) = open_data_keys(&again, &stored).unwrap();
         assert_eq!(verifier.len(), 1);
-        assert!(vault.seal("x", b"y").is_ok());
+        assert!(vault.seal(&Place::Cursor, b"y").is_ok() && !vault.is_old);
         assert!(open_data_keys(&other, &stored).is_err());
         assert!(MasterKey::create(&one, &SystemRandom).is_err(), "an existing key is never overwritten");
         assert!(MasterKey::read(&dir.join("none")).unwrap().is_none());

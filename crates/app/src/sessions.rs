@@ -3,7 +3,7 @@
 use crate::{
     act::About,
     app::App,
-    caller::{Caller, by_session_digest, digest},
+    caller::{Caller, by_session_digest},
     error::Error,
 };
 use crossfade_core::{
@@ -107,7 +107,7 @@ impl App {
     /// itself does not, or a page that is left open would never end.
     pub async fn session(&self, value: &str, origin: &Origin, seen: bool) -> Result<Session, Error> {
         // What does not even look like one is looked up all the same; it is not there.
-        let digest = digest(value);
+        let digest = self.digests.session(value);
         let now = self.clock.now();
         let (caller, row, user) =
             self.db.read::<_, Error>(async |tx| by_session_digest(tx, &digest, origin, now).await).await?;
@@ -153,7 +153,7 @@ impl App {
             source_ip: visitor.address().to_string(),
             user_agent: agent,
         };
-        tx.insert_session(&row, &digest(value.reveal()), now.before(KEPT)).await?;
+        tx.insert_session(&row, &self.digests.session(value.reveal()), now.before(KEPT)).await?;
         let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
         let written = About::target(&row.id).event(now, actor, &Event::SessionCreated {});
         tx.append_audit(&written.from(&visitor.origin)).await?;
@@ -223,7 +223,7 @@ impl App {
             Checked::Wait(until) => return Ok(Confirmed::Wait(until)),
         };
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
-        let digest = digest(value.reveal());
+        let digest = self.digests.session(value.reveal());
         let confirmed = self
             .transact(async |tx, now| {
                 let caller = session.caller.refreshed(tx, now).await?;
@@ -264,7 +264,7 @@ impl App {
         };
         let new = self.hash_password(new, &[&session.email, &session.name]).await?;
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
-        let digest = digest(value.reveal());
+        let digest = self.digests.session(value.reveal());
         self.transact(async |tx, now| {
             let caller = session.caller.refreshed(tx, now).await?;
             let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;

@@ -3,7 +3,7 @@
 use crate::{
     act::About,
     app::App,
-    caller::{Caller, digest},
+    caller::Caller,
     cursor::{ListQuery, page},
     error::Error,
     request::{NO_VERSION, Request},
@@ -95,7 +95,7 @@ impl App {
                 Problem::new(Code::NotFound, format!("There is no user {}.", new.user)).with_field("user")
             })?;
             let row = self.token_row(&checked, user.id, now);
-            tx.insert_token(&row, &digest(value.reveal())).await?;
+            tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
             let about = About::target(&row.id);
             Ok(tx.append_audit(&about.event(now, Actor::machine("token create"), &created(row))).await?)
         })
@@ -117,7 +117,7 @@ impl App {
             .transact(async |tx, now| {
                 let caller = session.caller.refreshed(tx, now).await?;
                 let row = self.token_row(&checked, caller.user.clone(), now);
-                tx.insert_token(&row, &digest(value.reveal())).await?;
+                tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
                 let written = About::target(&row.id).event(now, caller.actor, &created(row.clone()));
                 tx.append_audit(&written.from(&caller.origin)).await?;
                 Ok(row)

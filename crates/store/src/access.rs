@@ -135,7 +135,7 @@ statements! {
                          ORDER BY LOWER(u.name), u.id, g.created_at, g.id LIMIT $3";
     GRANT_IN_ENVIRONMENT = "SELECT id FROM grants WHERE environments LIKE $1 LIMIT 1";
     DELETE_GRANT = "DELETE FROM grants WHERE id = $1";
-    INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
     TOKEN_BY_DIGEST = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE digest = $1 AND deleted_at IS NULL";
     TOKEN = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE id = $1 AND deleted_at IS NULL";
     TOKENS = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens
@@ -145,7 +145,7 @@ statements! {
     TOUCH_TOKEN = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
     DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL";
-    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at, keyed) VALUES ($1, $2, $3, $4, $5, $6, 1)";
     LINK = "SELECT purpose, user_id, created_by, expires_at FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
     USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
     END_LINKS_OF = "DELETE FROM links WHERE user_id = $1";
@@ -340,7 +340,7 @@ impl Tx {
         Ok(self.optional(GRANT_IN_ENVIRONMENT, vec![format!("%\"{slug}\"%").into()]).await?.is_some())
     }
 
-    /// Stores an API token by its digest.
+    /// Stores an API token by its keyed digest.
     pub async fn insert_token(&mut self, new: &TokenRow, digest: &[u8]) -> Result<(), StoreError> {
         let scope = new.scope.as_ref().map(|list| serde_json::Value::from(list.clone()).to_string());
         let args = vec![
@@ -388,7 +388,7 @@ impl Tx {
         self.execute(DELETE_TOKEN, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
-    /// Stores a one-time link by its digest, in place of earlier ones of the same purpose and account.
+    /// Stores a one-time link by its keyed digest, in place of earlier ones of the same purpose and account.
     pub async fn insert_link(&mut self, new: &Link, digest: &[u8], now: Timestamp) -> Result<(), StoreError> {
         let user = new.user_id.as_ref().map(UserId::as_str);
         self.execute(END_LINKS, vec![now.into(), new.purpose.as_str().into(), user.into()]).await?;

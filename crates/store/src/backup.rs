@@ -296,6 +296,7 @@ pub const TABLES: &[Table] = &[
             ("expires_at", Int),
             ("last_used_at", Int),
             ("deleted_at", Int),
+            ("keyed", Int),
         ],
     ),
     table(

@@ -2,8 +2,8 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, checks, clients, db, drills, environments, evidence, guard, keys, lines,
-    properties, refused, secrets, sessions, support, uses,
+    access, audit, backup, carry_over, checks, clients, db, drills, environments, evidence, guard, keys,
+    lines, properties, refused, secrets, sessions, support, uses,
 };
 
 use std::borrow::Cow;
@@ -33,6 +33,7 @@ impl Statement {
         [
             access::STATEMENTS,
             audit::STATEMENTS,
+            carry_over::STATEMENTS,
             checks::STATEMENTS,
             clients::STATEMENTS,
             db::STATEMENTS,

@@ -1,7 +1,7 @@
 //! What is asked of the whole database at once: by `doctor`, and after a restore.
 
-use crate::{StoreError, Tx, catalogue::statements};
-use crossfade_core::{SecretId, Timestamp};
+use crate::{SealedSecret, StoreError, Tx, carry_over::sealed_secret, catalogue::statements};
+use crossfade_core::Timestamp;
 
 /// How many secrets are valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +37,7 @@ pub struct SealedAnswer {
 }
 
 statements! {
-    SEALED_SECRETS = "SELECT id, sealed FROM secrets WHERE sealed IS NOT NULL";
+    SEALED_SECRETS = "SELECT id, registration_id, sealed FROM secrets WHERE sealed IS NOT NULL";
     SEALED_ANSWERS = "SELECT actor, key, sealed FROM idempotency WHERE sealed IS NOT NULL";
     WITHOUT_KEY = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets
                    WHERE NOT EXISTS (SELECT 1 FROM data_keys k WHERE k.id = digest_key AND k.purpose = $1)";
@@ -60,12 +60,9 @@ impl Tx {
     /// Hands over every stored value of a secret, sealed.
     pub async fn each_sealed_secret<E: From<StoreError>>(
         &mut self,
-        mut work: impl FnMut(SecretId, Vec<u8>) -> Result<(), E>,
+        mut work: impl FnMut(SealedSecret) -> Result<(), E>,
     ) -> Result<u64, E> {
-        self.each(SEALED_SECRETS, vec![], |row| {
-            work(row.parsed("id", |text| SecretId::parse(text).ok())?, row.blob("sealed")?)
-        })
-        .await
+        self.each(SEALED_SECRETS, vec![], |row| work(sealed_secret(row)?)).await
     }
 
     /// Hands over every remembered answer whose values are still stored.

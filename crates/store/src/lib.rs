@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 pub mod backup;
+mod carry_over;
 mod catalogue;
 mod checks;
 mod clients;
@@ -22,6 +23,7 @@ mod uses;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent, Notification};
+pub use carry_over::{Digested, SealedSecret, SealedSigningKey};
 pub use catalogue::Statement;
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};

@@ -23,7 +23,7 @@ pub struct SessionRow {
 }
 
 statements! {
-    INSERT = "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    INSERT = "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1)";
     BY_DIGEST = "SELECT s.id, s.user_id, s.created_at, s.authenticated_at, s.last_seen_at, s.source_ip, s.user_agent
                  FROM sessions s JOIN users u ON u.id = s.user_id
                  WHERE s.digest = $1 AND s.ended_at IS NULL AND u.deleted_at IS NULL";
@@ -31,7 +31,7 @@ statements! {
                WHERE user_id = $1 AND ended_at IS NULL AND created_at > $2 AND last_seen_at > $3
                ORDER BY created_at DESC, id DESC LIMIT $4";
     SEEN = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
-    CONFIRM = "UPDATE sessions SET digest = $2, authenticated_at = $3, last_seen_at = $3 WHERE id = $1 AND ended_at IS NULL";
+    CONFIRM = "UPDATE sessions SET digest = $2, keyed = 1, authenticated_at = $3, last_seen_at = $3 WHERE id = $1 AND ended_at IS NULL";
     END = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
     END_OTHERS = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL AND (CAST($3 AS TEXT) IS NULL OR id <> $3)";
     FORGET = "DELETE FROM sessions WHERE created_at < $1";
@@ -50,7 +50,7 @@ fn session(row: &Row) -> Result<SessionRow, StoreError> {
 }
 
 impl Tx {
-    /// Stores a sign-in by its digest, and forgets those that began before `forget`.
+    /// Stores a sign-in by its keyed digest, and forgets those that began before `forget`.
     pub async fn insert_session(
         &mut self,
         new: &SessionRow,

@@ -2,11 +2,8 @@
 
 use super::{Check, Instance, clock::clock, count, database::cannot_read};
 use crate::{
-    feed::signing_key_place,
-    idempotency::remembered_place,
     master_key::MasterKey,
-    registrations::secret_place,
-    seal::{PURPOSE_VERIFY, Vault, open_data_keys},
+    seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
 };
 use crossfade_authority::SigningKey;
 use crossfade_core::{
@@ -136,6 +133,13 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
         Ok(Some(master)) => match open_data_keys(&master, &stored) {
             Ok((vault, _)) => {
                 let keys = count(stored.len() as u64, "data key");
+                if vault.is_old {
+                    let sentence = format!(
+                        "The master key opens {keys}. The stored values and digests have the format of an older version."
+                    );
+                    let mend = "Start crossfade serve, which carries them over; nothing is lost.";
+                    return (Check::warn(NAME, sentence, mend), Some(vault));
+                }
                 return (Check::ok(NAME, format!("The master key opens {keys}.")), Some(vault));
             }
             Err(error) => Check::fail(NAME, error.problem.detail, put_back),
@@ -148,18 +152,22 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
 async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
     const NAME: &str = "sealed_values";
     let mut broken = Vec::new();
-    let mut open = |place: String, what: String, sealed: &[u8]| {
+    let mut open = |place: Place<'_>, what: String, sealed: &[u8]| {
         if vault.open(&place, sealed).is_err() {
             broken.push(what);
         }
         Ok::<_, StoreError>(())
     };
     let mut values = tx
-        .each_sealed_secret(|id, sealed| open(secret_place(&id), format!("of secret {id}"), &sealed))
+        .each_sealed_secret(|row| {
+            let place = Place::Secret { registration: &row.registration_id, secret: &row.id };
+            open(place, format!("of secret {}", row.id), &row.sealed)
+        })
         .await?;
     values += tx
         .each_sealed_answer(|it| {
-            open(remembered_place(&it.actor, &it.key), format!("of an answer to {}", it.actor), &it.sealed)
+            let place = Place::Answer { actor: &it.actor, key: &it.key };
+            open(place, format!("of an answer to {}", it.actor), &it.sealed)
         })
         .await?;
     if broken.is_empty() {
@@ -190,12 +198,13 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
     let mut wrong: Vec<(Slug, &str)> = Vec::new();
     for environment in &environments {
         let keys = tx.signing_keys(&environment.slug).await?;
-        let place = signing_key_place(&environment.slug);
-        let usable = |sealed: &[u8], alg, times| {
-            vault.open(&place, sealed).is_ok_and(|private| SigningKey::parse(alg, &private, times).is_ok())
+        let usable = |key: &crossfade_store::SigningKey| {
+            let place = Place::SigningKey { environment: &environment.slug, kid: &key.kid };
+            let private = vault.open(&place, &key.sealed);
+            private.is_ok_and(|private| SigningKey::parse(key.alg, &private, key.times).is_ok())
         };
         let times: Vec<KeyTimes> = keys.iter().map(|key| key.times).collect();
-        if keys.iter().any(|key| !usable(&key.sealed, key.alg, key.times)) {
+        if !keys.iter().all(usable) {
             wrong.push((environment.slug.clone(), "has a signing key that cannot be opened"));
         } else if signing(times, now).is_none() {
             wrong.push((environment.slug.clone(), "has no key that signs now"));
@@ -226,7 +235,14 @@ async fn audit_trail(tx: &mut Tx) -> Found {
     let whole =
         trail.first == trimmed + 1 && trail.last == trail.given && trail.events == trail.given - trimmed;
     Ok(if whole {
-        Check::ok("audit_trail", format!("{} without a gap.", count(trail.events.unsigned_abs(), "event")))
+        Check::ok(
+            "audit_trail",
+            format!(
+                "{}, and no number up to {}, the last one given, is missing. Events that were removed from the end together with that number would not show.",
+                count(trail.events.unsigned_abs(), "event"),
+                trail.given
+            ),
+        )
     } else {
         Check::fail(
             "audit_trail",

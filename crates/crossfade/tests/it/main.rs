@@ -10,6 +10,7 @@ mod world;
 
 mod backup;
 mod bad_input;
+mod carry_over;
 mod change_over;
 mod clock;
 mod commands;

@@ -129,6 +129,16 @@ impl World {
         self.open_again(time, None).await;
     }
 
+    /// The same where the start may be refused; then nothing runs until the next restart.
+    pub async fn try_restart(&mut self) -> Result<(), crossfade_app::Error> {
+        self.app.close().await;
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        self.app = App::open(options(&self.location, &self.master_key_file, &clock)).await?;
+        self.clock = clock;
+        self.router = router(&self.app, self.proxies.clone());
+        Ok(())
+    }
+
     /// The same with a retention of the audit trail, in days.
     pub async fn restart_with_retention(&mut self, days: u32) {
         self.open_again(self.clock.now(), Some(days)).await;

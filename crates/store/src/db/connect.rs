@@ -198,6 +198,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "guard", include_str!("../../migrations/0008_guard.sql")),
     (9, "enabled", include_str!("../../migrations/0009_enabled.sql")),
     (10, "refused", include_str!("../../migrations/0010_refused.sql")),
+    (13, "keyed", include_str!("../../migrations/0013_keyed.sql")),
 ];
 
 /// The migrations, shared by both engines but for the name of the type for bytes.

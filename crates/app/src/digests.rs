@@ -1,0 +1,77 @@
+//! Keyed digests of credentials: whoever can write to the database cannot make one that a value matches.
+
+use crate::seal::derived;
+use aws_lc_rs::{digest, hmac};
+use crossfade_store::Digested;
+
+/// The keys that API tokens, sessions and one-time links are digested with.
+pub(crate) struct Digests {
+    tokens: hmac::Key,
+    sessions: hmac::Key,
+    links: hmac::Key,
+}
+
+impl Digests {
+    /// `root` is a key that is in the database only sealed.
+    pub(crate) fn new(root: &[u8]) -> Self {
+        // One key a kind, so that a digest that is copied to another table matches nothing there.
+        let key = |label: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, derived(root, label).as_slice());
+        Self {
+            tokens: key(b"crossfade: digests of API tokens"),
+            sessions: key(b"crossfade: digests of sessions"),
+            links: key(b"crossfade: digests of one-time links"),
+        }
+    }
+
+    pub(crate) fn token(&self, value: &str) -> Vec<u8> {
+        self.keyed(Digested::Tokens, &fingerprint(value))
+    }
+
+    pub(crate) fn session(&self, value: &str) -> Vec<u8> {
+        self.keyed(Digested::Sessions, &fingerprint(value))
+    }
+
+    pub(crate) fn link(&self, value: &str) -> Vec<u8> {
+        self.keyed(Digested::Links, &fingerprint(value))
+    }
+
+    /// The digest of the value that has this fingerprint: what older versions stored, who never kept a value.
+    pub(crate) fn keyed(&self, of: Digested, fingerprint: &[u8]) -> Vec<u8> {
+        let key = match of {
+            Digested::Tokens => &self.tokens,
+            Digested::Sessions => &self.sessions,
+            Digested::Links => &self.links,
+        };
+        hmac::sign(key, fingerprint).as_ref().to_vec()
+    }
+}
+
+/// The SHA-256 of a value. Nothing is found by it alone.
+pub(crate) fn fingerprint(value: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, value.as_bytes()).as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored digests outlive every version of this program. Computed with Python's hmac and hashlib.
+    #[test]
+    fn the_stored_digest_of_a_credential_never_changes_its_meaning() {
+        let root: [u8; 32] = std::array::from_fn(|at| at as u8);
+        let digests = Digests::new(&root);
+        let hex = |digest: Vec<u8>| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(
+            hex(digests.token("value")),
+            "bd00eeb2c093f07bfdb767efb0ecc66de47cd127c957783fe411a084da11a7df"
+        );
+        assert_eq!(
+            hex(digests.session("value")),
+            "6bf309f280faa182450062c1c64d6eb7e41470dae9ae410e541c916cb6612814"
+        );
+        assert_eq!(
+            hex(digests.link("value")),
+            "3a43c5c80268e4c56005c55c62308153eb492d98456554d30ee610c584ea637a"
+        );
+    }
+}
