@@ -298,6 +298,28 @@ on_both_engines! {
         lived.works_on(&world).await;
     }
 
+    async fn a_start_that_fails_during_a_carry_over_loses_nothing(world: World) {
+        let mut world = world;
+        let lived = live(&world).await;
+        let keys = Keys::of(&world).await;
+        raw_all(&world, keys.old_values(&world, 1).await).await;
+        raw_all(&world, lived.old_digests(&keys, 1)).await;
+        raw_all(&world, keys.old_data_keys()).await;
+        // The last transaction fails behind the first ones, and behind the signing keys of its own.
+        world.raw("ALTER TABLE idempotency RENAME TO elsewhere").await;
+        world.try_restart().await.unwrap_err();
+        assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE keyed = 0").await, 0, "it got so far");
+        assert_eq!(world.number("SELECT COUNT(*) FROM data_keys WHERE purpose = 'carry_over'").await, 1);
+        world.raw("ALTER TABLE elsewhere RENAME TO idempotency").await;
+        // PostgreSQL takes a moment to notice that the session with the lock is gone.
+        for _ in 0..200 {
+            if world.try_restart().await.is_ok() {
+                break;
+            }
+        }
+        lived.works_on(&world).await;
+    }
+
     async fn a_digest_that_was_inserted_into_the_database_is_no_credential(world: World) {
         let mut world = world;
         world.owner().await;
