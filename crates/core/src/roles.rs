@@ -51,9 +51,9 @@ permissions! {
     UserRead = "user:read";
     /// Create, change and delete users.
     UserManage = "user:manage";
-    /// Give and take roles, but those that see secrets and Owner.
+    /// Give roles whose permissions you hold, and remove roles: but Owner, Auditor and those that see secrets.
     GrantManage = "grant:manage";
-    /// Give Owner and the roles that see secrets, and change the accounts that hold them.
+    /// Give Owner, Auditor and the roles that see secrets, and change the accounts that hold them.
     OwnerManage = "owner:manage";
     /// Read and export the audit trail.
     AuditRead = "audit:read";
@@ -82,7 +82,7 @@ pub enum Role {
     SecretRotator,
     /// Manages clients; sees no secrets.
     ApplicationManager,
-    /// Manages everything but secrets and those who see them.
+    /// Manages everything but secrets, the audit trail, and the accounts that see either.
     OperationsManager,
     /// Reads the audit trail.
     Auditor,
@@ -155,9 +155,14 @@ impl Role {
         self.permissions().contains(&Permission::SecretReveal)
     }
 
-    /// The permission that it takes to give this role.
+    /// Returns the permission that it takes to give this role. The giver also holds what the role holds
+    /// ([`crate::giving`]).
     pub fn given_by(self) -> Permission {
-        if self.sees_secrets() { Permission::OwnerManage } else { Permission::GrantManage }
+        if self.sees_secrets() || self == Self::Auditor {
+            Permission::OwnerManage
+        } else {
+            Permission::GrantManage
+        }
     }
 
     /// Whether the role can be given within this scope and these environments. `Err` says where it can.
@@ -186,10 +191,10 @@ impl Role {
                 "Manages clients and registrations of a property or of a client. Sees and rotates no secret."
             }
             Self::OperationsManager => {
-                "Manages properties, clients, environments, users and grants. Sees and rotates no secret, and gives no role that does."
+                "Manages properties, clients, environments, users and grants. Sees and rotates no secret. Gives Viewer, Application Manager and Operations Manager, and no other role."
             }
             Self::Auditor => "Reads and exports the audit trail. Changes nothing, sees no secret value.",
-            Self::Owner => "Everything. Alone gives Owner and the roles that see secrets.",
+            Self::Owner => "Everything. Alone gives Owner, Auditor and the roles that see secrets.",
         }
     }
 
@@ -436,12 +441,12 @@ mod tests {
         }
     }
 
-    /// Only an Owner gives Owner and the roles that see secrets, and no other role holds that permission.
+    /// No other role holds the permission.
     #[test]
-    fn roles_that_see_secrets_are_given_by_owners_alone() {
+    fn owner_auditor_and_roles_that_see_secrets_are_given_by_owners_alone() {
         let given: Vec<_> =
             Role::ALL.into_iter().filter(|role| role.given_by() == Permission::OwnerManage).collect();
-        assert_eq!(given, [Role::SecretViewer, Role::SecretRotator, Role::Owner]);
+        assert_eq!(given, [Role::SecretViewer, Role::SecretRotator, Role::Auditor, Role::Owner]);
         let givers = |permission| {
             Role::ALL.into_iter().filter(|role| role.permissions().contains(&permission)).collect::<Vec<_>>()
         };
