@@ -4,11 +4,13 @@ use crate::{
     app::App,
     caller::Caller,
     error::Error,
+    giving::{closes_account, may_change_roles_of, within_reach},
     targets::{ClientPath, RegistrationPath, Site},
+    users::{Account, UserPath},
 };
 use crossfade_core::{
-    Operation,
-    roles::{Object, Permission},
+    Code, Operation,
+    roles::{Grant, Object, Permission, Role, Scope},
 };
 use crossfade_store::Client;
 
@@ -29,6 +31,19 @@ pub struct Abilities {
     pub rollback: bool,
     /// Refuse a retiring secret for a while.
     pub drill: bool,
+}
+
+/// What a caller may do to an account.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct AccountAbilities {
+    /// Change it, and make a link for it.
+    pub manage: bool,
+    /// Remove its roles, but Owner.
+    pub remove_roles: bool,
+    /// The roles that the caller may give to it.
+    pub roles: Vec<Role>,
+    /// Those of them that end everything that let somebody into the account.
+    pub closing: Vec<Role>,
 }
 
 impl Abilities {
@@ -62,6 +77,39 @@ impl App {
     pub async fn client_abilities(&self, caller: &Caller, path: ClientPath<'_>) -> Result<Abilities, Error> {
         self.view(Operation::ReadClient, caller, path, async |_, caller, client: Client| {
             Ok(Abilities::of(caller, Object::Client(&client.property_id, &client.id)))
+        })
+        .await
+    }
+
+    /// What the caller may do to an account.
+    pub async fn account_abilities(
+        &self,
+        caller: &Caller,
+        path: UserPath<'_>,
+    ) -> Result<AccountAbilities, Error> {
+        self.view(Operation::ReadUser, caller, path, async |tx, caller, account: Account| {
+            let is_permitted = |asked: Result<(), Error>| match asked {
+                Ok(()) => Ok(true),
+                Err(error) if error.problem.code == Code::Forbidden => Ok(false),
+                Err(error) => Err(error),
+            };
+            let reaches = is_permitted(within_reach(tx, &account.grants, caller).await)?;
+            let changes = is_permitted(may_change_roles_of(tx, caller, &account.user.id).await)?;
+            let given = |role: &Role| changes && caller.holding().may_give_role(*role).is_ok();
+            let roles: Vec<Role> = Role::ALL.into_iter().filter(given).collect();
+            let mut closing = Vec::new();
+            for role in &roles {
+                let grant = Grant { role: *role, scope: Scope::Platform, environments: None };
+                if closes_account(tx, &account.user, &account.grants, &grant).await? {
+                    closing.push(*role);
+                }
+            }
+            Ok(AccountAbilities {
+                manage: reaches && caller.may_on_platform(Permission::UserManage),
+                remove_roles: changes && caller.may_on_platform(Permission::GrantManage),
+                roles,
+                closing,
+            })
         })
         .await
     }

@@ -5,7 +5,8 @@ use crossfade_core::{
     Code, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     audit::{Actor, Origin},
-    roles::{self, Grant, Object, Permission},
+    giving::Holding,
+    roles::{Grant, Object, Permission},
     secret::{SecretKind, SecretValue},
 };
 use crossfade_store::{SessionRow, StoreError, Tx, User};
@@ -38,8 +39,18 @@ impl Caller {
 
     /// Whether it may do `permission` to `object`.
     pub(crate) fn may(&self, permission: Permission, object: Object<'_>) -> bool {
-        let within_limit = self.limit.as_ref().is_none_or(|limit| limit.contains(&permission));
-        within_limit && roles::allows(&self.grants, permission, object)
+        self.holding().allows(permission, object)
+    }
+
+    /// The grants that it holds, within the limit of its token.
+    pub(crate) fn holding(&self) -> Holding<'_> {
+        Holding { grants: &self.grants, limit: self.limit.as_deref() }
+    }
+
+    /// The limit of its token, as words; `None` if there is none.
+    pub(crate) fn limit_words(&self) -> Option<Vec<String>> {
+        let words = |limit: &Vec<Permission>| limit.iter().map(|it| it.as_str().to_owned()).collect();
+        self.limit.as_ref().map(words)
     }
 
     /// Whether it may do `permission` to the platform as a whole.

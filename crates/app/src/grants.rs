@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     cursor::{ListQuery, page},
     error::Error,
+    giving::{closes_account, may_change_roles_of, may_give, may_give_role, missing},
     idempotency::Reply,
     request::{Input, NO_VERSION, Request},
     targets::forbidden,
@@ -22,8 +23,11 @@ use crossfade_store::GrantRow;
 
 impl Reply for api::Grant {
     async fn may_have_values(&self, act: &mut Act<'_>, _: Operation) -> Result<bool, Error> {
-        let needed = [self.role.given_by(), Permission::UserManage];
-        Ok(needed.into_iter().all(|permission| act.caller.may(permission, Object::Platform)))
+        // The link opens the whole account, and not this one role alone.
+        let Some(row) = act.tx.grant(&self.id).await? else { return Ok(false) };
+        let held = act.tx.grants(&row.user_id).await?;
+        Ok(act.caller.may(Permission::UserManage, Object::Platform)
+            && missing(act.tx, act.caller.holding(), &held).await?.is_none())
     }
 
     fn take_values(&mut self) -> Vec<String> {
@@ -85,14 +89,12 @@ impl App {
         input: Input<'_, CreateGrant>,
     ) -> Result<api::Grant, Error> {
         self.change(Operation::CreateGrant, request, path, async |act, account: Account| {
-            not_ones_own(act.caller, &account)?;
+            may_change_roles_of(act.tx, act.caller, &account.user.id).await?;
             act.matches(NO_VERSION)?;
             let body = input.read()?;
-            let permission = body.role.given_by();
-            if !act.caller.may(permission, Object::Platform) {
-                return Err(forbidden(permission));
-            }
+            may_give_role(act.caller, body.role)?;
             let grant = grant_from(act, &body).await?;
+            may_give(act.tx, act.caller, &grant).await?;
             if account.grants.iter().any(|row| row.grant == grant) {
                 let text = "The user has this role there already. Nothing was changed.";
                 return Err(Problem::new(Code::AlreadyGranted, text).into());
@@ -103,8 +105,7 @@ impl App {
             let mut shown = shown_grant(&row);
             let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone() };
             act.audit(&event, About::target(&account.user.id)).await?;
-            let saw_secrets = account.grants.iter().any(|row| row.grant.role.sees_secrets());
-            if row.grant.role.sees_secrets() && !saw_secrets {
+            if closes_account(act.tx, &account.user, &account.grants, &row.grant).await? {
                 shown.activation_link = self.deactivate(act, &account.user).await?;
             }
             Ok(shown)
@@ -122,7 +123,7 @@ impl App {
         self.change(Operation::DeleteGrant, request, path, async |act, account: Account| {
             let id = GrantId::parse(grant).map_err(|_| Problem::not_found())?;
             let row = account.grants.iter().find(|row| row.id == id).ok_or_else(Problem::not_found)?;
-            not_ones_own(act.caller, &account)?;
+            may_change_roles_of(act.tx, act.caller, &account.user.id).await?;
             if row.grant.role == Role::Owner && !act.caller.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
@@ -158,15 +159,6 @@ impl App {
         }
         Ok(())
     }
-}
-
-/// Nobody but an Owner changes what they themselves may do.
-fn not_ones_own(caller: &Caller, account: &Account) -> Result<(), Error> {
-    let own = caller.user == account.user.id;
-    if own && !caller.may(Permission::OwnerManage, Object::Platform) {
-        return Err(forbidden(Permission::OwnerManage));
-    }
-    Ok(())
 }
 
 /// The grant that was asked for, on things that are there.

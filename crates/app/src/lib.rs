@@ -19,6 +19,7 @@ mod error;
 mod evidence;
 mod extend_secret;
 mod feed;
+mod giving;
 mod grants;
 mod guard_deadlines;
 mod history;
@@ -54,7 +55,7 @@ mod transition;
 mod users;
 mod worker;
 
-pub use abilities::Abilities;
+pub use abilities::{Abilities, AccountAbilities};
 pub use addresses::AddressPolicy;
 pub use app::{App, Options, Readiness};
 pub use backup::{Backup, Header, Restore, Restored, back_up};

@@ -1,16 +1,19 @@
 //! One-time links, with which people set their passwords, and the ways from the machine itself: the first Owner, and
 //! Owners who are locked out.
 
-use crate::{act::About, app::App, error::Error, sessions::Visitor, sign_in::NewSession};
+use crate::{
+    act::About, app::App, caller::Caller, error::Error, giving, sessions::Visitor, sign_in::NewSession,
+};
 use crossfade_core::{
     Code, GrantId, Problem, Timestamp, UserId,
     api::UserKind,
     audit::{Actor, Event, Origin},
-    roles::{self, Grant, Object, Permission, Role, Scope},
+    giving::Holding,
+    roles::{Grant, Object, Permission, Role, Scope},
     secret::{SecretKind, SecretValue},
     text::{self, Name},
 };
-use crossfade_store::{GrantRow, Link, LinkPurpose, StoreError, Tx, User};
+use crossfade_store::{GrantRow, Link, LinkPurpose, Maker, StoreError, Tx, User};
 use std::time::Duration;
 
 /// How long a one-time link can be used.
@@ -73,6 +76,7 @@ impl App {
             name: Name::parse("email", name)?.to_string(),
             password_hash: Some(hash.to_owned()),
             created_at: now,
+            created_by: None,
             version: 1,
         };
         tx.insert_user(&user).await?;
@@ -87,7 +91,10 @@ impl App {
 
     /// A link with which the first Owner is created, in place of any earlier one.
     pub async fn create_set_up_link(&self) -> Result<OneTimeLink, Error> {
-        self.transact(async |tx, now| self.insert_link(tx, LinkPurpose::SetUp, None, None, now).await).await
+        self.transact(async |tx, now| {
+            self.insert_link(tx, LinkPurpose::SetUp, None, Maker::default(), now).await
+        })
+        .await
     }
 
     /// A link with which a locked-out Owner sets a new password.
@@ -107,7 +114,7 @@ impl App {
             let about = About::target(&owner.id);
             let event = Event::OwnerRecovered { email: email.clone() };
             tx.append_audit(&about.event(now, Actor::machine("owner recover"), &event)).await?;
-            self.insert_link(tx, LinkPurpose::Password, Some(owner.id.clone()), None, now).await
+            self.insert_link(tx, LinkPurpose::Password, Some(owner.id.clone()), Maker::default(), now).await
         })
         .await
     }
@@ -117,10 +124,11 @@ impl App {
         &self,
         tx: &mut Tx,
         user: &UserId,
-        maker: &UserId,
+        maker: &Caller,
         now: Timestamp,
     ) -> Result<OneTimeLink, Error> {
-        self.insert_link(tx, LinkPurpose::Password, Some(user.clone()), Some(maker.clone()), now).await
+        let maker = Maker { account: Some(maker.user.clone()), scope: maker.limit_words() };
+        self.insert_link(tx, LinkPurpose::Password, Some(user.clone()), maker, now).await
     }
 
     async fn insert_link(
@@ -128,11 +136,11 @@ impl App {
         tx: &mut Tx,
         purpose: LinkPurpose,
         user: Option<UserId>,
-        maker: Option<UserId>,
+        maker: Maker,
         now: Timestamp,
     ) -> Result<OneTimeLink, Error> {
         let value = SecretValue::generate(SecretKind::Link, self.random.as_ref());
-        let link = Link { purpose, user_id: user, created_by: maker, expires_at: now.after(LINK_LIVES) };
+        let link = Link { purpose, user_id: user, maker, expires_at: now.after(LINK_LIVES) };
         tx.insert_link(&link, &self.digests.link(value.reveal()), now).await?;
         // Behind the `#`: a browser sends it to no server and writes it to no log of a proxy.
         let url = format!("{}/console/link#{}", self.public_url, value.reveal());
@@ -172,12 +180,13 @@ impl App {
         };
         let hash = self.hash_password(password, &[&email]).await?;
         self.transact(async |tx, now| {
-            let (_, user) = self.usable_link(tx, value, now).await?;
+            let (link, user) = self.usable_link(tx, value, now).await?;
             tx.use_link(&self.digests.link(value), now).await?;
             let user = match user {
                 None => self.insert_owner(tx, &email, &hash, now, "serve", &visitor.origin).await?,
                 Some(user) => {
                     tx.set_password(&user.id, &hash).await?;
+                    tx.set_entered_by(&user.id, &link.maker).await?;
                     // Whoever came in before, by whatever way, is out.
                     let event = Event::UserActivated {
                         ended_sessions: tx.end_sessions(&user.id, None, now).await?,
@@ -213,8 +222,8 @@ impl App {
             Some(id) => Some(tx.user(id).await?.ok_or_else(gone)?),
             None => None,
         };
-        if let (Some(maker), Some(user)) = (&link.created_by, &user)
-            && !could_make(tx, maker, &user.id).await?
+        if let (Some(maker), Some(user)) = (&link.maker.account, &user)
+            && !could_make(tx, &link, maker, &user.id).await?
         {
             return Err(gone().into());
         }
@@ -222,11 +231,12 @@ impl App {
     }
 }
 
-/// Whether whoever made a link to this account could make it now.
-async fn could_make(tx: &mut Tx, maker: &UserId, account: &UserId) -> Result<bool, StoreError> {
-    let held: Vec<Grant> = tx.grants(maker).await?.into_iter().map(|row| row.grant).collect();
-    let roles = tx.grants(account).await?.into_iter().map(|row| row.grant.role.given_by());
-    Ok(roles
-        .chain([Permission::UserManage])
-        .all(|permission| roles::allows(&held, permission, Object::Platform)))
+/// Returns whether the maker of a link to this account could make the link now, with a token of the same limit.
+async fn could_make(tx: &mut Tx, link: &Link, maker: &UserId, account: &UserId) -> Result<bool, StoreError> {
+    let grants = giving::grants_of(tx, maker).await?;
+    let limit = link.maker.scope.as_deref().map(giving::permissions);
+    let holding = Holding { grants: &grants, limit: limit.as_deref() };
+    let held = tx.grants(account).await?;
+    Ok(holding.allows(Permission::UserManage, Object::Platform)
+        && giving::missing(tx, holding, &held).await?.is_none())
 }

@@ -83,6 +83,11 @@ pub(crate) fn check(
 
 pub(crate) fn forbidden(permission: Permission) -> Error {
     let text = format!("This needs the permission {}. Nothing was changed.", permission.as_str());
+    forbidden_because(permission, &text)
+}
+
+/// 403 with a sentence of its own.
+pub(crate) fn forbidden_because(permission: Permission, text: &str) -> Error {
     Problem::new(Code::Forbidden, text).with("permission", permission.as_str()).into()
 }
 

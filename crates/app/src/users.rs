@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     cursor::{ListQuery, page},
     error::Error,
+    giving::{missing, within_reach},
     grants::{holds_owner, shown_grant},
     idempotency::Reply,
     request::{Input, NO_VERSION, Request},
@@ -50,16 +51,6 @@ impl Account {
     }
 }
 
-/// Refuses to whoever could not give every role that an account holds: with a link or another e-mail address they
-/// could take it over, and see what they may not.
-fn within_reach(grants: &[GrantRow], caller: &Caller) -> Result<(), Error> {
-    let beyond = grants.iter().map(|row| row.grant.role.given_by());
-    match beyond.into_iter().find(|permission| !caller.may(*permission, Object::Platform)) {
-        Some(permission) => Err(forbidden(permission)),
-        None => Ok(()),
-    }
-}
-
 /// An account within reach. Its target refuses, and not the work, so that a repeated request is refused, too.
 #[derive(Clone, Copy)]
 struct WithinReach<'a>(UserPath<'a>);
@@ -69,7 +60,7 @@ impl Target for WithinReach<'_> {
 
     async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
         let account = self.0.load(tx, caller, access).await?;
-        within_reach(&account.grants, caller)?;
+        within_reach(tx, &account.grants, caller).await?;
         Ok(account)
     }
 
@@ -95,7 +86,8 @@ impl Target for UserPath<'_> {
 
 impl Reply for (api::User, i64) {
     async fn may_have_values(&self, act: &mut Act<'_>, _: Operation) -> Result<bool, Error> {
-        Ok(within_reach(&act.tx.grants(&self.0.id).await?, act.caller).is_ok())
+        let grants = act.tx.grants(&self.0.id).await?;
+        Ok(missing(act.tx, act.caller.holding(), &grants).await?.is_none())
     }
 
     fn take_values(&mut self) -> Vec<String> {
@@ -206,6 +198,7 @@ impl App {
                 name: name.to_string(),
                 password_hash: None,
                 created_at: act.now,
+                created_by: Some(act.caller.user.clone()),
                 version: 1,
             };
             act.tx.insert_user(&user).await?;
@@ -293,9 +286,9 @@ impl App {
         .await
     }
 
-    /// Ends whatever lets somebody into an account that gets its first role that sees secrets: so far it was open to
-    /// whoever may manage users, who may have kept a way in (docs/decisions/0010). A person comes in again by the link,
-    /// which only this caller sees.
+    /// Ends everything that lets somebody into an account that gets its first role that only an Owner gives. So far the
+    /// account was open to every manager of users, who may have kept a way in (docs/decisions/0010). A person comes in
+    /// again by the link, which only this caller sees.
     pub(crate) async fn deactivate(
         &self,
         act: &mut Act<'_>,
@@ -317,7 +310,7 @@ impl App {
     }
 
     async fn make_link(&self, act: &mut Act<'_>, user: &UserId) -> Result<api::OneTimeLink, Error> {
-        let link = self.insert_password_link(act.tx, user, &act.caller.user, act.now).await?;
+        let link = self.insert_password_link(act.tx, user, act.caller, act.now).await?;
         let event = Event::LinkCreated { user_id: user.clone(), expires_at: link.expires_at };
         act.audit(&event, About::target(user)).await?;
         Ok(api::OneTimeLink { url: Some(link.url), expires_at: link.expires_at })

@@ -1,6 +1,6 @@
 //! People and programs: users, their grants, API tokens, and one-time links.
 
-use crate::{PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row};
+use crate::{Maker, PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row};
 use crossfade_core::{
     ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
     api::UserKind,
@@ -23,6 +23,8 @@ pub struct User {
     pub password_hash: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The account that created it; `None`: the machine, or an account older than this column.
+    pub created_by: Option<UserId>,
     /// Grows with every change of the row.
     pub version: i64,
 }
@@ -98,17 +100,17 @@ pub struct Link {
     pub purpose: LinkPurpose,
     /// Whose it is; nobody's for the set-up.
     pub user_id: Option<UserId>,
-    /// Who made it; nobody: it was made at the machine.
-    pub created_by: Option<UserId>,
+    /// Who made it.
+    pub maker: Maker,
     /// When it ends by itself.
     pub expires_at: Timestamp,
 }
 
 statements! {
-    INSERT = "INSERT INTO users (id, kind, email, name, password_hash, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)";
-    GET = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE id = $1 AND deleted_at IS NULL";
-    BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, version FROM users WHERE email = $1 AND deleted_at IS NULL";
-    LIST = "SELECT id, kind, email, name, password_hash, created_at, version FROM users
+    INSERT = "INSERT INTO users (id, kind, email, name, password_hash, created_at, created_by, version) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
+    GET = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE id = $1 AND deleted_at IS NULL";
+    BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE email = $1 AND deleted_at IS NULL";
+    LIST = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users
             WHERE deleted_at IS NULL
               AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
               AND (CAST($4 AS TEXT) IS NULL OR LOWER(name) LIKE $4 ESCAPE '!' OR email LIKE $4 ESCAPE '!')
@@ -117,12 +119,13 @@ statements! {
     DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, version = version + 1 WHERE id = $1";
     SET_PASSWORD = "UPDATE users SET password_hash = $2, version = version + 1 WHERE id = $1";
     CLEAR_PASSWORD = "UPDATE users SET password_hash = NULL, version = version + 1 WHERE id = $1 AND password_hash IS NOT NULL";
-    OWNERS = "SELECT u.id, u.kind, u.email, u.name, u.password_hash, u.created_at, u.version FROM users u
+    OWNERS = "SELECT u.id, u.kind, u.email, u.name, u.password_hash, u.created_at, u.created_by, u.version FROM users u
               WHERE u.deleted_at IS NULL AND u.kind = 'person' AND EXISTS (
                 SELECT 1 FROM grants g WHERE g.user_id = u.id AND g.role = 'owner' AND g.property_id IS NULL
                   AND g.client_id IS NULL AND g.environments IS NULL)
               ORDER BY u.created_at, u.id";
     INSERT_GRANT = "INSERT INTO grants (id, user_id, role, property_id, client_id, environments, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    GRANT = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE id = $1";
     GRANTS = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE user_id = $1 ORDER BY created_at, id";
     GRANT_PAGE = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants
                   WHERE user_id = $4 AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
@@ -145,8 +148,8 @@ statements! {
     TOUCH_TOKEN = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
     DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL";
-    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at, keyed) VALUES ($1, $2, $3, $4, $5, $6, 1)";
-    LINK = "SELECT purpose, user_id, created_by, expires_at FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
+    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at, maker_scope, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
+    LINK = "SELECT purpose, user_id, created_by, expires_at, maker_scope FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
     USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
     END_LINKS_OF = "DELETE FROM links WHERE user_id = $1";
     END_LINKS = "DELETE FROM links WHERE used_at IS NOT NULL OR expires_at <= $1 OR (purpose = $2 AND (user_id = $3 OR (user_id IS NULL AND CAST($3 AS TEXT) IS NULL)))";
@@ -160,6 +163,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
         name: row.text("name")?,
         password_hash: row.opt_text("password_hash")?,
         created_at: row.time("created_at")?,
+        created_by: row.opt_parsed("created_by", |text| UserId::parse(text).ok())?,
         version: row.int("version")?,
     })
 }
@@ -193,6 +197,11 @@ fn token(row: &Row) -> Result<TokenRow, StoreError> {
     })
 }
 
+/// Words as they are stored.
+pub(crate) fn words_json(words: Option<&[String]>) -> Option<String> {
+    words.map(|words| serde_json::Value::from(words.to_vec()).to_string())
+}
+
 impl Tx {
     /// Stores a new account.
     pub async fn insert_user(&mut self, new: &User) -> Result<(), StoreError> {
@@ -203,6 +212,7 @@ impl Tx {
             new.name.as_str().into(),
             new.password_hash.clone().into(),
             new.created_at.into(),
+            new.created_by.as_ref().map(UserId::as_str).into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }
@@ -294,6 +304,11 @@ impl Tx {
         self.execute(DELETE_GRANT, vec![id.as_str().into()]).await.map(drop)
     }
 
+    /// One grant.
+    pub async fn grant(&mut self, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
+        self.optional(GRANT, vec![id.as_str().into()]).await?.as_ref().map(grant).transpose()
+    }
+
     /// The grants of an account, oldest first.
     pub async fn grants(&mut self, holder: &UserId) -> Result<Vec<GrantRow>, StoreError> {
         self.rows(GRANTS, vec![holder.as_str().into()]).await?.iter().map(grant).collect()
@@ -342,13 +357,12 @@ impl Tx {
 
     /// Stores an API token by its keyed digest.
     pub async fn insert_token(&mut self, new: &TokenRow, digest: &[u8]) -> Result<(), StoreError> {
-        let scope = new.scope.as_ref().map(|list| serde_json::Value::from(list.clone()).to_string());
         let args = vec![
             new.id.as_str().into(),
             new.user_id.as_str().into(),
             new.name.as_str().into(),
             digest.into(),
-            scope.into(),
+            words_json(new.scope.as_deref()).into(),
             new.created_at.into(),
             new.expires_at.into(),
         ];
@@ -396,11 +410,16 @@ impl Tx {
             digest.into(),
             new.purpose.as_str().into(),
             user.into(),
-            new.created_by.as_ref().map(UserId::as_str).into(),
+            new.maker.account.as_ref().map(UserId::as_str).into(),
             now.into(),
             new.expires_at.into(),
+            words_json(new.maker.scope.as_deref()).into(),
         ];
-        self.execute(INSERT_LINK, args).await.map(drop)
+        self.execute(INSERT_LINK, args).await?;
+        match &new.user_id {
+            Some(account) => self.set_link_maker(account, new.maker.account.as_ref()).await,
+            None => Ok(()),
+        }
     }
 
     /// The link with this digest, if it can still be used at `now`.
@@ -410,8 +429,11 @@ impl Tx {
             Ok(Link {
                 purpose: row.parsed("purpose", LinkPurpose::parse)?,
                 user_id: row.opt_parsed("user_id", |text| UserId::parse(text).ok())?,
-                created_by: row.opt_parsed("created_by", |text| UserId::parse(text).ok())?,
                 expires_at: row.time("expires_at")?,
+                maker: Maker {
+                    account: row.opt_parsed("created_by", |text| UserId::parse(text).ok())?,
+                    scope: row.opt_parsed("maker_scope", |text| serde_json::from_str(text).ok())?,
+                },
             })
         })
         .transpose()

@@ -3,7 +3,7 @@
 
 use crate::{
     access, audit, backup, carry_over, checks, clients, db, drills, environments, evidence, guard, keys,
-    lines, properties, refused, secrets, sessions, support, uses,
+    lines, makers, properties, refused, secrets, sessions, support, uses,
 };
 
 use std::borrow::Cow;
@@ -43,6 +43,7 @@ impl Statement {
             guard::STATEMENTS,
             keys::STATEMENTS,
             lines::STATEMENTS,
+            makers::STATEMENTS,
             properties::STATEMENTS,
             refused::STATEMENTS,
             secrets::STATEMENTS,

@@ -18,6 +18,7 @@ mod console;
 mod doctor;
 mod drills;
 mod failing_changes;
+mod giving;
 mod guard;
 mod load;
 mod model;

@@ -119,11 +119,11 @@ on_both_engines! {
         let (_, manager) = person(&world, "ops@example.com", "operations_manager").await;
         let user = text(&manager.post("/users", json!({"email": "new@example.com"})).await.created()["id"]);
         let grants = format!("/users/{user}/grants");
-        for role in ["owner", "secret_viewer", "secret_rotator"] {
+        for role in ["owner", "secret_viewer", "secret_rotator", "auditor"] {
             let problem = manager.post(&grants, json!({"role": role})).await.refused(403, "forbidden");
             assert_eq!(problem["permission"], "owner:manage", "{role}");
         }
-        for role in ["viewer", "auditor", "operations_manager"] {
+        for role in ["viewer", "operations_manager"] {
             manager.post(&grants, json!({"role": role})).await.created();
         }
         // Limited to a permission or not, a token gives no more than its owner may.

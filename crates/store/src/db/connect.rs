@@ -199,6 +199,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "enabled", include_str!("../../migrations/0009_enabled.sql")),
     (10, "refused", include_str!("../../migrations/0010_refused.sql")),
     (13, "keyed", include_str!("../../migrations/0013_keyed.sql")),
+    (14, "makers", include_str!("../../migrations/0014_makers.sql")),
 ];
 
 /// The migrations, shared by both engines but for the name of the type for bytes.

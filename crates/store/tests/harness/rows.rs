@@ -154,6 +154,7 @@ pub fn user(n: usize, email: Option<&str>) -> User {
         name: format!("user {n}"),
         password_hash: None,
         created_at: at(n as u32),
+        created_by: None,
         version: 1,
     }
 }

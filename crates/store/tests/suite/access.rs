@@ -3,7 +3,7 @@
 use crate::harness::*;
 use crossfade_core::api::UserKind;
 use crossfade_core::roles::{Grant, Role, Scope};
-use crossfade_store::{GrantRow, Link, LinkPurpose, StoreError, TokenRow, User};
+use crossfade_store::{GrantRow, Link, LinkPurpose, Maker, StoreError, TokenRow, User};
 
 #[tokio::test]
 async fn an_account_survives_storage() {
@@ -189,7 +189,12 @@ async fn tokens_are_listed_of_one_or_of_all_page_by_page() {
 
 fn link(purpose: LinkPurpose, user: Option<usize>, expires_at: u32) -> Link {
     let user_id = user.map(user_id);
-    Link { purpose, created_by: user_id.clone(), user_id, expires_at: at(expires_at) }
+    Link {
+        purpose,
+        maker: Maker { account: user_id.clone(), scope: None },
+        user_id,
+        expires_at: at(expires_at),
+    }
 }
 
 async fn usable(t: &TestDb, digest: u8, now: u32) -> Option<Link> {

@@ -3,7 +3,7 @@
 use crate::harness::*;
 use crossfade_core::Timestamp;
 use crossfade_store::{
-    Db, Link, LinkPurpose, StoreError, Value,
+    Db, Link, LinkPurpose, Maker, StoreError, Value,
     backup::{Kind, LEFT_OUT, TABLES, Table},
 };
 
@@ -100,7 +100,8 @@ async fn a_database_is_empty_until_anything_is_in_it() {
     let Some(t) = super::open().await else { return };
     let empty = async || t.read(async |tx| tx.is_empty().await).await;
     assert!(empty().await);
-    let link = Link { purpose: LinkPurpose::SetUp, user_id: None, created_by: None, expires_at: at(9) };
+    let link =
+        Link { purpose: LinkPurpose::SetUp, user_id: None, maker: Maker::default(), expires_at: at(9) };
     t.write(async |tx| tx.insert_link(&link, &[1; 32], at(0)).await).await;
     assert!(!empty().await, "a link");
     t.place.raw("DELETE FROM links").await;

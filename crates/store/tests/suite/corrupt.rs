@@ -9,7 +9,7 @@ use crossfade_core::{
     signing_key::KeyTimes,
 };
 use crossfade_store::{
-    AuditFilter, ChangeKind, ClientFilter, FailureFilter, FailureRow, Link, LinkPurpose, Notification,
+    AuditFilter, ChangeKind, ClientFilter, FailureFilter, FailureRow, Link, LinkPurpose, Maker, Notification,
     PageStart, SigningKey, StoreError, TokenRow, Tx, Usage,
 };
 
@@ -37,7 +37,8 @@ async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
     let (scope, created_at, expires_at, last_used_at) = (None, at(0), None, None);
     let token = TokenRow { id, user_id, name, scope, created_at, expires_at, last_used_at };
     tx.insert_token(&token, &[7]).await?;
-    let link = Link { purpose: LinkPurpose::SetUp, user_id: None, created_by: None, expires_at: at(90) };
+    let link =
+        Link { purpose: LinkPurpose::SetUp, user_id: None, maker: Maker::default(), expires_at: at(90) };
     tx.insert_link(&link, &[8], at(0)).await?;
     tx.append_audit(&event(Action::OwnerCreated, at(0))).await?;
     let message = Notification {

@@ -37,8 +37,8 @@ struct UserPage {
     properties: Vec<(String, String)>,
     clients: Vec<(String, String)>,
     environments: Vec<Environment>,
-    /// Whether the next role could be the first that sees secrets, which closes the account.
-    may_close: bool,
+    /// Roles that end everything that let somebody into the account.
+    closing: Vec<Role>,
     /// A link that was made just now: shown this once.
     link: Option<OneTimeLink>,
     edit: Form,
@@ -74,13 +74,8 @@ impl UserPage {
         let caller = signed.caller();
         let (user, version) = signed.app.read_user(caller, UserPath(id)).await?;
         let owner = caller.may_on_platform(Permission::OwnerManage);
-        let itself = caller.user() == &user.id;
-        // Nobody but an Owner changes what they themselves may do, or an account that holds more than they may give.
-        let within_reach = user.grants.iter().all(|grant| caller.may_on_platform(grant.role.given_by()));
-        let may = May {
-            manage: caller.may_on_platform(Permission::UserManage) && within_reach,
-            give: caller.may_on_platform(Permission::GrantManage) && (owner || !itself),
-        };
+        let abilities = signed.app.account_abilities(caller, UserPath(id)).await?;
+        let may = May { manage: abilities.manage, give: !abilities.roles.is_empty() };
         let list = ListQuery { limit: Some(OFFERED.to_owned()), cursor: None };
         let properties = signed.app.list_properties(caller, &list).await?.items;
         let clients =
@@ -91,7 +86,7 @@ impl UserPage {
             grants.push(Row {
                 place: place(signed, grant).await?,
                 environments: environment_names(&environments, grant),
-                may_take: may.give && (grant.role != Role::Owner || owner),
+                may_take: abilities.remove_roles && (grant.role != Role::Owner || owner),
                 grant: grant.clone(),
             });
         }
@@ -103,11 +98,11 @@ impl UserPage {
             now: signed.session.now,
             grants,
             may,
-            roles: Role::ALL.into_iter().filter(|role| caller.may_on_platform(role.given_by())).collect(),
+            closing: abilities.closing,
+            roles: abilities.roles,
             properties: properties.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
             clients: clients.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
             environments,
-            may_close: owner && !user.grants.iter().any(|grant| grant.role.sees_secrets()),
             link: None,
             edit: Form::new("edit", edit),
             grant: Form::new("grant", Fields::default().with("scope", "platform")),
@@ -118,6 +113,11 @@ impl UserPage {
 
     fn role_options(&self) -> Vec<(&'static str, &'static str)> {
         role_options(&self.roles)
+    }
+
+    /// The roles that close the account, as a list in words.
+    fn closing_names(&self) -> String {
+        self.closing.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
     }
 
     fn token_command(&self) -> String {
@@ -329,7 +329,7 @@ mod tests {
                 max_age_days: None,
                 guard_extension_hours: None,
             }],
-            may_close: false,
+            closing: Vec::new(),
             link: None,
             edit: Form::new("edit", Fields::default()),
             grant: Form::new("grant", Fields::default()),
@@ -350,10 +350,10 @@ mod tests {
         };
         let shown = UserPage { link: Some(link), ..sample(UserKind::Person) }.render().unwrap();
         assert!(shown.contains("https://x/console/link#code"));
-        let closing = |kind| UserPage { may_close: true, ..sample(kind) }.render().unwrap();
+        let closing = |kind| UserPage { closing: vec![Role::Auditor], ..sample(kind) }.render().unwrap();
         assert!(closing(UserKind::Person).contains("gives you a link"));
         assert!(closing(UserKind::Program).contains("ends its tokens"));
-        assert!(!shown.contains("the first role that sees secrets"));
+        assert!(!shown.contains("may have kept a way in"));
         let reader = UserPage { may: May { manage: false, give: false }, ..sample(UserKind::Person) };
         let reader = reader.render().unwrap();
         assert!(!reader.contains("Delete account") && !reader.contains("Give role"), "{reader}");

@@ -1,0 +1,144 @@
+//! Giving and reaching accounts (rule 24): the rule is in `core/giving.rs`; here it is asked of stored rows.
+
+use crate::{caller::Caller, error::Error, targets::forbidden_because};
+use crossfade_core::{
+    PropertyId, UserId,
+    giving::Holding,
+    roles::{Grant, Object, Permission, Role, Scope},
+};
+use crossfade_store::{GrantRow, Maker, StoreError, Tx, User};
+
+/// The property of the client that a grant covers, if it covers one client.
+async fn property_of(tx: &mut Tx, grant: &Grant) -> Result<Option<PropertyId>, StoreError> {
+    match &grant.scope {
+        Scope::Client(client) => Ok(tx.client(client).await?.map(|client| client.property_id)),
+        Scope::Platform | Scope::Property(_) => Ok(None),
+    }
+}
+
+/// The grants of an account, without their ids.
+pub(crate) async fn grants_of(tx: &mut Tx, account: &UserId) -> Result<Vec<Grant>, StoreError> {
+    Ok(tx.grants(account).await?.into_iter().map(|row| row.grant).collect())
+}
+
+/// The permissions that these words name.
+pub(crate) fn permissions(words: &[String]) -> Vec<Permission> {
+    words.iter().filter_map(|word| Permission::parse(word)).collect()
+}
+
+/// Returns whether giving `grant` ends everything that let somebody into the account so far
+/// (docs/decisions/0010): with the first role that sees secrets always; otherwise where the account was entered
+/// by a link of somebody who could not give the grant, and may have kept the way in.
+pub(crate) async fn closes_account(
+    tx: &mut Tx,
+    user: &User,
+    held: &[GrantRow],
+    grant: &Grant,
+) -> Result<bool, StoreError> {
+    let saw_secrets = held.iter().any(|row| row.grant.role.sees_secrets());
+    if grant.role.sees_secrets() {
+        return Ok(!saw_secrets);
+    }
+    let maker = match &user.password_hash {
+        Some(_) => tx.entered_by(&user.id).await?,
+        // A program has tokens, which its creator may have asked for. An open link is judged when it is used.
+        None => Maker { account: user.created_by.clone(), scope: None },
+    };
+    let limit = maker.scope.as_deref().map(permissions);
+    if grant.role.given_by() != Permission::OwnerManage {
+        // Every manager could give this one: what counts is what a limited token could not.
+        let exceeds = |limit: &Vec<Permission>| grant.role.permissions().iter().any(|it| !limit.contains(it));
+        return Ok(limit.as_ref().is_some_and(exceeds));
+    }
+    // An account that sees secrets is beyond the reach of managers already.
+    if saw_secrets {
+        return Ok(false);
+    }
+    let grants = match &maker.account {
+        Some(account) => grants_of(tx, account).await?,
+        None => Vec::new(),
+    };
+    let holding = Holding { grants: &grants, limit: limit.as_deref() };
+    let property = property_of(tx, grant).await?;
+    Ok(holding.may_give(grant, property.as_ref()).is_err())
+}
+
+/// Returns what `holding` lacks to give every grant of an account: whoever comes into the account has them all.
+pub(crate) async fn missing(
+    tx: &mut Tx,
+    holding: Holding<'_>,
+    grants: &[GrantRow],
+) -> Result<Option<Permission>, StoreError> {
+    for row in grants {
+        let property = property_of(tx, &row.grant).await?;
+        if let Err(permission) = holding.may_give(&row.grant, property.as_ref()) {
+            return Ok(Some(permission));
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses to whoever could not give every role that an account holds: with a link or another email address they
+/// could take it over, and do what they may not.
+pub(crate) async fn within_reach(tx: &mut Tx, grants: &[GrantRow], caller: &Caller) -> Result<(), Error> {
+    match missing(tx, caller.holding(), grants).await? {
+        None => Ok(()),
+        Some(permission) => Err(forbidden_because(
+            permission,
+            &format!(
+                "This account has a role that you cannot give: that needs the permission {}. Nothing was changed.",
+                permission.as_str()
+            ),
+        )),
+    }
+}
+
+/// Refuses to give a role that holds more than the caller, or its token.
+pub(crate) fn may_give_role(caller: &Caller, role: Role) -> Result<(), Error> {
+    caller.holding().may_give_role(role).map_err(|permission| cannot_give(role, permission))
+}
+
+/// Refuses to give a grant whose permissions the caller, or its token, does not hold there.
+pub(crate) async fn may_give(tx: &mut Tx, caller: &Caller, grant: &Grant) -> Result<(), Error> {
+    let property = property_of(tx, grant).await?;
+    caller
+        .holding()
+        .may_give(grant, property.as_ref())
+        .map_err(|permission| cannot_give(grant.role, permission))
+}
+
+fn cannot_give(role: Role, permission: Permission) -> Error {
+    let word = permission.as_str();
+    let text = if permission == Permission::OwnerManage {
+        format!(
+            "Only an Owner gives the role {}: that needs the permission {word}. Nothing was changed.",
+            role.name()
+        )
+    } else if permission == role.given_by() {
+        format!("Giving the role {} needs the permission {word}. Nothing was changed.", role.name())
+    } else {
+        format!(
+            "The role {} has the permission {word}, which you or your token do not hold there. Nothing was changed.",
+            role.name()
+        )
+    };
+    forbidden_because(permission, &text)
+}
+
+/// Refuses to change the roles of the caller's own account, and of an account that stands behind it: its creator, the
+/// maker of its last link, and theirs. Otherwise somebody would change their own roles through an account that they
+/// made. An Owner may: an Owner changes their own roles anyway.
+pub(crate) async fn may_change_roles_of(tx: &mut Tx, caller: &Caller, account: &UserId) -> Result<(), Error> {
+    if caller.may(Permission::OwnerManage, Object::Platform) {
+        return Ok(());
+    }
+    let text = if caller.user == *account {
+        "Only an Owner changes their own roles: that needs the permission owner:manage. Nothing was changed."
+    } else if tx.is_made_by(&caller.user, account).await? {
+        "This account created yours or made its last link, directly or through others. Only an Owner changes its \
+         roles from there: that needs the permission owner:manage. Nothing was changed."
+    } else {
+        return Ok(());
+    };
+    Err(forbidden_because(Permission::OwnerManage, text))
+}

@@ -1,0 +1,61 @@
+//! Who can come into an account: its creator, and the makers of its links.
+
+use crate::{StoreError, Tx, access::words_json, catalogue::statements};
+use crossfade_core::UserId;
+
+/// Who made a link, and what their token was limited to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Maker {
+    /// The account; `None`: the machine, or an account older than this column.
+    pub account: Option<UserId>,
+    /// The permissions that the token was limited to; `None` if it was not limited.
+    pub scope: Option<Vec<String>>,
+}
+
+statements! {
+    LINKED = "UPDATE users SET linked_by = $2 WHERE id = $1";
+    ENTERED = "UPDATE users SET entered_by = $2, entered_scope = $3 WHERE id = $1";
+    ENTRY = "SELECT id, entered_by, entered_scope FROM users WHERE id = $1";
+    // UNION drops what was found before, so that two accounts that made links for each other end the search.
+    IS_MADE_BY = "WITH RECURSIVE makers (id) AS (
+                    SELECT CAST($1 AS TEXT)
+                    UNION
+                    SELECT CASE link.kind WHEN 1 THEN u.created_by WHEN 2 THEN u.linked_by ELSE u.entered_by END
+                    FROM makers m JOIN users u ON u.id = m.id
+                    CROSS JOIN (SELECT 1 AS kind UNION ALL SELECT 2 UNION ALL SELECT 3) AS link
+                  ) SELECT id FROM makers WHERE id = $2 AND id <> $1";
+}
+
+impl Tx {
+    /// Notes who made the last link of an account; `None`: the machine.
+    pub async fn set_link_maker(
+        &mut self,
+        account: &UserId,
+        maker: Option<&UserId>,
+    ) -> Result<(), StoreError> {
+        self.execute(LINKED, vec![account.as_str().into(), maker.map(UserId::as_str).into()]).await.map(drop)
+    }
+
+    /// Notes who made the link by which the password of an account was set.
+    pub async fn set_entered_by(&mut self, account: &UserId, maker: &Maker) -> Result<(), StoreError> {
+        let (by, scope) = (maker.account.as_ref().map(UserId::as_str), words_json(maker.scope.as_deref()));
+        self.execute(ENTERED, vec![account.as_str().into(), by.into(), scope.into()]).await.map(drop)
+    }
+
+    /// The maker of the link by which the password of an account was set.
+    pub async fn entered_by(&mut self, account: &UserId) -> Result<Maker, StoreError> {
+        let Some(row) = self.optional(ENTRY, vec![account.as_str().into()]).await? else {
+            return Ok(Maker::default());
+        };
+        Ok(Maker {
+            account: row.opt_parsed("entered_by", |text| UserId::parse(text).ok())?,
+            scope: row.opt_parsed("entered_scope", |text| serde_json::from_str(text).ok())?,
+        })
+    }
+
+    /// Returns whether `maker` created `account` or made its link, or did so for an account that did, and so on.
+    pub async fn is_made_by(&mut self, account: &UserId, maker: &UserId) -> Result<bool, StoreError> {
+        let args = vec![account.as_str().into(), maker.as_str().into()];
+        Ok(self.optional(IS_MADE_BY, args).await?.is_some())
+    }
+}
