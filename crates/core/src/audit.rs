@@ -215,7 +215,7 @@ events! {
         /// API tokens that ended with it.
         ended_tokens: u64,
     }
-    /// An account was given its first role that sees secrets: whatever had let somebody into it ended.
+    /// An account was closed before it got a role: everything that had let somebody into the account ended.
     UserDeactivated = "user.deactivated" {
         /// Whether it had a password.
         had_password: bool,

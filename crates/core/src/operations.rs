@@ -179,9 +179,10 @@ operations! {
     CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson];
     /// Lists the grants of a user.
     ListGrants = "list_grants" Get "/users/{user}/grants" Needs(UserRead), [];
-    /// Gives a user a role on the platform, a property or a client. With the first role that sees secrets everything
-    /// that let somebody into the account ends: password, sign-ins, API tokens and links. The answer holds a link with
-    /// which a person sets a new password.
+    /// Gives a user a role on the platform, a property or a client. You give only permissions that you and your token
+    /// hold there, and nothing to the account that created yours or made its last link. The first role that sees secrets
+    /// closes the account, and so does a role that the maker of the account's last used link could not give: password,
+    /// sessions, API tokens and links end. The answer holds a link with which a person sets a new password.
     CreateGrant = "create_grant" Post "/users/{user}/grants" Needs(GrantManage), [AlreadyGranted];
     /// Takes a role away.
     DeleteGrant = "delete_grant" Delete "/users/{user}/grants/{grant}" Needs(GrantManage), [LastOwner];

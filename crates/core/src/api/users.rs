@@ -134,8 +134,8 @@ pub struct Grant {
     pub environments: Option<Vec<String>>,
     /// When it was given.
     pub created_at: Timestamp,
-    /// The link with which a person sets a new password: only in the answer that gives them their first role that
-    /// sees secrets, to whoever may make links. Everything that let somebody into the account before has ended.
+    /// The link with which a person sets a new password: only in the answer to a grant that closed the
+    /// account first, to a caller who may make links. Everything that let somebody into the account before has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation_link: Option<OneTimeLink>,
 }

@@ -129,8 +129,8 @@ pub(crate) struct CreateGrant {
     /// Only in these environments, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub(crate) env: Vec<String>,
-    /// Write the link to a new file that only you can read. A person gets one with the first role that sees secrets,
-    /// which ends their password, sign-ins, tokens and earlier links.
+    /// Write the link to a new file that only you can read. A person gets one with a role that closes the
+    /// account first, such as the first role that sees secrets: their password, sessions, tokens and links end.
     #[arg(long, value_name = "FILE", conflicts_with = "show")]
     pub(crate) output: Option<PathBuf>,
     /// Print that link on stdout.

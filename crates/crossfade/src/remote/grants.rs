@@ -6,7 +6,10 @@ use crate::{
     failure::Failure,
     output::{self, LINK, Sink, fixed, text, time},
 };
-use crossfade_core::api::{CreateGrant, Grant};
+use crossfade_core::{
+    api::{CreateGrant, Grant},
+    roles::Permission,
+};
 use reqwest::Method;
 
 /// Runs the command.
@@ -50,11 +53,11 @@ async fn create(args: Create) -> Result<(), Failure> {
     let (sink, mut grant) = Sink::around(output.as_deref(), request).await?;
     if grant.activation_link.is_some() {
         output::note(&format!(
-            "This is the first role of {user} that sees secrets: the password, sign-ins, tokens and links of the account have ended."
+            "Closed the account of {user} first, because its creator may have kept a way in: its password, sessions, tokens and links have ended."
         ));
-    } else if role.sees_secrets() {
+    } else if role.given_by() == Permission::OwnerManage {
         output::note(&format!(
-            "If this is the first role of {user} that sees secrets, the API tokens of the account have ended."
+            "If {user} is a program and this is its first such role, its API tokens have ended."
         ));
     }
     if remote.json && show {

@@ -221,7 +221,7 @@ fn people_and_programs_get_roles_and_lose_them() {
     let first = ["grant", "create", email, "--role", "secret_viewer"];
     let given = site.run(&[&first[..], &["--show"]].concat());
     assert!(given.out.lines().last().unwrap().starts_with(&site.url), "{given:?}");
-    assert!(given.err.contains("first role of grace@example.com that sees secrets"), "{given:?}");
+    assert!(given.err.contains("Closed the account of grace@example.com"), "{given:?}");
     site.does(&[
         "grant",
         "delete",

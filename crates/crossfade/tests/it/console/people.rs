@@ -58,15 +58,15 @@ on_both_engines! {
         let bob = world.browser();
         let password = [("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
         bob.post("/console/link", &[&[("link", &*link_in(&page))], &password[..]].concat()).await.leads_to();
-        assert!(owner.get(&path).await.page(200).contains("ends the password, sign-ins, tokens and links"), "told before");
+        assert!(owner.get(&path).await.page(200).contains("ends the password, sessions, tokens and links"), "told before");
         let manager = world.person("ops@example.com", "operations_manager").await;
-        assert!(!manager.get(&path).await.page(200).contains("first role that sees secrets"), "who cannot give it");
+        assert!(!manager.get(&path).await.page(200).contains("may have kept a way in"), "who cannot give it");
         let page = owner.post(&format!("{path}/grants"), &[("role", "secret_viewer"), ("scope", "platform")]).await.page(200);
         let link = link_in(&page);
         assert!(page.contains("The role was given.") && page.contains("Send this link to Bob."));
         assert!(!bob.is_signed_in().await);
         let page = owner.get(&path).await.page(200);
-        assert!(!page.contains("#crossfade_link_") && !page.contains("first role that sees secrets"), "{page}");
+        assert!(!page.contains("#crossfade_link_") && !page.contains("Roles that close this account first: Secret"), "{page}");
         bob.post("/console/link", &[&[("link", &*link)], &password[..]].concat()).await.leads_to();
         assert!(bob.is_signed_in().await);
     }
