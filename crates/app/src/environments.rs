@@ -21,6 +21,7 @@ use crossfade_core::{
     text::{Name, Reason},
 };
 use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
+use std::time::Duration;
 
 impl Reply for (api::Environment, i64) {}
 impl Reply for Vec<api::SigningKey> {}
@@ -166,6 +167,10 @@ impl App {
                 after.guard_extension_hours = hours.map(extension_hours).transpose()?;
             }
             let position = body.position.map(position_in).transpose()?;
+            let destroyed_values = destroyed_values(act.tx, &before, &after, act.now).await?;
+            if destroyed_values > 0 {
+                confirm(&before.slug, body.confirm_environment_slug.as_deref(), destroyed_values)?;
+            }
             act.tx.update_environment(&after).await?;
             if let Some(position) = position {
                 reorder(act, &after.slug, position).await?;
@@ -181,9 +186,18 @@ impl App {
                 before: Box::new(self.shown_environment(&before)),
                 after: Box::new(self.shown_environment(&after)),
                 position: position.map(|position| position as u64),
+                destroyed_values,
             };
             act.audit(&event, About::environment(&after.slug)).await?;
             Ok((self.shown_environment(&after), after.version + 1))
+        })
+        .await
+    }
+
+    /// Counts the values that an environment stores now, for whoever decides about them.
+    pub async fn stored_values(&self, caller: &Caller, path: EnvironmentPath<'_>) -> Result<u64, Error> {
+        self.view(Operation::ReadEnvironment, caller, path, async |tx, _, environment: Environment| {
+            Ok(tx.stored_values(&environment.slug, None).await?)
         })
         .await
     }
@@ -278,6 +292,39 @@ impl App {
         }
         self.add_signing_key(act.tx, &environment.slug, environment.signing_alg, active_from, act.now).await
     }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Counts the stored values that these settings destroy, at once or in the next sweep.
+async fn destroyed_values(
+    tx: &mut Tx,
+    before: &Environment,
+    after: &Environment,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    if after.show_once && !before.show_once {
+        return Ok(tx.stored_values(&after.slug, None).await?);
+    }
+    if after.wipe_after_days >= before.wipe_after_days {
+        return Ok(0);
+    }
+    let days = u32::try_from(after.wipe_after_days).unwrap_or_default();
+    Ok(tx.stored_values(&after.slug, Some(now.before(DAY * days))).await?)
+}
+
+/// The slug must be typed to destroy stored values (rule 24).
+fn confirm(slug: &Slug, typed: Option<&str>, values: u64) -> Result<(), Problem> {
+    if typed == Some(slug.as_str()) {
+        return Ok(());
+    }
+    let (values_text, are) = if values == 1 { ("value", "is") } else { ("values", "are") };
+    let text = format!(
+        "This destroys {values} stored {values_text} of {slug}, which {are} lost for good. Nothing was changed. Set confirm_environment_slug to {slug} to go on."
+    );
+    Err(Problem::new(Code::ConfirmationMismatch, text)
+        .with_field("confirm_environment_slug")
+        .with("stored_values", values))
 }
 
 /// The keys that are published, or will be: one that has left the key set is history, and soon deleted.

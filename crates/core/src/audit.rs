@@ -309,6 +309,8 @@ events! {
         after: Box<api::Environment>,
         /// Its new place in the list, if it was moved.
         position: Option<u64>,
+        /// Stored values that the change destroys.
+        destroyed_values: u64,
     }
     /// An environment was deleted.
     EnvironmentDeleted = "environment.deleted" {

@@ -104,8 +104,9 @@ operations! {
     CreateEnvironment = "create_environment" Post "/environments" Needs(EnvironmentManage), [NameTaken];
     /// Reads an environment.
     ReadEnvironment = "read_environment" Get "/environments/{environment}" Known, [];
-    /// Changes the settings of an environment, or its place in the list.
-    UpdateEnvironment = "update_environment" Patch "/environments/{environment}" Needs(EnvironmentManage), [];
+    /// Changes the settings of an environment, or its place in the list. A change that destroys stored values needs
+    /// `confirm_environment_slug`.
+    UpdateEnvironment = "update_environment" Patch "/environments/{environment}" Needs(EnvironmentManage), [ConfirmationMismatch];
     /// Deletes an environment in which nothing was ever registered.
     DeleteEnvironment = "delete_environment" Delete "/environments/{environment}" Needs(EnvironmentManage), [InUse];
     /// Lists the signing keys that an environment publishes, in the order in which they become active.
@@ -120,8 +121,8 @@ operations! {
     CreateClient = "create_client" Post "/clients" Needs(ClientManage), [NameTaken];
     /// Reads a client and the registrations of it that you may read.
     ReadClient = "read_client" Get "/clients/{client}" Needs(ClientRead), [];
-    /// Changes a client's name, description or owners.
-    UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken];
+    /// Changes a client's name, description or owners. Other owners need `confirm_client_name`.
+    UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken, ConfirmationMismatch];
     /// Deletes a client. Its secrets and tokens are dead, its history stays, its OAuth client_ids are never given
     /// again, and grants on it end.
     DeleteClient = "delete_client" Delete "/clients/{client}" Needs(ClientManage), [ConfirmationMismatch];

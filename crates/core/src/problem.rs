@@ -54,7 +54,7 @@ codes! {
     InvalidBody = "invalid_body" 422;
     /// The transition period must be a whole number of hours from 0 to 168.
     TransitionOutOfRange = "transition_out_of_range" 422;
-    /// The name that was given as confirmation is not the client's.
+    /// The name that was set as confirmation is not the name of what is changed.
     ConfirmationMismatch = "confirmation_mismatch" 422;
     /// A compromised secret must end at once.
     CompromisedNeedsZero = "compromised_needs_zero" 422;
@@ -214,6 +214,7 @@ impl schemars::JsonSchema for ProblemDocument {
                 "drill": {"type": "object", "properties": {"id": generator.subschema_for::<DrillId>(), "ends_at": &time}, "required": ["id", "ends_at"], "additionalProperties": false, "description": "drill_in_progress: the drill that is not over."},
                 "verdict": generator.subschema_for::<Verdict>(),
                 "callers_left": {"type": "integer", "minimum": 0, "description": "not_safe_to_end: callers that are left on the old secret."},
+                "stored_values": {"type": "integer", "minimum": 1, "description": "confirmation_mismatch: stored values that the change would destroy."},
                 "later_than": &time,
                 "at_most": &time,
             },

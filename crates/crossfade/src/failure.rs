@@ -61,6 +61,11 @@ impl Failure {
         Self { passing: true, ..Self::failed(sentence) }
     }
 
+    /// Whether it is for want of this member of the request.
+    pub(crate) fn asks_for(&self, member: &str) -> bool {
+        self.member.as_deref() == Some(member)
+    }
+
     /// Whether it may be over in a moment, so that whoever only watches looks again.
     pub(crate) fn is_passing(&self) -> bool {
         self.passing
@@ -92,6 +97,7 @@ impl Failure {
 const FLAGS: &[(&str, &str)] = &[
     ("transition_hours", "transition"),
     ("confirm_client_name", "confirm"),
+    ("confirm_environment_slug", "confirm"),
     ("expires_at", "until"),
     ("starts_at", "start"),
     ("length_seconds", "length"),

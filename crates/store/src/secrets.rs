@@ -156,6 +156,9 @@ statements! {
     WIPE_REGISTRATION = "UPDATE secrets SET sealed = NULL WHERE registration_id = $1";
     WIPE_ENVIRONMENT = "UPDATE secrets SET sealed = NULL WHERE sealed IS NOT NULL
                         AND registration_id IN (SELECT id FROM registrations WHERE environment = $1)";
+    STORED_VALUES = "SELECT CAST(COUNT(*) AS BIGINT) AS stored FROM secrets WHERE sealed IS NOT NULL
+                     AND registration_id IN (SELECT id FROM registrations WHERE environment = $1)
+                     AND (CAST($2 AS BIGINT) IS NULL OR COALESCE(revoked_at, expires_at) <= $2)";
     WIPE_ENDED = "UPDATE secrets SET sealed = NULL WHERE sealed IS NOT NULL AND COALESCE(revoked_at, expires_at) <= $2
                   AND registration_id IN (SELECT id FROM registrations WHERE environment = $1) RETURNING id, registration_id";
     EXPIRED_UNNOTED = "SELECT s.id, s.registration_id, s.expires_at, r.client_id, r.environment FROM secrets s JOIN registrations r ON r.id = s.registration_id
@@ -372,6 +375,17 @@ impl Tx {
     ) -> Result<(), StoreError> {
         self.execute(END_ALL, vec![registration.as_str().into(), now.into()]).await?;
         self.execute(WIPE_REGISTRATION, vec![registration.as_str().into()]).await.map(drop)
+    }
+
+    /// Counts the stored values of an environment: all, or those of secrets that ended at `ended_by` or earlier.
+    pub async fn stored_values(
+        &mut self,
+        environment: &Slug,
+        ended_by: Option<Timestamp>,
+    ) -> Result<u64, StoreError> {
+        let row = self.optional(STORED_VALUES, vec![environment.as_str().into(), ended_by.into()]).await?;
+        let stored = row.map(|row| row.int("stored")).transpose()?.unwrap_or_default();
+        Ok(u64::try_from(stored).unwrap_or_default())
     }
 
     /// Wipes every stored value of an environment.

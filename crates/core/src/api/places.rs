@@ -83,10 +83,12 @@ pub struct UpdateEnvironment {
     /// The algorithm of new access tokens. Another one brings a new signing key, published first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_alg: Option<SigningAlg>,
-    /// Whether secrets are shown once and never stored. `true` wipes the values stored so far.
+    /// Whether secrets are shown once and never stored. `true` destroys the values stored so far, which needs
+    /// `confirm_environment_slug`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub show_once: Option<bool>,
-    /// Days after a secret's end until its stored value is wiped: 0 to 3650.
+    /// Days after a secret's end until its stored value is wiped: 0 to 3650. Fewer days need
+    /// `confirm_environment_slug` where they destroy values that are stored now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3650))]
     pub wipe_after_days: Option<i64>,
@@ -102,6 +104,9 @@ pub struct UpdateEnvironment {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub position: Option<i64>,
+    /// The environment's slug, typed. Required for a change that destroys stored values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_environment_slug: Option<String>,
 }
 
 /// Gives an environment a new signing key.

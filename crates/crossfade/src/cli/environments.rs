@@ -80,6 +80,9 @@ pub(crate) struct UpdateEnv {
     pub(crate) environment: String,
     #[command(flatten)]
     pub(crate) change: EnvChange,
+    /// Slug of the environment, for a change that destroys stored values. Asked for on a terminal where it is needed.
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) confirm: Option<String>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -99,10 +102,10 @@ pub(crate) struct EnvChange {
     /// Algorithm of new access tokens. Another one brings a new signing key.
     #[arg(long, value_parser = one_of(ALGORITHMS, SigningAlg::as_str))]
     pub(crate) signing_alg: Option<SigningAlg>,
-    /// Never store secret values; true wipes those stored.
+    /// Never store secret values; true destroys those stored, and then needs --confirm.
     #[arg(long, value_name = "true|false")]
     pub(crate) show_once: Option<bool>,
-    /// Days after a secret's end until its stored value is wiped.
+    /// Days after a secret's end until its stored value is wiped. Fewer days can need --confirm.
     #[arg(long, value_name = "DAYS")]
     pub(crate) wipe_after_days: Option<i64>,
     /// Days after which a secret is overdue, or none.
@@ -127,6 +130,8 @@ mod tests {
         assert_eq!(refused("env update staging --max-age-days never"), 2);
         assert_eq!(refused("env update staging --guard-extension-hours 24"), 0);
         assert_eq!(refused("env update staging --guard-extension-hours none"), 0);
+        assert_eq!(refused("env update staging --show-once true --confirm staging"), 0);
+        assert_eq!(refused("env update staging --confirm staging"), 2, "nothing to change");
         assert_eq!(refused("env create qa --kind test"), 0);
         assert_eq!(refused("env create qa"), 2, "its kind is never a default");
         assert_eq!(refused("env create qa --kind prod"), 2);

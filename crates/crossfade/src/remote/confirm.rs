@@ -16,6 +16,19 @@ fn ask(what: &str) -> Result<String, Failure> {
         return Err(Failure::usage("Say --confirm with the client's name."));
     }
     output::note(&format!("This {what}. Type the client's name to go on:"));
+    read_line()
+}
+
+/// What is typed now, after a sentence that says what happens; `None` where nobody can type.
+pub(super) fn typed(sentence: &str, what: &str) -> Result<Option<String>, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    output::note(&format!("{sentence} Type {what} to go on:"));
+    read_line().map(Some)
+}
+
+fn read_line() -> Result<String, Failure> {
     let mut line = String::new();
     std::io::stdin()
         .lock()

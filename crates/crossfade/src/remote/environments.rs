@@ -1,6 +1,9 @@
 //! `crossfade env …`
 
-use super::http::{Api, segment};
+use super::{
+    confirm,
+    http::{Api, segment},
+};
 use crate::{
     cli::{CreateEnv, Env, UpdateEnv},
     failure::Failure,
@@ -27,8 +30,8 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
             let body = CreateEnvironment { slug, name, kind, signing_alg };
             one(Api::new(&remote)?.send(Method::POST, "/environments", &body).await?, remote.json)
         }
-        Env::Update(UpdateEnv { environment, change, remote }) => {
-            let body = UpdateEnvironment {
+        Env::Update(UpdateEnv { environment, change, confirm, remote }) => {
+            let mut body = UpdateEnvironment {
                 name: change.name,
                 kind: change.kind,
                 signing_alg: change.signing_alg,
@@ -37,8 +40,20 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 max_age_days: change.max_age_days.map(|days| days.0),
                 guard_extension_hours: change.guard_extension_hours.map(|hours| hours.0),
                 position: change.position,
+                confirm_environment_slug: confirm,
             };
-            one(Api::new(&remote)?.send(Method::PATCH, &path(&environment), &body).await?, remote.json)
+            let api = Api::new(&remote)?;
+            let mut changed = api.send(Method::PATCH, &path(&environment), &body).await;
+            // Only the server knows whether values are stored that this would destroy.
+            if let Err(refused) = &changed
+                && refused.asks_for("confirm_environment_slug")
+                && body.confirm_environment_slug.is_none()
+                && let Some(typed) = confirm::typed(refused.sentence(), "the environment's slug")?
+            {
+                body.confirm_environment_slug = Some(typed);
+                changed = api.send(Method::PATCH, &path(&environment), &body).await;
+            }
+            one(changed?, remote.json)
         }
         Env::Delete { environment, remote } => {
             Api::new(&remote)?.delete(&path(&environment)).await?;

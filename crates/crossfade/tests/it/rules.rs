@@ -733,7 +733,8 @@ on_both_engines! {
         let client = world.client("Billing", &["production", "staging"]).await;
         let owner = world.owner().await;
         let registration = client.registration("production");
-        owner.patch("/environments/production", json!({"show_once": true})).await.ok();
+        let once = json!({"show_once": true, "confirm_environment_slug": "production"});
+        owner.patch("/environments/production", once).await.ok();
         change(&owner, &client, &registration.secret_id, "reveal", json!({})).await.refused(409, "secret_not_stored");
         let reply = rotate(&owner, &client, client.rotation(24)).await.created();
         let new = text(&reply["secret"]["value"]);
@@ -765,7 +766,7 @@ on_both_engines! {
         reveal(text(&reply["secret"]["id"])).await.ok();
         let wiped = items(&owner, "/audit-events?action=secret.wiped").await;
         assert_eq!((wiped.len(), &wiped[0]["actor"]["kind"], &wiped[0]["target"]), (1, &json!("policy"), &json!(registration.secret_id)));
-        owner.patch("/environments/production", json!({"wipe_after_days": 0})).await.ok();
+        owner.patch("/environments/production", json!({"wipe_after_days": 0, "confirm_environment_slug": "production"})).await.ok();
         let body = with(client.rotation(0), json!({"compromised": true}));
         rotate(&owner, &client, body).await.created();
         world.run_jobs().await;

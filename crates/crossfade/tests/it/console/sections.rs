@@ -126,7 +126,7 @@ on_both_engines! {
     async fn whoever_has_a_role_on_one_client_finds_its_pages_whole(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let other = world.client("Warehouse", &["production"]).await;
-        world.owner().await.patch("/environments/production", json!({"show_once": true})).await.ok();
+        world.owner().await.patch("/environments/production", json!({"show_once": true, "confirm_environment_slug": "production"})).await.ok();
         for role in ["viewer", "secret_rotator", "application_manager"] {
             let browser = world.person(&format!("{role}@example.com"), role).await;
             world.raw(&format!("UPDATE grants SET client_id = '{}' WHERE role = '{role}'", client.id)).await;

@@ -32,6 +32,8 @@ struct OnePage {
     keys: Vec<api::SigningKey>,
     positions: Vec<(String, String)>,
     may_manage: bool,
+    /// Values that are stored now.
+    stored_values: u64,
     edit: Form,
     rotate: Form,
     delete: Form,
@@ -54,6 +56,29 @@ enum Which {
     Delete,
 }
 
+impl OnePage {
+    /// What becomes of stored values when secrets are shown once.
+    fn show_once_hint(&self) -> String {
+        match self.stored_values {
+            0 => "Values are never stored. None are stored now.".to_owned(),
+            1 => {
+                "Values are never stored. The 1 value that is stored now is destroyed. This cannot be undone."
+                    .to_owned()
+            }
+            n => format!(
+                "Values are never stored. The {n} values that are stored now are destroyed. This cannot be undone."
+            ),
+        }
+    }
+
+    fn confirm_hint(&self) -> String {
+        format!(
+            "Type {} to destroy stored values: when you show secrets once, or wipe values earlier.",
+            self.it.slug
+        )
+    }
+}
+
 async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
     let (app, caller) = (&signed.app, signed.caller());
     let all = app.list_environments(caller).await?;
@@ -71,6 +96,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
             it.guard_extension_hours.map(|hours| hours.to_string()).unwrap_or_default(),
         )
         .with("position", at.to_string())
+        .with("confirm_environment_slug", "")
         .with("version", version.to_string());
     if it.show_once {
         fields = fields.with("show_once", "true");
@@ -84,6 +110,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         keys: app.list_signing_keys(caller, EnvironmentPath(slug)).await?,
         positions: (0..all.len()).map(|place| (place.to_string(), (place + 1).to_string())).collect(),
         may_manage: caller.may_somewhere(Permission::EnvironmentManage),
+        stored_values: app.stored_values(caller, EnvironmentPath(slug)).await?,
         edit: Form::new("edit", fields),
         rotate: Form::new("rotate", Fields::default().with("reason", "")),
         delete: Form::new("delete", Fields::default()),
@@ -148,6 +175,9 @@ pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed,
         max_age_days: Some(fields.filled("max_age_days").map(number)),
         guard_extension_hours: Some(fields.filled("guard_extension_hours").map(number)),
         position: Some(number(fields.text("position"))),
+        confirm_environment_slug: fields
+            .filled("confirm_environment_slug")
+            .map(|text| text.trim().to_owned()),
     };
     match signed
         .app
