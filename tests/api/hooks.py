@@ -147,6 +147,8 @@ def settle_body(operation, case):
         body["confirm_client_name"] = client_name(case)
     if operation == "update_registration" and body.get("enabled") is False:
         body["confirm_client_name"] = client_name(case)
+    if operation == "update_client" and "owners" in body:
+        body["confirm_client_name"] = client_name(case)
     if operation == "extend_secret":
         body["expires_at"] = hours_from_now(100)
     # Windows that fit into what is left of the transition, and what that secret is depends on the transition.

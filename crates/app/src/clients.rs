@@ -82,6 +82,11 @@ fn owners(list: &[String]) -> Result<Vec<String>, Problem> {
     Ok(unique)
 }
 
+/// Whether two lists name the same people, in whatever order.
+fn same_owners(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len() && one.iter().all(|owner| other.contains(owner))
+}
+
 fn facts(client: &Client) -> ClientFacts {
     ClientFacts {
         name: client.name.to_string(),
@@ -337,7 +342,7 @@ impl App {
             let read = version(act.tx, act.caller, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
-            let before = facts(&client);
+            let (before, client_before) = (facts(&client), client.clone());
             if let Some(name) = &body.name {
                 client.name = Name::parse("name", name)?;
             }
@@ -345,7 +350,12 @@ impl App {
                 client.description = text::line("description", description, REASON_CHARACTERS)?;
             }
             if let Some(list) = &body.owners {
-                client.owners = owners(list)?;
+                let after = owners(list)?;
+                // Messages go elsewhere then: the name must be typed (rule 24).
+                if !same_owners(&after, &client.owners) {
+                    confirm(&client_before, body.confirm_client_name.as_deref())?;
+                }
+                client.owners = after;
             }
             if act
                 .tx

@@ -62,10 +62,14 @@ pub struct UpdateClient {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub description: Option<String>,
-    /// The people who are told of what concerns it.
+    /// The people who are told of what concerns it. Other owners than now need `confirm_client_name`, because
+    /// messages go elsewhere then.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
     pub owners: Option<Vec<String>>,
+    /// The client's name, typed: the name that it has before this change. Required for other owners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_client_name: Option<String>,
 }
 
 /// Deletes a client.

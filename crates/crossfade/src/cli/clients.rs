@@ -85,6 +85,9 @@ pub(crate) struct UpdateClient {
     pub(crate) client: String,
     #[command(flatten)]
     pub(crate) change: ClientChange,
+    /// Name of the client, for a change of its owners. Asked for on a terminal when absent.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

@@ -36,11 +36,21 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             shown_client(&api, &client, remote.json).await
         }
         Command::Create(args) => create(args).await,
-        Command::Update(Update { client, change, remote }) => {
+        Command::Update(Update { client, change, confirm, remote }) => {
             let api = Api::new(&remote)?;
-            let path = format!("/clients/{}", api.find_client(&client).await?.id);
+            let client = api.find_client(&client).await?;
+            let path = format!("/clients/{}", client.id);
             let owners = (change.no_owners || !change.owner.is_empty()).then_some(change.owner);
-            let body = UpdateClient { name: change.name, description: change.description, owners };
+            let changes_owners = owners.as_ref().is_some_and(|owners| *owners != client.owners);
+            let confirm_client_name = match confirm {
+                None if changes_owners => {
+                    let what = format!("changes the owners of {}, to whom its messages go", client.name);
+                    Some(confirmed(None, &what)?)
+                }
+                given => given,
+            };
+            let (name, description) = (change.name, change.description);
+            let body = UpdateClient { name, description, owners, confirm_client_name };
             let changed: Client = api.send(Method::PATCH, &path, &body).await?;
             shown_client(&api, &changed, remote.json).await
         }

@@ -257,10 +257,12 @@ fn a_client_is_found_changed_disabled_and_deleted() {
     assert_eq!(site.json(&["client", "list", "--property", "Payments"]).as_array().unwrap().len(), 1);
     site.refuses(&["client", "list", "--property", "Nothing"], 3, "no property named Nothing");
 
-    let changed =
-        site.json(&["client", "update", "Billing", "--name", "Invoices", "--owner", "a@example.com"]);
+    let owners = ["client", "update", "Billing", "--name", "Invoices", "--owner", "a@example.com"];
+    site.refuses(&owners, 2, "--confirm");
+    site.refuses(&[&owners[..], &["--confirm", "Invoices"]].concat(), 1, "(flag --confirm)");
+    let changed = site.json(&[&owners[..], &["--confirm", "Billing"]].concat());
     assert_eq!((&changed["name"], &changed["owners"][0]), (&"Invoices".into(), &"a@example.com".into()));
-    let changed = site.json(&["client", "update", oauth, "--no-owners"]);
+    let changed = site.json(&["client", "update", oauth, "--no-owners", "--confirm", "Invoices"]);
     assert_eq!((&changed["name"], &changed["owners"]), (&"Invoices".into(), &serde_json::json!([])));
 
     let file = site.file("secret");

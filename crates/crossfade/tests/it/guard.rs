@@ -434,7 +434,7 @@ on_both_engines! {
 
     async fn a_client_without_owners_is_told_of_in_the_trail(world: World) {
         let stage = Stage::set(&world, 24, None).await;
-        world.owner().await.patch(&format!("/clients/{}", stage.client.id), json!({"owners": []})).await.ok();
+        world.owner().await.patch(&format!("/clients/{}", stage.client.id), json!({"owners": [], "confirm_client_name": stage.client.name})).await.ok();
         advance_to(&world, stage.rotated_at.after(23 * HOUR));
         world.run_jobs().await;
         let found = world.owner().await.get("/audit-events?action=transition.deadline_near").await.ok();

@@ -14,6 +14,7 @@ mod carry_over;
 mod change_over;
 mod clock;
 mod commands;
+mod confirmations;
 mod console;
 mod doctor;
 mod drills;

@@ -18,6 +18,8 @@ pub const FRESH: &[&str] = &[
     "/console/clients/{client}/environments/{environment}/secrets/{secret}/revoke",
     // The settings of a registration, and whether it is enabled.
     "/console/clients/{client}/environments/{environment}/{tab}",
+    // Its owners, to whom its messages go.
+    "/console/clients/{client}/settings",
     "/console/environments/{environment}",
     "/console/environments/{environment}/delete",
     "/console/environments/{environment}/keys",
@@ -42,7 +44,6 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/account/sessions/{session}/end",
     "/console/sign-out",
     // Names, and what nobody uses yet.
-    "/console/clients/{client}/settings",
     "/console/environments",
     "/console/properties",
     "/console/properties/{property}",

@@ -6,7 +6,7 @@ use crate::console::{
     form::{Fields, Form},
     layout::Layout,
     page, page_with,
-    session::{Fresh, SignedIn, Submitted},
+    session::{Fresh, SignedIn},
 };
 use askama::Template;
 use axum::{
@@ -34,6 +34,13 @@ struct SettingsPage {
 }
 
 impl SettingsPage {
+    fn owners_hint(&self) -> String {
+        format!(
+            "Type {} to change the owners. From then on, messages about this client go to them.",
+            self.name
+        )
+    }
+
     fn confirm_hint(&self) -> String {
         format!("Type {} to confirm.", self.name)
     }
@@ -60,6 +67,7 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
         .with("name", it.name.clone())
         .with("description", it.description.clone())
         .with("owners", it.owners.join("\n"))
+        .with("confirm_client_name", "")
         .with("version", place.version.to_string());
     Ok(SettingsPage {
         layout: place.layout(signed),
@@ -115,11 +123,12 @@ pub(super) fn owners(text: &str) -> Vec<String> {
         .collect()
 }
 
-pub(super) async fn submit(Path(client): Path<String>, Submitted { signed, fields }: Submitted) -> Reply {
+pub(super) async fn submit(Path(client): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     let body = UpdateClient {
         name: Some(fields.text("name").to_owned()),
         description: Some(fields.text("description").to_owned()),
         owners: Some(owners(fields.text("owners"))),
+        confirm_client_name: fields.filled("confirm_client_name").map(str::to_owned),
     };
     match signed
         .app
