@@ -11,6 +11,7 @@ pub mod environment;
 pub mod giving;
 pub mod guard;
 pub mod ids;
+pub mod limits;
 pub mod oauth;
 pub mod operations;
 pub mod problem;
