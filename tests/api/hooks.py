@@ -140,6 +140,15 @@ def client_name(case):
     return answer.json().get("name", "")
 
 
+def allow_audience(case, audience):
+    """Sets the limits of the client's property, so that its registration can be given this audience."""
+    client = owner.get(f"{URL}/api/v1/clients/{case.path_parameters['client']}", timeout=30).json()
+    environment = case.path_parameters["environment"]
+    if "property_id" in client:
+        path = f"/properties/{client['property_id']}/environments/{environment}/limits"
+        owner.put(f"{URL}/api/v1{path}", json={"audiences": [audience], "scopes": None}, timeout=30)
+
+
 def settle_body(operation, case):
     """What a schema cannot say of a body: names that are typed to confirm, things that must exist, a near future."""
     body = case.body
@@ -147,6 +156,8 @@ def settle_body(operation, case):
         body["confirm_client_name"] = client_name(case)
     if operation == "update_registration" and body.get("enabled") is False:
         body["confirm_client_name"] = client_name(case)
+    if operation == "update_registration" and body.get("audience"):
+        allow_audience(case, body["audience"])
     if operation == "update_client" and "owners" in body:
         body["confirm_client_name"] = client_name(case)
     if operation == "extend_secret":

@@ -225,6 +225,7 @@ impl App {
                 )
                 .into());
             }
+            act.tx.delete_limits_of_environment(&environment.slug).await?;
             act.tx.delete_environment(&environment.slug).await?;
             act.changed(ChangeKind::Environment(environment.slug.clone())).await?;
             let event = Event::EnvironmentDeleted { name: environment.name.clone() };

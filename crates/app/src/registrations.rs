@@ -17,7 +17,7 @@ use crossfade_core::{
     audit::Event,
     drill::StoppedAs,
     environment::Slug,
-    registration::{self, AuthMethods, Scopes, TokenTtl},
+    registration::{AuthMethods, Scopes, TokenTtl},
     roles::{Object, Permission},
     rotation::SecretState,
     secret::{SecretKind, SecretValue},
@@ -227,10 +227,10 @@ impl App {
                 after.methods = AuthMethods::parse(methods)?;
             }
             if let Some(scopes) = &body.scopes {
-                after.scopes = Scopes::parse(scopes)?;
+                after.scopes = self.new_scopes(act, &site, scopes).await?;
             }
             if let Some(audience) = &body.audience {
-                after.audience = audience.as_deref().map(registration::audience).transpose()?;
+                after.audience = self.new_audience(act, &site, audience.as_deref()).await?;
             }
             if let Some(seconds) = body.access_token_ttl_seconds {
                 after.ttl = TokenTtl::parse(seconds)?;

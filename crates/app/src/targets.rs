@@ -44,6 +44,21 @@ pub struct PropertyPath<'a>(pub &'a str);
 #[derive(Clone, Copy, Debug)]
 pub struct EnvironmentPath<'a>(pub &'a str);
 
+/// A property in an environment, as they were sent.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacePath<'a> {
+    /// The property's id.
+    pub property: &'a str,
+    /// The environment's slug.
+    pub environment: &'a str,
+}
+
+/// A property in an environment.
+pub(crate) struct PropertyPlace {
+    pub(crate) property: Property,
+    pub(crate) environment: Environment,
+}
+
 /// A client by its id, as it was sent.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientPath<'a>(pub &'a str);
@@ -129,6 +144,31 @@ impl Target for EnvironmentPath<'_> {
 
     fn names(&self) -> Names {
         Names { environment: Slug::parse("environment", self.0).ok(), ..Names::default() }
+    }
+}
+
+impl Target for PlacePath<'_> {
+    type Loaded = PropertyPlace;
+
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<PropertyPlace, Error> {
+        let id = PropertyId::parse(self.property).map_err(|_| Problem::not_found())?;
+        let property = tx.property(&id).await?.ok_or_else(Problem::not_found)?;
+        let slug = Slug::parse("environment", self.environment).map_err(|_| Problem::not_found())?;
+        let checked = check(caller, access, Permission::ClientRead, Object::Place(&property.id, &slug));
+        if checked.as_ref().is_err_and(|error| error.hidden) {
+            return Err(Error::hidden());
+        }
+        let environment = tx.environment(&slug).await?.ok_or_else(Problem::not_found)?;
+        checked?;
+        Ok(PropertyPlace { property, environment })
+    }
+
+    fn names(&self) -> Names {
+        Names {
+            environment: Slug::parse("environment", self.environment).ok(),
+            target: PropertyId::parse(self.property).ok().map(String::from),
+            ..Names::default()
+        }
     }
 }
 

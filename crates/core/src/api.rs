@@ -21,7 +21,8 @@ pub use evidence::{
     SharePoint, Usage, UsagePoint,
 };
 pub use places::{
-    CreateEnvironment, Environment, Property, PropertyBody, RotateSigningKey, SigningKey, UpdateEnvironment,
+    CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
+    UpdateEnvironment, UpdateLimits,
 };
 pub use secrets::{
     ExtendSecret, IncomingSecret, OutgoingSecret, PreviousSecret, RevealReply, RevealSecret, RevealedSecret,

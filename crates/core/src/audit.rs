@@ -292,6 +292,13 @@ events! {
         /// Its name.
         name: String,
     }
+    /// The limits of a property in an environment were set.
+    LimitsUpdated = "limits.updated" {
+        /// As they were.
+        before: api::Limits,
+        /// As they are.
+        after: api::Limits,
+    }
     /// An environment was created.
     EnvironmentCreated = "environment.created" {
         /// Its shown name.

@@ -11,6 +11,8 @@ pub enum Method {
     Get,
     /// Creates, or does.
     Post,
+    /// Sets what is named, whole.
+    Put,
     /// Changes what is named.
     Patch,
     /// Deletes what is named.
@@ -23,6 +25,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
         }
@@ -97,6 +100,11 @@ operations! {
     UpdateProperty = "update_property" Patch "/properties/{property}" Needs(PropertyManage), [NameTaken];
     /// Deletes a property that has never had a client. Grants on it end.
     DeleteProperty = "delete_property" Delete "/properties/{property}" Needs(PropertyManage), [InUse];
+    /// Reads which audiences and scopes the clients of a property can be given in an environment.
+    ReadLimits = "read_limits" Get "/properties/{property}/environments/{environment}/limits" Needs(ClientRead), [];
+    /// Sets which audiences and scopes the clients of a property can be given in an environment. What registrations have
+    /// already stays until it is changed.
+    UpdateLimits = "update_limits" Put "/properties/{property}/environments/{environment}/limits" Needs(EnvironmentManage), [];
 
     /// Lists all environments in their order.
     ListEnvironments = "list_environments" Get "/environments" Known, [];
@@ -130,7 +138,8 @@ operations! {
     CreateRegistration = "create_registration" Post "/clients/{client}/environments" Needs(ClientManage), [NameTaken];
     /// Reads a registration.
     ReadRegistration = "read_registration" Get "/clients/{client}/environments/{environment}" Needs(ClientRead), [];
-    /// Changes the settings of a registration, or disables and enables it. Never touches its secrets.
+    /// Changes the settings of a registration, or disables and enables it. Never touches its secrets. A new audience and
+    /// new scopes are within the limits of its property in its environment.
     UpdateRegistration = "update_registration" Patch "/clients/{client}/environments/{environment}" Needs(ClientManage), [ConfirmationMismatch];
 
     /// Lists the secrets of a registration, newest first, without values.

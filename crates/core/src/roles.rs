@@ -241,6 +241,8 @@ pub enum Object<'a> {
     Platform,
     /// A property.
     Property(&'a PropertyId),
+    /// A property in one environment.
+    Place(&'a PropertyId, &'a Slug),
     /// A client as a whole.
     Client(&'a PropertyId, &'a ClientId),
     /// A client in one environment.
@@ -252,6 +254,7 @@ impl Grant {
         let (property, client, environment) = match object {
             Object::Platform => (None, None, None),
             Object::Property(property) => (Some(property), None, None),
+            Object::Place(property, environment) => (Some(property), None, Some(environment)),
             Object::Client(property, client) => (Some(property), Some(client), None),
             Object::Registration(property, client, environment) => {
                 (Some(property), Some(client), Some(environment))
@@ -372,6 +375,23 @@ mod tests {
         assert!(!held.allows(Permission::ClientManage, Object::Client(&p1, &c1)));
         assert!(held.allows(Permission::ClientManage, Object::Registration(&p1, &c1, &slug("staging"))));
         assert!(!held.allows(Permission::ClientRead, Object::Registration(&p1, &c1, &slug("production"))));
+    }
+
+    #[test]
+    fn a_property_in_an_environment_is_read_where_the_grant_holds() {
+        let (p1, p2, staging, production) = (property(1), property(2), slug("staging"), slug("production"));
+        let places = [(&p1, &staging), (&p1, &production), (&p2, &staging)];
+        for (scope, environments, expected) in [
+            (Scope::Platform, None, [true; 3]),
+            (Scope::Platform, Some(&["staging"][..]), [true, false, true]),
+            (Scope::Property(p1.clone()), None, [true, true, false]),
+            (Scope::Property(p1.clone()), Some(&["staging"][..]), [true, false, false]),
+            (Scope::Client(client(1)), None, [false; 3]),
+        ] {
+            let held = grant(Role::Viewer, scope, environments);
+            let read = |(property, slug)| held.allows(Permission::ClientRead, Object::Place(property, slug));
+            assert_eq!(places.map(read), expected, "{held:?}");
+        }
     }
 
     #[test]

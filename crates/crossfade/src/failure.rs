@@ -110,6 +110,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("owners", "no-owners"),
     ("scopes", "scope"),
     ("scopes", "no-scopes"),
+    ("audiences", "audience"),
     ("token_endpoint_auth_methods", "auth-method"),
     ("access_token_ttl_seconds", "token-ttl"),
     ("enabled", "disable"),

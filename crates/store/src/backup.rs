@@ -88,6 +88,17 @@ pub const TABLES: &[Table] = &[
         ],
     ),
     table(
+        "limits",
+        "property_id, environment",
+        &[
+            ("property_id", Text),
+            ("environment", Text),
+            ("audiences", Text),
+            ("scopes", Text),
+            ("version", Int),
+        ],
+    ),
+    table(
         "clients",
         "id",
         &[

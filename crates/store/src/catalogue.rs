@@ -3,7 +3,7 @@
 
 use crate::{
     access, audit, backup, carry_over, checks, clients, db, drills, environments, evidence, guard, keys,
-    lines, makers, properties, refused, secrets, sessions, support, uses,
+    limits, lines, makers, properties, refused, secrets, sessions, support, uses,
 };
 
 use std::borrow::Cow;
@@ -42,6 +42,7 @@ impl Statement {
             evidence::STATEMENTS,
             guard::STATEMENTS,
             keys::STATEMENTS,
+            limits::STATEMENTS,
             lines::STATEMENTS,
             makers::STATEMENTS,
             properties::STATEMENTS,

@@ -4,6 +4,7 @@ use super::present;
 use crate::{
     PropertyId, Timestamp,
     environment::{EnvironmentKind, SigningAlg, Slug},
+    registration::TOKEN_PATTERN,
     text::{LINE_PATTERN, NAME_PATTERN},
 };
 use schemars::JsonSchema;
@@ -27,6 +28,30 @@ pub struct PropertyBody {
     /// The name.
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: String,
+}
+
+/// The limits of a property in an environment: what its clients may be registered for there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// Audiences that a registration can be given beside the issuer, which is always allowed.
+    pub audiences: Vec<String>,
+    /// Scopes that a registration can be given; `null`: any.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Sets the limits of a property in an environment, in place of those so far.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateLimits {
+    /// Audiences that a registration can be given beside the issuer. Absent or empty: the issuer alone. No issuer of this
+    /// server can be among them.
+    #[serde(default)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 500), regex(pattern = TOKEN_PATTERN)))]
+    pub audiences: Vec<String>,
+    /// Scopes that a registration can be given. Empty: none. Absent or `null`: any.
+    #[serde(default)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 200), regex(pattern = TOKEN_PATTERN)))]
+    pub scopes: Option<Vec<String>>,
 }
 
 /// An environment and its settings.

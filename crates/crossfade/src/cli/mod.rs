@@ -24,7 +24,7 @@ pub(crate) use self::{
     drills::{Drill, ScheduleDrill, Start, StopDrill},
     environments::{CreateEnv, Env, UpdateEnv},
     local::{BackUp, CreateToken, Demo, Doctor, Init, Manual, Owner, RecoverOwner, Restore, Token},
-    properties::Property,
+    properties::{Limits, Property, PropertyPlace},
     registrations::{Registration, UpdateRegistration},
     secrets::{End, Rotate, Secret},
     tokens::RemoteToken,

@@ -12,6 +12,8 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ReadProperty => "property show",
         UpdateProperty => "property update",
         DeleteProperty => "property delete",
+        ReadLimits => "property limits show",
+        UpdateLimits => "property limits set",
         ListEnvironments => "env list",
         CreateEnvironment => "env create",
         ReadEnvironment => "env show",

@@ -1,7 +1,7 @@
 //! `crossfade property …`
 
 use super::Remote;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 #[derive(Subcommand)]
 pub(crate) enum Property {
@@ -31,6 +31,9 @@ pub(crate) enum Property {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Manage the audiences and scopes that the clients of a property can be given in an environment.
+    #[command(subcommand)]
+    Limits(Limits),
     /// Delete a property that has never had a client.
     Delete {
         /// Its id, or its name.
@@ -38,4 +41,79 @@ pub(crate) enum Property {
         #[command(flatten)]
         remote: Remote,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Limits {
+    /// Show the limits of a property in an environment.
+    Show {
+        #[command(flatten)]
+        place: PropertyPlace,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Set the limits of a property in an environment, in place of those so far. What clients have already stays.
+    Set {
+        #[command(flatten)]
+        place: PropertyPlace,
+        #[command(flatten)]
+        audiences: Audiences,
+        #[command(flatten)]
+        scopes: ScopeLimit,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct PropertyPlace {
+    /// Its id, or its name.
+    pub(crate) property: String,
+    /// The environment.
+    #[arg(long)]
+    pub(crate) env: String,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Audiences {
+    /// Audience that its clients can be given beside the issuer. Repeatable.
+    #[arg(long)]
+    pub(crate) audience: Vec<String>,
+    /// The issuer is the only audience.
+    #[arg(long)]
+    pub(crate) issuer_only: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ScopeLimit {
+    /// Scope that its clients can be given. Repeatable.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) scope: Vec<String>,
+    /// Clients can be given any scope.
+    #[arg(long)]
+    pub(crate) any_scope: bool,
+    /// Clients can be given no scope.
+    #[arg(long)]
+    pub(crate) no_scopes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::tests::refused;
+
+    #[test]
+    fn limits_are_set_whole() {
+        let set = |more: &str| refused(&format!("property limits set Shop --env staging {more}"));
+        assert_eq!(set("--audience https://api.example.com --scope read,write"), 0);
+        assert_eq!(set("--audience a --audience b --any-scope"), 0);
+        assert_eq!(set("--issuer-only --no-scopes"), 0);
+        for incomplete in ["", "--audience a", "--any-scope", "--issuer-only --audience a --any-scope"] {
+            assert_eq!(set(incomplete), 2, "{incomplete}");
+        }
+        assert_eq!(set("--issuer-only --any-scope --no-scopes"), 2);
+        assert_eq!(refused("property limits show Shop --env staging"), 0);
+        assert_eq!(refused("property limits show Shop"), 2);
+    }
 }

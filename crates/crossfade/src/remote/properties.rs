@@ -1,12 +1,12 @@
 //! `crossfade property …`
 
-use super::http::Api;
+use super::http::{Api, segment};
 use crate::{
-    cli::Property as Command,
+    cli::{Limits as LimitsCommand, Property as Command, PropertyPlace},
     failure::Failure,
     output::{self, fixed, text, time},
 };
-use crossfade_core::api::{Property, PropertyBody};
+use crossfade_core::api::{Limits, Property, PropertyBody, UpdateLimits};
 use reqwest::Method;
 
 /// Runs the command.
@@ -31,6 +31,20 @@ pub(crate) async fn property(command: Command) -> Result<(), Failure> {
             let path = format!("/properties/{}", api.find_property(&property).await?.id);
             one(api.send(Method::PATCH, &path, &PropertyBody { name }).await?, remote.json)
         }
+        Command::Limits(LimitsCommand::Show { place, remote }) => {
+            let api = Api::new(&remote)?;
+            let path = limits_path(&api, &place).await?;
+            shown_limits(&api.get(&path).await?, remote.json)
+        }
+        Command::Limits(LimitsCommand::Set { place, audiences, scopes, remote }) => {
+            let api = Api::new(&remote)?;
+            let path = limits_path(&api, &place).await?;
+            let body = UpdateLimits {
+                audiences: audiences.audience,
+                scopes: (!scopes.any_scope).then_some(scopes.scope),
+            };
+            shown_limits(&api.send(Method::PUT, &path, &body).await?, remote.json)
+        }
         Command::Delete { property, remote } => {
             let api = Api::new(&remote)?;
             let found = api.find_property(&property).await?;
@@ -39,6 +53,31 @@ pub(crate) async fn property(command: Command) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+async fn limits_path(api: &Api, place: &PropertyPlace) -> Result<String, Failure> {
+    let property = api.find_property(&place.property).await?.id;
+    Ok(format!("/properties/{property}/environments/{}/limits", segment(&place.env)))
+}
+
+fn shown_limits(limits: &Limits, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(limits);
+    }
+    let audiences = match limits.audiences.is_empty() {
+        true => "the issuer".to_owned(),
+        false => format!("the issuer, {}", limits.audiences.join(", ")),
+    };
+    let scopes = match &limits.scopes {
+        None => "any".to_owned(),
+        Some(scopes) if scopes.is_empty() => "none".to_owned(),
+        Some(scopes) => scopes.join(", "),
+    };
+    let rows = [("audiences", audiences), ("scopes", scopes)];
+    output::table(
+        &[fixed("limit"), text("value")],
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect(),
+    )
 }
 
 fn one(property: Property, json: bool) -> Result<(), Failure> {

@@ -275,6 +275,16 @@ fn a_client_is_found_changed_disabled_and_deleted() {
 
     let update = ["registration", "update", "Invoices", "--env", "staging"];
     let with = |more: &[&'static str]| [&update[..], more].concat();
+    let limits = ["property", "limits", "set", "Payments", "--env", "staging"];
+    let audience = "https://api.example.com";
+    let own = format!("{}/env/production", site.url);
+    site.refuses(&[&limits[..], &["--audience", &own, "--any-scope"]].concat(), 1, "(flag --audience)");
+    let set = site.json(&[&limits[..], &["--audience", audience, "--scope", "read,write"]].concat());
+    assert_eq!(set, serde_json::json!({"audiences": [audience], "scopes": ["read", "write"]}));
+    let shown = site.does(&["property", "limits", "show", "Payments", "--env", "staging"]);
+    assert!(shown.contains(&format!("the issuer, {audience}")) && shown.contains("read, write"), "{shown}");
+    site.refuses(&["property", "limits", "show", "Payments", "--env", "nowhere"], 3, "[not_found]");
+
     let settings = site.json(&with(&[
         "--scope",
         "read,write",

@@ -19,7 +19,7 @@ use axum::{
     http::HeaderMap,
     middleware,
     response::Response,
-    routing::{MethodRouter, any, delete, get, patch, post},
+    routing::{MethodRouter, any, delete, get, patch, post, put},
 };
 use crossfade_core::{Code, Operation, Problem};
 pub(crate) use openapi::document;
@@ -51,6 +51,8 @@ fn handler(operation: Operation) -> MethodRouter<Web> {
         ReadProperty => get(properties::read),
         UpdateProperty => patch(properties::update),
         DeleteProperty => delete(properties::delete),
+        ReadLimits => get(properties::read_limits),
+        UpdateLimits => put(properties::update_limits),
         ListEnvironments => get(environments::list),
         CreateEnvironment => post(environments::create),
         ReadEnvironment => get(environments::read),

@@ -150,6 +150,15 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
             let shape = schemas.tagged::<api::Property>(200);
             schemas.reads(shape, &api::PropertyBody { name: "Payments and invoices".into() })
         }
+        ReadLimits => schemas.tagged::<api::Limits>(200),
+        UpdateLimits => {
+            let shape = schemas.tagged::<api::Limits>(200);
+            let example = api::UpdateLimits {
+                audiences: vec!["https://invoices.example.com".into()],
+                scopes: Some(vec!["invoices:read".into()]),
+            };
+            schemas.reads(shape, &example)
+        }
         ListEnvironments => schemas.answers::<Vec<api::Environment>>(200),
         CreateEnvironment => {
             let shape = schemas.tagged::<api::Environment>(201);
@@ -594,6 +603,7 @@ fn text_example(name: &str) -> &'static str {
         "email" | "owners" => "ada@example.com",
         "description" => "Writes invoices.",
         "environment" | "environments" | "slug" => "production",
+        "audiences" => "https://invoices.example.com",
         "issuer" | "audience" => "https://auth.example.com/env/production",
         "value" => "crossfade_live_…",
         "url" => "https://auth.example.com/console/link#…",

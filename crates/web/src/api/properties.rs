@@ -4,7 +4,7 @@ use super::{
     call::{Call, Ids},
     reply::{Reply, created, done, ok, page, tagged},
 };
-use crossfade_app::PropertyPath;
+use crossfade_app::{PlacePath, PropertyPath};
 
 pub(super) async fn list(call: Call) -> Reply {
     let properties = call.app.list_properties(&call.caller, &call.list(&[])?).await?;
@@ -30,4 +30,17 @@ pub(super) async fn update(Ids(property): Ids<String>, call: Call) -> Reply {
 
 pub(super) async fn delete(Ids(property): Ids<String>, call: Call) -> Reply {
     done(call.app.delete_property(&call.request(), PropertyPath(&property)).await?)
+}
+
+pub(super) async fn read_limits(Ids((property, environment)): Ids<(String, String)>, call: Call) -> Reply {
+    let path = PlacePath { property: &property, environment: &environment };
+    let (limits, version) = call.app.read_limits(&call.caller, path).await?;
+    tagged(ok(&limits), version)
+}
+
+pub(super) async fn update_limits(Ids((property, environment)): Ids<(String, String)>, call: Call) -> Reply {
+    let request = call.request();
+    let path = PlacePath { property: &property, environment: &environment };
+    let (limits, version) = call.app.update_limits(&request, path, call.input()?).await?;
+    tagged(ok(&limits), version)
 }

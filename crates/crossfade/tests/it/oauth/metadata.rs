@@ -341,6 +341,10 @@ on_both_engines! {
         assert!(!plain.contains('='), "RFC 7515 §2: base64url without padding");
 
         let audience = "https://api.example.com/v1";
+        let property = world.owner().await.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone();
+        let limits = format!("/properties/{}/environments/production/limits", property.as_str().unwrap());
+        let body = json!({"audiences": [audience]}).to_string();
+        world.owner().await.call(http::Method::PUT, &limits, Some(body), &[]).await.ok();
         let change = json!({"audience": audience, "scopes": ["read", "write"], "access_token_ttl_seconds": 60});
         settings(&world, &client, "production", change).await;
         let body = claims(&token(&world, own).await);

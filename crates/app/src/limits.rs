@@ -1,0 +1,122 @@
+//! The limits of a property in an environment: read and set, and how a registration keeps within them.
+
+use crate::{
+    act::{About, Act},
+    app::App,
+    caller::Caller,
+    error::Error,
+    idempotency::Reply,
+    request::{Input, Request},
+    targets::{PlacePath, PropertyPath, PropertyPlace, Site},
+};
+use crossfade_core::{
+    Operation, Problem,
+    api::{self, UpdateLimits},
+    audit::Event,
+    limits::Limits,
+    registration::{self, Scopes},
+    roles::{Object, Permission},
+};
+use crossfade_store::Property;
+
+impl Reply for (api::Limits, i64) {}
+
+fn shown(limits: &Limits) -> api::Limits {
+    let words = |scopes: &Scopes| scopes.iter().map(str::to_owned).collect();
+    api::Limits { audiences: limits.audiences.clone(), scopes: limits.scopes.as_ref().map(words) }
+}
+
+impl App {
+    /// The limits of a property in an environment, and their version.
+    pub async fn read_limits(
+        &self,
+        caller: &Caller,
+        path: PlacePath<'_>,
+    ) -> Result<(api::Limits, i64), Error> {
+        self.view(Operation::ReadLimits, caller, path, async |tx, _, place: PropertyPlace| {
+            let stored = tx.limits(&place.property.id, &place.environment.slug).await?;
+            Ok((shown(&stored.limits), stored.version))
+        })
+        .await
+    }
+
+    /// The limits of a property in each environment in which the caller may read it, in the order of environments.
+    pub async fn list_limits(
+        &self,
+        caller: &Caller,
+        path: PropertyPath<'_>,
+    ) -> Result<Vec<(api::Environment, api::Limits)>, Error> {
+        self.view(Operation::ReadProperty, caller, path, async |tx, caller, property: Property| {
+            let mut all = Vec::new();
+            for environment in tx.environments().await? {
+                if caller.may(Permission::ClientRead, Object::Place(&property.id, &environment.slug)) {
+                    let stored = tx.limits(&property.id, &environment.slug).await?;
+                    all.push((self.shown_environment(&environment), shown(&stored.limits)));
+                }
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Sets the limits of a property in an environment. What registrations have already stays.
+    pub async fn update_limits(
+        &self,
+        request: &Request<'_>,
+        path: PlacePath<'_>,
+        input: Input<'_, UpdateLimits>,
+    ) -> Result<(api::Limits, i64), Error> {
+        self.change(Operation::UpdateLimits, request, path, async |act, place: PropertyPlace| {
+            let (property, environment) = (&place.property.id, &place.environment.slug);
+            let before = act.tx.limits(property, environment).await?;
+            act.matches(before.version)?;
+            let body = input.read()?;
+            let after = Limits::parse(&body.audiences, body.scopes.as_deref(), &self.public_url)?;
+            act.tx.set_limits(property, environment, &after).await?;
+            let event = Event::LimitsUpdated { before: shown(&before.limits), after: shown(&after) };
+            let about = About { target: Some(property.to_string()), ..About::environment(environment) };
+            act.audit(&event, about).await?;
+            Ok((shown(&after), before.version + 1))
+        })
+        .await
+    }
+
+    /// Reads a new audience of a registration; `None` is the issuer. What it has already is no new one.
+    pub(crate) async fn new_audience(
+        &self,
+        act: &mut Act<'_>,
+        site: &Site,
+        audience: Option<&str>,
+    ) -> Result<Option<String>, Error> {
+        let Some(text) = audience else { return Ok(None) };
+        let audience = registration::audience(text)?;
+        let issuer = self.issuer(&site.environment.slug);
+        if site.registration.audience.as_deref() == Some(&*audience) {
+            return Ok(Some(audience));
+        }
+        let stored = act.tx.limits(&site.client.property_id, &site.environment.slug).await?;
+        stored.limits.check_audience(&audience, &issuer, &self.public_url).map_err(unchanged)?;
+        Ok((audience != issuer).then_some(audience))
+    }
+
+    /// Reads new scopes of a registration. Those that it has already are no new ones.
+    pub(crate) async fn new_scopes(
+        &self,
+        act: &mut Act<'_>,
+        site: &Site,
+        scopes: &[String],
+    ) -> Result<Scopes, Error> {
+        let scopes = Scopes::parse(scopes)?;
+        if scopes != site.registration.scopes {
+            let stored = act.tx.limits(&site.client.property_id, &site.environment.slug).await?;
+            stored.limits.check_scopes(&scopes).map_err(unchanged)?;
+        }
+        Ok(scopes)
+    }
+}
+
+/// The refusal with the sentence that it changed nothing.
+fn unchanged(mut problem: Problem) -> Problem {
+    problem.detail.push_str(" Nothing was changed.");
+    problem
+}

@@ -1,0 +1,68 @@
+//! The limits of properties in environments.
+
+use crate::{StoreError, Tx, access::words_json, catalogue::statements};
+use crossfade_core::{PropertyId, environment::Slug, limits::Limits, registration::Scopes};
+
+statements! {
+    GET = "SELECT property_id, audiences, scopes, version FROM limits WHERE property_id = $1 AND environment = $2";
+    SET = "INSERT INTO limits (property_id, environment, audiences, scopes, version) VALUES ($1, $2, $3, $4, 1)
+           ON CONFLICT (property_id, environment)
+           DO UPDATE SET audiences = excluded.audiences, scopes = excluded.scopes, version = limits.version + 1";
+    DELETE_OF_PROPERTY = "DELETE FROM limits WHERE property_id = $1";
+    DELETE_OF_ENVIRONMENT = "DELETE FROM limits WHERE environment = $1";
+}
+
+/// Limits as they are stored.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StoredLimits {
+    /// The limits.
+    pub limits: Limits,
+    /// Grows with every change; 0 where none were ever set.
+    pub version: i64,
+}
+
+impl Tx {
+    /// The limits of a property in an environment.
+    pub async fn limits(
+        &mut self,
+        property: &PropertyId,
+        environment: &Slug,
+    ) -> Result<StoredLimits, StoreError> {
+        let Some(row) =
+            self.optional(GET, vec![property.as_str().into(), environment.as_str().into()]).await?
+        else {
+            return Ok(StoredLimits::default());
+        };
+        let limits = Limits {
+            audiences: row.parsed("audiences", |text| serde_json::from_str(text).ok())?,
+            scopes: row.opt_text("scopes")?.map(Scopes::from_stored),
+        };
+        Ok(StoredLimits { limits, version: row.int("version")? })
+    }
+
+    /// Sets the limits of a property in an environment.
+    pub async fn set_limits(
+        &mut self,
+        property: &PropertyId,
+        environment: &Slug,
+        limits: &Limits,
+    ) -> Result<(), StoreError> {
+        let args = vec![
+            property.as_str().into(),
+            environment.as_str().into(),
+            words_json(Some(&limits.audiences)).into(),
+            limits.scopes.as_ref().map(Scopes::joined).into(),
+        ];
+        self.execute(SET, args).await.map(drop)
+    }
+
+    /// Deletes the limits of a property.
+    pub async fn delete_limits_of_property(&mut self, property: &PropertyId) -> Result<(), StoreError> {
+        self.execute(DELETE_OF_PROPERTY, vec![property.as_str().into()]).await.map(drop)
+    }
+
+    /// Deletes the limits of an environment.
+    pub async fn delete_limits_of_environment(&mut self, environment: &Slug) -> Result<(), StoreError> {
+        self.execute(DELETE_OF_ENVIRONMENT, vec![environment.as_str().into()]).await.map(drop)
+    }
+}
