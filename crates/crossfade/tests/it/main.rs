@@ -21,6 +21,7 @@ mod drills;
 mod failing_changes;
 mod giving;
 mod guard;
+mod limits;
 mod load;
 mod model;
 mod oauth;

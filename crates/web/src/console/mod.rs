@@ -17,6 +17,7 @@ mod gallery;
 mod guard;
 mod home;
 mod layout;
+mod limits;
 mod link;
 mod moment;
 mod people;
@@ -47,7 +48,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/", get(async || Redirect::to("/console")))
         .route("/console", get(home::show))
         .route("/console/properties", get(properties::show).post(properties::create))
-        .route("/console/properties/{property}", get(properties::back).post(properties::rename))
+        .route("/console/properties/{property}", get(limits::show).post(properties::rename))
+        .route("/console/properties/{property}/limits/{environment}", get(limits::edit).post(limits::submit))
         .route("/console/properties/{property}/delete", get(properties::back).post(properties::delete))
         .route("/console/environments", get(environments::list::show).post(environments::list::create))
         .route(

@@ -30,6 +30,7 @@ pub const FRESH: &[&str] = &[
     "/console/people/{user}/grants/{grant}/delete",
     "/console/people/{user}/link",
     "/console/properties/{property}/delete",
+    "/console/properties/{property}/limits/{environment}",
 ];
 
 /// What does not.
