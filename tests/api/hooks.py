@@ -96,6 +96,10 @@ def new_grant():
 # What the path of an operation leads to, where that is not one of the things that everybody reads.
 ARRANGED = {
     "delete_property": lambda: {"property": api("POST", "/properties", {"name": fresh("Property")})["id"]},
+    # A property of its own: limits would bound what others give to clients of the shared one.
+    "update_limits": lambda: {
+        "property": api("POST", "/properties", {"name": fresh("Property")})["id"], "environment": SEED["scratch"],
+    },
     "delete_environment": new_environment,
     "update_environment": lambda: {"environment": SEED["scratch"]},
     "rotate_signing_key": lambda: {"environment": SEED["scratch"]},
