@@ -270,10 +270,15 @@ events! {
     }
     /// Signing in failed, or confirming a sign-in did.
     SessionRefused = "session.refused" {
-        /// Why: `password`, `unknown_account`, `no_password` or `throttled`.
+        /// Why: `password`, `unknown_account`, `no_password`, `throttled`, or `busy` when too many sign-ins were waiting.
         reason: String,
         /// How often since the last event of this kind.
         count: u64,
+    }
+    /// A browser is no longer known to an account, because too many wrong passwords came with its cookie.
+    DeviceEnded = "device.ended" {
+        /// How many wrong passwords.
+        wrong_passwords: u64,
     }
     /// A property was created.
     PropertyCreated = "property.created" {

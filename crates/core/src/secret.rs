@@ -20,16 +20,19 @@ pub enum SecretKind {
     Link,
     /// What the cookie of a sign-in holds.
     Session,
+    /// What the cookie of a known browser holds.
+    Device,
 }
 
 impl SecretKind {
     /// Every kind there is.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Client(EnvironmentKind::Live),
         Self::Client(EnvironmentKind::Test),
         Self::ApiToken,
         Self::Link,
         Self::Session,
+        Self::Device,
     ];
 
     /// What a value of this kind starts with: the product, then what the value opens.
@@ -40,6 +43,7 @@ impl SecretKind {
             Self::ApiToken => "crossfade_api_",
             Self::Link => "crossfade_link_",
             Self::Session => "crossfade_session_",
+            Self::Device => "crossfade_device_",
         }
     }
 }
@@ -208,8 +212,14 @@ mod tests {
     #[test]
     fn rule_11_the_prefix_tells_the_product_and_the_kind() {
         let prefixes = SecretKind::ALL.map(SecretKind::prefix);
-        let expected =
-            ["crossfade_live_", "crossfade_test_", "crossfade_api_", "crossfade_link_", "crossfade_session_"];
+        let expected = [
+            "crossfade_live_",
+            "crossfade_test_",
+            "crossfade_api_",
+            "crossfade_link_",
+            "crossfade_session_",
+            "crossfade_device_",
+        ];
         assert_eq!(prefixes, expected);
         let random = Counting(std::sync::atomic::AtomicU64::new(7));
         for made in SecretKind::ALL {
