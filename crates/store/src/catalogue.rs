@@ -2,7 +2,7 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, carry_over, checks, clients, db, drills, environments, evidence, guard, keys,
+    access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence, guard, keys,
     limits, lines, makers, properties, refused, secrets, sessions, support, uses,
 };
 
@@ -49,6 +49,7 @@ impl Statement {
             refused::STATEMENTS,
             secrets::STATEMENTS,
             sessions::STATEMENTS,
+            devices::STATEMENTS,
             support::STATEMENTS,
             uses::STATEMENTS,
         ]

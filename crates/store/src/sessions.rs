@@ -115,7 +115,8 @@ impl Tx {
         Ok(self.execute(END, args).await? > 0)
     }
 
-    /// Ends every sign-in of an account, or every one but `except`; tells how many.
+    /// Ends every sign-in of an account, or every one but `except`; tells how many. No browser is known to the account
+    /// afterwards.
     pub async fn end_sessions(
         &mut self,
         user: &UserId,
@@ -123,6 +124,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let args = vec![user.as_str().into(), now.into(), except.map(SessionId::as_str).into()];
+        self.end_devices(user).await?;
         self.execute(END_OTHERS, args).await
     }
 }

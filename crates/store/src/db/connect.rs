@@ -200,6 +200,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (10, "refused", include_str!("../../migrations/0010_refused.sql")),
     (13, "keyed", include_str!("../../migrations/0013_keyed.sql")),
     (14, "makers", include_str!("../../migrations/0014_makers.sql")),
+    (15, "devices", include_str!("../../migrations/0015_devices.sql")),
     (18, "limits", include_str!("../../migrations/0018_limits.sql")),
 ];
 
