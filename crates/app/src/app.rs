@@ -6,6 +6,7 @@ use crate::{
     changes::Changes,
     clock_watch::ClockWatch,
     cursor::Cursors,
+    devices::Guesses,
     digests::Digests,
     doctor::Outcome,
     error::Error,
@@ -13,7 +14,7 @@ use crate::{
     feed::Feed,
     master_key::MasterKey,
     measure::Counted,
-    password::Hashing,
+    password::Lanes,
     refusals::Refusals,
     seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
     throttle::Throttle,
@@ -81,9 +82,10 @@ pub struct App {
     pub(crate) background: Semaphore,
     /// Idempotency keys of requests that are running, each with its actor.
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
-    pub(crate) hashing: Hashing,
+    pub(crate) hashing: Lanes,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) throttle: Throttle,
+    pub(crate) guesses: Guesses,
     /// Keeps other processes from deciding on this database. `None` where this one does not either.
     lock: tokio::sync::Mutex<Option<ServeLock>>,
 }
@@ -148,9 +150,10 @@ impl App {
             background: Semaphore::new(PARALLEL_BACKGROUND),
             in_flight: Mutex::default(),
             alive: Mutex::default(),
-            hashing: Hashing::default(),
+            hashing: Lanes::default(),
             fresh_sign_in: options.fresh_sign_in,
             throttle: Throttle::default(),
+            guesses: Guesses::default(),
             lock: tokio::sync::Mutex::new(lock),
         });
         app.calibrate().await?;

@@ -4,11 +4,12 @@ use crate::seal::derived;
 use aws_lc_rs::{digest, hmac};
 use crossfade_store::Digested;
 
-/// The keys that API tokens, sessions and one-time links are digested with.
+/// The keys that API tokens, sessions, one-time links and known browsers are digested with.
 pub(crate) struct Digests {
     tokens: hmac::Key,
     sessions: hmac::Key,
     links: hmac::Key,
+    devices: hmac::Key,
 }
 
 impl Digests {
@@ -20,6 +21,7 @@ impl Digests {
             tokens: key(b"crossfade: digests of API tokens"),
             sessions: key(b"crossfade: digests of sessions"),
             links: key(b"crossfade: digests of one-time links"),
+            devices: key(b"crossfade: digests of known browsers"),
         }
     }
 
@@ -33,6 +35,10 @@ impl Digests {
 
     pub(crate) fn link(&self, value: &str) -> Vec<u8> {
         self.keyed(Digested::Links, &fingerprint(value))
+    }
+
+    pub(crate) fn device(&self, value: &str) -> Vec<u8> {
+        hmac::sign(&self.devices, &fingerprint(value)).as_ref().to_vec()
     }
 
     /// The digest of the value that has this fingerprint: what older versions stored, who never kept a value.

@@ -21,6 +21,8 @@ pub struct Gauges {
     pub changes_failed: Vec<(&'static str, u64)>,
     /// The time that decides secrets less the machine's time.
     pub clock_offset_seconds: f64,
+    /// Sign-ins that wait because of failures at their account.
+    pub sign_ins_waiting: i64,
     /// Client authentications since the start, by outcome.
     pub authentications: Vec<(&'static str, u64)>,
 }
@@ -56,6 +58,7 @@ impl App {
             changes_failing: self.changes.failing(),
             changes_failed: self.changes.failed(),
             clock_offset_seconds: self.clock_offset_seconds(),
+            sign_ins_waiting: i64::try_from(self.throttle.waits.len()).unwrap_or(i64::MAX),
             authentications: self.authority.evidence().totals(),
         }
     }

@@ -48,7 +48,8 @@ impl App {
     /// Creates the first Owner; refused when there is one.
     pub async fn create_owner(&self, email: &str, password: &str) -> Result<UserId, Error> {
         let email = text::email("email", email)?;
-        let hash = self.hash_password(password, &[&email]).await?;
+        let place = self.hashing.known("machine")?;
+        let hash = self.hash_password(place, password, &[&email]).await?;
         let from = Origin::default();
         let owner = self
             .transact(async |tx, now| self.insert_owner(tx, &email, &hash, now, "init", &from).await)
@@ -178,7 +179,9 @@ impl App {
             (LinkKind::SetUp, email) => text::email("email", email.unwrap_or_default())?,
             (LinkKind::Password { email }, _) => email.clone(),
         };
-        let hash = self.hash_password(password, &[&email]).await?;
+        // The link is the proof that this is no stranger.
+        let place = self.hashing.known(&email)?;
+        let hash = self.hash_password(place, password, &[&email]).await?;
         self.transact(async |tx, now| {
             let (link, user) = self.usable_link(tx, value, now).await?;
             tx.use_link(&self.digests.link(value), now).await?;
@@ -198,8 +201,7 @@ impl App {
                     user
                 }
             };
-            let value = self.begin_session(tx, &user, visitor, now).await?;
-            Ok(NewSession { value, user: user.id })
+            self.begin_session(tx, &user, visitor, now).await
         })
         .await
     }

@@ -5,6 +5,7 @@ use crate::{
     app::App,
     caller::{Caller, by_session_digest},
     error::Error,
+    sign_in::NewSession,
 };
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp,
@@ -40,6 +41,8 @@ pub struct Visitor {
     pub origin: Origin,
     /// What they call their browser.
     pub user_agent: String,
+    /// What the cookie of their known browser holds.
+    pub devices: Vec<SecretValue>,
 }
 
 impl Visitor {
@@ -134,14 +137,14 @@ impl App {
         }
     }
 
-    /// Begins a sign-in of an account that has proved who it is. Told are the cookie's value and the row.
+    /// Begins a session of an account that has proved who it is, and makes its browser known.
     pub(crate) async fn begin_session(
         &self,
         tx: &mut Tx,
         user: &User,
         visitor: &Visitor,
         now: Timestamp,
-    ) -> Result<SecretValue, Error> {
+    ) -> Result<NewSession, Error> {
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let agent: String = text::shown(&visitor.user_agent).chars().take(AGENT_CHARACTERS).collect();
         let row = SessionRow {
@@ -157,7 +160,8 @@ impl App {
         let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
         let written = About::target(&row.id).event(now, actor, &Event::SessionCreated {});
         tx.append_audit(&written.from(&visitor.origin)).await?;
-        Ok(value)
+        let devices = self.know_browser(tx, &user.id, visitor, now).await?;
+        Ok(NewSession { value, devices, user: user.id.clone() })
     }
 
     /// One's own sign-ins that last, newest first.
@@ -240,14 +244,14 @@ impl App {
     }
 
     /// Sets another password, and ends every other sign-in and every one-time link of the account. The cookie gets another
-    /// value, which is given back: whoever had copied it is out, too.
+    /// value, which is given back: a copy of it is worth nothing. So does the cookie of the known browser.
     pub async fn change_password(
         &self,
         session: &Session,
         current: &str,
         new: &str,
         visitor: &Visitor,
-    ) -> Result<SecretValue, Error> {
+    ) -> Result<NewSession, Error> {
         let hash = match self.check_own_password(session, current, visitor).await? {
             Checked::Right(hash) => hash,
             Checked::Wrong => {
@@ -258,14 +262,15 @@ impl App {
                 .into());
             }
             Checked::Wait(_) => {
-                let what = "was wrong too often. Nothing was changed. Wait a minute and try again";
+                let what = "was wrong too often. Nothing was changed. Wait a minute and try again, or sign in again";
                 return Err(Problem::invalid("current_password", what).into());
             }
         };
-        let new = self.hash_password(new, &[&session.email, &session.name]).await?;
+        let place = self.hashing.known(session.caller.key())?;
+        let new = self.hash_password(place, new, &[&session.email, &session.name]).await?;
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let digest = self.digests.session(value.reveal());
-        self.transact(async |tx, now| {
+        let devices = self.transact(async |tx, now| {
             let caller = session.caller.refreshed(tx, now).await?;
             let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
             if user.password_hash.as_deref() != Some(hash.as_str()) {
@@ -277,14 +282,15 @@ impl App {
             let ended_sessions = tx.end_sessions(&user.id, caller.session(), now).await?;
             let event = Event::UserPasswordChanged { ended_sessions };
             let written = About::target(&user.id).event(now, caller.actor, &event);
-            Ok(tx.append_audit(&written.from(&caller.origin)).await?)
-        })
-        .await?;
-        Ok(value)
+            tx.append_audit(&written.from(&caller.origin)).await?;
+            self.know_browser(tx, &user.id, visitor, now).await
+        });
+        let devices = devices.await?;
+        Ok(NewSession { value, devices, user: session.caller.user().clone() })
     }
 
-    /// Checks the password of whoever is signed in. Failures count as those of signing in do: whoever holds a
-    /// stolen cookie must not guess faster.
+    /// Checks the password of a person who is signed in. Wrong ones count for the session alone: a stolen cookie must
+    /// not be a way to guess, and strangers must not be able to delay the person.
     async fn check_own_password(
         &self,
         session: &Session,
@@ -292,23 +298,24 @@ impl App {
         visitor: &Visitor,
     ) -> Result<Checked, Error> {
         let now = self.clock.now();
-        let admitted = match self.throttle.enter(visitor.address(), &session.email, now) {
+        let admitted = match self.throttle.enter_session(&session.id, now) {
             Ok(admitted) => admitted,
             Err(held) => {
                 self.audit_held_up(&held, visitor).await?;
                 return Ok(Checked::Wait(held.until));
             }
         };
+        let place = self.hashing.known(session.caller.key())?;
         let user = self.db.read::<_, Error>(async |tx| {
             let caller = session.caller.refreshed(tx, now).await?;
             Ok(tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?)
         });
         let user = user.await?;
-        if !self.verify_password(password, user.password_hash.as_deref()).await? {
+        if !self.verify_password(place, password, user.password_hash.as_deref()).await? {
             self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor).await?;
             return Ok(Checked::Wrong);
         }
-        self.throttle.succeeded(visitor.address(), &session.email);
+        self.throttle.session_succeeded(&session.id);
         Ok(Checked::Right(user.password_hash.unwrap_or_default()))
     }
 }

@@ -1,6 +1,14 @@
 //! Signing in with an e-mail address and a password.
 
-use crate::{act::About, app::App, error::Error, sessions::Visitor, throttle::Held};
+use crate::{
+    act::About,
+    app::App,
+    devices::KnownBrowser,
+    error::Error,
+    password::{Place, busy},
+    sessions::Visitor,
+    throttle::{Admitted, Held},
+};
 use crossfade_core::{
     Timestamp, UserId,
     api::UserKind,
@@ -9,11 +17,14 @@ use crossfade_core::{
     text,
 };
 use crossfade_store::{NewAuditEvent, User};
+use std::time::Duration;
 
-/// A sign-in that has just begun.
+/// A session that has just begun.
 pub struct NewSession {
     /// What its cookie holds.
     pub value: SecretValue,
+    /// What the cookie of the known browser holds.
+    pub devices: Vec<SecretValue>,
     /// Whose it is.
     pub user: UserId,
 }
@@ -22,29 +33,51 @@ pub struct NewSession {
 pub enum SignIn {
     /// It was the right password of an account.
     Done(NewSession),
-    /// It was not; whether there is such an account is nobody's business.
+    /// It was not; whether there is such an account is not told.
     Wrong,
-    /// Too many were wrong; the next may be tried at this time.
+    /// The network of the address has failed too often; the next try is looked at from this time on.
     Wait(Timestamp),
+}
+
+/// A try that may be looked at.
+struct Entered {
+    place: Place,
+    /// How many tries were refused without a look before it.
+    unseen: u64,
+    /// The known browser that it comes from.
+    browser: Option<KnownBrowser>,
 }
 
 impl App {
     /// Signs in.
     pub async fn sign_in(&self, email: &str, password: &str, visitor: &Visitor) -> Result<SignIn, Error> {
         let email = text::email("email", email).unwrap_or_default();
-        let now = self.clock.now();
-        // Counted by what was typed, so that an account that is not there is held up like one that is.
-        let admitted = match self.throttle.enter(visitor.address(), &email, now) {
-            Ok(admitted) => admitted,
+        let known = match visitor.devices.is_empty() {
+            true => None,
+            false => {
+                let now = self.clock.now();
+                let user = self.person(&email).await?;
+                self.known_browser(user.as_ref(), visitor, now).await?
+            }
+        };
+        let entered = match known {
+            Some(browser) => {
+                let place = self.hashing.known(&email);
+                Ok(Entered { place: self.placed(place, visitor).await?, unseen: 0, browser: Some(browser) })
+            }
+            None => self.enter_as_stranger(&email, visitor).await?,
+        };
+        let Entered { place, unseen, browser } = match entered {
+            Ok(entered) => entered,
             Err(held) => {
                 self.audit_held_up(&held, visitor).await?;
                 return Ok(SignIn::Wait(held.until));
             }
         };
-        let user = self.db.read::<_, Error>(async |tx| Ok(tx.user_by_email(&email).await?)).await?;
-        let user = user.filter(|user| user.kind == UserKind::Person);
+        let is_stranger = browser.is_none();
+        let user = self.person(&email).await?;
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let right = self.verify_password(password, hash.as_deref()).await?;
+        let right = self.verify_password(place, password, hash.as_deref()).await?;
         let user = match user {
             Some(user) if right => user,
             user => {
@@ -53,24 +86,77 @@ impl App {
                     (Some(_), None) => "no_password",
                     (Some(_), Some(_)) => "password",
                 };
-                self.audit_refused_sign_in(user.as_ref(), why, admitted.unseen + 1, visitor).await?;
+                if let (Some(browser), Some(user)) = (browser, &user) {
+                    self.count_wrong_password(browser, user, visitor).await?;
+                }
+                self.audit_refused_sign_in(user.as_ref(), why, unseen + 1, visitor).await?;
                 return Ok(SignIn::Wrong);
             }
         };
-        self.throttle.succeeded(visitor.address(), &email);
+        if is_stranger {
+            self.throttle.succeeded(visitor.address(), &email);
+        }
         let begun = self
             .transact(async |tx, now| {
                 // Read again under the lock: an account may be gone, or have another password, by now.
                 match tx.user(&user.id).await? {
                     Some(again) if again.password_hash == hash => {
-                        let value = self.begin_session(tx, &again, visitor, now).await?;
-                        Ok(Some(NewSession { value, user: again.id }))
+                        Ok(Some(self.begin_session(tx, &again, visitor, now).await?))
                     }
                     _ => Ok(None),
                 }
             })
             .await?;
         Ok(begun.map_or(SignIn::Wrong, SignIn::Done))
+    }
+
+    /// Lets a sign-in from an unknown browser in: past the failures of its network, which can hold it up, and those of
+    /// its account, which make it wait.
+    async fn enter_as_stranger(&self, email: &str, visitor: &Visitor) -> Result<Result<Entered, Held>, Error> {
+        // Counted by what was typed, so that a missing account is treated like an existing one.
+        let admitted = self.throttle.enter(visitor.address(), email, self.clock.now());
+        let Admitted { unseen, wait, failures } = match admitted {
+            Ok(admitted) => admitted,
+            Err(held) => return Ok(Err(held)),
+        };
+        if !wait.is_zero() {
+            let displaced = self.throttle.waits.enter(visitor.address(), email, failures);
+            let displaced = self.placed(displaced.ok_or_else(busy), visitor).await?;
+            let lost = tokio::select! {
+                () = self.pause(wait) => false,
+                _ = displaced => true,
+            };
+            if lost {
+                return Err(self.placed::<()>(Err(busy()), visitor).await.err().unwrap_or_else(busy));
+            }
+        }
+        let place = self.hashing.stranger(visitor.address(), failures);
+        Ok(Ok(Entered { place: self.placed(place, visitor).await?, unseen, browser: None }))
+    }
+
+    /// Returns a place for a sign-in. Where there is none, the trail is told.
+    async fn placed<T>(&self, place: Result<T, Error>, visitor: &Visitor) -> Result<T, Error> {
+        if place.is_err() {
+            self.audit_refused_sign_in(None, "busy", 1, visitor).await?;
+        }
+        place
+    }
+
+    /// Waits for a span of real time; in a simulation, of its own time.
+    async fn pause(&self, span: Duration) {
+        if !self.clock.is_manual() {
+            return tokio::time::sleep(span).await;
+        }
+        let until = self.clock.now().after(span);
+        while self.clock.now() < until {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Returns the person with this email address.
+    async fn person(&self, email: &str) -> Result<Option<User>, Error> {
+        let user = self.db.read::<_, Error>(async |tx| Ok(tx.user_by_email(email).await?)).await?;
+        Ok(user.filter(|user| user.kind == UserKind::Person))
     }
 
     /// A failed sign-in stands in the trail. What was typed does not, where it is no account's e-mail address:

@@ -310,6 +310,7 @@ impl App {
     }
 
     async fn make_link(&self, act: &mut Act<'_>, user: &UserId) -> Result<api::OneTimeLink, Error> {
+        act.tx.end_devices(user).await?;
         let link = self.insert_password_link(act.tx, user, act.caller, act.now).await?;
         let event = Event::LinkCreated { user_id: user.clone(), expires_at: link.expires_at };
         act.audit(&event, About::target(user)).await?;

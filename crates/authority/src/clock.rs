@@ -192,6 +192,11 @@ impl Clock {
         }
     }
 
+    /// Whether it is set by hand.
+    pub fn is_manual(&self) -> bool {
+        matches!(self.source, Source::Manual { .. })
+    }
+
     /// Moves a manual clock; one that is set back catches up, and never goes beyond the machine's.
     pub fn advance(&self, span: Duration) {
         match &self.source {

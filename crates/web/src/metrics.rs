@@ -82,6 +82,11 @@ impl Metrics {
                 gauges.changes_failing.is_some().into(),
             ),
             ("crossfade_connections", "Connections that are open.", connections.open()),
+            (
+                "crossfade_sign_ins_waiting",
+                "Sign-ins that wait because of failures at their account.",
+                gauges.sign_ins_waiting,
+            ),
         ];
         if let Some(stored) = gauges.stored {
             numbers.extend([

@@ -134,6 +134,7 @@ async fn set_passwords(app: &Arc<App>, owner: &Api, password: &str) -> Result<()
         let visitor = Visitor {
             origin: Origin { ip: Some(Ipv4Addr::LOCALHOST.into()), request_id: None },
             user_agent: "crossfade demo".to_owned(),
+            devices: Vec::new(),
         };
         app.use_link(value, None, password, &visitor).await?;
     }

@@ -112,8 +112,8 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
         false => Err(Problem::invalid("repeated", "is not the same password. Nothing was changed").into()),
     };
     match changed {
-        Ok(value) => {
-            signed.renew(&value)?;
+        Ok(new) => {
+            signed.renew_both(&new)?;
             Ok(to("password"))
         }
         Err(error) if error.is_about_input() => {

@@ -1,6 +1,90 @@
-//! Cookies, as far as the Console needs them (RFC 6265).
+//! Cookies of the Console (RFC 6265): one of the session, one of the known browser.
 
-use axum::http::{HeaderMap, header};
+use super::error::Refused;
+use axum::{
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use crossfade_app::{App, KNOWN_FOR, NewSession, join_devices, parse_devices};
+use crossfade_core::secret::SecretValue;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Cookies that go out with the answer, whatever the answer is.
+#[derive(Clone, Default)]
+pub(super) struct CookiesToSet(Arc<Mutex<Vec<HeaderValue>>>);
+
+impl CookiesToSet {
+    pub(super) fn set(&self, cookie: HeaderValue) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(cookie);
+    }
+
+    pub(super) fn take(&self) -> Vec<HeaderValue> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn is_https(app: &App) -> bool {
+    app.public_url().starts_with("https://")
+}
+
+/// Returns the name of the cookie of a session. With `__Host-` a browser accepts it only from this very host over TLS,
+/// so that no neighbour can plant one (RFC 6265bis §4.1.3.2).
+fn session_name(app: &App) -> &'static str {
+    if is_https(app) { "__Host-crossfade_session" } else { "crossfade_session" }
+}
+
+/// Returns the name of the cookie of a known browser.
+fn device_name(app: &App) -> &'static str {
+    if is_https(app) { "__Host-crossfade_device" } else { "crossfade_device" }
+}
+
+/// Returns what the session cookie of a request holds.
+pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<String> {
+    read(headers, session_name(app))
+}
+
+/// Returns what the cookie of the known browser of a request holds.
+pub(super) fn devices(app: &App, headers: &HeaderMap) -> Vec<SecretValue> {
+    read(headers, device_name(app)).map_or_else(Vec::new, |cookie| parse_devices(&cookie))
+}
+
+/// Returns the cookie of a session. `Lax` and not `Strict`: with `Strict` a link in a mail or a chat would lead to the
+/// sign-in page although the reader is signed in. Nothing is changed by a GET, and every other request is checked for
+/// its origin (`guard.rs`), so nothing depends on the difference.
+pub(super) fn of_session(app: &App, value: &SecretValue) -> Result<HeaderValue, Refused> {
+    cookie(app, session_name(app), value.reveal(), None)
+}
+
+/// Returns the cookie of a known browser.
+pub(super) fn of_devices(app: &App, values: &[SecretValue]) -> Result<HeaderValue, Refused> {
+    cookie(app, device_name(app), &join_devices(values), Some(KNOWN_FOR.as_secs()))
+}
+
+/// Redirects with the cookies of a new session.
+pub(super) fn signed_in(app: &App, new: &NewSession, to: &str) -> Result<Response, Refused> {
+    let mut response = Redirect::to(to).into_response();
+    for cookie in [of_session(app, &new.value)?, of_devices(app, &new.devices)?] {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Takes the cookie of the session back. The browser stays known.
+pub(super) fn without_session(app: &App, mut response: Response) -> Response {
+    if let Ok(gone) = cookie(app, session_name(app), "", Some(0)) {
+        response.headers_mut().insert(header::SET_COOKIE, gone);
+    }
+    response
+}
+
+fn cookie(app: &App, name: &str, value: &str, max_age: Option<u64>) -> Result<HeaderValue, Refused> {
+    let secure = if is_https(app) { "; Secure" } else { "" };
+    let max_age = max_age.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
+    let text = format!("{name}={value}; Path=/{max_age}; HttpOnly; SameSite=Lax{secure}");
+    let mut header = HeaderValue::try_from(text).map_err(crossfade_app::Error::internal)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
 
 /// The value of the cookie `name`. Where it is sent twice there is no telling which is ours, so there is none.
 pub(crate) fn read(headers: &HeaderMap, name: &str) -> Option<String> {

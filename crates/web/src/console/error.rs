@@ -39,6 +39,18 @@ impl IntoResponse for Refused {
     }
 }
 
+/// Says in how many seconds to try again (RFC 9110 §10.2.3).
+pub(super) fn retry_after(response: &mut Response, seconds: Option<u64>) {
+    if let Some(seconds) = seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+/// Returns the seconds after which a refused request is tried again.
+fn retry_seconds(code: Code) -> Option<u64> {
+    matches!(code.status(), 429 | 503).then_some(1)
+}
+
 pub(super) fn status(problem: &Problem) -> StatusCode {
     StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -66,6 +78,12 @@ struct ErrorSheet<'a> {
 
 /// The answer to a refusal, for who found it.
 pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
+    let mut response = page_without_headers(problem, found, theme, script);
+    retry_after(&mut response, retry_seconds(problem.code));
+    response
+}
+
+fn page_without_headers(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
     let status = status(problem);
     let mut response = if script {
         let body = json!({"code": problem.code.as_str(), "detail": problem.detail, "field": problem.field});

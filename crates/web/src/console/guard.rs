@@ -3,7 +3,8 @@
 
 use super::{
     error,
-    session::{CookieToSet, Found, cookie_value},
+    cookies::{self, CookiesToSet},
+    session::Found,
     theme::Theme,
 };
 use crate::{Web, observe};
@@ -23,13 +24,13 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     let found = look_up(&web, &parts).await;
     let script = error::is_script(&parts.headers);
     let Ok(theme) = Theme::from_request_parts(&mut parts, &web).await;
-    let cookie = CookieToSet::default();
+    let cookies = CookiesToSet::default();
     // Our own addresses are made of ids and slugs, which nothing has to escape.
     let mut response = if parts.uri.path().contains('%') {
         error::Refused::from(Problem::not_found()).into_response()
     } else if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url()) {
         parts.extensions.insert(found.clone());
-        parts.extensions.insert(cookie.clone());
+        parts.extensions.insert(cookies.clone());
         next.run(Request::from_parts(parts, body)).await
     } else {
         let text = "This request came from another site. Nothing was changed. Do it on the page itself.";
@@ -38,7 +39,7 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = error::page_of(&problem, &found, theme, script);
     }
-    if let Some(cookie) = cookie.get() {
+    for cookie in cookies.take() {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     hardened(&web, response)
@@ -47,7 +48,7 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
 async fn look_up(web: &Web, parts: &Parts) -> Found {
     let headers = &parts.headers;
     let origin = observe::origin(web, &parts.extensions, headers);
-    let Some(value) = cookie_value(&web.app, headers) else { return Found::Nobody };
+    let Some(value) = cookies::session(&web.app, headers) else { return Found::Nobody };
     match web.app.session(&value, &origin, !headers.contains_key(BACKGROUND)).await {
         Ok(session) => Found::Session(Box::new(session)),
         Err(error) if error.problem.code == Code::Unauthenticated => Found::Nobody,

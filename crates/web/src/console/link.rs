@@ -1,11 +1,12 @@
 //! The page behind a one-time link: creates the first Owner, or sets a new password.
 
 use super::{
+    cookies::signed_in,
     error::Reply,
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
-    session::{Sent, SignedIn, signed_in},
+    session::{Sent, SignedIn},
     theme::Theme,
 };
 use crate::Web;

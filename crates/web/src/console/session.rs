@@ -1,7 +1,8 @@
 //! Who is signed in, as a handler gets to know it: by taking it as an argument.
 
 use super::{
-    confirm, cookies,
+    confirm,
+    cookies::{self, CookiesToSet},
     error::{Refused, is_script},
     form::Fields,
     layout::{Layout, Person, Section},
@@ -11,14 +12,14 @@ use crate::{Web, observe};
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use bytes::Bytes;
 use crossfade_app::{App, Caller, Confirmed, NewSession, Session, Visitor};
 use crossfade_core::{Code, Problem, secret::SecretValue};
 use serde_json::json;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// The field in which the password of a fresh sign-in comes along with a form.
 pub(super) const CONFIRM_FIELD: &str = "confirm_password";
@@ -34,7 +35,7 @@ pub(crate) struct SignedIn {
     pub(super) path: String,
     /// Whether it is one that can be come back to.
     is_page: bool,
-    cookie: CookieToSet,
+    cookies: CookiesToSet,
 }
 
 /// A form that somebody who is signed in has sent.
@@ -47,16 +48,6 @@ pub(crate) struct Submitted {
 pub(crate) struct Fresh {
     pub(crate) signed: SignedIn,
     pub(crate) fields: Fields,
-}
-
-/// A cookie that goes out with the answer, whatever it is.
-#[derive(Clone, Default)]
-pub(super) struct CookieToSet(Arc<OnceLock<HeaderValue>>);
-
-impl CookieToSet {
-    pub(super) fn get(&self) -> Option<HeaderValue> {
-        self.0.get().cloned()
-    }
 }
 
 impl SignedIn {
@@ -91,9 +82,16 @@ impl SignedIn {
         crossfade_app::Request { if_match: fields.version(), ..self.request() }
     }
 
-    /// Lets the cookie hold another value from now on.
+    /// Lets the cookie of the session hold another value from now on.
     pub(super) fn renew(&self, value: &SecretValue) -> Result<(), Refused> {
-        let _ = self.cookie.0.set(session_cookie(&self.app, value)?);
+        self.cookies.set(cookies::of_session(&self.app, value)?);
+        Ok(())
+    }
+
+    /// Lets both cookies hold other values from now on.
+    pub(super) fn renew_both(&self, new: &NewSession) -> Result<(), Refused> {
+        self.renew(&new.value)?;
+        self.cookies.set(cookies::of_devices(&self.app, &new.devices)?);
         Ok(())
     }
 
@@ -139,7 +137,7 @@ impl FromRequestParts<Web> for SignedIn {
         };
         let Ok(theme) = Theme::from_request_parts(parts, web).await;
         let path = parts.uri.path_and_query().map_or("/console", |path| path.as_str()).to_owned();
-        let cookie = parts.extensions.get::<CookieToSet>().cloned().unwrap_or_default();
+        let cookies = parts.extensions.get::<CookiesToSet>().cloned().unwrap_or_default();
         Ok(Self {
             app: web.app.clone(),
             session,
@@ -147,7 +145,7 @@ impl FromRequestParts<Web> for SignedIn {
             theme,
             path,
             is_page: parts.method.is_safe(),
-            cookie,
+            cookies,
         })
     }
 }
@@ -230,6 +228,7 @@ pub(super) fn visitor(parts: &Parts, web: &Web) -> Visitor {
         origin: observe::origin(web, &parts.extensions, &parts.headers),
         user_agent: agent
             .map_or_else(String::new, |agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
+        devices: cookies::devices(&web.app, &parts.headers),
     }
 }
 
@@ -247,49 +246,6 @@ impl FromRequest<Web> for Sent {
         let visitor = visitor(&parts, web);
         Ok(Self { visitor, fields: fields(Request::from_parts(parts, body), web).await? })
     }
-}
-
-fn is_https(app: &App) -> bool {
-    app.public_url().starts_with("https://")
-}
-
-/// The name of the cookie. With `__Host-` a browser takes it only from this very host over TLS, so that no
-/// neighbour can plant one (RFC 6265bis §4.1.3.2).
-fn cookie_name(app: &App) -> &'static str {
-    if is_https(app) { "__Host-crossfade_session" } else { "crossfade_session" }
-}
-
-/// What the cookie of a request holds.
-pub(super) fn cookie_value(app: &App, headers: &HeaderMap) -> Option<String> {
-    cookies::read(headers, cookie_name(app))
-}
-
-/// The cookie of a sign-in. `Lax` and not `Strict`: with `Strict` a link in a mail or a chat would lead to the
-/// sign-in page although one is signed in. Nothing is changed by a GET, and every other request is checked for
-/// where it comes from (`guard.rs`), so that nothing hangs on the difference.
-fn session_cookie(app: &App, value: &SecretValue) -> Result<HeaderValue, Refused> {
-    let secure = if is_https(app) { "; Secure" } else { "" };
-    let text = format!("{}={}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(app), value.reveal());
-    let mut header = HeaderValue::try_from(text).map_err(crossfade_app::Error::internal)?;
-    header.set_sensitive(true);
-    Ok(header)
-}
-
-/// Redirects with the cookie of a new sign-in.
-pub(super) fn signed_in(app: &App, new: &NewSession, to: &str) -> Result<Response, Refused> {
-    let mut response = Redirect::to(to).into_response();
-    response.headers_mut().insert(header::SET_COOKIE, session_cookie(app, &new.value)?);
-    Ok(response)
-}
-
-/// Takes the cookie back.
-pub(super) fn without_cookie(app: &App, mut response: Response) -> Response {
-    let secure = if is_https(app) { "; Secure" } else { "" };
-    let text = format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{secure}", cookie_name(app));
-    if let Ok(value) = HeaderValue::try_from(text) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
-    }
-    response
 }
 
 /// A path of our own pages, to go to after something; anything else is `None`, so that nobody is led elsewhere.

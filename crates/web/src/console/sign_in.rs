@@ -1,11 +1,12 @@
 //! Signing in and out.
 
 use super::{
-    error::{Reply, is_script},
+    cookies::{signed_in, without_session},
+    error::{Refused, Reply, is_script, retry_after},
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
-    session::{Sent, SignedIn, own_path, signed_in, wait, without_cookie},
+    session::{Sent, SignedIn, own_path, wait},
     theme::Theme,
 };
 use crate::Web;
@@ -65,31 +66,43 @@ pub(super) async fn submit(
     Sent { visitor, fields }: Sent,
 ) -> Reply {
     let to = own_path(fields.text("to")).unwrap_or("/console").to_owned();
-    let answer = web.app.sign_in(fields.text("email"), fields.text("password"), &visitor).await?;
-    let (status, why) = match answer {
-        SignIn::Done(new) => {
+    let answer = web.app.sign_in(fields.text("email"), fields.text("password"), &visitor).await;
+    let (status, why, seconds) = match answer {
+        Err(error) if error.problem.code == Code::Unavailable && error.source.is_none() && !is_script(&headers) => {
+            (StatusCode::SERVICE_UNAVAILABLE, error.problem.detail, Some(1))
+        }
+        Err(error) => return Err(error.into()),
+        Ok(SignIn::Done(new)) => {
             // The cookie is about to be replaced; what it held must not go on unseen.
             if let Ok(replaced) = replaced {
                 web.app.end_session(&replaced.session, replaced.session.id.as_str()).await?;
             }
             return signed_in(&web.app, &new, &to);
         }
-        SignIn::Wrong => (
+        Ok(SignIn::Wrong) => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "There is no account with this e-mail address and password.".to_owned(),
+            None,
         ),
-        SignIn::Wait(until) => (
+        Ok(SignIn::Wait(until)) => (
             StatusCode::TOO_MANY_REQUESTS,
-            format!("Too many sign-ins from your address have failed. {}", wait(&web.app, until)),
+            format!("Too many sign-ins from your network have failed. {}", wait(&web.app, until)),
+            Some(until.since(web.app.authority().clock().now()).as_secs() + 1),
         ),
     };
     // From the dialog over a page of whoever was signed out meanwhile.
     if is_script(&headers) {
-        return Err(Problem::new(Code::InvalidBody, why).with_field("password").into());
+        let mut response =
+            Refused::from(Problem::new(Code::InvalidBody, why).with_field("password")).into_response();
+        retry_after(&mut response, seconds);
+        return Ok(response);
     }
     let form = Form::new("", Fields::default().with("email", fields.text("email")))
         .refused(Problem::new(Code::InvalidBody, why));
-    Ok(page_with(status, &SignInPage { sheet: sheet(theme), form, to, done: None, has_owner: true }))
+    let shown = SignInPage { sheet: sheet(theme), form, to, done: None, has_owner: true };
+    let mut response = page_with(status, &shown);
+    retry_after(&mut response, seconds);
+    Ok(response)
 }
 
 /// Signs out. Also whoever is not signed in any more, so that the button always does what it says.
@@ -103,7 +116,7 @@ pub(super) async fn sign_out(State(web): State<Web>, signed: Result<SignedIn, Re
 /// Leads to the sign-in page and leaves nothing behind.
 pub(super) fn out(web: &Web, how: &str) -> Response {
     let to = Redirect::to(&format!("/console/sign-in?done={how}"));
-    let mut response = without_cookie(&web.app, to.into_response());
+    let mut response = without_session(&web.app, to.into_response());
     // Not "cookies": that would take those of every other host of the domain too. Ours is taken back above.
     let clear = HeaderValue::from_static("\"cache\", \"storage\"");
     response.headers_mut().insert("clear-site-data", clear);

@@ -1,0 +1,178 @@
+//! Known browsers. A browser in which an account has signed in holds a cookie for 90 days. A sign-in to that account
+//! with the cookie is not held up by what strangers do: neither by failures from its network nor by failures at the
+//! account. Ten wrong passwords end the cookie, so a stolen one is worth ten guesses.
+
+use crate::{act::About, app::App, error::Error, sessions::Visitor};
+use crossfade_core::{
+    Timestamp, UserId,
+    audit::{Actor, Event},
+    secret::{SecretKind, SecretValue},
+};
+use crossfade_store::{NewAuditEvent, Tx, User};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How long a browser is known after a sign-in.
+pub const KNOWN_FOR: Duration = Duration::from_secs(90 * 86_400);
+/// Wrong passwords that end the cookie of a known browser.
+const MAX_WRONG_PASSWORDS: i64 = 10;
+/// Accounts that one browser is known to.
+const MAX_ACCOUNTS: usize = 4;
+/// What separates the values of the accounts in the cookie. No value contains it.
+const SEPARATOR: char = '.';
+
+type Digest = Vec<u8>;
+
+/// Passwords that are being looked at, by the known browser that they came from.
+#[derive(Clone, Default)]
+pub(crate) struct Guesses(Arc<Mutex<HashMap<Digest, i64>>>);
+
+/// A password that is being looked at.
+struct Guess {
+    guesses: Guesses,
+    digest: Digest,
+}
+
+/// A known browser that signs in to its account.
+pub(crate) struct KnownBrowser(Guess);
+
+impl Guesses {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Digest, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a guess until it is dropped; with the number of guesses that are looked at, this one included.
+    fn begin(&self, digest: Digest) -> (Guess, i64) {
+        let mut counts = self.counts();
+        let count = counts.entry(digest.clone()).or_default();
+        *count += 1;
+        let running = *count;
+        drop(counts);
+        (Guess { guesses: self.clone(), digest }, running)
+    }
+}
+
+impl Drop for Guess {
+    fn drop(&mut self) {
+        let mut counts = self.guesses.counts();
+        let left = counts.get_mut(&self.digest).map_or(0, |count| {
+            *count -= 1;
+            *count
+        });
+        if left <= 0 {
+            counts.remove(&self.digest);
+        }
+    }
+}
+
+/// Reads the values in the cookie of known browsers.
+pub fn parse_devices(cookie: &str) -> Vec<SecretValue> {
+    let values = cookie.split(SEPARATOR).take(MAX_ACCOUNTS);
+    values.filter_map(|value| SecretValue::parse(SecretKind::Device, value)).collect()
+}
+
+/// Writes the cookie of a known browser.
+pub fn join_devices(values: &[SecretValue]) -> String {
+    values.iter().map(SecretValue::reveal).collect::<Vec<_>>().join(&SEPARATOR.to_string())
+}
+
+impl App {
+    /// Returns the known browser that a sign-in comes from; `None` if its cookie is not one of this account, or has no
+    /// guess left.
+    pub(crate) async fn known_browser(
+        &self,
+        user: Option<&User>,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> Result<Option<KnownBrowser>, Error> {
+        let Some(user) = user else { return Ok(None) };
+        for value in &visitor.devices {
+            // Counted before the row is read: two guesses at the same time are two.
+            let (guess, running) = self.guesses.begin(self.digests.device(value.reveal()));
+            let device = self.db.read::<_, Error>(async |tx| Ok(tx.device(&guess.digest, now).await?)).await?;
+            let is_left = |wrong: i64| wrong.saturating_add(running) <= MAX_WRONG_PASSWORDS;
+            if device.is_some_and(|it| it.user_id == user.id && is_left(it.wrong_passwords)) {
+                return Ok(Some(KnownBrowser(guess)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts a wrong password from a known browser. The last one that is allowed ends its cookie.
+    pub(crate) async fn count_wrong_password(
+        &self,
+        browser: KnownBrowser,
+        user: &User,
+        visitor: &Visitor,
+    ) -> Result<(), Error> {
+        let KnownBrowser(guess) = browser;
+        let _turn = self.background_turn().await;
+        self.transact(async |tx, now| {
+            let wrong = tx.count_wrong_password(&guess.digest).await?;
+            let Some(wrong) = wrong.filter(|wrong| *wrong >= MAX_WRONG_PASSWORDS) else { return Ok(()) };
+            tx.end_device(&guess.digest).await?;
+            let actor = Actor::Unknown { id: user.email.clone().unwrap_or_default(), name: user.name.clone() };
+            let event = Event::DeviceEnded { wrong_passwords: wrong.unsigned_abs() };
+            let written = About::target(&user.id).event(now, actor, &event).from(&visitor.origin);
+            Ok(tx.append_audit(&NewAuditEvent { done: true, ..written }).await?)
+        })
+        .await
+    }
+
+    /// Makes the browser of a visitor known to an account that has just signed in. Returns what its cookie holds now:
+    /// a new value for this account, and the values of the other accounts that it is known to.
+    pub(crate) async fn know_browser(
+        &self,
+        tx: &mut Tx,
+        user: &UserId,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> Result<Vec<SecretValue>, Error> {
+        let value = SecretValue::generate(SecretKind::Device, self.random.as_ref());
+        let mut values = Vec::with_capacity(MAX_ACCOUNTS);
+        for old in &visitor.devices {
+            let digest = self.digests.device(old.reveal());
+            match tx.device(&digest, now).await? {
+                Some(device) if device.user_id == *user => drop(tx.end_device(&digest).await?),
+                Some(_) => values.push(old.clone()),
+                None => {}
+            }
+        }
+        tx.insert_device(user, &self.digests.device(value.reveal()), now, now.after(KNOWN_FOR)).await?;
+        values.insert(0, value);
+        values.truncate(MAX_ACCOUNTS);
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_counts_until_it_is_over() {
+        let guesses = Guesses::default();
+        let (first, one) = guesses.begin(vec![1]);
+        let (second, two) = guesses.begin(vec![1]);
+        let (_other, other) = guesses.begin(vec![2]);
+        assert_eq!((one, two, other), (1, 2, 1));
+        drop(first);
+        assert_eq!(guesses.begin(vec![1]).1, 2);
+        drop(second);
+        assert_eq!(guesses.counts().len(), 1);
+    }
+
+    #[test]
+    fn a_cookie_is_read_as_it_was_written_and_is_bounded() {
+        let random = crossfade_authority::SystemRandom;
+        let values: Vec<_> = (0..6).map(|_| SecretValue::generate(SecretKind::Device, &random)).collect();
+        let read = parse_devices(&join_devices(&values));
+        let texts = |values: &[SecretValue]| values.iter().map(|it| it.reveal().to_owned()).collect::<Vec<_>>();
+        assert_eq!(texts(&read), texts(&values[..4]));
+        let session = SecretValue::generate(SecretKind::Session, &random);
+        assert!(parse_devices(session.reveal()).is_empty() && parse_devices("").is_empty());
+    }
+}

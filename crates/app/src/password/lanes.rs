@@ -1,0 +1,207 @@
+//! Turns for password hashing. A hash takes 19 MiB and a CPU for a while, so two are computed at a time: one for
+//! strangers who sign in, and one for requests that are authenticated already. Strangers never use the second.
+
+use crate::{error::Error, room::Room};
+use crossfade_core::{Code, Problem, address::wide_network};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::oneshot::Receiver;
+
+/// Sign-ins of strangers that wait for their turn.
+const MAX_STRANGERS: usize = 64;
+/// Authenticated requests that wait for their turn.
+const MAX_KNOWN: usize = 32;
+/// The longest wait for a turn.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// The two queues for hashing.
+pub(crate) struct Lanes {
+    strangers: Arc<Lane>,
+    known: Arc<Lane>,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { strangers: Lane::new(MAX_STRANGERS), known: Lane::new(MAX_KNOWN) }
+    }
+}
+
+impl Lanes {
+    /// Takes a place among the sign-ins of strangers; an error when every place is taken. Addresses of one network
+    /// share places, and a network with recent `failures` comes after the others.
+    pub(crate) fn stranger(&self, address: IpAddr, failures: u64) -> Result<Place, Error> {
+        self.strangers.enter(&wide_network(address).to_string(), failures)
+    }
+
+    /// Takes a place for a request that is authenticated: by a session, a one-time link, the cookie of a known browser,
+    /// or access to the machine. `who` names the account.
+    pub(crate) fn known(&self, who: &str) -> Result<Place, Error> {
+        self.known.enter(who, 0)
+    }
+}
+
+/// One hash at a time, and the requests that wait for it.
+struct Lane(Mutex<State>);
+
+struct State {
+    is_busy: bool,
+    room: Room<Turn>,
+}
+
+/// A place in a queue; [`run`](Place::run) waits for the turn.
+pub(crate) struct Place(Waits);
+
+enum Waits {
+    Not(Turn),
+    For(Receiver<Turn>),
+}
+
+/// The permission to compute a hash. Dropping it calls the next request.
+struct Turn(Option<Arc<Lane>>);
+
+impl Lane {
+    fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { is_busy: false, room: Room::new(limit) })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(self: &Arc<Self>, source: &str, failures: u64) -> Result<Place, Error> {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.is_busy, true) {
+            return Ok(Place(Waits::Not(Turn(Some(self.clone())))));
+        }
+        let called = state.room.enter(source, failures).ok_or_else(busy)?;
+        Ok(Place(Waits::For(called)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(lane) = self.0.take() else { return };
+        loop {
+            let mut state = lane.state();
+            let Some(next) = state.room.pop() else {
+                state.is_busy = false;
+                return;
+            };
+            drop(state);
+            match next.send(Self(Some(lane.clone()))) {
+                Ok(()) => return,
+                // The request has gone, so another one is called; this turn must not call one as well.
+                Err(mut unused) => unused.0 = None,
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Computes `work` when it is the turn of this request. The turn lasts as long as the work, also when the caller
+    /// hangs up.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = match self.0 {
+            Waits::Not(turn) => turn,
+            // A closed channel: the place went to a request of a source with fewer of them.
+            Waits::For(called) => match tokio::time::timeout(MAX_WAIT, called).await {
+                Ok(Ok(turn)) => turn,
+                Ok(Err(_)) | Err(_) => return Err(busy()),
+            },
+        };
+        let worked = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        worked.await.map_err(Error::internal)
+    }
+}
+
+/// The refusal of a request for which there is no place.
+pub(crate) fn busy() -> Error {
+    let text = "Too many sign-ins are waiting. Nothing was changed. Try again in a moment.";
+    Problem::new(Code::Unavailable, text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        thread::sleep,
+    };
+    use tokio::task::JoinSet;
+
+    fn address(number: usize) -> IpAddr {
+        IpAddr::from([10, 0, number as u8, 1])
+    }
+
+    /// Occupies a lane until the sender is dropped.
+    fn occupy(place: Place) -> std::sync::mpsc::Sender<()> {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let running = place.run(move || receiver.recv().is_ok());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(running);
+        tasks.detach_all();
+        sender
+    }
+
+    #[tokio::test]
+    async fn one_hash_of_a_lane_runs_at_a_time_also_when_callers_hang_up() {
+        let (lanes, running, most) = (Lanes::default(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let one = |number| {
+            let (running, most) = (running.clone(), most.clone());
+            let place = lanes.stranger(address(number), 0).unwrap();
+            async move {
+                let work = move || {
+                    most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                    sleep(Duration::from_millis(10));
+                    running.fetch_sub(1, SeqCst)
+                };
+                place.run(work).await.map(drop)
+            }
+        };
+        let mut gone: JoinSet<_> = (0..3).map(one).collect();
+        while running.load(SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        gone.abort_all();
+        for done in (0..6).map(one).collect::<JoinSet<_>>().join_all().await {
+            done.unwrap();
+        }
+        assert_eq!(most.load(SeqCst), 1);
+        assert!(!lanes.strangers.state().is_busy, "the last turn frees the lane");
+    }
+
+    #[tokio::test]
+    async fn a_queue_of_strangers_is_bounded_and_delays_nobody_who_is_known() {
+        let lanes = Lanes::default();
+        let occupied = occupy(lanes.stranger(address(0), 0).unwrap());
+        let waiting: Vec<_> = (0..MAX_STRANGERS).map(|it| lanes.stranger(address(it), 0).unwrap()).collect();
+        let refused = lanes.stranger(address(200), 0).err().unwrap();
+        assert_eq!(refused.problem.code, Code::Unavailable);
+        assert_eq!(lanes.known("usr_1").unwrap().run(|| 7).await.unwrap(), 7);
+        drop((occupied, waiting));
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_one_network_leaves_a_place_to_the_others() {
+        let lanes = Lanes::default();
+        let occupied = occupy(lanes.stranger(address(0), 0).unwrap());
+        let flood: Vec<_> = (0..MAX_STRANGERS)
+            .map(|it| lanes.stranger(IpAddr::from([10, 0, 0, it as u8]), 0).unwrap())
+            .collect();
+        assert!(lanes.stranger(address(0), 0).is_err());
+        let honest = lanes.stranger(address(1), 0).unwrap();
+        drop(occupied);
+        assert_eq!(honest.run(|| 7).await.unwrap(), 7, "before most of the flood");
+        drop(flood);
+    }
+}

@@ -1,0 +1,97 @@
+//! A bounded set of waiting requests that one source cannot fill for the others.
+
+use tokio::sync::oneshot::{self, Receiver, Sender};
+
+/// Requests that wait for a `T`, each with its source and its rank. The smallest rank is served first.
+pub(crate) struct Room<T> {
+    limit: usize,
+    next: u64,
+    waiting: Vec<Waiting<T>>,
+}
+
+struct Waiting<T> {
+    number: u64,
+    source: String,
+    rank: u64,
+    call: Sender<T>,
+}
+
+impl<T> Room<T> {
+    /// Returns an empty room for at most `limit` requests.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, next: 0, waiting: Vec::new() }
+    }
+
+    /// Adds a request, or returns `None` when the room is full. The rank is the number of `failures` of the source plus
+    /// the number of its waiting requests. In a full room a request takes the place of the one with the greatest rank,
+    /// if that is greater than its own: the channel of the other request closes.
+    pub(crate) fn enter(&mut self, source: &str, failures: u64) -> Option<Receiver<T>> {
+        // A request whose caller has gone needs no place.
+        self.waiting.retain(|it| !it.call.is_closed());
+        let others = self.waiting.iter().filter(|it| it.source == source).count();
+        let rank = failures.saturating_add(others as u64);
+        if self.waiting.len() >= self.limit {
+            let last = (0..self.waiting.len()).max_by_key(|at| self.order(*at))?;
+            if self.waiting[last].rank <= rank {
+                return None;
+            }
+            self.waiting.swap_remove(last);
+        }
+        let (call, called) = oneshot::channel();
+        self.waiting.push(Waiting { number: self.next, source: source.to_owned(), rank, call });
+        self.next += 1;
+        Some(called)
+    }
+
+    /// Takes out the request that is served next.
+    pub(crate) fn pop(&mut self) -> Option<Sender<T>> {
+        let first = (0..self.waiting.len()).min_by_key(|at| self.order(*at))?;
+        Some(self.waiting.swap_remove(first).call)
+    }
+
+    /// Returns the number of waiting requests.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.iter().filter(|it| !it.call.is_closed()).count()
+    }
+
+    fn order(&self, at: usize) -> (u64, u64) {
+        (self.waiting[at].rank, self.waiting[at].number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_with_one_request_is_served_before_the_second_of_another() {
+        let mut room = Room::<()>::new(8);
+        let _called: Vec<_> = ["a", "a", "a", "b"].map(|source| room.enter(source, 0).unwrap()).into();
+        let mut sources = Vec::new();
+        while let Some(first) = (0..room.waiting.len()).min_by_key(|at| room.order(*at)) {
+            sources.push(room.waiting[first].source.clone());
+            room.pop();
+        }
+        assert_eq!(sources, ["a", "b", "a", "a"]);
+    }
+
+    #[test]
+    fn a_full_room_makes_place_for_a_source_with_fewer_requests() {
+        let mut room = Room::<()>::new(3);
+        let mut many: Vec<_> = (0..3).map(|_| room.enter("a", 0).unwrap()).collect();
+        assert!(room.enter("a", 0).is_none(), "a fourth request of the same source");
+        let other = room.enter("b", 0);
+        assert!(other.is_some());
+        assert!(many.pop().unwrap().try_recv().is_err(), "the last request of the source with most has lost its place");
+        assert_eq!(room.len(), 3);
+        assert!(room.enter("c", 1).is_none(), "a source with failures displaces nobody of equal rank");
+    }
+
+    #[test]
+    fn a_request_whose_caller_has_gone_needs_no_place() {
+        let mut room = Room::<()>::new(1);
+        drop(room.enter("a", 0));
+        assert_eq!(room.len(), 0);
+        assert!(room.enter("b", 5).is_some());
+    }
+}

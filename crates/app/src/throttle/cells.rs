@@ -1,0 +1,91 @@
+//! Counts of recent failures that are forgiven over time (the generic cell rate algorithm).
+
+use crossfade_core::Timestamp;
+use std::{collections::HashMap, hash::Hash, time::Duration};
+
+/// Failures that are allowed in a burst, and the time after which one of them is forgiven.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) burst: u32,
+    pub(super) forgiven_after: Duration,
+}
+
+/// The recent failures of one key.
+struct Cell {
+    /// When every failure is forgiven.
+    forgiven: Timestamp,
+    /// Tries that were refused without a look since the last one that was admitted.
+    unseen: u64,
+}
+
+/// The recent failures of many keys; at most `most` of them are remembered.
+pub(super) struct Cells<K> {
+    cells: HashMap<K, Cell>,
+    most: usize,
+}
+
+impl<K: Hash + Eq> Cells<K> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { cells: HashMap::new(), most }
+    }
+
+    /// Returns the time at which one more failure is allowed; `None` if it is allowed now.
+    pub(super) fn free_at(&self, key: &K, limit: Limit, now: Timestamp) -> Option<Timestamp> {
+        let forgiven = self.cells.get(key)?.forgiven;
+        let free = forgiven.before(limit.forgiven_after * limit.burst.saturating_sub(1));
+        (now < free).then_some(free)
+    }
+
+    /// Returns the number of failures that are not forgiven yet.
+    pub(super) fn failures(&self, key: &K, limit: Limit, now: Timestamp) -> u64 {
+        let left = self.cells.get(key).map_or(Duration::ZERO, |cell| cell.forgiven.since(now));
+        left.as_micros().div_ceil(limit.forgiven_after.as_micros()).try_into().unwrap_or(u64::MAX)
+    }
+
+    /// Counts a try that is refused without a look; whether it is the first one.
+    pub(super) fn refuse(&mut self, key: &K) -> bool {
+        let Some(cell) = self.cells.get_mut(key) else { return true };
+        cell.unseen += 1;
+        cell.unseen == 1
+    }
+
+    /// Counts a failure. At most `burst` of them are kept. Returns how many tries were refused without a look before.
+    pub(super) fn fail(&mut self, key: K, limit: Limit, now: Timestamp) -> u64 {
+        let cell = self.cells.entry(key).or_insert(Cell { forgiven: now, unseen: 0 });
+        let most = now.after(limit.forgiven_after * limit.burst);
+        cell.forgiven = cell.forgiven.max(now).after(limit.forgiven_after).min(most);
+        let unseen = std::mem::take(&mut cell.unseen);
+        if self.cells.len() > self.most {
+            self.forget(now);
+        }
+        unseen
+    }
+
+    /// Takes back one failure.
+    pub(super) fn take_back(&mut self, key: &K, limit: Limit) {
+        if let Some(cell) = self.cells.get_mut(key) {
+            cell.forgiven = cell.forgiven.before(limit.forgiven_after);
+        }
+    }
+
+    /// Forgives every failure of a key.
+    pub(super) fn forgive(&mut self, key: &K) {
+        self.cells.remove(key);
+    }
+
+    /// Forgets forgiven keys; if that is not enough, the half that would be forgiven first.
+    fn forget(&mut self, now: Timestamp) {
+        self.cells.retain(|_, cell| cell.forgiven > now);
+        if self.cells.len() > self.most {
+            let mut times: Vec<_> = self.cells.values().map(|cell| cell.forgiven).collect();
+            let (_, middle, _) = times.select_nth_unstable(self.most / 2);
+            let middle = *middle;
+            self.cells.retain(|_, cell| cell.forgiven > middle);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+}

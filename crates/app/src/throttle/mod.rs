@@ -1,0 +1,163 @@
+//! Failed sign-ins slow down their sources. An account is never locked: a stranger who knows an email address must not
+//! keep its owner out. Failures at one account only make the next sign-in wait, for at most ten seconds.
+
+mod cells;
+mod waits;
+
+use cells::{Cells, Limit};
+use crossfade_core::{SessionId, Timestamp, address::prefix};
+use std::{
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+pub(crate) use waits::Waits;
+
+/// Networks that count as sources, the narrowest first: bits of IPv4, bits of IPv6, and their limit. A network of
+/// providers gives a customer a /64, a /56 or a /48 of IPv6.
+const WIDTHS: [(u32, u32, Limit); 3] = [
+    (32, 64, Limit { burst: 50, forgiven_after: Duration::from_secs(6) }),
+    // IPv4 has two widths only: this one is the same address again, with more room.
+    (32, 56, Limit { burst: 100, forgiven_after: Duration::from_secs(4) }),
+    (24, 48, Limit { burst: 150, forgiven_after: Duration::from_secs(3) }),
+];
+/// Passwords that a session may get wrong when it is asked for a fresh sign-in.
+const SESSION: Limit = Limit { burst: 10, forgiven_after: Duration::from_secs(60) };
+/// Failures at one account, from everywhere. They refuse nothing.
+const ACCOUNT: Limit = Limit { burst: FREE_FAILURES + MAX_WAIT_SECONDS, forgiven_after: Duration::from_secs(60) };
+/// Failures at an account that delay nothing.
+const FREE_FAILURES: u32 = 5;
+/// The longest wait because of failures at an account, in seconds. Each failure beyond the free ones adds one.
+const MAX_WAIT_SECONDS: u32 = 10;
+/// Sources, and accounts, that are remembered.
+const MOST_REMEMBERED: usize = 20_000;
+
+/// Failures that the trail is told of one by one within a window; beyond that they are counted together.
+const ONE_BY_ONE: u32 = 60;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Recent failures. In memory: a restart forgives everything.
+pub(crate) struct Throttle {
+    failed: Mutex<Failed>,
+    told: Mutex<Told>,
+    pub(crate) waits: Waits,
+}
+
+struct Failed {
+    sources: Cells<(usize, IpAddr)>,
+    sessions: Cells<SessionId>,
+    accounts: Cells<String>,
+}
+
+/// How many failures the trail was told of recently, from all sources.
+#[derive(Default)]
+struct Told {
+    until: Option<Timestamp>,
+    written: u32,
+    gathered: u64,
+}
+
+/// A try that may be looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// How many tries were refused without a look before it.
+    pub(crate) unseen: u64,
+    /// How long the try waits first, because of failures at its account.
+    pub(crate) wait: Duration,
+    /// Recent failures of its address, of which the fewest are served first.
+    pub(crate) failures: u64,
+}
+
+/// A try that must not be looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Until when.
+    pub(crate) until: Timestamp,
+    /// Whether the try before was still looked at: the trail says once that a source is held up.
+    pub(crate) is_first: bool,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        let failed = Failed {
+            sources: Cells::new(MOST_REMEMBERED),
+            sessions: Cells::new(MOST_REMEMBERED),
+            accounts: Cells::new(MOST_REMEMBERED),
+        };
+        Self { failed: Mutex::new(failed), told: Mutex::default(), waits: Waits::default() }
+    }
+}
+
+impl Throttle {
+    fn failed(&self) -> MutexGuard<'_, Failed> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a sign-in as a failure until it has succeeded, so that parallel ones are counted too; or refuses it,
+    /// because one of the networks of its address has failed too often.
+    pub(crate) fn enter(&self, address: IpAddr, account: &str, now: Timestamp) -> Result<Admitted, Held> {
+        let mut failed = self.failed();
+        let sources = sources(address);
+        let narrow = &sources[0];
+        let free = sources.iter().filter_map(|(key, limit)| failed.sources.free_at(key, *limit, now)).max();
+        if let Some(until) = free {
+            return Err(Held { until, is_first: failed.sources.refuse(&narrow.0) });
+        }
+        let failures = failed.sources.failures(&narrow.0, narrow.1, now);
+        let unseen = sources.iter().map(|(key, limit)| failed.sources.fail(*key, *limit, now)).sum();
+        let account = account.to_owned();
+        let earlier = failed.accounts.failures(&account, ACCOUNT, now);
+        failed.accounts.fail(account, ACCOUNT, now);
+        let seconds = earlier.saturating_sub(FREE_FAILURES.into()).min(MAX_WAIT_SECONDS.into());
+        Ok(Admitted { unseen, wait: Duration::from_secs(seconds), failures })
+    }
+
+    /// Forgives the failures at an account whose owner has signed in, and does not count this try at its source.
+    pub(crate) fn succeeded(&self, address: IpAddr, account: &str) {
+        let mut failed = self.failed();
+        failed.accounts.forgive(&account.to_owned());
+        for (key, limit) in sources(address) {
+            failed.sources.take_back(&key, limit);
+        }
+    }
+
+    /// Counts a password for a fresh sign-in as wrong until it was right, or refuses to look at it. Only the session
+    /// itself is held up: what strangers do at the account must not delay its owner, and a stolen session must not
+    /// guess from many addresses.
+    pub(crate) fn enter_session(&self, session: &SessionId, now: Timestamp) -> Result<Admitted, Held> {
+        let mut failed = self.failed();
+        if let Some(until) = failed.sessions.free_at(session, SESSION, now) {
+            return Err(Held { until, is_first: failed.sessions.refuse(session) });
+        }
+        let unseen = failed.sessions.fail(session.clone(), SESSION, now);
+        Ok(Admitted { unseen, wait: Duration::ZERO, failures: 0 })
+    }
+
+    /// Forgives the wrong passwords of a session.
+    pub(crate) fn session_succeeded(&self, session: &SessionId) {
+        self.failed().sessions.forgive(session);
+    }
+
+    /// Returns the count with which the trail is told of `count` failures; `None` when they are told with later ones.
+    pub(crate) fn tell(&self, count: u64, now: Timestamp) -> Option<u64> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.until.is_none_or(|until| until <= now) {
+            (told.until, told.written) = (Some(now.after(WINDOW)), 0);
+        }
+        if told.written >= ONE_BY_ONE {
+            told.gathered += count;
+            return None;
+        }
+        told.written += 1;
+        Some(count + std::mem::take(&mut told.gathered))
+    }
+}
+
+/// Returns the networks of an address that count as sources, the narrowest first.
+fn sources(address: IpAddr) -> [((usize, IpAddr), Limit); 3] {
+    let mut width = 0..WIDTHS.len();
+    WIDTHS.map(|(v4, v6, limit)| ((width.next().unwrap_or_default(), prefix(address, v4, v6)), limit))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use super::*;
+
+const MICRO: Duration = Duration::from_micros(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn start() -> Timestamp {
+    Timestamp::from_seconds(1_795_525_500)
+}
+
+/// Sign-ins of different accounts that are admitted of `tries`, the n-th from `address(n)`.
+fn admitted(throttle: &Throttle, tries: u32, address: impl Fn(u32) -> IpAddr) -> u32 {
+    let admitted = (0..tries).filter(|it| throttle.enter(address(*it), &it.to_string(), start()).is_ok());
+    admitted.count() as u32
+}
+
+#[test]
+fn failures_at_an_account_from_everywhere_only_make_a_sign_in_wait() {
+    let throttle = Throttle::default();
+    let wait = |number: u32, now| {
+        let address = IpAddr::from([10, 0, number as u8, 1]);
+        throttle.enter(address, "ada", now).map(|admitted| admitted.wait.as_secs())
+    };
+    let waits: Vec<_> = (0..40).map(|number| wait(number, start()).unwrap()).collect();
+    assert_eq!(waits[..16], [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    assert!(waits[16..].iter().all(|wait| *wait == 10), "never longer, and never refused");
+    // One failure a minute is forgiven, and no more than fifteen are counted.
+    assert_eq!(wait(41, start().after(MINUTE - MICRO)), Ok(10));
+    assert_eq!(wait(42, start().after(MINUTE * 6)), Ok(5));
+    throttle.succeeded(ip("10.0.42.1"), "ada");
+    assert_eq!(wait(43, start().after(MINUTE * 6)), Ok(0), "the owner has signed in");
+}
+
+#[test]
+fn another_account_does_not_wait() {
+    let throttle = Throttle::default();
+    for _ in 0..20 {
+        throttle.enter(ip("192.0.2.1"), "ada", start()).unwrap();
+    }
+    assert_eq!(throttle.enter(ip("192.0.2.1"), "bob", start()).unwrap().wait, Duration::ZERO);
+}
+
+#[test]
+fn an_address_with_fifty_failures_is_held_up() {
+    let throttle = Throttle::default();
+    assert_eq!(admitted(&throttle, 60, |_| ip("192.0.2.1")), 50);
+    let free = start().after(Duration::from_secs(6));
+    let held = |until, is_first| Err(Held { until, is_first });
+    assert_eq!(throttle.enter(ip("192.0.2.1"), "ada", free.before(MICRO)), held(free, false));
+    let next = throttle.enter(ip("192.0.2.1"), "ada", free).unwrap();
+    assert_eq!((next.unseen, next.failures), (11, 49));
+    assert_eq!(throttle.enter(ip("192.0.2.1"), "ada", free), held(free.after(Duration::from_secs(6)), true));
+    assert!(throttle.enter(ip("192.0.2.2"), "ada", start()).is_ok(), "a neighbour");
+}
+
+#[test]
+fn a_network_is_held_up_at_each_width() {
+    let v4 = |it: u32| IpAddr::from([192, 0, 2, it as u8]);
+    let throttle = Throttle::default();
+    assert_eq!(admitted(&throttle, 250, v4), 150, "/24");
+    assert!(throttle.enter(ip("192.0.3.1"), "x", start()).is_ok());
+
+    let in_64 = |it: u32| ip(&format!("2001:db8:1:1::{it:x}"));
+    let throttle = Throttle::default();
+    assert_eq!(admitted(&throttle, 250, in_64), 50, "/64");
+    assert!(throttle.enter(ip("2001:db8:1:2::1"), "x", start()).is_ok());
+
+    let in_56 = |it: u32| ip(&format!("2001:db8:1:1{:02x}::1", it % 256));
+    let throttle = Throttle::default();
+    assert_eq!(admitted(&throttle, 250, in_56), 100, "/56");
+    assert!(throttle.enter(ip("2001:db8:1:200::1"), "x", start()).is_ok());
+
+    let in_48 = |it: u32| ip(&format!("2001:db8:1:{it:x}00::1"));
+    let throttle = Throttle::default();
+    assert_eq!(admitted(&throttle, 250, in_48), 150, "/48");
+    assert!(throttle.enter(ip("2001:db8:2::1"), "x", start()).is_ok());
+}
+
+#[test]
+fn an_office_that_signs_in_all_day_is_not_held_up() {
+    let throttle = Throttle::default();
+    for person in 0..400 {
+        let admitted = throttle.enter(ip("192.0.2.1"), &person.to_string(), start());
+        assert_eq!(admitted, Ok(Admitted { unseen: 0, wait: Duration::ZERO, failures: 0 }));
+        throttle.succeeded(ip("192.0.2.1"), &person.to_string());
+    }
+}
+
+#[test]
+fn a_session_with_ten_wrong_passwords_is_held_up_alone() {
+    let throttle = Throttle::default();
+    let id = |number: u32| SessionId::parse(&format!("ses_{number:022}")).unwrap();
+    for _ in 0..10 {
+        assert!(throttle.enter_session(&id(1), start()).is_ok());
+    }
+    let until = start().after(MINUTE);
+    assert_eq!(throttle.enter_session(&id(1), start()), Err(Held { until, is_first: true }));
+    assert!(throttle.enter_session(&id(2), start()).is_ok());
+    assert_eq!(throttle.enter_session(&id(1), until).unwrap().unseen, 1);
+    throttle.session_succeeded(&id(1));
+    assert!(throttle.enter_session(&id(1), until).is_ok());
+}
+
+#[test]
+fn a_flood_of_failures_is_told_in_sums_and_none_is_lost() {
+    let throttle = Throttle::default();
+    let told: Vec<_> = (0..1000).filter_map(|_| throttle.tell(1, start())).collect();
+    assert_eq!(told, [1; 60]);
+    assert_eq!(throttle.tell(2, start().after(WINDOW - MICRO)), None);
+    assert_eq!(throttle.tell(1, start().after(WINDOW)), Some(943));
+}
+
+#[test]
+fn remembered_sources_and_accounts_are_bounded() {
+    let throttle = Throttle::default();
+    for n in 0..MOST_REMEMBERED as u32 + 10 {
+        let _ = throttle.enter(IpAddr::from((n << 8).to_be_bytes()), &n.to_string(), start());
+    }
+    let failed = throttle.failed();
+    assert!(failed.sources.len() <= MOST_REMEMBERED && failed.accounts.len() <= MOST_REMEMBERED);
+}

@@ -1,0 +1,75 @@
+//! Sign-ins that wait because of failures at their account. They hold no turn for hashing, and they are bounded.
+
+use crate::room::Room;
+use crossfade_core::address::wide_network;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+use tokio::sync::oneshot::Receiver;
+
+/// Sign-ins of one account that wait.
+const MOST_OF_ACCOUNT: usize = 16;
+/// Sign-ins that wait in all.
+const MOST: usize = 512;
+
+/// The waiting sign-ins of each account.
+#[derive(Default)]
+pub(crate) struct Waits(Mutex<HashMap<String, Room<()>>>);
+
+impl Waits {
+    /// Adds a sign-in that waits; `None` when there is no place. Of one account a network with many waiting sign-ins or
+    /// with recent `failures` makes place for another network. The channel closes for a sign-in that has lost its place.
+    pub(crate) fn enter(&self, address: IpAddr, account: &str, failures: u64) -> Option<Receiver<()>> {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.retain(|_, room| room.len() > 0);
+        let all: usize = rooms.values().map(Room::len).sum();
+        let room = rooms.get(account).map_or(0, Room::len);
+        // In a full house there is still the place of another sign-in of this account.
+        if all >= MOST && room < MOST_OF_ACCOUNT {
+            return None;
+        }
+        let room = rooms.entry(account.to_owned()).or_insert_with(|| Room::new(MOST_OF_ACCOUNT));
+        room.enter(&wide_network(address).to_string(), failures)
+    }
+}
+
+impl Waits {
+    /// Returns the number of sign-ins that wait.
+    pub(crate) fn len(&self) -> usize {
+        let rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.values().map(Room::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(number: usize) -> IpAddr {
+        IpAddr::from([10, (number / 256) as u8, (number % 256) as u8, 1])
+    }
+
+    #[test]
+    fn waiting_sign_ins_of_one_account_are_bounded_and_the_owner_finds_a_place() {
+        let waits = Waits::default();
+        let attack: Vec<_> =
+            (0..MOST_OF_ACCOUNT).map(|it| waits.enter(address(it), "ada", 10).unwrap()).collect();
+        assert!(waits.enter(address(100), "ada", 10).is_none());
+        let owner = waits.enter(address(101), "ada", 0);
+        assert!(owner.is_some(), "an address without failures takes the place of one with failures");
+        assert!(waits.enter(address(0), "bob", 0).is_some(), "another account has places of its own");
+        drop(attack);
+    }
+
+    #[test]
+    fn waiting_sign_ins_are_bounded_in_all_and_places_become_free() {
+        let waits = Waits::default();
+        let all: Vec<_> =
+            (0..MOST).map(|it| waits.enter(address(it), &(it / 8).to_string(), 0).unwrap()).collect();
+        assert!(waits.enter(address(0), "another", 0).is_none());
+        drop(all);
+        assert!(waits.enter(address(0), "another", 0).is_some());
+    }
+}
