@@ -7,12 +7,17 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
+
+const MICRO: Duration = Duration::from_micros(1);
 
 /// The password of everybody who can sign in.
 pub const PASSWORD: &str = "correct horse battery staple";
 /// The cookie of a sign-in, on an instance that is served over TLS.
 pub const COOKIE: &str = "__Host-crossfade_session";
+/// The cookie of a known browser.
+pub const DEVICE: &str = "__Host-crossfade_device";
 
 pub struct Browser<'w> {
     world: &'w World,
@@ -80,6 +85,24 @@ impl Browser<'_> {
         let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
         all.extend_from_slice(headers);
         self.send(Method::POST, path, Some(body), &all).await
+    }
+
+    /// A sign-in during which `wait` passes, and not a microsecond less.
+    pub async fn sign_in_after(&self, password: &str, wait: Duration) -> Answer {
+        let app = &self.world.app;
+        let waiting = async || app.measure().await.unwrap().sign_ins_waiting;
+        let passes = async {
+            while waiting().await == 0 {
+                tokio::task::yield_now().await;
+            }
+            self.world.advance(wait - MICRO);
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+                assert_eq!(waiting().await, 1, "the sign-in still waits");
+            }
+            self.world.advance(MICRO);
+        };
+        tokio::join!(self.sign_in(OWNER, password), passes).0
     }
 
     pub async fn sign_in(&self, email: &str, password: &str) -> Answer {

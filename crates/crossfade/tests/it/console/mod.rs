@@ -8,3 +8,4 @@ mod people;
 mod sections;
 mod sign_in;
 mod step_up;
+mod throttle;

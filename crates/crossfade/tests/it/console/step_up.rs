@@ -4,7 +4,7 @@ use super::{
     browser::{Browser, COOKIE, PASSWORD},
     forms::FRESH,
 };
-use crate::world::{World, on_both_engines};
+use crate::world::{OWNER, World, on_both_engines};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -114,6 +114,15 @@ on_both_engines! {
         let changed = [("current_password", PASSWORD), ("password", "four quite unrelated words"), ("repeated", "four quite unrelated words")];
         assert_eq!(browser.post("/console/account/password", &changed).await.status.as_u16(), 422);
         world.advance(Duration::from_secs(60));
+        assert_eq!(browser.script("/console/confirm", &[("password", PASSWORD)]).await.status.as_u16(), 200);
+    }
+
+    async fn strangers_who_fail_delay_no_fresh_sign_in(world: World) {
+        let browser = world.signed_in().await;
+        let stranger = world.browser();
+        for _ in 0..6 {
+            assert_eq!(stranger.sign_in(OWNER, "guess").await.status.as_u16(), 422);
+        }
         assert_eq!(browser.script("/console/confirm", &[("password", PASSWORD)]).await.status.as_u16(), 200);
     }
 
