@@ -52,7 +52,7 @@ impl Failure {
             status,
             sentence: format!("{} [{}]", document.detail, document.code),
             member: document.field.clone(),
-            passing: document.status == 503,
+            passing: matches!(document.status, 429 | 503),
         }
     }
 

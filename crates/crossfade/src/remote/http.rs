@@ -18,6 +18,10 @@ pub(crate) struct Api {
 const ATTEMPTS: u32 = 3;
 /// How long an answer may take; of a stream, each of its parts.
 const WHOLE_ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How long a request is repeated that the server refuses because too many are running.
+const REPEATED_FOR: Duration = Duration::from_secs(30);
+/// The longest pause between two of them, whatever the server asks for.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 const WAITING: &str = "Waiting for the server";
 
 impl Api {
@@ -118,7 +122,7 @@ impl Api {
         within: Option<Duration>,
     ) -> Result<reqwest::Response, Failure> {
         let key = idempotency_key();
-        let mut attempt = 0;
+        let (mut attempt, mut paused) = (0, Duration::ZERO);
         loop {
             attempt += 1;
             let mut request =
@@ -130,6 +134,15 @@ impl Api {
                 request = request.header("idempotency-key", &key).json(body);
             }
             match request.send().await {
+                // Nothing was done, so a change can be sent again, too.
+                Ok(response)
+                    if response.status() == StatusCode::TOO_MANY_REQUESTS && paused < REPEATED_FOR =>
+                {
+                    let pause = pause(response.headers());
+                    paused += pause;
+                    attempt -= 1;
+                    tokio::time::sleep(pause).await;
+                }
                 Ok(response) => return Ok(response),
                 Err(error) if attempt < ATTEMPTS && !error.is_builder() => {
                     tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
@@ -144,6 +157,12 @@ impl Api {
             }
         }
     }
+}
+
+/// Returns the pause that the server asks for in `Retry-After` (RFC 9110 §10.2.3).
+fn pause(headers: &header::HeaderMap) -> Duration {
+    let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1)).clamp(Duration::from_secs(1), MAX_PAUSE)
 }
 
 /// An answer that is read part by part.
@@ -216,6 +235,17 @@ fn root(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_what_the_server_asks_for_within_bounds() {
+        let pause = |value: &str| {
+            let mut headers = header::HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+            super::pause(&headers).as_secs()
+        };
+        assert_eq!([pause("3"), pause("0"), pause("3600"), pause("soon"), pause("-1")], [3, 1, 10, 1, 1]);
+        assert_eq!(super::pause(&header::HeaderMap::new()).as_secs(), 1);
+    }
 
     #[test]
     fn a_name_stays_one_part_of_a_path() {
