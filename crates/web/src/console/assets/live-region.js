@@ -15,7 +15,7 @@ customElements.define("live-region", class extends HTMLElement {
   later() {
     clearTimeout(this.timer);
     const seconds = Number(this.getAttribute("every")) || SECONDS;
-    this.timer = setTimeout(() => this.poll(), seconds * 1000 * (1 + Math.min(this.failures ?? 0, 14)));
+    this.timer = setTimeout(() => this.poll(), (this.pause ?? 0) * 1000 + seconds * 1000 * (1 + Math.min(this.failures ?? 0, 14)));
   }
   async poll() {
     if (document.hidden || this.running) return;
@@ -26,7 +26,9 @@ customElements.define("live-region", class extends HTMLElement {
       const headers = { "Crossfade-Background": "1", Accept: "application/json, text/html", ...(this.tag && { "If-None-Match": this.tag }) };
       const answer = await fetch(this.getAttribute("src"), { headers, cache: "no-store", signal: this.end.signal });
       if (answer.status === 401 && this.failures) { location.reload(); return; }
-      if (!answer.ok && answer.status !== 304) throw new Error(String(answer.status));
+      // The server asks for a pause; that is no failure.
+      this.pause = answer.status === 429 ? Number(answer.headers.get("Retry-After")) || 1 : 0;
+      if (!this.pause && !answer.ok && answer.status !== 304) throw new Error(String(answer.status));
       this.failures = 0;
       if (answer.ok) {
         this.tag = answer.headers.get("ETag");
