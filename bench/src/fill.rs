@@ -72,6 +72,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
         random: Arc::new(SystemRandom),
         evidence_addresses: crossfade_app::AddressPolicy::Full,
         fresh_sign_in: std::time::Duration::from_secs(600),
+        readings_kept: std::time::Duration::from_secs(1),
         decides: true,
     };
     Ok(App::open(options).await?)

@@ -5,8 +5,9 @@ use crate::{
     caller::Caller,
     error::{Error, unavailable},
     idempotency::{InFlight, Reply},
+    reads::{AccountTurn, ReadTurn, Readings},
     request::Request,
-    targets::{Names, Site, Target},
+    targets::{Names, RegistrationPath, Site, Target},
 };
 use crossfade_core::{
     ClientId, Code, Operation, Problem, SecretId, Timestamp,
@@ -258,12 +259,8 @@ impl App {
         work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
-        let stored = async {
-            self.flush_evidence().await?;
-            self.write_kept_refusals().await
-        };
-        let stored = tokio::time::timeout(JUDGED_WITHIN, stored).await;
-        stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))?;
+        let _turns = self.costly(operation, caller).await?;
+        self.store_for_judgement().await?;
         self.view(operation, caller, target, work).await
     }
 
@@ -277,6 +274,7 @@ impl App {
         work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
+        let _turns = self.costly(operation, caller).await?;
         self.store_evidence().await;
         self.view(operation, caller, target, work).await
     }
@@ -286,15 +284,80 @@ impl App {
         if self.changes.failing().is_some() {
             return;
         }
-        let stored = async {
-            self.flush_evidence().await?;
-            self.write_kept_refusals().await
-        };
-        match tokio::time::timeout(FLUSHED_WITHIN, stored).await {
+        match tokio::time::timeout(FLUSHED_WITHIN, self.store_all()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot store evidence before it is read"),
             Err(_) => tracing::warn!("cannot store evidence within 1 s before it is read"),
         }
+    }
+
+    /// Stores the evidence for an answer that judges.
+    async fn store_for_judgement(&self) -> Result<(), Error> {
+        let stored = tokio::time::timeout(JUDGED_WITHIN, self.store_all()).await;
+        stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))
+    }
+
+    /// Returns a reading of evidence that may be up to a second old, but not older than the last change. Who asks is
+    /// authorised first, so a kept reading reaches nobody who may not read it. `parameters` tell readings of one
+    /// registration apart.
+    pub(crate) async fn view_kept<R: Clone>(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        (readings, parameters): (&Readings<R>, String),
+        work: impl AsyncFnOnce(&mut Tx, &Caller, Site) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let authorised = self.view(operation, caller, path, async |tx, _, site: Site| {
+            Ok((site.registration.id, tx.read_head().await?.0))
+        });
+        let (registration, change) = authorised.await?;
+        // The turn of the account covers the wait for a reading that another request computes.
+        let _turn = self.reads.account_turn(caller.user()).await?;
+        let compute = async || {
+            let _turn = self.reads.turn().await?;
+            match operation {
+                Operation::ReadChangeOver => self.store_for_judgement().await?,
+                _ => self.store_evidence().await,
+            }
+            self.view(operation, caller, path, work).await
+        };
+        readings.get((registration, parameters, change), || self.clock.now(), compute).await
+    }
+
+    /// Stores the evidence and the refusals of the time before, for a read. To the end, although the reader goes away: a
+    /// commit whose outcome is open would be a gap in the evidence. Readers that come at the same time share one flush.
+    async fn store_all(&self) -> Result<(), Error> {
+        let asked = self.flushes_begun();
+        let app = self.this.upgrade().ok_or_else(|| Error::internal("the application is closed"))?;
+        #[expect(clippy::disallowed_methods, reason = "a flush of evidence is not dropped half-way")]
+        let task = tokio::spawn(async move {
+            app.flush_evidence_after(asked).await?;
+            app.write_kept_refusals().await
+        });
+        task.await.map_err(Error::internal)?
+    }
+
+    /// Waits for the turns of a costly read.
+    pub(crate) async fn costly(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+    ) -> Result<Option<(AccountTurn, ReadTurn)>, Error> {
+        if !operation.is_costly() {
+            return Ok(None);
+        }
+        let of_account = self.reads.account_turn(caller.user()).await?;
+        Ok(Some((of_account, self.reads.turn().await?)))
+    }
+
+    /// Runs `work` on one consistent snapshot, for a read that no change waits for.
+    pub(crate) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _turn = self.readers.acquire().await.map_err(Error::internal)?;
+        self.db.read(work).await
     }
 
     /// Reads `target` on one consistent snapshot for a caller who may.
@@ -306,7 +369,6 @@ impl App {
         work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let result = self
-            .db
             .read(async |tx| {
                 // Read again: a right that was taken away while the request was on its way is gone.
                 let caller = caller.refreshed(tx, self.clock.now()).await?;
@@ -347,7 +409,8 @@ impl App {
         };
         let mut refused = about.event(now, caller.actor.clone(), &event).from(&caller.origin);
         refused.done = false;
-        if code == Code::NotFound || self.changes.failing().is_some() {
+        // A read stops with its client, so its refusal is noted before anything is waited for.
+        if code == Code::NotFound || !operation.is_mutation() || self.changes.failing().is_some() {
             self.refusals.keep([refused]);
             return;
         }

@@ -15,6 +15,7 @@ use crate::{
     master_key::MasterKey,
     measure::Counted,
     password::Lanes,
+    reads::{Readings, Reads},
     refusals::Refusals,
     seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
     throttle::Throttle,
@@ -23,13 +24,14 @@ use crate::{
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
     Code, Problem, Random, SecretId,
+    api::{self, Page},
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
 use crossfade_store::{Db, Durability, Environment, Fault, Location, Purpose, ServeLock};
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::sync::Semaphore;
@@ -52,12 +54,18 @@ pub struct Options {
     pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh enough for what is dangerous.
     pub fresh_sign_in: Duration,
+    /// How long a reading of evidence is given out again.
+    pub readings_kept: Duration,
     /// Whether this process decides secrets. A local command does not: it takes no lock and loads no tables.
     pub decides: bool,
 }
 
 /// The application.
 pub struct App {
+    /// The application itself, for work that outlives its caller.
+    pub(crate) this: Weak<Self>,
+    /// Flushes of evidence that have begun.
+    pub(crate) flushes: AtomicU64,
     pub(crate) db: Db,
     pub(crate) authority: Arc<Authority>,
     pub(crate) vault: Vault,
@@ -85,6 +93,13 @@ pub struct App {
     pub(crate) hashing: Lanes,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) throttle: Throttle,
+    /// Turns for costly reads.
+    pub(crate) reads: Reads,
+    /// Turns for connections, of reads that no change waits for.
+    pub(crate) readers: Semaphore,
+    pub(crate) change_overs: Readings<api::ChangeOver>,
+    pub(crate) usages: Readings<Page<api::Usage>>,
+    pub(crate) usage_series: Readings<Page<api::UsagePoint>>,
     pub(crate) guesses: Guesses,
     /// Keeps other processes from deciding on this database. `None` where this one does not either.
     lock: tokio::sync::Mutex<Option<ServeLock>>,
@@ -98,6 +113,9 @@ const LOCK_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const READY_WITHIN: Duration = Duration::from_secs(3);
 /// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
 const PARALLEL_BACKGROUND: usize = 2;
+/// Reads that hold a connection at a time, apart from those of changes. It is one less than there are, so the reads with
+/// which a change begins do not queue behind others.
+const PARALLEL_READERS: usize = 3;
 
 /// Whether a node can decide secrets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +146,9 @@ impl App {
         let addresses = Addresses::new(options.evidence_addresses, &root);
         let cursors = Cursors::new(&root);
         let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
-        let app = Arc::new(Self {
+        let app = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            flushes: AtomicU64::new(0),
             db,
             authority,
             vault,
@@ -153,6 +173,11 @@ impl App {
             hashing: Lanes::default(),
             fresh_sign_in: options.fresh_sign_in,
             throttle: Throttle::default(),
+            reads: Reads::default(),
+            readers: Semaphore::new(PARALLEL_READERS),
+            change_overs: Readings::new(options.readings_kept),
+            usages: Readings::new(options.readings_kept),
+            usage_series: Readings::new(options.readings_kept),
             guesses: Guesses::default(),
             lock: tokio::sync::Mutex::new(lock),
         });

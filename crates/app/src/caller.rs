@@ -177,13 +177,35 @@ fn signed_out() -> Error {
         .into()
 }
 
+/// What a request is for. Changes are authenticated without a wait for reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intent {
+    /// To read.
+    Read,
+    /// To change something.
+    Change,
+}
+
 impl App {
+    /// Runs `work` on one consistent snapshot.
+    pub(crate) async fn read_for<T>(
+        &self,
+        intent: Intent,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match intent {
+            Intent::Read => self.read(work).await,
+            Intent::Change => self.db.read(work).await,
+        }
+    }
+
     /// Authenticates an API token that came from `origin`.
-    pub async fn authenticate(&self, token: &str, origin: Origin) -> Result<Caller, Error> {
+    pub async fn authenticate(&self, token: &str, origin: Origin, intent: Intent) -> Result<Caller, Error> {
         let value = SecretValue::parse(SecretKind::ApiToken, token).ok_or_else(unauthenticated)?;
         let digest = self.digests.token(value.reveal());
         let now = self.clock.now();
-        let caller = self.db.read(async |tx| by_token_digest(tx, &digest, &origin, now).await).await?;
+        let caller =
+            self.read_for(intent, async |tx| by_token_digest(tx, &digest, &origin, now).await).await?;
         if let By::Token(token, _) = &caller.by {
             self.touched.note(token, now);
         }

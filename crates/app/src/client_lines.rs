@@ -87,39 +87,39 @@ impl App {
     ) -> Result<ClientLines, Error> {
         let start = self.cursors.start(&query.list)?;
         let filter = query.filter(self)?;
-        self.db
-            .read(async |tx| {
-                let now = self.clock.now();
-                let caller = &caller.refreshed(tx, now).await?;
-                let everything = caller.may(Permission::ClientRead, Object::Platform);
-                let environments = tx.environments().await?;
-                let found = |line: &ClientLine| {
-                    let facts = line.registrations.iter().map(|it| Facts {
-                        environment: &it.environment,
-                        oauth_client_id: &it.oauth_client_id,
-                        current_since: it.current_since,
-                    });
-                    everything || is_found_in(&filter, &line.name, &facts.collect::<Vec<_>>(), &environments)
+        let _turns = self.costly(Operation::ListClients, caller).await?;
+        self.read(async |tx| {
+            let now = self.clock.now();
+            let caller = &caller.refreshed(tx, now).await?;
+            let everything = caller.may(Permission::ClientRead, Object::Platform);
+            let environments = tx.environments().await?;
+            let found = |line: &ClientLine| {
+                let facts = line.registrations.iter().map(|it| Facts {
+                    environment: &it.environment,
+                    oauth_client_id: &it.oauth_client_id,
+                    current_since: it.current_since,
+                });
+                everything || is_found_in(&filter, &line.name, &facts.collect::<Vec<_>>(), &environments)
+            };
+            let mut scan = Scan::new(&start, everything);
+            while let Some(from) = scan.next() {
+                let after = match &from.after {
+                    Some(after) => Some(place(order, after).ok_or_else(unknown_cursor)?),
+                    None => None,
                 };
-                let mut scan = Scan::new(&start, everything);
-                while let Some(from) = scan.next() {
-                    let after = match &from.after {
-                        Some(after) => Some(place(order, after).ok_or_else(unknown_cursor)?),
-                        None => None,
-                    };
-                    let lines = tx.client_lines(&filter, order, after.as_ref(), from.limit, now).await?;
-                    scan.read(lines.len(), lines.last().map(key));
-                    lines
-                        .into_iter()
-                        .filter_map(|line| readable(caller, line))
-                        .filter(|line| belongs(line, order, &filter))
-                        .filter(found)
-                        .for_each(|line| scan.keep(line));
-                }
-                let (items, next_cursor) = scan.rows(key)?;
-                Ok(ClientLines { items, next_cursor })
-            })
-            .await
+                let lines = tx.client_lines(&filter, order, after.as_ref(), from.limit, now).await?;
+                scan.read(lines.len(), lines.last().map(key));
+                lines
+                    .into_iter()
+                    .filter_map(|line| readable(caller, line))
+                    .filter(|line| belongs(line, order, &filter))
+                    .filter(found)
+                    .for_each(|line| scan.keep(line));
+            }
+            let (items, next_cursor) = scan.rows(key)?;
+            Ok(ClientLines { items, next_cursor })
+        })
+        .await
     }
 
     /// What these clients are called, deleted ones too: those of them that the caller may read as a whole.
@@ -129,19 +129,18 @@ impl App {
         clients: impl IntoIterator<Item = ClientId>,
     ) -> Result<HashMap<ClientId, Name>, Error> {
         let clients: HashSet<ClientId> = clients.into_iter().collect();
-        self.db
-            .read(async |tx| {
-                let caller = &caller.refreshed(tx, self.clock.now()).await?;
-                let mut names = HashMap::new();
-                for id in clients {
-                    let Some((name, property)) = tx.client_name(&id).await? else { continue };
-                    if caller.may(Permission::ClientRead, Object::Client(&property, &id)) {
-                        names.insert(id, name);
-                    }
+        self.read(async |tx| {
+            let caller = &caller.refreshed(tx, self.clock.now()).await?;
+            let mut names = HashMap::new();
+            for id in clients {
+                let Some((name, property)) = tx.client_name(&id).await? else { continue };
+                if caller.may(Permission::ClientRead, Object::Client(&property, &id)) {
+                    names.insert(id, name);
                 }
-                Ok(names)
-            })
-            .await
+            }
+            Ok(names)
+        })
+        .await
     }
 
     /// One client as a line.
@@ -157,29 +156,29 @@ impl App {
     pub async fn list_transitions(&self, caller: &Caller) -> Result<Vec<ClientLine>, Error> {
         // Evidence is flushed for those alone who may read any of it.
         let now = self.clock.now();
-        let caller = &self.db.read::<_, Error>(async |tx| caller.refreshed(tx, now).await).await?;
+        let caller = &self.read(async |tx| caller.refreshed(tx, now).await).await?;
         if !caller.may_somewhere(Permission::ClientRead) {
             return Ok(Vec::new());
         }
+        let _turns = self.costly(Operation::ListClients, caller).await?;
         self.store_evidence().await;
-        self.db
-            .read(async |tx| {
-                let now = self.clock.now();
-                let caller = &caller.refreshed(tx, now).await?;
-                let (mut found, mut after) = (Vec::new(), None);
-                for _ in 0..MOST_READINGS {
-                    let lines = tx.transitions(now, after.as_ref(), MOST_TRANSITIONS).await?;
-                    let last = lines.last().filter(|_| lines.len() as i64 == MOST_TRANSITIONS);
-                    after = last.and_then(|line| line.registrations.first()).and_then(ends);
-                    let readable = lines.into_iter().filter_map(|line| readable(caller, line));
-                    found.extend(readable.filter(|line| !line.registrations.is_empty()));
-                    if after.is_none() || found.len() as i64 >= MOST_TRANSITIONS {
-                        break;
-                    }
+        self.read(async |tx| {
+            let now = self.clock.now();
+            let caller = &caller.refreshed(tx, now).await?;
+            let (mut found, mut after) = (Vec::new(), None);
+            for _ in 0..MOST_READINGS {
+                let lines = tx.transitions(now, after.as_ref(), MOST_TRANSITIONS).await?;
+                let last = lines.last().filter(|_| lines.len() as i64 == MOST_TRANSITIONS);
+                after = last.and_then(|line| line.registrations.first()).and_then(ends);
+                let readable = lines.into_iter().filter_map(|line| readable(caller, line));
+                found.extend(readable.filter(|line| !line.registrations.is_empty()));
+                if after.is_none() || found.len() as i64 >= MOST_TRANSITIONS {
+                    break;
                 }
-                found.truncate(MOST_TRANSITIONS as usize);
-                Ok(found)
-            })
-            .await
+            }
+            found.truncate(MOST_TRANSITIONS as usize);
+            Ok(found)
+        })
+        .await
     }
 }

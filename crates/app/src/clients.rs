@@ -212,43 +212,40 @@ impl App {
     ) -> Result<Page<api::Client>, Error> {
         let start = self.cursors.start(&query.list)?;
         let filter = query.filter(self)?;
-        self.db
-            .read(async |tx| {
-                let caller = &caller.refreshed(tx, self.clock.now()).await?;
-                if let Some(slug) = &filter.environment
-                    && tx.environment(slug).await?.is_none()
-                {
-                    return Err(invalid(
-                        "environment",
-                        &format!("must be an environment; there is no {slug}"),
-                    )
-                    .into());
-                }
-                let key = |row: &Client| (row.created_at.as_micros(), row.id.to_string());
-                let everything = caller.may(Permission::ClientRead, Object::Platform);
-                let environments = tx.environments().await?;
-                let mut scan = Scan::new(&start, everything);
-                while let Some(from) = scan.next() {
-                    let rows = tx.clients(&filter, &from).await?;
-                    scan.read(rows.len(), rows.last().map(key));
-                    for row in rows {
-                        let object = Object::Client(&row.property_id, &row.id);
-                        let readable = caller.may(Permission::ClientRead, object);
-                        if everything
-                            || readable && is_found_by(tx, caller, &filter, &row, &environments).await?
-                        {
-                            scan.keep(row);
-                        }
+        let _turns = self.costly(Operation::ListClients, caller).await?;
+        self.read(async |tx| {
+            let caller = &caller.refreshed(tx, self.clock.now()).await?;
+            if let Some(slug) = &filter.environment
+                && tx.environment(slug).await?.is_none()
+            {
+                return Err(
+                    invalid("environment", &format!("must be an environment; there is no {slug}")).into()
+                );
+            }
+            let key = |row: &Client| (row.created_at.as_micros(), row.id.to_string());
+            let everything = caller.may(Permission::ClientRead, Object::Platform);
+            let environments = tx.environments().await?;
+            let mut scan = Scan::new(&start, everything);
+            while let Some(from) = scan.next() {
+                let rows = tx.clients(&filter, &from).await?;
+                scan.read(rows.len(), rows.last().map(key));
+                for row in rows {
+                    let object = Object::Client(&row.property_id, &row.id);
+                    let readable = caller.may(Permission::ClientRead, object);
+                    if everything || readable && is_found_by(tx, caller, &filter, &row, &environments).await?
+                    {
+                        scan.keep(row);
                     }
                 }
-                let (rows, next_cursor) = scan.rows(key)?;
-                let mut items = Vec::with_capacity(rows.len());
-                for client in &rows {
-                    items.push(shown(self, tx, caller, client).await?);
-                }
-                Ok(Page { items, next_cursor })
-            })
-            .await
+            }
+            let (rows, next_cursor) = scan.rows(key)?;
+            let mut items = Vec::with_capacity(rows.len());
+            for client in &rows {
+                items.push(shown(self, tx, caller, client).await?);
+            }
+            Ok(Page { items, next_cursor })
+        })
+        .await
     }
 
     /// One client and its version.

@@ -114,7 +114,8 @@ impl App {
             let wrong = tx.count_wrong_password(&guess.digest).await?;
             let Some(wrong) = wrong.filter(|wrong| *wrong >= MAX_WRONG_PASSWORDS) else { return Ok(()) };
             tx.end_device(&guess.digest).await?;
-            let actor = Actor::Unknown { id: user.email.clone().unwrap_or_default(), name: user.name.clone() };
+            let actor =
+                Actor::Unknown { id: user.email.clone().unwrap_or_default(), name: user.name.clone() };
             let event = Event::DeviceEnded { wrong_passwords: wrong.unsigned_abs() };
             let written = About::target(&user.id).event(now, actor, &event).from(&visitor.origin);
             Ok(tx.append_audit(&NewAuditEvent { done: true, ..written }).await?)
@@ -170,7 +171,8 @@ mod tests {
         let random = crossfade_authority::SystemRandom;
         let values: Vec<_> = (0..6).map(|_| SecretValue::generate(SecretKind::Device, &random)).collect();
         let read = parse_devices(&join_devices(&values));
-        let texts = |values: &[SecretValue]| values.iter().map(|it| it.reveal().to_owned()).collect::<Vec<_>>();
+        let texts =
+            |values: &[SecretValue]| values.iter().map(|it| it.reveal().to_owned()).collect::<Vec<_>>();
         assert_eq!(texts(&read), texts(&values[..4]));
         let session = SecretValue::generate(SecretKind::Session, &random);
         assert!(parse_devices(session.reveal()).is_empty() && parse_devices("").is_empty());

@@ -33,6 +33,8 @@ pub(crate) struct Recorded {
     is_due: bool,
     /// Whether something since then was perhaps not stored.
     in_doubt: bool,
+    /// The number of the last flush that stored everything.
+    stored_by: u64,
 }
 
 /// The last times of a secret that are on their way into the database.
@@ -213,7 +215,22 @@ impl App {
     /// In small transactions, between which whoever rotates or revokes gets the lock: a flood of evidence must
     /// not delay the end of the secret that makes it.
     pub async fn flush_evidence(&self) -> Result<(), Error> {
+        self.flush_evidence_after(self.flushes_begun()).await
+    }
+
+    /// Returns the number of flushes that have begun so far.
+    pub(crate) fn flushes_begun(&self) -> u64 {
+        self.flushes.load(Ordering::SeqCst)
+    }
+
+    /// Writes the evidence, unless a flush that began after the first `asked` ones has stored it: readers that come at
+    /// the same time share one flush.
+    pub(crate) async fn flush_evidence_after(&self, asked: u64) -> Result<(), Error> {
         let mut recorded = self.flush.lock().await;
+        if recorded.stored_by > asked {
+            return Ok(());
+        }
+        let number = self.flushes.fetch_add(1, Ordering::SeqCst) + 1;
         // What was counted before this moment is in what is taken out now.
         let until = self.clock.now();
         let still = self.beat(false);
@@ -244,7 +261,9 @@ impl App {
             written?;
         }
         drop(taken);
-        self.note_recorded(&mut recorded, until, still).await
+        self.note_recorded(&mut recorded, until, still).await?;
+        recorded.stored_by = number;
+        Ok(())
     }
 
     async fn note_recorded(
@@ -270,7 +289,7 @@ impl App {
             Ok(tx.evidence_recorded(until, true).await?)
         })
         .await?;
-        *recorded = Recorded { until: Some(until), is_due: false, in_doubt: false };
+        (recorded.until, recorded.is_due, recorded.in_doubt) = (Some(until), false, false);
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         alive.still = alive.still.filter(|newer| Some(*newer) != still);
         Ok(())

@@ -9,7 +9,7 @@ use crate::{
     act::About, app::App, caller::Caller, error::Error, extend_secret::extend, transition::Transition,
 };
 use crossfade_core::{
-    Timestamp,
+    Operation, Timestamp,
     audit::{Actor, Event},
     change_over::{Assessment, assess},
     guard::{Due, Mark, is_needed},
@@ -60,31 +60,31 @@ impl App {
     /// The deadlines that the owners were told of, where the old secret is needed still: those that the caller may read,
     /// the next one first.
     pub async fn list_told_deadlines(&self, caller: &Caller) -> Result<Vec<NeededSecret>, Error> {
-        self.db
-            .read(async |tx| {
-                let now = self.clock.now();
-                let caller = caller.refreshed(tx, now).await?;
-                let shown = |row: &NearDeadline| {
-                    let object = Object::Registration(&row.property_id, &row.client_id, &row.environment);
-                    row.rule.told.is_some() && caller.may(Permission::ClientRead, object)
-                };
-                let (mut page, mut told) = (PageStart { after: None, limit: PAGE }, Vec::new());
-                loop {
-                    let (rows, next) = tx.near_deadlines(near(now), &page).await?;
-                    page.after = next;
-                    // What is stored damaged of one does not hide the others. The guard tells of it.
-                    told.extend(rows.into_iter().flatten().filter(shown));
-                    if page.after.is_none() || told.len() >= MOST_LISTED {
-                        break;
-                    }
+        let _turns = self.costly(Operation::ListClients, caller).await?;
+        self.read(async |tx| {
+            let now = self.clock.now();
+            let caller = caller.refreshed(tx, now).await?;
+            let shown = |row: &NearDeadline| {
+                let object = Object::Registration(&row.property_id, &row.client_id, &row.environment);
+                row.rule.told.is_some() && caller.may(Permission::ClientRead, object)
+            };
+            let (mut page, mut told) = (PageStart { after: None, limit: PAGE }, Vec::new());
+            loop {
+                let (rows, next) = tx.near_deadlines(near(now), &page).await?;
+                page.after = next;
+                // What is stored damaged of one does not hide the others. The guard tells of it.
+                told.extend(rows.into_iter().flatten().filter(shown));
+                if page.after.is_none() || told.len() >= MOST_LISTED {
+                    break;
                 }
-                let mut needed = Vec::new();
-                for row in told.into_iter().take(MOST_LISTED) {
-                    needed.extend(judge(tx, row, now).await.ok().flatten());
-                }
-                Ok(needed)
-            })
-            .await
+            }
+            let mut needed = Vec::new();
+            for row in told.into_iter().take(MOST_LISTED) {
+                needed.extend(judge(tx, row, now).await.ok().flatten());
+            }
+            Ok(needed)
+        })
+        .await
     }
 
     /// Those of a page of deadlines of which something is due, and where the next page begins.

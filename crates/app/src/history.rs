@@ -166,7 +166,8 @@ impl App {
         if !(0..=MOST_OFFSET).contains(&offset) {
             return Err(unknown_cursor().into());
         }
-        self.view_evidence(Operation::ListUsage, caller, path, async |tx, _, site: Site| {
+        let kept = (&self.usages, format!("{since:?} {query:?}"));
+        self.view_kept(Operation::ListUsage, caller, path, kept, async |tx, _, site: Site| {
             let rows = tx.usage_sources(&site.registration.id, since, &start).await?;
             let now = self.clock.now();
             let next = offset + start.limit - 1;

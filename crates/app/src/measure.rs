@@ -69,8 +69,7 @@ impl App {
         let known = *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.filter(|(at, _)| now < at.after(COUNTED_EVERY)).map(|(_, overdue)| overdue);
         let (stored, running, overdue) = self
-            .db
-            .read::<_, Error>(async |tx| {
+            .read(async |tx| {
                 let overdue = match known {
                     Some(overdue) => overdue,
                     None => tx.overdue_secrets(now).await?,

@@ -43,22 +43,21 @@ impl App {
         query: &ListQuery,
     ) -> Result<Page<api::Property>, Error> {
         let start = self.cursors.start(query)?;
-        self.db
-            .read(async |tx| {
-                let caller = &caller.refreshed(tx, self.clock.now()).await?;
-                let key = |row: &Property| (row.created_at.as_micros(), row.id.to_string());
-                let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
-                while let Some(from) = scan.next() {
-                    let rows = tx.properties(&from).await?;
-                    scan.read(rows.len(), rows.last().map(key));
-                    let readable =
-                        |row: &Property| caller.may(Permission::ClientRead, Object::Property(&row.id));
-                    rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
-                }
-                let (rows, next_cursor) = scan.rows(key)?;
-                Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
-            })
-            .await
+        let _turns = self.costly(Operation::ListProperties, caller).await?;
+        self.read(async |tx| {
+            let caller = &caller.refreshed(tx, self.clock.now()).await?;
+            let key = |row: &Property| (row.created_at.as_micros(), row.id.to_string());
+            let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
+            while let Some(from) = scan.next() {
+                let rows = tx.properties(&from).await?;
+                scan.read(rows.len(), rows.last().map(key));
+                let readable = |row: &Property| caller.may(Permission::ClientRead, Object::Property(&row.id));
+                rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
+            }
+            let (rows, next_cursor) = scan.rows(key)?;
+            Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
+        })
+        .await
     }
 
     /// One property and its version.

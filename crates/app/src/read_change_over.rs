@@ -79,7 +79,8 @@ impl App {
         let (grain, quiet) = (query.grain()?, query.quiet()?);
         // What is used while evidence is being written down is not judged, so that the answer is of the time before.
         let before = self.clock.now();
-        self.judge_evidence(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
+        let kept = (&self.change_overs, format!("{grain:?} {quiet:?}"));
+        self.view_kept(Operation::ReadChangeOver, caller, path, kept, async |tx, _, site: Site| {
             self.change_over(tx, &site, grain, quiet, before).await?.ok_or_else(|| {
                 let text =
                     "The secret of this registration was never rotated, so that there is no change-over.";
@@ -200,7 +201,8 @@ impl App {
         if !(0..=MOST_OFFSET).contains(&offset) {
             return Err(unknown_cursor().into());
         }
-        self.view_evidence(Operation::ListUsageSeries, caller, path, async |tx, _, site: Site| {
+        let kept = (&self.usage_series, format!("{grain:?} {since:?} {until:?} {query:?}"));
+        self.view_kept(Operation::ListUsageSeries, caller, path, kept, async |tx, _, site: Site| {
             let from = since.unwrap_or(Timestamp::from_micros(0));
             let until = until.unwrap_or_else(|| self.clock.now());
             let rows = tx.usage_series(&site.registration.id, grain, (from, until), &start).await?;

@@ -82,7 +82,10 @@ mod tests {
         assert!(room.enter("a", 0).is_none(), "a fourth request of the same source");
         let other = room.enter("b", 0);
         assert!(other.is_some());
-        assert!(many.pop().unwrap().try_recv().is_err(), "the last request of the source with most has lost its place");
+        assert!(
+            many.pop().unwrap().try_recv().is_err(),
+            "the last request of the source with most has lost its place"
+        );
         assert_eq!(room.len(), 3);
         assert!(room.enter("c", 1).is_none(), "a source with failures displaces nobody of equal rank");
     }

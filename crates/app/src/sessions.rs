@@ -3,7 +3,7 @@
 use crate::{
     act::About,
     app::App,
-    caller::{Caller, by_session_digest},
+    caller::{Caller, Intent, by_session_digest},
     error::Error,
     sign_in::NewSession,
 };
@@ -108,12 +108,18 @@ pub(crate) fn ends_at(session: &SessionRow) -> Timestamp {
 impl App {
     /// The sign-in whose cookie holds `value`. `seen` notes that somebody is there; what a page asks for by
     /// itself does not, or a page that is left open would never end.
-    pub async fn session(&self, value: &str, origin: &Origin, seen: bool) -> Result<Session, Error> {
+    pub async fn session(
+        &self,
+        value: &str,
+        origin: &Origin,
+        seen: bool,
+        intent: Intent,
+    ) -> Result<Session, Error> {
         // What does not even look like one is looked up all the same; it is not there.
         let digest = self.digests.session(value);
         let now = self.clock.now();
         let (caller, row, user) =
-            self.db.read::<_, Error>(async |tx| by_session_digest(tx, &digest, origin, now).await).await?;
+            self.read_for(intent, async |tx| by_session_digest(tx, &digest, origin, now).await).await?;
         if seen && row.last_seen_at.after(NOTED_EVERY) <= now && self.changes.failing().is_none() {
             // A session that is not noted ends earlier than it could. No page waits long for that.
             let noted = self.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
@@ -262,7 +268,8 @@ impl App {
                 .into());
             }
             Checked::Wait(_) => {
-                let what = "was wrong too often. Nothing was changed. Wait a minute and try again, or sign in again";
+                let what =
+                    "was wrong too often. Nothing was changed. Wait a minute and try again, or sign in again";
                 return Err(Problem::invalid("current_password", what).into());
             }
         };

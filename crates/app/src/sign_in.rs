@@ -112,7 +112,11 @@ impl App {
 
     /// Lets a sign-in from an unknown browser in: past the failures of its network, which can hold it up, and those of
     /// its account, which make it wait.
-    async fn enter_as_stranger(&self, email: &str, visitor: &Visitor) -> Result<Result<Entered, Held>, Error> {
+    async fn enter_as_stranger(
+        &self,
+        email: &str,
+        visitor: &Visitor,
+    ) -> Result<Result<Entered, Held>, Error> {
         // Counted by what was typed, so that a missing account is treated like an existing one.
         let admitted = self.throttle.enter(visitor.address(), email, self.clock.now());
         let Admitted { unseen, wait, failures } = match admitted {

@@ -144,6 +144,7 @@ impl App {
             return Err(Problem::new(Code::InvalidQuery, text).with_field("q").into());
         }
         let q = q.map(str::trim).filter(|q| !q.is_empty());
+        let _turns = self.costly(Operation::ListUsers, caller).await?;
         self.view(Operation::ListUsers, caller, Platform, async |tx, _, ()| {
             let mut accounts = Vec::new();
             for user in tx.users(q, &start).await? {

@@ -221,6 +221,21 @@ impl Operation {
         self.method() != Method::Get
     }
 
+    /// Whether its cost grows with what is stored, so it is bounded in all and for each account. It can be refused with
+    /// `too_many_requests`.
+    pub fn is_costly(self) -> bool {
+        use Operation::*;
+        matches!(
+            self,
+            // Evidence of thousands of callers.
+            ReadChangeOver | ListUsage | ListUsageSeries | ListDrills | ListSecrets | ListRotations
+            // Scans of the trail, which is kept for years.
+            | ListAuditEvents | ExportAuditEvents | ListAuthenticationFailures
+            // Scans for a part of a name, and for what one may read.
+            | ListClients | ListProperties | ListUsers
+        )
+    }
+
     /// The parameters of its path, in order.
     pub fn parameters(self) -> impl Iterator<Item = &'static str> {
         self.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
@@ -252,6 +267,9 @@ impl Operation {
                 Code::IdempotencyInFlight,
                 Code::OutcomeUnknown,
             ]);
+        }
+        if self.is_costly() {
+            codes.push(Code::TooManyRequests);
         }
         codes.extend(self.own_codes());
         codes.extend([Code::Unavailable, Code::Internal]);

@@ -92,6 +92,8 @@ codes! {
     InUse = "in_use" 409;
     /// The last Owner must remain.
     LastOwner = "last_owner" 409;
+    /// Too many requests of yours are running.
+    TooManyRequests = "too_many_requests" 429;
     /// The outcome of the change is unknown; read the state before trying again.
     OutcomeUnknown = "outcome_unknown" 503;
     /// The server cannot answer right now.

@@ -212,8 +212,14 @@ mod tests {
     #[test]
     fn rule_11_the_prefix_tells_the_product_and_the_kind() {
         let prefixes = SecretKind::ALL.map(SecretKind::prefix);
-        let expected =
-            ["crossfade_live_", "crossfade_test_", "crossfade_api_", "crossfade_link_", "crossfade_session_", "crossfade_device_"];
+        let expected = [
+            "crossfade_live_",
+            "crossfade_test_",
+            "crossfade_api_",
+            "crossfade_link_",
+            "crossfade_session_",
+            "crossfade_device_",
+        ];
         assert_eq!(prefixes, expected);
         let random = Counting(std::sync::atomic::AtomicU64::new(7));
         for made in SecretKind::ALL {

@@ -17,8 +17,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 use tracing_subscriber::EnvFilter;
+
+/// How long a reading of evidence is given out again.
+pub(crate) const READINGS_KEPT: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
@@ -87,6 +91,7 @@ pub(crate) async fn open_at(
         audit_retention_days: settings.audit_retention_days,
         evidence_addresses: settings.evidence_addresses.policy(),
         fresh_sign_in: settings.fresh_sign_in,
+        readings_kept: READINGS_KEPT,
         decides,
     };
     Ok(App::open(options).await?)

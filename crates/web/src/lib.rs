@@ -85,9 +85,10 @@ async fn not_found() -> Response {
     private((StatusCode::NOT_FOUND, text, "There is nothing here.\n").into_response())
 }
 
-/// Runs a request to its end although its client has hung up. A handler that is dropped half-way would leave
-/// open whether what it did has happened.
+/// Runs a change to its end although its client has hung up: a handler that is dropped half-way would leave open whether
+/// the change has happened. A read stops with its client.
 async fn finish(request: Request, next: Next) -> Response {
+    let is_read = request.method().is_safe();
     let running = request.extensions().get::<Running>().cloned();
     let handled = async move {
         let response = next.run(request).await;
@@ -96,12 +97,22 @@ async fn finish(request: Request, next: Next) -> Response {
     };
     #[expect(clippy::disallowed_methods, reason = "this is the layer that finishes mutations")]
     let task = tokio::spawn(handled);
+    let _stopped = is_read.then(|| StopOnDrop(task.abort_handle()));
     match task.await {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a request handler panicked");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+/// Stops a task when the future that waits for it is dropped.
+struct StopOnDrop(tokio::task::AbortHandle);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use crossfade_app::Gauges;
+use crossfade_app::{Gauges, Intent};
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder, core::Collector,
@@ -236,7 +236,7 @@ fn is_local(request: &Parts) -> bool {
 async fn has_token(web: &Web, request: &Parts) -> bool {
     let Some(token) = bearer(&request.headers) else { return false };
     let origin = crate::observe::origin(web, &request.extensions, &request.headers);
-    web.app.authenticate(token, origin).await.is_ok()
+    web.app.authenticate(token, origin, Intent::Read).await.is_ok()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -155,7 +155,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_hash_of_a_lane_runs_at_a_time_also_when_callers_hang_up() {
-        let (lanes, running, most) = (Lanes::default(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (lanes, running, most) =
+            (Lanes::default(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let one = |number| {
             let (running, most) = (running.clone(), most.clone());
             let place = lanes.stranger(address(number), 0).unwrap();

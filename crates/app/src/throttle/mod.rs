@@ -24,7 +24,8 @@ const WIDTHS: [(u32, u32, Limit); 3] = [
 /// Passwords that a session may get wrong when it is asked for a fresh sign-in.
 const SESSION: Limit = Limit { burst: 10, forgiven_after: Duration::from_secs(60) };
 /// Failures at one account, from everywhere. They refuse nothing.
-const ACCOUNT: Limit = Limit { burst: FREE_FAILURES + MAX_WAIT_SECONDS, forgiven_after: Duration::from_secs(60) };
+const ACCOUNT: Limit =
+    Limit { burst: FREE_FAILURES + MAX_WAIT_SECONDS, forgiven_after: Duration::from_secs(60) };
 /// Failures at an account that delay nothing.
 const FREE_FAILURES: u32 = 5;
 /// The longest wait because of failures at an account, in seconds. Each failure beyond the free ones adds one.

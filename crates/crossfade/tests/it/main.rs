@@ -16,6 +16,7 @@ mod clock;
 mod commands;
 mod confirmations;
 mod console;
+mod costly_reads;
 mod doctor;
 mod drills;
 mod failing_changes;

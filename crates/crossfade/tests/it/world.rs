@@ -144,6 +144,13 @@ impl World {
         self.open_again(self.clock.now(), Some(days)).await;
     }
 
+    /// The same where readings of evidence are kept for a while.
+    pub async fn restart_with_readings_kept(&mut self, readings_kept: Duration) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = options(&self.location, &self.master_key_file, &clock);
+        self.open_with(Options { readings_kept, ..options }).await;
+    }
+
     /// The same under another address.
     pub async fn restart_under(&mut self, public_url: &str) {
         let clock = Arc::new(Clock::manual(self.clock.now()));
@@ -306,6 +313,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> O
         audit_retention_days: None,
         evidence_addresses: AddressPolicy::Full,
         fresh_sign_in: Duration::from_secs(600),
+        readings_kept: Duration::ZERO,
         decides: true,
     }
 }

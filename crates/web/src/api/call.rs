@@ -8,7 +8,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request},
     http::{HeaderMap, Method, Uri, header},
 };
-use crossfade_app::{App, Caller, IdempotencyKey, Input, ListQuery};
+use crossfade_app::{App, Caller, IdempotencyKey, Input, Intent, ListQuery};
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{collections::HashMap, sync::Arc};
@@ -80,7 +80,7 @@ impl FromRequest<Web> for Call {
     async fn from_request(request: Request, web: &Web) -> Result<Self, Refused> {
         let headers = request.headers().clone();
         let origin = observe::origin(web, request.extensions(), &headers);
-        let caller = web.app.authenticate(bearer(&headers)?, origin).await?;
+        let caller = web.app.authenticate(bearer(&headers)?, origin, intent(request.method())).await?;
         let method = request.method().clone();
         let uri = request
             .extensions()
@@ -100,6 +100,10 @@ impl FromRequest<Web> for Call {
         let idempotency = idempotency(&headers, &method, &uri, &body)?;
         Ok(Self { app: web.app.clone(), caller, uri, query, idempotency, if_match: if_match(&headers), body })
     }
+}
+
+fn intent(method: &Method) -> Intent {
+    if method.is_safe() { Intent::Read } else { Intent::Change }
 }
 
 /// The token of the one `Authorization: Bearer` header (RFC 6750 §2.1).
@@ -190,7 +194,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Web> for Ids<T> {
             Err(_) => {
                 // 401 comes before 404.
                 let origin = observe::origin(web, &parts.extensions, &parts.headers);
-                web.app.authenticate(bearer(&parts.headers)?, origin).await?;
+                web.app.authenticate(bearer(&parts.headers)?, origin, intent(&parts.method)).await?;
                 Err(Problem::not_found().into())
             }
         }

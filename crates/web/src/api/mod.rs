@@ -36,7 +36,6 @@ pub(crate) fn router() -> Router<Web> {
         // What a nested router does not match, though it begins like it.
         .route("/api/v1/", any(not_found))
         .layer(middleware::map_response(async |response| crate::private(response)))
-        // Also reads: they flush evidence, and a flush that is dropped half-way could count twice.
         .layer(middleware::from_fn(crate::finish))
         .route("/api/openapi.json", get(openapi_document))
 }

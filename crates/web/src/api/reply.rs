@@ -50,7 +50,7 @@ pub(crate) fn problem(problem: &Problem) -> Response {
             let challenge = "Bearer realm=\"crossfade\", error=\"insufficient_scope\"";
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight => {
+        Code::TooManyRequests | Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}

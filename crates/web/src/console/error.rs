@@ -80,6 +80,10 @@ struct ErrorSheet<'a> {
 pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
     let mut response = page_without_headers(problem, found, theme, script);
     retry_after(&mut response, retry_seconds(problem.code));
+    if problem.code == Code::TooManyRequests && !script {
+        // Only reads are refused with it, so the page can be asked for again.
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("2"));
+    }
     response
 }
 
@@ -129,6 +133,7 @@ fn title(code: Code) -> &'static str {
         404 => "Not found",
         405 => "This cannot be done here",
         409 | 412 => "Something is in the way",
+        429 => "Too many requests",
         503 => "Not available right now",
         500.. => "Something went wrong",
         _ => "This was not done",

@@ -2,8 +2,8 @@
 //! the way back a refusal becomes a page in words.
 
 use super::{
-    error,
     cookies::{self, CookiesToSet},
+    error,
     session::Found,
     theme::Theme,
 };
@@ -14,6 +14,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use crossfade_app::Intent;
 use crossfade_core::{Code, Problem};
 
 /// What the script sends with what a page asks for by itself.
@@ -49,7 +50,8 @@ async fn look_up(web: &Web, parts: &Parts) -> Found {
     let headers = &parts.headers;
     let origin = observe::origin(web, &parts.extensions, headers);
     let Some(value) = cookies::session(&web.app, headers) else { return Found::Nobody };
-    match web.app.session(&value, &origin, !headers.contains_key(BACKGROUND)).await {
+    let intent = if parts.method.is_safe() { Intent::Read } else { Intent::Change };
+    match web.app.session(&value, &origin, !headers.contains_key(BACKGROUND), intent).await {
         Ok(session) => Found::Session(Box::new(session)),
         Err(error) if error.problem.code == Code::Unauthenticated => Found::Nobody,
         Err(error) => {

@@ -68,7 +68,9 @@ pub(super) async fn submit(
     let to = own_path(fields.text("to")).unwrap_or("/console").to_owned();
     let answer = web.app.sign_in(fields.text("email"), fields.text("password"), &visitor).await;
     let (status, why, seconds) = match answer {
-        Err(error) if error.problem.code == Code::Unavailable && error.source.is_none() && !is_script(&headers) => {
+        Err(error)
+            if error.problem.code == Code::Unavailable && error.source.is_none() && !is_script(&headers) =>
+        {
             (StatusCode::SERVICE_UNAVAILABLE, error.problem.detail, Some(1))
         }
         Err(error) => return Err(error.into()),

@@ -1,0 +1,95 @@
+//! Costly reads are bounded for each account, and readings of evidence are kept for a second.
+
+use crate::world::{Caller, on_both_engines};
+use serde_json::Value;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MICRO: Duration = Duration::from_micros(1);
+
+async fn uses(caller: &Caller<'_>, path: &str) -> u64 {
+    let answer = caller.get(path).await.ok();
+    answer["items"].as_array().unwrap().iter().map(|it| it["use_count"].as_u64().unwrap()).sum()
+}
+
+on_both_engines! {
+    async fn an_account_with_two_costly_reads_gets_no_third(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let registration = client.registration("production");
+        let (first, second) = (world.user("ada@example.com", "viewer").await, world.token_of("ada@example.com", &[]).await);
+        let other = world.user("bob@example.com", "viewer").await;
+        world.oauth("production").token(&registration.client_id, &registration.secret).await.is_token();
+        // Evidence waits to be stored, so whoever reads it waits, too.
+        let held = world.hold_writes().await;
+        let path = |limit: u32| client.path("production", &format!("/usage?limit={limit}"));
+        let paths: Vec<_> = (1..=5).map(path).collect();
+        let refused = async {
+            tokio::task::yield_now().await;
+            let refused = second.get(&paths[2]).await;
+            assert_eq!(refused.header("retry-after"), Some("1"));
+            refused.refused(429, "too_many_requests");
+            // What costs little is answered, and another account has turns of its own.
+            first.get(&format!("/clients/{}", client.id)).await.ok();
+            drop(held);
+        };
+        let answers = tokio::join!(first.get(&paths[0]), second.get(&paths[1]), refused, other.get(&paths[3]));
+        answers.0.ok();
+        answers.1.ok();
+        answers.3.ok();
+        second.get(&paths[2]).await.ok();
+    }
+
+    async fn a_reading_is_kept_for_a_second_for_those_who_may_read_it(world: World) {
+        let mut world = world;
+        let client = world.client("Billing", &["production", "staging"]).await;
+        let registration = client.registration("production").clone();
+        world.restart_with_readings_kept(SECOND).await;
+        let owner = world.owner().await;
+        let path = client.path("production", "/usage");
+        let token = async || {
+            let answer = world.oauth("production").token(&registration.client_id, &registration.secret).await;
+            answer.is_token();
+        };
+        token().await;
+        assert_eq!(uses(&owner, &path).await, 1);
+        token().await;
+        assert_eq!(uses(&owner, &path).await, 1, "kept");
+        assert_eq!(uses(&owner, &format!("{path}?limit=7")).await, 2, "other parameters are another reading");
+        assert_eq!(uses(&owner, &client.path("staging", "/usage")).await, 0, "so is another registration");
+        // A caller who may not read it learns nothing of it, before and after a right is removed.
+        world.user("ada@example.com", "operations_manager").await;
+        let ada = world.token_of("ada@example.com", &["audit:read"]).await;
+        assert!([403, 404].contains(&ada.get(&path).await.status.as_u16()));
+        let viewer = world.user("bob@example.com", "viewer").await;
+        assert_eq!(uses(&viewer, &path).await, 1, "the reading of another account");
+        world.raw("DELETE FROM grants WHERE role = 'viewer'").await;
+        assert_eq!(viewer.get(&path).await.status.as_u16(), 404);
+        world.advance(SECOND - MICRO);
+        assert_eq!(uses(&owner, &path).await, 1);
+        world.advance(MICRO);
+        assert_eq!(uses(&owner, &path).await, 2);
+    }
+
+    async fn a_change_is_in_the_next_reading(world: World) {
+        let mut world = world;
+        let client = world.client("Billing", &["production"]).await;
+        world.restart_with_readings_kept(SECOND).await;
+        let owner = world.owner().await;
+        let path = client.path("production", "/change-over");
+        let rotate = async || -> Value {
+            let body = client.rotation(0);
+            owner.post(&client.path("production", "/secrets/rotate"), body).await.created()
+        };
+        for _ in 0..3 {
+            let rotated = rotate().await;
+            assert_eq!(owner.get(&path).await.ok()["rotation_id"], rotated["rotation"]["id"]);
+        }
+    }
+
+    async fn a_refused_read_is_in_the_trail(world: World) {
+        let auditor = world.user("ada@example.com", "auditor").await;
+        assert!([403, 404].contains(&auditor.get("/users").await.status.as_u16()));
+        let trail = world.owner().await.get("/audit-events?action=access.refused").await.ok();
+        assert_eq!(trail["items"][0]["details"]["operation"], "list_users", "{trail}");
+    }
+}
