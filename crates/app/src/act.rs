@@ -297,9 +297,9 @@ impl App {
         stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))
     }
 
-    /// Returns a reading of evidence that may be up to a second old, but not older than the last change. Who asks is
-    /// authorised first, so a kept reading reaches nobody who may not read it. `parameters` tell readings of one
-    /// registration apart.
+    /// Returns a reading of evidence that may be up to a second old, but not older than the last change of the
+    /// registration. Who asks is authorised first, so a kept reading reaches nobody who may not read it. `parameters`
+    /// tell readings of one registration apart.
     pub(crate) async fn view_kept<R: Clone>(
         &self,
         operation: Operation,
@@ -308,10 +308,10 @@ impl App {
         (readings, parameters): (&Readings<R>, String),
         work: impl AsyncFnOnce(&mut Tx, &Caller, Site) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let authorised = self.view(operation, caller, path, async |tx, _, site: Site| {
-            Ok((site.registration.id, tx.read_head().await?.0))
+        let authorised = self.view(operation, caller, path, async |_, _, site: Site| {
+            Ok((site.registration.id, site.registration.version))
         });
-        let (registration, change) = authorised.await?;
+        let (registration, version) = authorised.await?;
         // The turn of the account covers the wait for a reading that another request computes.
         let _turn = self.reads.account_turn(caller.user()).await?;
         let compute = async || {
@@ -322,7 +322,7 @@ impl App {
             }
             self.view(operation, caller, path, work).await
         };
-        readings.get((registration, parameters, change), || self.clock.now(), compute).await
+        readings.get((registration, parameters, version), || self.clock.now(), compute).await
     }
 
     /// Stores the evidence and the refusals of the time before, for a read. To the end, although the reader goes away: a

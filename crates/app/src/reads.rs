@@ -70,6 +70,16 @@ impl Reads {
         Ok(ReadTurn { _running: self.within(self.all.clone()).await? })
     }
 
+    /// Waits for the turns of one part of a long answer, however long it takes: an answer that has begun cannot be
+    /// refused.
+    pub(crate) async fn part(
+        &self,
+        user: &UserId,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Error> {
+        let of_account = self.account(user).running.acquire_owned().await.map_err(Error::internal)?;
+        Ok((of_account, self.all.clone().acquire_owned().await.map_err(Error::internal)?))
+    }
+
     async fn within(&self, turns: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
         match tokio::time::timeout(self.wait, turns.acquire_owned()).await {
             Ok(turn) => turn.map_err(Error::internal),
@@ -95,8 +105,8 @@ fn too_many() -> Error {
     Problem::new(Code::TooManyRequests, text).into()
 }
 
-/// What a reading is kept by: the registration, the parameters, and the last change of the instance. A reading from
-/// before a change is never given out after it.
+/// What a reading is kept by: the registration, the parameters, and the version of the registration, which every change of
+/// its secrets raises. A reading from before a change is never given out after it.
 pub(crate) type ReadingKey = (RegistrationId, String, i64);
 
 type Slot<T> = Arc<tokio::sync::Mutex<Option<(Timestamp, T)>>>;

@@ -86,6 +86,9 @@ impl App {
                     (Some(_), None) => "no_password",
                     (Some(_), Some(_)) => "password",
                 };
+                if is_stranger {
+                    self.throttle.fail(&email, self.clock.now());
+                }
                 if let (Some(browser), Some(user)) = (browser, &user) {
                     self.count_wrong_password(browser, user, visitor).await?;
                 }

@@ -306,6 +306,7 @@ impl AuditExport {
     pub async fn next(&mut self) -> Result<Option<Vec<api::AuditEvent>>, Error> {
         let (filter, from, up_to) = (&self.filter, self.after, self.up_to);
         let operation = Operation::ExportAuditEvents;
+        let _turns = self.app.reads.part(self.caller.user()).await?;
         let (rows, last) = self
             .app
             .view(operation, &self.caller, Trail, async |tx, caller, ()| {

@@ -94,8 +94,8 @@ impl Throttle {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a sign-in as a failure until it has succeeded, so that parallel ones are counted too; or refuses it,
-    /// because one of the networks of its address has failed too often.
+    /// Counts a sign-in as a failure of its networks until it has succeeded, so that parallel ones are counted too; or
+    /// refuses it, because one of them has failed too often.
     pub(crate) fn enter(&self, address: IpAddr, account: &str, now: Timestamp) -> Result<Admitted, Held> {
         let mut failed = self.failed();
         let sources = sources(address);
@@ -106,11 +106,14 @@ impl Throttle {
         }
         let failures = failed.sources.failures(&narrow.0, narrow.1, now);
         let unseen = sources.iter().map(|(key, limit)| failed.sources.fail(*key, *limit, now)).sum();
-        let account = account.to_owned();
-        let earlier = failed.accounts.failures(&account, ACCOUNT, now);
-        failed.accounts.fail(account, ACCOUNT, now);
+        let earlier = failed.accounts.failures(&account.to_owned(), ACCOUNT, now);
         let seconds = earlier.saturating_sub(FREE_FAILURES.into()).min(MAX_WAIT_SECONDS.into());
         Ok(Admitted { unseen, wait: Duration::from_secs(seconds), failures })
+    }
+
+    /// Counts a failure at an account. Only those that were looked at: many sign-ins at the same time are no failures.
+    pub(crate) fn fail(&self, account: &str, now: Timestamp) {
+        self.failed().accounts.fail(account.to_owned(), ACCOUNT, now);
     }
 
     /// Forgives the failures at an account whose owner has signed in, and does not count this try at its source.

@@ -22,7 +22,9 @@ fn failures_at_an_account_from_everywhere_only_make_a_sign_in_wait() {
     let throttle = Throttle::default();
     let wait = |number: u32, now| {
         let address = IpAddr::from([10, 0, number as u8, 1]);
-        throttle.enter(address, "ada", now).map(|admitted| admitted.wait.as_secs())
+        let wait = throttle.enter(address, "ada", now).map(|admitted| admitted.wait.as_secs());
+        throttle.fail("ada", now);
+        wait
     };
     let waits: Vec<_> = (0..40).map(|number| wait(number, start()).unwrap()).collect();
     assert_eq!(waits[..16], [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
@@ -35,10 +37,18 @@ fn failures_at_an_account_from_everywhere_only_make_a_sign_in_wait() {
 }
 
 #[test]
+fn many_sign_ins_of_an_account_at_the_same_time_do_not_wait() {
+    let throttle = Throttle::default();
+    let admitted = (0..50).map(|_| throttle.enter(ip("192.0.2.1"), "ada", start()).unwrap());
+    assert!(admitted.into_iter().all(|admitted| admitted.wait.is_zero()));
+}
+
+#[test]
 fn another_account_does_not_wait() {
     let throttle = Throttle::default();
     for _ in 0..20 {
         throttle.enter(ip("192.0.2.1"), "ada", start()).unwrap();
+        throttle.fail("ada", start());
     }
     assert_eq!(throttle.enter(ip("192.0.2.1"), "bob", start()).unwrap().wait, Duration::ZERO);
 }
@@ -117,6 +127,7 @@ fn a_flood_of_failures_is_told_in_sums_and_none_is_lost() {
 fn remembered_sources_and_accounts_are_bounded() {
     let throttle = Throttle::default();
     for n in 0..MOST_REMEMBERED as u32 + 10 {
+        throttle.fail(&n.to_string(), start());
         let _ = throttle.enter(IpAddr::from((n << 8).to_be_bytes()), &n.to_string(), start());
     }
     let failed = throttle.failed();

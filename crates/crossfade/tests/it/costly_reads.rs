@@ -2,7 +2,7 @@
 
 use crate::world::{Caller, on_both_engines};
 use serde_json::Value;
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MICRO: Duration = Duration::from_micros(1);
@@ -23,20 +23,28 @@ on_both_engines! {
         let held = world.hold_writes().await;
         let path = |limit: u32| client.path("production", &format!("/usage?limit={limit}"));
         let paths: Vec<_> = (1..=5).map(path).collect();
-        let refused = async {
-            tokio::task::yield_now().await;
-            let refused = second.get(&paths[2]).await;
-            assert_eq!(refused.header("retry-after"), Some("1"));
-            refused.refused(429, "too_many_requests");
-            // What costs little is answered, and another account has turns of its own.
-            first.get(&format!("/clients/{}", client.id)).await.ok();
-            drop(held);
-        };
-        let answers = tokio::join!(first.get(&paths[0]), second.get(&paths[1]), refused, other.get(&paths[3]));
-        answers.0.ok();
-        answers.1.ok();
-        answers.3.ok();
-        second.get(&paths[2]).await.ok();
+        let mut reads: Vec<_> = [(&first, 0), (&second, 1), (&second, 2), (&other, 3)]
+            .map(|(caller, path)| Box::pin(caller.get(&paths[path])))
+            .into();
+        // The first answer is the refusal of one of three.
+        let (at, refused) = std::future::poll_fn(|context| {
+            let done = reads.iter_mut().enumerate().find_map(|(at, read)| match read.as_mut().poll(context) {
+                Poll::Ready(answer) => Some((at, answer)),
+                Poll::Pending => None,
+            });
+            done.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        assert!(at < 3, "another account has turns of its own");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        refused.refused(429, "too_many_requests");
+        first.get(&format!("/clients/{}", client.id)).await.ok();
+        drop(held);
+        drop(reads.remove(at));
+        for read in reads {
+            read.await.ok();
+        }
+        second.get(&paths[at]).await.ok();
     }
 
     async fn a_reading_is_kept_for_a_second_for_those_who_may_read_it(world: World) {

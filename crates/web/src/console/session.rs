@@ -113,8 +113,13 @@ impl SignedIn {
 
 /// When to try again, in words.
 pub(super) fn wait(app: &App, until: crossfade_core::Timestamp) -> String {
-    let seconds = until.since(app.authority().clock().now()).as_secs() + 1;
-    format!("Try again in {}.", super::moment::span(seconds))
+    format!("Try again in {}.", super::moment::span(seconds_until(app, until)))
+}
+
+/// Returns the whole seconds until a time, at least one.
+pub(super) fn seconds_until(app: &App, until: crossfade_core::Timestamp) -> u64 {
+    let left = until.since(app.authority().clock().now());
+    left.as_micros().div_ceil(1_000_000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
 /// What the guard found in the cookie, for the extractors.

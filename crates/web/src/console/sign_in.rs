@@ -6,7 +6,7 @@ use super::{
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
-    session::{Sent, SignedIn, own_path, wait},
+    session::{Sent, SignedIn, own_path, seconds_until, wait},
     theme::Theme,
 };
 use crate::Web;
@@ -89,7 +89,7 @@ pub(super) async fn submit(
         Ok(SignIn::Wait(until)) => (
             StatusCode::TOO_MANY_REQUESTS,
             format!("Too many sign-ins from your network have failed. {}", wait(&web.app, until)),
-            Some(until.since(web.app.authority().clock().now()).as_secs() + 1),
+            Some(seconds_until(&web.app, until)),
         ),
     };
     // From the dialog over a page of whoever was signed out meanwhile.
