@@ -90,7 +90,7 @@ impl Browser<'_> {
     /// A sign-in during which `wait` passes, and not a microsecond less.
     pub async fn sign_in_after(&self, password: &str, wait: Duration) -> Answer {
         let app = &self.world.app;
-        let waiting = async || app.measure().await.unwrap().sign_ins_waiting;
+        let waiting = async || app.measure().await.sign_ins_waiting;
         let passes = async {
             while waiting().await == 0 {
                 tokio::task::yield_now().await;
