@@ -92,7 +92,8 @@ impl App {
         for value in &visitor.devices {
             // Counted before the row is read: two guesses at the same time are two.
             let (guess, running) = self.guesses.begin(self.digests.device(value.reveal()));
-            let device = self.db.read::<_, Error>(async |tx| Ok(tx.device(&guess.digest, now).await?)).await?;
+            let device =
+                self.db.read::<_, Error>(async |tx| Ok(tx.device(&guess.digest, now).await?)).await?;
             let is_left = |wrong: i64| wrong.saturating_add(running) <= MAX_WRONG_PASSWORDS;
             if device.is_some_and(|it| it.user_id == user.id && is_left(it.wrong_passwords)) {
                 return Ok(Some(KnownBrowser(guess)));
