@@ -2,8 +2,8 @@
 //! backup's tables; so none escapes the test that prepares all of them on both engines.
 
 use crate::{
-    access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence, guard, keys,
-    limits, lines, makers, properties, refused, secrets, sessions, support, uses,
+    access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence, guard,
+    keys, limits, lines, makers, properties, refused, secrets, sessions, support, uses,
 };
 
 use std::borrow::Cow;
