@@ -211,6 +211,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case asks a thousand objects of each account.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Accounts that give to each other, with limited tokens or without, never reach more than before.
         #[test]
         fn accounts_that_collude_reach_no_more_than_together_before_rule_24(
