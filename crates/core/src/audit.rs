@@ -568,6 +568,17 @@ events! {
         /// The version of the program that took it.
         program_version: String,
     }
+    /// The database lacks changes that were answered and applied: a failover to a standby that was behind, or an older copy.
+    ChangesLost = "database.changes_lost" {
+        /// The first lost change.
+        first_seq: i64,
+        /// The last lost change that this server had applied.
+        last_seq: i64,
+        /// How many registrations are decided otherwise since.
+        registrations: u64,
+        /// The `client_id` of each of them, at most 50: check their secrets, and end again what has leaked.
+        client_ids: Vec<String>,
+    }
     /// The audit trail was exported.
     AuditExported = "audit.exported" {
         /// What the export was limited to.

@@ -144,8 +144,6 @@ pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// Control, zero-width, direction-changing and other invisible format characters, line separators,
-/// and the tag block.
 /// Text of a stranger as it may be stored and shown: without what could steer a terminal or deceive an eye, and
 /// not at all when somebody has put a secret in it (product rule 18).
 pub fn shown(text: &str) -> String {
@@ -155,6 +153,13 @@ pub fn shown(text: &str) -> String {
     text.chars().map(|it| if it.is_control() || is_invisible(it) { '\u{fffd}' } else { it }).collect()
 }
 
+/// The text with `?` for each character beyond ASCII: what a database stores that takes no other.
+pub fn in_ascii(text: &str) -> String {
+    text.chars().map(|it| if it.is_ascii() { it } else { '?' }).collect()
+}
+
+/// Control, zero-width, direction-changing and other invisible format characters, line separators,
+/// and the tag block.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -105,6 +105,8 @@ pub enum GapKind {
     Killed,
     /// What had been counted was perhaps not stored, and was not counted again.
     Unknown,
+    /// The database refused a part of what had been counted.
+    Refused,
 }
 
 impl GapKind {
@@ -114,12 +116,15 @@ impl GapKind {
             Self::Stopped => "stopped",
             Self::Killed => "killed",
             Self::Unknown => "unknown",
+            Self::Refused => "refused",
         }
     }
 
     /// Reads the word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Stopped, Self::Killed, Self::Unknown].into_iter().find(|kind| kind.as_str() == text)
+        [Self::Stopped, Self::Killed, Self::Unknown, Self::Refused]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 }
 
