@@ -13,7 +13,12 @@ use crossfade_core::{
     registration::AuthMethod,
 };
 use foldhash::fast::RandomState;
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    net::IpAddr,
+    sync::Arc,
+};
 
 type Table<K, V> = papaya::HashMap<K, V, RandomState>;
 
@@ -48,6 +53,19 @@ pub struct Client {
     verifier: Arc<Verifier>,
     secret: SecretId,
     at: Moment,
+}
+
+/// Everything that the tables hold, as one snapshot of the database has it.
+#[derive(Default)]
+pub struct Tables {
+    /// The environments.
+    pub environments: Vec<Environment>,
+    /// The registrations that are not deleted.
+    pub registrations: Vec<Registration>,
+    /// Secrets whose tokens were ended, each until the last of these would have ended anyway.
+    pub secrets_with_ended_tokens: Vec<(SecretId, Timestamp)>,
+    /// Revoked tokens by their `jti`, each until it would have ended anyway.
+    pub revoked_tokens: Vec<(String, Timestamp)>,
 }
 
 /// A token that was issued. Has no `Debug`, which would show it.
@@ -199,6 +217,35 @@ impl Authority {
 
     // What the change log says.
 
+    /// Replaces everything, and returns the `client_id` of each registration that is decided otherwise since. A request
+    /// sees one registration as it was or as it is, never a mixture; what is not in `tables` is removed.
+    pub fn replace(&self, tables: Tables) -> Vec<OauthClientId> {
+        let environments = tables.environments.into_iter().map(|it| (it.slug().clone(), Arc::new(it)));
+        let new: HashMap<Box<str>, Arc<Verifier>> = tables
+            .registrations
+            .into_iter()
+            .map(|it| (it.client_id.as_str().into(), Arc::new(Verifier::new(it, &self.keys))))
+            .collect();
+        let verifiers = self.verifiers.pin();
+        let mut changed: Vec<OauthClientId> = verifiers
+            .iter()
+            .filter(|(key, before)| new.get(*key) != Some(before))
+            .map(|(_, before)| before.client_id.clone())
+            .collect();
+        let added = new.iter().filter(|(key, _)| !verifiers.contains_key(*key));
+        changed.extend(added.map(|(_, after)| after.client_id.clone()));
+        changed.sort();
+        for (key, verifier) in &new {
+            verifiers.insert(key.clone(), verifier.clone());
+        }
+        verifiers.retain(|key, _| new.contains_key(key));
+        replace(&self.secrets_with_ended_tokens, tables.secrets_with_ended_tokens);
+        let revoked = tables.revoked_tokens.into_iter().map(|(jti, until)| (jti.into_boxed_str(), until));
+        replace(&self.revoked_tokens, revoked);
+        self.environments.store(Arc::new(environments.collect()));
+        changed
+    }
+
     /// Publishes an environment. Its registrations stay.
     pub fn put_environment(&self, environment: Environment) {
         let environment = Arc::new(environment);
@@ -252,6 +299,20 @@ impl Authority {
     pub fn registrations(&self) -> usize {
         self.verifiers.pin().len()
     }
+}
+
+/// Gives a table these entries and no others. Entries that stay are never missing in between.
+fn replace<K: Clone + Hash + Eq>(
+    table: &Table<K, Timestamp>,
+    entries: impl IntoIterator<Item = (K, Timestamp)>,
+) {
+    let table = table.pin();
+    let mut kept = HashSet::new();
+    for (key, until) in entries {
+        kept.insert(key.clone());
+        table.insert(key, until);
+    }
+    table.retain(|key, _| kept.contains(key));
 }
 
 impl Client {

@@ -9,7 +9,7 @@ mod random;
 mod signing;
 mod verifier;
 
-pub use authority::{ActiveToken, Authority, Client, Credentials, Issued};
+pub use authority::{ActiveToken, Authority, Client, Credentials, Issued, Tables};
 pub use clock::{Clock, MAX_OFFSET, Moment};
 pub use evidence::{Counter, Evidence, Failure, FailureCount, RefusedBy, Source, SourceCount};
 pub use mint::Claims;

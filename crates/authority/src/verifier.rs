@@ -94,7 +94,7 @@ pub struct SecretSlot {
 }
 
 /// The windows of a drill, as absolute times: whatever fails, it does not outlive them.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DrillSlot {
     /// The drill.
     pub id: DrillId,
@@ -109,6 +109,7 @@ impl SecretSlot {
     }
 }
 
+#[derive(PartialEq, Eq)]
 struct Slot {
     digest: [u8; DIGEST],
     key: u8,
@@ -124,6 +125,7 @@ const NOTHING: [u8; DIGEST] = [0; DIGEST];
 const NO_KEY: u8 = u8::MAX;
 
 /// A registration prepared for the request path.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Verifier {
     pub(crate) registration: RegistrationId,
     pub(crate) client_id: OauthClientId,

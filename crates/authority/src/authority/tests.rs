@@ -184,6 +184,58 @@ fn part(token: &str, index: usize) -> Value {
 
 const REFUSED: Result<SecretId, OauthError> = Err(OauthError::InvalidClient);
 
+// What the database says.
+
+#[test]
+fn tables_that_are_replaced_hold_nothing_else() {
+    let world = World::new();
+    for n in [1, 2, 3] {
+        world.put(n, &[(n, None, None)], |_| {});
+    }
+    let token = world.token(&world.client(1, 1));
+    world.authority.end_tokens_of_secret(secret_id(9), at(HOUR));
+    world.authority.revoke_token("gone", at(HOUR));
+    let as_published = |n: usize, disabled| {
+        let (digest_key, digest) = world.authority.digest(&client_id(n), &value(n)).unwrap();
+        let secret = SecretSlot {
+            id: secret_id(n),
+            digest,
+            digest_key,
+            expires_at: None,
+            revoked_at: None,
+            drill: None,
+        };
+        Registration {
+            id: registration_id(n),
+            client_id: client_id(n),
+            environment: slug("staging"),
+            disabled,
+            methods: AuthMethods::default(),
+            scopes: Scopes::parse(&["read".to_owned(), "write".to_owned()]).unwrap(),
+            audience: None,
+            ttl: TokenTtl::default(),
+            may_introspect: false,
+            secrets: vec![secret],
+        }
+    };
+    let changed = world.authority.replace(Tables {
+        environments: vec![environment("staging", vec![key(at(-1), None)])],
+        registrations: vec![as_published(1, false), as_published(2, true), as_published(4, false)],
+        secrets_with_ended_tokens: vec![(secret_id(1), at(HOUR))],
+        revoked_tokens: vec![("new".to_owned(), at(HOUR))],
+    });
+    assert_eq!(changed, [client_id(2), client_id(3), client_id(4)], "1 is decided as before");
+    assert!(world.authority.environment("production").is_none());
+    let staging = world.authority.environment("staging").unwrap();
+    let presented = |n| world.authenticate(&staging, n, &value(n), BASIC).is_ok();
+    assert_eq!([1, 2, 3, 4].map(presented), [true, false, false, true]);
+    assert!(!world.is_active(&world.client(1, 1), &token));
+    assert_eq!(world.authority.registrations(), 3);
+    assert!(!world.authority.revoked_tokens.pin().contains_key("gone"));
+    assert!(world.authority.revoked_tokens.pin().contains_key("new"));
+    assert!(!world.authority.secrets_with_ended_tokens.pin().contains_key(&secret_id(9)));
+}
+
 // Who is let in.
 
 #[test]
