@@ -14,7 +14,7 @@ use crate::{
     catalogue::{Statement, statements as declared},
     db::Row,
 };
-use Kind::{Blob, Int, Text, Withheld};
+use Kind::{Blob, Int, Local, Text, Withheld};
 use crossfade_core::Timestamp;
 use std::sync::LazyLock;
 
@@ -29,6 +29,14 @@ pub enum Kind {
     Blob,
     /// Bytes that no backup holds: NULL after a restore.
     Withheld,
+    /// A number that no backup holds: it belongs to the database, and not to the instance.
+    Local,
+}
+
+impl Kind {
+    fn is_kept(self) -> bool {
+        !matches!(self, Withheld | Local)
+    }
 }
 
 /// A table of the schema.
@@ -50,7 +58,12 @@ pub const LEFT_OUT: &[&str] = &["devices", "links", "sessions"];
 
 /// Tables, each after those that it refers to.
 pub const TABLES: &[Table] = &[
-    table(HEAD, "one", &[("one", Int), ("change_seq", Int), ("audit_seq", Int), ("highest_time", Int)]),
+    table(
+        HEAD,
+        "one",
+        &[("one", Int), ("change_seq", Int), ("audit_seq", Int), ("highest_time", Int), ("term", Local)],
+    ),
+    table("instance", "one", &[("one", Int), ("id", Text), ("binding", Blob), ("created_at", Int)]),
     table("change_log", "seq", &[("seq", Int), ("kind", Text), ("subject", Text)]),
     table("data_keys", "id", &[("id", Text), ("purpose", Text), ("sealed", Blob), ("created_at", Int)]),
     table(
@@ -371,7 +384,7 @@ declared! {
 impl Table {
     /// The columns that a backup holds, in order.
     pub fn kept(&self) -> impl Iterator<Item = (&'static str, Kind)> {
-        self.columns.iter().copied().filter(|(_, kind)| *kind != Withheld)
+        self.columns.iter().copied().filter(|(_, kind)| kind.is_kept())
     }
 
     fn made(&self) -> Result<&'static Made, StoreError> {
@@ -438,7 +451,7 @@ static MADE: LazyLock<Vec<Made>> = LazyLock::new(|| TABLES.iter().map(Made::from
 impl From<&Table> for Made {
     fn from(Table { name, columns, key }: &Table) -> Self {
         let kept: Vec<&str> =
-            columns.iter().filter(|(_, kind)| *kind != Withheld).map(|(name, _)| *name).collect();
+            columns.iter().filter(|(_, kind)| kind.is_kept()).map(|(name, _)| *name).collect();
         let arguments: Vec<String> = (1..=kept.len()).map(|n| format!("${n}")).collect();
         let (kept, arguments) = (kept.join(", "), arguments.join(", "));
         let statement =
@@ -458,7 +471,7 @@ const fn table(name: &'static str, key: &'static str, columns: &'static [(&'stat
 
 fn value(row: &Row, column: &str, kind: Kind) -> Result<Value, StoreError> {
     Ok(match kind {
-        Int => Value::Int(row.opt_int(column)?),
+        Int | Local => Value::Int(row.opt_int(column)?),
         Text => Value::Text(row.opt_text(column)?),
         Blob | Withheld => Value::Blob(row.opt_blob(column)?),
     })

@@ -3,29 +3,38 @@
 mod connect;
 mod examine;
 mod fault;
+mod identity;
 mod migrate;
 mod pool;
+mod refusal;
 mod row;
+mod serving;
 mod trial;
 mod tx;
 
 pub use examine::{Durability, Integrity};
 pub use fault::Fault;
+pub use identity::ServerId;
 pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;
+pub use serving::{Holder, ServeLock};
 pub use tx::Tx;
 
 use crate::catalogue::{Statement, statements};
 use connect::{PgLink, cannot_open, open_postgres, open_sqlite, postgres_options, private_file};
 use crossfade_core::Timestamp;
 use fault::describe;
+use identity::Identity;
 use pool::Pools;
 use row::IntoSql;
-use sqlx::{ConnectOptions, Executor, Row as _, postgres::PgConnection, sqlite::SqliteConnection};
+use sqlx::{Executor, sqlite::SqliteConnection};
 use std::{
-    fs::{File, TryLockError},
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 use tx::{Conn, Head};
 
@@ -45,6 +54,18 @@ pub enum StoreError {
         "another crossfade serve is running on this database; stop it first, or give this one a database of its own"
     )]
     AlreadyServed,
+    /// Another server has served this database since this one got the lock.
+    #[error("another crossfade serve has served this database since")]
+    Superseded,
+    /// The database lacks changes that this process has applied.
+    #[error("the database lacks changes that this server has applied")]
+    WentBack,
+    /// A file that this process works on is not the one at its path any more.
+    #[error("the file {0} was replaced or removed while it was in use")]
+    Replaced(String),
+    /// A connection led to another database than the one that was opened.
+    #[error("{0}")]
+    Elsewhere(String),
     /// There is no database here, or nothing of Crossfade in it.
     #[error("{0}")]
     Missing(String),
@@ -61,6 +82,9 @@ pub enum StoreError {
         /// The first column's value, which names the row.
         row: String,
     },
+    /// A text holds the character U+0000, which no engine stores.
+    #[error("a text holds the character U+0000, which cannot be stored")]
+    Unstorable,
     /// A statement was given another number of arguments than it has.
     #[error("statement {0} got {1} arguments and needs {2}")]
     Arguments(&'static str, usize, usize),
@@ -151,29 +175,31 @@ enum Engine {
 pub struct Db {
     engine: Engine,
     location: Location,
+    /// What every connection must lead to.
+    identity: Arc<Identity>,
+    /// The term in which this process serves; [`NO_TERM`] where it does not.
+    term: AtomicI64,
 }
 
-/// Held for as long as this process may serve this database.
-pub enum ServeLock {
-    /// A locked file beside the database.
-    File(File),
-    /// A session that holds an advisory lock.
-    Session(Box<PgConnection>),
-}
-
-/// The key of the advisory lock: the ASCII bytes of "crossfad".
-const ADVISORY_KEY: i64 = 0x6372_6f73_7366_6164;
+/// The term of a process that does not serve: its changes are not compared with anybody's.
+const NO_TERM: i64 = -1;
 
 statements! {
-    LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time";
+    LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time, term";
     STORE_HEAD = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3 WHERE one = 1";
     READ_HEAD = "SELECT one, change_seq, audit_seq, highest_time FROM head";
-    ADVISORY_LOCK_PROBE = "SELECT CAST(1 AS BIGINT) AS one";
 }
 
 impl Db {
     /// Opens the database, creating and migrating it where needed.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        let db = Self::connect(location).await?;
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    /// Opens the database without migrating it. A SQLite file is created where there is none.
+    pub async fn connect(location: &Location) -> Result<Self, StoreError> {
         // Created here, before SQLite does, so that it and the files that SQLite puts beside it are private.
         // Locks stand beside the file itself, so that two names of one database have one lock.
         let location = match location {
@@ -183,41 +209,26 @@ impl Db {
             }
             Location::Postgres(_) => location.clone(),
         };
+        let identity = Arc::default();
         let engine = match &location {
-            Location::File(path) => open_sqlite(path).await?,
-            Location::Postgres(url) => open_postgres(postgres_options(url)?).await?,
+            Location::File(path) => open_sqlite(path, &identity).await?,
+            Location::Postgres(url) => open_postgres(postgres_options(url)?, &identity).await?,
         };
-        let db = Self { engine, location };
-        db.migrate().await?;
-        Ok(db)
+        Ok(Self::new(engine, location, identity))
     }
 
-    /// Claims this database for one serving process. Until nodes hold leases there can be only one.
-    pub async fn lock_for_serving(&self) -> Result<ServeLock, StoreError> {
-        match &self.location {
-            Location::File(path) => {
-                let path = path.with_extension("serve-lock");
-                let file = private_file(&path)?;
-                match file.try_lock() {
-                    Ok(()) => Ok(ServeLock::File(file)),
-                    Err(TryLockError::WouldBlock) => Err(StoreError::AlreadyServed),
-                    Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
-                }
-            }
-            Location::Postgres(url) => {
-                let mut session = postgres_options(url)?.connect().await?;
-                let locked: bool = sqlx::query("SELECT pg_try_advisory_lock($1)")
-                    .bind(ADVISORY_KEY)
-                    .fetch_one(&mut session)
-                    .await?
-                    .try_get(0)?;
-                if locked {
-                    Ok(ServeLock::Session(Box::new(session)))
-                } else {
-                    Err(StoreError::AlreadyServed)
-                }
-            }
-        }
+    fn new(engine: Engine, location: Location, identity: Arc<Identity>) -> Self {
+        Self { engine, location, identity, term: AtomicI64::new(NO_TERM) }
+    }
+
+    /// From now on every new connection must lead to this instance, or it is refused.
+    pub fn expect_instance(&self, id: &str) {
+        self.identity.expect(id);
+    }
+
+    /// Where the last new connection led, if not to the instance and the server that are expected.
+    pub fn leads_elsewhere(&self) -> Option<String> {
+        self.identity.elsewhere()
     }
 
     /// Runs `work` in one transaction that changes something, and commits it if `work` succeeds. Takes the
@@ -230,6 +241,10 @@ impl Db {
         let mut tx = self.begin(Purpose::Change).await?;
         let done = async {
             let head = tx.one(LOCK_HEAD, vec![]).await?;
+            let term = self.term.load(Ordering::SeqCst);
+            if term != NO_TERM && term != head.int("term")? {
+                return Err(StoreError::Superseded.into());
+            }
             tx.head = Head {
                 change_seq: head.int("change_seq")?,
                 audit_seq: head.int("audit_seq")?,
@@ -318,29 +333,6 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(pools) => pools.close().await,
             Engine::Postgres(pools) => pools.close().await,
-        }
-    }
-}
-
-impl ServeLock {
-    /// Gives the lock back before it returns: whoever serves next need not wait until the server has noticed that
-    /// a session is gone.
-    pub async fn release(self) {
-        if let Self::Session(mut session) = self {
-            let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY);
-            // What fails here is a session that is gone, and its lock with it.
-            let _ = unlocked.execute(session.as_mut()).await;
-            let _ = sqlx::Connection::close(*session).await;
-        }
-    }
-
-    /// Whether the lock is still held. A PostgreSQL session that broke has lost it.
-    pub async fn is_held(&mut self) -> bool {
-        match self {
-            Self::File(_) => true,
-            Self::Session(session) => {
-                sqlx::query(ADVISORY_LOCK_PROBE.sql).execute(session.as_mut()).await.is_ok()
-            }
         }
     }
 }

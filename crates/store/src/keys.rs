@@ -1,4 +1,4 @@
-//! Data keys: what seals values and hashes secrets, itself sealed under the master key.
+//! What belongs to the master key: the data keys, which are sealed under it, and the instance that it is bound to.
 
 use crate::{StoreError, Tx, catalogue::statements};
 use crossfade_core::Timestamp;
@@ -14,12 +14,39 @@ pub struct DataKey {
     pub sealed: Vec<u8>,
 }
 
+/// The instance that a database belongs to.
+#[derive(Clone, Debug)]
+pub struct InstanceRow {
+    /// Its ID.
+    pub id: String,
+    /// The ID, sealed under the master key.
+    pub binding: Vec<u8>,
+}
+
 statements! {
+    INSTANCE = "SELECT id, binding FROM instance WHERE one = 1";
+    INSERT_INSTANCE = "INSERT INTO instance (one, id, binding, created_at) VALUES (1, $1, $2, $3)";
     INSERT = "INSERT INTO data_keys (id, purpose, sealed, created_at) VALUES ($1, $2, $3, $4)";
     LIST = "SELECT id, purpose, sealed FROM data_keys ORDER BY created_at, id";
 }
 
 impl Tx {
+    /// The instance that this database belongs to; `None` before the first start.
+    pub async fn instance(&mut self) -> Result<Option<InstanceRow>, StoreError> {
+        let row = self.optional(INSTANCE, vec![]).await?;
+        row.map(|row| Ok(InstanceRow { id: row.text("id")?, binding: row.blob("binding")? })).transpose()
+    }
+
+    /// Makes this the database of an instance.
+    pub async fn insert_instance(
+        &mut self,
+        instance: &InstanceRow,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let args = vec![instance.id.as_str().into(), instance.binding.as_slice().into(), now.into()];
+        self.execute(INSERT_INSTANCE, args).await.map(drop)
+    }
+
     /// Stores a new data key.
     pub async fn insert_data_key(&mut self, key: &DataKey, now: Timestamp) -> Result<(), StoreError> {
         let args = vec![

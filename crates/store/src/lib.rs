@@ -30,13 +30,15 @@ pub use carry_over::{Digested, SealedSecret, SealedSigningKey};
 pub use catalogue::Statement;
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
-pub use db::{Db, Durability, Fault, Integrity, Location, Purpose, ServeLock, StoreError, Tx, Value};
+pub use db::{
+    Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, StoreError, Tx, Value,
+};
 pub use devices::DeviceRow;
 pub use drills::{DrillRow, SecretWindows};
 pub use environments::{Environment, SigningKey};
 pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure};
 pub use guard::{DeadlineWarning, NearDeadline};
-pub use keys::DataKey;
+pub use keys::{DataKey, InstanceRow};
 pub use limits::StoredLimits;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
 pub use makers::Maker;

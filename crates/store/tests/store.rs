@@ -32,6 +32,7 @@ mod sqlite {
     mod examine;
     mod faults;
     mod guard;
+    mod identity;
     mod lines;
     mod opening;
     mod properties;
@@ -68,6 +69,7 @@ mod postgres {
     mod examine;
     mod faults;
     mod guard;
+    mod identity;
     mod lines;
     mod opening;
     mod properties;

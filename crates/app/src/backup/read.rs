@@ -186,7 +186,7 @@ fn row(table: &Table, line: &[u8]) -> Option<Vec<Value>> {
         let null = value.is_null();
         Some(match kind {
             Kind::Int if null => Value::Int(None),
-            Kind::Int => Value::Int(Some(value.as_i64()?)),
+            Kind::Int | Kind::Local => Value::Int(Some(value.as_i64()?)),
             Kind::Text if null => Value::Text(None),
             Kind::Text => Value::Text(Some(value.as_str()?.to_owned())),
             Kind::Blob | Kind::Withheld if null => Value::Blob(None),

@@ -3,6 +3,7 @@
 use super::{
     Engine, StoreError,
     fault::{Fault, describe, is_busy},
+    identity::{Identity, Opener},
     pool::{Link, Pools, Purpose, timed_out},
 };
 use sqlx::{
@@ -14,6 +15,7 @@ use sqlx::{
 use std::{
     fs::{File, OpenOptions},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -36,14 +38,15 @@ pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-pub(super) async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
+pub(super) async fn open_sqlite(path: &Path, identity: &Arc<Identity>) -> Result<Engine, StoreError> {
     let options = sqlite_options(path).journal_mode(SqliteJournalMode::Wal);
     let mut tries = 0;
     loop {
         match options.connect().await {
             // The first one creates the file and its log; the readers cannot.
             Ok(first) => {
-                let pools = Pools::new(options.clone(), options.read_only(true));
+                let opener = |options| Opener { options, identity: identity.clone() };
+                let pools = Pools::new(opener(options.clone()), opener(options.read_only(true)));
                 pools.keep(first);
                 return Ok(Engine::Sqlite(pools));
             }
@@ -54,8 +57,12 @@ pub(super) async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     }
 }
 
-pub(super) async fn open_postgres(options: PgConnectOptions) -> Result<Engine, StoreError> {
-    let pools: Pools<PgLink> = Pools::new(options.clone(), options);
+pub(super) async fn open_postgres(
+    options: PgConnectOptions,
+    identity: &Arc<Identity>,
+) -> Result<Engine, StoreError> {
+    let opener = |options| Opener { options, identity: identity.clone() };
+    let pools: Pools<PgLink> = Pools::new(opener(options.clone()), opener(options));
     let mut opened = pools.lend(Purpose::Change).await.map(drop);
     if opened.as_ref().is_err_and(|error| matches!(error.fault(), Fault::Busy | Fault::Unreachable)) {
         // The server may be starting at the same time.
@@ -84,14 +91,21 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError
 }
 
 impl Link for SqliteConnection {
-    type Opener = SqliteConnectOptions;
+    type Opener = Opener<SqliteConnectOptions>;
     const FOR_CHANGES: usize = 1;
     const READS: usize = 4;
     /// What a disk has been asked for cannot be taken back.
     const ANSWERS: Option<(Duration, Duration)> = None;
 
-    async fn open(options: &SqliteConnectOptions) -> Result<Self, StoreError> {
-        Ok(options.connect().await?)
+    async fn open(opener: &Self::Opener) -> Result<Self, StoreError> {
+        let mut session = opener.options.connect().await?;
+        opener.identity.check_sqlite(&mut session).await?;
+        Ok(session)
+    }
+
+    /// A file that is replaced is noticed by the lock beside it.
+    fn is_current(&self) -> bool {
+        true
     }
 
     fn begin(&self, purpose: Purpose) -> &'static str {
@@ -115,30 +129,42 @@ pub(super) struct PgLink {
     pub(super) session: PgConnection,
     /// Whether the session has the settings that it was opened with. A pooler in between may have dropped them.
     keeps_settings: bool,
+    /// The server that was served on when the session was opened.
+    identity: Arc<Identity>,
+    generation: u64,
 }
 
 /// The settings of `postgres_options`, as the server shows them.
 const SETTINGS: [&str; 3] = ["on", "5s", "1min"];
 
 impl Link for PgLink {
-    type Opener = PgConnectOptions;
+    type Opener = Opener<PgConnectOptions>;
     /// One is a spare: where the server has no connection to give, losing one must not end all changes.
     const FOR_CHANGES: usize = 2;
     const READS: usize = 6;
     /// A COMMIT waits for standbys where the server is set to.
     const ANSWERS: Option<(Duration, Duration)> = Some((Duration::from_secs(2), Duration::from_secs(20)));
 
-    async fn open(options: &PgConnectOptions) -> Result<Self, StoreError> {
+    async fn open(opener: &Self::Opener) -> Result<Self, StoreError> {
+        let identity = opener.identity.clone();
+        // Before the session is opened: it may lead to the server before.
+        let generation = identity.generation();
         let opened = tokio::time::timeout(CONNECT_WITHIN, async {
-            let mut session = options.connect().await?;
+            let mut session = opener.options.connect().await?;
+            identity.check_postgres(&mut session).await?;
             let sql = "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('statement_timeout')";
             let row = sqlx::query(sql).fetch_one(&mut session).await?;
             let found: [String; 3] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
             // Lets the server end a statement whose caller is gone. Some platforms cannot; there the limits end it.
             let _ = sqlx::raw_sql("SET client_connection_check_interval = '2s'").execute(&mut session).await;
-            Ok::<_, sqlx::Error>(Self { session, keeps_settings: found == SETTINGS })
+            let keeps_settings = found == SETTINGS;
+            Ok::<_, StoreError>(Self { session, keeps_settings, identity: identity.clone(), generation })
         });
-        Ok(opened.await.unwrap_or_else(|_| Err(timed_out(CONNECT_WITHIN)))?)
+        opened.await.unwrap_or_else(|_| Err(timed_out(CONNECT_WITHIN).into()))
+    }
+
+    fn is_current(&self) -> bool {
+        self.generation == self.identity.generation()
     }
 
     fn begin(&self, purpose: Purpose) -> &'static str {
@@ -198,6 +224,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "guard", include_str!("../../migrations/0008_guard.sql")),
     (9, "enabled", include_str!("../../migrations/0009_enabled.sql")),
     (10, "refused", include_str!("../../migrations/0010_refused.sql")),
+    (11, "instance", include_str!("../../migrations/0011_instance.sql")),
     (13, "keyed", include_str!("../../migrations/0013_keyed.sql")),
     (14, "makers", include_str!("../../migrations/0014_makers.sql")),
     (15, "devices", include_str!("../../migrations/0015_devices.sql")),

@@ -1,16 +1,19 @@
 //! Opening a database without touching it, and what only its engine can tell of it.
 
 use super::{
-    ADVISORY_KEY, Db, Engine, Location, StoreError,
+    Db, Engine, Location, StoreError,
     connect::{MIGRATIONS, cannot_open, open_postgres, postgres_options, sqlite_options},
     fault::describe,
+    identity::Opener,
     pool::{Pools, Purpose},
+    serving::ADVISORY_KEY,
 };
 use crossfade_core::Timestamp;
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnection};
 use std::{
     fs::{File, TryLockError},
     io::ErrorKind,
+    sync::Arc,
 };
 
 /// What the engine promises of a commit.
@@ -60,6 +63,7 @@ impl Db {
 
     /// Opens a database that must be there, to read it only: nothing is created, migrated or written.
     pub async fn open_read_only(location: &Location) -> Result<Self, StoreError> {
+        let identity = Arc::default();
         match location {
             Location::File(path) => {
                 let path = path.canonicalize().map_err(|error| match error.kind() {
@@ -70,14 +74,15 @@ impl Db {
                 })?;
                 let options = sqlite_options(&path).create_if_missing(false).read_only(true);
                 let first = options.connect().await.map_err(|error| cannot_open(&path, &describe(&error)))?;
-                let pools = Pools::new(options.clone(), options);
+                let opener = |options| Opener { options, identity: Arc::clone(&identity) };
+                let pools = Pools::new(opener(options.clone()), opener(options));
                 pools.keep(first);
-                Ok(Self { engine: Engine::Sqlite(pools), location: Location::File(path) })
+                Ok(Self::new(Engine::Sqlite(pools), Location::File(path), identity))
             }
             Location::Postgres(url) => {
                 let options = postgres_options(url)?.options([("default_transaction_read_only", "on")]);
-                let engine = open_postgres(options).await?;
-                Ok(Self { engine, location: location.clone() })
+                let engine = open_postgres(options, &identity).await?;
+                Ok(Self::new(engine, location.clone(), identity))
             }
         }
     }

@@ -9,7 +9,8 @@ use super::{
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
 impl Db {
-    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
+    /// Brings the schema of the database to that of this program.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
         // A role that may not create tables is enough where no migration is due.
         if self.stored_schema().await?.is_some() && self.is_migrated().await? {
             return Ok(());

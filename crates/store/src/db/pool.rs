@@ -63,6 +63,8 @@ pub(super) trait Link: Send + Sized + 'static {
 
     /// Opens a connection and sets it up. The one place where either engine is connected to for transactions.
     fn open(opener: &Self::Opener) -> impl Future<Output = Result<Self, StoreError>> + Send;
+    /// Whether it leads to the server that is served on now.
+    fn is_current(&self) -> bool;
     /// Returns the statements that begin a transaction on this connection.
     fn begin(&self, purpose: Purpose) -> &'static str;
     /// Runs statements without arguments and without rows.
@@ -99,6 +101,11 @@ impl<L: Link> Pools<L> {
         let pool = self.pool(purpose);
         loop {
             let taken = pool.take(deadline).await?;
+            if !taken.link.is_current() {
+                // Thrown away: after a failover it may still lead to the server before.
+                drop(Lent::new(pool, taken.link));
+                continue;
+            }
             let (kept, sql) = (taken.kept, taken.link.begin(purpose));
             let mut lent = Lent::new(pool, taken.link);
             match lent.step(sql, L::ANSWERS.map(|(begin, _)| begin)).await {
@@ -222,6 +229,8 @@ struct Failure {
     cause: String,
     /// Whether the next attempt can succeed without anybody changing anything.
     is_passing: bool,
+    /// Whether the connection led to another database: then nobody waits for a better one.
+    is_elsewhere: bool,
 }
 
 struct Taken<L> {
@@ -328,8 +337,7 @@ impl<L: Link> Shared<L> {
         }
         if let Some(failure) = &state.failure
             && state.attempts > began
-            && !failure.is_passing
-            && state.there == 0
+            && (failure.is_elsewhere || !failure.is_passing && state.there == 0)
         {
             return Err(failure.clone().into());
         }
@@ -390,7 +398,9 @@ impl<L: Link> Shared<L> {
 impl Failure {
     fn of(error: &StoreError) -> Self {
         let fault = error.fault();
-        Self { fault, cause: cause_of(error), is_passing: matches!(fault, Fault::Busy | Fault::Unreachable) }
+        let is_elsewhere = matches!(error, StoreError::Elsewhere(_));
+        let is_passing = matches!(fault, Fault::Busy | Fault::Unreachable);
+        Self { fault, cause: cause_of(error), is_passing, is_elsewhere }
     }
 }
 
@@ -403,7 +413,10 @@ fn cause_of(error: &StoreError) -> String {
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        Self::NoConnection { fault: failure.fault, cause: failure.cause }
+        match failure.is_elsewhere {
+            true => Self::Elsewhere(failure.cause),
+            false => Self::NoConnection { fault: failure.fault, cause: failure.cause },
+        }
     }
 }
 

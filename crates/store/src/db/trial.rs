@@ -4,11 +4,13 @@ use super::{
     Db, Engine, LOCK_HEAD, Location, StoreError,
     connect::{cannot_open, postgres_options, sqlite_options},
     fault::describe,
+    identity::{Identity, Opener},
     pool::{Pools, Purpose},
 };
 use crate::Remembered;
 use crossfade_core::Timestamp;
 use sqlx::ConnectOptions;
+use std::sync::Arc;
 
 /// Bytes that are written by a trial. SQLite has to put most of them into its log, and PostgreSQL into its files.
 const TRIAL_BYTES: usize = 256 * 1024;
@@ -17,21 +19,24 @@ impl Db {
     /// Changes something in a database that is there, and rolls it back: what a rotation would run into is found without
     /// a rotation. On connections of its own, which are closed again.
     pub async fn try_to_change(location: &Location) -> Result<(), StoreError> {
+        let identity: Arc<Identity> = Arc::default();
         let engine = match location {
             Location::File(path) => {
                 // Without a cache the pages go to the disk before the transaction ends.
                 let options = sqlite_options(path).create_if_missing(false).pragma("cache_size", "8");
                 let first = options.connect().await.map_err(|error| cannot_open(path, &describe(&error)))?;
-                let pools = Pools::new(options.clone(), options);
+                let opener = |options| Opener { options, identity: identity.clone() };
+                let pools = Pools::new(opener(options.clone()), opener(options));
                 pools.keep(first);
                 Engine::Sqlite(pools)
             }
             Location::Postgres(url) => {
                 let options = postgres_options(url)?;
-                Engine::Postgres(Pools::new(options.clone(), options))
+                let opener = |options| Opener { options, identity: identity.clone() };
+                Engine::Postgres(Pools::new(opener(options.clone()), opener(options)))
             }
         };
-        let db = Self { engine, location: location.clone() };
+        let db = Self::new(engine, location.clone(), identity);
         let tried = db.change_and_roll_back().await;
         db.close().await;
         tried

@@ -5,6 +5,7 @@ use super::{
     connect::{ANSWERS_WITHIN, PgLink},
     fault::{Fault, describe, is_rolled_back},
     pool::{Lent, Link, timed_out},
+    refusal::is_storable,
     row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
 };
 use crate::catalogue::Statement;
@@ -59,6 +60,11 @@ impl Tx {
     /// Says that this transaction writes at `now`, so that no later one may go back behind it.
     pub fn stamp(&mut self, now: Timestamp) {
         self.head.highest_time = self.head.highest_time.max(now);
+    }
+
+    /// The last change before those of this transaction; in a read 0.
+    pub fn last_change(&self) -> i64 {
+        self.head.change_seq
     }
 
     pub(crate) fn next_change(&mut self) -> i64 {
@@ -163,6 +169,9 @@ impl Tx {
                 if values.len() != size * width {
                     return Err(StoreError::Arguments(statement.name, values.len(), size * width));
                 }
+                if !is_storable(&values) {
+                    return Err(StoreError::Unstorable);
+                }
                 returned.extend(self.fetch(statement.table(), sql.clone(), values).await?);
                 args = rest;
             }
@@ -241,6 +250,9 @@ impl Tx {
         // SQLite would bind a missing argument as NULL, silently.
         if statement.arguments() != args.len() {
             return Err(StoreError::Arguments(statement.name, args.len(), statement.arguments()));
+        }
+        if !is_storable(args) {
+            return Err(StoreError::Unstorable);
         }
         Ok(())
     }

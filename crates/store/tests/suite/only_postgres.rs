@@ -15,6 +15,21 @@ async fn a_serve_lock_whose_session_broke_is_not_held() {
 }
 
 #[tokio::test]
+async fn a_lock_that_an_ended_session_still_holds_is_taken_over() {
+    let Some(t) = super::open().await else { return };
+    let lost = t.db.lock_for_serving().await.unwrap();
+    // The session lives on: to the server it looks as if its client had not gone.
+    assert!(matches!(t.db.lock_for_serving().await.err(), Some(StoreError::AlreadyServed)));
+    let mut again = t.db.lock_again(lost.holder()).await.unwrap();
+    assert!(again.is_held().await && !again.was_served_since);
+    assert_eq!((again.term(), &again.server), (lost.term() + 1, &lost.server));
+    assert!(again.server.is_some());
+    // Nobody else's session is ended.
+    assert!(matches!(t.db.lock_again(lost.holder()).await.err(), Some(StoreError::AlreadyServed)));
+    assert!(again.is_held().await);
+}
+
+#[tokio::test]
 async fn broken_sessions_are_replaced() {
     let Some(t) = super::open().await else { return };
     t.write(seed).await;

@@ -127,3 +127,19 @@ async fn damage_is_found() {
     let looking = Db::open_read_only(&t.place.location).await.unwrap();
     assert!(!looking.integrity().await.unwrap().damage.is_empty());
 }
+
+#[tokio::test]
+async fn a_serve_lock_whose_files_were_replaced_is_not_held() {
+    for name in ["crossfade.db", "crossfade.serve-lock"] {
+        let t = super::open().await.unwrap();
+        let path = file(&t).canonicalize().unwrap();
+        let mut lock = t.db.lock_for_serving().await.unwrap();
+        assert!(lock.is_held().await);
+        let file = path.with_file_name(name);
+        assert!(file.exists(), "{name}");
+        std::fs::rename(&file, file.with_extension("aside")).unwrap();
+        assert!(matches!(lock.look().await, Err(StoreError::Replaced(_))), "{name} is gone");
+        std::fs::write(&file, "").unwrap();
+        assert!(!lock.is_held().await, "{name} is another file");
+    }
+}

@@ -1,0 +1,175 @@
+//! Which database answers: the instance and the server that every new connection must lead to.
+
+use super::StoreError;
+use sqlx::{Executor, PgConnection, Row, SqliteConnection};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+const INSTANCE: &str = "SELECT id FROM instance WHERE one = 1";
+const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+const SYSTEM: &str = "SELECT system_identifier FROM pg_control_system()";
+/// The control file tells a new timeline only after the next checkpoint, the log at once.
+const TIMELINE: &str = "SELECT pg_walfile_name(pg_current_wal_lsn())";
+
+/// A PostgreSQL server, and how often its history has been forked by a promotion.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerId {
+    /// The identifier that its data directory got at `initdb`.
+    pub system: i64,
+    /// The timeline, which each promotion of a standby changes.
+    pub timeline: u32,
+}
+
+impl std::fmt::Display for ServerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "system {}, timeline {}", self.system, self.timeline)
+    }
+}
+
+/// What it takes to open a connection that leads to where it must.
+pub(super) struct Opener<O> {
+    pub(super) options: O,
+    pub(super) identity: Arc<Identity>,
+}
+
+/// What every connection of a [`super::Db`] must lead to.
+#[derive(Default)]
+pub(super) struct Identity {
+    /// The instance; unset until the database has been opened.
+    instance: OnceLock<String>,
+    /// The server that the lock is held on; unset in a process that does not serve.
+    server: Mutex<Option<Option<ServerId>>>,
+    /// How often that server has changed.
+    generation: AtomicU64,
+    /// Where the last connection led, if it did not lead here.
+    elsewhere: Mutex<Option<String>>,
+}
+
+impl Identity {
+    /// From now on every new connection must lead to this instance.
+    pub(super) fn expect(&self, instance: &str) {
+        let _ = self.instance.set(instance.to_owned());
+    }
+
+    /// From now on every connection must lead to this server. Connections to another one are not used any more; a server
+    /// that does not tell which one it is counts as another.
+    pub(super) fn serve_on(&self, server: Option<ServerId>) {
+        let mut known = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if server.is_none() || known.as_ref() != Some(&server) {
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
+        *known = Some(server);
+        self.note(None);
+    }
+
+    /// How often the server that is served on has changed.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Where the last connection led, if it did not lead here.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, elsewhere: Option<String>) {
+        *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere;
+    }
+
+    /// Refuses a SQLite connection that leads to another instance: another file may be at the path by now.
+    pub(super) async fn check_sqlite(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let Some(expected) = self.instance.get() else { return Ok(()) };
+        let row = connection.fetch_optional(INSTANCE).await;
+        self.check_instance(expected, row.and_then(|row| row.map(|row| row.try_get(0)).transpose()))
+    }
+
+    /// Refuses a PostgreSQL connection that leads to another instance. Before the instance is known, none does.
+    pub(super) async fn check_postgres_instance(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(), StoreError> {
+        let Some(expected) = self.instance.get() else { return Ok(()) };
+        let row = connection.fetch_optional(INSTANCE).await;
+        self.check_instance(expected, row.and_then(|row| row.map(|row| row.try_get(0)).transpose()))
+    }
+
+    /// Refuses a PostgreSQL connection that leads to another instance or another server.
+    pub(super) async fn check_postgres(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        self.check_postgres_instance(connection).await?;
+        let known = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(expected) = known else { return Ok(()) };
+        match connected(connection).await {
+            Ok(found) if found == expected => Ok(()),
+            Ok(found) => {
+                let shown = |server: Option<ServerId>| {
+                    server.map_or_else(|| "unknown".to_owned(), |server| server.to_string())
+                };
+                let (found, expected) = (shown(found), shown(expected));
+                Err(self
+                    .refuse(format!("the database is on another server ({found}) than before ({expected})")))
+            }
+            Err(StoreError::Elsewhere(what)) => Err(self.refuse(what)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_instance(
+        &self,
+        expected: &str,
+        found: Result<Option<String>, sqlx::Error>,
+    ) -> Result<(), StoreError> {
+        match found {
+            Ok(Some(found)) if found == expected => {
+                self.note(None);
+                Ok(())
+            }
+            Ok(Some(found)) => {
+                Err(self.refuse(format!("the database holds instance {found}, and not instance {expected}")))
+            }
+            Ok(None) => {
+                Err(self.refuse(format!("the database is empty, and does not hold instance {expected}")))
+            }
+            // No such table, in the words of either engine.
+            Err(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some("42P01") || error.message().contains("no such table") =>
+            {
+                Err(self.refuse(format!("the database is empty, and does not hold instance {expected}")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn refuse(&self, what: String) -> StoreError {
+        self.note(Some(what.clone()));
+        StoreError::Elsewhere(what)
+    }
+}
+
+/// Reads which server a connection leads to. A standby is refused: it may be behind, and cannot be written.
+pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<ServerId>, StoreError> {
+    let row = connection.fetch_one(IS_STANDBY).await?;
+    if row.try_get::<bool, _>(0)? {
+        return Err(StoreError::Elsewhere(
+            "the database server is a standby, which cannot be written".to_owned(),
+        ));
+    }
+    // Some services do not let everybody call these functions: then every new session counts as another server.
+    let system = told(connection, SYSTEM).await?.map(|row| row.try_get::<i64, _>(0)).transpose()?;
+    let log = told(connection, TIMELINE).await?.map(|row| row.try_get::<String, _>(0)).transpose()?;
+    let timeline = log.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
+    Ok(system.zip(timeline).map(|(system, timeline)| ServerId { system, timeline }))
+}
+
+/// The row, or `None` where the server does not answer this question.
+async fn told(
+    connection: &mut PgConnection,
+    question: &'static str,
+) -> Result<Option<sqlx::postgres::PgRow>, StoreError> {
+    match connection.fetch_one(question).await {
+        Ok(row) => Ok(Some(row)),
+        Err(sqlx::Error::Database(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
