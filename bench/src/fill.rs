@@ -1,7 +1,7 @@
 //! Registrations whose credentials follow from their number, so that the three processes agree on them.
 
 use crate::{ASKED, Alg, Failure, server};
-use crossfade_app::{App, Options};
+use crossfade_app::{App, Creation, Options};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, Random, RegistrationId, SecretId,
@@ -74,6 +74,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
         fresh_sign_in: std::time::Duration::from_secs(600),
         readings_kept: std::time::Duration::from_secs(1),
         decides: true,
+        creation: Creation::WithNewKey,
     };
     Ok(App::open(options).await?)
 }

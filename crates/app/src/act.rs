@@ -14,7 +14,7 @@ use crossfade_core::{
     audit::{Actor, Event, Origin},
     environment::Slug,
 };
-use crossfade_store::{ChangeKind, Client, Fault, NewAuditEvent, Notification, Tx};
+use crossfade_store::{ChangeKind, Client, Fault, NewAuditEvent, Notification, StoreError, Tx};
 use std::time::Duration;
 
 /// How long a change whose outcome is unknown looks for itself in the log.
@@ -154,9 +154,15 @@ impl App {
         &self,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<(T, i64), Error> {
+        self.hold.may_change()?;
+        let mut went_back = false;
         let written = self
             .db
             .write::<T, Error>(async |tx| {
+                if self.feed.is_ahead_of(tx.last_change()) {
+                    went_back = true;
+                    return Err(StoreError::WentBack.into());
+                }
                 // After the lock: whatever ended while this change waited has ended for it too.
                 self.clock.raise(tx.highest_time());
                 let now = self.clock.now();
@@ -165,6 +171,12 @@ impl App {
             })
             .await;
         self.changes.note(&written);
+        if went_back {
+            self.load_authority().await?;
+        }
+        if written.as_ref().is_err_and(Error::is_superseded) {
+            self.hold.superseded();
+        }
         if written.as_ref().is_err_and(|error| error.problem.code == Code::OutcomeUnknown) {
             // If it was stored after all, this node enforces it without waiting for the next look at the log.
             let _ = tokio::time::timeout(APPLIED_WITHIN, self.apply_changes()).await;
@@ -177,12 +189,16 @@ impl App {
         &self,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let epoch = self.feed.epoch();
         let (done, seq) = self.write(work).await?;
-        self.catch_up(seq).await.map_err(|error| Error {
-            problem: Problem::new(
-                Code::OutcomeUnknown,
-                "The change is stored, but this server cannot say yet that it enforces it. Read the state before you try again.",
-            ),
+        self.catch_up(seq, epoch).await.map_err(|error| Error {
+            problem: match error.problem.code {
+                Code::OutcomeUnknown => error.problem.clone(),
+                _ => Problem::new(
+                    Code::OutcomeUnknown,
+                    "The change is stored, but this server cannot say yet that it enforces it. Read the state before you try again.",
+                ),
+            },
             source: Some(Box::new(error)),
             hidden: false,
             fault: None,
@@ -446,11 +462,35 @@ impl App {
             Ok(())
         });
         let written = written.await;
+        if written.as_ref().is_err_and(Error::is_refusal_of_data) {
+            let events = kept.events().to_vec();
+            kept.settle(true);
+            return self.write_each_refusal(events).await;
+        }
         // What was perhaps written is not written again.
         let is_written =
             written.as_ref().err().is_none_or(|error| error.problem.code == Code::OutcomeUnknown);
         kept.settle(is_written);
         written
+    }
+
+    /// Writes refusals one by one, so that one that the database does not take holds up no other.
+    async fn write_each_refusal(&self, kept: Vec<NewAuditEvent>) -> Result<(), Error> {
+        let mut kept = kept.into_iter();
+        while let Some(refused) = kept.next() {
+            match self.transact(async |tx, _| Ok(tx.append_audit(&refused).await?)).await {
+                Ok(()) => {}
+                Err(error) if error.is_refusal_of_data() => {
+                    tracing::error!(%error, "a refusal that the database does not take is left out of the audit trail");
+                }
+                Err(error) => {
+                    let again = (error.problem.code != Code::OutcomeUnknown).then_some(refused);
+                    self.refusals.keep(again.into_iter().chain(kept));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits for a turn to write what nobody rotates or revokes by: only a few of these stand in the queue for the

@@ -2,22 +2,21 @@
 
 use crate::{
     addresses::{AddressPolicy, Addresses},
-    carry_over::carry_over,
     changes::Changes,
     clock_watch::ClockWatch,
     cursor::Cursors,
     devices::Guesses,
     digests::Digests,
-    doctor::Outcome,
     error::Error,
     evidence::{Alive, Recorded, Unflushed},
     feed::Feed,
-    master_key::MasterKey,
     measure::Counted,
+    opening::{Creation, open_database, open_keys},
     password::Lanes,
     reads::{Readings, Reads},
     refusals::Refusals,
-    seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
+    seal::{Vault, VerifierKeyBytes},
+    serving::Hold,
     throttle::Throttle,
     worker::Touched,
 };
@@ -27,7 +26,7 @@ use crossfade_core::{
     api::{self, Page},
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
-use crossfade_store::{Db, Durability, Environment, Fault, Location, Purpose, ServeLock};
+use crossfade_store::{Db, Environment, Fault, Location, Purpose, ServeLock, StoreError};
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
@@ -58,6 +57,8 @@ pub struct Options {
     pub readings_kept: Duration,
     /// Whether this process decides secrets. A local command does not: it takes no lock and loads no tables.
     pub decides: bool,
+    /// Whether an empty database becomes a new instance.
+    pub creation: Creation,
 }
 
 /// The application.
@@ -76,6 +77,8 @@ pub struct App {
     pub(crate) public_url: String,
     pub(crate) feed: Feed,
     pub(crate) flush: tokio::sync::Mutex<Recorded>,
+    /// Rows of evidence that the database refused since the start.
+    pub(crate) set_aside: AtomicU64,
     pub(crate) addresses: Addresses,
     pub(crate) cursors: Cursors,
     pub(crate) alive: Mutex<Alive>,
@@ -102,15 +105,15 @@ pub struct App {
     pub(crate) usage_series: Readings<Page<api::UsagePoint>>,
     pub(crate) guesses: Guesses,
     /// Keeps other processes from deciding on this database. `None` where this one does not either.
-    lock: tokio::sync::Mutex<Option<ServeLock>>,
+    pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
+    pub(crate) hold: Hold,
 }
 
-/// How often it is checked whether the lock on the database is still held.
-const LOCK_CHECKED_EVERY: Duration = Duration::from_secs(2);
-/// How long the database may take to answer that.
-const LOCK_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a look at the readiness may take.
 const READY_WITHIN: Duration = Duration::from_secs(3);
+/// How often a start tries to take a lock that another process holds, and the pause between two tries.
+const LOCK_TRIES: u32 = 6;
+const LOCK_PAUSE: Duration = Duration::from_millis(300);
 /// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
 const PARALLEL_BACKGROUND: usize = 2;
 /// Reads that hold a connection at a time, apart from those of changes. It is one less than there are, so the reads with
@@ -118,12 +121,14 @@ const PARALLEL_BACKGROUND: usize = 2;
 const PARALLEL_READERS: usize = 3;
 
 /// Whether a node can decide secrets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Readiness {
     /// The node decides, and changes work.
     Ready,
     /// The node decides, and changes are not stored.
     ChangesFail(Fault),
+    /// The node has lost its lock on the database for too long to decide.
+    LockLost(String),
     /// The tables of the node are behind the database.
     Behind,
     /// The database does not say what it has stored.
@@ -133,12 +138,9 @@ pub enum Readiness {
 impl App {
     /// Opens the database and loads the authority's tables. Ready to decide when it returns.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
-        let db = Db::open(&options.location).await.map_err(cannot_start)?;
-        if options.decides {
-            refuse_unsafe(&db).await?;
-        }
+        let db = open_database(&options.location, &options.master_key_file, options.creation).await?;
         let lock = match options.decides {
-            true => Some(db.lock_for_serving().await.map_err(cannot_start)?),
+            true => Some(take_lock(&db).await.map_err(cannot_start)?),
             false => None,
         };
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
@@ -159,6 +161,7 @@ impl App {
             public_url: options.public_url,
             feed: Feed::new(options.decides),
             flush: tokio::sync::Mutex::default(),
+            set_aside: AtomicU64::new(0),
             addresses,
             cursors,
             unflushed: Mutex::default(),
@@ -180,6 +183,7 @@ impl App {
             usage_series: Readings::new(options.readings_kept),
             guesses: Guesses::default(),
             lock: tokio::sync::Mutex::new(lock),
+            hold: Hold::new(),
         });
         app.calibrate().await?;
         app.create_default_environments().await?;
@@ -206,34 +210,6 @@ impl App {
         &self.db
     }
 
-    /// Ends when the lock on the database is lost: from then on another process may decide.
-    pub async fn serve_lock_lost(&self) {
-        loop {
-            tokio::time::sleep(LOCK_CHECKED_EVERY).await;
-            let mut lock = self.lock.lock().await;
-            // A probe that hangs is a lock that may be another's by now.
-            let held = match lock.as_mut() {
-                Some(lock) => {
-                    tokio::time::timeout(LOCK_ANSWERS_WITHIN, lock.is_held()).await.unwrap_or(false)
-                }
-                None => true,
-            };
-            if held {
-                continue;
-            }
-            // The session may have broken while the database went away; whoever gets it back first serves. What
-            // another server has changed meanwhile is applied before this one goes on.
-            let again = tokio::time::timeout(LOCK_ANSWERS_WITHIN, self.db.lock_for_serving()).await;
-            match again {
-                Ok(Ok(again)) if self.apply_changes().await.is_ok() => *lock = Some(again),
-                _ => {
-                    tracing::error!("the lock on the database is lost");
-                    return;
-                }
-            }
-        }
-    }
-
     /// Gives the lock back and closes the database.
     pub async fn close(&self) {
         if let Some(lock) = self.lock.lock().await.take() {
@@ -247,8 +223,16 @@ impl App {
         &self.public_url
     }
 
-    /// Whether this node can decide a secret right now: its tables have applied every change that is stored.
+    /// Whether this node can decide a secret right now: it holds the lock, or held it a moment ago, and its tables have
+    /// applied every change that is stored.
     pub async fn readiness(&self) -> Readiness {
+        match self.hold.why_lost() {
+            why if !self.may_decide() => {
+                return Readiness::LockLost(why.unwrap_or_else(|| "the database does not answer".to_owned()));
+            }
+            Some(_) => return Readiness::Ready,
+            None => {}
+        }
         let looked = async {
             let stored =
                 self.db.read_for(Purpose::Readiness, async |tx| Ok::<_, Error>(tx.read_head().await?.0));
@@ -259,7 +243,7 @@ impl App {
                 tracing::debug!(%error, "cannot read the database's clock");
             }
             match stored {
-                Ok(stored) if self.catch_up(stored).await.is_ok() => match self.changes.failing() {
+                Ok(stored) if self.follows(stored).await => match self.changes.failing() {
                     None => Readiness::Ready,
                     Some(fault) => Readiness::ChangesFail(fault),
                 },
@@ -269,6 +253,11 @@ impl App {
         };
         let looked = tokio::time::timeout(READY_WITHIN, looked).await;
         looked.unwrap_or(Readiness::NoDatabase(Fault::Busy))
+    }
+
+    /// Has the tables follow a database whose last change is `stored`. Tells whether they do.
+    async fn follows(&self, stored: i64) -> bool {
+        stored == self.applied() || self.apply_changes().await.is_ok()
     }
 
     /// Opens every connection to the database that this server may use, and keeps them: when the database has no more to
@@ -322,71 +311,19 @@ impl App {
     }
 }
 
-/// Opens the data keys under the master key; makes both for a new database.
-async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, VerifierKeyBytes), Error> {
-    let path = &options.master_key_file;
-    let stored = db.read::<_, Error>(async |tx| Ok(tx.data_keys().await?)).await?;
-    let master = match MasterKey::read(path)? {
-        Some(master) => master,
-        None if stored.is_empty() => MasterKey::create(path, options.random.as_ref())?,
-        None => {
-            let text = format!(
-                "The master key file {} is missing. Without it this database cannot be opened; restore it from where you keep it.",
-                path.display()
-            );
-            return Err(Problem::new(Code::Unavailable, text).into());
+/// Takes the lock on the database. PostgreSQL may take a moment to notice that a process that was killed is gone.
+async fn take_lock(db: &Db) -> Result<ServeLock, StoreError> {
+    for _ in 0..LOCK_TRIES {
+        match db.lock_for_serving().await {
+            Err(StoreError::AlreadyServed) => tokio::time::sleep(LOCK_PAUSE).await,
+            done => return done,
         }
-    };
-    if !stored.is_empty() {
-        let (vault, verifier_keys) = open_data_keys(&master, &stored)?;
-        if !vault.is_old {
-            return Ok((vault, verifier_keys));
-        }
-        let digests = Digests::new(&root(&verifier_keys));
-        // A command may be the first program of this version here; a server of an older one must not run then.
-        let lock = match options.decides {
-            true => None,
-            false => Some(db.lock_for_serving().await.map_err(cannot_start)?),
-        };
-        let carried = carry_over(db, &master, &vault, &digests, options.random.as_ref()).await;
-        if let Some(lock) = lock {
-            lock.release().await;
-        }
-        carried?;
-        let stored = db.read::<_, Error>(async |tx| Ok(tx.data_keys().await?)).await?;
-        return open_data_keys(&master, &stored);
     }
-    let (stored, _) = db
-        .write::<_, Error>(async |tx| {
-            let stored = tx.data_keys().await?;
-            if !stored.is_empty() {
-                return Ok(stored);
-            }
-            let now = options.clock.now();
-            for purpose in [PURPOSE_SEAL, PURPOSE_VERIFY] {
-                tx.insert_data_key(&new_data_key(&master, purpose, options.random.as_ref())?, now).await?;
-            }
-            Ok(tx.data_keys().await?)
-        })
-        .await?;
-    open_data_keys(&master, &stored)
-}
-
-/// Refuses to decide on a database that can lose a revocation that was answered, or that cannot store one.
-async fn refuse_unsafe(db: &Db) -> Result<(), Error> {
-    let found = db.durability().await.map_err(cannot_start)?;
-    let check = crate::doctor::durability(&found);
-    let Durability::Postgres { fsync, .. } = &found else { return Ok(()) };
-    // Without fsync only a power failure loses anything; some run a test server like that, and are warned.
-    if check.outcome == Outcome::Fail && fsync == "on" {
-        let text = format!("{} {}", check.sentence, check.mend.unwrap_or_default());
-        return Err(Problem::new(Code::Unavailable, text.trim_end()).into());
-    }
-    Ok(())
+    db.lock_for_serving().await
 }
 
 /// The key that everything else is derived from that only needs to be the same in each process.
-fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
+pub(crate) fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
     verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default()
 }
 

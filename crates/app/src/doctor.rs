@@ -6,12 +6,10 @@ mod contents;
 mod database;
 mod files;
 
-pub(crate) use database::durability;
-
 use crate::App;
 use crossfade_authority::Clock;
-use crossfade_core::Timestamp;
-use crossfade_store::{Db, Location};
+use crossfade_core::{Code, Problem, Timestamp};
+use crossfade_store::{Db, Durability, Location};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -121,6 +119,23 @@ pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> 
     checks.push(database::changes(&Db::try_to_change(&instance.location).await));
     checks.retain(|check| check.outcome != Outcome::Ok);
     checks
+}
+
+/// What keeps a server from starting on a database, in the words of the check; `None` where nothing does. A server without
+/// fsync is used for tests, and loses nothing but in a power failure: that is for `doctor` alone.
+pub(crate) fn durability_problem(found: &Durability) -> Option<Problem> {
+    if matches!(found, Durability::Sqlite { .. }) {
+        return None;
+    }
+    let mut found = found.clone();
+    if let Durability::Postgres { fsync, .. } = &mut found {
+        *fsync = "on".to_owned();
+    }
+    let check = database::durability(&found);
+    (check.outcome == Outcome::Fail).then(|| {
+        let mend = check.mend.unwrap_or_default();
+        Problem::new(Code::Unavailable, format!("{} Nothing was changed. {mend}", check.sentence))
+    })
 }
 
 /// `3 secrets`, `1 secret`.

@@ -34,6 +34,20 @@ impl Error {
 }
 
 impl Error {
+    /// Whether another server has served the database since this one got the lock.
+    pub(crate) fn is_superseded(&self) -> bool {
+        matches!(self.store(), Some(StoreError::Superseded))
+    }
+
+    /// Whether the database refused what it was to store, and would refuse it again.
+    pub(crate) fn is_refusal_of_data(&self) -> bool {
+        self.store().is_some_and(StoreError::is_refusal_of_data)
+    }
+
+    fn store(&self) -> Option<&StoreError> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
     /// Whether it is about what was asked for, so that asking for something else can help: a form is then shown again.
     pub fn is_about_input(&self) -> bool {
         matches!(self.problem.code.status(), 409 | 412 | 422)
@@ -56,6 +70,22 @@ impl From<StoreError> for Error {
             StoreError::Duplicate => Problem::new(
                 Code::NameTaken,
                 "Something of this name was created at the same moment. Nothing was changed.",
+            ),
+            StoreError::Unstorable => Problem::new(
+                Code::InvalidQuery,
+                "The request holds the character U+0000, which nothing that is stored holds. Nothing was changed. Leave the character out.",
+            ),
+            StoreError::Superseded => Problem::new(
+                Code::Unavailable,
+                "Another server has served this database since, so this one must not change it. Nothing was changed. Try again.",
+            ),
+            StoreError::WentBack => Problem::new(
+                Code::Unavailable,
+                "The database has lost changes, probably in a failover, and this server loads it again. Nothing was changed. Try again.",
+            ),
+            StoreError::Elsewhere(_) => Problem::new(
+                Code::Unavailable,
+                "The database that answers is not the one of this instance. Nothing was changed. Try again when the database is back.",
             ),
             StoreError::Database(_)
             | StoreError::Open(_)

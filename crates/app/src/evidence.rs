@@ -35,6 +35,15 @@ pub(crate) struct Recorded {
     in_doubt: bool,
     /// The number of the last flush that stored everything.
     stored_by: u64,
+    /// The time of what the database refused since then.
+    refused: Option<(Timestamp, Timestamp)>,
+}
+
+impl Recorded {
+    fn note_refused(&mut self, usage: &Usage) {
+        let (from, to) = self.refused.unwrap_or((usage.first_used_at, usage.last_used_at));
+        self.refused = Some((from.min(usage.first_used_at), to.max(usage.last_used_at)));
+    }
 }
 
 /// The last times of a secret that are on their way into the database.
@@ -100,6 +109,8 @@ struct Taken<'a> {
     written: (usize, usize),
     /// Whether the batch under way is perhaps committed.
     is_committing: AtomicBool,
+    /// Rows and failures of the next batch at most: fewer after the database has refused one of them.
+    at_once: usize,
 }
 
 /// The rows and failures of one transaction.
@@ -120,20 +131,36 @@ impl<'a> Taken<'a> {
             rows,
             written: (0, 0),
             is_committing: AtomicBool::new(false),
+            at_once: ROWS_AT_ONCE,
         }
     }
 
     fn next_batch(&self) -> Option<Batch> {
         let (rows, failures) = self.written;
-        let batch = Batch {
-            rows: rows..self.rows.len().min(rows + ROWS_AT_ONCE),
-            failures: failures..self.failures.len().min(failures + ROWS_AT_ONCE),
-        };
+        let rows = rows..self.rows.len().min(rows + self.at_once);
+        // A single row is alone in its batch: a refusal is of that row, and of no failure.
+        let failures_at_once = if self.at_once == 1 && !rows.is_empty() { 0 } else { self.at_once };
+        let failures = failures..self.failures.len().min(failures + failures_at_once);
+        let batch = Batch { rows, failures };
         (!batch.rows.is_empty() || !batch.failures.is_empty()).then_some(batch)
     }
 
     fn rows_of(&self, batch: &Batch) -> (&[EvidenceRow], &[FailureCount]) {
         (&self.rows[batch.rows.clone()], &self.failures[batch.failures.clone()])
+    }
+
+    /// Makes the next batch smaller than one that the database refused; `false` where that was a single row.
+    fn narrow(&mut self, batch: &Batch) -> bool {
+        let most = batch.rows.len().max(batch.failures.len());
+        let is_single = batch.rows.len() + batch.failures.len() < 2;
+        self.at_once = (most / 2).max(1);
+        !is_single
+    }
+
+    /// Goes on behind a batch.
+    fn pass(&mut self, batch: &Batch) {
+        self.written = (batch.rows.end, batch.failures.end);
+        self.at_once = (self.at_once * 4).min(ROWS_AT_ONCE);
     }
 
     /// Notes how a batch ended. A batch that was perhaps written is not put back: evidence may be too little, never too
@@ -143,7 +170,7 @@ impl<'a> Taken<'a> {
         let in_doubt = error.is_some_and(|error| error.problem.code == Code::OutcomeUnknown);
         self.recorded.in_doubt |= in_doubt;
         if error.is_none() || in_doubt {
-            self.written = (batch.rows.end, batch.failures.end);
+            self.pass(batch);
         }
     }
 }
@@ -236,33 +263,81 @@ impl App {
         let still = self.beat(false);
         let mut taken = Taken::take(self, &mut recorded);
         while let Some(batch) = taken.next_batch() {
-            let written = self
-                .write(async |tx, now| {
-                    let (used, failed) = taken.rows_of(&batch);
-                    let accepted = used.iter().filter(|(refused_by, ..)| refused_by.is_none());
-                    let accepted: Vec<UsageRow> = accepted.map(|(_, row, _)| row.clone()).collect();
-                    tx.add_uses(&accepted, CAPS).await?;
-                    let refused = used.iter().filter_map(|(refused_by, row, _)| {
-                        let UsageRow { secret_id, source, usage, .. } = row.clone();
-                        let drill_id = match refused_by.clone()? {
-                            RefusedBy::Drill(drill) => Some(drill),
-                            RefusedBy::Record => None,
-                        };
-                        Some(RefusedCaller { secret_id, drill_id, source, refusals: usage })
-                    });
-                    tx.add_refused_callers(&refused.collect::<Vec<_>>(), MOST_REFUSED).await?;
-                    write_failures(tx, failed, now).await?;
-                    // Only the commit is left. A caller who hangs up from now on leaves its outcome open.
-                    taken.is_committing.store(true, Ordering::Relaxed);
-                    Ok(())
-                })
-                .await;
+            let (used, failed) = taken.rows_of(&batch);
+            let written = self.write_evidence(used, failed, &taken.is_committing).await;
             taken.settle(&batch, written.as_ref().err());
-            written?;
+            match written {
+                // One row that the database refuses does not hold up the others.
+                Err(error) if error.is_refusal_of_data() => {
+                    if !taken.narrow(&batch) {
+                        self.set_aside(&mut taken, &batch, &error).await?;
+                    }
+                }
+                written => written?,
+            }
         }
         drop(taken);
         self.note_recorded(&mut recorded, until, still).await?;
         recorded.stored_by = number;
+        Ok(())
+    }
+
+    /// Writes rows and failures in one transaction.
+    async fn write_evidence(
+        &self,
+        used: &[EvidenceRow],
+        failed: &[FailureCount],
+        is_committing: &AtomicBool,
+    ) -> Result<(), Error> {
+        self.write(async |tx, now| {
+            let accepted = used.iter().filter(|(refused_by, ..)| refused_by.is_none());
+            let accepted: Vec<UsageRow> = accepted.map(|(_, row, _)| row.clone()).collect();
+            tx.add_uses(&accepted, CAPS).await?;
+            let refused = used.iter().filter_map(|(refused_by, row, _)| {
+                let UsageRow { secret_id, source, usage, .. } = row.clone();
+                let drill_id = match refused_by.clone()? {
+                    RefusedBy::Drill(drill) => Some(drill),
+                    RefusedBy::Record => None,
+                };
+                Some(RefusedCaller { secret_id, drill_id, source, refusals: usage })
+            });
+            tx.add_refused_callers(&refused.collect::<Vec<_>>(), MOST_REFUSED).await?;
+            write_failures(tx, failed, now).await?;
+            // Only the commit is left. A caller who hangs up from now on leaves its outcome open.
+            is_committing.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Stores a single row that the database refuses with its texts in ASCII, or, where it refuses that, too, as a gap.
+    /// Fails in an outage.
+    async fn set_aside(&self, taken: &mut Taken<'_>, batch: &Batch, error: &Error) -> Result<(), Error> {
+        let (used, _) = taken.rows_of(batch);
+        if let [(refused_by, row, _)] = used
+            && let Some(row) = in_ascii(row)
+        {
+            let secret = row.secret_id.clone();
+            let again = [(refused_by.clone(), row, Vec::new())];
+            match self.write_evidence(&again, &[], &taken.is_committing).await {
+                Err(again) if again.is_refusal_of_data() => taken.settle(batch, Some(&again)),
+                written => {
+                    taken.settle(batch, written.as_ref().err());
+                    tracing::warn!(%error, %secret, "evidence is stored with its texts in ASCII");
+                    return written;
+                }
+            }
+        }
+        let (used, failed) = taken.rows_of(batch);
+        let secret = used.first().map(|(_, row, _)| row.secret_id.to_string());
+        let usage = used.first().map(|(_, row, _)| row.usage).or(failed.first().map(|it| usage(it.counter)));
+        self.set_aside.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%error, secret, "evidence that the database refuses is set aside");
+        if let Some(usage) = &usage {
+            taken.recorded.note_refused(usage);
+        }
+        taken.pass(batch);
         Ok(())
     }
 
@@ -273,7 +348,8 @@ impl App {
         still: Option<(Timestamp, Timestamp)>,
     ) -> Result<(), Error> {
         let Some(before) = recorded.until else { return Ok(()) };
-        if !recorded.in_doubt && still.is_none() && until.since(before) < NOTED_EVERY {
+        let refused = recorded.refused;
+        if !recorded.in_doubt && refused.is_none() && still.is_none() && until.since(before) < NOTED_EVERY {
             return Ok(());
         }
         let unknown = if recorded.in_doubt { Some((before, until)) } else { still };
@@ -282,14 +358,20 @@ impl App {
             ended_at: to,
             kind: GapKind::Unknown,
         });
+        let set_aside = refused.map(|(began_at, ended_at)| {
+            // A gap that lasts no time would not be one.
+            let ended_at = ended_at.after(Duration::from_micros(1));
+            EvidenceGap { began_at, ended_at, kind: GapKind::Refused }
+        });
         self.write(async |tx, _| {
-            if let Some(gap) = &gap {
+            for gap in set_aside.iter().chain(&gap) {
                 tx.insert_evidence_gap(gap).await?;
             }
             Ok(tx.evidence_recorded(until, true).await?)
         })
         .await?;
         (recorded.until, recorded.is_due, recorded.in_doubt) = (Some(until), false, false);
+        recorded.refused = None;
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         alive.still = alive.still.filter(|newer| Some(*newer) != still);
         Ok(())
@@ -352,6 +434,17 @@ impl App {
         let unflushed = self.unflushed();
         unflushed.get(secret).and_then(|last| last.tried).max(self.authority.evidence().last_try(secret))
     }
+}
+
+/// The row with its texts in ASCII; `None` where they are.
+fn in_ascii(row: &UsageRow) -> Option<UsageRow> {
+    let is_ascii = row.source.user_agent.is_ascii() && row.source.instance.is_ascii();
+    (!is_ascii).then(|| {
+        let mut row = row.clone();
+        row.source.user_agent = text::in_ascii(&row.source.user_agent);
+        row.source.instance = text::in_ascii(&row.source.instance);
+        row
+    })
 }
 
 #[cfg(test)]

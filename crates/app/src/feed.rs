@@ -1,11 +1,19 @@
 //! How the authority's tables learn of changes: all at the start, then one by one from the change log.
 
-use crate::{app::App, error::Error, seal::Place};
-use crossfade_authority::{DrillSlot, Environment, Registration, SecretSlot, SigningKey};
-use crossfade_core::{RegistrationId, SecretId, environment::Slug, registration::TokenTtl};
+use crate::{act::About, app::App, error::Error, seal::Place};
+use crossfade_authority::{DrillSlot, Environment, Registration, SecretSlot, SigningKey, Tables};
+use crossfade_core::{
+    Code, OauthClientId, Problem, RegistrationId, SecretId, Timestamp,
+    audit::{Actor, Event},
+    environment::Slug,
+    registration::TokenTtl,
+};
 use crossfade_store::{ChangeKind, Purpose, Tx, VerifierRow};
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,106 +21,268 @@ use std::{
 pub(crate) struct Feed {
     applied: AtomicI64,
     applying: tokio::sync::Mutex<()>,
+    /// How often the tables were loaded from another history. A change of an earlier epoch is perhaps not in them.
+    epoch: AtomicU64,
+    losses: Mutex<Losses>,
+}
+
+/// Changes that tables had applied, and that the database does not hold any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Loss {
+    /// The last change that the tables had applied.
+    pub(crate) applied: i64,
+    /// The last change that the database holds.
+    pub(crate) found: i64,
+    /// The registrations that are decided otherwise since.
+    pub(crate) registrations: Vec<OauthClientId>,
+    at: Timestamp,
+}
+
+#[derive(Default)]
+struct Losses {
+    last: Option<Loss>,
+    /// Changes lost since the start.
+    changes: u64,
+    untold: Vec<Loss>,
 }
 
 impl Feed {
     /// A process that decides nothing has no tables, and so is never behind.
     pub(crate) fn new(decides: bool) -> Self {
         Self {
-            applied: AtomicI64::new(if decides { 0 } else { i64::MAX }),
+            applied: AtomicI64::new(if decides { 0 } else { NOTHING_TO_APPLY }),
             applying: tokio::sync::Mutex::default(),
+            epoch: AtomicU64::new(0),
+            losses: Mutex::default(),
         }
+    }
+
+    /// The last change that the tables have applied.
+    pub(crate) fn applied(&self) -> i64 {
+        self.applied.load(Ordering::SeqCst)
+    }
+
+    /// How often the tables were loaded from another history.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Whether a database whose last change is `stored` lacks changes that the tables have applied.
+    pub(crate) fn is_ahead_of(&self, stored: i64) -> bool {
+        let applied = self.applied();
+        applied != NOTHING_TO_APPLY && stored < applied
+    }
+
+    /// The last loss, and how many changes were lost since the start.
+    pub(crate) fn losses(&self) -> (Option<Loss>, u64) {
+        let losses = self.all_losses();
+        (losses.last.clone(), losses.changes)
+    }
+
+    fn all_losses(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { applied, found, at, .. } = self;
+        write!(f, "the database lost changes {} to {applied}, noticed {at}", found + 1)
+    }
+}
+
+/// What a process without tables has applied.
+const NOTHING_TO_APPLY: i64 = i64::MAX;
 const PAGE: i64 = 5000;
 /// How often a change that is stored is tried to be applied before its caller is told that it is not known
 /// to be enforced.
 const ATTEMPTS: u32 = 5;
+/// Registrations that are named in the audit trail after a loss.
+const MAX_NAMED: usize = 50;
 
 /// The longest that a token of a secret can live on after the secret has ended. Longer than the longest
 /// lifetime by an hour, because a request that was decided just before the tables knew has a later beginning.
 const TOKENS_LIVE_ON: Duration = Duration::from_secs(TokenTtl::LONGEST.seconds() as u64 + 3600);
 
+/// Secrets whose tokens were ended, and revoked tokens by their `jti`.
+type Revocations = (Vec<(SecretId, Timestamp)>, Vec<(String, Timestamp)>);
+
+/// What the change log says of the tables.
+enum Followed {
+    /// They have applied everything.
+    Whole,
+    /// They cannot follow: the database lacks what they have applied, or the log what they have not.
+    Apart,
+}
+
+/// Whether the database is known to continue what the tables have applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum History {
+    Continued,
+    Another,
+}
+
 impl App {
-    /// Fills the tables from one consistent snapshot.
+    /// Fills the tables from one consistent snapshot, and removes what is not in it. Where the database lacks changes that
+    /// the tables had applied, the loss is logged and later recorded.
     pub(crate) async fn load_authority(&self) -> Result<(), Error> {
-        let seq = self
-            .db
-            .read::<_, Error>(async |tx| {
-                let (seq, highest_time) = tx.read_head().await?;
-                self.clock.raise(highest_time);
-                for environment in tx.environments().await? {
-                    self.load_environment(tx, &environment.slug).await?;
-                }
-                let mut after: Option<RegistrationId> = None;
-                loop {
-                    let page = tx.verifiers(after.as_ref(), PAGE).await?;
-                    let Some(last) = page.last() else { break };
-                    after = Some(last.registration_id.clone());
-                    for row in page {
-                        self.publish(row)?;
-                    }
-                }
-                self.fill_revocations(tx).await?;
-                Ok(seq)
-            })
-            .await?;
+        let _one_at_a_time = self.feed.applying.lock().await;
+        self.load_tables(History::Another).await
+    }
+
+    async fn load_tables(&self, history: History) -> Result<(), Error> {
+        let before = self.feed.applied();
+        let (seq, tables) = self.db.read_all::<_, Error>(async |tx| self.read_tables(tx).await).await?;
+        let registrations = self.authority.replace(tables);
+        // First the epoch: a change of another history is never taken as applied.
+        if history == History::Another || seq < before {
+            self.feed.epoch.fetch_add(1, Ordering::SeqCst);
+        }
         self.feed.applied.store(seq, Ordering::SeqCst);
+        if seq < before {
+            let loss = Loss { applied: before, found: seq, registrations, at: self.clock.now() };
+            tracing::error!(
+                found = loss.found,
+                applied = loss.applied,
+                registrations = ?loss.registrations,
+                "the database has lost changes that were answered; the tables are loaded from it again"
+            );
+            let mut losses = self.feed.all_losses();
+            losses.changes += before.abs_diff(seq);
+            losses.last = Some(loss.clone());
+            losses.untold.push(loss);
+        }
         Ok(())
+    }
+
+    async fn read_tables(&self, tx: &mut Tx) -> Result<(i64, Tables), Error> {
+        let (seq, highest_time) = tx.read_head().await?;
+        self.clock.raise(highest_time);
+        let mut tables = Tables::default();
+        for environment in tx.environments().await? {
+            tables.environments.extend(self.load_environment(tx, &environment.slug).await?);
+        }
+        let mut after: Option<RegistrationId> = None;
+        loop {
+            let page = tx.verifiers(after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.registration_id.clone());
+            for row in page.into_iter().filter(|row| !row.deleted) {
+                tables.registrations.push(registration(row)?);
+            }
+        }
+        (tables.secrets_with_ended_tokens, tables.revoked_tokens) = self.read_revocations(tx).await?;
+        Ok((seq, tables))
     }
 
     /// Loads again which tokens were revoked.
     pub(crate) async fn load_revocations(&self) -> Result<(), Error> {
-        self.db.read(async |tx| self.fill_revocations(tx).await).await
-    }
-
-    async fn fill_revocations(&self, tx: &mut Tx) -> Result<(), Error> {
-        let earliest = self.clock.read().earliest;
-        for (secret, ended_at) in tx.secrets_with_revoked_tokens(earliest.before(TOKENS_LIVE_ON)).await? {
-            self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
+        let (secrets, tokens) = self.db.read::<_, Error>(async |tx| self.read_revocations(tx).await).await?;
+        for (secret, until) in secrets {
+            self.authority.end_tokens_of_secret(secret, until);
         }
-        for (jti, until) in tx.revoked_access_tokens(earliest).await? {
+        for (jti, until) in tokens {
             self.authority.revoke_token(&jti, until);
         }
         Ok(())
     }
 
-    /// Waits until the tables have applied every change up to `seq`, applying what is missing.
-    pub(crate) async fn catch_up(&self, seq: i64) -> Result<(), Error> {
+    /// The secrets whose tokens were ended, and the revoked tokens, each until it has ended by every clock.
+    async fn read_revocations(&self, tx: &mut Tx) -> Result<Revocations, Error> {
+        let earliest = self.clock.read().earliest;
+        let ended = tx.secrets_with_revoked_tokens(earliest.before(TOKENS_LIVE_ON)).await?;
+        let until = |(secret, ended_at): (SecretId, Timestamp)| (secret, ended_at.after(TOKENS_LIVE_ON));
+        Ok((ended.into_iter().map(until).collect(), tx.revoked_access_tokens(earliest).await?))
+    }
+
+    /// Waits until the tables have applied every change up to `seq`, applying what is missing. Fails where they were loaded
+    /// again since `epoch`, or the database does not hold the change: it was lost with a failover.
+    pub(crate) async fn catch_up(&self, seq: i64, epoch: u64) -> Result<(), Error> {
         let mut attempt = 0;
-        while self.feed.applied.load(Ordering::SeqCst) < seq {
+        loop {
+            let applied = self.feed.applied();
+            if applied != NOTHING_TO_APPLY && self.feed.epoch() != epoch {
+                return Err(lost(seq));
+            }
+            if applied >= seq {
+                return Ok(());
+            }
             attempt += 1;
             match self.apply_changes().await {
+                Ok(()) if self.feed.applied() < seq => return Err(lost(seq)),
                 Ok(()) => {}
                 Err(error) if attempt >= ATTEMPTS => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, attempt, "the change log could not be applied");
+                    tracing::warn!(%error, attempt, "cannot apply the change log");
                     tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
             }
         }
-        Ok(())
     }
 
-    /// Applies what the log holds beyond what has been applied.
+    /// Applies what the log holds beyond what has been applied. Where it does not continue what has been applied, the
+    /// tables are loaded again.
     pub(crate) async fn apply_changes(&self) -> Result<(), Error> {
         let _one_at_a_time = self.feed.applying.lock().await;
-        let from = self.feed.applied.load(Ordering::SeqCst);
-        self.db
+        let followed = self
+            .db
             .read_for::<_, Error>(Purpose::Feed, async |tx| {
-                for change in tx.changes(from, PAGE).await? {
-                    self.apply(tx, &change.kind).await?;
-                    self.feed.applied.store(change.seq, Ordering::SeqCst);
+                let (stored, _) = tx.read_head().await?;
+                if self.feed.is_ahead_of(stored) {
+                    return Ok(Followed::Apart);
                 }
-                Ok(())
+                while self.feed.applied() < stored {
+                    let from = self.feed.applied();
+                    for (change, expected) in tx.changes(from, PAGE).await?.into_iter().zip(from + 1..) {
+                        // The log is trimmed: another server may have made more changes than it keeps.
+                        if change.seq != expected {
+                            return Ok(Followed::Apart);
+                        }
+                        self.apply(tx, &change.kind).await?;
+                        self.feed.applied.store(change.seq, Ordering::SeqCst);
+                    }
+                    if self.feed.applied() == from {
+                        return Ok(Followed::Apart);
+                    }
+                }
+                Ok(Followed::Whole)
             })
-            .await
+            .await?;
+        match followed {
+            Followed::Whole => Ok(()),
+            Followed::Apart => self.load_tables(History::Continued).await,
+        }
+    }
+
+    /// Records in the audit trail which changes were lost.
+    pub(crate) async fn tell_losses(&self) -> Result<(), Error> {
+        let losses = std::mem::take(&mut self.feed.all_losses().untold);
+        if losses.is_empty() {
+            return Ok(());
+        }
+        let written = self.transact(async |tx, now| {
+            for loss in &losses {
+                let named = loss.registrations.iter().take(MAX_NAMED);
+                let event = Event::ChangesLost {
+                    first_seq: loss.found + 1,
+                    last_seq: loss.applied,
+                    registrations: loss.registrations.len() as u64,
+                    client_ids: named.map(ToString::to_string).collect(),
+                };
+                tx.append_audit(&About::default().event(now, Actor::machine("serve"), &event)).await?;
+            }
+            Ok(())
+        });
+        let written = written.await;
+        if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
+            self.feed.all_losses().untold.extend(losses);
+        }
+        written
     }
 
     /// The last change that the tables have applied.
     pub(crate) fn applied(&self) -> i64 {
-        self.feed.applied.load(Ordering::SeqCst)
+        self.feed.applied()
     }
 
     async fn apply(&self, tx: &mut Tx, change: &ChangeKind) -> Result<(), Error> {
@@ -122,7 +292,10 @@ impl App {
                     self.publish(row)?;
                 }
             }
-            ChangeKind::Environment(slug) => self.load_environment(tx, slug).await?,
+            ChangeKind::Environment(slug) => match self.load_environment(tx, slug).await? {
+                Some(environment) => self.authority.put_environment(environment),
+                None => self.authority.remove_environment(slug),
+            },
             ChangeKind::TokensOfSecret(id) => {
                 if let Some((secret, ended_at)) = tx.tokens_of_secret_revoked(id).await? {
                     self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
@@ -138,47 +311,17 @@ impl App {
     }
 
     fn publish(&self, row: VerifierRow) -> Result<(), Error> {
-        if row.deleted {
-            self.authority.remove_registration(&row.oauth_client_id);
-            return Ok(());
+        match row.deleted {
+            true => self.authority.remove_registration(&row.oauth_client_id),
+            false => self.authority.put_registration(registration(row)?),
         }
-        let mut secrets = Vec::with_capacity(row.secrets.len());
-        let drill = |secret: &SecretId| {
-            let last = row.windows.iter().find(|it| it.secret_id == *secret)?;
-            Some(DrillSlot { id: last.drill_id.clone(), windows: last.windows.clone() })
-        };
-        for (secret, digest, digest_key) in row.secrets {
-            let digest = digest
-                .try_into()
-                .map_err(|_| Error::internal(format!("the digest of {} is corrupt", secret.id)))?;
-            secrets.push(SecretSlot {
-                drill: drill(&secret.id),
-                id: secret.id,
-                digest,
-                digest_key,
-                expires_at: secret.expires_at,
-                revoked_at: secret.revoked_at,
-            });
-        }
-        self.authority.put_registration(Registration {
-            id: row.registration_id,
-            client_id: row.oauth_client_id,
-            environment: row.environment,
-            disabled: row.disabled,
-            methods: row.methods,
-            scopes: row.scopes,
-            audience: row.audience,
-            ttl: row.ttl,
-            may_introspect: row.may_introspect,
-            secrets,
-        });
         Ok(())
     }
 
-    async fn load_environment(&self, tx: &mut Tx, slug: &Slug) -> Result<(), Error> {
+    /// An environment with its keys; `None` where there is none of this name.
+    async fn load_environment(&self, tx: &mut Tx, slug: &Slug) -> Result<Option<Environment>, Error> {
         if tx.environment(slug).await?.is_none() {
-            self.authority.remove_environment(slug);
-            return Ok(());
+            return Ok(None);
         }
         let mut keys = Vec::new();
         for key in tx.signing_keys(slug).await? {
@@ -186,7 +329,53 @@ impl App {
             let private = self.vault.open(&place, &key.sealed)?;
             keys.push(SigningKey::parse(key.alg, &private, key.times).map_err(Error::internal)?);
         }
-        self.authority.put_environment(Environment::new(slug.clone(), self.issuer(slug), keys));
-        Ok(())
+        Ok(Some(Environment::new(slug.clone(), self.issuer(slug), keys)))
+    }
+}
+
+/// A row of the database as the tables take it.
+fn registration(row: VerifierRow) -> Result<Registration, Error> {
+    let mut secrets = Vec::with_capacity(row.secrets.len());
+    let drill = |secret: &SecretId| {
+        let last = row.windows.iter().find(|it| it.secret_id == *secret)?;
+        Some(DrillSlot { id: last.drill_id.clone(), windows: last.windows.clone() })
+    };
+    for (secret, digest, digest_key) in row.secrets {
+        let digest = digest
+            .try_into()
+            .map_err(|_| Error::internal(format!("the digest of {} is corrupt", secret.id)))?;
+        secrets.push(SecretSlot {
+            drill: drill(&secret.id),
+            id: secret.id,
+            digest,
+            digest_key,
+            expires_at: secret.expires_at,
+            revoked_at: secret.revoked_at,
+        });
+    }
+    Ok(Registration {
+        id: row.registration_id,
+        client_id: row.oauth_client_id,
+        environment: row.environment,
+        disabled: row.disabled,
+        methods: row.methods,
+        scopes: row.scopes,
+        audience: row.audience,
+        ttl: row.ttl,
+        may_introspect: row.may_introspect,
+        secrets,
+    })
+}
+
+/// The outcome of a change that the tables cannot be said to enforce.
+fn lost(seq: i64) -> Error {
+    Error {
+        problem: Problem::new(
+            Code::OutcomeUnknown,
+            "The database was replaced while this change was made, and the change may be lost. Read the state before you try again.",
+        ),
+        source: Some(format!("change {seq} is not in the database, or the tables were loaded again").into()),
+        hidden: false,
+        fault: None,
     }
 }

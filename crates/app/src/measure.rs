@@ -4,7 +4,7 @@ use crate::{app::App, error::Error};
 use crossfade_core::Timestamp;
 use crossfade_store::Fault;
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -23,6 +23,12 @@ pub struct Gauges {
     pub clock_offset_seconds: f64,
     /// Sign-ins that wait because of failures at their account.
     pub sign_ins_waiting: i64,
+    /// Changes that the tables had applied and the database has lost, since the start.
+    pub changes_lost: u64,
+    /// Rows of evidence that the database refused, since the start.
+    pub evidence_set_aside: u64,
+    /// Whether this node holds the lock on the database.
+    pub holds_lock: bool,
     /// Client authentications since the start, by outcome.
     pub authentications: Vec<(&'static str, u64)>,
 }
@@ -59,6 +65,9 @@ impl App {
             changes_failed: self.changes.failed(),
             clock_offset_seconds: self.clock_offset_seconds(),
             sign_ins_waiting: i64::try_from(self.throttle.waits.len()).unwrap_or(i64::MAX),
+            changes_lost: self.feed.losses().1,
+            evidence_set_aside: self.set_aside.load(Ordering::Relaxed),
+            holds_lock: self.hold.why_lost().is_none(),
             authentications: self.authority.evidence().totals(),
         }
     }

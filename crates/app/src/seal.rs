@@ -38,6 +38,8 @@ pub(crate) enum Place<'a> {
     SigningKey { environment: &'a Slug, kid: &'a str },
     /// The secret values of a remembered answer: of whose request, and its idempotency key.
     Answer { actor: &'a str, key: &'a str },
+    /// The instance that a database belongs to.
+    Instance { id: &'a str },
     /// A cursor, which callers keep.
     Cursor,
 }
@@ -50,6 +52,7 @@ impl Place<'_> {
             Self::Secret { registration, secret } => &["secrets", registration.as_str(), secret.as_str()],
             Self::SigningKey { environment, kid } => &["signing_keys", environment.as_str(), kid],
             Self::Answer { actor, key } => &["idempotency", actor, key],
+            Self::Instance { id } => &["instance", id],
             Self::Cursor => &["cursor"],
         };
         let mut bound = Vec::new();
@@ -71,6 +74,7 @@ impl fmt::Display for Place<'_> {
             Self::Answer { actor, key } => {
                 write!(f, "idempotency/{actor}/{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
             }
+            Self::Instance { id } => write!(f, "instance/{id}"),
             Self::Cursor => f.write_str("cursor"),
         }
     }

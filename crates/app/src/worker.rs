@@ -141,6 +141,7 @@ impl App {
             guarded,
             drills,
             self.apply_changes().await,
+            self.tell_losses().await,
             self.note_expiries().await,
             self.sum_failures().await,
             self.tell_gathered_refusals(false).await,

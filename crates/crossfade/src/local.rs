@@ -6,7 +6,7 @@ use crate::{
     output,
     serve::{open, open_existing},
 };
-use crossfade_app::NewToken;
+use crossfade_app::{Creation, NewToken};
 use std::io::{BufRead, IsTerminal};
 use zeroize::Zeroizing;
 
@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 pub(crate) async fn init(args: Init) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let password = read_password()?;
-    let app = open(&settings, false).await?;
+    let creation = if args.new_instance { Creation::WithAnyKey } else { Creation::WithNewKey };
+    let app = open(&settings, false, creation).await?;
     app.create_owner(&args.owner_email, &password).await?;
     app.close().await;
     output::note(&format!(

@@ -7,7 +7,7 @@ use crate::{
     settings::{LogFormat, Resolved, Settings},
 };
 use crossfade_app::{
-    App, Options, Worker,
+    App, Creation, Options, Stopped, Worker,
     doctor::{Check, Instance, Outcome, examine_at_start},
 };
 use crossfade_authority::{Clock, SystemRandom};
@@ -31,7 +31,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let settings = settings.listening_on(address);
-    let app = open(&settings, true).await?;
+    let app = open(&settings, true, Creation::WithNewKey).await?;
     app.open_connections().await;
     warn_of_findings(&settings, &app).await;
     if !app.has_owner().await? {
@@ -45,9 +45,9 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     output::note(&format!("Serving {} on {}.", settings.public_url, settings.listen));
     tokio::select! {
         () = stop_signal() => server.stop().await,
-        lost = server.lock_lost() => {
+        stopped = server.must_stop() => {
             server.stop().await?;
-            lost
+            stopped
         }
     }
 }
@@ -71,14 +71,19 @@ async fn warn_of_findings(settings: &Resolved, app: &App) {
 }
 
 /// Opens the application that the settings name.
-pub(crate) async fn open(settings: &Resolved, decides: bool) -> Result<Arc<App>, Failure> {
-    open_at(settings, decides, Arc::new(Clock::system())).await
+pub(crate) async fn open(
+    settings: &Resolved,
+    decides: bool,
+    creation: Creation,
+) -> Result<Arc<App>, Failure> {
+    open_at(settings, decides, creation, Arc::new(Clock::system())).await
 }
 
 /// The same at the time that a clock tells.
 pub(crate) async fn open_at(
     settings: &Resolved,
     decides: bool,
+    creation: Creation,
     clock: Arc<Clock>,
 ) -> Result<Arc<App>, Failure> {
     create_data_dir(&settings.data_dir)?;
@@ -93,6 +98,7 @@ pub(crate) async fn open_at(
         fresh_sign_in: settings.fresh_sign_in,
         readings_kept: READINGS_KEPT,
         decides,
+        creation,
     };
     Ok(App::open(options).await?)
 }
@@ -104,7 +110,7 @@ pub(crate) async fn open_existing(settings: &Resolved) -> Result<Arc<App>, Failu
             "There is no database {}. Run this where the server runs, or say --data-dir.",
             path.display()
         ))),
-        _ => open(settings, false).await,
+        _ => open(settings, false, Creation::Never).await,
     }
 }
 
@@ -126,12 +132,16 @@ impl Server {
         Ok(Self { worker: Worker::start(app.clone()), app, serving })
     }
 
-    /// Ends when another process could serve this database: then this one must not.
-    async fn lock_lost(&self) -> Result<(), Failure> {
-        self.app.serve_lock_lost().await;
-        Err(Failure::failed(
-            "The lock on the database was lost, so another server may decide now. This one stops.",
-        ))
+    /// Ends when this process must not go on, and says why.
+    async fn must_stop(&self) -> Result<(), Failure> {
+        Err(Failure::failed(match self.app.keep_serving().await {
+            Stopped::AnotherServes => {
+                "Another crossfade serve has taken the lock on the database. This one stops, because only one may decide."
+            }
+            Stopped::FileReplaced => {
+                "The database file or its lock file was replaced while this server ran. The server stops: what it wrote from now on would be in no file that has a name. Put the database in its place and start the server again."
+            }
+        }))
     }
 
     /// Lets running requests end, flushes, closes.

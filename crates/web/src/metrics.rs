@@ -87,6 +87,11 @@ impl Metrics {
                 "Sign-ins that wait because of failures at their account.",
                 gauges.sign_ins_waiting,
             ),
+            (
+                "crossfade_serve_lock_held",
+                "Whether this node holds the lock on the database: 1, or 0 while it takes the lock again.",
+                gauges.holds_lock.into(),
+            ),
         ];
         if let Some(stored) = gauges.stored {
             numbers.extend([
@@ -114,6 +119,22 @@ impl Metrics {
         )?;
         offset.set(gauges.clock_offset_seconds);
         families.extend(offset.collect());
+        for (name, help, count) in [
+            (
+                "crossfade_changes_lost_total",
+                "Changes that this node had applied and that the database lost, such as in a failover.",
+                gauges.changes_lost,
+            ),
+            (
+                "crossfade_evidence_set_aside_total",
+                "Rows of evidence that the database refused.",
+                gauges.evidence_set_aside,
+            ),
+        ] {
+            let counter = IntCounter::new(name, help)?;
+            counter.inc_by(count);
+            families.extend(counter.collect());
+        }
         let authentications = IntCounterVec::new(
             Opts::new("crossfade_client_authentications_total", "Client authentications, by outcome."),
             &["outcome"],

@@ -1,7 +1,14 @@
 //! Restoring: the whole file is checked before the first row is written, and all rows are one transaction.
 
 use super::{Header, read::Reader, refused};
-use crate::{act::About, app::cannot_start, error::Error, master_key::MasterKey, seal::open_data_keys};
+use crate::{
+    act::About,
+    app::cannot_start,
+    error::Error,
+    master_key::MasterKey,
+    opening::{Creation, open_database},
+    seal::open_data_keys,
+};
 use crossfade_authority::Clock;
 use crossfade_core::{
     Code, Problem, Timestamp,
@@ -33,6 +40,7 @@ pub struct Restored {
 /// A backup that was read to its end, found whole, and that the master key opens.
 pub struct Restore {
     from: PathBuf,
+    master_key_file: PathBuf,
     sha256: String,
 }
 
@@ -59,12 +67,14 @@ impl Restore {
         open_data_keys(&master, &data_keys).map_err(|_| {
             refused(format!("The master key in {shown} does not open this backup: it is the key of another instance. Nothing was changed; put the right one there, or say where it is with --master-key-file."))
         })?;
-        Ok(Self { from: from.to_owned(), sha256: reader.sha256.unwrap_or_default() })
+        let (from, master_key_file) = (from.to_owned(), master_key_file.to_owned());
+        Ok(Self { from, master_key_file, sha256: reader.sha256.unwrap_or_default() })
     }
 
     /// Writes it into a database without any data, in one transaction.
     pub async fn run(&self, location: &Location, clock: &Clock) -> Result<Restored, Error> {
-        let db = Db::open(location).await.map_err(cannot_start)?;
+        // An empty database with the key of the backup is what a restore is for.
+        let db = open_database(location, &self.master_key_file, Creation::WithAnyKey).await?;
         let done = self.fill(&db, clock).await;
         db.close().await;
         done

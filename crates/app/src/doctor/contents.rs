@@ -1,21 +1,29 @@
 //! What is in the database: its keys, what they seal, and what somebody should look at.
 
-use super::{Check, Instance, clock::clock, count, database::cannot_read};
+use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
     master_key::MasterKey,
+    opening::is_bound,
     seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
 };
 use crossfade_authority::SigningKey;
 use crossfade_core::{
     Timestamp,
+    api::GapKind,
     audit::Action,
     environment::Slug,
     signing_key::{KeyTimes, signing},
 };
 use crossfade_store::{AuditFilter, Db, StoreError, Tx};
+use std::time::Duration;
 
 /// How many places are named; the rest is counted.
 const NAMED: usize = 3;
+
+/// How far back is looked for losses.
+const LOOKED_BACK: Duration = Duration::from_secs(30 * 86_400);
+/// Gaps that are looked at.
+const MAX_GAPS: i64 = 1000;
 
 type Found = Result<Check, StoreError>;
 
@@ -58,6 +66,8 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     })
     .await;
     look(db, checks, "audit_trail", audit_trail).await;
+    look(db, checks, "changes_lost", async |tx| changes_lost(tx, now).await).await;
+    look(db, checks, "evidence", async |tx| evidence(tx, now).await).await;
     look(db, checks, "clock", async |tx| {
         let (stored, machine) = (tx.read_head().await?.1, instance.clock.machine());
         Ok(clock(if db.has_own_clock() { "database’s" } else { "machine’s" }, machine, stored, is_served))
@@ -116,14 +126,15 @@ fn secrets(number: i64) -> String {
 
 async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
     const NAME: &str = "master_key";
-    let shown = instance.master_key_file.display();
+    let file = instance.master_key_file.display();
     let put_back = "Put the file back from where you keep it, or say where it is with --master-key-file. Nothing else opens the stored values.";
-    let stored = match db.read::<_, StoreError>(async |tx| tx.data_keys().await).await {
+    let read = db.read::<_, StoreError>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?)));
+    let (stored, row) = match read.await {
         Ok(stored) => stored,
         Err(error) => return (cannot_read(NAME, &error), None),
     };
     let check = match MasterKey::read(&instance.master_key_file) {
-        Ok(None) => Check::fail(NAME, format!("The master key file {shown} is missing."), put_back),
+        Ok(None) => Check::fail(NAME, format!("The master key file {file} is missing."), put_back),
         Err(error) => Check::fail(NAME, error.problem.detail, put_back),
         Ok(Some(_)) if stored.is_empty() => Check::fail(
             NAME,
@@ -140,7 +151,26 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
                     let mend = "Start crossfade serve, which carries them over; nothing is lost.";
                     return (Check::warn(NAME, sentence, mend), Some(vault));
                 }
-                return (Check::ok(NAME, format!("The master key opens {keys}.")), Some(vault));
+                let check = match row {
+                    Some(instance) if is_bound(&master, &instance) => Check::ok(
+                        NAME,
+                        format!("The master key opens {keys}, and belongs to instance {}.", instance.id),
+                    ),
+                    Some(instance) => Check::fail(
+                        NAME,
+                        format!(
+                            "The database says that it holds instance {}, and the master key is not bound to that.",
+                            instance.id
+                        ),
+                        "Restore the last backup into an empty database.",
+                    ),
+                    None => Check::warn(
+                        NAME,
+                        format!("The master key opens {keys}, and is not bound to an instance yet."),
+                        "Start crossfade serve, which binds it.",
+                    ),
+                };
+                return (check, Some(vault));
             }
             Err(error) => Check::fail(NAME, error.problem.detail, put_back),
         },
@@ -224,6 +254,49 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
             "crossfade env rotate-key {slug} --immediate, or restore the last backup into an empty database."
         ),
     ))
+}
+
+/// Whether a server has noticed lately that the database lost changes.
+async fn changes_lost(tx: &mut Tx, now: Timestamp) -> Found {
+    const NAME: &str = "changes_lost";
+    let filter = AuditFilter {
+        action: Some(Action::ChangesLost),
+        since: Some(now.before(LOOKED_BACK)),
+        ..AuditFilter::default()
+    };
+    let found = tx.audit_events(&filter, None, 1).await?;
+    let Some(lost) = found.events.first() else {
+        return Ok(Check::ok(NAME, "No server has found that the database lost changes."));
+    };
+    let details = &lost.event.details;
+    Ok(Check::warn(
+        NAME,
+        format!(
+            "At {} the database lacked changes {} to {}, which had been answered; {} registrations are decided otherwise since.",
+            shown(lost.event.at),
+            details["first_seq"],
+            details["last_seq"],
+            details["registrations"]
+        ),
+        "crossfade audit list --action database.changes_lost names the registrations. Check their secrets, and end again what has leaked. Have the standby confirm each commit (synchronous_standby_names).",
+    ))
+}
+
+/// Whether the database has refused evidence lately.
+async fn evidence(tx: &mut Tx, now: Timestamp) -> Found {
+    const NAME: &str = "evidence";
+    let gaps = tx.evidence_gaps(now.before(LOOKED_BACK), MAX_GAPS).await?;
+    let refused = gaps.iter().filter(|gap| gap.kind == GapKind::Refused).count() as u64;
+    Ok(match refused {
+        0 => Check::ok(NAME, "The database has taken all evidence of the last 30 days."),
+        number => Check::warn(
+            NAME,
+            format!(
+                "The database has refused evidence {number} times within 30 days; each is recorded as a gap."
+            ),
+            "The log says what was refused and why (evidence that the database refuses is set aside).",
+        ),
+    })
 }
 
 async fn audit_trail(tx: &mut Tx) -> Found {

@@ -122,7 +122,7 @@ pub(super) fn changes(tried: &Result<(), StoreError>) -> Check {
     Check::fail(NAME, sentence, mend)
 }
 
-pub(crate) fn durability(found: &Durability) -> Check {
+pub(super) fn durability(found: &Durability) -> Check {
     const NAME: &str = "durability";
     match found {
         Durability::Sqlite { journal_mode, synchronous } => {

@@ -25,6 +25,10 @@ pub(crate) struct Init {
     /// Read the password from stdin, up to the end of the first line.
     #[arg(long, required = true)]
     pub(crate) password_stdin: bool,
+    /// Create a new instance in an empty database although the master key file exists. Without it such a database is
+    /// refused, because a master key belongs to one instance.
+    #[arg(long)]
+    pub(crate) new_instance: bool,
 }
 
 #[derive(Args)]

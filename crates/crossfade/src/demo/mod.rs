@@ -18,7 +18,7 @@ use crate::{
     settings::{AddressWord, IDLE, LogFormat, Resolved},
 };
 use cast::{CLIENTS, PEOPLE};
-use crossfade_app::{App, NewToken, Visitor};
+use crossfade_app::{App, Creation, NewToken, Visitor};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     Random,
@@ -56,7 +56,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("No temporary directory can be made: {error}.")))?;
     let settings = throwaway(address, directory.path());
     let clock = Arc::new(Clock::set_back(past::SPAN));
-    let app = open_at(&settings, true, clock.clone()).await?;
+    let app = open_at(&settings, true, Creation::WithNewKey, clock.clone()).await?;
     let server = Server::start(app.clone(), listener, &settings)?;
 
     // Whatever the demo comes to, the server stops in order and the directory is taken away.

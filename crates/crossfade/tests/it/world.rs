@@ -7,7 +7,7 @@ use axum::{
     extract::ConnectInfo,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use crossfade_app::{AddressPolicy, App, NewToken, Options};
+use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{Code, Operation, Timestamp};
 use crossfade_store::Location;
@@ -156,6 +156,12 @@ impl World {
         let clock = Arc::new(Clock::manual(self.clock.now()));
         let options = options(&self.location, &self.master_key_file, &clock);
         self.open_with(Options { public_url: public_url.to_owned(), ..options }).await;
+    }
+
+    /// Opens the database as a local command does beside the server.
+    pub async fn open_beside(&self) -> Result<Arc<App>, crossfade_app::Error> {
+        let options = options(&self.location, &self.master_key_file, &self.clock);
+        App::open(Options { decides: false, creation: Creation::Never, ..options }).await
     }
 
     async fn open_again(&mut self, time: Timestamp, audit_retention_days: Option<u32>) {
@@ -315,6 +321,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>) -> O
         fresh_sign_in: Duration::from_secs(600),
         readings_kept: Duration::ZERO,
         decides: true,
+        creation: Creation::WithNewKey,
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct OauthRequest {
 impl OauthRequest {
     /// The parameters, and who sent them.
     pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
+        if !self.web.app.may_decide() {
+            return Err(OauthError::TemporarilyUnavailable);
+        }
         let form = Form::parse(&self.uri, &self.headers, &self.body)?;
         let client = authenticate(&self.web, &self.environment, &self.source, &self.headers, &form)?;
         Ok((form, client))

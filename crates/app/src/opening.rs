@@ -1,0 +1,194 @@
+//! Opening a database: it must be one that keeps the engine's promises, and the one that the master key belongs to.
+
+use crate::{
+    app::{Options, cannot_start, root},
+    carry_over::carry_over,
+    digests::Digests,
+    doctor::durability_problem,
+    error::Error,
+    master_key::MasterKey,
+    seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Place, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
+};
+use crossfade_core::{Code, Problem, Random, base62};
+use crossfade_store::{Db, InstanceRow, Location, Tx};
+use std::path::Path;
+
+/// Whether an empty database becomes a new instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Creation {
+    /// Never: a command that needs an instance makes none in the wrong place.
+    Never,
+    /// With a master key that is created with the instance: an existing key belongs to another one.
+    WithNewKey,
+    /// Also with a master key that is there already, because somebody said so.
+    WithAnyKey,
+}
+
+/// Opens and migrates the database of an instance. A database that is refused is left as it was.
+pub(crate) async fn open_database(
+    location: &Location,
+    master_key_file: &Path,
+    creation: Creation,
+) -> Result<Db, Error> {
+    if let Location::File(path) = location
+        && !path.exists()
+    {
+        may_create(location, master_key_file, creation)?;
+    }
+    let db = Db::connect(location).await.map_err(cannot_start)?;
+    let opened = async {
+        if let Some(problem) = durability_problem(&db.durability().await.map_err(cannot_start)?) {
+            return Err(problem.into());
+        }
+        if db.stored_schema().await.map_err(cannot_start)?.is_none() {
+            may_create(location, master_key_file, creation)?;
+        }
+        Ok(db.migrate().await.map_err(cannot_start)?)
+    };
+    match opened.await {
+        Ok(()) => Ok(db),
+        Err(error) => {
+            db.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Refuses to make an instance of an empty database with the master key of another one: the database is the wrong one.
+fn may_create(location: &Location, master_key_file: &Path, creation: Creation) -> Result<(), Error> {
+    let place = match location {
+        Location::File(path) => format!("There is no instance in {}", path.display()),
+        Location::Postgres(_) => "The PostgreSQL database holds no instance".to_owned(),
+    };
+    let key = master_key_file.display();
+    let text = match creation {
+        Creation::WithAnyKey => return Ok(()),
+        Creation::WithNewKey if !master_key_file.exists() => return Ok(()),
+        Creation::WithNewKey => format!(
+            "{place}, but the master key file {key} exists, and a master key belongs to one instance. Nothing was changed. Correct the database URL, its search_path or the data directory, restore a backup with crossfade restore, or create a new instance with this key with crossfade init --new-instance."
+        ),
+        Creation::Never => format!(
+            "{place}. Nothing was changed. Name the place of the instance with --data-dir or --database-url, or create one with crossfade init."
+        ),
+    };
+    Err(Problem::new(Code::Unavailable, text).into())
+}
+
+/// Opens the data keys under the master key, and checks that both belong to one instance. Makes all three in a new
+/// database.
+pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, VerifierKeyBytes), Error> {
+    let (stored, instance) =
+        db.read::<_, Error>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?))).await?;
+    let path = &options.master_key_file;
+    let (stored, instance) = match (stored.is_empty(), instance) {
+        (false, Some(instance)) => (stored, instance),
+        _ => create(db, options).await?,
+    };
+    let master = MasterKey::read(path)?.ok_or_else(|| missing(path))?;
+    let (vault, verifier_keys) = open_data_keys(&master, &stored)?;
+    if !is_bound(&master, &instance) {
+        let text = format!(
+            "The database says that it holds instance {}, and the master key {} is not bound to that. Nothing was changed. Restore the last backup into an empty database.",
+            instance.id,
+            path.display()
+        );
+        return Err(Problem::new(Code::Unavailable, text).into());
+    }
+    db.expect_instance(&instance.id);
+    if !vault.is_old {
+        return Ok((vault, verifier_keys));
+    }
+    let digests = Digests::new(&root(&verifier_keys));
+    // A command may be the first program of this version here; a server of an older one must not run then.
+    let lock = match options.decides {
+        true => None,
+        false => Some(db.lock_for_serving().await.map_err(cannot_start)?),
+    };
+    let carried = carry_over(db, &master, &vault, &digests, options.random.as_ref()).await;
+    if let Some(lock) = lock {
+        lock.release().await;
+    }
+    carried?;
+    let stored = db.read::<_, Error>(async |tx| Ok(tx.data_keys().await?)).await?;
+    open_data_keys(&master, &stored)
+}
+
+/// Makes what a new instance needs, or what one of an earlier version lacks, under the lock that every change takes: of
+/// two commands that start in the same moment one makes it, and the other finds it.
+async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::DataKey>, InstanceRow), Error> {
+    let mut created_key = false;
+    let path = &options.master_key_file;
+    let written = db
+        .write::<_, Error>(async |tx| {
+            let mut stored = tx.data_keys().await?;
+            let instance = tx.instance().await?;
+            if let Some(instance) = instance
+                && !stored.is_empty()
+            {
+                return Ok((stored, instance));
+            }
+            let master = match MasterKey::read(path)? {
+                Some(master) if stored.is_empty() => {
+                    may_create(&options.location, path, options.creation)?;
+                    master
+                }
+                Some(master) => master,
+                None if stored.is_empty() => {
+                    may_create(&options.location, path, options.creation)?;
+                    let master = MasterKey::create(path, options.random.as_ref())?;
+                    created_key = true;
+                    master
+                }
+                None => return Err(missing(path)),
+            };
+            let now = options.clock.now();
+            if stored.is_empty() {
+                for purpose in [PURPOSE_SEAL, PURPOSE_VERIFY] {
+                    tx.insert_data_key(&new_data_key(&master, purpose, options.random.as_ref())?, now)
+                        .await?;
+                }
+                stored = tx.data_keys().await?;
+            }
+            // Before the row of an instance is bound to a key, that key must be the instance's.
+            open_data_keys(&master, &stored)?;
+            let instance = new_instance(tx, &master, options.random.as_ref(), now).await?;
+            Ok((stored, instance))
+        })
+        .await;
+    // A key of nothing would keep the next start from making an instance.
+    if let Err(error) = &written
+        && created_key
+        && error.problem.code != Code::OutcomeUnknown
+    {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(written?.0)
+}
+
+async fn new_instance(
+    tx: &mut Tx,
+    master: &MasterKey,
+    random: &dyn Random,
+    now: crossfade_core::Timestamp,
+) -> Result<InstanceRow, Error> {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes);
+    let id = format!("inst_{}", base62::encode_fixed(&bytes, 22));
+    let binding = master.sealing().seal(&Place::Instance { id: &id }, id.as_bytes())?;
+    let instance = InstanceRow { id, binding };
+    tx.insert_instance(&instance, now).await?;
+    Ok(instance)
+}
+
+/// Whether the row of an instance was written with this master key.
+pub(crate) fn is_bound(master: &MasterKey, instance: &InstanceRow) -> bool {
+    master.sealing().open(&Place::Instance { id: &instance.id }, &instance.binding).is_some()
+}
+
+fn missing(path: &Path) -> Error {
+    let text = format!(
+        "The master key file {} is missing. Without it this database cannot be opened; restore it from where you keep it.",
+        path.display()
+    );
+    Problem::new(Code::Unavailable, text).into()
+}

@@ -1,0 +1,234 @@
+//! What keeps one process alone in deciding: the lock on the database, and what happens while it is lost.
+//!
+//! While the lock is lost nothing is changed, and secrets are decided for [`DECIDES_FOR`] after the lock was last known to
+//! be held: longer than a restart of the database, and too short for another server's changes to be missed for long.
+
+use crate::{app::App, error::Error};
+use crossfade_core::{Code, Problem};
+use crossfade_store::{Fault, ServeLock, StoreError};
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
+
+/// How long secrets are decided after the lock was last known to be held.
+pub const DECIDES_FOR: Duration = Duration::from_secs(10);
+/// How often it is checked that the lock is held, and how long the database may take to answer.
+const CHECKED_EVERY: Duration = Duration::from_secs(1);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// The pause between two tries to get a lost lock back, and how long one may take.
+const TRIED_EVERY: Duration = Duration::from_millis(200);
+const TRY_WITHIN: Duration = Duration::from_secs(5);
+
+/// How sure this process is that it alone serves the database.
+pub(crate) struct Hold {
+    /// Zero of the time below.
+    base: Instant,
+    /// Until when secrets are decided, in milliseconds; [`FOR_EVER`] where the lock cannot be lost or nobody watches it,
+    /// as in tests and local commands.
+    decides_until: AtomicU64,
+    /// Why the lock is lost; `None` while it is held.
+    lost: Mutex<Option<String>>,
+    /// Whether the tables must be loaded as a whole before anything is changed.
+    must_load: AtomicBool,
+    watched: AtomicBool,
+}
+
+const FOR_EVER: u64 = u64::MAX;
+
+/// Why a server stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stopped {
+    /// Another server holds the lock.
+    AnotherServes,
+    /// A file of the database was replaced: what is written now would be in no file that has a name.
+    FileReplaced,
+}
+
+impl Hold {
+    pub(crate) fn new() -> Self {
+        Self {
+            base: Instant::now(),
+            decides_until: AtomicU64::new(FOR_EVER),
+            lost: Mutex::default(),
+            must_load: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock was held at `at`.
+    fn held(&self, lock: &ServeLock, at: Instant) {
+        let mut lost = self.state();
+        let until = (at + DECIDES_FOR).saturating_duration_since(self.base).as_millis() as u64;
+        self.decides_until.store(if lock.can_be_lost() { until } else { FOR_EVER }, Ordering::SeqCst);
+        *lost = None;
+    }
+
+    fn lost(&self, reason: impl Into<String>) {
+        let (mut lost, reason) = (self.state(), reason.into());
+        if lost.is_none() {
+            tracing::error!(
+                reason,
+                "the lock on the database is lost; nothing is changed until it is held again"
+            );
+        }
+        *lost = Some(reason);
+    }
+
+    /// Another server serves this database, or has done so since: nothing is decided by what this one knows.
+    pub(crate) fn superseded(&self) {
+        if self.watched.load(Ordering::SeqCst) {
+            self.lost("another server has served this database since");
+            self.decides_until.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// Why the lock is lost; `None` while it is held.
+    pub(crate) fn why_lost(&self) -> Option<String> {
+        self.state().clone()
+    }
+
+    /// Whether secrets may be decided.
+    fn may_decide(&self) -> bool {
+        match self.decides_until.load(Ordering::SeqCst) {
+            FOR_EVER => true,
+            until => (self.base.elapsed().as_millis() as u64) < until,
+        }
+    }
+
+    /// Refuses a change while another server could make one, too.
+    pub(crate) fn may_change(&self) -> Result<(), Error> {
+        match self.why_lost() {
+            None if self.may_decide() => Ok(()),
+            why => Err(Error {
+                problem: Problem::new(
+                    Code::Unavailable,
+                    "This server has lost its lock on the database and is taking it again. Nothing was changed. Try again.",
+                ),
+                source: why.map(Into::into),
+                hidden: false,
+                fault: Some(Fault::Unreachable),
+            }),
+        }
+    }
+}
+
+impl App {
+    /// Whether this process may decide secrets: it holds the lock on the database, or held it a moment ago.
+    pub fn may_decide(&self) -> bool {
+        self.hold.may_decide()
+    }
+
+    /// Keeps the lock on the database: checks it, takes it again when it was lost, and then follows the database before
+    /// anything is changed. Ends when this process must not go on.
+    pub async fn keep_serving(&self) -> Stopped {
+        self.hold.watched.store(true, Ordering::SeqCst);
+        loop {
+            if let Err(stopped) = self.check_lock().await {
+                // Requests that run while the server stops are not decided, either.
+                self.hold.superseded();
+                return stopped;
+            }
+            let is_held = self.hold.why_lost().is_none();
+            tokio::time::sleep(if is_held { CHECKED_EVERY } else { TRIED_EVERY }).await;
+        }
+    }
+
+    async fn check_lock(&self) -> Result<(), Stopped> {
+        let mut lock = self.lock.lock().await;
+        if self.hold.why_lost().is_none()
+            && let Some(lock) = lock.as_mut()
+        {
+            // Before the question: the answer is about no later moment.
+            let asked_at = Instant::now();
+            let found = timeout(ANSWERS_WITHIN, lock.look()).await;
+            match (found, self.db.leads_elsewhere()) {
+                (Ok(Err(StoreError::Replaced(file))), _) => {
+                    tracing::error!(file, "a file of the database was replaced while it was in use");
+                    return Err(Stopped::FileReplaced);
+                }
+                (Ok(Ok(stored)), None) => {
+                    if !stored.is_some_and(|stored| self.feed.is_ahead_of(stored)) {
+                        self.hold.held(lock, asked_at);
+                        return Ok(());
+                    }
+                    self.hold.lost("the database lacks changes that were applied");
+                }
+                (Ok(Err(StoreError::Superseded)), _) => self.hold.superseded(),
+                (Ok(Err(error)), _) => self.hold.lost(error.to_string()),
+                (Ok(Ok(_)), Some(what)) if !lock.can_be_lost() => {
+                    tracing::error!(what, "the database file was replaced while it was in use");
+                    return Err(Stopped::FileReplaced);
+                }
+                (Ok(Ok(_)), Some(what)) => self.hold.lost(what),
+                (Err(_), _) => self.hold.lost("the database does not answer"),
+            }
+        }
+        self.take_lock_again(&mut lock).await
+    }
+
+    async fn take_lock_again(&self, lock: &mut Option<ServeLock>) -> Result<(), Stopped> {
+        let asked_at = Instant::now();
+        let holder = lock.as_ref().and_then(ServeLock::holder);
+        let again = match timeout(TRY_WITHIN, self.db.lock_again(holder)).await {
+            Ok(Ok(again)) => again,
+            Ok(Err(StoreError::AlreadyServed)) => return Err(Stopped::AnotherServes),
+            Ok(Err(error)) => {
+                self.hold.lost(error.to_string());
+                return Ok(());
+            }
+            Err(_) => {
+                self.hold.lost("the database does not answer");
+                return Ok(());
+            }
+        };
+        let is_same_server =
+            again.server.is_some() && lock.as_ref().is_some_and(|before| before.server == again.server);
+        if again.was_served_since || !is_same_server {
+            self.hold.must_load.store(true, Ordering::SeqCst);
+        }
+        tracing::warn!(
+            server = again.server.as_ref().map(ToString::to_string),
+            term = again.term(),
+            is_same_server,
+            "the lock on the database is held again"
+        );
+        let again = lock.insert(again);
+        // Nothing is changed before the tables follow the database that is there now.
+        match self.follow_database().await {
+            Ok(()) => self.hold.held(again, asked_at),
+            Err(error) => {
+                tracing::error!(%error, "cannot follow the database; this is tried again");
+                self.hold.lost("the tables do not follow the database");
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the tables follow the database: by its log where that continues what they have applied, else by loading
+    /// everything.
+    async fn follow_database(&self) -> Result<(), Error> {
+        self.calibrate().await?;
+        if self.hold.must_load.load(Ordering::SeqCst) {
+            self.load_authority().await?;
+            self.hold.must_load.store(false, Ordering::SeqCst);
+        }
+        self.apply_changes().await
+    }
+
+    /// What people should know although this node decides: for the text of `readyz`.
+    pub fn lock_notes(&self) -> Vec<String> {
+        let lost = self.hold.why_lost();
+        let lost = lost
+            .map(|why| format!("no changes for now, the lock on the database is being taken again: {why}"));
+        lost.into_iter().chain(self.feed.losses().0.map(|loss| loss.to_string())).collect()
+    }
+}
