@@ -21,6 +21,7 @@ mod doctor;
 mod drills;
 mod failing_changes;
 mod giving;
+mod failover;
 mod guard;
 mod limits;
 mod load;

@@ -168,6 +168,99 @@ fn another_master_key_does_not_open_a_database() {
 }
 
 #[test]
+fn an_empty_place_with_an_existing_master_key_becomes_no_new_instance() {
+    let data = Data::new();
+    let key = std::fs::read(data.file("master.key")).unwrap();
+    for name in ["crossfade.db", "crossfade.db-wal", "crossfade.db-shm"] {
+        drop(std::fs::remove_file(data.file(name)));
+    }
+    refuses(data.serve(&[]), 1, "a master key belongs to one instance");
+    refuses(init(&data, &[]), 1, "a master key belongs to one instance");
+    let arguments =
+        ["token", "create", "--data-dir", data.path(), "--user", "ada@example.com", "--name", "x"];
+    refuses(Running::start(&arguments), 1, "There is no database");
+    assert!(!data.file("crossfade.db").exists(), "nothing was made");
+    let (status, _, err) = init(&data, &["--new-instance"]).end();
+    assert_eq!(status, 0, "{err}");
+    assert_eq!(std::fs::read(data.file("master.key")).unwrap(), key);
+    is_serving(&mut data.serve(&[]));
+}
+
+#[test]
+fn a_server_whose_database_file_was_replaced_stops() {
+    let data = Data::new();
+    let mut server = data.serve(&[]);
+    is_serving(&mut server);
+    std::fs::rename(data.file("crossfade.db"), data.file("aside.db")).unwrap();
+    std::fs::copy(data.file("aside.db"), data.file("crossfade.db")).unwrap();
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[tokio::test]
+async fn another_postgres_database_or_schema_becomes_no_new_instance() {
+    let (Some(own), Some(empty)) = (Place::database().await, Place::database().await) else { return };
+    let Location::Postgres(url) = &own.location else { panic!("not PostgreSQL") };
+    let Location::Postgres(elsewhere) = &empty.location else { panic!("not PostgreSQL") };
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    let (status, _, err) = init(&data, &["--database-url", url]).end();
+    assert_eq!(status, 0, "{err}");
+    own.raw("CREATE SCHEMA other").await;
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let schema = format!("{url}{mark}options=-csearch_path%3Dother");
+    for wrong in [elsewhere, &schema] {
+        refuses(data.serve(&["--database-url", wrong]), 1, "a master key belongs to one instance");
+        refuses(init(&data, &["--database-url", wrong]), 1, "a master key belongs to one instance");
+        for command in [
+            vec!["token", "create", "--user", "ada@example.com", "--name", "x"],
+            vec!["owner", "recover", "--email", "ada@example.com"],
+        ] {
+            let place = ["--data-dir", data.path(), "--database-url", wrong];
+            let arguments: Vec<&str> = command.into_iter().chain(place).collect();
+            refuses(Running::start(&arguments), 1, "The PostgreSQL database holds no instance");
+        }
+    }
+    let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('public', 'other')";
+    assert_eq!(empty.number(tables).await, 0, "nothing was made");
+    is_serving(&mut data.serve(&["--database-url", url]));
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_utf8_is_refused_by_every_local_command() {
+    let Some(place) = Place::database().await else { return };
+    let Location::Postgres(url) = &place.location else { panic!("not PostgreSQL") };
+    let (server, name) = url.split('?').next().unwrap().rsplit_once('/').unwrap();
+    let name = format!("{name}_latin1");
+    let create =
+        format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
+    place.raw(&create).await;
+    let latin1 = format!("{server}/{name}");
+    let data = Data { directory: tempfile::tempdir().unwrap() };
+    let says = "The database stores text as LATIN1";
+    refuses(data.serve(&["--database-url", &latin1]), 1, says);
+    refuses(init(&data, &["--database-url", &latin1]), 1, says);
+    for command in [
+        vec!["token", "create", "--user", "ada@example.com", "--name", "x"],
+        vec!["owner", "recover", "--email", "ada@example.com"],
+    ] {
+        let place = ["--data-dir", data.path(), "--database-url", &latin1];
+        let arguments: Vec<&str> = command.into_iter().chain(place).collect();
+        refuses(Running::start(&arguments), 1, says);
+    }
+    assert!(!data.file("master.key").exists(), "no key is made for a database that is refused");
+    place.raw(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+}
+
+/// `crossfade init` in a data directory.
+fn init(data: &Data, more: &[&str]) -> Running {
+    let mut arguments =
+        vec!["init", "--data-dir", data.path(), "--owner-email", "ada@example.com", "--password-stdin"];
+    arguments.extend(more);
+    let mut init = Running::start(&arguments);
+    init.0.stdin.take().unwrap().write_all(b"correct horse battery staple\n").unwrap();
+    init
+}
+
+#[test]
 fn a_master_key_file_that_holds_no_key_is_refused() {
     let data = Data::new();
     let whole = std::fs::read_to_string(data.file("master.key")).unwrap();
