@@ -1,0 +1,63 @@
+"""A TCP forwarder whose target can be switched: what a virtual IP or a database proxy looks like to the server."""
+
+import contextlib
+import socket
+import threading
+
+
+class Forwarder:
+    """Forwards 127.0.0.1:port to another port; a context manager."""
+
+    def __init__(self, target):
+        self.target, self.pairs, self.lock = target, [], threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        self.cut()
+
+    def switch(self, target, cut=True):
+        """New connections lead to another port; open ones end, unless they are not to be cut."""
+        self.target = target
+        if cut:
+            self.cut()
+
+    def cut(self):
+        with self.lock:
+            pairs, self.pairs = self.pairs, []
+        for one in pairs:
+            for side in one:
+                with contextlib.suppress(OSError):
+                    side.shutdown(socket.SHUT_RDWR)
+                side.close()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+                far.settimeout(None)
+            except OSError:
+                near.close()
+                continue
+            with self.lock:
+                self.pairs.append((near, far))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _pump(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for side in (one, other):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
