@@ -4,6 +4,7 @@ mod connect;
 mod examine;
 mod fault;
 mod identity;
+mod lent;
 mod migrate;
 mod pool;
 mod refusal;

@@ -6,6 +6,7 @@
 use super::{
     StoreError,
     fault::{Fault, describe},
+    lent::{Lent, ROLLBACK_WITHIN},
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -47,8 +48,6 @@ impl Purpose {
 
 /// Pause after an attempt to open a connection has failed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
-/// How long a ROLLBACK may take before its connection is thrown away.
-const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// One connection of an engine.
 pub(super) trait Link: Send + Sized + 'static {
@@ -103,17 +102,13 @@ impl<L: Link> Pools<L> {
             let taken = pool.take(deadline).await?;
             if !taken.link.is_current() {
                 // Thrown away: after a failover it may still lead to the server before.
-                drop(Lent::new(pool, taken.link));
+                drop(Lent::new(pool.shared.clone(), taken.link));
                 continue;
             }
             let (kept, sql) = (taken.kept, taken.link.begin(purpose));
-            let mut lent = Lent::new(pool, taken.link);
-            match lent.step(sql, L::ANSWERS.map(|(begin, _)| begin)).await {
-                Ok(()) => {
-                    lent.phase = Phase::Open;
-                    lent.turn = Some(turn);
-                    return Ok(lent);
-                }
+            let mut lent = Lent::new(pool.shared.clone(), taken.link);
+            match lent.begin(sql, L::ANSWERS.map(|(begin, _)| begin)).await {
+                Ok(()) => return Ok(lent.with_turn(turn)),
                 // The server has ended a connection while nobody used it. Nothing was asked of it yet.
                 Err(error) if kept && Fault::of(&error) == Fault::Unreachable => {
                     if is_time_out(&error) {
@@ -185,7 +180,7 @@ fn turns_of<L: Link>(purpose: Purpose) -> usize {
     }
 }
 
-fn closed() -> StoreError {
+pub(super) fn closed() -> StoreError {
     StoreError::Database(sqlx::Error::PoolClosed)
 }
 
@@ -204,7 +199,7 @@ struct Pool<L: Link> {
     shared: Arc<Shared<L>>,
 }
 
-struct Shared<L: Link> {
+pub(super) struct Shared<L: Link> {
     opener: L::Opener,
     most: usize,
     state: Mutex<State<L>>,
@@ -367,20 +362,20 @@ impl<L: Link> Shared<L> {
         self.changed.notify_waiters();
     }
 
-    fn give_back(&self, link: L) {
+    pub(super) fn give_back(&self, link: L) {
         // Also when the pool is closed: whoever closes it waits for the turns, which are given back after this.
         self.state().kept.push(link);
         self.changed.notify_waiters();
     }
 
-    fn take_kept(&self) -> Vec<L> {
+    pub(super) fn take_kept(&self) -> Vec<L> {
         let mut state = self.state();
         let kept = std::mem::take(&mut state.kept);
         state.there = state.there.saturating_sub(kept.len());
         kept
     }
 
-    fn lost_one(&self) {
+    pub(super) fn lost_one(&self) {
         let mut state = self.state();
         state.there = state.there.saturating_sub(1);
         drop(state);
@@ -416,99 +411,6 @@ impl From<Failure> for StoreError {
         match failure.is_elsewhere {
             true => Self::Elsewhere(failure.cause),
             false => Self::NoConnection { fault: failure.fault, cause: failure.cause },
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// No transaction is open.
-    Clean,
-    /// A transaction is open, and no BEGIN, COMMIT or ROLLBACK is under way.
-    Open,
-    /// Not known: a BEGIN, COMMIT or ROLLBACK was sent and not acknowledged, or the connection failed.
-    Unknown,
-}
-
-/// A connection that is lent for one transaction.
-pub(super) struct Lent<L: Link> {
-    link: Option<L>,
-    phase: Phase,
-    shared: Arc<Shared<L>>,
-    /// Given back after the connection.
-    turn: Option<OwnedSemaphorePermit>,
-}
-
-impl<L: Link> Lent<L> {
-    fn new(pool: &Pool<L>, link: L) -> Self {
-        Self { link: Some(link), phase: Phase::Unknown, shared: pool.shared.clone(), turn: None }
-    }
-
-    /// The connection, to run statements on.
-    pub(super) fn link(&mut self) -> Result<&mut L, StoreError> {
-        self.link.as_mut().ok_or_else(closed)
-    }
-
-    async fn end(&mut self, sql: &'static str, within: Option<Duration>) -> Result<(), sqlx::Error> {
-        self.phase = Phase::Unknown;
-        self.step(sql, within).await?;
-        self.phase = Phase::Clean;
-        Ok(())
-    }
-
-    /// Commits. Only an acknowledged commit makes the connection fit to be lent again.
-    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.end("COMMIT", L::ANSWERS.map(|(_, commit)| commit)).await
-    }
-
-    /// Rolls back, and throws the connection away if that fails.
-    pub(super) async fn roll_back(mut self) {
-        if self.phase == Phase::Open {
-            let _ = self.end("ROLLBACK", Some(ROLLBACK_WITHIN)).await;
-        }
-    }
-
-    /// Marks the connection as lost, so nobody waits for its ROLLBACK.
-    pub(super) fn give_up(&mut self) {
-        self.phase = Phase::Unknown;
-    }
-
-    /// Throws this connection away, and those that are kept: they may have settings that no longer apply.
-    pub(super) fn renew(&mut self) {
-        drop(self.shared.take_kept());
-        self.give_up();
-    }
-
-    async fn step(&mut self, sql: &'static str, within: Option<Duration>) -> Result<(), sqlx::Error> {
-        let Some(link) = self.link.as_mut() else { return Err(sqlx::Error::PoolClosed) };
-        match within {
-            Some(limit) => timeout(limit, link.run(sql)).await.unwrap_or_else(|_| Err(timed_out(limit))),
-            None => link.run(sql).await,
-        }
-    }
-}
-
-impl<L: Link> Drop for Lent<L> {
-    fn drop(&mut self) {
-        let Some(link) = self.link.take() else { return };
-        match (self.phase, tokio::runtime::Handle::try_current()) {
-            (Phase::Clean, _) => self.shared.give_back(link),
-            (Phase::Open, Ok(runtime)) => {
-                let mut rest = Self {
-                    link: Some(link),
-                    // A runtime that shuts down drops the task unrun, and with it this connection.
-                    phase: Phase::Unknown,
-                    shared: self.shared.clone(),
-                    turn: self.turn.take(),
-                };
-                runtime.spawn(async move {
-                    let _ = rest.end("ROLLBACK", Some(ROLLBACK_WITHIN)).await;
-                });
-            }
-            _ => {
-                drop(link);
-                self.shared.lost_one();
-            }
         }
     }
 }

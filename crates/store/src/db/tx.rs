@@ -4,7 +4,8 @@ use super::{
     READ_HEAD, STORE_HEAD, StoreError,
     connect::{ANSWERS_WITHIN, PgLink},
     fault::{Fault, describe, is_rolled_back},
-    pool::{Lent, Link, timed_out},
+    lent::Lent,
+    pool::{Link, timed_out},
     refusal::is_storable,
     row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
 };
