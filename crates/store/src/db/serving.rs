@@ -3,6 +3,7 @@
 use super::{
     Db, Engine, Location, StoreError,
     connect::{cannot_open, postgres_options, private_file},
+    fault::Fault,
     identity::{ServerId, connected},
     pool::Purpose,
 };
@@ -24,6 +25,7 @@ const TAKE_OVER_PAUSE: Duration = Duration::from_millis(100);
 /// Beyond the term that this process had, also where a failover has lost that one.
 const BEGIN_TERM: &str =
     "UPDATE head SET term = CASE WHEN term < $1 THEN $1 ELSE term END + 1 WHERE one = 1 RETURNING term";
+const OWN_TERM: &str = "SELECT term FROM head WHERE one = 1";
 const READ_TERM: &str = "SELECT term, change_seq FROM head WHERE one = 1";
 /// A 64-bit key is stored in two halves.
 const HOLDER: &str =
@@ -79,7 +81,11 @@ impl Db {
                 let held = lock_file(path)?;
                 let Engine::Sqlite(pools) = &self.engine else { return Err(StoreError::AlreadyServed) };
                 let mut lent = pools.lend(Purpose::Change).await?;
-                let term = sqlx::query_scalar(BEGIN_TERM).bind(before).fetch_one(lent.link()?).await?;
+                let begun = sqlx::query_scalar(BEGIN_TERM).bind(before).fetch_one(lent.link()?).await;
+                let term = match begun.map(Some).or_else(unless_unreachable)? {
+                    Some(term) => term,
+                    None => sqlx::query_scalar(OWN_TERM).fetch_one(lent.link()?).await?,
+                };
                 (held, term, None)
             }
             Location::Postgres(url) => {
@@ -87,7 +93,11 @@ impl Db {
                 self.identity.check_postgres_instance(&mut session).await?;
                 let server = connected(&mut session).await?;
                 lock_session(&mut session, lost).await?;
-                let term = sqlx::query_scalar(BEGIN_TERM).bind(before).fetch_one(&mut session).await?;
+                let begun = sqlx::query_scalar(BEGIN_TERM).bind(before).fetch_one(&mut session).await;
+                let term = match begun.map(Some).or_else(unless_unreachable)? {
+                    Some(term) => term,
+                    None => sqlx::query_scalar(OWN_TERM).fetch_one(&mut session).await?,
+                };
                 let own: (i32, i64) = sqlx::query_as(HOLDER)
                     .bind(KEY_HALVES.0)
                     .bind(KEY_HALVES.1)
@@ -109,6 +119,14 @@ const NOTICED_SOON: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")];
 
 const KEY_HALVES: (i64, i64) = (ADVISORY_KEY >> 32, ADVISORY_KEY & 0xffff_ffff);
+
+/// A database that stores no changes, such as on a full disk, is served all the same, in the term that it has.
+fn unless_unreachable(error: sqlx::Error) -> Result<Option<i64>, StoreError> {
+    match Fault::of(&error) {
+        Fault::Unreachable => Err(error.into()),
+        _ => Ok(None),
+    }
+}
 
 fn lock_file(database: &Path) -> Result<Held, StoreError> {
     let path = database.with_extension("serve-lock");
