@@ -81,11 +81,15 @@ impl Db {
                 let held = lock_file(path)?;
                 let Engine::Sqlite(pools) = &self.engine else { return Err(StoreError::AlreadyServed) };
                 let mut lent = pools.lend(Purpose::Change).await?;
-                let begun = sqlx::query_scalar(BEGIN_TERM).bind(before).fetch_one(lent.link()?).await;
-                let term = match begun.map(Some).or_else(unless_unreachable)? {
-                    Some(term) => term,
-                    None => sqlx::query_scalar(OWN_TERM).fetch_one(lent.link()?).await?,
-                };
+                let begun =
+                    sqlx::query_scalar::<_, i64>(BEGIN_TERM).bind(before).fetch_one(lent.link()?).await;
+                if begun.map(Some).or_else(unless_unreachable)?.is_none() {
+                    lent.give_up();
+                }
+                // What is stored counts: SQLite may fail to commit after it has returned the row.
+                drop(lent);
+                let term =
+                    sqlx::query_scalar(OWN_TERM).fetch_one(pools.lend(Purpose::Read).await?.link()?).await?;
                 (held, term, None)
             }
             Location::Postgres(url) => {
