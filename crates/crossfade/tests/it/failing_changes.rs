@@ -111,7 +111,7 @@ on_both_engines! {
     }
 }
 
-/// On PostgreSQL a start begins a term, which must be stored: another server may still have the one before.
+/// The fault tests start a server on a real full disk. PostgreSQL is not full in the way that these commits fail.
 #[tokio::test]
 async fn a_server_starts_on_a_sqlite_file_that_stores_no_changes() {
     let mut world = World::sqlite().await;
