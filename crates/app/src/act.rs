@@ -11,7 +11,7 @@ use crate::{
 };
 use crossfade_core::{
     ClientId, Code, Operation, Problem, SecretId, Timestamp,
-    audit::{Actor, Event, Origin},
+    audit::{Actor, Event, Origin, Via},
     environment::Slug,
 };
 use crossfade_store::{ChangeKind, Client, Fault, NewAuditEvent, Notification, StoreError, Tx};
@@ -58,8 +58,7 @@ impl Act<'_> {
 
     /// Appends to the audit trail.
     pub(crate) async fn audit(&mut self, event: &Event, about: About<'_>) -> Result<(), Error> {
-        let written = about.event(self.now, self.caller.actor.clone(), event).from(&self.caller.origin);
-        Ok(self.tx.append_audit(&written).await?)
+        Ok(self.tx.append_audit(&self.caller.event(self.now, event, about)).await?)
     }
 
     /// Appends to the audit trail what was done to a registration, and queues it to the owners of its client.
@@ -130,10 +129,11 @@ impl<'a> About<'a> {
         Self { environment: Some(slug), ..Self::default() }
     }
 
-    /// The event, done by nobody's request.
+    /// Returns the event of an actor that is not a caller; see [`Caller::event`].
     pub(crate) fn event(self, at: Timestamp, actor: Actor, event: &Event) -> NewAuditEvent {
         NewAuditEvent {
             at,
+            via: Via::of(&actor),
             actor,
             origin: Origin::default(),
             action: event.action(),
@@ -414,7 +414,7 @@ impl App {
             count: 1,
         };
         let now = self.clock.now();
-        if !self.refusals.note(&caller.actor, operation, code, now) {
+        if !self.refusals.note(&caller.actor, &caller.via(), operation, code, now) {
             return;
         }
         let about = About {
@@ -423,7 +423,7 @@ impl App {
             target: names.target.clone(),
             reason: None,
         };
-        let mut refused = about.event(now, caller.actor.clone(), &event).from(&caller.origin);
+        let mut refused = caller.event(now, &event, about);
         refused.done = false;
         // A read stops with its client, so its refusal is noted before anything is waited for.
         if code == Code::NotFound || !operation.is_mutation() || self.changes.failing().is_some() {

@@ -1,15 +1,15 @@
 //! Who asks: an authenticated account with its grants, or a local command.
 
-use crate::{app::App, error::Error, sessions};
+use crate::{act::About, app::App, error::Error, sessions};
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
-    audit::{Actor, Origin},
+    audit::{Actor, Event, Origin, Via},
     giving::Holding,
     roles::{Grant, Object, Permission},
     secret::{SecretKind, SecretValue},
 };
-use crossfade_store::{SessionRow, StoreError, Tx, User};
+use crossfade_store::{NewAuditEvent, SessionRow, StoreError, Tx, User};
 
 /// Somebody known, and what they may do.
 #[derive(Clone, Debug)]
@@ -81,6 +81,19 @@ impl Caller {
         *user == self.user && (self.limit.is_none() || itself)
     }
 
+    /// API token or session that it acts through.
+    pub(crate) fn via(&self) -> Via {
+        match &self.by {
+            By::Token(id, _) => Via::Token { id: id.clone() },
+            By::Session(id, _) => Via::Session { id: id.clone() },
+        }
+    }
+
+    /// Returns the event of what this caller did or was refused.
+    pub(crate) fn event(&self, at: Timestamp, event: &Event, about: About<'_>) -> NewAuditEvent {
+        about.event(at, self.actor.clone(), event).from(&self.origin).through(self.via())
+    }
+
     /// Who it is as a key of remembered answers.
     pub(crate) fn key(&self) -> &str {
         self.actor.id()
@@ -91,6 +104,14 @@ impl Caller {
         match &self.by {
             By::Token(_, digest) => by_token_digest(tx, digest, &self.origin, now).await,
             By::Session(_, digest) => Ok(by_session_digest(tx, digest, &self.origin, now).await?.0),
+        }
+    }
+
+    /// API token that it is known by, if it is not a session.
+    pub(crate) fn token(&self) -> Option<&TokenId> {
+        match &self.by {
+            By::Token(id, _) => Some(id),
+            By::Session(..) => None,
         }
     }
 

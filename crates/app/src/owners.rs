@@ -5,9 +5,9 @@ use crate::{
     act::About, app::App, caller::Caller, error::Error, giving, sessions::Visitor, sign_in::NewSession,
 };
 use crossfade_core::{
-    Code, GrantId, Problem, Timestamp, UserId,
+    Code, GrantId, Problem, SessionId, Timestamp, UserId,
     api::UserKind,
-    audit::{Actor, Event, Origin},
+    audit::{Actor, Event, Origin, Via},
     giving::Holding,
     roles::{Grant, Object, Permission, Role, Scope},
     secret::{SecretKind, SecretValue},
@@ -185,6 +185,7 @@ impl App {
         self.transact(async |tx, now| {
             let (link, user) = self.usable_link(tx, value, now).await?;
             tx.use_link(&self.digests.link(value), now).await?;
+            let session = SessionId::generate(self.random.as_ref());
             let user = match user {
                 None => self.insert_owner(tx, &email, &hash, now, "serve", &visitor.origin).await?,
                 Some(user) => {
@@ -197,11 +198,13 @@ impl App {
                     };
                     let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
                     let written = About::target(&user.id).event(now, actor, &event);
-                    tx.append_audit(&written.from(&visitor.origin)).await?;
+                    // The link ends with its use, so the session that begins with it names the way in.
+                    let via = Via::Session { id: session.clone() };
+                    tx.append_audit(&written.from(&visitor.origin).through(via)).await?;
                     user
                 }
             };
-            self.begin_session(tx, &user, visitor, now).await
+            self.begin_session(tx, session, &user, visitor, now).await
         })
         .await
     }

@@ -1,7 +1,10 @@
 //! How refusals reach the trail: one by one as long as they come at a human pace, and gathered beyond that. A
 //! program that runs into the same wall a thousand times a second must neither fill the disk nor delay a rotation.
 
-use crossfade_core::{Code, Operation, Timestamp, audit::Actor};
+use crossfade_core::{
+    Code, Operation, Timestamp,
+    audit::{Actor, Via},
+};
 use crossfade_store::NewAuditEvent;
 use std::{
     collections::HashMap,
@@ -29,12 +32,13 @@ struct Pace {
     actor: Actor,
     ends_at: Timestamp,
     written: u32,
-    gathered: HashMap<(Operation, Code), u64>,
+    gathered: HashMap<(Via, Operation, Code), u64>,
 }
 
 /// Refusals of one kind that were not written one by one.
 pub(crate) struct Gathered {
     pub(crate) actor: Actor,
+    pub(crate) via: Via,
     pub(crate) operation: Operation,
     pub(crate) code: Code,
     pub(crate) count: u64,
@@ -79,7 +83,14 @@ impl Drop for TakenRefusals<'_> {
 
 impl Refusals {
     /// Whether this refusal is to be written now. Otherwise it has been gathered.
-    pub(crate) fn note(&self, actor: &Actor, operation: Operation, code: Code, now: Timestamp) -> bool {
+    pub(crate) fn note(
+        &self,
+        actor: &Actor,
+        via: &Via,
+        operation: Operation,
+        code: Code,
+        now: Timestamp,
+    ) -> bool {
         let mut paces = self.lock();
         let pace = paces.entry(actor.id().to_owned()).or_insert_with(|| Pace {
             actor: actor.clone(),
@@ -95,7 +106,7 @@ impl Refusals {
             pace.written += 1;
             return true;
         }
-        *pace.gathered.entry((operation, code)).or_default() += 1;
+        *pace.gathered.entry((via.clone(), operation, code)).or_default() += 1;
         false
     }
 
@@ -122,8 +133,9 @@ impl Refusals {
             if !all && now < pace.ends_at {
                 return true;
             }
-            taken.extend(pace.gathered.drain().map(|((operation, code), count)| Gathered {
+            taken.extend(pace.gathered.drain().map(|((via, operation, code), count)| Gathered {
                 actor: pace.actor.clone(),
+                via,
                 operation,
                 code,
                 count,
@@ -143,7 +155,7 @@ impl Refusals {
                 written: ONE_BY_ONE,
                 gathered: HashMap::new(),
             });
-            *pace.gathered.entry((it.operation, it.code)).or_default() += it.count;
+            *pace.gathered.entry((it.via, it.operation, it.code)).or_default() += it.count;
         }
     }
 
@@ -160,11 +172,16 @@ mod tests {
         Timestamp::from_seconds(seconds)
     }
 
+    fn via() -> Via {
+        Via::Machine { id: "test".into() }
+    }
+
     #[test]
     fn a_human_pace_is_written_one_by_one_and_a_flood_is_gathered_and_none_is_lost() {
         let refusals = Refusals::default();
         let (one, two) = (Actor::machine("one"), Actor::machine("two"));
-        let note = |actor: &Actor, now| refusals.note(actor, Operation::ReadClient, Code::NotFound, now);
+        let note =
+            |actor: &Actor, now| refusals.note(actor, &via(), Operation::ReadClient, Code::NotFound, now);
         let written = (0..1000).filter(|_| note(&one, at(5))).count();
         assert_eq!(written, 60);
         assert!(note(&two, at(5)), "another actor has a pace of its own");
@@ -178,7 +195,8 @@ mod tests {
     fn what_could_not_be_written_comes_again_with_what_followed() {
         let refusals = Refusals::default();
         let (one, two) = (Actor::machine("one"), Actor::machine("two"));
-        let note = |actor: &Actor, now| refusals.note(actor, Operation::ReadClient, Code::NotFound, now);
+        let note =
+            |actor: &Actor, now| refusals.note(actor, &via(), Operation::ReadClient, Code::NotFound, now);
         for _ in 0..100 {
             note(&one, at(5));
             note(&two, at(5));
@@ -201,10 +219,10 @@ mod tests {
         let refusals = Refusals::default();
         let actor = Actor::machine("one");
         for second in 0..600 {
-            assert!(refusals.note(&actor, Operation::ReadClient, Code::Forbidden, at(second * 2)));
+            assert!(refusals.note(&actor, &via(), Operation::ReadClient, Code::Forbidden, at(second * 2)));
         }
         for _ in 0..100 {
-            refusals.note(&actor, Operation::ReadClient, Code::Forbidden, at(2000));
+            refusals.note(&actor, &via(), Operation::ReadClient, Code::Forbidden, at(2000));
         }
         assert_eq!(refusals.take(at(2000), true).iter().map(|it| it.count).sum::<u64>(), 40);
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp,
-    audit::{Actor, Event, Origin},
+    audit::{Actor, Event, Origin, Via},
     secret::{SecretKind, SecretValue},
     text,
 };
@@ -143,10 +143,11 @@ impl App {
         }
     }
 
-    /// Begins a session of an account that has proved who it is, and makes its browser known.
+    /// Begins the session `id` of an account that has proved who it is, and makes its browser known.
     pub(crate) async fn begin_session(
         &self,
         tx: &mut Tx,
+        id: SessionId,
         user: &User,
         visitor: &Visitor,
         now: Timestamp,
@@ -154,7 +155,7 @@ impl App {
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let agent: String = text::shown(&visitor.user_agent).chars().take(AGENT_CHARACTERS).collect();
         let row = SessionRow {
-            id: SessionId::generate(self.random.as_ref()),
+            id,
             user_id: user.id.clone(),
             created_at: now,
             authenticated_at: now,
@@ -165,7 +166,7 @@ impl App {
         tx.insert_session(&row, &self.digests.session(value.reveal()), now.before(KEPT)).await?;
         let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
         let written = About::target(&row.id).event(now, actor, &Event::SessionCreated {});
-        tx.append_audit(&written.from(&visitor.origin)).await?;
+        tx.append_audit(&written.from(&visitor.origin).through(Via::Session { id: row.id })).await?;
         let devices = self.know_browser(tx, &user.id, visitor, now).await?;
         Ok(NewSession { value, devices, user: user.id.clone() })
     }
@@ -202,8 +203,7 @@ impl App {
                 return Err(Problem::not_found().into());
             }
             let event = Event::SessionEnded { sessions: 1 };
-            let written = About::target(&id).event(now, caller.actor, &event);
-            Ok(tx.append_audit(&written.from(&caller.origin)).await?)
+            Ok(tx.append_audit(&caller.event(now, &event, About::target(&id))).await?)
         })
         .await
     }
@@ -213,8 +213,7 @@ impl App {
         self.transact(async |tx, now| {
             let caller = session.caller.refreshed(tx, now).await?;
             let event = Event::SessionEnded { sessions: tx.end_sessions(&caller.user, None, now).await? };
-            let written = About::target(&caller.user).event(now, caller.actor, &event);
-            Ok(tx.append_audit(&written.from(&caller.origin)).await?)
+            Ok(tx.append_audit(&caller.event(now, &event, About::target(&caller.user))).await?)
         })
         .await
     }
@@ -288,8 +287,7 @@ impl App {
             tx.end_links(&user.id).await?;
             let ended_sessions = tx.end_sessions(&user.id, caller.session(), now).await?;
             let event = Event::UserPasswordChanged { ended_sessions };
-            let written = About::target(&user.id).event(now, caller.actor, &event);
-            tx.append_audit(&written.from(&caller.origin)).await?;
+            tx.append_audit(&caller.event(now, &event, About::target(&user.id))).await?;
             self.know_browser(tx, &user.id, visitor, now).await
         });
         let devices = devices.await?;
@@ -308,7 +306,7 @@ impl App {
         let admitted = match self.throttle.enter_session(&session.id, now) {
             Ok(admitted) => admitted,
             Err(held) => {
-                self.audit_held_up(&held, visitor).await?;
+                self.audit_held_up(&held, visitor, Some(session.caller.via())).await?;
                 return Ok(Checked::Wait(held.until));
             }
         };
@@ -319,7 +317,8 @@ impl App {
         });
         let user = user.await?;
         if !self.verify_password(place, password, user.password_hash.as_deref()).await? {
-            self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor).await?;
+            let via = Some(session.caller.via());
+            self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor, via).await?;
             return Ok(Checked::Wrong);
         }
         self.throttle.session_succeeded(&session.id);

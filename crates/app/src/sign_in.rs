@@ -10,9 +10,9 @@ use crate::{
     throttle::{Admitted, Held},
 };
 use crossfade_core::{
-    Timestamp, UserId,
+    SessionId, Timestamp, UserId,
     api::UserKind,
-    audit::{Actor, Event},
+    audit::{Actor, Event, Via},
     secret::SecretValue,
     text,
 };
@@ -70,7 +70,7 @@ impl App {
         let Entered { place, unseen, browser } = match entered {
             Ok(entered) => entered,
             Err(held) => {
-                self.audit_held_up(&held, visitor).await?;
+                self.audit_held_up(&held, visitor, None).await?;
                 return Ok(SignIn::Wait(held.until));
             }
         };
@@ -92,7 +92,7 @@ impl App {
                 if let (Some(browser), Some(user)) = (browser, &user) {
                     self.count_wrong_password(browser, user, visitor).await?;
                 }
-                self.audit_refused_sign_in(user.as_ref(), why, unseen + 1, visitor).await?;
+                self.audit_refused_sign_in(user.as_ref(), why, unseen + 1, visitor, None).await?;
                 return Ok(SignIn::Wrong);
             }
         };
@@ -104,7 +104,8 @@ impl App {
                 // Read again under the lock: an account may be gone, or have another password, by now.
                 match tx.user(&user.id).await? {
                     Some(again) if again.password_hash == hash => {
-                        Ok(Some(self.begin_session(tx, &again, visitor, now).await?))
+                        let id = SessionId::generate(self.random.as_ref());
+                        Ok(Some(self.begin_session(tx, id, &again, visitor, now).await?))
                     }
                     _ => Ok(None),
                 }
@@ -144,7 +145,7 @@ impl App {
     /// Returns a place for a sign-in. Where there is none, the trail is told.
     async fn placed<T>(&self, place: Result<T, Error>, visitor: &Visitor) -> Result<T, Error> {
         if place.is_err() {
-            self.audit_refused_sign_in(None, "busy", 1, visitor).await?;
+            self.audit_refused_sign_in(None, "busy", 1, visitor, None).await?;
         }
         place
     }
@@ -166,14 +167,15 @@ impl App {
         Ok(user.filter(|user| user.kind == UserKind::Person))
     }
 
-    /// A failed sign-in stands in the trail. What was typed does not, where it is no account's e-mail address:
-    /// people type passwords there.
+    /// Records a failed sign-in, or a failed confirmation of the session `via`. What was typed is not recorded where it
+    /// is no account's e-mail address: people type passwords there.
     pub(crate) async fn audit_refused_sign_in(
         &self,
         user: Option<&User>,
         reason: &str,
         count: u64,
         visitor: &Visitor,
+        via: Option<Via>,
     ) -> Result<(), Error> {
         let Some(count) = self.throttle.tell(count, self.clock.now()) else { return Ok(()) };
         let id = user.and_then(|user| user.email.clone()).unwrap_or_default();
@@ -183,15 +185,20 @@ impl App {
         let _turn = self.background_turn().await;
         self.transact(async |tx, now| {
             let written = about.event(now, Actor::Unknown { id, name }, &event).from(&visitor.origin);
-            Ok(tx.append_audit(&NewAuditEvent { done: false, ..written }).await?)
+            Ok(tx.append_audit(&NewAuditEvent { done: false, via, ..written }).await?)
         })
         .await
     }
 
     /// That somebody is held up stands in the trail once; how often they tried meanwhile, with what follows.
-    pub(crate) async fn audit_held_up(&self, held: &Held, visitor: &Visitor) -> Result<(), Error> {
+    pub(crate) async fn audit_held_up(
+        &self,
+        held: &Held,
+        visitor: &Visitor,
+        via: Option<Via>,
+    ) -> Result<(), Error> {
         match held.is_first {
-            true => self.audit_refused_sign_in(None, "throttled", 1, visitor).await,
+            true => self.audit_refused_sign_in(None, "throttled", 1, visitor, via).await,
             false => Ok(()),
         }
     }

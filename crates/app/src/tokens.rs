@@ -118,8 +118,8 @@ impl App {
                 let caller = session.caller.refreshed(tx, now).await?;
                 let row = self.token_row(&checked, caller.user.clone(), now);
                 tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
-                let written = About::target(&row.id).event(now, caller.actor, &created(row.clone()));
-                tx.append_audit(&written.from(&caller.origin)).await?;
+                let written = caller.event(now, &created(row.clone()), About::target(&row.id));
+                tx.append_audit(&written).await?;
                 Ok(row)
             })
             .await?;

@@ -12,7 +12,7 @@ use crossfade_authority::Failure;
 use crossfade_core::{
     ClientId, Operation, Problem, PropertyId, Timestamp,
     api::{self, Page},
-    audit::{Action, Event},
+    audit::{Action, Event, Via},
     environment::Slug,
     operations::Access,
     roles::{Object, Permission},
@@ -40,6 +40,10 @@ pub struct AuditQuery {
     pub until: Option<String>,
     /// `done` or `refused`.
     pub outcome: Option<String>,
+    /// ID of an API token or a session, a local command, or a policy.
+    pub via: Option<String>,
+    /// `token`, `session`, `machine` or `policy`.
+    pub via_kind: Option<String>,
 }
 
 /// What a list of failed authentications is limited to, as it was sent.
@@ -87,6 +91,13 @@ impl AuditQuery {
             return Err(invalid("actor", "must be the id of an actor, not a secret"));
         }
         at_most("actor", self.actor.as_deref(), 200)?;
+        if self.via.as_deref().is_some_and(looks_like_secret) {
+            return Err(invalid("via", "must be the id of a token, such as tok_…, not its value"));
+        }
+        at_most("via", self.via.as_deref(), 200)?;
+        if self.via_kind.as_deref().is_some_and(|kind| !Via::KINDS.contains(&kind)) {
+            return Err(invalid("via_kind", &format!("must be one of {}", Via::KINDS.join(", "))));
+        }
         Ok(AuditFilter {
             actor: self.actor.clone(),
             action: action.transpose()?,
@@ -100,6 +111,8 @@ impl AuditQuery {
                 Some("refused") => Some(false),
                 Some(_) => return Err(invalid("outcome", "must be done or refused")),
             },
+            via: self.via.clone(),
+            via_kind: self.via_kind.clone(),
         })
     }
 
@@ -113,6 +126,8 @@ impl AuditQuery {
             ("since", &self.since),
             ("until", &self.until),
             ("outcome", &self.outcome),
+            ("via", &self.via),
+            ("via_kind", &self.via_kind),
         ];
         let given = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
         given.collect::<Vec<_>>().join(" ")
@@ -231,8 +246,7 @@ impl App {
         let up_to = self.judge_evidence(operation, caller, Trail, last).await?;
         let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };
         self.transact(async |tx, now| {
-            let written = About::default().event(now, caller.actor.clone(), &event).from(&caller.origin);
-            Ok(tx.append_audit(&written).await?)
+            Ok(tx.append_audit(&caller.event(now, &event, About::default())).await?)
         })
         .await?;
         Ok(AuditExport { app: self.clone(), caller: caller.clone(), filter, after: 0, up_to })
@@ -342,6 +356,7 @@ fn shown(row: AuditEvent) -> api::AuditEvent {
         target: event.target,
         source_ip: event.origin.ip.map(|ip| ip.to_string()),
         request_id: event.origin.request_id,
+        via: event.via,
         reason: event.reason,
         details: event.details,
     }

@@ -231,7 +231,8 @@ impl App {
                     field: None,
                     count: it.count,
                 };
-                let mut refused = About::default().event(now, it.actor.clone(), &event);
+                let mut refused =
+                    About::default().event(now, it.actor.clone(), &event).through(it.via.clone());
                 refused.done = false;
                 tx.append_audit(&refused).await?;
             }

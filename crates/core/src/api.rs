@@ -1,6 +1,9 @@
 //! The types of the admin API, shared by the server and the CLI. Requests refuse unknown members.
 
-use crate::{ClientId, SecretId, Timestamp, audit::Actor};
+use crate::{
+    ClientId, SecretId, Timestamp,
+    audit::{Actor, Via},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -77,6 +80,9 @@ pub struct AuditEvent {
     pub source_ip: Option<String>,
     /// The request's id in the log.
     pub request_id: Option<String>,
+    /// API token, session, local command or policy through which it was done; `null` where an OAuth client or an
+    /// unknown caller acted, and for events recorded before this member existed.
+    pub via: Option<Via>,
     /// Why, in the actor's words.
     pub reason: Option<String>,
     /// Further facts, by action. Never a secret or its digest.

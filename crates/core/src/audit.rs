@@ -1,8 +1,8 @@
 //! The audit trail's vocabulary: who acted, what they did, and how it came out.
 
 use crate::{
-    DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
-    UserId,
+    DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId, Timestamp, TokenId,
+    TransitionHours, UserId,
     api::{self, UserKind},
     change_over::Verdict,
     drill::StoppedAs,
@@ -125,6 +125,76 @@ impl Actor {
     /// A local command.
     pub fn machine(command: &str) -> Self {
         Self::Machine { id: command.to_owned(), name: format!("crossfade {command}") }
+    }
+}
+
+/// Credential, command or policy through which something was done (rule 19).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Via {
+    /// An API token.
+    Token {
+        /// The token's ID.
+        id: TokenId,
+    },
+    /// A session in the Console.
+    Session {
+        /// The session's ID.
+        id: SessionId,
+    },
+    /// A local command.
+    Machine {
+        /// The command, such as `token create`.
+        id: String,
+    },
+    /// A policy of Crossfade.
+    Policy {
+        /// The policy, such as `deadline`.
+        id: String,
+    },
+}
+
+impl Via {
+    /// Kinds that events are filtered by.
+    pub const KINDS: [&str; 4] = ["token", "session", "machine", "policy"];
+
+    /// Returns the kind as it is stored and filtered by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Token { .. } => "token",
+            Self::Session { .. } => "session",
+            Self::Machine { .. } => "machine",
+            Self::Policy { .. } => "policy",
+        }
+    }
+
+    /// Returns the ID within that kind.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Token { id } => id.as_str(),
+            Self::Session { id } => id.as_str(),
+            Self::Machine { id } | Self::Policy { id } => id,
+        }
+    }
+
+    /// Combines the stored parts.
+    pub fn from_parts(kind: &str, id: String) -> Option<Self> {
+        Some(match kind {
+            "token" => Self::Token { id: TokenId::parse(&id).ok()? },
+            "session" => Self::Session { id: SessionId::parse(&id).ok()? },
+            "machine" => Self::Machine { id },
+            "policy" => Self::Policy { id },
+            _ => return None,
+        })
+    }
+
+    /// Returns what an actor that is not an account acts through; `None` for accounts, OAuth clients and strangers.
+    pub fn of(actor: &Actor) -> Option<Self> {
+        match actor {
+            Actor::Machine { id, .. } => Some(Self::Machine { id: id.clone() }),
+            Actor::Policy { id, .. } => Some(Self::Policy { id: id.clone() }),
+            Actor::User { .. } | Actor::Program { .. } | Actor::Client { .. } | Actor::Unknown { .. } => None,
+        }
     }
 }
 
@@ -670,6 +740,24 @@ mod tests {
             assert_eq!(parts, Some(actor));
         }
         assert_eq!(Actor::from_parts("robot", "x".into(), "y".into()), None);
+    }
+
+    #[test]
+    fn what_was_acted_through_survives_storage() {
+        let token = TokenId::parse("tok_0000000000000000000001").unwrap();
+        let session = SessionId::parse("ses_0000000000000000000001").unwrap();
+        let all = [
+            Via::Token { id: token },
+            Via::Session { id: session },
+            Via::Machine { id: "token create".into() },
+            Via::Policy { id: "deadline".into() },
+        ];
+        assert_eq!(all.each_ref().map(Via::kind), Via::KINDS);
+        for via in all {
+            assert_eq!(Via::from_parts(via.kind(), via.id().into()), Some(via));
+        }
+        assert_eq!(Via::from_parts("robot", "x".into()), None);
+        assert_eq!(Via::from_parts("token", "sec_0000000000000000000001".into()), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
 };
 use crossfade_core::{
     ClientId, Timestamp,
-    audit::{Action, Actor, Origin},
+    audit::{Action, Actor, Origin, Via},
     environment::Slug,
 };
 
@@ -21,6 +21,8 @@ pub struct NewAuditEvent {
     pub actor: Actor,
     /// Where it was asked from.
     pub origin: Origin,
+    /// Credential, command or policy that it was done through; `None` where none of them was involved.
+    pub via: Option<Via>,
     /// What.
     pub action: Action,
     /// Whether it was done or refused.
@@ -38,6 +40,12 @@ pub struct NewAuditEvent {
 }
 
 impl NewAuditEvent {
+    /// Sets what it was done through.
+    pub fn through(mut self, via: Via) -> Self {
+        self.via = Some(via);
+        self
+    }
+
     /// The event of a request that came from there.
     pub fn from(mut self, origin: &Origin) -> Self {
         self.origin = origin.clone();
@@ -71,6 +79,10 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
     /// Only what was done, or only what was refused.
     pub done: Option<bool>,
+    /// ID of a token or session, a local command, or a policy.
+    pub via: Option<String>,
+    /// One of [`Via::KINDS`].
+    pub via_kind: Option<String>,
 }
 
 /// Events that are looked at in one statement for those that a filter lets through.
@@ -108,7 +120,7 @@ pub struct Notification {
 
 macro_rules! columns {
     () => {
-        "seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id"
+        "seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id, via_kind, via_id"
     };
 }
 
@@ -120,11 +132,13 @@ macro_rules! filters {
               AND (CAST($6 AS TEXT) IS NULL OR environment = $6)
               AND (CAST($7 AS BIGINT) IS NULL OR at >= $7)
               AND (CAST($8 AS BIGINT) IS NULL OR at < $8)
-              AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)"
+              AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)
+              AND (CAST($10 AS TEXT) IS NULL OR via_id = $10)
+              AND (CAST($11 AS TEXT) IS NULL OR via_kind = $11)"
     };
 }
 
-/// A page, newest first, from the next $10 events that an index finds. A condition of the form "absent or equal" finds
+/// A page, newest first, from the next $12 events that an index finds. A condition of the form "absent or equal" finds
 /// none, so what has an index leads a statement of its own.
 macro_rules! list {
     ($lead:literal) => {
@@ -133,7 +147,7 @@ macro_rules! list {
             columns!(),
             " FROM audit_events WHERE ",
             $lead,
-            "seq < $1 ORDER BY seq DESC LIMIT $10)
+            "seq < $1 ORDER BY seq DESC LIMIT $12)
              SELECT ",
             columns!(),
             " FROM looked WHERE ",
@@ -156,17 +170,19 @@ macro_rules! looked {
 }
 
 statements! {
-    INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id, via_kind, via_id)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     TRAIL = list!("");
     TRAIL_OF_CLIENT = list!("client_id = $5 AND ");
+    TRAIL_OF_VIA = list!("via_id = $10 AND ");
     TRAIL_OF_ACTOR = list!("actor_id = $3 AND ");
     TRAIL_OF_ACTION = list!("action = $4 AND ");
     LOOKED = looked!("");
     LOOKED_OF_CLIENT = looked!("client_id = $4 AND ");
+    LOOKED_OF_VIA = looked!("via_id = $4 AND ");
     LOOKED_OF_ACTOR = looked!("actor_id = $4 AND ");
     LOOKED_OF_ACTION = looked!("action = $4 AND ");
-    EXPORT = concat!("SELECT ", columns!(), " FROM audit_events WHERE seq > $1 AND seq <= $10 AND ", filters!(), " ORDER BY seq LIMIT $2");
+    EXPORT = concat!("SELECT ", columns!(), " FROM audit_events WHERE seq > $1 AND seq <= $12 AND ", filters!(), " ORDER BY seq LIMIT $2");
     LAST = "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) AS seq FROM audit_events";
     FIRST_KEPT = "SELECT CAST(MIN(seq) AS BIGINT) AS seq FROM audit_events WHERE at >= $1";
     OLDEST = "SELECT CAST(MIN(seq) AS BIGINT) AS seq FROM audit_events";
@@ -198,8 +214,14 @@ fn event(row: &Row) -> Result<AuditEvent, StoreError> {
                 ip: row.opt_parsed("source_ip", |text| text.parse().ok())?,
                 request_id: row.opt_text("request_id")?,
             },
+            via: via(row)?,
         },
     })
+}
+
+fn via(row: &Row) -> Result<Option<Via>, StoreError> {
+    let id = row.opt_text("via_id")?.unwrap_or_default();
+    row.opt_parsed("via_kind", |kind| Via::from_parts(kind, id.clone()))
 }
 
 fn outcome(done: bool) -> &'static str {
@@ -209,11 +231,12 @@ fn outcome(done: bool) -> &'static str {
 impl AuditFilter {
     /// The statements that find what this is limited to by an index, and what they find it by.
     fn lead(&self) -> (Statement, Statement, Option<&str>) {
-        match (&self.client, &self.actor, self.action) {
+        match (&self.client, &self.via, &self.actor, self.action) {
             (Some(client), ..) => (TRAIL_OF_CLIENT, LOOKED_OF_CLIENT, Some(client.as_str())),
-            (None, Some(actor), _) => (TRAIL_OF_ACTOR, LOOKED_OF_ACTOR, Some(actor)),
-            (None, None, Some(action)) => (TRAIL_OF_ACTION, LOOKED_OF_ACTION, Some(action.as_str())),
-            (None, None, None) => (TRAIL, LOOKED, None),
+            (None, Some(via), ..) => (TRAIL_OF_VIA, LOOKED_OF_VIA, Some(via)),
+            (None, None, Some(actor), _) => (TRAIL_OF_ACTOR, LOOKED_OF_ACTOR, Some(actor)),
+            (None, None, None, Some(action)) => (TRAIL_OF_ACTION, LOOKED_OF_ACTION, Some(action.as_str())),
+            (None, None, None, None) => (TRAIL, LOOKED, None),
         }
     }
 
@@ -227,6 +250,8 @@ impl AuditFilter {
             self.since.is_some(),
             self.until.is_some(),
             self.done.is_some(),
+            self.via.is_some(),
+            self.via_kind.is_some(),
         ];
         asked.into_iter().filter(|it| *it).count() > usize::from(lead)
     }
@@ -242,6 +267,8 @@ impl AuditFilter {
             self.since.into(),
             self.until.into(),
             self.done.map(outcome).into(),
+            self.via.clone().into(),
+            self.via_kind.clone().into(),
         ]
     }
 }
@@ -276,6 +303,8 @@ impl Tx {
             new.details.to_string().into(),
             new.origin.ip.map(|ip| ip.to_string()).into(),
             new.origin.request_id.clone().into(),
+            new.via.as_ref().map(Via::kind).into(),
+            new.via.as_ref().map(Via::id).into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }

@@ -346,6 +346,8 @@ pub const TABLES: &[Table] = &[
             ("details", Text),
             ("source_ip", Text),
             ("request_id", Text),
+            ("via_kind", Text),
+            ("via_id", Text),
         ],
     ),
     table(

@@ -225,6 +225,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "enabled", include_str!("../../migrations/0009_enabled.sql")),
     (10, "refused", include_str!("../../migrations/0010_refused.sql")),
     (11, "instance", include_str!("../../migrations/0011_instance.sql")),
+    (12, "via", include_str!("../../migrations/0012_via.sql")),
     (13, "keyed", include_str!("../../migrations/0013_keyed.sql")),
     (14, "makers", include_str!("../../migrations/0014_makers.sql")),
     (15, "devices", include_str!("../../migrations/0015_devices.sql")),

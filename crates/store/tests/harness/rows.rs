@@ -170,6 +170,7 @@ pub fn event(action: Action, time: Timestamp) -> NewAuditEvent {
         at: time,
         actor: Actor::machine("init"),
         origin: Origin::default(),
+        via: None,
         action,
         done: true,
         client_id: None,

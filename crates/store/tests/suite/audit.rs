@@ -3,7 +3,7 @@
 use crate::harness::*;
 use crossfade_core::{
     Timestamp,
-    audit::{Action, Actor, Origin},
+    audit::{Action, Actor, Origin, Via},
 };
 use crossfade_store::{AuditFilter, LOOKED_AT_ONCE, NewAuditEvent, Notification, Statement};
 use serde_json::json;
@@ -28,6 +28,7 @@ fn full(actor: Actor) -> NewAuditEvent {
         at: at(7).after(MICRO),
         actor,
         origin: Origin { ip: Some([192, 0, 2, 7].into()), request_id: Some("7bLx3Q9aTzK".into()) },
+        via: Some(Via::Token { id: token_id(1) }),
         action: Action::SecretRotated,
         done: false,
         client_id: Some(client_id(1)),
@@ -47,6 +48,10 @@ async fn an_event_survives_storage_whoever_acted() {
         full(Actor::policy("deadline", "Deadline")),
         full(Actor::Client { id: oauth_id(1), name: "Billing".into() }),
         full(Actor::machine("init")),
+        NewAuditEvent {
+            via: Some(Via::Machine { id: "token create".into() }),
+            ..event(Action::TokenCreated, at(8))
+        },
         event(Action::OwnerCreated, at(8)),
     ];
     append(&t, &events).await;
@@ -84,6 +89,7 @@ async fn the_trail_is_limited_by_each_filter_and_by_all_together() {
             actor: by(actor),
             client_id: client.map(client_id),
             environment: environment.map(slug),
+            via: client.map(|n| Via::Token { id: token_id(n) }),
             ..event(Action::SecretRotated, at(time))
         });
     }
@@ -102,6 +108,10 @@ async fn the_trail_is_limited_by_each_filter_and_by_all_together() {
         (AuditFilter { action: Some(Action::SecretRevoked), ..none() }, vec![]),
         (AuditFilter { done: Some(true), ..none() }, vec![4, 3, 2, 1]),
         (AuditFilter { done: Some(false), ..none() }, vec![]),
+        (AuditFilter { via: Some(token_id(1).to_string()), ..none() }, vec![2, 1]),
+        (AuditFilter { via: Some("deadline".into()), ..none() }, vec![]),
+        (AuditFilter { via_kind: Some("token".into()), ..none() }, vec![3, 2, 1]),
+        (AuditFilter { via_kind: Some("session".into()), ..none() }, vec![]),
         (
             AuditFilter {
                 actor: Some(user_id(1).to_string()),
@@ -111,6 +121,8 @@ async fn the_trail_is_limited_by_each_filter_and_by_all_together() {
                 since: Some(at(10)),
                 until: Some(at(11)),
                 done: Some(true),
+                via: Some(token_id(1).to_string()),
+                via_kind: Some("token".into()),
             },
             vec![1],
         ),
@@ -150,12 +162,13 @@ async fn long_trail(t: &TestDb) {
     let rare = |rare: &str, common: &str| format!("CASE n % 100 WHEN 0 THEN '{rare}' ELSE '{common}' END");
     let (actor, client) = (rare(ada.as_str(), grace.as_str()), rare(one.as_str(), two.as_str()));
     let action = rare("secret.revoked", "secret.rotated");
+    let via = rare(token_id(1).as_str(), token_id(2).as_str());
     t.place
         .raw(&format!(
             "WITH RECURSIVE numbers (n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM numbers WHERE n < 25000)
-             INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, details)
+             INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, via_id, details)
              SELECT n, n * 1000000, 'user', {actor}, 'x', {action}, CASE n % 1000 WHEN 0 THEN 'refused' ELSE 'done' END,
-                    {client}, '{{}}' FROM numbers;
+                    {client}, {via}, '{{}}' FROM numbers;
              UPDATE head SET audit_seq = 25000; ANALYZE"
         ))
         .await;
@@ -171,6 +184,8 @@ async fn what_the_trail_is_read_by_has_an_index() {
         ("LOOKED_OF_CLIENT", "audit_events_client"),
         ("TRAIL_OF_ACTOR", "audit_events_actor"),
         ("LOOKED_OF_ACTOR", "audit_events_actor"),
+        ("TRAIL_OF_VIA", "audit_events_via"),
+        ("LOOKED_OF_VIA", "audit_events_via"),
         ("TRAIL_OF_ACTION", "audit_events_action"),
         ("LOOKED_OF_ACTION", "audit_events_action"),
         ("TRAIL", if sqlite { "sqlite_autoindex_audit_events_1" } else { "audit_events_pkey" }),
@@ -181,11 +196,12 @@ async fn what_the_trail_is_read_by_has_an_index() {
         let rare = match index {
             "audit_events_client" => client_id(1).to_string(),
             "audit_events_actor" => user_id(1).to_string(),
+            "audit_events_via" => token_id(1).to_string(),
             _ => "secret.revoked".to_owned(),
         };
         let value = |n: usize| match (name.starts_with("TRAIL"), n) {
             (_, 1) => i64::MAX.to_string(),
-            (_, 2) | (true, 10) => "51".to_owned(),
+            (_, 2) | (true, 12) => "51".to_owned(),
             (false, 3) | (true, 7 | 8) => "NULL".to_owned(),
             _ => format!("'{rare}'"),
         };

@@ -463,6 +463,13 @@ fn query_schema(name: &str) -> (Value, &'static str) {
         "outcome" => {
             (json!({"type": "string", "enum": ["done", "refused"]}), "Only what was done, or refused.")
         }
+        "via" => {
+            (text(200), "Only events through this API token or session (its ID), local command or policy.")
+        }
+        "via_kind" => {
+            let words = crossfade_core::audit::Via::KINDS;
+            (json!({"type": "string", "enum": words}), "Only events through this kind.")
+        }
         "reason" => {
             let words = Failure::ALL.map(Failure::as_str);
             (json!({"type": "string", "enum": words}), "Only failures for this reason.")

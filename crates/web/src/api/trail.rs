@@ -14,7 +14,7 @@ use futures_util::stream;
 
 /// The parameters that limit a reading of the trail.
 pub(crate) const AUDIT_FILTERS: &[&str] =
-    &["actor", "action", "client", "environment", "since", "until", "outcome"];
+    &["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind"];
 /// The parameters that limit a list of failed authentications.
 pub(crate) const FAILURE_FILTERS: &[&str] = &["client", "environment", "reason", "since"];
 
@@ -59,6 +59,8 @@ fn filters(call: &Call) -> AuditQuery {
         since: call.parameter("since"),
         until: call.parameter("until"),
         outcome: call.parameter("outcome"),
+        via: call.parameter("via"),
+        via_kind: call.parameter("via_kind"),
         ..AuditQuery::default()
     }
 }

@@ -14,7 +14,10 @@ use axum::{
 };
 use crossfade_app::{AuditQuery, ClientQuery, Error, ListQuery};
 use crossfade_core::{
-    ClientId, Code, Problem, Timestamp, UserId, api, api::AuditEvent, audit::Action, roles::Permission,
+    ClientId, Code, Problem, Timestamp, UserId, api,
+    api::AuditEvent,
+    audit::{Action, Via},
+    roles::Permission,
     text::Name,
 };
 use std::collections::HashMap;
@@ -28,6 +31,7 @@ struct AuditPage {
     actions: Vec<(String, String)>,
     environments: Vec<(String, String)>,
     outcomes: [(&'static str, &'static str); 3],
+    kinds: [(&'static str, &'static str); 5],
     events: Vec<AuditEvent>,
     /// What the clients in them are called, where the reader may know.
     names: HashMap<ClientId, Name>,
@@ -37,7 +41,31 @@ struct AuditPage {
     next_cursor: Option<String>,
 }
 
-const FILTERS: [&str; 7] = ["actor", "action", "client", "environment", "since", "until", "outcome"];
+const FILTERS: [&str; 9] =
+    ["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind"];
+
+/// Kinds of [`Via`] with their labels.
+const KINDS: [(&str, &str); 5] = [
+    ("", "Any way"),
+    ("token", "API tokens"),
+    ("session", "Sessions"),
+    ("machine", "Local commands"),
+    ("policy", "Policies"),
+];
+
+/// Returns the words for the credential of an event, or nothing where the actor's name says as much.
+pub(super) fn credential(event: &AuditEvent) -> Option<&'static str> {
+    match event.via {
+        Some(Via::Token { .. }) => Some("API token"),
+        Some(Via::Session { .. }) => Some("Session"),
+        Some(Via::Machine { .. } | Via::Policy { .. }) | None => None,
+    }
+}
+
+/// Returns the path of the events that were done through a token or a session.
+pub(super) fn activity(id: impl std::fmt::Display) -> String {
+    format!("/console/audit?via={id}")
+}
 
 impl AuditPage {
     fn first(&self) -> String {
@@ -67,6 +95,8 @@ fn query(fields: &Fields) -> AuditQuery {
         since: time(fields, "since"),
         until: time(fields, "until"),
         outcome: own("outcome"),
+        via: own("via"),
+        via_kind: own("via_kind"),
     }
 }
 
@@ -157,6 +187,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
             actions: any("Every action").into_iter().chain(actions).collect(),
             environments: any("Every environment").into_iter().chain(environments).collect(),
             outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
+            kinds: KINDS,
             events,
             names,
             query: address,
@@ -195,7 +226,8 @@ mod tests {
             let event = json!({
                 "seq": 7, "at": samples::now(), "actor": {"kind": "user", "id": "usr_0000000000000000000001", "name": "Ada <b>"},
                 "action": action, "outcome": "refused", "client_id": client, "environment": "production", "target": null,
-                "reason": "<script>", "source_ip": null, "request_id": null, "details": {},
+                "reason": "<script>", "source_ip": null, "request_id": null,
+                "via": {"kind": "token", "id": "tok_0000000000000000000001"}, "details": {},
             });
             serde_json::from_value(event).unwrap()
         };
@@ -206,6 +238,7 @@ mod tests {
             actions: vec![(String::new(), "Every action".into())],
             environments: vec![(String::new(), "Every environment".into())],
             outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
+            kinds: KINDS,
             events,
             names,
             query: String::new(),
@@ -215,6 +248,7 @@ mod tests {
         let names = HashMap::from([(ClientId::parse(client).unwrap(), Name::from_stored("Billing".into()))]);
         let html = sample(vec![event("secret.rotated", Some(client))], names).render().unwrap();
         assert!(html.contains("Billing") && html.contains("Refused") && html.contains("cursor=x"), "{html}");
+        assert!(html.contains("href=\"/console/audit?via=tok_0000000000000000000001\">API token"), "{html}");
         assert!(
             !html.contains("<script>") && !html.contains("Ada <b>") && !html.contains(" style="),
             "{html}"
@@ -226,10 +260,11 @@ mod tests {
 
     #[test]
     fn a_day_begins_at_midnight_utc_and_the_address_keeps_every_filter() {
-        let fields = Fields::parse(b"since=2026-11-24&until=2026-11-25T10:00:00Z&actor=usr_1&x=y&cursor=z");
+        let fields =
+            Fields::parse(b"since=2026-11-24&until=2026-11-25T10:00:00Z&actor=usr_1&x=y&cursor=z&via=tok_1");
         let asked = query(&fields);
         assert_eq!(asked.since.as_deref(), Some("2026-11-24T00:00:00Z"));
         assert_eq!(asked.until.as_deref(), Some("2026-11-25T10:00:00Z"));
-        assert_eq!(address(&fields), "actor=usr_1&since=2026-11-24&until=2026-11-25T10%3A00%3A00Z");
+        assert_eq!(address(&fields), "actor=usr_1&since=2026-11-24&until=2026-11-25T10%3A00%3A00Z&via=tok_1");
     }
 }
