@@ -126,7 +126,11 @@ impl App {
             let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
             let account = Account { grants: tx.grants(&user.id).await?, user };
             let words = |limit: &[Permission]| limit.iter().map(|it| it.as_str().to_owned()).collect();
-            Ok(api::Me { user: account.shown(), scope: caller.limit().map(words) })
+            Ok(api::Me {
+                user: account.shown(),
+                scope: caller.limit().map(words),
+                token_id: caller.token().cloned(),
+            })
         })
         .await
     }

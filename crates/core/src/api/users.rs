@@ -176,6 +176,8 @@ pub struct Me {
     pub user: User,
     /// The permissions that this token is limited to; `null`: whatever the account may.
     pub scope: Option<Vec<String>>,
+    /// ID of this API token: the audit trail finds what was done through it.
+    pub token_id: Option<TokenId>,
 }
 
 /// An API token, without its value.
