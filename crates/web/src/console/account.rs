@@ -25,6 +25,8 @@ struct AccountPage {
     now: Timestamp,
     /// Whose it is. Their name and address are what somebody chose, and stand in no command.
     user: UserId,
+    /// Whether the person may read the audit trail.
+    audits: bool,
     /// Whether the person may do nothing yet.
     without_role: bool,
     sessions: Vec<SessionSummary>,
@@ -56,6 +58,7 @@ impl AccountPage {
             layout: signed.layout(Section::Account, "Your account"),
             now: signed.session.now,
             user: signed.caller().user().clone(),
+            audits: signed.caller().may_somewhere(Permission::AuditRead),
             without_role: !Permission::ALL.iter().any(|it| signed.caller().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
             tokens: tokens.items,
@@ -192,6 +195,7 @@ mod tests {
         };
         AccountPage {
             user: UserId::parse("usr_0000000000000000000001").unwrap(),
+            audits: true,
             without_role: true,
             next: String::new(),
             is_first: true,
@@ -214,6 +218,12 @@ mod tests {
         assert!(
             html.contains("Firefox on Linux") && html.contains("&#60;b&#62;") && html.contains("client:read")
         );
+        assert!(
+            html.contains("?via=tok_0000000000000000000001")
+                && html.contains("?via=ses_0000000000000000000002")
+        );
+        let unread = AccountPage { audits: false, ..sample() }.render().unwrap();
+        assert!(!unread.contains("?via="), "no link to a page that would be refused");
         let created = Some(("laptop".into(), "crossfade_api_x".into()));
         assert!(AccountPage { created, ..sample() }.render().unwrap().contains("crossfade_api_x"));
         let empty = AccountPage { tokens: vec![], ..sample() }.render().unwrap();
