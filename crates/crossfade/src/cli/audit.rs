@@ -2,6 +2,7 @@
 
 use super::Remote;
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
+use crossfade_core::audit::Via;
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
@@ -49,6 +50,12 @@ pub(crate) struct Filters {
     /// Only what came out like this.
     #[arg(long, value_parser = PossibleValuesParser::new(["done", "refused"]))]
     pub(crate) outcome: Option<String>,
+    /// Only events through this: the ID of an API token or a session, a local command, or a policy.
+    #[arg(long, value_name = "ID")]
+    pub(crate) via: Option<String>,
+    /// Only events through this kind.
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Via::KINDS))]
+    pub(crate) via_kind: Option<String>,
 }
 
 #[derive(Args)]

@@ -7,7 +7,10 @@ use crate::{
     output::{self, Lines, fixed, text, time},
     progress::while_waiting,
 };
-use crossfade_core::api::{AuditEvent, AuthenticationFailure};
+use crossfade_core::{
+    api::{AuditEvent, AuthenticationFailure},
+    audit::Via,
+};
 use std::io::IsTerminal;
 
 /// Runs the command.
@@ -48,7 +51,7 @@ async fn write(mut answer: Stream) -> Result<(), Failure> {
 }
 
 async fn query(api: &Api, filters: Filters) -> Result<String, Failure> {
-    let Filters { actor, action, client, env, since, until, outcome } = filters;
+    let Filters { actor, action, client, env, since, until, outcome, via, via_kind } = filters;
     let actor = match actor {
         Some(address) if address.contains('@') => Some(api.find_user(&address).await?.to_string()),
         actor => actor,
@@ -62,6 +65,8 @@ async fn query(api: &Api, filters: Filters) -> Result<String, Failure> {
         ("since", since),
         ("until", until),
         ("outcome", outcome),
+        ("via", via),
+        ("via_kind", via_kind),
     ]))
 }
 
@@ -114,6 +119,14 @@ async fn failures(args: Failures) -> Result<(), Failure> {
     )
 }
 
+/// Returns the ID of a token or a session; of others the kind, because the column "who" has their name.
+fn credential(via: &Via) -> String {
+    match via {
+        Via::Token { .. } | Via::Session { .. } => via.id().to_owned(),
+        Via::Machine { .. } | Via::Policy { .. } => via.kind().to_owned(),
+    }
+}
+
 fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&events);
@@ -123,6 +136,7 @@ fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
         vec![
             time(Some(it.at)),
             it.actor.name().to_owned(),
+            or_dash(it.via.as_ref().map(credential)),
             it.action,
             it.outcome,
             or_dash(it.environment),
@@ -134,6 +148,7 @@ fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
         &[
             fixed("at"),
             text("who"),
+            fixed("via"),
             fixed("action"),
             fixed("outcome"),
             fixed("environment"),

@@ -402,6 +402,14 @@ fn the_trail_is_listed_filtered_and_exported() {
     let listed = site.json(&[&["audit", "list"][..], &by_ada].concat());
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["actor"]["name"]), (1, &"ada".into()));
     assert_eq!(site.does(&[&["audit", "export"][..], &by_ada].concat()).lines().count(), 1);
+    let listed = site.json(&["audit", "list", "--action", "client.created"]);
+    let token = listed[0]["via"]["id"].as_str().unwrap();
+    assert!(token.starts_with("tok_"), "{listed}");
+    let through = site.json(&["audit", "list", "--via", token, "--action", "client.created"]);
+    assert_eq!(through, listed);
+    assert!(site.does(&["audit", "list", "--via-kind", "machine"]).contains("token.created"));
+    assert_eq!(site.does(&["audit", "export", "--via", "tok_0000000000000000000000"]), "");
+    assert_eq!(site.run(&["audit", "list", "--via-kind", "robot"]).status, 2);
     assert_eq!(site.json(&["audit", "list", "--limit", "2"]).as_array().unwrap().len(), 2);
     assert_eq!(site.does(&["audit", "export", "--since", "2100-01-01T00:00:00Z"]), "");
     site.refuses(&["audit", "export", "--since", "yesterday"], 1, "(flag --since)");
