@@ -37,3 +37,4 @@ mod stop;
 mod tokens_and_owners;
 mod trail;
 mod users;
+mod via;

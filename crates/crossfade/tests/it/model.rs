@@ -589,6 +589,7 @@ async fn play(world: World, ops: &[Op]) {
     }
     play.present(false, play.now()).await;
     play.check().await;
+    play.world.check_ways().await;
 }
 
 fn run(cases: u32, on_postgres: bool) {

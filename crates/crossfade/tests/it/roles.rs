@@ -61,6 +61,7 @@ async fn every_operation_for_every_role_and_object() {
         let method = http::Method::from_bytes(operation.method().as_str().as_bytes()).unwrap();
         world.anonymous().call(method, &path, None, &[]).await.refused(401, "unauthenticated");
     }
+    world.check_ways().await;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/access.md");
     if fs::read_to_string(&path).ok().as_deref() != Some(table.as_str()) {
         fs::write(&path, &table).unwrap();
