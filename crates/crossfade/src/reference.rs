@@ -74,7 +74,9 @@ fn audit_events() -> String {
     let mut text = format!(
         "# Audit events\n\n{MADE}Each event tells when (`at`), who (`actor`), what (`action`), how it came out \
          (`outcome`: `done` or `refused`), what it was about (`client_id`, `environment`, `target`), from where \
-         (`source_ip`, `request_id`), why (`reason`), and these facts in `details`. `seq` grows without a gap. No \
+         (`source_ip`, `request_id`), through what (`via`: the API token, the session, the local command or the \
+         policy; `null` for an OAuth client and an unknown caller, whose secret is among the facts where it is known, \
+         and for events older than this member), why (`reason`), and these facts in `details`. `seq` grows without a gap. No \
          event holds a secret or a digest of one.\n\n"
     );
     let mut generator = schemars::SchemaGenerator::default();
