@@ -15,6 +15,7 @@ use crate::{
     password::Lanes,
     reads::{Readings, Reads},
     refusals::Refusals,
+    revoke_token::Revocations,
     seal::{Vault, VerifierKeyBytes},
     serving::Hold,
     throttle::Throttle,
@@ -87,6 +88,7 @@ pub struct App {
     pub(crate) touched: Touched,
     pub(crate) audit_retention_days: Option<u32>,
     pub(crate) refusals: Refusals,
+    pub(crate) revocations: Revocations,
     pub(crate) counted: Counted,
     pub(crate) changes: Changes,
     /// How many of the changes that can wait stand in the queue for the lock at a time.
@@ -168,6 +170,7 @@ impl App {
             touched: Touched::default(),
             audit_retention_days: options.audit_retention_days,
             refusals: Refusals::default(),
+            revocations: Revocations::default(),
             counted: Counted::default(),
             changes: Changes::default(),
             background: Semaphore::new(PARALLEL_BACKGROUND),

@@ -1,32 +1,201 @@
-//! Revokes an access token on behalf of the client that it was issued to (RFC 7009).
+//! Revokes access tokens on behalf of the clients that they were issued to (RFC 7009).
 
-use crate::{act::About, app::App, error::Error};
+use crate::{
+    app::App,
+    error::Error,
+    worker::{about, actor},
+};
 use crossfade_authority::{ActiveToken, Client};
 use crossfade_core::{
-    Timestamp,
-    audit::{Actor, Event},
+    Problem, RegistrationId, SecretId, Timestamp, address,
+    audit::{Event, Origin},
 };
-use crossfade_store::ChangeKind;
+use crossfade_store::{ChangeKind, RevocationSum, TokenRevocation, Tx};
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// Revocations that one transaction stores at most: a flood of one client must not hold the one lock for long.
+const MAX_AT_ONCE: usize = 64;
+/// Revocations by one registration in an hour that are recorded one by one; the sum of the hour follows.
+const MAX_RECORDED_PER_HOUR: i64 = 20;
+/// Groups of secret and address that the sums of one registration's hour tell apart.
+const MAX_GROUPS: usize = 20;
+/// How long after its end an hour is summed: a revocation that waited for the lock belongs to the time it got it.
+const SUMMED_AFTER: Duration = Duration::from_secs(60);
+
+/// Revocations that wait for the next transaction. Whoever finds no transaction under way stores all that wait, so a
+/// flood costs one commit for many, and never more than one place in the queue for the lock.
+#[derive(Default)]
+pub(crate) struct Revocations {
+    waiting: Mutex<VecDeque<Waiting>>,
+    storing: tokio::sync::Mutex<()>,
+}
+
+struct Waiting {
+    jti: String,
+    expires_at: Timestamp,
+    registration: RegistrationId,
+    secret: SecretId,
+    origin: Origin,
+    done: oneshot::Sender<Result<(), Problem>>,
+}
+
+impl Revocations {
+    fn add(&self, waiting: Waiting) {
+        self.lock().push_back(waiting);
+    }
+
+    fn take(&self) -> Vec<Waiting> {
+        let mut waiting = self.lock();
+        let count = waiting.len().min(MAX_AT_ONCE);
+        waiting.drain(..count).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl App {
-    /// Revokes a token of this client. It is inactive on this node when the call returns.
-    pub async fn revoke_token(&self, client: &Client, token: &ActiveToken) -> Result<(), Error> {
+    /// Revokes a token of this client. The token is inactive on this node when the call returns.
+    pub async fn revoke_token(
+        &self,
+        client: &Client,
+        token: &ActiveToken,
+        origin: Origin,
+    ) -> Result<(), Error> {
         let claims = &token.0;
-        let actor = Actor::Client { id: client.client_id().clone(), name: client.client_id().to_string() };
-        let until = Timestamp::from_seconds(claims.exp);
-        let _turn = self.background_turn().await;
-        self.transact(async |tx, now| {
-            if !tx.revoke_access_token(&claims.jti, until, now).await? {
-                return Ok(());
+        let (done, mut answer) = oneshot::channel();
+        self.revocations.add(Waiting {
+            jti: claims.jti.clone(),
+            expires_at: Timestamp::from_seconds(claims.exp),
+            registration: client.registration().clone(),
+            secret: SecretId::parse(&claims.crossfade_secret).map_err(Error::internal)?,
+            origin,
+            done,
+        });
+        let _storing = self.revocations.storing.lock().await;
+        loop {
+            match answer.try_recv() {
+                Ok(done) => return Ok(done?),
+                // Taken by a task that ended before it could answer.
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    return Err(Error::internal("a revocation was lost"));
+                }
+                Err(oneshot::error::TryRecvError::Empty) => self.store_revocations().await,
             }
-            tx.append_change(&ChangeKind::AccessToken(claims.jti.clone())).await?;
-            let event = Event::AccessTokenRevoked {
-                registration_id: client.registration().clone(),
-                secret_id: claims.crossfade_secret.to_string(),
-                expires_at: until,
-            };
-            Ok(tx.append_audit(&About::target(&claims.jti).event(now, actor, &event)).await?)
+        }
+    }
+
+    /// Stores revocations that wait, and answers them.
+    async fn store_revocations(&self) {
+        let mut taken = Vec::new();
+        let stored = self
+            .transact(async |tx, now| {
+                // Under the lock, so that all that came while it was waited for is stored at once.
+                taken = self.revocations.take();
+                store(tx, &taken, now).await
+            })
+            .await;
+        if taken.is_empty() {
+            taken = self.revocations.take();
+        }
+        let answer = stored.map_err(|error| {
+            tracing::error!(%error, tokens = taken.len(), "cannot revoke access tokens");
+            error.problem
+        });
+        for waiting in taken {
+            // A client that hung up needs no answer.
+            let _ = waiting.done.send(answer.clone());
+        }
+    }
+
+    /// Records the sums of revocations of hours that have ended.
+    pub(crate) async fn sum_token_revocations(&self) -> Result<(), Error> {
+        self.transact(async |tx, now| {
+            let before = now.before(SUMMED_AFTER);
+            for RevocationSum { hour, revocation, last_at, count } in
+                tx.sum_token_revocations(MAX_RECORDED_PER_HOUR, before).await?
+            {
+                let place = tx.place_of_registration(&revocation.registration_id).await?;
+                let event = Event::AccessTokenRevocations {
+                    registration_id: revocation.registration_id,
+                    secret_id: revocation.secret_id,
+                    since: hour,
+                    last_at,
+                    count,
+                };
+                let mut written = about(place.as_ref()).event(now, actor(place.as_ref()), &event);
+                written.origin.ip = revocation.source_ip.parse().ok();
+                tx.append_audit(&written).await?;
+            }
+            Ok(())
         })
         .await
+    }
+}
+
+async fn store(tx: &mut Tx, waiting: &[Waiting], now: Timestamp) -> Result<(), Error> {
+    let tokens: Vec<_> = waiting.iter().map(|it| (it.jti.clone(), it.expires_at)).collect();
+    let mut first = tx.revoke_access_tokens(&tokens, now).await?;
+    // A token that several requests revoke is revoked by the first of them.
+    let revoked: Vec<&Waiting> = waiting.iter().filter(|it| first.remove(&it.jti)).collect();
+    let changes: Vec<_> = revoked.iter().map(|it| ChangeKind::AccessToken(it.jti.clone())).collect();
+    tx.append_changes(&changes).await?;
+    let counted: Vec<_> = revoked
+        .iter()
+        .map(|it| TokenRevocation {
+            registration_id: it.registration.clone(),
+            secret_id: it.secret.clone(),
+            source_ip: it.origin.ip.map(|ip: IpAddr| address::network(ip).to_string()).unwrap_or_default(),
+        })
+        .collect();
+    let ordinals = tx.count_token_revocations(&counted, MAX_GROUPS, now).await?;
+    for (revoked, ordinal) in revoked.into_iter().zip(ordinals) {
+        if ordinal > MAX_RECORDED_PER_HOUR {
+            continue;
+        }
+        let place = tx.place_of_registration(&revoked.registration).await?;
+        let event = Event::AccessTokenRevoked {
+            registration_id: revoked.registration.clone(),
+            secret_id: revoked.secret.clone(),
+            expires_at: revoked.expires_at,
+        };
+        let mut written =
+            about(place.as_ref()).event(now, actor(place.as_ref()), &event).from(&revoked.origin);
+        written.target = Some(revoked.jti.clone());
+        tx.append_audit(&written).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_taken_in_parts_and_in_order() {
+        let revocations = Revocations::default();
+        for n in 0..150 {
+            revocations.add(Waiting {
+                jti: n.to_string(),
+                expires_at: Timestamp::from_seconds(0),
+                registration: RegistrationId::parse("reg_0000000000000000000001").unwrap(),
+                secret: SecretId::parse("sec_0000000000000000000001").unwrap(),
+                origin: Origin::default(),
+                done: oneshot::channel().0,
+            });
+        }
+        let sizes: Vec<Vec<String>> = std::iter::from_fn(|| Some(revocations.take()))
+            .take(4)
+            .map(|part| part.into_iter().map(|it| it.jti).collect())
+            .collect();
+        assert_eq!(sizes.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 22, 0]);
+        assert!(sizes.concat().into_iter().eq((0..150).map(|n: u32| n.to_string())));
     }
 }

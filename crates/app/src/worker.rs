@@ -144,6 +144,7 @@ impl App {
             self.tell_losses().await,
             self.note_expiries().await,
             self.sum_failures().await,
+            self.sum_token_revocations().await,
             self.tell_gathered_refusals(false).await,
             self.tidy().await,
             self.trim_trail().await,
@@ -285,14 +286,14 @@ impl App {
 }
 
 /// Who failed to authenticate: a client that is known, or somebody who is not.
-fn actor(place: Option<&Place>) -> Actor {
+pub(crate) fn actor(place: Option<&Place>) -> Actor {
     match place {
         Some(place) => Actor::Client { id: place.oauth_client_id.clone(), name: place.name.to_string() },
         None => Actor::Unknown { id: String::new(), name: "unknown client".to_owned() },
     }
 }
 
-fn about(place: Option<&Place>) -> About<'_> {
+pub(crate) fn about(place: Option<&Place>) -> About<'_> {
     About {
         client: place.map(|place| &place.client_id),
         environment: place.map(|place| &place.environment),

@@ -586,14 +586,28 @@ events! {
         /// Days after its end.
         wipe_after_days: i64,
     }
-    /// An access token was revoked by its client (RFC 7009).
+    /// An OAuth client revoked an access token (RFC 7009): one of its first 20 in an hour.
     AccessTokenRevoked = "access_token.revoked" {
-        /// The registration that it was issued to.
+        /// Registration that the token was issued to.
         registration_id: RegistrationId,
-        /// The secret that it was issued under.
-        secret_id: String,
-        /// When it would have ended.
+        /// Secret that the token was issued under.
+        secret_id: SecretId,
+        /// When the token would have expired.
         expires_at: Timestamp,
+    }
+    /// Sum of an hour in which an OAuth client revoked more access tokens than are recorded one by one.
+    AccessTokenRevocations = "access_token.revocations" {
+        /// Registration that the tokens were issued to.
+        registration_id: RegistrationId,
+        /// Secret that the tokens were issued under.
+        secret_id: SecretId,
+        /// When the hour began.
+        since: Timestamp,
+        /// Time of the last revocation.
+        last_at: Timestamp,
+        /// Number of tokens revoked from `source_ip`, or from all other addresses where that is `null`; with those that
+        /// are recorded one by one.
+        count: i64,
     }
     /// Client authentication failed: the first time in an hour for this client, secret, reason and source.
     AuthenticationFailed = "authentication.failed" {

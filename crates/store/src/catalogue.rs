@@ -3,7 +3,7 @@
 
 use crate::{
     access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence, guard,
-    keys, limits, lines, makers, properties, refused, secrets, sessions, support, uses,
+    keys, limits, lines, makers, properties, refused, secrets, sessions, support, token_revocations, uses,
 };
 
 use std::borrow::Cow;
@@ -51,6 +51,7 @@ impl Statement {
             sessions::STATEMENTS,
             devices::STATEMENTS,
             support::STATEMENTS,
+            token_revocations::STATEMENTS,
             uses::STATEMENTS,
         ]
         .into_iter()

@@ -22,6 +22,7 @@ mod refused;
 mod secrets;
 mod sessions;
 mod support;
+mod token_revocations;
 mod uses;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
@@ -47,6 +48,7 @@ pub use refused::{DrillCounts, RefusedCaller};
 pub use secrets::{Expired, Rotation, RotationLine, Secret, SecretRow, VerifierRow};
 pub use sessions::SessionRow;
 pub use support::{Change, ChangeKind, Remembered};
+pub use token_revocations::{RevocationSum, TokenRevocation};
 pub use uses::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, UsageRow, UsageSource};
 
 /// Where a page of a list starts and how long it is.

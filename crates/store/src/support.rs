@@ -1,6 +1,6 @@
 //! What holds the rest together: the change log, remembered answers, revoked access tokens.
 
-use crate::{StoreError, Tx, catalogue::statements};
+use crate::{StoreError, Tx, Value, catalogue::statements};
 use crossfade_core::{RegistrationId, SecretId, Timestamp, environment::Slug};
 
 /// What a change of the log is about.
@@ -39,14 +39,13 @@ pub struct Remembered {
 }
 
 statements! {
-    APPEND = "INSERT INTO change_log (seq, kind, subject) VALUES ($1, $2, $3)";
+    APPEND = "INSERT INTO change_log (seq, kind, subject) VALUES {rows:3}";
     CHANGES = "SELECT seq, kind, subject FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
     TRIM = "DELETE FROM change_log WHERE seq <= $1";
     REMEMBERED = "SELECT request, created_at, reply, sealed FROM idempotency WHERE actor = $1 AND key = $2";
     REMEMBER = "INSERT INTO idempotency (actor, key, request, created_at, reply, sealed) VALUES ($1, $2, $3, $4, $5, $6)";
     WIPE_REMEMBERED = "UPDATE idempotency SET sealed = NULL WHERE sealed IS NOT NULL AND created_at <= $1";
     FORGET_REMEMBERED = "DELETE FROM idempotency WHERE created_at <= $1";
-    REVOKE_TOKEN = "INSERT INTO revoked_tokens (jti, expires_at, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (jti) DO NOTHING";
     REVOKED_TOKEN = "SELECT jti, expires_at FROM revoked_tokens WHERE jti = $1";
     REVOKED_TOKENS = "SELECT jti, expires_at FROM revoked_tokens WHERE expires_at > $1";
     FORGET_REVOKED = "DELETE FROM revoked_tokens WHERE expires_at <= $1";
@@ -76,9 +75,19 @@ impl ChangeKind {
 impl Tx {
     /// Appends a change that every node's tables must learn.
     pub async fn append_change(&mut self, kind: &ChangeKind) -> Result<(), StoreError> {
-        let seq = self.next_change();
-        let (kind, subject) = kind.parts();
-        self.execute(APPEND, vec![seq.into(), kind.into(), subject.into()]).await.map(drop)
+        self.append_changes(std::slice::from_ref(kind)).await
+    }
+
+    /// Appends changes that every node's tables must learn.
+    pub async fn append_changes(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
+        let args: Vec<Vec<Value>> = kinds
+            .iter()
+            .map(|kind| {
+                let (kind, subject) = kind.parts();
+                vec![self.next_change().into(), kind.into(), subject.into()]
+            })
+            .collect();
+        self.many(APPEND, &args).await.map(drop)
     }
 
     /// The changes after `after`, oldest first.
@@ -133,16 +142,6 @@ impl Tx {
     ) -> Result<(), StoreError> {
         self.execute(WIPE_REMEMBERED, vec![values_before.into()]).await?;
         self.execute(FORGET_REMEMBERED, vec![answers_before.into()]).await.map(drop)
-    }
-
-    /// Revokes one access token. Tells whether it was not revoked before.
-    pub async fn revoke_access_token(
-        &mut self,
-        jti: &str,
-        expires_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        Ok(self.execute(REVOKE_TOKEN, vec![jti.into(), expires_at.into(), now.into()]).await? > 0)
     }
 
     /// When the revoked token `jti` would have ended.

@@ -39,6 +39,7 @@ mod sqlite {
     mod secrets;
     mod sessions;
     mod support;
+    mod token_revocations;
     mod transactions;
     mod uses;
     mod verifiers;
@@ -76,6 +77,7 @@ mod postgres {
     mod secrets;
     mod sessions;
     mod support;
+    mod token_revocations;
     mod transactions;
     mod uses;
     mod verifiers;

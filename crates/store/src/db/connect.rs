@@ -229,6 +229,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (13, "keyed", include_str!("../../migrations/0013_keyed.sql")),
     (14, "makers", include_str!("../../migrations/0014_makers.sql")),
     (15, "devices", include_str!("../../migrations/0015_devices.sql")),
+    (17, "revocations", include_str!("../../migrations/0017_revocations.sql")),
     (18, "limits", include_str!("../../migrations/0018_limits.sql")),
 ];
 

@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use crossfade_authority::{Client, Environment};
-use crossfade_core::oauth::OauthError;
+use crossfade_core::{audit::Origin, oauth::OauthError};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -33,6 +33,11 @@ impl OauthRequest {
         let form = Form::parse(&self.uri, &self.headers, &self.body)?;
         let client = authenticate(&self.web, &self.environment, &self.source, &self.headers, &form)?;
         Ok((form, client))
+    }
+
+    /// Where the request came from, for the trail. OAuth requests have no ID in the log.
+    pub(super) fn origin(&self) -> Origin {
+        Origin { ip: Some(self.source.ip), request_id: None }
     }
 }
 

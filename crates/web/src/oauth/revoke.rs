@@ -19,13 +19,13 @@ pub(super) async fn revoke(request: OauthRequest) -> Response {
         Err(error) => Refused(error).into_response(),
         // RFC 7009 §2.2: a token that is unknown, ended or another's is answered like one that was revoked.
         Ok((_, None)) => done(),
-        Ok((client, Some(token))) => match request.web.app.revoke_token(&client, &token).await {
-            Ok(()) => done(),
-            Err(error) => {
-                tracing::error!(%error, "a token could not be revoked");
-                Refused(OauthError::TemporarilyUnavailable).into_response()
+        Ok((client, Some(token))) => {
+            match request.web.app.revoke_token(&client, &token, request.origin()).await {
+                Ok(()) => done(),
+                // Its cause is in the log.
+                Err(_) => Refused(OauthError::TemporarilyUnavailable).into_response(),
             }
-        },
+        }
     }
 }
 

@@ -1,0 +1,63 @@
+//! Access tokens that OAuth clients revoked.
+
+use crate::harness::*;
+use crossfade_store::{RevocationSum, TokenRevocation};
+
+const HOUR: u32 = 3600;
+
+fn revocation(registration: usize, secret: usize, address: &str) -> TokenRevocation {
+    TokenRevocation {
+        registration_id: registration_id(registration),
+        secret_id: secret_id(secret),
+        source_ip: address.to_owned(),
+    }
+}
+
+async fn count(t: &TestDb, revocations: &[TokenRevocation], second: u32) -> Vec<i64> {
+    t.write(async |tx| tx.count_token_revocations(revocations, 3, at(second)).await).await
+}
+
+async fn sums(t: &TestDb, told: i64, second: u32) -> Vec<RevocationSum> {
+    t.write(async |tx| tx.sum_token_revocations(told, at(second)).await).await
+}
+
+#[tokio::test]
+async fn revocations_are_numbered_within_their_hour_and_registration() {
+    let Some(t) = super::open().await else { return };
+    t.write(seed_client).await;
+    let (one, two) = (revocation(1, 1, "192.0.2.1"), revocation(2, 2, "192.0.2.1"));
+    assert_eq!(count(&t, &[one.clone(), two.clone(), one.clone()], 10).await, [1, 1, 2]);
+    assert_eq!(count(&t, &[one.clone(), two.clone()], HOUR - 1).await, [3, 2]);
+    assert_eq!(count(&t, &[one], HOUR).await, [1], "another hour");
+    assert_eq!(count(&t, &[], HOUR).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn an_hour_is_summed_once_it_has_ended_by_secret_and_address() {
+    let Some(t) = super::open().await else { return };
+    t.write(seed_client).await;
+    let flood: Vec<_> = (0..70).map(|n| revocation(1, 1 + n % 2, "192.0.2.1")).collect();
+    count(&t, &flood, 10).await;
+    count(&t, &[revocation(1, 1, "192.0.2.9")], 20).await;
+    for n in 0..5 {
+        count(&t, &[revocation(1, 1, &format!("198.51.100.{n}"))], 30 + n).await;
+    }
+    count(&t, &[revocation(2, 2, "192.0.2.1")], 10).await;
+    assert!(sums(&t, 20, HOUR - 1).await.is_empty(), "it has not ended");
+    let told = sums(&t, 20, HOUR).await;
+    let sum = |secret, address, second, count| RevocationSum {
+        hour: at(0),
+        revocation: revocation(1, secret, address),
+        last_at: at(second),
+        count,
+    };
+    // Three groups, and the rest; the registration with one revocation has no sum.
+    let expected = [
+        sum(1, "", 34, 5),
+        sum(1, "192.0.2.1", 10, 35),
+        sum(1, "192.0.2.9", 20, 1),
+        sum(2, "192.0.2.1", 10, 35),
+    ];
+    assert_eq!(told, expected);
+    assert!(sums(&t, 0, HOUR).await.is_empty(), "told once");
+}
