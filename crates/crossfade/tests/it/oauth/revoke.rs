@@ -89,6 +89,113 @@ on_both_engines! {
         assert!(!events.to_string().contains(&token));
     }
 
+    /// Rule 19, and what a flood costs: the first 20 of an hour one by one, then a sum for each address.
+    async fn a_flood_of_revocations_is_summed_and_exact(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let other = world.client("Other", &["production"]).await;
+        let own = client.registration("production");
+        let from = |n: u8| world.oauth("production").from([203, 0, 113, n], "flood/1.0");
+        for n in 0..35 {
+            let oauth = from(n % 2);
+            let token = oauth.token(&own.client_id, &own.secret).await.is_token();
+            is_done(&revoke(&oauth, own, &token).await, "flood");
+            is_done(&revoke(&oauth, own, &token).await, "again, which is not counted");
+        }
+        let oauth = world.oauth("production");
+        let quiet = other.registration("production");
+        let token = oauth.token(&quiet.client_id, &quiet.secret).await.is_token();
+        is_done(&revoke(&oauth, quiet, &token).await, "another client");
+        let owner = world.owner().await;
+        let of = async |filter: &str| -> Vec<Value> {
+            let page = owner.get(&format!("/audit-events?limit=200&{filter}")).await.ok();
+            page["items"].as_array().unwrap().clone()
+        };
+        let revoked = of(&format!("action=access_token.revoked&client={}", client.id)).await;
+        assert_eq!(revoked.len(), 20);
+        let last = &revoked[0];
+        assert_eq!((&last["environment"], &last["source_ip"]), (&json!("production"), &json!("203.0.113.1")));
+        assert_eq!(last["actor"], json!({"kind": "client", "id": own.client_id, "name": "Billing API"}));
+        assert_eq!(last["details"]["secret_id"], own.secret_id.as_str());
+        assert_eq!(of(&format!("action=access_token.revoked&client={}", other.id)).await.len(), 1);
+        world.run_jobs().await;
+        assert!(of("action=access_token.revocations").await.is_empty(), "the hour has not ended");
+        world.advance(Duration::from_secs(3661));
+        world.run_jobs().await;
+        world.run_jobs().await;
+        let sums = of("action=access_token.revocations").await;
+        let told: Vec<_> = sums.iter().map(|it| (&it["source_ip"], &it["details"]["count"])).collect();
+        assert_eq!(told, [(&json!("203.0.113.1"), &json!(17)), (&json!("203.0.113.0"), &json!(18))]);
+        for sum in &sums {
+            assert_eq!((&sum["client_id"], &sum["environment"]), (&json!(client.id), &json!("production")));
+            assert_eq!(sum["details"]["secret_id"], own.secret_id.as_str());
+        }
+        assert_eq!(world.number("SELECT COUNT(*) FROM token_revocations").await, 0);
+    }
+
+    async fn revocations_from_many_addresses_are_a_bounded_number_of_events(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let own = client.registration("production");
+        for n in 0..=60 {
+            let oauth = world.oauth("production").from([203, 0, 113, n], "flood/1.0");
+            let token = oauth.token(&own.client_id, &own.secret).await.is_token();
+            is_done(&revoke(&oauth, own, &token).await, "flood");
+        }
+        world.advance(Duration::from_secs(3661));
+        world.run_jobs().await;
+        let page = world.owner().await.get("/audit-events?limit=200&action=access_token.revocations").await.ok();
+        let sums = page["items"].as_array().unwrap();
+        let counts = || sums.iter().map(|it| it["details"]["count"].as_i64().unwrap());
+        assert_eq!((sums.len(), counts().sum::<i64>()), (21, 61));
+        let rest: Vec<_> = sums.iter().filter(|it| it["source_ip"].is_null()).collect();
+        assert_eq!((rest.len(), &rest[0]["details"]["count"]), (1, &json!(41)));
+    }
+
+    /// However many clients revoke, an emergency rotation waits for one transaction of theirs.
+    async fn a_flood_of_revocations_takes_one_place_in_the_queue_of_changes(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let leaked = world.client("Leaked", &["production"]).await;
+        let own = client.registration("production").clone();
+        let world = std::sync::Arc::new(world);
+        let mut tokens = Vec::new();
+        for _ in 0..200 {
+            tokens.push(world.oauth("production").token(&own.client_id, &own.secret).await.is_token());
+        }
+        let owner = world.owner().await;
+        let before = world.number("SELECT audit_seq FROM head").await;
+        let held = world.hold_writes().await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for token in tokens.clone() {
+            let (world, own) = (world.clone(), own.clone());
+            tasks.spawn(async move {
+                is_done(&revoke(&world.oauth("production"), &own, &token).await, "flood");
+            });
+        }
+        let path = leaked.path("production", "/secrets/rotate");
+        let body = json!({"transition_hours": 0, "confirm_client_name": "Leaked", "compromised": true});
+        let rotating = owner.post(&path, body);
+        let release = async {
+            // All of them wait for the lock by now, or for the one that does.
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            drop(held);
+        };
+        let (rotated, ()) = tokio::join!(rotating, release);
+        rotated.created();
+        tasks.join_all().await;
+        let before_it = "SELECT COUNT(*) FROM change_log WHERE kind = 'access_token'
+                         AND seq < (SELECT MAX(seq) FROM change_log WHERE kind = 'registration')";
+        let done = world.number(before_it).await;
+        assert!(done <= 128, "{done} revocations before an emergency rotation");
+        assert_eq!(world.number("SELECT COUNT(*) FROM revoked_tokens").await, 200);
+        let oauth = world.oauth("production");
+        for token in &tokens {
+            assert!(!active(&oauth, &own, token).await);
+        }
+        let told = world.number("SELECT audit_seq FROM head").await - before;
+        assert_eq!(told, 21, "twenty revocations and a rotation");
+    }
+
     /// REV-04: what cannot be stored is not claimed to be revoked.
     async fn a_revocation_that_cannot_be_stored_is_503_rfc7009_2_2_1(world: World) {
         let client = world.client("Billing API", &["production"]).await;
