@@ -138,6 +138,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             disabled_at: None,
             enabled_at: None,
             earlier_tokens_end_at: None,
+            token_generation: 0,
             version: 1,
             current_since: None,
         };

@@ -237,6 +237,7 @@ fn token(
         client_id: client_id.clone(),
         environment: environment.clone(),
         disabled: false,
+        token_generation: 0,
         methods: AuthMethods::default(),
         scopes: Scopes::parse(&["read".to_owned(), "write".to_owned()]).map_err(|_| "no scopes")?,
         audience: None,

@@ -358,6 +358,7 @@ fn registration(row: VerifierRow) -> Result<Registration, Error> {
         client_id: row.oauth_client_id,
         environment: row.environment,
         disabled: row.disabled,
+        token_generation: row.token_generation,
         methods: row.methods,
         scopes: row.scopes,
         audience: row.audience,

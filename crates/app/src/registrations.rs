@@ -142,6 +142,7 @@ impl App {
             disabled_at: None,
             enabled_at: None,
             earlier_tokens_end_at: None,
+            token_generation: 0,
             version: 1,
             current_since: Some(act.now),
         };
@@ -250,7 +251,11 @@ impl App {
                 // Callers depend on it: the name must be typed (product rule 10).
                 Some(false) => {
                     site.confirm(body.confirm_client_name.as_deref())?;
-                    after.disabled_at = after.disabled_at.or(Some(act.now));
+                    if after.disabled_at.is_none() {
+                        after.disabled_at = Some(act.now);
+                        // Its tokens end now, and no later change revives them (rule 14).
+                        after.token_generation += 1;
+                    }
                 }
                 Some(true) if after.disabled_at.is_some() => {
                     (after.disabled_at, after.enabled_at) = (None, Some(act.now));

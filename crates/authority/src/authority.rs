@@ -184,6 +184,7 @@ impl Authority {
             issued_at: client.at.machine,
             ttl_seconds: verifier.ttl.seconds(),
             jti: &jti(),
+            generation: verifier.token_generation,
         };
         let access_token =
             mint::mint(environment.issuer(), key, &content).ok_or(OauthError::TemporarilyUnavailable)?;
@@ -209,6 +210,7 @@ impl Authority {
         let owner = verifiers.get(claims.client_id.as_str())?;
         let secret = SecretId::parse(&claims.crossfade_secret).ok()?;
         let ended = owner.disabled
+            || claims.crossfade_generation != owner.token_generation
             || owner.environment != *environment.slug()
             || self.secrets_with_ended_tokens.pin().contains_key(&secret)
             || self.revoked_tokens.pin().contains_key(claims.jti.as_str());

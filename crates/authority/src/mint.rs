@@ -20,11 +20,13 @@ pub(crate) struct Content<'a> {
     pub(crate) issued_at: Timestamp,
     pub(crate) ttl_seconds: u32,
     pub(crate) jti: &'a str,
+    /// Token generation of the registration.
+    pub(crate) generation: i64,
 }
 
 /// Writes and signs a token (RFC 9068 §2.2; `sub` is the client itself, §2.2.3).
 pub(crate) fn mint(issuer: &str, key: &SigningKey, content: &Content<'_>) -> Option<String> {
-    let Content { client_id, audience, secret, scope, issued_at, ttl_seconds, jti } = content;
+    let Content { client_id, audience, secret, scope, issued_at, ttl_seconds, jti, generation } = content;
     let audience = audience.unwrap_or(issuer);
     let iat = issued_at.as_seconds();
     let exp = iat + i64::from(*ttl_seconds);
@@ -38,6 +40,10 @@ pub(crate) fn mint(issuer: &str, key: &SigningKey, content: &Content<'_>) -> Opt
     .ok()?;
     if !scope.is_empty() {
         write!(claims, r#","scope":"{scope}""#).ok()?;
+    }
+    // Most registrations were never disabled, and their tokens are as before.
+    if *generation > 0 {
+        write!(claims, r#","crossfade_generation":{generation}"#).ok()?;
     }
     claims.push('}');
 
@@ -72,6 +78,9 @@ pub struct Claims {
     pub crossfade_secret: String,
     /// Its scope.
     pub scope: Option<String>,
+    /// How often its registration had been disabled when the token was issued.
+    #[serde(default)]
+    pub crossfade_generation: i64,
 }
 
 /// Reads a token that this environment signed and that has not ended at this moment: by the machine's clock, which its
@@ -152,6 +161,7 @@ mod tests {
             issued_at: now(),
             ttl_seconds: 60,
             jti: "jti",
+            generation: 0,
         };
         mint(environment.issuer(), key(environment), &content).unwrap()
     }

@@ -62,6 +62,8 @@ pub struct Registration {
     pub environment: Slug,
     /// Whether it refuses everything.
     pub disabled: bool,
+    /// How often it was disabled: its access tokens of an earlier generation have ended (rule 14).
+    pub token_generation: i64,
     /// How it may present its secret.
     pub methods: AuthMethods,
     /// The scopes that it may ask for.
@@ -135,6 +137,7 @@ pub(crate) struct Verifier {
     pub(crate) ttl: TokenTtl,
     pub(crate) may_introspect: bool,
     pub(crate) disabled: bool,
+    pub(crate) token_generation: i64,
     methods: AuthMethods,
     slots: Box<[Slot]>,
 }
@@ -151,6 +154,7 @@ impl Verifier {
             ttl: registration.ttl,
             may_introspect: registration.may_introspect,
             disabled: registration.disabled,
+            token_generation: registration.token_generation,
             methods: registration.methods,
         }
     }
@@ -283,6 +287,7 @@ mod tests {
             client_id: client_id(),
             environment: Slug::parse("slug", "staging").unwrap(),
             disabled: false,
+            token_generation: 0,
             methods: AuthMethods::default(),
             scopes: Scopes::default(),
             audience: None,

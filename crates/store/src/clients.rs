@@ -56,6 +56,8 @@ pub struct Registration {
     pub enabled_at: Option<Timestamp>,
     /// Tokens issued before the lifetime was last shortened have ended by then.
     pub earlier_tokens_end_at: Option<Timestamp>,
+    /// How often it was disabled: access tokens of an earlier generation have ended.
+    pub token_generation: i64,
     /// Grows with every change of the row.
     pub version: i64,
     /// When its current secret was generated. Read only.
@@ -115,12 +117,12 @@ statements! {
                                audience, access_token_ttl_seconds, may_introspect, created_at, version)
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)";
     REGISTRATION = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                        r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.version, s.created_at AS current_since
+                        r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                     FROM registrations r
                     LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                     WHERE r.client_id = $1 AND r.environment = $2";
     REGISTRATIONS = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                         r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.version, s.created_at AS current_since
+                         r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                      FROM registrations r
                      JOIN environments e ON e.slug = r.environment
                      LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
@@ -129,7 +131,7 @@ statements! {
     PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
     TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
     UPDATE_REGISTRATION = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5,
-                               access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, enabled_at = $10, version = version + 1
+                               access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, enabled_at = $10, token_generation = $11, version = version + 1
                            WHERE id = $1";
 }
 
@@ -177,6 +179,7 @@ fn registration(row: &Row) -> Result<Registration, StoreError> {
         disabled_at: row.opt_time("disabled_at")?,
         enabled_at: row.opt_time("enabled_at")?,
         earlier_tokens_end_at: row.opt_time("earlier_tokens_end_at")?,
+        token_generation: row.int("token_generation")?,
         version: row.int("version")?,
         current_since: row.opt_time("current_since")?,
     })
@@ -328,6 +331,7 @@ impl Tx {
             changed.disabled_at.into(),
             changed.earlier_tokens_end_at.into(),
             changed.enabled_at.into(),
+            changed.token_generation.into(),
         ];
         self.execute(UPDATE_REGISTRATION, args).await.map(drop)
     }

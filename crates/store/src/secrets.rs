@@ -96,6 +96,8 @@ pub struct VerifierRow {
     pub disabled: bool,
     /// Whether its client has been deleted.
     pub deleted: bool,
+    /// How often it was disabled: access tokens of an earlier generation have ended.
+    pub token_generation: i64,
     /// How it may present its secret.
     pub methods: AuthMethods,
     /// The scopes that it may ask for.
@@ -179,7 +181,7 @@ statements! {
     DECIDE_ROTATION = "UPDATE rotations SET ended_as = $3, ended_at = $4 WHERE registration_id = $1 AND outgoing_secret_id = $2 AND ended_as IS NULL";
     NEWEST_ROTATION = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM rotations WHERE registration_id = $1";
     VERIFIERS = "SELECT r.id, r.environment, r.oauth_client_id, r.disabled_at, c.deleted_at, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                     r.access_token_ttl_seconds, r.may_introspect
+                     r.access_token_ttl_seconds, r.may_introspect, r.token_generation
                  FROM registrations r JOIN clients c ON c.id = r.client_id
                  WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
     VERIFIER_SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key FROM secrets
@@ -598,6 +600,7 @@ fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
         oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
         disabled: row.opt_time("disabled_at")?.is_some(),
         deleted: row.opt_time("deleted_at")?.is_some(),
+        token_generation: row.int("token_generation")?,
         methods: clients::methods(row)?,
         scopes: Scopes::from_stored(row.text("scopes")?),
         audience: row.opt_text("audience")?,

@@ -96,6 +96,7 @@ impl World {
             client_id: client_id(n),
             environment: slug("staging"),
             disabled: false,
+            token_generation: 0,
             methods: AuthMethods::default(),
             scopes: Scopes::parse(&["read".to_owned(), "write".to_owned()]).unwrap(),
             audience: None,

@@ -112,6 +112,7 @@ pub fn registration(n: usize, client: usize, environment: &str) -> Registration 
         disabled_at: None,
         enabled_at: None,
         earlier_tokens_end_at: None,
+        token_generation: 0,
         version: 1,
         current_since: None,
     }
