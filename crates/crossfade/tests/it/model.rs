@@ -159,6 +159,9 @@ struct Model {
     rotations: Vec<Rotation>,
     enabled: bool,
     policy: Option<i64>,
+    /// Access tokens that were issued since the registration was last disabled, and those from before.
+    tokens: Vec<String>,
+    ended_tokens: Vec<String>,
 }
 
 type Outcome = Result<(), (u16, &'static str)>;
@@ -217,7 +220,14 @@ impl Play {
             windows: vec![],
             drill: None,
         };
-        let model = Model { secrets: vec![secret], rotations: vec![], enabled: true, policy: None };
+        let model = Model {
+            secrets: vec![secret],
+            rotations: vec![],
+            enabled: true,
+            policy: None,
+            tokens: vec![],
+            ended_tokens: vec![],
+        };
         let changed_at = world.now().as_micros();
         Self { world, client, model, changed_at }
     }
@@ -275,6 +285,7 @@ impl Play {
                 self.world.owner().await.patch(&self.client.path("production", ""), body).await.ok();
                 self.model.enabled = *enabled;
                 if !enabled {
+                    self.model.ended_tokens.append(&mut self.model.tokens);
                     self.model.secrets.iter_mut().for_each(|it| it.stop_drill(now));
                 }
             }
@@ -520,17 +531,40 @@ impl Play {
                     _ => false,
                 };
             if valid {
-                let claims = Parts::of(&answer.is_token()).claims;
+                let token = answer.is_token();
+                let claims = Parts::of(&token).claims;
                 let issued_at = claims["iat"].as_i64().unwrap();
                 assert_eq!(
                     issued_at,
                     self.world.clock.machine().as_seconds(),
                     "tokens tell the machine's time"
                 );
+                self.model.tokens.push(token);
                 self.model.secrets[index].used = true;
             } else {
                 answer.is_invalid_client();
             }
+        }
+        self.introspect(now).await;
+    }
+
+    /// Enabling revives no token from before (rule 14), and nothing else ends one.
+    async fn introspect(&mut self, now: i64) {
+        let oauth = self.world.oauth("production");
+        let client_id = &self.client.registration("production").client_id;
+        let current = self.model.current(now);
+        let value = &self.model.secrets[current].value.clone();
+        if !self.model.enabled {
+            oauth.basic("introspect", client_id, value, &[("token", "x")]).await.is_invalid_client();
+            return;
+        }
+        self.model.secrets[current].used = true;
+        // The newest was issued at this moment.
+        if let Some(token) = self.model.tokens.last() {
+            assert_eq!(oauth.introspect(client_id, value, token).await["active"], true);
+        }
+        for token in self.model.ended_tokens.iter().rev().take(4) {
+            assert_eq!(oauth.introspect(client_id, value, token).await, json!({"active": false}), "rule 14");
         }
     }
 

@@ -641,6 +641,44 @@ on_both_engines! {
         oauth.token(&registration.client_id, new).await.is_token();
     }
 
+    async fn enabling_revives_no_token_from_before_rule_14(world: World) {
+        let mut world = world;
+        let client = world.client("Billing", &["production"]).await;
+        let gateway = world.client("Gateway", &["production"]).await;
+        let (own, eyes) = (client.registration("production").clone(), gateway.registration("production").clone());
+        let path = client.path("production", "");
+        let owner = world.owner().await;
+        owner.patch(&gateway.path("production", ""), json!({"may_introspect": true})).await.ok();
+        let (off, on) = (json!({"enabled": false, "confirm_client_name": "Billing"}), json!({"enabled": true}));
+        let mut tokens = Vec::new();
+        for _ in 0..3 {
+            tokens.push(world.oauth("production").token(&own.client_id, &own.secret).await.is_token());
+            owner.patch(&path, off.clone()).await.ok();
+            // To say it again changes nothing.
+            owner.patch(&path, off.clone()).await.ok();
+            owner.patch(&path, on.clone()).await.ok();
+        }
+        owner.patch(&path, on.clone()).await.ok();
+        let last = world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
+        for restarted in [false, true] {
+            if restarted {
+                world.restart().await;
+            }
+            let oauth = world.oauth("production");
+            for it in [&own, &eyes] {
+                for token in &tokens {
+                    assert_eq!(oauth.introspect(&it.client_id, &it.secret, token).await, json!({"active": false}));
+                }
+                let active = oauth.introspect(&it.client_id, &it.secret, &last).await;
+                assert_eq!(active["active"], true, "also in the second in which it was enabled");
+            }
+            // What has ended is not its client's to revoke either, and is answered alike.
+            let revoked = oauth.basic("revoke", &own.client_id, &own.secret, &[("token", &tokens[0])]).await;
+            assert_eq!(revoked.status.as_u16(), 200);
+        }
+        assert_eq!(world.number("SELECT COUNT(*) FROM revoked_tokens").await, 0);
+    }
+
     async fn disabling_is_seen_by_others_who_introspect_rule_14(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let gateway = world.client("Gateway", &["production"]).await;
