@@ -39,10 +39,10 @@ pub(crate) struct UpdateRegistration {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct RegistrationChange {
-    /// It may authenticate again. Nothing that has ended is revived.
+    /// Allow the registration to authenticate again. Access tokens from before it was disabled stay ended.
     #[arg(long, conflicts_with = "disable")]
     pub(crate) enable: bool,
-    /// Everything that it asks for is refused, until it is enabled again.
+    /// Refuse everything until the registration is enabled again. Its access tokens end.
     #[arg(long)]
     pub(crate) disable: bool,
     /// How it may present its secret. Can be repeated.
