@@ -87,7 +87,7 @@ pub use serving::{DECIDES_FOR, Stopped};
 pub use sessions::{ABSOLUTE_LIMIT, Confirmed, IDLE_LIMIT, Session, SessionSummary, Visitor};
 pub use sign_in::{NewSession, SignIn};
 pub use targets::{ClientPath, EnvironmentPath, PlacePath, PropertyPath, RegistrationPath};
-pub use tokens::NewToken;
+pub use tokens::{AccountTokens, NewToken};
 pub use trail::{AuditExport, AuditQuery, FailureQuery};
 pub use users::UserPath;
 pub use worker::Worker;

@@ -3,6 +3,7 @@
 
 use crate::{
     act::About, app::App, caller::Caller, error::Error, giving, sessions::Visitor, sign_in::NewSession,
+    tokens::end_tokens_of,
 };
 use crossfade_core::{
     Code, GrantId, Problem, SessionId, Timestamp, UserId,
@@ -192,15 +193,21 @@ impl App {
                     tx.set_password(&user.id, &hash).await?;
                     tx.set_entered_by(&user.id, &link.maker).await?;
                     // Whoever came in before, by whatever way, is out.
-                    let event = Event::UserActivated {
-                        ended_sessions: tx.end_sessions(&user.id, None, now).await?,
-                        ended_tokens: tx.delete_tokens_of(&user.id, now).await?,
-                    };
+                    let ended_sessions = tx.end_sessions(&user.id, None, now).await?;
+                    let mut events: Vec<(String, Event)> = end_tokens_of(tx, &user.id, now)
+                        .await?
+                        .into_iter()
+                        .map(|(id, event)| (id.to_string(), event))
+                        .collect();
+                    let ended_tokens = events.len() as u64;
+                    events.push((user.id.to_string(), Event::UserActivated { ended_sessions, ended_tokens }));
                     let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
-                    let written = About::target(&user.id).event(now, actor, &event);
                     // The link ends with its use, so the session that begins with it names the way in.
                     let via = Via::Session { id: session.clone() };
-                    tx.append_audit(&written.from(&visitor.origin).through(via)).await?;
+                    for (target, event) in &events {
+                        let written = About::target(target).event(now, actor.clone(), event);
+                        tx.append_audit(&written.from(&visitor.origin).through(via.clone())).await?;
+                    }
                     user
                 }
             };

@@ -6,6 +6,7 @@ use crate::{
     caller::{Caller, Intent, by_session_digest},
     error::Error,
     sign_in::NewSession,
+    tokens::{AccountTokens, end_own_tokens},
 };
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp,
@@ -202,17 +203,20 @@ impl App {
             if !tx.end_session(&id, &caller.user, now).await? {
                 return Err(Problem::not_found().into());
             }
-            let event = Event::SessionEnded { sessions: 1 };
+            let event = Event::SessionEnded { sessions: 1, ended_tokens: 0 };
             Ok(tx.append_audit(&caller.event(now, &event, About::target(&id))).await?)
         })
         .await
     }
 
-    /// Ends every sign-in of one's own, this one too.
-    pub async fn end_sessions(&self, session: &Session) -> Result<(), Error> {
+    /// Ends every sign-in of one's own, this one too, and one's API tokens where asked: whoever had a cookie can have made
+    /// one.
+    pub async fn end_sessions(&self, session: &Session, tokens: AccountTokens) -> Result<(), Error> {
         self.transact(async |tx, now| {
             let caller = session.caller.refreshed(tx, now).await?;
-            let event = Event::SessionEnded { sessions: tx.end_sessions(&caller.user, None, now).await? };
+            let sessions = tx.end_sessions(&caller.user, None, now).await?;
+            let ended_tokens = end_own_tokens(tx, &caller, tokens, now).await?;
+            let event = Event::SessionEnded { sessions, ended_tokens };
             Ok(tx.append_audit(&caller.event(now, &event, About::target(&caller.user))).await?)
         })
         .await
@@ -248,13 +252,15 @@ impl App {
         Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
     }
 
-    /// Sets another password, and ends every other sign-in and every one-time link of the account. The cookie gets another
-    /// value, which is given back: a copy of it is worth nothing. So does the cookie of the known browser.
+    /// Sets another password, and ends every other sign-in, every one-time link and, where asked, every API token of the
+    /// account. The cookie gets another value, which is given back: a copy of it is worth nothing. So does the cookie of the
+    /// known browser.
     pub async fn change_password(
         &self,
         session: &Session,
         current: &str,
         new: &str,
+        tokens: AccountTokens,
         visitor: &Visitor,
     ) -> Result<NewSession, Error> {
         let hash = match self.check_own_password(session, current, visitor).await? {
@@ -286,7 +292,8 @@ impl App {
             tx.confirm_session(&session.id, &digest, now).await?;
             tx.end_links(&user.id).await?;
             let ended_sessions = tx.end_sessions(&user.id, caller.session(), now).await?;
-            let event = Event::UserPasswordChanged { ended_sessions };
+            let ended_tokens = end_own_tokens(tx, &caller, tokens, now).await?;
+            let event = Event::UserPasswordChanged { ended_sessions, ended_tokens };
             tx.append_audit(&caller.event(now, &event, About::target(&user.id))).await?;
             self.know_browser(tx, &user.id, visitor, now).await
         });

@@ -60,6 +60,45 @@ impl CheckedToken {
     }
 }
 
+/// What happens to the API tokens of an account when its person closes what else lets somebody in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccountTokens {
+    /// All of them end.
+    End,
+    /// They stay: the person knows that nobody else made one.
+    Keep,
+}
+
+/// Ends the API tokens of an account. Returns an event for each token that had not expired.
+pub(crate) async fn end_tokens_of(
+    tx: &mut Tx,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<Vec<(TokenId, Event)>, Error> {
+    let mut ended = tx.delete_tokens_of(user, now).await?;
+    ended.retain(|token| token.expires_at.is_none_or(|expires_at| now < expires_at));
+    ended.sort_by_key(place);
+    let event = |TokenRow { id, name, user_id, .. }| (id, Event::TokenDeleted { name, user_id });
+    Ok(ended.into_iter().map(event).collect())
+}
+
+/// Ends the API tokens of a caller where they choose so, and records each. Returns how many.
+pub(crate) async fn end_own_tokens(
+    tx: &mut Tx,
+    caller: &Caller,
+    tokens: AccountTokens,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    if tokens == AccountTokens::Keep {
+        return Ok(0);
+    }
+    let ended = end_tokens_of(tx, &caller.user, now).await?;
+    for (id, event) in &ended {
+        tx.append_audit(&caller.event(now, event, About::target(id))).await?;
+    }
+    Ok(ended.len() as u64)
+}
+
 fn created(row: TokenRow) -> Event {
     Event::TokenCreated { name: row.name, user_id: row.user_id, expires_at: row.expires_at, scope: row.scope }
 }

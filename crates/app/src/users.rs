@@ -11,6 +11,7 @@ use crate::{
     idempotency::Reply,
     request::{Input, NO_VERSION, Request},
     targets::{Names, Platform, Target, forbidden},
+    tokens::end_tokens_of,
 };
 use crossfade_core::{
     Code, Operation, Problem, UserId,
@@ -264,6 +265,7 @@ impl App {
             }
             act.matches(account.user.version)?;
             self.keep_an_owner(act, &account.user.id, &account.grants).await?;
+            self.end_tokens(act, &account.user.id).await?;
             act.tx.delete_user(&account.user.id, act.now).await?;
             let UserFacts { name, email } = account.facts();
             let grants = account.grants.iter().map(shown_grant).collect();
@@ -302,7 +304,7 @@ impl App {
         act.tx.end_links(&user.id).await?;
         let had_password = act.tx.clear_password(&user.id).await?;
         let ended_sessions = act.tx.end_sessions(&user.id, None, act.now).await?;
-        let ended_tokens = act.tx.delete_tokens_of(&user.id, act.now).await?;
+        let ended_tokens = self.end_tokens(act, &user.id).await?;
         if had_password || ended_sessions + ended_tokens > 0 {
             let event = Event::UserDeactivated { had_password, ended_sessions, ended_tokens };
             act.audit(&event, About::target(&user.id)).await?;
@@ -312,6 +314,15 @@ impl App {
             UserKind::Person if may_link => Ok(Some(self.make_link(act, &user.id).await?)),
             UserKind::Person | UserKind::Program => Ok(None),
         }
+    }
+
+    /// Ends the API tokens of an account, and records each. Returns how many.
+    async fn end_tokens(&self, act: &mut Act<'_>, user: &UserId) -> Result<u64, Error> {
+        let ended = end_tokens_of(act.tx, user, act.now).await?;
+        for (id, event) in &ended {
+            act.audit(event, About::target(id)).await?;
+        }
+        Ok(ended.len() as u64)
     }
 
     async fn make_link(&self, act: &mut Act<'_>, user: &UserId) -> Result<api::OneTimeLink, Error> {

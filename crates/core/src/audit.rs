@@ -298,6 +298,8 @@ events! {
     UserPasswordChanged = "user.password_changed" {
         /// Other sign-ins that ended with it.
         ended_sessions: u64,
+        /// API tokens that ended with it, where the person chose so.
+        ended_tokens: u64,
     }
     /// A role was given.
     GrantCreated = "grant.created" {
@@ -337,6 +339,8 @@ events! {
     SessionEnded = "session.ended" {
         /// How many.
         sessions: u64,
+        /// API tokens that ended with them, where the person chose so.
+        ended_tokens: u64,
     }
     /// Signing in failed, or confirming a sign-in did.
     SessionRefused = "session.refused" {

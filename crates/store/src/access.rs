@@ -147,7 +147,8 @@ statements! {
               ORDER BY created_at, id LIMIT $3";
     TOUCH_TOKEN = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
-    DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL";
+    DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL
+                        RETURNING id, user_id, name, scope, created_at, expires_at, last_used_at";
     INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at, maker_scope, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
     LINK = "SELECT purpose, user_id, created_by, expires_at, maker_scope FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
     USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
@@ -266,9 +267,13 @@ impl Tx {
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
-    /// Ends the API tokens of an account; tells how many.
-    pub async fn delete_tokens_of(&mut self, id: &UserId, now: Timestamp) -> Result<u64, StoreError> {
-        self.execute(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await
+    /// Ends the API tokens of an account. Returns those that it ended, in no order.
+    pub async fn delete_tokens_of(
+        &mut self,
+        id: &UserId,
+        now: Timestamp,
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        self.rows(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?.iter().map(token).collect()
     }
 
     /// Ends the one-time links of an account.

@@ -14,7 +14,7 @@ use axum::{
     extract::{Path, Query, State},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{ListQuery, SessionSummary};
+use crossfade_app::{AccountTokens, ListQuery, SessionSummary};
 use crossfade_core::{Problem, Timestamp, UserId, api::Token, roles::Permission};
 use serde::Deserialize;
 
@@ -31,10 +31,16 @@ struct AccountPage {
     without_role: bool,
     sessions: Vec<SessionSummary>,
     tokens: Vec<Token>,
+    /// Tokens that a new password, or signing out everywhere, can end: the first [`OFFERED`].
+    live: Vec<Token>,
+    /// Whether there are more of these.
+    has_more: bool,
     /// Where the next page of tokens starts.
     next: String,
     is_first: bool,
     password: Form,
+    /// The form that signs out everywhere, as it is at first.
+    ending: Form,
     token: Form,
     /// A token that was created just now, with its value: shown this once.
     created: Option<(String, String)>,
@@ -49,11 +55,25 @@ pub(super) struct Asked {
 /// How long a token may live, as days and in words.
 const LIVES: [(&str, &str); 4] = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "No end")];
 
+/// Tokens that are listed where they can end together.
+const OFFERED: &str = "50";
+/// The box that is ticked to end them.
+const END_TOKENS: &str = "end_tokens";
+
+/// Reads whether a form asks to end the person's API tokens.
+fn account_tokens(fields: &Fields) -> AccountTokens {
+    if fields.ticked(END_TOKENS) { AccountTokens::End } else { AccountTokens::Keep }
+}
+
 impl AccountPage {
     async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<Self, Refused> {
         let is_first = cursor.is_none();
         let query = ListQuery { limit: None, cursor };
         let tokens = signed.app.list_own_tokens(&signed.session, &query).await?;
+        let offered = ListQuery { limit: Some(OFFERED.to_owned()), cursor: None };
+        let mut live = signed.app.list_own_tokens(&signed.session, &offered).await?;
+        let now = signed.session.now;
+        live.items.retain(|token| token.expires_at.is_none_or(|expires_at| now < expires_at));
         Ok(Self {
             layout: signed.layout(Section::Account, "Your account"),
             now: signed.session.now,
@@ -62,12 +82,15 @@ impl AccountPage {
             without_role: !Permission::ALL.iter().any(|it| signed.caller().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
             tokens: tokens.items,
+            has_more: live.next_cursor.is_some(),
+            live: live.items,
             next: tokens
                 .next_cursor
                 .map(|cursor| format!("/console/account?cursor={cursor}#tokens-title"))
                 .unwrap_or_default(),
             is_first,
-            password: Form::new("password", Fields::default()),
+            password: Form::new("password", Fields::default().with(END_TOKENS, "yes")),
+            ending: Form::new("sign-out", Fields::default().with(END_TOKENS, "yes")),
             token: Form::new("token", Fields::default().with("expires_days", "90")),
             created: None,
         })
@@ -85,7 +108,12 @@ impl AccountPage {
 
 pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply {
     let done = asked.done.as_deref().and_then(|word| match word {
-        "password" => Some("Your password was changed. Every other sign-in has ended."),
+        "password" => {
+            Some("Your password was changed. Every other session has ended. Your API tokens still work.")
+        }
+        "password-tokens" => {
+            Some("Your password was changed. Every other session and every API token has ended.")
+        }
         "ended" => Some("The sign-in has ended."),
         "token-deleted" => Some("The token has ended. Whatever uses it is refused from now on."),
         _ => None,
@@ -103,27 +131,41 @@ pub(super) async fn end_session(Path(id): Path<String>, State(web): State<Web>, 
     Ok(to("ended"))
 }
 
-pub(super) async fn end_sessions(State(web): State<Web>, signed: SignedIn) -> Reply {
-    signed.app.end_sessions(&signed.session).await?;
-    Ok(sign_in::out(&web, "everywhere"))
+pub(super) async fn end_sessions(State(web): State<Web>, Submitted { signed, fields }: Submitted) -> Reply {
+    let tokens = account_tokens(&fields);
+    signed.app.end_sessions(&signed.session, tokens).await?;
+    Ok(sign_in::out(
+        &web,
+        match tokens {
+            AccountTokens::End => "everywhere-tokens",
+            AccountTokens::Keep => "everywhere",
+        },
+    ))
 }
 
 pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> Reply {
     let (current, new) = (fields.text("current_password"), fields.text("password"));
+    let tokens = account_tokens(&fields);
     let changed = match new == fields.text("repeated") {
-        true => signed.app.change_password(&signed.session, current, new, &signed.visitor).await,
+        true => signed.app.change_password(&signed.session, current, new, tokens, &signed.visitor).await,
         false => Err(Problem::invalid("repeated", "is not the same password. Nothing was changed").into()),
     };
     match changed {
         Ok(new) => {
             signed.renew_both(&new)?;
-            Ok(to("password"))
+            Ok(to(match tokens {
+                AccountTokens::End => "password-tokens",
+                AccountTokens::Keep => "password",
+            }))
         }
         Err(error) if error.is_about_input() => {
             let mut shown = AccountPage::load(&signed, None).await?;
             // Passwords are not sent back.
             let blank = ["current_password", "password", "repeated"];
-            let blank = blank.iter().fold(Fields::default(), |fields, name| fields.with(name, ""));
+            let mut blank = blank.iter().fold(Fields::default(), |fields, name| fields.with(name, ""));
+            if tokens == AccountTokens::End {
+                blank = blank.with(END_TOKENS, "yes");
+            }
             let answer = status(&error.problem);
             shown.password = Form::new("password", blank).refused(error.problem);
             Ok(page_with(answer, &shown))
@@ -206,7 +248,10 @@ mod tests {
                 session(2, false, "<b>"),
             ],
             tokens: vec![token(1, None), token(2, Some(vec!["client:read".into()]))],
-            password: Form::new("password", Fields::default()),
+            live: vec![token(1, None), token(2, None)],
+            has_more: false,
+            password: Form::new("password", Fields::default().with(END_TOKENS, "yes")),
+            ending: Form::new("sign-out", Fields::default().with(END_TOKENS, "yes")),
             token: Form::new("token", Fields::default()),
             created: None,
         }
@@ -226,8 +271,9 @@ mod tests {
         assert!(!unread.contains("?via="), "no link to a page that would be refused");
         let created = Some(("laptop".into(), "crossfade_api_x".into()));
         assert!(AccountPage { created, ..sample() }.render().unwrap().contains("crossfade_api_x"));
-        let empty = AccountPage { tokens: vec![], ..sample() }.render().unwrap();
-        assert!(empty.contains("crossfade token create"));
+        assert_eq!(html.matches("name=\"end_tokens\" value=\"yes\" checked").count(), 2, "{html}");
+        let empty = AccountPage { tokens: vec![], live: vec![], ..sample() }.render().unwrap();
+        assert!(empty.contains("crossfade token create") && !empty.contains("end_tokens"));
         let problem = Problem::invalid("name", "must not be empty");
         let refused = Form::new("token", Fields::default().with("name", "")).refused(problem);
         assert!(

@@ -51,7 +51,8 @@ pub(super) async fn show(
     }
     let done = match asked.done.as_deref() {
         Some("out") => Some("You are signed out."),
-        Some("everywhere") => Some("You are signed out everywhere."),
+        Some("everywhere") => Some("You are signed out everywhere. Your API tokens still work."),
+        Some("everywhere-tokens") => Some("You are signed out everywhere, and your API tokens have ended."),
         _ => None,
     };
     let has_owner = web.app.has_owner().await?;
