@@ -1,9 +1,10 @@
 //! Signing in and out, how long a sign-in lasts, and what ends it.
 
-use super::browser::{COOKIE, PASSWORD};
-use crate::world::{OWNER, World, on_both_engines};
+use super::browser::{Browser, COOKIE, PASSWORD};
+use crate::world::{Caller, OWNER, World, on_both_engines};
+use crossfade_app::NewToken;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const MICRO: Duration = Duration::from_micros(1);
@@ -16,6 +17,23 @@ async fn actions(world: &World, count: usize) -> Vec<String> {
     // The newest is the token that this very question was asked with.
     let events = events["items"].as_array().unwrap()[1..].iter();
     events.map(|event| event["action"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Creates a token in the Console, and returns its value.
+async fn create_token(browser: &Browser<'_>) -> String {
+    let page = browser
+        .post("/console/account/tokens", &[("name", "laptop"), ("expires_days", "30")])
+        .await
+        .page(200);
+    let at = page.find("crossfade_api_").unwrap();
+    page[at..].split('<').next().unwrap().to_owned()
+}
+
+/// Creates a program, and returns its ID.
+async fn program(world: &World) -> String {
+    let created =
+        world.owner().await.post("/users", json!({"kind": "program", "name": "CI"})).await.created();
+    created["id"].as_str().unwrap().to_owned()
 }
 
 on_both_engines! {
@@ -235,7 +253,87 @@ on_both_engines! {
         assert_eq!(there.sign_in(OWNER, PASSWORD).await.status.as_u16(), 422);
         assert_eq!(there.sign_in(OWNER, new).await.status.as_u16(), 303);
         let trail = world.owner().await.get("/audit-events?action=user.password_changed").await.ok();
-        assert_eq!(trail["items"][0]["details"], json!({"ended_sessions": 1}));
+        assert_eq!(trail["items"][0]["details"], json!({"ended_sessions": 1, "ended_tokens": 0}));
+    }
+
+    /// A thief with a cookie makes a token; what closes the account for the thief closes it for the token.
+    async fn a_new_password_ends_tokens_that_a_thief_created(world: World) {
+        let thief = world.signed_in().await;
+        let stolen = create_token(&thief).await;
+        let caller = Caller { world: &world, token: Some(stolen.clone()) };
+        let id = caller.get("/me").await.ok()["token_id"].as_str().unwrap().to_owned();
+        let program = world.app.create_token(&NewToken { user: program(&world).await, name: "CI".into(), expires_days: None, scope: vec![] }).await.unwrap();
+        world.advance(MINUTE);
+        let victim = world.signed_in().await;
+        let page = victim.get("/console/account").await.page(200);
+        assert!(page.contains("name=\"end_tokens\" value=\"yes\" checked") && page.matches(&id).count() >= 2, "offered by name: {page}");
+        let new = "four quite unrelated words";
+        let fields = [("current_password", PASSWORD), ("password", new), ("repeated", new), ("end_tokens", "yes")];
+        assert_eq!(victim.post("/console/account/password", &fields).await.leads_to(), "/console/account?done=password-tokens");
+        assert!(victim.get("/console/account?done=password-tokens").await.page(200).contains("every API token has ended"));
+        caller.get("/me").await.refused(401, "unauthenticated");
+        assert!(!thief.is_signed_in().await && victim.is_signed_in().await);
+        let program = Caller { world: &world, token: Some(program.reveal().to_owned()) };
+        program.get("/me").await.ok();
+        let owner = world.owner().await;
+        let events = owner.get("/audit-events?action=token.deleted").await.ok()["items"].as_array().unwrap().clone();
+        let ended = events.iter().find(|event| event["target"] == id.as_str()).unwrap();
+        assert_eq!((&ended["details"]["name"], &ended["via"]["kind"]), (&json!("laptop"), &json!("session")));
+        let changed = owner.get("/audit-events?action=user.password_changed").await.ok();
+        assert_eq!(changed["items"][0]["details"]["ended_tokens"], events.len());
+    }
+
+    async fn signing_out_everywhere_ends_tokens_where_asked(world: World) {
+        let thief = world.signed_in().await;
+        let caller = Caller { world: &world, token: Some(create_token(&thief).await) };
+        let victim = world.signed_in().await;
+        let page = victim.get("/console/account").await.page(200);
+        assert!(page.contains("<dialog id=\"sign-out\""), "{page}");
+        let done = victim.post("/console/account/sessions/end", &[("end_tokens", "yes")]).await;
+        assert_eq!(done.leads_to(), "/console/sign-in?done=everywhere-tokens");
+        assert!(victim.get("/console/sign-in?done=everywhere-tokens").await.page(200).contains("your API tokens have ended"));
+        caller.get("/me").await.refused(401, "unauthenticated");
+        let owner = world.owner().await;
+        let ended = owner.get("/audit-events?action=session.ended").await.ok();
+        let details = &ended["items"][0]["details"];
+        assert!(details["sessions"] == 2 && details["ended_tokens"].as_i64() > Some(0), "{details}");
+    }
+
+    async fn tokens_stay_where_their_person_keeps_them(world: World) {
+        let browser = world.signed_in().await;
+        let caller = Caller { world: &world, token: Some(create_token(&browser).await) };
+        let new = "four quite unrelated words";
+        let fields = [("current_password", PASSWORD), ("password", new), ("repeated", new)];
+        assert_eq!(browser.post("/console/account/password", &fields).await.leads_to(), "/console/account?done=password");
+        caller.get("/me").await.ok();
+        assert_eq!(browser.post("/console/account/sessions/end", &[]).await.leads_to(), "/console/sign-in?done=everywhere");
+        caller.get("/me").await.ok();
+        let refused = [("current_password", "wrong horse battery staple"), ("end_tokens", "yes")];
+        let again = world.browser();
+        again.sign_in(OWNER, new).await;
+        let page = again.post("/console/account/password", &refused).await.page(422);
+        assert!(page.contains("name=\"end_tokens\" value=\"yes\" checked"), "what was chosen stays");
+        caller.get("/me").await.ok();
+    }
+
+    /// A one-time link, a role that sees secrets and a deletion end tokens, too; each stands in the trail.
+    async fn every_token_that_ends_with_its_account_or_password_is_recorded(world: World) {
+        let owner = world.owner().await;
+        let bob = world.user("bob@example.com", "viewer").await;
+        let first = bob.get("/me").await.ok();
+        let user = first["user"]["id"].as_str().unwrap().to_owned();
+        let link = owner.post(&format!("/users/{user}/link"), json!({})).await.created();
+        let new = "four quite unrelated words";
+        let fields = [("link", link["url"].as_str().unwrap()), ("email", ""), ("password", new), ("repeated", new)];
+        world.browser().post("/console/link", &fields).await.leads_to();
+        let second = world.token_of("bob@example.com", &[]).await.get("/me").await.ok();
+        owner.post(&format!("/users/{user}/grants"), json!({"role": "secret_viewer"})).await.created();
+        let third = world.token_of("bob@example.com", &[]).await.get("/me").await.ok();
+        owner.delete(&format!("/users/{user}"), json!({})).await;
+        let events = owner.get("/audit-events?action=token.deleted").await.ok();
+        let ended: Vec<&Value> = events["items"].as_array().unwrap().iter().map(|it| &it["target"]).collect();
+        assert_eq!(ended, [&third["token_id"], &second["token_id"], &first["token_id"]]);
+        world.check_ways().await;
     }
 
     async fn a_one_time_link_signs_in_and_ends_what_was_open(world: World) {
