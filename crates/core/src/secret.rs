@@ -1,5 +1,7 @@
 //! The text of a secret: how it is made, recognised and kept from leaking.
 
+mod readings;
+
 use crate::{Random, base62, environment::EnvironmentKind};
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -88,22 +90,33 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// Whether `text` holds something that looks like one of our secrets, whole or cut off, also when it
-/// was percent-encoded or broken over lines. Names, reasons and identifiers that do are refused.
+/// Whether `text` holds something that looks like one of our secrets, whole or cut off, also when it was broken over
+/// lines or encoded: in base64 such as `Basic …`, in hex, by percent, JSON or HTML escapes, up to three of these within
+/// one another. Names, reasons and identifiers that do are refused (rule 18).
 pub fn looks_like_secret(text: &str) -> bool {
-    let squeezed: String = text
-        .replace("%5F", "_")
-        .replace("%5f", "_")
-        .chars()
-        .filter(|character| !character.is_whitespace())
-        .collect();
-    let lowered = squeezed.to_ascii_lowercase();
+    readings::any_reading(text, holds_secret)
+}
+
+fn holds_secret(text: &str) -> bool {
+    let lowered = text.to_ascii_lowercase();
     let prefixed = SecretKind::ALL.iter().any(|kind| {
         lowered
             .match_indices(kind.prefix())
-            .any(|(at, prefix)| digits_at_start(&squeezed[at + prefix.len()..]) >= SUSPICIOUS_DIGITS)
+            .any(|(at, prefix)| digits_at_start(&text[at + prefix.len()..]) >= SUSPICIOUS_DIGITS)
     });
-    prefixed || squeezed.split(|c: char| !c.is_ascii_alphanumeric()).any(is_checksummed)
+    prefixed || text.split(|c: char| !c.is_ascii_alphanumeric()).any(holds_checksummed)
+}
+
+/// Whether digits with their checksum are somewhere in a run of digits: white space between words is gone.
+fn holds_checksummed(run: &str) -> bool {
+    const LENGTH: usize = RANDOM_DIGITS + CHECKSUM_DIGITS;
+    let checksums = run.bytes().enumerate().skip(RANDOM_DIGITS);
+    // The largest checksum is 4gfFC3, so that most places need no look.
+    let mut places = checksums.filter(|(_, first)| (b'0'..=b'4').contains(first)).map(|(at, _)| at);
+    places.any(|at| {
+        let from = at - RANDOM_DIGITS;
+        run.get(from..from + LENGTH).is_some_and(is_checksummed)
+    })
 }
 
 /// Digits behind a prefix from which on a text counts as (part of) a secret.
@@ -269,5 +282,152 @@ mod tests {
         let last = if bare.ends_with('a') { 'b' } else { 'a' };
         assert!(!looks_like_secret(&format!("{}{last}", &bare[..48])));
         assert!(!looks_like_secret(&"a".repeat(49)));
+    }
+
+    /// Whether nobody writes it so: characters beyond ASCII by the codes of their bytes, or in both widths.
+    fn is_odd(outer: &str, inner: &str) -> bool {
+        ["zero-width", "full-width"].contains(&inner)
+            && ["JSON", "HTML", "HTML in hex", "base64 of UTF-16"].contains(&outer)
+    }
+
+    /// Ways in which a text gets written somewhere else.
+    fn encodings() -> Vec<(&'static str, fn(&str) -> String)> {
+        use base64::{Engine, engine::general_purpose as engines};
+        fn each(text: &str, write: impl Fn(u8) -> String) -> String {
+            text.bytes().map(write).collect()
+        }
+        vec![
+            ("plain", |text| text.to_owned()),
+            ("base64", |text| engines::STANDARD.encode(text)),
+            ("base64 unpadded", |text| engines::STANDARD_NO_PAD.encode(text)),
+            ("base64url", |text| engines::URL_SAFE.encode(text)),
+            ("base64 shifted by one", |text| engines::STANDARD.encode(format!("a{text}"))),
+            ("base64 shifted by two", |text| engines::STANDARD.encode(format!("ab{text}z"))),
+            ("base64 of UTF-16", |text| {
+                let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                engines::STANDARD.encode(bytes)
+            }),
+            ("base64 in lines", |text| {
+                let encoded = engines::STANDARD.encode(text);
+                let lines: Vec<_> = encoded.as_bytes().chunks(20).map(String::from_utf8_lossy).collect();
+                lines.join("\r\n ")
+            }),
+            ("basic", |text| {
+                format!("Basic {}", engines::STANDARD.encode(format!("7bLx3Q9aTzKw5mPd2RfYh8:{text}")))
+            }),
+            ("percent", |text| each(text, |byte| format!("%{byte:02X}"))),
+            ("percent lower case", |text| each(text, |byte| format!("%{byte:02x}"))),
+            ("percent of some", |text| text.replace('_', "%5F").replace('=', "%3D").replace('+', "%2B")),
+            ("JSON", |text| each(text, |byte| format!("\\u{byte:04x}"))),
+            ("JSON of some", |text| text.replace('_', "\\u005F").replace('/', "\\/")),
+            ("code", |text| each(text, |byte| format!("\\x{byte:02x}"))),
+            ("HTML", |text| each(text, |byte| format!("&#{byte};"))),
+            ("HTML in hex", |text| each(text, |byte| format!("&#x{byte:X};"))),
+            ("Markdown", |text| text.replace('_', "\\_")),
+            ("hex", |text| each(text, |byte| format!("{byte:02x}"))),
+            ("hex dump", |text| each(text, |byte| format!("{byte:02X} "))),
+            ("zero-width", |text| text.chars().flat_map(|it| [it, '\u{200B}']).collect()),
+            ("full-width", |text| {
+                let wide = |it: char| char::from_u32(u32::from(it) + 0xFEE0).unwrap();
+                text.chars().map(|it| if it.is_ascii_graphic() { wide(it) } else { it }).collect()
+            }),
+        ]
+    }
+
+    #[test]
+    fn rule_18_a_secret_is_recognised_in_every_encoding_and_in_two_of_them() {
+        let secret = some_secret();
+        for (outer, encode) in encodings() {
+            let once = encode(secret.reveal());
+            assert!(looks_like_secret(&format!("leaked: {once}, rotate")), "{outer}: {once}");
+            for (inner, first) in encodings().into_iter().filter(|(inner, _)| !is_odd(outer, inner)) {
+                let twice = encode(&first(secret.reveal()));
+                assert!(looks_like_secret(&twice), "{outer} of {inner}: {twice}");
+            }
+        }
+    }
+
+    #[test]
+    fn rule_18_bare_digits_are_recognised_between_words_and_encoded() {
+        let secret = some_secret();
+        let bare = &secret.reveal()["crossfade_live_".len()..];
+        for (name, encode) in encodings() {
+            assert!(looks_like_secret(&format!("the key {} leaked", encode(bare))), "{name}");
+        }
+    }
+
+    #[test]
+    fn rule_18_a_letter_that_is_normalised_later_hides_no_secret() {
+        let kelvin = format!("crossfade_live_{}", "K0123456789ab").replace('K', "\u{212A}");
+        assert!(looks_like_secret(&kelvin), "U+212A becomes K");
+    }
+
+    #[test]
+    fn rule_18_ordinary_text_is_no_secret_however_encoded() {
+        let jwt = "eyJhbGciOiJFUzI1NiIsImtpZCI6InAzSngwdjhuUTJtNCIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZS5jb20vZW52L3Byb2R1Y3Rpb24iLCJjcm9zc2ZhZGVfc2VjcmV0Ijoic2VjXzAwMDAwMDAwMDAwMDAwMDAwMDAwMDEifQ.c2lnbmF0dXJl";
+        for text in [
+            "Quarterly rotation, as agreed with the billing team on 24 November 2026 (ticket OPS-4711).",
+            "Vierteljährliche Rotation der Geheimnisse für den Zahlungsdienst; 100 % der Aufrufer sind umgezogen.",
+            "請求書サービスのシークレットを四半期ごとに更新します。担当者に連絡済みです。",
+            "crossfade_secret crossfade_live_ crossfade_session_ crossfade_api_token_for_the_billing_team",
+            "C:\\new\\uploads\\x\\%TEMP%\\u12 & &# &#; &#x; %, %u, \\",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "-----BEGIN CERTIFICATE----- MIIBtjCCAVugAwIBAgITBmyf1XSXNmY/Owua2eiedgPySjAKBggqhkjOPQQDAjA5",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAV 123e4567-e89b-12d3-a456-426614174000",
+            jwt,
+        ] {
+            for (name, encode) in
+                encodings().into_iter().filter(|(name, _)| text.is_ascii() || *name != "full-width")
+            {
+                assert!(!looks_like_secret(&encode(text)), "{name} of {text}");
+            }
+        }
+    }
+
+    /// The longest body, in shapes that have as many readings as possible.
+    #[test]
+    fn rule_18_the_work_is_bounded_by_the_length_of_the_text() {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let nested = (0..8).fold("a long text of words ".repeat(400), |text, _| STANDARD.encode(text));
+        for part in
+            ["%25", "\\u0025", "&amp;", "ICAg", "YWFh", "0", "4", "6161", "crossfade_live_", "ａ", "\u{FDFA}"]
+        {
+            let text = part.repeat(65_536 / part.len());
+            let begun = std::time::Instant::now();
+            assert!(!looks_like_secret(&text), "{part}");
+            assert!(begun.elapsed().as_secs() < 5, "{part}: {:?}", begun.elapsed());
+        }
+        assert!(!looks_like_secret(&nested[..65_536]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn rule_18_no_text_makes_the_search_fail(text in "\\PC{0,300}|[%\\\\&#xu;{}0-9a-f=]{0,300}|[A-Za-z0-9+/_=-]{0,300}") {
+            let _ = looks_like_secret(&text);
+        }
+
+        #[test]
+        fn rule_18_random_bytes_are_no_secret(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            use base64::{Engine, engine::general_purpose::STANDARD};
+            proptest::prop_assert!(!looks_like_secret(&STANDARD.encode(&bytes)));
+        }
+
+        #[test]
+        fn rule_18_any_secret_is_recognised_in_any_two_encodings_amid_text(
+            bytes in proptest::array::uniform32(proptest::prelude::any::<u8>()),
+            kind in 0..5usize, outer in 0..22usize, inner in 0..22usize, before in "[a-z ]{0,20}", after in "[ .,;]{0,3}",
+        ) {
+            struct Fixed([u8; 32]);
+            impl Random for Fixed {
+                fn fill(&self, out: &mut [u8]) {
+                    out.copy_from_slice(&self.0);
+                }
+            }
+            let secret = SecretValue::generate(SecretKind::ALL[kind], &Fixed(bytes));
+            let all = encodings();
+            proptest::prop_assume!(!is_odd(all[outer].0, all[inner].0));
+            let text = format!("{before}{}{after}", all[outer].1(&all[inner].1(secret.reveal())));
+            proptest::prop_assert!(looks_like_secret(&text), "{text}");
+        }
     }
 }

@@ -160,7 +160,7 @@ pub fn in_ascii(text: &str) -> String {
 
 /// Control, zero-width, direction-changing and other invisible format characters, line separators,
 /// and the tag block.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
