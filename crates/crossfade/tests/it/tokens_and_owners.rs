@@ -369,8 +369,8 @@ on_both_engines! {
         let owner = world.owner().await;
         let events = owner.get("/audit-events?limit=5").await.ok();
         let actions: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| text(&event["action"])).collect();
-        assert_eq!(actions[..4], ["token.created", "session.created", "user.activated", "owner.recovered"]);
-        assert_eq!((&events["items"][3]["actor"]["kind"], &events["items"][3]["target"]), (&json!("machine"), &events["items"][2]["target"]));
+        assert_eq!(actions, ["token.created", "session.created", "user.activated", "token.deleted", "owner.recovered"]);
+        assert_eq!((&events["items"][4]["actor"]["kind"], &events["items"][4]["target"]), (&json!("machine"), &events["items"][2]["target"]));
         let whole = owner.get("/audit-events?limit=200").await.ok().to_string();
         assert!(!whole.contains(&code(&link)["crossfade_link_".len()..]) && !whole.contains("argon2"));
         owner.get("/clients").await.ok();
