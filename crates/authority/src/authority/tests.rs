@@ -215,6 +215,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
             scopes: Scopes::parse(&["read".to_owned(), "write".to_owned()]).unwrap(),
             audience: None,
             ttl: TokenTtl::default(),
+            token_generation: 0,
             may_introspect: false,
             secrets: vec![secret],
         }
