@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_document_is_sent_from_one_buffer_and_only_to_readers_without_it() {
-        let document = Document::new("text/plain", "text");
+        let document = Document::new("text/plain", "text".to_owned());
         let mut headers = HeaderMap::new();
         let whole = document.answer(&headers);
         assert_eq!((whole.status(), &whole.headers()["etag"]), (StatusCode::OK, &document.tag));
