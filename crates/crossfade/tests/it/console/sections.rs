@@ -50,7 +50,7 @@ on_both_engines! {
         let (mut path, mut seen, mut pages) = ("/console/account".to_owned(), Vec::new(), 0);
         loop {
             let page = browser.get(&path).await.page(200);
-            seen.extend(names.iter().filter(|name| page.contains(&format!(">{name}<"))).cloned());
+            seen.extend(names.iter().filter(|name| page.contains(&format!("scope=\"row\">{name}<"))).cloned());
             pages += 1;
             let Some(next) = page.split("href=\"/console/account?cursor=").nth(1) else { break };
             path = format!("/console/account?cursor={}", next.split('#').next().unwrap());
