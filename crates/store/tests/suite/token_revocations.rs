@@ -1,9 +1,15 @@
 //! Access tokens that OAuth clients revoked.
 
 use crate::harness::*;
+use crossfade_core::Timestamp;
 use crossfade_store::{RevocationSum, TokenRevocation};
 
 const HOUR: u32 = 3600;
+
+/// Returns the time `second` seconds after a full hour.
+fn past_hour(second: u32) -> Timestamp {
+    at(HOUR - 300 + second)
+}
 
 fn revocation(registration: usize, secret: usize, address: &str) -> TokenRevocation {
     TokenRevocation {
@@ -14,11 +20,11 @@ fn revocation(registration: usize, secret: usize, address: &str) -> TokenRevocat
 }
 
 async fn count(t: &TestDb, revocations: &[TokenRevocation], second: u32) -> Vec<i64> {
-    t.write(async |tx| tx.count_token_revocations(revocations, 3, at(second)).await).await
+    t.write(async |tx| tx.count_token_revocations(revocations, 3, past_hour(second)).await).await
 }
 
 async fn sums(t: &TestDb, told: i64, second: u32) -> Vec<RevocationSum> {
-    t.write(async |tx| tx.sum_token_revocations(told, at(second)).await).await
+    t.write(async |tx| tx.sum_token_revocations(told, past_hour(second)).await).await
 }
 
 #[tokio::test]
@@ -46,9 +52,9 @@ async fn an_hour_is_summed_once_it_has_ended_by_secret_and_address() {
     assert!(sums(&t, 20, HOUR - 1).await.is_empty(), "it has not ended");
     let told = sums(&t, 20, HOUR).await;
     let sum = |secret, address, second, count| RevocationSum {
-        hour: at(0),
+        hour: past_hour(0),
         revocation: revocation(1, secret, address),
-        last_at: at(second),
+        last_at: past_hour(second),
         count,
     };
     // Three groups, and the rest; the registration with one revocation has no sum.
