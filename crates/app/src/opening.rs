@@ -43,7 +43,7 @@ pub(crate) async fn open_database(
         if db.stored_schema().await.map_err(cannot_start)?.is_none() {
             may_create(location, master_key_file, creation)?;
         }
-        Ok(db.migrate().await.map_err(cannot_start)?)
+        db.migrate().await.map_err(cannot_start)
     };
     match opened.await {
         Ok(()) => Ok(db),
