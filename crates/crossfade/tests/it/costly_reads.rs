@@ -19,10 +19,10 @@ on_both_engines! {
         let (first, second) = (world.user("ada@example.com", "viewer").await, world.token_of("ada@example.com", &[]).await);
         let other = world.user("bob@example.com", "viewer").await;
         world.oauth("production").token(&registration.client_id, &registration.secret).await.is_token();
-        // Evidence waits to be stored, so whoever reads it waits, too.
+        // Evidence waits to be stored, and a verdict waits for it for longer than a read waits for its turn.
         let held = world.hold_writes().await;
-        let path = |limit: u32| client.path("production", &format!("/usage?limit={limit}"));
-        let paths: Vec<_> = (1..=5).map(path).collect();
+        let path = |seconds: u32| client.path("production", &format!("/change-over?quiet_seconds={seconds}"));
+        let paths: Vec<_> = (61..=65).map(path).collect();
         let mut reads: Vec<_> = [(&first, 0), (&second, 1), (&second, 2), (&other, 3)]
             .map(|(caller, path)| Box::pin(caller.get(&paths[path])))
             .into();
