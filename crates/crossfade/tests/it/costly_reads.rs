@@ -16,6 +16,8 @@ on_both_engines! {
     async fn an_account_with_two_costly_reads_gets_no_third(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let registration = client.registration("production");
+        let rotate = client.path("production", "/secrets/rotate");
+        world.owner().await.post(&rotate, client.rotation(24)).await.created();
         let (first, second) = (world.user("ada@example.com", "viewer").await, world.token_of("ada@example.com", &[]).await);
         let other = world.user("bob@example.com", "viewer").await;
         world.oauth("production").token(&registration.client_id, &registration.secret).await.is_token();
