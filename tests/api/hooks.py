@@ -239,6 +239,9 @@ def before_call(context, case, kwargs):
     if valid[ParameterLocation.BODY] and isinstance(case.body, dict):
         case.body = plain(case.body)
         settle_body(operation, case)
+        # A later step extends the deadline, which a transition of 168 hours rules out.
+        if stateful and operation == "rotate_secret":
+            case.body["transition_hours"] = min(case.body["transition_hours"], 96)
 
 
 def spare_the_caller(case):
