@@ -22,20 +22,25 @@ impl<T> Room<T> {
         Self { limit, next: 0, waiting: Vec::new() }
     }
 
-    /// Adds a request, or returns `None` when the room is full. The rank is the number of `failures` of the source plus
-    /// the number of its waiting requests. In a full room a request takes the place of the one with the greatest rank,
-    /// if that is greater than its own: the channel of the other request closes.
-    pub(crate) fn enter(&mut self, source: &str, failures: u64) -> Option<Receiver<T>> {
+    /// Adds a request, or returns `None` when the room is full. The rank is the number of recent failures of the source
+    /// plus the number of its waiting requests. In a full room a request takes the place of the one with the greatest
+    /// rank, if that is greater than its own: the channel of the other request closes. For that `failures_of` is asked
+    /// again, because the networks of an attack were without failures when they came.
+    pub(crate) fn enter(&mut self, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Option<Receiver<T>> {
         // A request whose caller has gone needs no place.
         self.waiting.retain(|it| !it.call.is_closed());
-        let others = self.waiting.iter().filter(|it| it.source == source).count();
-        let rank = failures.saturating_add(others as u64);
+        let rank_of = |source: &str, before: u64| {
+            let others = self.waiting.iter().filter(|it| it.source == source && it.number < before);
+            failures_of(source).saturating_add(others.count() as u64)
+        };
+        let rank = rank_of(source, self.next);
         if self.waiting.len() >= self.limit {
-            let last = (0..self.waiting.len()).max_by_key(|at| self.order(*at))?;
-            if self.waiting[last].rank <= rank {
+            let ranks = self.waiting.iter().map(|it| (rank_of(&it.source, it.number), it.number));
+            let (at, (last, _)) = ranks.enumerate().max_by_key(|(_, rank)| *rank)?;
+            if last <= rank {
                 return None;
             }
-            self.waiting.swap_remove(last);
+            self.waiting.swap_remove(at);
         }
         let (call, called) = oneshot::channel();
         self.waiting.push(Waiting { number: self.next, source: source.to_owned(), rank, call });
@@ -63,10 +68,22 @@ impl<T> Room<T> {
 mod tests {
     use super::*;
 
+    const NONE: fn(&str) -> u64 = |_| 0;
+
+    #[test]
+    fn a_source_that_has_failed_since_it_came_makes_place() {
+        let mut room = Room::<()>::new(2);
+        let _attack = ["a", "b"].map(|source| room.enter(source, &NONE).unwrap());
+        assert!(room.enter("c", &NONE).is_none());
+        assert!(room.enter("c", &|source| if source == "b" { 9 } else { 1 }).is_some());
+        let left: Vec<_> = room.waiting.iter().map(|it| it.source.as_str()).collect();
+        assert_eq!(left, ["a", "c"]);
+    }
+
     #[test]
     fn a_source_with_one_request_is_served_before_the_second_of_another() {
         let mut room = Room::<()>::new(8);
-        let _called: Vec<_> = ["a", "a", "a", "b"].map(|source| room.enter(source, 0).unwrap()).into();
+        let _called: Vec<_> = ["a", "a", "a", "b"].map(|source| room.enter(source, &NONE).unwrap()).into();
         let mut sources = Vec::new();
         while let Some(first) = (0..room.waiting.len()).min_by_key(|at| room.order(*at)) {
             sources.push(room.waiting[first].source.clone());
@@ -78,23 +95,26 @@ mod tests {
     #[test]
     fn a_full_room_makes_place_for_a_source_with_fewer_requests() {
         let mut room = Room::<()>::new(3);
-        let mut many: Vec<_> = (0..3).map(|_| room.enter("a", 0).unwrap()).collect();
-        assert!(room.enter("a", 0).is_none(), "a fourth request of the same source");
-        let other = room.enter("b", 0);
+        let mut many: Vec<_> = (0..3).map(|_| room.enter("a", &NONE).unwrap()).collect();
+        assert!(room.enter("a", &NONE).is_none(), "a fourth request of the same source");
+        let other = room.enter("b", &NONE);
         assert!(other.is_some());
         assert!(
             many.pop().unwrap().try_recv().is_err(),
             "the last request of the source with most has lost its place"
         );
         assert_eq!(room.len(), 3);
-        assert!(room.enter("c", 1).is_none(), "a source with failures displaces nobody of equal rank");
+        assert!(
+            room.enter("c", &|source| u64::from(source == "c")).is_none(),
+            "a source with failures displaces nobody of equal rank"
+        );
     }
 
     #[test]
     fn a_request_whose_caller_has_gone_needs_no_place() {
         let mut room = Room::<()>::new(1);
-        drop(room.enter("a", 0));
+        drop(room.enter("a", &NONE));
         assert_eq!(room.len(), 0);
-        assert!(room.enter("b", 5).is_some());
+        assert!(room.enter("b", &|_| 5).is_some());
     }
 }

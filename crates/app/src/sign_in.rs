@@ -123,12 +123,13 @@ impl App {
     ) -> Result<Result<Entered, Held>, Error> {
         // Counted by what was typed, so that a missing account is treated like an existing one.
         let admitted = self.throttle.enter(visitor.address(), email, self.clock.now());
-        let Admitted { unseen, wait, failures } = match admitted {
+        let Admitted { unseen, wait } = match admitted {
             Ok(admitted) => admitted,
             Err(held) => return Ok(Err(held)),
         };
+        let failures_of = |network: &str| self.throttle.failures_of(network, self.clock.now());
         if !wait.is_zero() {
-            let displaced = self.throttle.waits.enter(visitor.address(), email, failures);
+            let displaced = self.throttle.waits.enter(visitor.address(), email, &failures_of);
             let displaced = self.placed(displaced.ok_or_else(busy), visitor).await?;
             let lost = tokio::select! {
                 () = self.pause(wait) => false,
@@ -138,7 +139,7 @@ impl App {
                 return Err(self.placed::<()>(Err(busy()), visitor).await.err().unwrap_or_else(busy));
             }
         }
-        let place = self.hashing.stranger(visitor.address(), failures);
+        let place = self.hashing.stranger(visitor.address(), &failures_of);
         Ok(Ok(Entered { place: self.placed(place, visitor).await?, unseen, browser: None }))
     }
 

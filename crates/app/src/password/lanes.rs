@@ -31,15 +31,19 @@ impl Default for Lanes {
 
 impl Lanes {
     /// Takes a place among the sign-ins of strangers; an error when every place is taken. Addresses of one network
-    /// share places, and a network with recent `failures` comes after the others.
-    pub(crate) fn stranger(&self, address: IpAddr, failures: u64) -> Result<Place, Error> {
-        self.strangers.enter(&wide_network(address).to_string(), failures)
+    /// share places, and a network with recent failures comes after the others.
+    pub(crate) fn stranger(
+        &self,
+        address: IpAddr,
+        failures_of: &dyn Fn(&str) -> u64,
+    ) -> Result<Place, Error> {
+        self.strangers.enter(&wide_network(address).to_string(), failures_of)
     }
 
     /// Takes a place for a request that is authenticated: by a session, a one-time link, the cookie of a known browser,
     /// or access to the machine. `who` names the account.
     pub(crate) fn known(&self, who: &str) -> Result<Place, Error> {
-        self.known.enter(who, 0)
+        self.known.enter(who, &|_| 0)
     }
 }
 
@@ -71,12 +75,12 @@ impl Lane {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(self: &Arc<Self>, source: &str, failures: u64) -> Result<Place, Error> {
+    fn enter(self: &Arc<Self>, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Result<Place, Error> {
         let mut state = self.state();
         if !std::mem::replace(&mut state.is_busy, true) {
             return Ok(Place(Waits::Not(Turn(Some(self.clone())))));
         }
-        let called = state.room.enter(source, failures).ok_or_else(busy)?;
+        let called = state.room.enter(source, failures_of).ok_or_else(busy)?;
         Ok(Place(Waits::For(called)))
     }
 }
@@ -139,6 +143,7 @@ mod tests {
     };
     use tokio::task::JoinSet;
 
+    const NONE: fn(&str) -> u64 = |_| 0;
     const SOON: Duration = Duration::from_millis(2);
 
     fn address(number: usize) -> IpAddr {
@@ -161,7 +166,7 @@ mod tests {
             (Lanes::default(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let one = |number| {
             let (running, most) = (running.clone(), most.clone());
-            let place = lanes.stranger(address(number), 0).unwrap();
+            let place = lanes.stranger(address(number), &NONE).unwrap();
             async move {
                 let work = move || {
                     most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
@@ -186,9 +191,10 @@ mod tests {
     #[tokio::test]
     async fn a_queue_of_strangers_is_bounded_and_delays_nobody_who_is_known() {
         let lanes = Lanes::default();
-        let occupied = occupy(lanes.stranger(address(0), 0).unwrap());
-        let waiting: Vec<_> = (0..MAX_STRANGERS).map(|it| lanes.stranger(address(it), 0).unwrap()).collect();
-        let refused = lanes.stranger(address(200), 0).err().unwrap();
+        let occupied = occupy(lanes.stranger(address(0), &NONE).unwrap());
+        let waiting: Vec<_> =
+            (0..MAX_STRANGERS).map(|it| lanes.stranger(address(it), &NONE).unwrap()).collect();
+        let refused = lanes.stranger(address(200), &NONE).err().unwrap();
         assert_eq!(refused.problem.code, Code::Unavailable);
         assert_eq!(lanes.known("usr_1").unwrap().run(|| 7).await.unwrap(), 7);
         drop((occupied, waiting));
@@ -197,12 +203,12 @@ mod tests {
     #[tokio::test]
     async fn a_flood_from_one_network_leaves_a_place_to_the_others() {
         let lanes = Lanes::default();
-        let occupied = occupy(lanes.stranger(address(0), 0).unwrap());
+        let occupied = occupy(lanes.stranger(address(0), &NONE).unwrap());
         let flood: Vec<_> = (0..MAX_STRANGERS)
-            .map(|it| lanes.stranger(IpAddr::from([10, 0, 0, it as u8]), 0).unwrap())
+            .map(|it| lanes.stranger(IpAddr::from([10, 0, 0, it as u8]), &NONE).unwrap())
             .collect();
-        assert!(lanes.stranger(address(0), 0).is_err());
-        let honest = lanes.stranger(address(1), 0).unwrap();
+        assert!(lanes.stranger(address(0), &NONE).is_err());
+        let honest = lanes.stranger(address(1), &NONE).unwrap();
         let mut tasks: JoinSet<_> = flood.into_iter().map(|place| place.run(|| sleep(SOON))).collect();
         drop(occupied);
         assert_eq!(honest.run(|| 7).await.unwrap(), 7);

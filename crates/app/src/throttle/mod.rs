@@ -65,8 +65,6 @@ pub(crate) struct Admitted {
     pub(crate) unseen: u64,
     /// How long the try waits first, because of failures at its account.
     pub(crate) wait: Duration,
-    /// Recent failures of its address, of which the fewest are served first.
-    pub(crate) failures: u64,
 }
 
 /// A try that must not be looked at.
@@ -104,11 +102,17 @@ impl Throttle {
         if let Some(until) = free {
             return Err(Held { until, is_first: failed.sources.refuse(&narrow.0) });
         }
-        let failures = failed.sources.failures(&narrow.0, narrow.1, now);
         let unseen = sources.iter().map(|(key, limit)| failed.sources.fail(*key, *limit, now)).sum();
         let earlier = failed.accounts.failures(&account.to_owned(), ACCOUNT, now);
         let seconds = earlier.saturating_sub(FREE_FAILURES.into()).min(MAX_WAIT_SECONDS.into());
-        Ok(Admitted { unseen, wait: Duration::from_secs(seconds), failures })
+        Ok(Admitted { unseen, wait: Duration::from_secs(seconds) })
+    }
+
+    /// Returns the recent failures of a wide network, with the sign-ins of it that are not decided yet.
+    pub(crate) fn failures_of(&self, network: &str, now: Timestamp) -> u64 {
+        let Ok(network) = network.parse::<IpAddr>() else { return 0 };
+        let last = WIDTHS.len() - 1;
+        self.failed().sources.failures(&(last, network), WIDTHS[last].2, now)
     }
 
     /// Counts a failure at an account. Only those that were looked at: many sign-ins at the same time are no failures.
@@ -134,7 +138,7 @@ impl Throttle {
             return Err(Held { until, is_first: failed.sessions.refuse(session) });
         }
         let unseen = failed.sessions.fail(session.clone(), SESSION, now);
-        Ok(Admitted { unseen, wait: Duration::ZERO, failures: 0 })
+        Ok(Admitted { unseen, wait: Duration::ZERO })
     }
 
     /// Forgives the wrong passwords of a session.

@@ -20,8 +20,13 @@ pub(crate) struct Waits(Mutex<HashMap<String, Room<()>>>);
 
 impl Waits {
     /// Adds a sign-in that waits; `None` when there is no place. Of one account a network with many waiting sign-ins or
-    /// with recent `failures` makes place for another network. The channel closes for a sign-in that has lost its place.
-    pub(crate) fn enter(&self, address: IpAddr, account: &str, failures: u64) -> Option<Receiver<()>> {
+    /// with recent failures makes place for another network. The channel closes for a sign-in that has lost its place.
+    pub(crate) fn enter(
+        &self,
+        address: IpAddr,
+        account: &str,
+        failures_of: &dyn Fn(&str) -> u64,
+    ) -> Option<Receiver<()>> {
         let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.retain(|_, room| room.len() > 0);
         let all: usize = rooms.values().map(Room::len).sum();
@@ -31,7 +36,7 @@ impl Waits {
             return None;
         }
         let room = rooms.entry(account.to_owned()).or_insert_with(|| Room::new(MOST_OF_ACCOUNT));
-        room.enter(&wide_network(address).to_string(), failures)
+        room.enter(&wide_network(address).to_string(), failures_of)
     }
 }
 
@@ -47,6 +52,8 @@ impl Waits {
 mod tests {
     use super::*;
 
+    const NONE: fn(&str) -> u64 = |_| 0;
+
     fn address(number: usize) -> IpAddr {
         IpAddr::from([10, (number / 256) as u8, (number % 256) as u8, 1])
     }
@@ -55,11 +62,13 @@ mod tests {
     fn waiting_sign_ins_of_one_account_are_bounded_and_the_owner_finds_a_place() {
         let waits = Waits::default();
         let attack: Vec<_> =
-            (0..MOST_OF_ACCOUNT).map(|it| waits.enter(address(it), "ada", 10).unwrap()).collect();
-        assert!(waits.enter(address(100), "ada", 10).is_none());
-        let owner = waits.enter(address(101), "ada", 0);
-        assert!(owner.is_some(), "an address without failures takes the place of one with failures");
-        assert!(waits.enter(address(0), "bob", 0).is_some(), "another account has places of its own");
+            (0..MOST_OF_ACCOUNT).map(|it| waits.enter(address(it), "ada", &NONE).unwrap()).collect();
+        // The networks of the attack have failed since.
+        let failures_of = |source: &str| if source == "10.0.101.0" { 1 } else { 10 };
+        assert!(waits.enter(address(100), "ada", &failures_of).is_none());
+        let owner = waits.enter(address(101), "ada", &failures_of);
+        assert!(owner.is_some(), "a network without failures takes the place of one with failures");
+        assert!(waits.enter(address(0), "bob", &NONE).is_some(), "another account has places of its own");
         drop(attack);
     }
 
@@ -67,9 +76,9 @@ mod tests {
     fn waiting_sign_ins_are_bounded_in_all_and_places_become_free() {
         let waits = Waits::default();
         let all: Vec<_> =
-            (0..MOST).map(|it| waits.enter(address(it), &(it / 8).to_string(), 0).unwrap()).collect();
-        assert!(waits.enter(address(0), "another", 0).is_none());
+            (0..MOST).map(|it| waits.enter(address(it), &(it / 8).to_string(), &NONE).unwrap()).collect();
+        assert!(waits.enter(address(0), "another", &NONE).is_none());
         drop(all);
-        assert!(waits.enter(address(0), "another", 0).is_some());
+        assert!(waits.enter(address(0), "another", &NONE).is_some());
     }
 }
