@@ -15,7 +15,9 @@ class Cluster:
     """A server in a temporary directory, on a port of its own; a context manager."""
 
     def __init__(self, binaries, encoding="UTF8", settings=()):
-        self.binaries, self.encoding, self.settings = binaries, encoding, settings
+        # Some of the programs may be linked into another directory, but not all.
+        self.binaries = (binaries / "pg_ctl").resolve().parent
+        self.encoding, self.settings = encoding, settings
         self.directory = tempfile.mkdtemp(prefix="crossfade-postgres-")
         self.port = free_port()
         # The server refuses to run as root.
