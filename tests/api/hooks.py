@@ -160,6 +160,8 @@ def settle_body(operation, case):
         body["confirm_client_name"] = client_name(case)
     if operation == "update_registration" and body.get("enabled") is False:
         body["confirm_client_name"] = client_name(case)
+    if operation == "update_registration" and "/env/" in (body.get("audience") or ""):
+        body["audience"] = None  # Taken from an answer: the issuer of another environment is refused.
     if operation == "update_registration" and body.get("audience"):
         allow_audience(case, body["audience"])
     if operation == "update_client" and "owners" in body:
@@ -225,7 +227,8 @@ def before_call(context, case, kwargs):
     valid = {place: not case.meta.is_negative_at(place) for place in ParameterLocation}
     # In the stateful phase the ids are those of what an earlier step made.
     stateful = case.meta.phase.name.value == "stateful"
-    if valid[ParameterLocation.PATH] and case.path_parameters and not stateful:
+    # But a deadline that is the latest already cannot be extended.
+    if valid[ParameterLocation.PATH] and case.path_parameters and (not stateful or operation == "extend_secret"):
         arranged = ARRANGED.get(operation, dict)()
         case.path_parameters = {
             name: arranged.get(name) or SEED.get(name, value) for name, value in case.path_parameters.items()
@@ -239,9 +242,6 @@ def before_call(context, case, kwargs):
     if valid[ParameterLocation.BODY] and isinstance(case.body, dict):
         case.body = plain(case.body)
         settle_body(operation, case)
-        # A later step extends the deadline, which a transition of 168 hours rules out.
-        if stateful and operation == "rotate_secret":
-            case.body["transition_hours"] = min(case.body["transition_hours"], 96)
 
 
 def spare_the_caller(case):
