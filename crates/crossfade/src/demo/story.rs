@@ -22,6 +22,9 @@ use std::time::Duration;
 pub(super) const CLIENT: &str = "Billing API";
 /// Where it is rotated.
 const ENVIRONMENT: &str = "production";
+/// How often a move is looked for, and the pause between two looks.
+const LOOKS: u32 = 50;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A secret as the callers hold it.
 struct Held {
@@ -200,13 +203,19 @@ impl Scene<'_> {
         Ok(left)
     }
 
-    /// When a caller used this secret first.
+    /// When a caller used this secret first. The answer may be a second old, so it is asked for again until it has the move.
     async fn moved_at(&self, caller: &Caller, secret: &SecretId) -> Result<Timestamp, Failure> {
         let secrets: Vec<Secret> = self.api.list(&format!("{}/secrets", self.path), usize::MAX).await?;
         let created = secrets.iter().find(|it| it.id == *secret).map(|it| it.created_at);
-        let usage = self.usage(created.ok_or_else(|| wrong("the new secret is listed"))?).await?;
+        let created = created.ok_or_else(|| wrong("the new secret is listed"))?;
         let own = |it: &&Usage| it.secret_id == *secret && it.user_agent.as_deref() == Some(caller.name);
-        usage.iter().find(own).map(|it| it.first_used_at).ok_or_else(|| wrong("the move is on record"))
+        for _ in 0..LOOKS {
+            if let Some(it) = self.usage(created).await?.iter().find(own) {
+                return Ok(it.first_used_at);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(wrong("the move is on record"))
     }
 
     async fn rotations(&self) -> Result<Vec<Rotation>, Failure> {
