@@ -38,10 +38,11 @@ pub struct Clock {
 
 #[derive(Debug)]
 enum Source {
-    /// `behind`: microseconds by which it is still set back.
+    /// `set_back`: microseconds by which it was set back at the start; `behind`: by which it still is.
     System {
         started_wall: i64,
         started: Instant,
+        set_back: i64,
         behind: AtomicI64,
         /// Whether it tells the time of a simulation, which no database's clock corrects.
         is_simulated: bool,
@@ -103,8 +104,9 @@ impl Clock {
     fn started(span: Duration, is_simulated: bool) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the clock itself")]
         let started = Instant::now();
-        let behind = AtomicI64::new(micros(span));
-        Self::of(Source::System { started_wall: wall(), started, behind, is_simulated })
+        let set_back = micros(span);
+        let behind = AtomicI64::new(set_back);
+        Self::of(Source::System { started_wall: wall(), started, set_back, behind, is_simulated })
     }
 
     /// A clock that is set by hand, for tests and simulations.
@@ -148,15 +150,16 @@ impl Clock {
 
     fn sources(&self) -> Reading {
         match &self.source {
-            Source::System { started_wall, started, behind, .. } => {
-                let (elapsed, behind) = (micros(started.elapsed()), behind.load(Ordering::SeqCst));
+            Source::System { started_wall, started, set_back, behind, .. } => {
+                let (running, behind) = (micros(started.elapsed()), behind.load(Ordering::SeqCst));
                 let own = wall() - behind;
-                let present = own.max(started_wall.saturating_add(elapsed) - behind);
+                let present = own.max(started_wall.saturating_add(running) - behind);
                 let machine = match self.database.load(Ordering::SeqCst) {
                     UNREAD => own,
-                    begun => begun.saturating_add(elapsed),
+                    begun => begun.saturating_add(running),
                 };
-                Reading { present, machine, elapsed, half: elapsed / 2 }
+                // A simulation that catches up is no clock that was set.
+                Reading { present, machine, elapsed: running + set_back - behind, half: running / 2 }
             }
             Source::Manual { at, advanced } => {
                 let at = at.load(Ordering::SeqCst);
@@ -297,6 +300,8 @@ mod tests {
         assert!((3599..=3600).contains(&apart()));
         behind.advance(Duration::from_secs(1800));
         assert!((1799..=1800).contains(&apart()));
+        let moment = behind.read();
+        assert!(moment.machine.since(moment.earliest) < Duration::from_secs(1), "it was not set forward");
         behind.advance(Duration::from_secs(1_000_000));
         assert_eq!(apart(), 0);
         assert!(behind.now() <= present.now().after(Duration::from_secs(1)));
