@@ -30,27 +30,39 @@ impl Reply for Vec<api::SigningKey> {}
 const MOST_DAYS: i64 = 3650;
 
 impl App {
-    pub(crate) fn shown_environment(&self, environment: &Environment) -> api::Environment {
+    pub(crate) async fn shown_environment(
+        &self,
+        tx: &mut Tx,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<api::Environment, Error> {
+        let keys = tx.signing_keys(&environment.slug).await?;
+        let keys: Vec<_> = keys.iter().map(|key| (key.alg, key.times)).collect();
         let days = |days: i64| u16::try_from(days).unwrap_or(u16::MAX);
-        api::Environment {
+        Ok(api::Environment {
             slug: environment.slug.to_string(),
             name: environment.name.clone(),
             kind: environment.kind,
             issuer: self.issuer(&environment.slug),
             signing_alg: environment.signing_alg,
+            signing_alg_from: signing_key::signs_from(environment.signing_alg, &keys, now),
             show_once: environment.show_once,
             wipe_after_days: days(environment.wipe_after_days),
             max_age_days: environment.max_age_days.map(days),
             guard_extension_hours: environment
                 .guard_extension_hours
                 .map(|hours| u16::try_from(hours).unwrap_or(u16::MAX)),
-        }
+        })
     }
 
     /// All environments in their order. Everybody who is known may read them.
     pub async fn list_environments(&self, caller: &Caller) -> Result<Vec<api::Environment>, Error> {
         self.view(Operation::ListEnvironments, caller, Platform, async |tx, _, ()| {
-            Ok(tx.environments().await?.iter().map(|it| self.shown_environment(it)).collect())
+            let mut shown = Vec::new();
+            for environment in tx.environments().await? {
+                shown.push(self.shown_environment(tx, &environment, self.clock.now()).await?);
+            }
+            Ok(shown)
         })
         .await
     }
@@ -61,8 +73,9 @@ impl App {
         caller: &Caller,
         path: EnvironmentPath<'_>,
     ) -> Result<(api::Environment, i64), Error> {
-        self.view(Operation::ReadEnvironment, caller, path, async |_, _, environment| {
-            Ok((self.shown_environment(&environment), environment.version))
+        self.view(Operation::ReadEnvironment, caller, path, async |tx, _, environment| {
+            let shown = self.shown_environment(tx, &environment, self.clock.now()).await?;
+            Ok((shown, environment.version))
         })
         .await
     }
@@ -106,7 +119,7 @@ impl App {
                 signing_alg: environment.signing_alg,
             };
             act.audit(&event, About::environment(&environment.slug)).await?;
-            Ok((self.shown_environment(&environment), environment.version))
+            Ok((self.shown_environment(act.tx, &environment, act.now).await?, environment.version))
         })
         .await
     }
@@ -171,6 +184,7 @@ impl App {
             if destroyed_values > 0 {
                 confirm(&before.slug, body.confirm_environment_slug.as_deref(), destroyed_values)?;
             }
+            let shown_before = self.shown_environment(act.tx, &before, act.now).await?;
             act.tx.update_environment(&after).await?;
             if let Some(position) = position {
                 reorder(act, &after.slug, position).await?;
@@ -182,14 +196,15 @@ impl App {
                 self.replace_signing_key(act, &after, false, false).await?;
             }
             act.changed(ChangeKind::Environment(after.slug.clone())).await?;
+            let shown = self.shown_environment(act.tx, &after, act.now).await?;
             let event = Event::EnvironmentUpdated {
-                before: Box::new(self.shown_environment(&before)),
-                after: Box::new(self.shown_environment(&after)),
+                before: Box::new(shown_before),
+                after: Box::new(shown.clone()),
                 position: position.map(|position| position as u64),
                 destroyed_values,
             };
             act.audit(&event, About::environment(&after.slug)).await?;
-            Ok((self.shown_environment(&after), after.version + 1))
+            Ok((shown, after.version + 1))
         })
         .await
     }

@@ -51,7 +51,8 @@ impl App {
             for environment in tx.environments().await? {
                 if caller.may(Permission::ClientRead, Object::Place(&property.id, &environment.slug)) {
                     let stored = tx.limits(&property.id, &environment.slug).await?;
-                    all.push((self.shown_environment(&environment), shown(&stored.limits)));
+                    let environment = self.shown_environment(tx, &environment, self.clock.now()).await?;
+                    all.push((environment, shown(&stored.limits)));
                 }
             }
             Ok(all)

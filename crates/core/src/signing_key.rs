@@ -50,9 +50,30 @@ pub fn signing(keys: impl IntoIterator<Item = KeyTimes>, now: Timestamp) -> Opti
         .map(|(index, _)| index)
 }
 
+/// Returns when keys of an algorithm begin to sign; `None` if one signs at `now`.
+pub fn signs_from<A: PartialEq + Copy>(alg: A, keys: &[(A, KeyTimes)], now: Timestamp) -> Option<Timestamp> {
+    let signs_now = signing(keys.iter().map(|(_, times)| *times), now).is_some_and(|at| keys[at].0 == alg);
+    let own = keys.iter().filter(|(own, times)| *own == alg && times.is_published(now));
+    let begins = own.map(|(_, times)| times.active_from).filter(|from| *from > now);
+    if signs_now { None } else { begins.min() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_algorithm_signs_from_the_activation_of_its_key() {
+        let at = Timestamp::from_seconds;
+        let key =
+            |from, removed: Option<i64>| KeyTimes { active_from: at(from), removed_at: removed.map(at) };
+        let keys = [("old", key(0, Some(5000))), ("new", key(100, None))];
+        assert_eq!(signs_from("new", &keys, at(99)), Some(at(100)));
+        assert_eq!(signs_from("new", &keys, at(100)), None);
+        assert_eq!(signs_from("old", &keys, at(99)), None, "another key of it may be on its way");
+        let back = [("old", key(0, Some(5000))), ("new", key(100, Some(50))), ("old", key(130, None))];
+        assert_eq!(signs_from("old", &back, at(50)), None);
+    }
 
     #[test]
     fn a_key_is_published_before_it_signs_and_until_its_last_token_has_ended() {

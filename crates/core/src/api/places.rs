@@ -67,6 +67,10 @@ pub struct Environment {
     pub issuer: String,
     /// The algorithm of new access tokens.
     pub signing_alg: SigningAlg,
+    /// When new access tokens begin to be signed with `signing_alg`; `null`: they are. After a change of the algorithm the
+    /// new key is published first, and until this time the key before it signs.
+    #[serde(default)]
+    pub signing_alg_from: Option<Timestamp>,
     /// Whether secrets are shown once and never stored.
     pub show_once: bool,
     /// Days after a secret's end until its stored value is wiped.
@@ -105,7 +109,8 @@ pub struct UpdateEnvironment {
     /// Whether it serves real users. Decides the prefix of secrets generated from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EnvironmentKind>,
-    /// The algorithm of new access tokens. Another one brings a new signing key, published first.
+    /// The algorithm of new access tokens. Another one brings a new signing key, which is published first and signs from
+    /// `signing_alg_from` on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_alg: Option<SigningAlg>,
     /// Whether secrets are shown once and never stored. `true` destroys the values stored so far, which needs

@@ -86,7 +86,7 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
         ("name", environment.name.clone()),
         ("kind", environment.kind.as_str().to_owned()),
         ("issuer", environment.issuer.clone()),
-        ("signs", environment.signing_alg.as_str().to_owned()),
+        ("signs", signs(&environment)),
         ("values", values(&environment)),
         ("max age", max_age(&environment)),
         ("guard", guard(&environment)),
@@ -95,13 +95,19 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
     output::table(&[fixed("setting"), fixed("value")], rows)
 }
 
+/// Returns the algorithm, and from when on it signs where another still does.
+fn signs(environment: &Environment) -> String {
+    let alg = environment.signing_alg.as_str();
+    environment.signing_alg_from.map_or_else(|| alg.to_owned(), |from| format!("{alg} from {from}"))
+}
+
 fn shown(environments: &[Environment]) -> Result<(), Failure> {
     let row = |it: &Environment| {
         vec![
             it.slug.clone(),
             it.name.clone(),
             it.kind.as_str().to_owned(),
-            it.signing_alg.as_str().to_owned(),
+            signs(it),
             values(it),
             max_age(it),
             it.issuer.clone(),

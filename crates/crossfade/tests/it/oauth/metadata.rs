@@ -8,6 +8,7 @@ use super::{
     settings,
 };
 use crate::world::{Answer, PUBLIC_URL, Registration, World, on_both_engines};
+use crossfade_core::Timestamp;
 use http::Method;
 use serde_json::{Value, json};
 use std::{
@@ -187,6 +188,33 @@ async fn if_none_match_takes_a_star_and_several_lines_rfc9110_13_1_2_5_3() {
 }
 
 on_both_engines! {
+    async fn a_change_of_the_algorithm_says_from_when_it_signs(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let own = client.registration("production");
+        let at = "/environments/production";
+        let signs = async |world: &World| Parts::of(&token(world, own).await).header["alg"].clone();
+        assert_eq!(world.owner().await.get(at).await.ok()["signing_alg_from"], json!(null));
+        let changed = world.owner().await.patch(at, json!({"signing_alg": "EdDSA"})).await.ok();
+        let from: Timestamp = serde_json::from_value(changed["signing_alg_from"].clone()).unwrap();
+        assert_eq!((&changed["signing_alg"], signs(&world).await), (&json!("EdDSA"), json!("ES256")));
+        let browser = world.signed_in().await;
+        let page = browser.get("/console/environments/production?done=saved").await.page(200);
+        assert!(page.contains("New tokens are signed with EdDSA from ") && page.contains(&format!("datetime=\"{from}\"")), "{page}");
+        // To the microsecond, as every reading and the trail tell it.
+        world.advance(Duration::from_micros(from.since(world.now()).as_micros() as u64 - 1));
+        assert_eq!(signs(&world).await, "ES256");
+        let listed = world.owner().await.get("/environments").await.ok();
+        let listed = listed.as_array().unwrap().iter().find(|it| it["slug"] == "production").unwrap().clone();
+        assert_eq!(listed["signing_alg_from"], changed["signing_alg_from"]);
+        let trail = world.owner().await.get("/audit-events?action=environment.updated").await.ok();
+        assert_eq!(trail["items"][0]["details"]["after"]["signing_alg_from"], changed["signing_alg_from"]);
+        world.advance(Duration::from_micros(1));
+        assert_eq!(signs(&world).await, "EdDSA");
+        assert_eq!(world.owner().await.get(at).await.ok()["signing_alg_from"], json!(null));
+        let page = browser.get("/console/environments/production").await.page(200);
+        assert!(!page.contains("New tokens are signed with"));
+    }
+
     /// JWK-01, JWT-01, JWT-08, for each algorithm, through one change after the other.
     async fn every_algorithm_publishes_public_keys_named_by_thumbprint_rfc7517_4_rfc7638_3(world: World) {
         let client = world.client("Billing API", &["production"]).await;

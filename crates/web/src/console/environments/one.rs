@@ -7,7 +7,7 @@ use crate::console::{
     error::{Refused, Reply, status},
     form::{Fields, Form},
     layout::{Layout, Section},
-    page, page_with,
+    moment, page, page_with,
     session::{Fresh, SignedIn},
 };
 use askama::Template;
@@ -127,8 +127,22 @@ pub(in crate::console) async fn show(
     let mut shown = load(&signed, &slug).await?;
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     let done = match query.text("done") {
-        "saved" => Some("The settings were saved."),
-        "key" => Some("A new signing key was made."),
+        "saved" => Some(match shown.it.signing_alg_from {
+            None => "The settings were saved.".to_owned(),
+            Some(from) => format!(
+                "The settings were saved. New tokens are signed with {} from {} on, and until then as before.",
+                shown.it.signing_alg.as_str(),
+                moment::utc(from)
+            ),
+        }),
+        "key" => {
+            Some(match shown.keys.iter().map(|key| key.active_from).max().filter(|from| *from > shown.now) {
+                None => "The new signing key signs now.".to_owned(),
+                Some(from) => {
+                    format!("The new signing key is published. It signs from {} on.", moment::utc(from))
+                }
+            })
+        }
         _ => None,
     };
     shown.layout = shown.layout.done(done);

@@ -324,6 +324,7 @@ mod tests {
                 kind: EnvironmentKind::Live,
                 issuer: String::new(),
                 signing_alg: SigningAlg::ES256,
+                signing_alg_from: None,
                 show_once: false,
                 wipe_after_days: 30,
                 max_age_days: None,
