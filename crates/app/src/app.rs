@@ -76,6 +76,8 @@ pub struct App {
     pub(crate) clock_watch: ClockWatch,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
+    /// Tells this instance from others on the same host, in the names of its cookies.
+    mark: String,
     pub(crate) feed: Feed,
     pub(crate) flush: tokio::sync::Mutex<Recorded>,
     /// Rows of evidence that the database refused since the start.
@@ -150,13 +152,15 @@ impl App {
         let addresses = Addresses::new(options.evidence_addresses, &root);
         let cursors = Cursors::new(&root);
         let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
+        let digests = Digests::new(&root);
         let app = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             flushes: AtomicU64::new(0),
             db,
             authority,
             vault,
-            digests: Digests::new(&root),
+            mark: digests.mark(&options.public_url),
+            digests,
             clock: options.clock,
             clock_watch: ClockWatch::default(),
             random: options.random,
@@ -224,6 +228,12 @@ impl App {
     /// The base of issuers and links.
     pub fn public_url(&self) -> &str {
         &self.public_url
+    }
+
+    /// Returns a short mark that tells this instance from others on the same host: a browser keeps the cookies of all
+    /// ports of a host together (RFC 6265 §8.5).
+    pub fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// Whether this node can decide a secret right now: it holds the lock, or held it a moment ago, and its tables have

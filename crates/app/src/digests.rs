@@ -10,6 +10,7 @@ pub(crate) struct Digests {
     sessions: hmac::Key,
     links: hmac::Key,
     devices: hmac::Key,
+    marks: hmac::Key,
 }
 
 impl Digests {
@@ -22,7 +23,14 @@ impl Digests {
             sessions: key(b"crossfade: digests of sessions"),
             links: key(b"crossfade: digests of one-time links"),
             devices: key(b"crossfade: digests of known browsers"),
+            marks: key(b"crossfade: marks of instances"),
         }
+    }
+
+    /// Returns a short mark of this instance under this URL. It tells nothing about the key.
+    pub(crate) fn mark(&self, public_url: &str) -> String {
+        let digest = hmac::sign(&self.marks, public_url.as_bytes());
+        digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(crate) fn token(&self, value: &str) -> Vec<u8> {
@@ -60,6 +68,16 @@ pub(crate) fn fingerprint(value: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instances_and_addresses_have_marks_of_their_own() {
+        let (one, other) = (Digests::new(&[1; 32]), Digests::new(&[2; 32]));
+        let (first, second) = ("http://127.0.0.1:8080", "http://127.0.0.1:8081");
+        assert_eq!(one.mark(first), Digests::new(&[1; 32]).mark(first));
+        assert_eq!(one.mark(first).len(), 8);
+        assert_ne!(one.mark(first), other.mark(first));
+        assert_ne!(one.mark(first), one.mark(second), "a copy of the database is served beside it");
+    }
 
     /// Stored digests outlive every version of this program. Computed with Python's hmac and hashlib.
     #[test]

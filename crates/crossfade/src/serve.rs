@@ -128,7 +128,8 @@ impl Server {
         let counts = Connections::default();
         let router = crossfade_web::router(app.clone(), proxies.clone(), counts.clone())
             .map_err(|error| Failure::failed(format!("The server cannot start: {error}.")))?;
-        let serving = Serving::start(listener, router, &settings.connections, proxies, counts)?;
+        let headers = crossfade_web::headers_of_unreadable_requests(&settings.public_url);
+        let serving = Serving::start(listener, router, &settings.connections, proxies, counts, headers)?;
         Ok(Self { worker: Worker::start(app.clone()), app, serving })
     }
 

@@ -9,7 +9,7 @@ use askama::Template;
 use axum::{
     Router,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::get,
 };
 use crossfade_core::{
@@ -22,6 +22,7 @@ use std::sync::OnceLock;
 
 pub(crate) fn router() -> Router<Web> {
     Router::new()
+        .route("/docs", get(async || Redirect::to("/docs/api")))
         .route("/docs/api", get(api))
         .route("/docs/errors", get(errors))
         .route("/docs/roles", get(roles))

@@ -31,7 +31,6 @@ impl Document {
         out.insert(header::ETAG, self.tag.clone());
         // Kept, and asked for again each time: an upgrade changes it.
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        out.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 }

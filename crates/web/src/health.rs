@@ -1,6 +1,6 @@
 //! Whether this process runs, and whether it can decide.
 
-use crate::{Web, private};
+use crate::Web;
 use axum::{
     Router,
     extract::State,
@@ -15,7 +15,7 @@ pub(crate) fn router() -> Router<Web> {
 }
 
 async fn healthz() -> Response {
-    private("ok\n".into_response())
+    "ok\n".into_response()
 }
 
 async fn readyz(State(web): State<Web>) -> Response {
@@ -28,12 +28,12 @@ async fn readyz(State(web): State<Web>) -> Response {
         let lines = [text].into_iter().chain(web.app.clock_warning()).chain(web.app.lock_notes());
         lines.map(|line| format!("{line}\n")).collect::<String>().into_response()
     };
-    private(match web.app.readiness().await {
+    match web.app.readiness().await {
         Readiness::Ready => ready("ready".to_owned()),
         // A balancer that took this node out would end everybody's tokens.
         Readiness::ChangesFail(fault) => ready(format!("ready, but changes fail: {}", what_fails(fault))),
         Readiness::LockLost(why) => not_ready(&format!("the lock on the database is lost: {why}")),
         Readiness::Behind => not_ready("the tables are behind the database"),
         Readiness::NoDatabase(fault) => not_ready(what_fails(fault)),
-    })
+    }
 }

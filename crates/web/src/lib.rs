@@ -5,6 +5,7 @@ mod connections;
 mod console;
 mod docs;
 mod document;
+mod headers;
 mod health;
 mod metrics;
 mod oauth;
@@ -14,12 +15,13 @@ mod source;
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{StatusCode, Uri, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 pub use connections::{Connections, Ended, Running};
 use crossfade_app::App;
+pub use headers::headers_of_unreadable_requests;
 use metrics::Metrics;
 pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};
@@ -67,22 +69,42 @@ pub fn router(
         .merge(docs::router())
         .merge(health::router())
         .merge(metrics::router())
+        .method_not_allowed_fallback(headers::method_not_allowed)
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(web.clone(), observe::observe));
     Ok(rest
         .merge(oauth::router(&web))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn_with_state(web.clone(), headers::complete))
         .with_state(web))
 }
 
 /// The answer to a body that does not arrive (RFC 9110 §15.5.9).
 fn too_slow() -> Response {
-    private(StatusCode::REQUEST_TIMEOUT.into_response())
+    StatusCode::REQUEST_TIMEOUT.into_response()
 }
 
-async fn not_found() -> Response {
+async fn not_found(uri: Uri) -> Response {
+    if let Some(page) = without_slash(&uri) {
+        return page;
+    }
+    nothing_here()
+}
+
+/// Leads from the address of a page with a slash at its end to that page.
+fn without_slash(uri: &Uri) -> Option<Response> {
+    let path = uri.path().trim_end_matches('/');
+    let is_page = ["/console", "/docs"]
+        .iter()
+        .any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let led = is_page && path.len() < uri.path().len();
+    led.then(|| Redirect::to(&format!("{path}{query}")).into_response())
+}
+
+fn nothing_here() -> Response {
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    private((StatusCode::NOT_FOUND, text, "There is nothing here.\n").into_response())
+    (StatusCode::NOT_FOUND, text, "There is nothing here.\n").into_response()
 }
 
 /// Runs a change to its end although its client has hung up: a handler that is dropped half-way would leave open whether
@@ -114,12 +136,4 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// What no answer of ours lacks: it is not stored, and not taken for another type.
-fn private(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

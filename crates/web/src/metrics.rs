@@ -1,6 +1,6 @@
 //! Numbers for Prometheus. Names and units as it asks for; no client, user or address is a label.
 
-use crate::{Connections, Ended, Web, private, source::peer};
+use crate::{Connections, Ended, Web, source::peer};
 use axum::{
     Router,
     extract::{Request, State},
@@ -234,15 +234,15 @@ async fn metrics(State(web): State<Web>, request: Request) -> Response {
     if !is_local(&request) && !has_token(&web, &request).await {
         let text = "Metrics are read from this machine, or with an API token.\n";
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"crossfade\"")];
-        return private((StatusCode::UNAUTHORIZED, challenge, text).into_response());
+        return (StatusCode::UNAUTHORIZED, challenge, text).into_response();
     }
-    private(match web.metrics.text(&web.app.measure().await, &web.connections) {
+    match web.metrics.text(&web.app.measure().await, &web.connections) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics could not be gathered");
             (StatusCode::SERVICE_UNAVAILABLE, "Metrics cannot be gathered right now.\n").into_response()
         }
-    })
+    }
 }
 
 /// Whether the request was made on this machine. Through a proxy it may come from anywhere, though its connection is

@@ -39,7 +39,8 @@ def signed_in(arguments):
         try:
             server.start()
             server.browser = server.sign_in()
-            server.device = server.browser.cookies["crossfade_device"]
+            server.device_name = next(name for name in server.browser.cookies.keys() if name.endswith("_device"))
+            server.device = server.browser.cookies[server.device_name]
             yield server
         finally:
             server.stop()
@@ -134,6 +135,6 @@ def distributed(server, pool):
 
 
 def from_known_browser(server):
-    answer = sign_in(server, "192.0.2.77", cookies={"crossfade_device": server.device})
-    server.device = answer.cookies.get("crossfade_device", server.device)
+    answer = sign_in(server, "192.0.2.77", cookies={server.device_name: server.device})
+    server.device = answer.cookies.get(server.device_name, server.device)
     return answer

@@ -1,6 +1,7 @@
 //! A stream that notes what passes.
 
 use super::life::Watch;
+use bytes::{Buf, Bytes};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -28,16 +29,33 @@ impl Carrier for TcpStream {
     }
 }
 
-/// Notes when bytes arrive, and since when the other end takes none.
+/// Notes when bytes arrive, and since when the other end takes none. Completes the answers that HTTP/1 gives by itself to
+/// what it cannot read: they reach no router, so nothing else could give them the headers of every answer.
 pub(super) struct Io<S: Carrier> {
     stream: S,
     watch: Arc<Watch>,
     is_blocked: bool,
+    /// Header lines of such an answer.
+    headers: Arc<str>,
+    /// A completed answer, as far as it is not written.
+    held: Bytes,
 }
 
 impl<S: Carrier> Io<S> {
-    pub(super) fn new(stream: S, watch: Arc<Watch>) -> Self {
-        Self { stream, watch, is_blocked: false }
+    pub(super) fn new(stream: S, watch: Arc<Watch>, headers: Arc<str>) -> Self {
+        Self { stream, watch, is_blocked: false, headers, held: Bytes::new() }
+    }
+
+    /// Writes what is held.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.held);
+            match ready!(self.note(written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.held.advance(count),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn note<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -50,6 +68,27 @@ impl<S: Carrier> Io<S> {
         }
         written
     }
+}
+
+/// The header that every answer of the router has.
+const MARK: &[u8] = b"x-content-type-options:";
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// Whether these bytes are the head of a refusal that comes from no router.
+fn is_bare_refusal(bytes: &[u8]) -> bool {
+    let is_refusal = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
+    is_refusal && find(bytes, HEAD_END).is_some_and(|end| find(&bytes[..end], MARK).is_none())
+}
+
+/// Returns such a refusal with these headers; `None` for all other bytes.
+fn completed(bytes: &[u8], headers: &str) -> Option<Bytes> {
+    let end = find(bytes, b"\r\n").filter(|_| is_bare_refusal(bytes))? + 2;
+    let (status, rest) = bytes.split_at(end);
+    Some([status, headers.as_bytes(), rest].concat().into())
 }
 
 impl<S: Carrier> Drop for Io<S> {
@@ -77,6 +116,15 @@ impl<S: Carrier> AsyncRead for Io<S> {
 
 impl<S: Carrier> AsyncWrite for Io<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_held(cx))?;
+        if let Some(whole) = completed(bytes, &self.headers) {
+            self.held = whole;
+            // What the socket does not take now is written with the flush that follows every write.
+            if let Poll::Ready(failed @ Err(_)) = self.poll_held(cx) {
+                return Poll::Ready(failed.map(|()| 0));
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(written)
     }
@@ -86,6 +134,10 @@ impl<S: Carrier> AsyncWrite for Io<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_held(cx))?;
+        if let Some(first) = slices.first().filter(|first| is_bare_refusal(first)) {
+            return self.poll_write(cx, first);
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note(written)
     }
@@ -95,6 +147,7 @@ impl<S: Carrier> AsyncWrite for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx))?;
         // A flush that succeeds without a byte is no progress: only a write ends the wait.
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Pending => self.note(Poll::Pending),
@@ -103,9 +156,34 @@ impl<S: Carrier> AsyncWrite for Io<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx))?;
         match Pin::new(&mut self.stream).poll_shutdown(cx) {
             Poll::Pending => self.note(Poll::Pending),
             done => done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_without_a_request_is_completed() {
+        let headers = "x-content-type-options: nosniff\r\n";
+        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+        let whole = completed(bare.as_bytes(), headers).unwrap();
+        assert_eq!(whole, bare.replacen("\r\n", &format!("\r\n{headers}"), 1));
+        assert_eq!(completed(&whole, headers), None);
+        for other in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 4",
+            "{\"error\":\"HTTP/1.1 400\"}\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\n",
+            "",
+        ] {
+            assert_eq!(completed(other.as_bytes(), headers), None, "{other}");
         }
     }
 }

@@ -82,6 +82,7 @@ impl Serving {
         policy: &Policy,
         proxies: TrustedProxies,
         counts: Connections,
+        headers: String,
     ) -> Result<Self, Failure> {
         let failed =
             |error: &dyn std::fmt::Display| Failure::failed(format!("The server cannot start: {error}."));
@@ -95,6 +96,7 @@ impl Serving {
         let server = Arc::new(Server {
             book: Arc::new(Book::new(bounds, proxies, counts)),
             router,
+            headers: headers.into(),
             http: http(),
             limits: Limits {
                 headers: HEADERS_WITHIN,
@@ -149,6 +151,8 @@ fn http() -> Builder<TokioExecutor> {
 struct Server {
     book: Arc<Book>,
     router: Router,
+    /// Header lines of answers to what cannot be read as a request.
+    headers: Arc<str>,
     http: Builder<TokioExecutor>,
     limits: Limits,
 }
@@ -233,7 +237,7 @@ impl Server {
             place: place.clone(),
             handlers: Arc::new(Semaphore::new(STREAMS as usize)),
         };
-        let io = TokioIo::new(Io::new(stream, watch.clone()));
+        let io = TokioIo::new(Io::new(stream, watch.clone(), self.headers.clone()));
         let mut connection = pin!(self.http.serve_connection(io, requests));
         let mut timer = pin!(sleep_until(accepted_at + self.limits.headers));
         let mut ordered = pin!(watch.ordered.notified());

@@ -1,10 +1,7 @@
 //! Digests and seals: what an older version stored is carried over, and what somebody writes into the database counts for
 //! nothing. The formats are made here by other code than the product's.
 
-use crate::{
-    console::browser::COOKIE,
-    world::{Caller, Client, World, on_both_engines},
-};
+use crate::world::{Caller, Client, World, on_both_engines};
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest::{SHA256, digest},
@@ -234,7 +231,7 @@ impl Lived {
         assert_eq!(told["active"], true);
         world.oauth("production").token(&production.client_id, &self.secrets[1].1).await.is_token();
         let browser = world.browser();
-        browser.jar().insert(COOKIE.to_owned(), self.cookie.clone());
+        browser.jar().insert(browser.name_of("session"), self.cookie.clone());
         assert!(browser.is_signed_in().await);
         assert!(world.app.read_link(&self.link).await.is_ok());
         for table in ["api_tokens", "sessions", "links"] {
@@ -363,7 +360,7 @@ on_both_engines! {
         }
         for _ in 0..2 {
             let browser = world.browser();
-            browser.jar().insert(COOKIE.to_owned(), cookie.clone());
+            browser.jar().insert(browser.name_of("session"), cookie.clone());
             assert!(!browser.is_signed_in().await);
             assert!(world.app.read_link(&link).await.is_err());
             world.restart().await;
@@ -371,7 +368,7 @@ on_both_engines! {
         let right = keys.bytes(&keys.keyed("sessions", &cookie));
         world.raw(&format!("UPDATE sessions SET digest = {right} WHERE keyed = 1")).await;
         let browser = world.browser();
-        browser.jar().insert(COOKIE.to_owned(), cookie);
+        browser.jar().insert(browser.name_of("session"), cookie);
         assert!(browser.is_signed_in().await, "the row itself is right");
     }
 

@@ -23,6 +23,7 @@ mod failing_changes;
 mod failover;
 mod giving;
 mod guard;
+mod headers;
 mod limits;
 mod load;
 mod model;

@@ -128,7 +128,13 @@ async fn constant_pages_and_assets_are_sent_once_to_each_reader() {
         let other = get(&world, path, AFAR, &[("if-none-match", "\"other\"")]).await;
         assert_eq!((other.status.as_u16(), other.bytes == first.bytes), (200, true), "{path}");
     }
-    let dark = get(&world, "/docs/roles", AFAR, &[("cookie", "crossfade_theme=dark")]).await;
+    let dark = get(
+        &world,
+        "/docs/roles",
+        AFAR,
+        &[("cookie", &format!("{}=dark", world.browser().name_of("theme")))],
+    )
+    .await;
     assert!(String::from_utf8_lossy(&dark.bytes).contains("data-theme=\"dark\""));
     assert_eq!(dark.header("vary"), Some("cookie"), "each theme has a page of its own");
 }

@@ -35,7 +35,6 @@ pub(crate) fn router() -> Router<Web> {
         .nest("/api/v1", api)
         // What a nested router does not match, though it begins like it.
         .route("/api/v1/", any(not_found))
-        .layer(middleware::map_response(async |response| crate::private(response)))
         .layer(middleware::from_fn(crate::finish))
         .route("/api/openapi.json", get(openapi_document))
 }

@@ -70,11 +70,6 @@ impl Asset {
             (header::ETAG, tag),
             (header::CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
             (header::CACHE_CONTROL, HeaderValue::from_static(kept)),
-            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-            (
-                header::HeaderName::from_static("cross-origin-resource-policy"),
-                HeaderValue::from_static("same-origin"),
-            ),
         ];
         match is_known {
             true => (StatusCode::NOT_MODIFIED, headers).into_response(),

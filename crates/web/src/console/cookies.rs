@@ -1,4 +1,4 @@
-//! Cookies of the Console (RFC 6265): one of the session, one of the known browser.
+//! Cookies of the Console (RFC 6265): the session, the known browser, the theme.
 
 use super::error::Refused;
 use axum::{
@@ -27,37 +27,49 @@ fn is_https(app: &App) -> bool {
     app.public_url().starts_with("https://")
 }
 
-/// Returns the name of the cookie of a session. With `__Host-` a browser accepts it only from this very host over TLS,
-/// so that no neighbour can plant one (RFC 6265bis §4.1.3.2).
-fn session_name(app: &App) -> &'static str {
-    if is_https(app) { "__Host-crossfade_session" } else { "crossfade_session" }
+/// Returns the name of a cookie of this instance. A browser sends the cookies of every port of a host to each of them
+/// (RFC 6265 §8.5), so each instance has names of its own. With `__Host-` a browser accepts the cookie only from this very
+/// host over TLS, so that no neighbour can plant one (RFC 6265bis §4.1.3.2).
+fn name(app: &App, kind: &str) -> String {
+    let prefix = if is_https(app) { "__Host-" } else { "" };
+    format!("{prefix}crossfade_{}_{kind}", app.mark())
 }
 
-/// Returns the name of the cookie of a known browser.
-fn device_name(app: &App) -> &'static str {
-    if is_https(app) { "__Host-crossfade_device" } else { "crossfade_device" }
-}
+/// Names of what the cookies hold.
+const SESSION: &str = "session";
+const DEVICE: &str = "device";
+const THEME: &str = "theme";
 
 /// Returns what the session cookie of a request holds.
 pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<String> {
-    read(headers, session_name(app))
+    read(headers, &name(app, SESSION))
 }
 
 /// Returns what the cookie of the known browser of a request holds.
 pub(super) fn devices(app: &App, headers: &HeaderMap) -> Vec<SecretValue> {
-    read(headers, device_name(app)).map_or_else(Vec::new, |cookie| parse_devices(&cookie))
+    read(headers, &name(app, DEVICE)).map_or_else(Vec::new, |cookie| parse_devices(&cookie))
 }
 
 /// Returns the cookie of a session. `Lax` and not `Strict`: with `Strict` a link in a mail or a chat would lead to the
 /// sign-in page although the reader is signed in. Nothing is changed by a GET, and every other request is checked for
 /// its origin (`guard.rs`), so nothing depends on the difference.
 pub(super) fn of_session(app: &App, value: &SecretValue) -> Result<HeaderValue, Refused> {
-    cookie(app, session_name(app), value.reveal(), None)
+    cookie(app, SESSION, value.reveal(), None)
 }
 
 /// Returns the cookie of a known browser.
 pub(super) fn of_devices(app: &App, values: &[SecretValue]) -> Result<HeaderValue, Refused> {
-    cookie(app, device_name(app), &join_devices(values), Some(KNOWN_FOR.as_secs()))
+    cookie(app, DEVICE, &join_devices(values), Some(KNOWN_FOR.as_secs()))
+}
+
+/// Returns what the theme cookie of a request holds.
+pub(super) fn theme(app: &App, headers: &HeaderMap) -> Option<String> {
+    read(headers, &name(app, THEME))
+}
+
+/// Returns the cookie of a theme, which is kept for a year.
+pub(super) fn of_theme(app: &App, word: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, THEME, word, Some(365 * 86_400))
 }
 
 /// Redirects with the cookies of a new session.
@@ -71,15 +83,16 @@ pub(super) fn signed_in(app: &App, new: &NewSession, to: &str) -> Result<Respons
 
 /// Takes the cookie of the session back. The browser stays known.
 pub(super) fn without_session(app: &App, mut response: Response) -> Response {
-    if let Ok(gone) = cookie(app, session_name(app), "", Some(0)) {
+    if let Ok(gone) = cookie(app, SESSION, "", Some(0)) {
         response.headers_mut().insert(header::SET_COOKIE, gone);
     }
     response
 }
 
-fn cookie(app: &App, name: &str, value: &str, max_age: Option<u64>) -> Result<HeaderValue, Refused> {
+fn cookie(app: &App, kind: &str, value: &str, max_age: Option<u64>) -> Result<HeaderValue, Refused> {
     let secure = if is_https(app) { "; Secure" } else { "" };
     let max_age = max_age.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
+    let name = name(app, kind);
     let text = format!("{name}={value}; Path=/{max_age}; HttpOnly; SameSite=Lax{secure}");
     let mut header = HeaderValue::try_from(text).map_err(crossfade_app::Error::internal)?;
     header.set_sensitive(true);
@@ -87,7 +100,7 @@ fn cookie(app: &App, name: &str, value: &str, max_age: Option<u64>) -> Result<He
 }
 
 /// The value of the cookie `name`. Where it is sent twice there is no telling which is ours, so there is none.
-pub(crate) fn read(headers: &HeaderMap, name: &str) -> Option<String> {
+fn read(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut values = headers
         .get_all(header::COOKIE)
         .iter()

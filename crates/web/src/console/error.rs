@@ -91,7 +91,7 @@ fn page_without_headers(problem: &Problem, found: &Found, theme: Theme, script: 
     let status = status(problem);
     let mut response = if script {
         let body = json!({"code": problem.code.as_str(), "detail": problem.detail, "field": problem.field});
-        crate::private((status, Json(body)).into_response())
+        (status, Json(body)).into_response()
     } else {
         page_in_words(problem, status, found, theme)
     };

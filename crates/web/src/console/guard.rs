@@ -82,13 +82,11 @@ fn is_ours(headers: &HeaderMap, uri: &Uri, public_url: &str) -> bool {
 
 fn hardened(web: &Web, response: Response) -> Response {
     let mut response = super::protected(response);
-    let headers = response.headers_mut();
-    if web.app.public_url().starts_with("https://") {
-        // This host alone: what stands beside it is not ours to decide.
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-    } else if !is_trustworthy(web.app.public_url()) {
+    let url = web.app.public_url();
+    if !url.starts_with("https://") && !is_trustworthy(url) {
         // Over plain http a browser sends no Sec-Fetch-Site, and without a referrer no Origin either.
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        let same_origin = HeaderValue::from_static("same-origin");
+        response.headers_mut().insert(header::REFERRER_POLICY, same_origin);
     }
     response
 }

@@ -20,6 +20,7 @@ mod layout;
 mod limits;
 mod link;
 mod moment;
+mod paths;
 mod people;
 mod properties;
 mod session;
@@ -33,7 +34,7 @@ use crate::{
 use askama::Template;
 use axum::{
     Router,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
@@ -93,12 +94,23 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
     router
 }
 
-async fn nothing() -> Refused {
-    Problem::not_found().into()
+async fn nothing(method: Method, uri: Uri) -> Response {
+    match crate::without_slash(&uri).filter(|_| method.is_safe()) {
+        Some(page) => page,
+        None => Refused::from(Problem::not_found()).into_response(),
+    }
 }
 
-async fn not_here() -> Refused {
-    Problem::new(Code::MethodNotAllowed, "This address is for something else. Nothing was changed.").into()
+/// Leads whoever asks for the address of a form to the page of that form: by a reload without the form, or from an
+/// address bar in which a refused form has left it.
+async fn not_here(method: Method, uri: Uri) -> Response {
+    match paths::page_of(uri.path()).filter(|_| method == Method::GET) {
+        Some(page) => Redirect::to(page).into_response(),
+        None => {
+            let text = "This address is for something else. Nothing was changed.";
+            Refused::from(Problem::new(Code::MethodNotAllowed, text)).into_response()
+        }
+    }
 }
 
 /// A page.
@@ -136,20 +148,18 @@ fn framed(mut response: Response) -> Response {
     protected(response)
 }
 
-/// Headers of every answer to a browser: nothing from elsewhere, nothing inline, no frame around it, nothing kept.
+/// Headers of every answer to a browser, beyond those of every answer: a page loads its own style and scripts, nothing
+/// inline and nothing from elsewhere, and shares no window with another site.
 pub(crate) fn protected(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (
-            "content-security-policy",
+            header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
-        ("referrer-policy", "no-referrer"),
-        ("x-frame-options", "DENY"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("cross-origin-resource-policy", "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    crate::private(response)
+    response
 }

@@ -6,7 +6,8 @@ use super::{
     form::{Fields, Form},
     layout::{Layout, Section},
     page, page_with,
-    session::{Fresh, SignedIn, Submitted, own_path},
+    paths::own_page,
+    session::{Fresh, SignedIn, Submitted},
 };
 use askama::Template;
 use axum::{
@@ -91,7 +92,7 @@ pub(super) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
     let body = PropertyBody { name: fields.text("name").to_owned() };
     match signed.app.create_property(&signed.request(), Input::Value(body)).await {
         Ok(_) => {
-            let to = own_path(fields.text("to")).unwrap_or("/console/properties?done=created");
+            let to = own_page(fields.text("to")).unwrap_or("/console/properties?done=created");
             Ok(Redirect::to(to).into_response())
         }
         Err(error) => {

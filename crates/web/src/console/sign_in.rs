@@ -6,7 +6,8 @@ use super::{
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
-    session::{Sent, SignedIn, own_path, seconds_until, wait},
+    paths::own_page,
+    session::{Sent, SignedIn, seconds_until, wait},
     theme::Theme,
 };
 use crate::Web;
@@ -45,7 +46,7 @@ pub(super) async fn show(
     Query(asked): Query<Asked>,
     signed: Result<SignedIn, Response>,
 ) -> Reply {
-    let to = asked.to.as_deref().and_then(own_path).unwrap_or("/console");
+    let to = asked.to.as_deref().and_then(own_page).unwrap_or("/console");
     if signed.is_ok() {
         return Ok(Redirect::to(to).into_response());
     }
@@ -66,7 +67,7 @@ pub(super) async fn submit(
     headers: HeaderMap,
     Sent { visitor, fields }: Sent,
 ) -> Reply {
-    let to = own_path(fields.text("to")).unwrap_or("/console").to_owned();
+    let to = own_page(fields.text("to")).unwrap_or("/console").to_owned();
     let answer = web.app.sign_in(fields.text("email"), fields.text("password"), &visitor).await;
     let (status, why, seconds) = match answer {
         Err(error)

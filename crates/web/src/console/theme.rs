@@ -1,11 +1,11 @@
 //! Light, dark, or what the system says: kept in a cookie, so that the first paint is right.
 
-use super::session::{Sent, own_path};
+use super::{cookies::of_theme, paths::own_page, session::Sent};
 use crate::Web;
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
     response::{IntoResponse, Redirect},
 };
 use crossfade_core::Problem;
@@ -23,8 +23,6 @@ pub(crate) enum Theme {
 
 impl Theme {
     pub(crate) const ALL: [Self; 3] = [Self::System, Self::Light, Self::Dark];
-    /// The name of the cookie.
-    pub(crate) const COOKIE: &str = "crossfade_theme";
 
     pub(crate) fn word(&self) -> &'static str {
         match self {
@@ -76,28 +74,20 @@ pub(super) async fn submit(
     let script = super::error::is_script(&headers);
     let theme = Theme::parse(fields.text("theme"))
         .ok_or_else(|| Problem::invalid("theme", "must be system, light or dark"))?;
-    let to = own_path(fields.text("to")).unwrap_or("/console");
+    let to = own_page(fields.text("to")).unwrap_or("/console");
     let mut response = match script {
         true => Json(json!({})).into_response(),
         false => Redirect::to(to).into_response(),
     };
-    let secure = if web.app.public_url().starts_with("https://") { "; Secure" } else { "" };
-    let cookie = format!(
-        "{}={}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}",
-        Theme::COOKIE,
-        theme.word()
-    );
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
+    response.headers_mut().insert(header::SET_COOKIE, of_theme(&web.app, theme.word())?);
     Ok(response)
 }
 
-impl<S: Sync> FromRequestParts<S> for Theme {
+impl FromRequestParts<Web> for Theme {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let cookie = super::cookies::read(&parts.headers, Self::COOKIE);
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
+        let cookie = super::cookies::theme(&web.app, &parts.headers);
         Ok(cookie.and_then(|word| Self::parse(&word)).unwrap_or_default())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use crossfade_core::{registration::AuthMethod, signing_key::JWKS_MAX_AGE};
@@ -18,7 +18,7 @@ pub(super) async fn metadata(
     headers: HeaderMap,
 ) -> Response {
     let authority = web.app.authority();
-    let Some(environment) = authority.environment(&environment) else { return crate::not_found().await };
+    let Some(environment) = authority.environment(&environment) else { return crate::nothing_here() };
     let issuer = environment.issuer();
     let methods = AuthMethod::ALL.map(AuthMethod::as_str);
     let document = json!({
@@ -44,7 +44,7 @@ pub(super) async fn jwks(
     headers: HeaderMap,
 ) -> Response {
     let authority = web.app.authority();
-    let Some(environment) = authority.environment(&environment) else { return crate::not_found().await };
+    let Some(environment) = authority.environment(&environment) else { return crate::nothing_here() };
     cacheable(&environment.jwks(authority.clock().now()), &headers)
 }
 
@@ -58,8 +58,11 @@ fn cacheable(document: &Value, headers: &HeaderMap) -> Response {
     };
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    out.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    out.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
+    );
     let age = format!("public, max-age={}", JWKS_MAX_AGE.as_secs());
     if let Ok(age) = HeaderValue::try_from(age) {
         out.insert(header::CACHE_CONTROL, age);

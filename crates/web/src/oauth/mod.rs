@@ -14,12 +14,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use crossfade_core::oauth::{CHALLENGE, OauthError};
 
 pub(crate) fn router(web: &Web) -> Router<Web> {
-    let name = |handlers, operation| observe_oauth(handlers, web, operation);
+    let name = |handlers: MethodRouter<Web>, operation| {
+        observe_oauth(handlers.fallback(method_not_allowed), web, operation)
+    };
     let revoke = post(revoke::revoke).layer(middleware::from_fn(crate::finish));
     let metadata = name(get(metadata::metadata), "metadata");
     Router::new()
@@ -57,12 +59,18 @@ impl IntoResponse for Refused {
     }
 }
 
-/// A JSON answer that nobody stores (RFC 6749 §5.1).
+/// A JSON answer. `no-store` is on every answer; HTTP/1.0 needs the older word for it, too (RFC 6749 §5.1).
 fn json(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    crate::private(response)
+    response
+}
+
+/// Refuses a method that an endpoint does not have, in the form of its other errors. The router adds `Allow`.
+async fn method_not_allowed() -> Response {
+    let body = r#"{"error":"invalid_request","error_description":"This method is not allowed here. The Allow header lists those that are."}"#;
+    json(StatusCode::METHOD_NOT_ALLOWED, body.to_owned())
 }

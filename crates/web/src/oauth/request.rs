@@ -50,7 +50,7 @@ impl FromRequest<Web> for OauthRequest {
             Ok(Path(slug)) => web.app.authority().environment(&slug),
             Err(_) => None,
         };
-        let Some(environment) = environment else { return Err(crate::not_found().await) };
+        let Some(environment) = environment else { return Err(crate::nothing_here()) };
         let Ok(source) = Source::from_request_parts(&mut parts, web).await;
         // Taken, not copied: what reads the body needs neither.
         let (uri, headers) = (std::mem::take(&mut parts.uri), std::mem::take(&mut parts.headers));

@@ -30,5 +30,5 @@ pub(super) async fn revoke(request: OauthRequest) -> Response {
 }
 
 fn done() -> Response {
-    crate::private(StatusCode::OK.into_response())
+    StatusCode::OK.into_response()
 }

@@ -14,10 +14,6 @@ const MICRO: Duration = Duration::from_micros(1);
 
 /// The password of everybody who can sign in.
 pub const PASSWORD: &str = "correct horse battery staple";
-/// The cookie of a sign-in, on an instance that is served over TLS.
-pub const COOKIE: &str = "__Host-crossfade_session";
-/// The cookie of a known browser.
-pub const DEVICE: &str = "__Host-crossfade_device";
 
 pub struct Browser<'w> {
     world: &'w World,
@@ -143,9 +139,16 @@ impl Browser<'_> {
         self.jar.lock().unwrap()
     }
 
+    /// The name of a cookie of this instance: `session`, `device` or `theme`.
+    pub fn name_of(&self, kind: &str) -> String {
+        let app = &self.world.app;
+        let prefix = if app.public_url().starts_with("https://") { "__Host-" } else { "" };
+        format!("{prefix}crossfade_{}_{kind}", app.mark())
+    }
+
     /// What the cookie of the sign-in holds.
     pub fn cookie(&self) -> Option<String> {
-        self.jar().get(COOKIE).cloned()
+        self.jar().get(&self.name_of("session")).cloned()
     }
 
     /// Whether somebody is signed in here: whether one's own account is shown.

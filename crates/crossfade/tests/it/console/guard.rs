@@ -104,10 +104,38 @@ on_both_engines! {
         let browser = world.browser();
         let answer = browser.sign_in(OWNER, PASSWORD).await;
         let cookie = answer.header("set-cookie").unwrap();
-        assert!(cookie.starts_with("crossfade_session=") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
+        assert!(browser.name_of("session").starts_with("crossfade_"));
+        assert!(cookie.starts_with(&format!("{}=", browser.name_of("session"))) && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
         assert!(browser.is_signed_in().await);
         assert_eq!(answer.header("strict-transport-security"), None);
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    }
+
+    /// RFC 6265 §8.5: a browser sends the cookies of every port of a host to each of them.
+    async fn a_second_instance_on_the_same_host_leaves_the_first_signed_in(world: World) {
+        let mut world = world;
+        world.owner().await;
+        world.restart_under("http://127.0.0.1:8080").await;
+        let browser = world.browser();
+        browser.sign_in(OWNER, PASSWORD).await;
+        browser.post("/console/theme", &[("theme", "dark")]).await;
+        let jar: Vec<_> = browser.jar().clone().into_iter().collect();
+        // The other one is a copy: it knows the same accounts, keys and sessions.
+        world.restart_under("http://127.0.0.1:8081").await;
+        let browser = world.browser();
+        browser.jar().extend(jar.clone());
+        assert!(!browser.is_signed_in().await, "a cookie of the other port");
+        assert!(!browser.get("/console/sign-in").await.page(200).contains("data-theme"));
+        browser.sign_in(OWNER, PASSWORD).await;
+        browser.post("/console/sign-out", &[]).await;
+        for (name, value) in &jar {
+            assert_eq!(browser.jar().get(name), Some(value), "{name}");
+        }
+        let jar = browser.jar().clone();
+        world.restart_under("http://127.0.0.1:8080").await;
+        let browser = world.browser();
+        *browser.jar() = jar;
+        assert!(browser.is_signed_in().await);
     }
 
     /// Such a browser sends no `Sec-Fetch-Site`; without a referrer it would send no usable `Origin` either.
@@ -176,7 +204,7 @@ on_both_engines! {
         assert_eq!(browser.script("/console/theme", &[("theme", "system")]).await.status.as_u16(), 200);
         assert!(browser.get("/console/sign-in").await.page(200).contains("<html lang=\"en\">"));
         assert_eq!(browser.post("/console/theme", &[("theme", "\"><script>")]).await.status.as_u16(), 422);
-        browser.jar().insert("crossfade_theme".into(), "\"><b>".into());
+        browser.jar().insert(browser.name_of("theme"), "\"><b>".into());
         assert!(browser.get("/console/sign-in").await.page(200).contains("<html lang=\"en\">"));
     }
 }

@@ -1,6 +1,6 @@
 //! Signing in and out, how long a sign-in lasts, and what ends it.
 
-use super::browser::{Browser, COOKIE, PASSWORD};
+use super::browser::{Browser, PASSWORD};
 use crate::world::{Caller, OWNER, World, on_both_engines};
 use crossfade_app::NewToken;
 use http::Method;
@@ -47,12 +47,28 @@ on_both_engines! {
         let answer = browser.post("/console/sign-in", &fields).await;
         assert_eq!(answer.leads_to(), "/console/account?x=1");
         let cookie = answer.header("set-cookie").unwrap();
-        assert!(cookie.starts_with(&format!("{COOKIE}=crossfade_session_")), "{cookie}");
+        assert!(cookie.starts_with(&format!("{}=crossfade_session_", browser.name_of("session"))), "{cookie}");
         assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
         assert!(browser.get("/console/account").await.page(200).contains(OWNER));
         // Somebody who is signed in needs no sign-in page.
         assert_eq!(browser.get("/console/sign-in?to=/console/people").await.leads_to(), "/console/people");
         assert_eq!(actions(&world, 1).await, ["session.created"]);
+    }
+
+    async fn a_sign_in_leads_to_pages_alone(world: World) {
+        let browser = world.signed_in().await;
+        for to in [
+            "/console/audit/export", "/console/audit/export?action=secret.rotated", "/console/session", "/console/confirm",
+            "/console/sign-in?to=/console/audit/export", "/console/assets/console.js", "/api/v1/me", "//evil.example",
+        ] {
+            let to_there = form_urlencoded::Serializer::new(String::new()).append_pair("to", to).finish();
+            assert_eq!(browser.get(&format!("/console/sign-in?{to_there}")).await.leads_to(), "/console", "{to}");
+            let fields = [("email", OWNER), ("password", PASSWORD), ("to", to)];
+            assert_eq!(world.browser().post("/console/sign-in", &fields).await.leads_to(), "/console", "{to}");
+            let theme = [("theme", "dark"), ("to", to)];
+            assert_eq!(browser.post("/console/theme", &theme).await.leads_to(), "/console", "{to}");
+        }
+        assert!(!actions(&world, 50).await.contains(&"audit.exported".to_owned()));
     }
 
     async fn a_failed_sign_in_tells_nobody_which_accounts_there_are(world: World) {
@@ -142,7 +158,7 @@ on_both_engines! {
         let cookie = world.signed_in().await.cookie().unwrap();
         world.restart().await;
         let browser = world.browser();
-        browser.jar().insert(COOKIE.into(), cookie);
+        browser.jar().insert(browser.name_of("session"), cookie);
         assert!(browser.is_signed_in().await);
     }
 
@@ -156,14 +172,15 @@ on_both_engines! {
         let token = world.owner().await.token.unwrap();
         for wrong in ["", "x", &typo, &good[..good.len() - 1], &good.to_uppercase(), id, &token, "' OR 1=1 --"] {
             let browser = world.browser();
-            browser.jar().insert(COOKIE.into(), wrong.into());
+            browser.jar().insert(browser.name_of("session"), wrong.into());
             assert!(!browser.is_signed_in().await, "{wrong}");
         }
         // The name without the prefix is another cookie here, and of two of one name neither counts.
         let browser = world.browser();
-        browser.jar().insert("crossfade_session".into(), good.clone());
+        browser.jar().insert(browser.name_of("session").trim_start_matches("__Host-").into(), good.clone());
         assert!(!browser.is_signed_in().await);
-        let twice = format!("{COOKIE}={good}; {COOKIE}={typo}");
+        let name = browser.name_of("session");
+        let twice = format!("{name}={good}; {name}={typo}");
         let answer = world.browser().send(Method::GET, "/console/account", None, &[("cookie", &twice)]).await;
         assert_eq!(answer.status.as_u16(), 303);
         // A cookie is no API token.
@@ -176,14 +193,14 @@ on_both_engines! {
         let browser = world.signed_in().await;
         let other = world.signed_in().await;
         let cookie = browser.cookie().unwrap();
-        assert_eq!(browser.get("/console/sign-out").await.status.as_u16(), 405);
+        assert_eq!(browser.get("/console/sign-out").await.leads_to(), "/console");
         assert!(browser.is_signed_in().await, "a link does not sign out");
         let answer = browser.post("/console/sign-out", &[]).await;
         assert_eq!(answer.leads_to(), "/console/sign-in?done=out");
         assert_eq!(answer.header("clear-site-data"), Some("\"cache\", \"storage\""));
         assert_eq!(browser.cookie(), None);
         assert!(browser.get("/console/sign-in?done=out").await.page(200).contains("You are signed out."));
-        browser.jar().insert(COOKIE.into(), cookie);
+        browser.jar().insert(browser.name_of("session"), cookie);
         assert!(!browser.is_signed_in().await, "a copy of the cookie is worth nothing either");
         assert!(other.is_signed_in().await);
         assert_eq!(browser.post("/console/sign-out", &[]).await.leads_to(), "/console/sign-in?done=out", "twice is no error");
@@ -246,7 +263,7 @@ on_both_engines! {
         assert!(here.is_signed_in().await && !there.is_signed_in().await);
         // Whoever had copied the cookie, or a link, is out, too.
         let thief = world.browser();
-        thief.jar().insert(COOKIE.into(), before);
+        thief.jar().insert(thief.name_of("session"), before);
         assert!(!thief.is_signed_in().await);
         let fields = [("link", &*link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
         assert_eq!(thief.post("/console/link", &fields).await.status.as_u16(), 410);
@@ -354,7 +371,7 @@ on_both_engines! {
         assert_eq!(browser.post("/console/link", &fields).await.leads_to(), "/console");
         assert_ne!(browser.cookie(), Some(bob.clone()));
         let thief = world.browser();
-        thief.jar().insert(COOKIE.into(), bob);
+        thief.jar().insert(thief.name_of("session"), bob);
         assert!(!thief.is_signed_in().await && browser.is_signed_in().await);
     }
 
@@ -378,7 +395,7 @@ on_both_engines! {
         assert_eq!(browser.sign_in("bob@example.com", PASSWORD).await.status.as_u16(), 303);
         assert!(browser.get("/console/account").await.page(200).contains("bob@example.com"));
         let other = world.browser();
-        other.jar().insert(COOKIE.into(), before);
+        other.jar().insert(other.name_of("session"), before);
         assert!(!other.is_signed_in().await);
     }
 

@@ -1,7 +1,7 @@
 //! A fresh sign-in before what is dangerous.
 
 use super::{
-    browser::{Browser, COOKIE, PASSWORD},
+    browser::{Browser, PASSWORD},
     forms::FRESH,
 };
 use crate::world::{OWNER, World, on_both_engines};
@@ -84,7 +84,7 @@ on_both_engines! {
         // The cookie holds another value now; the one before opens nothing.
         assert_ne!(browser.cookie(), before);
         let thief = world.browser();
-        thief.jar().insert(COOKIE.into(), before.unwrap());
+        thief.jar().insert(thief.name_of("session"), before.unwrap());
         assert!(!thief.is_signed_in().await && browser.is_signed_in().await);
         assert_eq!(create_token(&browser).await, 200, "fresh for a while");
     }

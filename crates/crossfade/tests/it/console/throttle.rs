@@ -1,6 +1,6 @@
 //! Failed sign-ins: they hold up their network, they delay their account, and a known browser is free of both.
 
-use super::browser::{Browser, DEVICE, PASSWORD};
+use super::browser::{Browser, PASSWORD};
 use crate::world::{OWNER, World, on_both_engines};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -132,17 +132,17 @@ on_both_engines! {
         let browser = world.browser();
         let answer = browser.sign_in(OWNER, PASSWORD).await;
         let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().map(|it| it.to_str().unwrap()).collect();
-        let cookie = cookies.iter().find(|it| it.starts_with(DEVICE)).unwrap();
+        let cookie = cookies.iter().find(|it| it.starts_with(&browser.name_of("device"))).unwrap();
         assert!(cookie.ends_with("; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
-        let first = browser.jar()[DEVICE].clone();
+        let first = browser.jar()[&browser.name_of("device")].clone();
         assert_eq!(first.len(), "crossfade_device_".len() + 49, "256 random bits and a checksum");
         browser.post("/console/sign-out", &[]).await.leads_to();
-        assert_eq!(browser.jar()[DEVICE], first, "signing out keeps it");
+        assert_eq!(browser.jar()[&browser.name_of("device")], first, "signing out keeps it");
         browser.sign_in(OWNER, PASSWORD).await.leads_to();
-        assert_ne!(browser.jar()[DEVICE], first);
+        assert_ne!(browser.jar()[&browser.name_of("device")], first);
         assert_eq!(world.number("SELECT COUNT(*) FROM devices").await, 1);
         let thief = world.browser();
-        thief.jar().insert(DEVICE.into(), first);
+        thief.jar().insert(thief.name_of("device"), first);
         assert!(!is_known(&world, &thief).await && is_known(&world, &browser).await);
     }
 
@@ -150,18 +150,18 @@ on_both_engines! {
         world.person("bob@example.com", "viewer").await;
         let browser = world.signed_in().await;
         browser.sign_in("bob@example.com", PASSWORD).await.leads_to();
-        assert_eq!(browser.jar()[DEVICE].split('.').count(), 2);
+        assert_eq!(browser.jar()[&browser.name_of("device")].split('.').count(), 2);
         assert!(is_known(&world, &browser).await);
     }
 
     async fn ten_wrong_passwords_end_a_known_browser(world: World) {
         let known = world.signed_in().await;
-        let cookie = known.jar()[DEVICE].clone();
+        let cookie = known.jar()[&known.name_of("device")].clone();
         fail(&known, 9).await;
         assert_eq!(world.number("SELECT COUNT(*) FROM devices").await, 1);
         fail(&known, 1).await;
         assert_eq!(world.number("SELECT COUNT(*) FROM devices").await, 0);
-        assert_eq!(known.jar()[DEVICE], cookie);
+        assert_eq!(known.jar()[&known.name_of("device")], cookie);
         assert!(!is_known(&world, &known).await);
         let trail = world.owner().await.get("/audit-events?action=device.ended").await.ok();
         let events = trail["items"].as_array().unwrap();
@@ -240,7 +240,7 @@ on_both_engines! {
     async fn the_database_does_not_hold_the_cookie_of_a_known_browser(world: World) {
         let browser = world.signed_in().await;
         let trail = world.owner().await.get("/audit-events?limit=200").await.ok().to_string();
-        assert!(!trail.contains(&browser.jar()[DEVICE]["crossfade_device_".len()..]));
+        assert!(!trail.contains(&browser.jar()[&browser.name_of("device")]["crossfade_device_".len()..]));
         for _ in 0..25 {
             world.signed_in().await;
             world.advance(Duration::from_secs(1));

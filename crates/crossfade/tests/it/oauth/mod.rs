@@ -104,10 +104,15 @@ impl Seen {
         let headers = [
             ("cache-control", "no-store"),
             ("content-length", "78"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
             ("content-type", "application/json"),
+            ("cross-origin-resource-policy", "same-origin"),
             ("pragma", "no-cache"),
+            ("referrer-policy", "no-referrer"),
+            ("strict-transport-security", "max-age=31536000"),
             ("www-authenticate", CHALLENGE),
             ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
         ];
         Self {
             status: 401,

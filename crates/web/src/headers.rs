@@ -1,0 +1,65 @@
+//! Headers of every answer. This is the one place that adds them: the router is wrapped in it, and what HTTP itself
+//! refuses before there is a request (`crossfade`'s connections) takes the same list.
+
+use crate::Web;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+/// Headers of an answer that sets none of them itself: no script runs in it, no page frames it, and it is not taken for
+/// another type, stored, or read by a page of another site.
+const DEFAULTS: [(HeaderName, &str); 6] = [
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// One year, for this host alone: hosts below it belong to others.
+const TRANSPORT: (HeaderName, &str) = (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+
+/// Returns the headers of an answer that sets none itself, as a server under this URL sends them.
+fn of(public_url: &str) -> impl Iterator<Item = (HeaderName, &'static str)> {
+    let is_https = public_url.starts_with("https://");
+    DEFAULTS.into_iter().chain(is_https.then_some(TRANSPORT))
+}
+
+/// Returns header lines for answers that are given without a request: what cannot be read as HTTP.
+pub fn headers_of_unreadable_requests(public_url: &str) -> String {
+    of(public_url).map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+}
+
+/// Adds to an answer what it lacks.
+pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in of(web.app.public_url()) {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Answers a method that an address does not have (RFC 9110 §15.5.6). The router adds the `Allow` header.
+pub(crate) async fn method_not_allowed() -> Response {
+    let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let sentence = "This method is not allowed here. The Allow header lists those that are.\n";
+    (StatusCode::METHOD_NOT_ALLOWED, text, sentence).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_under_https_asks_for_https_alone() {
+        let (plain, secure) =
+            (headers_of_unreadable_requests("http://a"), headers_of_unreadable_requests("https://a"));
+        assert_eq!(secure.strip_prefix(&plain), Some("strict-transport-security: max-age=31536000\r\n"));
+        assert!(plain.contains("x-content-type-options: nosniff\r\n") && plain.ends_with("\r\n"), "{plain}");
+    }
+}
