@@ -4,7 +4,7 @@ use crate::{Connections, Ended, Web, source::peer};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts, uri::Authority},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -13,7 +13,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder, core::Collector,
 };
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What is counted of requests.
 pub(crate) struct Metrics {
@@ -246,12 +246,31 @@ async fn metrics(State(web): State<Web>, request: Request) -> Response {
 }
 
 /// Whether the request was made on this machine. Through a proxy it may come from anywhere, though its connection is
-/// local, so whatever was forwarded needs a token.
+/// local, so whatever was forwarded needs a token. So does a request for another host: a page of a stranger's site can
+/// have its name lead to this machine and read what a browser here is answered.
 fn is_local(request: &Parts) -> bool {
     let (peer, headers) = (peer(&request.extensions), &request.headers);
     let forwarded =
         ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
-    !forwarded && peer.to_canonical().is_loopback()
+    !forwarded && peer.to_canonical().is_loopback() && hosts(request).all(is_loopback_host)
+}
+
+/// The hosts that a request names. A browser always names one.
+fn hosts(request: &Parts) -> impl Iterator<Item = &[u8]> {
+    let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    target.into_iter().chain(request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes))
+}
+
+/// Whether a host, with or without a port, is this machine for everybody.
+fn is_loopback_host(host: &[u8]) -> bool {
+    let Some(authority) = std::str::from_utf8(host).ok().and_then(|host| host.parse::<Authority>().ok())
+    else {
+        return false;
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    !authority.as_str().contains('@')
+        && (host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback))
 }
 
 async fn has_token(web: &Web, request: &Parts) -> bool {

@@ -42,6 +42,28 @@ on_both_engines! {
         assert_eq!(get(&world, "/metrics", HERE, &[]).await.status, 200);
     }
 
+    async fn metrics_of_another_host_need_a_token(world: World) {
+        let token = format!("Bearer {}", world.owner().await.token.unwrap());
+        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "127.3.2.1", "[::ffff:127.0.0.1]"] {
+            assert_eq!(get(&world, "/metrics", HERE, &[("host", host)]).await.status, 200, "{host}");
+        }
+        // A name of a stranger's can lead to 127.0.0.1, and then a browser here sends the request.
+        for host in [
+            "evil.example", "localhost.evil.example:8080", "127.0.0.1.nip.io", "10.0.0.1", "0.0.0.0:8080", "[::]", "", "é",
+            "evil@127.0.0.1",
+        ] {
+            assert_eq!(get(&world, "/metrics", HERE, &[("host", host)]).await.status, 401, "{host}");
+            let named = [("host", host), ("authorization", &*token)];
+            assert_eq!(get(&world, "/metrics", HERE, &named).await.status, 200, "{host}");
+        }
+        let two = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(get(&world, "/metrics", HERE, &two).await.status, 401);
+        // HTTP/2 names the host in the target of the request.
+        for (target, status) in [("http://localhost:8080/metrics", 200), ("http://evil.example/metrics", 401)] {
+            assert_eq!(get(&world, target, HERE, &[]).await.status, status, "{target}");
+        }
+    }
+
     async fn metrics_count_what_happened_and_name_nobody(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let owner = world.owner().await;
