@@ -6,18 +6,37 @@ use crossfade_core::{Code, Problem, Random};
 use std::{
     fs::OpenOptions,
     io::{ErrorKind, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 use zeroize::Zeroizing;
 
+/// Permissions of others than the owner of a file and its group.
+pub(crate) const EVERYBODY: u32 = 0o007;
 const HEADER: &str = "crossfade-master-key-1:";
 
 /// The key-encryption key.
 pub struct MasterKey(SealKey);
 
 impl MasterKey {
-    /// Reads the key file. `Ok(None)` when there is none.
+    /// Reads the key file. `Ok(None)` when there is none. Refuses a file that every user of the machine can read: what is
+    /// sealed under that key is no secret.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+        // What is not there, or is a directory, is told by the attempt to read it.
+        let found = std::fs::metadata(path).ok().filter(|found| !found.is_dir());
+        let mode = found.map_or(0, |found| found.mode() & 0o7777);
+        if mode & EVERYBODY == 0 {
+            return Self::read_exposed(path);
+        }
+        let text = format!(
+            "Every user of this machine has access to the master key file {path} (mode {mode:o}). Nothing was changed. Run chmod 600 {path}, or mount the file with mode 0440.",
+            path = path.display()
+        );
+        Err(Problem::new(Code::Unavailable, text).into())
+    }
+
+    /// Reads the key file, whoever else can read it.
+    pub(crate) fn read_exposed(path: &Path) -> Result<Option<Self>, Error> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -133,7 +133,7 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
         Ok(stored) => stored,
         Err(error) => return (cannot_read(NAME, &error), None),
     };
-    let check = match MasterKey::read(&instance.master_key_file) {
+    let check = match MasterKey::read_exposed(&instance.master_key_file) {
         Ok(None) => Check::fail(NAME, format!("The master key file {file} is missing."), put_back),
         Err(error) => Check::fail(NAME, error.problem.detail, put_back),
         Ok(Some(_)) if stored.is_empty() => Check::fail(

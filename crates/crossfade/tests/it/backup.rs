@@ -525,6 +525,7 @@ async fn a_backup_is_nothing_without_its_master_key() {
     live(&world).await;
     let saved = Saved::of(&world).await;
     let missing = saved.directory.path().join("master.key");
+    std::fs::set_permissions(saved.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
     for (key, says) in [
         (missing.as_path(), "put the key of the backed up instance there"),
         (other.master_key_file(), "does not open this backup"),
