@@ -1,6 +1,7 @@
 //! The data directory, the files in it, who may read them, and the room that is left.
 
-use super::{Check, Instance, count};
+use super::{Check, Instance, Outcome, count};
+use crate::master_key::EVERYBODY;
 use crossfade_store::Location;
 use std::{
     fs::Metadata,
@@ -19,7 +20,9 @@ const OTHERS_WRITE: u32 = 0o022;
 
 pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
-    let directory = directory(instance);
+    let Some(directory) = directory(instance) else {
+        return private_files(instance, None).into_iter().collect();
+    };
     let owner = match std::fs::metadata(&directory) {
         Ok(found) => {
             checks.push(private_directory(&directory, &found));
@@ -32,7 +35,7 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
             None
         }
     };
-    checks.extend(private_files(instance, owner));
+    checks.extend(private_files(instance, owner.map(|uid| (&*directory, uid))));
     if owner.is_some() {
         checks.push(match rustix::fs::statvfs(&directory) {
             Ok(disk) => room(
@@ -46,14 +49,16 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
     checks
 }
 
-/// Where the database is, if it is a file; otherwise the data directory.
-fn directory(instance: &Instance<'_>) -> PathBuf {
+/// Where the database is, if it is a file; otherwise the data directory, if anything is stored in it.
+fn directory(instance: &Instance<'_>) -> Option<PathBuf> {
     match &instance.location {
-        Location::File(path) => match path.parent() {
+        Location::File(path) => Some(match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
-        },
-        Location::Postgres(_) => instance.data_dir.clone(),
+        }),
+        Location::Postgres(_) => {
+            instance.master_key_file.starts_with(&instance.data_dir).then(|| instance.data_dir.clone())
+        }
     }
 }
 
@@ -78,39 +83,52 @@ fn private_directory(path: &Path, found: &Metadata) -> Check {
     }
 }
 
-/// `None` where there are no files yet.
-fn private_files(instance: &Instance<'_>, owner: Option<u32>) -> Option<Check> {
+/// Checks who may read the files, and whose they are in the directory with this owner. `None` where there are no files
+/// yet.
+fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Option<Check> {
     const NAME: &str = "files";
-    let mut files = vec![instance.master_key_file.clone()];
+    let key = &instance.master_key_file;
+    let mut files = vec![key.clone()];
     if let Location::File(path) = &instance.location {
         let beside = ["db-wal", "db-shm", "serve-lock", "migrate-lock"];
         files.push(path.clone());
         files.extend(beside.map(|extension| path.with_extension(extension)));
     }
-    let (mut wrong, mut mends, mut looked_at) = (Vec::new(), Vec::new(), 0);
+    let (mut outcome, mut wrong, mut mends, mut looked_at) = (Outcome::Ok, Vec::new(), Vec::new(), 0);
     for path in files {
         let shown = path.display();
         // A missing file is told by the check that needs it.
         let Ok(found) = std::fs::metadata(&path) else { continue };
         looked_at += 1;
         let mode = found.mode() & 0o7777;
-        if mode & OTHERS != 0 {
+        if path == *key && mode & OTHERS != 0 && mode & EVERYBODY == 0 {
+            // A key that is mounted into a container belongs to another user, and its group alone lets the server read it.
+            outcome = if outcome == Outcome::Fail { outcome } else { Outcome::Warn };
+            wrong.push(format!("{shown} can be read by its group (mode {mode:o})"));
+            mends.push(format!("chmod 600 {shown}, unless the group is the server's alone"));
+        } else if mode & OTHERS != 0 {
+            outcome = Outcome::Fail;
             wrong.push(format!("{shown} can be read by others than its owner (mode {mode:o})"));
             mends.push(format!("chmod 600 {shown}"));
         }
         // A command that was run as another user leaves files that the server cannot open.
-        if let Some(owner) = owner.filter(|owner| found.uid() != *owner) {
+        if let Some((_, owner)) =
+            directory.filter(|(in_it, uid)| path.starts_with(in_it) && found.uid() != *uid)
+        {
             let uid = found.uid();
+            outcome = Outcome::Fail;
             wrong.push(format!("{shown} belongs to user {uid}, and the directory to user {owner}"));
             mends.push(format!("chown {owner} {shown}"));
         }
     }
-    match looked_at {
-        0 => None,
-        _ if wrong.is_empty() => {
+    let sentence = format!("{}.", wrong.join(". "));
+    match (looked_at, outcome) {
+        (0, _) => None,
+        (_, Outcome::Ok) => {
             Some(Check::ok(NAME, format!("{}, each its owner's alone.", count(looked_at, "file"))))
         }
-        _ => Some(Check::fail(NAME, format!("{}.", wrong.join(". ")), mends.join("; "))),
+        (_, Outcome::Warn) => Some(Check::warn(NAME, sentence, mends.join("; "))),
+        (_, Outcome::Fail) => Some(Check::fail(NAME, sentence, mends.join("; "))),
     }
 }
 
