@@ -1,6 +1,9 @@
 //! Commands on the machine itself.
 
-use super::RemoteToken;
+use super::{
+    RemoteToken,
+    values::{backup_file, read_file},
+};
 use crate::settings::Settings;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -45,7 +48,7 @@ pub(crate) struct BackUp {
     #[command(flatten)]
     pub(crate) settings: Settings,
     /// The file to write. It must not be there yet; only you can read it. The master key is not in it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = backup_file())]
     pub(crate) output: PathBuf,
     /// Print what it holds as JSON.
     #[arg(long)]
@@ -57,7 +60,7 @@ pub(crate) struct Restore {
     #[command(flatten)]
     pub(crate) settings: Settings,
     /// The backup. The master key that it was taken under must be in its place.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = read_file())]
     pub(crate) from: PathBuf,
     /// Print what was restored as JSON.
     #[arg(long)]

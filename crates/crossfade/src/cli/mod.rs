@@ -17,6 +17,7 @@ mod values;
 
 #[cfg(test)]
 pub(crate) use self::operations::command;
+use self::values::new_file;
 pub(crate) use self::{
     audit::{Audit, Failures, Filters},
     change_over::{Series, Watch},
@@ -121,7 +122,7 @@ pub(crate) struct Remote {
 #[group(required = true, multiple = false)]
 pub(crate) struct Destination {
     /// Write the value to a new file that only you can read.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
     pub(crate) output: Option<PathBuf>,
     /// Print the value on stdout.
     #[arg(long)]

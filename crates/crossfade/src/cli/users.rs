@@ -1,6 +1,9 @@
 //! `crossfade user …` and `crossfade grant …`
 
-use super::{Destination, Remote, values::one_of};
+use super::{
+    Destination, Remote,
+    values::{new_file, one_of},
+};
 use clap::{Args, Subcommand};
 use crossfade_core::roles::Role;
 use std::path::PathBuf;
@@ -70,7 +73,7 @@ pub(crate) struct CreateUser {
 #[group(required = true, multiple = false)]
 pub(crate) struct LinkOrProgram {
     /// Write the link to a new file that only you can read.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
     pub(crate) output: Option<PathBuf>,
     /// Print the link on stdout.
     #[arg(long)]
@@ -131,7 +134,7 @@ pub(crate) struct CreateGrant {
     pub(crate) env: Vec<String>,
     /// Write the link to a new file that only you can read. A person gets one with a role that closes the
     /// account first, such as the first role that sees secrets: their password, sessions, tokens and links end.
-    #[arg(long, value_name = "FILE", conflicts_with = "show")]
+    #[arg(long, value_name = "FILE", value_parser = new_file(), conflicts_with = "show")]
     pub(crate) output: Option<PathBuf>,
     /// Print that link on stdout.
     #[arg(long)]

@@ -1,7 +1,10 @@
 //! How the values of flags are read.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::str::FromStr;
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// A value, or `none`.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,9 +30,32 @@ pub(super) fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
         .try_map(move |text| all.into_iter().find(|it| word(*it) == text).ok_or("not one of the words"))
 }
 
+/// A new file for a value. `-` is a name that people give to stdout.
+pub(super) fn new_file() -> impl TypedValueParser<Value = PathBuf> {
+    named_file("- is not a file. Set --show to print the value on stdout, or name a file")
+}
+
+/// A new file for a backup, which is whole or not there. A stream cannot be taken back.
+pub(super) fn backup_file() -> impl TypedValueParser<Value = PathBuf> {
+    named_file("- is not a file. A backup is not written to stdout: name a file")
+}
+
+/// A backup, which is read twice: first to check it.
+pub(super) fn read_file() -> impl TypedValueParser<Value = PathBuf> {
+    named_file("- is not a file. A backup is not read from stdin: name a file")
+}
+
+fn named_file(refusal: &'static str) -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(move |path| match path == Path::new("-") {
+        true => Err(refusal),
+        false => Ok(path),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::tests::refused;
 
     #[test]
     fn none_is_not_nothing() {
@@ -37,5 +63,21 @@ mod tests {
         assert_eq!("90".parse(), Ok(OrNone(Some(90))));
         assert!("never".parse::<OrNone<i64>>().is_err());
         assert_eq!("None".parse(), Ok(OrNone(Some("None".to_owned()))));
+    }
+    #[test]
+    fn a_dash_is_not_a_file() {
+        for command in [
+            "secret rotate X --env e --transition 0 --output",
+            "secret reveal X --env e --output",
+            "client create X --property P --env e --output",
+            "user create --email a@example.com --output",
+            "user link a@example.com --output",
+            "grant create a@example.com --role viewer --output",
+            "backup --output",
+            "restore --from",
+        ] {
+            assert_eq!(refused(&format!("{command} -")), 2, "{command}");
+            assert_eq!(refused(&format!("{command} ./-")), 0, "{command}");
+        }
     }
 }
