@@ -88,7 +88,8 @@ impl Failure {
     /// Says it, and tells the status to exit with.
     pub(crate) fn exit(self) -> ExitCode {
         // Where nobody listens on stderr the status still tells.
-        let _ = writeln!(std::io::stderr(), "crossfade: {}", self.sentence);
+        // Cleaned: a server may have written it.
+        let _ = writeln!(std::io::stderr(), "crossfade: {}", crate::output::line(&self.sentence));
         ExitCode::from(self.status)
     }
 }

@@ -1,21 +1,26 @@
 //! What a command prints: data on stdout, everything else on stderr. A reader that has had enough (`| head`)
 //! is no error.
 
+mod clean;
 mod table;
 
-pub(crate) use self::table::{fixed, table, table_of_values, text};
+pub(crate) use self::{
+    clean::{line, lines},
+    table::{fixed, table, table_of_values, text},
+};
 use crate::failure::Failure;
 use crossfade_core::Timestamp;
 use serde::Serialize;
 use std::{
     fs::{File, OpenOptions},
-    io::{ErrorKind, Write},
+    io::{ErrorKind, IsTerminal, Write},
     path::Path,
 };
 
-/// Writes data to stdout.
+/// Writes data to stdout. A terminal gets nothing that steers it; a pipe or a file gets the data as it is.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
+    let text = if out.is_terminal() { lines(text) } else { text.into() };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritable(&error)),
@@ -32,7 +37,11 @@ pub(crate) struct Lines {
 impl Lines {
     /// Writes the lines that are whole by now; false when the reader has had enough.
     pub(crate) fn write(&mut self, part: impl AsRef<[u8]>) -> Result<bool, Failure> {
-        self.write_to(&mut std::io::stdout().lock(), part.as_ref())
+        let mut out = std::io::stdout().lock();
+        if out.is_terminal() {
+            return self.write_to(&mut Cleaned(out), part.as_ref());
+        }
+        self.write_to(&mut out, part.as_ref())
     }
 
     fn write_to(&mut self, out: &mut impl Write, part: &[u8]) -> Result<bool, Failure> {
@@ -58,6 +67,20 @@ impl Lines {
     }
 }
 
+/// Cleans whole lines on their way to a terminal.
+struct Cleaned<W>(W);
+
+impl<W: Write> Write for Cleaned<W> {
+    fn write(&mut self, whole: &[u8]) -> std::io::Result<usize> {
+        self.0.write_all(lines(&String::from_utf8_lossy(whole)).as_bytes())?;
+        Ok(whole.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn unwritable(error: &std::io::Error) -> Failure {
     Failure::failed(format!("Nothing can be written to stdout: {error}."))
 }
@@ -65,6 +88,7 @@ fn unwritable(error: &std::io::Error) -> Failure {
 /// Writes a value that exists nowhere else. Unlike [`data`] it fails when nobody reads it.
 pub(crate) fn value(text: &str, lost: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
+    let text = if out.is_terminal() { lines(text) } else { text.into() };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written
         .map_err(|error| Failure::failed(format!("It is done, but nobody read the value: {error}. {lost}")))
@@ -89,7 +113,7 @@ pub(crate) const LINK: Kind =
 /// Writes a line for people to stderr.
 pub(crate) fn note(text: &str) {
     // A person who cannot be told is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", lines(text));
 }
 
 /// A time in a table: to the second, and `-` where there is none. JSON has the microseconds.
@@ -103,13 +127,13 @@ pub(crate) fn time(at: Option<Timestamp>) -> String {
 /// Writes a value as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failed(error.to_string()))?;
-    data(&format!("{text}\n"))
+    data(&format!("{}\n", clean::json(&text)))
 }
 
 /// Writes as JSON what holds a value that exists nowhere else.
 pub(crate) fn json_value(content: &impl Serialize, kind: &Kind) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(content).map_err(|error| Failure::failed(error.to_string()))?;
-    value(&format!("{text}\n"), kind.lost)
+    value(&format!("{}\n", clean::json(&text)), kind.lost)
 }
 
 /// A file for a value, opened before anything is changed, so that a value is never made that cannot be kept.

@@ -1,7 +1,7 @@
 //! Tables: on a terminal they fit its width, elsewhere they are tables whatever that takes, and nothing is
 //! shortened.
 
-use super::{Kind, data, note, value};
+use super::{Kind, clean::line, data, note, value};
 use crate::failure::Failure;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -55,7 +55,7 @@ fn for_stdout(columns: &[Column], rows: Vec<Vec<String>>) -> String {
 
 fn drawn(columns: &[Column], mut rows: Vec<Vec<String>>, terminal: Option<usize>) -> String {
     for cell in rows.iter_mut().flatten() {
-        *cell = on_one_line(cell);
+        *cell = line(cell);
     }
     if let Some(width) = terminal
         && !fit(columns, &mut rows, width)
@@ -70,11 +70,6 @@ fn drawn(columns: &[Column], mut rows: Vec<Vec<String>>, terminal: Option<usize>
         table.add_row(row);
     }
     table.trim_fmt()
-}
-
-/// What came from elsewhere must not move the cursor, or break a row.
-fn on_one_line(cell: &str) -> String {
-    cell.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// Shortens the widest texts, one column of a cell's width at a time, until the table fits; false, and nothing
@@ -107,11 +102,11 @@ fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) -> bool {
 fn blocks(columns: &[Column], rows: Vec<Vec<String>>, terminal: usize) -> String {
     let label = columns.iter().map(|column| column.name.width()).max().unwrap_or(0);
     let room = terminal.saturating_sub(label + PADDING).max(SHORTEST);
-    let line = |(column, cell): (&Column, String)| {
+    let cell_line = |(column, cell): (&Column, String)| {
         let cell = if column.text && cell.width() > room { shortened(&cell, room) } else { cell };
         format!("{:label$}  {cell}", column.name.to_uppercase()).trim_end().to_owned()
     };
-    let block = |row: Vec<String>| columns.iter().zip(row).map(line).collect::<Vec<_>>().join("\n");
+    let block = |row: Vec<String>| columns.iter().zip(row).map(cell_line).collect::<Vec<_>>().join("\n");
     rows.into_iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
