@@ -3,6 +3,7 @@
 use crate::{
     cli::Doctor,
     failure::Failure,
+    loopback::is_loopback,
     output,
     progress::while_waiting,
     settings::{Resolved, Settings},
@@ -91,11 +92,6 @@ fn public_url(settings: &Resolved) -> Check {
         );
     }
     Check::ok(NAME, format!("Issuers and links start with {url}."))
-}
-
-fn is_loopback(url: &reqwest::Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether the addresses in the evidence are those of the callers.

@@ -9,6 +9,7 @@ mod doctor;
 mod failure;
 mod local;
 mod manual;
+mod loopback;
 mod output;
 mod progress;
 #[cfg(test)]

@@ -142,6 +142,9 @@ pub(crate) struct Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    /// Send the API token unencrypted to an http:// URL of another machine. Everyone on the way can read the token.
+    #[arg(long)]
+    pub(crate) insecure_http: bool,
 
     #[test]
     fn the_command_line_is_consistent() {

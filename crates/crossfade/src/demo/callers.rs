@@ -41,7 +41,9 @@ impl Caller {
         client_id: &str,
     ) -> Result<Self, Failure> {
         let address = IpAddr::from(address);
-        let mut builder = reqwest::Client::builder().user_agent(name).timeout(Duration::from_secs(10));
+        // Past every proxy: the server is on this machine, and so is its data.
+        let builder = reqwest::Client::builder().user_agent(name).no_proxy();
+        let mut builder = builder.timeout(Duration::from_secs(10));
         let on_ipv4 = url.starts_with("http://127.");
         if on_ipv4 && TcpListener::bind(SocketAddr::new(address, 0)).is_ok() {
             builder = builder.local_address(address);

@@ -70,7 +70,8 @@ pub(super) async fn check(api: &Api, url: &str, password: &str, present: &Presen
 /// As a browser does it.
 async fn signs_in(url: &str, email: &str, password: &str) -> Result<(), Failure> {
     let unanswered = |error: reqwest::Error| Failure::failed(format!("The server does not answer: {error}."));
-    let http = reqwest::Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(30));
+    let http =
+        reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(Duration::from_secs(30));
     let http = http.build().map_err(unanswered)?;
     let form = [("email", email), ("password", password), ("to", "/console")];
     let answer = http.post(format!("{url}/console/sign-in")).form(&form).send().await.map_err(unanswered)?;

@@ -1,6 +1,6 @@
 //! The API as the CLI sees it: one call, its answer or its problem.
 
-use crate::{cli::Remote, failure::Failure, progress::while_waiting};
+use crate::{cli::Remote, failure::Failure, loopback::is_loopback, output, progress::while_waiting};
 use crossfade_authority::SystemRandom;
 use crossfade_core::{Random, api::Page, base62, problem::ProblemDocument};
 use reqwest::{Method, StatusCode, header};
@@ -8,10 +8,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
 /// A server, and as whom to speak to it.
+#[derive(Clone)]
 pub(crate) struct Api {
     base: String,
     token: String,
     http: reqwest::Client,
+    /// Whether a spinner shows that an answer is waited for.
+    has_spinner: bool,
 }
 
 /// How often a request is sent when its answer does not come.
@@ -24,37 +27,70 @@ const REPEATED_FOR: Duration = Duration::from_secs(30);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 const WAITING: &str = "Waiting for the server";
 
+/// Whether the API token may travel unencrypted to another machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PlainHttp {
+    /// Nothing is sent.
+    Refused,
+    /// Somebody has allowed it for this command.
+    Allowed,
+}
+
 impl Api {
     /// The server that the command names.
     pub(crate) fn new(remote: &Remote) -> Result<Self, Failure> {
         #[expect(clippy::disallowed_methods, reason = "the CLI's one variable that must not be a flag")]
-        let token = std::env::var("CROSSFADE_TOKEN").map_err(|_| {
+        let token = std::env::var("CROSSFADE_TOKEN").ok().filter(|token| !token.is_empty());
+        let token = token.ok_or_else(|| {
             Failure::usage("Set CROSSFADE_TOKEN to an API token; crossfade token create makes one.")
         })?;
-        Self::connect(&remote.url, token)
+        let plain = if remote.insecure_http { PlainHttp::Allowed } else { PlainHttp::Refused };
+        Self::open(&remote.url, token, plain)
     }
 
-    /// A server by its base URL.
+    /// A server by its base URL: by https, or on this machine.
     pub(crate) fn connect(url: &str, token: String) -> Result<Self, Failure> {
-        let parsed = reqwest::Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
-        if parsed.is_none_or(|url| url.host().is_none()) {
-            return Err(Failure::usage(format!(
-                "The URL of the server must begin with http:// or https://, not {url}."
-            )));
-        }
+        Self::open(url, token, PlainHttp::Refused)
+    }
+
+    fn open(url: &str, token: String, plain: PlainHttp) -> Result<Self, Failure> {
+        let base = base_url(url)?;
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::usage(
                 "CROSSFADE_TOKEN does not hold an API token; crossfade token create makes one.",
             ));
         }
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if is_loopback(&base) {
+            // A proxy would get the token, and lead to its own machine.
+            builder = builder.no_proxy();
+        } else if base.scheme() == "http" {
+            let host = base.host_str().unwrap_or_default();
+            if plain == PlainHttp::Refused {
+                return Err(Failure::usage(format!(
+                    "The API token would travel unencrypted to {host}. Nothing was sent. Set an https:// URL, or set --insecure-http on a network that you trust."
+                )));
+            }
+            output::note(&format!("Warning: the API token travels unencrypted to {host}."));
+        }
+        let http = builder
             .user_agent(concat!("crossfade-cli/", env!("CARGO_PKG_VERSION")))
             .read_timeout(WHOLE_ANSWER_WITHIN)
             // A token is not carried to wherever an answer points.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::failed(format!("No request can be made: {error}.")))?;
-        Ok(Self { base: format!("{}/api/v1", url.trim_end_matches('/')), token, http })
+        Ok(Self {
+            base: format!("{}/api/v1", base.as_str().trim_end_matches('/')),
+            token,
+            http,
+            has_spinner: true,
+        })
+    }
+
+    /// The same server without a spinner, for a command that draws its own progress.
+    pub(crate) fn without_spinner(self) -> Self {
+        Self { has_spinner: false, ..self }
     }
 
     /// Reads.
@@ -108,10 +144,9 @@ impl Api {
         path: &str,
         body: Option<&B>,
     ) -> Result<T, Failure> {
-        while_waiting(WAITING, async {
-            answer(self.request(method, path, body, Some(WHOLE_ANSWER_WITHIN)).await?).await
-        })
-        .await
+        let called =
+            async { answer(self.request(method, path, body, Some(WHOLE_ANSWER_WITHIN)).await?).await };
+        if self.has_spinner { while_waiting(WAITING, called).await } else { called.await }
     }
 
     async fn request<B: Serialize>(
@@ -157,6 +192,24 @@ impl Api {
             }
         }
     }
+}
+
+/// Reads the URL of a server. Not quoted in full: it may hold a password.
+fn base_url(url: &str) -> Result<reqwest::Url, Failure> {
+    let refused = |what: &str| Failure::usage(format!("The URL of the server {what}."));
+    let parsed = reqwest::Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    let Some(parsed) = parsed.filter(|url| url.host().is_some()) else {
+        return Err(refused(
+            "must begin with http:// or https:// and a host, such as https://auth.example.com",
+        ));
+    };
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(refused("must not contain a user or a password: CROSSFADE_TOKEN says who you are"));
+    }
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err(refused("must not contain ? or #"));
+    }
+    Ok(parsed)
 }
 
 /// Returns the pause that the server asks for in `Retry-After` (RFC 9110 §10.2.3).
@@ -207,6 +260,12 @@ async fn answer<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, F
     if problem && let Ok(document) = serde_json::from_slice::<ProblemDocument>(&body) {
         return Err(Failure::answered(&document));
     }
+    if matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    ) {
+        return Err(Failure::unanswered(format!("A proxy answered {status}: the server does not answer.")));
+    }
     if !status.is_success() {
         return Err(not_ours(status.as_str()));
     }
@@ -216,7 +275,7 @@ async fn answer<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, F
 }
 
 fn broke_off(error: &reqwest::Error) -> Failure {
-    Failure::failed(format!("The answer broke off: {}.", root(error)))
+    Failure::unanswered(format!("The answer broke off: {}.", root(error)))
 }
 
 fn not_ours(answered: &str) -> Failure {
