@@ -9,6 +9,9 @@ import { promisify } from "node:util";
 export const EMAIL = "ada@example.com";
 export const PASSWORD = "a lighthouse keeper's umbrella";
 
+// Settings of whoever runs the checks are not those of the program.
+const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("CROSSFADE_")));
+
 const freePort = () => new Promise((resolve) => {
   const probe = createServer().listen(0, "127.0.0.1", () => {
     const { port } = probe.address();
@@ -21,7 +24,7 @@ export async function start(binary) {
   const data = join(directory, "data");
   const port = await freePort();
   const local = (args, input) => {
-    const done = spawnSync(binary, [...args, "--data-dir", data], { input, encoding: "utf8" });
+    const done = spawnSync(binary, [...args, "--data-dir", data], { input, encoding: "utf8", env: environment });
     if (done.status !== 0) throw new Error(`${args[0]}: ${done.stderr}`);
     return done.stdout.trim();
   };
@@ -31,7 +34,7 @@ export async function start(binary) {
   let server;
   let log = "";
   const serve = async () => {
-    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { stdio: ["ignore", "ignore", "pipe"] });
+    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: environment, stdio: ["ignore", "ignore", "pipe"] });
     server.stderr.on("data", (chunk) => { log += chunk; });
     await until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
   };
@@ -69,7 +72,7 @@ export async function start(binary) {
   };
   /** Runs a command of the program against the server; gives what it printed. */
   const cli = async (...args) => {
-    const env = { ...process.env, CROSSFADE_URL: url, CROSSFADE_TOKEN: token };
+    const env = { ...environment, CROSSFADE_URL: url, CROSSFADE_TOKEN: token };
     const done = await promisify(execFile)(binary, args, { env, timeout: 20000 });
     return done.stdout;
   };

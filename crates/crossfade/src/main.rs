@@ -18,13 +18,21 @@ mod remote;
 mod serve;
 mod settings;
 
+mod signals;
+mod variables;
 use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command};
 use failure::Failure;
 use std::process::ExitCode;
 
+use variables::{Variables, leaf};
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let variables = Variables::of_process();
+    let matches = variables.without_empty(Cli::command()).get_matches();
+    if let Err(failure) = variables.check(&Cli::command(), &matches) {
+        return failure.exit();
+    }
+    settings::warn_of_typed_password(&matches);
     let flags = flags(&matches);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -43,11 +51,7 @@ fn main() -> ExitCode {
 /// The flags of the command that was typed.
 fn flags(matches: &clap::ArgMatches) -> Vec<String> {
     let program = Cli::command();
-    let (mut command, mut matches) = (&program, matches);
-    while let Some((name, inner)) = matches.subcommand() {
-        let Some(child) = command.find_subcommand(name) else { break };
-        (command, matches) = (child, inner);
-    }
+    let (command, _) = leaf(&program, matches);
     command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned).collect()
 }
 

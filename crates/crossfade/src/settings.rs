@@ -1,7 +1,7 @@
 //! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
 
-use crate::{connections::Policy, failure::Failure};
-use clap::{Args, ValueEnum};
+use crate::{connections::Policy, failure::Failure, loopback::is_loopback, output, variables::leaf};
+use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
 use crossfade_app::AddressPolicy;
 use crossfade_store::Location;
 use ipnet::IpNet;
@@ -26,9 +26,13 @@ pub(crate) struct Settings {
     /// Directory of the embedded database and the master key. [default: ./crossfade-data]
     #[arg(long, env = "CROSSFADE_DATA_DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// postgres://… [default: SQLite in the data directory]
+    /// postgres://… without a password: other users of this machine can read the arguments of a process. Set a URL with
+    /// a password in the variable or in a file. [default: SQLite in the data directory]
     #[arg(long, env = "CROSSFADE_DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
+    /// File that holds the database URL.
+    #[arg(long, env = "CROSSFADE_DATABASE_URL_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
     /// Base of issuers and links, without a path. [default: http://LISTEN]
     #[arg(long, env = "CROSSFADE_PUBLIC_URL", hide_env_values = true)]
     pub(crate) public_url: Option<String>,
@@ -111,6 +115,7 @@ pub(crate) struct Resolved {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) location: Location,
+    pub(crate) database_url_file: Option<PathBuf>,
     pub(crate) public_url: String,
     pub(crate) master_key_file: PathBuf,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -153,7 +158,11 @@ impl Settings {
             ))
         })?;
         let data_dir = self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("crossfade-data"));
-        let location = match self.database_url.or(file.database_url) {
+        let data_dir = non_empty("data_dir", data_dir)?;
+        let typed = DatabaseUrl { url: self.database_url, file: self.database_url_file };
+        let written = DatabaseUrl { url: file.database_url, file: file.database_url_file };
+        let database = if typed.is_set() { typed } else { written };
+        let location = match database.read()? {
             None => Location::File(data_dir.join("crossfade.db")),
             // Not quoted: a database URL may hold a password.
             Some(url) => Location::parse(&url).ok_or_else(|| {
@@ -183,15 +192,19 @@ impl Settings {
                 "fresh_sign_in_minutes must be a whole number from 1 to 720, not {minutes}."
             )));
         }
+        let master_key_file = self.master_key_file.or(file.master_key_file);
+        let master_key_file = master_key_file.unwrap_or_else(|| data_dir.join("master.key"));
+        let log = self.log.or(file.log).unwrap_or_else(|| "info,sqlx=warn".to_owned());
+        if log.trim().is_empty() {
+            return Err(Failure::usage("log must not be empty. Set it to off to write no log."));
+        }
         Ok(Resolved {
             fresh_sign_in: Duration::from_secs(minutes * 60),
             listen,
             location,
+            database_url_file: database.file,
             public_url,
-            master_key_file: self
-                .master_key_file
-                .or(file.master_key_file)
-                .unwrap_or_else(|| data_dir.join("master.key")),
+            master_key_file: non_empty("master_key_file", master_key_file)?,
             connections: Policy {
                 most: within("max_connections", self.max_connections.or(file.max_connections), 1_000_000)?,
                 most_per_source: within(
@@ -203,7 +216,7 @@ impl Settings {
                     .map_or(IDLE, |seconds| Duration::from_secs(seconds.into())),
             },
             trusted_proxies,
-            log: self.log.or(file.log).unwrap_or_else(|| "info,sqlx=warn".to_owned()),
+            log,
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             evidence_addresses: self.evidence_addresses.or(file.evidence_addresses).unwrap_or_default(),
             audit_retention_days: self
@@ -224,6 +237,82 @@ impl Resolved {
         }
         self.listen = address;
         self
+    }
+
+    /// Whether anything is stored in the data directory.
+    pub(crate) fn uses_data_dir(&self) -> bool {
+        let database = match &self.location {
+            Location::File(path) => Some(path),
+            Location::Postgres(_) => None,
+        };
+        database.into_iter().chain([&self.master_key_file]).any(|path| path.starts_with(&self.data_dir))
+    }
+}
+
+/// The database URL of one source of settings: itself, or the file that holds it.
+struct DatabaseUrl {
+    url: Option<String>,
+    file: Option<PathBuf>,
+}
+
+impl DatabaseUrl {
+    fn is_set(&self) -> bool {
+        self.url.is_some() || self.file.is_some()
+    }
+
+    fn read(&self) -> Result<Option<String>, Failure> {
+        match (&self.url, &self.file) {
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "database_url and database_url_file must not both be set. Nothing was changed. Remove one of them.",
+            )),
+            (url, None) => Ok(url.clone()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Failure::failed(format!(
+                        "The file {} with the database URL cannot be read: {error}.",
+                        path.display()
+                    ))
+                })?;
+                match text.trim() {
+                    "" => Err(Failure::usage(format!(
+                        "The file {} with the database URL is empty.",
+                        path.display()
+                    ))),
+                    url => Ok(Some(url.to_owned())),
+                }
+            }
+        }
+    }
+}
+
+/// Warns of a database password among the arguments of this process.
+pub(crate) fn warn_of_typed_password(matches: &ArgMatches) {
+    let program = crate::cli::Cli::command();
+    let (command, matches) = leaf(&program, matches);
+    if command.get_arguments().all(|argument| argument.get_id() != "database_url")
+        || matches.value_source("database_url") != Some(ValueSource::CommandLine)
+    {
+        return;
+    }
+    if matches.get_one::<String>("database_url").is_some_and(|url| has_password(url)) {
+        output::note(
+            "Warning: other users of this machine can read the password in --database-url. Set CROSSFADE_DATABASE_URL or --database-url-file instead.",
+        );
+    }
+}
+
+fn has_password(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| {
+        url.password().is_some_and(|password| !password.is_empty())
+            || url.query_pairs().any(|(name, value)| name == "password" && !value.is_empty())
+    })
+}
+
+/// A path that names something: an empty one would be the working directory.
+fn non_empty(name: &str, path: PathBuf) -> Result<PathBuf, Failure> {
+    match path.as_os_str().is_empty() {
+        true => Err(Failure::usage(format!("{name} must not be empty."))),
+        false => Ok(path),
     }
 }
 
@@ -258,16 +347,12 @@ fn base_url(text: &str, behind_proxy: bool) -> Result<String, Failure> {
     if !bare {
         return Err(refused("must have no path, query or user"));
     }
-    let loopback = match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-        None => return Err(refused("has no host")),
-    };
+    if url.host_str().is_none() {
+        return Err(refused("has no host"));
+    }
     match url.scheme() {
         "https" => {}
-        "http" if loopback || behind_proxy => {}
+        "http" if is_loopback(&url) || behind_proxy => {}
         "http" => return Err(refused("must be https, unless it is on loopback or behind a declared proxy")),
         _ => return Err(refused("must start with https://")),
     }

@@ -100,6 +100,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         data_dir: directory.to_owned(),
         location: Location::File(directory.join("crossfade.db")),
         public_url: format!("http://{listen}"),
+        database_url_file: None,
         master_key_file: directory.join("master.key"),
         connections: Policy { most: None, most_per_source: None, idle: IDLE },
         trusted_proxies: Vec::new(),
