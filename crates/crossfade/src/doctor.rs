@@ -15,6 +15,8 @@ use std::{
     fmt::Write,
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::Path,
     time::Duration,
 };
 
@@ -52,6 +54,7 @@ async fn check(settings: Settings) -> Vec<Check> {
         }
     };
     let mut checks = vec![public_url(&settings), trusted_proxies(&settings)];
+    checks.extend(settings.database_url_file.as_deref().and_then(database_url_file));
     let clock = Clock::system();
     let instance = Instance {
         location: settings.location.clone(),
@@ -118,6 +121,23 @@ fn trusted_proxies(settings: &Resolved) -> Check {
         0 => Check::ok(NAME, "No forwarded headers are believed."),
         number => Check::ok(NAME, format!("Forwarded headers are believed from {number} networks.")),
     }
+}
+
+/// Whether others can read the database URL, which may hold a password; `None` where nothing can be said.
+fn database_url_file(path: &Path) -> Option<Check> {
+    const NAME: &str = "database_url_file";
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    let shown = path.display();
+    Some(match mode & 0o007 {
+        0 => Check::ok(NAME, format!("Not every user of this machine can read {shown}.")),
+        _ => Check::warn(
+            NAME,
+            format!(
+                "Every user of this machine has access to {shown} (mode {mode:o}), which may hold a password."
+            ),
+            format!("chmod 600 {shown}, or mount the file with mode 0440."),
+        ),
+    })
 }
 
 /// Whether the server that runs decides secrets.

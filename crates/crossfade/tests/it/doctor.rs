@@ -319,6 +319,13 @@ fn the_program_finds_files_that_are_not_private() {
         tells(directory, &[], outcome, "files", name);
         mode(&data.file(name), 0o600);
     }
+    let url = data.file("url");
+    std::fs::write(&url, format!("sqlite:{}", data.file("crossfade.db").display())).unwrap();
+    mode(&url, 0o644);
+    let more = ["--database-url-file", url.to_str().unwrap()];
+    tells(directory, &more, "warn", "database_url_file", "which may hold a password");
+    mode(&url, 0o640);
+    assert_eq!(doctor(directory, &more).0, 0);
     // Only root can give a file away.
     if std::os::unix::fs::chown(data.file("master.key"), Some(12345), None).is_ok() {
         tells(directory, &[], "FAIL", "files", "belongs to user 12345");
