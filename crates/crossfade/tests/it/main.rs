@@ -19,6 +19,7 @@ mod console;
 mod costly_reads;
 mod doctor;
 mod drills;
+mod environment;
 mod failing_changes;
 mod failover;
 mod giving;
