@@ -55,7 +55,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     // Before anything is made: a command that is refused leaves nothing behind.
     let checked = crossfade_app::Restore::check(&args.from, &settings.master_key_file)?;
-    create_data_dir(&settings.data_dir)?;
+    create_data_dir(&settings)?;
     let done = while_waiting("Restoring", checked.run(&settings.location, &Clock::system())).await?;
     for line in undone(&done) {
         output::note(&line);

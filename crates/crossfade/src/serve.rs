@@ -15,7 +15,6 @@ use crossfade_store::Location;
 use crossfade_web::{Connections, TrustedProxies};
 use std::{
     net::{SocketAddr, TcpListener},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -86,7 +85,7 @@ pub(crate) async fn open_at(
     creation: Creation,
     clock: Arc<Clock>,
 ) -> Result<Arc<App>, Failure> {
-    create_data_dir(&settings.data_dir)?;
+    create_data_dir(settings)?;
     let options = Options {
         location: settings.location.clone(),
         master_key_file: settings.master_key_file.clone(),
@@ -164,23 +163,8 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Ends when the process is asked to stop.
-pub(crate) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    match (interrupt, terminate) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        // Without signals there is no way to ask; then only the end of the process stops it.
-        _ => std::future::pending().await,
-    }
-}
-
-pub(crate) fn create_data_dir(path: &Path) -> Result<(), Failure> {
+/// Creates the data directory, where anything is stored in it.
+pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         Failure::failed(format!("The data directory {} cannot be created: {error}.", path.display()))
@@ -190,6 +174,10 @@ pub(crate) fn create_data_dir(path: &Path) -> Result<(), Failure> {
 /// Starts the log, on stderr.
 pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(directives)
+    if !settings.uses_data_dir() {
+        return Ok(());
+    }
+    let path = &settings.data_dir;
         .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
