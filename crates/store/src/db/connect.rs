@@ -1,10 +1,10 @@
 //! Connecting to either engine, with what a revocation needs of it, and the schema.
 
 use super::{
-    Engine, StoreError,
+    Db, Engine, Location, StoreError,
     fault::{Fault, describe, is_busy},
     identity::{Identity, Opener},
-    pool::{Link, Pools, Purpose, timed_out},
+    pool::{Link, Pools, Purpose, cause_of, timed_out},
 };
 use sqlx::{
     ConnectOptions, Connection, Row,
@@ -25,6 +25,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// which SQLite itself does not wait.
 const OPEN_TRIES: u32 = 200;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
+/// How often a connection is tried again that PostgreSQL has no room for, and the pause between two tries.
+const BUSY_TRIES: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// How long a statement of PostgreSQL may take, past the server's own limit of 60 s.
 pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(70);
 
@@ -62,20 +65,57 @@ pub(super) async fn open_postgres(
     identity: &Arc<Identity>,
 ) -> Result<Engine, StoreError> {
     let opener = |options| Opener { options, identity: identity.clone() };
-    let pools: Pools<PgLink> = Pools::new(opener(options.clone()), opener(options));
-    let mut opened = pools.lend(Purpose::Change).await.map(drop);
-    if opened.as_ref().is_err_and(|error| matches!(error.fault(), Fault::Busy | Fault::Unreachable)) {
-        // The server may be starting at the same time.
-        opened = pools.lend(Purpose::Change).await.map(drop);
+    let server = server_of(&options);
+    let changes = opener(options.clone());
+    let mut opened = PgLink::open(&changes).await;
+    for _ in 0..BUSY_TRIES {
+        if opened.as_ref().err().map(StoreError::fault) != Some(Fault::Busy) {
+            break;
+        }
+        tokio::time::sleep(BUSY_PAUSE).await;
+        opened = PgLink::open(&changes).await;
     }
-    match opened {
-        Ok(()) => Ok(Engine::Postgres(pools)),
-        Err(error) => {
-            let cause = match &error {
-                StoreError::NoConnection { cause, .. } => cause.clone(),
-                other => other.to_string(),
-            };
-            Err(StoreError::Open(format!("cannot reach the PostgreSQL database: {cause}")))
+    let first = opened.map_err(|error| {
+        StoreError::Open(format!("cannot reach the PostgreSQL database at {server}: {}", cause_of(&error)))
+    })?;
+    let pools: Pools<PgLink> = Pools::new(changes, opener(options));
+    pools.keep(first);
+    Ok(Engine::Postgres(pools))
+}
+
+/// Where a PostgreSQL server is: `host:port`, or the directory of its socket.
+fn server_of(options: &PgConnectOptions) -> String {
+    let host = options.get_host();
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None if host.starts_with('/') => host.to_owned(),
+        None if host.contains(':') => format!("[{host}]:{}", options.get_port()),
+        None => format!("{host}:{}", options.get_port()),
+    }
+}
+
+impl Location {
+    /// Where the database server is; `None` for a file.
+    pub fn server(&self) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::File(_) => Ok(None),
+            Self::Postgres(url) => Ok(Some(server_of(&postgres_options(url)?))),
+        }
+    }
+}
+
+impl Db {
+    /// Tries once to open a session on the database server, and closes it. A file is always there to be tried.
+    pub async fn reach(location: &Location) -> Result<(), StoreError> {
+        let Location::Postgres(url) = location else { return Ok(()) };
+        let options = postgres_options(url)?;
+        let reached = tokio::time::timeout(CONNECT_WITHIN, options.connect()).await;
+        match reached.unwrap_or_else(|_| Err(timed_out(CONNECT_WITHIN))) {
+            Ok(session) => {
+                let _ = Connection::close(session).await;
+                Ok(())
+            }
+            Err(error) => Err(StoreError::NoConnection { fault: Fault::of(&error), cause: describe(&error) }),
         }
     }
 }

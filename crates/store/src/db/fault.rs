@@ -116,6 +116,12 @@ pub(super) fn describe(error: &sqlx::Error) -> String {
                 format!("{} ({code}): {}", sqlite_name(code), inner.message())
             }
         },
+        // Without the engine's words around it, as part of a sentence: "connection refused (os error 111)".
+        sqlx::Error::Io(inner) => {
+            let text = inner.to_string();
+            let mut letters = text.chars();
+            letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+        }
         other => other.to_string(),
     };
     text.replace('\n', " ")

@@ -399,9 +399,11 @@ impl Failure {
     }
 }
 
-fn cause_of(error: &StoreError) -> String {
+/// Returns the cause of a failure to connect, without what failed.
+pub(super) fn cause_of(error: &StoreError) -> String {
     match error {
         StoreError::Database(inner) => describe(inner),
+        StoreError::NoConnection { cause, .. } => cause.clone(),
         other => other.to_string(),
     }
 }
