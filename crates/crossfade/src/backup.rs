@@ -5,7 +5,8 @@ use crate::{
     failure::Failure,
     output,
     progress::while_waiting,
-    serve::{create_data_dir, stop_signal},
+    serve::create_data_dir,
+    signals::stop_or_hang_up,
 };
 use crossfade_app::{Backup, Restored};
 use crossfade_authority::Clock;
@@ -29,7 +30,7 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
     let written = crossfade_app::back_up(&settings.location, &clock, BufWriter::new(partial.file()));
     let written = tokio::select! {
         written = while_waiting("Writing the backup", written) => written?,
-        () = stop_signal() => return Err(Failure::failed("Stopped half-way. There is no backup.")),
+        () = stop_or_hang_up() => return Err(Failure::failed("Stopped half-way. There is no backup.")),
     };
     partial.keep()?;
     output::note(&format!(

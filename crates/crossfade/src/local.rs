@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{CreateToken, Init, RecoverOwner},
+    database::wait_for,
     failure::Failure,
     output,
     serve::{open, open_existing},
@@ -15,6 +16,7 @@ pub(crate) async fn init(args: Init) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let password = read_password()?;
     let creation = if args.new_instance { Creation::WithAnyKey } else { Creation::WithNewKey };
+    wait_for(&settings.location).await?;
     let app = open(&settings, false, creation).await?;
     app.create_owner(&args.owner_email, &password).await?;
     app.close().await;

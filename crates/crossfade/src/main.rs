@@ -4,6 +4,7 @@
 mod backup;
 mod cli;
 mod connections;
+mod database;
 mod demo;
 mod doctor;
 mod failure;

@@ -2,9 +2,11 @@
 
 use crate::{
     connections::Serving,
+    database::wait_for,
     failure::Failure,
     output,
     settings::{LogFormat, Resolved, Settings},
+    signals::{Ignored, Stop},
 };
 use crossfade_app::{
     App, Creation, Options, Stopped, Worker,
@@ -30,6 +32,11 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let settings = settings.listening_on(address);
+    let (mut stop, mut ignored) = (Stop::new(), Ignored::new());
+    tokio::select! {
+        reached = wait_for(&settings.location) => reached?,
+        () = stop.asked() => return Ok(()),
+    }
     let app = open(&settings, true, Creation::WithNewKey).await?;
     app.open_connections().await;
     warn_of_findings(&settings, &app).await;
@@ -43,7 +50,8 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let server = Server::start(app, listener, &settings)?;
     output::note(&format!("Serving {} on {}.", settings.public_url, settings.listen));
     tokio::select! {
-        () = stop_signal() => server.stop().await,
+        () = stop.asked() => server.stop().await,
+        never = ignored.log() => match never {},
         stopped = server.must_stop() => {
             server.stop().await?;
             stopped
@@ -166,6 +174,10 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 /// Creates the data directory, where anything is stored in it.
 pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
+    if !settings.uses_data_dir() {
+        return Ok(());
+    }
+    let path = &settings.data_dir;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         Failure::failed(format!("The data directory {} cannot be created: {error}.", path.display()))
     })
@@ -174,10 +186,6 @@ pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
 /// Starts the log, on stderr.
 pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(directives)
-    if !settings.uses_data_dir() {
-        return Ok(());
-    }
-    let path = &settings.data_dir;
         .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -14,8 +14,9 @@ use crate::{
     failure::Failure,
     output,
     remote::Api,
-    serve::{Server, bind, open_at, start_log, stop_signal},
+    serve::{Server, bind, open_at, start_log},
     settings::{AddressWord, IDLE, LogFormat, Resolved},
+    signals::stop_or_hang_up,
 };
 use cast::{CLIENTS, PEOPLE};
 use crossfade_app::{App, Creation, NewToken, Visitor};
@@ -62,7 +63,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     // Whatever the demo comes to, the server stops in order and the directory is taken away.
     let played = tokio::select! {
         played = play(&app, &clock, &settings.public_url, args.quick) => played,
-        () = stop_signal() => Ok(()),
+        () = stop_or_hang_up() => Ok(()),
     };
     let stopped = server.stop().await;
     drop(directory);
@@ -87,8 +88,8 @@ async fn play(app: &Arc<App>, clock: &Clock, url: &str, quick: bool) -> Result<(
     let working = movers::begin(&owner, url, &present).await?;
     invite(url, &password, &owner_token(app, Some(1)).await?)?;
     tokio::select! {
-        () = working => stop_signal().await,
-        () = stop_signal() => {}
+        () = working => stop_or_hang_up().await,
+        () = stop_or_hang_up() => {}
     }
     Ok(())
 }
@@ -99,8 +100,8 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         listen,
         data_dir: directory.to_owned(),
         location: Location::File(directory.join("crossfade.db")),
-        public_url: format!("http://{listen}"),
         database_url_file: None,
+        public_url: format!("http://{listen}"),
         master_key_file: directory.join("master.key"),
         connections: Policy { most: None, most_per_source: None, idle: IDLE },
         trusted_proxies: Vec::new(),

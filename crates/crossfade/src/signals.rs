@@ -1,0 +1,98 @@
+//! Signals: those that stop this process in order, and those that must not end it.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io::{IsTerminal, Write},
+    task::Poll,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Requests to stop this process. From the moment that this is made none is lost.
+pub(crate) struct Stop([Option<Signal>; 3]);
+
+impl Stop {
+    pub(crate) fn new() -> Self {
+        Self(signals([SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()]))
+    }
+
+    /// Ends when the process is asked to stop.
+    pub(crate) async fn asked(&mut self) {
+        first_of(&mut self.0).await;
+    }
+}
+
+/// Ends when the process is asked to stop, or when its terminal is gone.
+pub(crate) async fn stop_or_hang_up() {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit(), SignalKind::hangup()];
+    first_of(&mut signals(kinds)).await;
+}
+
+/// Signals that would end the process, and with it the evidence that is not stored yet. From the moment that this is
+/// made they do nothing.
+pub(crate) struct Ignored([Option<Signal>; 4]);
+
+impl Ignored {
+    pub(crate) fn new() -> Self {
+        let (user_1, user_2) = (SignalKind::user_defined1(), SignalKind::user_defined2());
+        Self(signals([SignalKind::hangup(), user_1, user_2, SignalKind::alarm()]))
+    }
+
+    /// Writes a line to the log for each of them.
+    pub(crate) async fn log(&mut self) -> Infallible {
+        let Self([hang_up, user_1, user_2, alarm]) = self;
+        loop {
+            let name = tokio::select! {
+                () = next(hang_up) => "HUP",
+                () = next(user_1) => "USR1",
+                () = next(user_2) => "USR2",
+                () = next(alarm) => "ALRM",
+            };
+            tracing::info!(signal = name, "ignored a signal");
+        }
+    }
+}
+
+/// The exit status of a program that was interrupted, as shells give it.
+const INTERRUPTED: i32 = 130;
+
+/// Has Ctrl-C on a terminal take a spinner or a bar away before it ends the process. On a thread of its own, because a
+/// command that waits for somebody to type does not run.
+pub(crate) fn clear_line_on_interrupt(runtime: &tokio::runtime::Runtime) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let _entered = runtime.enter();
+    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || {
+        if handle.block_on(interrupt.recv()).is_none() {
+            return;
+        }
+        let _ = std::io::stderr().write_all(b"\r\x1b[Kcrossfade: Interrupted.\n");
+        std::process::exit(INTERRUPTED)
+    });
+}
+
+fn signals<const N: usize>(kinds: [SignalKind; N]) -> [Option<Signal>; N] {
+    kinds.map(|kind| signal(kind).ok())
+}
+
+/// Ends with the first of these signals. Without any there is no way to ask; then only the end of the process stops it.
+async fn first_of(signals: &mut [Option<Signal>]) {
+    poll_fn(|context| {
+        let is_asked = signals.iter_mut().flatten().any(|signal| signal.poll_recv(context).is_ready());
+        if is_asked { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
