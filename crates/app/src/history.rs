@@ -13,6 +13,10 @@ use crossfade_core::{
     rotation::{EndedAs, state_at},
 };
 use crossfade_store::{Secret, Tx};
+use std::{collections::HashMap, time::Duration};
+
+/// How long after its rotation a secret can be revoked or made current again: 168 hours, and a day to spare.
+const LONGEST_TRANSITION: Duration = Duration::from_secs(8 * 86_400);
 
 /// The last row of a list that is paged by counting: there are two secrets at most with all their sources.
 pub(crate) const MOST_OFFSET: i64 = 1_000_000;
@@ -47,11 +51,22 @@ pub struct RotationLine {
     pub stored: bool,
 }
 
-fn shown_rotation(row: crossfade_store::RotationLine, now: Timestamp) -> RotationLine {
+fn shown_rotation(
+    row: crossfade_store::RotationLine,
+    reasons: &HashMap<String, String>,
+    now: Timestamp,
+) -> RotationLine {
     let (rotation, outgoing) = (row.rotation, row.outgoing);
+    let ended_as = EndedAs::at(rotation.decided, &outgoing, now);
+    let ended_reason = match ended_as {
+        EndedAs::Revoked => reasons.get(outgoing.id.as_str()),
+        EndedAs::RolledBack => reasons.get(rotation.id.as_str()),
+        _ => None,
+    };
     RotationLine {
         rotation: api::Rotation {
-            ended_as: EndedAs::at(rotation.decided, &outgoing, now),
+            ended_as,
+            ended_reason: ended_reason.cloned(),
             id: rotation.id,
             initiated_by: rotation.actor,
             rotated_at: rotation.rotated_at,
@@ -131,9 +146,18 @@ impl App {
         self.view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
             let rows = tx.rotation_lines(&site.registration.id, &start, oldest_first).await?;
             let now = self.clock.now();
+            let times = rows.iter().map(|row| row.rotation.rotated_at);
+            let reasons = match times.clone().min().zip(times.max()) {
+                // What was revoked or rolled back was so within the longest transition.
+                Some((from, last)) => {
+                    let until = last.after(LONGEST_TRANSITION);
+                    tx.end_reasons(&site.client.id, &site.environment.slug, (from, until)).await?
+                }
+                None => HashMap::new(),
+            };
             let key =
                 |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
-            page(&start, rows, key, |row| shown_rotation(row, now))
+            page(&start, rows, key, |row| shown_rotation(row, &reasons, now))
         })
         .await
     }

@@ -8,6 +8,7 @@ use crossfade_core::{
     registration::{AuthMethods, Scopes, TokenTtl},
     rotation::{self, EndedAs},
 };
+use std::collections::HashMap;
 
 /// A secret as it is stored, with what is known of its use.
 #[derive(Clone, Debug)]
@@ -175,6 +176,9 @@ statements! {
                  FROM rotations WHERE registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR number < $2) ORDER BY number DESC LIMIT $3";
     ROTATION_LINES = rotation_lines!("t.number < $2", "t.number DESC");
     ROTATION_LINES_OLDEST = rotation_lines!("t.number > $2", "t.number");
+    END_REASONS = "SELECT target, reason FROM audit_events
+                   WHERE client_id = $1 AND environment = $2 AND at >= $3 AND at <= $4 AND outcome = 'done'
+                     AND action IN ('secret.revoked', 'secret.rolled_back') AND target IS NOT NULL AND reason IS NOT NULL";
     ROTATION = "SELECT id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
                     outgoing_secret_id, incoming_secret_id, ended_as
                 FROM rotations WHERE registration_id = $1 AND id = $2";
@@ -466,6 +470,19 @@ impl Tx {
         let args = vec![registration.as_str().into(), after.into(), limit.into()];
         let statement = if oldest_first { ROTATION_LINES_OLDEST } else { ROTATION_LINES };
         self.rows(statement, args).await?.iter().map(rotation_line).collect()
+    }
+
+    /// Reasons of the revocations and roll-backs of a registration between two times, by the secret that was revoked or
+    /// the rotation that was rolled back.
+    pub async fn end_reasons(
+        &mut self,
+        client: &ClientId,
+        environment: &Slug,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<HashMap<String, String>, StoreError> {
+        let args = vec![client.as_str().into(), environment.as_str().into(), from.into(), until.into()];
+        let rows = self.rows(END_REASONS, args).await?;
+        rows.iter().map(|row| Ok((row.text("target")?, row.text("reason")?))).collect()
     }
 
     /// One rotation of a registration.

@@ -158,6 +158,9 @@ pub struct Rotation {
     pub incoming_secret: IncomingSecret,
     /// How the outgoing secret ended.
     pub ended_as: EndedAs,
+    /// Reason of the revocation or the roll-back; `null` if there was neither, or if the audit trail no longer has it.
+    #[serde(default)]
+    pub ended_reason: Option<String>,
 }
 
 /// The replaced secret in the history.

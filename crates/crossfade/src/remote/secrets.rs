@@ -269,6 +269,7 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
             time(it.outgoing_secret.ended_at.or(it.outgoing_secret.expires_at)),
             time(it.outgoing_secret.last_used_at),
             it.reason,
+            it.ended_reason.unwrap_or_default(),
         ]
     };
     output::table(
@@ -281,6 +282,7 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
             fixed("ends"),
             fixed("last used"),
             text("reason"),
+            text("reason of the end"),
         ],
         rotations.into_iter().map(row).collect(),
     )
