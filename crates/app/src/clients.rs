@@ -289,7 +289,7 @@ impl App {
             for environment in &environments {
                 let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
                 if !act.caller.may(Permission::ClientManage, object) {
-                    return Err(crate::targets::forbidden(Permission::ClientManage));
+                    return Err(crate::targets::forbidden_on(Permission::ClientManage, object));
                 }
             }
             if act.tx.client_named(&client.property_id, &client.name).await?.is_some() {

@@ -90,7 +90,7 @@ pub(crate) fn check(
     if caller.may(permission, object) {
         Ok(())
     } else if caller.may(read, object) {
-        Err(forbidden(permission))
+        Err(forbidden_on(permission, object))
     } else {
         Err(Error::hidden())
     }
@@ -98,6 +98,17 @@ pub(crate) fn check(
 
 pub(crate) fn forbidden(permission: Permission) -> Error {
     let text = format!("This needs the permission {}. Nothing was changed.", permission.as_str());
+    forbidden_because(permission, &text)
+}
+
+/// 403 that names the environment in which the permission is lacking.
+pub(crate) fn forbidden_on(permission: Permission, object: Object<'_>) -> Error {
+    let (Object::Place(_, environment) | Object::Registration(_, _, environment)) = object else {
+        return forbidden(permission);
+    };
+    let word = permission.as_str();
+    let text =
+        format!("This needs the permission {word} in the environment {environment}. Nothing was changed.");
     forbidden_because(permission, &text)
 }
 

@@ -72,4 +72,59 @@ on_both_engines! {
         let fresh = oauth.token(&old.client_id, new).await.is_token();
         assert_eq!(oauth.introspect(&old.client_id, new, &fresh).await["active"], true);
     }
+    async fn the_history_has_the_reason_of_a_revocation_and_of_a_roll_back(world: World) {
+        let client = world.client("Billing API", &["production", "staging"]).await;
+        let owner = world.owner().await;
+        let at = |rest: &str| client.path("production", rest);
+        let rotate = async || owner.post(&at("/secrets/rotate"), client.rotation(24)).await.created();
+        let history = async || owner.get(&at("/rotations")).await.ok()["items"].clone();
+
+        let first = rotate().await;
+        assert_eq!(history().await[0]["ended_reason"], json!(null), "nothing has ended");
+        let rolled = format!("/rotations/{}/rollback", first["rotation"]["id"].as_str().unwrap());
+        owner.post(&at(&rolled), json!({"reason": "callers failed"})).await.ok();
+        world.advance(HOUR);
+        let second = rotate().await;
+        let revoked = format!("/secrets/{}/revoke", second["previous_secret"]["id"].as_str().unwrap());
+        owner.post(&at(&revoked), json!({"reason": "everybody has moved"})).await.ok();
+        world.advance(HOUR);
+        rotate().await;
+        world.advance(HOUR * 25);
+        world.run_jobs().await;
+
+        let told: Vec<_> = history().await.as_array().unwrap().iter().map(|it| (it["ended_as"].clone(), it["ended_reason"].clone())).collect();
+        let expected = [
+            ("expired", None),
+            ("revoked", Some("everybody has moved")),
+            ("rolled_back", Some("callers failed")),
+        ];
+        assert_eq!(told, expected.map(|(ended_as, reason)| (json!(ended_as), json!(reason))));
+        // A page of one has its own, and no other environment has any.
+        let page = owner.get(&at("/rotations?limit=1")).await.ok();
+        let next = format!("/rotations?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
+        assert_eq!(owner.get(&at(&next)).await.ok()["items"][0]["ended_reason"], "everybody has moved");
+        owner.post(&client.path("staging", "/secrets/rotate"), client.rotation(1)).await.created();
+        let staging = owner.get(&client.path("staging", "/rotations")).await.ok();
+        assert_eq!(staging["items"][0]["ended_reason"], json!(null));
+    }
+
+    async fn a_refusal_names_the_environment_in_which_the_permission_is_lacking(world: World) {
+        let client = world.client("Billing API", &["production", "staging"]).await;
+        let owner = world.owner().await;
+        let user = owner.post("/users", json!({"email": "r@example.com"})).await.created();
+        let grants = format!("/users/{}/grants", user["id"].as_str().unwrap());
+        owner.post(&grants, json!({"role": "viewer"})).await.created();
+        owner.post(&grants, json!({"role": "secret_rotator", "environments": ["staging"]})).await.created();
+        let rotator = world.token_of("r@example.com", &[]).await;
+        rotator.post(&client.path("staging", "/secrets/rotate"), client.rotation(1)).await.created();
+        let refused = rotator.post(&client.path("production", "/secrets/rotate"), client.rotation(1)).await.refused(403, "forbidden");
+        assert_eq!(refused["permission"], "secret:rotate");
+        assert_eq!(
+            refused["detail"],
+            "This needs the permission secret:rotate in the environment production. Nothing was changed."
+        );
+        // What is not in one environment names none.
+        let refused = rotator.post("/properties", json!({"name": "Shop"})).await.refused(403, "forbidden");
+        assert_eq!(refused["detail"], "This needs the permission property:manage. Nothing was changed.");
+    }
 }
