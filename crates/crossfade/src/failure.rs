@@ -66,6 +66,11 @@ impl Failure {
         self.member.as_deref() == Some(member)
     }
 
+    /// Whether the caller lacks a permission.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status == 4
+    }
+
     /// Whether it may be over in a moment, so that whoever only watches looks again.
     pub(crate) fn is_passing(&self) -> bool {
         self.passing

@@ -1,6 +1,9 @@
 //! `crossfade audit …`
 
-use super::http::{Api, Stream, form_encode};
+use super::{
+    http::{Api, Stream, form_encode},
+    names::Names,
+};
 use crate::{
     cli::{Audit, Failures, Filters, Remote},
     failure::Failure,
@@ -21,7 +24,7 @@ pub(crate) async fn audit(command: Audit) -> Result<(), Failure> {
             let path = format!("/audit-events?{}", query(&api, filters).await?);
             let most = usize::try_from(limit).unwrap_or(usize::MAX);
             let events: Vec<AuditEvent> = api.list(&path, most).await?;
-            shown(events, remote.json)
+            shown(&api, events, remote.json).await
         }
         Audit::Export { filters, remote } => export(filters, &remote).await,
         Audit::Failures(args) => failures(args).await,
@@ -94,28 +97,33 @@ async fn failures(args: Failures) -> Result<(), Failure> {
         return output::json(&failures);
     }
     let or_dash = |it: Option<String>| it.unwrap_or_else(|| "-".to_owned());
-    let row = |it: AuthenticationFailure| {
-        vec![
+    let (mut names, mut rows) = (Names::new(&api), Vec::new());
+    for it in failures {
+        let client = match it.client_id {
+            Some(id) => names.name(id.as_str()).await,
+            None => "-".to_owned(),
+        };
+        rows.push(vec![
             time(Some(it.last_at)),
             it.reason,
-            or_dash(it.client_id.map(|id| id.to_string())),
+            client,
             or_dash(it.environment),
             or_dash(it.secret_id.map(|id| id.to_string())),
             it.source_ip.unwrap_or_else(|| "others".to_owned()),
             it.count.to_string(),
-        ]
-    };
+        ]);
+    }
     output::table(
         &[
             fixed("last"),
             fixed("reason"),
-            fixed("client"),
+            text("client"),
             fixed("environment"),
             fixed("secret"),
             fixed("from"),
             fixed("times"),
         ],
-        failures.into_iter().map(row).collect(),
+        rows,
     )
 }
 
@@ -127,23 +135,28 @@ fn credential(via: &Via) -> String {
     }
 }
 
-fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
+async fn shown(api: &Api, events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&events);
     }
     let or_dash = |it: Option<String>| it.unwrap_or_else(|| "-".to_owned());
-    let row = |it: AuditEvent| {
-        vec![
+    let (mut names, mut rows) = (Names::new(api), Vec::new());
+    for it in events {
+        let about = match it.client_id.map(|id| id.to_string()).or(it.target) {
+            Some(id) => names.name(&id).await,
+            None => "-".to_owned(),
+        };
+        rows.push(vec![
             time(Some(it.at)),
             it.actor.name().to_owned(),
             or_dash(it.via.as_ref().map(credential)),
             it.action,
             it.outcome,
             or_dash(it.environment),
-            or_dash(it.client_id.map(|id| id.to_string()).or(it.target)),
+            about,
             or_dash(it.reason),
-        ]
-    };
+        ]);
+    }
     output::table(
         &[
             fixed("at"),
@@ -152,9 +165,9 @@ fn shown(events: Vec<AuditEvent>, json: bool) -> Result<(), Failure> {
             fixed("action"),
             fixed("outcome"),
             fixed("environment"),
-            fixed("about"),
+            text("about"),
             text("reason"),
         ],
-        events.into_iter().map(row).collect(),
+        rows,
     )
 }

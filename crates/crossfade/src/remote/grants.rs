@@ -1,6 +1,9 @@
 //! `crossfade grant …`
 
-use super::http::{Api, segment};
+use super::{
+    http::{Api, segment},
+    names::Names,
+};
 use crate::{
     cli::{CreateGrant as Create, Grant as Command},
     failure::Failure,
@@ -22,7 +25,7 @@ pub(crate) async fn grant(command: Command) -> Result<(), Failure> {
             if remote.json {
                 return output::json(&grants);
             }
-            shown(&grants)
+            shown(&api, &grants).await
         }
         Command::Create(args) => create(args).await,
         Command::Delete { user, grant, remote } => {
@@ -67,7 +70,7 @@ async fn create(args: Create) -> Result<(), Failure> {
     if remote.json {
         output::json(&grant)?;
     } else {
-        shown(std::slice::from_ref(&grant))?;
+        shown(&api, std::slice::from_ref(&grant)).await?;
     }
     match link {
         Some((url, until)) if show || !sink.shows() => {
@@ -90,23 +93,21 @@ async fn create(args: Create) -> Result<(), Failure> {
 }
 
 /// A table of grants.
-pub(super) fn shown(grants: &[Grant]) -> Result<(), Failure> {
-    let row = |it: &Grant| {
+pub(super) async fn shown(api: &Api, grants: &[Grant]) -> Result<(), Failure> {
+    let (mut names, mut rows) = (Names::new(api), Vec::new());
+    for it in grants {
         let on = match (&it.property_id, &it.client_id) {
-            (_, Some(client)) => client.to_string(),
-            (Some(property), None) => property.to_string(),
+            (_, Some(client)) => names.name(client.as_str()).await,
+            (Some(property), None) => names.name(property.as_str()).await,
             (None, None) => "the platform".to_owned(),
         };
-        vec![
+        rows.push(vec![
             it.id.to_string(),
             it.role.as_str().to_owned(),
             on,
             it.environments.as_ref().map_or_else(|| "all".to_owned(), |slugs| slugs.join(", ")),
             time(Some(it.created_at)),
-        ]
-    };
-    output::table(
-        &[fixed("grant"), fixed("role"), fixed("on"), text("environments"), fixed("given")],
-        grants.iter().map(row).collect(),
-    )
+        ]);
+    }
+    output::table(&[fixed("grant"), fixed("role"), text("on"), text("environments"), fixed("given")], rows)
 }

@@ -9,6 +9,7 @@ mod environments;
 mod find;
 mod grants;
 mod http;
+mod names;
 mod properties;
 mod registrations;
 mod secrets;

@@ -1,6 +1,9 @@
 //! `crossfade token list` and `delete`.
 
-use super::http::{Api, segment};
+use super::{
+    http::{Api, segment},
+    names::Names,
+};
 use crate::{
     cli::RemoteToken,
     failure::Failure,
@@ -12,30 +15,33 @@ use crossfade_core::api::Token;
 pub(crate) async fn token(command: RemoteToken) -> Result<(), Failure> {
     match command {
         RemoteToken::List(remote) => {
-            let tokens: Vec<Token> = Api::new(&remote)?.list("/tokens", usize::MAX).await?;
+            let api = Api::new(&remote)?;
+            let tokens: Vec<Token> = api.list("/tokens", usize::MAX).await?;
             if remote.json {
                 return output::json(&tokens);
             }
-            let row = |it: Token| {
-                vec![
+            let (mut names, mut rows) = (Names::new(&api), Vec::new());
+            names.learn_own().await?;
+            for it in tokens {
+                rows.push(vec![
                     it.id.to_string(),
                     it.name,
-                    it.user_id.to_string(),
+                    names.name(it.user_id.as_str()).await,
                     it.scope.map_or_else(|| "all".to_owned(), |words| words.join(" ")),
                     time(it.expires_at),
                     time(it.last_used_at),
-                ]
-            };
+                ]);
+            }
             output::table(
                 &[
                     fixed("id"),
                     text("name"),
-                    fixed("user"),
+                    text("user"),
                     text("scope"),
                     fixed("expires"),
                     fixed("last used"),
                 ],
-                tokens.into_iter().map(row).collect(),
+                rows,
             )
         }
         RemoteToken::Delete { token, remote } => {

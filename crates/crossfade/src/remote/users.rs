@@ -27,14 +27,14 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
         Command::Show { user, remote } => {
             let api = Api::new(&remote)?;
             let path = format!("/users/{}", api.find_user(&user).await?);
-            one(&api.get(&path).await?, remote.json)
+            one(&api, &api.get(&path).await?, remote.json).await
         }
         Command::Create(args) => create(args).await,
         Command::Update { user, change, remote } => {
             let api = Api::new(&remote)?;
             let path = format!("/users/{}", api.find_user(&user).await?);
             let body = UpdateUser { name: change.name, email: change.email };
-            one(&api.send(Method::PATCH, &path, &body).await?, remote.json)
+            one(&api, &api.send(Method::PATCH, &path, &body).await?, remote.json).await
         }
         Command::Delete { user, remote } => {
             let api = Api::new(&remote)?;
@@ -67,7 +67,7 @@ async fn create(args: Create) -> Result<(), Failure> {
     let body = CreateUser { kind: Some(kind), email, name };
     let request = api.send::<User>(Method::POST, "/users", &body);
     if destination.program {
-        return one(&request.await?, remote.json);
+        return one(&api, &request.await?, remote.json).await;
     }
     let (sink, mut user) = Sink::around(destination.output.as_deref(), request).await?;
     let until = user.activation_link.as_ref().map(|link| link.expires_at);
@@ -98,11 +98,12 @@ fn keep(sink: Sink, url: Option<String>) -> Result<(), Failure> {
 
 /// `crossfade whoami`.
 pub(crate) async fn whoami(remote: Remote) -> Result<(), Failure> {
-    let me: Me = Api::new(&remote)?.get("/me").await?;
+    let api = Api::new(&remote)?;
+    let me: Me = api.get("/me").await?;
     if remote.json {
         return output::json(&me);
     }
-    one(&me.user, false)?;
+    one(&api, &me.user, false).await?;
     let scope = me.scope.map_or_else(
         || "This token may do what its owner may.".to_owned(),
         |words| format!("This token is limited to: {}.", words.join(" ")),
@@ -111,7 +112,7 @@ pub(crate) async fn whoami(remote: Remote) -> Result<(), Failure> {
     Ok(())
 }
 
-fn one(user: &User, json: bool) -> Result<(), Failure> {
+async fn one(api: &Api, user: &User, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(user);
     }
@@ -120,7 +121,7 @@ fn one(user: &User, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     output::data("\n")?;
-    grants::shown(&user.grants)
+    grants::shown(api, &user.grants).await
 }
 
 fn shown(users: &[User]) -> Result<(), Failure> {

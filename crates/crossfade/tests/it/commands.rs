@@ -243,6 +243,48 @@ fn people_and_programs_get_roles_and_lose_them() {
 }
 
 #[test]
+fn tables_have_reasons_and_names_in_place_of_ids() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let place = ["Billing", "--env", "staging"];
+    let with = |words: &[&'static str], more: &[&'static str]| [words, &place, more].concat();
+    let rotate = ["--transition", "24h", "--confirm", "Billing", "--reason", "quarterly", "--show"];
+    site.does(&with(&["secret", "rotate"], &rotate));
+    site.does(&with(&["secret", "rollback"], &["--reason", "callers failed"]));
+    site.does(&with(&["secret", "rotate"], &rotate));
+    site.does(&with(&["secret", "revoke"], &["--reason", "everybody moved"]));
+    let history = site.does(&with(&["secret", "history"], &[]));
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(lines[1].contains("quarterly") && lines[1].ends_with("everybody moved"), "{history}");
+    assert!(lines[2].contains("rolled back") && lines[2].ends_with("callers failed"), "{history}");
+
+    site.does(&["user", "create", "--email", "grace@example.com", "--show"]);
+    let grace = ["grant", "create", "grace@example.com", "--role", "viewer"];
+    site.does(&[&grace[..], &["--property", "Payments"]].concat());
+    site.does(&[&grace[..], &["--client", "Billing"]].concat());
+    let token = token(&site.data, "grace@example.com", &[]);
+    for table in [
+        site.does(&["grant", "list", "grace@example.com"]),
+        site.does(&["user", "show", "grace@example.com"]),
+        site.run_as(&token, &["whoami"]).out,
+    ] {
+        assert!(table.contains("Payments") && table.contains("Billing"), "{table}");
+        assert!(!table.contains("prop_") && !table.contains("cl_"), "{table}");
+    }
+    let tokens = site.does(&["token", "list"]);
+    assert!(tokens.contains("ada@example.com") && tokens.contains("grace@example.com"), "{tokens}");
+    assert!(!tokens.contains("usr_"), "{tokens}");
+    let own = site.run_as(&token, &["token", "list"]);
+    assert!(own.out.contains("grace@example.com") && !own.out.contains("usr_"), "{own:?}");
+    let audit = site.does(&["audit", "list"]);
+    assert!(audit.contains("everybody moved") && audit.contains("Payments"), "{audit}");
+    assert!(!audit.contains("cl_") && !audit.contains("prop_") && !audit.contains("usr_"), "{audit}");
+    // Programs read the IDs.
+    let json = site.does(&["audit", "list", "--json"]);
+    assert!(json.contains(client["id"].as_str().unwrap()), "{json}");
+}
+
+#[test]
 fn a_client_is_found_changed_disabled_and_deleted() {
     let site = Site::new();
     let client = site.client("Billing");
@@ -443,7 +485,7 @@ fn failed_authentications_are_listed() {
     let found = (0..500).map(|_| site.json(&ask)).find(|it| it[0]["count"] == 1).unwrap();
     assert_eq!((&found[0]["client_id"], &found[0]["source_ip"]), (&client["id"], &"127.0.0.1".into()));
     let table = site.does(&ask);
-    assert!(table.contains(client["id"].as_str().unwrap()) && table.contains("wrong"), "{table}");
+    assert!(table.contains("Billing") && !table.contains("cl_") && table.contains("wrong"), "{table}");
     assert_eq!(site.json(&["audit", "failures", "--reason", "expired"]), serde_json::json!([]));
     site.refuses(&["audit", "failures", "--reason", "expird"], 1, "must be one of malformed,");
     site.refuses(&["secret", "list", "Billing", "--env", "prod"], 3, "not in an environment prod");
