@@ -9,8 +9,8 @@ mod demo;
 mod doctor;
 mod failure;
 mod local;
-mod manual;
 mod loopback;
+mod manual;
 mod output;
 mod progress;
 #[cfg(test)]
@@ -18,15 +18,15 @@ mod reference;
 mod remote;
 mod serve;
 mod settings;
-
 mod signals;
 mod variables;
+
 use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command};
 use failure::Failure;
 use std::process::ExitCode;
-
 use variables::{Variables, leaf};
+
 fn main() -> ExitCode {
     let variables = Variables::of_process();
     let matches = variables.without_empty(Cli::command()).get_matches();
@@ -43,6 +43,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("The program cannot start: {error}.")).exit(),
     };
+    if cli.command.is_remote() {
+        signals::clear_line_on_interrupt(&runtime);
+    }
     match runtime.block_on(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.with_flag(&flags).exit(),

@@ -33,6 +33,10 @@ pub(crate) struct Watch {
     /// Seconds between two looks, 1 to 3600.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) every: u64,
+    /// Time after which the watch fails, such as 30m or 12h. Without a limit it fails after 15 minutes without an answer
+    /// of the server.
+    #[arg(long, value_name = "DURATION", value_parser = time_limit)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -51,6 +55,11 @@ pub(super) fn goal(text: &str) -> Result<Goal, String> {
     quiet
         .map(|span| Goal(Some(span)))
         .ok_or_else(|| "give safe, or quiet= and a time from 1m to 168h".to_owned())
+}
+
+fn time_limit(text: &str) -> Result<Duration, String> {
+    let limit = span(text).filter(|limit| !limit.is_zero());
+    limit.ok_or_else(|| "must be a whole number with a unit, such as 90s, 10m or 24h".to_owned())
 }
 
 /// A whole number of seconds, minutes or hours: `90s`, `30m`, `2h`.
@@ -103,5 +112,9 @@ mod tests {
         assert_eq!(refused("secret watch X --env production --until quiet=30m"), 0);
         assert_eq!(refused("secret watch X --env production --until soon"), 2);
         assert_eq!(refused("secret watch X --env production --every 0"), 2);
+        assert_eq!(refused("secret watch X --env production --timeout 90s"), 0);
+        for limit in ["0s", "90", "soon"] {
+            assert_eq!(refused(&format!("secret watch X --env production --timeout {limit}")), 2, "{limit}");
+        }
     }
 }

@@ -39,7 +39,8 @@ use std::path::PathBuf;
 ///
 /// Commands that speak to a server go to CROSSFADE_URL with the API token in CROSSFADE_TOKEN.
 ///
-/// Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not permitted, 5 conflict.
+/// Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not permitted, 5 conflict,
+/// 130 interrupted on a terminal.
 #[derive(Parser)]
 #[command(name = "crossfade", version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -105,6 +106,35 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether the command speaks to a server.
+    pub(crate) fn is_remote(&self) -> bool {
+        match self {
+            Self::Serve(_)
+            | Self::Demo(_)
+            | Self::Init(_)
+            | Self::Doctor(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
+            | Self::Owner(_)
+            | Self::Token(Token::Create(_))
+            | Self::Man(_)
+            | Self::Completions { .. } => false,
+            Self::Token(Token::Remote(_))
+            | Self::Client(_)
+            | Self::Registration(_)
+            | Self::Env(_)
+            | Self::Property(_)
+            | Self::User(_)
+            | Self::Grant(_)
+            | Self::Secret(_)
+            | Self::Drill(_)
+            | Self::Audit(_)
+            | Self::Whoami(_) => true,
+        }
+    }
+}
+
 /// Where a remote command goes, and how it answers. As whom it goes stands in CROSSFADE_TOKEN: there is no
 /// flag for it, because the arguments of a process are visible to every other.
 #[derive(Args)]
@@ -112,6 +142,9 @@ pub(crate) struct Remote {
     /// Base URL of the server.
     #[arg(long, env = "CROSSFADE_URL", default_value = "http://127.0.0.1:8080", hide_env_values = true)]
     pub(crate) url: String,
+    /// Send the API token unencrypted to an http:// URL of another machine. Everyone on the way can read the token.
+    #[arg(long)]
+    pub(crate) insecure_http: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -142,9 +175,6 @@ pub(crate) struct Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    /// Send the API token unencrypted to an http:// URL of another machine. Everyone on the way can read the token.
-    #[arg(long)]
-    pub(crate) insecure_http: bool,
 
     #[test]
     fn the_command_line_is_consistent() {

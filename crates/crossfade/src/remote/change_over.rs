@@ -9,6 +9,7 @@ use crate::{
     failure::Failure,
     output::{self, fixed, text, time},
 };
+use crossfade_authority::Clock;
 use crossfade_core::{
     Timestamp,
     api::{Caller, CallerUse, ChangeOver, RefusedCaller, UsagePoint},
@@ -16,9 +17,12 @@ use crossfade_core::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{io::IsTerminal, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 
-/// Looks that may fail one after the other before the watch is given up: a server that starts anew is no end.
-const MOST_FAILURES: u32 = 5;
+/// How long a watch without a time limit goes on although the server does not answer.
+const UNANSWERED_FOR: Duration = Duration::from_secs(15 * 60);
+/// How often a watch says again, where it cannot draw, that the server does not answer.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// Shows how the change-over stands.
 pub(crate) async fn change_over(place: &Place, remote: &Remote) -> Result<(), Failure> {
@@ -79,49 +83,108 @@ pub(crate) async fn series(args: Series) -> Result<(), Failure> {
     output::table(&[fixed("from"), fixed("secret"), fixed("uses")], points.into_iter().map(row).collect())
 }
 
-/// Waits until it is safe to end the old secret. Fails when the old secret ends before that.
+/// Waits until it is safe to end the old secret. Fails when the old secret ends before that, or the time is over.
 pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
-    let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
-    let quiet = args.until.0;
+    let api = Api::new(&args.remote)?.without_spinner();
     let mut sign = Sign::new();
-    let (mut failures, mut rotation) = (0, None);
+    let watched = look_until_done(&args, api, &mut sign);
+    let done = match args.timeout {
+        None => watched.await,
+        Some(limit) => timeout(limit, watched).await.unwrap_or_else(|_| {
+            let limit = span(limit);
+            Err(Failure::failed(format!("The goal was not reached within {limit}. Nothing was changed.")))
+        }),
+    };
+    sign.end();
+    let last = done?;
+    if args.remote.json {
+        output::json(&last)?;
+    } else {
+        output::data(&told(&last))?;
+    }
+    match last.verdict {
+        Verdict::SafeToEnd => Ok(()),
+        _ => Err(Failure::failed(match last.old_secret.state.is_valid() {
+            true => {
+                "The rotation was rolled back before that was reached: the old secret is the current one again."
+            }
+            false => "The old secret ended before that was reached.",
+        })),
+    }
+}
+
+/// Looks again and again until the goal is reached or cannot be reached any more; returns the last reading.
+async fn look_until_done(args: &Watch, api: Api, sign: &mut Sign) -> Result<ChangeOver, Failure> {
+    let every = Duration::from_secs(args.every);
+    let mut patience = Patience::new(every, args.timeout.is_none().then_some(UNANSWERED_FOR));
+    let site = loop {
+        match Site::find(api.clone(), &args.place).await {
+            Ok(site) => break site,
+            Err(failure) => patience.wait(failure, sign).await?,
+        }
+    };
+    let mut rotation = None;
     loop {
-        let now = match read(&site, quiet).await {
+        let now = match read(&site, args.until.0).await {
             Ok(now) => now,
-            Err(failure) if failure.is_passing() && failures < MOST_FAILURES => {
-                failures += 1;
-                sign.note(failure.sentence());
-                tokio::time::sleep(Duration::from_secs(args.every)).await;
+            Err(failure) => {
+                patience.wait(failure, sign).await?;
                 continue;
             }
-            Err(failure) => return Err(failure),
         };
-        failures = 0;
+        patience.answered(sign);
         if rotation.get_or_insert_with(|| now.rotation_id.clone()) != &now.rotation_id {
             return Err(Failure::failed(
                 "The secret was rotated again meanwhile; this watched the rotation before.",
             ));
         }
         sign.show(&now);
-        let done = now.verdict == Verdict::SafeToEnd;
-        if done || now.verdict == Verdict::Ended {
-            sign.end();
-            if args.remote.json {
-                output::json(&now)?;
-            } else {
-                output::data(&told(&now))?;
-            }
-            return match done {
-                true => Ok(()),
-                false => Err(Failure::failed(match now.old_secret.state.is_valid() {
-                    true => {
-                        "The rotation was rolled back before that was reached: the old secret is the current one again."
-                    }
-                    false => "The old secret ended before that was reached.",
-                })),
-            };
+        if matches!(now.verdict, Verdict::SafeToEnd | Verdict::Ended) {
+            return Ok(now);
         }
-        tokio::time::sleep(Duration::from_secs(args.every)).await;
+        sleep(every).await;
+    }
+}
+
+/// Failures that may be over in a moment: a server that starts, or starts again, is no end of a watch.
+struct Patience {
+    every: Duration,
+    /// How long the server may be silent; None for as long as the whole watch.
+    limit: Option<Duration>,
+    silent_since: Option<Instant>,
+    said: Option<(String, Instant)>,
+}
+
+impl Patience {
+    fn new(every: Duration, limit: Option<Duration>) -> Self {
+        Self { every, limit, silent_since: None, said: None }
+    }
+
+    /// Says why there is no answer, and waits for the next look. Fails with what does not pass by itself.
+    async fn wait(&mut self, failure: Failure, sign: &mut Sign) -> Result<(), Failure> {
+        let now = Instant::now();
+        let silent = now - *self.silent_since.get_or_insert(now);
+        if !failure.is_passing() || self.limit.is_some_and(|limit| silent >= limit) {
+            return Err(failure);
+        }
+        let is_said = self
+            .said
+            .as_ref()
+            .is_some_and(|(said, at)| said == failure.sentence() && (sign.draws() || now - *at < SAID_EVERY));
+        if !is_said {
+            sign.note(&format!("{} Trying again every {}.", failure.sentence(), span(self.every)));
+            self.said = Some((failure.sentence().to_owned(), now));
+        }
+        sign.wait_for_answer(silent);
+        sleep(self.every).await;
+        Ok(())
+    }
+
+    fn answered(&mut self, sign: &mut Sign) {
+        if self.silent_since.take().is_some() {
+            self.said = None;
+            sign.note("The server answers again.");
+        }
     }
 }
 
@@ -138,17 +201,22 @@ struct Sign {
 
 impl Sign {
     fn new() -> Self {
-        let style =
-            ProgressStyle::with_template("{bar:30} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        // A message that is too long for the terminal is cut off: a line that wraps cannot be drawn again.
+        let style = ProgressStyle::with_template("{bar:8} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = || ProgressBar::new(100).with_style(style);
         Self { bar: std::io::stderr().is_terminal().then(bar), last: None }
+    }
+
+    fn draws(&self) -> bool {
+        self.bar.is_some()
     }
 
     fn show(&mut self, now: &ChangeOver) {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(progress(now));
-                bar.set_message(line(now));
+                bar.set_message(short_line(now));
             }
             None => {
                 let said = format!("{} {}", now.verdict.as_str(), now.callers_left);
@@ -160,10 +228,18 @@ impl Sign {
         }
     }
 
+    /// Says something that stays on the terminal, with the time.
     fn note(&self, text: &str) {
+        let text = format!("{} {text}", time(Some(Clock::system().now())));
         match &self.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
-            None => output::note(text),
+            Some(bar) => bar.suspend(|| output::note(&text)),
+            None => output::note(&text),
+        }
+    }
+
+    fn wait_for_answer(&self, silent: Duration) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("no answer for {}", span(silent)));
         }
     }
 
@@ -205,6 +281,24 @@ fn line(now: &ChangeOver) -> String {
         }
         Verdict::SafeToEnd => "safe to end".to_owned(),
         Verdict::Ended => "ended".to_owned(),
+    }
+}
+
+/// As [`line`], short enough for a terminal of 60 columns beside a bar.
+fn short_line(now: &ChangeOver) -> String {
+    let ends = format!("ends in {}", span(now.ends_at.since(now.at)));
+    match now.verdict {
+        Verdict::NotStarted => format!("new secret not used yet, {ends}"),
+        Verdict::Moving | Verdict::CallersLeft => {
+            let of = now.callers_left + now.caller_counts.moved + now.caller_counts.on_new;
+            format!("{} of {of} callers left, {ends}", now.callers_left)
+        }
+        Verdict::Quiet => {
+            let quiet = Duration::from_secs(now.quiet_seconds);
+            let needed = Duration::from_secs(now.quiet_needed_seconds);
+            format!("quiet for {} of {}, {ends}", span(quiet), span(needed))
+        }
+        Verdict::SafeToEnd | Verdict::Ended => line(now),
     }
 }
 
