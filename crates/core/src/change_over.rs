@@ -338,7 +338,8 @@ pub struct Assessment {
     pub reasons: Vec<Why>,
     /// How many callers stand where.
     pub callers: CallerCounts,
-    /// Since when the old secret has not been used, as far as was recorded without a gap.
+    /// Last use or attempt of the old secret, also before the rotation, or the end of a later gap; the rotation if it was
+    /// never used.
     pub quiet_since: Timestamp,
     /// When it is safe at the earliest, if nobody uses the old secret until then. `None` where that cannot be said:
     /// the new secret has not been used, or it would not be before the deadline.
@@ -359,16 +360,17 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
     }
     let refused = facts.callers.iter().filter_map(|caller| caller.refused).max();
     let tried = facts.old_last_used.max(refused);
-    let gap = facts.gaps.last().map(|gap| gap.ended);
-    let gap = gap.filter(|ended| *ended > tried.unwrap_or(facts.rotated_at).max(facts.rotated_at));
-    let quiet_since =
-        facts.rotated_at.max(tried.unwrap_or(facts.rotated_at)).max(gap.unwrap_or(facts.rotated_at));
+    // The last use before the rotation counts: rotating is not using.
+    let last_tried = tried.unwrap_or(facts.rotated_at);
+    let gap = facts.gaps.last().map(|gap| gap.ended).filter(|ended| *ended > last_tried);
+    let quiet_since = gap.unwrap_or(last_tried);
     let expected = facts.callers.iter().filter(|it| it.state(quiet, facts.gaps, now).is_left());
     let last_expected = expected.filter_map(|it| it.expected_until(quiet, facts.gaps)).max();
     // Who holds one of them is back when it has ended, and is seen within the time that is the least.
     let held = facts.earlier_tokens_end_at.map(|end| end.after(QUIET_AT_LEAST)).filter(|until| now < *until);
     let quiet_at = quiet_since.after(quiet);
     let safe_at = quiet_at.max(last_expected.unwrap_or(quiet_since)).max(held.unwrap_or(quiet_since));
+    let safe_at = safe_at.max(facts.rotated_at);
     let is_quiet = now >= quiet_at;
     // Where nobody comes at all, it may be that nobody gets through.
     let goes_on = facts.callers.iter().any(|it| it.goes_on(quiet, now));

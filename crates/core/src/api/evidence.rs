@@ -166,7 +166,8 @@ pub struct ChangeOver {
     pub callers_left: u64,
     /// How many callers stand where.
     pub caller_counts: CallerCounts,
-    /// Since when the old secret has not been used or tried, as far as was recorded without a gap.
+    /// Last use or attempt of the old secret, also before the rotation, or the end of a later gap in the evidence; the
+    /// rotation if it was never used.
     pub quiet_since: Timestamp,
     /// For how many seconds that is.
     pub quiet_seconds: u64,

@@ -226,6 +226,21 @@ fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
 }
 
 #[test]
+fn quiet_counts_from_the_last_use_before_the_rotation() {
+    let idle = [moved(steady(-5 * HOUR, 60), 60, 168 * HOUR)];
+    let assessed = judged(&idle, 6 * MINUTE, |_| {});
+    assert_eq!((assessed.quiet_since, assessed.verdict), (at(-5 * HOUR), Verdict::SafeToEnd));
+    assert_eq!(assessed.safe_at, Some(at(0)), "nothing is safe to end before it is retiring");
+    // A gap between the last use and the rotation hides what was used in it.
+    let gaps = [Gap { began: at(-HOUR), ended: at(-HOUR / 2) }];
+    let assessed = assess(&Facts { gaps: &gaps, ..facts_of(&idle) }, at(6 * MINUTE));
+    assert_eq!((assessed.quiet_since, assessed.verdict), (at(-HOUR / 2), Verdict::Quiet));
+    assert!(assessed.reasons.contains(&Why::Gap));
+    let never = judged(&[], 6 * MINUTE, |_| {});
+    assert_eq!(never.quiet_since, at(0));
+}
+
+#[test]
 fn nothing_is_safe_while_the_new_secret_is_silent_too() {
     // Everybody called every minute, and nobody has since two hours: an outage in front of the server looks so.
     let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR), steady(2 * HOUR, 60)];
