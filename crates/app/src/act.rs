@@ -421,7 +421,7 @@ impl App {
             client: names.client.as_ref(),
             environment: names.environment.as_ref(),
             target: names.target.clone(),
-            reason: None,
+            reason: Some(code.title()),
         };
         let mut refused = caller.event(now, &event, about);
         refused.done = false;

@@ -232,8 +232,8 @@ impl App {
                     field: None,
                     count: it.count,
                 };
-                let mut refused =
-                    About::default().event(now, it.actor.clone(), &event).through(it.via.clone());
+                let about = About { reason: Some(it.code.title()), ..About::default() };
+                let mut refused = about.event(now, it.actor.clone(), &event).through(it.via.clone());
                 refused.done = false;
                 tx.append_audit(&refused).await?;
             }

@@ -89,6 +89,9 @@ on_both_engines! {
         world.run_jobs().await;
         let counts = told().await;
         assert_eq!((counts.len(), counts.iter().sum::<u64>(), counts[0]), (61, 200, 140));
+        for event in events(&owner, "outcome=refused").await {
+            assert_eq!(event["reason"], "You may read this but not do that.", "gathered or not: {event}");
+        }
     }
 
     async fn gathered_refusals_that_could_not_be_written_are_written_later(world: World) {
