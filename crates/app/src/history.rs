@@ -5,6 +5,7 @@ use crate::{
     caller::Caller,
     cursor::{ListQuery, page, time, unknown_cursor},
     error::Error,
+    registrations::tokens_end,
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
@@ -12,7 +13,7 @@ use crossfade_core::{
     api::{self, Page},
     rotation::{EndedAs, state_at},
 };
-use crossfade_store::{Secret, Tx};
+use crossfade_store::{Registration, Secret, Tx};
 use std::{collections::HashMap, time::Duration};
 
 /// How long after its rotation a secret can be revoked or made current again: 168 hours, and a day to spare.
@@ -49,10 +50,24 @@ pub struct RotationLine {
     pub rotation: api::Rotation,
     /// Whether the value of the replaced secret is stored.
     pub stored: bool,
+    /// Whether the secret that this rotation ended, or that its roll back ended, has leaked.
+    pub leaked: bool,
+    /// The end of the tokens that were issued under that secret; `None` if they were not ended.
+    pub tokens_ended: Option<TokensEnded>,
+}
+
+/// The end of the tokens that were issued under a secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TokensEnded {
+    /// Since when introspection refuses them.
+    pub at: Timestamp,
+    /// Until when a resource server that validates tokens offline may accept one.
+    pub offline_until: Timestamp,
 }
 
 fn shown_rotation(
     row: crossfade_store::RotationLine,
+    registration: &Registration,
     reasons: &HashMap<String, String>,
     now: Timestamp,
 ) -> RotationLine {
@@ -63,7 +78,13 @@ fn shown_rotation(
         EndedAs::RolledBack => reasons.get(rotation.id.as_str()),
         _ => None,
     };
+    // A roll back makes the replaced secret current again and ends the replacing one.
+    let is_rolled_back = ended_as == EndedAs::RolledBack;
+    let marks = if is_rolled_back { row.incoming_marks } else { row.outgoing_marks };
+    let ended = |at| TokensEnded { at, offline_until: tokens_end(registration, at) };
     RotationLine {
+        leaked: marks.compromised_at.is_some() || (rotation.compromised && !is_rolled_back),
+        tokens_ended: marks.tokens_revoked_at.map(ended),
         rotation: api::Rotation {
             ended_as,
             ended_reason: ended_reason.cloned(),
@@ -157,7 +178,19 @@ impl App {
             };
             let key =
                 |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
-            page(&start, rows, key, |row| shown_rotation(row, &reasons, now))
+            page(&start, rows, key, |row| shown_rotation(row, &site.registration, &reasons, now))
+        })
+        .await
+    }
+
+    /// Time at which the last token that can have been issued by now ends, for a resource server that validates offline.
+    pub async fn last_token_ends_at(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+    ) -> Result<Timestamp, Error> {
+        self.view(Operation::ReadRegistration, caller, path, async |_, _, site: Site| {
+            Ok(tokens_end(&site.registration, self.clock.now()))
         })
         .await
     }

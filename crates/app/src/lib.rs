@@ -73,7 +73,7 @@ pub use cursor::ListQuery;
 pub use devices::{KNOWN_FOR, join_devices, parse_devices};
 pub use error::{Error, what_fails};
 pub use guard_deadlines::NeededSecret;
-pub use history::RotationLine;
+pub use history::{RotationLine, TokensEnded};
 pub use idempotency::IdempotencyKey;
 pub use master_key::MasterKey;
 pub use meanwhile::Meanwhile;

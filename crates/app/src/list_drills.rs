@@ -9,14 +9,12 @@ use crate::{
     targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
-    Operation, Timestamp,
+    Operation, SecretId, Timestamp,
     api::{self, Page},
     drill::Drill,
 };
-use crossfade_store::{DrillRow, RefusedCaller, Tx};
+use crossfade_store::{DrillCounts, DrillFindings, DrillRow, EvidenceGap, RefusedCaller, Tx};
 
-/// Callers that are listed of each drill.
-const MOST_CALLERS: i64 = 100;
 /// Gaps in the evidence that are looked at, latest first.
 const MOST_GAPS: i64 = 1000;
 
@@ -31,22 +29,55 @@ impl App {
         let start = self.cursors.start(query)?;
         self.view_evidence(Operation::ListDrills, caller, path, async |tx, _, site: Site| {
             let now = self.clock.now();
-            let mut shown = Vec::new();
-            for row in tx.drills(&site.registration.id, &start).await? {
-                shown.push((row.number, shown_drill(tx, row, now).await?));
-            }
+            let rows = tx.drills(&site.registration.id, &start).await?;
+            let numbers: Vec<_> = rows.iter().map(|row| row.number).collect();
+            let shown = numbers.into_iter().zip(shown_drills(tx, rows, now).await?).collect();
             page(&start, shown, |(number, drill)| (*number, drill.id.to_string()), |(_, drill)| drill)
+        })
+        .await
+    }
+
+    /// The drills of these secrets of a registration, newest first: of each secret the latest 100.
+    pub async fn list_drills_of(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        secrets: &[SecretId],
+    ) -> Result<Vec<api::Drill>, Error> {
+        self.view_evidence(Operation::ListDrills, caller, path, async |tx, _, site: Site| {
+            let mut rows = tx.drills_of_secrets(secrets).await?;
+            rows.retain(|row| row.registration_id == site.registration.id);
+            shown_drills(tx, rows, self.clock.now()).await
         })
         .await
     }
 }
 
+/// Drills as the API shows them, with the stored callers that each has found.
+async fn shown_drills(tx: &mut Tx, rows: Vec<DrillRow>, now: Timestamp) -> Result<Vec<api::Drill>, Error> {
+    let Some(since) = rows.iter().map(|row| row.rule.starts_at).min() else { return Ok(Vec::new()) };
+    let ids: Vec<_> = rows.iter().map(|row| row.rule.id.clone()).collect();
+    let mut findings = tx.drill_findings(&ids).await?;
+    let gaps = tx.evidence_gaps(since, MOST_GAPS).await?;
+    let shown = |row: DrillRow| {
+        let found = findings.remove(&row.rule.id);
+        shown(row, found, &gaps, now)
+    };
+    Ok(rows.into_iter().map(shown).collect())
+}
+
 /// A drill as the API shows it, with what is stored of whom it has found.
 pub(crate) async fn shown_drill(tx: &mut Tx, row: DrillRow, now: Timestamp) -> Result<api::Drill, Error> {
-    let counts = tx.drill_counts(&row.rule.id).await?;
-    let callers = tx.drill_callers(&row.rule.id, MOST_CALLERS).await?;
-    let unrecorded_seconds = unrecorded_seconds(tx, &row.rule, now).await?;
-    Ok(api::Drill {
+    let found = tx.drill_findings(std::slice::from_ref(&row.rule.id)).await?.remove(&row.rule.id);
+    let gaps = tx.evidence_gaps(row.rule.starts_at, MOST_GAPS).await?;
+    Ok(shown(row, found, &gaps, now))
+}
+
+fn shown(row: DrillRow, found: Option<DrillFindings>, gaps: &[EvidenceGap], now: Timestamp) -> api::Drill {
+    let unrecorded_seconds = unrecorded(&row.rule, gaps, now);
+    let counts = found.as_ref().map_or(DrillCounts { callers: 0, refusals: 0 }, |found| found.counts);
+    let callers = found.map(|found| found.callers).unwrap_or_default();
+    api::Drill {
         state: row.rule.state(now),
         scheduled_by: row.scheduled_by,
         scheduled_at: row.scheduled_at,
@@ -62,14 +93,17 @@ pub(crate) async fn shown_drill(tx: &mut Tx, row: DrillRow, now: Timestamp) -> R
         callers: callers.into_iter().map(shown_caller).collect(),
         id: row.rule.id,
         secret_id: row.rule.secret_id,
-    })
+    }
 }
 
 /// For how many seconds of its windows nothing was recorded, any part of one counted whole.
 pub(crate) async fn unrecorded_seconds(tx: &mut Tx, drill: &Drill, now: Timestamp) -> Result<u64, Error> {
-    let gaps = tx.evidence_gaps(drill.starts_at, MOST_GAPS).await?;
+    Ok(unrecorded(drill, &tx.evidence_gaps(drill.starts_at, MOST_GAPS).await?, now))
+}
+
+fn unrecorded(drill: &Drill, gaps: &[EvidenceGap], now: Timestamp) -> u64 {
     let gaps = gaps.iter().map(|gap| (gap.began_at, gap.ended_at));
-    Ok(drill.unrecorded(gaps, now).as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX))
+    drill.unrecorded(gaps, now).as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX)
 }
 
 pub(crate) fn shown_caller(row: RefusedCaller) -> api::RefusedCaller {

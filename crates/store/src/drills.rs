@@ -48,6 +48,11 @@ statements! {
     GET = "SELECT id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at, length_seconds,
                repeat_count, every_seconds, stopped_at, stopped_as, stopper_kind, stopper_id, stopper_name
            FROM drills WHERE registration_id = $1 AND id = $2";
+    OF_SECRETS = "SELECT r.id, r.registration_id, r.number, r.secret_id, r.actor_kind, r.actor_id, r.actor_name, r.scheduled_at, r.reason, r.starts_at,
+                      r.length_seconds, r.repeat_count, r.every_seconds, r.stopped_at, r.stopped_as, r.stopper_kind, r.stopper_id, r.stopper_name
+                  FROM (SELECT d.*, ROW_NUMBER() OVER (PARTITION BY d.secret_id ORDER BY d.number DESC) AS place
+                        FROM drills d JOIN (VALUES {rows:1}) AS v ON d.secret_id = v.column1) r
+                  WHERE r.place <= 100";
     LATEST = "SELECT id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at, length_seconds,
                   repeat_count, every_seconds, stopped_at, stopped_as, stopper_kind, stopper_id, stopper_name
               FROM drills WHERE secret_id = $1 ORDER BY number DESC LIMIT 1";
@@ -102,6 +107,15 @@ impl Tx {
         let before = page.after.as_ref().map(|(number, _)| *number);
         let args = vec![registration.as_str().into(), before.into(), page.limit.into()];
         self.rows(LIST, args).await?.iter().map(drill).collect()
+    }
+
+    /// The drills of these secrets, newest first: of each secret the latest 100.
+    pub async fn drills_of_secrets(&mut self, secrets: &[SecretId]) -> Result<Vec<DrillRow>, StoreError> {
+        let args: Vec<_> = secrets.iter().map(|id| vec![id.as_str().into()]).collect();
+        let mut drills: Vec<_> =
+            self.many(OF_SECRETS, &args).await?.iter().map(drill).collect::<Result<_, _>>()?;
+        drills.sort_by_key(|drill| std::cmp::Reverse(drill.number));
+        Ok(drills)
     }
 
     /// One drill of a registration.

@@ -18,6 +18,15 @@ pub struct RefusedCaller {
     pub refusals: Usage,
 }
 
+/// Callers that a drill has refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrillFindings {
+    /// All of them, counted.
+    pub counts: DrillCounts,
+    /// The callers that were refused last, at most 100, latest first.
+    pub callers: Vec<RefusedCaller>,
+}
+
 /// How many callers a drill has refused, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrillCounts {
@@ -42,6 +51,12 @@ statements! {
                    FROM refused_callers WHERE drill_id = $1";
     OF_DRILL = "SELECT secret_id, drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count FROM refused_callers
                 WHERE drill_id = $1 ORDER BY last_at DESC, source_ip, user_agent, instance, gathered LIMIT $2";
+    OF_DRILLS = "SELECT r.secret_id, r.drill_id, r.source_ip, r.user_agent, r.instance, r.gathered, r.first_at, r.last_at, r.refusal_count, r.callers, r.refusals
+                 FROM (SELECT c.*, CAST(COUNT(*) OVER (PARTITION BY c.drill_id) AS BIGINT) AS callers,
+                         CAST(SUM(c.refusal_count) OVER (PARTITION BY c.drill_id) AS BIGINT) AS refusals,
+                         ROW_NUMBER() OVER (PARTITION BY c.drill_id ORDER BY c.last_at DESC, c.source_ip, c.user_agent, c.instance, c.gathered) AS place
+                       FROM refused_callers c JOIN (VALUES {rows:1}) AS v ON c.drill_id = v.column1) r
+                 WHERE r.place <= 100 ORDER BY r.drill_id, r.place";
     OF_SECRET = "SELECT secret_id, drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count FROM refused_callers
                  WHERE secret_id = $1";
 }
@@ -128,6 +143,23 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<RefusedCaller>, StoreError> {
         self.rows(OF_DRILL, vec![drill.as_str().into(), limit.into()]).await?.iter().map(caller).collect()
+    }
+
+    /// Callers that these drills have refused. A drill that has refused nobody is not among them.
+    pub async fn drill_findings(
+        &mut self,
+        drills: &[DrillId],
+    ) -> Result<HashMap<DrillId, DrillFindings>, StoreError> {
+        let args: Vec<_> = drills.iter().map(|id| vec![Value::from(id.as_str())]).collect();
+        let mut found: HashMap<DrillId, DrillFindings> = HashMap::new();
+        for row in self.many(OF_DRILLS, &args).await? {
+            let caller = caller(&row)?;
+            let counts = DrillCounts { callers: row.int("callers")?, refusals: row.int("refusals")? };
+            let drill = caller.drill_id.clone().ok_or_else(|| row.corrupt("drill_id"))?;
+            let findings = found.entry(drill).or_insert(DrillFindings { counts, callers: Vec::new() });
+            findings.callers.push(caller);
+        }
+        Ok(found)
     }
 
     /// The callers that were refused with this secret.

@@ -82,6 +82,19 @@ pub struct RotationLine {
     pub last_used_at: Option<Timestamp>,
     /// The first use of the replacing one.
     pub first_used_at: Option<Timestamp>,
+    /// What is marked on the replaced secret.
+    pub outgoing_marks: SecretMarks,
+    /// What is marked on the replacing secret.
+    pub incoming_marks: SecretMarks,
+}
+
+/// What is marked on a secret beside its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecretMarks {
+    /// Time at which it was marked as leaked.
+    pub compromised_at: Option<Timestamp>,
+    /// Time at which the tokens issued under it were ended for introspection.
+    pub tokens_revoked_at: Option<Timestamp>,
 }
 
 /// What the authority needs to decide for one registration.
@@ -122,8 +135,10 @@ macro_rules! rotation_lines {
             "SELECT t.id, t.registration_id, t.number, t.actor_kind, t.actor_id, t.actor_name, t.rotated_at, t.transition_hours,
                  t.reason, t.compromised, t.outgoing_secret_id, t.incoming_secret_id, t.ended_as,
                  o.created_at, o.expires_at, o.revoked_at, CAST(CASE WHEN o.sealed IS NULL THEN 0 ELSE 1 END AS BIGINT) AS stored,
-                 ou.last_used_at, iu.first_used_at
-             FROM rotations t JOIN secrets o ON o.id = t.outgoing_secret_id
+                 ou.last_used_at, iu.first_used_at, o.compromised_at AS outgoing_compromised_at,
+                 o.tokens_revoked_at AS outgoing_tokens_revoked_at, i.compromised_at AS incoming_compromised_at,
+                 i.tokens_revoked_at AS incoming_tokens_revoked_at
+             FROM rotations t JOIN secrets o ON o.id = t.outgoing_secret_id JOIN secrets i ON i.id = t.incoming_secret_id
              LEFT JOIN secret_usage ou ON ou.secret_id = t.outgoing_secret_id
              LEFT JOIN secret_usage iu ON iu.secret_id = t.incoming_secret_id
              WHERE t.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR ", $after, ") ORDER BY ", $order, " LIMIT $3"
@@ -249,6 +264,14 @@ fn rotation_line(row: &Row) -> Result<RotationLine, StoreError> {
         stored: row.flag("stored")?,
         last_used_at: row.opt_time("last_used_at")?,
         first_used_at: row.opt_time("first_used_at")?,
+        outgoing_marks: SecretMarks {
+            compromised_at: row.opt_time("outgoing_compromised_at")?,
+            tokens_revoked_at: row.opt_time("outgoing_tokens_revoked_at")?,
+        },
+        incoming_marks: SecretMarks {
+            compromised_at: row.opt_time("incoming_compromised_at")?,
+            tokens_revoked_at: row.opt_time("incoming_tokens_revoked_at")?,
+        },
         rotation,
     })
 }
