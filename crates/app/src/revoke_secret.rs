@@ -33,6 +33,29 @@ impl App {
         secret: &str,
         input: Input<'_, RevokeSecret>,
     ) -> Result<SecretChanged, Error> {
+        self.revoke(request, path, secret, None, input).await
+    }
+
+    /// Revokes a retiring secret for a person who was asked for the client's name, because it is not known to be safe.
+    pub async fn revoke_secret_confirmed(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        secret: &str,
+        typed: &str,
+        input: Input<'_, RevokeSecret>,
+    ) -> Result<SecretChanged, Error> {
+        self.revoke(request, path, secret, Some(typed), input).await
+    }
+
+    async fn revoke(
+        &self,
+        request: &Request<'_>,
+        path: RegistrationPath<'_>,
+        secret: &str,
+        typed: Option<&str>,
+        input: Input<'_, RevokeSecret>,
+    ) -> Result<SecretChanged, Error> {
         if input.clone().read().is_ok_and(|body| is_conditional(&body)) {
             // What is judged must be stored, and that takes the lock that the change holds.
             self.judge_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
@@ -44,6 +67,9 @@ impl App {
             let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
             let quiet = quiet(&body)?;
+            if typed.is_some() {
+                site.confirm(typed)?;
+            }
             rotation::revoke(&secret.rule, act.now).map_err(|refusal| refusal.problem(None))?;
             if is_conditional(&body) {
                 self.must_be_safe(act.tx, &site, quiet, act.now).await?;
