@@ -10,17 +10,81 @@ if (!("commandForElement" in HTMLButtonElement.prototype)) {
 }
 
 // A dialog that the server sent open, because what was filled in was refused, becomes a modal one.
-for (const dialog of all("dialog[open]")) {
+const refusedDialogs = all("dialog[open]");
+for (const dialog of refusedDialogs) {
   dialog.removeAttribute("open");
   dialog.showModal();
 }
-one("[aria-invalid=true]")?.focus();
+const wrongField = one("[aria-invalid=true]");
+wrongField?.focus();
+selectText(wrongField);
 
-// What is focused first is the first field, not a time above it whose note would cover what is to be read.
+/** Selects what a field holds, so that typing replaces it. */
+function selectText(field) {
+  if (field?.matches("input") && ["text", "number", "search", "email"].includes(field.type)) field.select();
+}
+
+// A dialog opens with the focus in its first field, not on a time above whose note would cover the text.
 document.addEventListener("toggle", (event) => {
   if (event.newState !== "open" || !event.target.matches("dialog")) return;
   if (document.activeElement?.matches("local-time")) one("input:not([type=hidden]), select, textarea", event.target)?.focus();
+  if (event.target.contains(document.activeElement)) selectText(document.activeElement);
 }, true);
+
+/** Removes what was said against a field. */
+function forgive(field) {
+  const error = document.getElementById(`${field.id}-error`);
+  field.removeAttribute("aria-invalid");
+  const described = (field.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id && id !== `${field.id}-error`).join(" ");
+  described ? field.setAttribute("aria-describedby", described) : field.removeAttribute("aria-describedby");
+  error?.remove();
+}
+// What was refused was another value.
+document.addEventListener("input", (event) => {
+  if (event.target.matches?.("[aria-invalid=true]")) forgive(event.target);
+});
+
+/** Empties a dialog that is closed: what was typed into it does not outlive it. */
+function renew(dialog) {
+  for (const form of all("form", dialog)) {
+    for (const field of all("[aria-invalid=true]", form)) forgive(field);
+    for (const notice of all("[role=alert]:not([data-error]), [data-stale]", form)) notice.remove();
+    form.reset();
+    delete form.dataset.leaked;
+    if (form.elements.transition_hours) form.elements.transition_hours.readOnly = false;
+    if (form.dataset.fresh !== undefined) form.dataset.fresh = "";
+    for (const field of form.elements) {
+      if (/^confirm_|password/.test(field.name)) field.value = "";
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }
+}
+document.addEventListener("close", (event) => {
+  const dialog = event.target;
+  if (!dialog.matches("dialog") || one("form[data-sending]", dialog)) return;
+  freshDialogs.has(dialog.id) ? putFresh(dialog) : renew(dialog);
+}, true);
+
+// A refused dialog holds what was refused as its first values. The page is read once more for the dialog as it is at first.
+const freshDialogs = new Map();
+function putFresh(dialog) {
+  dialog.replaceChildren(...document.importNode(freshDialogs.get(dialog.id), true).childNodes);
+  freshDialogs.delete(dialog.id);
+}
+async function readFreshDialogs() {
+  const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html", "Crossfade-Background": "1" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const dialog of refusedDialogs) {
+    const fresh = page.getElementById(dialog.id);
+    if (!fresh || fresh.hasAttribute("open")) continue;
+    freshDialogs.set(dialog.id, fresh);
+    if (!dialog.open && dialog.isConnected) putFresh(dialog);
+  }
+}
+if (refusedDialogs.length) readFreshDialogs().catch(() => {});
+// A browser can fill in again what stood there before a reload.
+for (const form of all("dialog:not([open]) form")) if (!form.closest("dialog:modal")) form.reset();
 
 /** Opens the dialog "Confirm it is you"; true once the password was right. Whoever was signed out meanwhile signs in
     with it, and goes on with what they had typed. */

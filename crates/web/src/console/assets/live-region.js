@@ -19,8 +19,6 @@ customElements.define("live-region", class extends HTMLElement {
   }
   async poll() {
     if (document.hidden || this.running) return;
-    // What a dialog asks for must not change under the hand.
-    if (one("dialog[open]", this)) { this.later(); return; }
     this.running = true;
     try {
       const headers = { "Crossfade-Background": "1", Accept: "application/json, text/html", ...(this.tag && { "If-None-Match": this.tag }) };
@@ -31,11 +29,10 @@ customElements.define("live-region", class extends HTMLElement {
       if (!this.pause && !answer.ok && answer.status !== 304) throw new Error(String(answer.status));
       this.failures = 0;
       if (answer.ok) {
-        this.tag = answer.headers.get("ETag");
         const fresh = document.createElement("template");
         fresh.innerHTML = await answer.text();
         // What answers is this part alone, or the whole page that it stands in.
-        morph(this, one("live-region", fresh.content) ?? fresh.content);
+        this.tag = this.draw(one("live-region", fresh.content) ?? fresh.content) ? answer.headers.get("ETag") : undefined;
       }
     } catch {
       this.failures = (this.failures ?? 0) + 1;
@@ -44,15 +41,38 @@ customElements.define("live-region", class extends HTMLElement {
     }
     if (this.isConnected) this.later();
   }
+  /** Draws what the server sent; false where an open dialog does not let it. */
+  draw(fresh) {
+    const open = one("dialog[open]", this);
+    const next = (node) => one(`#${CSS.escape(node.id)}`, fresh);
+    // What a dialog asks for must not change under the hand: where it is about something that has gone, it says so.
+    for (let node = open; node && node !== this; node = node.parentElement) {
+      if (node.id && !next(node)) { tellStale(open); return false; }
+    }
+    morph(this, fresh);
+    for (const part of open ? all("[data-live]", open) : []) if (next(part)) morph(part, next(part));
+    return true;
+  }
 });
+
+/** Says once in an open dialog that the page behind it has changed. */
+function tellStale(dialog) {
+  if (one("[data-stale]", dialog)) return;
+  const notice = document.createElement("p");
+  notice.className = "notice";
+  notice.role = "status";
+  notice.dataset.stale = "";
+  notice.textContent = "The secrets have changed since this dialog was opened. Its numbers are as of then. Cancel to see the present state.";
+  one(".dialog-body", dialog)?.prepend(notice);
+}
 
 const keyOf = (node) => node.id || node.getAttribute?.("data-key") || "";
 const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 /** What is left alone, because it holds what the reader is doing. */
 const USED = "dialog[open], secret-field, input, textarea, select, [data-keep]";
 /** What an element sets on itself, and what it draws by itself. */
-const OWN = { DETAILS: ["open"], "LOCAL-TIME": ["role", "aria-label", "data-full"], "TIME-LEFT": ["ticking"] };
-const DRAWN = "local-time, time-left";
+const OWN = { BUTTON: ["tabindex"], DETAILS: ["open"], "LOCAL-TIME": ["role", "aria-label", "data-full"], "TIME-LEFT": ["ticking"] };
+const DRAWN = "local-time, time-left, deadline-preview, time-preview, drill-preview, token-end";
 
 /** Makes the children of `have` those of `want`, touching only what differs. What has an id is found again wherever
     it stands. */

@@ -103,6 +103,7 @@ customElements.define("deadline-preview", class extends HTMLElement {
     clearInterval(this.timer);
   }
   update() {
+    if (!this.field) return;
     const text = this.field.value.trim();
     const hours = Number(text);
     if (text === "" || !Number.isInteger(hours) || hours < 0 || hours > 168) {
@@ -113,7 +114,7 @@ customElements.define("deadline-preview", class extends HTMLElement {
     const asked = new Date(Date.now() + hours * 3600e3);
     const end = latest && new Date(latest) < asked ? new Date(latest) : asked;
     this.textContent = hours === 0
-      ? "The old secret ends at once. Callers that still use it fail from that moment."
+      ? "The old secret ends immediately. Callers that still use it fail from then on."
       : `The old secret ends ${fullTime(end)}.`;
   }
 });
@@ -137,6 +138,21 @@ customElements.define("time-preview", class extends HTMLElement {
     if (asked <= after) this.textContent = `${full} is not later than the deadline that it has.`;
     else if (asked > latest) this.textContent = `${full} is later than the latest that it can be given, ${fullTime(latest)}.`;
     else this.textContent = `The old secret ends ${full}, ${span(Math.round((asked - after) / 1000))} later than its present deadline.`;
+  }
+});
+
+/** Says until when a token that is issued now may be accepted offline. */
+customElements.define("token-end", class extends HTMLElement {
+  connectedCallback() {
+    this.timer = setInterval(() => this.update(), 15000);
+    this.update();
+  }
+  disconnectedCallback() {
+    clearInterval(this.timer);
+  }
+  update() {
+    const newest = Date.now() + Number(this.getAttribute("seconds")) * 1000;
+    this.textContent = fullTime(new Date(Math.max(newest, new Date(this.getAttribute("latest")).getTime())));
   }
 });
 
@@ -170,13 +186,26 @@ customElements.define("drill-preview", class extends HTMLElement {
   }
 });
 
-/** Buttons that put a number into a field, and show which of them is the one that stands there. */
+/** Buttons that put a number into a field, and show which of them is set. One stop of the Tab key; arrows move within. */
 customElements.define("number-presets", class extends HTMLElement {
   connectedCallback() {
     const field = document.getElementById(this.getAttribute("for"));
     const buttons = all("button", this);
-    const mark = () => buttons.forEach((button) => { button.ariaPressed = String(button.value === field.value); });
+    const stop = (next) => buttons.forEach((button) => { button.tabIndex = button === next ? 0 : -1; });
+    const mark = () => {
+      buttons.forEach((button) => { button.ariaPressed = String(button.value === field.value); });
+      if (!this.contains(document.activeElement)) stop(buttons.find((button) => button.ariaPressed === "true") ?? buttons[0]);
+    };
     field.addEventListener("input", mark);
+    this.addEventListener("keydown", (event) => {
+      const at = buttons.indexOf(document.activeElement);
+      const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
+      if (at < 0 || to === undefined) return;
+      event.preventDefault();
+      const next = buttons[(to + buttons.length) % buttons.length];
+      stop(next);
+      next.focus();
+    });
     for (const button of buttons) {
       button.addEventListener("click", () => {
         field.value = button.value;
