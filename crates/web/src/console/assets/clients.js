@@ -4,13 +4,55 @@ document.addEventListener("click", (event) => {
   if (button) document.getElementById(button.dataset.copySecret)?.copyValue();
 });
 
-// A leaked secret ends at once: the transition period is 0 then, and what stood there before comes back.
-document.addEventListener("change", (event) => {
-  const box = event.target;
-  if (!box.matches?.("#rotate input[name=compromised]")) return;
-  const hours = one("#rotate-transition_hours");
-  if (box.checked) box.dataset.before = hours.value;
-  hours.value = box.checked ? "0" : box.dataset.before ?? "24";
-  hours.readOnly = box.checked;
+// A leaked secret ends immediately, with its tokens: the transition period is 0 then. What was set before comes back.
+function setLeaked(form, isFirst = false) {
+  const { compromised, revoke_tokens: tokens, transition_hours: hours } = form.elements;
+  const isLeaked = compromised.checked;
+  if (isLeaked === (form.dataset.leaked === "yes")) return;
+  form.dataset.leaked = isLeaked ? "yes" : "no";
+  // A form that was refused comes back with its own choice.
+  if (!isFirst) tokens.checked = isLeaked;
+  if (!hours) return;
+  if (isLeaked) hours.dataset.before = isFirst ? hours.defaultValue : hours.value;
+  hours.value = isLeaked ? "0" : hours.dataset.before ?? "24";
+  hours.readOnly = isLeaked;
   hours.dispatchEvent(new Event("input", { bubbles: true }));
-});
+}
+/** Whether a secret ends with this form, so that its tokens can be ended, too. */
+function markEnding(form) {
+  const { compromised, revoke_tokens: tokens, transition_hours: hours, end_running_transition: running } = form.elements;
+  const isEnding = !hours || compromised.checked || hours.value.trim() === "0" || running?.checked === true;
+  form.toggleAttribute("data-ending", isEnding);
+  if (!isEnding) tokens.checked = false;
+}
+const leakForms = (root) => all("form", root).filter((form) => form.elements.compromised);
+for (const type of ["input", "change"]) {
+  document.addEventListener(type, ({ target }) => {
+    const form = target.form;
+    if (!form?.elements?.compromised) return;
+    setLeaked(form);
+    markEnding(form);
+  });
+}
+for (const form of leakForms(document)) { setLeaked(form, true); markEnding(form); }
+
+// A page that a key led to starts with the focus where the work goes on: at the result of what was done, at what was
+// found, at the tab that was chosen, at the tabs of what was opened.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (link && event.detail === 0) sessionStorage.setItem("focus", link.id || "content");
+}, true);
+function focusResult() {
+  const from = sessionStorage.getItem("focus");
+  sessionStorage.removeItem("focus");
+  const isTaken = document.activeElement && document.activeElement !== document.body;
+  if (isTaken || one("dialog:modal") || location.hash || one("[autofocus]:not(dialog [autofocus])")) return;
+  const said = one("[data-once]") ?? one("main > .notice[role=alert], #panel .notice[role=alert]");
+  const tab = from === "content" && one("main [role=tab][aria-selected=true]");
+  const chosen = from && document.getElementById(from);
+  const result = one("[data-focus]") ?? (one("[data-once]") && one("[data-result] button")) ?? said ?? (tab || chosen);
+  if (!result) return;
+  if (result.tabIndex < 0 && !result.matches("[role=tab]")) result.tabIndex = -1;
+  result.focus();
+}
+focusResult();
