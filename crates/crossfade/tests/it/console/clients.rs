@@ -2,6 +2,7 @@
 
 use super::browser::Browser;
 use crate::world::{Client, World, on_both_engines};
+use serde_json::json;
 use std::time::Duration;
 
 fn path(client: &Client, rest: &str) -> String {
@@ -49,7 +50,7 @@ on_both_engines! {
         }
         assert_eq!(rotations(&world).await, 1);
         let page = browser.get(&path(&client, "/credentials?done=rotated")).await.page(200);
-        assert!(page.contains("the old secret expires") && !page.contains("crossfade_live_"), "{page}");
+        assert!(page.contains("The old secret expires") && !page.contains("crossfade_live_"), "{page}");
     }
 
     async fn a_form_of_a_page_that_others_have_overtaken_is_refused_in_words_and_keeps_what_was_typed(world: World) {
@@ -110,17 +111,128 @@ on_both_engines! {
         world.advance(Duration::from_secs(3600));
         oauth.token(&it.client_id, new).await.is_token();
         let browser = world.signed_in().await;
-        let only_if_safe = hidden(&browser.get(&path(&client, "/security")).await.page(200), "only_if_safe");
+        let safe = browser.get(&path(&client, "/security")).await.page(200);
+        assert!(safe.contains("id=\"revoke\"") && !safe.contains("id=\"revoke-confirm_client_name\""), "{safe}");
         oauth.token(&it.client_id, &it.secret).await.is_token();
         let revoke = path(&client, &format!("/secrets/{}/revoke", it.secret_id));
-        let page = browser.post(&revoke, &[("reason", "moved"), ("only_if_safe", &only_if_safe)]).await.page(409);
+        let page = browser.post(&revoke, &[("reason", "moved")]).await.page(409);
         assert!(page.contains("aria-labelledby=\"revoke-title\" open") && page.contains("Not safe to end"), "{page}");
-        assert!(page.contains("value=\"moved\"") && !page.contains("name=\"only_if_safe\""), "{page}");
+        assert!(page.contains("value=\"moved\"") && page.contains("id=\"revoke-confirm_client_name\""), "{page}");
+        assert!(page.contains("type the client’s name to revoke the old secret anyway"), "{page}");
         oauth.token(&it.client_id, &it.secret).await.is_token();
-        // Who knows that now, may.
-        let done = browser.post(&revoke, &[("reason", "moved")]).await;
+        // A person who types the name knows.
+        let done = browser.post(&revoke, &[("reason", "moved"), ("confirm_client_name", "Billing")]).await;
         assert_eq!(done.header("location"), Some(path(&client, "/security?done=revoked").as_str()));
         oauth.token(&it.client_id, &it.secret).await.is_invalid_client();
+    }
+
+    async fn revoking_a_secret_that_is_still_used_asks_for_the_clients_name(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let (it, oauth) = (client.registration("production").clone(), world.oauth("production"));
+        oauth.token(&it.client_id, &it.secret).await.is_token();
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+        let browser = world.signed_in().await;
+        let page = browser.get(&path(&client, "/security")).await.page(200);
+        assert!(page.contains("id=\"revoke-confirm_client_name\""), "{page}");
+        let revoke = path(&client, &format!("/secrets/{}/revoke", it.secret_id));
+        for typed in ["", "Biling", "billing"] {
+            let page = browser.post(&revoke, &[("reason", "moved"), ("confirm_client_name", typed)]).await.page(422);
+            assert!(page.contains("id=\"revoke-confirm_client_name-error\"") && page.contains("value=\"moved\""), "{page}");
+        }
+        browser.post(&revoke, &[("reason", "moved")]).await.page(409);
+        oauth.token(&it.client_id, &it.secret).await.is_token();
+        let refused = "SELECT COUNT(*) FROM audit_events WHERE action = 'access.refused' AND outcome = 'refused'";
+        assert_eq!(world.number(refused).await, 4, "each is in the trail");
+        let done = browser.post(&revoke, &[("reason", "moved"), ("confirm_client_name", "Billing")]).await;
+        assert_eq!(done.header("location"), Some(path(&client, "/security?done=revoked").as_str()));
+        oauth.token(&it.client_id, &it.secret).await.is_invalid_client();
+    }
+
+    async fn after_a_leak_the_pages_say_what_became_of_the_tokens(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let browser = world.signed_in().await;
+        let leaked = |tokens: bool| {
+            let more = [("transition_hours", "0"), ("compromised", "true"), ("revoke_tokens", "true")];
+            more.into_iter().take(if tokens { 3 } else { 2 }).collect::<Vec<_>>()
+        };
+        let rotate = path(&client, "/rotate");
+        for (tokens, said) in [(false, "issued under the leaked secret were not ended"), (true, "issued under the leaked secret were ended")] {
+            let form = form(&browser, &client).await;
+            let answer = browser.post(&rotate, &sent(&form, &leaked(tokens))).await;
+            assert_eq!(answer.header("location"), Some(path(&client, "/credentials?done=rotated").as_str()));
+            for rest in ["/credentials?done=rotated", "/security"] {
+                let page = browser.get(&path(&client, rest)).await.page(200);
+                assert!(page.contains(said), "{rest}: {page}");
+            }
+        }
+        let page = browser.get(&path(&client, "/security")).await.page(200);
+        assert_eq!(page.matches(">Leaked<").count(), 2, "{page}");
+        assert!(page.contains("Its tokens were not ended") && page.contains("may accept one until"), "{page}");
+        // A revocation and a roll back say it, too.
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+        let page = browser.get(&path(&client, "/security")).await.page(200);
+        let (_, rest) = page.split_once("/rotations/").unwrap();
+        let rotation = rest.split('/').next().unwrap().to_owned();
+        let undo = [("reason", "it leaked"), ("compromised", "true"), ("revoke_tokens", "true")];
+        browser.post(&path(&client, &format!("/rotations/{rotation}/rollback")), &undo).await;
+        let page = browser.get(&path(&client, "/security?done=rolled-back")).await.page(200);
+        assert!(page.contains("The new secret was revoked. Access tokens issued under the leaked secret were ended"), "{page}");
+    }
+
+    async fn every_drill_of_a_transition_stays_listed_with_the_callers_it_found(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let (it, oauth, owner) = (client.registration("production").clone(), world.oauth("production"), world.owner().await);
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+        let drill = json!({"length_seconds": 60, "confirm_client_name": "Billing", "reason": "who is left"});
+        for label in ["first-pod", "second-pod"] {
+            owner.post(&client.path("production", "/drills"), drill.clone()).await.created();
+            let form = [("grant_type", "client_credentials"), ("client_id", &it.client_id), ("client_secret", &it.secret)];
+            oauth.form("token", &form, &[("crossfade-instance", label)]).await.is_invalid_client();
+            world.advance(Duration::from_secs(120));
+        }
+        let browser = world.signed_in().await;
+        let has_both = async |when: &str| {
+            let page = browser.get(&path(&client, "/security")).await.page(200);
+            let (card, history) = page.split_once("id=\"history\"").unwrap();
+            for part in [card, history] {
+                assert!(part.contains("first-pod") && part.contains("second-pod"), "{when}: {part}");
+            }
+            assert!(history.contains("2 drills, 2 callers found"), "{when}: {history}");
+        };
+        has_both("while it runs").await;
+        let revoke = json!({"reason": "moved"});
+        owner.post(&client.path("production", &format!("/secrets/{}/revoke", it.secret_id)), revoke).await.ok();
+        has_both("after a revocation").await;
+        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
+        let page = browser.get(&path(&client, "/security")).await.page(200);
+        let (card, history) = page.split_once("id=\"history\"").unwrap();
+        assert!(!card.contains("first-pod") && history.contains("first-pod") && history.contains("second-pod"), "{page}");
+        // The API lists the same.
+        let drills = owner.get(&client.path("production", "/drills")).await.ok()["items"].clone();
+        let found: Vec<_> = drills.as_array().unwrap().iter().map(|it| it["callers"][0]["instance"].as_str()).collect();
+        assert_eq!(found, [Some("second-pod"), Some("first-pod")], "{drills}");
+    }
+
+    async fn a_role_that_sees_no_secrets_is_told_who_does_and_that_a_value_is_gone(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
+        let viewer = world.person("viewer@example.com", "viewer").await;
+        let rotator = world.person("rotator@example.com", "secret_rotator").await;
+        let manager = world.person("manager@example.com", "operations_manager").await;
+        let created = manager.get(&path(&client, "/credentials?done=created")).await.page(200);
+        assert!(created.contains("hidden from your role: a Secret Viewer, Secret Rotator or Owner can show it"), "{created}");
+        assert!(!created.contains("is under Credentials"), "{created}");
+        let security = viewer.get(&path(&client, "/security")).await.page(200);
+        assert!(security.contains("Hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it."), "{security}");
+        world.raw("UPDATE secrets SET sealed = NULL").await;
+        for who in [&viewer, &rotator, &manager] {
+            let page = who.get(&path(&client, "/security")).await.page(200);
+            assert_eq!(page.matches("Not stored any more").count(), 2, "the current and the ended one: {page}");
+            assert!(!page.contains("Hidden from your role"), "{page}");
+        }
+        world.raw("UPDATE environments SET show_once = 1").await;
+        let created = manager.get(&path(&client, "/credentials?done=created")).await.page(200);
+        assert!(created.contains("nobody has the first secret"), "{created}");
     }
 
     async fn the_list_finds_what_is_looked_for(world: World) {

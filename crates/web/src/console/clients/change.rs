@@ -66,7 +66,7 @@ pub(super) async fn rotate(Path(names): Path<Names>, Fresh { signed, fields }: F
     // Read first: what has been done must not be answered with a refusal of what surrounds it.
     let place = Place::load(&signed, &names.0).await?;
     match rotated(&signed, &names, &fields).await {
-        Ok(reply) => delivered(&signed, &names, &place, reply),
+        Ok(reply) => delivered(&signed, &names, &place, reply, fields.ticked("revoke_tokens")),
         // The same click twice: the first one is doing it, and the page shows it in a moment.
         Err(error) if error.problem.code == Code::IdempotencyInFlight => Ok(to(&names, "credentials", "")),
         Err(error) => {
@@ -124,21 +124,37 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
 }
 
 /// Leads to the new secret; where it is not stored, the answer itself holds it.
-fn delivered(signed: &SignedIn, names: &Names, place: &Place, reply: RotateSecretReply) -> Reply {
+fn delivered(
+    signed: &SignedIn,
+    names: &Names,
+    place: &Place,
+    reply: RotateSecretReply,
+    with_tokens: bool,
+) -> Reply {
     let show_once = place.environments.iter().any(|it| it.slug == names.1 && it.show_once);
     let (true, Some(value)) = (show_once, reply.secret.value) else {
         return Ok(to(names, "credentials", "rotated"));
     };
-    let end = crate::console::moment::utc(reply.previous_secret.expires_at);
-    let sentence = match reply.previous_secret.state.is_valid() {
-        true => format!("The secret of {} was rotated. The old secret expires {end}.", place.client.name),
+    let at = crate::console::moment::utc;
+    let mut sentence = match reply.previous_secret.state.is_valid() {
+        true => {
+            let end = at(reply.previous_secret.expires_at);
+            format!("The secret of {} was rotated. The old secret expires {end}.", place.client.name)
+        }
         false => {
             format!(
-                "The secret of {} was rotated. The old secret expires at once: from now on it is refused.",
+                "The secret of {} was rotated. The old secret expires immediately and is refused from now on.",
                 place.client.name
             )
         }
     };
+    if let Some(until) = reply.tokens_valid_offline_until {
+        let what = if with_tokens { "were ended" } else { "were not ended" };
+        sentence.push_str(&format!(
+            " Access tokens issued under it {what}. A resource server that validates tokens offline may accept one until {}.",
+            at(until)
+        ));
+    }
     let shown = values_page(signed, place, &names.1, sentence, value)?;
     Ok(page_with(StatusCode::CREATED, &ValuesPage { once: true, ..shown }))
 }
@@ -195,14 +211,32 @@ pub(super) async fn revoke(
         reason: own(&fields, "reason"),
         compromised: fields.ticked("compromised"),
         revoke_tokens: fields.ticked("revoke_tokens"),
-        // A secret that has leaked ends whoever uses it.
-        only_if_safe: fields.ticked("only_if_safe") && !fields.ticked("compromised"),
+        // A dialog that was drawn while it was safe does not ask for the name. A leaked secret ends whoever uses it.
+        only_if_safe: !fields.ticked("confirm_client_name") && !fields.ticked("compromised"),
         quiet_seconds: None,
     };
-    match signed.app.revoke_secret(&signed.request(), of(&names), &secret, Input::Value(body)).await {
+    let (request, path, body) = (signed.request(), of(&names), Input::Value(body));
+    let done = match fields.ticked("confirm_client_name") {
+        true => {
+            let typed = fields.text("confirm_client_name");
+            signed.app.revoke_secret_confirmed(&request, path, &secret, typed, body).await
+        }
+        false => signed.app.revoke_secret(&request, path, &secret, body).await,
+    };
+    match done {
         Ok(_) => Ok(to(&names, "security", "revoked")),
         Err(error) => {
-            refused(&signed, &names, error, |forms, problem| {
+            refused(&signed, &names, error, |forms, mut problem| {
+                if problem.code == Code::NotSafeToEnd {
+                    let summary = problem.detail.split(" Nothing was changed.").next().unwrap_or_default();
+                    problem.detail = format!(
+                        "{summary} Nothing was changed. Wait, or type the client’s name to revoke the old secret anyway."
+                    );
+                }
+                let fields = match fields.ticked("confirm_client_name") {
+                    true => fields,
+                    false => fields.with("confirm_client_name", ""),
+                };
                 forms.revoke = Form::new("revoke", fields).refused(problem);
             })
             .await

@@ -11,22 +11,39 @@ use axum::extract::Path;
 use crossfade_app::Input;
 use crossfade_core::{
     Problem, SecretId, Timestamp,
-    api::{Drill, ScheduleDrill, StopDrill},
+    api::{Drill, Rotation, ScheduleDrill, StopDrill},
     drill::{DrillState, StoppedAs, Window},
 };
 use serde_json::Value;
+use std::collections::BTreeSet;
 
-/// Drills that the page shows.
-pub(super) const MOST_SHOWN: &str = "5";
-
-/// The drills of the secret that is retiring, newest first.
+/// Drills of a registration, or of one of its secrets, newest first.
 #[derive(Clone, Default)]
 pub(super) struct Drills(Vec<Drill>);
 
 impl Drills {
-    /// Those of this secret among the drills of its registration.
-    pub(super) fn of(secret: &SecretId, all: Vec<Drill>) -> Self {
-        Self(all.into_iter().filter(|drill| drill.secret_id == *secret).collect())
+    pub(super) fn new(newest_first: Vec<Drill>) -> Self {
+        Self(newest_first)
+    }
+
+    /// The drills of one transition. A secret that a roll back made current again can retire once more, from `next` on.
+    pub(super) fn of(&self, rotation: &Rotation, next: Option<Timestamp>) -> Self {
+        let is_of = |drill: &&Drill| {
+            let at = drill.scheduled_at;
+            drill.secret_id == rotation.outgoing_secret.id
+                && at >= rotation.rotated_at
+                && next.is_none_or(|next| at < next)
+        };
+        Self(self.0.iter().filter(is_of).cloned().collect())
+    }
+
+    /// How many callers they have found, each counted once. Of those that are not listed the count of their drill is taken.
+    pub(super) fn callers_found(&self) -> usize {
+        let listed = self.0.iter().flat_map(|drill| &drill.callers);
+        let told_apart: BTreeSet<_> =
+            listed.map(|it| (&it.source_ip, &it.user_agent, &it.instance, it.gathered)).collect();
+        let most = self.0.iter().filter_map(|drill| usize::try_from(drill.caller_count).ok()).max();
+        told_apart.len().max(most.unwrap_or_default())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Drill> {

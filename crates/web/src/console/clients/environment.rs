@@ -162,26 +162,58 @@ impl EnvironmentPage {
 // So that a page can name it where it stands.
 impl askama::filters::HtmlSafe for Live<'_> {}
 
+/// Where the first secret of a registration is, or who can get at it.
+fn first_secret(s: &Secrets) -> String {
+    match (s.may.reveal, s.environment.show_once) {
+        (true, false) => format!("Its first secret in {} is under Credentials, hidden.", s.environment.name),
+        (true, true) => {
+            format!("Its first secret in {} was shown once and is not stored.", s.environment.name)
+        }
+        (false, false) => format!(
+            "Its first secret in {} is hidden from your role: a Secret Viewer, Secret Rotator or Owner can show it.",
+            s.environment.name
+        ),
+        (false, true) => format!(
+            "{} shows a secret once and your role may not see it, so nobody has the first secret. A Secret Rotator gets a new one by rotating it.",
+            s.environment.name
+        ),
+    }
+}
+
+/// The sentence with what became of the tokens, where the secret that ended has leaked or its tokens were ended.
+fn with_tokens(sentence: String, s: &Secrets) -> String {
+    match s.ended_tokens() {
+        Some(tokens) => format!("{sentence} {tokens}"),
+        None => sentence,
+    }
+}
+
 fn done(word: &str, s: &Secrets) -> Option<String> {
     let at = crate::console::moment::utc;
     Some(match (word, &s.old) {
         ("rotated", Some(old)) => format!(
-            "The secret of {} in {} was rotated. The new secret stands under Credentials; the old secret expires {}.",
+            "The secret of {} in {} was rotated. The new secret is under Credentials. The old secret expires {}.",
             s.client,
             s.environment.name,
             at(old.deadline)
         ),
-        ("rotated", None) => format!(
-            "The secret of {} in {} was rotated. The old secret expires at once: from now on it is refused.",
-            s.client, s.environment.name
-        ),
-        ("revoked", _) => "The old secret was revoked. Only the current one is valid.".to_owned(),
+        ("rotated", None) => {
+            let sentence = format!(
+                "The secret of {} in {} was rotated. The old secret expires immediately and is refused from now on.",
+                s.client, s.environment.name
+            );
+            with_tokens(sentence, s)
+        }
+        ("revoked", _) => {
+            with_tokens("The old secret was revoked. Only the current secret is valid.".to_owned(), s)
+        }
         ("extended", Some(old)) => {
-            format!("The old secret was given longer. It expires {}.", at(old.deadline))
+            format!("The deadline was extended. The old secret now expires {}.", at(old.deadline))
         }
         ("rolled-back", _) => {
-            "The rotation was rolled back. The old secret is current again; the newer one is revoked."
-                .to_owned()
+            let sentence =
+                "The rotation was rolled back. The old secret is current again. The new secret was revoked.";
+            with_tokens(sentence.to_owned(), s)
         }
         ("drill-scheduled", Some(old)) => match old.drills.open() {
             Some(drill) => {
@@ -195,14 +227,10 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             None => "The drill is over.".to_owned(),
         },
         ("drill-stopped", _) => "The drill was stopped. The old secret works again.".to_owned(),
-        ("added", _) => format!(
-            "{} was registered in {}. Its first secret stands under Credentials.",
-            s.client, s.environment.name
-        ),
-        ("created", _) => format!(
-            "{} was created. Its first secret in {} stands under Credentials, hidden.",
-            s.client, s.environment.name
-        ),
+        ("added", _) => {
+            format!("{} was registered in {}. {}", s.client, s.environment.name, first_secret(s))
+        }
+        ("created", _) => format!("{} was created. {}", s.client, first_secret(s)),
         ("saved", _) => "The settings were saved. They count from the next request.".to_owned(),
         ("disabled", _) => "The registration was disabled. It refuses every secret.".to_owned(),
         ("enabled", _) => "The registration was enabled. What had ended stays ended.".to_owned(),
@@ -443,7 +471,7 @@ mod tests {
         assert_eq!(offered(false, Abilities::ALL), [true, false, false, false]);
         assert_eq!(offered(true, Abilities::default()), [false; 4]);
         let html = sample(secrets(true, Abilities::default()), Configure::Security, |_| ());
-        assert!(!html.contains("/reveal") && html.contains("Needs the role Secret Viewer"), "{html}");
+        assert!(!html.contains("/reveal") && html.contains("Hidden from your role."), "{html}");
     }
 
     #[test]
@@ -471,8 +499,8 @@ mod tests {
     #[test]
     fn a_message_says_when_the_old_secret_expires() {
         let sentence = done("rotated", &secrets(true, Abilities::ALL)).unwrap();
-        assert!(sentence.contains("the old secret expires 25 Nov 2026, 00:05 UTC"), "{sentence}");
-        assert!(done("rotated", &secrets(false, Abilities::ALL)).unwrap().contains("expires at once"));
+        assert!(sentence.contains("The old secret expires 25 Nov 2026, 00:05 UTC"), "{sentence}");
+        assert!(done("rotated", &secrets(false, Abilities::ALL)).unwrap().contains("expires immediately"));
         assert_eq!(done("something", &secrets(false, Abilities::ALL)), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What the pages of clients share: the colours of environments, and how a registration stands.
 
 use crate::console::{
-    crossfade::{Rest, Segment, Transition},
+    crossfade::{Callers, Rest, Segment, Transition},
     environment::EnvironmentBadge,
 };
 use crossfade_app::{RegistrationLine, SharedHour};
@@ -84,7 +84,7 @@ pub(in crate::console) fn registration_state(
             now,
             deadline,
             segments: line.hours.iter().map(|it| segment(it, from, now)).collect(),
-            still_on_old: old_used_at.into_iter().collect(),
+            callers: Callers::LastUse(old_used_at),
             windows: Vec::new(),
             gaps: Vec::new(),
         }),

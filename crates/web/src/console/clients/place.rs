@@ -35,6 +35,7 @@ pub(super) struct Tab {
 /// A registration in the switch of environments.
 #[derive(Clone, Debug)]
 pub(super) struct Switch {
+    pub(super) slug: String,
     pub(super) badge: EnvironmentBadge,
     pub(super) path: String,
     pub(super) selected: bool,
@@ -87,7 +88,8 @@ impl Place {
         let one = |it: &api::Registration| {
             let badge = self.badges.get(&it.environment)?.badge.clone();
             let path = format!("{}/{tab}", self.environment_path(&it.environment));
-            Some(Switch { badge, path, selected: it.environment == selected })
+            let selected = it.environment == selected;
+            Some(Switch { slug: it.environment.clone(), badge, path, selected })
         };
         self.client.registrations.iter().filter_map(one).collect()
     }

@@ -1,11 +1,8 @@
 //! The secrets of a registration as its page shows them: the current one, the transition, the history, the callers.
 
-use super::{
-    drills::{self, Drills},
-    place::Place,
-};
+use super::{drills::Drills, place::Place};
 use crate::console::{
-    crossfade::{Gap, Rest, Segment, Transition},
+    crossfade::{Callers, Gap, Rest, Segment, Transition},
     error::Refused,
     form::{Fields, Form},
     moment,
@@ -15,15 +12,18 @@ use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath, Rot
 use crossfade_core::{
     Timestamp,
     api::{self, ChangeOver, RefusedCaller, Rotation, Secret, Usage},
-    change_over::CallerState,
+    change_over::{CallerState, Verdict},
     rotation::{EndedAs, SecretState},
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Callers that stand on the page.
 const MOST_CALLERS: usize = 50;
 /// Rotations on a page of the history.
 const HISTORY_PAGE: &str = "50";
+
+/// Why a reader does not see a stored value, and who does.
+const HIDDEN: &str = "Hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it.";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -43,6 +43,12 @@ pub(super) struct Secrets {
     /// Who has presented the secret of the last rotation since it ended.
     pub(super) refused: Vec<RefusedCaller>,
     pub(super) last_rotation: Option<Timestamp>,
+    /// The latest rotation.
+    pub(super) latest: Option<RotationLine>,
+    /// Drills of the secrets that the shown rotations replaced, newest first.
+    pub(super) drills: Drills,
+    /// When the last token that can have been issued by now ends, for a resource server that validates offline.
+    pub(super) last_token_ends_at: Timestamp,
     pub(super) history: Vec<RotationLine>,
     /// Where the page of the history stands.
     pub(super) place: HistoryPlace,
@@ -100,6 +106,13 @@ pub(super) struct Old {
     /// How the change-over stands.
     pub(super) change: ChangeOver,
     pub(super) drills: Drills,
+}
+
+/// What a page says of the drills of one secret.
+pub(super) struct Drilled {
+    pub(super) drills: Drills,
+    /// "2 drills, 3 callers found".
+    pub(super) summary: String,
 }
 
 impl Old {
@@ -169,14 +182,18 @@ impl Secrets {
                 app.list_rotation_lines(caller, path, &one, false).await?.items.pop()
             }
         };
-        let latest = latest.map(|line| line.rotation);
+        let outgoing = history.items.iter().chain(&latest).map(|line| &line.rotation.outgoing_secret.id);
+        let outgoing: BTreeSet<_> = outgoing.cloned().collect();
+        let drills = app.list_drills_of(caller, path, &outgoing.into_iter().collect::<Vec<_>>()).await?;
+        let drills = Drills::new(drills);
         let callers = app.list_usage(caller, path, None, &most).await?;
         let now = app.authority().clock().now();
         let environment = place.environments.iter().find(|it| it.slug == slug).cloned();
         let environment = environment.ok_or_else(crossfade_core::Problem::not_found)?;
         let of = |state| secrets.iter().find(|secret| secret.state == state).cloned();
         let (current, retiring) = (of(SecretState::Current), of(SecretState::Retiring));
-        let old = match (&current, retiring, &latest) {
+        let last_token_ends_at = app.last_token_ends_at(caller, path).await?;
+        let old = match (&current, retiring, latest.as_ref().map(|line| &line.rotation)) {
             (Some(current), Some(secret), Some(rotation)) => {
                 let from = rotation.rotated_at;
                 let change = app.read_change_over(caller, path, &ChangeOverQuery::default()).await?;
@@ -190,9 +207,7 @@ impl Secrets {
                 let left = change.callers.iter().filter(|it| it.state.is_left());
                 let still_on_old =
                     left.filter_map(|it| it.old.map(|used| used.last_used_at).max(it.refused_at)).collect();
-                let five = ListQuery { limit: Some(drills::MOST_SHOWN.into()), cursor: None };
-                let drills = app.list_drills(caller, path, &five).await?.items;
-                let drills = Drills::of(&secret.id, drills);
+                let drills = drills.of(rotation, None);
                 let picture = Transition {
                     windows: drills.windows(),
                     gaps: change.gaps.iter().map(|gap| Gap { from: gap.from, to: gap.to }).collect(),
@@ -200,7 +215,7 @@ impl Secrets {
                     now,
                     deadline,
                     segments: change.series.iter().copied().map(segment).collect(),
-                    still_on_old,
+                    callers: Callers::Left(still_on_old),
                 };
                 Some(Old {
                     deadline,
@@ -226,7 +241,7 @@ impl Secrets {
             now,
             due: registration.rotation_due_at,
         });
-        let last_rotation = latest.map(|it| it.rotated_at);
+        let last_rotation = latest.as_ref().map(|it| it.rotation.rotated_at);
         Ok(Self {
             now,
             client: place.client.name.clone(),
@@ -240,6 +255,9 @@ impl Secrets {
             rest,
             refused,
             last_rotation,
+            latest,
+            drills,
+            last_token_ends_at,
             history: history.items,
             place: place_in_history,
             next: history.next_cursor,
@@ -258,14 +276,55 @@ impl Secrets {
         self.no_value_of(self.stored.contains(&secret.to_string()))
     }
 
-    /// The same of a secret of which it is known whether its value is stored.
+    /// Why a value that is stored, or is not, cannot be shown to this reader; `None` where it can.
     pub(super) fn no_value_of(&self, stored: bool) -> Option<&'static str> {
-        match (self.may.reveal, stored) {
-            (false, _) => Some("Needs the role Secret Viewer"),
+        match (stored, self.may.reveal) {
             (true, true) => None,
-            (true, false) if self.environment.show_once => Some("Shown once, not stored"),
-            (true, false) => Some("Not stored any more"),
+            (true, false) => Some(HIDDEN),
+            (false, _) if self.environment.show_once => Some("Shown once, not stored"),
+            (false, _) => Some("Not stored any more"),
         }
+    }
+
+    /// The drills of the latest transition, whether it runs or not.
+    pub(super) fn latest_drills(&self) -> Option<Drilled> {
+        self.latest.as_ref().map(|line| self.drilled(&line.rotation))
+    }
+
+    /// The drills of the transition that a rotation began; without any, the list is empty.
+    pub(super) fn drilled(&self, rotation: &Rotation) -> Drilled {
+        let known = self.history.iter().chain(&self.latest).map(|line| &line.rotation);
+        let again = known.filter(|other| other.outgoing_secret.id == rotation.outgoing_secret.id);
+        let next = again.map(|other| other.rotated_at).filter(|at| *at > rotation.rotated_at).min();
+        let drills = self.drills.of(rotation, next);
+        let [count, found] = [drills.iter().count(), drills.callers_found()];
+        let plural = |count: usize, word: &str| match count {
+            1 => format!("1 {word}"),
+            count => format!("{count} {word}s"),
+        };
+        let summary = format!("{}, {} found", plural(count, "drill"), plural(found, "caller"));
+        Drilled { drills, summary }
+    }
+
+    /// What became of a leaked secret and of the tokens issued under it; `None` where there is nothing to say.
+    pub(super) fn ended_tokens(&self) -> Option<String> {
+        self.latest.as_ref().filter(|_| self.old.is_none()).and_then(|line| tokens_sentence(line, self.now))
+    }
+
+    /// How many callers have used the current secret: "3 callers have used it".
+    pub(super) fn users_of_current(&self) -> Option<String> {
+        let count = self.callers.iter().filter(|it| self.is_current(it)).count();
+        let least = if self.more_callers && count == self.callers.len() { "At least " } else { "" };
+        match count {
+            0 => None,
+            1 => Some(format!("{least}1 caller has used it.")),
+            count => Some(format!("{least}{count} callers have used it.")),
+        }
+    }
+
+    /// Whether a person who revokes the old secret is asked for the client's name: it is not known to be safe.
+    pub(super) fn must_confirm_revoke(&self) -> bool {
+        self.old.as_ref().is_none_or(|old| old.change.verdict != Verdict::SafeToEnd)
     }
 
     pub(super) fn reveal_path(&self, secret: &impl ToString) -> String {
@@ -356,7 +415,7 @@ impl Secrets {
     }
 
     pub(super) fn revoke_form(&self) -> Form {
-        self.form("revoke", Fields::default().with("reason", ""))
+        self.form("revoke", Fields::default().with("confirm_client_name", "").with("reason", ""))
     }
 
     pub(super) fn extend_form(&self) -> Form {
@@ -372,8 +431,49 @@ impl Secrets {
         format!("Type {} to confirm.", self.client)
     }
 
+    pub(super) fn confirm_revoke_hint(&self) -> String {
+        format!("Not safe to end yet. Type {} to revoke it anyway.", self.client)
+    }
+
+    /// What ends, and who fails, when the current secret is rotated as leaked.
+    pub(super) fn leak_effect(&self) -> String {
+        let mut effect =
+            "The current secret ends immediately. Callers that use it fail until they have the new secret."
+                .to_owned();
+        if let Some(users) = self.users_of_current() {
+            effect.push_str(&format!(" {users}"));
+        }
+        if self.old.is_some() {
+            effect.push_str(" The retiring secret ends immediately, too.");
+        }
+        effect
+    }
+
     pub(super) fn token_endpoint(&self) -> String {
         format!("{}/oauth2/token", self.environment.issuer)
+    }
+}
+
+/// What became of the secret that a rotation ended because it leaked, and of the tokens issued under it.
+pub(super) fn tokens_sentence(line: &RotationLine, now: Timestamp) -> Option<String> {
+    let at = moment::utc;
+    match (line.leaked, line.tokens_ended) {
+        (_, Some(ended)) => {
+            let subject = if line.leaked { "the leaked secret" } else { "the ended secret" };
+            let offline = match now < ended.offline_until {
+                true => format!(
+                    "A resource server that validates tokens offline may accept one until {}.",
+                    at(ended.offline_until)
+                ),
+                false => "The last of them has expired.".to_owned(),
+            };
+            Some(format!("Access tokens issued under {subject} were ended {}. {offline}", at(ended.at)))
+        }
+        (true, None) => Some(
+            "Access tokens issued under the leaked secret were not ended: each is accepted until it expires."
+                .to_owned(),
+        ),
+        (false, None) => None,
     }
 }
 
@@ -386,7 +486,6 @@ pub(super) fn to_the_minute(at: Timestamp) -> String {
 pub(super) mod samples {
     use super::*;
     use crate::console::crossfade::samples as pictures;
-    use crossfade_core::SecretId;
     use serde_json::json;
 
     fn id(prefix: &str, n: u8) -> String {
@@ -458,7 +557,7 @@ pub(super) mod samples {
             picture,
             newer_in_use: true,
             change: serde_json::from_value(change).unwrap(),
-            drills: Drills::of(&SecretId::parse(&id("sec", 1)).unwrap(), vec![drill(now)]),
+            drills: Drills::new(vec![drill(now)]),
         };
         let registration = json!({
             "id": id("reg", 1), "environment": "production", "client_id": "0123456789abcdefghijkl", "enabled": true,
@@ -473,8 +572,17 @@ pub(super) mod samples {
             "secret_id": id("sec", 1), "state": "retiring", "source_ip": "192.0.2.7", "user_agent": "<b>worker</b>", "instance": null, "gathered": false,
             "first_used_at": from, "last_used_at": now, "use_count": 3,
         }]);
+        let latest = RotationLine {
+            rotation: serde_json::from_value(history).unwrap(),
+            stored: true,
+            leaked: false,
+            tokens_ended: None,
+        };
         Secrets {
             now,
+            latest: Some(latest.clone()),
+            drills: Drills::new(vec![drill(now)]),
+            last_token_ends_at: now.after(HOUR),
             client: "Billing".into(),
             environment: serde_json::from_value(environment).unwrap(),
             registration: serde_json::from_value(registration).unwrap(),
@@ -486,7 +594,7 @@ pub(super) mod samples {
             rest: Some(pictures::rest(40)),
             refused: Vec::new(),
             last_rotation: Some(from),
-            history: vec![RotationLine { rotation: serde_json::from_value(history).unwrap(), stored: true }],
+            history: vec![latest],
             place: HistoryPlace::default(),
             next: None,
             stored: vec![id("sec", 1), id("sec", 2)],

@@ -31,12 +31,21 @@ pub(crate) struct Transition {
     pub(crate) deadline: Timestamp,
     /// What was recorded, in order of time, without overlap.
     pub(crate) segments: Vec<Segment>,
-    /// The last use of each caller that still uses the old secret.
-    pub(crate) still_on_old: Vec<Timestamp>,
+    /// Callers of the old secret.
+    pub(crate) callers: Callers,
     /// When drills refuse, or refused, the old secret.
     pub(crate) windows: Vec<Window>,
     /// Times in which nothing, or not everything, was recorded.
     pub(crate) gaps: Vec<Gap>,
+}
+
+/// What is known of the callers of the old secret.
+#[derive(Clone, Debug)]
+pub(crate) enum Callers {
+    /// The last use of each caller that is left.
+    Left(Vec<Timestamp>),
+    /// The last use by any caller since the rotation: lists do not judge callers one by one.
+    LastUse(Option<Timestamp>),
 }
 
 /// A time in which nothing, or not everything, was recorded.
@@ -109,6 +118,8 @@ impl Size {
 pub(crate) struct TransitionPicture<'a> {
     transition: &'a Transition,
     size: Size,
+    /// Registration that a list shows it of, before what the picture says.
+    of: String,
     area: Option<shape::Areas>,
 }
 
@@ -118,6 +129,7 @@ pub(crate) struct TransitionPicture<'a> {
 pub(crate) struct RestPicture {
     rest: Rest,
     size: Size,
+    of: String,
 }
 
 impl HtmlSafe for TransitionPicture<'_> {}
@@ -129,18 +141,31 @@ impl Transition {
         self.picture(Size::Hero)
     }
 
-    /// The picture in a line of its own.
-    pub(crate) fn row(&self) -> TransitionPicture<'_> {
-        self.picture(Size::Row)
+    /// The picture in a line of its own, of a client in an environment.
+    pub(crate) fn row(&self, client: &str, environment: &str) -> TransitionPicture<'_> {
+        TransitionPicture { of: registration(client, environment), ..self.picture(Size::Row) }
     }
 
-    /// The picture in a table.
-    pub(crate) fn bar(&self) -> TransitionPicture<'_> {
-        self.picture(Size::Bar)
+    /// The picture in a table, of a client in an environment.
+    pub(crate) fn bar(&self, client: &str, environment: &str) -> TransitionPicture<'_> {
+        TransitionPicture { of: registration(client, environment), ..self.picture(Size::Bar) }
     }
 
     fn picture(&self, size: Size) -> TransitionPicture<'_> {
-        TransitionPicture { transition: self, size, area: shape::areas(self) }
+        TransitionPicture { transition: self, size, of: String::new(), area: shape::areas(self) }
+    }
+
+    /// The uses of the old secret that are marked.
+    fn ticks(&self) -> &[Timestamp] {
+        match &self.callers {
+            Callers::Left(uses) => uses,
+            Callers::LastUse(last) => last.as_slice(),
+        }
+    }
+
+    /// Whether the new secret was used at all: until then nothing is drawn ahead of now in its colour.
+    fn has_new_use(&self) -> bool {
+        self.segments.iter().any(|segment| segment.new > 0)
     }
 
     /// The right end of the picture: a little beyond the deadline, so that the flag has room.
@@ -165,7 +190,12 @@ impl Transition {
 
     /// The share of the old secret in the latest segment in which something was used, in percent.
     fn latest_share(&self) -> Option<u64> {
-        self.used().next_back().map(Segment::old_percent)
+        self.latest().map(Segment::old_percent)
+    }
+
+    /// The latest segment in which something was used: what the share is measured over.
+    pub(crate) fn latest(&self) -> Option<&Segment> {
+        self.used().next_back()
     }
 
     /// Where a gap stands and how wide it is, in percent of the width. The shortest is wide enough to be seen.
@@ -180,7 +210,7 @@ impl Transition {
         let share = match self.latest_share() {
             None => "No use of either secret is recorded yet.".to_owned(),
             Some(old) => format!(
-                "Of the latest use, {old} % was with the old secret and {} % with the new one.",
+                "Of the latest uses, {old}% were with the old secret and {}% with the new one.",
                 100 - old
             ),
         };
@@ -188,10 +218,16 @@ impl Transition {
             true => format!("The old secret ended {}.", moment::utc(self.deadline)),
             false => format!("The old secret ends {}.", moment::utc(self.deadline)),
         };
-        let callers = match self.still_on_old.len() {
-            0 => String::new(),
-            1 => " 1 caller still uses the old secret.".to_owned(),
-            count => format!(" {count} callers still use the old secret."),
+        let callers = match &self.callers {
+            Callers::Left(uses) => match uses.len() {
+                0 => String::new(),
+                1 => " 1 caller is left on the old secret.".to_owned(),
+                count => format!(" {count} callers are left on the old secret."),
+            },
+            Callers::LastUse(Some(last)) => {
+                format!(" The old secret was last used {}.", moment::utc(*last))
+            }
+            Callers::LastUse(None) => " The old secret has not been used since the rotation.".to_owned(),
         };
         let gaps = match self.gaps.len() {
             0 => String::new(),
@@ -218,17 +254,22 @@ impl Rest {
     /// The large picture, which the gallery shows.
     #[cfg(any(test, debug_assertions))]
     pub(crate) fn hero(self) -> RestPicture {
-        RestPicture { rest: self, size: Size::Hero }
+        RestPicture { rest: self, size: Size::Hero, of: String::new() }
     }
 
     /// The picture in a line of its own.
     pub(crate) fn row(self) -> RestPicture {
-        RestPicture { rest: self, size: Size::Row }
+        RestPicture { rest: self, size: Size::Row, of: String::new() }
     }
 
-    /// The picture in a table.
-    pub(crate) fn bar(self) -> RestPicture {
-        RestPicture { rest: self, size: Size::Bar }
+    /// The picture in a line of a list, of a client in an environment.
+    pub(crate) fn row_of(self, client: &str, environment: &str) -> RestPicture {
+        RestPicture { of: registration(client, environment), ..self.row() }
+    }
+
+    /// The picture in a table, of a client in an environment.
+    pub(crate) fn bar(self, client: &str, environment: &str) -> RestPicture {
+        RestPicture { rest: self, size: Size::Bar, of: registration(client, environment) }
     }
 
     /// How much of its time has passed, in percent of the width.
@@ -258,6 +299,11 @@ impl Rest {
             }
         }
     }
+}
+
+/// What a picture in a list is of: each says its own.
+fn registration(client: &str, environment: &str) -> String {
+    format!("{client} in {environment}: ")
 }
 
 fn percent(from: Timestamp, to: Timestamp, time: Timestamp) -> f64 {
@@ -295,7 +341,7 @@ pub(crate) mod samples {
             now: now(),
             deadline: from.after(HOUR * 24),
             segments,
-            still_on_old,
+            callers: Callers::Left(still_on_old),
             windows: Vec::new(),
             gaps: Vec::new(),
         }
@@ -346,12 +392,38 @@ mod tests {
         for rest in
             [samples::rest(0), samples::rest(40), samples::rest(120), Rest { due: None, ..samples::rest(3) }]
         {
-            for html in
-                [rest.hero().render().unwrap(), rest.row().render().unwrap(), rest.bar().render().unwrap()]
-            {
+            let pictures = [rest.hero(), rest.row(), rest.bar("Billing", "Production")];
+            for html in pictures.map(|picture| picture.render().unwrap()) {
                 assert!(html.contains(&rest.summary()) && !html.contains("NaN"), "{html}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_drawn_ahead_in_the_new_colour_until_the_new_secret_is_used() {
+        for unmoved in [samples::transition(0, |_| (0, 0), 1), samples::transition(6, |_| (9, 0), 1)] {
+            for size in [Size::Hero, Size::Row, Size::Bar] {
+                let html = unmoved.picture(size).render().unwrap();
+                assert!(!html.contains("cf-new-wash"), "{html}");
+            }
+        }
+        assert!(samples::moving(6).picture(Size::Row).render().unwrap().contains("cf-new-wash"));
+    }
+
+    #[test]
+    fn each_picture_of_a_list_names_its_registration_and_its_last_use() {
+        let used = Transition { callers: Callers::LastUse(Some(samples::now())), ..samples::moving(6) };
+        let unused = Transition { callers: Callers::LastUse(None), ..samples::moving(6) };
+        let one = used.row("Billing", "Production").render().unwrap();
+        assert!(one.contains("aria-label=\"Billing in Production: Of the latest uses"), "{one}");
+        assert!(one.contains("last used 24 Nov 2026, 13:05 UTC") && !one.contains("1 caller"), "{one}");
+        let other = unused.bar("Invoices", "Staging").render().unwrap();
+        assert!(
+            other.contains("Invoices in Staging: ") && other.contains("has not been used since"),
+            "{other}"
+        );
+        let rest = samples::rest(40).bar("Wiki", "Staging").render().unwrap();
+        assert!(rest.contains("Wiki in Staging: One secret, 40 days old"), "{rest}");
     }
 
     #[test]
@@ -391,7 +463,7 @@ mod tests {
     fn the_words_tell_who_is_left_and_when_it_ends() {
         assert_eq!(
             samples::moving(13).summary(),
-            "Of the latest use, 18 % was with the old secret and 82 % with the new one. The old secret ends 25 Nov 2026, 00:05 UTC. 2 callers still use the old secret."
+            "Of the latest uses, 18% were with the old secret and 82% with the new one. The old secret ends 25 Nov 2026, 00:05 UTC. 2 callers are left on the old secret."
         );
         assert_eq!(samples::rest(120).summary(), "One secret, 120 days old, overdue for 30 days.");
         assert_eq!(samples::rest(89).summary(), "One secret, 89 days old, due in 1 day.");
