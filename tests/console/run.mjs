@@ -5,7 +5,7 @@ import { args, browser, check, counts, held } from "./browser.mjs";
 import { start } from "./server.mjs";
 
 /** Each has an instance of its own. */
-const WALKS = ["rotation", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input"];
+const WALKS = ["rotation", "first_sight", "keyboard", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input"];
 
 for (const name of args.only ? [args.only] : WALKS) {
   const walk = await import(`./walks/${name}.mjs`);

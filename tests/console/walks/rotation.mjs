@@ -147,6 +147,7 @@ export default async function rotation(server) {
   await button(page.getByRole("table", { name: "Secret rotation history" }), "Revoke").click();
   dialog = page.getByRole("dialog", { name: "Revoke old secret" });
   await dialog.getByRole("textbox", { name: "Reason" }).fill("everybody has moved");
+  await dialog.getByRole("textbox", { name: "Client name" }).fill("Billing");
   await look(page, "dialog-revoke");
   await button(dialog, "Revoke").click();
   await page.getByRole("status").filter({ hasText: "revoked" }).first().waitFor();
