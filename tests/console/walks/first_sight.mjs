@@ -210,7 +210,7 @@ export default async function firstSight(server) {
   await rotate(wages, "Wages");
   await server.use("production", wages.id, wages.secret);
   await page.goto(`${server.url}/console`);
-  const charts = region(page, "Transitions that run").getByRole("img");
+  const charts = region(page, "Transitions that run").locator("[role=img]");
   await until(async () => (await charts.count()) === 2, "both transitions are drawn");
   const labels = await charts.evaluateAll((nodes) => nodes.map((node) => node.getAttribute("aria-label")));
   check("each chart of the Overview says its own", labels.some((it) => /^Ledger in Production: .*not been used since the rotation/.test(it)) && labels.some((it) => /^Wages in Production: .*last used \d+ \w+ \d+, \d+:\d+ UTC/.test(it)), labels.join(" | "));
