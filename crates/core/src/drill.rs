@@ -133,8 +133,9 @@ const EVERY_IS: &str =
 impl From<OutOfRange> for Problem {
     fn from(wrong: OutOfRange) -> Self {
         let OutOfRange { field, must, least } = wrong;
-        let least =
-            least.map(|least| format!(": with this length_seconds, at least {least}")).unwrap_or_default();
+        let least = least
+            .map(|least| format!(": with this length_seconds, at least {least} seconds"))
+            .unwrap_or_default();
         Self::new(Code::InvalidBody, format!("{field} {must}{least}. Nothing was changed.")).with_field(field)
     }
 }

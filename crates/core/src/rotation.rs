@@ -298,7 +298,7 @@ impl Refusal {
         match self {
             Self::TransitionInProgress { retiring, expires_at } => Problem::new(
                 Code::TransitionInProgress,
-                format!("The secret {retiring} is still retiring until {expires_at}. Nothing was changed. Wait, revoke it, or say end_running_transition to end it with this rotation."),
+                format!("A transition is already running: secret {retiring} is valid until {expires_at}. Nothing was changed. Wait for that deadline, revoke the secret, or set end_running_transition to end it with this rotation."),
             )
             .with("retiring_secret", json!({"id": retiring, "expires_at": expires_at, "last_used_at": last_used_at})),
             Self::RotationConflict { current } => Problem::new(
@@ -314,7 +314,7 @@ impl Refusal {
             .with_field("transition_hours"),
             Self::NotRetiring => Problem::new(
                 Code::NotRetiring,
-                "This needs a secret that is retiring now, of the latest rotation. Nothing was changed. To replace a current secret that has leaked, rotate with compromised and transition_hours 0.",
+                "This needs a secret that is retiring now, of the latest rotation. Nothing was changed. To replace a current secret that has leaked, rotate it with transition_hours 0 and set compromised.",
             ),
             Self::ExtensionOutOfRange { later_than, at_most } => Problem::new(
                 Code::ExtensionOutOfRange,
@@ -325,7 +325,7 @@ impl Refusal {
             .with("at_most", at_most),
             Self::NewerSecretInUse { newer, last_used_at } => Problem::new(
                 Code::NewerSecretInUse,
-                format!("The newer secret {newer} was last used at {last_used_at}; callers that hold it would fail. Nothing was changed. Say acknowledge_in_use to roll back all the same."),
+                format!("The newer secret {newer} was last used at {last_used_at}; its callers would fail. Nothing was changed. Set acknowledge_in_use to roll back anyway."),
             )
             .with_field("acknowledge_in_use")
             .with("newer_secret", json!({"id": newer, "last_used_at": last_used_at})),
