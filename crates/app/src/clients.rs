@@ -291,6 +291,7 @@ impl App {
                 if !act.caller.may(Permission::ClientManage, object) {
                     return Err(crate::targets::forbidden_on(Permission::ClientManage, object));
                 }
+                crate::targets::check_value(act.caller, body.require_value, object)?;
             }
             if act.tx.client_named(&client.property_id, &client.name).await?.is_some() {
                 return Err(name_taken().into());

@@ -9,7 +9,7 @@ use crate::{
     idempotency::Reply,
     request::{Input, Request},
     seal::Place,
-    targets::{ClientPath, RegistrationPath, Site, forbidden},
+    targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
@@ -174,6 +174,12 @@ impl App {
         input: Input<'_, CreateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
         self.change(Operation::CreateRegistration, request, path, async |act, client: Client| {
+            if let Ok(body) = input.clone().read()
+                && let Ok(slug) = Slug::parse("environment", &body.environment)
+            {
+                let object = Object::Registration(&client.property_id, &client.id, &slug);
+                check_value(act.caller, body.require_value, object)?;
+            }
             let read = version(act.tx, act.caller, &client).await?;
             act.matches(read)?;
             let unknown = || Problem::invalid("environment", "must be the slug of an environment");

@@ -7,7 +7,7 @@ use crate::{
     idempotency::Reply,
     registrations::tokens_end,
     request::{Input, Request},
-    targets::{RegistrationPath, Site},
+    targets::{RegistrationPath, Site, check_value},
 };
 use crossfade_core::{
     Code, Operation, Problem, RotationId, SecretId, TransitionHours,
@@ -47,6 +47,8 @@ impl App {
         input: Input<'_, RotateSecret>,
     ) -> Result<RotateSecretReply, Error> {
         self.change(Operation::RotateSecret, request, path, async |act, site: Site| {
+            let needs_value = input.clone().read().is_ok_and(|body| body.require_value);
+            check_value(act.caller, needs_value, site.object())?;
             act.matches(site.registration.version)?;
             let out_of_range = |error: &dyn std::fmt::Display| {
                 let text = format!("{error}. There is no default. Nothing was changed.");

@@ -112,6 +112,23 @@ pub(crate) fn forbidden_on(permission: Permission, object: Object<'_>) -> Error 
     forbidden_because(permission, &text)
 }
 
+/// Refuses who needs the value of a secret that is about to be generated and may not see it.
+pub(crate) fn check_value(caller: &Caller, required: bool, object: Object<'_>) -> Result<(), Error> {
+    let permission = Permission::SecretReveal;
+    if !required || caller.may(permission, object) {
+        return Ok(());
+    }
+    let place = match object {
+        Object::Place(_, environment) | Object::Registration(_, _, environment) => {
+            format!(" in the environment {environment}")
+        }
+        _ => String::new(),
+    };
+    let word = permission.as_str();
+    let text = format!("Receiving the new secret needs the permission {word}{place}. Nothing was changed.");
+    Err(forbidden_because(permission, &text))
+}
+
 /// 403 with a sentence of its own.
 pub(crate) fn forbidden_because(permission: Permission, text: &str) -> Error {
     Problem::new(Code::Forbidden, text).with("permission", permission.as_str()).into()

@@ -48,6 +48,10 @@ pub struct CreateClient {
     /// The environments that it is registered in.
     #[schemars(length(min = 1), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Vec<String>,
+    /// Refuses with `forbidden` if the answer cannot hold the value of each first secret, because you may not reveal
+    /// it. Nothing is created then.
+    #[serde(default)]
+    pub require_value: bool,
 }
 
 /// Changes a client. An absent member stays as it is.
@@ -90,6 +94,10 @@ pub struct CreateRegistration {
     /// The environment.
     #[schemars(regex(pattern = Slug::PATTERN))]
     pub environment: String,
+    /// Refuses with `forbidden` if the answer cannot hold the value of the first secret, because you may not reveal it.
+    /// Nothing is created then.
+    #[serde(default)]
+    pub require_value: bool,
 }
 
 /// One client in one environment.

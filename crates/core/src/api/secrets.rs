@@ -82,6 +82,10 @@ pub struct RotateSecret {
     /// Also ends, for introspection, the tokens issued under the secrets that end now.
     #[serde(default)]
     pub revoke_tokens: bool,
+    /// Refuses the rotation with `forbidden` if the answer cannot hold the value of the new secret, because you may not
+    /// reveal it. Nothing is changed then.
+    #[serde(default)]
+    pub require_value: bool,
 }
 
 /// What has leaked is not valid for another hour.

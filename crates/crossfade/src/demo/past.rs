@@ -303,6 +303,7 @@ impl Stage<'_> {
             description: Some(seed.description.to_owned()),
             owners: vec![super::OWNER.to_owned()],
             environments: seed.environments.iter().map(|slug| (*slug).to_owned()).collect(),
+            require_value: false,
         };
         let client: Client = self.past.owner.send(Method::POST, "/clients", &body).await?;
         for registration in client.registrations {

@@ -67,7 +67,7 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let client = api.find_client(&client).await?;
             let path = format!("/clients/{}/environments", client.id);
-            let body = CreateRegistration { environment: env };
+            let body = CreateRegistration { environment: env, require_value: false };
             let request = api.send::<Registration>(Method::POST, &path, &body);
             let (sink, registration) = Sink::around(value.output.as_deref(), request).await?;
             hand_over(&api, Client { registrations: vec![registration], ..client }, sink, remote.json).await
@@ -84,7 +84,14 @@ async fn create(args: Create) -> Result<(), Failure> {
     }
     let api = Api::new(&remote)?;
     let property_id = api.find_property(&property).await?.id;
-    let body = CreateClient { name, property_id, description, owners: owner, environments: env };
+    let body = CreateClient {
+        name,
+        property_id,
+        description,
+        owners: owner,
+        environments: env,
+        require_value: false,
+    };
     let request = api.send::<Client>(Method::POST, "/clients", &body);
     let (sink, client) = Sink::around(value.output.as_deref(), request).await?;
     hand_over(&api, client, sink, remote.json).await

@@ -188,6 +188,7 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         end_running_transition: args.end_running_transition,
         compromised: args.compromised,
         revoke_tokens: args.revoke_tokens,
+        require_value: false,
     };
     let path = format!("{}/secrets/rotate", site.path);
     let request = site.api.send::<RotateSecretReply>(Method::POST, &path, &body);

@@ -193,6 +193,7 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
                 description: Some("Writes invoices.".into()),
                 owners: vec!["ada@example.com".into()],
                 environments: vec!["development".into(), "production".into()],
+                require_value: false,
             };
             schemas.reads(shape, &example)
         }
@@ -211,7 +212,10 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
         }
         CreateRegistration => {
             let shape = schemas.tagged::<api::Registration>(201);
-            schemas.reads(shape, &api::CreateRegistration { environment: "staging".into() })
+            schemas.reads(
+                shape,
+                &api::CreateRegistration { environment: "staging".into(), require_value: false },
+            )
         }
         ReadRegistration => schemas.tagged::<api::Registration>(200),
         UpdateRegistration => {

@@ -107,6 +107,7 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
         end_running_transition: fields.ticked("end_running_transition"),
         compromised: fields.ticked("compromised"),
         revoke_tokens: fields.ticked("revoke_tokens"),
+        require_value: false,
     };
     let sent = serde_json::to_vec(&body).map_err(Error::internal)?;
     let path = format!("{}/{}", names.0, names.1);

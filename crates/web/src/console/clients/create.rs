@@ -82,6 +82,7 @@ async fn created(signed: &SignedIn, fields: &Fields) -> Result<api::Client, cros
         description: fields.filled("description").map(str::to_owned),
         owners: owners(fields.text("owners")),
         environments: fields.all("environments").map(str::to_owned).collect(),
+        require_value: false,
     };
     Ok(signed.app.create_client(&signed.request(), Input::Value(body)).await?.0)
 }

@@ -142,7 +142,7 @@ pub(super) async fn submit(Path(client): Path<String>, Fresh { signed, fields }:
 
 pub(super) async fn add_environment(Path(client): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     let slug = fields.text("environment").to_owned();
-    let body = CreateRegistration { environment: slug.clone() };
+    let body = CreateRegistration { environment: slug.clone(), require_value: false };
     match signed.app.create_registration(&signed.request(), ClientPath(&client), Input::Value(body)).await {
         Ok((registration, _)) => {
             let secrets = vec![(slug.clone(), registration)];
