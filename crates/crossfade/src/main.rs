@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod local;
+mod log;
 mod loopback;
 mod manual;
 mod output;

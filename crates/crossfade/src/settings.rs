@@ -1,6 +1,8 @@
 //! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
 
-use crate::{connections::Policy, failure::Failure, loopback::is_loopback, output, variables::leaf};
+use crate::{
+    connections::Policy, failure::Failure, log::checked, loopback::is_loopback, output, variables::leaf,
+};
 use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
 use crossfade_app::AddressPolicy;
 use crossfade_store::Location;
@@ -216,7 +218,7 @@ impl Settings {
                     .map_or(IDLE, |seconds| Duration::from_secs(seconds.into())),
             },
             trusted_proxies,
-            log,
+            log: checked(log)?,
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             evidence_addresses: self.evidence_addresses.or(file.evidence_addresses).unwrap_or_default(),
             audit_retention_days: self
