@@ -1,46 +1,69 @@
 //! How a command fails: a sentence on stderr, and an exit status that scripts can rely on.
 
-use crossfade_core::{Code, Problem, problem::ProblemDocument};
+use crossfade_core::{Code, Problem, problem::ProblemDocument, roles::Permission};
 use std::{io::Write, process::ExitCode};
 
 /// Why a command failed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Failure {
     status: u8,
     sentence: String,
+    /// Stable code of the API, for whoever searches for it.
+    code: Option<String>,
     /// The member of the request at fault.
     member: Option<String>,
+    /// The flag that sets it.
+    flag: Option<String>,
+    /// The permission that is lacking.
+    permission: Option<String>,
     /// Whether it may be over in a moment.
     passing: bool,
 }
 
 impl Failure {
+    fn new(status: u8, sentence: impl Into<String>) -> Self {
+        Self { status, sentence: sentence.into(), ..Self::default() }
+    }
+
     /// Refused or failed.
     pub(crate) fn failed(sentence: impl Into<String>) -> Self {
-        Self { status: 1, sentence: sentence.into(), member: None, passing: false }
+        Self::new(1, sentence)
     }
 
     /// Used in a wrong way.
     pub(crate) fn usage(sentence: impl Into<String>) -> Self {
-        Self { status: 2, sentence: sentence.into(), member: None, passing: false }
+        Self::new(2, sentence)
     }
 
     /// Used in a way that the server would refuse.
     pub(crate) fn misused(problem: Problem) -> Self {
-        Self { member: problem.field, ..Self::usage(problem.detail) }
+        Self { member: problem.field, ..Self::usage(in_flags(&problem.detail)) }
     }
 
     /// Not found.
     pub(crate) fn not_found(sentence: impl Into<String>) -> Self {
-        Self { status: 3, sentence: sentence.into(), member: None, passing: false }
+        Self::new(3, sentence)
+    }
+
+    /// Not permitted, for want of this permission.
+    pub(crate) fn not_permitted(sentence: impl Into<String>, permission: Permission) -> Self {
+        let (code, permission) = (Code::Forbidden.as_str().to_owned(), permission.as_str().to_owned());
+        Self { code: Some(code), permission: Some(permission), ..Self::new(4, sentence) }
     }
 
     /// Not possible as things stand.
     pub(crate) fn conflict(sentence: impl Into<String>) -> Self {
-        Self { status: 5, sentence: sentence.into(), member: None, passing: false }
+        Self::new(5, sentence)
     }
 
-    /// What a server answered. Its own sentence, and its code for whoever searches for it.
+    /// Confirmed with another name than that of what is changed.
+    pub(crate) fn mismatch(sentence: impl Into<String>) -> Self {
+        let code = Code::ConfirmationMismatch.as_str().to_owned();
+        let member = Some("confirm_client_name".to_owned());
+        Self { code: Some(code), member, ..Self::failed(sentence) }
+    }
+
+    /// What a server answered: its own sentence, with flags for members, and its code.
     pub(crate) fn answered(document: &ProblemDocument) -> Self {
         let status = match document.status {
             404 => 3,
@@ -49,10 +72,11 @@ impl Failure {
             _ => 1,
         };
         Self {
-            status,
-            sentence: format!("{} [{}]", document.detail, document.code),
+            code: Some(document.code.clone()),
             member: document.field.clone(),
+            permission: document.members.get("permission").and_then(|it| it.as_str()).map(str::to_owned),
             passing: matches!(document.status, 429 | 503),
+            ..Self::new(status, in_flags(&document.detail))
         }
     }
 
@@ -76,16 +100,35 @@ impl Failure {
         self.passing
     }
 
+    /// Whether something is not there, or may not be read.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == 3
+    }
+
+    /// Whether it is not possible as things stand.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.status == 5
+    }
+
     /// What happened, for people.
     pub(crate) fn sentence(&self) -> &str {
         &self.sentence
     }
 
-    /// Names the flag that holds the member at fault, where the command has one.
+    /// Names the flag that holds the member at fault, or that makes a permission needless, where the command has one.
     pub(crate) fn with_flag(mut self, flags: &[String]) -> Self {
-        let flag = self.member.as_deref().and_then(|member| flag_of(member, flags));
-        if let Some(flag) = flag {
-            self.sentence = format!("{} (flag --{flag})", self.sentence);
+        let reveals = self.permission.as_deref() == Some(Permission::SecretReveal.as_str());
+        if reveals && flags.iter().any(|flag| flag == "no-value") {
+            self.sentence.push_str(" Set --no-value to do it without receiving the value.");
+        }
+        let Some(member) = self.member.as_deref() else { return self };
+        let Some(flag) = flag_of(member, flags) else { return self };
+        let flag = format!("--{flag}");
+        if let Some(rest) = self.sentence.strip_prefix(&format!("{} ", listed(member))) {
+            self.sentence = format!("{flag} {rest}");
+        }
+        if !self.sentence.split([' ', ',', '.', ':', ';']).any(|word| word == flag) {
+            self.flag = Some(flag);
         }
         self
     }
@@ -94,9 +137,44 @@ impl Failure {
     pub(crate) fn exit(self) -> ExitCode {
         // Where nobody listens on stderr the status still tells.
         // Cleaned: a server may have written it.
-        let _ = writeln!(std::io::stderr(), "crossfade: {}", crate::output::line(&self.sentence));
+        let _ = writeln!(std::io::stderr(), "crossfade: {}", crate::output::line(&self.line()));
         ExitCode::from(self.status)
     }
+
+    fn line(&self) -> String {
+        let code = self.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+        let flag = self.flag.as_ref().map(|flag| format!(" (flag {flag})")).unwrap_or_default();
+        format!("{}{code}{flag}", self.sentence)
+    }
+}
+
+/// Returns a sentence of the API with the flags that the members in it are set by.
+fn in_flags(sentence: &str) -> String {
+    let (mut text, mut word) = (String::new(), String::new());
+    for letter in sentence.chars().chain([' ']) {
+        if letter.is_ascii_alphanumeric() || letter == '_' {
+            word.push(letter);
+            continue;
+        }
+        match FLAGS.iter().find(|(member, _)| *member == word && is_api_word(member)) {
+            Some((_, flag)) => text.push_str(&format!("--{flag}")),
+            None => text.push_str(&word),
+        }
+        word.clear();
+        text.push(letter);
+    }
+    text.pop();
+    text
+}
+
+/// Whether a member's name is no word that people use: `client_id` is one of OAuth.
+fn is_api_word(member: &str) -> bool {
+    member.contains('_') && member != "client_id"
+}
+
+/// Returns the name of the list that an item is named by.
+fn listed(member: &str) -> &str {
+    member.split(['.', '[']).next().unwrap_or(member)
 }
 
 /// The members whose flags have other names.
@@ -123,11 +201,19 @@ const FLAGS: &[(&str, &str)] = &[
     ("only_if_safe", "only-if"),
     ("quiet_seconds", "only-if"),
     ("kind", "program"),
+    ("end_running_transition", "end-running-transition"),
+    ("acknowledge_in_use", "acknowledge-in-use"),
+    ("revoke_tokens", "revoke-tokens"),
+    ("signing_alg", "signing-alg"),
+    ("show_once", "show-once"),
+    ("wipe_after_days", "wipe-after-days"),
+    ("max_age_days", "max-age-days"),
+    ("guard_extension_hours", "guard-extension-hours"),
+    ("may_introspect", "may-introspect"),
 ];
 
 fn flag_of(member: &str, flags: &[String]) -> Option<String> {
-    // An item of a list is named by its list.
-    let member = member.split(['.', '[']).next().unwrap_or(member);
+    let member = listed(member);
     let renamed = FLAGS.iter().filter(|(name, _)| *name == member).map(|(_, flag)| (*flag).to_owned());
     renamed.chain([member.replace('_', "-")]).find(|flag| flags.contains(flag))
 }
@@ -157,25 +243,59 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
     use clap::CommandFactory;
+    use crossfade_core::{SecretId, Timestamp, rotation::Refusal};
 
-    fn said(member: Option<&str>, flags: &[&str]) -> String {
-        let member = member.map(str::to_owned);
-        let failure =
-            Failure { status: 1, sentence: "It is wrong. [invalid_body]".into(), member, passing: false };
-        failure.with_flag(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()).sentence
+    fn said(sentence: &str, member: Option<&str>, flags: &[&str]) -> String {
+        let failure = Failure { member: member.map(str::to_owned), ..Failure::failed(in_flags(sentence)) };
+        failure.with_flag(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()).line()
     }
 
     #[test]
     fn the_flag_is_named_where_the_command_has_it() {
         let flags = ["transition", "reason", "wipe-after-days", "owner"];
-        assert_eq!(said(Some("transition_hours"), &flags), "It is wrong. [invalid_body] (flag --transition)");
+        let wrong = |member| said("It is wrong.", member, &flags);
+        assert_eq!(wrong(Some("transition_hours")), "It is wrong. (flag --transition)");
+        assert_eq!(wrong(Some("wipe_after_days")), "It is wrong. (flag --wipe-after-days)");
+        assert_eq!(wrong(Some("owners[1]")), "It is wrong. (flag --owner)");
+        assert_eq!(wrong(Some("name")), "It is wrong.", "here it is no flag");
+        assert_eq!(wrong(None), "It is wrong.");
+    }
+
+    #[test]
+    fn a_sentence_speaks_of_flags_and_not_of_members() {
+        let text = "Wait, or set end_running_transition to end it.";
+        assert_eq!(said(text, None, &[]), "Wait, or set --end-running-transition to end it.");
+        let text = "confirm_client_name must be the client's name. Nothing was changed.";
         assert_eq!(
-            said(Some("wipe_after_days"), &flags),
-            "It is wrong. [invalid_body] (flag --wipe-after-days)"
+            said(text, Some("confirm_client_name"), &["confirm"]),
+            "--confirm must be the client's name. Nothing was changed."
         );
-        assert_eq!(said(Some("owners[1]"), &flags), "It is wrong. [invalid_body] (flag --owner)");
-        assert_eq!(said(Some("name"), &flags), "It is wrong. [invalid_body]", "here it is no flag");
-        assert_eq!(said(None, &flags), "It is wrong. [invalid_body]");
+        assert_eq!(
+            said("reason must not be empty.", Some("reason"), &["reason"]),
+            "--reason must not be empty."
+        );
+        assert_eq!(
+            said("owners must be addresses.", Some("owners[0]"), &["owner"]),
+            "--owner must be addresses."
+        );
+        let text = "No client_id of this environment; my_expires_at is no member.";
+        assert_eq!(said(text, None, &[]), text);
+    }
+
+    #[test]
+    fn no_refusal_of_a_rule_names_a_member_that_is_a_flag() {
+        let (id, now) = (SecretId::parse("sec_0123456789abcdefghijkl").unwrap(), Timestamp::from_seconds(1));
+        for refusal in [
+            Refusal::TransitionInProgress { retiring: id.clone(), expires_at: now },
+            Refusal::CompromisedNeedsZero,
+            Refusal::NotRetiring,
+            Refusal::ExtensionOutOfRange { later_than: now, at_most: now },
+            Refusal::NewerSecretInUse { newer: id, last_used_at: now },
+        ] {
+            let text = Failure::answered(&ProblemDocument::from(&refusal.problem(None))).sentence;
+            let api_words = FLAGS.iter().filter(|(member, _)| is_api_word(member) && text.contains(member));
+            assert_eq!(api_words.count(), 0, "{text}");
+        }
     }
 
     #[test]

@@ -4,15 +4,21 @@ use super::http::{Api, form_encode};
 use crate::failure::Failure;
 use crossfade_core::{
     ClientId, PropertyId, UserId,
-    api::{Client, Property, User},
+    api::{Client, Me, Property, User},
+    roles::Permission,
 };
 
 impl Api {
     /// The client with this id, this name, or this OAuth `client_id`.
     pub(crate) async fn find_client(&self, name: &str) -> Result<Client, Failure> {
-        if ClientId::parse(name).is_ok() {
-            return self.get(&format!("/clients/{name}")).await;
-        }
+        let found = match ClientId::parse(name) {
+            Ok(_) => self.get(&format!("/clients/{name}")).await,
+            Err(_) => self.client_named(name).await,
+        };
+        self.if_readable(found).await
+    }
+
+    async fn client_named(&self, name: &str) -> Result<Client, Failure> {
         let clients: Vec<Client> =
             self.list(&format!("/clients?{}", form_encode("q", name)), usize::MAX).await?;
         let is_meant = |client: &Client| {
@@ -21,9 +27,11 @@ impl Api {
         let mut exact: Vec<Client> = clients.into_iter().filter(is_meant).collect();
         match (exact.pop(), exact.pop()) {
             (Some(only), None) => Ok(only),
-            (None, _) => Err(Failure::not_found(format!("There is no client named {name}."))),
+            (None, _) => {
+                Err(Failure::not_found(format!("There is no client named {name} that you may read.")))
+            }
             (Some(one), Some(two)) => Err(Failure::failed(format!(
-                "More than one client is named {name}; say which by its id: {}, {}, …",
+                "More than one client is named {name}; set one of their IDs: {}, {}, …",
                 two.id, one.id
             ))),
         }
@@ -39,14 +47,42 @@ impl Api {
 
     /// The property with this id or this name.
     pub(crate) async fn find_property(&self, name: &str) -> Result<Property, Failure> {
-        if PropertyId::parse(name).is_ok() {
-            return self.get(&format!("/properties/{name}")).await;
-        }
+        let found = match PropertyId::parse(name) {
+            Ok(_) => self.get(&format!("/properties/{name}")).await,
+            Err(_) => self.property_named(name).await,
+        };
+        self.if_readable(found).await
+    }
+
+    async fn property_named(&self, name: &str) -> Result<Property, Failure> {
         let properties: Vec<Property> = self.list("/properties", usize::MAX).await?;
+        let text = || format!("There is no property named {name} that you may read.");
         properties
             .into_iter()
             .find(|property| property.name == name)
-            .ok_or_else(|| Failure::not_found(format!("There is no property named {name}.")))
+            .ok_or_else(|| Failure::not_found(text()))
+    }
+
+    /// Says that a permission is lacking where that is why nothing was found: without it nothing can be.
+    async fn if_readable<T>(&self, found: Result<T, Failure>) -> Result<T, Failure> {
+        let Err(failure) = found else { return found };
+        if !failure.is_not_found() {
+            return Err(failure);
+        }
+        let Ok(me) = self.get::<Me>("/me").await else { return Err(failure) };
+        let permission = Permission::ClientRead;
+        let is_limited = me.scope.is_some_and(|scope| scope.iter().all(|word| word != permission.as_str()));
+        let may_read = me.user.grants.iter().any(|grant| grant.role.permissions().contains(&permission));
+        let why = match (is_limited, may_read) {
+            (true, _) => {
+                "This API token may not find clients and properties: its scope lacks client:read. Nothing was changed. Create a token with --scope client:read as well, or without --scope."
+            }
+            (false, false) => {
+                "Your account may not find clients and properties: it has no role with client:read. Nothing was changed. An Owner or an Operations Manager can grant a role."
+            }
+            (false, true) => return Err(failure),
+        };
+        Err(Failure::not_permitted(why, permission))
     }
 
     /// The id of the user with this id or this e-mail address.
