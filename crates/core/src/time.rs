@@ -153,15 +153,6 @@ impl TransitionHours {
         Self::new(hours)
     }
 
-    /// Reads what a person writes on a command line: `0`, `24h`, `24`.
-    pub fn parse(text: &str) -> Result<Self, TransitionOutOfRange> {
-        let digits = text.strip_suffix('h').unwrap_or(text);
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(TransitionOutOfRange);
-        }
-        Self::new(digits.parse().map_err(|_| TransitionOutOfRange)?)
-    }
-
     /// The number of hours.
     pub fn hours(self) -> u8 {
         self.0
@@ -229,16 +220,6 @@ mod tests {
             assert_eq!(TransitionHours::from_json(Some(&value)), Err(TransitionOutOfRange), "{value}");
         }
         assert_eq!(TransitionHours::from_json(None), Err(TransitionOutOfRange));
-    }
-
-    #[test]
-    fn rule_9_on_the_command_line() {
-        for (text, hours) in [("0", 0), ("0h", 0), ("24h", 24), ("168h", 168), ("7", 7)] {
-            assert_eq!(TransitionHours::parse(text).unwrap().hours(), hours);
-        }
-        for text in ["", "h", "169h", "-1", "+1", "1.5h", "1d", "24 h", "1e3", "99999999999999999999"] {
-            assert_eq!(TransitionHours::parse(text), Err(TransitionOutOfRange), "{text}");
-        }
     }
 
     #[test]

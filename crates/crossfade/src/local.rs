@@ -1,7 +1,7 @@
 //! Commands on the machine itself: they open the database, also while a server runs on it.
 
 use crate::{
-    cli::{CreateToken, Init, RecoverOwner},
+    cli::{CreateToken, Init, RecoverOwner, lacking},
     database::wait_for,
     failure::Failure,
     output,
@@ -44,10 +44,12 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
 pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
+    let lacks = lacking(&args.scope);
     let new =
         NewToken { user: args.user, name: args.name, expires_days: args.expires_days, scope: args.scope };
     let value = app.create_token(&new).await?;
     app.close().await;
+    lacks.iter().for_each(|it| output::note(&it.to_string()));
     let lost = "End the token with crossfade token delete, and create another one.";
     output::value(&format!("{}\n", value.reveal()), lost)
 }

@@ -1,6 +1,10 @@
 //! `crossfade audit …`
 
-use super::Remote;
+use super::{
+    Remote,
+    times::{Moment, moment},
+    values::one_environment,
+};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use crossfade_core::audit::Via;
 
@@ -39,14 +43,14 @@ pub(crate) struct Filters {
     #[arg(long)]
     pub(crate) client: Option<String>,
     /// Only this environment.
-    #[arg(long)]
+    #[arg(long, value_parser = one_environment)]
     pub(crate) env: Option<String>,
-    /// From this time on, such as 2026-11-25T08:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<String>,
-    /// Up to, and not including, this time.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<String>,
+    /// First time to list, such as 24h (ago) or 2026-11-25T08:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<Moment>,
+    /// Time to list up to, exclusive; as for --since.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<Moment>,
     /// Only what came out like this.
     #[arg(long, value_parser = PossibleValuesParser::new(["done", "refused"]))]
     pub(crate) outcome: Option<String>,
@@ -64,17 +68,44 @@ pub(crate) struct Failures {
     #[arg(long)]
     pub(crate) client: Option<String>,
     /// Only this environment.
-    #[arg(long)]
+    #[arg(long, value_parser = one_environment)]
     pub(crate) env: Option<String>,
     /// Only these, such as expired.
     #[arg(long)]
     pub(crate) reason: Option<String>,
-    /// Only those whose last failure is not older, such as 2026-11-25T08:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<String>,
+    /// Earliest last failure to list, such as 24h (ago) or 2026-11-25T08:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<Moment>,
     /// How many lines at most.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     #[command(flatten)]
     pub(crate) remote: Remote,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::tests::refused;
+
+    #[test]
+    fn a_time_of_the_trail_is_a_duration_ago_or_rfc_3339() {
+        for command in ["audit list", "audit export", "audit failures", "secret series X --env staging"] {
+            for good in ["1h", "7d", "+1h", "2026-11-25T08:00:00Z"] {
+                assert_eq!(refused(&format!("{command} --since {good}")), 0, "{command} {good}");
+            }
+            for bad in ["yesterday", "60", "2026-11-25"] {
+                assert_eq!(refused(&format!("{command} --since {bad}")), 2, "{command} {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_takes_one_environment() {
+        for command in
+            ["audit list", "audit failures", "client list", "secret list X", "property limits show P"]
+        {
+            assert_eq!(refused(&format!("{command} --env staging")), 0, "{command}");
+            assert_eq!(refused(&format!("{command} --env staging,production")), 2, "{command}");
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! `crossfade secret change-over`, `series` and `watch`.
 
-use super::{Place, Remote, values::one_of};
+use super::{
+    Place, Remote,
+    times::{Moment, duration, moment, within},
+    values::one_of,
+};
 use clap::Args;
 use crossfade_core::api::Grain;
 use std::time::Duration;
@@ -12,12 +16,12 @@ pub(crate) struct Series {
     /// How finely time is divided.
     #[arg(long, default_value = "hour", value_parser = one_of(Grain::ALL, Grain::as_str))]
     pub(crate) grain: Grain,
-    /// Only from this time on, such as 2026-11-25T08:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<String>,
-    /// Only up to this time.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<String>,
+    /// First time to list, such as 24h (ago) or 2026-11-25T08:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<Moment>,
+    /// Time to list up to, exclusive; as for --since.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<Moment>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -26,16 +30,16 @@ pub(crate) struct Series {
 pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// What is waited for: `safe`, or `quiet=30m` (s, m or h, from a minute to 168 hours): nobody is left on the old
-    /// secret, and it has been quiet for so long.
+    /// Goal to wait for: `safe`, or `quiet=30m` (1m to 7d): no known caller still uses the old secret, and it has been
+    /// quiet for that time.
     #[arg(long, value_parser = goal, default_value = "safe")]
     pub(crate) until: Goal,
-    /// Seconds between two looks, 1 to 3600.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) every: u64,
+    /// Pause between two checks, 1s to 1h.
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = within(1..=3600, "from 1s to 1h"))]
+    pub(crate) every: Duration,
     /// Time after which the watch fails, such as 30m or 12h. Without a limit it fails after 15 minutes without an answer
     /// of the server.
-    #[arg(long, value_name = "DURATION", value_parser = time_limit)]
+    #[arg(long, value_name = "DURATION", value_parser = within(1..=u64::MAX, "at least 1s"))]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) remote: Remote,
@@ -50,31 +54,11 @@ pub(super) fn goal(text: &str) -> Result<Goal, String> {
     if text == "safe" {
         return Ok(Goal(None));
     }
-    let quiet = text.strip_prefix("quiet=").and_then(span);
+    let quiet = text.strip_prefix("quiet=").and_then(|text| duration(text).ok());
     let quiet = quiet.filter(|span| (60..=604_800).contains(&span.as_secs()));
     quiet
         .map(|span| Goal(Some(span)))
-        .ok_or_else(|| "give safe, or quiet= and a time from 1m to 168h".to_owned())
-}
-
-fn time_limit(text: &str) -> Result<Duration, String> {
-    let limit = span(text).filter(|limit| !limit.is_zero());
-    limit.ok_or_else(|| "must be a whole number with a unit, such as 90s, 10m or 24h".to_owned())
-}
-
-/// A whole number of seconds, minutes or hours: `90s`, `30m`, `2h`.
-pub(super) fn span(text: &str) -> Option<Duration> {
-    let unit = text.chars().next_back()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        _ => return None,
-    };
-    let number = text.strip_suffix(unit)?;
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u64 = digits.then(|| number.parse().ok()).flatten()?;
-    number.checked_mul(seconds).map(Duration::from_secs)
+        .ok_or_else(|| "must be safe, or quiet= and a duration from 1m to 7d, such as quiet=30m".to_owned())
 }
 
 #[cfg(test)]
@@ -85,9 +69,13 @@ mod tests {
     #[test]
     fn a_goal_is_safe_or_a_quiet_time() {
         assert_eq!(goal("safe"), Ok(Goal(None)));
-        for (text, seconds) in
-            [("quiet=30m", 1800), ("quiet=90s", 90), ("quiet=168h", 604_800), ("quiet=1m", 60)]
-        {
+        for (text, seconds) in [
+            ("quiet=30m", 1800),
+            ("quiet=90s", 90),
+            ("quiet=168h", 604_800),
+            ("quiet=7d", 604_800),
+            ("quiet=1m", 60),
+        ] {
             assert_eq!(goal(text), Ok(Goal(Some(Duration::from_secs(seconds)))));
         }
         for bad in [
@@ -111,7 +99,10 @@ mod tests {
     fn a_wrong_goal_is_wrong_usage() {
         assert_eq!(refused("secret watch X --env production --until quiet=30m"), 0);
         assert_eq!(refused("secret watch X --env production --until soon"), 2);
-        assert_eq!(refused("secret watch X --env production --every 0"), 2);
+        assert_eq!(refused("secret watch X --env production --every 10s"), 0);
+        for every in ["0", "10", "61m", "fast"] {
+            assert_eq!(refused(&format!("secret watch X --env production --every {every}")), 2, "{every}");
+        }
         assert_eq!(refused("secret watch X --env production --timeout 90s"), 0);
         for limit in ["0s", "90", "soon"] {
             assert_eq!(refused(&format!("secret watch X --env production --timeout {limit}")), 2, "{limit}");

@@ -1,6 +1,9 @@
 //! `crossfade client …`
 
-use super::{Destination, Place, Remote};
+use super::{
+    NewValue, Place, Remote,
+    values::{item, one_environment},
+};
 use clap::{Args, Subcommand};
 
 #[derive(Subcommand)]
@@ -14,7 +17,7 @@ pub(crate) enum Client {
         #[arg(long)]
         property: Option<String>,
         /// Only those registered in this environment.
-        #[arg(long)]
+        #[arg(long, value_parser = one_environment)]
         env: Option<String>,
         /// Only those with a secret older than its environment's maximum age.
         #[arg(long)]
@@ -51,7 +54,7 @@ pub(crate) enum Client {
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
-        value: Destination,
+        value: NewValue,
         #[command(flatten)]
         remote: Remote,
     },
@@ -65,16 +68,16 @@ pub(crate) struct CreateClient {
     #[arg(long)]
     pub(crate) property: String,
     /// Environments to register it in, separated by commas.
-    #[arg(long, value_delimiter = ',', required = true)]
+    #[arg(long, value_delimiter = ',', required = true, value_parser = item)]
     pub(crate) env: Vec<String>,
-    /// E-mail address of somebody to tell of what concerns it. Can be repeated.
-    #[arg(long)]
+    /// Email address to notify about the client. Repeatable, or separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,
     /// What it is.
     #[arg(long)]
     pub(crate) description: Option<String>,
     #[command(flatten)]
-    pub(crate) value: Destination,
+    pub(crate) value: NewValue,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
@@ -101,8 +104,8 @@ pub(crate) struct ClientChange {
     /// What it is.
     #[arg(long)]
     pub(crate) description: Option<String>,
-    /// E-mail address of somebody to tell of what concerns it, in place of those so far. Can be repeated.
-    #[arg(long)]
+    /// Email address to notify about the client, in place of the present ones. Repeatable, or separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,
     /// Nobody is told.
     #[arg(long, conflicts_with = "owner")]
@@ -129,5 +132,10 @@ mod tests {
         assert_eq!(refused("client register X --env staging --show"), 0);
         assert_eq!(refused("client register X --env staging --show --output f"), 2);
         assert_eq!(refused("client create X --property P --env staging"), 2);
+        assert_eq!(refused("client create X --property P --env staging,qa --no-value"), 0);
+        assert_eq!(refused("client create X --property P --env staging --no-value --show"), 2);
+        assert_eq!(refused("client create X --property P --env staging, --show"), 2, "an empty item");
+        assert_eq!(refused("client create X --property P --env staging --owner a@x.org,b@x.org --show"), 0);
+        assert_eq!(refused("client register X --env staging,qa --show"), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Remote,
-    values::{OrNone, one_of},
+    values::{OrNone, one_environment, one_of},
 };
 use clap::{Args, Subcommand};
 use crossfade_core::environment::{EnvironmentKind, SigningAlg};
@@ -17,6 +17,7 @@ pub(crate) enum Env {
     /// Show an environment and its settings.
     Show {
         /// Its slug.
+        #[arg(value_parser = one_environment)]
         environment: String,
         #[command(flatten)]
         remote: Remote,
@@ -28,29 +29,17 @@ pub(crate) enum Env {
     /// Delete an environment in which nothing was ever registered.
     Delete {
         /// Its slug.
+        #[arg(value_parser = one_environment)]
         environment: String,
         #[command(flatten)]
         remote: Remote,
     },
     /// Give an environment a new signing key: published now, signing once every cached key set is stale.
-    RotateKey {
-        /// Its slug.
-        environment: String,
-        /// Why.
-        #[arg(long)]
-        reason: Option<String>,
-        /// The new key signs at once, before resource servers can have fetched it.
-        #[arg(long)]
-        immediate: bool,
-        /// The old key has leaked: it leaves the key set at once, and every token that it signed ends.
-        #[arg(long)]
-        compromised: bool,
-        #[command(flatten)]
-        remote: Remote,
-    },
+    RotateKey(RotateKey),
     /// List the signing keys of an environment.
     Keys {
         /// Its slug.
+        #[arg(value_parser = one_environment)]
         environment: String,
         #[command(flatten)]
         remote: Remote,
@@ -75,8 +64,31 @@ pub(crate) struct CreateEnv {
 }
 
 #[derive(Args)]
+pub(crate) struct RotateKey {
+    /// Its slug.
+    #[arg(value_parser = one_environment)]
+    pub(crate) environment: String,
+    /// Reason, recorded in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Sign with the new key immediately, before resource servers can have fetched it. Needs --confirm.
+    #[arg(long)]
+    pub(crate) immediate: bool,
+    /// The old key has leaked: remove it from the key set immediately and end every token that it signed. Needs
+    /// --confirm.
+    #[arg(long)]
+    pub(crate) compromised: bool,
+    /// Slug of the environment, for --immediate and --compromised. Asked for on a terminal when absent.
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Args)]
 pub(crate) struct UpdateEnv {
     /// Its slug.
+    #[arg(value_parser = one_environment)]
     pub(crate) environment: String,
     #[command(flatten)]
     pub(crate) change: EnvChange,

@@ -2,7 +2,7 @@
 
 use super::{
     RemoteToken,
-    values::{backup_file, read_file},
+    values::{backup_file, permission, read_file},
 };
 use crate::settings::Settings;
 use clap::{Args, Subcommand};
@@ -106,8 +106,8 @@ pub(crate) struct CreateToken {
     /// Days until it ends by itself.
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) expires_days: Option<u32>,
-    /// Limit it to a permission, such as secret:rotate. Can be repeated.
-    #[arg(long, value_name = "PERMISSION")]
+    /// Permission to limit the token to. Repeatable, or separated by commas.
+    #[arg(long, value_name = "PERMISSION", value_delimiter = ',', value_parser = permission())]
     pub(crate) scope: Vec<String>,
 }
 

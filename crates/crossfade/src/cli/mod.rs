@@ -6,11 +6,11 @@ mod clients;
 mod drills;
 mod environments;
 mod local;
-#[cfg(test)]
 mod operations;
 mod properties;
 mod registrations;
 mod secrets;
+mod times;
 mod tokens;
 mod users;
 mod values;
@@ -22,12 +22,14 @@ pub(crate) use self::{
     audit::{Audit, Failures, Filters},
     change_over::{Series, Watch},
     clients::{Client, CreateClient, UpdateClient},
-    drills::{Drill, ScheduleDrill, Start, StopDrill},
-    environments::{CreateEnv, Env, UpdateEnv},
+    drills::{Drill, ScheduleDrill, StopDrill},
+    environments::{CreateEnv, Env, RotateKey, UpdateEnv},
     local::{BackUp, CreateToken, Demo, Doctor, Init, Manual, Owner, RecoverOwner, Restore, Token},
+    operations::lacking,
     properties::{Limits, Property, PropertyPlace},
     registrations::{Registration, UpdateRegistration},
-    secrets::{End, Rotate, Secret},
+    secrets::{End, Revoke, Rotate, Secret},
+    times::Moment,
     tokens::RemoteToken,
     users::{CreateGrant, CreateUser, Grant, User},
 };
@@ -162,13 +164,28 @@ pub(crate) struct Destination {
     pub(crate) show: bool,
 }
 
+/// Where the value of a new secret goes. Decided before anything is changed.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct NewValue {
+    /// Write the value to a new file that only you can read. Refused if you may not reveal it.
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the value on stdout. Refused if you may not reveal it.
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// Do not receive the value. An account with secret:reveal can read it where values are stored.
+    #[arg(long)]
+    pub(crate) no_value: bool,
+}
+
 /// A client in an environment.
 #[derive(Args)]
 pub(crate) struct Place {
     /// The client: its id, a name that exactly one client has, or an OAuth client_id of it.
     pub(crate) client: String,
     /// The environment.
-    #[arg(long)]
+    #[arg(long, value_parser = values::one_environment)]
     pub(crate) env: String,
 }
 

@@ -1,6 +1,9 @@
 //! `crossfade property …`
 
-use super::Remote;
+use super::{
+    Remote,
+    values::{item, one_environment},
+};
 use clap::{Args, Subcommand};
 
 #[derive(Subcommand)]
@@ -70,7 +73,7 @@ pub(crate) struct PropertyPlace {
     /// Its id, or its name.
     pub(crate) property: String,
     /// The environment.
-    #[arg(long)]
+    #[arg(long, value_parser = one_environment)]
     pub(crate) env: String,
 }
 
@@ -89,7 +92,7 @@ pub(crate) struct Audiences {
 #[group(required = true, multiple = false)]
 pub(crate) struct ScopeLimit {
     /// Scope that its clients can be given. Repeatable.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) scope: Vec<String>,
     /// Clients can be given any scope.
     #[arg(long)]

@@ -2,7 +2,8 @@
 
 use super::{
     Place, Remote,
-    values::{OrNone, one_of},
+    times::seconds,
+    values::{OrNone, item, one_of},
 };
 use clap::{Args, Subcommand};
 use crossfade_core::registration::AuthMethod;
@@ -49,7 +50,7 @@ pub(crate) struct RegistrationChange {
     #[arg(long, value_delimiter = ',', value_name = "METHOD", value_parser = one_of(AuthMethod::ALL, AuthMethod::as_str))]
     pub(crate) auth_method: Vec<AuthMethod>,
     /// A scope that it may ask for, in place of those so far. Can be repeated.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) scope: Vec<String>,
     /// It may ask for no scope.
     #[arg(long, conflicts_with = "scope")]
@@ -57,8 +58,8 @@ pub(crate) struct RegistrationChange {
     /// The aud of its access tokens, or none for the issuer.
     #[arg(long, value_name = "AUDIENCE|none")]
     pub(crate) audience: Option<OrNone<String>>,
-    /// Seconds that its access tokens live.
-    #[arg(long, value_name = "SECONDS")]
+    /// Lifetime of access tokens, 1m to 24h.
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub(crate) token_ttl: Option<i64>,
     /// Whether it may introspect every token of its environment, not only its own.
     #[arg(long, value_name = "true|false")]
@@ -77,8 +78,10 @@ mod tests {
         assert_eq!(update("--disable --confirm X"), 0);
         assert_eq!(update("--auth-method client_secret_basic,client_secret_post"), 0);
         assert_eq!(update("--auth-method private_key_jwt"), 2);
-        assert_eq!(update("--scope a --scope b --audience none --token-ttl 60 --may-introspect true"), 0);
+        assert_eq!(update("--scope a --scope b --audience none --token-ttl 60s --may-introspect true"), 0);
+        assert_eq!(update("--token-ttl 60"), 2, "a number has a unit");
         assert_eq!(update("--scope a --no-scopes"), 2);
+        assert_eq!(update("--scope a,,b"), 2);
         assert_eq!(update("--may-introspect yes"), 2);
     }
 }

@@ -1,8 +1,9 @@
 //! `crossfade secret …`
 
 use super::{
-    Destination, Place, Remote, Series, Watch,
+    Destination, NewValue, Place, Remote, Series, Watch,
     change_over::{Goal, goal},
+    times::{Moment, later, transition},
 };
 use clap::{Args, Subcommand};
 use crossfade_core::TransitionHours;
@@ -59,20 +60,7 @@ pub(crate) enum Secret {
         remote: Remote,
     },
     /// End the retiring secret now.
-    Revoke {
-        #[command(flatten)]
-        place: Place,
-        /// The secret; the retiring one when absent.
-        #[arg(long)]
-        secret: Option<String>,
-        /// Only if that is so at the moment of the revocation: `safe`, or `quiet=30m`, as `watch --until` waits for it.
-        #[arg(long, value_name = "GOAL", value_parser = goal)]
-        only_if: Option<Goal>,
-        #[command(flatten)]
-        end: End,
-        #[command(flatten)]
-        remote: Remote,
-    },
+    Revoke(Revoke),
     /// Give the retiring secret longer.
     Extend {
         #[command(flatten)]
@@ -80,9 +68,9 @@ pub(crate) enum Secret {
         /// The secret; the retiring one when absent.
         #[arg(long)]
         secret: Option<String>,
-        /// The new deadline, such as 2026-11-25T08:00:00Z.
-        #[arg(long, value_name = "TIME")]
-        until: String,
+        /// New deadline, such as +24h (from now) or 2026-11-25T08:00:00Z; at most 168 hours after the rotation.
+        #[arg(long, value_name = "TIME", value_parser = later)]
+        until: Moment,
         /// Why.
         #[arg(long)]
         reason: String,
@@ -103,6 +91,25 @@ pub(crate) enum Secret {
     },
 }
 
+#[derive(Args)]
+pub(crate) struct Revoke {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// ID of the secret. Defaults to the retiring secret.
+    #[arg(long)]
+    pub(crate) secret: Option<String>,
+    /// Condition, checked at the moment of the revocation: `safe`, or `quiet=30m`, as for `watch --until`.
+    #[arg(long, value_name = "GOAL", value_parser = goal, conflicts_with = "confirm")]
+    pub(crate) only_if: Option<Goal>,
+    /// Name of the client, needed while it is not safe to end the old secret. Asked for on a terminal when absent.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) end: End,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
 /// How a secret ends.
 #[derive(Args)]
 pub(crate) struct End {
@@ -121,8 +128,8 @@ pub(crate) struct End {
 pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// How long the old secret stays valid: whole hours up to 168h, or 0 to end it at once.
-    #[arg(long, value_parser = transition)]
+    /// Transition period of the old secret: whole hours up to 168h, such as 24h or 7d; 0 ends it immediately.
+    #[arg(long, value_name = "DURATION", value_parser = transition)]
     pub(crate) transition: TransitionHours,
     /// The client's name, typed. Asked for on a terminal when absent.
     #[arg(long, value_name = "NAME")]
@@ -140,13 +147,9 @@ pub(crate) struct Rotate {
     #[arg(long)]
     pub(crate) revoke_tokens: bool,
     #[command(flatten)]
-    pub(crate) value: Destination,
+    pub(crate) value: NewValue,
     #[command(flatten)]
     pub(crate) remote: Remote,
-}
-
-fn transition(text: &str) -> Result<TransitionHours, String> {
-    TransitionHours::parse(text).map_err(|_| "give whole hours from 0 to 168, such as 24h".to_owned())
 }
 
 #[cfg(test)]
@@ -156,13 +159,32 @@ mod tests {
     #[test]
     fn rule_9_a_transition_out_of_range_is_wrong_usage() {
         let rotate = |more: &str| refused(&format!("secret rotate X --env production {more}"));
-        for good in ["0", "24h", "168h"] {
+        for good in ["0", "24h", "168h", "7d"] {
             assert_eq!(rotate(&format!("--transition {good} --show")), 0, "{good}");
         }
-        for bad in ["169h", "-1", "1.5h", "", "1d"] {
+        for bad in ["169h", "-1", "1.5h", "", "8d", "24", "90m"] {
             assert_eq!(rotate(&format!("--transition {bad} --show")), 2, "{bad}");
         }
         assert_eq!(rotate("--show"), 2, "there is no default");
         assert_eq!(rotate("--transition 0"), 2, "where the value goes is decided first");
+    }
+
+    #[test]
+    fn a_new_deadline_is_a_duration_from_now_or_a_time() {
+        let extend =
+            |until: &str| refused(&format!("secret extend X --env staging --until {until} --reason r"));
+        for good in ["+24h", "+7d", "2026-11-25T08:00:00Z"] {
+            assert_eq!(extend(good), 0, "{good}");
+        }
+        for bad in ["24h", "24", "tomorrow", "in=10m"] {
+            assert_eq!(extend(bad), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_revocation_is_conditional_or_confirmed() {
+        let revoke = |more: &str| refused(&format!("secret revoke X --env staging --reason r{more}"));
+        assert_eq!((revoke(""), revoke(" --confirm X"), revoke(" --only-if quiet=1d")), (0, 0, 0));
+        assert_eq!(revoke(" --only-if safe --confirm X"), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Destination, Remote,
-    values::{new_file, one_of},
+    values::{item, new_file, one_of},
 };
 use clap::{Args, Subcommand};
 use crossfade_core::roles::Role;
@@ -36,10 +36,13 @@ pub(crate) enum User {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Delete a user: sign-ins, tokens, links and grants end. What they did stays in the trail.
+    /// Delete a user: sessions, tokens, links and grants end. What they did stays in the trail.
     Delete {
         /// Its id, or an e-mail address.
         user: String,
+        /// The name of the user, typed. Asked for on a terminal when absent.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },
@@ -130,7 +133,7 @@ pub(crate) struct CreateGrant {
     #[arg(long)]
     pub(crate) client: Option<String>,
     /// Only in these environments, separated by commas.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) env: Vec<String>,
     /// Write the link to a new file that only you can read. A person gets one with a role that closes the
     /// account first, such as the first role that sees secrets: their password, sessions, tokens and links end.

@@ -1,6 +1,7 @@
 //! How the values of flags are read.
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use crossfade_core::roles::Permission;
 use std::{
     path::{Path, PathBuf},
     str::FromStr,
@@ -52,6 +53,30 @@ fn named_file(refusal: &'static str) -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
+/// Reads the slug of one environment, where a list means nothing.
+pub(super) fn one_environment(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("must be the slug of an environment".to_owned()),
+        text if text.contains([',', ' ']) => {
+            Err("must be one environment; run the command once for each environment".to_owned())
+        }
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// Reads an item of a list that commas separate.
+pub(super) fn item(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("must not have an empty item".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// One of the permissions.
+pub(super) fn permission() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(Permission::ALL.iter().map(|permission| permission.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +89,7 @@ mod tests {
         assert!("never".parse::<OrNone<i64>>().is_err());
         assert_eq!("None".parse(), Ok(OrNone(Some("None".to_owned()))));
     }
+
     #[test]
     fn a_dash_is_not_a_file() {
         for command in [
@@ -79,5 +105,19 @@ mod tests {
             assert_eq!(refused(&format!("{command} -")), 2, "{command}");
             assert_eq!(refused(&format!("{command} ./-")), 0, "{command}");
         }
+    }
+
+    #[test]
+    fn where_one_environment_is_meant_a_list_is_refused() {
+        assert_eq!(one_environment(" staging "), Ok("staging".to_owned()));
+        for list in ["staging,production", "staging production", ",", "", " "] {
+            assert!(one_environment(list).is_err(), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_trimmed_and_none_is_empty() {
+        assert_eq!(item(" staging"), Ok("staging".to_owned()));
+        assert!(item(" ").is_err());
     }
 }

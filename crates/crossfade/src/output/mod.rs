@@ -8,7 +8,7 @@ pub(crate) use self::{
     clean::{line, lines},
     table::{fixed, table, table_of_values, text},
 };
-use crate::failure::Failure;
+use crate::{cli::NewValue, failure::Failure};
 use crossfade_core::Timestamp;
 use serde::Serialize;
 use std::{
@@ -100,6 +100,13 @@ pub(crate) struct Kind {
     lost: &'static str,
 }
 
+impl Kind {
+    /// Returns the failure of a command whose answer lacks the value that it was to receive.
+    pub(crate) fn not_given(&self) -> Failure {
+        Failure::failed(format!("It is done, but the answer has no {}. {}", self.noun, self.lost))
+    }
+}
+
 /// The secret of a registration.
 pub(crate) const SECRET: Kind = Kind {
     noun: "secret",
@@ -138,6 +145,8 @@ pub(crate) fn json_value(content: &impl Serialize, kind: &Kind) -> Result<(), Fa
 
 /// A file for a value, opened before anything is changed, so that a value is never made that cannot be kept.
 pub(crate) enum Sink {
+    /// Nowhere: the value is not wanted.
+    Closed,
     /// Stdout.
     Show,
     /// A new file that only its owner can read.
@@ -168,6 +177,22 @@ impl Sink {
         }
     }
 
+    /// Opens the destination for the value of a new secret, as [`Self::around`] does.
+    pub(crate) async fn for_new<T>(
+        value: &NewValue,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<(Self, T), Failure> {
+        match value.no_value {
+            true => Ok((Self::Closed, request.await?)),
+            false => Self::around(value.output.as_deref(), request).await,
+        }
+    }
+
+    /// Whether the value is not wanted.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
     /// Whether the value goes to stdout.
     pub(crate) fn shows(&self) -> bool {
         matches!(self, Self::Show)
@@ -176,6 +201,7 @@ impl Sink {
     /// Hands the value over. A file holds it without a line end, as mounted secrets do.
     pub(crate) fn put(self, text: &str, kind: &Kind) -> Result<(), Failure> {
         match self {
+            Self::Closed => Ok(()),
             Self::Show => value(&format!("{text}\n"), kind.lost),
             Self::File(mut file, path) => {
                 let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
@@ -186,7 +212,7 @@ impl Sink {
                         kind.lost
                     ))
                 })?;
-                note(&format!("The {noun} stands in {path}."));
+                note(&format!("Wrote the {noun} to {path}."));
                 Ok(())
             }
         }

@@ -5,11 +5,12 @@ use super::{
     names::Names,
 };
 use crate::{
-    cli::{Audit, Failures, Filters, Remote},
+    cli::{Audit, Failures, Filters, Moment, Remote},
     failure::Failure,
     output::{self, Lines, fixed, text, time},
     progress::while_waiting,
 };
+use crossfade_authority::Clock;
 use crossfade_core::{
     api::{AuditEvent, AuthenticationFailure},
     audit::Via,
@@ -60,13 +61,15 @@ async fn query(api: &Api, filters: Filters) -> Result<String, Failure> {
         actor => actor,
     };
     let client = client_id(api, client).await?;
+    let now = Clock::system().now();
+    let time = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now).to_string());
     Ok(joined([
         ("actor", actor),
         ("action", action),
         ("client", client),
         ("environment", env),
-        ("since", since),
-        ("until", until),
+        ("since", time(since)),
+        ("until", time(until)),
         ("outcome", outcome),
         ("via", via),
         ("via_kind", via_kind),
@@ -89,6 +92,7 @@ async fn failures(args: Failures) -> Result<(), Failure> {
     let Failures { client, env, reason, since, limit, remote } = args;
     let api = Api::new(&remote)?;
     let client = client_id(&api, client).await?;
+    let since = since.map(|since| since.resolve(Clock::system().now()).to_string());
     let filters = [("client", client), ("environment", env), ("reason", reason), ("since", since)];
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let failures: Vec<AuthenticationFailure> =

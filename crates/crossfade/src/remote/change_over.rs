@@ -72,8 +72,9 @@ pub(super) fn source(
 pub(crate) async fn series(args: Series) -> Result<(), Failure> {
     let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
     let mut query = vec![form_encode("grain", args.grain.as_str())];
-    query.extend(args.since.map(|since| form_encode("since", &since)));
-    query.extend(args.until.map(|until| form_encode("until", &until)));
+    let now = Clock::system().now();
+    query.extend(args.since.map(|since| form_encode("since", &since.resolve(now).to_string())));
+    query.extend(args.until.map(|until| form_encode("until", &until.resolve(now).to_string())));
     let path = format!("{}/usage/series?{}", site.path, query.join("&"));
     let points: Vec<UsagePoint> = site.api.list(&path, usize::MAX).await?;
     if args.remote.json {
@@ -115,7 +116,7 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
 
 /// Looks again and again until the goal is reached or cannot be reached any more; returns the last reading.
 async fn look_until_done(args: &Watch, api: Api, sign: &mut Sign) -> Result<ChangeOver, Failure> {
-    let every = Duration::from_secs(args.every);
+    let every = args.every;
     let mut patience = Patience::new(every, args.timeout.is_none().then_some(UNANSWERED_FOR));
     let site = loop {
         match Site::find(api.clone(), &args.place).await {

@@ -67,9 +67,9 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let client = api.find_client(&client).await?;
             let path = format!("/clients/{}/environments", client.id);
-            let body = CreateRegistration { environment: env, require_value: false };
+            let body = CreateRegistration { environment: env, require_value: !value.no_value };
             let request = api.send::<Registration>(Method::POST, &path, &body);
-            let (sink, registration) = Sink::around(value.output.as_deref(), request).await?;
+            let (sink, registration) = Sink::for_new(&value, request).await?;
             hand_over(&api, Client { registrations: vec![registration], ..client }, sink, remote.json).await
         }
     }
@@ -79,21 +79,16 @@ async fn create(args: Create) -> Result<(), Failure> {
     let Create { name, property, env, owner, description, value, remote } = args;
     if value.output.is_some() && env.len() != 1 {
         return Err(Failure::usage(
-            "--output takes one value; create the client in one environment, or use --show.",
+            "--output takes one value. Nothing was changed. Create the client in one environment, or set --show or --no-value.",
         ));
     }
     let api = Api::new(&remote)?;
     let property_id = api.find_property(&property).await?.id;
-    let body = CreateClient {
-        name,
-        property_id,
-        description,
-        owners: owner,
-        environments: env,
-        require_value: false,
-    };
+    let require_value = !value.no_value;
+    let body =
+        CreateClient { name, property_id, description, owners: owner, environments: env, require_value };
     let request = api.send::<Client>(Method::POST, "/clients", &body);
-    let (sink, client) = Sink::around(value.output.as_deref(), request).await?;
+    let (sink, client) = Sink::for_new(&value, request).await?;
     hand_over(&api, client, sink, remote.json).await
 }
 
@@ -106,25 +101,28 @@ async fn hand_over(api: &Api, mut client: Client, sink: Sink, json: bool) -> Res
     if sink.shows() && json {
         return output::json_value(&client, &SECRET);
     }
+    let lost = values.is_empty() && !sink.is_closed();
     // The values first: everything else can be asked for again.
-    match (sink.shows(), values.first()) {
-        (true, Some(_)) => {
+    match (sink, values.first()) {
+        (Sink::Closed, _) => {}
+        (Sink::Show, Some(_)) => {
             let rows = values.into_iter().map(|(environment, value)| vec![environment, value]).collect();
             output::table_of_values(&[fixed("environment"), fixed("secret")], rows, &SECRET)?;
             output::data("\n")?;
         }
-        (false, Some((_, value))) => sink.put(value, &SECRET)?,
-        (_, None) => {
-            sink.discard();
-            output::note("You may create this client, but not see its secret. Somebody who may reveals it.");
-        }
+        (sink @ Sink::File(..), Some((_, value))) => sink.put(value, &SECRET)?,
+        (sink, None) => sink.discard(),
     }
     for registration in &mut client.registrations {
         if let Some(secret) = &mut registration.secret {
             secret.value = None;
         }
     }
-    shown_client(api, &client, json).await
+    shown_client(api, &client, json).await?;
+    match lost {
+        true => Err(SECRET.not_given()),
+        false => Ok(()),
+    }
 }
 
 fn shown_clients(clients: &[Client], json: bool) -> Result<(), Failure> {

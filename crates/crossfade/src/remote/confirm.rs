@@ -1,22 +1,44 @@
-//! The client's name, typed by the person who changes something that callers feel.
+//! The name of what is changed, typed by the person who changes something that others feel.
 
 use crate::{failure::Failure, output};
+use crossfade_core::text::Name;
 use std::io::{BufRead, IsTerminal};
 
-/// The name that the command gives, or that is typed now. `what` says what happens.
+/// Returns the client's name that the command gives, or that is typed now; the server compares it. `what` says what
+/// happens.
 pub(super) fn confirmed(given: Option<String>, what: &str) -> Result<String, Failure> {
     match given {
         Some(name) => Ok(name),
-        None => ask(what),
+        None => typed(&format!("This {what}."), "the client's name")?.ok_or_else(|| {
+            Failure::usage("This needs --confirm with the client's name. Nothing was changed.")
+        }),
     }
 }
 
-fn ask(what: &str) -> Result<String, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("Say --confirm with the client's name."));
-    }
-    output::note(&format!("This {what}. Type the client's name to go on:"));
-    read_line()
+/// Asks for the name of what is changed, and compares it. `sentence` says what happens, and `thing` whose name it is.
+pub(super) fn confirm_name(
+    given: Option<String>,
+    name: &str,
+    sentence: &str,
+    thing: &str,
+) -> Result<(), Failure> {
+    let typed = match given {
+        Some(typed) => typed,
+        None => typed(sentence, &format!("the name of the {thing}"))?.ok_or_else(|| {
+            Failure::usage(format!(
+                "{sentence} Nothing was changed. Set --confirm to the name of the {thing}."
+            ))
+        })?,
+    };
+    let is_same = match Name::parse("name", name) {
+        Ok(name) => name.is_typed_as(&typed),
+        Err(_) => typed.trim() == name,
+    };
+    is_same.then_some(()).ok_or_else(|| {
+        Failure::mismatch(format!(
+            "--confirm must be the name of the {thing}, exactly as it is shown. Nothing was changed."
+        ))
+    })
 }
 
 /// What is typed now, after a sentence that says what happens; `None` where nobody can type.
@@ -25,14 +47,10 @@ pub(super) fn typed(sentence: &str, what: &str) -> Result<Option<String>, Failur
         return Ok(None);
     }
     output::note(&format!("{sentence} Type {what} to go on:"));
-    read_line().map(Some)
-}
-
-fn read_line() -> Result<String, Failure> {
     let mut line = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|error| Failure::failed(format!("Nothing could be read: {error}.")))?;
-    Ok(line.trim().to_owned())
+        .map_err(|error| Failure::failed(format!("Nothing could be read: {error}. Nothing was changed.")))?;
+    Ok(Some(line.trim().to_owned()))
 }

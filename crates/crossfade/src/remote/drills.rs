@@ -7,7 +7,7 @@ use super::{
     secrets::Site,
 };
 use crate::{
-    cli::{Drill as Command, ScheduleDrill as Schedule, Start, StopDrill as Stop},
+    cli::{Drill as Command, ScheduleDrill as Schedule, StopDrill as Stop},
     failure::Failure,
     output::{self, fixed, text, time},
 };
@@ -38,10 +38,7 @@ async fn schedule(args: Schedule) -> Result<(), Failure> {
     let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
     let what = format!("refuses the old secret of {} in {} for a while", site.name(), args.place.env);
     let confirm = confirmed(args.confirm, &what)?;
-    let starts_at = args.start.map(|start| match start {
-        Start::In(span) => Clock::system().now().after(span),
-        Start::At(time) => time,
-    });
+    let starts_at = args.start.map(|start| start.resolve(Clock::system().now()));
     let body = ScheduleDrill {
         // What this command believes to refuse.
         secret_id: site.retiring().await?,

@@ -1,11 +1,11 @@
 //! `crossfade env …`
 
 use super::{
-    confirm,
+    confirm::{self, confirm_name},
     http::{Api, segment},
 };
 use crate::{
-    cli::{CreateEnv, Env, UpdateEnv},
+    cli::{CreateEnv, Env, RotateKey, UpdateEnv},
     failure::Failure,
     output::{self, fixed, text, time},
 };
@@ -60,10 +60,19 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
             output::note(&format!("The environment {environment} is deleted."));
             Ok(())
         }
-        Env::RotateKey { environment, reason, immediate, compromised, remote } => {
+        Env::RotateKey(RotateKey { environment, reason, immediate, compromised, confirm, remote }) => {
+            let api = Api::new(&remote)?;
             let path = format!("{}/signing-keys/rotate", path(&environment));
+            let effect = match compromised {
+                true => "ends every token that the old key signed",
+                false => "signs with a key that resource servers may not have fetched",
+            };
+            if immediate || compromised {
+                let sentence = format!("This {effect} in {environment}.");
+                confirm_name(confirm, &environment, &sentence, "environment")?;
+            }
             let body = RotateSigningKey { reason, immediate, compromised };
-            shown_keys(Api::new(&remote)?.send(Method::POST, &path, &body).await?, remote.json)
+            shown_keys(api.send(Method::POST, &path, &body).await?, remote.json)
         }
         Env::Keys { environment, remote } => {
             let path = format!("{}/signing-keys", path(&environment));

@@ -2,14 +2,15 @@
 
 use super::{
     change_over::{change_over, series, watch},
-    confirm::confirmed,
+    confirm::{confirm_name, confirmed},
     http::{Api, segment},
 };
 use crate::{
-    cli::{End, Place, Rotate, Secret as Command},
+    cli::{End, Place, Revoke, Rotate, Secret as Command},
     failure::Failure,
     output::{self, SECRET, Sink, fixed, text, time},
 };
+use crossfade_authority::Clock;
 use crossfade_core::{
     SecretId,
     api::{
@@ -66,28 +67,12 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
                 }
             }
         }
-        Command::Revoke { place, secret, only_if, end, remote } => {
-            let site = Site::find(Api::new(&remote)?, &place).await?;
-            let id = site.named_or(secret, SecretState::Retiring).await?;
-            let End { reason, compromised, revoke_tokens } = end;
-            if only_if.is_none() {
-                site.tell_who_is_left().await;
-            }
-            let body = RevokeSecret {
-                reason: Some(reason),
-                compromised,
-                revoke_tokens,
-                only_if_safe: only_if.is_some(),
-                quiet_seconds: only_if.and_then(|goal| goal.0).map(|quiet| quiet.as_secs()),
-            };
-            let changed =
-                site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await?;
-            shown_change(changed, remote.json)
-        }
+        Command::Revoke(args) => revoke(args).await,
         Command::Extend { place, secret, until, reason, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;
             let id = site.named_or(secret, SecretState::Retiring).await?;
-            let body = ExtendSecret { expires_at: until, reason: Some(reason) };
+            let expires_at = until.resolve(Clock::system().now()).to_string();
+            let body = ExtendSecret { expires_at, reason: Some(reason) };
             let changed =
                 site.api.send(Method::POST, &format!("{}/secrets/{id}/extend", site.path), &body).await?;
             shown_change(changed, remote.json)
@@ -147,6 +132,17 @@ impl Site {
         }
     }
 
+    /// Says why it is not known to be safe to end the old secret; `None` if it is safe, or if there is none to end.
+    async fn why_not_safe(&self) -> Option<String> {
+        match self.api.get::<ChangeOver>(&format!("{}/change-over", self.path)).await {
+            Ok(now) if matches!(now.verdict, Verdict::SafeToEnd | Verdict::Ended) => None,
+            Ok(now) => Some(now.summary),
+            // Never rotated: the server says so.
+            Err(failure) if failure.is_conflict() => None,
+            Err(_) => Some("Whether it is safe to end the old secret cannot be read now.".to_owned()),
+        }
+    }
+
     /// The retiring secret, if there is one.
     pub(super) async fn retiring(&self) -> Result<Option<SecretId>, Failure> {
         self.in_state(SecretState::Retiring).await
@@ -188,11 +184,11 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         end_running_transition: args.end_running_transition,
         compromised: args.compromised,
         revoke_tokens: args.revoke_tokens,
-        require_value: false,
+        require_value: !args.value.no_value,
     };
     let path = format!("{}/secrets/rotate", site.path);
     let request = site.api.send::<RotateSecretReply>(Method::POST, &path, &body);
-    let (sink, mut reply) = Sink::around(args.value.output.as_deref(), request).await?;
+    let (sink, mut reply) = Sink::for_new(&args.value, request).await?;
     let previous = &reply.previous_secret;
     match previous.state {
         SecretState::Retiring => {
@@ -213,23 +209,57 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         if sink.shows() {
             return output::json_value(&reply, &SECRET);
         }
-        keep(sink, reply.secret.value.take())?;
+        keep(sink, reply.secret.value.take(), &reply.secret.id)?;
         return output::json(&reply);
     }
-    keep(sink, reply.secret.value.take())
+    keep(sink, reply.secret.value.take(), &reply.secret.id)
 }
 
-fn keep(sink: Sink, value: Option<String>) -> Result<(), Failure> {
-    match value {
-        Some(value) => sink.put(&value, &SECRET),
-        None => {
-            sink.discard();
-            output::note(
-                "The rotation is done, but its value is not given to you here. Somebody who may reveals it.",
-            );
+fn keep(sink: Sink, value: Option<String>, new: &SecretId) -> Result<(), Failure> {
+    match (sink, value) {
+        (Sink::Closed, _) => {
+            output::note(&format!("The new secret is {new}. Its value was not received."));
             Ok(())
         }
+        (sink, Some(value)) => sink.put(&value, &SECRET),
+        (sink, None) => {
+            sink.discard();
+            Err(SECRET.not_given())
+        }
     }
+}
+
+/// Ends the retiring secret. While that is not safe, somebody confirms it; without a confirmation the server makes sure.
+async fn revoke(args: Revoke) -> Result<(), Failure> {
+    let Revoke { place, secret, only_if, confirm, end, remote } = args;
+    let site = Site::find(Api::new(&remote)?, &place).await?;
+    let id = site.named_or(secret, SecretState::Retiring).await?;
+    let End { reason, compromised, revoke_tokens } = end;
+    let only_if_safe = match (only_if, confirm) {
+        (Some(_), _) => true,
+        (None, confirm) => match site.why_not_safe().await {
+            None if confirm.is_none() => true,
+            why => {
+                let (is_given, what) = (
+                    confirm.is_some(),
+                    format!("This ends the old secret of {} in {}.", site.name, place.env),
+                );
+                let sentence = why.as_ref().map_or(what.clone(), |why| format!("{why} {what}"));
+                confirm_name(confirm, &site.name, &sentence, "client")?;
+                why.filter(|_| is_given).iter().for_each(|why| output::note(why));
+                false
+            }
+        },
+    };
+    let body = RevokeSecret {
+        reason: Some(reason),
+        compromised,
+        revoke_tokens,
+        only_if_safe,
+        quiet_seconds: only_if.and_then(|goal| goal.0).map(|quiet| quiet.as_secs()),
+    };
+    let changed = site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await?;
+    shown_change(changed, remote.json)
 }
 
 fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {

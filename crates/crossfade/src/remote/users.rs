@@ -1,6 +1,7 @@
 //! `crossfade user …` and `crossfade whoami`.
 
 use super::{
+    confirm::confirm_name,
     grants,
     http::{Api, form_encode},
 };
@@ -36,11 +37,17 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let body = UpdateUser { name: change.name, email: change.email };
             one(&api, &api.send(Method::PATCH, &path, &body).await?, remote.json).await
         }
-        Command::Delete { user, remote } => {
+        Command::Delete { user, confirm, remote } => {
             let api = Api::new(&remote)?;
-            api.delete(&format!("/users/{}", api.find_user(&user).await?)).await?;
+            let path = format!("/users/{}", api.find_user(&user).await?);
+            let found: User = api.get(&path).await?;
+            let sentence =
+                format!("This deletes {}: sessions, tokens, links and roles end.", described(&found));
+            confirm_name(confirm, &found.name, &sentence, "user")?;
+            api.delete(&path).await?;
             output::note(&format!(
-                "The user {user} is deleted. Sign-ins, tokens, links and grants have ended."
+                "Deleted the user {}. Sessions, tokens, links and roles have ended.",
+                found.name
             ));
             Ok(())
         }
@@ -58,6 +65,14 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             if remote.json { output::json(&link) } else { Ok(()) }
         }
     }
+}
+
+/// "Grace Hopper (grace@example.com, secret_rotator)".
+fn described(user: &User) -> String {
+    let mut about: Vec<&str> = vec![user.email.as_deref().unwrap_or(user.kind.as_str())];
+    about.extend(user.grants.iter().map(|grant| grant.role.as_str()));
+    about.dedup();
+    format!("{} ({})", user.name, about.join(", "))
 }
 
 async fn create(args: Create) -> Result<(), Failure> {
