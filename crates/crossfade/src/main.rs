@@ -20,6 +20,7 @@ mod remote;
 mod serve;
 mod settings;
 mod signals;
+mod usage;
 mod variables;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -29,8 +30,12 @@ use std::process::ExitCode;
 use variables::{Variables, leaf};
 
 fn main() -> ExitCode {
+    let line: Vec<_> = std::env::args_os().collect();
     let variables = Variables::of_process();
-    let matches = variables.without_empty(Cli::command()).get_matches();
+    let matches = match variables.without_empty(cli::program()).try_get_matches_from(&line) {
+        Ok(matches) => matches,
+        Err(error) => return usage::report(&error, &line),
+    };
     if let Err(failure) = variables.check(&Cli::command(), &matches) {
         return failure.exit();
     }
@@ -38,7 +43,7 @@ fn main() -> ExitCode {
     let flags = flags(&matches);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => return usage::report(&error, &line),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -83,7 +88,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Audit(command) => remote::audit(command).await,
         Command::Man(args) => manual::manual(&args),
         Command::Completions { shell } => {
-            let mut command = Cli::command();
+            let mut command = cli::program();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, "crossfade", &mut script);
             output::data(&String::from_utf8_lossy(&script))

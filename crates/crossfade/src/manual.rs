@@ -1,17 +1,16 @@
 //! `crossfade man`: the manual pages, made from the command line itself.
 
 use crate::{
-    cli::{Cli, Manual},
+    cli::{Manual, program},
     failure::Failure,
     output,
 };
-use clap::CommandFactory;
 use clap_mangen::Man;
 use std::path::Path;
 
 /// Prints the page of the program, or writes one for each command.
 pub(crate) fn manual(args: &Manual) -> Result<(), Failure> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = program().disable_help_subcommand(true);
     command.build();
     match &args.dir {
         None => output::data(&page(&command)?),
@@ -28,7 +27,14 @@ fn page(command: &clap::Command) -> Result<String, Failure> {
     let mut page = Vec::new();
     let rendered = Man::new(command.clone()).render(&mut page);
     rendered.map_err(|error| Failure::failed(format!("The page cannot be made: {error}.")))?;
-    Ok(String::from_utf8_lossy(&page).into_owned())
+    Ok(with_examples(&String::from_utf8_lossy(&page)))
+}
+
+/// Gives the examples the section that manual pages have for them, with lines that are not joined.
+fn with_examples(page: &str) -> String {
+    let Some((before, after)) = page.split_once(".SH EXTRA\nExamples:\n") else { return page.to_owned() };
+    let (examples, rest) = after.split_at(after.find(".SH ").unwrap_or(after.len()));
+    format!("{before}.SH EXAMPLES\n.nf\n{examples}.fi\n{rest}")
 }
 
 /// Writes the page of a command and of every one below it; how many there are.

@@ -1,8 +1,7 @@
 //! The pages of docs/reference, made from what they describe. This test fails when a committed page differs,
 //! and writes the page anew, to be looked at and committed.
 
-use crate::cli::{self, Cli};
-use clap::CommandFactory;
+use crate::cli;
 use crossfade_core::{
     Code, Operation,
     audit::{Action, details_schemas},
@@ -37,7 +36,7 @@ const MADE: &str = "<!-- Made by a test from the source; change it there. -->\n\
 
 fn cli() -> String {
     let mut text = format!("# Command line\n\n{MADE}");
-    let mut command = Cli::command().term_width(100).disable_help_subcommand(true);
+    let mut command = cli::program().term_width(100).disable_help_subcommand(true);
     command.build();
     write_command(&mut text, &mut command, "");
     text.push_str("## Commands and operations\n\n| command | operation of the API |\n|---|---|\n");

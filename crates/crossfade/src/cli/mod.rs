@@ -5,6 +5,7 @@ mod change_over;
 mod clients;
 mod drills;
 mod environments;
+mod examples;
 mod local;
 mod operations;
 mod properties;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     clients::{Client, CreateClient, UpdateClient},
     drills::{Drill, ScheduleDrill, StopDrill},
     environments::{CreateEnv, Env, RotateKey, UpdateEnv},
+    examples::{examples, program},
     local::{BackUp, CreateToken, Demo, Doctor, Init, Manual, Owner, RecoverOwner, Restore, Token},
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},

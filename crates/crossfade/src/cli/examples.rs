@@ -1,0 +1,463 @@
+//! Examples of commands: in the help, the manual pages and the reference, and in the answer to wrong usage.
+
+use super::Cli;
+use clap::{Command, CommandFactory};
+
+/// Two examples for each command.
+const EXAMPLES: &[(&str, [&str; 2])] = &[
+    (
+        "serve",
+        ["crossfade serve", "crossfade serve --listen 0.0.0.0:8080 --public-url https://auth.example.com"],
+    ),
+    ("demo", ["crossfade demo", "crossfade demo --quick"]),
+    (
+        "init",
+        [
+            "crossfade init --owner-email ada@example.com --password-stdin",
+            "crossfade init --owner-email ada@example.com --password-stdin --data-dir /var/lib/crossfade",
+        ],
+    ),
+    ("doctor", ["crossfade doctor", "crossfade doctor --data-dir /var/lib/crossfade --json"]),
+    (
+        "backup",
+        [
+            "crossfade backup --output crossfade.backup",
+            "crossfade backup --data-dir /var/lib/crossfade --output /backup/crossfade.backup --json",
+        ],
+    ),
+    (
+        "restore",
+        [
+            "crossfade restore --from crossfade.backup",
+            "crossfade restore --from crossfade.backup --data-dir /var/lib/crossfade",
+        ],
+    ),
+    (
+        "owner recover",
+        [
+            "crossfade owner recover --email ada@example.com",
+            "crossfade owner recover --email ada@example.com --data-dir /var/lib/crossfade",
+        ],
+    ),
+    (
+        "token create",
+        [
+            "crossfade token create --user ada@example.com --name laptop --expires-days 90",
+            "crossfade token create --user usr_0123456789abcdefghijkl --name pipeline --scope client:read,secret:rotate,secret:reveal,secret:revoke",
+        ],
+    ),
+    ("token list", ["crossfade token list", "crossfade token list --json"]),
+    (
+        "token delete",
+        [
+            "crossfade token delete tok_0123456789abcdefghijkl",
+            "crossfade token delete tok_0123456789abcdefghijkl --url https://auth.example.com",
+        ],
+    ),
+    (
+        "client list",
+        ["crossfade client list --property Payments", "crossfade client list --overdue --env production"],
+    ),
+    (
+        "client show",
+        ["crossfade client show \"Billing API\"", "crossfade client show \"Billing API\" --json"],
+    ),
+    (
+        "client create",
+        [
+            "crossfade client create \"Billing API\" --property Payments --env production --output billing.secret",
+            "crossfade client create Reports --property Payments --env development,staging --owner ada@example.com --show",
+        ],
+    ),
+    (
+        "client update",
+        [
+            "crossfade client update \"Billing API\" --name Billing",
+            "crossfade client update \"Billing API\" --owner ada@example.com --owner grace@example.com --confirm \"Billing API\"",
+        ],
+    ),
+    (
+        "client delete",
+        [
+            "crossfade client delete \"Billing API\" --reason \"replaced by Invoices\"",
+            "crossfade client delete \"Billing API\" --reason \"replaced by Invoices\" --confirm \"Billing API\"",
+        ],
+    ),
+    (
+        "client register",
+        [
+            "crossfade client register \"Billing API\" --env staging --output staging.secret",
+            "crossfade client register \"Billing API\" --env staging --no-value",
+        ],
+    ),
+    (
+        "registration show",
+        [
+            "crossfade registration show \"Billing API\" --env production",
+            "crossfade registration show \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "registration update",
+        [
+            "crossfade registration update \"Billing API\" --env production --scope invoices:read,invoices:write --token-ttl 10m",
+            "crossfade registration update \"Billing API\" --env production --disable --reason \"leaked\" --confirm \"Billing API\"",
+        ],
+    ),
+    ("env list", ["crossfade env list", "crossfade env list --json"]),
+    ("env show", ["crossfade env show production", "crossfade env show production --json"]),
+    (
+        "env create",
+        [
+            "crossfade env create qa --kind test",
+            "crossfade env create production-eu --name \"Production EU\" --kind live --signing-alg EdDSA",
+        ],
+    ),
+    (
+        "env update",
+        [
+            "crossfade env update production --max-age-days 90",
+            "crossfade env update production --show-once true --confirm production",
+        ],
+    ),
+    ("env delete", ["crossfade env delete qa", "crossfade env delete qa --url https://auth.example.com"]),
+    (
+        "env rotate-key",
+        [
+            "crossfade env rotate-key production --reason \"yearly rotation\"",
+            "crossfade env rotate-key production --immediate --compromised --reason \"key leaked\" --confirm production",
+        ],
+    ),
+    ("env keys", ["crossfade env keys production", "crossfade env keys production --json"]),
+    ("property list", ["crossfade property list", "crossfade property list --json"]),
+    ("property show", ["crossfade property show Payments", "crossfade property show Payments --json"]),
+    ("property create", ["crossfade property create Payments", "crossfade property create Payments --json"]),
+    (
+        "property update",
+        [
+            "crossfade property update Payments --name Billing",
+            "crossfade property update prop_0123456789abcdefghijkl --name Billing",
+        ],
+    ),
+    (
+        "property delete",
+        ["crossfade property delete Payments", "crossfade property delete prop_0123456789abcdefghijkl"],
+    ),
+    (
+        "property limits show",
+        [
+            "crossfade property limits show Payments --env production",
+            "crossfade property limits show Payments --env production --json",
+        ],
+    ),
+    (
+        "property limits set",
+        [
+            "crossfade property limits set Payments --env production --audience https://invoices.example.com --scope invoices:read,invoices:write",
+            "crossfade property limits set Payments --env staging --issuer-only --any-scope",
+        ],
+    ),
+    ("user list", ["crossfade user list", "crossfade user list --q grace"]),
+    ("user show", ["crossfade user show grace@example.com", "crossfade user show grace@example.com --json"]),
+    (
+        "user create",
+        [
+            "crossfade user create --email grace@example.com --name \"Grace Hopper\" --output grace.link",
+            "crossfade user create --program --name \"deploy job\"",
+        ],
+    ),
+    (
+        "user update",
+        [
+            "crossfade user update grace@example.com --name \"Grace Hopper\"",
+            "crossfade user update grace@example.com --email hopper@example.com",
+        ],
+    ),
+    (
+        "user delete",
+        [
+            "crossfade user delete grace@example.com",
+            "crossfade user delete grace@example.com --confirm \"Grace Hopper\"",
+        ],
+    ),
+    (
+        "user link",
+        [
+            "crossfade user link grace@example.com --output grace.link",
+            "crossfade user link grace@example.com --show",
+        ],
+    ),
+    (
+        "grant list",
+        ["crossfade grant list grace@example.com", "crossfade grant list grace@example.com --json"],
+    ),
+    (
+        "grant create",
+        [
+            "crossfade grant create grace@example.com --role secret_rotator --property Payments --env staging,production --output grace.link",
+            "crossfade grant create usr_0123456789abcdefghijkl --role secret_rotator --client \"Billing API\"",
+        ],
+    ),
+    (
+        "grant delete",
+        [
+            "crossfade grant delete grace@example.com grant_0123456789abcdefghijkl",
+            "crossfade grant delete usr_0123456789abcdefghijkl grant_0123456789abcdefghijkl",
+        ],
+    ),
+    (
+        "secret list",
+        [
+            "crossfade secret list \"Billing API\" --env production",
+            "crossfade secret list \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "secret history",
+        [
+            "crossfade secret history \"Billing API\" --env production",
+            "crossfade secret history \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "secret usage",
+        [
+            "crossfade secret usage \"Billing API\" --env production",
+            "crossfade secret usage \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "secret series",
+        [
+            "crossfade secret series \"Billing API\" --env production --since 24h",
+            "crossfade secret series \"Billing API\" --env production --grain day --since 7d --json",
+        ],
+    ),
+    (
+        "secret change-over",
+        [
+            "crossfade secret change-over \"Billing API\" --env production",
+            "crossfade secret change-over \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "secret watch",
+        [
+            "crossfade secret watch \"Billing API\" --env production",
+            "crossfade secret watch \"Billing API\" --env production --until quiet=30m --every 10s",
+        ],
+    ),
+    (
+        "secret rotate",
+        [
+            "crossfade secret rotate \"Billing API\" --env production --transition 24h --output new.secret",
+            "crossfade secret rotate \"Billing API\" --env production --transition 0 --compromised --revoke-tokens --confirm \"Billing API\" --output new.secret",
+        ],
+    ),
+    (
+        "secret reveal",
+        [
+            "crossfade secret reveal \"Billing API\" --env production --output current.secret",
+            "crossfade secret reveal \"Billing API\" --env production --show --reason \"new deployment\"",
+        ],
+    ),
+    (
+        "secret revoke",
+        [
+            "crossfade secret revoke \"Billing API\" --env production --only-if safe --reason \"all callers have moved\"",
+            "crossfade secret revoke \"Billing API\" --env production --compromised --revoke-tokens --reason leaked --confirm \"Billing API\"",
+        ],
+    ),
+    (
+        "secret extend",
+        [
+            "crossfade secret extend \"Billing API\" --env production --until +24h --reason \"the nightly job is late\"",
+            "crossfade secret extend \"Billing API\" --env production --until 2030-01-31T08:00:00Z --reason \"release is late\"",
+        ],
+    ),
+    (
+        "secret rollback",
+        [
+            "crossfade secret rollback \"Billing API\" --env production --reason \"the new secret was lost\"",
+            "crossfade secret rollback \"Billing API\" --env production --acknowledge-in-use --reason \"wrong secret delivered\"",
+        ],
+    ),
+    (
+        "drill schedule",
+        [
+            "crossfade drill schedule \"Billing API\" --env staging --length 60s --reason \"find forgotten callers\"",
+            "crossfade drill schedule \"Billing API\" --env production --length 60s --start +10m --repeat 3 --every 10m --reason \"find forgotten callers\"",
+        ],
+    ),
+    (
+        "drill list",
+        [
+            "crossfade drill list \"Billing API\" --env production",
+            "crossfade drill list \"Billing API\" --env production --json",
+        ],
+    ),
+    (
+        "drill stop",
+        [
+            "crossfade drill stop \"Billing API\" --env production --running",
+            "crossfade drill stop \"Billing API\" --env production drill_0123456789abcdefghijkl --reason \"invoices fail\"",
+        ],
+    ),
+    (
+        "audit list",
+        [
+            "crossfade audit list --client \"Billing API\" --since 7d",
+            "crossfade audit list --actor ada@example.com --action secret.rotated --outcome done",
+        ],
+    ),
+    (
+        "audit export",
+        [
+            "crossfade audit export --since 2026-01-01T00:00:00Z",
+            "crossfade audit export --outcome refused --since 24h --env production",
+        ],
+    ),
+    (
+        "audit failures",
+        [
+            "crossfade audit failures --client \"Billing API\" --since 24h",
+            "crossfade audit failures --reason expired --env production",
+        ],
+    ),
+    ("whoami", ["crossfade whoami", "crossfade whoami --json"]),
+    ("man", ["crossfade man", "crossfade man --dir /usr/local/share/man/man1"]),
+    ("completions", ["crossfade completions bash", "crossfade completions zsh"]),
+];
+
+/// Returns the examples of a command, by its words after `crossfade`.
+pub(crate) fn examples(words: &str) -> &'static [&'static str] {
+    let found = EXAMPLES.iter().find(|(command, _)| *command == words);
+    found.map(|(_, examples)| examples.as_slice()).unwrap_or_default()
+}
+
+/// Returns the whole command line, with its examples.
+pub(crate) fn program() -> Command {
+    with_examples(Cli::command(), "")
+}
+
+fn with_examples(command: Command, words: &str) -> Command {
+    let lines: String = examples(words).iter().map(|example| format!("\n  {example}")).collect();
+    let command = match lines.as_str() {
+        "" => command,
+        lines => command.after_help(format!("Examples:{lines}")),
+    };
+    let words = words.to_owned();
+    command.mut_subcommands(move |child| {
+        let words = format!("{words} {}", child.get_name());
+        with_examples(child, words.trim_start())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::Path};
+
+    /// Splits a line as a shell does, as far as quotes are concerned.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for letter in line.chars() {
+            match (quote, letter) {
+                (Some(open), letter) if open == letter => quote = None,
+                (None, '"' | '\'') => {
+                    quote = Some(letter);
+                    word.get_or_insert_default();
+                }
+                (None, ' ') => words.extend(word.take()),
+                (_, letter) => word.get_or_insert_default().push(letter),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[track_caller]
+    fn parses(line: &str) {
+        if let Err(error) = program().try_get_matches_from(words(line)) {
+            panic!("{line}: {error}");
+        }
+    }
+
+    fn leaves(command: &Command, words: &str, found: &mut Vec<String>) {
+        let children: Vec<_> = command.get_subcommands().filter(|child| child.get_name() != "help").collect();
+        if children.is_empty() {
+            found.push(words.to_owned());
+        }
+        for child in children {
+            leaves(child, format!("{words} {}", child.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_has_two_examples_of_its_own_that_parse() {
+        let mut commands = Vec::new();
+        leaves(&program(), "", &mut commands);
+        for command in &commands {
+            assert_eq!(examples(command).len(), 2, "{command} has no examples");
+            for example in examples(command) {
+                assert!(example.starts_with(&format!("crossfade {command}")), "{command}: {example}");
+                parses(example);
+            }
+        }
+        assert_eq!(commands.len(), EXAMPLES.len(), "an example is of no command");
+    }
+
+    #[test]
+    fn the_help_of_every_command_shows_its_examples() {
+        fn check(command: &mut Command, words: &str) {
+            let help = command.render_long_help().to_string();
+            for example in examples(words) {
+                assert!(help.contains(&format!("\n  {example}")), "{words}: {help}");
+            }
+            for child in command.get_subcommands_mut() {
+                check(child, format!("{words} {}", child.get_name()).trim_start());
+            }
+        }
+        check(&mut program().term_width(0), "");
+    }
+
+    /// The commands in the sh blocks of a page, with continued lines joined.
+    fn commands(page: &str) -> Vec<String> {
+        let mut in_block = false;
+        let mut found = Vec::new();
+        let joined = page.replace("\\\n", " ");
+        for line in joined.lines().map(str::trim) {
+            match line {
+                line if line.starts_with("```") => in_block = line == "```sh",
+                line if in_block && line.starts_with("crossfade ") => found.push(line.to_owned()),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_commands_in_the_guides_parse() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut pages = vec![root.join("README.md")];
+        for directory in ["docs/guide", "docs/concepts"] {
+            let entries = fs::read_dir(root.join(directory)).unwrap();
+            pages
+                .extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some()));
+        }
+        let mut count = 0;
+        for page in pages {
+            for line in commands(&fs::read_to_string(&page).unwrap()) {
+                // What the shell does with it is not the program's.
+                let line = line.split(" >").next().unwrap_or_default().split(" |").next().unwrap_or_default();
+                let line = line.split(" #").next().unwrap_or_default().trim_end();
+                let line = line.replace("$(date +%F)", "2030-01-31");
+                if let Err(error) = program().try_get_matches_from(words(&line)) {
+                    panic!("{}: {line}: {error}", page.display());
+                }
+                count += 1;
+            }
+        }
+        assert!(count > 40, "{count} commands were found");
+    }
+}
