@@ -400,7 +400,7 @@ def change_algorithm(suite, environment, algorithm, caller):
     run(f"{environment}: new key is published at once", published)
     run(f"{environment}: new key does not sign yet", still_es256)
     run(f"{environment}: key is rotated at once",
-        server.cli, "env", "rotate-key", environment, "--immediate", "--reason", "check")
+        server.cli, "env", "rotate-key", environment, "--immediate", "--confirm", environment, "--reason", "check")
     run(f"{environment}: token from before still verifies", old_still_verifies)
     run(f"{environment}: no other key is going to sign later", none_pending)
 

@@ -10,23 +10,23 @@ use std::{
 };
 
 /// A server with an Owner, and what is needed to speak to it.
-struct Site {
-    data: Data,
-    url: String,
-    token: String,
+pub struct Site {
+    pub data: Data,
+    pub url: String,
+    pub token: String,
     server: Running,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-struct Ended {
-    status: i32,
-    out: String,
-    err: String,
+pub struct Ended {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let data = Data::new();
         let mut server = data.serve(&[]);
         let said = is_serving(&mut server);
@@ -36,26 +36,26 @@ impl Site {
         Self { data, url, token, server }
     }
 
-    fn command(&self, token: &str, arguments: &[&str]) -> Command {
+    pub fn command(&self, token: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crossfade"));
         command.args(arguments).env_clear().env("CROSSFADE_URL", &self.url).env("CROSSFADE_TOKEN", token);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    fn run_as(&self, token: &str, arguments: &[&str]) -> Ended {
+    pub fn run_as(&self, token: &str, arguments: &[&str]) -> Ended {
         let Output { status, stdout, stderr } = self.command(token, arguments).output().unwrap();
         let status = status.code().expect("an exit status and no signal");
         Ended { status, out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    pub fn run(&self, arguments: &[&str]) -> Ended {
         self.run_as(&self.token, arguments)
     }
 
     /// Does it; what stands on stdout.
     #[track_caller]
-    fn does(&self, arguments: &[&str]) -> String {
+    pub fn does(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
         assert_eq!(ended.status, 0, "{arguments:?}: {ended:?}");
         ended.out
@@ -63,26 +63,26 @@ impl Site {
 
     /// Does it; its JSON.
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Json {
+    pub fn json(&self, arguments: &[&str]) -> Json {
         let out = self.does(&[arguments, &["--json"]].concat());
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
     }
 
     /// Is refused with this status, nothing on stdout, and one line that says this.
     #[track_caller]
-    fn refuses(&self, arguments: &[&str], status: i32, says: &str) {
+    pub fn refuses(&self, arguments: &[&str], status: i32, says: &str) {
         let ended = self.run(arguments);
         assert_eq!((ended.status, &*ended.out), (status, ""), "{arguments:?}: {ended:?}");
         assert!(ended.err.starts_with("crossfade: ") && ended.err.lines().count() == 1, "{ended:?}");
         assert!(ended.err.contains(says), "{says:?} is missing: {ended:?}");
     }
 
-    fn file(&self, name: &str) -> String {
+    pub fn file(&self, name: &str) -> String {
         self.data.file(name).to_str().unwrap().to_owned()
     }
 
     /// A client in staging under the property Payments.
-    fn client(&self, name: &str) -> Json {
+    pub fn client(&self, name: &str) -> Json {
         let there = self.json(&["property", "list"]);
         if !there.as_array().unwrap().iter().any(|it| it["name"] == "Payments") {
             self.does(&["property", "create", "Payments"]);
@@ -92,7 +92,7 @@ impl Site {
 }
 
 /// A token, made at the machine while the server runs.
-fn token(data: &Data, user: &str, more: &[&str]) -> String {
+pub fn token(data: &Data, user: &str, more: &[&str]) -> String {
     let arguments = ["token", "create", "--data-dir", data.path(), "--user", user, "--name", "test"];
     let (status, out, err) = Running::start(&[&arguments[..], more].concat()).end();
     assert_eq!(status, 0, "{err}");
@@ -130,7 +130,7 @@ fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_befo
     site.client("Billing");
     let place = ["Billing", "--env", "staging"];
     let with = |words: &[&'static str], more: &[&'static str]| [words, &place, more].concat();
-    let watch = with(&["secret", "watch"], &["--every", "1"]);
+    let watch = with(&["secret", "watch"], &["--every", "1s"]);
     site.refuses(&watch, 5, "[not_retiring]");
     let rotate = with(&["secret", "rotate"], &["--transition", "24h", "--confirm", "Billing", "--show"]);
     site.does(&rotate);
@@ -147,7 +147,7 @@ fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_befo
         let revoke = with(&["secret", "revoke"], &["--only-if", goal, "--reason", "enough"]);
         site.refuses(&revoke, 5, "[not_safe_to_end] (flag --only-if)");
     }
-    let revoked = site.run(&with(&["secret", "revoke"], &["--reason", "enough"]));
+    let revoked = site.run(&with(&["secret", "revoke"], &["--reason", "enough", "--confirm", "Billing"]));
     assert_eq!(revoked.status, 0, "{revoked:?}");
     assert!(revoked.err.contains("the new secret has not been used"), "who fails is told: {revoked:?}");
     let ended = waiting.wait_with_output().unwrap();
@@ -234,7 +234,9 @@ fn people_and_programs_get_roles_and_lose_them() {
     let second =
         site.run(&["grant", "create", email, "--role", "secret_rotator", "--output", &site.file("none")]);
     assert!(second.status == 0 && !site.data.file("none").exists(), "{second:?}");
-    site.does(&["user", "delete", email]);
+    site.refuses(&["user", "delete", email], 2, "Set --confirm to the name of the user");
+    site.refuses(&["user", "delete", email, "--confirm", "Grace"], 1, "[confirmation_mismatch]");
+    site.does(&["user", "delete", email, "--confirm", "Grace Hopper"]);
     site.refuses(&["user", "show", email], 3, email);
     site.refuses(&["user", "show", "grace"], 2, "neither the id of a user nor an e-mail address");
     let names: Vec<Json> =
@@ -301,7 +303,11 @@ fn a_client_is_found_changed_disabled_and_deleted() {
 
     let owners = ["client", "update", "Billing", "--name", "Invoices", "--owner", "a@example.com"];
     site.refuses(&owners, 2, "--confirm");
-    site.refuses(&[&owners[..], &["--confirm", "Invoices"]].concat(), 1, "(flag --confirm)");
+    site.refuses(
+        &[&owners[..], &["--confirm", "Invoices"]].concat(),
+        1,
+        "--confirm must be the client's name",
+    );
     let changed = site.json(&[&owners[..], &["--confirm", "Billing"]].concat());
     assert_eq!((&changed["name"], &changed["owners"][0]), (&"Invoices".into(), &"a@example.com".into()));
     let changed = site.json(&["client", "update", oauth, "--no-owners", "--confirm", "Invoices"]);
@@ -320,7 +326,7 @@ fn a_client_is_found_changed_disabled_and_deleted() {
     let limits = ["property", "limits", "set", "Payments", "--env", "staging"];
     let audience = "https://api.example.com";
     let own = format!("{}/env/production", site.url);
-    site.refuses(&[&limits[..], &["--audience", &own, "--any-scope"]].concat(), 1, "(flag --audience)");
+    site.refuses(&[&limits[..], &["--audience", &own, "--any-scope"]].concat(), 1, "--audience");
     let set = site.json(&[&limits[..], &["--audience", audience, "--scope", "read,write"]].concat());
     assert_eq!(set, serde_json::json!({"audiences": [audience], "scopes": ["read", "write"]}));
     let shown = site.does(&["property", "limits", "show", "Payments", "--env", "staging"]);
@@ -333,7 +339,7 @@ fn a_client_is_found_changed_disabled_and_deleted() {
         "--audience",
         "https://api.example.com",
         "--token-ttl",
-        "600",
+        "10m",
         "--auth-method",
         "client_secret_post",
         "--may-introspect",
@@ -348,13 +354,13 @@ fn a_client_is_found_changed_disabled_and_deleted() {
     let settings = site.json(&with(&["--audience", "none", "--no-scopes"]));
     assert_eq!(settings["scopes"], serde_json::json!([]));
     assert!(settings["audience"].as_str().unwrap().ends_with("/env/staging"), "{settings}");
-    site.refuses(&with(&["--token-ttl", "1"]), 1, "(flag --token-ttl)");
+    site.refuses(&with(&["--token-ttl", "1s"]), 1, "--token-ttl must be");
 
     site.refuses(&with(&["--disable"]), 2, "--confirm");
     site.refuses(
         &with(&["--disable", "--confirm", "Billing"]),
         1,
-        "[confirmation_mismatch] (flag --confirm)",
+        "--confirm must be the client's name, exactly as it is shown. Nothing was changed. [confirmation_mismatch]",
     );
     assert_eq!(site.json(&["registration", "show", oauth, "--env", "staging"])["enabled"], true);
     assert_eq!(site.json(&with(&["--disable", "--confirm", "Invoices"]))["enabled"], false);
@@ -363,7 +369,11 @@ fn a_client_is_found_changed_disabled_and_deleted() {
     site.refuses(&["registration", "show", "Invoices", "--env", "../../.."], 3, "[not_found]");
 
     site.refuses(&["client", "delete", "Invoices", "--reason", "gone"], 2, "--confirm");
-    site.refuses(&["client", "delete", "Invoices", "--reason", "gone", "--confirm", "X"], 1, "confirm");
+    site.refuses(
+        &["client", "delete", "Invoices", "--reason", "gone", "--confirm", "X"],
+        1,
+        "--confirm must be",
+    );
     site.does(&["client", "delete", "Invoices", "--reason", "gone", "--confirm", "Invoices"]);
     site.refuses(&["client", "show", id], 3, "[not_found]");
     let history = site.json(&["audit", "list", "--client", id, "--action", "client.deleted"]);
@@ -399,13 +409,13 @@ fn environments_and_properties_are_made_changed_and_deleted() {
     let changed = site.json(&["env", "update", "qa", "--max-age-days", "none"]);
     assert_eq!((&changed["max_age_days"], &changed["wipe_after_days"]), (&Json::Null, &3.into()));
     assert_eq!(site.json(&["env", "show", "qa"]), changed);
-    site.refuses(&["env", "update", "qa", "--wipe-after-days", "9999"], 1, "(flag --wipe-after-days)");
+    site.refuses(&["env", "update", "qa", "--wipe-after-days", "9999"], 1, "--wipe-after-days must be");
     let changed = site.json(&["env", "update", "qa", "--guard-extension-hours", "168"]);
     assert_eq!(changed["guard_extension_hours"], 168);
     site.refuses(
         &["env", "update", "qa", "--guard-extension-hours", "169"],
         1,
-        "(flag --guard-extension-hours)",
+        "--guard-extension-hours must be",
     );
     assert_eq!(
         site.json(&["env", "update", "qa", "--guard-extension-hours", "none"])["guard_extension_hours"],
@@ -454,11 +464,13 @@ fn the_trail_is_listed_filtered_and_exported() {
     assert_eq!(site.run(&["audit", "list", "--via-kind", "robot"]).status, 2);
     assert_eq!(site.json(&["audit", "list", "--limit", "2"]).as_array().unwrap().len(), 2);
     assert_eq!(site.does(&["audit", "export", "--since", "2100-01-01T00:00:00Z"]), "");
-    site.refuses(&["audit", "export", "--since", "yesterday"], 1, "(flag --since)");
-    site.refuses(&["audit", "export", "--action", "secret.eaten"], 1, "[invalid_query] (flag --action)");
+    assert!(site.does(&["audit", "export", "--since", "1h"]).contains(all.trim_end()));
+    assert_eq!(site.does(&["audit", "export", "--until", "1h"]), "");
+    assert_eq!(site.run(&["audit", "export", "--since", "yesterday"]).status, 2);
+    site.refuses(&["audit", "export", "--action", "secret.eaten"], 1, "[invalid_query]");
     site.refuses(&["audit", "export", "--client", "Nobody"], 3, "no client named Nobody");
     assert_eq!(site.json(&["audit", "failures", "--env", "staging"]), serde_json::json!([]));
-    site.refuses(&["audit", "failures", "--since", "x"], 1, "(flag --since)");
+    assert_eq!(site.run(&["audit", "failures", "--since", "x"]).status, 2);
 }
 
 #[test]
@@ -570,6 +582,16 @@ fn there_is_a_manual_page_for_each_command() {
     ] {
         let page = std::fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
         assert!(page.contains(".TH") && page.contains(says), "{name}: {page}");
+        if name != "crossfade" {
+            let examples =
+                page.split(".SH EXAMPLES\n.nf\n").nth(1).unwrap_or_else(|| panic!("{name}: {page}"));
+            let examples = examples.split("\n.fi\n").next().unwrap();
+            assert_eq!(
+                examples.lines().filter(|line| line.contains("crossfade ")).count(),
+                2,
+                "{name}: {examples}"
+            );
+        }
     }
     let (status, out, err) = Running::start(&["man"]).end();
     assert_eq!((status, &*err), (0, ""));
@@ -592,17 +614,17 @@ fn a_drill_is_scheduled_listed_and_stopped() {
     site.does(&[&rotate[..], &["--output", &site.file("new")]].concat());
 
     // Refused here, before anything is asked of the server, with the flag that is meant.
-    site.refuses(&ask(&["--repeat", "2", "--every", "90s"]), 2, "(flag --every)");
-    site.refuses(&ask(&["--every", "10m"]), 2, "(flag --every)");
+    site.refuses(&ask(&["--repeat", "2", "--every", "90s"]), 2, "--every must");
+    site.refuses(&ask(&["--every", "10m"]), 2, "--every");
     // Refused there.
     site.refuses(&ask(&["--repeat", "9", "--every", "10m"]), 1, "(flag --repeat)");
-    site.refuses(&ask(&["--start", "2020-01-01T00:00:00Z"]), 1, "(flag --start)");
+    site.refuses(&ask(&["--start", "2020-01-01T00:00:00Z"]), 1, "--start must not");
     let mistyped = drill("schedule", &["--length", "60s", "--confirm", "billing", "--reason", "x"]);
     site.refuses(&mistyped, 1, "[confirmation_mismatch]");
     site.refuses(&drill("stop", &["--running"]), 5, "has no drill in staging that is not over");
     assert_eq!(site.run(&drill("list", &[])).err, "Nothing to show.\n");
 
-    let made = site.run(&ask(&["--start", "in=10m", "--repeat", "3", "--every", "10m"]));
+    let made = site.run(&ask(&["--start", "+10m", "--repeat", "3", "--every", "10m"]));
     assert_eq!((made.status, made.out.lines().count()), (0, 4), "a heading and three windows: {made:?}");
     assert!(made.err.contains("crossfade drill stop 'Billing' --env staging --running"), "{made:?}");
     site.refuses(&ask(&[]), 5, "[drill_in_progress]");
