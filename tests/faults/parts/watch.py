@@ -1,80 +1,15 @@
 """`crossfade secret watch` on a terminal of 60 columns: a server that comes later, one that goes, Ctrl-C, a time limit."""
 
-import contextlib
-import fcntl
 import os
-import pty
 import re
-import select
 import signal
-import struct
+import socket
 import subprocess
-import termios
 import time
 
-from instance import eventually, free_port, require
+from instance import eventually, free_port
+from terminal import COLUMNS, terminal
 from watched import holds, watched
-
-COLUMNS = 60
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-class Terminal:
-    """A program on a terminal of its own."""
-
-    def __init__(self, command, environment):
-        self.controller, terminal = pty.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-        self.process = subprocess.Popen(
-            command, env=environment | {"TERM": "xterm"}, stdin=terminal, stdout=terminal, stderr=terminal,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(terminal)
-        self.text = ""
-
-    def read(self, seconds, until=None):
-        """Reads for a while, or until a text is there; tells whether it is."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if until and until in self.text:
-                return True
-            ready, _, _ = select.select([self.controller], [], [], 0.1)
-            if ready:
-                try:
-                    data = os.read(self.controller, 65536)
-                except OSError:
-                    break
-                self.text += data.decode(errors="replace")
-            elif self.process.poll() is not None:
-                break
-        return bool(until) and until in self.text
-
-    def drawn(self):
-        """Each line as it was drawn: what stands between two returns of the cursor to the first column."""
-        parts = re.split(r"[\r\n]|\x1b\[[0-9]*[A-F]|\x1b\[1?G", self.text)
-        return [CONTROL.sub("", part) for part in parts]
-
-    def last_line(self):
-        """What the terminal shows in the line of the cursor at the end."""
-        line = re.split(r"\n", self.text)[-1]
-        line = re.split(r"\x1b\[[0-9]*K", line)[-1]
-        return CONTROL.sub("", re.split(r"\r", line)[-1])
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(10)
-        os.close(self.controller)
-
-
-@contextlib.contextmanager
-def terminal(command, environment):
-    opened = Terminal(command, environment)
-    try:
-        yield opened
-    finally:
-        opened.close()
-
 
 def serve_at(server, address):
     server.url = f"http://{address}"
@@ -96,8 +31,10 @@ def play(checks, arguments):
         environment = server.environment | {"CROSSFADE_URL": f"http://{address}"}
         watch = [server.binary, "secret", "watch", "Billing", "--env", "production"]
         _later(checks, server, watch, environment, address)
+        _prompt(checks, server, environment)
         server.stop()
         _time_limit(checks, watch, environment)
+        _spinner(checks, server, environment)
 
 
 def _later(checks, server, watch, environment, address):
@@ -125,13 +62,36 @@ def _later(checks, server, watch, environment, address):
         holds(checks, widest <= COLUMNS, "no drawn line wraps", f"{widest} columns: {redrawn[-1]!r}")
         holds(checks, any("ends in 2" in line for line in redrawn), "the end is not cut off", redrawn[-1])
 
-        os.write(watching.controller, b"\x03")
-        watching.read(5)
-        status = watching.process.wait(10)
-        holds(checks, status in (130, -signal.SIGINT), "Ctrl-C ends it", f"status {status}")
-        holds(checks, watching.last_line().strip() == "", "the cursor is left on a clean line", repr(watching.text[-120:]))
+        _interrupt(checks, watching, "the watch")
         holds(checks, "\x1b[?25l" not in watching.text or watching.text.rstrip().endswith("\x1b[?25h"),
               "the cursor is left visible", repr(watching.text[-120:]))
+
+
+def _interrupt(checks, shown, what):
+    os.write(shown.controller, b"\x03")
+    shown.read(5)
+    status = shown.process.wait(10)
+    holds(checks, status in (130, -signal.SIGINT), f"{what}: Ctrl-C ends it", f"status {status}")
+    holds(checks, shown.last_line().strip() == "", f"{what}: the cursor is left on a clean line", repr(shown.text[-120:]))
+
+
+def _prompt(checks, server, environment):
+    rotate = [server.binary, "secret", "rotate", "Billing", "--env", "production", "--transition", "0",
+              "--end-running-transition", "--show"]
+    with terminal(rotate, environment) as asking:
+        holds(checks, asking.read(10, "Type the client"), "a prompt asks", asking.text)
+        _interrupt(checks, asking, "a prompt")
+    newest = server.api("GET", f"{server.path}/rotations")["items"]
+    holds(checks, len(newest) == 1, "nothing was rotated", str(len(newest)))
+
+
+def _spinner(checks, server, environment):
+    """A server that takes a connection and does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with terminal([server.binary, "client", "list"], environment | {"CROSSFADE_URL": url}) as waiting:
+            holds(checks, waiting.read(10, "Waiting for the server"), "a spinner shows", waiting.text)
+            _interrupt(checks, waiting, "a spinner")
 
 
 def _time_limit(checks, watch, environment):
