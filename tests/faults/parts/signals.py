@@ -1,9 +1,12 @@
 """Signals that would end a process do not end a server, and a stop loses no evidence."""
 
+import os
 import signal
+import subprocess
+import tempfile
 import time
 
-from instance import require
+from instance import free_port, require
 from watched import holds, watched
 
 IGNORED = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM]
@@ -12,6 +15,29 @@ TOKENS = 3
 
 
 def play(checks, arguments):
+    _server(checks, arguments)
+    _demo(checks, arguments)
+
+
+def _demo(checks, arguments):
+    """A demo ends with its terminal, and takes its data away."""
+    with tempfile.TemporaryDirectory() as directory:
+        demo = subprocess.Popen([arguments.binary, "demo", "--listen", f"127.0.0.1:{free_port()}"],
+                                env={"TMPDIR": directory}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            said = next((line for line in demo.stdout if "until Ctrl-C" in line), None)
+            holds(checks, said is not None and os.listdir(directory), "the demo has data of its own", str(said))
+            demo.send_signal(signal.SIGHUP)
+            status = demo.wait(20)
+            holds(checks, status == 0, "a demo whose terminal is gone stops in order", f"status {status}")
+            holds(checks, not os.listdir(directory), "a demo whose terminal is gone leaves nothing",
+                  str(os.listdir(directory)))
+        finally:
+            demo.kill()
+            demo.wait(10)
+
+
+def _server(checks, arguments):
     with watched(arguments) as server:
         expected = 0
         for number in IGNORED:

@@ -668,10 +668,13 @@ async fn a_backup_that_is_killed_never_has_its_name() {
 
 #[tokio::test]
 async fn a_backup_that_is_asked_to_stop_leaves_nothing() {
-    let (data, directory) = (Data::new(), tempfile::tempdir().unwrap());
-    let program = half_way(&data, directory.path()).await;
-    let pid = program.0.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    refuses(program, 1, "Stopped half-way. There is no backup");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    // A terminal that is closed asks, too.
+    for signal in ["-TERM", "-HUP", "-QUIT"] {
+        let (data, directory) = (Data::new(), tempfile::tempdir().unwrap());
+        let program = half_way(&data, directory.path()).await;
+        let pid = program.0.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        refuses(program, 1, "Stopped half-way. There is no backup");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{signal}");
+    }
 }
