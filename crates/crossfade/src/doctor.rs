@@ -133,7 +133,7 @@ fn database_url_file(path: &Path) -> Option<Check> {
         _ => Check::warn(
             NAME,
             format!(
-                "Every user of this machine has access to {shown} (mode {mode:o}), which may hold a password."
+                "Every user of this machine has access to {shown} (mode {mode:o}), which may hold the password of the database."
             ),
             format!("chmod 600 {shown}, or mount the file with mode 0440."),
         ),

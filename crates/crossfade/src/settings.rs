@@ -117,6 +117,7 @@ pub(crate) struct Resolved {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) location: Location,
+    /// The file that holds the database URL, or the settings file if there is a password in it.
     pub(crate) database_url_file: Option<PathBuf>,
     pub(crate) public_url: String,
     pub(crate) master_key_file: PathBuf,
@@ -163,8 +164,14 @@ impl Settings {
         let data_dir = non_empty("data_dir", data_dir)?;
         let typed = DatabaseUrl { url: self.database_url, file: self.database_url_file };
         let written = DatabaseUrl { url: file.database_url, file: file.database_url_file };
-        let database = if typed.is_set() { typed } else { written };
-        let location = match database.read()? {
+        let is_written = !typed.is_set();
+        let database = if is_written { written } else { typed };
+        let url = database.read()?;
+        let holder = match url.as_deref().is_some_and(has_password) {
+            true if is_written => database.file.or_else(|| self.config.clone()),
+            _ => database.file,
+        };
+        let location = match url {
             None => Location::File(data_dir.join("crossfade.db")),
             // Not quoted: a database URL may hold a password.
             Some(url) => Location::parse(&url).ok_or_else(|| {
@@ -204,7 +211,7 @@ impl Settings {
             fresh_sign_in: Duration::from_secs(minutes * 60),
             listen,
             location,
-            database_url_file: database.file,
+            database_url_file: holder,
             public_url,
             master_key_file: non_empty("master_key_file", master_key_file)?,
             connections: Policy {
@@ -390,6 +397,21 @@ mod tests {
         assert_eq!((resolved.listen.port(), resolved.data_dir), (2, PathBuf::from("/d")));
         std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
         assert!(Settings { config: Some(path), ..Settings::default() }.resolve().is_err());
+    }
+
+    #[test]
+    fn the_file_with_a_database_password_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, file) = (dir.path().join("crossfade.toml"), dir.path().join("url"));
+        std::fs::write(&file, "postgres://u:p@db/x").unwrap();
+        let holder = |text: &str| {
+            std::fs::write(&config, text).unwrap();
+            let settings = Settings { config: Some(config.clone()), ..Settings::default() };
+            settings.resolve().unwrap().database_url_file
+        };
+        assert_eq!(holder("database_url = \"postgres://u:p@db/x\""), Some(config.clone()));
+        assert_eq!(holder("database_url = \"postgres://u@db/x\""), None);
+        assert_eq!(holder(&format!("database_url_file = {file:?}")), Some(file.clone()));
     }
 
     #[test]

@@ -323,7 +323,7 @@ fn the_program_finds_files_that_are_not_private() {
     std::fs::write(&url, format!("sqlite:{}", data.file("crossfade.db").display())).unwrap();
     mode(&url, 0o644);
     let more = ["--database-url-file", url.to_str().unwrap()];
-    tells(directory, &more, "warn", "database_url_file", "which may hold a password");
+    tells(directory, &more, "warn", "database_url_file", "which may hold the password of the database");
     mode(&url, 0o640);
     assert_eq!(doctor(directory, &more).0, 0);
     // Only root can give a file away.
