@@ -128,6 +128,8 @@ export default async function firstSight(server) {
   await said.waitFor();
   check("the message says that the tokens ended", /Access tokens issued under the leaked secret were ended .*offline may accept one until/.test(await said.textContent()), await said.textContent());
   check("the focus goes to the new secret", await button(region(page, "Credentials"), "Show secret").evaluate((node) => node === document.activeElement));
+  const described = await button(region(page, "Credentials"), "Show secret").evaluate((node) => node.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id).textContent).join(" "));
+  check("what was said is read out with it", /was rotated/.test(described), described);
   check("the leaked secret is refused", (await server.use("production", billing.id, billing.secret)) === 401);
   await look(page, "credentials-leaked");
   await tab(page, "Security").click();
@@ -200,7 +202,7 @@ export default async function firstSight(server) {
   await button(history, "Extend").click();
   dialog = page.getByRole("dialog", { name: "Extend old secret" });
   await rotate(ledger, "Ledger", { end_running_transition: true });
-  await dialog.getByText("have changed since this dialog was opened", { exact: false }).waitFor();
+  await dialog.getByText("has changed since the dialog was opened", { exact: false }).waitFor();
   check("an open dialog says that the page has changed", true);
   await look(page, "dialog-stale");
   await button(dialog, "Cancel").click();

@@ -40,7 +40,9 @@ for (const form of leakForms(document)) { setLeaked(form, true); markEnding(form
 // found, at the tab that was chosen, at the tabs of what was opened.
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
-  if (link && event.detail === 0) sessionStorage.setItem("focus", link.id || "content");
+  const leadsOn = link && !link.target && !link.hasAttribute("download") && link.origin === location.origin
+    && (link.pathname !== location.pathname || link.search !== location.search);
+  if (leadsOn && event.detail === 0) sessionStorage.setItem("focus", link.id || "content");
 }, true);
 function focusResult() {
   const from = sessionStorage.getItem("focus");
@@ -50,8 +52,14 @@ function focusResult() {
   const said = one("[data-once]") ?? one("main > .notice[role=alert], #panel .notice[role=alert]");
   const tab = from === "content" && one("main [role=tab][aria-selected=true]");
   const chosen = from && document.getElementById(from);
-  const result = one("[data-focus]") ?? (one("[data-once]") && one("[data-result] button")) ?? said ?? (tab || chosen);
+  const made = one("[data-once]") && one("[data-result] button");
+  const result = one("[data-focus]") ?? made ?? said ?? (tab || chosen);
   if (!result) return;
+  // What was said is read out with what is focused.
+  if (made && said) {
+    said.id ||= "said";
+    made.setAttribute("aria-describedby", `${made.getAttribute("aria-describedby") ?? ""} ${said.id}`.trim());
+  }
   if (result.tabIndex < 0 && !result.matches("[role=tab]")) result.tabIndex = -1;
   result.focus();
 }

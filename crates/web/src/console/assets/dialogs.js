@@ -4,7 +4,10 @@ if (!("commandForElement" in HTMLButtonElement.prototype)) {
     const button = event.target.closest("button[commandfor]");
     const dialog = button && document.getElementById(button.getAttribute("commandfor"));
     if (!dialog) return;
-    if (button.getAttribute("command") === "show-modal") dialog.showModal();
+    if (button.getAttribute("command") === "show-modal") {
+      dialog.showModal();
+      selectText(document.activeElement);
+    }
     if (button.getAttribute("command") === "close") dialog.close();
   });
 }

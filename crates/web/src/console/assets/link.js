@@ -6,6 +6,7 @@ function takeLink() {
   field.value = location.hash.slice(1);
   field.type = "password";
   history.replaceState(null, "", location.pathname);
+  one("#password")?.focus();
 }
 takeLink();
 addEventListener("hashchange", takeLink);

@@ -62,7 +62,7 @@ function tellStale(dialog) {
   notice.className = "notice";
   notice.role = "status";
   notice.dataset.stale = "";
-  notice.textContent = "The secrets have changed since this dialog was opened. Its numbers are as of then. Cancel to see the present state.";
+  notice.textContent = "This page has changed since the dialog was opened. The numbers here are as of then. Cancel to see the present state.";
   one(".dialog-body", dialog)?.prepend(notice);
 }
 
