@@ -286,6 +286,11 @@ impl Secrets {
         }
     }
 
+    /// Why a value cannot be shown in a row of the history, where the page has said above who can show it.
+    pub(super) fn no_value_in_row(&self, stored: bool) -> Option<&'static str> {
+        self.no_value_of(stored).map(|why| if why == HIDDEN { "Hidden from your role" } else { why })
+    }
+
     /// The drills of the latest transition, whether it runs or not.
     pub(super) fn latest_drills(&self) -> Option<Drilled> {
         self.latest.as_ref().map(|line| self.drilled(&line.rotation))
