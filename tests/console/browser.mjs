@@ -20,13 +20,19 @@ export function check(name, holds, more = "") {
   else { counts.failed += 1; console.log(`FAILED ${name} ${more}`); }
 }
 
+/** A name that is no loopback for a browser, as a server in an internal network has one. */
+export const INTERNAL = "crossfade.test";
+
 export const browser = await chromium.launch({
   executablePath: args.chromium,
-  args: ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: [`--host-resolver-rules=MAP ${INTERNAL} 127.0.0.1`, "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 
 // 768 stands for 1440 at 200 %, 320 for 1280 at 400 %: WCAG 2.2, 1.4.4 and 1.4.10.
 const VIEWS = [[1440, "light"], [1440, "dark"], [768, "light"], [768, "dark"], [360, "light"], [360, "dark"], [320, "light"]];
+
+/** Every page that was served, and every one as scripts have left it: the HTML with where it was seen. */
+export const documents = new Map();
 
 /** A page that writes down what must not happen. `expected` are answers that a step provokes. */
 export async function open(server, context) {
@@ -35,6 +41,11 @@ export async function open(server, context) {
   page.on("console", (message) => {
     const provoked = message.text().startsWith("Failed to load resource") && page.expected.has(Number(/status of (\d+)/.exec(message.text())?.[1]));
     if (message.type() === "error" && !provoked) check("no error in the browser's console", false, message.text());
+  });
+  page.on("response", async (response) => {
+    const isPage = response.request().isNavigationRequest() && /^text\/html/.test(response.headers()["content-type"] ?? "");
+    const html = isPage && await response.text().catch(() => undefined);
+    if (html) documents.set(html, `${response.status()} ${response.request().method()} ${new URL(response.url()).pathname}`);
   });
   page.on("pageerror", (error) => check("no uncaught error", false, error.message));
   page.on("request", (request) => {
@@ -45,6 +56,7 @@ export async function open(server, context) {
 
 /** Looks at the page in every width and theme: nothing sticks out, and axe, which needs scripts, finds nothing. */
 export async function look(page, name, scripts = true) {
+  documents.set(await page.content(), name);
   for (const [width, colorScheme] of VIEWS) {
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
