@@ -19,7 +19,8 @@ const freePort = () => new Promise((resolve) => {
   });
 });
 
-export async function start(binary) {
+/** Starts a server. With `host` it is reached by that name over plain http, as behind a declared proxy. */
+export async function start(binary, { host } = {}) {
   const directory = mkdtempSync(join(tmpdir(), "crossfade-console-"));
   const data = join(directory, "data");
   const port = await freePort();
@@ -30,19 +31,21 @@ export async function start(binary) {
   };
   local(["init", "--owner-email", EMAIL, "--password-stdin"], `${PASSWORD}\n`);
   const token = local(["token", "create", "--user", EMAIL, "--name", "checks"]);
-  const url = `http://127.0.0.1:${port}`;
+  const direct = `http://127.0.0.1:${port}`;
+  const url = host ? `http://${host}:${port}` : direct;
+  const settings = host ? { CROSSFADE_PUBLIC_URL: url, CROSSFADE_TRUSTED_PROXIES: "127.0.0.0/8" } : {};
   let server;
   let log = "";
   const serve = async () => {
-    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: environment, stdio: ["ignore", "ignore", "pipe"] });
+    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: { ...environment, ...settings }, stdio: ["ignore", "ignore", "pipe"] });
     server.stderr.on("data", (chunk) => { log += chunk; });
-    await until(async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
+    await until(async () => (await fetch(`${direct}/readyz`).catch(() => undefined))?.ok, `the server is ready\n${log}`);
   };
   await serve();
 
   const api = async (method, path, body) => {
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
-    const answer = await fetch(`${url}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+    const answer = await fetch(`${direct}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
     const json = await answer.json().catch(() => undefined);
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(json)}`);
     return json;
@@ -51,7 +54,7 @@ export async function start(binary) {
   const use = async (environment, id, secret, agent = "billing-worker/2.1") => {
     const authorization = `Basic ${Buffer.from(`${id}:${secret}`).toString("base64")}`;
     const body = new URLSearchParams({ grant_type: "client_credentials" });
-    const answer = await fetch(`${url}/env/${environment}/oauth2/token`, { method: "POST", headers: { authorization, "user-agent": agent }, body });
+    const answer = await fetch(`${direct}/env/${environment}/oauth2/token`, { method: "POST", headers: { authorization, "user-agent": agent }, body });
     return answer.status;
   };
   const sql = (statement) => {
@@ -72,7 +75,7 @@ export async function start(binary) {
   };
   /** Runs a command of the program against the server; gives what it printed. */
   const cli = async (...args) => {
-    const env = { ...environment, CROSSFADE_URL: url, CROSSFADE_TOKEN: token };
+    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: { ...environment, ...settings }, stdio: ["ignore", "ignore", "pipe"] });
     const done = await promisify(execFile)(binary, args, { env, timeout: 20000 });
     return done.stdout;
   };

@@ -87,6 +87,8 @@ fn hardened(web: &Web, response: Response) -> Response {
         // Over plain http a browser sends no Sec-Fetch-Site, and without a referrer no Origin either.
         let same_origin = HeaderValue::from_static("same-origin");
         response.headers_mut().insert(header::REFERRER_POLICY, same_origin);
+        // Browsers ignore this one there, and say so as an error on every page.
+        response.headers_mut().remove("cross-origin-opener-policy");
     }
     response
 }

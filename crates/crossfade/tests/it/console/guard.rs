@@ -144,7 +144,9 @@ on_both_engines! {
         world.owner().await;
         world.restart_under("http://auth.internal").await;
         let browser = world.browser();
-        assert_eq!(browser.get("/console/sign-in").await.header("referrer-policy"), Some("same-origin"));
+        let page = browser.get("/console/sign-in").await;
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"));
+        assert_eq!(page.header("cross-origin-opener-policy"), None, "browsers report it as an error there");
         let fields = [("email", OWNER), ("password", PASSWORD)];
         let own = browser.post_with("/console/sign-in", &fields, &[("origin", "http://auth.internal")]).await;
         assert_eq!(own.status.as_u16(), 303);

@@ -110,13 +110,34 @@ customElements.define("secret-field", class extends HTMLElement {
   }
 });
 
-/** Copies what is no secret: an id, a command. */
+/** Copies a text; false where the browser does not let the page. Over plain http there is no clipboard, and the older
+    command copies what is selected. */
+async function copyText(text, host) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch { /* Neither is there, or it was refused. */ }
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.className = "hidden-visually";
+  field.setAttribute("aria-hidden", "true");
+  host.append(field);
+  const focused = document.activeElement;
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  focused?.focus();
+  return copied;
+}
+
+/** Copies an id, a command, or what was created this once. */
 customElements.define("copy-button", class extends HTMLElement {
   connectedCallback() {
     one("button", this).addEventListener("click", async () => {
-      const from = this.getAttribute("for");
-      await navigator.clipboard.writeText(from ? document.getElementById(from).textContent.trim() : this.getAttribute("value"));
-      say("Copied");
+      const from = document.getElementById(this.getAttribute("for"));
+      const copied = await copyText(from ? from.textContent.trim() : this.getAttribute("value"), this);
+      if (!copied && from) getSelection().selectAllChildren(from);
+      say(copied ? "Copied" : from ? "This browser does not let the page copy. The text is selected: copy it by hand." : "This browser does not let the page copy. Select the text and copy it by hand.");
     });
   }
 });
