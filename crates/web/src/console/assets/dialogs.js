@@ -156,8 +156,24 @@ document.addEventListener("submit", async (event) => {
     return;
   }
   form.dataset.sending = "yes";
+  if (form.method === "post") rememberForm(form, submitter);
   submitter?.setAttribute("aria-busy", "true");
 });
+// The answer to a refused form is at the address that the form was sent to. With the address of the page of the form, a
+// reload and the way back ask for that page, and the browser does not ask whether to send the form again.
+function rememberForm(form, submitter) {
+  const action = submitter?.getAttribute("formaction") ?? form.getAttribute("action") ?? "";
+  try { sessionStorage.setItem("form", JSON.stringify([location.href, new URL(action, location.href).href])); } catch { /* Without storage the browser asks. */ }
+}
+function returnToPage() {
+  try {
+    const [page, action] = JSON.parse(sessionStorage.getItem("form") ?? "[]");
+    sessionStorage.removeItem("form");
+    if (action === location.href) history.replaceState(null, "", page);
+  } catch { /* Without storage the browser asks. */ }
+}
+returnToPage();
+
 // Coming back by the history finds forms that can be sent again.
 addEventListener("pageshow", () => {
   for (const form of all("form[data-sending]")) delete form.dataset.sending;
