@@ -3,13 +3,14 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { args, browser, check, counts, held } from "./browser.mjs";
 import { start } from "./server.mjs";
+import { validate } from "./validity.mjs";
 
 /** Each has an instance of its own. */
-const WALKS = ["rotation", "first_sight", "keyboard", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input"];
+const WALKS = ["rotation", "first_sight", "keyboard", "sections", "plain", "viewer", "guard", "drill", "change_over", "attacks", "bad_input", "trail", "plain_http", "history"];
 
 for (const name of args.only ? [args.only] : WALKS) {
   const walk = await import(`./walks/${name}.mjs`);
-  const server = await start(args.binary);
+  const server = await start(args.binary, walk.options);
   try {
     await walk.default(server);
   } catch (error) {
@@ -20,6 +21,7 @@ for (const name of args.only ? [args.only] : WALKS) {
   await server.stop();
 }
 await browser.close();
+validate();
 if (!args.only) shownAsSaid();
 console.log(`console: ${counts.passed} passed, ${counts.failed} failed`);
 process.exitCode = counts.failed === 0 ? 0 : 1;

@@ -11,10 +11,8 @@ use crate::{
 use crossfade_core::{
     ClientId, Operation, Problem, SecretId, Timestamp,
     roles::{Object, Permission},
-    text::Name,
 };
 use crossfade_store::{Client, ClientFilter, ClientLine, ClientOrder, LinePlace, RegistrationLine};
-use std::collections::{HashMap, HashSet};
 
 /// A page of clients.
 #[derive(Clone, Debug)]
@@ -118,27 +116,6 @@ impl App {
             }
             let (items, next_cursor) = scan.rows(key)?;
             Ok(ClientLines { items, next_cursor })
-        })
-        .await
-    }
-
-    /// What these clients are called, deleted ones too: those of them that the caller may read as a whole.
-    pub async fn client_names(
-        &self,
-        caller: &Caller,
-        clients: impl IntoIterator<Item = ClientId>,
-    ) -> Result<HashMap<ClientId, Name>, Error> {
-        let clients: HashSet<ClientId> = clients.into_iter().collect();
-        self.read(async |tx| {
-            let caller = &caller.refreshed(tx, self.clock.now()).await?;
-            let mut names = HashMap::new();
-            for id in clients {
-                let Some((name, property)) = tx.client_name(&id).await? else { continue };
-                if caller.may(Permission::ClientRead, Object::Client(&property, &id)) {
-                    names.insert(id, name);
-                }
-            }
-            Ok(names)
         })
         .await
     }

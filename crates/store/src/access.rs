@@ -110,6 +110,7 @@ statements! {
     INSERT = "INSERT INTO users (id, kind, email, name, password_hash, created_at, created_by, version) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
     GET = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE id = $1 AND deleted_at IS NULL";
     BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE email = $1 AND deleted_at IS NULL";
+    NAMED = "SELECT name, deleted_at FROM users WHERE id = $1";
     LIST = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users
             WHERE deleted_at IS NULL
               AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
@@ -141,6 +142,7 @@ statements! {
     INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
     TOKEN_BY_DIGEST = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE digest = $1 AND deleted_at IS NULL";
     TOKEN = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE id = $1 AND deleted_at IS NULL";
+    TOKEN_NAMED = "SELECT user_id, name FROM api_tokens WHERE id = $1";
     TOKENS = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens
               WHERE deleted_at IS NULL AND (CAST($4 AS TEXT) IS NULL OR user_id = $4)
                 AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
@@ -221,6 +223,19 @@ impl Tx {
     /// One account that has not been deleted.
     pub async fn user(&mut self, id: &UserId) -> Result<Option<User>, StoreError> {
         self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(user).transpose()
+    }
+
+    /// Returns the name of an account, also of a deleted one, and whether the account is still there.
+    pub async fn user_name(&mut self, id: &UserId) -> Result<Option<(String, bool)>, StoreError> {
+        let row = self.optional(NAMED, vec![id.as_str().into()]).await?;
+        row.map(|row| Ok((row.text("name")?, row.opt_time("deleted_at")?.is_none()))).transpose()
+    }
+
+    /// Returns the owner and the name of an API token, also of a deleted one.
+    pub async fn token_name(&mut self, id: &TokenId) -> Result<Option<(UserId, String)>, StoreError> {
+        let row = self.optional(TOKEN_NAMED, vec![id.as_str().into()]).await?;
+        row.map(|row| Ok((row.parsed("user_id", |text| UserId::parse(text).ok())?, row.text("name")?)))
+            .transpose()
     }
 
     /// The account of this e-mail address.

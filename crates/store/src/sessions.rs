@@ -30,6 +30,7 @@ statements! {
     OF_USER = "SELECT id, user_id, created_at, authenticated_at, last_seen_at, source_ip, user_agent FROM sessions
                WHERE user_id = $1 AND ended_at IS NULL AND created_at > $2 AND last_seen_at > $3
                ORDER BY created_at DESC, id DESC LIMIT $4";
+    USER_OF = "SELECT user_id FROM sessions WHERE id = $1";
     SEEN = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
     CONFIRM = "UPDATE sessions SET digest = $2, keyed = 1, authenticated_at = $3, last_seen_at = $3 WHERE id = $1 AND ended_at IS NULL";
     END = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
@@ -50,6 +51,12 @@ fn session(row: &Row) -> Result<SessionRow, StoreError> {
 }
 
 impl Tx {
+    /// Returns whose a session is or was, as long as it is remembered.
+    pub async fn user_of_session(&mut self, id: &SessionId) -> Result<Option<UserId>, StoreError> {
+        let row = self.optional(USER_OF, vec![id.as_str().into()]).await?;
+        row.map(|row| row.parsed("user_id", |text| UserId::parse(text).ok())).transpose()
+    }
+
     /// Stores a sign-in by its keyed digest, and forgets those that began before `forget`.
     pub async fn insert_session(
         &mut self,

@@ -18,7 +18,7 @@ UNREADABLE = {
     "two lengths": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
     "40 KiB of headers": (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + 40_000 * b"a" + b"\r\n\r\n", 431),
     "200 headers": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: y\r\n" % at for at in range(200)) + b"\r\n", 431),
-    "an address of 70,000 characters": (b"GET /" + 70_000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    "an address of 70,000 characters": (b"GET /" + 70_000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     "after an answer on the same connection": (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", None),
 }
 

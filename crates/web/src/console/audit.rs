@@ -1,6 +1,7 @@
 //! The audit trail: who did what, when and why.
 
 use super::{
+    audit_event::{self, FactValue, Line},
     error::{Reply, status},
     form::{Fields, Form},
     layout::{Layout, Section},
@@ -18,9 +19,7 @@ use crossfade_core::{
     api::AuditEvent,
     audit::{Action, Via},
     roles::Permission,
-    text::Name,
 };
-use std::collections::HashMap;
 
 #[derive(Template)]
 #[template(path = "console/audit.html")]
@@ -32,9 +31,10 @@ struct AuditPage {
     environments: Vec<(String, String)>,
     outcomes: [(&'static str, &'static str); 3],
     kinds: [(&'static str, &'static str); 5],
-    events: Vec<AuditEvent>,
-    /// What the clients in them are called, where the reader may know.
-    names: HashMap<ClientId, Name>,
+    lines: Vec<Line>,
+    /// The first and the last moment of the filter, as they are applied.
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
     /// The filters, for the addresses of other pages and of the export.
     query: String,
     is_first: bool,
@@ -78,7 +78,8 @@ impl AuditPage {
     }
 }
 
-/// A day as a field has it is the time at which it begins, in UTC.
+/// Returns the time that a field asks for: a day alone begins at midnight in UTC; a browser that runs scripts sends the time
+/// at which the day begins where its reader is.
 fn time(fields: &Fields, name: &str) -> Option<String> {
     let text = fields.filled(name)?.trim();
     Some(if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() })
@@ -144,6 +145,18 @@ fn unclear(field: &'static str, what: &str) -> Error {
     Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field).into()
 }
 
+/// Returns the fields with days alone, as a field of the type `date` shows them.
+fn days(mut fields: Fields) -> Fields {
+    for name in ["since", "until"] {
+        let day = fields.filled(name).filter(|text| Timestamp::parse_bound(text.trim()).is_ok());
+        if let Some(day) = day.and_then(|text| text.trim().get(..10)).map(str::to_owned) {
+            while fields.take(name).is_some() {}
+            fields = fields.with(name, day);
+        }
+    }
+    fields
+}
+
 fn address(fields: &Fields) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for name in FILTERS {
@@ -157,6 +170,8 @@ fn address(fields: &Fields) -> String {
 pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
     let (app, caller) = (&signed.app, signed.caller());
+    let bound = |name: &str| time(&fields, name).and_then(|text| Timestamp::parse_bound(&text).ok());
+    let (since, until) = (bound("since"), bound("until"));
     let found = match meant(&signed, &fields).await {
         Ok(query) => app.list_audit_events(caller, &query).await,
         Err(error) => Err(error),
@@ -172,9 +187,8 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let environments = app.list_environments(caller).await?.into_iter().map(|it| (it.slug, it.name));
     let answer = problem.as_ref().map_or(StatusCode::OK, status);
     let (is_first, address) = (!fields.ticked("cursor"), address(&fields));
-    let named = events.iter().filter_map(|event| event.client_id.clone());
-    let names = app.client_names(caller, named).await?;
-    let filter = Form::new("", fields);
+    let names = app.names_in_trail(caller, events.iter().flat_map(audit_event::ids)).await?;
+    let filter = Form::new("", days(fields));
     Ok(page_with(
         answer,
         &AuditPage {
@@ -184,12 +198,13 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
                 Some(problem) => filter.refused(problem),
                 None => filter,
             },
-            actions: any("Every action").into_iter().chain(actions).collect(),
-            environments: any("Every environment").into_iter().chain(environments).collect(),
+            actions: any("All actions").into_iter().chain(actions).collect(),
+            environments: any("All environments").into_iter().chain(environments).collect(),
             outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
-            events,
-            names,
+            lines: events.into_iter().map(|event| Line::new(event, &names)).collect(),
+            since,
+            until,
             query: address,
             is_first,
             next_cursor,
@@ -217,7 +232,9 @@ pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): 
 mod tests {
     use super::*;
     use crate::console::crossfade::samples;
+    use crossfade_app::Named;
     use serde_json::json;
+    use std::collections::HashMap;
 
     #[test]
     fn an_event_names_the_client_and_escapes_what_others_wrote() {
@@ -231,31 +248,32 @@ mod tests {
             });
             serde_json::from_value(event).unwrap()
         };
-        let sample = |events: Vec<AuditEvent>, names| AuditPage {
+        let sample = |events: Vec<AuditEvent>, names: &HashMap<String, Named>| AuditPage {
             layout: Layout::sample(Section::Audit, "Audit"),
             now: samples::now(),
             filter: Form::new("", Fields::default()),
-            actions: vec![(String::new(), "Every action".into())],
-            environments: vec![(String::new(), "Every environment".into())],
+            actions: vec![(String::new(), "All actions".into())],
+            environments: vec![(String::new(), "All environments".into())],
             outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
-            events,
-            names,
+            lines: events.into_iter().map(|event| Line::new(event, names)).collect(),
+            since: None,
+            until: None,
             query: String::new(),
             is_first: true,
             next_cursor: Some("x".into()),
         };
-        let names = HashMap::from([(ClientId::parse(client).unwrap(), Name::from_stored("Billing".into()))]);
-        let html = sample(vec![event("secret.rotated", Some(client))], names).render().unwrap();
+        let names = HashMap::from([(client.to_owned(), Named::Client("Billing".into()))]);
+        let html = sample(vec![event("secret.rotated", Some(client))], &names).render().unwrap();
         assert!(html.contains("Billing") && html.contains("Refused") && html.contains("cursor=x"), "{html}");
         assert!(html.contains("href=\"/console/audit?via=tok_0000000000000000000001\">API token"), "{html}");
         assert!(
             !html.contains("<script>") && !html.contains("Ada <b>") && !html.contains(" style="),
             "{html}"
         );
-        let html = sample(vec![event("secret.rotated", Some(client))], HashMap::new()).render().unwrap();
+        let html = sample(vec![event("secret.rotated", Some(client))], &HashMap::new()).render().unwrap();
         assert!(html.contains(client) && !html.contains("Billing"), "without the right to its name, the id");
-        assert!(sample(Vec::new(), HashMap::new()).render().unwrap().contains("Nothing is recorded"));
+        assert!(sample(Vec::new(), &HashMap::new()).render().unwrap().contains("No matching events"));
     }
 
     #[test]
@@ -266,5 +284,9 @@ mod tests {
         assert_eq!(asked.since.as_deref(), Some("2026-11-24T00:00:00Z"));
         assert_eq!(asked.until.as_deref(), Some("2026-11-25T10:00:00Z"));
         assert_eq!(address(&fields), "actor=usr_1&since=2026-11-24&until=2026-11-25T10%3A00%3A00Z&via=tok_1");
+        let local = Fields::parse(b"since=2026-11-24T00%3A00%3A00%2B13%3A00&until=soon");
+        assert_eq!(time(&local, "since").as_deref(), Some("2026-11-24T00:00:00+13:00"));
+        let shown = days(local);
+        assert_eq!((shown.text("since"), shown.text("until")), ("2026-11-24", "soon"));
     }
 }

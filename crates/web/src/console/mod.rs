@@ -4,6 +4,7 @@ mod account;
 mod agent;
 pub(crate) mod assets;
 mod audit;
+mod audit_event;
 mod clients;
 mod confirm;
 mod cookies;

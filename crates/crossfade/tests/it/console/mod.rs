@@ -9,3 +9,4 @@ mod sections;
 mod sign_in;
 mod step_up;
 mod throttle;
+mod trail;

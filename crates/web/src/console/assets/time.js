@@ -215,3 +215,30 @@ customElements.define("number-presets", class extends HTMLElement {
     mark();
   }
 });
+
+/** The first moment of a day where the reader is, with its distance from UTC. */
+function startOfDay(text) {
+  const [year, month, day] = text.split("-").map(Number);
+  // Where the clocks skip midnight, the day begins with the hour after it.
+  const date = new Date(year, month - 1, day);
+  const two = (number) => String(Math.abs(number)).padStart(2, "0");
+  const ahead = -date.getTimezoneOffset();
+  const zone = `${ahead < 0 ? "-" : "+"}${two(Math.trunc(ahead / 60))}:${two(ahead % 60)}`;
+  return `${text}T${two(date.getHours())}:${two(date.getMinutes())}:00${zone}`;
+}
+
+/** Has the days of a form begin where its reader is; without a script they are days in UTC. */
+customElements.define("local-days", class extends HTMLElement {
+  connectedCallback() {
+    const form = this.closest("form");
+    const days = all("input[type=date]", form);
+    this.textContent = `Days begin at midnight in your time zone, ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
+    for (const field of days) {
+      const at = field.dataset.at && new Date(field.dataset.at);
+      if (at) field.value = [at.getFullYear(), at.getMonth() + 1, at.getDate()].map((it) => String(it).padStart(2, "0")).join("-");
+    }
+    form.addEventListener("formdata", ({ formData }) => {
+      for (const field of days) if (field.value) formData.set(field.name, startOfDay(field.value));
+    });
+  }
+});

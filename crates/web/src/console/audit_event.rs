@@ -1,0 +1,269 @@
+//! One event of the trail, with all that it holds: each member as a label and a value, in words where there are words.
+
+use crossfade_app::Named;
+use crossfade_core::{
+    Timestamp,
+    api::AuditEvent,
+    audit::{Action, Actor, Via},
+};
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+
+/// An event as a row and its details.
+pub(super) struct Line {
+    pub(super) event: AuditEvent,
+    /// What the event is about, where it is no client.
+    pub(super) about: Option<Known>,
+    /// The client by its name.
+    pub(super) client: Option<String>,
+    pub(super) facts: Vec<Fact>,
+}
+
+/// An ID, and what it names where the reader may know.
+pub(super) struct Known {
+    pub(super) id: String,
+    pub(super) name: Option<String>,
+    /// The kind of what is named, where the name does not say it.
+    pub(super) kind: Option<String>,
+    pub(super) path: Option<String>,
+}
+
+/// A member of an event.
+pub(super) struct Fact {
+    pub(super) label: String,
+    pub(super) value: FactValue,
+}
+
+pub(super) enum FactValue {
+    Nothing,
+    Text(String),
+    Code(String),
+    At(Timestamp),
+    Known(Known),
+}
+
+/// Prefixes of IDs that can have a name.
+const NAMEABLE: [&str; 5] = ["usr_", "tok_", "ses_", "cl_", "prop_"];
+
+/// Returns every ID in an event that can have a name.
+pub(super) fn ids(event: &AuditEvent) -> impl Iterator<Item = String> {
+    let mut all = vec![event.actor.id().to_owned()];
+    all.extend(event.target.clone());
+    all.extend(event.client_id.as_ref().map(ToString::to_string));
+    all.extend(event.via.as_ref().map(|via| via.id().to_owned()));
+    strings(&event.details, &mut all);
+    all.into_iter().filter(|id| NAMEABLE.iter().any(|prefix| id.starts_with(prefix)))
+}
+
+fn strings(value: &Value, all: &mut Vec<String>) {
+    match value {
+        Value::String(text) => all.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, all)),
+        Value::Object(members) => members.values().for_each(|member| strings(member, all)),
+        _ => {}
+    }
+}
+
+/// Returns an ID with its name.
+fn known(id: &str, names: &HashMap<String, Named>) -> Known {
+    let (name, kind, path) = match names.get(id) {
+        None => (None, None, None),
+        Some(Named::Account(name, is_there)) => {
+            (Some(name.clone()), None, is_there.then(|| format!("/console/people/{id}")))
+        }
+        Some(Named::Token(name, owner)) => (Some(name.clone()), Some(format!("API token of {owner}")), None),
+        Some(Named::Session(owner)) => (Some(format!("Session of {owner}")), None, None),
+        Some(Named::Client(name)) => (Some(name.clone()), None, Some(format!("/console/clients/{id}"))),
+        Some(Named::Property(name)) => (Some(name.clone()), None, Some(format!("/console/properties/{id}"))),
+    };
+    Known { id: id.to_owned(), name, kind, path }
+}
+
+impl Line {
+    pub(super) fn new(event: AuditEvent, names: &HashMap<String, Named>) -> Self {
+        let about = event.target.as_deref().map(|target| known(target, names));
+        let client = event.client_id.as_ref().and_then(|id| known(id.as_str(), names).name);
+        Self { facts: facts(&event, names), about, client, event }
+    }
+}
+
+fn facts(event: &AuditEvent, names: &HashMap<String, Named>) -> Vec<Fact> {
+    let text = |text: &Option<String>| text.clone().map_or(FactValue::Nothing, FactValue::Text);
+    let code = |text: &Option<String>| text.clone().map_or(FactValue::Nothing, FactValue::Code);
+    let id = |id: &str| FactValue::Known(known(id, names));
+    let title = Action::parse(&event.action).map(|action| FactValue::Text(action.title().to_owned()));
+    let who = match &event.actor {
+        Actor::User { .. } => "Person",
+        Actor::Program { .. } => "Program",
+        Actor::Policy { .. } => "Policy",
+        Actor::Client { .. } => "OAuth client",
+        Actor::Machine { .. } => "Local command",
+        Actor::Unknown { .. } => "Unknown caller",
+    };
+    let via = match &event.via {
+        None => FactValue::Nothing,
+        Some(Via::Token { .. } | Via::Session { .. }) => id(event.via.as_ref().map_or("", Via::id)),
+        Some(Via::Machine { id }) => FactValue::Text(format!("Local command {id}")),
+        Some(Via::Policy { id }) => FactValue::Text(format!("Policy {id}")),
+    };
+    let mut all = vec![
+        ("Meaning", title.unwrap_or(FactValue::Nothing)),
+        ("Time", FactValue::At(event.at)),
+        ("Exact time", FactValue::Code(event.at.to_string())),
+        (who, FactValue::Text(event.actor.name().to_owned())),
+        ("ID of the actor", FactValue::Code(event.actor.id().to_owned())),
+        ("Through", via),
+        ("Source address", code(&event.source_ip)),
+        ("Request ID", code(&event.request_id)),
+        ("Client", event.client_id.as_ref().map_or(FactValue::Nothing, |client| id(client.as_str()))),
+        ("Environment", text(&event.environment)),
+        ("Object", event.target.as_deref().map_or(FactValue::Nothing, id)),
+        ("Reason", text(&event.reason)),
+        ("Outcome", FactValue::Text(if event.outcome == "done" { "Done" } else { "Refused" }.to_owned())),
+        ("Number in the trail", FactValue::Code(event.seq.to_string())),
+    ]
+    .into_iter()
+    .map(|(label, value)| Fact { label: label.to_owned(), value })
+    .collect();
+    flatten("", &event.details, names, &mut all);
+    all
+}
+
+/// Appends the members of an event's details, each with the words of its name.
+fn flatten(label: &str, value: &Value, names: &HashMap<String, Named>, all: &mut Vec<Fact>) {
+    match value {
+        Value::Object(members) => match (members.get("before"), members.get("after")) {
+            (Some(Value::Object(before)), Some(Value::Object(after))) => {
+                let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+                for key in keys {
+                    let (old, new) = (before.get(key), after.get(key));
+                    let shown = |value: Option<&Value>| value.map_or("none".to_owned(), in_line);
+                    let changed = format!("{} → {}", shown(old), shown(new));
+                    match old == new {
+                        true => flatten(&words(label, key), new.unwrap_or(&Value::Null), names, all),
+                        false => {
+                            all.push(Fact { label: words(label, key), value: FactValue::Text(changed) });
+                        }
+                    }
+                }
+                let others = members.iter().filter(|(key, _)| !["before", "after"].contains(&key.as_str()));
+                others.for_each(|(key, member)| flatten(&words(label, key), member, names, all));
+            }
+            _ => members.iter().for_each(|(key, member)| flatten(&words(label, key), member, names, all)),
+        },
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (at, item) in items.iter().enumerate() {
+                flatten(&format!("{label} {}", at + 1), item, names, all);
+            }
+        }
+        _ => all.push(Fact { label: label.to_owned(), value: single(value, names) }),
+    }
+}
+
+/// Returns a value that is one: a time, an ID, a text or a number.
+fn single(value: &Value, names: &HashMap<String, Named>) -> FactValue {
+    match value {
+        Value::Null => FactValue::Nothing,
+        Value::String(text) if text.is_empty() => FactValue::Nothing,
+        Value::String(text) if names.contains_key(text) => FactValue::Known(known(text, names)),
+        Value::String(text) => match Timestamp::parse(text) {
+            Ok(time) => FactValue::At(time),
+            Err(_) if is_id(text) => FactValue::Code(text.clone()),
+            Err(_) => FactValue::Text(text.clone()),
+        },
+        Value::Array(items) if items.is_empty() => FactValue::Nothing,
+        _ => FactValue::Text(in_line(value)),
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let id = text.split_once('_').filter(|(kind, _)| kind.len() <= 5);
+    id.is_some_and(|(_, rest)| rest.len() == 22 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Returns a value in one line.
+fn in_line(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::String(text) if text.is_empty() => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(in_line).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// Returns the words of a member below others: "Grant role" for `role` in `grant`.
+fn words(above: &str, key: &str) -> String {
+    let word = |word| match word {
+        "id" => "ID",
+        "ip" => "IP",
+        "alg" => "algorithm",
+        other => other,
+    };
+    let key = key.split('_').map(word).collect::<Vec<_>>().join(" ");
+    if !above.is_empty() {
+        return format!("{above} {key}");
+    }
+    let mut letters = key.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(details: &Value, names: &HashMap<String, Named>) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        flatten("", details, names, &mut all);
+        let value = |value: FactValue| match value {
+            FactValue::Nothing => "-".to_owned(),
+            FactValue::Text(text) => text,
+            FactValue::Code(text) => format!("`{text}`"),
+            FactValue::At(time) => format!("at {time}"),
+            FactValue::Known(it) => format!("{} {}", it.name.unwrap_or_default(), it.id),
+        };
+        all.into_iter().map(|fact| (fact.label, value(fact.value))).collect()
+    }
+
+    #[test]
+    fn every_member_of_the_details_has_a_label_and_a_value() {
+        let user = "usr_0000000000000000000001";
+        let names = HashMap::from([(user.to_owned(), Named::Account("Ada".into(), true))]);
+        let details = json!({
+            "user_id": user, "grant": {"role": "viewer", "environments": ["staging", "qa"], "client_id": null},
+            "secret_id": "sec_0000000000000000000001", "expires_at": "2026-11-24T13:05:00.000000Z", "immediate": false,
+            "callers": [{"source_ip": "192.0.2.1"}, {"source_ip": "192.0.2.2"}], "reason": "", "scope": [], "count": 3,
+        });
+        let all: HashMap<_, _> = shown(&details, &names).into_iter().collect();
+        for (label, value) in [
+            ("User ID", "Ada usr_0000000000000000000001"),
+            ("Grant role", "viewer"),
+            ("Grant environments", "staging, qa"),
+            ("Grant client ID", "-"),
+            ("Secret ID", "`sec_0000000000000000000001`"),
+            ("Expires at", "at 2026-11-24T13:05:00.000000Z"),
+            ("Immediate", "no"),
+            ("Callers 1 source IP", "192.0.2.1"),
+            ("Callers 2 source IP", "192.0.2.2"),
+            ("Reason", "-"),
+            ("Scope", "-"),
+            ("Count", "3"),
+        ] {
+            assert_eq!(all.get(label).map(String::as_str), Some(value), "{label} of {all:?}");
+        }
+        assert_eq!(all.len(), 12);
+    }
+
+    #[test]
+    fn a_change_shows_what_was_and_what_is() {
+        let details = json!({"before": {"name": "A", "kind": "test"}, "after": {"name": "B", "kind": "test", "max_age_days": 90}, "position": null});
+        let shown = shown(&details, &HashMap::new());
+        let expected =
+            [("Kind", "test"), ("Max age days", "none → 90"), ("Name", "A → B"), ("Position", "-")];
+        assert_eq!(shown, expected.map(|(label, value)| (label.to_owned(), value.to_owned())));
+    }
+}
