@@ -5,7 +5,7 @@ import { EMAIL } from "../server.mjs";
 export default async function history(server) {
   const context = await browser.newContext();
   const page = await open(server, context);
-  page.expected.add(422);
+  page.expected.add(409).add(422);
   let posts = 0;
   page.on("request", (request) => { if (request.isNavigationRequest() && request.method() === "POST") posts += 1; });
   const title = (name) => page.getByRole("heading", { level: 1, name });

@@ -27,7 +27,7 @@ export default async function plainHttp(server) {
   await page.getByRole("status").filter({ hasText: /^Copied$/ }).waitFor();
   check("over plain http an ID is copied", (await pasted()) === client.registrations[0].client_id);
   await button(region(page, "Try it"), "Copy").first().click();
-  check("over plain http a command is copied", (await pasted()).startsWith("curl"));
+  check("over plain http a command is copied", (await pasted()).includes("oauth2/token"));
   await button(region(page, "Credentials"), "Copy secret").click();
   await page.getByText("This browser does not let the page copy. Show the secret and copy it by hand.").waitFor();
   check("over plain http a secret that cannot be copied says what to do", true);
@@ -37,7 +37,7 @@ export default async function plainHttp(server) {
   await page.getByRole("status").filter({ hasText: "Select the text and copy it by hand." }).waitFor();
   await button(region(page, "Try it"), "Copy").first().click();
   await page.getByRole("status").filter({ hasText: "The text is selected: copy it by hand." }).waitFor();
-  check("a text that cannot be copied is selected, and the page says so", (await page.evaluate(() => getSelection().toString())).startsWith("curl"));
+  check("a text that cannot be copied is selected, and the page says so", (await page.evaluate(() => getSelection().toString())).includes("oauth2/token"));
   await look(page, "copy-refused");
   await context.close();
 }

@@ -156,11 +156,11 @@ export default async function sections(server) {
   await page.getByLabel("Client", { exact: true }).fill("cl_nothing");
   await button(page, "Filter").click();
   await page.getByRole("main").getByText(/Is not the name/).first().waitFor();
-  check("a filter that names nothing is told at the filter, and is no empty trail", (await page.getByText("Nothing is recorded").count()) === 0);
+  check("a filter that names nothing is told at the filter, and is no empty trail", (await page.getByText("No matching events").count()) === 0);
   await look(page, "audit-refused");
   await page.getByLabel("Client", { exact: true }).fill("Billing");
   await button(page, "Filter").click();
-  await page.getByRole("heading", { name: "Nothing is recorded" }).waitFor();
+  await page.getByRole("heading", { name: "No matching events" }).waitFor();
   await look(page, "audit-nothing");
 
   // A registration that is disabled says so, hides what does not apply, and comes back.

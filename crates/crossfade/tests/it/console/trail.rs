@@ -1,6 +1,6 @@
 //! The trail in the Console: names where the reader may know them, and the days of the reader.
 
-use crate::world::{World, on_both_engines};
+use crate::world::on_both_engines;
 use serde_json::json;
 
 on_both_engines! {
