@@ -57,6 +57,16 @@ impl Fields {
     }
 }
 
+/// Returns a text without the characters that HTML cannot hold, however they are written (HTML §13.2.3.5). What was refused
+/// because of one of them is shown without it.
+pub(crate) fn shown(text: impl AsRef<str>) -> String {
+    let holds = |letter: &char| {
+        let is_none = (0xfdd0..=0xfdef).contains(&(*letter as u32)) || *letter as u32 & 0xfffe == 0xfffe;
+        !is_none && (!letter.is_control() || ['\t', '\n', '\r', '\u{c}'].contains(letter))
+    };
+    text.as_ref().chars().filter(holds).collect()
+}
+
 /// A form on a page. `prefix` keeps the ids of two forms of one page apart.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Form {
@@ -134,6 +144,11 @@ impl Form {
         self.fields.text(name)
     }
 
+    /// Returns what stands in a field, as a page can show it.
+    pub(crate) fn shown(&self, name: &str) -> String {
+        shown(self.value(name))
+    }
+
     /// Whether a choice is made.
     pub(crate) fn has(&self, name: &str, value: &str) -> bool {
         self.fields.all(name).any(|own| own == value)
@@ -188,3 +203,14 @@ impl std::fmt::Display for Aria {
 
 // Its ids are made of names that stand in our own templates.
 impl askama::filters::HtmlSafe for Aria {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_shows_no_character_that_html_cannot_hold() {
+        assert_eq!(shown("Bill\u{7}ing\u{0}\u{85}\u{fdd0}\u{1ffff}"), "Billing");
+        assert_eq!(shown("a\tb\r\nÉ \u{200b}\u{202e}🎈"), "a\tb\r\nÉ \u{200b}\u{202e}🎈");
+    }
+}
