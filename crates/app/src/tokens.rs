@@ -19,7 +19,7 @@ use crossfade_core::{
     secret::{SecretKind, SecretValue},
     text::Name,
 };
-use crossfade_store::{TokenRow, Tx};
+use crossfade_store::{TokenRow, Tx, User};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -99,6 +99,16 @@ pub(crate) async fn end_own_tokens(
     Ok(ended.len() as u64)
 }
 
+/// Returns the account with this ID or this email address.
+async fn named_user(tx: &mut Tx, named: &str) -> Result<User, Error> {
+    let user = match UserId::parse(named.trim()) {
+        Ok(id) => tx.user(&id).await?,
+        Err(_) => tx.user_by_email(&named.trim().to_lowercase()).await?,
+    };
+    let missing = || Problem::new(Code::NotFound, format!("There is no user {named}.")).with_field("user");
+    Ok(user.ok_or_else(missing)?)
+}
+
 fn created(row: TokenRow) -> Event {
     Event::TokenCreated { name: row.name, user_id: row.user_id, expires_at: row.expires_at, scope: row.scope }
 }
@@ -126,13 +136,7 @@ impl App {
         let checked = CheckedToken::new(&new.name, new.expires_days, &new.scope)?;
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         self.transact(async |tx, now| {
-            let user = match UserId::parse(new.user.trim()) {
-                Ok(id) => tx.user(&id).await?,
-                Err(_) => tx.user_by_email(&new.user.trim().to_lowercase()).await?,
-            };
-            let user = user.ok_or_else(|| {
-                Problem::new(Code::NotFound, format!("There is no user {}.", new.user)).with_field("user")
-            })?;
+            let user = named_user(tx, &new.user).await?;
             let row = self.token_row(&checked, user.id, now);
             tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
             let about = About::target(&row.id);
@@ -140,6 +144,18 @@ impl App {
         })
         .await?;
         Ok(value)
+    }
+
+    /// Returns the permissions that an account holds somewhere: a token of it has no others. For the machine itself.
+    pub async fn permissions_held_by(&self, user: &str) -> Result<Vec<Permission>, Error> {
+        self.read(async |tx| {
+            let user = named_user(tx, user).await?;
+            let grants = tx.grants(&user.id).await?;
+            let is_held =
+                |it: &Permission| grants.iter().any(|row| row.grant.role.permissions().contains(it));
+            Ok(Permission::ALL.iter().copied().filter(is_held).collect())
+        })
+        .await
     }
 
     /// Creates an API token of whoever is signed in and tells its value, this once. A token creates none.

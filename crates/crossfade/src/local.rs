@@ -8,6 +8,7 @@ use crate::{
     serve::{open, open_existing},
 };
 use crossfade_app::{Creation, NewToken};
+use crossfade_core::roles::Permission;
 use std::io::{BufRead, IsTerminal};
 use zeroize::Zeroizing;
 
@@ -44,14 +45,27 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
 pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
-    let lacks = lacking(&args.scope);
+    let mut warnings: Vec<String> = lacking(&args.scope).iter().map(ToString::to_string).collect();
+    warnings.extend(unheld(&app.permissions_held_by(&args.user).await?, &args.user, &args.scope));
     let new =
         NewToken { user: args.user, name: args.name, expires_days: args.expires_days, scope: args.scope };
     let value = app.create_token(&new).await?;
     app.close().await;
-    lacks.iter().for_each(|it| output::note(&it.to_string()));
+    warnings.iter().for_each(|warning| output::note(warning));
     let lost = "End the token with crossfade token delete, and create another one.";
     output::value(&format!("{}\n", value.reveal()), lost)
+}
+
+/// Says what the token cannot do because its owner cannot.
+fn unheld(held: &[Permission], user: &str, scope: &[String]) -> Option<String> {
+    if held.is_empty() {
+        return Some(format!("{user} has no role yet, so this token can read and change nothing."));
+    }
+    let is_unheld = |word: &&String| held.iter().all(|permission| permission.as_str() != word.as_str());
+    let unheld: Vec<&str> = scope.iter().filter(is_unheld).map(String::as_str).collect();
+    let text =
+        || format!("{user} has no role with {}, so this token does not have it.", unheld.join(" and "));
+    (!unheld.is_empty()).then(text)
 }
 
 fn read_password() -> Result<Zeroizing<String>, Failure> {

@@ -27,7 +27,7 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             let filters = [("q", q), ("property_id", property), ("environment", env), ("overdue", overdue)];
             let query: Vec<String> =
                 filters.into_iter().filter_map(|(name, value)| Some(form_encode(name, &value?))).collect();
-            let clients: Vec<Client> = api.list(&format!("/clients?{}", query.join("&")), usize::MAX).await?;
+            let clients: Vec<Client> = api.list_readable(&format!("/clients?{}", query.join("&"))).await?;
             shown_clients(&clients, remote.json)
         }
         Command::Show { client, remote } => {

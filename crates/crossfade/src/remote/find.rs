@@ -7,6 +7,7 @@ use crossfade_core::{
     api::{Client, Me, Property, User},
     roles::Permission,
 };
+use serde::de::DeserializeOwned;
 
 impl Api {
     /// The client with this id, this name, or this OAuth `client_id`.
@@ -65,11 +66,26 @@ impl Api {
 
     /// Says that a permission is lacking where that is why nothing was found: without it nothing can be.
     async fn if_readable<T>(&self, found: Result<T, Failure>) -> Result<T, Failure> {
-        let Err(failure) = found else { return found };
-        if !failure.is_not_found() {
-            return Err(failure);
+        match found {
+            Err(failure) if failure.is_not_found() => {
+                Err(self.why_nothing_is_readable().await.unwrap_or(failure))
+            }
+            found => found,
         }
-        let Ok(me) = self.get::<Me>("/me").await else { return Err(failure) };
+    }
+
+    /// Reads a list of clients or properties. An empty one is a failure where a permission is lacking.
+    pub(crate) async fn list_readable<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        let items: Vec<T> = self.list(path, usize::MAX).await?;
+        match items.is_empty() {
+            true => self.why_nothing_is_readable().await.map_or(Ok(items), Err),
+            false => Ok(items),
+        }
+    }
+
+    /// Returns why this caller finds no client and no property at all.
+    async fn why_nothing_is_readable(&self) -> Option<Failure> {
+        let me: Me = self.get("/me").await.ok()?;
         let permission = Permission::ClientRead;
         let is_limited = me.scope.is_some_and(|scope| scope.iter().all(|word| word != permission.as_str()));
         let may_read = me.user.grants.iter().any(|grant| grant.role.permissions().contains(&permission));
@@ -80,9 +96,9 @@ impl Api {
             (false, false) => {
                 "Your account may not find clients and properties: it has no role with client:read. Nothing was changed. An Owner or an Operations Manager can grant a role."
             }
-            (false, true) => return Err(failure),
+            (false, true) => return None,
         };
-        Err(Failure::not_permitted(why, permission))
+        Some(Failure::not_permitted(why, permission))
     }
 
     /// The id of the user with this id or this e-mail address.

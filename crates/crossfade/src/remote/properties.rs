@@ -13,7 +13,7 @@ use reqwest::Method;
 pub(crate) async fn property(command: Command) -> Result<(), Failure> {
     match command {
         Command::List(remote) => {
-            let properties: Vec<Property> = Api::new(&remote)?.list("/properties", usize::MAX).await?;
+            let properties: Vec<Property> = Api::new(&remote)?.list_readable("/properties").await?;
             if remote.json {
                 return output::json(&properties);
             }

@@ -99,6 +99,10 @@ fn a_token_without_reading_is_told_what_it_lacks_and_not_that_nothing_is_there()
     }
     let property = site.run_as(narrow, &["property", "show", "Payments"]);
     assert!(property.status == 4 && property.err.contains("client:read"), "{property:?}");
+    for list in [["client", "list"], ["property", "list"]] {
+        let ended = site.run_as(narrow, &list);
+        assert!(ended.status == 4 && ended.err.contains("client:read"), "an empty list says why: {ended:?}");
+    }
     // An account without a role.
     let program = site.json(&["user", "create", "--program", "--name", "nobody"]);
     let roleless = token(&site.data, program["id"].as_str().unwrap(), &[]);
@@ -163,4 +167,23 @@ fn a_log_that_is_no_level_stops_the_start() {
     for log in ["nonsense=", "inof"] {
         refuses(data.serve(&["--log", log]), 2, "log must be a level");
     }
+}
+
+#[test]
+fn a_token_of_an_account_without_the_permission_is_created_with_a_warning() {
+    let site = Site::new();
+    let program = site.json(&["user", "create", "--program", "--name", "deploy"]);
+    let id = program["id"].as_str().unwrap();
+    let create = |scope: &[&str]| {
+        let arguments = ["token", "create", "--data-dir", site.data.path(), "--user", id, "--name", "x"];
+        Running::start(&[&arguments[..], scope].concat()).end()
+    };
+    let (status, out, err) = create(&[]);
+    assert_eq!((status, out.lines().count()), (0, 1), "{err}");
+    assert!(err.contains("has no role yet"), "{err}");
+    site.does(&["grant", "create", id, "--role", "viewer"]);
+    let (status, _, err) = create(&["--scope", "client:read,secret:reveal"]);
+    assert!(status == 0 && err.contains("has no role with secret:reveal"), "{err}");
+    let (status, _, err) = create(&["--scope", "client:read"]);
+    assert_eq!((status, &*err), (0, ""));
 }
