@@ -254,7 +254,7 @@ fn tables_have_reasons_and_names_in_place_of_ids() {
     site.does(&with(&["secret", "rotate"], &rotate));
     site.does(&with(&["secret", "rollback"], &["--reason", "callers failed"]));
     site.does(&with(&["secret", "rotate"], &rotate));
-    site.does(&with(&["secret", "revoke"], &["--reason", "everybody moved"]));
+    site.does(&with(&["secret", "revoke"], &["--reason", "everybody moved", "--confirm", "Billing"]));
     let history = site.does(&with(&["secret", "history"], &[]));
     let lines: Vec<&str> = history.lines().collect();
     assert!(lines[1].contains("quarterly") && lines[1].ends_with("everybody moved"), "{history}");
