@@ -9,13 +9,13 @@ pub(crate) struct Failure {
     status: u8,
     sentence: String,
     /// Stable code of the API, for whoever searches for it.
-    code: Option<String>,
+    code: Option<Box<str>>,
     /// The member of the request at fault.
-    member: Option<String>,
+    member: Option<Box<str>>,
     /// The flag that sets it.
-    flag: Option<String>,
+    flag: Option<Box<str>>,
     /// The permission that is lacking.
-    permission: Option<String>,
+    permission: Option<Box<str>>,
     /// Whether it may be over in a moment.
     passing: bool,
 }
@@ -37,7 +37,7 @@ impl Failure {
 
     /// Used in a way that the server would refuse.
     pub(crate) fn misused(problem: Problem) -> Self {
-        Self { member: problem.field, ..Self::usage(in_flags(&problem.detail)) }
+        Self { member: problem.field.map(Into::into), ..Self::usage(in_flags(&problem.detail)) }
     }
 
     /// Not found.
@@ -47,7 +47,7 @@ impl Failure {
 
     /// Not permitted, for want of this permission.
     pub(crate) fn not_permitted(sentence: impl Into<String>, permission: Permission) -> Self {
-        let (code, permission) = (Code::Forbidden.as_str().to_owned(), permission.as_str().to_owned());
+        let (code, permission) = (Code::Forbidden.as_str().into(), permission.as_str().into());
         Self { code: Some(code), permission: Some(permission), ..Self::new(4, sentence) }
     }
 
@@ -58,8 +58,8 @@ impl Failure {
 
     /// Confirmed with another name than that of what is changed.
     pub(crate) fn mismatch(sentence: impl Into<String>) -> Self {
-        let code = Code::ConfirmationMismatch.as_str().to_owned();
-        let member = Some("confirm_client_name".to_owned());
+        let code = Code::ConfirmationMismatch.as_str().into();
+        let member = Some("confirm_client_name".into());
         Self { code: Some(code), member, ..Self::failed(sentence) }
     }
 
@@ -72,9 +72,9 @@ impl Failure {
             _ => 1,
         };
         Self {
-            code: Some(document.code.clone()),
-            member: document.field.clone(),
-            permission: document.members.get("permission").and_then(|it| it.as_str()).map(str::to_owned),
+            code: Some(document.code.as_str().into()),
+            member: document.field.as_deref().map(Into::into),
+            permission: document.members.get("permission").and_then(|it| it.as_str()).map(Into::into),
             passing: matches!(document.status, 429 | 503),
             ..Self::new(status, in_flags(&document.detail))
         }
@@ -128,7 +128,7 @@ impl Failure {
             self.sentence = format!("{flag} {rest}");
         }
         if !self.sentence.split([' ', ',', '.', ':', ';']).any(|word| word == flag) {
-            self.flag = Some(flag);
+            self.flag = Some(flag.into());
         }
         self
     }
@@ -246,7 +246,7 @@ mod tests {
     use crossfade_core::{SecretId, Timestamp, rotation::Refusal};
 
     fn said(sentence: &str, member: Option<&str>, flags: &[&str]) -> String {
-        let failure = Failure { member: member.map(str::to_owned), ..Failure::failed(in_flags(sentence)) };
+        let failure = Failure { member: member.map(Into::into), ..Failure::failed(in_flags(sentence)) };
         failure.with_flag(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()).line()
     }
 
