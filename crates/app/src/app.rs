@@ -293,12 +293,12 @@ impl App {
 
     /// A new instance has three environments, each with a signing key.
     async fn create_default_environments(&self) -> Result<(), Error> {
-        if !self.db.read::<_, Error>(async |tx| Ok(tx.environments().await?)).await?.is_empty() {
+        if !self.db.read::<_, Error>(async |tx| Ok(tx.environment_slugs().await?)).await?.is_empty() {
             return Ok(());
         }
         self.transact(async |tx, now| {
             // Another command may have been quicker.
-            if !tx.environments().await?.is_empty() {
+            if !tx.environment_slugs().await?.is_empty() {
                 return Ok(());
             }
             for (position, (slug, name, kind)) in DEFAULTS.into_iter().enumerate() {

@@ -1,15 +1,24 @@
 //! How the authority's tables learn of changes: all at the start, then one by one from the change log.
 
-use crate::{act::About, app::App, error::Error, seal::Place};
-use crossfade_authority::{DrillSlot, Environment, Registration, SecretSlot, SigningKey, Tables};
+use crate::{
+    act::About,
+    app::App,
+    error::Error,
+    unreadable::{
+        Kind, Subject, Taken, Unreadable, UnreadableRows, each_registration, registration, row_of,
+        signing_keys,
+    },
+};
+use crossfade_authority::{Environment, Tables};
 use crossfade_core::{
     Code, OauthClientId, Problem, RegistrationId, SecretId, Timestamp,
     audit::{Actor, Event},
     environment::Slug,
     registration::TokenTtl,
 };
-use crossfade_store::{ChangeKind, Purpose, Tx, VerifierRow};
+use crossfade_store::{ChangeKind, Purpose, ReadVerifier, StoreError, Tx};
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -24,6 +33,8 @@ pub(crate) struct Feed {
     /// How often the tables were loaded from another history. A change of an earlier epoch is perhaps not in them.
     epoch: AtomicU64,
     losses: Mutex<Losses>,
+    /// Rows that the tables were to take, and that cannot be read.
+    pub(crate) unreadable: UnreadableRows,
 }
 
 /// Changes that tables had applied, and that the database does not hold any more.
@@ -54,6 +65,7 @@ impl Feed {
             applying: tokio::sync::Mutex::default(),
             epoch: AtomicU64::new(0),
             losses: Mutex::default(),
+            unreadable: UnreadableRows::default(),
         }
     }
 
@@ -104,8 +116,20 @@ const MAX_NAMED: usize = 50;
 /// lifetime by an hour, because a request that was decided just before the tables knew has a later beginning.
 const TOKENS_LIVE_ON: Duration = Duration::from_secs(TokenTtl::LONGEST.seconds() as u64 + 3600);
 
-/// Secrets whose tokens were ended, and revoked tokens by their `jti`.
-type Revocations = (Vec<(SecretId, Timestamp)>, Vec<(String, Timestamp)>);
+/// Secrets whose tokens were ended, and revoked tokens by their `jti`, each until it has ended anyway.
+#[derive(Default)]
+struct Revocations {
+    secrets: Vec<(SecretId, Timestamp)>,
+    tokens: Vec<(String, Timestamp)>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// Everything that the tables take, and what of it cannot be read.
+struct Loaded {
+    seq: i64,
+    tables: Tables,
+    unreadable: BTreeMap<Subject, Vec<Unreadable>>,
+}
 
 /// What the change log says of the tables.
 enum Followed {
@@ -132,8 +156,10 @@ impl App {
 
     async fn load_tables(&self, history: History) -> Result<(), Error> {
         let before = self.feed.applied();
-        let (seq, tables) = self.db.read_all::<_, Error>(async |tx| self.read_tables(tx).await).await?;
+        let read = self.db.read_all_for::<_, Error>(Purpose::Feed, async |tx| self.read_tables(tx).await);
+        let Loaded { seq, tables, unreadable } = read.await?;
         let registrations = self.authority.replace(tables);
+        self.feed.unreadable.replace(unreadable);
         // First the epoch: a change of another history is never taken as applied.
         if history == History::Another || seq < before {
             self.feed.epoch.fetch_add(1, Ordering::SeqCst);
@@ -155,44 +181,76 @@ impl App {
         Ok(())
     }
 
-    async fn read_tables(&self, tx: &mut Tx) -> Result<(i64, Tables), Error> {
+    /// Reads everything that decides. A row that cannot be read is left out and noted: what it is about is refused.
+    async fn read_tables(&self, tx: &mut Tx) -> Result<Loaded, Error> {
         let (seq, highest_time) = tx.read_head().await?;
         self.clock.raise(highest_time);
-        let mut tables = Tables::default();
-        for environment in tx.environments().await? {
-            tables.environments.extend(self.load_environment(tx, &environment.slug).await?);
+        let (mut tables, mut unreadable) = (Tables::default(), BTreeMap::new());
+        for slug in tx.environment_slugs().await? {
+            let (environment, found) = self.load_environment(tx, &slug).await?;
+            tables.environments.extend(environment);
+            unreadable.insert(Subject::Environment(slug), found);
         }
-        let mut after: Option<RegistrationId> = None;
-        loop {
-            let page = tx.verifiers(after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.registration_id.clone());
-            for row in page.into_iter().filter(|row| !row.deleted) {
-                tables.registrations.push(registration(row)?);
+        each_registration(tx, |id, taken, found| {
+            if let Taken::Registration(registration) = taken {
+                tables.registrations.push(registration);
             }
-        }
-        (tables.secrets_with_ended_tokens, tables.revoked_tokens) = self.read_revocations(tx).await?;
-        Ok((seq, tables))
+            if !found.is_empty() {
+                unreadable.insert(Subject::Registration(id), found);
+            }
+        })
+        .await?;
+        let revocations = self.read_revocations(tx).await?;
+        unreadable.insert(Subject::Revocations, revocations.unreadable);
+        tables.secrets_with_ended_tokens = revocations.secrets;
+        tables.revoked_tokens = revocations.tokens;
+        Ok(Loaded { seq, tables, unreadable })
     }
 
     /// Loads again which tokens were revoked.
     pub(crate) async fn load_revocations(&self) -> Result<(), Error> {
-        let (secrets, tokens) = self.db.read::<_, Error>(async |tx| self.read_revocations(tx).await).await?;
+        let Revocations { secrets, tokens, unreadable } =
+            self.db.read::<_, Error>(async |tx| self.read_revocations(tx).await).await?;
         for (secret, until) in secrets {
             self.authority.end_tokens_of_secret(secret, until);
         }
         for (jti, until) in tokens {
             self.authority.revoke_token(&jti, until);
         }
+        self.feed.unreadable.note(Subject::Revocations, unreadable);
         Ok(())
     }
 
-    /// The secrets whose tokens were ended, and the revoked tokens, each until it has ended by every clock.
+    /// The secrets whose tokens were ended, and the revoked tokens, each until it has ended by every clock. Where the time
+    /// of one cannot be read, it counts from now.
     async fn read_revocations(&self, tx: &mut Tx) -> Result<Revocations, Error> {
         let earliest = self.clock.read().earliest;
-        let ended = tx.secrets_with_revoked_tokens(earliest.before(TOKENS_LIVE_ON)).await?;
-        let until = |(secret, ended_at): (SecretId, Timestamp)| (secret, ended_at.after(TOKENS_LIVE_ON));
-        Ok((ended.into_iter().map(until).collect(), tx.revoked_access_tokens(earliest).await?))
+        let mut read = Revocations::default();
+        for row in tx.secrets_with_revoked_tokens(earliest.before(TOKENS_LIVE_ON)).await? {
+            match row {
+                Ok((secret, ended_at)) => read.secrets.push((secret, ended_at.after(TOKENS_LIVE_ON))),
+                Err(error) => {
+                    let secret = SecretId::parse(row_of(&error)).ok();
+                    read.secrets.extend(secret.map(|secret| (secret, self.longest_life())));
+                    read.unreadable.push(Unreadable::corrupt(Kind::TokenRevocation, &error));
+                }
+            }
+        }
+        for row in tx.revoked_access_tokens(earliest).await? {
+            match row {
+                Ok(token) => read.tokens.push(token),
+                Err(error) => {
+                    read.tokens.push((row_of(&error).to_owned(), self.longest_life()));
+                    read.unreadable.push(Unreadable::corrupt(Kind::TokenRevocation, &error));
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    /// The time by which every token of now has ended.
+    fn longest_life(&self) -> Timestamp {
+        self.clock.now().after(TOKENS_LIVE_ON)
     }
 
     /// Waits until the tables have applied every change up to `seq`, applying what is missing. Fails where they were loaded
@@ -233,7 +291,15 @@ impl App {
                 }
                 while self.feed.applied() < stored {
                     let from = self.feed.applied();
-                    for (change, expected) in tx.changes(from, PAGE).await?.into_iter().zip(from + 1..) {
+                    let changes = match tx.changes(from, PAGE).await {
+                        // What it is about is not known, so everything is read again.
+                        Err(error @ StoreError::Corrupt { .. }) => {
+                            tracing::error!(%error, "cannot read the change log; the tables are loaded again");
+                            return Ok(Followed::Apart);
+                        }
+                        changes => changes?,
+                    };
+                    for (change, expected) in changes.into_iter().zip(from + 1..) {
                         // The log is trimmed: another server may have made more changes than it keeps.
                         if change.seq != expected {
                             return Ok(Followed::Apart);
@@ -288,84 +354,63 @@ impl App {
     async fn apply(&self, tx: &mut Tx, change: &ChangeKind) -> Result<(), Error> {
         match change {
             ChangeKind::Registration(id) => {
-                if let Some(row) = tx.verifier(id).await? {
-                    self.publish(row)?;
+                if let Some(read) = tx.verifier(id).await? {
+                    self.publish(id, read);
                 }
             }
-            ChangeKind::Environment(slug) => match self.load_environment(tx, slug).await? {
-                Some(environment) => self.authority.put_environment(environment),
-                None => self.authority.remove_environment(slug),
-            },
-            ChangeKind::TokensOfSecret(id) => {
-                if let Some((secret, ended_at)) = tx.tokens_of_secret_revoked(id).await? {
+            ChangeKind::Environment(slug) => {
+                let (environment, unreadable) = self.load_environment(tx, slug).await?;
+                match environment {
+                    Some(environment) => self.authority.put_environment(environment),
+                    None => self.authority.remove_environment(slug),
+                }
+                self.feed.unreadable.note(Subject::Environment(slug.clone()), unreadable);
+            }
+            ChangeKind::TokensOfSecret(id) => match tx.tokens_of_secret_revoked(id).await {
+                Ok(Some((secret, ended_at))) => {
                     self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
                 }
-            }
-            ChangeKind::AccessToken(jti) => {
-                if let Some(until) = tx.revoked_access_token(jti).await? {
-                    self.authority.revoke_token(jti, until);
+                Ok(None) => {}
+                // That they were ended is known, only not when.
+                Err(StoreError::Corrupt { .. }) => {
+                    self.authority.end_tokens_of_secret(id.clone(), self.longest_life());
                 }
-            }
+                Err(error) => return Err(error.into()),
+            },
+            ChangeKind::AccessToken(jti) => match tx.revoked_access_token(jti).await {
+                Ok(Some(until)) => self.authority.revoke_token(jti, until),
+                Ok(None) => {}
+                Err(StoreError::Corrupt { .. }) => self.authority.revoke_token(jti, self.longest_life()),
+                Err(error) => return Err(error.into()),
+            },
         }
         Ok(())
     }
 
-    fn publish(&self, row: VerifierRow) -> Result<(), Error> {
-        match row.deleted {
-            true => self.authority.remove_registration(&row.oauth_client_id),
-            false => self.authority.put_registration(registration(row)?),
+    fn publish(&self, id: &RegistrationId, read: ReadVerifier) {
+        let (taken, unreadable) = registration(read);
+        match taken {
+            Taken::Registration(registration) => self.authority.put_registration(registration),
+            Taken::Deleted(client_id) => self.authority.remove_registration(&client_id),
+            Taken::Refused => self.authority.remove_unreadable(id),
         }
-        Ok(())
+        self.feed.unreadable.note(Subject::Registration(id.to_string()), unreadable);
     }
 
-    /// An environment with its keys; `None` where there is none of this name.
-    async fn load_environment(&self, tx: &mut Tx, slug: &Slug) -> Result<Option<Environment>, Error> {
-        if tx.environment(slug).await?.is_none() {
-            return Ok(None);
+    /// An environment with its keys, and what of it cannot be read. `None` where there is none of this name, or none of its
+    /// keys can be read.
+    async fn load_environment(
+        &self,
+        tx: &mut Tx,
+        slug: &Slug,
+    ) -> Result<(Option<Environment>, Vec<Unreadable>), Error> {
+        if !tx.environment_slugs().await?.contains(slug) {
+            return Ok((None, Vec::new()));
         }
-        let mut keys = Vec::new();
-        for key in tx.signing_keys(slug).await? {
-            let place = Place::SigningKey { environment: slug, kid: &key.kid };
-            let private = self.vault.open(&place, &key.sealed)?;
-            keys.push(SigningKey::parse(key.alg, &private, key.times).map_err(Error::internal)?);
-        }
-        Ok(Some(Environment::new(slug.clone(), self.issuer(slug), keys)))
+        let (keys, unreadable) = signing_keys(tx, &self.vault, slug, self.clock.now()).await?;
+        let environment = keys.map(|keys| Environment::new(slug.clone(), self.issuer(slug), keys));
+        Ok((environment, unreadable))
     }
-}
-
-/// A row of the database as the tables take it.
-fn registration(row: VerifierRow) -> Result<Registration, Error> {
-    let mut secrets = Vec::with_capacity(row.secrets.len());
-    let drill = |secret: &SecretId| {
-        let last = row.windows.iter().find(|it| it.secret_id == *secret)?;
-        Some(DrillSlot { id: last.drill_id.clone(), windows: last.windows.clone() })
-    };
-    for (secret, digest, digest_key) in row.secrets {
-        let digest = digest
-            .try_into()
-            .map_err(|_| Error::internal(format!("the digest of {} is corrupt", secret.id)))?;
-        secrets.push(SecretSlot {
-            drill: drill(&secret.id),
-            id: secret.id,
-            digest,
-            digest_key,
-            expires_at: secret.expires_at,
-            revoked_at: secret.revoked_at,
-        });
-    }
-    Ok(Registration {
-        id: row.registration_id,
-        client_id: row.oauth_client_id,
-        environment: row.environment,
-        disabled: row.disabled,
-        token_generation: row.token_generation,
-        methods: row.methods,
-        scopes: row.scopes,
-        audience: row.audience,
-        ttl: row.ttl,
-        may_introspect: row.may_introspect,
-        secrets,
-    })
 }
 
 /// The outcome of a change that the tables cannot be said to enforce.

@@ -59,6 +59,7 @@ mod tokens;
 mod trail;
 mod trail_names;
 mod transition;
+mod unreadable;
 mod users;
 mod worker;
 

@@ -250,7 +250,13 @@ impl App {
     async fn tidy(&self) -> Result<(), Error> {
         let applied = self.applied();
         self.transact(async |tx, now| {
-            for environment in tx.environments().await? {
+            for slug in tx.environment_slugs().await? {
+                let environment = match tx.environment(&slug).await {
+                    // Its settings cannot be read: the values of the others are wiped all the same.
+                    Ok(None) | Err(StoreError::Corrupt { .. }) => continue,
+                    Ok(Some(environment)) => environment,
+                    Err(error) => return Err(error.into()),
+                };
                 let days = u32::try_from(environment.wipe_after_days).unwrap_or(u32::MAX);
                 for secret in tx.wipe_ended_secrets(&environment.slug, now.before(DAY * days)).await? {
                     let about =

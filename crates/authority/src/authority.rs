@@ -278,6 +278,11 @@ impl Authority {
         self.verifiers.pin().remove(client_id.as_str());
     }
 
+    /// Removes a registration whose `client_id` is not known, because its row cannot be read. Goes through all of them.
+    pub fn remove_unreadable(&self, registration: &RegistrationId) {
+        self.verifiers.pin().retain(|_, verifier| verifier.registration != *registration);
+    }
+
     /// Ends the tokens issued under a secret. They would have ended by `until` anyway.
     pub fn end_tokens_of_secret(&self, secret: SecretId, until: Timestamp) {
         let table = self.secrets_with_ended_tokens.pin();

@@ -287,7 +287,16 @@ impl Db {
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut tx = self.begin(Purpose::Read).await?;
+        self.read_all_for(Purpose::Read, work).await
+    }
+
+    /// Runs `work` as [`Self::read_all`] does, in the turns of `purpose`.
+    pub async fn read_all_for<T, E: From<StoreError>>(
+        &self,
+        purpose: Purpose,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tx = self.begin(purpose).await?;
         tx.lift_limits().await?;
         work(&mut tx).await
     }

@@ -169,16 +169,18 @@ impl Tx {
     /// an earlier one was over when that was scheduled, and time never runs backwards.
     pub(crate) async fn drill_windows(
         &mut self,
-        first: &RegistrationId,
-        last: &RegistrationId,
-    ) -> Result<Vec<(RegistrationId, SecretWindows)>, StoreError> {
-        let rows = self.rows(WINDOWS, vec![first.as_str().into(), last.as_str().into()]).await?;
+        first: &str,
+        last: &str,
+    ) -> Result<Vec<(String, Result<SecretWindows, StoreError>)>, StoreError> {
+        let rows = self.rows(WINDOWS, vec![first.into(), last.into()]).await?;
         let windows = |row: &Row| {
-            let DrillRow { rule, registration_id, .. } = drill(row)?;
-            let windows = rule.windows();
-            Ok((registration_id, SecretWindows { secret_id: rule.secret_id, drill_id: rule.id, windows }))
+            let windows = drill(row).map(|DrillRow { rule, .. }| {
+                let windows = rule.windows();
+                SecretWindows { secret_id: rule.secret_id, drill_id: rule.id, windows }
+            });
+            (row.text("registration_id").unwrap_or_default(), windows)
         };
-        rows.iter().map(windows).collect()
+        Ok(rows.iter().map(windows).collect())
     }
 }
 

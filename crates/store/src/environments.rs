@@ -56,6 +56,7 @@ statements! {
            FROM environments WHERE slug = $1";
     LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, created_at, version
             FROM environments ORDER BY position, slug";
+    SLUGS = "SELECT slug FROM environments ORDER BY position, slug";
     UPDATE = "UPDATE environments SET name = $2, kind = $3, position = $4, signing_alg = $5, show_once = $6,
               wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, version = version + 1 WHERE slug = $1";
     MOVE = "UPDATE environments SET position = $2 WHERE slug = $1";
@@ -123,6 +124,12 @@ impl Tx {
         self.rows(LIST, vec![]).await?.iter().map(environment).collect()
     }
 
+    /// Slugs of all environments in their order, also of those whose settings cannot be read.
+    pub async fn environment_slugs(&mut self) -> Result<Vec<Slug>, StoreError> {
+        let rows = self.rows(SLUGS, vec![]).await?;
+        rows.iter().map(|row| Ok(Slug::from_stored(row.text("slug")?))).collect()
+    }
+
     /// Writes every setting of an environment anew.
     pub async fn update_environment(&mut self, changed: &Environment) -> Result<(), StoreError> {
         let args = vec![
@@ -173,7 +180,15 @@ impl Tx {
 
     /// The signing keys of an environment, in the order in which they become active.
     pub async fn signing_keys(&mut self, slug: &Slug) -> Result<Vec<SigningKey>, StoreError> {
-        self.rows(KEYS, vec![slug.as_str().into()]).await?.iter().map(signing_key).collect()
+        self.read_signing_keys(slug).await?.into_iter().collect()
+    }
+
+    /// Signing keys as [`Self::signing_keys`] has them, each with why it cannot be read.
+    pub async fn read_signing_keys(
+        &mut self,
+        slug: &Slug,
+    ) -> Result<Vec<Result<SigningKey, StoreError>>, StoreError> {
+        Ok(self.rows(KEYS, vec![slug.as_str().into()]).await?.iter().map(signing_key).collect())
     }
 
     /// Says when a signing key leaves the key set.

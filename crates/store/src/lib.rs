@@ -45,7 +45,9 @@ pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour
 pub use makers::Maker;
 pub use properties::Property;
 pub use refused::{DrillCounts, DrillFindings, RefusedCaller};
-pub use secrets::{Expired, Rotation, RotationLine, Secret, SecretMarks, SecretRow, VerifierRow};
+pub use secrets::{
+    Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretRow, VerifierRow,
+};
 pub use sessions::SessionRow;
 pub use support::{Change, ChangeKind, Remembered};
 pub use token_revocations::{RevocationSum, TokenRevocation};

@@ -128,6 +128,17 @@ pub struct VerifierRow {
     pub windows: Vec<SecretWindows>,
 }
 
+/// A registration as it was read for the authority: what of it cannot be read keeps nothing else from being read.
+#[derive(Debug)]
+pub struct ReadVerifier {
+    /// ID of the registration, as it is stored.
+    pub id: String,
+    /// The registration, without the secrets that cannot be read; or why it cannot be read itself.
+    pub row: Result<VerifierRow, StoreError>,
+    /// Why secrets of the registration cannot be read.
+    pub unreadable_secrets: Vec<StoreError>,
+}
+
 /// A page of a history in one statement.
 macro_rules! rotation_lines {
     ($after:literal, $order:literal) => {
@@ -383,8 +394,9 @@ impl Tx {
     pub async fn secrets_with_revoked_tokens(
         &mut self,
         since: Timestamp,
-    ) -> Result<Vec<(SecretId, Timestamp)>, StoreError> {
-        self.rows(TOKENS_REVOKED, vec![since.into()]).await?.iter().map(revoked_tokens_of).collect()
+    ) -> Result<Vec<Result<(SecretId, Timestamp), StoreError>>, StoreError> {
+        let rows = self.rows(TOKENS_REVOKED, vec![since.into()]).await?;
+        Ok(rows.iter().map(revoked_tokens_of).collect())
     }
 
     /// When the tokens of this secret were ended.
@@ -540,12 +552,12 @@ impl Tx {
         self.execute(DECIDE_ROTATION, args).await.map(drop)
     }
 
-    /// A page of what the authority needs, by registration id.
+    /// Reads a page of what the authority needs, by registration ID. Fails only where the database does.
     pub async fn verifiers(
         &mut self,
-        after: Option<&RegistrationId>,
+        after: Option<&str>,
         limit: i64,
-    ) -> Result<Vec<VerifierRow>, StoreError> {
+    ) -> Result<Vec<ReadVerifier>, StoreError> {
         self.verifier_rows(after, None, limit).await
     }
 
@@ -553,54 +565,49 @@ impl Tx {
     pub async fn verifier(
         &mut self,
         registration: &RegistrationId,
-    ) -> Result<Option<VerifierRow>, StoreError> {
+    ) -> Result<Option<ReadVerifier>, StoreError> {
         Ok(self.verifier_rows(None, Some(registration), 1).await?.pop())
     }
 
     async fn verifier_rows(
         &mut self,
-        after: Option<&RegistrationId>,
+        after: Option<&str>,
         only: Option<&RegistrationId>,
         limit: i64,
-    ) -> Result<Vec<VerifierRow>, StoreError> {
-        let args = vec![
-            after.map(RegistrationId::as_str).into(),
-            only.map(RegistrationId::as_str).into(),
-            limit.into(),
-        ];
+    ) -> Result<Vec<ReadVerifier>, StoreError> {
+        let args = vec![after.into(), only.map(RegistrationId::as_str).into(), limit.into()];
         let rows = self.rows(VERIFIERS, args).await?;
-        let mut verifiers: Vec<VerifierRow> = rows.iter().map(verifier).collect::<Result<_, _>>()?;
-        let (Some(first), Some(last)) = (verifiers.first(), verifiers.last()) else { return Ok(verifiers) };
-        let (first, last) = (first.registration_id.clone(), last.registration_id.clone());
-        let range = vec![first.as_str().into(), last.as_str().into()];
-        // Both lists come in the order of the ids, so one walk joins them.
-        let mut at = 0;
-        for row in self.rows(VERIFIER_SECRETS, range).await? {
-            let registration = row.text("registration_id")?;
-            while verifiers.get(at).is_some_and(|verifier| verifier.registration_id.as_str() != registration)
-            {
-                at += 1;
+        let read = |row: &Row| ReadVerifier {
+            id: row.text("id").unwrap_or_default(),
+            row: verifier(row),
+            unreadable_secrets: Vec::new(),
+        };
+        let mut read: Vec<ReadVerifier> = rows.iter().map(read).collect();
+        let (Some(first), Some(last)) = (read.first(), read.last()) else { return Ok(read) };
+        let (first, last) = (first.id.clone(), last.id.clone());
+        let places: HashMap<String, usize> =
+            read.iter().enumerate().map(|(at, read)| (read.id.clone(), at)).collect();
+        // A secret or a drill of no registration decides nothing.
+        for row in self.rows(VERIFIER_SECRETS, vec![first.as_str().into(), last.as_str().into()]).await? {
+            let place = row.text("registration_id").ok().and_then(|id| places.get(&id).copied());
+            let Some(own) = place.and_then(|at| read.get_mut(at)) else { continue };
+            match (verifier_secret(&row), &mut own.row) {
+                (Ok(secret), Ok(verifier)) => verifier.secrets.push(secret),
+                (Ok(_), Err(_)) => {}
+                (Err(error), _) => own.unreadable_secrets.push(error),
             }
-            let verifier = verifiers.get_mut(at).ok_or_else(|| row.corrupt("registration_id"))?;
-            verifier.secrets.push((rule(&row)?, row.blob("digest")?, row.text("digest_key")?));
         }
-        // In the same order, and few.
-        let mut at = 0;
         for (registration, windows) in self.drill_windows(&first, &last).await? {
-            while verifiers.get(at).is_some_and(|verifier| verifier.registration_id != registration) {
-                at += 1;
+            let place = places.get(&registration).copied();
+            let Some(own) = place.and_then(|at| read.get_mut(at)) else { continue };
+            match (windows, &mut own.row) {
+                (Ok(windows), Ok(verifier)) => verifier.windows.push(windows),
+                (Ok(_), Err(_)) => {}
+                // Without its windows a secret would be accepted in them.
+                (Err(error), _) => own.row = Err(error),
             }
-            verifiers
-                .get_mut(at)
-                .ok_or(StoreError::Corrupt {
-                    table: "drills",
-                    column: "registration_id".into(),
-                    row: windows.drill_id.to_string(),
-                })?
-                .windows
-                .push(windows);
         }
-        Ok(verifiers)
+        Ok(read)
     }
 
     /// The property, the client and the environment that a secret belongs to.
@@ -631,6 +638,10 @@ impl Tx {
 
 fn revoked_tokens_of(row: &Row) -> Result<(SecretId, Timestamp), StoreError> {
     Ok((row.parsed("id", |text| SecretId::parse(text).ok())?, row.time("tokens_revoked_at")?))
+}
+
+fn verifier_secret(row: &Row) -> Result<(rotation::Secret, Vec<u8>, String), StoreError> {
+    Ok((rule(row)?, row.blob("digest")?, row.text("digest_key")?))
 }
 
 fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {

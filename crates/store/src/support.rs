@@ -153,9 +153,9 @@ impl Tx {
     pub async fn revoked_access_tokens(
         &mut self,
         now: Timestamp,
-    ) -> Result<Vec<(String, Timestamp)>, StoreError> {
+    ) -> Result<Vec<Result<(String, Timestamp), StoreError>>, StoreError> {
         let rows = self.rows(REVOKED_TOKENS, vec![now.into()]).await?;
-        rows.iter().map(|row| Ok((row.text("jti")?, row.time("expires_at")?))).collect()
+        Ok(rows.iter().map(|row| Ok((row.text("jti")?, row.time("expires_at")?))).collect())
     }
 
     /// Forgets revoked tokens that have ended by themselves.

@@ -68,3 +68,13 @@ pub fn assert_corrupt(error: &crossfade_store::StoreError, table: &str, column: 
     assert!(matches!(error, crossfade_store::StoreError::Corrupt { .. }), "{error:?} instead of {expected}");
     assert_eq!(error.to_string(), expected);
 }
+
+/// A registration of which every row can be read, or the first error.
+pub fn whole(
+    read: crossfade_store::ReadVerifier,
+) -> Result<crossfade_store::VerifierRow, crossfade_store::StoreError> {
+    match read.unreadable_secrets.into_iter().next() {
+        Some(error) => Err(error),
+        None => read.row,
+    }
+}

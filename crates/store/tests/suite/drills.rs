@@ -54,7 +54,7 @@ fn caller(drill: usize, ip: &str, first: u32, last: u32, count: i64) -> RefusedC
 }
 
 async fn windows(t: &TestDb) -> Vec<SecretWindows> {
-    t.read(async |tx| tx.verifier(&registration_id(1)).await).await.unwrap().windows
+    whole(t.read(async |tx| tx.verifier(&registration_id(1)).await).await.unwrap()).unwrap().windows
 }
 
 #[tokio::test]
@@ -145,12 +145,12 @@ async fn pages_join_each_registration_with_its_own_windows() {
     })
     .await;
     for limit in [1, 2, 5, 100] {
-        let (mut last, mut seen) = (None, 0);
+        let (mut last, mut seen) = (None::<String>, 0);
         loop {
-            let page = t.read(async |tx| tx.verifiers(last.as_ref(), limit).await).await;
+            let page = t.read(async |tx| tx.verifiers(last.as_deref(), limit).await).await;
             let Some(row) = page.last() else { break };
-            last = Some(row.registration_id.clone());
-            for row in &page {
+            last = Some(row.id.clone());
+            for row in page.into_iter().map(|it| whole(it).unwrap()) {
                 let own: Vec<_> = row.windows.iter().map(|it| &it.secret_id).collect();
                 let drilled =
                     letters.iter().position(|it| row.registration_id.as_str().ends_with(*it)).unwrap() % 3

@@ -106,7 +106,8 @@ async fn a_revoked_access_token_is_kept_until_it_would_have_ended_rfc7009() {
     let get = async |jti| t.read(async |tx| tx.revoked_access_token(jti).await).await;
     assert_eq!((get("a").await, get("A").await), (Some(at(50)), None));
     let alive = async |now| {
-        let mut rows = t.read(async |tx| tx.revoked_access_tokens(now).await).await;
+        let rows = t.read(async |tx| tx.revoked_access_tokens(now).await).await;
+        let mut rows: Vec<_> = rows.into_iter().collect::<Result<_, _>>().unwrap();
         rows.sort();
         rows
     };

@@ -28,7 +28,8 @@ async fn everything_that_decides_is_loaded() {
         tx.insert_secret(&secret(2, 1, 2)).await
     })
     .await;
-    let get = async || t.read(async |tx| tx.verifier(&registration_id(1)).await).await.unwrap();
+    let get =
+        async || whole(t.read(async |tx| tx.verifier(&registration_id(1)).await).await.unwrap()).unwrap();
     let row = get().await;
     assert_eq!(row.registration_id, registration_id(1));
     assert_eq!(row.environment, slug("production"));
@@ -103,21 +104,21 @@ async fn pages_join_each_registration_with_its_own_secrets() {
     let Some(t) = super::open().await else { return };
     let expected = many(&t).await;
     for limit in [1, 2, 3, 5, 13, 100] {
-        let (mut last, mut seen) = (None, BTreeMap::new());
+        let (mut last, mut seen) = (None::<String>, BTreeMap::new());
         loop {
-            let page = t.read(async |tx| tx.verifiers(last.as_ref(), limit).await).await;
+            let page = t.read(async |tx| tx.verifiers(last.as_deref(), limit).await).await;
             assert!(page.len() <= limit as usize);
             let Some(row) = page.last() else { break };
-            last = Some(row.registration_id.clone());
-            for row in &page {
-                let before = seen.insert(row.registration_id.clone(), numbers(row));
+            last = Some(row.id.clone());
+            for row in page.into_iter().map(|it| whole(it).unwrap()) {
+                let before = seen.insert(row.registration_id.clone(), numbers(&row));
                 assert!(before.is_none(), "{} twice in pages of {limit}", row.registration_id);
             }
         }
         assert_eq!(seen, expected, "pages of {limit}");
     }
     for (id, own) in &expected {
-        let row = t.read(async |tx| tx.verifier(id).await).await.unwrap();
+        let row = whole(t.read(async |tx| tx.verifier(id).await).await.unwrap()).unwrap();
         assert_eq!(&numbers(&row), own, "{id} alone");
     }
 }
@@ -126,4 +127,22 @@ async fn pages_join_each_registration_with_its_own_secrets() {
 async fn an_empty_database_has_nothing_to_load() {
     let Some(t) = super::open().await else { return };
     assert!(t.read(async |tx| tx.verifiers(None, 10).await).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_keeps_no_other_from_being_loaded() {
+    let Some(t) = super::open().await else { return };
+    t.write(async |tx| {
+        seed_client(tx).await?;
+        tx.insert_secret(&secret(1, 1, 1)).await?;
+        tx.set_secret_end(&secret_id(1), Some(at(50)), None).await?;
+        tx.insert_secret(&secret(2, 1, 2)).await
+    })
+    .await;
+    t.place.unlink().await;
+    t.place.raw(&format!("UPDATE secrets SET id = 'garbage' WHERE id = '{}'", secret_id(1))).await;
+    let read = t.read(async |tx| tx.verifier(&registration_id(1)).await).await.unwrap();
+    let kept: Vec<_> = read.row.unwrap().secrets.into_iter().map(|(rule, ..)| rule.id).collect();
+    assert_eq!(kept, [secret_id(2)]);
+    assert_corrupt(&read.unreadable_secrets[0], "secrets", "id", "garbage");
 }

@@ -1,0 +1,254 @@
+//! Stored rows that cannot be read: what they are about is refused, and everything else goes on.
+//!
+//! The rows were changed past this program, or copied from elsewhere. An error of the database is none of them: it says
+//! nothing of a row, and is tried again.
+
+use crate::{
+    error::Error,
+    seal::{Place, Vault},
+};
+use crossfade_authority::{DrillSlot, Registration, SecretSlot, SigningKey};
+use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug};
+use crossfade_store::{ReadVerifier, StoreError, Tx, VerifierRow};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// What an unreadable row is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Kind {
+    /// A registration, refused as a whole.
+    Registration,
+    /// One secret of a registration.
+    Secret,
+    /// An environment, refused as a whole.
+    Environment,
+    /// One signing key of an environment.
+    SigningKey,
+    /// The end of tokens: those of a secret, or one token.
+    TokenRevocation,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Secret => "secret",
+            Self::Environment => "environment",
+            Self::SigningKey => "signing key",
+            Self::TokenRevocation => "token revocation",
+        }
+    }
+}
+
+/// A row that cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) kind: Kind,
+    /// ID of the row, as far as it can be read.
+    pub(crate) id: String,
+    /// Why it cannot be read.
+    pub(crate) cause: String,
+}
+
+impl Unreadable {
+    pub(crate) fn new(kind: Kind, id: impl ToString, cause: impl ToString) -> Self {
+        Self { kind, id: id.to_string(), cause: cause.to_string() }
+    }
+
+    /// Returns a row that the store calls corrupt.
+    pub(crate) fn corrupt(kind: Kind, error: &StoreError) -> Self {
+        Self::new(kind, row_of(error), error)
+    }
+}
+
+/// What is read again as a whole, with its rows.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Subject {
+    Registration(String),
+    Environment(Slug),
+    Revocations,
+}
+
+/// The unreadable rows that the tables were to take.
+#[derive(Default)]
+pub(crate) struct UnreadableRows(Mutex<BTreeMap<Subject, Vec<Unreadable>>>);
+
+impl UnreadableRows {
+    /// Notes what of this subject cannot be read now, and logs what could be read before.
+    pub(crate) fn note(&self, subject: Subject, found: Vec<Unreadable>) {
+        let mut all = self.all();
+        let before = all.remove(&subject).unwrap_or_default();
+        log_new(&before, &found);
+        if !found.is_empty() {
+            all.insert(subject, found);
+        }
+    }
+
+    /// Notes everything that cannot be read now.
+    pub(crate) fn replace(&self, found: BTreeMap<Subject, Vec<Unreadable>>) {
+        let before = std::mem::replace(&mut *self.all(), found.clone());
+        for (subject, found) in &found {
+            log_new(before.get(subject).map_or(&[], Vec::as_slice), found);
+        }
+    }
+
+    /// How many rows cannot be read.
+    pub(crate) fn count(&self) -> usize {
+        self.all().values().map(Vec::len).sum()
+    }
+
+    /// A sentence for the text of `readyz`, without IDs: everybody can read it. `None` where every row can be read.
+    pub(crate) fn told(&self) -> Option<String> {
+        let mut counts = BTreeMap::new();
+        for row in self.all().values().flatten() {
+            *counts.entry(row.kind).or_insert(0) += 1;
+        }
+        let counts: Vec<String> =
+            counts.into_iter().map(|(kind, number)| crate::doctor::count(number, kind.as_str())).collect();
+        let told = format!("refused because they cannot be read (the log names them): {}", counts.join(", "));
+        (!counts.is_empty()).then_some(told)
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Subject, Vec<Unreadable>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_new(before: &[Unreadable], found: &[Unreadable]) {
+    for row in found.iter().filter(|row| !before.contains(row)) {
+        let Unreadable { kind, id, cause } = row;
+        tracing::error!(
+            what = kind.as_str(),
+            id,
+            cause,
+            "a stored row cannot be read; what it is about is refused"
+        );
+    }
+}
+
+/// The ID of the row that the store calls corrupt.
+pub(crate) fn row_of(error: &StoreError) -> &str {
+    match error {
+        StoreError::Corrupt { row, .. } => row,
+        _ => "",
+    }
+}
+
+/// What the tables make of a registration.
+pub(crate) enum Taken {
+    Registration(Registration),
+    Deleted(OauthClientId),
+    /// The row cannot be read.
+    Refused,
+}
+
+/// Returns a registration as the tables take it, and what of it cannot be read.
+pub(crate) fn registration(read: ReadVerifier) -> (Taken, Vec<Unreadable>) {
+    let ReadVerifier { id, row, unreadable_secrets } = read;
+    let row = match row {
+        Ok(row) if row.deleted => return (Taken::Deleted(row.oauth_client_id), Vec::new()),
+        Ok(row) => row,
+        Err(error) => return (Taken::Refused, vec![Unreadable::new(Kind::Registration, id, error)]),
+    };
+    let mut unreadable: Vec<Unreadable> =
+        unreadable_secrets.iter().map(|error| Unreadable::corrupt(Kind::Secret, error)).collect();
+    let VerifierRow { secrets, windows, .. } = &row;
+    let drill = |secret: &SecretId| {
+        let last = windows.iter().find(|it| it.secret_id == *secret)?;
+        Some(DrillSlot { id: last.drill_id.clone(), windows: last.windows.clone() })
+    };
+    let mut slots = Vec::with_capacity(secrets.len());
+    for (secret, digest, digest_key) in secrets {
+        match digest.as_slice().try_into() {
+            Ok(digest) => slots.push(SecretSlot {
+                drill: drill(&secret.id),
+                id: secret.id.clone(),
+                digest,
+                digest_key: digest_key.clone(),
+                expires_at: secret.expires_at,
+                revoked_at: secret.revoked_at,
+            }),
+            Err(_) => {
+                let cause = format!("the digest has {} bytes and not 32", digest.len());
+                unreadable.push(Unreadable::new(Kind::Secret, &secret.id, cause));
+            }
+        }
+    }
+    let registration = Registration {
+        id: row.registration_id,
+        client_id: row.oauth_client_id,
+        environment: row.environment,
+        disabled: row.disabled,
+        token_generation: row.token_generation,
+        methods: row.methods,
+        scopes: row.scopes,
+        audience: row.audience,
+        ttl: row.ttl,
+        may_introspect: row.may_introspect,
+        secrets: slots,
+    };
+    (Taken::Registration(registration), unreadable)
+}
+
+/// Returns the signing keys of an environment that can be read, and what cannot. `None` instead of the keys where none is
+/// left, so that the environment is refused as a whole: an empty key set would have its callers forget the keys they know.
+pub(crate) async fn signing_keys(
+    tx: &mut Tx,
+    vault: &Vault,
+    slug: &Slug,
+    now: Timestamp,
+) -> Result<(Option<Vec<SigningKey>>, Vec<Unreadable>), StoreError> {
+    let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
+    for key in tx.read_signing_keys(slug).await? {
+        let key = match key {
+            Ok(key) => key,
+            Err(error) => {
+                unreadable.push(Unreadable::corrupt(Kind::SigningKey, &error));
+                continue;
+            }
+        };
+        let place = Place::SigningKey { environment: slug, kid: &key.kid };
+        let opened = vault
+            .open(&place, &key.sealed)
+            .and_then(|private| SigningKey::parse(key.alg, &private, key.times).map_err(Error::internal));
+        match opened {
+            Ok(opened) => keys.push(opened),
+            // It has left the key set: nothing that it signed counts any more.
+            Err(_) if !key.times.is_published(now) => {}
+            Err(error) => {
+                let cause = error.source.map_or_else(String::new, |source| source.to_string());
+                unreadable.push(Unreadable::new(Kind::SigningKey, &key.kid, cause));
+            }
+        }
+    }
+    if keys.is_empty() && !unreadable.is_empty() {
+        unreadable.push(Unreadable::new(Kind::Environment, slug, "no signing key of it can be read"));
+        return Ok((None, unreadable));
+    }
+    Ok((Some(keys), unreadable))
+}
+
+/// Reads every registration, a page at a time, and hands over what the tables take.
+pub(crate) async fn each_registration(
+    tx: &mut Tx,
+    mut work: impl FnMut(String, Taken, Vec<Unreadable>),
+) -> Result<(), StoreError> {
+    const PAGE: i64 = 5000;
+    let mut after: Option<String> = None;
+    loop {
+        let page = tx.verifiers(after.as_deref(), PAGE).await?;
+        let is_last = (page.len() as i64) < PAGE;
+        // An ID that is no text sorts behind all others and names no place to go on from.
+        after = page.last().map(|last| last.id.clone()).filter(|id| !id.is_empty());
+        for read in page {
+            let id = read.id.clone();
+            let (taken, unreadable) = registration(read);
+            work(id, taken, unreadable);
+        }
+        if is_last || after.is_none() {
+            return Ok(());
+        }
+    }
+}
