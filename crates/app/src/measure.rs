@@ -27,6 +27,8 @@ pub struct Gauges {
     pub changes_lost: u64,
     /// Rows of evidence that the database refused, since the start.
     pub evidence_set_aside: u64,
+    /// Stored rows that cannot be read, and whose subjects are refused.
+    pub unreadable_rows: i64,
     /// Whether this node holds the lock on the database.
     pub holds_lock: bool,
     /// Client authentications since the start, by outcome.
@@ -67,6 +69,7 @@ impl App {
             sign_ins_waiting: i64::try_from(self.throttle.waits.len()).unwrap_or(i64::MAX),
             changes_lost: self.feed.losses().1,
             evidence_set_aside: self.set_aside.load(Ordering::Relaxed),
+            unreadable_rows: i64::try_from(self.feed.unreadable.count()).unwrap_or(i64::MAX),
             holds_lock: self.hold.why_lost().is_none(),
             authentications: self.authority.evidence().totals(),
         }

@@ -229,6 +229,7 @@ impl App {
         let lost = self.hold.why_lost();
         let lost = lost
             .map(|why| format!("no changes for now, the lock on the database is being taken again: {why}"));
-        lost.into_iter().chain(self.feed.losses().0.map(|loss| loss.to_string())).collect()
+        let losses = self.feed.losses().0.map(|loss| loss.to_string());
+        lost.into_iter().chain(losses).chain(self.feed.unreadable.told()).collect()
     }
 }

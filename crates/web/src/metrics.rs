@@ -92,6 +92,11 @@ impl Metrics {
                 "Whether this node holds the lock on the database: 1, or 0 while it takes the lock again.",
                 gauges.holds_lock.into(),
             ),
+            (
+                "crossfade_unreadable_rows",
+                "Stored registrations, secrets, environments, signing keys and revocations that cannot be read and are refused.",
+                gauges.unreadable_rows,
+            ),
         ];
         if let Some(stored) = gauges.stored {
             numbers.extend([
