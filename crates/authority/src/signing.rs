@@ -113,6 +113,11 @@ impl SigningKey {
         &self.kid
     }
 
+    /// When the key signs and is published.
+    pub fn times(&self) -> KeyTimes {
+        self.times
+    }
+
     pub(crate) fn header(&self) -> &str {
         &self.header
     }

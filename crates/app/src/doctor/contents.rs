@@ -5,15 +5,10 @@ use crate::{
     master_key::MasterKey,
     opening::is_bound,
     seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
+    unreadable::{self, Kind, Unreadable, each_registration},
 };
 use crossfade_authority::SigningKey;
-use crossfade_core::{
-    Timestamp,
-    api::GapKind,
-    audit::Action,
-    environment::Slug,
-    signing_key::{KeyTimes, signing},
-};
+use crossfade_core::{Timestamp, api::GapKind, audit::Action, environment::Slug, signing_key::signing};
 use crossfade_store::{AuditFilter, Db, StoreError, Tx};
 use std::time::Duration;
 
@@ -53,6 +48,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
         ))
     })
     .await;
+    look(db, checks, "registrations", registrations).await;
     look(db, checks, "owner", async |tx| {
         let owners = tx.owners().await?.len();
         Ok(match owners {
@@ -216,6 +212,30 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
     ))
 }
 
+/// Reads every registration as a server does that loads its tables.
+async fn registrations(tx: &mut Tx) -> Found {
+    const NAME: &str = "registrations";
+    let (mut number, mut unreadable) = (0, Vec::<Unreadable>::new());
+    each_registration(tx, |_, _, mut found| {
+        number += 1;
+        unreadable.append(&mut found);
+    })
+    .await?;
+    let Some(Unreadable { kind, id, cause }) = unreadable.first() else {
+        return Ok(Check::ok(NAME, format!("{} can be read.", count(number, "registration"))));
+    };
+    let what = match kind {
+        Kind::Registration => format!("registration {id}, all of whose secrets are refused"),
+        _ => format!("secret {id}, which is refused"),
+    };
+    let rows = count(unreadable.len() as u64, "row");
+    Ok(Check::fail(
+        NAME,
+        format!("{rows} of registrations and secrets cannot be read, the first of {what}: {cause}."),
+        "They were changed, or copied from elsewhere. Rotate a secret that is refused with --transition 0; for a registration restore the last backup into an empty database.",
+    ))
+}
+
 async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
     const NAME: &str = "signing_keys";
     // A server that has run ahead of this clock signs by the stored time.
@@ -225,20 +245,27 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
         let mend = "Create one: POST /api/v1/environments.";
         return Ok(Check::warn(NAME, "There are no environments.", mend));
     }
-    let mut wrong: Vec<(Slug, &str)> = Vec::new();
+    let (mut wrong, mut broken) = (Vec::<(Slug, &str)>::new(), Vec::<Slug>::new());
     for environment in &environments {
-        let keys = tx.signing_keys(&environment.slug).await?;
-        let usable = |key: &crossfade_store::SigningKey| {
-            let place = Place::SigningKey { environment: &environment.slug, kid: &key.kid };
-            let private = vault.open(&place, &key.sealed);
-            private.is_ok_and(|private| SigningKey::parse(key.alg, &private, key.times).is_ok())
-        };
-        let times: Vec<KeyTimes> = keys.iter().map(|key| key.times).collect();
-        if !keys.iter().all(usable) {
-            wrong.push((environment.slug.clone(), "has a signing key that cannot be opened"));
-        } else if signing(times, now).is_none() {
-            wrong.push((environment.slug.clone(), "has no key that signs now"));
+        let (keys, unreadable) = unreadable::signing_keys(tx, vault, &environment.slug, now).await?;
+        let signs = signing(keys.iter().flatten().map(SigningKey::times), now).is_some();
+        match (signs, unreadable.is_empty()) {
+            (false, false) => {
+                wrong.push((environment.slug.clone(), "has a signing key that cannot be opened"))
+            }
+            (false, true) => wrong.push((environment.slug.clone(), "has no key that signs now")),
+            (true, false) => broken.push(environment.slug.clone()),
+            (true, true) => {}
         }
+    }
+    if let (true, Some(slug)) = (wrong.is_empty(), broken.first()) {
+        return Ok(Check::warn(
+            NAME,
+            format!(
+                "The environment {slug} has a signing key that cannot be opened, beside one that signs: the tokens of the broken key are refused."
+            ),
+            "Nothing, if it was replaced: it leaves the key set by itself. Otherwise restore the last backup into an empty database.",
+        ));
     }
     let Some((slug, what)) = wrong.first() else {
         return Ok(Check::ok(
