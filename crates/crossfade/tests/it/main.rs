@@ -40,6 +40,7 @@ mod stop;
 mod terminal;
 mod tokens_and_owners;
 mod trail;
+mod unreadable;
 mod users;
 mod values;
 mod via;
