@@ -162,7 +162,7 @@ impl App {
                     }
                     self.hold.lost("the database lacks changes that were applied");
                 }
-                (Ok(Err(StoreError::Superseded)), _) => self.hold.superseded(),
+                (Ok(Err(StoreError::AlreadyServed)), _) => self.hold.superseded(),
                 (Ok(Err(error)), _) => self.hold.lost(error.to_string()),
                 (Ok(Ok(_)), Some(what)) if !lock.can_be_lost() => {
                     tracing::error!(what, "the database file was replaced while it was in use");

@@ -33,7 +33,7 @@ use sqlx::{Executor, sqlite::SqliteConnection};
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -180,6 +180,8 @@ pub struct Db {
     identity: Arc<Identity>,
     /// The term in which this process serves; [`NO_TERM`] where it does not.
     term: AtomicI64,
+    /// Sessions that were to take the serving lock and did not say that they had, the newest last.
+    claims: Mutex<Vec<Holder>>,
 }
 
 /// The term of a process that does not serve: its changes are not compared with anybody's.
@@ -219,7 +221,7 @@ impl Db {
     }
 
     fn new(engine: Engine, location: Location, identity: Arc<Identity>) -> Self {
-        Self { engine, location, identity, term: AtomicI64::new(NO_TERM) }
+        Self { engine, location, identity, term: AtomicI64::new(NO_TERM), claims: Mutex::default() }
     }
 
     /// From now on every new connection must lead to this instance, or it is refused.

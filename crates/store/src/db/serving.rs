@@ -5,16 +5,20 @@ use super::{
     connect::{cannot_open, postgres_options, private_file},
     fault::Fault,
     identity::{ServerId, connected},
-    pool::Purpose,
+    pool::{Purpose, timed_out},
 };
-use sqlx::{ConnectOptions, Connection, postgres::PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnection};
 use std::{
     fs::{File, TryLockError},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    sync::{
+        MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// The key of the advisory lock: the ASCII bytes of "crossfad".
 pub(super) const ADVISORY_KEY: i64 = 0x6372_6f73_7366_6164;
@@ -22,11 +26,22 @@ pub(super) const ADVISORY_KEY: i64 = 0x6372_6f73_7366_6164;
 const TAKE_OVER_TRIES: u32 = 20;
 const TAKE_OVER_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long it may take to get the lock of a PostgreSQL server, and to give it back.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(10);
+const RELEASED_WITHIN: Duration = Duration::from_secs(2);
+/// Claims that were given up, of which the last are remembered.
+const CLAIMS_REMEMBERED: usize = 16;
+
 /// Beyond the term that this process had, also where a failover has lost that one.
 const BEGIN_TERM: &str =
     "UPDATE head SET term = CASE WHEN term < $1 THEN $1 ELSE term END + 1 WHERE one = 1 RETURNING term";
+const LOCK_TERM: &str = "SELECT term FROM head WHERE one = 1 FOR UPDATE";
+const SET_TERM: &str = "UPDATE head SET term = $1 WHERE one = 1";
 const OWN_TERM: &str = "SELECT term FROM head WHERE one = 1";
 const READ_TERM: &str = "SELECT term, change_seq FROM head WHERE one = 1";
+const OWN_SESSION: &str =
+    "SELECT pid, COALESCE(CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT), 0)
+    FROM pg_stat_activity WHERE pid = pg_backend_pid()";
 /// A 64-bit key is stored in two halves.
 const HOLDER: &str =
     "SELECT l.pid, COALESCE(CAST(EXTRACT(EPOCH FROM a.backend_start) * 1000000 AS BIGINT), 0)
@@ -65,56 +80,112 @@ type FileId = (u64, u64);
 impl Db {
     /// Claims this database for one serving process. Until nodes hold leases there can be only one.
     pub async fn lock_for_serving(&self) -> Result<ServeLock, StoreError> {
-        self.claim(None).await
+        self.lock_again(None).await
     }
 
     /// Claims it again after the session of a lock broke. The server may not have noticed the end of that session yet:
     /// if the session still holds the lock, it is ended.
     pub async fn lock_again(&self, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
-        self.claim(lost).await
+        match &self.location {
+            Location::File(path) => self.claim_file(path).await,
+            Location::Postgres(url) => {
+                let claimed = timeout(CLAIMED_WITHIN, self.claim_session(url, lost)).await;
+                claimed.unwrap_or_else(|_| Err(timed_out(CLAIMED_WITHIN).into()))
+            }
+        }
     }
 
-    async fn claim(&self, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
+    async fn claim_file(&self, path: &Path) -> Result<ServeLock, StoreError> {
         let before = self.term.load(Ordering::SeqCst).max(0);
-        let (held, term, server): (_, i64, _) = match &self.location {
-            Location::File(path) => {
-                let held = lock_file(path)?;
-                let Engine::Sqlite(pools) = &self.engine else { return Err(StoreError::AlreadyServed) };
-                let mut lent = pools.lend(Purpose::Change).await?;
-                let begun =
-                    sqlx::query_scalar::<_, i64>(BEGIN_TERM).bind(before).fetch_one(lent.link()?).await;
-                if begun.map(Some).or_else(unless_unreachable)?.is_none() {
-                    lent.give_up();
-                }
-                // What is stored counts: SQLite may fail to commit after it has returned the row.
-                drop(lent);
-                let term =
-                    sqlx::query_scalar(OWN_TERM).fetch_one(pools.lend(Purpose::Read).await?.link()?).await?;
-                (held, term, None)
-            }
-            Location::Postgres(url) => {
-                let mut session = postgres_options(url)?.options(NOTICED_SOON).connect().await?;
-                self.identity.check_postgres_instance(&mut session).await?;
-                let server = connected(&mut session).await?;
-                lock_session(&mut session, lost).await?;
-                let begun = sqlx::query_scalar(BEGIN_TERM).bind(before).fetch_one(&mut session).await;
-                let term = match begun.map(Some).or_else(unless_unreachable)? {
-                    Some(term) => term,
-                    None => sqlx::query_scalar(OWN_TERM).fetch_one(&mut session).await?,
-                };
-                let own: (i32, i64) = sqlx::query_as(HOLDER)
-                    .bind(KEY_HALVES.0)
-                    .bind(KEY_HALVES.1)
-                    .fetch_one(&mut session)
-                    .await?;
-                let holder = Holder { pid: own.0, started: own.1 };
-                let held = Held::Session { session: Box::new(session), holder };
-                (held, term, server)
+        let held = lock_file(path)?;
+        let Engine::Sqlite(pools) = &self.engine else { return Err(StoreError::AlreadyServed) };
+        let mut lent = pools.lend(Purpose::Change).await?;
+        let begun = sqlx::query_scalar::<_, i64>(BEGIN_TERM).bind(before).fetch_one(lent.link()?).await;
+        if begun.map(Some).or_else(unless_unreachable)?.is_none() {
+            lent.give_up();
+        }
+        // What is stored counts: SQLite may fail to commit after it has returned the row.
+        drop(lent);
+        let term = sqlx::query_scalar(OWN_TERM).fetch_one(pools.lend(Purpose::Read).await?.link()?).await?;
+        self.identity.serve_on(None);
+        self.term.store(term, Ordering::SeqCst);
+        Ok(ServeLock { held, term, server: None, was_served_since: term != before + 1 })
+    }
+
+    async fn claim_session(&self, url: &str, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
+        let mut session = postgres_options(url)?.options(NOTICED_SOON).connect().await?;
+        self.identity.check_postgres_instance(&mut session).await?;
+        let server = connected(&mut session).await?;
+        let (pid, started): (i32, i64) = sqlx::query_as(OWN_SESSION).fetch_one(&mut session).await?;
+        let holder = Holder { pid, started };
+        let mut own = self.remember_claim(holder);
+        own.extend(lost);
+        lock_session(&mut session, &own).await?;
+        let (term, was_served_since) = self.begin_term(&mut session, started).await?;
+        self.claims().retain(|claim| *claim != holder);
+        self.identity.serve_on(server.clone());
+        let held = Held::Session { session: Box::new(session), holder };
+        Ok(ServeLock { held, term, server, was_served_since })
+    }
+
+    /// Notes a session that is about to take the lock, and returns those whose claims were given up: such a one may hold it,
+    /// for as long as it waits in a statement and does not notice that its client is gone.
+    fn remember_claim(&self, holder: Holder) -> Vec<Holder> {
+        let mut claims = self.claims();
+        let before = claims.clone();
+        if claims.len() == CLAIMS_REMEMBERED {
+            claims.remove(0);
+        }
+        claims.push(holder);
+        before
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Vec<Holder>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins the term of this process. Returns it, and whether the term before was another one than its own. Terms tell
+    /// histories apart, also of one server whose files were put back: where two processes continue one history, the times
+    /// at which their sessions began make two terms of it.
+    async fn begin_term(&self, session: &mut PgConnection, started: i64) -> Result<(i64, bool), StoreError> {
+        let before = self.term.load(Ordering::SeqCst);
+        let mut kept = TermKept { term: &self.term, before, is_stored: false };
+        let begun = async {
+            session.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            let found: i64 = sqlx::query_scalar(LOCK_TERM).fetch_one(&mut *session).await?;
+            let term = found.max(before).max(0).saturating_add(1).max(started);
+            sqlx::query(SET_TERM).bind(term).execute(&mut *session).await?;
+            // Before anybody can see it: a change of this process that does must find itself in it.
+            self.term.store(term, Ordering::SeqCst);
+            session.execute("COMMIT").await?;
+            Ok::<_, sqlx::Error>((found, term))
+        };
+        let (found, term) = match begun.await.map(Some).or_else(unless_unreachable)? {
+            Some(begun) => begun,
+            None => {
+                session.execute("ROLLBACK").await?;
+                let found: i64 = sqlx::query_scalar(OWN_TERM).fetch_one(&mut *session).await?;
+                self.term.store(found, Ordering::SeqCst);
+                (found, found)
             }
         };
-        self.identity.serve_on(server.clone());
-        self.term.store(term, Ordering::SeqCst);
-        Ok(ServeLock { held, term, server, was_served_since: term != before + 1 })
+        kept.is_stored = true;
+        Ok((term, found != before.max(0)))
+    }
+}
+
+/// Puts the term of this process back where a claim fails or is given up.
+struct TermKept<'a> {
+    term: &'a AtomicI64,
+    before: i64,
+    is_stored: bool,
+}
+
+impl Drop for TermKept<'_> {
+    fn drop(&mut self) {
+        if !self.is_stored {
+            self.term.store(self.before, Ordering::SeqCst);
+        }
     }
 }
 
@@ -125,7 +196,7 @@ const NOTICED_SOON: [(&str, &str); 3] =
 const KEY_HALVES: (i64, i64) = (ADVISORY_KEY >> 32, ADVISORY_KEY & 0xffff_ffff);
 
 /// A database that stores no changes, such as on a full disk, is served all the same, in the term that it has.
-fn unless_unreachable(error: sqlx::Error) -> Result<Option<i64>, StoreError> {
+fn unless_unreachable<T>(error: sqlx::Error) -> Result<Option<T>, StoreError> {
     match Fault::of(&error) {
         Fault::Unreachable => Err(error.into()),
         _ => Ok(None),
@@ -145,7 +216,7 @@ fn lock_file(database: &Path) -> Result<Held, StoreError> {
     }
 }
 
-async fn lock_session(session: &mut PgConnection, lost: Option<Holder>) -> Result<(), StoreError> {
+async fn lock_session(session: &mut PgConnection, own: &[Holder]) -> Result<(), StoreError> {
     for _ in 0..TAKE_OVER_TRIES {
         let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(ADVISORY_KEY)
@@ -159,10 +230,10 @@ async fn lock_session(session: &mut PgConnection, lost: Option<Holder>) -> Resul
             .bind(KEY_HALVES.1)
             .fetch_optional(&mut *session)
             .await?;
-        match (holder, lost) {
+        match holder {
             // It was released in this moment.
-            (None, _) => {}
-            (Some((pid, started)), Some(lost)) if lost == (Holder { pid, started }) => {
+            None => {}
+            Some((pid, started)) if own.contains(&Holder { pid, started }) => {
                 sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut *session).await?;
             }
             _ => return Err(StoreError::AlreadyServed),
@@ -175,19 +246,23 @@ async fn lock_session(session: &mut PgConnection, lost: Option<Holder>) -> Resul
 }
 
 impl ServeLock {
-    /// Gives the lock back before it returns: whoever serves next need not wait until the server has noticed that
-    /// a session is gone.
+    /// Gives the lock back before it returns, so that the next server need not wait until PostgreSQL has noticed that a
+    /// session is gone. A session that does not answer is given up.
     pub async fn release(self) {
         if let Held::Session { mut session, .. } = self.held {
-            let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY);
-            // What fails here is a session that is gone, and its lock with it.
-            let _ = unlocked.execute(session.as_mut()).await;
-            let _ = Connection::close(*session).await;
+            let released = async {
+                let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY);
+                // What fails here is a session that is gone, and its lock with it.
+                let _ = unlocked.execute(session.as_mut()).await;
+                let _ = Connection::close(*session).await;
+            };
+            let _ = timeout(RELEASED_WITHIN, released).await;
         }
     }
 
     /// Checks that the lock is still held, and reads the last stored change; `None` on SQLite, where nobody else can have
-    /// taken changes away. Fails where the lock is lost, or the database at this place is not the one that was locked.
+    /// taken changes away. Fails where the lock is lost, or the database at this place is not the one that was locked. Only
+    /// [`StoreError::AlreadyServed`] says that another process holds it.
     pub async fn look(&mut self) -> Result<Option<i64>, StoreError> {
         match &mut self.held {
             Held::File { lock: (path, file), database: (database, id) } => {
@@ -209,8 +284,10 @@ impl ServeLock {
                     .bind(KEY_HALVES.1)
                     .fetch_optional(session.as_mut())
                     .await?;
-                if found != Some((holder.pid, holder.started)) {
-                    return Err(StoreError::Superseded);
+                match found {
+                    Some((pid, started)) if *holder == (Holder { pid, started }) => {}
+                    Some(_) => return Err(StoreError::AlreadyServed),
+                    None => return Err(StoreError::Superseded),
                 }
                 let (term, change_seq): (i64, i64) =
                     sqlx::query_as(READ_TERM).fetch_one(session.as_mut()).await?;

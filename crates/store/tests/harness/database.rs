@@ -87,6 +87,12 @@ impl Place {
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// Asks again and again until the number is this one, for a minute at most.
+    pub async fn wait_for(&self, sql: &str, expected: i64) {
+        let reached = async { while self.number(sql).await != expected {} };
+        tokio::time::timeout(std::time::Duration::from_secs(60), reached).await.expect(sql);
+    }
+
     /// How the engine would find the rows of a statement, one step a line. Its arguments are written into it.
     pub async fn plan(&self, sql: &str) -> Vec<String> {
         match &self.location {

@@ -38,16 +38,17 @@ async fn a_new_connection_to_another_instance_is_refused() {
 async fn a_process_whose_term_has_passed_changes_nothing() {
     let Some(t) = super::open().await else { return };
     let first = t.db.lock_for_serving().await.unwrap();
-    assert_eq!((first.term(), first.was_served_since), (1, false));
+    assert!(first.term() > 0 && !first.was_served_since);
     t.write(seed).await;
     let before = t.place.fingerprint().await;
     t.place.raw("UPDATE head SET term = 7").await;
     let refused = t.try_write(seed_client).await;
     assert!(matches!(refused, Err(StoreError::Superseded)), "{refused:?}");
     assert_eq!(t.place.fingerprint().await, before);
+    let first_term = first.term();
     first.release().await;
     let second = t.db.lock_for_serving().await.unwrap();
-    assert_eq!((second.term(), second.was_served_since), (8, true));
+    assert!(second.term() > first_term && second.was_served_since);
     t.write(async |tx| tx.environments().await).await;
     // A local command has no term.
     let local = Db::open(&t.place.location).await.unwrap();

@@ -22,7 +22,8 @@ async fn a_lock_that_an_ended_session_still_holds_is_taken_over() {
     assert!(matches!(t.db.lock_for_serving().await.err(), Some(StoreError::AlreadyServed)));
     let mut again = t.db.lock_again(lost.holder()).await.unwrap();
     assert!(again.is_held().await && !again.was_served_since);
-    assert_eq!((again.term(), &again.server), (lost.term() + 1, &lost.server));
+    assert!(again.term() > lost.term());
+    assert_eq!(again.server, lost.server);
     assert!(again.server.is_some());
     // Nobody else's session is ended.
     assert!(matches!(t.db.lock_again(lost.holder()).await.err(), Some(StoreError::AlreadyServed)));
