@@ -163,6 +163,8 @@ impl App {
                     went_back = true;
                     return Err(StoreError::WentBack.into());
                 }
+                // The lock on the database may have been lost while this change waited.
+                self.hold.may_change()?;
                 // After the lock: whatever ended while this change waited has ended for it too.
                 self.clock.raise(tx.highest_time());
                 let now = self.clock.now();
@@ -175,7 +177,7 @@ impl App {
             self.load_authority().await?;
         }
         if written.as_ref().is_err_and(Error::is_superseded) {
-            self.hold.superseded();
+            self.hold.doubt();
         }
         if written.as_ref().is_err_and(|error| error.problem.code == Code::OutcomeUnknown) {
             // If it was stored after all, this node enforces it without waiting for the next look at the log.

@@ -5,7 +5,7 @@
 
 use crate::{app::App, error::Error};
 use crossfade_core::{Code, Problem};
-use crossfade_store::{Fault, ServeLock, StoreError};
+use crossfade_store::{Fault, Purpose, ServeLock, StoreError};
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -13,7 +13,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 /// How long secrets are decided after the lock was last known to be held.
 pub const DECIDES_FOR: Duration = Duration::from_secs(10);
@@ -36,6 +39,8 @@ pub(crate) struct Hold {
     /// Whether the tables must be loaded as a whole before anything is changed.
     must_load: AtomicBool,
     watched: AtomicBool,
+    /// Has the lock looked at now.
+    doubted: Notify,
 }
 
 const FOR_EVER: u64 = u64::MAX;
@@ -57,6 +62,7 @@ impl Hold {
             lost: Mutex::default(),
             must_load: AtomicBool::new(false),
             watched: AtomicBool::new(false),
+            doubted: Notify::new(),
         }
     }
 
@@ -83,11 +89,18 @@ impl Hold {
         *lost = Some(reason);
     }
 
-    /// Another server serves this database, or has done so since: nothing is decided by what this one knows.
-    pub(crate) fn superseded(&self) {
+    /// Another server holds the lock: nothing is decided by what this one knows.
+    fn superseded(&self) {
+        self.lost("another server holds the lock on the database");
+        self.decides_until.store(0, Ordering::SeqCst);
+    }
+
+    /// A change found the database in another term than that of this server. Whether another server holds the lock is
+    /// looked at now; until then nothing is changed.
+    pub(crate) fn doubt(&self) {
         if self.watched.load(Ordering::SeqCst) {
-            self.lost("another server has served this database since");
-            self.decides_until.store(0, Ordering::SeqCst);
+            self.lost("the database is in another term: another server may have served it");
+            self.doubted.notify_one();
         }
     }
 
@@ -138,7 +151,11 @@ impl App {
                 return stopped;
             }
             let is_held = self.hold.why_lost().is_none();
-            tokio::time::sleep(if is_held { CHECKED_EVERY } else { TRIED_EVERY }).await;
+            if is_held {
+                self.follow_log().await;
+            }
+            let pause = if is_held { CHECKED_EVERY } else { TRIED_EVERY };
+            let _ = timeout(pause, self.hold.doubted.notified()).await;
         }
     }
 
@@ -221,6 +238,22 @@ impl App {
             self.load_authority().await?;
             self.hold.must_load.store(false, Ordering::SeqCst);
         }
+    /// Applies what is stored and not applied: a change whose commit was not acknowledged in time, or one of a local command.
+    async fn follow_log(&self) {
+        let followed = timeout(ANSWERS_WITHIN, async {
+            let head = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.read_head().await?.0));
+            match head.await? {
+                stored if stored == self.feed.applied() => Ok(()),
+                _ => self.apply_changes().await,
+            }
+        });
+        match followed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot look for changes that are not applied"),
+            Err(_) => tracing::warn!("cannot look for changes that are not applied within 3 s"),
+        }
+    }
+
         self.apply_changes().await
     }
 
