@@ -193,12 +193,17 @@ impl App {
     }
 
     async fn take_lock_again(&self, lock: &mut Option<ServeLock>) -> Result<(), Stopped> {
+        // Reads of this server must not take the last connection that the database has for the lock.
+        self.db.hold_reads_back();
         let asked_at = Instant::now();
         let holder = lock.as_ref().and_then(ServeLock::holder);
         let again = match timeout(TRY_WITHIN, self.db.lock_again(holder)).await {
             Ok(Ok(again)) => again,
             Ok(Err(StoreError::AlreadyServed)) => return Err(Stopped::AnotherServes),
             Ok(Err(error)) => {
+                if error.fault() == Fault::Busy {
+                    self.db.close_idle_connections();
+                }
                 self.hold.lost(error.to_string());
                 return Ok(());
             }
@@ -221,7 +226,10 @@ impl App {
         let again = lock.insert(again);
         // Nothing is changed before the tables follow the database that is there now.
         match self.follow_database().await {
-            Ok(()) => self.hold.held(again, asked_at),
+            Ok(()) => {
+                self.hold.held(again, asked_at);
+                self.db.let_reads_go_on().await;
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot follow the database; this is tried again");
                 self.hold.lost("the tables do not follow the database");
@@ -230,14 +238,6 @@ impl App {
         Ok(())
     }
 
-    /// Has the tables follow the database: by its log where that continues what they have applied, else by loading
-    /// everything.
-    async fn follow_database(&self) -> Result<(), Error> {
-        self.calibrate().await?;
-        if self.hold.must_load.load(Ordering::SeqCst) {
-            self.load_authority().await?;
-            self.hold.must_load.store(false, Ordering::SeqCst);
-        }
     /// Applies what is stored and not applied: a change whose commit was not acknowledged in time, or one of a local command.
     async fn follow_log(&self) {
         let followed = timeout(ANSWERS_WITHIN, async {
@@ -254,6 +254,14 @@ impl App {
         }
     }
 
+    /// Has the tables follow the database: by its log where that continues what they have applied, else by loading
+    /// everything.
+    async fn follow_database(&self) -> Result<(), Error> {
+        self.calibrate().await?;
+        if self.hold.must_load.load(Ordering::SeqCst) {
+            self.load_authority().await?;
+            self.hold.must_load.store(false, Ordering::SeqCst);
+        }
         self.apply_changes().await
     }
 

@@ -319,6 +319,28 @@ impl Db {
         }
     }
 
+    /// Leaves the connections of a PostgreSQL server to the lock, to changes and to the feed, until
+    /// [`Self::let_reads_go_on`]: after a restart of the server everybody opens theirs again, and it may have too few.
+    pub fn hold_reads_back(&self) {
+        if let Engine::Postgres(pools) = &self.engine {
+            pools.hold_reads_back();
+        }
+    }
+
+    /// Closes every connection to a PostgreSQL server that nobody uses.
+    pub fn close_idle_connections(&self) {
+        if let Engine::Postgres(pools) = &self.engine {
+            pools.close_idle();
+        }
+    }
+
+    /// Opens the connections for changes, then lets reads have theirs again.
+    pub async fn let_reads_go_on(&self) {
+        if let Engine::Postgres(pools) = &self.engine {
+            pools.let_reads_go_on().await;
+        }
+    }
+
     /// Prepares every statement on this engine. What a test runs on both, and `doctor` on the one at hand.
     pub async fn check_statements(&self) -> Result<usize, StoreError> {
         let mut checked = 0;

@@ -44,10 +44,20 @@ impl Purpose {
     fn changes(self) -> bool {
         self == Self::Change
     }
+
+    /// Whether it goes before reads that serve a request: without it this process enforces no change.
+    fn is_urgent(self) -> bool {
+        self != Self::Read
+    }
 }
 
 /// Pause after an attempt to open a connection has failed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long reads wait until the connections for changes are open again.
+const OPENED_WITHIN: Duration = Duration::from_secs(5);
+/// How long reads leave connections to changes for which the server had none.
+const GIVES_WAY_FOR: Duration = Duration::from_secs(2);
 
 /// One connection of an engine.
 pub(super) trait Link: Send + Sized + 'static {
@@ -84,7 +94,9 @@ impl<L: Link> Pools<L> {
         let turns = Purpose::ALL.map(|purpose| Arc::new(Semaphore::new(turns_of::<L>(purpose))));
         let reads_at_once =
             Purpose::ALL.into_iter().filter(|purpose| !purpose.changes()).map(turns_of::<L>).sum();
-        Self { changes: Pool::new(changes, L::FOR_CHANGES), reads: Pool::new(reads, reads_at_once), turns }
+        let reads = Pool::new(reads, reads_at_once, None);
+        let changes = Pool::new(changes, L::FOR_CHANGES, Some(reads.shared.clone()));
+        Self { changes, reads, turns }
     }
 
     /// Keeps a connection that was opened elsewhere, for changes.
@@ -99,7 +111,7 @@ impl<L: Link> Pools<L> {
         let turn = self.turn(purpose, deadline).await?;
         let pool = self.pool(purpose);
         loop {
-            let taken = pool.take(deadline).await?;
+            let taken = pool.take(deadline, purpose.is_urgent()).await?;
             if !taken.link.is_current() {
                 // Thrown away: after a failover it may still lead to the server before.
                 drop(Lent::new(pool.shared.clone(), taken.link));
@@ -136,6 +148,29 @@ impl<L: Link> Pools<L> {
             opened += pool.open_all().await;
         }
         (opened, self.changes.shared.most + self.reads.shared.most)
+    }
+
+    /// Leaves the server's connections to what goes before reads: reads that serve a request get none, and what they had is
+    /// closed.
+    pub(super) fn hold_reads_back(&self) {
+        self.reads.shared.state().is_held_back = true;
+        drop(self.reads.shared.take_kept());
+    }
+
+    /// Closes every connection that nobody uses.
+    pub(super) fn close_idle(&self) {
+        for pool in [&self.changes, &self.reads] {
+            drop(pool.shared.take_kept());
+        }
+    }
+
+    /// Opens the connections for changes, then lets reads have theirs again.
+    pub(super) async fn let_reads_go_on(&self) {
+        if self.reads.shared.state().is_held_back {
+            let _ = timeout(OPENED_WITHIN, self.changes.open_all()).await;
+            self.reads.shared.state().is_held_back = false;
+            self.reads.shared.changed.notify_waiters();
+        }
     }
 
     /// Closes every connection, the readers first: the last one of a SQLite file that can write folds its log in.
@@ -202,6 +237,8 @@ struct Pool<L: Link> {
 pub(super) struct Shared<L: Link> {
     opener: L::Opener,
     most: usize,
+    /// Those that close what they do not use while the server has no connection for these.
+    yielding: Option<Arc<Shared<L>>>,
     state: Mutex<State<L>>,
     /// Woken when a connection came back, was opened, was thrown away, or could not be opened.
     changed: Notify,
@@ -213,6 +250,12 @@ struct State<L> {
     there: usize,
     is_opening: bool,
     is_closed: bool,
+    /// How many wait that go before others.
+    urgent: usize,
+    /// Whether only what is urgent gets a connection.
+    is_held_back: bool,
+    /// Until when that is so because the server has no connection for changes.
+    gives_way_until: Option<Instant>,
     /// Attempts to open that have failed, and the failure of the last attempt; None once an attempt succeeded.
     attempts: u64,
     failure: Option<Failure>,
@@ -238,39 +281,73 @@ enum Next<L> {
     Take(L),
     Open,
     Wait,
+    /// Waits until others need no connection any more, at the latest until then.
+    GiveWay(Instant),
+}
+
+/// Somebody who waits for a connection and goes before others.
+struct Urgent<'a, L: Link>(&'a Shared<L>);
+
+impl<'a, L: Link> Urgent<'a, L> {
+    fn new(shared: &'a Shared<L>) -> Self {
+        shared.state().urgent += 1;
+        Self(shared)
+    }
+}
+
+impl<L: Link> Drop for Urgent<'_, L> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.urgent = state.urgent.saturating_sub(1);
+        drop(state);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl<L> State<L> {
+    fn gives_way(&self) -> bool {
+        self.is_held_back || self.gives_way_until.is_some_and(|until| Instant::now() < until)
+    }
 }
 
 impl<L: Link> Pool<L> {
-    fn new(opener: L::Opener, most: usize) -> Self {
+    fn new(opener: L::Opener, most: usize, yielding: Option<Arc<Shared<L>>>) -> Self {
         let state = State {
             kept: Vec::with_capacity(most),
             there: 0,
             is_opening: false,
             is_closed: false,
+            urgent: 0,
+            is_held_back: false,
+            gives_way_until: None,
             attempts: 0,
             failure: None,
         };
-        Self { shared: Arc::new(Shared { opener, most, state: Mutex::new(state), changed: Notify::new() }) }
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Self { shared: Arc::new(Shared { opener, most, yielding, state, changed }) }
     }
 
     /// Takes a connection that is kept, or the first that comes back or is opened.
-    async fn take(&self, deadline: Instant) -> Result<Taken<L>, StoreError> {
+    async fn take(&self, deadline: Instant, is_urgent: bool) -> Result<Taken<L>, StoreError> {
         let began = self.shared.state().attempts;
+        let _urgent = is_urgent.then(|| Urgent::new(&self.shared));
         let mut kept = true;
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             // Enrolled before the look: what happens between the two still wakes this one.
             changed.as_mut().enable();
-            match self.shared.next(began)? {
+            let mut until = deadline;
+            match self.shared.next(began, is_urgent)? {
                 Next::Take(link) => return Ok(Taken { link, kept }),
                 Next::Open => {
                     self.open_one();
                     kept = false;
                 }
                 Next::Wait => {}
+                Next::GiveWay(way) => until = deadline.min(way),
             }
-            if timeout_at(deadline, changed).await.is_err() {
+            if timeout_at(until, changed).await.is_err() && until == deadline {
                 return Err(self.shared.why_none());
             }
         }
@@ -321,10 +398,21 @@ impl<L: Link> Shared<L> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self, began: u64) -> Result<Next<L>, StoreError> {
+    fn next(&self, began: u64, is_urgent: bool) -> Result<Next<L>, StoreError> {
         let mut state = self.state();
         if state.is_closed {
             return Err(closed());
+        }
+        if !is_urgent {
+            if state.gives_way() {
+                return Ok(state
+                    .gives_way_until
+                    .filter(|_| !state.is_held_back)
+                    .map_or(Next::Wait, Next::GiveWay));
+            }
+            if state.kept.len() <= state.urgent && state.urgent > 0 {
+                return Ok(Next::Wait);
+            }
         }
         // The one used last: its prepared statements are warm, and it was alive a moment ago.
         if let Some(link) = state.kept.pop() {
@@ -350,12 +438,22 @@ impl<L: Link> Shared<L> {
             Ok(link) if !state.is_closed => {
                 state.kept.push(link);
                 state.failure = None;
+                if let Some(others) = &self.yielding {
+                    others.go_on();
+                }
             }
             Ok(_) => state.there = state.there.saturating_sub(1),
             Err(error) => {
                 state.there = state.there.saturating_sub(1);
                 state.attempts += 1;
-                state.failure = Some(Failure::of(&error));
+                let failure = Failure::of(&error);
+                if let Some(others) = &self.yielding
+                    && failure.fault == Fault::Busy
+                    && state.there == 0
+                {
+                    others.give_way();
+                }
+                state.failure = Some(failure);
             }
         }
         drop(state);
@@ -363,9 +461,28 @@ impl<L: Link> Shared<L> {
     }
 
     pub(super) fn give_back(&self, link: L) {
+        let mut state = self.state();
+        if state.gives_way() && state.urgent == 0 {
+            drop(state);
+            drop(link);
+            return self.lost_one();
+        }
         // Also when the pool is closed: whoever closes it waits for the turns, which are given back after this.
-        self.state().kept.push(link);
+        state.kept.push(link);
+        drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// Closes what nobody uses, and opens nothing for a while but what is urgent.
+    fn give_way(&self) {
+        self.state().gives_way_until = Some(Instant::now() + GIVES_WAY_FOR);
+        drop(self.take_kept());
+    }
+
+    fn go_on(&self) {
+        if self.state().gives_way_until.take().is_some() {
+            self.changed.notify_waiters();
+        }
     }
 
     pub(super) fn take_kept(&self) -> Vec<L> {
