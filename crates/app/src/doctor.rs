@@ -116,7 +116,7 @@ pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> 
         Ok(found) => database::durability(&found),
         Err(error) => database::cannot_read("durability", &error),
     });
-    checks.push(database::changes(&Db::try_to_change(&instance.location).await));
+    checks.push(database::changes(&app.db().try_own_change().await));
     checks.retain(|check| check.outcome != Outcome::Ok);
     checks
 }

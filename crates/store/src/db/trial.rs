@@ -42,6 +42,15 @@ impl Db {
         tried
     }
 
+    /// Tries a change as [`Self::try_to_change`] does, on a connection that this process has already where there may be no
+    /// other one.
+    pub async fn try_own_change(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(_) => Self::try_to_change(&self.location).await,
+            Engine::Postgres(_) => self.change_and_roll_back().await,
+        }
+    }
+
     /// Whether the log of a SQLite file holds something that was not folded into the file, as after a crash.
     pub fn has_log(&self) -> bool {
         let log = self.location.lock_path("db-wal");
