@@ -1,7 +1,7 @@
 //! What only a server can get wrong.
 
 use crate::harness::*;
-use crossfade_store::{Db, Fault, Location, StoreError};
+use crossfade_store::{Db, Fault, Location, Purpose, StoreError};
 
 #[tokio::test]
 async fn a_serve_lock_whose_session_broke_is_not_held() {
@@ -113,5 +113,91 @@ async fn a_session_that_ends_while_a_change_waits_leaves_the_next_working() {
     assert_eq!(failed.fault(), Fault::Unreachable);
     assert!(failed.to_string().contains("SQLSTATE 57P01"), "{failed}");
     drop(held);
+    t.write(seed).await;
+}
+
+#[tokio::test]
+async fn a_change_that_waits_for_a_new_term_of_its_own_process_is_in_it() {
+    let Some(t) = super::open().await else { return };
+    let mut lock = t.db.lock_for_serving().await.unwrap();
+    t.write(seed).await;
+    for _ in 0..5 {
+        let held = t.place.hold_writes().await;
+        // First the new term waits for the row of the head, then the change behind it.
+        let again = t.db.lock_again(lock.holder());
+        let change = async {
+            t.place.wait_for("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 1).await;
+            let changed = t.try_write(async |tx| tx.environments().await.map(drop));
+            let release = async {
+                t.place.wait_for("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", 2).await;
+                drop(held);
+            };
+            tokio::join!(changed, release).0
+        };
+        let (again, changed) = tokio::join!(again, change);
+        changed.unwrap();
+        lock = again.unwrap();
+        assert!(!lock.was_served_since);
+    }
+}
+
+#[tokio::test]
+async fn a_history_of_another_process_is_not_taken_for_the_own() {
+    let Some(t) = super::open().await else { return };
+    let lock = t.db.lock_for_serving().await.unwrap();
+    let own = lock.term();
+    lock.release().await;
+    // A copy of before that term is put back, and another process serves it: in terms that this process has passed.
+    t.place.raw("UPDATE head SET term = 0").await;
+    let other = Db::open(&t.place.location).await.unwrap();
+    let second = other.lock_for_serving().await.unwrap();
+    assert_ne!(second.term(), own, "two processes that continue one history have terms of their own");
+    second.release().await;
+    let again = t.db.lock_again(None).await.unwrap();
+    assert!(again.was_served_since);
+    again.release().await;
+    t.place.raw("UPDATE head SET term = 1").await;
+    assert!(t.db.lock_again(None).await.unwrap().was_served_since);
+    other.close().await;
+}
+
+#[tokio::test]
+async fn reads_that_are_held_back_leave_their_connections_to_the_feed() {
+    let Some(t) = super::open().await else { return };
+    let own = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'crossfade'";
+    let (opened, _) = t.db.open_connections().await;
+    t.place.wait_for(own, opened as i64).await;
+    t.db.hold_reads_back();
+    t.place.wait_for(own, 2).await;
+    t.db.read_for(Purpose::Feed, async |tx| tx.read_head().await).await.unwrap();
+    // The connection of the feed is not kept, either.
+    t.place.wait_for(own, 2).await;
+    let read = t.try_read(async |tx| tx.environments().await);
+    let (read, ()) = tokio::join!(read, async {
+        t.place.wait_for(own, 2).await;
+        t.db.let_reads_go_on().await;
+    });
+    read.unwrap();
+    t.place.wait_for(own, 3).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process() {
+    let Some(t) = super::open().await else { return };
+    let lock = t.db.lock_for_serving().await.unwrap();
+    let holder = lock.holder();
+    // A claim that hangs in its own transaction, and is dropped there.
+    let held = t.place.hold_writes().await;
+    let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    tokio::select! {
+        _ = t.db.lock_again(holder) => panic!("the head is locked"),
+        () = t.place.wait_for(waits, 1) => {}
+    }
+    let again = t.db.lock_again(holder);
+    let (again, ()) = tokio::join!(again, async {
+        t.place.wait_for(waits, 1).await;
+        drop(held);
+    });
+    assert!(!again.unwrap().was_served_since, "the term of the dropped claim was never begun");
     t.write(seed).await;
 }
