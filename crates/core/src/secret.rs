@@ -91,7 +91,7 @@ impl fmt::Debug for SecretValue {
 }
 
 /// Whether `text` holds something that looks like one of our secrets, whole or cut off, also when it was broken over
-/// lines or encoded: in base64 such as `Basic …`, in hex, by percent, JSON or HTML escapes, up to three of these within
+/// lines or encoded: in base64 such as `Basic …`, in base32 or hex, by percent, JSON or HTML escapes, up to three of these within
 /// one another. Names, reasons and identifiers that do are refused (rule 18).
 pub fn looks_like_secret(text: &str) -> bool {
     readings::any_reading(text, holds_secret)
@@ -327,6 +327,8 @@ mod tests {
             ("HTML", |text| each(text, |byte| format!("&#{byte};"))),
             ("HTML in hex", |text| each(text, |byte| format!("&#x{byte:X};"))),
             ("Markdown", |text| text.replace('_', "\\_")),
+            ("base32", |text| base32(text)),
+            ("base32 lower case", |text| base32(&format!("ab{text}")).to_lowercase()),
             ("hex", |text| each(text, |byte| format!("{byte:02x}"))),
             ("hex dump", |text| each(text, |byte| format!("{byte:02X} "))),
             ("zero-width", |text| text.chars().flat_map(|it| [it, '\u{200B}']).collect()),
@@ -335,6 +337,15 @@ mod tests {
                 text.chars().map(|it| if it.is_ascii_graphic() { wide(it) } else { it }).collect()
             }),
         ]
+    }
+
+    fn base32(text: &str) -> String {
+        let bits: String = text.bytes().map(|byte| format!("{byte:08b}")).collect();
+        let groups = bits.as_bytes().chunks(5).map(|five| {
+            let five = format!("{:0<5}", std::str::from_utf8(five).unwrap());
+            usize::from_str_radix(&five, 2).unwrap()
+        });
+        groups.map(|value| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[value])).collect()
     }
 
     #[test]

@@ -7,11 +7,13 @@ use unicode_normalization::UnicodeNormalization;
 /// Encodings within encodings that are undone, such as base64 of percent-encoded text.
 const MAX_DEPTH: usize = 3;
 /// Bytes read for each byte of the text: what bounds the work on a text made to have many readings.
-const MAX_BYTES_READ: usize = 12;
+const MAX_BYTES_READ: usize = 24;
 /// Fewest characters that a secret is recognised by: the shortest prefix and the digits that make it suspicious.
 const MIN_LENGTH: usize = 26;
 /// Fewest base64 characters that hold as many.
 const MIN_BASE64: usize = MIN_LENGTH * 4 / 3 + 1;
+/// Fewest base32 characters that hold as many.
+const MIN_BASE32: usize = MIN_LENGTH * 8 / 5 + 1;
 
 /// Returns whether `is_secret` holds for a reading of `text`. Each reading is ASCII without white space and without
 /// invisible characters; `?` stands for everything else. The work grows with the length of the text and no faster.
@@ -40,6 +42,7 @@ impl<F: Fn(&str) -> bool> Search<F> {
         let unescaped = unescape(text);
         unescaped.is_some_and(|text| self.any(&squeeze(&text), depth))
             || self.any_run(text, MIN_BASE64, 4, base64_value, decode_base64, depth)
+            || self.any_run(text, MIN_BASE32, 8, base32_value, decode_base32, depth)
             || self.any_run(text, MIN_LENGTH * 2, 2, hex_value, decode_hex, depth)
     }
 
@@ -101,6 +104,25 @@ fn base64_value(digit: u8) -> Option<u8> {
         b'/' | b'_' => 63,
         _ => return None,
     })
+}
+
+/// Either case (RFC 4648 §6).
+fn base32_value(digit: u8) -> Option<u8> {
+    Some(match digit.to_ascii_uppercase() {
+        letter @ b'A'..=b'Z' => letter - b'A',
+        digit @ b'2'..=b'7' => digit - b'2' + 26,
+        _ => return None,
+    })
+}
+
+fn decode_base32(values: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(values.len() / 8 * 5 + 5);
+    for group in values.chunks(8) {
+        let bits = group.iter().fold(0u64, |bits, value| bits << 5 | u64::from(*value));
+        let bits = bits << (5 * (8 - group.len()));
+        bytes.extend(bits.to_be_bytes().into_iter().skip(3).take(group.len() * 5 / 8));
+    }
+    bytes
 }
 
 fn decode_base64(values: &[u8]) -> Vec<u8> {
@@ -195,6 +217,16 @@ mod tests {
             assert_eq!(unescape(escaped).as_deref(), Some(expected), "{escaped}");
         }
         assert_eq!(unescape("nothing"), None);
+    }
+
+    #[test]
+    fn base32_is_read_as_the_standard_writes_it_rfc4648_10() {
+        for (text, encoded) in
+            [("f", "MY"), ("fo", "MZXQ"), ("foo", "mzxw6"), ("foobar", "MZXW6YTBOI"), ("", "")]
+        {
+            let values: Vec<u8> = encoded.bytes().filter_map(base32_value).collect();
+            assert_eq!(decode_base32(&values), text.as_bytes(), "{encoded}");
+        }
     }
 
     #[test]

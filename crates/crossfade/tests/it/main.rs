@@ -20,6 +20,7 @@ mod costly_reads;
 mod doctor;
 mod drills;
 mod environment;
+mod encoded_secrets;
 mod failing_changes;
 mod failover;
 mod giving;

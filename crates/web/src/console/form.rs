@@ -2,7 +2,7 @@
 
 use super::moment;
 use crossfade_app::Meanwhile;
-use crossfade_core::{Code, Problem};
+use crossfade_core::{Code, Problem, secret::looks_like_secret};
 
 /// The fields of a form, as they were sent or as they are at first.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,11 @@ impl Fields {
         Some(self.0.remove(at).1)
     }
 
+    /// Empties what holds a secret.
+    fn forget_secrets(&mut self) {
+        self.0.iter_mut().filter(|(_, value)| looks_like_secret(value)).for_each(|(_, value)| value.clear());
+    }
+
     /// Every field, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -83,8 +88,9 @@ impl Form {
         Self { prefix, fields, problem: None, set_now: Vec::new() }
     }
 
-    /// The form again, with what it was refused for.
+    /// The form again, with what it was refused for. A secret that was pasted into it is not shown again.
     pub(crate) fn refused(mut self, problem: Problem) -> Self {
+        self.fields.forget_secrets();
         self.problem = Some(problem);
         self
     }
@@ -116,6 +122,7 @@ impl Form {
             .map(|(label, now, _)| (label, if now.is_empty() { "nothing".to_owned() } else { now }))
             .collect();
         while typed.take("version").is_some() {}
+        typed.forget_secrets();
         let fields = typed.with("version", self.value("version"));
         let problem = Problem::new(Code::PreconditionFailed, sentence);
         Self { prefix: self.prefix, fields, problem: Some(problem), set_now }
