@@ -5,13 +5,12 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use crossfade_core::oauth::OauthError;
 use serde_json::{Value, json};
 
 pub(super) async fn introspect(request: OauthRequest) -> Response {
     let answer = || {
         let (form, client) = request.authenticated()?;
-        let token = form.get("token").ok_or(OauthError::InvalidRequest("token is missing."))?;
+        let token = form.token()?;
         Ok(request.web.app.authority().introspect(&request.environment, &client, token))
     };
     let body: Value = match answer() {

@@ -10,7 +10,7 @@ use crossfade_core::oauth::OauthError;
 pub(super) async fn revoke(request: OauthRequest) -> Response {
     let asked = || {
         let (form, client) = request.authenticated()?;
-        let token = form.get("token").ok_or(OauthError::InvalidRequest("token is missing."))?;
+        let token = form.token()?;
         // The hint is not needed: there is one kind of token (RFC 7009 §2.1).
         let token = request.web.app.authority().own_token(&request.environment, &client, token);
         Ok((client, token))

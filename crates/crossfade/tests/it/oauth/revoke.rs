@@ -55,6 +55,23 @@ on_both_engines! {
         assert!(!active(&oauth, &own, &revoked).await, "its revocation is forgotten with its end");
     }
 
+    async fn white_space_around_a_token_is_none_of_it(world: World) {
+        let client = world.client("Billing API", &["production"]).await;
+        let own = client.registration("production").clone();
+        let oauth = world.oauth("production");
+        for (before, after) in [("", "\n"), ("", "\r\n"), (" ", ""), ("\t", " \n\n")] {
+            let token = oauth.token(&own.client_id, &own.secret).await.is_token();
+            let pasted = format!("{before}{token}{after}");
+            assert!(active(&oauth, &own, &pasted).await, "{before:?} {after:?}");
+            is_done(&revoke(&oauth, &own, &pasted).await, "pasted");
+            assert!(!active(&oauth, &own, &token).await, "{before:?} {after:?}");
+        }
+        for endpoint in ["revoke", "introspect"] {
+            let answer = oauth.basic(endpoint, &own.client_id, &own.secret, &[("token", " \n")]).await;
+            is_error(&answer, 400, "invalid_request", "nothing but white space");
+        }
+    }
+
     /// REV-02: nobody ends another's token, and nobody learns from the attempt whether there is one.
     async fn a_token_of_another_client_is_not_revoked_rfc7009_2_1(world: World) {
         let (one, other) = (world.client("One", &["production", "staging"]).await, world.client("Other", &["production"]).await);
