@@ -173,7 +173,7 @@ impl Authority {
         scope: Option<&str>,
     ) -> Result<Issued, OauthError> {
         let verifier = &client.verifier;
-        let scope = verifier.scopes.grant(scope).ok_or(OauthError::InvalidScope)?;
+        let scope = verifier.scopes.grant(scope)?;
         // The time of the authentication: the token belongs to that moment, and the clock is read once.
         let key = environment.signing_key(client.at.now).ok_or(OauthError::TemporarilyUnavailable)?;
         let content = Content {

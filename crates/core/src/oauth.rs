@@ -13,6 +13,8 @@ pub enum OauthError {
     UnsupportedGrantType,
     /// A scope that the registration does not have.
     InvalidScope,
+    /// A scope that no registration can have (RFC 6749 §3.3).
+    MalformedScope,
     /// The body is longer than the server reads.
     BodyTooLarge,
     /// The server cannot decide right now. Not in RFC 6749; RFC 7009 §2.2.1 asks for 503.
@@ -27,7 +29,7 @@ impl OauthError {
             Self::InvalidClient => "invalid_client",
             Self::UnauthorizedClient(_) => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
+            Self::InvalidScope | Self::MalformedScope => "invalid_scope",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
@@ -49,6 +51,9 @@ impl OauthError {
             Self::InvalidClient => "Client authentication failed.",
             Self::UnsupportedGrantType => "This server issues tokens for grant_type client_credentials.",
             Self::InvalidScope => "The requested scope is not among the scopes of this client.",
+            Self::MalformedScope => {
+                "The scope holds a character that no scope has. Scopes are visible ASCII characters, without quote and backslash, separated by spaces."
+            }
             Self::BodyTooLarge => "The body is longer than 65536 bytes.",
             Self::TemporarilyUnavailable => "The server cannot decide right now. Try again.",
         }
@@ -72,6 +77,7 @@ mod tests {
             (UnauthorizedClient("x"), 400, "unauthorized_client"),
             (UnsupportedGrantType, 400, "unsupported_grant_type"),
             (InvalidScope, 400, "invalid_scope"),
+            (MalformedScope, 400, "invalid_scope"),
             (BodyTooLarge, 413, "invalid_request"),
             (TemporarilyUnavailable, 503, "temporarily_unavailable"),
         ] {

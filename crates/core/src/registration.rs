@@ -1,6 +1,6 @@
 //! The settings of a registration, parsed into their final types.
 
-use crate::{Problem, secret::looks_like_secret};
+use crate::{Problem, oauth::OauthError, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
 
 /// How a client may present its secret (RFC 6749 §2.3.1, names of RFC 7591 §2).
@@ -48,8 +48,8 @@ impl AuthMethods {
             basic: methods.contains(&AuthMethod::ClientSecretBasic),
             post: methods.contains(&AuthMethod::ClientSecretPost),
         };
-        if methods.is_empty() {
-            return Err(Problem::invalid("token_endpoint_auth_methods", "must name at least one method"));
+        if methods.is_empty() || methods.len() > 2 {
+            return Err(Problem::invalid("token_endpoint_auth_methods", "must name one method or both"));
         }
         Ok(set)
     }
@@ -112,16 +112,19 @@ impl Scopes {
     }
 
     /// What a request for `asked` is granted: all of it or nothing, in the registered order, each once.
-    /// No request (or an empty one: RFC 6749 §3.2 treats it as absent) is granted all that the
-    /// registration may have. `None` means `invalid_scope`.
-    pub fn grant(&self, asked: Option<&str>) -> Option<String> {
-        let Some(asked) = asked.filter(|text| !text.is_empty()) else { return Some(self.0.clone()) };
-        if !asked.split(' ').all(|token| self.iter().any(|scope| scope == token)) {
-            return None;
+    /// No request (or one without any scope: RFC 6749 §3.2 treats it as absent) is granted all that the
+    /// registration may have. Spaces more than one are taken for one.
+    pub fn grant(&self, asked: Option<&str>) -> Result<String, OauthError> {
+        let asked = || asked.unwrap_or_default().split(' ').filter(|token| !token.is_empty());
+        if asked().next().is_none() {
+            return Ok(self.0.clone());
         }
-        let granted: Vec<&str> =
-            self.iter().filter(|scope| asked.split(' ').any(|token| token == *scope)).collect();
-        Some(granted.join(" "))
+        if !asked().all(|token| self.iter().any(|scope| scope == token)) {
+            let is_malformed = asked().any(|token| !is_scope_token(token));
+            return Err(if is_malformed { OauthError::MalformedScope } else { OauthError::InvalidScope });
+        }
+        let granted: Vec<&str> = self.iter().filter(|scope| asked().any(|token| token == *scope)).collect();
+        Ok(granted.join(" "))
     }
 }
 
@@ -186,12 +189,25 @@ mod tests {
     #[test]
     fn scope_is_granted_whole_or_not_at_all_rfc6749_3_3() {
         let registered = scopes(&["read", "write", "read"]).unwrap();
-        assert_eq!(registered.grant(None).as_deref(), Some("read write"));
-        assert_eq!(registered.grant(Some("")).as_deref(), Some("read write"));
-        assert_eq!(registered.grant(Some("write read")).as_deref(), Some("read write"));
-        assert_eq!(registered.grant(Some("write write")).as_deref(), Some("write"));
-        for refused in ["admin", "read admin", "Read", "read  write", " read", "read\twrite"] {
-            assert_eq!(registered.grant(Some(refused)), None, "{refused:?}");
+        assert_eq!(registered.grant(None).as_deref(), Ok("read write"));
+        for (asked, granted) in [
+            ("", "read write"),
+            ("  ", "read write"),
+            ("write read", "read write"),
+            ("write write", "write"),
+            ("read  write", "read write"),
+            (" read ", "read"),
+        ] {
+            assert_eq!(registered.grant(Some(asked)).as_deref(), Ok(granted), "{asked:?}");
+        }
+        for (refused, error) in [
+            ("admin", OauthError::InvalidScope),
+            ("read admin", OauthError::InvalidScope),
+            ("Read", OauthError::InvalidScope),
+            ("read\twrite", OauthError::MalformedScope),
+            ("read \"write\"", OauthError::MalformedScope),
+        ] {
+            assert_eq!(registered.grant(Some(refused)), Err(error), "{refused:?}");
         }
     }
 
@@ -256,8 +272,8 @@ mod tests {
         let registered = scopes(&["write", "read", "write"]).unwrap();
         assert_eq!(registered.joined(), "write read");
         assert_eq!(Scopes::from_stored("write read".into()), registered);
-        assert_eq!(Scopes::default().grant(None).as_deref(), Some(""));
-        assert_eq!(Scopes::default().grant(Some("read")), None);
+        assert_eq!(Scopes::default().grant(None).as_deref(), Ok(""));
+        assert_eq!(Scopes::default().grant(Some("read")), Err(OauthError::InvalidScope));
     }
 
     /// What stands in a token's claims without escaping must need none.
