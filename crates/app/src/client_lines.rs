@@ -83,7 +83,7 @@ impl App {
         query: &ClientQuery,
         order: ClientOrder,
     ) -> Result<ClientLines, Error> {
-        let start = self.cursors.start(&query.list)?;
+        let start = self.cursors.start(format!("lines of clients, {order:?}"), &query.list)?;
         let filter = query.filter(self)?;
         let _turns = self.costly(Operation::ListClients, caller).await?;
         self.read(async |tx| {

@@ -16,10 +16,10 @@ use crossfade_core::{
     api::{self, CreateClient, DeleteClient, Page, UpdateClient},
     audit::{ClientFacts, Event},
     drill::StoppedAs,
-    environment::Slug,
+    environment::{MAX_ENVIRONMENTS, Slug},
     operations::Access,
     roles::{Object, Permission, Scope},
-    text::{self, Name, REASON_CHARACTERS, Reason},
+    text::{self, Name, REASON_CHARACTERS, Reason, folded},
 };
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Tx};
 use std::time::Duration;
@@ -150,7 +150,7 @@ pub(crate) fn is_found_in(
         it.current_since.zip(days).is_some_and(|(since, days)| since.after(DAY * days) <= now)
     };
     let any = |asked: &dyn Fn(&Facts<'_>) -> bool| readable.iter().any(asked);
-    let called = |q: &String| name.as_str().to_lowercase().contains(&q.to_lowercase());
+    let called = |q: &String| folded(name.as_str()).contains(&folded(q));
     filter.q.as_ref().is_none_or(|q| called(q) || any(&|it| it.oauth_client_id.as_str() == q))
         && filter.environment.as_ref().is_none_or(|slug| any(&|it| it.environment == slug))
         && filter.overdue_at.is_none_or(|now| any(&|it| overdue(it, now)))
@@ -210,7 +210,7 @@ impl App {
         caller: &Caller,
         query: &ClientQuery,
     ) -> Result<Page<api::Client>, Error> {
-        let start = self.cursors.start(&query.list)?;
+        let start = self.cursors.start("clients", &query.list)?;
         let filter = query.filter(self)?;
         let _turns = self.costly(Operation::ListClients, caller).await?;
         self.read(async |tx| {
@@ -434,6 +434,10 @@ async fn chosen(act: &mut Act<'_>, slugs: &[String]) -> Result<Vec<Environment>,
     let known = act.tx.environments().await?;
     let unknown =
         slugs.iter().find(|slug| !known.iter().any(|environment| environment.slug.as_str() == slug.as_str()));
+    if slugs.len() > MAX_ENVIRONMENTS {
+        let text = format!("must have at most {MAX_ENVIRONMENTS} entries");
+        return Err(Problem::invalid("environments", &text).into());
+    }
     if slugs.is_empty() || unknown.is_some() {
         let names: Vec<&str> = known.iter().map(|environment| environment.slug.as_str()).collect();
         return Err(Problem::invalid(

@@ -9,6 +9,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossfade_core::{Code, Problem, Timestamp, api::Page};
 use crossfade_store::PageStart;
+use std::fmt::Display;
 
 /// `?limit=&cursor=` as they were sent.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,7 @@ const LABEL: &[u8] = b"crossfade: cursors of lists";
 /// Where a page starts, and how the next one is named.
 pub(crate) struct Start<'a> {
     at: PageStart,
+    list: String,
     cursors: &'a Cursors,
 }
 
@@ -45,7 +47,7 @@ impl std::ops::Deref for Start<'_> {
 impl Start<'_> {
     /// The cursor that names this place.
     pub(crate) fn cursor(&self, place: &(i64, String)) -> Result<String, Error> {
-        self.cursors.encode(place)
+        self.cursors.encode(&self.list, place)
     }
 }
 
@@ -55,8 +57,10 @@ impl Cursors {
         Self(SealKey::new(*b"cursors1", &derived(root, LABEL)))
     }
 
-    /// Reads limit and cursor. One row more than asked for is fetched, to know whether there is a next page.
-    pub(crate) fn start(&self, query: &ListQuery) -> Result<Start<'_>, Problem> {
+    /// Reads limit and cursor. `list` names the list and its order, because a cursor belongs to the list that gave it out.
+    /// One row more than asked for is fetched, to know whether there is a next page.
+    pub(crate) fn start(&self, list: impl Display, query: &ListQuery) -> Result<Start<'_>, Problem> {
+        let list = list.to_string();
         let limit = match &query.limit {
             None => DEFAULT_LIMIT,
             Some(text) => text
@@ -67,17 +71,17 @@ impl Cursors {
         };
         let after = match &query.cursor {
             None => None,
-            Some(text) => Some(self.decode(text).ok_or_else(unknown_cursor)?),
+            Some(text) => Some(self.decode(&list, text).ok_or_else(unknown_cursor)?),
         };
-        Ok(Start { at: PageStart { after, limit: limit + 1 }, cursors: self })
+        Ok(Start { at: PageStart { after, limit: limit + 1 }, list, cursors: self })
     }
 
-    fn encode(&self, (at, id): &(i64, String)) -> Result<String, Error> {
-        Ok(URL_SAFE_NO_PAD.encode(self.0.seal(&Place::Cursor, format!("{at}.{id}").as_bytes())?))
+    fn encode(&self, list: &str, (at, id): &(i64, String)) -> Result<String, Error> {
+        Ok(URL_SAFE_NO_PAD.encode(self.0.seal(&Place::Cursor { list }, format!("{at}.{id}").as_bytes())?))
     }
 
-    fn decode(&self, cursor: &str) -> Option<(i64, String)> {
-        let place = self.0.open(&Place::Cursor, &URL_SAFE_NO_PAD.decode(cursor).ok()?)?;
+    fn decode(&self, list: &str, cursor: &str) -> Option<(i64, String)> {
+        let place = self.0.open(&Place::Cursor { list }, &URL_SAFE_NO_PAD.decode(cursor).ok()?)?;
         let (at, id) = std::str::from_utf8(&place).ok()?.split_once('.')?;
         Some((at.parse().ok()?, id.to_owned()))
     }
@@ -85,7 +89,7 @@ impl Cursors {
 
 /// A cursor of another list, of another server, or made up.
 pub(crate) fn unknown_cursor() -> Problem {
-    invalid("cursor", "is not one that this server gave out")
+    invalid("cursor", "is not one that this server gave out for this list")
 }
 
 /// `invalid_query`, at a parameter: "`field` `what`."
@@ -204,10 +208,11 @@ mod tests {
     #[test]
     fn cursors_survive_the_way_tell_nothing_and_tampered_ones_are_refused() {
         let (cursors, key) = (cursors(), (1_795_525_500_000_000, "cl_0".to_owned()));
-        let cursor = cursors.encode(&key).unwrap();
-        assert_eq!(cursors.decode(&cursor), Some(key.clone()));
-        assert_eq!(Cursors::new(&[1; 32]).decode(&cursor), Some(key.clone()), "another process");
-        assert_eq!(Cursors::new(&[2; 32]).decode(&cursor), None, "another database");
+        let cursor = cursors.encode("clients", &key).unwrap();
+        assert_eq!(cursors.decode("clients", &cursor), Some(key.clone()));
+        assert_eq!(cursors.decode("users", &cursor), None, "another list");
+        assert_eq!(Cursors::new(&[1; 32]).decode("clients", &cursor), Some(key.clone()), "another process");
+        assert_eq!(Cursors::new(&[2; 32]).decode("clients", &cursor), None, "another database");
         let sealed = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         for shown in [&b"cl_0"[..], b"1795525500000000"] {
             assert!(!sealed.windows(shown.len()).any(|part| part == shown), "{shown:?}");
@@ -220,11 +225,19 @@ mod tests {
         let bad = (0..sealed.len()).map(changed);
         for bad in bad.chain(["", "x", "MS4xLg=", "MS4xLmE"].map(str::to_owned)) {
             let query = ListQuery { cursor: Some(bad.clone()), ..ListQuery::default() };
-            assert_eq!(cursors.start(&query).err().unwrap().field.as_deref(), Some("cursor"), "{bad}");
+            assert_eq!(
+                cursors.start("clients", &query).err().unwrap().field.as_deref(),
+                Some("cursor"),
+                "{bad}"
+            );
         }
         for bad in ["0", "201", "-1", "1.5", "ten", ""] {
             let query = ListQuery { limit: Some(bad.into()), ..ListQuery::default() };
-            assert_eq!(cursors.start(&query).err().unwrap().field.as_deref(), Some("limit"), "{bad}");
+            assert_eq!(
+                cursors.start("clients", &query).err().unwrap().field.as_deref(),
+                Some("limit"),
+                "{bad}"
+            );
         }
     }
 
@@ -234,7 +247,8 @@ mod tests {
         let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, None);
         loop {
             pages += 1;
-            let start = cursors.start(&ListQuery { limit: Some(limit.to_string()), cursor }).unwrap();
+            let start =
+                cursors.start("numbers", &ListQuery { limit: Some(limit.to_string()), cursor }).unwrap();
             let mut scan = Scan::new(&start, nth == 1);
             while let Some(from) = scan.next() {
                 let after = from.after.map_or(0, |(at, _)| at);
@@ -268,10 +282,10 @@ mod tests {
     #[test]
     fn a_full_page_has_a_next_and_the_last_has_none() {
         let cursors = cursors();
-        let start = cursors.start(&ListQuery { limit: Some("2".into()), cursor: None }).unwrap();
+        let start = cursors.start("numbers", &ListQuery { limit: Some("2".into()), cursor: None }).unwrap();
         let of = |rows: Vec<i64>| page(&start, rows, |n| (*n, "x".into()), |n| n).unwrap();
         let full = of(vec![1, 2, 3]);
-        let next = full.next_cursor.and_then(|cursor| cursors.decode(&cursor));
+        let next = full.next_cursor.and_then(|cursor| cursors.decode("numbers", &cursor));
         assert_eq!((full.items, next), (vec![1, 2], Some((2, "x".into()))));
         assert_eq!(of(vec![1, 2]).next_cursor, None);
         assert_eq!(of(vec![]).next_cursor, None);

@@ -16,7 +16,7 @@ use crossfade_core::{
     Code, GrantId, Operation, Problem, UserId,
     api::{self, CreateGrant, Page},
     audit::Event,
-    environment::Slug,
+    environment::{MAX_ENVIRONMENTS, Slug},
     roles::{Grant, Object, Permission, Role, Scope},
 };
 use crossfade_store::GrantRow;
@@ -72,7 +72,7 @@ impl App {
         path: UserPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Grant>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start(format!("grants {}", path.0), query)?;
         self.view(Operation::ListGrants, caller, path, async |tx, _, account| {
             let rows = tx.grant_page(&account.user.id, &start).await?;
             let key = |row: &GrantRow| (row.created_at.as_micros(), row.id.to_string());
@@ -195,6 +195,10 @@ async fn grant_from(act: &mut Act<'_>, body: &CreateGrant) -> Result<Grant, Erro
 async fn environments_from(act: &mut Act<'_>, list: &[String]) -> Result<Vec<Slug>, Error> {
     let known: Vec<Slug> = act.tx.environments().await?.into_iter().map(|it| it.slug).collect();
     let is_known = |text: &String| known.iter().any(|slug| slug.as_str() == text);
+    if list.len() > MAX_ENVIRONMENTS {
+        let text = format!("must have at most {MAX_ENVIRONMENTS} entries");
+        return Err(Problem::invalid("environments", &text).into());
+    }
     if list.is_empty() || !list.iter().all(is_known) {
         let names: Vec<&str> = known.iter().map(Slug::as_str).collect();
         let text = format!("must name at least one of {}, or be left out for all", names.join(", "));

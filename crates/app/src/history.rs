@@ -126,7 +126,7 @@ impl App {
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Secret>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start(path.list("secrets"), query)?;
         self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
             let rows = tx.secrets(&site.registration.id, &start).await?;
             let now = self.clock.now();
@@ -163,7 +163,8 @@ impl App {
         query: &ListQuery,
         oldest_first: bool,
     ) -> Result<Page<RotationLine>, Error> {
-        let start = self.cursors.start(query)?;
+        let order = if oldest_first { "rotations, oldest first" } else { "rotations" };
+        let start = self.cursors.start(path.list(order), query)?;
         self.view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
             let rows = tx.rotation_lines(&site.registration.id, &start, oldest_first).await?;
             let now = self.clock.now();
@@ -217,7 +218,7 @@ impl App {
         since: Option<&str>,
         query: &ListQuery,
     ) -> Result<Page<api::Usage>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start(path.list("usage"), query)?;
         let since = time("since", since)?;
         let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
         if !(0..=MOST_OFFSET).contains(&offset) {

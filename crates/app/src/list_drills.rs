@@ -26,7 +26,7 @@ impl App {
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Drill>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start(path.list("drills"), query)?;
         self.view_evidence(Operation::ListDrills, caller, path, async |tx, _, site: Site| {
             let now = self.clock.now();
             let rows = tx.drills(&site.registration.id, &start).await?;

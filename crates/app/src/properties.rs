@@ -42,7 +42,7 @@ impl App {
         caller: &Caller,
         query: &ListQuery,
     ) -> Result<Page<api::Property>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start("properties", query)?;
         let _turns = self.costly(Operation::ListProperties, caller).await?;
         self.read(async |tx| {
             let caller = &caller.refreshed(tx, self.clock.now()).await?;

@@ -189,7 +189,7 @@ impl App {
         (grain, since, until): (Option<&str>, Option<&str>, Option<&str>),
         query: &ListQuery,
     ) -> Result<Page<api::UsagePoint>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start(path.list("usage series"), query)?;
         let grain = match grain {
             None => Grain::Hour,
             Some(text) => {

@@ -40,8 +40,8 @@ pub(crate) enum Place<'a> {
     Answer { actor: &'a str, key: &'a str },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
-    /// A cursor, which callers keep.
-    Cursor,
+    /// A cursor, which callers keep, and the list that gave it out.
+    Cursor { list: &'a str },
 }
 
 impl Place<'_> {
@@ -53,7 +53,7 @@ impl Place<'_> {
             Self::SigningKey { environment, kid } => &["signing_keys", environment.as_str(), kid],
             Self::Answer { actor, key } => &["idempotency", actor, key],
             Self::Instance { id } => &["instance", id],
-            Self::Cursor => &["cursor"],
+            Self::Cursor { list } => &["cursor", list],
         };
         let mut bound = Vec::new();
         for part in parts {
@@ -75,7 +75,7 @@ impl fmt::Display for Place<'_> {
                 write!(f, "idempotency/{actor}/{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
             }
             Self::Instance { id } => write!(f, "instance/{id}"),
-            Self::Cursor => f.write_str("cursor"),
+            Self::Cursor { list } => write!(f, "cursor of {list}"),
         }
     }
 }
@@ -265,7 +265,7 @@ mod tests {
             Place::Secret { registration: &two.0, secret: &one.1 },
             Place::Answer { actor: one.0.as_str(), key: one.1.as_str() },
             Place::DataKey { purpose: one.0.as_str(), id: one.1.as_str() },
-            Place::Cursor,
+            Place::Cursor { list: "clients" },
         ] {
             assert!(key.open(&other, &sealed).is_none(), "{other}");
         }
@@ -344,7 +344,7 @@ mod tests {
         let again = MasterKey::read(&one).unwrap().unwrap();
         let (vault, verifier) = open_data_keys(&again, &stored).unwrap();
         assert_eq!(verifier.len(), 1);
-        assert!(vault.seal(&Place::Cursor, b"y").is_ok() && !vault.is_old);
+        assert!(vault.seal(&Place::Cursor { list: "clients" }, b"y").is_ok() && !vault.is_old);
         assert!(open_data_keys(&other, &stored).is_err());
         assert!(MasterKey::create(&one, &SystemRandom).is_err(), "an existing key is never overwritten");
         assert!(MasterKey::read(&dir.join("none")).unwrap().is_none());

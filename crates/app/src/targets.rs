@@ -72,6 +72,13 @@ pub struct RegistrationPath<'a> {
     pub environment: &'a str,
 }
 
+impl RegistrationPath<'_> {
+    /// The name of a list of this registration, for its cursors.
+    pub(crate) fn list(&self, what: &str) -> String {
+        format!("{what} of {} in {}", self.client, self.environment)
+    }
+}
+
 /// A registration with what it belongs to.
 pub(crate) struct Site {
     pub(crate) client: Client,

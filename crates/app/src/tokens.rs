@@ -199,7 +199,7 @@ impl App {
         session: &Session,
         query: &ListQuery,
     ) -> Result<Page<api::Token>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start("own tokens", query)?;
         self.db
             .read(async |tx| {
                 let caller = session.caller.refreshed(tx, self.clock.now()).await?;
@@ -210,7 +210,7 @@ impl App {
 
     /// The caller's own tokens; for an Owner everybody's.
     pub async fn list_tokens(&self, caller: &Caller, query: &ListQuery) -> Result<Page<api::Token>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start("tokens", query)?;
         self.view(Operation::ListTokens, caller, OwnTokens, async |tx, _, owner: Option<UserId>| {
             let rows = tx.tokens(owner.as_ref(), &start).await?;
             page(&start, rows, place, shown)

@@ -209,7 +209,7 @@ impl App {
         caller: &Caller,
         query: &AuditQuery,
     ) -> Result<Page<api::AuditEvent>, Error> {
-        let start = self.cursors.start(&query.list)?;
+        let start = self.cursors.start("audit events", &query.list)?;
         let filter = query.filter()?;
         // What has failed up to now is told.
         self.view_evidence(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
@@ -258,7 +258,7 @@ impl App {
         caller: &Caller,
         query: &FailureQuery,
     ) -> Result<Page<api::AuthenticationFailure>, Error> {
-        let start = self.cursors.start(&query.list)?;
+        let start = self.cursors.start("authentication failures", &query.list)?;
         let filter = query.filter()?;
         self.view_evidence(Operation::ListAuthenticationFailures, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);

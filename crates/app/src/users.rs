@@ -143,7 +143,7 @@ impl App {
         q: Option<&str>,
         query: &ListQuery,
     ) -> Result<Page<api::User>, Error> {
-        let start = self.cursors.start(query)?;
+        let start = self.cursors.start("users", query)?;
         if q.is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
             let text = format!("q must have at most {LONGEST_SEARCH} characters.");
             return Err(Problem::new(Code::InvalidQuery, text).with_field("q").into());
