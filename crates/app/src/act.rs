@@ -6,7 +6,7 @@ use crate::{
     error::{Error, unavailable},
     idempotency::{InFlight, Reply},
     reads::{AccountTurn, ReadTurn, Readings},
-    request::Request,
+    request::{IfMatch, Request},
     targets::{Names, RegistrationPath, Site, Target},
 };
 use crossfade_core::{
@@ -30,14 +30,14 @@ pub(crate) struct Act<'a> {
     /// The time of the whole change, read once, after the lock was taken.
     pub(crate) now: Timestamp,
     pub(crate) caller: &'a Caller,
-    if_match: Option<i64>,
+    if_match: Option<IfMatch<'a>>,
 }
 
 impl Act<'_> {
     /// Refuses when the caller has read another version than there is.
     pub(crate) fn matches(&self, version: i64) -> Result<(), Problem> {
         match self.if_match {
-            Some(read) if read != version => Err(Problem::new(
+            Some(read) if !read.holds(version) => Err(Problem::new(
                 Code::PreconditionFailed,
                 "This has changed since you read it. Nothing was changed. Read it again and decide anew.",
             )),

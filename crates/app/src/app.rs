@@ -11,8 +11,9 @@ use crate::{
     evidence::{Alive, Recorded, Unflushed},
     feed::Feed,
     measure::Counted,
-    opening::{Creation, open_database, open_keys},
+    opening::{Creation, fold_names, open_database, open_keys},
     password::Lanes,
+    proxies::UnreadableProxies,
     reads::{Readings, Reads},
     refusals::Refusals,
     revoke_token::Revocations,
@@ -100,6 +101,7 @@ pub struct App {
     pub(crate) hashing: Lanes,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) throttle: Throttle,
+    pub(crate) unreadable_proxies: UnreadableProxies,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
     /// Turns for connections, of reads that no change waits for.
@@ -148,6 +150,7 @@ impl App {
             false => None,
         };
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
+        fold_names(&db).await?;
         let root = root(&verifier_keys);
         let addresses = Addresses::new(options.evidence_addresses, &root);
         let cursors = Cursors::new(&root);
@@ -183,6 +186,7 @@ impl App {
             hashing: Lanes::default(),
             fresh_sign_in: options.fresh_sign_in,
             throttle: Throttle::default(),
+            unreadable_proxies: UnreadableProxies::default(),
             reads: Reads::default(),
             readers: Semaphore::new(PARALLEL_READERS),
             change_overs: Readings::new(options.readings_kept),

@@ -113,6 +113,15 @@ pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, Veri
     open_data_keys(&master, &stored)
 }
 
+/// Folds the names of accounts that an older version has stored, a part at a time.
+pub(crate) async fn fold_names(db: &Db) -> Result<(), Error> {
+    const AT_ONCE: i64 = 500;
+    while db.read::<_, Error>(async |tx| Ok(tx.has_unfolded_names().await?)).await? {
+        db.write::<_, Error>(async |tx| Ok(tx.fold_names(AT_ONCE).await?)).await?;
+    }
+    Ok(())
+}
+
 /// Makes what a new instance needs, or what one of an earlier version lacks, under the lock that every change takes: of
 /// two commands that start in the same moment one makes it, and the other finds it.
 async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::DataKey>, InstanceRow), Error> {

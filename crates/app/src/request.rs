@@ -15,7 +15,25 @@ pub struct Request<'a> {
     /// Makes a repetition harmless.
     pub idempotency: Option<&'a IdempotencyKey>,
     /// The version that the caller has read, if it must still be that.
-    pub if_match: Option<i64>,
+    pub if_match: Option<IfMatch<'a>>,
+}
+
+/// The versions of which one must be current (RFC 9110 §13.1.1).
+#[derive(Clone, Copy, Debug)]
+pub enum IfMatch<'a> {
+    /// This one.
+    Version(i64),
+    /// One of these. What matches nothing is refused, so an empty list is, too.
+    AnyOf(&'a [i64]),
+}
+
+impl IfMatch<'_> {
+    pub(crate) fn holds(self, version: i64) -> bool {
+        match self {
+            Self::Version(read) => read == version,
+            Self::AnyOf(read) => read.contains(&version),
+        }
+    }
 }
 
 /// The input of an operation: JSON that is read only after the caller has been authorised, because what is

@@ -5,6 +5,7 @@ use crossfade_core::{
     Operation, UserId,
     environment::Slug,
     roles::{Object, Permission, Role, Scope},
+    text::folded,
 };
 use crossfade_store::Client;
 
@@ -61,7 +62,7 @@ impl App {
                     environments: row.grant.environments,
                 }));
             }
-            items.sort_by_key(|it| it.name.to_lowercase());
+            items.sort_by_key(|it| folded(&it.name));
             Ok(Some(Rotators { items, more }))
         })
         .await

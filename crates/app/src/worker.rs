@@ -146,6 +146,7 @@ impl App {
             self.sum_failures().await,
             self.sum_token_revocations().await,
             self.tell_gathered_refusals(false).await,
+            self.store_unreadable_proxies().await,
             self.tidy().await,
             self.trim_trail().await,
         ];

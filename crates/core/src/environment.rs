@@ -1,6 +1,9 @@
 //! Environments: each is an OAuth issuer of its own.
 
 use crate::{Problem, secret::looks_like_secret};
+
+/// Environments that a request may name at most.
+pub const MAX_ENVIRONMENTS: usize = 100;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -153,6 +153,11 @@ pub fn shown(text: &str) -> String {
     text.chars().map(|it| if it.is_control() || is_invisible(it) { '\u{fffd}' } else { it }).collect()
 }
 
+/// The text as it is searched and sorted by: composed, in lower case. Databases fold differently, or only ASCII.
+pub fn folded(text: &str) -> String {
+    text.nfc().collect::<String>().to_lowercase()
+}
+
 /// The text with `?` for each character beyond ASCII: what a database stores that takes no other.
 pub fn in_ascii(text: &str) -> String {
     text.chars().map(|it| if it.is_ascii() { it } else { '?' }).collect()

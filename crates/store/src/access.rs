@@ -6,6 +6,7 @@ use crossfade_core::{
     api::UserKind,
     environment::Slug,
     roles::{Grant, Role, Scope},
+    text::folded,
 };
 
 /// An account as it is stored.
@@ -107,16 +108,19 @@ pub struct Link {
 }
 
 statements! {
-    INSERT = "INSERT INTO users (id, kind, email, name, password_hash, created_at, created_by, version) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
+    INSERT = "INSERT INTO users (id, kind, email, name, name_key, password_hash, created_at, created_by, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1)";
     GET = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE id = $1 AND deleted_at IS NULL";
     BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE email = $1 AND deleted_at IS NULL";
     NAMED = "SELECT name, deleted_at FROM users WHERE id = $1";
     LIST = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users
             WHERE deleted_at IS NULL
               AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
-              AND (CAST($4 AS TEXT) IS NULL OR LOWER(name) LIKE $4 ESCAPE '!' OR email LIKE $4 ESCAPE '!')
+              AND (CAST($4 AS TEXT) IS NULL OR name_key LIKE $4 ESCAPE '!' OR email LIKE $4 ESCAPE '!')
             ORDER BY created_at, id LIMIT $3";
-    UPDATE = "UPDATE users SET name = $2, email = $3, version = version + 1 WHERE id = $1";
+    UPDATE = "UPDATE users SET name = $2, name_key = $3, email = $4, version = version + 1 WHERE id = $1";
+    ANY_UNFOLDED = "SELECT id FROM users WHERE name_key IS NULL LIMIT 1";
+    UNFOLDED = "SELECT id, name FROM users WHERE name_key IS NULL ORDER BY id LIMIT $1";
+    FOLD = "UPDATE users SET name_key = $2 WHERE id = $1";
     DELETE = "UPDATE users SET deleted_at = $2, email = NULL, password_hash = NULL, version = version + 1 WHERE id = $1";
     SET_PASSWORD = "UPDATE users SET password_hash = $2, version = version + 1 WHERE id = $1";
     CLEAR_PASSWORD = "UPDATE users SET password_hash = NULL, version = version + 1 WHERE id = $1 AND password_hash IS NOT NULL";
@@ -136,7 +140,7 @@ statements! {
     GRANTS_THAT_REACH = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at, u.name
                          FROM grants g JOIN users u ON u.id = g.user_id AND u.deleted_at IS NULL
                          WHERE g.role = $4 AND ((g.property_id IS NULL AND g.client_id IS NULL) OR g.property_id = $1 OR g.client_id = $2)
-                         ORDER BY LOWER(u.name), u.id, g.created_at, g.id LIMIT $3";
+                         ORDER BY u.name_key, u.id, g.created_at, g.id LIMIT $3";
     GRANT_IN_ENVIRONMENT = "SELECT id FROM grants WHERE environments LIKE $1 LIMIT 1";
     DELETE_GRANT = "DELETE FROM grants WHERE id = $1";
     INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
@@ -213,11 +217,27 @@ impl Tx {
             new.kind.as_str().into(),
             new.email.clone().into(),
             new.name.as_str().into(),
+            folded(&new.name).into(),
             new.password_hash.clone().into(),
             new.created_at.into(),
             new.created_by.as_ref().map(UserId::as_str).into(),
         ];
         self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// Whether an older version has stored names of accounts that are not folded yet.
+    pub async fn has_unfolded_names(&mut self) -> Result<bool, StoreError> {
+        Ok(self.optional(ANY_UNFOLDED, vec![]).await?.is_some())
+    }
+
+    /// Folds names of accounts that an older version has stored, at most `most` of them.
+    pub async fn fold_names(&mut self, most: i64) -> Result<(), StoreError> {
+        let rows = self.rows(UNFOLDED, vec![most.into()]).await?;
+        for row in &rows {
+            let args = vec![row.text("id")?.into(), folded(&row.text("name")?).into()];
+            self.execute(FOLD, args).await?;
+        }
+        Ok(())
     }
 
     /// One account that has not been deleted.
@@ -267,7 +287,12 @@ impl Tx {
 
     /// Stores a new name and e-mail address.
     pub async fn update_user(&mut self, new: &User) -> Result<(), StoreError> {
-        let args = vec![new.id.as_str().into(), new.name.as_str().into(), new.email.clone().into()];
+        let args = vec![
+            new.id.as_str().into(),
+            new.name.as_str().into(),
+            folded(&new.name).into(),
+            new.email.clone().into(),
+        ];
         self.execute(UPDATE, args).await.map(drop)
     }
 

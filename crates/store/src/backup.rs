@@ -54,7 +54,7 @@ pub struct Table {
 const HEAD: &str = "head";
 
 /// Tables that no backup holds.
-pub const LEFT_OUT: &[&str] = &["devices", "links", "sessions"];
+pub const LEFT_OUT: &[&str] = &["devices", "links", "sessions", "unreadable_proxies"];
 
 /// Tables, each after those that it refers to.
 pub const TABLES: &[Table] = &[
@@ -302,6 +302,7 @@ pub const TABLES: &[Table] = &[
             ("kind", Text),
             ("email", Text),
             ("name", Text),
+            ("name_key", Text),
             ("password_hash", Text),
             ("created_at", Int),
             ("deleted_at", Int),

@@ -3,7 +3,8 @@
 
 use crate::{
     access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence, guard,
-    keys, limits, lines, makers, properties, refused, secrets, sessions, support, token_revocations, uses,
+    keys, limits, lines, makers, properties, proxies, refused, secrets, sessions, support, token_revocations,
+    uses,
 };
 
 use std::borrow::Cow;
@@ -46,6 +47,7 @@ impl Statement {
             lines::STATEMENTS,
             makers::STATEMENTS,
             properties::STATEMENTS,
+            proxies::STATEMENTS,
             refused::STATEMENTS,
             secrets::STATEMENTS,
             sessions::STATEMENTS,

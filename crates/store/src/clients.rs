@@ -5,7 +5,7 @@ use crossfade_core::{
     ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp,
     environment::Slug,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
-    text::Name,
+    text::{Name, folded},
 };
 
 /// A client as it is stored.
@@ -191,7 +191,7 @@ fn owners_json(owners: &[String]) -> String {
 
 /// A LIKE pattern that finds `text` anywhere, taken literally.
 pub(crate) fn pattern(text: &str) -> String {
-    let escaped = text.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    let escaped = folded(text).replace('!', "!!").replace('%', "!%").replace('_', "!_");
     format!("%{escaped}%")
 }
 

@@ -18,6 +18,7 @@ mod limits;
 mod lines;
 mod makers;
 mod properties;
+mod proxies;
 mod refused;
 mod secrets;
 mod sessions;

@@ -5,7 +5,10 @@ use crate::{
     catalogue::statements,
     db::{Row, Value},
 };
-use crossfade_core::{PropertyId, Timestamp, text::Name};
+use crossfade_core::{
+    PropertyId, Timestamp,
+    text::{Name, folded},
+};
 
 /// A property as it is stored.
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ statements! {
 
 /// What names are compared by: two names that differ in case alone are too alike for one list.
 pub(crate) fn name_key(name: &Name) -> String {
-    name.as_str().to_lowercase()
+    folded(name.as_str())
 }
 
 fn property(row: &Row) -> Result<Property, StoreError> {

@@ -4,6 +4,7 @@ use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
     master_key::MasterKey,
     opening::is_bound,
+    proxies::told_since,
     seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
     unreadable::{self, Kind, Unreadable, each_registration},
 };
@@ -64,6 +65,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     look(db, checks, "audit_trail", audit_trail).await;
     look(db, checks, "changes_lost", async |tx| changes_lost(tx, now).await).await;
     look(db, checks, "evidence", async |tx| evidence(tx, now).await).await;
+    look(db, checks, "forwarded_addresses", async |tx| proxies(tx, now).await).await;
     look(db, checks, "clock", async |tx| {
         let (stored, machine) = (tx.read_head().await?.1, instance.clock.machine());
         Ok(clock(if db.has_own_clock() { "database’s" } else { "machine’s" }, machine, stored, is_served))
@@ -307,6 +309,23 @@ async fn changes_lost(tx: &mut Tx, now: Timestamp) -> Found {
         ),
         "crossfade audit list --action database.changes_lost names the registrations. Check their secrets, and end again what has leaked. Have the standby confirm each commit (synchronous_standby_names).",
     ))
+}
+
+/// Whether a declared proxy has lately sent no address of the caller that can be read.
+async fn proxies(tx: &mut Tx, now: Timestamp) -> Found {
+    const NAME: &str = "forwarded_addresses";
+    let noted = tx.unreadable_proxies(told_since(now), NAMED as i64).await?;
+    Ok(match noted.as_slice() {
+        [] => Check::ok(NAME, "No declared proxy has sent an address of a caller that cannot be read."),
+        noted => Check::warn(
+            NAME,
+            format!(
+                "The address of the caller could not be read in requests from {}, so that all callers behind it count as one.",
+                noted.join(", ")
+            ),
+            "Have the proxy write X-Forwarded-For with an address in each hop (with or without port), and remove what callers send in it. Forwarded (RFC 7239) is not read.",
+        ),
+    })
 }
 
 /// Whether the database has refused evidence lately.

@@ -340,6 +340,9 @@ async fn the_program_finds_damage() {
     raw(&file, "PRAGMA journal_mode = DELETE").await;
     tells(directory, &[], "warn", "durability", "is delete instead of WAL");
     raw(&file, "PRAGMA journal_mode = WAL").await;
+    raw(&file, "INSERT INTO unreadable_proxies VALUES ('10.0.0.1', 253402300799000000)").await;
+    tells(directory, &[], "warn", "forwarded_addresses", "requests from 10.0.0.1");
+    raw(&file, "DELETE FROM unreadable_proxies").await;
     raw(&file, "PRAGMA foreign_keys = OFF; INSERT INTO secret_usage VALUES ('sec_nothing', 1, 1, 1)").await;
     tells(directory, &[], "FAIL", "integrity", "secret_usage refers to one of secrets that is not there");
     raw(&file, "DELETE FROM secret_usage").await;

@@ -271,6 +271,8 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (15, "devices", include_str!("../../migrations/0015_devices.sql")),
     (17, "revocations", include_str!("../../migrations/0017_revocations.sql")),
     (18, "limits", include_str!("../../migrations/0018_limits.sql")),
+    (20, "user_names", include_str!("../../migrations/0020_user_names.sql")),
+    (21, "proxies", include_str!("../../migrations/0021_proxies.sql")),
 ];
 
 /// The migrations, shared by both engines but for the name of the type for bytes.

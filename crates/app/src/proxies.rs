@@ -1,0 +1,117 @@
+//! Declared proxies that send what cannot be read: told in the log, and stored for `crossfade doctor`.
+
+use crate::{app::App, error::Error};
+use crossfade_core::Timestamp;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How often each proxy is told of.
+const TOLD_EVERY: Duration = Duration::from_secs(3600);
+/// How long a proxy is told of after it was noted last.
+const REMEMBERED_FOR: Duration = Duration::from_secs(86_400);
+/// Proxies that are remembered at a time.
+const MOST: usize = 32;
+
+/// The proxies that were noted, and when they were last told of.
+#[derive(Default)]
+pub(crate) struct UnreadableProxies(Mutex<HashMap<IpAddr, Noted>>);
+
+#[derive(Clone, Copy)]
+struct Noted {
+    told_at: Timestamp,
+    is_stored: bool,
+}
+
+impl UnreadableProxies {
+    /// Notes a proxy; whether it is to be told of now.
+    fn note(&self, proxy: IpAddr, now: Timestamp) -> bool {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.get(&proxy).is_some_and(|it| now < it.told_at.after(TOLD_EVERY)) {
+            return false;
+        }
+        if noted.len() >= MOST {
+            noted.retain(|_, it| now < it.told_at.after(TOLD_EVERY));
+        }
+        let is_told = noted.len() < MOST;
+        if is_told {
+            noted.insert(proxy, Noted { told_at: now, is_stored: false });
+        }
+        is_told
+    }
+
+    /// What is not stored yet.
+    fn unstored(&self) -> Vec<(IpAddr, Timestamp)> {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.iter().filter(|(_, it)| !it.is_stored).map(|(proxy, it)| (*proxy, it.told_at)).collect()
+    }
+
+    fn stored(&self, proxies: &[(IpAddr, Timestamp)]) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (proxy, told_at) in proxies {
+            if let Some(it) = noted.get_mut(proxy).filter(|it| it.told_at == *told_at) {
+                it.is_stored = true;
+            }
+        }
+    }
+}
+
+impl App {
+    /// Notes that the caller's address in a request from this declared proxy could not be read, so that the proxy counts
+    /// as the caller.
+    pub fn note_unreadable_proxy(&self, proxy: IpAddr) {
+        if self.unreadable_proxies.note(proxy, self.clock.now()) {
+            tracing::warn!(
+                %proxy,
+                "a declared proxy sends no X-Forwarded-For that can be read, so its callers count as one: each hop must be an address, with or without port; Forwarded (RFC 7239) is not read"
+            );
+        }
+    }
+
+    /// Stores the proxies that were noted.
+    pub(crate) async fn store_unreadable_proxies(&self) -> Result<(), Error> {
+        let proxies = self.unreadable_proxies.unstored();
+        if proxies.is_empty() {
+            return Ok(());
+        }
+        self.transact(async |tx, now| {
+            for (proxy, at) in &proxies {
+                tx.note_unreadable_proxy(&proxy.to_string(), *at).await?;
+            }
+            tx.forget_unreadable_proxies(now.before(REMEMBERED_FOR)).await?;
+            Ok(())
+        })
+        .await?;
+        self.unreadable_proxies.stored(&proxies);
+        Ok(())
+    }
+}
+
+/// Since when a proxy that was noted is still told of.
+pub(crate) fn told_since(now: Timestamp) -> Timestamp {
+    now.before(REMEMBERED_FOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_told_of_once_an_hour_and_a_flood_of_proxies_is_bounded() {
+        let (noted, now) = (UnreadableProxies::default(), Timestamp::from_seconds(1_795_525_500));
+        let proxy = |number: u8| IpAddr::from([10, 0, 0, number]);
+        assert!(noted.note(proxy(0), now));
+        assert!(!noted.note(proxy(0), now));
+        assert_eq!(noted.unstored(), [(proxy(0), now)]);
+        noted.stored(&[(proxy(0), now)]);
+        assert_eq!(noted.unstored(), []);
+        assert!(noted.note(proxy(0), now.after(TOLD_EVERY)));
+        assert_eq!(noted.unstored(), [(proxy(0), now.after(TOLD_EVERY))]);
+        let told = (0..=255).filter(|number| noted.note(proxy(*number), now.after(TOLD_EVERY))).count();
+        assert_eq!(told, MOST - 1);
+        assert!(noted.note(proxy(200), now.after(TOLD_EVERY * 2)), "the next hour has room again");
+    }
+}
