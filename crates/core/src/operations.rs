@@ -261,6 +261,7 @@ impl Operation {
         if self.is_mutation() {
             codes.extend([
                 Code::InvalidJson,
+                Code::UnsupportedEncoding,
                 Code::InvalidBody,
                 Code::PreconditionFailed,
                 Code::IdempotencyMismatch,

@@ -38,6 +38,8 @@ codes! {
     Unauthenticated = "unauthenticated" 401;
     /// The body is not JSON, or is not sent as application/json.
     InvalidJson = "invalid_json" 400;
+    /// The body is compressed or otherwise encoded.
+    UnsupportedEncoding = "unsupported_encoding" 415;
     /// The body is longer than the server reads.
     BodyTooLarge = "body_too_large" 413;
     /// A parameter of the query is not valid.

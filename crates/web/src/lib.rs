@@ -7,6 +7,7 @@ mod docs;
 mod document;
 mod headers;
 mod health;
+mod malformed;
 mod metrics;
 mod oauth;
 mod observe;
@@ -22,6 +23,7 @@ use axum::{
 pub use connections::{Connections, Ended, Running};
 use crossfade_app::App;
 pub use headers::headers_of_unreadable_requests;
+pub use malformed::malformed;
 use metrics::Metrics;
 pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};

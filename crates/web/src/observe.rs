@@ -1,7 +1,11 @@
 //! What is seen of requests from outside: one line in the log, an id that the line, the answer and the audit trail
 //! share, and numbers for Prometheus.
 
-use crate::{Web, metrics::Endpoint, source::peer};
+use crate::{
+    Web,
+    metrics::Endpoint,
+    source::{caller, peer},
+};
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method},
@@ -10,7 +14,8 @@ use axum::{
     routing::MethodRouter,
 };
 use crossfade_authority::SystemRandom;
-use crossfade_core::{Random, audit::Origin, base62, secret::looks_like_secret};
+use crossfade_core::{Random, UserId, audit::Origin, base62, secret::looks_like_secret};
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
 /// The header that carries a request's id.
@@ -26,6 +31,17 @@ struct RequestId(String);
 #[derive(Clone, Copy)]
 struct Named(&'static str);
 
+/// The account that a request turned out to be of.
+#[derive(Clone, Default)]
+struct Account(Arc<OnceLock<UserId>>);
+
+/// Notes the account that a request is of, for the log.
+pub(crate) fn note_account(extensions: &Extensions, user: &UserId) {
+    if let Some(Account(account)) = extensions.get() {
+        account.get_or_init(|| user.clone());
+    }
+}
+
 /// Has every answer of these handlers say which operation it is of.
 pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRouter<Web> {
     handlers.layer(middleware::map_response(move |mut response: Response| {
@@ -37,7 +53,7 @@ pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRou
 /// Where a request comes from, for the trail.
 pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Origin {
     Origin {
-        ip: Some(web.proxies.caller(peer(extensions), headers)),
+        ip: Some(caller(web, extensions, headers)),
         request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
     }
 }
@@ -49,17 +65,26 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     // The route, not the path: somebody may have pasted a secret where an id belongs.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = known_method(request.method());
-    let from = web.proxies.caller(peer(request.extensions()), request.headers());
+    let account = Account::default();
+    request.extensions_mut().insert(account.clone());
+    let from = caller(&web, request.extensions(), request.headers());
     let begun = Instant::now();
     let mut response = next.run(request).await;
     let elapsed = begun.elapsed();
     let operation = response.extensions().get::<Named>().map_or("other", |named| named.0);
     let status = response.status().as_u16();
     let micros = elapsed.as_micros() as u64;
-    if response.status().is_server_error() {
-        tracing::warn!(request_id = id, %from, method, route, operation, status, micros, "request");
-    } else {
-        tracing::info!(request_id = id, %from, method, route, operation, status, micros, "request");
+    // A line with an account is always written, one without only so often: strangers can cause as many as they like.
+    macro_rules! line {
+        ($level:ident $(, $account:ident)?) => {
+            tracing::$level!(request_id = id, %from, $(%$account,)? method, route, operation, status, micros, "request")
+        };
+    }
+    match (response.status().is_server_error(), account.0.get()) {
+        (true, Some(account)) => line!(warn, account),
+        (true, None) => line!(warn),
+        (false, Some(account)) => line!(info, account),
+        (false, None) => line!(info),
     }
     web.metrics.answered(operation, status, elapsed);
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -86,7 +111,7 @@ async fn observe_endpoint(
 ) -> Response {
     let asked_for = tracing::enabled!(tracing::Level::DEBUG).then(|| {
         let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-        let from = web.proxies.caller(peer(request.extensions()), request.headers());
+        let from = caller(&web, request.extensions(), request.headers());
         (known_method(request.method()), route, from)
     });
     let begun = Instant::now();

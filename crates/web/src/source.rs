@@ -22,28 +22,59 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The address of the caller: of the connection, or, as long as the nearer one is a declared proxy, the
-    /// one that it says it forwards for. Read from the right, because only that end is written by ourselves.
-    pub(crate) fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// The caller of a request: of the connection, or, as long as the nearer address is a declared proxy's, the one that
+    /// it says it forwards for. Read from the right, because only that end is written by ourselves.
+    fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Forwarded {
         let mut caller = peer.to_canonical();
-        if !self.trusts(caller) {
-            return caller;
-        }
-        let forwarded = headers.get_all("x-forwarded-for").iter().rev();
-        // Bytes, because what is no text must end the walk like any other hop that cannot be read, and not be
-        // left out: to its left stands what the caller itself has written.
-        let hops = forwarded.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
-        for hop in hops {
-            match std::str::from_utf8(hop).ok().and_then(|hop| hop.trim().parse::<IpAddr>().ok()) {
-                Some(address) => caller = address.to_canonical(),
-                None => break,
+        let mut hops = 0;
+        if self.trusts(caller) {
+            let forwarded = headers.get_all(FORWARDED_FOR).iter().rev();
+            // Bytes, because what is no text must end the walk like any other hop that cannot be read, and not be
+            // left out: to its left stands what the caller itself has written.
+            for hop in forwarded.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')) {
+                let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else {
+                    return Forwarded { caller, is_readable: false };
+                };
+                caller = address;
+                hops += 1;
+                if !self.trusts(caller) {
+                    break;
+                }
             }
-            if !self.trusts(caller) {
-                break;
-            }
         }
-        caller
+        // A proxy that writes only the header that is not read.
+        let is_readable = hops > 0 || !self.trusts(caller) || !headers.contains_key(header::FORWARDED);
+        Forwarded { caller, is_readable }
     }
+}
+
+/// Where a request comes from, and whether all that declared proxies said of that could be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Forwarded {
+    /// The nearest hop that is no declared proxy; the last one that could be read where one could not.
+    caller: IpAddr,
+    is_readable: bool,
+}
+
+/// The list of hops. `Forwarded` (RFC 7239) is not read: a proxy that writes one of the two passes the other on as the
+/// caller has written it.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Reads a hop: an address, with or without brackets and port.
+fn address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().map(IpAddr::V6).ok();
+    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip()).ok();
+    hop.parse().ok().or_else(bare).or_else(with_port).map(|address: IpAddr| address.to_canonical())
+}
+
+/// The address of the caller. Tells of a declared proxy that sends what cannot be read.
+pub(crate) fn caller(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+    let Forwarded { caller, is_readable } = web.proxies.forwarded(peer(extensions), headers);
+    if !is_readable {
+        web.app.note_unreadable_proxy(caller);
+    }
+    caller
 }
 
 /// In which a caller may say which of its instances it is, so that evidence tells them apart.
@@ -75,7 +106,7 @@ impl FromRequestParts<Web> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        let ip = web.proxies.caller(peer(&parts.extensions), &parts.headers);
+        let ip = caller(web, &parts.extensions, &parts.headers);
         let of = |name: HeaderName| parts.headers.get(name).cloned();
         Ok(Self { ip, user_agent: of(header::USER_AGENT), instance: of(INSTANCE) })
     }
@@ -106,17 +137,20 @@ mod tests {
     #[test]
     fn a_forwarded_header_is_believed_only_from_a_declared_proxy() {
         let none = TrustedProxies::default();
-        assert_eq!(none.caller(ip("192.0.2.1"), &headers(&["203.0.113.9"])), ip("192.0.2.1"));
+        assert_eq!(none.forwarded(ip("192.0.2.1"), &headers(&["203.0.113.9"])).caller, ip("192.0.2.1"));
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
-        assert_eq!(proxies.caller(ip("192.0.2.1"), &headers(&["203.0.113.9"])), ip("192.0.2.1"));
-        assert_eq!(proxies.caller(ip("10.0.0.1"), &headers(&["203.0.113.9"])), ip("203.0.113.9"));
-        assert_eq!(proxies.caller(ip("::ffff:10.0.0.1"), &headers(&["203.0.113.9"])), ip("203.0.113.9"));
+        assert_eq!(proxies.forwarded(ip("192.0.2.1"), &headers(&["203.0.113.9"])).caller, ip("192.0.2.1"));
+        assert_eq!(proxies.forwarded(ip("10.0.0.1"), &headers(&["203.0.113.9"])).caller, ip("203.0.113.9"));
+        assert_eq!(
+            proxies.forwarded(ip("::ffff:10.0.0.1"), &headers(&["203.0.113.9"])).caller,
+            ip("203.0.113.9")
+        );
     }
 
     #[test]
     fn what_a_caller_writes_into_the_header_itself_is_not_believed() {
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
-        let caller = |values: &[&str]| proxies.caller(ip("10.0.0.1"), &headers(values));
+        let caller = |values: &[&str]| proxies.forwarded(ip("10.0.0.1"), &headers(values)).caller;
         assert_eq!(
             caller(&["1.1.1.1, 203.0.113.9"]),
             ip("203.0.113.9"),
@@ -128,10 +162,47 @@ mod tests {
         let mut bytes = headers(&["198.51.100.1"]);
         bytes.append("x-forwarded-for", axum::http::HeaderValue::from_bytes(b"\xe9, 10.0.0.2").unwrap());
         assert_eq!(
-            proxies.caller(ip("10.0.0.1"), &bytes),
+            proxies.forwarded(ip("10.0.0.1"), &bytes).caller,
             ip("10.0.0.2"),
             "not what stands to the left of it"
         );
         assert_eq!(caller(&[]), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn hops_are_read_with_and_without_port_and_brackets() {
+        let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
+        for (hop, read) in [
+            ("203.0.113.8:51008", "203.0.113.8"),
+            ("[2001:db8::7]:443", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("[::ffff:203.0.113.8]:1", "203.0.113.8"),
+            (" 203.0.113.8 ", "203.0.113.8"),
+            ("203.0.113.8:51008, [fd00::2]:80, 10.0.0.2:9", "203.0.113.8"),
+        ] {
+            let forwarded = proxies.forwarded(ip("10.0.0.1"), &headers(&[hop]));
+            assert_eq!(forwarded, Forwarded { caller: ip(read), is_readable: true }, "{hop}");
+        }
+    }
+
+    #[test]
+    fn what_a_declared_proxy_sends_and_cannot_be_read_is_told() {
+        let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
+        let told = |peer: &str, headers: &HeaderMap| !proxies.forwarded(ip(peer), headers).is_readable;
+        for unreadable in ["unknown", "_hidden", "203.0.113.8:99999", "[2001:db8::7", "", "203.0.113.8, ,"] {
+            assert!(told("10.0.0.1", &headers(&[unreadable])), "{unreadable}");
+        }
+        let mut standard = HeaderMap::new();
+        standard.insert(header::FORWARDED, "for=203.0.113.8".parse().unwrap());
+        assert!(told("10.0.0.1", &standard), "only the header that is not read");
+        assert!(!told("192.0.2.1", &standard), "what a stranger sends is nobody's fault");
+        standard.insert(FORWARDED_FOR, "203.0.113.8".parse().unwrap());
+        assert!(!told("10.0.0.1", &standard));
+        assert!(!told("10.0.0.1", &headers(&[])), "a balancer that looks whether we live");
+        assert!(
+            !told("10.0.0.1", &headers(&["nonsense, 203.0.113.8"])),
+            "to the left stands what the caller wrote"
+        );
     }
 }

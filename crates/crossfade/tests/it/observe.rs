@@ -102,6 +102,23 @@ on_both_engines! {
         assert!((value(&again, "crossfade_client_authentications_total{outcome=\"ok\"}") - 2.0).abs() < f64::EPSILON);
     }
 
+    async fn a_declared_proxy_that_cannot_be_read_is_noted_for_doctor(world: World) {
+        let mut world = world;
+        world.trust(&["192.0.2.9/32"]);
+        let noted = async |world: &World| {
+            world.run_jobs().await;
+            world.number("SELECT COUNT(*) FROM unreadable_proxies").await
+        };
+        for readable in ["203.0.113.8:51008", "[2001:db8::7]:443, 192.0.2.9"] {
+            get(&world, "/api/v1/me", AFAR, &[("x-forwarded-for", readable)]).await;
+        }
+        assert_eq!(noted(&world).await, 0);
+        get(&world, "/api/v1/me", AFAR, &[("forwarded", "for=203.0.113.8")]).await;
+        get(&world, "/api/v1/me", AFAR, &[("x-forwarded-for", "unknown")]).await;
+        assert_eq!(noted(&world).await, 1);
+        assert_eq!(world.number("SELECT COUNT(*) FROM unreadable_proxies WHERE address = '192.0.2.9'").await, 1);
+    }
+
     async fn a_request_has_an_id_that_only_a_declared_proxy_may_give(world: World) {
         let mut world = world;
         let ids = async |world: &World, given: &str| get(world, "/api/v1/me", AFAR, &[("x-request-id", given)]).await.request_id.unwrap();

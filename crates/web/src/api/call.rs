@@ -2,13 +2,17 @@
 //! Everything else about the body waits until the caller is known to be permitted.
 
 use super::reply::{Refused, if_match};
-use crate::{Web, observe};
+use crate::{
+    Web,
+    malformed::{is_encoded, unsupported_encoding},
+    observe,
+};
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request},
     http::{HeaderMap, Method, Uri, header},
 };
-use crossfade_app::{App, Caller, IdempotencyKey, Input, Intent, ListQuery};
+use crossfade_app::{App, Caller, IdempotencyKey, IfMatch, Input, Intent, ListQuery};
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{collections::HashMap, sync::Arc};
@@ -20,7 +24,7 @@ pub(crate) struct Call {
     pub(crate) uri: Uri,
     query: HashMap<String, String>,
     idempotency: Option<IdempotencyKey>,
-    if_match: Option<i64>,
+    if_match: Option<Vec<i64>>,
     body: Bytes,
 }
 
@@ -30,7 +34,7 @@ impl Call {
         crossfade_app::Request {
             caller: &self.caller,
             idempotency: self.idempotency.as_ref(),
-            if_match: self.if_match,
+            if_match: self.if_match.as_deref().map(IfMatch::AnyOf),
         }
     }
 
@@ -79,8 +83,12 @@ impl FromRequest<Web> for Call {
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, Refused> {
         let headers = request.headers().clone();
+        if is_encoded(&headers) && !request.body().is_end_stream() {
+            return Err(unsupported_encoding().into());
+        }
         let origin = observe::origin(web, request.extensions(), &headers);
         let caller = web.app.authenticate(bearer(&headers)?, origin, intent(request.method())).await?;
+        observe::note_account(request.extensions(), caller.user());
         let method = request.method().clone();
         let uri = request
             .extensions()

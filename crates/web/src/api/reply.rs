@@ -50,6 +50,10 @@ pub(crate) fn problem(problem: &Problem) -> Response {
             let challenge = "Bearer realm=\"crossfade\", error=\"insufficient_scope\"";
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        // RFC 9110 §15.5.16: which encodings would have been accepted.
+        Code::UnsupportedEncoding => {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         Code::TooManyRequests | Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -94,19 +98,19 @@ pub(crate) fn tagged(reply: Reply, version: i64) -> Reply {
     })
 }
 
-/// The version that `If-Match` asks for (RFC 9110 §13.1.1). What is not a tag of ours matches nothing.
-pub(crate) fn if_match(headers: &HeaderMap) -> Option<i64> {
-    let value = headers.get(header::IF_MATCH)?.to_str().unwrap_or_default().trim();
-    if value == "*" {
+/// The versions that `If-Match` asks for; `None` without one, and for `*`. Weak tags count (RFC 9110 §13.1.1 would compare
+/// strongly), because proxies weaken tags when they compress, and ours are version numbers. What is not a tag of ours
+/// matches nothing.
+pub(crate) fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
+    let values: Vec<&str> =
+        headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    if values.is_empty() || values.iter().any(|value| value.trim() == "*") {
         return None;
     }
-    Some(
-        value
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .and_then(|tag| tag.parse().ok())
-            .unwrap_or(-1),
-    )
+    let tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+    let version =
+        |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    Some(tags.filter_map(version).collect())
 }
 
 /// A page, with a link to the next one (RFC 8288).

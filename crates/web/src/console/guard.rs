@@ -7,8 +7,13 @@ use super::{
     session::Found,
     theme::Theme,
 };
-use crate::{Web, observe};
+use crate::{
+    Web,
+    malformed::{is_encoded, unsupported_encoding},
+    observe,
+};
 use axum::{
+    body::HttpBody,
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, HeaderValue, Uri, header, request::Parts},
     middleware::Next,
@@ -23,12 +28,17 @@ const BACKGROUND: &str = "crossfade-background";
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let found = look_up(&web, &parts).await;
+    if let Found::Session(session) = &found {
+        observe::note_account(&parts.extensions, session.caller.user());
+    }
     let script = error::is_script(&parts.headers);
     let Ok(theme) = Theme::from_request_parts(&mut parts, &web).await;
     let cookies = CookiesToSet::default();
     // Our own addresses are made of ids and slugs, which nothing has to escape.
     let mut response = if parts.uri.path().contains('%') {
         error::Refused::from(Problem::not_found()).into_response()
+    } else if is_encoded(&parts.headers) && !body.is_end_stream() {
+        error::Refused::from(unsupported_encoding()).into_response()
     } else if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url()) {
         parts.extensions.insert(found.clone());
         parts.extensions.insert(cookies.clone());

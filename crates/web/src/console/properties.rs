@@ -14,7 +14,7 @@ use axum::{
     extract::{Path, RawQuery},
     response::{IntoResponse, Redirect},
 };
-use crossfade_app::{Input, ListQuery, PropertyPath, Request};
+use crossfade_app::{IfMatch, Input, ListQuery, PropertyPath, Request};
 use crossfade_core::{Code, Timestamp, api, api::PropertyBody, roles::Permission};
 
 #[derive(Template)]
@@ -109,7 +109,10 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
     // A list tells no versions: the name that it has shown stands for one.
     let (now, version) = signed.app.read_property(signed.caller(), PropertyPath(&id)).await?;
     let seen = fields.text("name_shown") == now.name;
-    let request = Request { if_match: Some(if seen { version } else { OVERTAKEN }), ..signed.request() };
+    let request = Request {
+        if_match: Some(IfMatch::Version(if seen { version } else { OVERTAKEN })),
+        ..signed.request()
+    };
     match signed.app.update_property(&request, PropertyPath(&id), Input::Value(body)).await {
         Ok(_) => Ok(Redirect::to("/console/properties?done=renamed").into_response()),
         Err(error) if error.problem.code == Code::PreconditionFailed => {

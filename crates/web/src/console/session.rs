@@ -79,7 +79,10 @@ impl SignedIn {
 
     /// The same of what has a version: it is refused where that is not the one that the page has shown.
     pub(crate) fn request_for(&self, fields: &Fields) -> crossfade_app::Request<'_> {
-        crossfade_app::Request { if_match: fields.version(), ..self.request() }
+        crossfade_app::Request {
+            if_match: fields.version().map(crossfade_app::IfMatch::Version),
+            ..self.request()
+        }
     }
 
     /// Lets the cookie of the session hold another value from now on.

@@ -2,7 +2,7 @@
 //! client.
 
 use super::{authenticate::authenticate, form::Form};
-use crate::{Web, source::Source};
+use crate::{Web, malformed::is_encoded, source::Source};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
@@ -29,6 +29,9 @@ impl OauthRequest {
     pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
         if !self.web.app.may_decide() {
             return Err(OauthError::TemporarilyUnavailable);
+        }
+        if is_encoded(&self.headers) {
+            return Err(OauthError::InvalidRequest("Send the body without Content-Encoding."));
         }
         let form = Form::parse(&self.uri, &self.headers, &self.body)?;
         let client = authenticate(&self.web, &self.environment, &self.source, &self.headers, &form)?;

@@ -15,7 +15,9 @@ use axum::{
     extract::{Path, Query},
     response::{IntoResponse, Redirect, Response},
 };
-use crossfade_app::{ClientPath, ClientQuery, Error, Input, ListQuery, PropertyPath, Request, UserPath};
+use crossfade_app::{
+    ClientPath, ClientQuery, Error, IfMatch, Input, ListQuery, PropertyPath, Request, UserPath,
+};
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
     api::{CreateGrant, CreateLink, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
@@ -190,7 +192,7 @@ pub(in crate::console) async fn update(Path(id): Path<String>, Fresh { signed, f
         email: fields.filled("email").map(str::to_owned),
     };
     // Of two who change it at once, the second is told.
-    let request = Request { if_match: fields.text("version").parse().ok(), ..signed.request() };
+    let request = Request { if_match: fields.version().map(IfMatch::Version), ..signed.request() };
     match signed.app.update_user(&request, UserPath(&id), Input::Value(body)).await {
         Ok(_) => Ok(to(&id, "changed")),
         Err(error) => {

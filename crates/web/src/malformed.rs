@@ -1,0 +1,114 @@
+//! What is refused of a request before anything is looked at: how many headers it has, and to whom it is addressed.
+
+use crate::private;
+use axum::{
+    http::{HeaderMap, Request, StatusCode, Version, header},
+    response::{IntoResponse, Response},
+};
+use crossfade_core::{Code, Problem};
+
+/// Headers of a request at most. HTTP/1 has the same bound of its own. With HTTP/2 a header that was sent before takes one
+/// byte to repeat, and a hundred as long as the request lives.
+const MOST_HEADERS: usize = 100;
+
+/// Refuses a request that is malformed; `None` where it is not.
+pub fn malformed<B>(request: &Request<B>) -> Option<Response> {
+    let headers = request.headers();
+    let refusal = |status, text: &'static str| {
+        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        Some(private((status, kind, text).into_response()))
+    };
+    if headers.len() > MOST_HEADERS {
+        let text = "A request has at most 100 headers.\n";
+        return refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text);
+    }
+    // RFC 9112 §3.2; RFC 9113 §8.3.1, where :authority stands for it.
+    let hosts = headers.get_all(header::HOST).iter().count();
+    let is_addressed = match request.version() {
+        Version::HTTP_09 | Version::HTTP_10 => hosts <= 1,
+        Version::HTTP_2 => hosts <= 1 && (hosts == 1 || request.uri().authority().is_some()),
+        _ => hosts == 1,
+    };
+    if is_addressed {
+        None
+    } else {
+        refusal(StatusCode::BAD_REQUEST, "A request has exactly one Host header.\n")
+    }
+}
+
+/// Whether a body of this request would have to be decoded before it is read.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })
+}
+
+/// The refusal of such a body by the API and the Console.
+pub(crate) fn unsupported_encoding() -> Problem {
+    Problem::new(Code::UnsupportedEncoding, "Send the body without Content-Encoding. Nothing was changed.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, hosts: usize, others: usize) -> Request<()> {
+        let mut request = Request::builder().version(version).uri(uri);
+        for _ in 0..hosts {
+            request = request.header("host", "auth.example.com");
+        }
+        for _ in 0..others {
+            request = request.header("x-other", "1");
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn a_request_has_exactly_one_host_rfc9112_3_2() {
+        let whole = "http://auth.example.com/";
+        for (version, uri, hosts, status) in [
+            (Version::HTTP_11, "/", 1, None),
+            (Version::HTTP_11, "/", 0, Some(400)),
+            (Version::HTTP_11, whole, 0, Some(400)),
+            (Version::HTTP_11, "/", 2, Some(400)),
+            (Version::HTTP_10, "/", 0, None),
+            (Version::HTTP_10, "/", 2, Some(400)),
+            (Version::HTTP_2, whole, 0, None),
+            (Version::HTTP_2, "/", 1, None),
+            (Version::HTTP_2, "/", 0, Some(400)),
+            (Version::HTTP_2, whole, 2, Some(400)),
+        ] {
+            let refused = malformed(&request(version, uri, hosts, 0)).map(|it| it.status().as_u16());
+            assert_eq!(refused, status, "{version:?} {uri} {hosts}");
+        }
+    }
+
+    #[test]
+    fn only_a_body_that_is_sent_as_it_is_can_be_read() {
+        for (value, encoded) in [
+            ("gzip", true),
+            ("identity", false),
+            ("Identity", false),
+            ("identity, br", true),
+            ("", false),
+            ("x", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(header::CONTENT_ENCODING, value.parse().unwrap());
+            assert_eq!(is_encoded(&headers), encoded, "{value}");
+            headers.append(header::CONTENT_ENCODING, "zstd".parse().unwrap());
+            assert!(is_encoded(&headers));
+        }
+        assert!(!is_encoded(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_request_has_at_most_100_headers() {
+        assert!(malformed(&request(Version::HTTP_2, "http://auth.example.com/", 1, 99)).is_none());
+        let refused = malformed(&request(Version::HTTP_2, "http://auth.example.com/", 1, 100)).unwrap();
+        assert_eq!(refused.status().as_u16(), 431);
+        assert_eq!(refused.headers()["x-content-type-options"], "nosniff");
+    }
+}
