@@ -43,6 +43,11 @@ impl Service<Request<Incoming>> for Requests {
         let answer = Arc::new(Answer { watch, id });
         let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        // Before it waits for anything: what is refused holds no memory.
+        if let Some(refusal) = crossfade_web::malformed(&request) {
+            drop(request);
+            return Box::pin(async move { Ok(refusal.map(|body| Watched { body, answer })) });
+        }
         Box::pin(async move {
             // Without HTTP/2 there is one request at a time, and none can be reset.
             if is_multiplexed {

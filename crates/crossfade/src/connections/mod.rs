@@ -37,7 +37,7 @@ const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a client may take to hang up, once it was told that nothing more is answered.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Requests that one HTTP/2 connection may have under way.
-const STREAMS: u32 = 32;
+const STREAMS: u32 = 128;
 /// Bytes of headers that are read at most.
 const HEADER_BYTES: usize = 32 * 1024;
 /// Bytes of a stream that wait in HTTP/2's own buffer.

@@ -401,6 +401,30 @@ async fn user_agent_and_forwarded_headers_do_not_change_the_answer_rfc9700_4_13(
     assert!(sources(&world).await.iter().any(|ip| ip == "203.0.113.9"), "a declared proxy is");
 }
 
+/// A body that would have to be decoded is refused before anybody is authenticated by it.
+#[tokio::test]
+async fn an_encoded_body_is_refused_before_authentication() {
+    let world = World::sqlite().await;
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production").clone();
+    let (right, wrong) =
+        (basic(format!("{}:{}", own.client_id, own.secret)), basic(format!("{}:wrong", own.client_id)));
+    for endpoint in ["token", "introspect", "revoke"] {
+        for credentials in [&right, &wrong] {
+            let headers: [(&str, &[u8]); 2] =
+                [("authorization", credentials.as_bytes()), ("content-encoding", b"gzip")];
+            let answer = post(&world, endpoint, &headers, "\u{1f}\u{8b}").await;
+            super::is_error(&answer, 400, "invalid_request", endpoint);
+        }
+    }
+    let headers: [(&str, &[u8]); 2] =
+        [("authorization", right.as_bytes()), ("content-encoding", b"identity")];
+    post(&world, "token", &headers, &encoded(&[GRANT])).await.is_token();
+    world.run_jobs().await;
+    let failures = world.owner().await.get("/authentication-failures").await.ok();
+    assert_eq!(failures["items"], json!([]), "nobody tried anything");
+}
+
 /// Robustness (TOK-09): without the secret, no bytes get more than a refusal.
 #[test]
 fn random_requests_get_neither_a_token_nor_a_5xx() {
