@@ -10,6 +10,7 @@ mod doctor;
 mod failure;
 mod local;
 mod log;
+mod log_pace;
 mod loopback;
 mod manual;
 mod output;

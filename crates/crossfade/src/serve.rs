@@ -4,6 +4,7 @@ use crate::{
     connections::Serving,
     database::wait_for,
     failure::Failure,
+    log_pace::LogPace,
     output,
     settings::{LogFormat, Resolved, Settings},
     signals::{Ignored, Stop},
@@ -20,7 +21,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How long a reading of evidence is given out again.
 pub(crate) const READINGS_KEPT: Duration = Duration::from_secs(1);
@@ -28,7 +29,7 @@ pub(crate) const READINGS_KEPT: Duration = Duration::from_secs(1);
 /// Serves until it is told to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let settings = settings.resolve()?;
-    start_log(&settings.log, settings.log_format)?;
+    let pace = start_log(&settings.log, settings.log_format)?;
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let settings = settings.listening_on(address);
@@ -52,6 +53,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     tokio::select! {
         () = stop.asked() => server.stop().await,
         never = ignored.log() => match never {},
+        () = pace.tell() => Ok(()),
         stopped = server.must_stop() => {
             server.stop().await?;
             stopped
@@ -183,19 +185,21 @@ pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
     })
 }
 
-/// Starts the log, on stderr.
-pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<(), Failure> {
+/// Starts the log, on stderr, at a pace that strangers cannot drive up.
+pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<LogPace, Failure> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
         // It would complain on stderr, and panic in the midst of a request, when nobody reads stderr any more.
         .log_internal_errors(false);
+    let pace = LogPace::default();
+    let log = Registry::default().with(filter).with(pace.clone());
     let started = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text => log.with(lines).try_init(),
+        LogFormat::Json => log.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
     };
-    started.map_err(|error| Failure::failed(format!("The log cannot start: {error}.")))
+    started.map_err(|error| Failure::failed(format!("The log cannot start: {error}.")))?;
+    Ok(pace)
 }

@@ -50,7 +50,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
             "The demo serves on a loopback address only, because it prints a token that may do everything.",
         ));
     }
-    start_log("warn", LogFormat::Text)?;
+    let _pace = start_log("warn", LogFormat::Text)?;
     let listener = bind(args.listen)?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let directory = tempfile::tempdir()
