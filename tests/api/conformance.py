@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import jsonschema_rs
+
 from instance import OWNER, instance, operations, program, require, token_of
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -62,7 +64,9 @@ def schemathesis(server, seed, token, answers):
 
 def play(checks, arguments):
     with instance(arguments) as server:
-        described = operations(server.session.get(f"{server.url}/api/openapi.json", timeout=30).json())
+        document = server.session.get(f"{server.url}/api/openapi.json", timeout=30).json()
+        bodies(checks, document)
+        described = operations(document)
         seed = seeded(server)
         viewer, viewer_token = program(server, "viewer")
         kept = [server.api("GET", "/me")["user"]["id"], viewer["id"]]
@@ -83,6 +87,60 @@ def play(checks, arguments):
                     checks.run(f"{operation} changes nothing for the viewer", require, wanted, f"answers: {counts}")
         checks.run("the server is still there", server._ready)
         checks.run("the server logged no error", no_errors, server)
+
+
+# Bodies beside the documented examples, by operation: what is allowed, and what must not be.
+ALLOWED = {
+    "create_user": [
+        {"kind": "program", "name": "CI"}, {"email": "ada@example.com"},
+        {"kind": "person", "email": "ada@example.com", "name": "Ada"},
+    ],
+    "rotate_secret": [
+        {"transition_hours": 0, "confirm_client_name": "Billing", "compromised": True, "revoke_tokens": True},
+        {"transition_hours": 168, "confirm_client_name": "Billing"},
+    ],
+    "create_grant": [
+        {"role": "owner"}, {"role": "viewer", "client_id": "cl_7bLx3Q9aTzKw5mPd2RfYh8"},
+        {"role": "viewer", "environments": ["staging"]},
+    ],
+}
+FORBIDDEN = {
+    "create_user": [
+        {}, {"kind": "program"}, {"kind": "person", "name": "Ada"}, {"kind": "robot", "name": "CI"},
+        {"kind": "program", "name": "CI", "email": "ci@example.com"}, {"email": "ada@example.com", "admin": True},
+    ],
+    "rotate_secret": [
+        {"transition_hours": 24, "confirm_client_name": "Billing", "compromised": True}, {"transition_hours": 24},
+        {"transition_hours": 169, "confirm_client_name": "Billing"}, {"confirm_client_name": "Billing"},
+        {"transition_hours": "24", "confirm_client_name": "Billing"},
+    ],
+    "create_grant": [
+        {}, {"role": "king"},
+        {"role": "viewer", "client_id": "cl_7bLx3Q9aTzKw5mPd2RfYh8", "property_id": "prop_7bLx3Q9aTzKw5mPd2RfYh8"},
+        {"role": "viewer", "environments": []}, {"role": "viewer", "environments": ["staging"] * 101},
+    ],
+}
+
+
+def bodies(checks, document):
+    """Each documented body, and combinations of its members, as a validator of others judges them."""
+    seen = set()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if content is None:
+                continue
+            name = operation["operationId"]
+            seen.add(name)
+            schema = content["schema"] | {"components": document["components"]}
+            validator = jsonschema_rs.Draft202012Validator(schema)
+            for body in [content["example"], *ALLOWED.get(name, [])]:
+                errors = [str(error) for error in validator.iter_errors(body)]
+                checks.run(f"{name} takes {json.dumps(body)[:60]}", require, not errors, f"{body}: {errors[:1]}")
+            for body in FORBIDDEN.get(name, []):
+                refused = not validator.is_valid(body)
+                checks.run(f"{name} refuses {json.dumps(body)[:60]}", require, refused, f"{body} is valid")
+    require(set(ALLOWED) | set(FORBIDDEN) <= seen, f"there is no {(set(ALLOWED) | set(FORBIDDEN)) - seen}")
 
 
 def no_errors(server):

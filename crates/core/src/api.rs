@@ -41,6 +41,7 @@ pub use users::{
 #[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The items, in the order of the list.
+    #[schemars(length(max = 200))]
     pub items: Vec<T>,
     /// Where the next page starts; `null` at the end. Opaque. A page may be short, or even empty, and have a next
     /// one: read on until this is `null`.

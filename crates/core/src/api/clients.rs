@@ -3,7 +3,7 @@
 use super::{RevealedSecret, present};
 use crate::{
     ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp,
-    environment::Slug,
+    environment::{MAX_ENVIRONMENTS, Slug},
     registration::{AuthMethod, TOKEN_PATTERN},
     text::{EMAIL_PATTERN, LINE_PATTERN, NAME_PATTERN},
 };
@@ -46,7 +46,7 @@ pub struct CreateClient {
     #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
     pub owners: Vec<String>,
     /// The environments that it is registered in.
-    #[schemars(length(min = 1), inner(regex(pattern = Slug::PATTERN)))]
+    #[schemars(length(min = 1, max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Vec<String>,
     /// Refuses with `forbidden` if the answer cannot hold the value of each first secret, because you may not reveal
     /// it. Nothing is created then.
@@ -142,7 +142,7 @@ pub struct UpdateRegistration {
     pub confirm_client_name: Option<String>,
     /// How it may present its secret.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 2))]
     pub token_endpoint_auth_methods: Option<Vec<AuthMethod>>,
     /// The scopes that it may ask for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use crate::{
     ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
-    environment::Slug,
+    environment::{MAX_ENVIRONMENTS, Slug},
     text::{EMAIL_PATTERN, NAME_PATTERN},
 };
 use schemars::JsonSchema;
@@ -156,7 +156,7 @@ pub struct CreateGrant {
     pub client_id: Option<ClientId>,
     /// The environments that it is limited to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1), inner(regex(pattern = Slug::PATTERN)))]
+    #[schemars(length(min = 1, max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Option<Vec<String>>,
 }
 

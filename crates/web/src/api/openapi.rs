@@ -89,6 +89,7 @@ impl Schemas {
         all.values_mut().for_each(|schema| {
             enumerate(schema);
             close(schema);
+            describe_defaults(schema);
         });
         all
     }
@@ -110,13 +111,29 @@ fn nothing(status: u16) -> Shape {
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
-            if members.contains_key("properties") && !members.contains_key("additionalProperties") {
+            // A condition lists a few members of the object that it is about, and must hold for it whatever else it has.
+            let is_object = members.get("type").is_some_and(|kind| kind == "object");
+            if is_object
+                && members.contains_key("properties")
+                && !members.contains_key("additionalProperties")
+            {
                 members.insert("additionalProperties".into(), false.into());
             }
             members.values_mut().for_each(close);
         }
         Value::Array(items) => items.iter_mut().for_each(close),
         _ => {}
+    }
+}
+
+/// Says in words what an absent member stands for. With the keyword `default`, generators of clients make a member required.
+fn describe_defaults(schema: &mut Value) {
+    let Some(members) = schema["properties"].as_object_mut() else { return };
+    for member in members.values_mut().filter_map(Value::as_object_mut) {
+        let Some(default) = member.remove("default") else { continue };
+        let text = member.get("description").and_then(Value::as_str).unwrap_or_default();
+        let described = format!("{text} `{default}` when absent.");
+        member.insert("description".into(), described.trim().into());
     }
 }
 
@@ -350,6 +367,7 @@ fn build() -> Value {
         },
         "servers": [{"url": "/api/v1"}],
         "security": [{"token": []}],
+        "tags": tags(),
         "paths": paths,
         "components": {
             "schemas": definitions,
@@ -359,6 +377,32 @@ fn build() -> Value {
             },
         },
     })
+}
+
+/// The groups of operations: the first parts of their paths.
+fn tags() -> Vec<Value> {
+    let mut names: Vec<&str> = Operation::ALL.iter().copied().map(tag).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| json!({"name": name, "description": tag_text(name)})).collect()
+}
+
+fn tag(operation: Operation) -> &'static str {
+    operation.path().split('/').nth(1).unwrap_or_default()
+}
+
+fn tag_text(name: &str) -> &'static str {
+    match name {
+        "audit-events" => "Who did what, and through what.",
+        "authentication-failures" => "Failed client authentications, by the hour.",
+        "clients" => "Clients, their registrations in environments, secrets, rotations, drills and callers.",
+        "environments" => "Environments, their policies and signing keys.",
+        "me" => "Whoever asks.",
+        "properties" => "Properties, which group clients, and their limits.",
+        "tokens" => "API tokens.",
+        "users" => "Accounts of people and programs, and their roles.",
+        _ => "",
+    }
 }
 
 fn described(operation: Operation, shape: &Shape, definitions: &Map<String, Value>) -> Value {
@@ -375,7 +419,7 @@ fn described(operation: Operation, shape: &Shape, definitions: &Map<String, Valu
         "operationId": operation.id(),
         "summary": summary,
         "description": format!("{text}\n\n{access}"),
-        "tags": [operation.path().split('/').nth(1).unwrap_or_default()],
+        "tags": [tag(operation)],
         "parameters": parameters(operation, shape),
         "responses": responses(operation, shape, definitions),
     });
@@ -523,7 +567,10 @@ fn responses(operation: Operation, shape: &Shape, definitions: &Map<String, Valu
         refused["description"] = format!("{text}\n`{}`: {}", code.as_str(), code.title()).trim().into();
         refused["content"][PROBLEM]["examples"][code.as_str()] =
             json!({"$ref": format!("#/components/examples/{}", code.as_str())});
-        if matches!(code, Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight) {
+        if matches!(
+            code,
+            Code::TooManyRequests | Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight
+        ) {
             refused["headers"]["Retry-After"] = json!({"schema": {"type": "integer"}, "description": "Seconds until it is worth trying again."});
         }
     }
@@ -697,6 +744,55 @@ mod tests {
         let name = &schemas["PropertyBody"]["properties"]["name"];
         assert_eq!((&name["maxLength"], &name["minLength"]), (&json!(200), &json!(1)));
         assert!(schemas["CreateUser"].get("else").is_some() && schemas["CreateGrant"].get("not").is_some());
+    }
+
+    #[test]
+    fn a_condition_is_open_to_the_other_members_of_its_object() {
+        let schemas = document()["components"]["schemas"].as_object().unwrap();
+        let conditions =
+            schemas.values().flat_map(|schema| ["if", "then", "else", "not"].map(|word| schema.get(word)));
+        let conditions: Vec<&Value> = conditions.flatten().collect();
+        assert!(conditions.len() >= 6, "{conditions:?}");
+        for condition in conditions {
+            assert!(!condition.to_string().contains("additionalProperties"), "{condition}");
+        }
+    }
+
+    #[test]
+    fn every_list_of_a_request_is_bounded_and_no_absent_member_is_required() {
+        fn walk(schema: &Value, name: &str) {
+            assert!(schema.get("default").is_none(), "{name} would be required in generated clients");
+            let is_list = schema["type"] == "array"
+                || schema["type"].as_array().is_some_and(|kinds| kinds.contains(&"array".into()));
+            assert!(!is_list || schema["maxItems"].is_u64(), "{name} has no maxItems: {schema}");
+            let members = schema["properties"].as_object().into_iter().flatten();
+            members.for_each(|(member, schema)| walk(schema, &format!("{name}.{member}")));
+        }
+        let schemas = &document()["components"]["schemas"];
+        let operations =
+            document()["paths"].as_object().unwrap().values().flat_map(|it| it.as_object().unwrap().values());
+        let bodies =
+            operations.filter_map(|it| it["requestBody"]["content"][JSON]["schema"]["$ref"].as_str());
+        let mut count = 0;
+        for name in bodies.map(|reference| reference.rsplit('/').next().unwrap()) {
+            walk(&schemas[name], name);
+            count += 1;
+        }
+        assert!(count > 15, "{count}");
+        for (name, schema) in schemas.as_object().unwrap().iter().filter(|(name, _)| name.ends_with("Page")) {
+            walk(schema, name);
+        }
+    }
+
+    #[test]
+    fn every_tag_is_declared_and_described() {
+        let declared: Vec<&Value> = document()["tags"].as_array().unwrap().iter().collect();
+        assert!(declared.iter().all(|it| it["description"].as_str().is_some_and(|text| !text.is_empty())));
+        for operation in
+            document()["paths"].as_object().unwrap().values().flat_map(|it| it.as_object().unwrap().values())
+        {
+            assert!(declared.iter().any(|it| it["name"] == operation["tags"][0]), "{}", operation["tags"]);
+        }
     }
 
     #[test]
