@@ -1,7 +1,7 @@
 //! Headers of every answer. This is the one place that adds them: the router is wrapped in it, and what HTTP itself
 //! refuses before there is a request (`crossfade`'s connections) takes the same list.
 
-use crate::Web;
+use crate::{Malformed, Web};
 use axum::{
     extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -34,9 +34,12 @@ pub fn headers_of_unreadable_requests(public_url: &str) -> String {
     of(public_url).map(|(name, value)| format!("{name}: {value}\r\n")).collect()
 }
 
-/// Adds to an answer what it lacks.
+/// Answers a malformed request, and adds to an answer what it lacks.
 pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = match request.extensions().get::<Malformed>() {
+        Some(refused) => refused.into_response(),
+        None => next.run(request).await,
+    };
     let headers = response.headers_mut();
     for (name, value) in of(web.app.public_url()) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));

@@ -23,7 +23,7 @@ use axum::{
 pub use connections::{Connections, Ended, Running};
 use crossfade_app::App;
 pub use headers::headers_of_unreadable_requests;
-pub use malformed::malformed;
+pub use malformed::Malformed;
 use metrics::Metrics;
 pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,5 @@
 //! What is refused of a request before anything is looked at: how many headers it has, and to whom it is addressed.
 
-use crate::private;
 use axum::{
     http::{HeaderMap, Request, StatusCode, Version, header},
     response::{IntoResponse, Response},
@@ -11,28 +10,41 @@ use crossfade_core::{Code, Problem};
 /// byte to repeat, and a hundred as long as the request lives.
 const MOST_HEADERS: usize = 100;
 
-/// Refuses a request that is malformed; `None` where it is not.
-pub fn malformed<B>(request: &Request<B>) -> Option<Response> {
-    let headers = request.headers();
-    let refusal = |status, text: &'static str| {
-        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        Some(private((status, kind, text).into_response()))
-    };
-    if headers.len() > MOST_HEADERS {
-        let text = "A request has at most 100 headers.\n";
-        return refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text);
+/// What is wrong with a request that is refused before it is looked at any further.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Malformed {
+    /// It has more than 100 headers (RFC 6585 §5).
+    TooManyHeaders,
+    /// It names no host, or several (RFC 9112 §3.2; RFC 9113 §8.3.1, where `:authority` stands for it).
+    Host,
+}
+
+impl Malformed {
+    /// Finds what is wrong with a request.
+    pub fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        if headers.len() > MOST_HEADERS {
+            return Some(Self::TooManyHeaders);
+        }
+        let hosts = headers.get_all(header::HOST).iter().count();
+        let is_addressed = match request.version() {
+            Version::HTTP_09 | Version::HTTP_10 => hosts <= 1,
+            Version::HTTP_2 => hosts <= 1 && (hosts == 1 || request.uri().authority().is_some()),
+            _ => hosts == 1,
+        };
+        (!is_addressed).then_some(Self::Host)
     }
-    // RFC 9112 §3.2; RFC 9113 §8.3.1, where :authority stands for it.
-    let hosts = headers.get_all(header::HOST).iter().count();
-    let is_addressed = match request.version() {
-        Version::HTTP_09 | Version::HTTP_10 => hosts <= 1,
-        Version::HTTP_2 => hosts <= 1 && (hosts == 1 || request.uri().authority().is_some()),
-        _ => hosts == 1,
-    };
-    if is_addressed {
-        None
-    } else {
-        refusal(StatusCode::BAD_REQUEST, "A request has exactly one Host header.\n")
+}
+
+impl IntoResponse for Malformed {
+    fn into_response(self) -> Response {
+        let (status, text) = match self {
+            Self::TooManyHeaders => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A request has at most 100 headers.\n")
+            }
+            Self::Host => (StatusCode::BAD_REQUEST, "A request has exactly one Host header.\n"),
+        };
+        (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
     }
 }
 
@@ -70,17 +82,17 @@ mod tests {
         let whole = "http://auth.example.com/";
         for (version, uri, hosts, status) in [
             (Version::HTTP_11, "/", 1, None),
-            (Version::HTTP_11, "/", 0, Some(400)),
-            (Version::HTTP_11, whole, 0, Some(400)),
-            (Version::HTTP_11, "/", 2, Some(400)),
+            (Version::HTTP_11, "/", 0, Some(Malformed::Host)),
+            (Version::HTTP_11, whole, 0, Some(Malformed::Host)),
+            (Version::HTTP_11, "/", 2, Some(Malformed::Host)),
             (Version::HTTP_10, "/", 0, None),
-            (Version::HTTP_10, "/", 2, Some(400)),
+            (Version::HTTP_10, "/", 2, Some(Malformed::Host)),
             (Version::HTTP_2, whole, 0, None),
             (Version::HTTP_2, "/", 1, None),
-            (Version::HTTP_2, "/", 0, Some(400)),
-            (Version::HTTP_2, whole, 2, Some(400)),
+            (Version::HTTP_2, "/", 0, Some(Malformed::Host)),
+            (Version::HTTP_2, whole, 2, Some(Malformed::Host)),
         ] {
-            let refused = malformed(&request(version, uri, hosts, 0)).map(|it| it.status().as_u16());
+            let refused = Malformed::of(&request(version, uri, hosts, 0));
             assert_eq!(refused, status, "{version:?} {uri} {hosts}");
         }
     }
@@ -106,9 +118,8 @@ mod tests {
 
     #[test]
     fn a_request_has_at_most_100_headers() {
-        assert!(malformed(&request(Version::HTTP_2, "http://auth.example.com/", 1, 99)).is_none());
-        let refused = malformed(&request(Version::HTTP_2, "http://auth.example.com/", 1, 100)).unwrap();
-        assert_eq!(refused.status().as_u16(), 431);
-        assert_eq!(refused.headers()["x-content-type-options"], "nosniff");
+        let with = |others| Malformed::of(&request(Version::HTTP_2, "http://auth.example.com/", 1, others));
+        assert_eq!((with(99), with(100)), (None, Some(Malformed::TooManyHeaders)));
+        assert_eq!(Malformed::TooManyHeaders.into_response().status().as_u16(), 431);
     }
 }

@@ -3,7 +3,7 @@
 use super::{book::Place, life::Watch};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::{Buf, Bytes};
-use crossfade_web::Running;
+use crossfade_web::{Malformed, Running};
 use hyper::{
     Request, Response, Version,
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
@@ -43,14 +43,15 @@ impl Service<Request<Incoming>> for Requests {
         let answer = Arc::new(Answer { watch, id });
         let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        // Before it waits for anything: what is refused holds no memory.
-        if let Some(refusal) = crossfade_web::malformed(&request) {
-            drop(request);
-            return Box::pin(async move { Ok(refusal.map(|body| Watched { body, answer })) });
+        let malformed = Malformed::of(&request);
+        if let Some(malformed) = malformed {
+            // It is answered at once, and whatever of the answer waits unread holds nothing of the request.
+            std::mem::take(request.headers_mut());
+            request.extensions_mut().insert(malformed);
         }
         Box::pin(async move {
             // Without HTTP/2 there is one request at a time, and none can be reset.
-            if is_multiplexed {
+            if is_multiplexed && malformed.is_none() {
                 answer.watch.room().await;
                 // The semaphore is never closed; without a permit the request would only be less bound.
                 if let Ok(permit) = handlers.acquire_owned().await {
