@@ -286,7 +286,7 @@ mod tests {
 
     /// Whether nobody writes it so: characters beyond ASCII by the codes of their bytes, or in both widths.
     fn is_odd(outer: &str, inner: &str) -> bool {
-        ["zero-width", "full-width"].contains(&inner)
+        ["zero-width", "full-width", "invisible blanks"].contains(&inner)
             && ["JSON", "HTML", "HTML in hex", "base64 of UTF-16"].contains(&outer)
     }
 
@@ -331,6 +331,14 @@ mod tests {
             ("base32 lower case", |text| base32(&format!("ab{text}")).to_lowercase()),
             ("hex", |text| each(text, |byte| format!("{byte:02x}"))),
             ("hex dump", |text| each(text, |byte| format!("{byte:02X} "))),
+            ("hex with colons", |text| each(text, |byte| format!("{byte:02x}:"))),
+            ("array of bytes", |text| each(text, |byte| format!("0x{byte:02x}, "))),
+            ("quoted-printable", |text| each(text, |byte| format!("={byte:02X}"))),
+            ("octal", |text| each(text, |byte| format!("\\{byte:03o}"))),
+            ("added literals", |text| {
+                text.as_bytes().chunks(9).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\" + \"")
+            }),
+            ("invisible blanks", |text| text.chars().flat_map(|it| [it, '\u{2800}']).collect()),
             ("zero-width", |text| text.chars().flat_map(|it| [it, '\u{200B}']).collect()),
             ("full-width", |text| {
                 let wide = |it: char| char::from_u32(u32::from(it) + 0xFEE0).unwrap();

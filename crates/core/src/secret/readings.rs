@@ -2,12 +2,12 @@
 //! `Authorization: Basic …`, a URL, a JSON string, an HTML page or a hex dump.
 
 use crate::text::is_invisible;
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 /// Encodings within encodings that are undone, such as base64 of percent-encoded text.
 const MAX_DEPTH: usize = 3;
 /// Bytes read for each byte of the text: what bounds the work on a text made to have many readings.
-const MAX_BYTES_READ: usize = 24;
+const MAX_BYTES_READ: usize = 32;
 /// Fewest characters that a secret is recognised by: the shortest prefix and the digits that make it suspicious.
 const MIN_LENGTH: usize = 26;
 /// Fewest base64 characters that hold as many.
@@ -39,8 +39,14 @@ impl<F: Fn(&str) -> bool> Search<F> {
             return true;
         }
         let Some(depth) = depth.checked_sub(1) else { return false };
-        let unescaped = unescape(text);
-        unescaped.is_some_and(|text| self.any(&squeeze(&text), depth))
+        let joined = joined(text);
+        if joined.is_some_and(|text| {
+            (self.is_secret)(&text) || self.any_run(&text, MIN_LENGTH * 2, 2, hex_value, decode_hex, depth)
+        }) {
+            return true;
+        }
+        let unescaped = [unescape(text), unquote(text)];
+        unescaped.into_iter().flatten().any(|text| self.any(&squeeze(&text), depth))
             || self.any_run(text, MIN_BASE64, 4, base64_value, decode_base64, depth)
             || self.any_run(text, MIN_BASE32, 8, base32_value, decode_base32, depth)
             || self.any_run(text, MIN_LENGTH * 2, 2, hex_value, decode_hex, depth)
@@ -71,13 +77,14 @@ impl<F: Fn(&str) -> bool> Search<F> {
 }
 
 fn squeeze(text: &str) -> String {
-    let is_kept = |it: &char| !it.is_whitespace() && !is_invisible(*it);
+    // The blank of Braille is seen as nothing, too.
+    let is_kept = |it: &char| !it.is_whitespace() && !is_invisible(*it) && *it != '\u{2800}';
     if text.is_ascii() {
         return text.chars().filter(is_kept).collect();
     }
     // Also what is composed or of another width: a name is normalised after it was checked.
     let ascii = |it: char| if it.is_ascii() { it } else { '?' };
-    text.nfkc().filter(is_kept).map(ascii).collect()
+    text.nfkc().filter(|it| is_kept(it) && !is_combining_mark(*it)).map(ascii).collect()
 }
 
 /// Returns what decoded bytes say, if enough of them in a row are text. The zeros of UTF-16 are invisible.
@@ -154,6 +161,7 @@ fn unescape(text: &str) -> Option<String> {
             [b'\\', b'u', ..] => code(escaped, 2, 4),
             [b'\\', b'U', ..] => code(escaped, 2, 8),
             [b'\\', b'x', ..] => code(escaped, 2, 2),
+            [b'\\', b'0'..=b'3', ..] if octal(escaped).is_some() => octal(escaped),
             [b'\\', b'n' | b'r' | b't' | b'b' | b'f', ..] => Some((' ', 2)),
             [b'\\', other, ..] => Some((char::from(*other), 2)),
             [b'&', b'#', b'x' | b'X', ..] => delimited(escaped, 3, ";", 16),
@@ -162,7 +170,9 @@ fn unescape(text: &str) -> Option<String> {
         }
         .unwrap_or((char::from(escaped.as_bytes().first().copied().unwrap_or_default()), 1));
         match (escaped.as_bytes(), u8::try_from(u32::from(character))) {
-            ([b'%', next, ..] | [b'\\', next @ b'x', ..], Ok(byte)) if !b"uU".contains(next) => {
+            ([b'%', next, ..] | [b'\\', next @ (b'x' | b'0'..=b'3'), ..], Ok(byte))
+                if !b"uU".contains(next) =>
+            {
                 read.push(byte)
             }
             _ => read.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -178,6 +188,35 @@ fn code(escaped: &str, from: usize, digits: usize) -> Option<(char, usize)> {
     let digits = escaped.get(from..from + digits)?;
     let value = u32::from_str_radix(digits, 16).ok()?;
     Some((char::from_u32(value)?, from + digits.len()))
+}
+
+/// Reads a byte as shells and C write it: three octal digits.
+fn octal(escaped: &str) -> Option<(char, usize)> {
+    let digits = escaped.get(1..4)?;
+    Some((char::from(u8::from_str_radix(digits, 8).ok()?), 4))
+}
+
+/// Undoes quoted-printable (RFC 2045 §6.7); `None` where nothing is written so.
+fn unquote(text: &str) -> Option<String> {
+    let (first, rest) = text.split_once('=')?;
+    let mut read = first.as_bytes().to_vec();
+    for part in rest.split('=') {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                read.push(byte);
+                read.extend_from_slice(part.as_bytes().get(2..).unwrap_or_default());
+            }
+            None => read.extend_from_slice(part.as_bytes()),
+        }
+    }
+    Some(String::from_utf8_lossy(&read).into_owned())
+}
+
+/// Puts together what stands in parts: literals of a programming language that are added, the bytes of a dump.
+fn joined(text: &str) -> Option<String> {
+    let is_between = |it: char| "\"'`+,;:|-[](){}".contains(it);
+    let joined = text.replace("0x", "").replace("0X", "").replace(is_between, "");
+    (joined.len() < text.len()).then_some(joined)
 }
 
 /// Reads digits up to `end`.
