@@ -1,7 +1,7 @@
 //! Headers of every answer. This is the one place that adds them: the router is wrapped in it, and what HTTP itself
 //! refuses before there is a request (`crossfade`'s connections) takes the same list.
 
-use crate::{Malformed, Web};
+use crate::{Unread, Web};
 use axum::{
     extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -34,9 +34,9 @@ pub fn headers_of_unreadable_requests(public_url: &str) -> String {
     of(public_url).map(|(name, value)| format!("{name}: {value}\r\n")).collect()
 }
 
-/// Answers a malformed request, and adds to an answer what it lacks.
+/// Answers an unread request, and adds to an answer what it lacks.
 pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let mut response = match request.extensions().get::<Malformed>() {
+    let mut response = match request.extensions().get::<Unread>() {
         Some(refused) => refused.into_response(),
         None => next.run(request).await,
     };

@@ -7,11 +7,11 @@ mod docs;
 mod document;
 mod headers;
 mod health;
-mod malformed;
 mod metrics;
 mod oauth;
 mod observe;
 mod source;
+mod unread;
 
 use axum::{
     Router,
@@ -23,10 +23,10 @@ use axum::{
 pub use connections::{Connections, Ended, Running};
 use crossfade_app::App;
 pub use headers::headers_of_unreadable_requests;
-pub use malformed::Malformed;
 use metrics::Metrics;
 pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};
+pub use unread::Unread;
 
 /// What every handler works with. One pointer: the layers of a request clone it a dozen times.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use super::{book::Place, life::Watch};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::{Buf, Bytes};
-use crossfade_web::{Malformed, Running};
+use crossfade_web::{Running, Unread};
 use hyper::{
     Request, Response, Version,
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
@@ -43,15 +43,17 @@ impl Service<Request<Incoming>> for Requests {
         let answer = Arc::new(Answer { watch, id });
         let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let malformed = Malformed::of(&request);
-        if let Some(malformed) = malformed {
+        let running = if is_multiplexed { self.place.run() } else { None };
+        let is_full = is_multiplexed && running.is_none();
+        let unread = Unread::of(&request).or(is_full.then_some(Unread::TooManyRunning));
+        if let Some(unread) = unread {
             // It is answered at once, and whatever of the answer waits unread holds nothing of the request.
             std::mem::take(request.headers_mut());
-            request.extensions_mut().insert(malformed);
+            request.extensions_mut().insert(unread);
         }
         Box::pin(async move {
             // Without HTTP/2 there is one request at a time, and none can be reset.
-            if is_multiplexed && malformed.is_none() {
+            if is_multiplexed && unread.is_none() {
                 answer.watch.room().await;
                 // The semaphore is never closed; without a permit the request would only be less bound.
                 if let Ok(permit) = handlers.acquire_owned().await {
@@ -59,6 +61,7 @@ impl Service<Request<Incoming>> for Requests {
                 }
             }
             let Ok(response) = router.call(request).await;
+            drop(running);
             Ok(response.map(|body| Watched { body, answer }))
         })
     }

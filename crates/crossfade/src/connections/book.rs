@@ -26,7 +26,20 @@ pub(super) struct Book {
     proxies: TrustedProxies,
     counts: Connections,
     pages: Mutex<Pages>,
+    running: Mutex<RunningRequests>,
 }
+
+/// How many requests of HTTP/2 run.
+#[derive(Default)]
+struct RunningRequests {
+    all: usize,
+    of: HashMap<Option<IpAddr>, usize>,
+}
+
+/// Requests of HTTP/2 that run at a time, of all connections. One holds about 10 KiB: it has 100 headers at most.
+const MAX_RUNNING: usize = 16 * 1024;
+/// The same of one source; a declared proxy is bound by [`MAX_RUNNING`] alone.
+const MAX_RUNNING_OF_SOURCE: usize = 1024;
 
 #[derive(Default)]
 struct Pages {
@@ -63,7 +76,7 @@ pub(super) struct Place {
 
 impl Book {
     pub(super) fn new(bounds: Bounds, proxies: TrustedProxies, counts: Connections) -> Self {
-        Self { bounds, proxies, counts, pages: Mutex::default() }
+        Self { bounds, proxies, counts, pages: Mutex::default(), running: Mutex::default() }
     }
 
     /// Enters a connection. At a bound, one that answers nothing gives way; where none does, the new one is refused.
@@ -119,9 +132,39 @@ impl Place {
         }
     }
 
+    /// Counts a request of HTTP/2 until it is dropped; `None` when too many run. A connection costs a stranger a
+    /// connection, a request on it a hundred bytes.
+    pub(super) fn run(self: &Arc<Self>) -> Option<RunningRequest> {
+        let mut running = self.book.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = running.of.get(&self.source).copied().unwrap_or_default();
+        if running.all >= MAX_RUNNING || self.source.is_some() && own >= MAX_RUNNING_OF_SOURCE {
+            return None;
+        }
+        running.all += 1;
+        running.of.insert(self.source, own + 1);
+        Some(RunningRequest(self.clone()))
+    }
+
     /// Counts how the connection ended.
     pub(super) fn ended(&self, reason: Ended) {
         self.book.counts.ended(reason);
+    }
+}
+
+/// A request of HTTP/2 that runs.
+pub(super) struct RunningRequest(Arc<Place>);
+
+impl Drop for RunningRequest {
+    fn drop(&mut self) {
+        let Place { book, source, .. } = &*self.0;
+        let mut running = book.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.all -= 1;
+        if let Some(own) = running.of.get_mut(source) {
+            *own -= 1;
+            if *own == 0 {
+                running.of.remove(source);
+            }
+        }
     }
 }
 
@@ -224,6 +267,29 @@ mod tests {
         let new = book.connect("192.0.2.1").unwrap();
         assert_eq!(places.iter().map(gave_way).collect::<Vec<_>>(), [false, true, false]);
         assert!(!gave_way(&new));
+    }
+
+    #[test]
+    fn running_requests_are_bounded_for_each_source_and_in_all() {
+        let book = book(100, 10);
+        let run =
+            |place: &Arc<Place>, most: usize| -> Vec<_> { (0..most).map_while(|_| place.run()).collect() };
+        let stranger = Arc::new(book.connect("192.0.2.1").unwrap());
+        let mut held = run(&stranger, 2 * MAX_RUNNING_OF_SOURCE);
+        assert_eq!(held.len(), MAX_RUNNING_OF_SOURCE);
+        assert!(
+            Arc::new(book.connect("192.0.2.1").unwrap()).run().is_none(),
+            "another connection of the source"
+        );
+        let proxy = Arc::new(book.connect("10.0.0.1").unwrap());
+        let proxied = run(&proxy, MAX_RUNNING + 1);
+        assert_eq!(proxied.len(), MAX_RUNNING - MAX_RUNNING_OF_SOURCE);
+        assert!(Arc::new(book.connect("192.0.2.2").unwrap()).run().is_none(), "all are taken");
+        held.pop();
+        assert!(stranger.run().is_some());
+        drop((held, proxied));
+        let running = book.running.lock().unwrap();
+        assert!(running.all == 0 && running.of.is_empty());
     }
 
     #[test]

@@ -3,9 +3,8 @@
 
 use super::reply::{Refused, if_match};
 use crate::{
-    Web,
-    malformed::{is_encoded, unsupported_encoding},
-    observe,
+    Web, observe,
+    unread::{is_encoded, unsupported_encoding},
 };
 use axum::{
     body::{Bytes, HttpBody},

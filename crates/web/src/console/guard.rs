@@ -8,9 +8,8 @@ use super::{
     theme::Theme,
 };
 use crate::{
-    Web,
-    malformed::{is_encoded, unsupported_encoding},
-    observe,
+    Web, observe,
+    unread::{is_encoded, unsupported_encoding},
 };
 use axum::{
     body::HttpBody,

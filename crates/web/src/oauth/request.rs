@@ -2,7 +2,7 @@
 //! client.
 
 use super::{authenticate::authenticate, form::Form};
-use crate::{Web, malformed::is_encoded, source::Source};
+use crate::{Web, source::Source, unread::is_encoded};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},

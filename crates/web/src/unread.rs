@@ -1,7 +1,7 @@
 //! What is refused of a request before anything is looked at: how many headers it has, and to whom it is addressed.
 
 use axum::{
-    http::{HeaderMap, Request, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use crossfade_core::{Code, Problem};
@@ -10,17 +10,19 @@ use crossfade_core::{Code, Problem};
 /// byte to repeat, and a hundred as long as the request lives.
 const MOST_HEADERS: usize = 100;
 
-/// What is wrong with a request that is refused before it is looked at any further.
+/// Why a request is refused before it is looked at any further.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Malformed {
+pub enum Unread {
     /// It has more than 100 headers (RFC 6585 §5).
     TooManyHeaders,
+    /// Too many others of its source run, or too many in all.
+    TooManyRunning,
     /// It names no host, or several (RFC 9112 §3.2; RFC 9113 §8.3.1, where `:authority` stands for it).
     Host,
 }
 
-impl Malformed {
-    /// Finds what is wrong with a request.
+impl Unread {
+    /// Finds what is wrong with a request itself.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         if headers.len() > MOST_HEADERS {
@@ -36,15 +38,23 @@ impl Malformed {
     }
 }
 
-impl IntoResponse for Malformed {
+impl IntoResponse for Unread {
     fn into_response(self) -> Response {
         let (status, text) = match self {
             Self::TooManyHeaders => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A request has at most 100 headers.\n")
             }
+            Self::TooManyRunning => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Too many requests run. Try again in 1 second.\n")
+            }
             Self::Host => (StatusCode::BAD_REQUEST, "A request has exactly one Host header.\n"),
         };
-        (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
+        if self == Self::TooManyRunning {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 
@@ -82,17 +92,17 @@ mod tests {
         let whole = "http://auth.example.com/";
         for (version, uri, hosts, status) in [
             (Version::HTTP_11, "/", 1, None),
-            (Version::HTTP_11, "/", 0, Some(Malformed::Host)),
-            (Version::HTTP_11, whole, 0, Some(Malformed::Host)),
-            (Version::HTTP_11, "/", 2, Some(Malformed::Host)),
+            (Version::HTTP_11, "/", 0, Some(Unread::Host)),
+            (Version::HTTP_11, whole, 0, Some(Unread::Host)),
+            (Version::HTTP_11, "/", 2, Some(Unread::Host)),
             (Version::HTTP_10, "/", 0, None),
-            (Version::HTTP_10, "/", 2, Some(Malformed::Host)),
+            (Version::HTTP_10, "/", 2, Some(Unread::Host)),
             (Version::HTTP_2, whole, 0, None),
             (Version::HTTP_2, "/", 1, None),
-            (Version::HTTP_2, "/", 0, Some(Malformed::Host)),
-            (Version::HTTP_2, whole, 2, Some(Malformed::Host)),
+            (Version::HTTP_2, "/", 0, Some(Unread::Host)),
+            (Version::HTTP_2, whole, 2, Some(Unread::Host)),
         ] {
-            let refused = Malformed::of(&request(version, uri, hosts, 0));
+            let refused = Unread::of(&request(version, uri, hosts, 0));
             assert_eq!(refused, status, "{version:?} {uri} {hosts}");
         }
     }
@@ -118,8 +128,8 @@ mod tests {
 
     #[test]
     fn a_request_has_at_most_100_headers() {
-        let with = |others| Malformed::of(&request(Version::HTTP_2, "http://auth.example.com/", 1, others));
-        assert_eq!((with(99), with(100)), (None, Some(Malformed::TooManyHeaders)));
-        assert_eq!(Malformed::TooManyHeaders.into_response().status().as_u16(), 431);
+        let with = |others| Unread::of(&request(Version::HTTP_2, "http://auth.example.com/", 1, others));
+        assert_eq!((with(99), with(100)), (None, Some(Unread::TooManyHeaders)));
+        assert_eq!(Unread::TooManyHeaders.into_response().status().as_u16(), 431);
     }
 }
