@@ -75,7 +75,7 @@ export async function start(binary, { host } = {}) {
   };
   /** Runs a command of the program against the server; gives what it printed. */
   const cli = async (...args) => {
-    server = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", data], { env: { ...environment, ...settings }, stdio: ["ignore", "ignore", "pipe"] });
+    const env = { ...environment, CROSSFADE_URL: direct, CROSSFADE_TOKEN: token };
     const done = await promisify(execFile)(binary, args, { env, timeout: 20000 });
     return done.stdout;
   };
