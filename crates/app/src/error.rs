@@ -83,6 +83,10 @@ impl From<StoreError> for Error {
                 Code::Unavailable,
                 "The database has lost changes, probably in a failover, and this server loads it again. Nothing was changed. Try again.",
             ),
+            StoreError::Replaced(_) => Problem::new(
+                Code::Unavailable,
+                "A file of the database was replaced or removed, and this server stops. Nothing was changed. Try again when the server runs again.",
+            ),
             StoreError::Elsewhere(_) => Problem::new(
                 Code::Unavailable,
                 "The database that answers is not the one of this instance. Nothing was changed. Try again when the database is back.",

@@ -3,6 +3,7 @@
 mod connect;
 mod examine;
 mod fault;
+mod files;
 mod identity;
 mod lent;
 mod migrate;
@@ -26,6 +27,7 @@ use crate::catalogue::{Statement, statements};
 use connect::{PgLink, cannot_open, open_postgres, open_sqlite, postgres_options, private_file};
 use crossfade_core::Timestamp;
 use fault::describe;
+use files::Files;
 use identity::Identity;
 use pool::Pools;
 use row::IntoSql;
@@ -182,6 +184,8 @@ pub struct Db {
     term: AtomicI64,
     /// Sessions that were to take the serving lock and did not say that they had, the newest last.
     claims: Mutex<Vec<Holder>>,
+    /// Files that must stay at their paths while this process serves.
+    files: Arc<Files>,
 }
 
 /// The term of a process that does not serve: its changes are not compared with anybody's.
@@ -221,7 +225,8 @@ impl Db {
     }
 
     fn new(engine: Engine, location: Location, identity: Arc<Identity>) -> Self {
-        Self { engine, location, identity, term: AtomicI64::new(NO_TERM), claims: Mutex::default() }
+        let (term, claims) = (AtomicI64::new(NO_TERM), Mutex::default());
+        Self { engine, location, identity, term, claims, files: Arc::default() }
     }
 
     /// From now on every new connection must lead to this instance, or it is refused.
@@ -248,6 +253,7 @@ impl Db {
             if term != NO_TERM && term != head.int("term")? {
                 return Err(StoreError::Superseded.into());
             }
+            self.files.check()?;
             tx.head = Head {
                 change_seq: head.int("change_seq")?,
                 audit_seq: head.int("audit_seq")?,
@@ -258,7 +264,14 @@ impl Db {
             Ok::<_, E>(done)
         };
         match done.await {
-            Ok(done) => Ok((done, tx.commit().await?)),
+            Ok(done) => {
+                let seq = tx.commit().await?;
+                // Before the answer: what was committed to a file without a name is lost with this process.
+                self.files.check().map_err(|error| {
+                    StoreError::OutcomeUnknown(sqlx::Error::Io(std::io::Error::other(error)))
+                })?;
+                Ok((done, seq))
+            }
             Err(error) => {
                 tx.roll_back().await;
                 Err(error)

@@ -82,7 +82,7 @@ impl Restore {
 
     async fn fill(&self, db: &Db, clock: &Clock) -> Result<Restored, Error> {
         // Held to the end, so that no server starts on half of it.
-        let _lock = db.lock_for_serving().await.map_err(cannot_start)?;
+        let lock = db.lock_for_serving().await.map_err(cannot_start)?;
         let written = db.write::<_, Error>(async |tx| {
             if !tx.is_empty().await? {
                 let text = "The database holds data already. Nothing was changed. A backup is restored into an empty one: name another with --data-dir or --database-url, or put the old one aside first.";
@@ -109,7 +109,9 @@ impl Restore {
                 retiring_secrets: retiring,
             })
         });
-        Ok(written.await?.0)
+        let written = written.await;
+        lock.release().await;
+        Ok(written?.0)
     }
 }
 

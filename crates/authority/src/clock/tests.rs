@@ -106,10 +106,7 @@ fn the_database_s_clock_is_the_machine_s_time_once_read() {
     assert!(is_about(behind.machine(), right.machine().before(hour)));
     behind.calibrate(right.machine());
     assert!(is_about(behind.machine(), right.machine()));
-    assert!(
-        is_about(behind.now(), right.now()),
-        "no secret lives longer by a node's clock that is behind"
-    );
+    assert!(is_about(behind.now(), right.now()), "no secret lives longer by a node's clock that is behind");
     assert!(behind.is_caught_up(), "it is no simulation");
     ahead.calibrate(right.machine().before(hour));
     assert!(is_about(ahead.machine(), right.machine().before(hour)), "no token comes from the future");

@@ -2,15 +2,15 @@
 
 use super::{
     Db, Engine, Location, StoreError,
-    connect::{cannot_open, postgres_options, private_file},
+    connect::{cannot_open, postgres_options, private_file, sqlite_options},
     fault::Fault,
+    files::Watch,
     identity::{ServerId, connected},
     pool::{Purpose, timed_out},
 };
-use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnection, sqlite::SqliteConnection};
 use std::{
     fs::{File, TryLockError},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         MutexGuard, PoisonError,
@@ -61,8 +61,9 @@ pub struct ServeLock {
 }
 
 enum Held {
-    /// A locked file beside the database, and the database.
-    File { lock: (PathBuf, File), database: (PathBuf, FileId) },
+    /// A locked file beside the database, and a connection that keeps the log in place: SQLite removes the log when the
+    /// last connection closes.
+    File { watch: Watch, keeper: SqliteConnection, _lock: File },
     /// A session that holds an advisory lock.
     Session { session: Box<PgConnection>, holder: Holder },
 }
@@ -73,9 +74,6 @@ pub struct Holder {
     pid: i32,
     started: i64,
 }
-
-/// The device and inode of a file.
-type FileId = (u64, u64);
 
 impl Db {
     /// Claims this database for one serving process. Until nodes hold leases there can be only one.
@@ -97,7 +95,7 @@ impl Db {
 
     async fn claim_file(&self, path: &Path) -> Result<ServeLock, StoreError> {
         let before = self.term.load(Ordering::SeqCst).max(0);
-        let held = lock_file(path)?;
+        let (lock_path, lock) = lock_file(path)?;
         let Engine::Sqlite(pools) = &self.engine else { return Err(StoreError::AlreadyServed) };
         let mut lent = pools.lend(Purpose::Change).await?;
         let begun = sqlx::query_scalar::<_, i64>(BEGIN_TERM).bind(before).fetch_one(lent.link()?).await;
@@ -106,7 +104,10 @@ impl Db {
         }
         // What is stored counts: SQLite may fail to commit after it has returned the row.
         drop(lent);
-        let term = sqlx::query_scalar(OWN_TERM).fetch_one(pools.lend(Purpose::Read).await?.link()?).await?;
+        let mut keeper = sqlite_options(path).connect().await?;
+        let term = sqlx::query_scalar(OWN_TERM).fetch_one(&mut keeper).await?;
+        let watch = self.files.watch(path, (&lock_path, &lock))?;
+        let held = Held::File { watch, keeper, _lock: lock };
         self.identity.serve_on(None);
         self.term.store(term, Ordering::SeqCst);
         Ok(ServeLock { held, term, server: None, was_served_since: term != before + 1 })
@@ -203,14 +204,11 @@ fn unless_unreachable<T>(error: sqlx::Error) -> Result<Option<T>, StoreError> {
     }
 }
 
-fn lock_file(database: &Path) -> Result<Held, StoreError> {
+fn lock_file(database: &Path) -> Result<(PathBuf, File), StoreError> {
     let path = database.with_extension("serve-lock");
     let file = private_file(&path)?;
     match file.try_lock() {
-        Ok(()) => {
-            let id = file_id(database).map_err(|error| cannot_open(database, &error))?;
-            Ok(Held::File { lock: (path, file), database: (database.to_owned(), id) })
-        }
+        Ok(()) => Ok((path, file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::AlreadyServed),
         Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
     }
@@ -246,17 +244,24 @@ async fn lock_session(session: &mut PgConnection, own: &[Holder]) -> Result<(), 
 }
 
 impl ServeLock {
-    /// Gives the lock back before it returns, so that the next server need not wait until PostgreSQL has noticed that a
-    /// session is gone. A session that does not answer is given up.
+    /// Gives the lock back before it returns: the next server need not wait until PostgreSQL has noticed that a session
+    /// is gone, and the next connection that closes folds the log of SQLite into its file. A session that does not answer is
+    /// given up.
     pub async fn release(self) {
-        if let Held::Session { mut session, .. } = self.held {
-            let released = async {
-                let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY);
-                // What fails here is a session that is gone, and its lock with it.
-                let _ = unlocked.execute(session.as_mut()).await;
-                let _ = Connection::close(*session).await;
-            };
-            let _ = timeout(RELEASED_WITHIN, released).await;
+        match self.held {
+            Held::File { watch, keeper, .. } => {
+                drop(watch);
+                let _ = Connection::close(keeper).await;
+            }
+            Held::Session { mut session, .. } => {
+                let released = async {
+                    let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY);
+                    // What fails here is a session that is gone, and its lock with it.
+                    let _ = unlocked.execute(session.as_mut()).await;
+                    let _ = Connection::close(*session).await;
+                };
+                let _ = timeout(RELEASED_WITHIN, released).await;
+            }
         }
     }
 
@@ -265,19 +270,7 @@ impl ServeLock {
     /// [`StoreError::AlreadyServed`] says that another process holds it.
     pub async fn look(&mut self) -> Result<Option<i64>, StoreError> {
         match &mut self.held {
-            Held::File { lock: (path, file), database: (database, id) } => {
-                let locked = file.metadata().map(|found| (found.dev(), found.ino()));
-                let same = |path: &Path, expected: std::io::Result<FileId>| {
-                    file_id(path).ok().zip(expected.ok()).is_some_and(|(found, expected)| found == expected)
-                };
-                if !same(database, Ok(*id)) {
-                    return Err(StoreError::Replaced(database.display().to_string()));
-                }
-                if !same(path, locked) {
-                    return Err(StoreError::Replaced(path.display().to_string()));
-                }
-                Ok(None)
-            }
+            Held::File { watch, .. } => watch.check().map(|()| None),
             Held::Session { session, holder } => {
                 let found: Option<(i32, i64)> = sqlx::query_as(HOLDER)
                     .bind(KEY_HALVES.0)
@@ -321,8 +314,4 @@ impl ServeLock {
     pub fn term(&self) -> i64 {
         self.term
     }
-}
-
-fn file_id(path: &Path) -> std::io::Result<FileId> {
-    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }

@@ -130,16 +130,59 @@ async fn damage_is_found() {
 
 #[tokio::test]
 async fn a_serve_lock_whose_files_were_replaced_is_not_held() {
-    for name in ["crossfade.db", "crossfade.serve-lock"] {
+    for name in ["crossfade.db", "crossfade.db-wal", "crossfade.db-shm", "crossfade.serve-lock"] {
         let t = super::open().await.unwrap();
         let path = file(&t).canonicalize().unwrap();
         let mut lock = t.db.lock_for_serving().await.unwrap();
+        t.write(seed).await;
         assert!(lock.is_held().await);
         let file = path.with_file_name(name);
         assert!(file.exists(), "{name}");
         std::fs::rename(&file, file.with_extension("aside")).unwrap();
         assert!(matches!(lock.look().await, Err(StoreError::Replaced(_))), "{name} is gone");
+        let refused = t.try_write(async |tx| tx.delete_failures(at(0)).await).await;
+        assert!(matches!(refused, Err(StoreError::Replaced(_))), "{name} is gone, and nothing is changed");
         std::fs::write(&file, "").unwrap();
         assert!(!lock.is_held().await, "{name} is another file");
+        let refused = t.try_write(async |tx| tx.delete_failures(at(0)).await).await;
+        assert!(matches!(refused, Err(StoreError::Replaced(_))), "{name} is another file");
     }
+}
+
+/// A file can also be replaced while the change is being made: the commit succeeds, and is in no file with a name.
+#[tokio::test]
+async fn a_change_whose_files_are_replaced_meanwhile_is_of_unknown_outcome() {
+    for name in ["crossfade.db", "crossfade.db-wal", "crossfade.db-shm"] {
+        let t = super::open().await.unwrap();
+        let file = file(&t).canonicalize().unwrap().with_file_name(name);
+        let _lock = t.db.lock_for_serving().await.unwrap();
+        t.write(seed).await;
+        let changed = t
+            .try_write(async |tx| {
+                std::fs::rename(&file, file.with_extension("aside")).unwrap();
+                tx.delete_failures(at(0)).await
+            })
+            .await;
+        assert!(matches!(changed, Err(StoreError::OutcomeUnknown(_))), "{name}: {changed:?}");
+    }
+}
+
+/// SQLite removes the log when the last connection closes. That must not look like a log that somebody removed.
+#[tokio::test]
+async fn other_connections_that_open_and_close_leave_the_files_in_place() {
+    let t = super::open().await.unwrap();
+    let mut lock = t.db.lock_for_serving().await.unwrap();
+    for _ in 0..3 {
+        t.write(async |tx| tx.delete_failures(at(0)).await).await;
+        let other = Db::open(&t.place.location).await.unwrap();
+        other.read::<_, StoreError>(async |tx| tx.environments().await).await.unwrap();
+        other.close().await;
+        t.place.raw("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        assert!(lock.is_held().await);
+    }
+    // Even the last connection of the pools: only the one that the lock holds is left.
+    t.db.close().await;
+    assert!(lock.is_held().await);
+    lock.release().await;
+    assert!(!file(&t).with_extension("db-wal").exists(), "the log is folded into the file");
 }
