@@ -166,6 +166,9 @@ impl App {
                 // The lock on the database may have been lost while this change waited.
                 self.hold.may_change()?;
                 // After the lock: whatever ended while this change waited has ended for it too.
+                if let Some(told) = tx.told() {
+                    self.clock.calibrate(told);
+                }
                 self.clock.raise(tx.highest_time());
                 let now = self.clock.now();
                 tx.stamp(now);

@@ -3,7 +3,7 @@
 use crate::{
     addresses::{AddressPolicy, Addresses},
     changes::Changes,
-    clock_watch::ClockWatch,
+    clock_watch::{ClockWatch, calibrate},
     cursor::Cursors,
     devices::Guesses,
     digests::Digests,
@@ -145,6 +145,7 @@ impl App {
     /// Opens the database and loads the authority's tables. Ready to decide when it returns.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
         let db = open_database(&options.location, &options.master_key_file, options.creation).await?;
+        calibrate(&db, &options.clock).await.map_err(cannot_start)?;
         let lock = match options.decides {
             true => Some(take_lock(&db).await.map_err(cannot_start)?),
             false => None,

@@ -16,7 +16,7 @@ mod restore;
 
 pub use restore::{Restore, Restored};
 
-use crate::{app::cannot_start, error::Error};
+use crate::{app::cannot_start, clock_watch::calibrate, error::Error};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_authority::Clock;
@@ -86,6 +86,7 @@ async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup,
         None => return Err(refused("The database holds nothing of Crossfade. There is nothing to back up.")),
     };
     let (_, highest_time) = db.read::<_, Error>(async |tx| Ok(tx.read_head().await?)).await?;
+    calibrate(db, clock).await?;
     clock.raise(highest_time);
     // Before the snapshot, so that it never says that it holds what it does not.
     let created_at = clock.now();

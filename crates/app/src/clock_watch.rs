@@ -1,7 +1,8 @@
 //! The machine's clock against the stored time: read, and warned of when both are apart (rule 20).
 
 use crate::{app::App, error::Error};
-use crossfade_authority::{MAX_OFFSET, Moment};
+use crossfade_authority::{Clock, MAX_OFFSET, Moment};
+use crossfade_store::{Db, StoreError};
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -67,6 +68,14 @@ impl Seen {
         }
         found
     }
+}
+
+/// Reads the clock of a database that has one, before anything is decided or stored: a node's wall clock never counts there.
+pub(crate) async fn calibrate(db: &Db, clock: &Clock) -> Result<(), StoreError> {
+    if let Some(told) = db.clock().await? {
+        clock.calibrate(told);
+    }
+    Ok(())
 }
 
 impl App {
@@ -159,7 +168,6 @@ pub(crate) fn length(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossfade_authority::Clock;
     use crossfade_core::Timestamp;
 
     const HOUR: Duration = Duration::from_secs(3600);

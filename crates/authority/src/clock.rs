@@ -5,22 +5,25 @@
 //! what lies between two times, such as a window of a drill, ends also while the machine's clock is behind.
 //!
 //! *The machine's time* ([`Clock::machine`]) is what tokens tell (rule 20), because whoever validates a token compares it
-//! with a clock that is right. On PostgreSQL it is the database's clock, carried on by the monotonic clock of this process.
+//! with a clock that is right.
+//!
+//! On PostgreSQL both come from the database's clock, carried on by the boot-time clock of this machine. Once the
+//! database's clock is read ([`Clock::calibrate`]), this machine's wall clock decides nothing, and no time that it told
+//! before counts.
 
 use crossfade_core::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::atomic::{AtomicI64, Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// How far the time and the machine's time may be apart without anybody being warned (rule 20).
 pub const MAX_OFFSET: Duration = Duration::from_secs(60);
-/// How long what has passed by a clock that was set far ahead is remembered at least, in microseconds.
-const REMEMBERED_MICROS: i64 = 30 * 86_400 * 1_000_000;
 /// Stands for a database whose clock was never read.
 const UNREAD: i64 = i64::MIN;
 
-/// Tells the time: the greatest of the machine's clock, what its monotonic clock says since the start, and
+/// Tells the time: the greatest of the clock that counts, what its boot-time clock says since the start, and
 /// the highest time that was ever stored or told. Where that lies ahead of the others, time goes on from it at half the
 /// pace, until the machine's clock has caught up.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Clock {
     /// Microseconds: the highest time that was stored or told, less half of what had passed since the start. Never
     /// lowered.
     floor: AtomicI64,
+    /// The same of the highest time that was stored: what remains of the floor when a database's clock is first read.
+    stored: AtomicI64,
     /// What the database's clock said less what had passed since the start, in microseconds; [`UNREAD`] without one.
     database: AtomicI64,
     /// The lowest and the highest machine's time since the start, each less what had passed by then, in microseconds.
@@ -41,7 +46,8 @@ enum Source {
     /// `set_back`: microseconds by which it was set back at the start; `behind`: by which it still is.
     System {
         started_wall: i64,
-        started: Instant,
+        /// What the boot-time clock said at the start.
+        started: i64,
         set_back: i64,
         behind: AtomicI64,
         /// Whether it tells the time of a simulation, which no database's clock corrects.
@@ -58,8 +64,7 @@ pub struct Moment {
     pub now: Timestamp,
     /// The machine's time: what tokens tell.
     pub machine: Timestamp,
-    /// The machine's time had its clock never been set forward since the start: before it, nothing may be forgotten that
-    /// must not come back when a wrong clock is corrected.
+    /// The machine's time had its clock never been set forward since the start.
     pub earliest: Timestamp,
     /// The machine's time had its clock never been set back since the start: how far a token has lived that was issued
     /// before that.
@@ -76,7 +81,7 @@ impl Moment {
 
 /// What the sources of a clock say, in microseconds.
 struct Reading {
-    /// What the machine's own clock and the monotonic clock come to.
+    /// What the clock that counts and the boot-time clock come to.
     present: i64,
     machine: i64,
     elapsed: i64,
@@ -87,24 +92,27 @@ struct Reading {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self::started(Duration::ZERO, false)
+        Self::started(0, false)
     }
 
     /// The machine's clock, set back: for a simulation that begins in the past and ends in the present. It runs, and
     /// [`advance`](Self::advance) catches up.
     pub fn set_back(span: Duration) -> Self {
-        Self::started(span, true)
+        Self::started(micros(span), true)
     }
 
     /// The clock of a machine that is behind by `span`: for tests.
     pub fn behind(span: Duration) -> Self {
-        Self::started(span, false)
+        Self::started(micros(span), false)
     }
 
-    fn started(span: Duration, is_simulated: bool) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is the clock itself")]
-        let started = Instant::now();
-        let set_back = micros(span);
+    /// The clock of a machine that is ahead by `span`: for tests.
+    pub fn ahead(span: Duration) -> Self {
+        Self::started(-micros(span), false)
+    }
+
+    fn started(set_back: i64, is_simulated: bool) -> Self {
+        let started = boot_time();
         let behind = AtomicI64::new(set_back);
         Self::of(Source::System { started_wall: wall(), started, set_back, behind, is_simulated })
     }
@@ -117,15 +125,16 @@ impl Clock {
     fn of(source: Source) -> Self {
         let database = AtomicI64::new(UNREAD);
         let (lowest, highest) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
-        let clock = Self { source, floor: AtomicI64::new(0), database, lowest, highest };
+        let (floor, stored) = (AtomicI64::new(0), AtomicI64::new(0));
+        let clock = Self { source, floor, stored, database, lowest, highest };
         clock.read();
         clock
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        let Reading { present, machine, half, .. } = self.sources();
-        self.raised(present.max(machine), half)
+        let Reading { present, half, .. } = self.sources();
+        self.raised(present, half)
     }
 
     /// The machine's time.
@@ -133,17 +142,22 @@ impl Clock {
         Timestamp::from_micros(self.sources().machine)
     }
 
+    /// How long it has run, whatever its time was set to.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.sources().elapsed).unwrap_or(0))
+    }
+
     /// Both times, of one moment.
     pub fn read(&self) -> Moment {
         let Reading { present, machine, elapsed, half } = self.sources();
-        let now = self.raised(present.max(machine), half);
+        let now = self.raised(present, half);
         let begun = machine - elapsed;
         let lowest = extreme(&self.lowest, begun, i64::min);
         let highest = extreme(&self.highest, begun, i64::max);
         Moment {
             now,
             machine: Timestamp::from_micros(machine),
-            earliest: Timestamp::from_micros((lowest + elapsed).max(machine - REMEMBERED_MICROS)),
+            earliest: Timestamp::from_micros(lowest + elapsed),
             latest: Timestamp::from_micros(highest + elapsed),
         }
     }
@@ -151,12 +165,14 @@ impl Clock {
     fn sources(&self) -> Reading {
         match &self.source {
             Source::System { started_wall, started, set_back, behind, .. } => {
-                let (running, behind) = (micros(started.elapsed()), behind.load(Ordering::SeqCst));
-                let own = wall() - behind;
-                let present = own.max(started_wall.saturating_add(running) - behind);
-                let machine = match self.database.load(Ordering::SeqCst) {
-                    UNREAD => own,
-                    begun => begun.saturating_add(running),
+                let running = boot_time() - started;
+                let behind = behind.load(Ordering::SeqCst);
+                let (present, machine) = match self.database.load(Ordering::SeqCst) {
+                    UNREAD => {
+                        let own = wall() - behind;
+                        (own.max(started_wall.saturating_add(running) - behind), own)
+                    }
+                    begun => (begun.saturating_add(running), begun.saturating_add(running)),
                 };
                 // A simulation that catches up is no clock that was set.
                 Reading { present, machine, elapsed: running + set_back - behind, half: running / 2 }
@@ -175,15 +191,22 @@ impl Clock {
 
     /// Says that `stored` has been a time once, so that this clock never goes back behind it.
     pub fn raise(&self, stored: Timestamp) {
-        let half = self.sources().half;
-        self.floor.fetch_max(stored.as_micros().saturating_sub(half), Ordering::SeqCst);
+        let floor = stored.as_micros().saturating_sub(self.sources().half);
+        self.stored.fetch_max(floor, Ordering::SeqCst);
+        self.floor.fetch_max(floor, Ordering::SeqCst);
     }
 
-    /// Says that the database's clock told `at` just now: from here on that is the machine's time. A clock that is set
-    /// by hand, or simulates another time, stays as it is.
+    /// Says that the database's clock told `at` just now: from here on that is the time and the machine's time. What this
+    /// machine's clock told before the first such reading counts no more. A clock that is set by hand, or simulates another
+    /// time, stays as it is.
     pub fn calibrate(&self, at: Timestamp) {
         if let Source::System { started, is_simulated: false, .. } = &self.source {
-            self.database.store(at.as_micros() - micros(started.elapsed()), Ordering::SeqCst);
+            let begun = at.as_micros().saturating_sub(boot_time() - started);
+            if self.database.swap(begun, Ordering::SeqCst) == UNREAD {
+                self.floor.store(self.stored.load(Ordering::SeqCst), Ordering::SeqCst);
+                self.lowest.store(i64::MAX, Ordering::SeqCst);
+                self.highest.store(i64::MIN, Ordering::SeqCst);
+            }
         }
     }
 
@@ -233,6 +256,16 @@ fn extreme(known: &AtomicI64, value: i64, better: impl Fn(i64, i64) -> i64) -> i
 
 fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What has passed since this machine was booted, suspended or not, in microseconds. It is never set.
+fn boot_time() -> i64 {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let passed = clock_gettime(CLOCK);
+    passed.tv_sec.saturating_mul(1_000_000).saturating_add(passed.tv_nsec / 1000)
 }
 
 fn wall() -> i64 {

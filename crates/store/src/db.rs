@@ -191,6 +191,9 @@ pub struct Db {
 /// The term of a process that does not serve: its changes are not compared with anybody's.
 const NO_TERM: i64 = -1;
 
+/// The clock of PostgreSQL; not now(), which is the start of the transaction.
+const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+
 statements! {
     LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time, term";
     STORE_HEAD = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3 WHERE one = 1";
@@ -259,6 +262,7 @@ impl Db {
                 audit_seq: head.int("audit_seq")?,
                 highest_time: Timestamp::from_micros(head.int("highest_time")?),
             };
+            tx.told = tx.read_clock().await?;
             let done = work(&mut tx).await?;
             tx.store_head().await?;
             Ok::<_, E>(done)

@@ -4,6 +4,7 @@ use super::{Header, read::Reader, refused};
 use crate::{
     act::About,
     app::cannot_start,
+    clock_watch::calibrate,
     error::Error,
     master_key::MasterKey,
     opening::{Creation, open_database},
@@ -83,6 +84,7 @@ impl Restore {
     async fn fill(&self, db: &Db, clock: &Clock) -> Result<Restored, Error> {
         // Held to the end, so that no server starts on half of it.
         let lock = db.lock_for_serving().await.map_err(cannot_start)?;
+        calibrate(db, clock).await?;
         let written = db.write::<_, Error>(async |tx| {
             if !tx.is_empty().await? {
                 let text = "The database holds data already. Nothing was changed. A backup is restored into an empty one: name another with --data-dir or --database-url, or put the old one aside first.";

@@ -110,6 +110,10 @@ fn the_database_s_clock_is_the_machine_s_time_once_read() {
     assert!(behind.is_caught_up(), "it is no simulation");
     ahead.calibrate(right.machine().before(hour));
     assert!(is_about(ahead.machine(), right.machine().before(hour)), "no token comes from the future");
+    assert!(
+        is_about(ahead.now(), right.now().before(hour)),
+        "no secret ends early by a node's clock that is ahead"
+    );
     simulated.calibrate(right.machine());
     assert!(is_about(simulated.machine(), right.machine().before(hour)));
     let manual = Clock::manual(Timestamp::from_seconds(1000));
@@ -171,4 +175,65 @@ fn rule_2_time_never_runs_backwards_under_threads() {
         });
     });
     assert_eq!(clock.now().as_micros().max(told.into_inner()), clock.now().as_micros());
+}
+
+/// The clock of a database that is right, and a node whose clock is ahead by the span.
+fn node_ahead(span: Duration) -> (Timestamp, Clock) {
+    let (told, clock) = (Clock::system().machine(), Clock::ahead(span));
+    assert!(clock.now().since(told) >= span && clock.read().machine.since(told) >= span);
+    clock.calibrate(told);
+    (told, clock)
+}
+
+#[test]
+fn rule_2_a_node_s_wall_clock_decides_nothing_beside_a_database_s() {
+    for hours in [0, 2, 400 * 24] {
+        let (told, clock) = node_ahead(Duration::from_secs(3600) * hours);
+        let moment = clock.read();
+        for time in [clock.now(), clock.machine(), moment.now, moment.machine, moment.earliest, moment.latest]
+        {
+            assert!(
+                time >= told && time.since(told) < Duration::from_secs(5),
+                "{hours} h: {time} and {told}"
+            );
+        }
+        assert_eq!(moment.offset(), None, "{hours} h: no clock is behind");
+    }
+}
+
+#[test]
+fn rule_2_a_stored_time_is_a_floor_below_a_database_s_clock() {
+    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(86_400));
+    let clock = Clock::system();
+    let right = clock.machine();
+    clock.raise(right.after(day));
+    clock.calibrate(right.before(hour));
+    assert!(clock.now() >= right.after(day), "it was stored");
+    assert!(clock.machine() < right);
+    clock.calibrate(right.after(2 * day));
+    let before = clock.now();
+    assert!(before >= right.after(2 * day));
+    clock.calibrate(right);
+    assert!(clock.now() >= before, "the database's clock was set back");
+    let offset = clock.read().offset().unwrap();
+    assert!(offset > 2 * day - MAX_OFFSET && offset < 2 * day + MAX_OFFSET, "{offset:?}");
+}
+
+#[test]
+fn a_clock_that_is_set_runs_on_in_what_has_elapsed() {
+    let clock = Clock::manual(Timestamp::from_seconds(1000));
+    clock.set(Timestamp::from_seconds(900_000));
+    assert_eq!(clock.elapsed(), Duration::ZERO);
+    clock.advance(Duration::from_secs(7));
+    clock.set(Timestamp::from_seconds(1));
+    assert_eq!(clock.elapsed(), Duration::from_secs(7));
+}
+
+#[test]
+fn a_clock_that_was_set_forty_days_ahead_is_known() {
+    let at = Timestamp::from_seconds;
+    let clock = Clock::manual(at(10_000));
+    clock.read();
+    clock.set(at(10_000).after(Duration::from_secs(40 * 86_400)));
+    assert_eq!(clock.read().earliest, at(10_000));
 }

@@ -148,3 +148,30 @@ async fn rule_20_on_postgresql_tokens_tell_the_database_s_time() {
         assert!((before - 5..=after + 5).contains(&stored), "nor do secrets live longer by it");
     }
 }
+
+/// A node whose clock is ahead ends no secret early, and stores no time that the database's clock has not shown.
+#[tokio::test]
+async fn rule_2_on_postgresql_a_node_s_clock_decides_and_stores_nothing() {
+    for node in [Clock::ahead(HOUR * 2), Clock::ahead(DAY * 400), Clock::behind(HOUR * 2)] {
+        let Some(place) = Place::database().await else { return };
+        let world = World::at(place, tempfile::tempdir().unwrap(), node).await;
+        let client = world.client("Billing", &["production"]).await;
+        let clock = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)";
+        let before = world.number(clock).await;
+        let body = serde_json::json!({"transition_hours": 1, "confirm_client_name": "Billing"});
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), body).await.created();
+        world.run_jobs().await;
+        let after = world.number(clock).await;
+        for (stored, hours) in [
+            ("SELECT MAX(expires_at) / 1000000 FROM secrets", 1),
+            ("SELECT highest_time / 1000000 FROM head", 0),
+            ("SELECT MAX(at) / 1000000 FROM audit_events", 0),
+        ] {
+            let at = world.number(stored).await - hours * 3600;
+            assert!((before - 5..=after + 1).contains(&at), "{stored}: {before} {at} {after}");
+        }
+        let created = world.number("SELECT created_at / 1000000 FROM instance").await;
+        assert!((before - 60..=after).contains(&created), "before anything is decided: {created}");
+        assert_eq!(page(&world, "/readyz").await, "ready\n");
+    }
+}

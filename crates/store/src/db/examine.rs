@@ -1,7 +1,7 @@
 //! Opening a database without touching it, and what only its engine can tell of it.
 
 use super::{
-    Db, Engine, Location, StoreError,
+    CLOCK, Db, Engine, Location, StoreError,
     connect::{MIGRATIONS, cannot_open, open_postgres, postgres_options, sqlite_options},
     fault::describe,
     identity::Opener,
@@ -102,8 +102,6 @@ impl Db {
 
     /// What the database's own clock says; `None` where it has none.
     pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
-        // Not now(), which is the start of the transaction.
-        const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
         match &self.engine {
             Engine::Sqlite(_) => Ok(None),
             Engine::Postgres(pools) => {

@@ -1,7 +1,7 @@
 //! A transaction, and how statements run in it.
 
 use super::{
-    READ_HEAD, STORE_HEAD, StoreError,
+    CLOCK, READ_HEAD, STORE_HEAD, StoreError,
     connect::{ANSWERS_WITHIN, PgLink},
     fault::{Fault, describe, is_rolled_back},
     lent::Lent,
@@ -46,16 +46,32 @@ pub struct Tx {
     /// Whether a statement may take as long as it takes.
     is_unlimited: bool,
     pub(super) head: Head,
+    /// What the database's clock said after the lock of a change was taken; `None` where the database has none.
+    pub(super) told: Option<Timestamp>,
 }
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
-        Self { conn, failed: None, is_unlimited: false, head: Head::default() }
+        Self { conn, failed: None, is_unlimited: false, head: Head::default(), told: None }
     }
 
     /// The highest time at which anything was written before this transaction.
     pub fn highest_time(&self) -> Timestamp {
         self.head.highest_time
+    }
+
+    /// What the database's clock said after the lock of this change was taken; `None` where the database has none.
+    pub fn told(&self) -> Option<Timestamp> {
+        self.told
+    }
+
+    /// Reads the clock of a database that has one.
+    pub(super) async fn read_clock(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let limit = self.limit();
+        let Conn::Postgres(lent) = &mut self.conn else { return Ok(None) };
+        let told = sqlx::query_scalar::<_, i64>(CLOCK).fetch_one(&mut lent.link()?.session);
+        let told = within(limit, told).await;
+        self.settle(told).map(Timestamp::from_micros).map(Some)
     }
 
     /// Says that this transaction writes at `now`, so that no later one may go back behind it.
