@@ -75,6 +75,8 @@ pub struct App {
     pub(crate) digests: Digests,
     pub(crate) clock: Arc<Clock>,
     pub(crate) clock_watch: ClockWatch,
+    /// How long the clock had run when it was last noted.
+    pub(crate) ran_until: Mutex<Duration>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
     /// Tells this instance from others on the same host, in the names of its cookies.
@@ -163,6 +165,7 @@ impl App {
             db,
             authority,
             vault,
+            ran_until: Mutex::new(options.clock.elapsed()),
             mark: digests.mark(&options.public_url),
             digests,
             clock: options.clock,

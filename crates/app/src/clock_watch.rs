@@ -143,10 +143,6 @@ impl App {
                 ),
                 Found::SetBack(by) => {
                     tracing::warn!(seconds = by.as_secs(), %machine, %stored, "the {whose} clock was set back");
-                    // What had passed by the clock as it was may be ahead again.
-                    if let Err(error) = self.load_revocations().await {
-                        tracing::error!(%error, "cannot load the revocations of tokens again");
-                    }
                 }
             }
         }

@@ -14,7 +14,7 @@ use crossfade_core::{
     Code, OauthClientId, Problem, RegistrationId, SecretId, Timestamp,
     audit::{Actor, Event},
     environment::Slug,
-    registration::TokenTtl,
+    forget::TOKENS_LIVE_ON,
 };
 use crossfade_store::{ChangeKind, Purpose, ReadVerifier, StoreError, Tx};
 use std::{
@@ -112,10 +112,6 @@ const ATTEMPTS: u32 = 5;
 /// Registrations that are named in the audit trail after a loss.
 const MAX_NAMED: usize = 50;
 
-/// The longest that a token of a secret can live on after the secret has ended. Longer than the longest
-/// lifetime by an hour, because a request that was decided just before the tables knew has a later beginning.
-const TOKENS_LIVE_ON: Duration = Duration::from_secs(TokenTtl::LONGEST.seconds() as u64 + 3600);
-
 /// Secrets whose tokens were ended, and revoked tokens by their `jti`, each until it has ended anyway.
 #[derive(Default)]
 struct Revocations {
@@ -207,26 +203,12 @@ impl App {
         Ok(Loaded { seq, tables, unreadable })
     }
 
-    /// Loads again which tokens were revoked.
-    pub(crate) async fn load_revocations(&self) -> Result<(), Error> {
-        let Revocations { secrets, tokens, unreadable } =
-            self.db.read::<_, Error>(async |tx| self.read_revocations(tx).await).await?;
-        for (secret, until) in secrets {
-            self.authority.end_tokens_of_secret(secret, until);
-        }
-        for (jti, until) in tokens {
-            self.authority.revoke_token(&jti, until);
-        }
-        self.feed.unreadable.note(Subject::Revocations, unreadable);
-        Ok(())
-    }
-
-    /// The secrets whose tokens were ended, and the revoked tokens, each until it has ended by every clock. Where the time
-    /// of one cannot be read, it counts from now.
+    /// Reads the secrets whose tokens were ended, and the revoked tokens. By a clock that is wrong at the start, tokens have
+    /// expired that are active again when it is corrected, so all are read. Where the time of one cannot be read, it counts
+    /// from now.
     async fn read_revocations(&self, tx: &mut Tx) -> Result<Revocations, Error> {
-        let earliest = self.clock.read().earliest;
         let mut read = Revocations::default();
-        for row in tx.secrets_with_revoked_tokens(earliest.before(TOKENS_LIVE_ON)).await? {
+        for row in tx.secrets_with_revoked_tokens().await? {
             match row {
                 Ok((secret, ended_at)) => read.secrets.push((secret, ended_at.after(TOKENS_LIVE_ON))),
                 Err(error) => {
@@ -236,7 +218,7 @@ impl App {
                 }
             }
         }
-        for row in tx.revoked_access_tokens(earliest).await? {
+        for row in tx.revoked_access_tokens().await? {
             match row {
                 Ok(token) => read.tokens.push(token),
                 Err(error) => {

@@ -9,9 +9,13 @@ use crossfade_core::{
     Code, Timestamp,
     api::Grain,
     audit::{Actor, Event},
+    forget::TOKENS_LIVE_ON,
 };
 use crossfade_store::{FailureRow, Place, StoreError, Tx};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// How often the process gives a sign of life.
@@ -150,7 +154,6 @@ impl App {
             self.tidy().await,
             self.trim_trail().await,
         ];
-        self.authority.tidy();
         done.into_iter().collect()
     }
 
@@ -249,7 +252,7 @@ impl App {
     }
 
     async fn tidy(&self) -> Result<(), Error> {
-        let applied = self.applied();
+        let (applied, ran, mut forgotten) = (self.applied(), self.take_run_time(), None);
         self.transact(async |tx, now| {
             for slug in tx.environment_slugs().await? {
                 let environment = match tx.environment(&slug).await {
@@ -271,7 +274,7 @@ impl App {
                 }
             }
             tx.tidy_remembered(now.before(VALUES_LIVE), now.before(ANSWERS_REMEMBERED)).await?;
-            tx.forget_revoked_access_tokens(self.clock.read().earliest).await?;
+            forgotten = self.forget_revocations(tx, ran).await?;
             tx.delete_failures(now.before(FAILURES_LIVE)).await?;
             for (grain, kept) in [
                 (Grain::Minute, MINUTES_OF_TRANSITIONS_LIVE),
@@ -288,7 +291,31 @@ impl App {
             tx.delete_removed_signing_keys(now).await?;
             Ok(())
         })
-        .await
+        .await?;
+        if let Some(ended_by) = forgotten {
+            self.authority.forget_revocations(ended_by);
+        }
+        Ok(())
+    }
+
+    /// Returns for how long the clock has run since the last call.
+    fn take_run_time(&self) -> Duration {
+        let elapsed = self.clock.elapsed();
+        let mut noted = self.ran_until.lock().unwrap_or_else(PoisonError::into_inner);
+        elapsed.saturating_sub(std::mem::replace(&mut *noted, elapsed))
+    }
+
+    /// Forgets revocations of tokens that have ended by every clock, also if this one was wrong at the start. Returns up to
+    /// which expiry they are forgotten.
+    async fn forget_revocations(&self, tx: &mut Tx, ran: Duration) -> Result<Option<Timestamp>, Error> {
+        let (moment, elapsed) = (self.clock.read(), self.clock.elapsed());
+        let (passed, outlived) = tx.passed().await?.go_on(moment.machine, ran);
+        tx.set_passed(passed).await?;
+        // A token that this process issued has ended when its lifetime was measured, and by now every older one has ended.
+        let measured = (elapsed >= TOKENS_LIVE_ON).then_some(moment.earliest);
+        let Some(ended_by) = outlived.max(measured) else { return Ok(None) };
+        tx.forget_revoked_access_tokens(ended_by).await?;
+        Ok(Some(ended_by))
     }
 }
 

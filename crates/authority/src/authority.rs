@@ -294,10 +294,8 @@ impl Authority {
         self.revoked_tokens.pin().insert(jti.into(), until);
     }
 
-    /// Forgets revocations of tokens that have ended on their own, by every clock: one that is corrected later must not
-    /// bring a revoked token back.
-    pub fn tidy(&self) {
-        let ended_by = self.clock.read().earliest;
+    /// Forgets revocations of tokens that would have ended by then on their own.
+    pub fn forget_revocations(&self, ended_by: Timestamp) {
         self.secrets_with_ended_tokens.pin().retain(|_, until| ended_by < *until);
         self.revoked_tokens.pin().retain(|_, until| ended_by < *until);
     }

@@ -61,7 +61,15 @@ pub const TABLES: &[Table] = &[
     table(
         HEAD,
         "one",
-        &[("one", Int), ("change_seq", Int), ("audit_seq", Int), ("highest_time", Int), ("term", Local)],
+        &[
+            ("one", Int),
+            ("change_seq", Int),
+            ("audit_seq", Int),
+            ("highest_time", Int),
+            ("term", Local),
+            ("passed_at", Local),
+            ("passed_ran", Local),
+        ],
     ),
     table("instance", "one", &[("one", Int), ("id", Text), ("binding", Blob), ("created_at", Int)]),
     table("change_log", "seq", &[("seq", Int), ("kind", Text), ("subject", Text)]),

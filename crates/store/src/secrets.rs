@@ -178,7 +178,7 @@ statements! {
     SET_END = "UPDATE secrets SET expires_at = $2, revoked_at = $3 WHERE id = $1";
     COMPROMISED = "UPDATE secrets SET compromised_at = $2 WHERE id = $1";
     REVOKE_TOKENS = "UPDATE secrets SET tokens_revoked_at = $2 WHERE id = $1";
-    TOKENS_REVOKED = "SELECT id, tokens_revoked_at FROM secrets WHERE tokens_revoked_at IS NOT NULL AND tokens_revoked_at > $1";
+    TOKENS_REVOKED = "SELECT id, tokens_revoked_at FROM secrets WHERE tokens_revoked_at IS NOT NULL";
     SECRET_TOKENS_REVOKED = "SELECT id, tokens_revoked_at FROM secrets WHERE id = $1 AND tokens_revoked_at IS NOT NULL";
     END_ALL = "UPDATE secrets SET revoked_at = $2, expires_at = COALESCE(expires_at, $2) WHERE registration_id = $1 AND revoked_at IS NULL
                AND (expires_at IS NULL OR expires_at > $2)";
@@ -390,12 +390,11 @@ impl Tx {
         self.execute(REVOKE_TOKENS, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
-    /// The secrets whose tokens were ended after `since`, and when.
+    /// Returns the secrets whose tokens were ended, and when.
     pub async fn secrets_with_revoked_tokens(
         &mut self,
-        since: Timestamp,
     ) -> Result<Vec<Result<(SecretId, Timestamp), StoreError>>, StoreError> {
-        let rows = self.rows(TOKENS_REVOKED, vec![since.into()]).await?;
+        let rows = self.rows(TOKENS_REVOKED, vec![]).await?;
         Ok(rows.iter().map(revoked_tokens_of).collect())
     }
 

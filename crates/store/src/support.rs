@@ -1,7 +1,8 @@
 //! What holds the rest together: the change log, remembered answers, revoked access tokens.
 
 use crate::{StoreError, Tx, Value, catalogue::statements};
-use crossfade_core::{RegistrationId, SecretId, Timestamp, environment::Slug};
+use crossfade_core::{RegistrationId, SecretId, Timestamp, environment::Slug, forget::Passed};
+use std::time::Duration;
 
 /// What a change of the log is about.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -47,7 +48,9 @@ statements! {
     WIPE_REMEMBERED = "UPDATE idempotency SET sealed = NULL WHERE sealed IS NOT NULL AND created_at <= $1";
     FORGET_REMEMBERED = "DELETE FROM idempotency WHERE created_at <= $1";
     REVOKED_TOKEN = "SELECT jti, expires_at FROM revoked_tokens WHERE jti = $1";
-    REVOKED_TOKENS = "SELECT jti, expires_at FROM revoked_tokens WHERE expires_at > $1";
+    REVOKED_TOKENS = "SELECT jti, expires_at FROM revoked_tokens";
+    READ_PASSED = "SELECT one, passed_at, passed_ran FROM head";
+    STORE_PASSED = "UPDATE head SET passed_at = $1, passed_ran = $2 WHERE one = 1";
     FORGET_REVOKED = "DELETE FROM revoked_tokens WHERE expires_at <= $1";
 }
 
@@ -149,16 +152,28 @@ impl Tx {
         self.optional(REVOKED_TOKEN, vec![jti.into()]).await?.map(|row| row.time("expires_at")).transpose()
     }
 
-    /// The revoked tokens that would not have ended by `now`.
+    /// Returns the revoked tokens that are not forgotten yet, and when each would have ended.
     pub async fn revoked_access_tokens(
         &mut self,
-        now: Timestamp,
     ) -> Result<Vec<Result<(String, Timestamp), StoreError>>, StoreError> {
-        let rows = self.rows(REVOKED_TOKENS, vec![now.into()]).await?;
+        let rows = self.rows(REVOKED_TOKENS, vec![]).await?;
         Ok(rows.iter().map(|row| Ok((row.text("jti")?, row.time("expires_at")?))).collect())
     }
 
-    /// Forgets revoked tokens that have ended by themselves.
+    /// Reads which time the clock has shown, and for how long servers have run since.
+    pub async fn passed(&mut self) -> Result<Passed, StoreError> {
+        let row = self.one(READ_PASSED, vec![]).await?;
+        let ran = u64::try_from(row.int("passed_ran")?).unwrap_or(0);
+        Ok(Passed { at: row.time("passed_at")?, ran: Duration::from_micros(ran) })
+    }
+
+    /// Stores which time the clock has shown, and for how long servers have run since.
+    pub async fn set_passed(&mut self, passed: Passed) -> Result<(), StoreError> {
+        let ran = i64::try_from(passed.ran.as_micros()).unwrap_or(i64::MAX);
+        self.execute(STORE_PASSED, vec![passed.at.into(), ran.into()]).await.map(drop)
+    }
+
+    /// Forgets revoked tokens that would have ended by `now`.
     pub async fn forget_revoked_access_tokens(&mut self, now: Timestamp) -> Result<u64, StoreError> {
         self.execute(FORGET_REVOKED, vec![now.into()]).await
     }

@@ -7,6 +7,7 @@ use crate::{
 };
 use axum::body::Body;
 use crossfade_authority::Clock;
+use crossfade_core::forget::TOKENS_LIVE_ON;
 use http::Request;
 use std::{net::IpAddr, time::Duration};
 
@@ -31,6 +32,10 @@ async fn page(world: &World, path: &str) -> String {
 async fn is_active(world: &World, own: &Registration, token: &str) -> bool {
     let oauth = world.oauth(&own.environment);
     oauth.introspect(&own.client_id, &own.secret, token).await["active"].as_bool().unwrap()
+}
+
+async fn kept_revocations(world: &World) -> i64 {
+    world.number("SELECT COUNT(*) FROM revoked_tokens").await
 }
 
 async fn revoke(world: &World, own: &Registration, token: &str) {
@@ -87,11 +92,58 @@ on_both_engines! {
         world.advance(HOUR - Duration::from_secs(1));
         world.run_jobs().await;
         assert!(!is_active(&world, &own, &revoked).await);
-        assert_eq!(world.number("SELECT COUNT(*) FROM revoked_tokens").await, 1);
         world.advance(Duration::from_secs(1));
         world.run_jobs().await;
         assert!(!is_active(&world, &own, &revoked).await, "it has ended on its own");
-        assert_eq!(world.number("SELECT COUNT(*) FROM revoked_tokens").await, 0);
+        assert_eq!(kept_revocations(&world).await, 1, "if the clock is right");
+        world.advance(TOKENS_LIVE_ON - HOUR - Duration::from_micros(1));
+        world.run_jobs().await;
+        assert_eq!(kept_revocations(&world).await, 1);
+        world.advance(Duration::from_micros(1));
+        world.run_jobs().await;
+        assert_eq!(kept_revocations(&world).await, 0, "no token lives longer");
+    }
+
+    async fn rule_20_a_clock_wrong_at_the_start_brings_no_revoked_token_back(world: World) {
+        let mut world = world;
+        let leaked = world.client("Leaked", &["production"]).await;
+        let own = world.client("Billing", &["production"]).await.registration("production").clone();
+        let revoked = world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
+        revoke(&world, &own, &revoked).await;
+        let other = leaked.registration("production").clone();
+        let ended = world.oauth("production").token(&other.client_id, &other.secret).await.is_token();
+        let body = serde_json::json!({"transition_hours": 0, "confirm_client_name": "Leaked", "compromised": true, "revoke_tokens": true});
+        let rotated = world.owner().await.post(&leaked.path("production", "/secrets/rotate"), body).await.created();
+        let other = Registration { secret: rotated["secret"]["value"].as_str().unwrap().to_owned(), ..other };
+        for ahead in [DAY * 5, DAY * 40] {
+            let right = world.clock.machine();
+            world.restart_at(right.after(ahead)).await;
+            for _ in 0..3 {
+                world.advance(Duration::from_secs(10));
+                world.run_jobs().await;
+            }
+            world.clock.set(right);
+            world.advance(Duration::from_secs(1));
+            assert!(!is_active(&world, &own, &revoked).await && !is_active(&world, &other, &ended).await);
+            world.run_jobs().await;
+            world.restart_at(world.clock.machine()).await;
+            assert!(!is_active(&world, &own, &revoked).await && !is_active(&world, &other, &ended).await);
+        }
+    }
+
+    async fn revocations_are_forgotten_by_servers_that_run_for_hours_each(world: World) {
+        let mut world = world;
+        let own = world.client("Billing", &["production"]).await.registration("production").clone();
+        let revoked = world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
+        revoke(&world, &own, &revoked).await;
+        let mut kept = Vec::new();
+        for _ in 0..5 {
+            world.restart_at(world.clock.machine()).await;
+            world.advance(HOUR * 13);
+            world.run_jobs().await;
+            kept.push(kept_revocations(&world).await);
+        }
+        assert_eq!(kept, [1, 1, 0, 0, 0], "the third look is 26 hours after the first that saw the end");
     }
 
     async fn a_clock_that_jumps_and_is_corrected_brings_no_revoked_token_back(world: World) {
@@ -165,6 +217,7 @@ async fn rule_2_on_postgresql_a_node_s_clock_decides_and_stores_nothing() {
         for (stored, hours) in [
             ("SELECT MAX(expires_at) / 1000000 FROM secrets", 1),
             ("SELECT highest_time / 1000000 FROM head", 0),
+            ("SELECT passed_at / 1000000 FROM head", 0),
             ("SELECT MAX(at) / 1000000 FROM audit_events", 0),
         ] {
             let at = world.number(stored).await - hours * 3600;

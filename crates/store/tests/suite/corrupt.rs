@@ -69,7 +69,7 @@ async fn read(tx: &mut Tx, what: &str) -> Result<(), StoreError> {
         "registrations" => tx.registrations(&client_id(1)).await.map(drop),
         "secrets" => tx.secrets(&registration, &all()).await.map(drop),
         "open_secrets" => tx.open_secrets(&registration, at(0)).await.map(drop),
-        "revoked" => tx.secrets_with_revoked_tokens(at(0)).await?.into_iter().try_for_each(|it| it.map(drop)),
+        "revoked" => tx.secrets_with_revoked_tokens().await?.into_iter().try_for_each(|it| it.map(drop)),
         "expired" => tx.expired_secrets(at(99), 9).await.map(drop),
         "rotations" => tx.rotations(&registration, &all()).await.map(drop),
         "verifiers" => tx.verifiers(None, 100).await?.into_iter().try_for_each(|it| whole(it).map(drop)),

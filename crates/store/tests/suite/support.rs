@@ -1,8 +1,9 @@
 //! The change log, remembered answers, revoked access tokens, data keys.
 
 use crate::harness::*;
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, forget::Passed};
 use crossfade_store::{ChangeKind, DataKey, Remembered, StoreError};
+use std::time::Duration;
 
 #[tokio::test]
 async fn every_kind_of_change_survives_storage() {
@@ -105,18 +106,28 @@ async fn a_revoked_access_token_is_kept_until_it_would_have_ended_rfc7009() {
     assert!(revoke("b", 60, 10).await);
     let get = async |jti| t.read(async |tx| tx.revoked_access_token(jti).await).await;
     assert_eq!((get("a").await, get("A").await), (Some(at(50)), None));
-    let alive = async |now| {
-        let rows = t.read(async |tx| tx.revoked_access_tokens(now).await).await;
+    let all = async || {
+        let rows = t.read(async |tx| tx.revoked_access_tokens().await).await;
         let mut rows: Vec<_> = rows.into_iter().collect::<Result<_, _>>().unwrap();
         rows.sort();
         rows
     };
     let (a, b) = (("a".to_owned(), at(50)), ("b".to_owned(), at(60)));
-    assert_eq!(alive(at(50).before(MICRO)).await, [a, b.clone()]);
-    assert_eq!(alive(at(50)).await, [b]);
+    assert_eq!(all().await, [a, b.clone()]);
     let forget = async |now| t.write(async |tx| tx.forget_revoked_access_tokens(now).await).await;
     assert_eq!((forget(at(50).before(MICRO)).await, forget(at(50)).await), (0, 1));
     assert_eq!((get("a").await, get("b").await), (None, Some(at(60))));
+    assert_eq!(all().await, [b]);
+}
+
+#[tokio::test]
+async fn the_time_that_the_clock_has_shown_is_stored() {
+    let Some(t) = super::open().await else { return };
+    let read = async || t.read(async |tx| tx.passed().await).await;
+    assert_eq!(read().await, Passed { at: at(0), ran: Duration::ZERO }, "before the first look");
+    let passed = Passed { at: at(50), ran: Duration::from_micros(7) };
+    t.write(async |tx| tx.set_passed(passed).await).await;
+    assert_eq!(read().await, passed);
 }
 
 #[tokio::test]
