@@ -20,6 +20,7 @@ def play(checks, arguments):
             restarts(checks, server, cluster)
             few_connections(checks, server, cluster)
             silent_session(checks, server, cluster)
+            start_with_too_few(checks, server, cluster)
 
 
 def restarts(checks, server, cluster):
@@ -100,3 +101,15 @@ def silent_session(checks, server, cluster):
         holds(checks, server.process.poll() == 0 and took < 15, f"{what}: it ends", f"{server.process.poll()} {took:.1f} s")
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def start_with_too_few(checks, server, cluster):
+    """The role may open one connection less than the server keeps: the start waits for none."""
+    what = "a start with one connection too few"
+    cluster.execute("ALTER ROLE app CONNECTION LIMIT 10")
+    begun = time.monotonic()
+    server.start_again()
+    took = time.monotonic() - begun
+    print(f"{what}: {took:.1f} s")
+    holds(checks, took < 4, f"{what}: it is quick", f"{took:.1f} s")
+    server.changes(checks, what)
