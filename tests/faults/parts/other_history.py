@@ -10,6 +10,7 @@ import requests
 
 from cluster import Cluster
 from forwarder import Forwarder
+from harness import Registration
 from instance import free_port, require
 from watched import Watched, holds
 
@@ -29,15 +30,16 @@ def other_history(checks, arguments, cluster):
         stack.callback(server.stop)
         server.start()
         server.create_client()
-        leaked = server.secret
+        property_id = server.api("POST", "/properties", {"name": "Others"})["id"]
+        steady, leaked = Registration(server, property_id, "Steady"), server.secret
         server.stop()
         cluster.stop("fast")
         copy = f"{cluster.directory}/copy"
         copy_data(cluster, cluster._data, copy)
         cluster.start()
         server.start_again()
-        for number in range(4):
-            server.api("POST", "/properties", {"name": f"Lost {number}"})
+        for _ in range(2):
+            steady.rotate(0, compromised=True)
         proxy.switch(free_port())
         cluster.stop("fast")
         shutil.rmtree(cluster._data)
@@ -51,8 +53,9 @@ def other_history(checks, arguments, cluster):
         other.start_again()
         holds(checks, other.change(compromised=True).status_code == 201, f"{what}: the other server rotates")
         # Beyond what the first one has applied, so that its position alone does not tell.
-        for number in range(6):
-            other.api("POST", "/properties", {"name": f"Other {number}"})
+        steady.server = other
+        for _ in range(3):
+            steady.rotate(0, compromised=True)
         other.stop()
         proxy.switch(cluster.port)
 
