@@ -43,6 +43,26 @@ pub struct ClientQuery {
 const MOST_OWNERS: usize = 50;
 
 impl Reply for (api::Client, i64) {
+    async fn may_be_given(&self, act: &mut Act<'_>, operation: Operation) -> Result<(), Error> {
+        // The property and the environments of a new client are in the body, so its target does not ask for them.
+        if operation != Operation::CreateClient {
+            return Ok(());
+        }
+        let (property, client) = (&self.0.property_id, &self.0.id);
+        if !act.caller.may(Permission::ClientRead, Object::Client(property, client)) {
+            let what = "must be the id of a property that you may read";
+            return Err(Problem::invalid("property_id", what).into());
+        }
+        for registration in &self.0.registrations {
+            let environment = Slug::from_stored(registration.environment.clone());
+            let object = Object::Registration(property, client, &environment);
+            if !act.caller.may(Permission::ClientManage, object) {
+                return Err(crate::targets::forbidden_on(Permission::ClientManage, object));
+            }
+        }
+        Ok(())
+    }
+
     fn secrets(&self) -> Vec<SecretId> {
         self.0.registrations.iter().filter_map(|it| it.secret.as_ref()).map(|it| it.id.clone()).collect()
     }

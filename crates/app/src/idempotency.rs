@@ -59,6 +59,12 @@ pub(crate) trait Reply: Serialize + DeserializeOwned {
         Vec::new()
     }
 
+    /// Refuses a caller who may no longer do the request where it was done, for an operation whose target does not know
+    /// the place.
+    async fn may_be_given(&self, _act: &mut Act<'_>, _operation: Operation) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Whether the caller may have the values now; where it takes that, it is written down.
     async fn may_have_values(&self, act: &mut Act<'_>, operation: Operation) -> Result<bool, Error> {
         reveal(act, operation, &self.secrets()).await
@@ -103,6 +109,7 @@ impl App {
             .into());
         }
         let mut reply: R = serde_json::from_str(&remembered.reply).map_err(Error::internal)?;
+        reply.may_be_given(act, operation).await?;
         if let Some(sealed) = &remembered.sealed
             && act.now < remembered.created_at.after(VALUES_REMEMBERED)
         {

@@ -309,6 +309,29 @@ on_both_engines! {
         assert_eq!((&late["id"], &late["registrations"][0]["secret"]["value"]), (&first["id"], &Value::Null));
     }
 
+    async fn a_repeated_creation_is_authorised_again_at_its_place_rule_7(world: World) {
+        let owner = world.owner().await;
+        let create = async |path: &str, body: Value| text(&owner.post(path, body).await.created()["id"]).to_owned();
+        let first = create("/properties", json!({"name": "First"})).await;
+        let second = create("/properties", json!({"name": "Second"})).await;
+        let user = create("/users", json!({"kind": "program", "name": "CI"})).await;
+        let grants = format!("/users/{user}/grants");
+        let role = |property: &str| json!({"role": "application_manager", "property_id": property});
+        let grant = create(&grants, role(&first)).await;
+        owner.post(&grants, role(&second)).await.created();
+        let caller = world.token_of(&user, &[]).await;
+        let body = json!({"name": "Billing", "property_id": first, "environments": ["staging"]}).to_string();
+        let create = async || caller.call(Method::POST, "/clients", Some(body.clone()), &[("idempotency-key", "c")]).await;
+        assert_eq!(create().await.created(), create().await.created());
+        owner.delete(&format!("{grants}/{grant}"), json!({})).await.expect(204);
+        let viewer = json!({"role": "viewer", "property_id": first});
+        create().await.refused(422, "invalid_body");
+        owner.post(&grants, viewer).await.created();
+        create().await.refused(403, "forbidden");
+        owner.post(&grants, role(&first)).await.created();
+        create().await.created();
+    }
+
     async fn only_a_retiring_secret_can_be_revoked_rule_8(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let owner = world.owner().await;
