@@ -1,5 +1,6 @@
 //! A bounded set of waiting requests that one source cannot fill for the others.
 
+use std::collections::HashMap;
 use tokio::sync::oneshot::{self, Receiver, Sender};
 
 /// Requests that wait for a `T`, each with its source and its rank. The smallest rank is served first.
@@ -29,14 +30,10 @@ impl<T> Room<T> {
     pub(crate) fn enter(&mut self, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Option<Receiver<T>> {
         // A request whose caller has gone needs no place.
         self.waiting.retain(|it| !it.call.is_closed());
-        let rank_of = |source: &str, before: u64| {
-            let others = self.waiting.iter().filter(|it| it.source == source && it.number < before);
-            failures_of(source).saturating_add(others.count() as u64)
-        };
-        let rank = rank_of(source, self.next);
+        let others = self.waiting.iter().filter(|it| it.source == source).count();
+        let rank = failures_of(source).saturating_add(others as u64);
         if self.waiting.len() >= self.limit {
-            let ranks = self.waiting.iter().map(|it| (rank_of(&it.source, it.number), it.number));
-            let (at, (last, _)) = ranks.enumerate().max_by_key(|(_, rank)| *rank)?;
+            let (at, last) = self.worst(failures_of)?;
             if last <= rank {
                 return None;
             }
@@ -46,6 +43,28 @@ impl<T> Room<T> {
         self.waiting.push(Waiting { number: self.next, source: source.to_owned(), rank, call });
         self.next += 1;
         Some(called)
+    }
+
+    /// Takes away the place of the request with the greatest rank.
+    pub(crate) fn displace(&mut self, failures_of: &dyn Fn(&str) -> u64) {
+        if let Some((at, _)) = self.worst(failures_of) {
+            self.waiting.swap_remove(at);
+        }
+    }
+
+    /// Returns the place of the request with the greatest rank, and the rank; of equal ones the last that came.
+    fn worst(&self, failures_of: &dyn Fn(&str) -> u64) -> Option<(usize, u64)> {
+        let mut order: Vec<usize> = (0..self.waiting.len()).collect();
+        order.sort_unstable_by_key(|at| self.waiting[*at].number);
+        let mut ranks: HashMap<&str, u64> = HashMap::new();
+        let ranked = order.into_iter().map(|at| {
+            let source = self.waiting[at].source.as_str();
+            let next = ranks.entry(source).or_insert_with(|| failures_of(source));
+            let rank = *next;
+            *next = next.saturating_add(1);
+            (at, rank)
+        });
+        ranked.max_by_key(|(_, rank)| *rank)
     }
 
     /// Takes out the request that is served next.

@@ -11,6 +11,7 @@ use crate::{
 };
 use crossfade_core::{
     SessionId, Timestamp, UserId,
+    address::wide_network,
     api::UserKind,
     audit::{Actor, Event, Via},
     secret::SecretValue,
@@ -87,7 +88,7 @@ impl App {
                     (Some(_), Some(_)) => "password",
                 };
                 if is_stranger {
-                    self.throttle.fail(&email, self.clock.now());
+                    self.throttle.fail(visitor.address(), &email, self.clock.now());
                 }
                 if let (Some(browser), Some(user)) = (browser, &user) {
                     self.count_wrong_password(browser, user, visitor).await?;
@@ -127,9 +128,10 @@ impl App {
             Ok(admitted) => admitted,
             Err(held) => return Ok(Err(held)),
         };
-        let failures_of = |network: &str| self.throttle.failures_of(network, self.clock.now());
         if !wait.is_zero() {
-            let displaced = self.throttle.waits.enter(visitor.address(), email, &failures_of);
+            let at_account =
+                |network: &str| self.throttle.failures_at(email, network, self.clock.now());
+            let displaced = self.throttle.waits.enter(visitor.address(), email, &at_account);
             let displaced = self.placed(displaced.ok_or_else(busy), visitor).await?;
             let lost = tokio::select! {
                 () = self.pause(wait) => false,
@@ -139,6 +141,12 @@ impl App {
                 return Err(self.placed::<()>(Err(busy()), visitor).await.err().unwrap_or_else(busy));
             }
         }
+        // This try itself is counted already, and is no failure yet.
+        let own = wide_network(visitor.address()).to_string();
+        let failures_of = |network: &str| {
+            let failures = self.throttle.failures_of(network, self.clock.now());
+            failures.saturating_sub(u64::from(network == own))
+        };
         let place = self.hashing.stranger(visitor.address(), &failures_of);
         Ok(Ok(Entered { place: self.placed(place, visitor).await?, unseen, browser: None }))
     }

@@ -5,7 +5,10 @@ mod cells;
 mod waits;
 
 use cells::{Cells, Limit};
-use crossfade_core::{SessionId, Timestamp, address::prefix};
+use crossfade_core::{
+    SessionId, Timestamp,
+    address::{prefix, wide_network},
+};
 use std::{
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -30,6 +33,9 @@ const ACCOUNT: Limit =
 const FREE_FAILURES: u32 = 5;
 /// The longest wait because of failures at an account, in seconds. Each failure beyond the free ones adds one.
 const MAX_WAIT_SECONDS: u32 = 10;
+/// Failures of a network at one account. They decide who makes place where many sign-ins of the account wait, and refuse
+/// nothing. They outlive a wait, so a network that comes again is known by them.
+const AT_ACCOUNT: Limit = Limit { burst: 60, forgiven_after: Duration::from_secs(120) };
 /// Sources, and accounts, that are remembered.
 const MOST_REMEMBERED: usize = 20_000;
 
@@ -48,6 +54,8 @@ struct Failed {
     sources: Cells<(usize, IpAddr)>,
     sessions: Cells<SessionId>,
     accounts: Cells<String>,
+    /// By account and wide network.
+    at_accounts: Cells<(String, String)>,
 }
 
 /// How many failures the trail was told of recently, from all sources.
@@ -82,6 +90,7 @@ impl Default for Throttle {
             sources: Cells::new(MOST_REMEMBERED),
             sessions: Cells::new(MOST_REMEMBERED),
             accounts: Cells::new(MOST_REMEMBERED),
+            at_accounts: Cells::new(MOST_REMEMBERED),
         };
         Self { failed: Mutex::new(failed), told: Mutex::default(), waits: Waits::default() }
     }
@@ -116,14 +125,24 @@ impl Throttle {
     }
 
     /// Counts a failure at an account. Only those that were looked at: many sign-ins at the same time are no failures.
-    pub(crate) fn fail(&self, account: &str, now: Timestamp) {
-        self.failed().accounts.fail(account.to_owned(), ACCOUNT, now);
+    pub(crate) fn fail(&self, address: IpAddr, account: &str, now: Timestamp) {
+        let mut failed = self.failed();
+        failed.accounts.fail(account.to_owned(), ACCOUNT, now);
+        let network = wide_network(address).to_string();
+        failed.at_accounts.fail((account.to_owned(), network), AT_ACCOUNT, now);
+    }
+
+    /// Returns the failures of a wide network at an account in the last minutes.
+    pub(crate) fn failures_at(&self, account: &str, network: &str, now: Timestamp) -> u64 {
+        let key = (account.to_owned(), network.to_owned());
+        self.failed().at_accounts.failures(&key, AT_ACCOUNT, now)
     }
 
     /// Forgives the failures at an account whose owner has signed in, and does not count this try at its source.
     pub(crate) fn succeeded(&self, address: IpAddr, account: &str) {
         let mut failed = self.failed();
         failed.accounts.forgive(&account.to_owned());
+        failed.at_accounts.forgive(&(account.to_owned(), wide_network(address).to_string()));
         for (key, limit) in sources(address) {
             failed.sources.take_back(&key, limit);
         }

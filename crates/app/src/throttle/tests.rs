@@ -23,7 +23,7 @@ fn failures_at_an_account_from_everywhere_only_make_a_sign_in_wait() {
     let wait = |number: u32, now| {
         let address = IpAddr::from([10, 0, number as u8, 1]);
         let wait = throttle.enter(address, "ada", now).map(|admitted| admitted.wait.as_secs());
-        throttle.fail("ada", now);
+        throttle.fail(address, "ada", now);
         wait
     };
     let waits: Vec<_> = (0..40).map(|number| wait(number, start()).unwrap()).collect();
@@ -48,7 +48,7 @@ fn another_account_does_not_wait() {
     let throttle = Throttle::default();
     for _ in 0..20 {
         throttle.enter(ip("192.0.2.1"), "ada", start()).unwrap();
-        throttle.fail("ada", start());
+        throttle.fail(ip("192.0.2.1"), "ada", start());
     }
     assert_eq!(throttle.enter(ip("192.0.2.1"), "bob", start()).unwrap().wait, Duration::ZERO);
 }
@@ -127,9 +127,45 @@ fn a_flood_of_failures_is_told_in_sums_and_none_is_lost() {
 fn remembered_sources_and_accounts_are_bounded() {
     let throttle = Throttle::default();
     for n in 0..MOST_REMEMBERED as u32 + 10 {
-        throttle.fail(&n.to_string(), start());
+        throttle.fail(ip("192.0.2.1"), &n.to_string(), start());
         let _ = throttle.enter(IpAddr::from((n << 8).to_be_bytes()), &n.to_string(), start());
     }
     let failed = throttle.failed();
     assert!(failed.sources.len() <= MOST_REMEMBERED && failed.accounts.len() <= MOST_REMEMBERED);
+    assert!(failed.at_accounts.len() <= MOST_REMEMBERED);
+}
+
+#[test]
+fn a_fresh_network_finds_a_place_beside_forty_networks_that_keep_failing() {
+    let throttle = Throttle::default();
+    let networks: Vec<_> = (0..40_u8).map(|it| IpAddr::from([30, it, 7, 1])).collect();
+    let owner = ip("192.0.2.9");
+    let mut now = start();
+    for address in &networks {
+        throttle.enter(*address, "ada", now).unwrap();
+        throttle.fail(*address, "ada", now);
+    }
+    // Each holds places for ten seconds, in which a failure of a source is forgiven three times.
+    for round in 0..20 {
+        now = now.after(Duration::from_secs(10));
+        let at_account = |network: &str| throttle.failures_at("ada", network, now);
+        let mut waiting = Vec::new();
+        for address in networks.iter().cycle().take(400) {
+            waiting.extend(throttle.waits.enter(*address, "ada", &at_account));
+        }
+        assert_eq!(throttle.enter(owner, "ada", now).unwrap().wait, Duration::from_secs(10));
+        let mut place = throttle.waits.enter(owner, "ada", &at_account).expect("a place in each round");
+        for address in networks.iter().cycle().take(400) {
+            waiting.extend(throttle.waits.enter(*address, "ada", &at_account));
+        }
+        assert!(
+            place.try_recv().is_err_and(|it| it == tokio::sync::oneshot::error::TryRecvError::Empty),
+            "round {round}"
+        );
+        for address in &networks {
+            throttle.fail(*address, "ada", now);
+        }
+    }
+    throttle.succeeded(networks[0], "ada");
+    assert_eq!(throttle.failures_at("ada", "30.0.7.0", now), 0, "the owner has signed in from there");
 }

@@ -10,17 +10,19 @@ use std::{
 use tokio::sync::oneshot::Receiver;
 
 /// Sign-ins of one account that wait.
-const MOST_OF_ACCOUNT: usize = 16;
+const MOST_OF_ACCOUNT: usize = 64;
 /// Sign-ins that wait in all.
-const MOST: usize = 512;
+const MOST: usize = 1024;
 
 /// The waiting sign-ins of each account.
 #[derive(Default)]
 pub(crate) struct Waits(Mutex<HashMap<String, Room<()>>>);
 
 impl Waits {
-    /// Adds a sign-in that waits; `None` when there is no place. Of one account a network with many waiting sign-ins or
-    /// with recent failures makes place for another network. The channel closes for a sign-in that has lost its place.
+    /// Adds a sign-in that waits; `None` when there is no place. `failures_of` counts the failures of a network at this
+    /// account. Of one account a network with many waiting sign-ins or with failures makes place for another network. Where
+    /// all places are taken, the account with most of them makes place. The channel closes for a sign-in that has lost its
+    /// place.
     pub(crate) fn enter(
         &self,
         address: IpAddr,
@@ -31,9 +33,10 @@ impl Waits {
         rooms.retain(|_, room| room.len() > 0);
         let all: usize = rooms.values().map(Room::len).sum();
         let room = rooms.get(account).map_or(0, Room::len);
-        // In a full house there is still the place of another sign-in of this account.
         if all >= MOST && room < MOST_OF_ACCOUNT {
-            return None;
+            let fullest = rooms.values_mut().max_by_key(|room| room.len());
+            let fullest = fullest.filter(|fullest| fullest.len() > room + 1)?;
+            fullest.displace(&|_| 0);
         }
         let room = rooms.entry(account.to_owned()).or_insert_with(|| Room::new(MOST_OF_ACCOUNT));
         room.enter(&wide_network(address).to_string(), failures_of)
@@ -73,11 +76,17 @@ mod tests {
     }
 
     #[test]
-    fn waiting_sign_ins_are_bounded_in_all_and_places_become_free() {
+    fn waiting_sign_ins_are_bounded_in_all_and_the_account_with_most_makes_place() {
         let waits = Waits::default();
         let all: Vec<_> =
             (0..MOST).map(|it| waits.enter(address(it), &(it / 8).to_string(), &NONE).unwrap()).collect();
-        assert!(waits.enter(address(0), "another", &NONE).is_none());
+        let others: Vec<_> = (0..3).map(|it| waits.enter(address(it), "another", &NONE)).collect();
+        assert!(others.iter().all(Option::is_some));
+        assert_eq!(waits.len(), MOST);
+        drop((all, others));
+        let all: Vec<_> =
+            (0..MOST).map(|it| waits.enter(address(it), &it.to_string(), &NONE).unwrap()).collect();
+        assert!(waits.enter(address(0), "another", &NONE).is_none(), "no account has more than one");
         drop(all);
         assert!(waits.enter(address(0), "another", &NONE).is_some());
     }
