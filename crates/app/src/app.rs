@@ -19,6 +19,7 @@ use crate::{
     revoke_token::Revocations,
     seal::{Vault, VerifierKeyBytes},
     serving::Hold,
+    strangers::Strangers,
     throttle::Throttle,
     worker::Touched,
 };
@@ -32,7 +33,10 @@ use crossfade_store::{Db, Environment, Fault, Location, Purpose, ServeLock, Stor
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex, Weak, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 use tokio::sync::Semaphore;
@@ -106,6 +110,10 @@ pub struct App {
     pub(crate) unreadable_proxies: UnreadableProxies,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
+    /// Who is known, and the queue of everybody else.
+    pub(crate) strangers: Strangers,
+    /// Whether the platform was seen to have an Owner.
+    pub(crate) has_owner: AtomicBool,
     /// Turns for connections, of reads that no change waits for.
     pub(crate) readers: Semaphore,
     pub(crate) change_overs: Readings<api::ChangeOver>,
@@ -192,6 +200,8 @@ impl App {
             throttle: Throttle::default(),
             unreadable_proxies: UnreadableProxies::default(),
             reads: Reads::default(),
+            strangers: Strangers::default(),
+            has_owner: AtomicBool::new(false),
             readers: Semaphore::new(PARALLEL_READERS),
             change_overs: Readings::new(options.readings_kept),
             usages: Readings::new(options.readings_kept),

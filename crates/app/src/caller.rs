@@ -193,12 +193,12 @@ pub(crate) async fn by_session_digest(
     Ok((caller, session, user))
 }
 
-fn signed_out() -> Error {
+pub(crate) fn signed_out() -> Error {
     Problem::new(Code::Unauthenticated, "You are not signed in, or not any more. Sign in and try again.")
         .into()
 }
 
-/// What a request is for. Changes are authenticated without a wait for reads.
+/// What a request is for. Known callers are authenticated for a change without a wait for reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Intent {
     /// To read.
@@ -225,8 +225,8 @@ impl App {
         let value = SecretValue::parse(SecretKind::ApiToken, token).ok_or_else(unauthenticated)?;
         let digest = self.digests.token(value.reveal());
         let now = self.clock.now();
-        let caller =
-            self.read_for(intent, async |tx| by_token_digest(tx, &digest, &origin, now).await).await?;
+        let look = async |tx: &mut Tx| by_token_digest(tx, &digest, &origin, now).await;
+        let caller = self.look_up(&digest, origin.ip, intent, look).await?;
         if let By::Token(token, _) = &caller.by {
             self.touched.note(token, now);
         }

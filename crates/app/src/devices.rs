@@ -92,14 +92,31 @@ impl App {
         for value in &visitor.devices {
             // Counted before the row is read: two guesses at the same time are two.
             let (guess, running) = self.guesses.begin(self.digests.device(value.reveal()));
-            let device =
-                self.db.read::<_, Error>(async |tx| Ok(tx.device(&guess.digest, now).await?)).await?;
+            let look = async |tx: &mut Tx| Ok(tx.device(&guess.digest, now).await?);
+            let device = self.look_up_visitor(visitor, look).await?;
+            match &device {
+                Some(_) => self.strangers.know(&guess.digest),
+                None => self.strangers.forget(&guess.digest),
+            }
             let is_left = |wrong: i64| wrong.saturating_add(running) <= MAX_WRONG_PASSWORDS;
             if device.is_some_and(|it| it.user_id == user.id && is_left(it.wrong_passwords)) {
                 return Ok(Some(KnownBrowser(guess)));
             }
         }
         Ok(None)
+    }
+
+    /// Looks something up for a sign-in: in the queue of strangers, unless the browser has a cookie that has worked.
+    pub(crate) async fn look_up_visitor<T>(
+        &self,
+        visitor: &Visitor,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut devices = visitor.devices.iter();
+        match devices.any(|value| self.strangers.is_known(&self.digests.device(value.reveal()))) {
+            true => self.read(work).await,
+            false => self.look_up_for(visitor.origin.ip, work).await,
+        }
     }
 
     /// Counts a wrong password from a known browser. The last one that is allowed ends its cookie.
@@ -143,7 +160,9 @@ impl App {
                 None => {}
             }
         }
-        tx.insert_device(user, &self.digests.device(value.reveal()), now, now.after(KNOWN_FOR)).await?;
+        let digest = self.digests.device(value.reveal());
+        tx.insert_device(user, &digest, now, now.after(KNOWN_FOR)).await?;
+        self.strangers.know(&digest);
         values.insert(0, value);
         values.truncate(MAX_ACCOUNTS);
         Ok(values)

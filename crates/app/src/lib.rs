@@ -53,6 +53,7 @@ mod serving;
 mod sessions;
 mod sign_in;
 mod stop_drill;
+mod strangers;
 mod targets;
 mod tell_finished_drills;
 mod throttle;

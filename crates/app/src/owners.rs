@@ -15,7 +15,7 @@ use crossfade_core::{
     text::{self, Name},
 };
 use crossfade_store::{GrantRow, Link, LinkPurpose, Maker, StoreError, Tx, User};
-use std::time::Duration;
+use std::{net::IpAddr, sync::atomic::Ordering, time::Duration};
 
 /// How long a one-time link can be used.
 const LINK_LIVES: Duration = Duration::from_secs(24 * 3600);
@@ -41,9 +41,14 @@ pub enum LinkKind {
 }
 
 impl App {
-    /// Whether the platform has an Owner.
+    /// Whether the platform has an Owner. The last one cannot be removed, so this is asked until there is one.
     pub async fn has_owner(&self) -> Result<bool, Error> {
-        self.db.read(async |tx| Ok(!tx.owners().await?.is_empty())).await
+        if self.has_owner.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let found = self.look_up_for(None, async |tx| Ok(!tx.owners().await?.is_empty())).await?;
+        self.has_owner.store(found, Ordering::Relaxed);
+        Ok(found)
     }
 
     /// Creates the first Owner; refused when there is one.
@@ -149,20 +154,19 @@ impl App {
         Ok(OneTimeLink { url, expires_at: link.expires_at })
     }
 
-    /// What a link is for, if it can still be used.
-    pub async fn read_link(&self, value: &str) -> Result<LinkKind, Error> {
+    /// What a link is for, if it can still be used. `address` is where the request comes from.
+    pub async fn read_link(&self, value: &str, address: Option<IpAddr>) -> Result<LinkKind, Error> {
         let now = self.clock.now();
-        self.db
-            .read(async |tx| {
-                let (link, user) = self.usable_link(tx, value, now).await?;
-                Ok(match (link.purpose, user) {
-                    (LinkPurpose::SetUp, _) => LinkKind::SetUp,
-                    (LinkPurpose::Password, user) => {
-                        LinkKind::Password { email: user.and_then(|user| user.email).unwrap_or_default() }
-                    }
-                })
+        self.look_up_for(address, async |tx| {
+            let (link, user) = self.usable_link(tx, value, now).await?;
+            Ok(match (link.purpose, user) {
+                (LinkPurpose::SetUp, _) => LinkKind::SetUp,
+                (LinkPurpose::Password, user) => {
+                    LinkKind::Password { email: user.and_then(|user| user.email).unwrap_or_default() }
+                }
             })
-            .await
+        })
+        .await
     }
 
     /// Uses a link: creates the first Owner, or sets the password of the account, and signs in. All in one
@@ -175,7 +179,7 @@ impl App {
         visitor: &Visitor,
     ) -> Result<NewSession, Error> {
         // Looked at first, so that nobody without a link can make the server hash.
-        let kind = self.read_link(value).await?;
+        let kind = self.read_link(value, visitor.origin.ip).await?;
         let email = match (&kind, email) {
             (LinkKind::SetUp, email) => text::email("email", email.unwrap_or_default())?,
             (LinkKind::Password { email }, _) => email.clone(),

@@ -3,7 +3,7 @@
 use crate::{
     act::About,
     app::App,
-    caller::{Caller, Intent, by_session_digest},
+    caller::{Caller, Intent, by_session_digest, signed_out},
     error::Error,
     sign_in::NewSession,
     tokens::{AccountTokens, end_own_tokens},
@@ -116,11 +116,11 @@ impl App {
         seen: bool,
         intent: Intent,
     ) -> Result<Session, Error> {
-        // What does not even look like one is looked up all the same; it is not there.
-        let digest = self.digests.session(value);
+        let value = SecretValue::parse(SecretKind::Session, value).ok_or_else(signed_out)?;
+        let digest = self.digests.session(value.reveal());
         let now = self.clock.now();
-        let (caller, row, user) =
-            self.read_for(intent, async |tx| by_session_digest(tx, &digest, origin, now).await).await?;
+        let look = async |tx: &mut Tx| by_session_digest(tx, &digest, origin, now).await;
+        let (caller, row, user) = self.look_up(&digest, origin.ip, intent, look).await?;
         if seen && row.last_seen_at.after(NOTED_EVERY) <= now && self.changes.failing().is_none() {
             // A session that is not noted ends earlier than it could. No page waits long for that.
             let noted = self.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
@@ -164,7 +164,9 @@ impl App {
             source_ip: visitor.address().to_string(),
             user_agent: agent,
         };
-        tx.insert_session(&row, &self.digests.session(value.reveal()), now.before(KEPT)).await?;
+        let digest = self.digests.session(value.reveal());
+        tx.insert_session(&row, &digest, now.before(KEPT)).await?;
+        self.strangers.know(&digest);
         let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
         let written = About::target(&row.id).event(now, actor, &Event::SessionCreated {});
         tx.append_audit(&written.from(&visitor.origin).through(Via::Session { id: row.id })).await?;
@@ -245,6 +247,7 @@ impl App {
                     return Err(changed_meanwhile());
                 }
                 tx.confirm_session(&session.id, &digest, now).await?;
+                self.strangers.know(&digest);
                 let (caller, row, user) = by_session_digest(tx, &digest, &visitor.origin, now).await?;
                 Ok(self.seen_as(caller, &row, user, now))
             })
@@ -290,6 +293,7 @@ impl App {
             }
             tx.set_password(&user.id, &new).await?;
             tx.confirm_session(&session.id, &digest, now).await?;
+            self.strangers.know(&digest);
             tx.end_links(&user.id).await?;
             let ended_sessions = tx.end_sessions(&user.id, caller.session(), now).await?;
             let ended_tokens = end_own_tokens(tx, &caller, tokens, now).await?;

@@ -17,7 +17,7 @@ use crossfade_core::{
     secret::SecretValue,
     text,
 };
-use crossfade_store::{NewAuditEvent, User};
+use crossfade_store::{NewAuditEvent, Tx, User};
 use std::time::Duration;
 
 /// A session that has just begun.
@@ -57,7 +57,7 @@ impl App {
             true => None,
             false => {
                 let now = self.clock.now();
-                let user = self.person(&email).await?;
+                let user = self.person(&email, visitor).await?;
                 self.known_browser(user.as_ref(), visitor, now).await?
             }
         };
@@ -76,7 +76,7 @@ impl App {
             }
         };
         let is_stranger = browser.is_none();
-        let user = self.person(&email).await?;
+        let user = self.person(&email, visitor).await?;
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
         let right = self.verify_password(place, password, hash.as_deref()).await?;
         let user = match user {
@@ -129,8 +129,7 @@ impl App {
             Err(held) => return Ok(Err(held)),
         };
         if !wait.is_zero() {
-            let at_account =
-                |network: &str| self.throttle.failures_at(email, network, self.clock.now());
+            let at_account = |network: &str| self.throttle.failures_at(email, network, self.clock.now());
             let displaced = self.throttle.waits.enter(visitor.address(), email, &at_account);
             let displaced = self.placed(displaced.ok_or_else(busy), visitor).await?;
             let lost = tokio::select! {
@@ -171,8 +170,9 @@ impl App {
     }
 
     /// Returns the person with this email address.
-    async fn person(&self, email: &str) -> Result<Option<User>, Error> {
-        let user = self.db.read::<_, Error>(async |tx| Ok(tx.user_by_email(email).await?)).await?;
+    async fn person(&self, email: &str, visitor: &Visitor) -> Result<Option<User>, Error> {
+        let look = async |tx: &mut Tx| Ok(tx.user_by_email(email).await?);
+        let user = self.look_up_visitor(visitor, look).await?;
         Ok(user.filter(|user| user.kind == UserKind::Person))
     }
 

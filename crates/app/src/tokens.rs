@@ -172,7 +172,9 @@ impl App {
             .transact(async |tx, now| {
                 let caller = session.caller.refreshed(tx, now).await?;
                 let row = self.token_row(&checked, caller.user.clone(), now);
-                tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
+                let digest = self.digests.token(value.reveal());
+                tx.insert_token(&row, &digest).await?;
+                self.strangers.know(&digest);
                 let written = caller.event(now, &created(row.clone()), About::target(&row.id));
                 tx.append_audit(&written).await?;
                 Ok(row)
@@ -200,12 +202,11 @@ impl App {
         query: &ListQuery,
     ) -> Result<Page<api::Token>, Error> {
         let start = self.cursors.start("own tokens", query)?;
-        self.db
-            .read(async |tx| {
-                let caller = session.caller.refreshed(tx, self.clock.now()).await?;
-                page(&start, tx.tokens(Some(&caller.user), &start).await?, place, shown)
-            })
-            .await
+        self.read(async |tx| {
+            let caller = session.caller.refreshed(tx, self.clock.now()).await?;
+            page(&start, tx.tokens(Some(&caller.user), &start).await?, place, shown)
+        })
+        .await
     }
 
     /// The caller's own tokens; for an Owner everybody's.

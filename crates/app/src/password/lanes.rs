@@ -37,18 +37,18 @@ impl Lanes {
         address: IpAddr,
         failures_of: &dyn Fn(&str) -> u64,
     ) -> Result<Place, Error> {
-        self.strangers.enter(&wide_network(address).to_string(), failures_of)
+        self.strangers.enter(&wide_network(address).to_string(), failures_of).ok_or_else(busy)
     }
 
     /// Takes a place for a request that is authenticated: by a session, a one-time link, the cookie of a known browser,
     /// or access to the machine. `who` names the account.
     pub(crate) fn known(&self, who: &str) -> Result<Place, Error> {
-        self.known.enter(who, &|_| 0)
+        self.known.enter(who, &|_| 0).ok_or_else(busy)
     }
 }
 
-/// One hash at a time, and the requests that wait for it.
-struct Lane(Mutex<State>);
+/// One piece of work at a time, and the requests that wait for it.
+pub(crate) struct Lane(Mutex<State>);
 
 struct State {
     is_busy: bool,
@@ -63,11 +63,12 @@ enum Waits {
     For(Receiver<Turn>),
 }
 
-/// The permission to compute a hash. Dropping it calls the next request.
-struct Turn(Option<Arc<Lane>>);
+/// The permission to work. Dropping it calls the next request.
+pub(crate) struct Turn(Option<Arc<Lane>>);
 
 impl Lane {
-    fn new(limit: usize) -> Arc<Self> {
+    /// Returns an empty queue for at most `limit` waiting requests.
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { is_busy: false, room: Room::new(limit) })))
     }
 
@@ -75,13 +76,14 @@ impl Lane {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(self: &Arc<Self>, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Result<Place, Error> {
+    /// Takes a place; `None` when every place is taken.
+    pub(crate) fn enter(self: &Arc<Self>, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Option<Place> {
         let mut state = self.state();
         if !std::mem::replace(&mut state.is_busy, true) {
-            return Ok(Place(Waits::Not(Turn(Some(self.clone())))));
+            return Some(Place(Waits::Not(Turn(Some(self.clone())))));
         }
-        let called = state.room.enter(source, failures_of).ok_or_else(busy)?;
-        Ok(Place(Waits::For(called)))
+        let called = state.room.enter(source, failures_of)?;
+        Some(Place(Waits::For(called)))
     }
 }
 
@@ -105,20 +107,21 @@ impl Drop for Turn {
 }
 
 impl Place {
+    /// Waits for the turn; `None` when it does not come in time, or the place went to a source with fewer requests.
+    pub(crate) async fn turn(self, within: Duration) -> Option<Turn> {
+        match self.0 {
+            Waits::Not(turn) => Some(turn),
+            Waits::For(called) => tokio::time::timeout(within, called).await.ok()?.ok(),
+        }
+    }
+
     /// Computes `work` when it is the turn of this request. The turn lasts as long as the work, also when the caller
     /// hangs up.
     pub(crate) async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let turn = match self.0 {
-            Waits::Not(turn) => turn,
-            // A closed channel: the place went to a request of a source with fewer of them.
-            Waits::For(called) => match tokio::time::timeout(MAX_WAIT, called).await {
-                Ok(Ok(turn)) => turn,
-                Ok(Err(_)) | Err(_) => return Err(busy()),
-            },
-        };
+        let turn = self.turn(MAX_WAIT).await.ok_or_else(busy)?;
         let worked = tokio::task::spawn_blocking(move || {
             let done = work();
             drop(turn);

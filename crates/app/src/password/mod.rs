@@ -6,7 +6,7 @@ mod memory;
 
 use crate::{app::App, error::Error};
 use crossfade_core::{Problem, text};
-pub(crate) use lanes::{Lanes, Place, busy};
+pub(crate) use lanes::{Lane, Lanes, Place, Turn, busy};
 
 /// The shortest password, in characters: it is the only factor (NIST SP 800-63B-4 §3.1.1.2).
 const SHORTEST: usize = 15;

@@ -233,7 +233,7 @@ impl Lived {
         let browser = world.browser();
         browser.jar().insert(browser.name_of("session"), self.cookie.clone());
         assert!(browser.is_signed_in().await);
-        assert!(world.app.read_link(&self.link).await.is_ok());
+        assert!(world.app.read_link(&self.link, None).await.is_ok());
         for table in ["api_tokens", "sessions", "links"] {
             assert_eq!(
                 world.number(&format!("SELECT COUNT(*) FROM {table} WHERE keyed = 0")).await,
@@ -362,7 +362,7 @@ on_both_engines! {
             let browser = world.browser();
             browser.jar().insert(browser.name_of("session"), cookie.clone());
             assert!(!browser.is_signed_in().await);
-            assert!(world.app.read_link(&link).await.is_err());
+            assert!(world.app.read_link(&link, None).await.is_err());
             world.restart().await;
         }
         let right = keys.bytes(&keys.keyed("sessions", &cookie));

@@ -285,7 +285,7 @@ on_both_engines! {
         use_link(&world, &link, 410).await;
         // Given back, it is theirs to have made.
         owner.post(&grants, json!({"role": "operations_manager"})).await.created();
-        assert!(world.app.read_link(link.rsplit('#').next().unwrap()).await.is_ok());
+        assert!(world.app.read_link(link.rsplit('#').next().unwrap(), None).await.is_ok());
         owner.delete(&format!("/users/{manager_id}"), json!({})).await;
         use_link(&world, &link, 410).await;
         let own = text(&owner.post(&format!("/users/{user}/link"), json!({})).await.created()["url"]);

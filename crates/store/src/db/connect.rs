@@ -151,7 +151,7 @@ impl Link for SqliteConnection {
     fn begin(&self, purpose: Purpose) -> &'static str {
         match purpose {
             Purpose::Change => "BEGIN IMMEDIATE",
-            Purpose::Read | Purpose::Feed | Purpose::Readiness => "BEGIN",
+            Purpose::Read | Purpose::LookUp | Purpose::Feed | Purpose::Readiness => "BEGIN",
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Purpose {
     Change,
     /// Reads for a request or a background job.
     Read,
+    /// Looks up what a stranger presents: a token, a session, a link, an account.
+    LookUp,
     /// Reads the change log into this node's tables.
     Feed,
     /// Reads whether this node is ready.
@@ -31,13 +33,13 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [Self; 4] = [Self::Change, Self::Read, Self::Feed, Self::Readiness];
+    const ALL: [Self; 5] = [Self::Change, Self::Read, Self::LookUp, Self::Feed, Self::Readiness];
 
     /// How long a transaction waits for its turn and for a connection.
     fn longest_wait(self) -> Duration {
         match self {
             Self::Readiness => Duration::from_secs(2),
-            Self::Change | Self::Read | Self::Feed => Duration::from_secs(5),
+            Self::Change | Self::Read | Self::LookUp | Self::Feed => Duration::from_secs(5),
         }
     }
 
@@ -210,7 +212,7 @@ impl<L: Link> Pools<L> {
 fn turns_of<L: Link>(purpose: Purpose) -> usize {
     match purpose {
         // One that waits for the lock behind another of this process would wait for both.
-        Purpose::Change | Purpose::Feed | Purpose::Readiness => 1,
+        Purpose::Change | Purpose::LookUp | Purpose::Feed | Purpose::Readiness => 1,
         Purpose::Read => L::READS,
     }
 }

@@ -1,7 +1,7 @@
 //! What is left of a connection after a failure, and who waits for whom.
 
 use crate::harness::*;
-use crossfade_store::{Db, Fault, Purpose, StoreError};
+use crossfade_store::{Db, Fault, Purpose, StoreError, Tx};
 use std::{
     sync::{
         Arc,
@@ -61,7 +61,7 @@ async fn changes_that_wait_keep_no_read_waiting() {
     let reads = async {
         for _ in 0..20 {
             t.read(async |tx| tx.environments().await).await;
-            for purpose in [Purpose::Feed, Purpose::Readiness] {
+            for purpose in [Purpose::LookUp, Purpose::Feed, Purpose::Readiness] {
                 t.db.read_for::<_, StoreError>(purpose, async |tx| tx.read_head().await).await.unwrap();
             }
         }
@@ -96,7 +96,7 @@ async fn reads_that_do_not_end_keep_no_change_and_no_feed_waiting() {
     }
     let others = async {
         add(&t, 1).await.unwrap();
-        for purpose in [Purpose::Feed, Purpose::Readiness] {
+        for purpose in [Purpose::LookUp, Purpose::Feed, Purpose::Readiness] {
             let (seq, _) = t.db.read_for(purpose, async |tx| tx.read_head().await).await.unwrap();
             assert_eq!(seq, 0);
         }
@@ -105,6 +105,40 @@ async fn reads_that_do_not_end_keep_no_change_and_no_feed_waiting() {
     go_on.close();
     while let Some(read) = reads.join_next().await {
         read.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn strangers_that_are_looked_up_keep_nothing_else_waiting() {
+    let Some(t) = super::open().await else { return };
+    let (t, looking, go_on) = (Arc::new(t), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let mut strangers = JoinSet::new();
+    for _ in 0..1000 {
+        let (t, looking, go_on) = (t.clone(), looking.clone(), go_on.clone());
+        strangers.spawn(async move {
+            let look = async |tx: &mut Tx| {
+                tx.read_head().await?;
+                looking.fetch_add(1, Ordering::SeqCst);
+                drop(go_on.acquire().await);
+                Ok::<_, StoreError>(())
+            };
+            t.db.read_for(Purpose::LookUp, look).await
+        });
+    }
+    while looking.load(Ordering::SeqCst) < 1 {
+        tokio::task::yield_now().await;
+    }
+    let others = async {
+        add(&t, 1).await.unwrap();
+        for purpose in [Purpose::Read, Purpose::Feed, Purpose::Readiness] {
+            t.db.read_for::<_, StoreError>(purpose, async |tx| tx.read_head().await).await.unwrap();
+        }
+    };
+    timeout(QUICK, others).await.expect("each purpose has connections of its own");
+    assert_eq!(looking.load(Ordering::SeqCst), 1, "one at a time");
+    go_on.close();
+    while let Some(looked) = strangers.join_next().await {
+        looked.unwrap().unwrap();
     }
 }
 
@@ -125,7 +159,7 @@ async fn a_change_that_gets_no_lock_is_told_that_the_database_is_busy() {
 async fn every_connection_is_opened_early_and_kept() {
     let Some(t) = super::open().await else { return };
     let (opened, most) = t.db.open_connections().await;
-    assert!(opened == most && most >= 7, "{opened} of {most}");
+    assert!(opened == most && most >= 8, "{opened} of {most}");
     assert_eq!(t.db.open_connections().await, (opened, most));
 }
 
@@ -147,7 +181,7 @@ async fn a_trial_finds_whether_changes_work_and_changes_nothing() {
 async fn a_closed_database_lends_no_connection() {
     let Some(t) = super::open().await else { return };
     t.db.close().await;
-    for purpose in [Purpose::Read, Purpose::Feed, Purpose::Readiness] {
+    for purpose in [Purpose::Read, Purpose::LookUp, Purpose::Feed, Purpose::Readiness] {
         let refused = t.db.read_for::<_, StoreError>(purpose, async |tx| tx.read_head().await).await;
         assert_eq!(refused.unwrap_err().fault(), Fault::Unreachable);
     }

@@ -64,7 +64,11 @@ async fn look_up(web: &Web, parts: &Parts) -> Found {
         Ok(session) => Found::Session(Box::new(session)),
         Err(error) if error.problem.code == Code::Unauthenticated => Found::Nobody,
         Err(error) => {
-            tracing::error!(%error, "a sign-in could not be looked up");
+            // Without a cause too many strangers wait: a line for each would flood the log.
+            match error.source.is_some() {
+                true => tracing::error!(%error, "a sign-in could not be looked up"),
+                false => tracing::debug!(%error, "a sign-in was not looked up"),
+            }
             Found::Unknown(error.problem)
         }
     }

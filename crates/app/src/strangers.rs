@@ -1,0 +1,177 @@
+//! The queue in which strangers are looked up. Whoever presents a token, a session, a link or an email address that this
+//! node has not seen work is a stranger, and one of them is looked up at a time, on a connection of their own. Known callers
+//! do not pass the queue, so no number of strangers delays the change that ends a leaked secret.
+
+use crate::{
+    app::App,
+    caller::Intent,
+    error::Error,
+    password::{Lane, Turn},
+};
+use crossfade_core::{Code, Problem, address::wide_network};
+use crossfade_store::{Purpose, Tx};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Look-ups that wait for their turn.
+const MAX_WAITING: usize = 128;
+/// The longest wait for a turn.
+const MAX_WAIT: Duration = Duration::from_secs(3);
+/// Digests in each half of what is remembered.
+const MAX_KNOWN: usize = 16_384;
+
+/// Digests of credentials that worked, and the queue for everybody else.
+pub(crate) struct Strangers {
+    lane: Arc<Lane>,
+    known: Mutex<Known>,
+}
+
+/// In two halves: when the newer one is full, the older one is forgotten. Only credentials that worked get in, so strangers
+/// displace nobody.
+#[derive(Default)]
+struct Known {
+    newer: HashSet<Vec<u8>>,
+    older: HashSet<Vec<u8>>,
+}
+
+impl Known {
+    fn add(&mut self, digest: &[u8]) {
+        if self.newer.len() >= MAX_KNOWN {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(digest.to_vec());
+    }
+
+    fn has(&mut self, digest: &[u8]) -> bool {
+        if self.newer.contains(digest) {
+            return true;
+        }
+        let found = self.older.remove(digest);
+        if found {
+            self.add(digest);
+        }
+        found
+    }
+
+    fn remove(&mut self, digest: &[u8]) {
+        self.newer.remove(digest);
+        self.older.remove(digest);
+    }
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self { lane: Lane::new(MAX_WAITING), known: Mutex::default() }
+    }
+}
+
+impl Strangers {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the digest of a credential that was given out or that worked.
+    pub(crate) fn know(&self, digest: &[u8]) {
+        self.known().add(digest);
+    }
+
+    /// Whether a credential has worked. Whether it still does is for the database to say.
+    pub(crate) fn is_known(&self, digest: &[u8]) -> bool {
+        self.known().has(digest)
+    }
+
+    /// Forgets a credential that no longer works.
+    pub(crate) fn forget(&self, digest: &[u8]) {
+        self.known().remove(digest);
+    }
+
+    /// Waits for the turn of a stranger. In a full queue a network with many requests makes place for another network.
+    async fn turn(&self, address: Option<IpAddr>) -> Result<Turn, Error> {
+        let network = wide_network(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).to_string();
+        let place = self.lane.enter(&network, &|_| 0).ok_or_else(too_many)?;
+        place.turn(MAX_WAIT).await.ok_or_else(too_many)
+    }
+}
+
+fn too_many() -> Error {
+    let text = "Too many requests wait to be authenticated. Nothing was changed. Try again in 1 second.";
+    Problem::new(Code::Unavailable, text).into()
+}
+
+impl App {
+    /// Looks up a credential by its digest: for a known one as its request asks for, else in the queue of strangers.
+    pub(crate) async fn look_up<T>(
+        &self,
+        digest: &[u8],
+        address: Option<IpAddr>,
+        intent: Intent,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.strangers.is_known(digest) {
+            let found = self.read_for(intent, work).await;
+            if found.as_ref().is_err_and(|error| error.problem.code == Code::Unauthenticated) {
+                self.strangers.forget(digest);
+            }
+            return found;
+        }
+        let found = self.look_up_for(address, work).await?;
+        self.strangers.know(digest);
+        Ok(found)
+    }
+
+    /// Looks something up for a stranger at this address.
+    pub(crate) async fn look_up_for<T>(
+        &self,
+        address: Option<IpAddr>,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _turn = self.strangers.turn(address).await?;
+        self.db.read_for(Purpose::LookUp, work).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_credentials_are_bounded_and_the_used_ones_stay() {
+        let strangers = Strangers::default();
+        let digest = |number: usize| number.to_be_bytes().to_vec();
+        for number in 0..3 * MAX_KNOWN {
+            strangers.know(&digest(number));
+            assert!(strangers.is_known(&digest(0)), "in use");
+        }
+        let known = strangers.known();
+        assert!(known.newer.len() + known.older.len() <= 2 * MAX_KNOWN);
+        drop(known);
+        assert!(!strangers.is_known(&digest(1)), "unused");
+        strangers.forget(&digest(0));
+        assert!(!strangers.is_known(&digest(0)));
+    }
+
+    #[tokio::test]
+    async fn a_network_of_strangers_cannot_fill_the_queue_for_another_network() {
+        let strangers = Strangers::default();
+        let address = |third: u8| Some(IpAddr::from([203, 0, third, 1]));
+        let first = strangers.turn(address(1)).await.unwrap();
+        let mut flood: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(strangers.turn(address(1)))).collect();
+        for it in &mut flood {
+            assert!(tokio::time::timeout(Duration::ZERO, it).await.is_err(), "waits");
+        }
+        let refused = strangers.turn(address(1)).await.err().unwrap();
+        assert_eq!(refused.problem.code, Code::Unavailable);
+        let mut other = Box::pin(strangers.turn(address(2)));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut other).await.is_err(), "waits");
+        drop(first);
+        drop(tokio::time::timeout(Duration::ZERO, &mut flood[0]).await.unwrap().unwrap());
+        assert!(
+            tokio::time::timeout(Duration::ZERO, other).await.unwrap().is_ok(),
+            "before the second of the flood"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+"""Requests without a valid credential, thousands at the same time, while a leaked secret is ended."""
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import time
+
+import requests
+
+from costly_reads import answer, enforcement
+from harness import Registration
+from instance import instance, program, require
+
+ROUNDS = 5
+CONNECTIONS = 1500
+# Seconds. Behind the queue of strangers the change takes longer, or is refused after 5 s.
+QUEUED = 4
+
+
+def play(checks, arguments):
+    for engine in ["sqlite", "postgres"]:
+        if engine == "postgres" and not arguments.database_url:
+            continue
+        url = arguments.database_url if engine == "postgres" else None
+        arguments_of = type(arguments)(**{**vars(arguments), "database_url": url})
+        with instance(arguments_of) as server:
+            item = server.api("POST", "/properties", {"name": "Leaks"})
+            leaked = Registration(server, item["id"], "Leaked")
+            user, ended = program(server, "viewer")
+            server.api("DELETE", f"/users/{user['id']}")
+            for name, request in floods(server, ended).items():
+                checks.run(f"{engine}: {name} does not delay the end of a secret", delay, server, leaked, request,
+                           f"{engine} {name}")
+
+
+def floods(server, ended):
+    # Well-formed credentials that have ended: each is looked up.
+    session = server.sign_in()
+    name = next(name for name in session.cookies.keys() if name.endswith("_session"))
+    cookie = session.cookies[name]
+    session.post(f"{server.url}/console/sign-out", data={}, timeout=30)
+    invited = server.api("POST", "/users", {"email": "gone@example.com"})
+    code = invited["activation_link"]["url"].split("#")[1]
+    server.api("DELETE", f"/users/{invited['id']}")
+    link = f"link={code}&email=&password=aaaaaaaaaaaaaaaaaaaa&repeated=aaaaaaaaaaaaaaaaaaaa"
+    form = "Content-Type: application/x-www-form-urlencoded\r\n"
+    post = lambda path, headers, body="": (f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}"
+                                           f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
+    return {
+        "a token that has ended": post("/api/v1/clients", f"Authorization: Bearer {ended}\r\n"
+                                       "Content-Type: application/json\r\n", "{}"),
+        "a session that has ended": post("/console/sign-out", f"Cookie: {name}={cookie}\r\n"),
+        "a cookie that is no session": post("/console/sign-out", f"Cookie: {name}=aaaaaaaaaaaaaaaaaaaaaaaa\r\n"),
+        "a link that has ended": post("/console/link", form, link),
+        "the page to sign in": b"GET /console/sign-in HTTP/1.1\r\nHost: x\r\n\r\n",
+    }
+
+
+def load(url, request, ready, over, counts):
+    os.nice(5)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    async def run():
+        host, port = url.removeprefix("http://").split(":")
+
+        async def one():
+            reader, writer = await asyncio.open_connection(host, int(port))
+            while not over.is_set():
+                writer.write(request)
+                counts[0 if await answer(reader) < 500 else 1] += 1
+            writer.close()
+
+        ready.set()
+        await asyncio.gather(*(one() for _ in range(CONNECTIONS)), return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def delay(server, leaked, request, name):
+    quiet = max(enforcement(server, leaked) for _ in range(ROUNDS))
+    context = multiprocessing.get_context("fork")
+    ready, over, counts = context.Event(), context.Event(), context.Array("q", 2)
+    flood = context.Process(target=load, args=(server.url, request, ready, over, counts))
+    flood.start()
+    ready.wait(10)
+    time.sleep(1)
+    try:
+        busy = max(enforcement(server, leaked) for _ in range(ROUNDS))
+    finally:
+        over.set()
+        flood.join(10)
+        if flood.is_alive():
+            flood.terminate()
+    print(f"{name}: slowest {quiet * 1e3:.1f} ms quiet, {busy * 1e3:.1f} ms under load; {list(counts)} answered, refused")
+    require(sum(counts) > 0, "nothing was answered")
+    require(busy <= QUEUED, f"{busy:.1f} s, and {quiet:.1f} s while it is quiet")
+    require(requests.get(f"{server.url}/readyz", timeout=5).status_code == 200, "not ready afterwards")
