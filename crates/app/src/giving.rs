@@ -42,7 +42,7 @@ pub(crate) async fn closes_account(
     let maker = match &user.password_hash {
         Some(_) => tx.entered_by(&user.id).await?,
         // A program has tokens, which its creator may have asked for. An open link is judged when it is used.
-        None => Maker { account: user.created_by.clone(), scope: None },
+        None => Maker { account: user.created_by.clone(), ..Maker::default() },
     };
     let limit = maker.scope.as_deref().map(permissions);
     if grant.role.given_by() != Permission::OwnerManage {
@@ -126,7 +126,7 @@ fn cannot_give(role: Role, permission: Permission) -> Error {
 }
 
 /// Refuses to change the roles of the caller's own account, and of an account that stands behind it: its creator, the
-/// maker of its last link, and theirs. Otherwise somebody would change their own roles through an account that they
+/// makers of its links since an Owner last let its person in, and theirs. Otherwise somebody would change their own roles through an account that they
 /// made. An Owner may: an Owner changes their own roles anyway.
 pub(crate) async fn may_change_roles_of(tx: &mut Tx, caller: &Caller, account: &UserId) -> Result<(), Error> {
     if caller.may(Permission::OwnerManage, Object::Platform) {
@@ -135,8 +135,8 @@ pub(crate) async fn may_change_roles_of(tx: &mut Tx, caller: &Caller, account: &
     let text = if caller.user == *account {
         "Only an Owner changes their own roles: that needs the permission owner:manage. Nothing was changed."
     } else if tx.is_made_by(&caller.user, account).await? {
-        "This account created yours or made its last link, directly or through others. Only an Owner changes its \
-         roles from there: that needs the permission owner:manage. Nothing was changed."
+        "This account created yours or made a link to it, directly or through others. Only an Owner changes its roles \
+         from there: that needs the permission owner:manage. Nothing was changed."
     } else {
         return Ok(());
     };

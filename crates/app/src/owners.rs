@@ -126,7 +126,8 @@ impl App {
         .await
     }
 
-    /// A link with which a person sets a password, in place of any earlier one. It ends with its maker's right.
+    /// A link with which a person sets a password, in place of any earlier one. It ends with its maker's right, and with
+    /// the session or the token that it is made through.
     pub(crate) async fn insert_password_link(
         &self,
         tx: &mut Tx,
@@ -134,7 +135,12 @@ impl App {
         maker: &Caller,
         now: Timestamp,
     ) -> Result<OneTimeLink, Error> {
-        let maker = Maker { account: Some(maker.user.clone()), scope: maker.limit_words() };
+        let maker = Maker {
+            account: Some(maker.user.clone()),
+            scope: maker.limit_words(),
+            session: maker.session().cloned(),
+            token: maker.token().cloned(),
+        };
         self.insert_link(tx, LinkPurpose::Password, Some(user.clone()), maker, now).await
     }
 
@@ -156,9 +162,10 @@ impl App {
 
     /// What a link is for, if it can still be used. `address` is where the request comes from.
     pub async fn read_link(&self, value: &str, address: Option<IpAddr>) -> Result<LinkKind, Error> {
+        SecretValue::parse(SecretKind::Link, value).ok_or_else(gone)?;
         let now = self.clock.now();
         self.look_up_for(address, async |tx| {
-            let (link, user) = self.usable_link(tx, value, now).await?;
+            let Usable { link, user, .. } = self.usable_link(tx, value, now).await?;
             Ok(match (link.purpose, user) {
                 (LinkPurpose::SetUp, _) => LinkKind::SetUp,
                 (LinkPurpose::Password, user) => {
@@ -188,7 +195,7 @@ impl App {
         let place = self.hashing.known(&email)?;
         let hash = self.hash_password(place, password, &[&email]).await?;
         self.transact(async |tx, now| {
-            let (link, user) = self.usable_link(tx, value, now).await?;
+            let Usable { link, user, by_owner } = self.usable_link(tx, value, now).await?;
             tx.use_link(&self.digests.link(value), now).await?;
             let session = SessionId::generate(self.random.as_ref());
             let user = match user {
@@ -196,6 +203,9 @@ impl App {
                 Some(user) => {
                     tx.set_password(&user.id, &hash).await?;
                     tx.set_entered_by(&user.id, &link.maker).await?;
+                    if by_owner {
+                        tx.forget_earlier_makers(&user.id).await?;
+                    }
                     // Whoever came in before, by whatever way, is out.
                     let ended_sessions = tx.end_sessions(&user.id, None, now).await?;
                     let mut events: Vec<(String, Event)> = end_tokens_of(tx, &user.id, now)
@@ -220,39 +230,47 @@ impl App {
         .await
     }
 
-    async fn usable_link(
-        &self,
-        tx: &mut Tx,
-        value: &str,
-        now: Timestamp,
-    ) -> Result<(Link, Option<User>), Error> {
-        let gone = || {
-            Problem::new(
-                Code::NotFound,
-                "This link has been used, has ended, or never was. Ask for a new one.",
-            )
-        };
+    async fn usable_link(&self, tx: &mut Tx, value: &str, now: Timestamp) -> Result<Usable, Error> {
         SecretValue::parse(SecretKind::Link, value).ok_or_else(gone)?;
         let link = tx.link(&self.digests.link(value), now).await?.ok_or_else(gone)?;
         let user = match &link.user_id {
             Some(id) => Some(tx.user(id).await?.ok_or_else(gone)?),
             None => None,
         };
-        if let (Some(maker), Some(user)) = (&link.maker.account, &user)
-            && !could_make(tx, &link, maker, &user.id).await?
-        {
-            return Err(gone().into());
-        }
-        Ok((link, user))
+        let by_owner = match (&link.maker.account, &user) {
+            (Some(maker), Some(user)) => {
+                may_still_make(tx, &link, maker, &user.id).await?.ok_or_else(gone)?
+            }
+            _ => true,
+        };
+        Ok(Usable { link, user, by_owner })
     }
 }
 
-/// Returns whether the maker of a link to this account could make the link now, with a token of the same limit.
-async fn could_make(tx: &mut Tx, link: &Link, maker: &UserId, account: &UserId) -> Result<bool, StoreError> {
+/// A link that can be used.
+struct Usable {
+    link: Link,
+    user: Option<User>,
+    /// Whether an Owner made the link, or the machine did.
+    by_owner: bool,
+}
+
+fn gone() -> Problem {
+    Problem::new(Code::NotFound, "This link has been used, has ended, or never was. Ask for a new one.")
+}
+
+/// Returns whether the maker of a link is an Owner, if the maker could make the link now, with a token of the same limit.
+async fn may_still_make(
+    tx: &mut Tx,
+    link: &Link,
+    maker: &UserId,
+    account: &UserId,
+) -> Result<Option<bool>, StoreError> {
     let grants = giving::grants_of(tx, maker).await?;
     let limit = link.maker.scope.as_deref().map(giving::permissions);
     let holding = Holding { grants: &grants, limit: limit.as_deref() };
     let held = tx.grants(account).await?;
-    Ok(holding.allows(Permission::UserManage, Object::Platform)
-        && giving::missing(tx, holding, &held).await?.is_none())
+    let may = holding.allows(Permission::UserManage, Object::Platform)
+        && giving::missing(tx, holding, &held).await?.is_none();
+    Ok(may.then(|| holding.allows(Permission::OwnerManage, Object::Platform)))
 }

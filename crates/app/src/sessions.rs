@@ -177,27 +177,27 @@ impl App {
     /// One's own sign-ins that last, newest first.
     pub async fn list_sessions(&self, session: &Session) -> Result<Vec<SessionSummary>, Error> {
         let now = self.clock.now();
-        self.db
-            .read(async |tx| {
-                let caller = session.caller.refreshed(tx, now).await?;
-                let (began, seen) = (now.before(ABSOLUTE_LIMIT), now.before(IDLE_LIMIT));
-                let rows = tx.sessions_of(&caller.user, began, seen, LISTED).await?;
-                Ok(rows
-                    .into_iter()
-                    .map(|row| SessionSummary {
-                        is_this: row.id == session.id,
-                        id: row.id,
-                        created_at: row.created_at,
-                        last_seen_at: row.last_seen_at,
-                        source_ip: row.source_ip,
-                        user_agent: row.user_agent,
-                    })
-                    .collect())
-            })
-            .await
+        self.read(async |tx| {
+            let caller = session.caller.refreshed(tx, now).await?;
+            let (began, seen) = (now.before(ABSOLUTE_LIMIT), now.before(IDLE_LIMIT));
+            let rows = tx.sessions_of(&caller.user, began, seen, LISTED).await?;
+            Ok(rows
+                .into_iter()
+                .map(|row| SessionSummary {
+                    is_this: row.id == session.id,
+                    id: row.id,
+                    created_at: row.created_at,
+                    last_seen_at: row.last_seen_at,
+                    source_ip: row.source_ip,
+                    user_agent: row.user_agent,
+                })
+                .collect())
+        })
+        .await
     }
 
-    /// Ends one of one's own sign-ins; this one: signs out.
+    /// Ends one of one's own sign-ins; this one: signs out. Whoever ends another one may not have begun it, so the one-time
+    /// links that were made in it end, too.
     pub async fn end_session(&self, session: &Session, id: &str) -> Result<(), Error> {
         let id = SessionId::parse(id).map_err(|_| Problem::not_found())?;
         self.transact(async |tx, now| {
@@ -205,18 +205,22 @@ impl App {
             if !tx.end_session(&id, &caller.user, now).await? {
                 return Err(Problem::not_found().into());
             }
+            if id != session.id {
+                tx.end_links_by_session(&id).await?;
+            }
             let event = Event::SessionEnded { sessions: 1, ended_tokens: 0 };
             Ok(tx.append_audit(&caller.event(now, &event, About::target(&id))).await?)
         })
         .await
     }
 
-    /// Ends every sign-in of one's own, this one too, and one's API tokens where asked: whoever had a cookie can have made
-    /// one.
+    /// Ends every sign-in of one's own, this one too, the one-time links that were made in them and those to the account,
+    /// and one's API tokens where asked: whoever had a cookie can have made one.
     pub async fn end_sessions(&self, session: &Session, tokens: AccountTokens) -> Result<(), Error> {
         self.transact(async |tx, now| {
             let caller = session.caller.refreshed(tx, now).await?;
             let sessions = tx.end_sessions(&caller.user, None, now).await?;
+            tx.end_links(&caller.user).await?;
             let ended_tokens = end_own_tokens(tx, &caller, tokens, now).await?;
             let event = Event::SessionEnded { sessions, ended_tokens };
             Ok(tx.append_audit(&caller.event(now, &event, About::target(&caller.user))).await?)

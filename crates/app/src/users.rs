@@ -70,6 +70,29 @@ impl Target for WithinReach<'_> {
     }
 }
 
+/// Another account within reach, for a link. With a link to the own account a stolen session or token would outlive its
+/// end, and its holder would need no password.
+#[derive(Clone, Copy)]
+struct AnotherWithinReach<'a>(UserPath<'a>);
+
+impl Target for AnotherWithinReach<'_> {
+    type Loaded = Account;
+
+    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
+        let account = WithinReach(self.0).load(tx, caller, access).await?;
+        if account.user.id == caller.user {
+            let text = "You cannot make a link to your own account. Nothing was changed. Change your password on the \
+                        account page of the Console.";
+            return Err(Problem::new(Code::Forbidden, text).into());
+        }
+        Ok(account)
+    }
+
+    fn names(&self) -> Names {
+        self.0.names()
+    }
+}
+
 impl Target for UserPath<'_> {
     type Loaded = Account;
 
@@ -281,7 +304,8 @@ impl App {
         path: UserPath<'_>,
         input: Input<'_, CreateLink>,
     ) -> Result<api::OneTimeLink, Error> {
-        self.change(Operation::CreateLink, request, WithinReach(path), async |act, account: Account| {
+        let target = AnotherWithinReach(path);
+        self.change(Operation::CreateLink, request, target, async |act, account: Account| {
             act.matches(account.user.version)?;
             let CreateLink {} = input.read()?;
             if account.user.kind == UserKind::Program {

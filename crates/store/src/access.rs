@@ -2,7 +2,7 @@
 
 use crate::{Maker, PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row};
 use crossfade_core::{
-    ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
+    ClientId, GrantId, PropertyId, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     environment::Slug,
     roles::{Grant, Role, Scope},
@@ -155,10 +155,15 @@ statements! {
     DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
     DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL
                         RETURNING id, user_id, name, scope, created_at, expires_at, last_used_at";
-    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at, maker_scope, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
-    LINK = "SELECT purpose, user_id, created_by, expires_at, maker_scope FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
+    INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at, maker_scope, maker_session, maker_token, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+    LINK = "SELECT purpose, user_id, created_by, expires_at, maker_scope, maker_session, maker_token FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
     USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
     END_LINKS_OF = "DELETE FROM links WHERE user_id = $1";
+    END_LINKS_BY_SESSION = "DELETE FROM links WHERE maker_session = $1";
+    END_LINKS_BY_TOKEN = "DELETE FROM links WHERE maker_token = $1";
+    // A link from before 0024 names neither, so it ends with either.
+    END_LINKS_BY_SESSIONS = "DELETE FROM links WHERE created_by = $1 AND maker_token IS NULL";
+    END_LINKS_BY_TOKENS = "DELETE FROM links WHERE created_by = $1 AND maker_session IS NULL";
     END_LINKS = "DELETE FROM links WHERE used_at IS NOT NULL OR expires_at <= $1 OR (purpose = $2 AND (user_id = $3 OR (user_id IS NULL AND CAST($3 AS TEXT) IS NULL)))";
 }
 
@@ -307,18 +312,30 @@ impl Tx {
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
-    /// Ends the API tokens of an account. Returns those that it ended, in no order.
+    /// Ends the API tokens of an account, and the one-time links that were made with them. Returns the tokens that it
+    /// ended, in no order.
     pub async fn delete_tokens_of(
         &mut self,
         id: &UserId,
         now: Timestamp,
     ) -> Result<Vec<TokenRow>, StoreError> {
+        self.execute(END_LINKS_BY_TOKENS, vec![id.as_str().into()]).await?;
         self.rows(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?.iter().map(token).collect()
     }
 
-    /// Ends the one-time links of an account.
+    /// Ends the one-time links to an account.
     pub async fn end_links(&mut self, id: &UserId) -> Result<u64, StoreError> {
         self.execute(END_LINKS_OF, vec![id.as_str().into()]).await
+    }
+
+    /// Ends the one-time links that were made in a session.
+    pub async fn end_links_by_session(&mut self, id: &SessionId) -> Result<(), StoreError> {
+        self.execute(END_LINKS_BY_SESSION, vec![id.as_str().into()]).await.map(drop)
+    }
+
+    /// Ends the one-time links that were made in any session of an account.
+    pub(crate) async fn end_links_by_sessions(&mut self, id: &UserId) -> Result<(), StoreError> {
+        self.execute(END_LINKS_BY_SESSIONS, vec![id.as_str().into()]).await.map(drop)
     }
 
     /// Stores a grant.
@@ -442,8 +459,9 @@ impl Tx {
         self.execute(TOUCH_TOKEN, vec![id.as_str().into(), at.into()]).await.map(drop)
     }
 
-    /// Ends a token.
+    /// Ends a token, and the one-time links that were made with it.
     pub async fn delete_token(&mut self, id: &TokenId, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(END_LINKS_BY_TOKEN, vec![id.as_str().into()]).await?;
         self.execute(DELETE_TOKEN, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
@@ -459,6 +477,8 @@ impl Tx {
             now.into(),
             new.expires_at.into(),
             words_json(new.maker.scope.as_deref()).into(),
+            new.maker.session.as_ref().map(SessionId::as_str).into(),
+            new.maker.token.as_ref().map(TokenId::as_str).into(),
         ];
         self.execute(INSERT_LINK, args).await?;
         match &new.user_id {
@@ -478,6 +498,8 @@ impl Tx {
                 maker: Maker {
                     account: row.opt_parsed("created_by", |text| UserId::parse(text).ok())?,
                     scope: row.opt_parsed("maker_scope", |text| serde_json::from_str(text).ok())?,
+                    session: row.opt_parsed("maker_session", |text| SessionId::parse(text).ok())?,
+                    token: row.opt_parsed("maker_token", |text| TokenId::parse(text).ok())?,
                 },
             })
         })

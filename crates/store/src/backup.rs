@@ -321,6 +321,7 @@ pub const TABLES: &[Table] = &[
             ("version", Int),
         ],
     ),
+    table("link_makers", "account_id, maker_id", &[("account_id", Text), ("maker_id", Text)]),
     table(
         "grants",
         "id",

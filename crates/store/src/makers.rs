@@ -1,39 +1,59 @@
 //! Who can come into an account: its creator, and the makers of its links.
 
 use crate::{StoreError, Tx, access::words_json, catalogue::statements};
-use crossfade_core::UserId;
+use crossfade_core::{SessionId, TokenId, UserId};
 
-/// Who made a link, and what their token was limited to.
+/// Who made a link, through what, and what their token was limited to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Maker {
     /// The account; `None`: the machine, or an account older than this column.
     pub account: Option<UserId>,
     /// The permissions that the token was limited to; `None` if it was not limited.
     pub scope: Option<Vec<String>>,
+    /// The session through which the link was made.
+    pub session: Option<SessionId>,
+    /// The API token through which the link was made.
+    pub token: Option<TokenId>,
 }
 
 statements! {
     LINKED = "UPDATE users SET linked_by = $2 WHERE id = $1";
+    ADD_MAKER = "INSERT INTO link_makers (account_id, maker_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    FORGET_MAKERS = "DELETE FROM link_makers WHERE account_id = $1";
     ENTERED = "UPDATE users SET entered_by = $2, entered_scope = $3 WHERE id = $1";
     ENTRY = "SELECT id, entered_by, entered_scope FROM users WHERE id = $1";
-    // UNION drops what was found before, so that two accounts that made links for each other end the search.
+    // Every maker counts, and not the last one alone: an account could make links to hide the makers before. UNION drops what was found before, so that two accounts that made links for each other end the search.
     IS_MADE_BY = "WITH RECURSIVE makers (id) AS (
                     SELECT CAST($1 AS TEXT)
                     UNION
-                    SELECT CASE link.kind WHEN 1 THEN u.created_by WHEN 2 THEN u.linked_by ELSE u.entered_by END
+                    SELECT CASE link.kind WHEN 1 THEN u.created_by WHEN 2 THEN u.linked_by WHEN 3 THEN u.entered_by
+                                          ELSE l.maker_id END
                     FROM makers m JOIN users u ON u.id = m.id
-                    CROSS JOIN (SELECT 1 AS kind UNION ALL SELECT 2 UNION ALL SELECT 3) AS link
+                    CROSS JOIN (SELECT 1 AS kind UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4) AS link
+                    LEFT JOIN link_makers l ON l.account_id = u.id AND link.kind = 4
                   ) SELECT id FROM makers WHERE id = $2 AND id <> $1";
 }
 
 impl Tx {
-    /// Notes who made the last link of an account; `None`: the machine.
+    /// Notes who made the last link of an account; `None`: the machine. The makers before stay.
     pub async fn set_link_maker(
         &mut self,
         account: &UserId,
         maker: Option<&UserId>,
     ) -> Result<(), StoreError> {
-        self.execute(LINKED, vec![account.as_str().into(), maker.map(UserId::as_str).into()]).await.map(drop)
+        let maker = maker.map(UserId::as_str);
+        self.execute(LINKED, vec![account.as_str().into(), maker.into()]).await?;
+        match maker {
+            Some(maker) => {
+                self.execute(ADD_MAKER, vec![account.as_str().into(), maker.into()]).await.map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets the makers of earlier links: those who made the last one, and that by which the password was set, stay.
+    pub async fn forget_earlier_makers(&mut self, account: &UserId) -> Result<(), StoreError> {
+        self.execute(FORGET_MAKERS, vec![account.as_str().into()]).await.map(drop)
     }
 
     /// Notes who made the link by which the password of an account was set.
@@ -50,6 +70,7 @@ impl Tx {
         Ok(Maker {
             account: row.opt_parsed("entered_by", |text| UserId::parse(text).ok())?,
             scope: row.opt_parsed("entered_scope", |text| serde_json::from_str(text).ok())?,
+            ..Maker::default()
         })
     }
 

@@ -123,7 +123,8 @@ impl Tx {
     }
 
     /// Ends every sign-in of an account, or every one but `except`; tells how many. No browser is known to the account
-    /// afterwards.
+    /// afterwards, and the one-time links that were made in any of its sign-ins end: a copy of the cookie that goes on may
+    /// have made them.
     pub async fn end_sessions(
         &mut self,
         user: &UserId,
@@ -132,6 +133,7 @@ impl Tx {
     ) -> Result<u64, StoreError> {
         let args = vec![user.as_str().into(), now.into(), except.map(SessionId::as_str).into()];
         self.end_devices(user).await?;
+        self.end_links_by_sessions(user).await?;
         self.execute(END_OTHERS, args).await
     }
 }

@@ -116,6 +116,61 @@ on_both_engines! {
         world.token_of("other@example.com", &[]).await.post(&grants, body).await.created();
     }
 
+    async fn an_account_does_not_hide_its_makers_behind_later_links_rule_24(world: World) {
+        let (ops_id, ops) = manager(&world, "ops@example.com").await;
+        let (peer_id, _) = manager(&world, "peer@example.com").await;
+        let (third_id, third) = manager(&world, "third@example.com").await;
+        let made = async |by: &Caller<'_>, user: &str| {
+            text(&by.post(&format!("/users/{user}/link"), json!({})).await.created()["url"])
+        };
+        assert_eq!(open(&world, &made(&ops, &peer_id).await).await, 303);
+        let peer = world.token_of("peer@example.com", &[]).await;
+        // Neither by itself, nor by another account, also where the accounts make links for each other.
+        let refused = peer.post(&format!("/users/{peer_id}/link"), json!({})).await.refused(403, "forbidden");
+        assert!(text(&refused["detail"]).starts_with("You cannot make a link to your own account. Nothing was changed."));
+        let link = made(&third, &peer_id).await;
+        assert_eq!(open(&world, &link).await, 303);
+        let peer = world.token_of("peer@example.com", &[]).await;
+        assert_eq!(open(&world, &made(&peer, &third_id).await).await, 303);
+        let third = world.token_of("third@example.com", &[]).await;
+        forbidden(give(&peer, &ops_id, "viewer").await, "owner:manage");
+        forbidden(give(&third, &ops_id, "viewer").await, "owner:manage");
+        let grant = text(&peer.get(&format!("/users/{ops_id}/grants")).await.ok()["items"][0]["id"]);
+        forbidden(peer.delete(&format!("/users/{ops_id}/grants/{grant}"), json!({})).await, "owner:manage");
+        // An Owner lets the person in anew.
+        assert_eq!(open(&world, &made(&world.owner().await, &peer_id).await).await, 303);
+        give(&world.token_of("peer@example.com", &[]).await, &ops_id, "viewer").await.created();
+    }
+
+    async fn nobody_makes_a_link_to_their_own_account(world: World) {
+        let owner = world.owner().await;
+        let own = id_of(&owner).await;
+        owner.post(&format!("/users/{own}/link"), json!({})).await.refused(403, "forbidden");
+        let browser = world.signed_in().await;
+        let path = format!("/console/people/{own}");
+        assert!(!browser.get(&path).await.page(200).contains("commandfor=\"link\""));
+        assert!(browser.post(&format!("{path}/link"), &[]).await.page(403).contains("You cannot make a link to your own account."));
+        let (other, _) = manager(&world, "ops@example.com").await;
+        assert!(browser.get(&format!("/console/people/{other}")).await.page(200).contains("commandfor=\"link\""));
+    }
+
+    async fn links_of_before_get_their_makers_from_the_trail(world: World) {
+        let (ops_id, ops) = manager(&world, "ops@example.com").await;
+        let (peer_id, _) = manager(&world, "peer@example.com").await;
+        ops.post(&format!("/users/{peer_id}/link"), json!({})).await.created();
+        let sql = include_str!("../../../store/migrations/0024_link_makers.sql");
+        let (_, insert) = sql.split_once("-- The trail names the makers of earlier links.").unwrap();
+        let own = id_of(&world.owner().await).await;
+        world.raw(&format!("UPDATE users SET linked_by = '{own}', entered_by = NULL WHERE id = '{peer_id}'; DELETE FROM link_makers")).await;
+        let peer = world.token_of("peer@example.com", &[]).await;
+        let grants = format!("/users/{ops_id}/grants");
+        let body = json!({"role": "viewer", "environments": ["staging"]});
+        peer.post(&grants, body.clone()).await.created();
+        world.raw(insert).await;
+        let body = json!({"role": "viewer", "environments": ["production"]});
+        forbidden(peer.post(&grants, body).await, "owner:manage");
+    }
+
     async fn a_limited_token_gives_no_role_beyond_its_limit_rule_24(world: World) {
         world.owner().await;
         for holder in [OWNER, "ops@example.com"] {
@@ -280,6 +335,10 @@ async fn colluding_accounts_never_hold_more(world: World, seed: u64) {
             1 => {
                 let answer = caller.post(&format!("/users/{target}/link"), json!({})).await;
                 if answer.status.as_u16() == 201 {
+                    assert_ne!(who, target, "seed {seed} step {step}: a link to the own account");
+                    let above: HashSet<String> =
+                        makers.get(&who).into_iter().flatten().cloned().chain([who.clone()]).collect();
+                    makers.entry(target.clone()).or_default().extend(above);
                     let url = text(&answer.json()["url"]);
                     if choices.below(2) == 0 && open(&world, &url).await == 303 {
                         tokens.insert(target.clone(), vec![world.token_of(&target, &[]).await]);

@@ -27,6 +27,7 @@ mod giving;
 mod guard;
 mod headers;
 mod limits;
+mod links;
 mod load;
 mod model;
 mod oauth;

@@ -274,6 +274,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (20, "user_names", include_str!("../../migrations/0020_user_names.sql")),
     (21, "proxies", include_str!("../../migrations/0021_proxies.sql")),
     (23, "passed", include_str!("../../migrations/0023_passed.sql")),
+    (24, "link_makers", include_str!("../../migrations/0024_link_makers.sql")),
 ];
 
 /// The migrations, shared by both engines but for the name of the type for bytes.

@@ -191,7 +191,7 @@ fn link(purpose: LinkPurpose, user: Option<usize>, expires_at: u32) -> Link {
     let user_id = user.map(user_id);
     Link {
         purpose,
-        maker: Maker { account: user_id.clone(), scope: None },
+        maker: Maker { account: user_id.clone(), ..Maker::default() },
         user_id,
         expires_at: at(expires_at),
     }

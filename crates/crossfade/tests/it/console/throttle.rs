@@ -214,7 +214,8 @@ on_both_engines! {
         world.advance(FORGIVEN);
         // A reset of the password by an Owner, at the link and at its use.
         let known = world.signed_in().await;
-        let link: Value = owner.post(&format!("/users/{id}/link"), json!({})).await.created();
+        let other = world.user("other@example.com", "owner").await;
+        let link: Value = other.post(&format!("/users/{id}/link"), json!({})).await.created();
         assert!(!is_known(&world, &known).await);
         let fields = [("link", link["url"].as_str().unwrap()), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
         let browser = world.browser();

@@ -59,6 +59,8 @@ struct Row {
 #[derive(Clone, Copy)]
 struct May {
     manage: bool,
+    /// Make a link: never to the own account.
+    link: bool,
     give: bool,
 }
 
@@ -77,7 +79,11 @@ impl UserPage {
         let (user, version) = signed.app.read_user(caller, UserPath(id)).await?;
         let owner = caller.may_on_platform(Permission::OwnerManage);
         let abilities = signed.app.account_abilities(caller, UserPath(id)).await?;
-        let may = May { manage: abilities.manage, give: !abilities.roles.is_empty() };
+        let may = May {
+            manage: abilities.manage,
+            link: abilities.manage && user.kind == UserKind::Person && user.id != *caller.user(),
+            give: !abilities.roles.is_empty(),
+        };
         let list = ListQuery { limit: Some(OFFERED.to_owned()), cursor: None };
         let properties = signed.app.list_properties(caller, &list).await?.items;
         let clients =
@@ -316,7 +322,7 @@ mod tests {
             now: crossfade::samples::now(),
             grants: grants.collect(),
             version: 7,
-            may: May { manage: true, give: true },
+            may: May { manage: true, link: kind == UserKind::Person, give: true },
             roles: Role::ALL.to_vec(),
             properties: vec![("prop_0000000000000000000001".into(), "Shop".into())],
             clients: vec![("cl_0000000000000000000001".into(), "Billing".into())],
@@ -357,7 +363,8 @@ mod tests {
         assert!(closing(UserKind::Person).contains("gives you a link"));
         assert!(closing(UserKind::Program).contains("ends its tokens"));
         assert!(!shown.contains("may have kept a way in"));
-        let reader = UserPage { may: May { manage: false, give: false }, ..sample(UserKind::Person) };
+        let reader =
+            UserPage { may: May { manage: false, link: false, give: false }, ..sample(UserKind::Person) };
         let reader = reader.render().unwrap();
         assert!(!reader.contains("Delete account") && !reader.contains("Give role"), "{reader}");
     }
