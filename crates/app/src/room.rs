@@ -33,6 +33,10 @@ impl<T> Room<T> {
         let others = self.waiting.iter().filter(|it| it.source == source).count();
         let rank = failures_of(source).saturating_add(others as u64);
         if self.waiting.len() >= self.limit {
+            // Every place is of this source: the common case of a flood, and the cheapest answer.
+            if others == self.waiting.len() {
+                return None;
+            }
             let (at, last) = self.worst(failures_of)?;
             if last <= rank {
                 return None;

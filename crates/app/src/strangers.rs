@@ -21,6 +21,9 @@ use std::{
 const MAX_WAITING: usize = 128;
 /// The longest wait for a turn.
 const MAX_WAIT: Duration = Duration::from_secs(3);
+/// How long a stranger without a place waits for the refusal. A client that is refused immediately asks again immediately,
+/// and thousands of them would leave no time of a CPU for the change that ends a secret.
+const REFUSED_AFTER: Duration = Duration::from_secs(2);
 /// Digests in each half of what is remembered.
 const MAX_KNOWN: usize = 16_384;
 
@@ -28,6 +31,7 @@ const MAX_KNOWN: usize = 16_384;
 pub(crate) struct Strangers {
     lane: Arc<Lane>,
     known: Mutex<Known>,
+    refused_after: Duration,
 }
 
 /// In two halves: when the newer one is full, the older one is forgotten. Only credentials that worked get in, so strangers
@@ -65,11 +69,15 @@ impl Known {
 
 impl Default for Strangers {
     fn default() -> Self {
-        Self { lane: Lane::new(MAX_WAITING), known: Mutex::default() }
+        Self::refusing_after(REFUSED_AFTER)
     }
 }
 
 impl Strangers {
+    fn refusing_after(refused_after: Duration) -> Self {
+        Self { lane: Lane::new(MAX_WAITING), known: Mutex::default(), refused_after }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,8 +100,14 @@ impl Strangers {
     /// Waits for the turn of a stranger. In a full queue a network with many requests makes place for another network.
     async fn turn(&self, address: Option<IpAddr>) -> Result<Turn, Error> {
         let network = wide_network(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).to_string();
-        let place = self.lane.enter(&network, &|_| 0).ok_or_else(too_many)?;
-        place.turn(MAX_WAIT).await.ok_or_else(too_many)
+        let turn = match self.lane.enter(&network, &|_| 0) {
+            Some(place) => place.turn(MAX_WAIT).await,
+            None => None,
+        };
+        if turn.is_none() {
+            tokio::time::sleep(self.refused_after).await;
+        }
+        turn.ok_or_else(too_many)
     }
 }
 
@@ -156,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_network_of_strangers_cannot_fill_the_queue_for_another_network() {
-        let strangers = Strangers::default();
+        let strangers = Strangers::refusing_after(Duration::ZERO);
         let address = |third: u8| Some(IpAddr::from([203, 0, third, 1]));
         let first = strangers.turn(address(1)).await.unwrap();
         let mut flood: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(strangers.turn(address(1)))).collect();
