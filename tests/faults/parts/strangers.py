@@ -19,6 +19,7 @@ QUEUED = 4
 # Answered without a look at the database: they can cost the change nothing but time of a CPU, which depends on the machine.
 # It is printed, and the change must succeed.
 UNREAD = {"a cookie that is no session", "the page to sign in"}
+UNREAD_CONNECTIONS = 200
 
 
 def play(checks, arguments):
@@ -60,7 +61,7 @@ def floods(server, ended):
     }
 
 
-def load(url, request, ready, over, counts):
+def load(url, request, connections, ready, over, counts):
     os.nice(5)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -76,16 +77,17 @@ def load(url, request, ready, over, counts):
             writer.close()
 
         ready.set()
-        await asyncio.gather(*(one() for _ in range(CONNECTIONS)), return_exceptions=True)
+        await asyncio.gather(*(one() for _ in range(connections)), return_exceptions=True)
 
     asyncio.run(run())
 
 
 def delay(server, leaked, request, name, is_unread):
     quiet = max(enforcement(server, leaked) for _ in range(ROUNDS))
+    connections = UNREAD_CONNECTIONS if is_unread else CONNECTIONS
     context = multiprocessing.get_context("fork")
     ready, over, counts = context.Event(), context.Event(), context.Array("q", 2)
-    flood = context.Process(target=load, args=(server.url, request, ready, over, counts))
+    flood = context.Process(target=load, args=(server.url, request, connections, ready, over, counts))
     flood.start()
     ready.wait(10)
     time.sleep(1)
