@@ -7,7 +7,7 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 /// Encodings within encodings that are undone, such as base64 of percent-encoded text.
 const MAX_DEPTH: usize = 3;
 /// Bytes read for each byte of the text: what bounds the work on a text made to have many readings.
-const MAX_BYTES_READ: usize = 32;
+const MAX_BYTES_READ: usize = 64;
 /// Fewest characters that a secret is recognised by: the shortest prefix and the digits that make it suspicious.
 const MIN_LENGTH: usize = 26;
 /// Fewest base64 characters that hold as many.
@@ -38,13 +38,11 @@ impl<F: Fn(&str) -> bool> Search<F> {
         if (self.is_secret)(text) {
             return true;
         }
-        let Some(depth) = depth.checked_sub(1) else { return false };
-        let joined = joined(text);
-        if joined.is_some_and(|text| {
-            (self.is_secret)(&text) || self.any_run(&text, MIN_LENGTH * 2, 2, hex_value, decode_hex, depth)
-        }) {
+        // Not an encoding, and nothing is left to put together in what was.
+        if joined(text).is_some_and(|text| self.any(&text, depth)) {
             return true;
         }
+        let Some(depth) = depth.checked_sub(1) else { return false };
         let unescaped = [unescape(text), unquote(text)];
         unescaped.into_iter().flatten().any(|text| self.any(&squeeze(&text), depth))
             || self.any_run(text, MIN_BASE64, 4, base64_value, decode_base64, depth)
