@@ -128,7 +128,7 @@ fn close(schema: &mut Value) {
 
 /// Says in words what an absent member stands for. With the keyword `default`, generators of clients make a member required.
 fn describe_defaults(schema: &mut Value) {
-    let Some(members) = schema["properties"].as_object_mut() else { return };
+    let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for member in members.values_mut().filter_map(Value::as_object_mut) {
         let Some(default) = member.remove("default") else { continue };
         let text = member.get("description").and_then(Value::as_str).unwrap_or_default();
