@@ -54,9 +54,18 @@ export default async function firstSight(server) {
   };
 
   // Typing replaces the number, and a chosen chip can be read under the pointer.
+  // A dialog is shown, and its field focused, in steps: nobody types before that.
+  const isFocused = () => page.evaluate(async () => {
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return document.activeElement?.matches("dialog[open] input") ?? false;
+  });
+  const typed = async (text) => {
+    await until(isFocused, "a field of the dialog is focused");
+    await page.keyboard.type(text);
+  };
   let dialog = await openRotate();
   const hours = () => page.getByRole("dialog").getByRole("spinbutton", { name: "Transition period" });
-  await page.keyboard.type("48");
+  await typed("48");
   check("typing into the opened dialog replaces the hours", (await hours().inputValue()) === "48", await hours().inputValue());
   const chip = button(dialog, "72 h");
   await chip.click();
@@ -151,7 +160,7 @@ export default async function firstSight(server) {
   const drills = region(page, "Drills");
   await button(drills, "Schedule drill").click();
   dialog = page.getByRole("dialog", { name: "Schedule drill" });
-  await page.keyboard.type("30");
+  await typed("30");
   check("the length of a drill is replaced by typing", (await dialog.getByLabel("Length of a window").inputValue()) === "30");
   for (const agent of ["job-b/1.0", "job-c/1.0"]) await server.use("production", invoices.id, invoices.secret, agent);
   await until(async () => /3 callers are left/.test(await dialog.textContent()) && /3 callers are left/.test(await card.textContent()), "dialog and page count the same callers");
@@ -224,7 +233,7 @@ export default async function firstSight(server) {
   check("actions of a row are visible at rest", (await button(page, "Rename").evaluate((node) => getComputedStyle(node.parentElement).opacity)) === "1");
   await button(page, "Rename").click();
   dialog = page.getByRole("dialog", { name: "Rename property" });
-  await page.keyboard.type("Web shop");
+  await typed("Web shop");
   check("a name to change is replaced by typing", (await dialog.getByLabel("Name").inputValue()) === "Web shop");
   await page.keyboard.press("Escape");
   await button(page, "Rename").click();
