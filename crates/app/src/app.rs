@@ -110,7 +110,7 @@ pub struct App {
     pub(crate) unreadable_proxies: UnreadableProxies,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
-    /// Who is known, and the queue of everybody else.
+    /// Credentials that worked lately, and the queue of all others.
     pub(crate) strangers: Strangers,
     /// Whether the platform was seen to have an Owner.
     pub(crate) has_owner: AtomicBool,

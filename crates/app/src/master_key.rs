@@ -35,7 +35,7 @@ impl MasterKey {
         Err(Problem::new(Code::Unavailable, text).into())
     }
 
-    /// Reads the key file, whoever else can read it.
+    /// Reads the key file, also if other users can read it.
     pub(crate) fn read_exposed(path: &Path) -> Result<Option<Self>, Error> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => Zeroizing::new(text),

@@ -196,8 +196,8 @@ impl App {
         .await
     }
 
-    /// Ends one of one's own sign-ins; this one: signs out. Whoever ends another one may not have begun it, so the one-time
-    /// links that were made in it end, too.
+    /// Ends one of the caller's own sign-ins; the current one signs out. Another sign-in may be a thief's, so its one-time
+    /// links end, too.
     pub async fn end_session(&self, session: &Session, id: &str) -> Result<(), Error> {
         let id = SessionId::parse(id).map_err(|_| Problem::not_found())?;
         self.transact(async |tx, now| {

@@ -1,6 +1,6 @@
-//! The queue in which strangers are looked up. Whoever presents a token, a session, a link or an email address that this
-//! node has not seen work is a stranger, and one of them is looked up at a time, on a connection of their own. Known callers
-//! do not pass the queue, so no number of strangers delays the change that ends a leaked secret.
+//! The queue in which strangers are looked up. A stranger is a caller with a token, a session, a link or an email address
+//! that this node has not seen work. One stranger is looked up at a time, on a connection of their own. Known callers do not
+//! pass the queue, so the change that ends a leaked secret does not wait in it.
 
 use crate::{
     app::App,
@@ -27,7 +27,7 @@ const REFUSED_AFTER: Duration = Duration::from_secs(2);
 /// Digests in each half of what is remembered.
 const MAX_KNOWN: usize = 16_384;
 
-/// Digests of credentials that worked, and the queue for everybody else.
+/// Digests of credentials that worked, and the queue for all others.
 pub(crate) struct Strangers {
     lane: Arc<Lane>,
     known: Mutex<Known>,
