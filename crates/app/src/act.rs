@@ -279,8 +279,8 @@ impl App {
         target: T,
         work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
         let _turns = self.costly(operation, caller).await?;
+        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
         self.store_for_judgement().await?;
         self.view(operation, caller, target, work).await
     }
@@ -294,8 +294,8 @@ impl App {
         target: T,
         work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
         let _turns = self.costly(operation, caller).await?;
+        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
         self.store_evidence().await;
         self.view(operation, caller, target, work).await
     }
@@ -329,12 +329,12 @@ impl App {
         (readings, parameters): (&Readings<R>, String),
         work: impl AsyncFnOnce(&mut Tx, &Caller, Site) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        // The turn of the account covers the wait for a reading that another request computes.
+        let _turn_of_account = self.reads.account_turn(caller.user()).await?;
         let authorised = self.view(operation, caller, path, async |_, _, site: Site| {
             Ok((site.registration.id, site.registration.version))
         });
         let (registration, version) = authorised.await?;
-        // The turn of the account covers the wait for a reading that another request computes.
-        let _turn = self.reads.account_turn(caller.user()).await?;
         let compute = async || {
             let _turn = self.reads.turn().await?;
             match operation {

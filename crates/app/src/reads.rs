@@ -1,5 +1,5 @@
 //! Bounds for costly reads (`Operation::is_costly`), so that many of them do not delay the end of a secret: a number of
-//! turns in all and for each account, and readings that are kept for a second.
+//! turns in all and for each account, a pace for each account, and readings that are kept for a second.
 
 use crate::error::Error;
 use crossfade_core::{Code, Problem, RegistrationId, Timestamp, UserId};
@@ -8,15 +8,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
 
 /// Costly reads that run at a time.
 const MAX_RUNNING: usize = 4;
 /// Costly reads of one account that run at a time, whatever the number of its tokens and sessions.
 const MAX_RUNNING_OF_ACCOUNT: usize = 2;
-/// Costly reads of one account that run or wait. More are refused immediately.
-const MAX_WAITING_OF_ACCOUNT: usize = 128;
-/// How long a costly read waits for its turn.
+/// Costly reads that one account begins without a pause, after a time without any.
+const BURST_OF_ACCOUNT: u32 = 400;
+/// The pace at which one account begins costly reads after that.
+const INTERVAL_OF_ACCOUNT: Duration = Duration::from_millis(10);
+/// How long a costly read waits for its turn. A read that is refused waits as long: a client that is refused immediately
+/// asks again immediately.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Accounts that are remembered after their last costly read.
 const MAX_IDLE_ACCOUNTS: usize = 256;
@@ -30,16 +36,32 @@ pub(crate) struct Reads {
     accounts: Mutex<HashMap<UserId, Account>>,
 }
 
-#[derive(Clone)]
 struct Account {
     running: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    pace: Pace,
+}
+
+/// The pace of one account.
+struct Pace {
+    /// When its whole burst is free again.
+    whole_at: Instant,
+}
+
+impl Pace {
+    /// Returns when the next read may begin. `None`: later than `latest`, so the read is refused and not counted.
+    fn next(&mut self, now: Instant, latest: Instant) -> Option<Instant> {
+        let whole_at = self.whole_at.max(now) + INTERVAL_OF_ACCOUNT;
+        let begins_at = now.max(whole_at - INTERVAL_OF_ACCOUNT * BURST_OF_ACCOUNT);
+        (begins_at <= latest).then(|| {
+            self.whole_at = whole_at;
+            begins_at
+        })
+    }
 }
 
 /// The turn of one account. Dropping it lets the next read of the account in.
 pub(crate) struct AccountTurn {
     _running: OwnedSemaphorePermit,
-    _waiting: OwnedSemaphorePermit,
 }
 
 /// One of the turns in all.
@@ -58,11 +80,17 @@ impl Reads {
         Self { wait, all: Arc::new(Semaphore::new(MAX_RUNNING)), accounts: Mutex::default() }
     }
 
-    /// Waits for a turn of this account; an error when there are too many or it takes too long.
+    /// Waits for a turn of this account. An error when there are too many, and when it takes too long.
     pub(crate) async fn account_turn(&self, user: &UserId) -> Result<AccountTurn, Error> {
-        let Account { running, waiting } = self.account(user);
-        let waiting = waiting.try_acquire_owned().map_err(|_| too_many())?;
-        Ok(AccountTurn { _running: self.within(running).await?, _waiting: waiting })
+        let now = Instant::now();
+        let (running, begins_at) = self.with_account(user, now, |account| {
+            (account.running.clone(), account.pace.next(now, now + self.wait))
+        });
+        sleep_until(begins_at.unwrap_or(now + self.wait)).await;
+        if begins_at.is_none() {
+            return Err(too_many());
+        }
+        Ok(AccountTurn { _running: self.within(running).await? })
     }
 
     /// Waits for one of the turns in all. An account has at most its own number of reads in this queue.
@@ -76,7 +104,8 @@ impl Reads {
         &self,
         user: &UserId,
     ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Error> {
-        let of_account = self.account(user).running.acquire_owned().await.map_err(Error::internal)?;
+        let running = self.with_account(user, Instant::now(), |account| account.running.clone());
+        let of_account = running.acquire_owned().await.map_err(Error::internal)?;
         Ok((of_account, self.all.clone().acquire_owned().await.map_err(Error::internal)?))
     }
 
@@ -87,16 +116,16 @@ impl Reads {
         }
     }
 
-    fn account(&self, user: &UserId) -> Account {
+    fn with_account<R>(&self, user: &UserId, now: Instant, look: impl FnOnce(&mut Account) -> R) -> R {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() > MAX_IDLE_ACCOUNTS {
-            accounts.retain(|_, it| it.waiting.available_permits() < MAX_WAITING_OF_ACCOUNT);
+            accounts.retain(|_, it| now < it.pace.whole_at || Arc::strong_count(&it.running) > 1);
         }
         let account = accounts.entry(user.clone()).or_insert_with(|| Account {
             running: Arc::new(Semaphore::new(MAX_RUNNING_OF_ACCOUNT)),
-            waiting: Arc::new(Semaphore::new(MAX_WAITING_OF_ACCOUNT)),
+            pace: Pace { whole_at: now },
         });
-        account.clone()
+        look(account)
     }
 }
 
@@ -193,19 +222,57 @@ mod tests {
         assert!(reads.account_turn(&user(1)).await.is_ok());
     }
 
-    #[tokio::test]
-    async fn a_flood_of_one_account_is_refused_immediately() {
-        let account = user(1);
-        // It would be noticed if the refused read waited.
-        let reads = Reads::waiting(Duration::from_secs(600));
-        let _turns =
-            [reads.account_turn(&account).await.unwrap(), reads.account_turn(&account).await.unwrap()];
-        let mut waiting: Vec<_> =
-            (2..MAX_WAITING_OF_ACCOUNT).map(|_| Box::pin(reads.account_turn(&account))).collect();
-        for it in &mut waiting {
-            assert!(tokio::time::timeout(Duration::ZERO, it).await.is_err());
+    #[test]
+    fn an_account_begins_a_burst_and_then_one_read_each_interval() {
+        let start = Instant::now();
+        let mut pace = Pace { whole_at: start };
+        for _ in 0..BURST_OF_ACCOUNT {
+            assert_eq!(pace.next(start, start), Some(start));
         }
-        assert!(reads.account_turn(&account).await.is_err());
+        assert_eq!(pace.next(start, start), None);
+        let latest = start + INTERVAL_OF_ACCOUNT * 2;
+        assert_eq!(pace.next(start, latest), Some(start + INTERVAL_OF_ACCOUNT));
+        assert_eq!(pace.next(start, latest), Some(latest));
+        assert_eq!(pace.next(start, latest), None, "a refused read");
+        let later = start + INTERVAL_OF_ACCOUNT * 3;
+        assert_eq!(pace.next(later, later), Some(later), "a refused read is not counted");
+        let whole = later + INTERVAL_OF_ACCOUNT * BURST_OF_ACCOUNT;
+        let begun = (0..=BURST_OF_ACCOUNT).filter(|_| pace.next(whole, whole).is_some()).count();
+        assert_eq!(begun, BURST_OF_ACCOUNT as usize, "no burst grows with time");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_account_is_refused_in_time_and_no_other_account_is() {
+        let reads = Reads::waiting(Duration::ZERO);
+        let mut begun = 0;
+        let refused = loop {
+            match reads.account_turn(&user(1)).await {
+                Ok(_) => begun += 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused.problem.code, Code::TooManyRequests);
+        assert!(begun >= BURST_OF_ACCOUNT, "{begun}");
+        assert!(reads.account_turn(&user(2)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_idle_accounts_are_forgotten() {
+        let (reads, now) = (Reads::default(), Instant::now());
+        let looked = |number: u32, at: Instant| {
+            let running = reads.with_account(&user(number), at, |account| {
+                account.pace.next(at, at).unwrap();
+                account.running.clone()
+            });
+            (number == 0).then(|| running.try_acquire_owned().unwrap())
+        };
+        let _turn = looked(0, now);
+        for number in 1..=300 {
+            looked(number, now);
+        }
+        assert_eq!(reads.accounts.lock().unwrap().len(), 301, "none is idle");
+        looked(301, now + INTERVAL_OF_ACCOUNT);
+        assert_eq!(reads.accounts.lock().unwrap().len(), 2, "one has a turn, and one has just begun");
     }
 
     #[tokio::test]
