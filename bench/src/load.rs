@@ -108,7 +108,7 @@ async fn ask(
 }
 
 /// Whether the answer has come to its end.
-fn whole(answer: &[u8]) -> Result<bool, Failure> {
+pub(crate) fn whole(answer: &[u8]) -> Result<bool, Failure> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
     let text = std::str::from_utf8(&answer[..head])?;
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));

@@ -7,6 +7,7 @@
 
 mod bare;
 mod cpu;
+mod enforcement;
 mod fill;
 mod load;
 mod pages;
@@ -52,6 +53,12 @@ enum Command {
         clients: usize,
         /// Times that each page is asked for.
         #[arg(long, default_value_t = 50)]
+        rounds: usize,
+    },
+    /// How long the end of a leaked secret takes while others read.
+    Enforcement {
+        /// Rounds of 20 rotations beside each load.
+        #[arg(long, default_value_t = 10)]
         rounds: usize,
     },
     /// What evidence, a second secret and a drill cost a token.
@@ -105,6 +112,10 @@ fn main() -> Result<(), Failure> {
             .enable_all()
             .build()?
             .block_on(pages::measure(clients, rounds)),
+        Some(Command::Enforcement { rounds }) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(enforcement::measure(rounds)),
         Some(Command::Recording { rounds }) => {
             recording::measure(rounds)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

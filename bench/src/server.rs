@@ -88,9 +88,7 @@ pub(crate) async fn initialise(directory: &Path) -> Result<String, Failure> {
     if !child.wait()?.success() {
         return Err("crossfade init failed".into());
     }
-    let mut create = crossfade()?;
-    create.args(["token", "create", "--user", fill::OWNER.0, "--name", "bench", "--data-dir"]).arg(directory);
-    let token = String::from_utf8(create.stderr(Stdio::null()).output()?.stdout)?;
+    let token = token_of(directory, fill::OWNER.0)?;
     let server = Server::crossfade(directory).await?;
     for alg in Alg::ALL {
         let body = serde_json::json!({
@@ -99,7 +97,7 @@ pub(crate) async fn initialise(directory: &Path) -> Result<String, Failure> {
         let answer = reqwest::Client::builder()
             .build()?
             .post(format!("http://{}/api/v1/environments", server.address))
-            .bearer_auth(token.trim())
+            .bearer_auth(&token)
             .json(&body)
             .send()
             .await?;
@@ -107,7 +105,15 @@ pub(crate) async fn initialise(directory: &Path) -> Result<String, Failure> {
             return Err(format!("no environment: {}", answer.text().await?).into());
         }
     }
-    Ok(token.trim().to_owned())
+    Ok(token)
+}
+
+/// Creates an API token of an account.
+pub(crate) fn token_of(directory: &Path, user: &str) -> Result<String, Failure> {
+    let mut create = crossfade()?;
+    create.args(["token", "create", "--user", user, "--name", "bench", "--data-dir"]).arg(directory);
+    let output = create.stderr(Stdio::null()).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// The binary beside this one.
