@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     worker::{about, actor},
 };
-use crossfade_authority::{ActiveToken, Client};
+use crossfade_authority::{Claims, Client};
 use crossfade_core::{
     Problem, RegistrationId, SecretId, Timestamp, address,
     audit::{Event, Origin},
@@ -63,13 +63,7 @@ impl Revocations {
 
 impl App {
     /// Revokes a token of this client. The token is inactive on this node when the call returns.
-    pub async fn revoke_token(
-        &self,
-        client: &Client,
-        token: &ActiveToken,
-        origin: Origin,
-    ) -> Result<(), Error> {
-        let claims = &token.0;
+    pub async fn revoke_token(&self, client: &Client, claims: &Claims, origin: Origin) -> Result<(), Error> {
         let (done, mut answer) = oneshot::channel();
         self.revocations.add(Waiting {
             jti: claims.jti.clone(),

@@ -198,23 +198,30 @@ impl Authority {
         (own || client.verifier.may_introspect).then_some(ActiveToken(claims))
     }
 
-    /// The token, if it is active and is the client's own: what it may revoke (RFC 7009 §2.1).
-    pub fn own_token(&self, environment: &Environment, client: &Client, token: &str) -> Option<ActiveToken> {
-        let claims = self.active(environment, token, &client.at)?;
-        (claims.client_id == client.verifier.client_id.as_str()).then_some(ActiveToken(claims))
+    /// Returns the claims of a token that is the client's own and that nothing has ended but time: what it may revoke
+    /// (RFC 7009 §2.1). A token that looks expired is among them: if the clock is ahead and is corrected, it is active again.
+    pub fn revocable(&self, environment: &Environment, client: &Client, token: &str) -> Option<Claims> {
+        let claims = mint::verified(environment, token, &client.at)?;
+        let own = claims.client_id == client.verifier.client_id.as_str();
+        (own && !self.is_ended(environment, &claims)).then_some(claims)
     }
 
     fn active(&self, environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
-        let claims = mint::read(environment, token, at)?;
+        mint::read(environment, token, at).filter(|claims| !self.is_ended(environment, claims))
+    }
+
+    /// Whether anything but time has ended a token.
+    fn is_ended(&self, environment: &Environment, claims: &Claims) -> bool {
         let verifiers = self.verifiers.pin();
-        let owner = verifiers.get(claims.client_id.as_str())?;
-        let secret = SecretId::parse(&claims.crossfade_secret).ok()?;
-        let ended = owner.disabled
+        let owner = verifiers.get(claims.client_id.as_str());
+        let (Some(owner), Ok(secret)) = (owner, SecretId::parse(&claims.crossfade_secret)) else {
+            return true;
+        };
+        owner.disabled
             || claims.crossfade_generation != owner.token_generation
             || owner.environment != *environment.slug()
             || self.secrets_with_ended_tokens.pin().contains_key(&secret)
-            || self.revoked_tokens.pin().contains_key(claims.jti.as_str());
-        (!ended).then_some(claims)
+            || self.revoked_tokens.pin().contains_key(claims.jti.as_str())
     }
 
     // What the change log says.

@@ -84,12 +84,17 @@ pub struct Claims {
 }
 
 /// Reads a token that this environment signed and that has not ended at this moment: by the machine's clock, which its
-/// times were told by, under a key that is published by the time.
+/// times were told by.
+pub(crate) fn read(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
+    verified(environment, token, at).filter(|claims| !has_ended(claims, at))
+}
+
+/// Reads a token that this environment signed, whether or not it has ended, under a key that is published at this moment.
 ///
 /// The encoded header must be, byte for byte, one that a published key of the environment writes. So there is
 /// no `alg` to confuse, no `kid` to inject, no `crit` or `jwk` to interpret (RFC 8725 §3.1, §3.10), and no
 /// other kind of JWT passes for an access token (§3.12).
-pub(crate) fn read(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
+pub(crate) fn verified(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
     let (input, signature) = token.rsplit_once('.')?;
     let dot = input.find('.')?;
     let (header, payload) = input.split_at(dot + 1);
@@ -99,8 +104,7 @@ pub(crate) fn read(environment: &Environment, token: &str, at: &Moment) -> Optio
         return None;
     }
     let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    let ours = claims.iss == environment.issuer();
-    (ours && !has_ended(&claims, at)).then_some(claims)
+    (claims.iss == environment.issuer()).then_some(claims)
 }
 
 /// Whether a token has ended. One that was issued ahead of the machine's clock, which was set back since, stays valid, but

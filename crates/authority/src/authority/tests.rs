@@ -736,7 +736,7 @@ fn rfc_7662_4_a_client_is_told_of_its_own_tokens_and_a_permitted_one_of_all() {
     assert_eq!(told(&owner), Some(claims.clone()));
     assert_eq!(told(&stranger), None);
     assert_eq!(told(&permitted), Some(claims.clone()));
-    let own = |client| world.authority.own_token(&world.staging, client, &token).map(|active| active.0);
+    let own = |client| world.authority.revocable(&world.staging, client, &token);
     assert_eq!(own(&owner), Some(claims));
     assert_eq!(own(&stranger), None);
     assert_eq!(own(&permitted), None, "to see a token is not to own it (RFC 7009 §2.1)");
@@ -823,7 +823,7 @@ fn rule_12_the_tokens_of_a_compromised_secret_end_and_only_those() {
     world.authority.end_tokens_of_secret(secret_id(1), at(24 * HOUR));
     for token in &ended {
         assert!(!world.is_active(&by_new, token));
-        assert!(world.authority.own_token(&world.staging, &by_new, token).is_none());
+        assert!(world.authority.revocable(&world.staging, &by_new, token).is_none());
     }
     assert!(world.is_active(&by_new, &alive) && world.is_active(&other, &others));
     // A request that authenticated before the end and issues after it gains nothing.
@@ -835,10 +835,10 @@ fn rfc_7009_a_revoked_token_is_inactive_and_only_that_one() {
     let world = World::with_client();
     let client = world.client(1, 1);
     let (revoked, kept) = (world.token(&client), world.token(&client));
-    let claims = world.authority.own_token(&world.staging, &client, &revoked).unwrap().0;
+    let claims = world.authority.revocable(&world.staging, &client, &revoked).unwrap();
     world.authority.revoke_token(&claims.jti, Timestamp::from_seconds(claims.exp));
     assert!(!world.is_active(&client, &revoked));
-    assert!(world.authority.own_token(&world.staging, &client, &revoked).is_none());
+    assert!(world.authority.revocable(&world.staging, &client, &revoked).is_none());
     assert!(world.is_active(&client, &kept));
 }
 
@@ -847,7 +847,7 @@ fn tidying_forgets_revocations_when_and_not_before_the_tokens_have_ended() {
     let world = World::with_client();
     let client = world.client(1, 1);
     let [by_jti, by_secret] = [world.token(&client), world.token(&client)];
-    let claims = world.authority.own_token(&world.staging, &client, &by_jti).unwrap().0;
+    let claims = world.authority.revocable(&world.staging, &client, &by_jti).unwrap();
     let until = Timestamp::from_seconds(claims.exp);
     world.authority.revoke_token(&claims.jti, until);
     world.authority.end_tokens_of_secret(secret_id(1), until);
@@ -873,7 +873,7 @@ fn a_text_that_is_no_token_is_inactive() {
     let client = world.client(1, 1);
     for text in ["", ".", "..", "...", &value(1), client_id(1).as_str(), "e30.e30.", "null"] {
         assert!(!world.is_active(&client, text), "{text}");
-        assert!(world.authority.own_token(&world.staging, &client, text).is_none());
+        assert!(world.authority.revocable(&world.staging, &client, text).is_none());
     }
 }
 

@@ -131,6 +131,17 @@ on_both_engines! {
         }
     }
 
+    async fn rule_20_a_revocation_while_the_clock_is_ahead_holds_after_it_is_corrected(world: World) {
+        let own = world.client("Billing", &["production"]).await.registration("production").clone();
+        let token = world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
+        let right = world.clock.machine();
+        world.clock.set(right.after(DAY));
+        assert!(!is_active(&world, &own, &token).await, "it looks expired");
+        revoke(&world, &own, &token).await;
+        world.clock.set(right);
+        assert!(!is_active(&world, &own, &token).await);
+    }
+
     async fn revocations_are_forgotten_by_servers_that_run_for_hours_each(world: World) {
         let mut world = world;
         let own = world.client("Billing", &["production"]).await.registration("production").clone();

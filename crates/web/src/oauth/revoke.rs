@@ -12,15 +12,15 @@ pub(super) async fn revoke(request: OauthRequest) -> Response {
         let (form, client) = request.authenticated()?;
         let token = form.token()?;
         // The hint is not needed: there is one kind of token (RFC 7009 §2.1).
-        let token = request.web.app.authority().own_token(&request.environment, &client, token);
-        Ok((client, token))
+        let claims = request.web.app.authority().revocable(&request.environment, &client, token);
+        Ok((client, claims))
     };
     match asked() {
         Err(error) => Refused(error).into_response(),
-        // RFC 7009 §2.2: a token that is unknown, ended or another's is answered like one that was revoked.
+        // RFC 7009 §2.2: a token that is unknown, revoked or another's is answered like one that was revoked.
         Ok((_, None)) => done(),
-        Ok((client, Some(token))) => {
-            match request.web.app.revoke_token(&client, &token, request.origin()).await {
+        Ok((client, Some(claims))) => {
+            match request.web.app.revoke_token(&client, &claims, request.origin()).await {
                 Ok(()) => done(),
                 // Its cause is in the log.
                 Err(_) => Refused(OauthError::TemporarilyUnavailable).into_response(),

@@ -21,7 +21,7 @@ fn rule_20_a_token_tells_the_machine_s_time_whatever_was_stored() {
         assert_eq!(iat, at(0).as_seconds(), "no token is issued in the future");
         assert_eq!(exp - iat, i64::from(issued.expires_in), "no token lives longer than it claims");
         assert!(world.is_active(&client, &issued.access_token));
-        assert!(world.authority.own_token(&world.staging, &client, &issued.access_token).is_some());
+        assert!(world.authority.revocable(&world.staging, &client, &issued.access_token).is_some());
     }
 }
 
@@ -79,7 +79,7 @@ fn rule_20_a_corrected_clock_brings_no_revoked_token_back() {
     let world = World::with_client();
     let client = world.client(1, 1);
     let [by_jti, by_secret] = [world.token(&client), world.token(&client)];
-    let claims = world.authority.own_token(&world.staging, &client, &by_jti).unwrap().0;
+    let claims = world.authority.revocable(&world.staging, &client, &by_jti).unwrap();
     world.authority.revoke_token(&claims.jti, Timestamp::from_seconds(claims.exp));
     world.authority.end_tokens_of_secret(secret_id(1), at(25 * HOUR));
     for wrong in [HOUR, DAY, 2 * DAY, 40 * DAY] {
@@ -96,7 +96,7 @@ fn rule_20_a_revocation_is_kept_while_the_machine_s_clock_is_behind() {
     let world = World::with_client();
     let client = world.client(1, 1);
     let token = world.token(&client);
-    let claims = world.authority.own_token(&world.staging, &client, &token).unwrap().0;
+    let claims = world.authority.revocable(&world.staging, &client, &token).unwrap();
     world.authority.revoke_token(&claims.jti, Timestamp::from_seconds(claims.exp));
     world.authority.clock().raise(at(2 * DAY));
     world.tidy();
