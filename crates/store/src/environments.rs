@@ -119,9 +119,12 @@ impl Tx {
         self.optional(GET, vec![slug.as_str().into()]).await?.as_ref().map(environment).transpose()
     }
 
-    /// All environments in their order.
+    /// Environments in their order. One whose row cannot be read is left out, so that it does not keep the others from
+    /// being listed; it is refused, and told to the operator, where the tables are loaded.
     pub async fn environments(&mut self) -> Result<Vec<Environment>, StoreError> {
-        self.rows(LIST, vec![]).await?.iter().map(environment).collect()
+        let rows = self.rows(LIST, vec![]).await?;
+        let read = rows.iter().map(environment);
+        read.filter(|it| !matches!(it, Err(StoreError::Corrupt { .. }))).collect()
     }
 
     /// Slugs of all environments in their order, also of those whose settings cannot be read.

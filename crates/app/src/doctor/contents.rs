@@ -243,6 +243,14 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
     // A server that has run ahead of this clock signs by the stored time.
     let now = now.max(tx.read_head().await?.1);
     let environments = tx.environments().await?;
+    let slugs = tx.environment_slugs().await?;
+    if let Some(slug) = slugs.into_iter().find(|slug| !environments.iter().any(|it| it.slug == *slug)) {
+        return Ok(Check::fail(
+            NAME,
+            format!("The settings of the environment {slug} cannot be read, so no list shows it."),
+            "They were changed by something other than Crossfade. Set them right in the database, or restore the last backup into an empty database.",
+        ));
+    }
     if environments.is_empty() {
         let mend = "Create one: POST /api/v1/environments.";
         return Ok(Check::warn(NAME, "There are no environments.", mend));

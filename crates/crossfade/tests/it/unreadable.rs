@@ -153,6 +153,12 @@ on_both_engines! {
         a_leak_is_ended(&world, &beta).await;
         world.run_jobs().await;
         assert_eq!(found(&world, "signing_keys").await.0, Outcome::Fail);
+        // It is left out of lists, and nothing else is.
+        let owner = world.owner().await;
+        let listed = owner.get("/environments").await.ok();
+        let slugs: Vec<_> = listed.as_array().unwrap().iter().map(|it| &it["slug"]).collect();
+        assert!(slugs.iter().any(|it| *it == "production") && !slugs.iter().any(|it| *it == "staging"), "{slugs:?}");
+        owner.get("/clients").await.ok();
     }
 }
 
