@@ -17,6 +17,22 @@ def play(checks, arguments):
         removed(checks, arguments, [name], pause=0)
     removed(checks, arguments, ["-wal", "-shm"], pause=3)
     replaced(checks, arguments)
+    second_name(checks, arguments)
+
+
+def second_name(checks, arguments):
+    """SQLite keeps a log beside each name of a file, so two servers would overwrite each other's changes."""
+    with watched(arguments) as server:
+        server.stop()
+        link = path(server) + ".second"
+        os.link(path(server), link)
+        command = [server.binary, "serve", "--listen", "127.0.0.1:0", *server.place]
+        ended = subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=60)
+        holds(checks, ended.returncode != 0 and "2 names" in ended.stderr,
+              "a database file with a second name is not served", f"{ended.returncode} {ended.stderr}")
+        os.unlink(link)
+        server.start_again()
+        server.changes(checks, "after the second name is removed")
 
 
 def removed(checks, arguments, names, pause):

@@ -26,6 +26,12 @@ impl Files {
         database: &Path,
         (lock, file): (&Path, &File),
     ) -> Result<Watch, StoreError> {
+        let names = std::fs::metadata(database).map_err(|error| cannot_open(database, &error))?.nlink();
+        if names > 1 {
+            // SQLite keeps a log beside each name, so servers of two names would overwrite each other's changes.
+            let text = format!("the file has {names} names (hard links); remove all but one");
+            return Err(cannot_open(database, &text));
+        }
         let id = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
         let failed = |error| cannot_open(database, &error);
         let lock_id = file.metadata().map(|found| (found.dev(), found.ino())).map_err(failed)?;
