@@ -44,11 +44,26 @@ def play(checks, arguments):
                 holds(checks, outcome == "warn" and "drops the settings" in sentence,
                       f"{what}: doctor warns of it", f"{outcome} {sentence}")
         finally:
-            pooler.terminate()
-            pooler.wait(10)
+            end(pooler)
+        pooler, port = start(program, directory, cluster, "transaction")
+        try:
+            url = f"postgres://app@127.0.0.1:{port}/app"
+            command = [arguments.binary, "doctor", "--data-dir", directory, "--database-url", url]
+            for _ in range(2):  # the first one leaves its statements in the sessions of the pooler
+                found = subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=60)
+            said = found.stdout + found.stderr
+            holds(checks, found.returncode != 0 and "pool sessions, not transactions" in said,
+                  "doctor names a pooler that pools transactions", said)
+        finally:
+            end(pooler)
 
 
-def start(program, directory, cluster):
+def end(pooler):
+    pooler.terminate()
+    pooler.wait(10)
+
+
+def start(program, directory, cluster, mode="session"):
     port = free_port()
     directory = pathlib.Path(directory)
     (directory / "users").write_text('"app" ""\n')
@@ -61,7 +76,7 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = trust
 auth_file = {directory}/users
-pool_mode = session
+pool_mode = {mode}
 ignore_startup_parameters = options,extra_float_digits
 """)
     # It refuses to run as root.

@@ -106,11 +106,24 @@ pub(super) fn is_rolled_back(error: &sqlx::Error) -> bool {
 
 const SQLITE_IOERR_WRITE: u32 = 778;
 
+/// What PostgreSQL says of a prepared statement of another session: `duplicate_prepared_statement` and
+/// `invalid_sql_statement_name`.
+const DUPLICATE_STATEMENT: &str = "42P05";
+const UNKNOWN_STATEMENT: &str = "26000";
+const POOLS_TRANSACTIONS: &str =
+    "a pooler mixes the sessions of its clients; set it to pool sessions, not transactions";
+
 /// The cause as the log names it: the engine's code and message, on one line.
 pub(super) fn describe(error: &sqlx::Error) -> String {
     let text = match error {
         sqlx::Error::Database(inner) => match inner.try_downcast_ref::<PgDatabaseError>() {
-            Some(postgres) => format!("SQLSTATE {}: {}", postgres.code(), postgres.message()),
+            Some(postgres) => {
+                let cause = format!("SQLSTATE {}: {}", postgres.code(), postgres.message());
+                match postgres.code() {
+                    DUPLICATE_STATEMENT | UNKNOWN_STATEMENT => format!("{cause} ({POOLS_TRANSACTIONS})"),
+                    _ => cause,
+                }
+            }
             None => {
                 let code = sqlite_code(&**inner);
                 format!("{} ({code}): {}", sqlite_name(code), inner.message())
