@@ -11,7 +11,7 @@ use crate::{
 use crossfade_core::{
     Operation, Timestamp,
     audit::{Actor, Event},
-    change_over::{Assessment, assess},
+    change_over::Assessment,
     guard::{Due, Mark, is_needed},
     roles::{Object, Permission},
 };
@@ -80,7 +80,7 @@ impl App {
             }
             let mut needed = Vec::new();
             for row in told.into_iter().take(MOST_LISTED) {
-                needed.extend(judge(tx, row, now).await.ok().flatten());
+                needed.extend(self.judge_deadline(tx, row, now).await.ok().flatten());
             }
             Ok(needed)
         })
@@ -101,7 +101,7 @@ impl App {
                     match row {
                         // Most were told, and are not judged again.
                         Ok(row) if row.rule.due(now).is_nothing() => {}
-                        Ok(row) => due.extend(judge(tx, row, now).await.transpose()),
+                        Ok(row) => due.extend(self.judge_deadline(tx, row, now).await.transpose()),
                         Err(error) => due.push(Err(error.into())),
                     }
                 }
@@ -166,26 +166,32 @@ impl App {
         }
         Ok(())
     }
+
+    /// `None` where the old secret is not needed any more, as far as is known.
+    async fn judge_deadline(
+        &self,
+        tx: &mut Tx,
+        near: NearDeadline,
+        now: Timestamp,
+    ) -> Result<Option<NeededSecret>, Error> {
+        let Some(registration) = tx.registration(&near.client_id, &near.environment).await? else {
+            return Ok(None);
+        };
+        let Some(transition) = Transition::latest(tx, &near.registration_id, now).await? else {
+            return Ok(None);
+        };
+        let tried = self.unflushed_try(&transition.old.rule.id);
+        let assessment = transition.assess(&registration, None, tried, now);
+        Ok(is_needed(assessment.verdict).then(|| NeededSecret {
+            near,
+            assessment,
+            last_used_at: transition.old.usage.map(|usage| usage.last_used_at),
+            new_first_used_at: transition.new.usage.map(|usage| usage.first_used_at),
+        }))
+    }
 }
 
 /// Deadlines that can have a mark behind them.
 fn near(now: Timestamp) -> (Timestamp, Timestamp) {
     (now, now.after(Mark::OneDay.span()))
-}
-
-/// `None` where the old secret is not needed any more, as far as is known.
-async fn judge(tx: &mut Tx, near: NearDeadline, now: Timestamp) -> Result<Option<NeededSecret>, Error> {
-    let Some(registration) = tx.registration(&near.client_id, &near.environment).await? else {
-        return Ok(None);
-    };
-    let Some(transition) = Transition::latest(tx, &near.registration_id, now).await? else { return Ok(None) };
-    let known = transition.known();
-    let assessment =
-        assess(&transition.facts(&registration, &known, &transition.silences(&registration), None), now);
-    Ok(is_needed(assessment.verdict).then(|| NeededSecret {
-        near,
-        assessment,
-        last_used_at: transition.old.usage.map(|usage| usage.last_used_at),
-        new_first_used_at: transition.new.usage.map(|usage| usage.first_used_at),
-    }))
 }

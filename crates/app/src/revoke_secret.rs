@@ -9,6 +9,7 @@ use crate::{
     registrations::tokens_end,
     request::{Input, Request},
     targets::{RegistrationPath, Site},
+    transition::Transition,
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
@@ -106,23 +107,20 @@ impl App {
         now: Timestamp,
     ) -> Result<(), Error> {
         let missing = || Error::internal("a retiring secret has no rotation");
-        let change = self.change_over(tx, site, None, quiet, now).await?.ok_or_else(missing)?;
+        let transition = Transition::latest(tx, &site.registration.id, now).await?.ok_or_else(missing)?;
         // Who came since the evidence was written counts, too.
-        let tried = self.unflushed_try(&change.old_secret.id);
-        let quiet_needed = Duration::from_secs(change.quiet_needed_seconds);
-        let is_quiet = tried.is_none_or(|tried| now >= tried.after(quiet_needed));
-        if change.verdict == Verdict::SafeToEnd && is_quiet {
+        let tried = self.unflushed_try(&transition.old.rule.id);
+        let assessed = transition.assess(&site.registration, quiet, tried, now);
+        if assessed.verdict == Verdict::SafeToEnd {
             return Ok(());
         }
-        let summary = match change.verdict {
-            Verdict::SafeToEnd => "Not safe to end: the old secret was presented just now.",
-            _ => &change.summary,
-        };
         let text = format!(
-            "{summary} Nothing was changed. Look at the change-over and wait, or end it without this condition, whoever uses it."
+            "{} Nothing was changed. Look at the change-over and wait, or end it without this condition, whoever uses it.",
+            assessed.summary()
         );
         let problem = Problem::new(Code::NotSafeToEnd, text).with_field("only_if_safe");
-        Err(problem.with("verdict", change.verdict.as_str()).with("callers_left", change.callers_left).into())
+        let left = assessed.callers.left();
+        Err(problem.with("verdict", assessed.verdict.as_str()).with("callers_left", left).into())
     }
 }
 

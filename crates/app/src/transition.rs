@@ -4,7 +4,7 @@ use crate::error::Error;
 use crossfade_core::{
     RegistrationId, SecretId, Timestamp,
     api::GapKind,
-    change_over::{self, Caller as Known, Facts, Gap, Used},
+    change_over::{self, Assessment, Caller as Known, Facts, Gap, Used},
     rotation::SecretState,
 };
 use crossfade_store::{
@@ -95,6 +95,20 @@ impl Transition {
         let mut silences: Vec<Gap> = gaps.chain(disabled).collect();
         silences.sort_by_key(|gap| gap.ended);
         silences
+    }
+
+    /// Judges it. `tried` is a use or an attempt of the old secret that is not stored yet.
+    pub(crate) fn assess(
+        &self,
+        registration: &Registration,
+        quiet: Option<Duration>,
+        tried: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Assessment {
+        let (known, silences) = (self.known(), self.silences(registration));
+        let facts = self.facts(registration, &known, &silences, quiet);
+        let old_last_used = facts.old_last_used.max(tried);
+        change_over::assess(&Facts { old_last_used, ..facts }, now)
     }
 
     /// What the rules look at. The quiet time follows from the life of the registration's tokens, unless it is given.
