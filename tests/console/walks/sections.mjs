@@ -155,7 +155,7 @@ export default async function sections(server) {
   await look(page, "audit-filtered");
   await page.getByLabel("Client", { exact: true }).fill("cl_nothing");
   await button(page, "Filter").click();
-  await page.getByRole("main").getByText(/Is not the name/).first().waitFor();
+  await page.getByRole("main").getByText(/Client is not the name/).first().waitFor();
   check("a filter that names nothing is told at the filter, and is no empty trail", (await page.getByText("No matching events").count()) === 0);
   await look(page, "audit-refused");
   await page.getByLabel("Client", { exact: true }).fill("Billing");

@@ -199,7 +199,7 @@ on_both_engines! {
         let set = typed("https://invoices.example.com\r\nbilling", "some", "read\r\nwrite");
         assert_eq!(owner.post(&form, &set).await.status.as_u16(), 303);
         let overtaken = owner.post(&form, &typed("", "any", "")).await.page(412);
-        assert!(overtaken.contains("since this page was opened"), "{overtaken}");
+        assert!(overtaken.contains("after you opened this page"), "{overtaken}");
         assert_eq!(
             world.owner().await.get(&path).await.ok(),
             json!({"audiences": [API, "billing"], "scopes": ["read", "write"]})

@@ -72,6 +72,14 @@ pub(crate) fn shown(text: impl AsRef<str>) -> String {
     text.as_ref().chars().filter(holds).collect()
 }
 
+/// Returns the sentence of a problem with the label of a field in place of the member's name, which is a word of the API.
+pub(crate) fn with_label(detail: &str, name: &str, label: &str) -> String {
+    match detail.strip_prefix(name).filter(|predicate| predicate.starts_with(' ')) {
+        Some(predicate) => format!("{label}{predicate}"),
+        None => detail.to_owned(),
+    }
+}
+
 /// A form on a page. `prefix` keeps the ids of two forms of one page apart.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Form {
@@ -104,14 +112,14 @@ impl Form {
         labels: &[(&str, &'static str)],
     ) -> Self {
         let who = match &by {
-            Some(by) if by.own => "You have changed this in another window".to_owned(),
-            Some(by) => format!("{} has changed this", by.by),
-            None => "This has been changed".to_owned(),
+            Some(by) if by.own => "You changed this in another window".to_owned(),
+            Some(by) => format!("{} changed this", by.by),
+            None => "This was changed".to_owned(),
         };
         let when =
             by.map(|by| format!(" ({}, {})", by.action.as_str(), moment::utc(by.at))).unwrap_or_default();
         let sentence = format!(
-            "{who}{when} since this page was opened. Nothing was saved, and what you typed is still here. Save again to replace what is set now."
+            "{who}{when} after you opened this page. Nothing was saved, and your entries are still here. Save again to overwrite the current values."
         );
         let text =
             |fields: &Fields, name: &str| fields.all(name).collect::<Vec<_>>().join(", ").replace('\r', "");
@@ -119,7 +127,7 @@ impl Form {
             .iter()
             .map(|(name, label)| (*label, text(&self.fields, name), text(&typed, name)))
             .filter(|(_, now, typed)| now != typed)
-            .map(|(label, now, _)| (label, if now.is_empty() { "nothing".to_owned() } else { now }))
+            .map(|(label, now, _)| (label, if now.is_empty() { "(empty)".to_owned() } else { now }))
             .collect();
         while typed.take("version").is_some() {}
         typed.forget_secrets();
@@ -161,14 +169,14 @@ impl Form {
         self.fields.all(name).any(|own| own == value)
     }
 
-    /// What is wrong with a field, as a sentence.
-    pub(crate) fn error(&self, name: &str) -> Option<String> {
-        let problem = self.problem.as_ref().filter(|problem| problem.field.as_deref() == Some(name))?;
-        // A problem's sentence starts with the name of the member, which stands in the label already.
-        let sentence = problem.detail.strip_prefix(name).map_or(problem.detail.as_str(), str::trim_start);
-        let mut letters = sentence.chars();
-        let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-        Some(format!("{first}{}", letters.as_str()))
+    /// Returns what is wrong with a field, as a sentence that calls the field by its label.
+    pub(crate) fn error(&self, name: &str, label: &str) -> Option<String> {
+        Some(with_label(&self.problem_of(name)?.detail, name, label))
+    }
+
+    /// Returns what the form was refused for, if `name` is the field at fault.
+    fn problem_of(&self, name: &str) -> Option<&Problem> {
+        self.problem.as_ref().filter(|problem| problem.field.as_deref() == Some(name))
     }
 
     /// What is wrong, where that is no field of this form.
@@ -185,7 +193,7 @@ impl Form {
 
     /// The attributes by which assistive technology finds a field's hint and error.
     pub(crate) fn aria(&self, name: &str, hint: bool) -> Aria {
-        Aria { id: self.id(name), hint, error: self.error(name).is_some() }
+        Aria { id: self.id(name), hint, error: self.problem_of(name).is_some() }
     }
 }
 
@@ -214,6 +222,19 @@ impl askama::filters::HtmlSafe for Aria {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_calls_its_field_by_the_label() {
+        let refused = |problem| Form::new("", Fields::default()).refused(problem);
+        let form = refused(Problem::invalid("max_age_days", "must be a whole number of days"));
+        assert_eq!(
+            form.error("max_age_days", "Maximum secret age (days)").as_deref(),
+            Some("Maximum secret age (days) must be a whole number of days.")
+        );
+        assert_eq!(form.error("name", "Name"), None);
+        let complete = Problem::new(Code::InvalidBody, "names are unique here.").with_field("name");
+        assert_eq!(refused(complete).error("name", "Name").as_deref(), Some("names are unique here."));
+    }
 
     #[test]
     fn a_page_shows_no_character_that_html_cannot_hold() {

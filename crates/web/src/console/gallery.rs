@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_gallery_is_rendered() {
         let html = Gallery::sample().render().unwrap();
-        assert!(html.contains("Rotate client secret") && html.contains("Must not be empty."));
+        assert!(html.contains("Rotate client secret") && html.contains("Name must not be empty."));
         assert!(!html.contains(" style=") && !html.contains(" onclick="), "nothing inline");
     }
 }

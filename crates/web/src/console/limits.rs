@@ -66,7 +66,7 @@ pub(super) async fn show(Path(id): Path<String>, RawQuery(raw): RawQuery, signed
     let rows = rows.collect();
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     let done = (query.text("done") == "saved")
-        .then_some("The limits were saved. What clients have already stays until it is changed.");
+        .then_some("The limits were saved. Clients keep their present values until they are changed.");
     let layout =
         signed.layout(Section::Properties, &property.name).crumb("Properties", "/console/properties");
     Ok(page(&PropertyPage {
@@ -176,6 +176,9 @@ mod tests {
                 .refused(Problem::invalid("audiences", "must not contain an issuer")),
         };
         let html = html.render().unwrap();
-        assert!(html.contains("Must not contain an issuer.") && html.contains("/env/x</textarea>"), "{html}");
+        assert!(
+            html.contains("Audiences must not contain an issuer.") && html.contains("/env/x</textarea>"),
+            "{html}"
+        );
     }
 }

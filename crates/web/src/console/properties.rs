@@ -3,7 +3,7 @@
 use super::{
     clients::belongs_to_form,
     error::{Refused, Reply, status},
-    form::{Fields, Form},
+    form::{Fields, Form, with_label},
     layout::{Layout, Section},
     page, page_with,
     paths::own_page,
@@ -127,8 +127,9 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
         }
         Err(error) => {
             again(&signed, error, |shown, mut problem| {
-                // The form has one field; what is wrong with it stands above it.
+                // The form has one field. What is wrong with the field is shown above it.
                 problem.field = None;
+                problem.detail = with_label(&problem.detail, "name", "Name");
                 if let Some(line) = shown.properties.iter_mut().find(|line| line.property.id.as_str() == id) {
                     line.rename = Form::new("rename", fields).refused(problem);
                 }
@@ -188,7 +189,7 @@ mod tests {
             .refused(Problem::invalid("name", "is taken"));
         let html = sample(true, taken).render().unwrap();
         assert!(
-            html.contains("value=\"Shop\"") && html.contains("Is taken.") && html.contains(" open"),
+            html.contains("value=\"Shop\"") && html.contains("Name is taken.") && html.contains(" open"),
             "{html}"
         );
     }

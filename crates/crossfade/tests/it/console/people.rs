@@ -88,7 +88,7 @@ on_both_engines! {
         let owner = world.signed_in().await;
         let page = create(&owner, "person", "bob", "Bob").await.page(422);
         assert!(page.contains("<dialog id=\"create-person\" open"), "{page}");
-        assert!(page.contains("Must be an e-mail address") && page.contains("aria-invalid=\"true\"") && page.contains("value=\"bob\""));
+        assert!(page.contains("Email must be an e-mail address") && page.contains("aria-invalid=\"true\"") && page.contains("value=\"bob\""));
         let taken = create(&owner, "person", "Owner@example.com", "Again").await.page(409);
         assert!(taken.contains("Another user has this e-mail address."));
         let secret = "crossfade_live_0123456789abcdefghij";
@@ -99,7 +99,7 @@ on_both_engines! {
         let path = format!("/console/people/{}", id_in(&page));
         let nowhere = [("role", "viewer"), ("scope", "client"), ("client_id", "Billing")];
         let page = owner.post(&format!("{path}/grants"), &nowhere).await.page(422);
-        assert!(page.contains("Must be the id of a client") && page.contains("<dialog id=\"give\" open"), "{page}");
+        assert!(page.contains("Client must be the id of a client") && page.contains("<dialog id=\"give\" open"), "{page}");
         let platform = [("role", "application_manager"), ("scope", "platform")];
         assert!(owner.post(&format!("{path}/grants"), &platform).await.page(422).contains("role of a property or of a client"));
         assert_eq!(world.number("SELECT COUNT(*) FROM grants").await, 1, "the Owner's own");
@@ -127,7 +127,7 @@ on_both_engines! {
         assert!(page.contains("<option value=\"viewer\">") && !page.contains("<option value=\"secret_viewer\">") && !page.contains("<option value=\"owner\">"));
         for role in ["secret_viewer", "secret_rotator", "owner"] {
             let answer = manager.post(&format!("{path}/grants"), &[("role", role), ("scope", "platform")]).await;
-            assert!(answer.page(403).contains("You may not do this"), "{role}");
+            assert!(answer.page(403).contains("Permission required"), "{role}");
         }
         assert_eq!(world.number("SELECT COUNT(*) FROM grants").await, 2);
         // An account that holds more than one may give is not changed, nor taken over with a link.
@@ -172,9 +172,9 @@ on_both_engines! {
         let call = async |path| world.browser().send(Method::GET, path, None, &[("authorization", &bearer)]).await.status.as_u16();
         assert_eq!((call("/api/v1/clients").await, call("/api/v1/users").await), (200, 403));
         for (fields, what) in [
-            ([("name", ""), ("expires_days", "")], "Must not be empty."),
-            ([("name", "x"), ("expires_days", "0")], "Must be a whole number of days"),
-            ([("name", "x"), ("expires_days", "1.5")], "Must be a whole number of days"),
+            ([("name", ""), ("expires_days", "")], "Name must not be empty."),
+            ([("name", "x"), ("expires_days", "0")], "Ends after must be a whole number of days"),
+            ([("name", "x"), ("expires_days", "1.5")], "Ends after must be a whole number of days"),
         ] {
             let page = owner.post("/console/account/tokens", &fields).await.page(422);
             assert!(page.contains(what) && page.contains("<dialog id=\"create-token\" open"), "{page}");

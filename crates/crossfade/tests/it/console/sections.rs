@@ -86,11 +86,11 @@ on_both_engines! {
             assert!(owner.get(&format!("/console/audit?actor={who}")).await.page(200).contains("client.created"), "{who}");
         }
         let page = owner.get("/console/audit?client=nobody").await.page(400);
-        assert!(page.contains("Is not the name, the client_id or the id of a client.") && !page.contains("No matching events"), "{page}");
+        assert!(page.contains("Client is not the name, the client_id or the id of a client.") && !page.contains("No matching events"), "{page}");
         let api = world.owner().await;
         let property = api.post("/properties", json!({"name": "Another"})).await.created();
         api.post("/clients", json!({"name": "BILLING", "property_id": property["id"], "environments": ["staging"]})).await.created();
-        assert!(owner.get("/console/audit?client=billing").await.page(400).contains("Is the name of several clients"));
+        assert!(owner.get("/console/audit?client=billing").await.page(400).contains("Client is the name of several clients"));
     }
 
     async fn no_other_site_starts_an_export(world: World) {
@@ -183,10 +183,10 @@ on_both_engines! {
             clients.push(client);
         }
         world.advance(Duration::from_secs(6 * 3600));
-        assert!(!near("a@example.com").await.contains("Deadlines that are near"), "nobody was told yet");
+        assert!(!near("a@example.com").await.contains("Upcoming deadlines"), "nobody was told yet");
         world.run_jobs().await;
         let page = near("b@example.com").await;
-        let section = page.split("Deadlines that are near").nth(1).unwrap().split("</section>").next().unwrap();
+        let section = page.split("Upcoming deadlines").nth(1).unwrap().split("</section>").next().unwrap();
         let place = |name: &str| section.find(&format!(">{name}<"));
         assert!(place("Sooner").unwrap() < place("Later").unwrap() && place("Far").is_none(), "{section}");
         assert!(section.contains("the new secret has not been used") && section.contains(&format!("/clients/{}/environments/production/security", clients[1].id)));
@@ -201,11 +201,11 @@ on_both_engines! {
         let value = world.owner().await.post(&path, serde_json::json!({})).await.ok()["value"].as_str().unwrap().to_owned();
         world.oauth("production").token(&it.client_id, &value).await.is_token();
         let page = near("c@example.com").await;
-        let section = page.split("Deadlines that are near").nth(1).unwrap().split("</section>").next().unwrap();
+        let section = page.split("Upcoming deadlines").nth(1).unwrap().split("</section>").next().unwrap();
         assert!(section.contains(">Sooner<") && !section.contains(">Later<"), "{section}");
         let it = clients[1].registration("production");
         let path = clients[1].path("production", &format!("/secrets/{}/revoke", it.secret_id));
         world.owner().await.post(&path, serde_json::json!({"reason": "enough"})).await.ok();
-        assert!(!near("d@example.com").await.contains("Deadlines that are near"));
+        assert!(!near("d@example.com").await.contains("Upcoming deadlines"));
     }
 }

@@ -235,7 +235,7 @@ on_both_engines! {
         assert!(people.contains("href=\"/console/people\" data-hotkey"), "in the rail");
         world.raw("UPDATE grants SET role = 'viewer' WHERE role = 'operations_manager'").await;
         let refused = manager.get("/console/people").await.page(403);
-        assert!(refused.contains("You may not do this") && !refused.contains("href=\"/console/people\" data-hotkey"), "{refused}");
+        assert!(refused.contains("Permission required") && !refused.contains("href=\"/console/people\" data-hotkey"), "{refused}");
         let owner = world.owner().await;
         let users = owner.get("/users?q=ops").await.ok();
         owner.delete(&format!("/users/{}", users["items"][0]["id"].as_str().unwrap()), json!({})).await;
@@ -249,10 +249,10 @@ on_both_engines! {
         let new = "four quite unrelated words";
         let change = |current, new, repeated| [("current_password", current), ("password", new), ("repeated", repeated)];
         for (fields, field) in [
-            (change("wrong horse battery staple", new, new), "Is not your password."),
-            (change(PASSWORD, new, "something else again"), "Is not the same password."),
-            (change(PASSWORD, "too short", "too short"), "Must have at least 15 characters"),
-            (change(PASSWORD, "crossfade owner 1234567", "crossfade owner 1234567"), "Must not be made of names"),
+            (change("wrong horse battery staple", new, new), "Current password is not your password."),
+            (change(PASSWORD, new, "something else again"), "New password, once more is not the same password."),
+            (change(PASSWORD, "too short", "too short"), "New password must have at least 15 characters"),
+            (change(PASSWORD, "crossfade owner 1234567", "crossfade owner 1234567"), "New password must not be made of names"),
         ] {
             let page = here.post("/console/account/password", &fields).await.page(422);
             assert!(page.contains(field) && !page.contains(new) && !page.contains(PASSWORD), "{field}: {page}");

@@ -482,7 +482,7 @@ mod tests {
             forms.rotate = Form::new("rotate", typed).refused(problem.with_field("transition_hours"));
         });
         assert!(html.contains("aria-labelledby=\"rotate-title\" open"), "{html}");
-        assert!(html.contains("Must be 0 to 168.") && html.contains("value=\"quarterly\""), "{html}");
+        assert!(html.contains("Transition period must be 0 to 168.") && html.contains("value=\"quarterly\""), "{html}");
     }
 
     #[test]

@@ -146,7 +146,7 @@ mod tests {
         let refused = PeoplePage { create, ..sample() }.render().unwrap();
         assert!(
             refused.contains("<dialog id=\"create-person\" open")
-                && refused.contains("Must be an e-mail address.")
+                && refused.contains("Email must be an e-mail address.")
         );
     }
 }
