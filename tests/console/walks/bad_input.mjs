@@ -88,7 +88,7 @@ export default async function badInput(server) {
   await context.clearCookies();
   await button(again, "Rotate secret").click();
   const confirm = page.getByRole("dialog", { name: "Confirm it is you" });
-  await confirm.getByText("You were signed out meanwhile").waitFor();
+  await confirm.getByText("You were signed out. Sign in again").waitFor();
   await look(page, "signed-out-in-dialog");
   await confirm.getByLabel("Password").fill("not this one at all");
   await button(confirm, "Continue").click();

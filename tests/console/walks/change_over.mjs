@@ -89,9 +89,9 @@ export default async function changeOver(server) {
 
   // The Overview and the list are drawn again by themselves.
   await page.goto(`${server.url}/console`);
-  await region(page, "Transitions that run").waitFor();
+  await region(page, "Running transitions").waitFor();
   await rotated(server, property, "Seen on the Overview");
-  await region(page, "Transitions that run").getByRole("link", { name: "Seen on the Overview" }).waitFor();
+  await region(page, "Running transitions").getByRole("link", { name: "Seen on the Overview" }).waitFor();
   check("a rotation shows on the Overview without a reload", true);
   await page.goto(`${server.url}/console/clients?q=seen`);
   await page.getByRole("table").waitFor();

@@ -211,7 +211,7 @@ export default async function firstSight(server) {
   await button(history, "Extend").click();
   dialog = page.getByRole("dialog", { name: "Extend old secret" });
   await rotate(ledger, "Ledger", { end_running_transition: true });
-  await dialog.getByText("has changed since the dialog was opened", { exact: false }).waitFor();
+  await dialog.getByText("has changed since you opened this dialog", { exact: false }).waitFor();
   check("an open dialog says that the page has changed", true);
   await look(page, "dialog-stale");
   await button(dialog, "Cancel").click();
@@ -221,7 +221,7 @@ export default async function firstSight(server) {
   await rotate(wages, "Wages");
   await server.use("production", wages.id, wages.secret);
   await page.goto(`${server.url}/console`);
-  const charts = region(page, "Transitions that run").locator("[role=img]");
+  const charts = region(page, "Running transitions").locator("[role=img]");
   await until(async () => (await charts.count()) === 2, "both transitions are drawn");
   const labels = await charts.evaluateAll((nodes) => nodes.map((node) => node.getAttribute("aria-label")));
   check("each chart of the Overview says its own", labels.some((it) => /^Ledger in Production: .*not been used since the rotation/.test(it)) && labels.some((it) => /^Wages in Production: .*last used \d+ \w+ \d+, \d+:\d+ UTC/.test(it)), labels.join(" | "));

@@ -33,7 +33,7 @@ export default async function walk(server) {
   check("the guard tells", told.every((it) => it.actor.id === "guard" && it.details.hours_before === 1));
 
   await page.goto(`${server.url}/console`);
-  const near = region(page, "Deadlines that are near");
+  const near = region(page, "Upcoming deadlines");
   const places = await near.getByRole("link", { name: "Billing API" }).evaluateAll((links) => links.map((link) => link.getAttribute("href")));
   // In staging the policy gave 12 hours more, so that it is not the next one any more.
   check("the next deadline stands first", places[0]?.includes("/production/") && places.length === 1, places.join());

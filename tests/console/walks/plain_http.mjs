@@ -29,14 +29,14 @@ export default async function plainHttp(server) {
   await button(region(page, "Try it"), "Copy").first().click();
   check("over plain http a command is copied", (await pasted()).includes("oauth2/token"));
   await button(region(page, "Credentials"), "Copy secret").click();
-  await page.getByText("This browser does not let the page copy. Show the secret and copy it by hand.").waitFor();
+  await page.getByText("Your browser blocked copying. Show the secret and copy it manually.").waitFor();
   check("over plain http a secret that cannot be copied says what to do", true);
   // Where even the older command is refused, there is a sentence, and no button that does nothing.
   await page.evaluate(() => { document.execCommand = () => false; });
   await copy.click();
-  await page.getByRole("status").filter({ hasText: "Select the text and copy it by hand." }).waitFor();
+  await page.getByRole("status").filter({ hasText: "Select the text and copy it manually." }).waitFor();
   await button(region(page, "Try it"), "Copy").first().click();
-  await page.getByRole("status").filter({ hasText: "The text is selected: copy it by hand." }).waitFor();
+  await page.getByRole("status").filter({ hasText: "The text is selected. Copy it manually." }).waitFor();
   check("a text that cannot be copied is selected, and the page says so", (await page.evaluate(() => getSelection().toString())).includes("oauth2/token"));
   await look(page, "copy-refused");
   await context.close();

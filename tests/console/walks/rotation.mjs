@@ -11,11 +11,11 @@ export default async function rotation(server) {
   await page.getByRole("heading", { name: "No clients yet" }).waitFor();
   await look(page, "clients-empty");
   await page.getByRole("link", { name: "Overview" }).click();
-  await page.getByRole("heading", { name: "Register the first client" }).waitFor();
+  await page.getByRole("heading", { name: "Register your first client" }).waitFor();
   await look(page, "overview-empty");
 
   // Create a client.
-  await page.getByRole("link", { name: "Create the first client" }).click();
+  await page.getByRole("link", { name: "Create client" }).click();
   await page.getByRole("textbox", { name: "Name of the property" }).fill("Shop");
   await button(page, "Create property").click();
   await page.getByRole("textbox", { name: "Name", exact: true }).fill("Billing");

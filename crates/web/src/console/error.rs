@@ -129,14 +129,14 @@ fn page_in_words(problem: &Problem, status: StatusCode, found: &Found, theme: Th
 fn title(code: Code) -> &'static str {
     match code.status() {
         401 => "You are signed out",
-        403 => "You may not do this",
+        403 => "Permission required",
         404 => "Not found",
-        405 => "This cannot be done here",
-        409 | 412 => "Something is in the way",
+        405 => "Action not supported here",
+        409 | 412 => "Conflict",
         429 => "Too many requests",
-        503 => "Not available right now",
-        500.. => "Something went wrong",
-        _ => "This was not done",
+        503 => "Temporarily unavailable",
+        500.. => "Server error",
+        _ => "Request refused",
     }
 }
 

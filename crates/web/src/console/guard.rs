@@ -43,7 +43,8 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
         parts.extensions.insert(cookies.clone());
         next.run(Request::from_parts(parts, body)).await
     } else {
-        let text = "This request came from another site. Nothing was changed. Do it on the page itself.";
+        let text =
+            "This request came from another site. Nothing was changed. Submit it from the Console page.";
         error::Refused::from(Problem::new(Code::Forbidden, text)).into_response()
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

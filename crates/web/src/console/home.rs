@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_new_instance_is_told_what_comes_first_and_a_calm_one_that_it_is_calm() {
-        assert!(sample(Vec::new(), false).contains("Create the first client"));
+        assert!(sample(Vec::new(), false).contains("Create client"));
         assert!(sample(Vec::new(), true).contains("Nothing needs attention"));
     }
 

@@ -108,7 +108,7 @@ async fn not_here(method: Method, uri: Uri) -> Response {
     match paths::page_of(uri.path()).filter(|_| method == Method::GET) {
         Some(page) => Redirect::to(page).into_response(),
         None => {
-            let text = "This address is for something else. Nothing was changed.";
+            let text = "This address does not support that method. Nothing was changed.";
             Refused::from(Problem::new(Code::MethodNotAllowed, text)).into_response()
         }
     }

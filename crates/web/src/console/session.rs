@@ -106,7 +106,7 @@ impl SignedIn {
                 self.session = *session;
                 Ok(Ok(()))
             }
-            Confirmed::Wrong => Ok(Err("This is not your password. Nothing was changed.".to_owned())),
+            Confirmed::Wrong => Ok(Err("Wrong password. Nothing was changed.".to_owned())),
             Confirmed::Wait(until) => {
                 Ok(Err(format!("Too many wrong passwords. Nothing was changed. {}", wait(&self.app, until))))
             }
@@ -193,7 +193,7 @@ impl FromRequest<Web> for Fresh {
 
 /// What the script takes as: ask for the password, and then once more.
 fn needs_fresh() -> Response {
-    let detail = "This needs a fresh sign-in. Nothing was changed.";
+    let detail = "This action requires your password. Nothing was changed.";
     (StatusCode::FORBIDDEN, Json(json!({"code": "fresh_sign_in_required", "detail": detail}))).into_response()
 }
 
@@ -204,19 +204,27 @@ async fn fields(request: Request, web: &Web) -> Result<Fields, Refused> {
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     let body = tokio::time::timeout(crate::BODY_WITHIN, Bytes::from_request(request, web));
-    let unread = "The form did not arrive as a whole. Nothing was changed. Try again.";
+    let unread = "The form arrived incomplete. Nothing was changed. Try again.";
     let body = body.await.map_err(|_| Problem::new(Code::InvalidJson, unread))?;
-    let body =
-        body.map_err(|_| Problem::new(Code::BodyTooLarge, "The form is too large. Nothing was changed."))?;
+    let body = body.map_err(|_| {
+        Problem::new(
+            Code::BodyTooLarge,
+            "The form exceeds the size limit. Nothing was changed. Shorten it and try again.",
+        )
+    })?;
     if !form && !body.is_empty() {
-        return Err(Problem::new(Code::InvalidBody, "This takes a form. Nothing was changed.").into());
+        return Err(Problem::new(
+            Code::InvalidBody,
+            "This address accepts only form data. Nothing was changed.",
+        )
+        .into());
     }
     Ok(Fields::parse(&body))
 }
 
 fn to_sign_in(parts: &Parts) -> Response {
     if is_script(&parts.headers) {
-        let detail = "You are not signed in, or not any more. Sign in and try again.";
+        let detail = "You are not signed in, or your session has ended. Sign in and try again.";
         return (StatusCode::UNAUTHORIZED, Json(json!({"code": "unauthenticated", "detail": detail})))
             .into_response();
     }

@@ -248,6 +248,6 @@ on_both_engines! {
         world.advance(Duration::from_secs(90 * 86_400));
         let browser = world.signed_in().await;
         assert!(browser.get("/console/clients?overdue=true").await.page(200).contains(&client.id));
-        assert!(browser.get("/console").await.page(200).contains("Older than the policy"));
+        assert!(browser.get("/console").await.page(200).contains("Overdue secrets"));
     }
 }

@@ -73,7 +73,7 @@ on_both_engines! {
         let mut wrong = typed.to_vec();
         wrong.push(("confirm_password", "wrong horse battery staple"));
         let page = browser.post("/console/account/tokens", &wrong).await.page(403);
-        assert!(page.contains("This is not your password.") && page.contains("value=\"audit:read\"") && !page.contains("wrong horse"), "{page}");
+        assert!(page.contains("Wrong password.") && page.contains("value=\"audit:read\"") && !page.contains("wrong horse"), "{page}");
         assert_eq!((tokens(&world).await, browser.cookie()), (0, before.clone()));
         let mut right = typed.to_vec();
         right.push(("confirm_password", PASSWORD));
@@ -94,7 +94,7 @@ on_both_engines! {
         world.advance(FRESH_FOR);
         let wrong = browser.script("/console/confirm", &[("password", "wrong horse battery staple")]).await;
         assert_eq!(wrong.status.as_u16(), 422);
-        assert_eq!(wrong.json()["detail"], "This is not your password. Nothing was changed.");
+        assert_eq!(wrong.json()["detail"], "Wrong password. Nothing was changed.");
         assert_eq!(is_fresh(&browser).await, json!({"fresh": false}));
         let right = browser.script("/console/confirm", &[("password", PASSWORD)]).await;
         assert_eq!(right.ok(), json!({"fresh": true}));

@@ -33,7 +33,7 @@ async function post(url, fields = {}) {
     if (answer.ok) return json;
     if (json.code === "fresh_sign_in_required" && attempt === 0 && await confirmItIsYou()) continue;
     if (answer.status === 401) location.reload();
-    throw new Error(json.detail || "The server did not answer. Nothing was changed.");
+    throw new Error(json.detail || "The request failed. Reload the page to see whether anything changed.");
   }
 }
 

@@ -107,7 +107,7 @@ function confirmItIsYou(signedOut = false) {
   refused("");
   const why = one("[data-why]", form);
   why.dataset.why ||= why.textContent;
-  why.textContent = signedOut ? "You were signed out meanwhile. Sign in again: nothing that you have typed is lost." : why.dataset.why;
+  why.textContent = signedOut ? "You were signed out. Sign in again to continue. Nothing you typed is lost." : why.dataset.why;
   const send = () => signedOut
     ? post("/console/sign-in", { email: form.elements.email.value, password: password.value, to: "/console/session" })
     : post(form.action, { password: password.value });

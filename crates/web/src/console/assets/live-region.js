@@ -62,7 +62,7 @@ function tellStale(dialog) {
   notice.className = "notice";
   notice.role = "status";
   notice.dataset.stale = "";
-  notice.textContent = "This page has changed since the dialog was opened. The numbers here are as of then. Cancel to see the present state.";
+  notice.textContent = "The page has changed since you opened this dialog, so its numbers may be out of date. Cancel to see the current state.";
   one(".dialog-body", dialog)?.prepend(notice);
 }
 

@@ -90,7 +90,7 @@ customElements.define("secret-field", class extends HTMLElement {
       await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob })]);
     } catch (problem) {
       const refused = await value.then(() => null, (error) => error);
-      this.note.textContent = refused ? refused.message : "This browser does not let the page copy. Show the secret and copy it by hand.";
+      this.note.textContent = refused ? refused.message : "Your browser blocked copying. Show the secret and copy it manually.";
       return;
     }
     say("Secret copied");
@@ -105,7 +105,7 @@ customElements.define("secret-field", class extends HTMLElement {
       say("Clipboard cleared");
     });
     clearInterval(this.timer);
-    this.note.replaceChildren("Copied. Other programs can read the clipboard. ", clear);
+    this.note.replaceChildren("Copied. Other apps can read the clipboard. ", clear);
     if (this.shown) this.timer = setTimeout(() => this.hide(), SHOWN_FOR * 1000);
   }
 });
@@ -137,7 +137,7 @@ customElements.define("copy-button", class extends HTMLElement {
       const from = document.getElementById(this.getAttribute("for"));
       const copied = await copyText(from ? from.textContent.trim() : this.getAttribute("value"), this);
       if (!copied && from) getSelection().selectAllChildren(from);
-      say(copied ? "Copied" : from ? "This browser does not let the page copy. The text is selected: copy it by hand." : "This browser does not let the page copy. Select the text and copy it by hand.");
+      say(copied ? "Copied" : from ? "Your browser blocked copying. The text is selected. Copy it manually." : "Your browser blocked copying. Select the text and copy it manually.");
     });
   }
 });

@@ -107,14 +107,14 @@ customElements.define("deadline-preview", class extends HTMLElement {
     const text = this.field.value.trim();
     const hours = Number(text);
     if (text === "" || !Number.isInteger(hours) || hours < 0 || hours > 168) {
-      this.textContent = "Choose a whole number of hours from 0 to 168.";
+      this.textContent = "Enter a whole number of hours, 0 to 168.";
       return;
     }
     const latest = this.getAttribute("no-later-than");
     const asked = new Date(Date.now() + hours * 3600e3);
     const end = latest && new Date(latest) < asked ? new Date(latest) : asked;
     this.textContent = hours === 0
-      ? "The old secret ends immediately. Callers that still use it fail from then on."
+      ? "The old secret ends immediately. Callers that still use it will fail."
       : `The old secret ends ${fullTime(end)}.`;
   }
 });
@@ -133,11 +133,11 @@ customElements.define("time-preview", class extends HTMLElement {
   update() {
     const [after, latest] = ["after", "latest"].map((name) => new Date(this.getAttribute(name)));
     const asked = new Date(`${this.field.value}Z`);
-    if (Number.isNaN(asked.getTime())) { this.textContent = "Choose a day and a time."; return; }
+    if (Number.isNaN(asked.getTime())) { this.textContent = "Choose a date and time."; return; }
     const full = fullTime(asked);
-    if (asked <= after) this.textContent = `${full} is not later than the deadline that it has.`;
-    else if (asked > latest) this.textContent = `${full} is later than the latest that it can be given, ${fullTime(latest)}.`;
-    else this.textContent = `The old secret ends ${full}, ${span(Math.round((asked - after) / 1000))} later than its present deadline.`;
+    if (asked <= after) this.textContent = `${full} is not later than the current deadline.`;
+    else if (asked > latest) this.textContent = `${full} is too late. The latest possible deadline is ${fullTime(latest)}.`;
+    else this.textContent = `The old secret ends ${full}, ${span(Math.round((asked - after) / 1000))} later than the current deadline.`;
   }
 });
 
@@ -174,14 +174,14 @@ customElements.define("drill-preview", class extends HTMLElement {
   update() {
     const [length, repeat, every] = ["length_seconds", "repeat", "every_seconds"].map((name) => Number(this.field(name)));
     const start = this.field("starts_at") ? new Date(`${this.field("starts_at")}Z`) : new Date();
-    if (![length, repeat].every((it) => Number.isInteger(it) && it > 0) || Number.isNaN(start.getTime())) { this.textContent = "Choose how long, and how often."; return; }
-    if (repeat > 1 && !(every > 0)) { this.textContent = "Choose how far apart the windows are."; return; }
+    if (![length, repeat].every((it) => Number.isInteger(it) && it > 0) || Number.isNaN(start.getTime())) { this.textContent = "Enter the window length and the number of windows."; return; }
+    if (repeat > 1 && !(every > 0)) { this.textContent = "Enter the interval between windows."; return; }
     const end = new Date(start.getTime() + ((repeat - 1) * every + length) * 1000);
     const from = this.field("starts_at") ? fullTime(start) : `now, ${fullTime(start)}`;
     const windows = repeat === 1
       ? `The old secret is refused for ${span(length)} from ${from}, until ${fullTime(end)}.`
-      : `The old secret is refused ${repeat} times for ${span(length)}, every ${span(every)}, from ${from} on, the last time until ${fullTime(end)}: ${Math.round(length / every * 100)} % of the time.`;
-    const late = end > new Date(this.getAttribute("deadline")) ? " That is later than its deadline, which every window must end by." : "";
+      : `The old secret is refused in ${repeat} windows of ${span(length)}, every ${span(every)}, starting ${from}. The last window ends ${fullTime(end)}. Callers are refused ${Math.round(length / every * 100)}% of the time.`;
+    const late = end > new Date(this.getAttribute("deadline")) ? " The last window ends after the old secret's deadline. Every window must end by the deadline." : "";
     this.textContent = windows + late;
   }
 });
