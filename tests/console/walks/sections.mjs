@@ -79,7 +79,7 @@ export default async function sections(server) {
     await stranger.goto(address);
     await stranger.getByRole("heading", { name: "Set your password" }).waitFor();
     if (works) await look(stranger, "link");
-    for (const field of ["Password", "Password, once more"]) await stranger.getByLabel(field, { exact: true }).fill("another lighthouse umbrella");
+    for (const field of ["Password", "Confirm password"]) await stranger.getByLabel(field, { exact: true }).fill("another lighthouse umbrella");
     await button(stranger, "Set password").click();
     if (works) await stranger.waitForURL((url) => !url.pathname.endsWith("/link"));
     else {
@@ -90,7 +90,7 @@ export default async function sections(server) {
   }
   if (stranger.url().includes("sign-in")) await signIn(stranger, "vera@example.com", "another lighthouse umbrella");
   await stranger.getByRole("heading", { level: 1 }).waitFor();
-  check("who holds no role is told why there is nothing", (await stranger.getByRole("main").textContent()).includes("You hold no role yet"));
+  check("who holds no role is told why there is nothing", (await stranger.getByRole("main").textContent()).includes("You have no roles yet"));
   await look(stranger, "nobody-yet");
   await stranger.goto(`${server.url}/console/people`);
   await stranger.getByRole("heading", { level: 1 }).waitFor();
@@ -139,7 +139,7 @@ export default async function sections(server) {
   await button(open_, "Delete token").click();
   await row.waitFor({ state: "detached" });
   check("a deleted token is refused at once", (await fetch(`${server.url}/api/v1/clients`, { headers: { authorization: `Bearer ${token}` } })).status === 401);
-  for (const [label, value] of [["Current password", PASSWORD], ["New password", "short"], ["New password, once more", "short"]]) await page.getByLabel(label, { exact: true }).fill(value);
+  for (const [label, value] of [["Current password", PASSWORD], ["New password", "short"], ["Confirm new password", "short"]]) await page.getByLabel(label, { exact: true }).fill(value);
   await button(page, "Change password").click();
   await page.getByRole("alert").first().waitFor();
   check("a short password is refused beside its field", (await page.getByLabel("New password", { exact: true }).getAttribute("aria-invalid")) === "true");

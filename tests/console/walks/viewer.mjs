@@ -11,7 +11,7 @@ export default async function viewer(server) {
   const context = await browser.newContext();
   const page = await open(server, context);
   await page.goto(link);
-  for (const field of ["Password", "Password, once more"]) {
+  for (const field of ["Password", "Confirm password"]) {
     await page.getByLabel(field, { exact: true }).fill("another lighthouse umbrella");
   }
   await button(page, "Set password").click();

@@ -70,7 +70,7 @@ on_both_engines! {
         let mut sessions = page.split("/console/account/sessions/").skip(1).map(|it| &it[..26]).filter(|it| it.starts_with("ses_"));
         assert_eq!(sessions.clone().count(), 2);
         assert!(sessions.any(|id| id.len() == 26));
-        let other = page.split("<tr>").find(|row| row.contains("/sessions/ses_") && !row.contains("This one")).unwrap();
+        let other = page.split("<tr>").find(|row| row.contains("/sessions/ses_") && !row.contains("This session")).unwrap();
         let at = other.find("/console/account/sessions/ses_").unwrap();
         let path = other[at..].split('"').next().unwrap();
         assert_eq!(victim.post(path, &[]).await.status.as_u16(), 303);

@@ -53,7 +53,7 @@ pub(super) struct Asked {
 }
 
 /// How long a token may live, as days and in words.
-const LIVES: [(&str, &str); 4] = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "No end")];
+const LIVES: [(&str, &str); 4] = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never")];
 
 /// Tokens that are listed where they can end together.
 const OFFERED: &str = "50";
@@ -109,13 +109,13 @@ impl AccountPage {
 pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply {
     let done = asked.done.as_deref().and_then(|word| match word {
         "password" => {
-            Some("Your password was changed. Every other session has ended. Your API tokens still work.")
+            Some("Your password was changed. All other sessions have ended. Your API tokens still work.")
         }
         "password-tokens" => {
-            Some("Your password was changed. Every other session and every API token has ended.")
+            Some("Your password was changed. All other sessions and all your API tokens have ended.")
         }
-        "ended" => Some("The sign-in has ended."),
-        "token-deleted" => Some("The token has ended. Whatever uses it is refused from now on."),
+        "ended" => Some("The session has ended."),
+        "token-deleted" => Some("The token was deleted. Anything that uses it is refused from now on."),
         _ => None,
     });
     let mut shown = AccountPage::load(&signed, asked.cursor).await?;
@@ -148,7 +148,9 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
     let tokens = account_tokens(&fields);
     let changed = match new == fields.text("repeated") {
         true => signed.app.change_password(&signed.session, current, new, tokens, &signed.visitor).await,
-        false => Err(Problem::invalid("repeated", "is not the same password. Nothing was changed").into()),
+        false => {
+            Err(Problem::invalid("repeated", "does not match the new password. Nothing was changed").into())
+        }
     };
     match changed {
         Ok(new) => {

@@ -46,7 +46,7 @@ pub(super) async fn submit(
         return Ok(refused(theme, fields, problem));
     }
     if password != sent.text("repeated") {
-        let problem = Problem::invalid("repeated", "is not the same password. Nothing was changed");
+        let problem = Problem::invalid("repeated", "does not match the password above. Nothing was changed");
         return Ok(refused(theme, fields, problem));
     }
     // People paste the whole address as often as the code at its end.
@@ -83,6 +83,6 @@ mod tests {
     #[test]
     fn the_page_is_rendered() {
         let html = LinkPage::new(Theme::System, Form::default()).render().unwrap();
-        assert!(html.contains("Password, once more"));
+        assert!(html.contains("Confirm password"));
     }
 }

@@ -83,14 +83,12 @@ pub(super) async fn submit(
             }
             return signed_in(&web.app, &new, &to);
         }
-        Ok(SignIn::Wrong) => (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "There is no account with this e-mail address and password.".to_owned(),
-            None,
-        ),
+        Ok(SignIn::Wrong) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "Wrong email address or password.".to_owned(), None)
+        }
         Ok(SignIn::Wait(until)) => (
             StatusCode::TOO_MANY_REQUESTS,
-            format!("Too many sign-ins from your network have failed. {}", wait(&web.app, until)),
+            format!("Too many failed sign-ins from your network. {}", wait(&web.app, until)),
             Some(seconds_until(&web.app, until)),
         ),
     };

@@ -173,8 +173,8 @@ on_both_engines! {
         assert_eq!((call("/api/v1/clients").await, call("/api/v1/users").await), (200, 403));
         for (fields, what) in [
             ([("name", ""), ("expires_days", "")], "Name must not be empty."),
-            ([("name", "x"), ("expires_days", "0")], "Ends after must be a whole number of days"),
-            ([("name", "x"), ("expires_days", "1.5")], "Ends after must be a whole number of days"),
+            ([("name", "x"), ("expires_days", "0")], "Expires after must be a whole number of days"),
+            ([("name", "x"), ("expires_days", "1.5")], "Expires after must be a whole number of days"),
         ] {
             let page = owner.post("/console/account/tokens", &fields).await.page(422);
             assert!(page.contains(what) && page.contains("<dialog id=\"create-token\" open"), "{page}");

@@ -250,7 +250,7 @@ on_both_engines! {
         let change = |current, new, repeated| [("current_password", current), ("password", new), ("repeated", repeated)];
         for (fields, field) in [
             (change("wrong horse battery staple", new, new), "Current password is not your password."),
-            (change(PASSWORD, new, "something else again"), "New password, once more is not the same password."),
+            (change(PASSWORD, new, "something else again"), "Confirm new password does not match the new password."),
             (change(PASSWORD, "too short", "too short"), "New password must have at least 15 characters"),
             (change(PASSWORD, "crossfade owner 1234567", "crossfade owner 1234567"), "New password must not be made of names"),
         ] {
@@ -287,7 +287,7 @@ on_both_engines! {
         let new = "four quite unrelated words";
         let fields = [("current_password", PASSWORD), ("password", new), ("repeated", new), ("end_tokens", "yes")];
         assert_eq!(victim.post("/console/account/password", &fields).await.leads_to(), "/console/account?done=password-tokens");
-        assert!(victim.get("/console/account?done=password-tokens").await.page(200).contains("every API token has ended"));
+        assert!(victim.get("/console/account?done=password-tokens").await.page(200).contains("all your API tokens have ended"));
         caller.get("/me").await.refused(401, "unauthenticated");
         assert!(!thief.is_signed_in().await && victim.is_signed_in().await);
         let program = Caller { world: &world, token: Some(program.reveal().to_owned()) };
