@@ -48,7 +48,7 @@ export default async function plain(server) {
   const shown = await page.locator(".secret-value").textContent();
   check("without a script a secret is shown on a page of its own, after the password", (await server.use("development", await page.locator("dd code").first().textContent(), shown)) === 200);
   await look(page, "plain-secret", false);
-  await page.getByRole("link", { name: "Hide it" }).click();
+  await page.getByRole("link", { name: "Hide secret" }).click();
 
   // What follows from a rotation.
   await region(page, "Secret rotation").waitFor();

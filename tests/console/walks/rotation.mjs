@@ -16,7 +16,7 @@ export default async function rotation(server) {
 
   // Create a client.
   await page.getByRole("link", { name: "Create client" }).click();
-  await page.getByRole("textbox", { name: "Name of the property" }).fill("Shop");
+  await page.getByRole("textbox", { name: "Property name" }).fill("Shop");
   await button(page, "Create property").click();
   await page.getByRole("textbox", { name: "Name", exact: true }).fill("Billing");
   await page.getByRole("checkbox", { name: "Production" }).check();
@@ -30,8 +30,8 @@ export default async function rotation(server) {
   await look(page, "clients");
   await page.getByRole("rowheader", { name: "Billing" }).getByRole("link").click();
   await look(page, "client-overview");
-  const rotators = page.getByRole("table", { name: "Who may rotate its secrets" });
-  check("the client's page says who may rotate, and leads to the roles", (await rotators.textContent()).includes("ada") && (await region(page, "Who may rotate its secrets").getByRole("link", { name: "roles" }).getAttribute("href")) === "/docs/roles");
+  const rotators = page.getByRole("table", { name: "Who can rotate its secrets" });
+  check("the client's page says who may rotate, and leads to the roles", (await rotators.textContent()).includes("ada") && (await region(page, "Who can rotate its secrets").getByRole("link", { name: "roles" }).getAttribute("href")) === "/docs/roles");
   await tab(page, "Environment").click();
   await page.getByRole("navigation", { name: "Environments" }).getByRole("link", { name: "Production" }).click();
   await region(page, "Configure your client").waitFor();

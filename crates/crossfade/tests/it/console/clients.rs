@@ -118,7 +118,7 @@ on_both_engines! {
         let page = browser.post(&revoke, &[("reason", "moved")]).await.page(409);
         assert!(page.contains("aria-labelledby=\"revoke-title\" open") && page.contains("Not safe to end"), "{page}");
         assert!(page.contains("value=\"moved\"") && page.contains("id=\"revoke-confirm_client_name\""), "{page}");
-        assert!(page.contains("type the client’s name to revoke the old secret anyway"), "{page}");
+        assert!(page.contains("enter the client’s name to revoke the old secret anyway"), "{page}");
         oauth.token(&it.client_id, &it.secret).await.is_token();
         // A person who types the name knows.
         let done = browser.post(&revoke, &[("reason", "moved"), ("confirm_client_name", "Billing")]).await;
@@ -220,7 +220,7 @@ on_both_engines! {
         let rotator = world.person("rotator@example.com", "secret_rotator").await;
         let manager = world.person("manager@example.com", "operations_manager").await;
         let created = manager.get(&path(&client, "/credentials?done=created")).await.page(200);
-        assert!(created.contains("hidden from your role: a Secret Viewer, Secret Rotator or Owner can show it"), "{created}");
+        assert!(created.contains("hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it"), "{created}");
         assert!(!created.contains("is under Credentials"), "{created}");
         let security = viewer.get(&path(&client, "/security")).await.page(200);
         assert!(security.contains("Hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it."), "{security}");
@@ -244,7 +244,7 @@ on_both_engines! {
             let page = browser.get(&format!("/console/clients?{query}")).await.page(200);
             assert!(page.contains(&client.id) && !page.contains(&other.id), "{query}: {page}");
         }
-        assert!(browser.get("/console/clients?overdue=true").await.page(200).contains("Nothing matches"));
+        assert!(browser.get("/console/clients?overdue=true").await.page(200).contains("No matching clients"));
         world.advance(Duration::from_secs(90 * 86_400));
         let browser = world.signed_in().await;
         assert!(browser.get("/console/clients?overdue=true").await.page(200).contains(&client.id));

@@ -38,7 +38,7 @@ on_both_engines! {
         assert!(table.contains(">rosa</a>") && table.contains("Secret Rotator") && table.contains("Owner"), "{table}");
         assert!(!table.contains(">vera</a>") && !table.contains(">amir</a>"), "{table}");
         let viewer = world.person("vic@example.com", "viewer").await.get(&path).await.page(200);
-        assert!(!viewer.contains("rosa") && viewer.contains("Who may rotate its secrets"), "{viewer}");
+        assert!(!viewer.contains("rosa") && viewer.contains("Who can rotate its secrets"), "{viewer}");
     }
 
     async fn one_s_own_tokens_are_listed_page_by_page(world: World) {

@@ -101,7 +101,7 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
         expected_current_secret_id: expected.map_err(|_| {
             Problem::new(
                 Code::InvalidBody,
-                "The form is incomplete. Nothing was changed. Open the page again.",
+                "The form is incomplete. Nothing was changed. Reload the page and try again.",
             )
         })?,
         end_running_transition: fields.ticked("end_running_transition"),
@@ -198,7 +198,7 @@ pub(super) async fn reveal(
         return Ok(Json(json!({"value": reply.value})).into_response());
     }
     let place = Place::load(&signed, &names.0).await?;
-    let sentence = "It is shown because you asked for it, and that stands in the audit trail.".to_owned();
+    let sentence = "This reveal is recorded in the audit trail.".to_owned();
     let value = reply.value.ok_or_else(Problem::not_found)?;
     Ok(page(&values_page(&signed, &place, &names.1, sentence, value)?))
 }
@@ -231,7 +231,7 @@ pub(super) async fn revoke(
                 if problem.code == Code::NotSafeToEnd {
                     let summary = problem.detail.split(" Nothing was changed.").next().unwrap_or_default();
                     problem.detail = format!(
-                        "{summary} Nothing was changed. Wait, or type the client’s name to revoke the old secret anyway."
+                        "{summary} Nothing was changed. Wait until it is safe, or enter the client’s name to revoke the old secret anyway."
                     );
                 }
                 let fields = match fields.ticked("confirm_client_name") {

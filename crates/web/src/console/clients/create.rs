@@ -74,7 +74,7 @@ pub(super) async fn submit(Fresh { signed, fields }: Fresh) -> Reply {
 
 async fn created(signed: &SignedIn, fields: &Fields) -> Result<api::Client, crossfade_app::Error> {
     let property = PropertyId::parse(fields.text("property_id")).map_err(|_| {
-        Problem::invalid("property_id", "must be chosen. Create a property first where there is none")
+        Problem::invalid("property_id", "must be selected. If there are no properties yet, create one first")
     })?;
     let body = CreateClient {
         name: fields.text("name").to_owned(),
@@ -123,6 +123,6 @@ mod tests {
             environments: Vec::new(),
             may_create_property: false,
         };
-        assert!(new.render().unwrap().contains("There is no property yet"));
+        assert!(new.render().unwrap().contains("No properties yet"));
     }
 }

@@ -165,16 +165,16 @@ impl askama::filters::HtmlSafe for Live<'_> {}
 /// Where the first secret of a registration is, or who can get at it.
 fn first_secret(s: &Secrets) -> String {
     match (s.may.reveal, s.environment.show_once) {
-        (true, false) => format!("Its first secret in {} is under Credentials, hidden.", s.environment.name),
+        (true, false) => format!("Its first secret in {} is under Credentials.", s.environment.name),
         (true, true) => {
             format!("Its first secret in {} was shown once and is not stored.", s.environment.name)
         }
         (false, false) => format!(
-            "Its first secret in {} is hidden from your role: a Secret Viewer, Secret Rotator or Owner can show it.",
+            "Its first secret in {} is hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it.",
             s.environment.name
         ),
         (false, true) => format!(
-            "{} shows a secret once and your role may not see it, so nobody has the first secret. A Secret Rotator gets a new one by rotating it.",
+            "{} shows each secret once and your role cannot see it, so nobody has the first secret. A Secret Rotator can rotate it to get a new secret.",
             s.environment.name
         ),
     }
@@ -219,21 +219,23 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
             Some(drill) => {
                 let from = drill.windows.first().map_or(drill.ends_at, |window| window.from);
                 format!(
-                    "The drill was scheduled. It refuses the old secret from {} on and is over at {}.",
+                    "The drill was scheduled. First window: {}. End of the drill: {}.",
                     at(from),
                     at(drill.ends_at)
                 )
             }
-            None => "The drill is over.".to_owned(),
+            None => "The drill has ended.".to_owned(),
         },
         ("drill-stopped", _) => "The drill was stopped. The old secret works again.".to_owned(),
         ("added", _) => {
             format!("{} was registered in {}. {}", s.client, s.environment.name, first_secret(s))
         }
         ("created", _) => format!("{} was created. {}", s.client, first_secret(s)),
-        ("saved", _) => "The settings were saved. They count from the next request.".to_owned(),
-        ("disabled", _) => "The registration was disabled. It refuses every secret.".to_owned(),
-        ("enabled", _) => "The registration was enabled. What had ended stays ended.".to_owned(),
+        ("saved", _) => "The settings were saved. They apply from the next request.".to_owned(),
+        ("disabled", _) => "The registration was disabled. Every secret is refused.".to_owned(),
+        ("enabled", _) => {
+            "The registration was enabled. Secrets and access tokens that had ended stay ended.".to_owned()
+        }
         _ => return None,
     })
 }
@@ -256,11 +258,11 @@ fn settings(s: &Secrets) -> Form {
 }
 
 const LABELS: [(&str, &str); 5] = [
-    ("token_endpoint_auth_methods", "How the secret may be presented"),
+    ("token_endpoint_auth_methods", "Authentication methods"),
     ("scopes", "Scopes"),
     ("audience", "Audience"),
-    ("access_token_ttl_seconds", "Lifetime of its tokens in seconds"),
-    ("may_introspect", "May introspect every token"),
+    ("access_token_ttl_seconds", "Token lifetime (seconds)"),
+    ("may_introspect", "Introspect all tokens"),
 ];
 
 /// Leads to the first tab.
@@ -482,7 +484,10 @@ mod tests {
             forms.rotate = Form::new("rotate", typed).refused(problem.with_field("transition_hours"));
         });
         assert!(html.contains("aria-labelledby=\"rotate-title\" open"), "{html}");
-        assert!(html.contains("Transition period must be 0 to 168.") && html.contains("value=\"quarterly\""), "{html}");
+        assert!(
+            html.contains("Transition period must be 0 to 168.") && html.contains("value=\"quarterly\""),
+            "{html}"
+        );
     }
 
     #[test]

@@ -143,17 +143,17 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     };
     let address = Address(fields.clone());
     let done = (fields.text("done") == "deleted")
-        .then_some("The client was deleted. Its secrets and tokens are dead.");
+        .then_some("The client was deleted. Its secrets and tokens no longer work.");
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     Ok(page(&ListPage {
         layout: signed.layout(Section::Clients, "Clients").done(done),
         now,
         filter: Form::new("", fields),
-        properties: any("Every property")
+        properties: any("All properties")
             .into_iter()
             .chain(properties.into_iter().map(|it| (it.id.to_string(), it.name)))
             .collect(),
-        environments: any("Every environment")
+        environments: any("All environments")
             .into_iter()
             .chain(environments.into_iter().map(|it| (it.slug, it.name)))
             .collect(),
@@ -176,8 +176,8 @@ mod tests {
             layout: Layout::sample(Section::Clients, "Clients"),
             now: crossfade::samples::now(),
             filter: Form::new("", fields.clone()),
-            properties: vec![(String::new(), "Every property".into())],
-            environments: vec![(String::new(), "Every environment".into())],
+            properties: vec![(String::new(), "All properties".into())],
+            environments: vec![(String::new(), "All environments".into())],
             lines,
             order: ClientOrder::Name,
             address: Address(fields),
@@ -191,7 +191,7 @@ mod tests {
     fn an_empty_list_teaches_and_a_filtered_one_says_so() {
         assert!(sample(Vec::new(), "").contains("No clients yet"));
         let html = sample(Vec::new(), "q=billing");
-        assert!(html.contains("Nothing matches") && !html.contains("No clients yet"));
+        assert!(html.contains("No matching clients") && !html.contains("No clients yet"));
     }
 
     #[test]

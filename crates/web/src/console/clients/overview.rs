@@ -26,8 +26,8 @@ struct OverviewPage {
 /// Where a role holds, in words.
 fn place(rotator: &Rotator) -> &'static str {
     match rotator.scope {
-        Scope::Platform => "Every client",
-        Scope::Property(_) => "The clients of this property",
+        Scope::Platform => "All clients",
+        Scope::Property(_) => "Clients of this property",
         Scope::Client(_) => "This client",
     }
 }
@@ -40,7 +40,7 @@ pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, si
     let rotators = signed.app.list_rotators(signed.caller(), ClientPath(&client)).await?;
     let done = match query.text("done") {
         "created" => Some("The client was created."),
-        "saved" => Some("The client was changed."),
+        "saved" => Some("The client was updated."),
         _ => None,
     };
     Ok(page(&OverviewPage {

@@ -36,7 +36,7 @@ struct SettingsPage {
 impl SettingsPage {
     fn owners_hint(&self) -> String {
         format!(
-            "Type {} to change the owners. From then on, messages about this client go to them.",
+            "Type {} to change the owners. Messages about this client then go to the new owners.",
             self.name
         )
     }
@@ -84,7 +84,7 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
 pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
     let mut shown = load(&signed, &client).await?;
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let done = (query.text("done") == "saved").then_some("The client was changed.");
+    let done = (query.text("done") == "saved").then_some("The client was updated.");
     shown.layout = shown.layout.done(done);
     Ok(page(&shown))
 }
