@@ -72,7 +72,7 @@ export default async function badInput(server) {
   // The transition ends while the dialog is open.
   await page.goto(security);
   await button(page.getByRole("table", { name: "Secret rotation history" }), "Extend").click();
-  const extend = page.getByRole("dialog", { name: "Extend old secret" });
+  const extend = page.getByRole("dialog", { name: "Extend deadline" });
   await extend.getByRole("textbox", { name: "Reason" }).fill("slow team");
   await server.api("POST", `${path}/secrets/${first.previous_secret.id}/revoke`, { reason: "moved" });
   await button(extend, "Extend").click();

@@ -14,7 +14,7 @@ export default async function drill(server) {
   await page.goto(`${server.url}/console/clients/${client.id}/environments/production/security`);
   await signIn(page);
   const drills = region(page, "Drills");
-  await drills.getByText("No drill of this old secret yet", { exact: false }).waitFor();
+  await drills.getByText("No drills of this old secret yet", { exact: false }).waitFor();
   await look(page, "drill-none");
 
   // Bad input stands beside its field, and nothing that was typed is lost.
@@ -24,22 +24,22 @@ export default async function drill(server) {
   const fill = async (fields) => {
     for (const [name, value] of Object.entries(fields)) await dialog.getByLabel(name, { exact: false }).first().fill(value);
   };
-  await fill({ "Length of a window": "300", "Number of windows": "3", "Seconds from one to the next": "600", "Client name": "Billing API", Reason: "who is left?" });
+  await fill({ "Window length": "300", "Number of windows": "3", "Interval (seconds)": "600", "Client name": "Billing API", Reason: "who is left?" });
   const preview = dialog.locator("drill-preview");
-  check("the dialog says which windows there will be", /refused 3 times for 5 min, every 10 min, from now.*50 % of the time/.test(await preview.textContent()), await preview.textContent());
+  check("the dialog says which windows there will be", /refused in 3 windows of 5 min, every 10 min, starting now.*50% of the time/.test(await preview.textContent()), await preview.textContent());
   await look(page, "dialog-drill");
-  await fill({ "Seconds from one to the next": "400" });
+  await fill({ "Interval (seconds)": "400" });
   await button(dialog, "Schedule drill").click();
   dialog = page.getByRole("dialog", { name: "Schedule drill" });
   await dialog.getByRole("alert").first().waitFor();
-  check("windows that are too close are refused beside the field", (await dialog.getByLabel("Seconds from one to the next").getAttribute("aria-invalid")) === "true");
+  check("windows that are too close are refused beside the field", (await dialog.getByLabel("Interval (seconds)").getAttribute("aria-invalid")) === "true");
   check("what was typed is still there", (await dialog.getByLabel("Reason").inputValue()) === "who is left?");
   await look(page, "dialog-drill-refused");
   check("nothing was scheduled", (await server.api("GET", `/clients/${client.id}/environments/production/drills`)).items.length === 0);
 
   // The drill, with a sign-in that is too old.
   server.age();
-  await fill({ "Seconds from one to the next": "600" });
+  await fill({ "Interval (seconds)": "600" });
   await button(dialog, "Schedule drill").click();
   await confirmIfAsked(page);
   await page.getByRole("status").filter({ hasText: "The drill was scheduled" }).first().waitFor();

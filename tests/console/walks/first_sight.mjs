@@ -155,16 +155,16 @@ export default async function firstSight(server) {
   await look(page, "security-unmoved");
   await server.use("production", invoices.id, invoices.secret, "job-a/1.0");
   const change = page.getByRole("group", { name: "Change-over" });
-  await until(async () => /1 caller is left/.test(await card.textContent()), "the caller is counted");
-  check("share and callers say what each of them counts", /The share counts uses: .*100% of 1 were with the old secret/.test(await change.textContent()) && /Callers are counted one by one/.test(await change.textContent()), await change.textContent());
+  await until(async () => /1 caller still uses/.test(await card.textContent()), "the caller is counted");
+  check("share and callers say what each of them counts", /The share counts uses\. .*the old secret had 100% \(total uses: 1\)/.test(await change.textContent()) && /Callers are counted separately/.test(await change.textContent()), await change.textContent());
   const drills = region(page, "Drills");
   await button(drills, "Schedule drill").click();
   dialog = page.getByRole("dialog", { name: "Schedule drill" });
   await typed("30");
-  check("the length of a drill is replaced by typing", (await dialog.getByLabel("Length of a window").inputValue()) === "30");
+  check("the length of a drill is replaced by typing", (await dialog.getByLabel("Window length").inputValue()) === "30");
   for (const agent of ["job-b/1.0", "job-c/1.0"]) await server.use("production", invoices.id, invoices.secret, agent);
-  await until(async () => /3 callers are left/.test(await dialog.textContent()) && /3 callers are left/.test(await card.textContent()), "dialog and page count the same callers");
-  check("an open dialog counts the callers that the page counts", (await dialog.getByLabel("Length of a window").inputValue()) === "30");
+  await until(async () => /3 callers still use/.test(await dialog.textContent()) && /3 callers still use/.test(await card.textContent()), "dialog and page count the same callers");
+  check("an open dialog counts the callers that the page counts", (await dialog.getByLabel("Window length").inputValue()) === "30");
 
   // Two drills, and then a revocation: each keeps whom it found.
   const drill = async (agent, why) => {
@@ -209,7 +209,7 @@ export default async function firstSight(server) {
   await rotate(ledger, "Ledger");
   await page.goto(`${ledger.page}/environments/production/security`);
   await button(history, "Extend").click();
-  dialog = page.getByRole("dialog", { name: "Extend old secret" });
+  dialog = page.getByRole("dialog", { name: "Extend deadline" });
   await rotate(ledger, "Ledger", { end_running_transition: true });
   await dialog.getByText("has changed since you opened this dialog", { exact: false }).waitFor();
   check("an open dialog says that the page has changed", true);

@@ -56,16 +56,16 @@ export default async function plain(server) {
   await history.waitFor();
   await look(page, "plain-security", false);
   await button(history, "Extend").click();
-  dialog = page.getByRole("dialog", { name: "Extend old secret" });
+  dialog = page.getByRole("dialog", { name: "Extend deadline" });
   const later = new Date(Date.now() + 48 * 3600e3).toISOString().slice(0, 16);
-  await dialog.getByLabel("New deadline, in UTC").fill(later);
+  await dialog.getByLabel("New deadline (UTC)").fill(later);
   await dialog.getByRole("textbox", { name: "Reason" }).fill("slow team");
   await button(dialog, "Extend").click();
   await page.getByRole("status").first().waitFor();
   check("without a script a deadline is extended", (await rotations())[0].outgoing_secret.expires_at.startsWith(later));
   await button(page, "Schedule drill").click();
   dialog = page.getByRole("dialog", { name: "Schedule drill" });
-  await dialog.getByLabel("Length of a window").fill("15");
+  await dialog.getByLabel("Window length").fill("15");
   await dialog.getByRole("textbox", { name: "Client name" }).fill("Billing");
   await dialog.getByRole("textbox", { name: "Reason" }).fill("who is left?");
   await button(dialog, "Schedule drill").click();
@@ -74,7 +74,7 @@ export default async function plain(server) {
   await button(history, "Roll back").click();
   dialog = page.getByRole("dialog", { name: "Roll back rotation" });
   await dialog.getByRole("textbox", { name: "Reason" }).fill("not yet");
-  await dialog.getByRole("checkbox", { name: "Revoke it although it is in use" }).check();
+  await dialog.getByRole("checkbox", { name: "Revoke it anyway" }).check();
   await button(dialog, "Roll back").click();
   await page.getByRole("status").first().waitFor();
   check("without a script a rotation is rolled back", (await rotations())[0].ended_as === "rolled_back", JSON.stringify((await rotations())[0]));

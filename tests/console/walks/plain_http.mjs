@@ -26,7 +26,7 @@ export default async function plainHttp(server) {
   await copy.click();
   await page.getByRole("status").filter({ hasText: /^Copied$/ }).waitFor();
   check("over plain http an ID is copied", (await pasted()) === client.registrations[0].client_id);
-  await button(region(page, "Try it"), "Copy").first().click();
+  await button(region(page, "Test commands"), "Copy").first().click();
   check("over plain http a command is copied", (await pasted()).includes("oauth2/token"));
   await button(region(page, "Credentials"), "Copy secret").click();
   await page.getByText("Your browser blocked copying. Show the secret and copy it manually.").waitFor();
@@ -35,7 +35,7 @@ export default async function plainHttp(server) {
   await page.evaluate(() => { document.execCommand = () => false; });
   await copy.click();
   await page.getByRole("status").filter({ hasText: "Select the text and copy it manually." }).waitFor();
-  await button(region(page, "Try it"), "Copy").first().click();
+  await button(region(page, "Test commands"), "Copy").first().click();
   await page.getByRole("status").filter({ hasText: "The text is selected. Copy it manually." }).waitFor();
   check("a text that cannot be copied is selected, and the page says so", (await page.evaluate(() => getSelection().toString())).includes("oauth2/token"));
   await look(page, "copy-refused");

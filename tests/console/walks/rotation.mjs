@@ -110,8 +110,8 @@ export default async function rotation(server) {
   await until(async () => (await page.getByRole("table", { name: "Callers" }).textContent()).includes("old-job/1.0"), "the caller that is left stands in the table");
   check("callers that still use the old secret are seen as it happens", true);
   const change = page.getByRole("group", { name: "Change-over" });
-  check("the page says how the change-over stands, and why", /left on the old secret|not been used/.test(await change.textContent()), await change.textContent());
-  await change.getByText("What this cannot see").click();
+  check("the page says how the change-over stands, and why", /(still use|left on|used) the (old|new) secret|not been used/.test(await change.textContent()), await change.textContent());
+  await change.getByText("What this check cannot see").click();
   check("and what it cannot see", await change.getByText("A caller that holds an access token", { exact: false }).isVisible());
   await look(page, "security-transition");
   await page.getByRole("link", { name: "Overview" }).first().click();
@@ -128,12 +128,12 @@ export default async function rotation(server) {
 
   // Extend is refused beyond the range, with what was typed.
   await button(page.getByRole("table", { name: "Secret rotation history" }), "Extend").click();
-  dialog = page.getByRole("dialog", { name: "Extend old secret" });
-  await dialog.getByLabel("New deadline, in UTC").fill("2099-01-01T00:00");
+  dialog = page.getByRole("dialog", { name: "Extend deadline" });
+  await dialog.getByLabel("New deadline (UTC)").fill("2099-01-01T00:00");
   await dialog.getByRole("textbox", { name: "Reason" }).fill("slow team");
   await look(page, "dialog-extend");
   await button(dialog, "Extend").click();
-  dialog = page.getByRole("dialog", { name: "Extend old secret" });
+  dialog = page.getByRole("dialog", { name: "Extend deadline" });
   await dialog.getByRole("alert").first().waitFor();
   check("a deadline out of range is refused in words", (await dialog.getByRole("textbox", { name: "Reason" }).inputValue()) === "slow team");
   await button(dialog, "Cancel").click();
@@ -141,7 +141,7 @@ export default async function rotation(server) {
   // Roll back is warned of when the new secret is in use; then revoke.
   await button(page.getByRole("table", { name: "Secret rotation history" }), "Roll back").click();
   dialog = page.getByRole("dialog", { name: "Roll back rotation" });
-  check("a roll back asks about the secret in use", await dialog.getByRole("checkbox", { name: "Revoke it although it is in use" }).isVisible());
+  check("a roll back asks about the secret in use", await dialog.getByRole("checkbox", { name: "Revoke it anyway" }).isVisible());
   await look(page, "dialog-rollback");
   await button(dialog, "Cancel").click();
   await button(page.getByRole("table", { name: "Secret rotation history" }), "Revoke").click();
@@ -208,7 +208,7 @@ export default async function rotation(server) {
   check("the secret that was shown once works", (await server.use("staging", staged, once)) === 200);
   await page.getByRole("link", { name: "I have stored it" }).click();
   await region(page, "Credentials").waitFor();
-  check("it is not shown again", (await button(page, "Show secret").count()) === 0 && (await region(page, "Credentials").textContent()).includes("Shown once"));
+  check("it is not shown again", (await button(page, "Show secret").count()) === 0 && (await region(page, "Credentials").textContent()).includes("Shown only once"));
   await tab(page, "Security").click();
   dialog = await fillRotation(page, "Billing", 24);
   await button(dialog, "Rotate secret").click();

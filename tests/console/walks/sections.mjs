@@ -174,7 +174,7 @@ export default async function sections(server) {
   await look(page, "registration-disabled");
   await tab(page, "Credentials").click();
   await page.getByText("This registration is disabled", { exact: false }).first().waitFor();
-  check("a disabled registration prints no command that would be refused", (await region(page, "Try it").count()) === 0);
+  check("a disabled registration prints no command that would be refused", (await region(page, "Test commands").count()) === 0);
   await look(page, "credentials-disabled");
   await tab(page, "Security").click();
   await region(page, "Secret rotation").waitFor();

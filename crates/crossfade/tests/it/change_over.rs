@@ -117,7 +117,7 @@ on_both_engines! {
 
         // Whoever comes with it nevertheless is told apart, and so is seen that it is refused.
         let page = world.signed_in().await.get(&format!("/console{}", client.path("production", "/security"))).await.page(200);
-        assert!(!page.contains("Refused since the old secret ended"), "{page}");
+        assert!(!page.contains("Callers refused since the old secret ended"), "{page}");
         let came_at = world.now();
         for label in ["b", "forgotten", "forgotten"] {
             assert_eq!(call(&oauth, &id, &old, Some(label)).await, 401);
@@ -129,7 +129,7 @@ on_both_engines! {
         assert_eq!((seen.len(), seen.contains(&("b", 1)), seen.contains(&("forgotten", 2))), (2, true, true), "{told}");
         assert_eq!((&refused[0]["last_at"], &told["verdict"]), (&json!(came_at.to_string()), &json!("ended")));
         let page = world.signed_in().await.get(&format!("/console{}", client.path("production", "/security"))).await.page(200);
-        assert!(page.contains("Refused since the old secret ended") && page.contains("forgotten"), "{page}");
+        assert!(page.contains("Callers refused since the old secret ended") && page.contains("forgotten"), "{page}");
         assert!(!page.contains("stranger"), "{page}");
     }
 

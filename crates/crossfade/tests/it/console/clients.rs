@@ -167,7 +167,7 @@ on_both_engines! {
         }
         let page = browser.get(&path(&client, "/security")).await.page(200);
         assert_eq!(page.matches(">Leaked<").count(), 2, "{page}");
-        assert!(page.contains("Its tokens were not ended") && page.contains("may accept one until"), "{page}");
+        assert!(page.contains("Access tokens were not ended") && page.contains("may accept one until"), "{page}");
         // A revocation and a roll back say it, too.
         world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
         let page = browser.get(&path(&client, "/security")).await.page(200);
@@ -227,7 +227,7 @@ on_both_engines! {
         world.raw("UPDATE secrets SET sealed = NULL").await;
         for who in [&viewer, &rotator, &manager] {
             let page = who.get(&path(&client, "/security")).await.page(200);
-            assert_eq!(page.matches("Not stored any more").count(), 2, "the current and the ended one: {page}");
+            assert_eq!(page.matches("No longer stored").count(), 2, "the current and the ended one: {page}");
             assert!(!page.contains("Hidden from your role"), "{page}");
         }
         world.raw("UPDATE environments SET show_once = 1").await;

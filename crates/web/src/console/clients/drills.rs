@@ -79,7 +79,7 @@ pub(super) fn current_or_next<'a>(drill: &'a Drill, now: &Timestamp) -> Option<&
 pub(super) fn windows_in_words(drill: &Drill) -> String {
     let length = drill.windows.first().map_or(0, |window| window.to.since(window.from).as_secs());
     match drill.windows.len() {
-        0 => "No window".to_owned(),
+        0 => "No windows".to_owned(),
         1 => format!("1 window of {}", moment::span(length)),
         count => format!("{count} windows of {}", moment::span(length)),
     }
@@ -92,7 +92,11 @@ pub(super) fn state_in_words(drill: &Drill) -> &'static str {
         (DrillState::Running, _) => "Running",
         (DrillState::Finished, _) => "Finished",
         (DrillState::Stopped, Some(StoppedAs::Stopped) | None) => "Stopped",
-        (DrillState::Stopped, Some(_)) => "Over, the secret is no longer retiring",
+        (DrillState::Stopped, Some(StoppedAs::Revoked)) => "Stopped (secret revoked)",
+        (DrillState::Stopped, Some(StoppedAs::RolledBack)) => "Stopped (rolled back)",
+        (DrillState::Stopped, Some(StoppedAs::Superseded)) => "Stopped (newer rotation)",
+        (DrillState::Stopped, Some(StoppedAs::Disabled)) => "Stopped (registration disabled)",
+        (DrillState::Stopped, Some(StoppedAs::ClientDeleted)) => "Stopped (client deleted)",
     }
 }
 

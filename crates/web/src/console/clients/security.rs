@@ -116,10 +116,10 @@ pub(super) struct Drilled {
 }
 
 impl Old {
-    /// For how long the old secret has been quiet, and must be: "12 min of 1 h".
+    /// For how long the old secret has been quiet, and must be: "12 min of the required 1 h".
     pub(super) fn quiet(&self) -> String {
         let [quiet, needed] = [self.change.quiet_seconds, self.change.quiet_needed_seconds].map(moment::span);
-        format!("{quiet} of {needed}")
+        format!("{quiet} of the required {needed}")
     }
 
     pub(super) fn callers_shown(&self) -> impl Iterator<Item = &api::Caller> {
@@ -281,8 +281,8 @@ impl Secrets {
         match (stored, self.may.reveal) {
             (true, true) => None,
             (true, false) => Some(HIDDEN),
-            (false, _) if self.environment.show_once => Some("Shown once, not stored"),
-            (false, _) => Some("Not stored any more"),
+            (false, _) if self.environment.show_once => Some("Shown only once, not stored"),
+            (false, _) => Some("No longer stored"),
         }
     }
 
@@ -341,14 +341,14 @@ impl Secrets {
         self.registration.rotation_due_at.is_some_and(|due| due <= self.now)
     }
 
-    /// "40 days of 90".
+    /// "40 days (maximum 90)".
     pub(super) fn age(&self) -> String {
         let Some(current) = &self.current else { return "No valid secret".to_owned() };
         let days = self.now.since(current.created_at).as_secs() / 86_400;
         let age = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
         match self.environment.max_age_days {
-            Some(most) => format!("{age} of at most {most}"),
-            None => format!("{age}, no limit"),
+            Some(most) => format!("{age} (maximum {most})"),
+            None => format!("{age} (no maximum)"),
         }
     }
 
@@ -443,7 +443,7 @@ impl Secrets {
     /// What ends, and who fails, when the current secret is rotated as leaked.
     pub(super) fn leak_effect(&self) -> String {
         let mut effect =
-            "The current secret ends immediately. Callers that use it fail until they have the new secret."
+            "The present secret ends immediately. Callers that use it fail until they have the new secret."
                 .to_owned();
         if let Some(users) = self.users_of_current() {
             effect.push_str(&format!(" {users}"));
@@ -470,12 +470,12 @@ pub(super) fn tokens_sentence(line: &RotationLine, now: Timestamp) -> Option<Str
                     "A resource server that validates tokens offline may accept one until {}.",
                     at(ended.offline_until)
                 ),
-                false => "The last of them has expired.".to_owned(),
+                false => "All of them have expired.".to_owned(),
             };
             Some(format!("Access tokens issued under {subject} were ended {}. {offline}", at(ended.at)))
         }
         (true, None) => Some(
-            "Access tokens issued under the leaked secret were not ended: each is accepted until it expires."
+            "Access tokens issued under the leaked secret were not ended. Each token is accepted until it expires."
                 .to_owned(),
         ),
         (false, None) => None,

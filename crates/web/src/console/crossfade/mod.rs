@@ -208,11 +208,8 @@ impl Transition {
     /// What the picture says, in words.
     fn summary(&self) -> String {
         let share = match self.latest_share() {
-            None => "No use of either secret is recorded yet.".to_owned(),
-            Some(old) => format!(
-                "Of the latest uses, {old}% were with the old secret and {}% with the new one.",
-                100 - old
-            ),
+            None => "No use of either secret has been recorded yet.".to_owned(),
+            Some(old) => format!("Latest recorded uses: {old}% old secret, {}% new secret.", 100 - old),
         };
         let end = match self.is_over() {
             true => format!("The old secret ended {}.", moment::utc(self.deadline)),
@@ -221,8 +218,8 @@ impl Transition {
         let callers = match &self.callers {
             Callers::Left(uses) => match uses.len() {
                 0 => String::new(),
-                1 => " 1 caller is left on the old secret.".to_owned(),
-                count => format!(" {count} callers are left on the old secret."),
+                1 => " 1 caller still uses the old secret.".to_owned(),
+                count => format!(" {count} callers still use the old secret."),
             },
             Callers::LastUse(Some(last)) => {
                 format!(" The old secret was last used {}.", moment::utc(*last))
@@ -231,8 +228,8 @@ impl Transition {
         };
         let gaps = match self.gaps.len() {
             0 => String::new(),
-            1 => " In a part of the time nothing was recorded.".to_owned(),
-            count => format!(" In {count} parts of the time nothing was recorded."),
+            1 => " Recording was interrupted once.".to_owned(),
+            count => format!(" Recording was interrupted {count} times."),
         };
         format!("{share} {end}{callers}{gaps}")
     }
@@ -285,7 +282,7 @@ impl Rest {
             None => format!("One secret, {} old.", days(age)),
             Some(due) if due <= self.now => {
                 format!(
-                    "One secret, {} old, overdue for {}.",
+                    "One secret, {} old, {} overdue.",
                     days(age),
                     days(self.now.since(due).as_secs() / 86_400)
                 )
@@ -415,7 +412,7 @@ mod tests {
         let used = Transition { callers: Callers::LastUse(Some(samples::now())), ..samples::moving(6) };
         let unused = Transition { callers: Callers::LastUse(None), ..samples::moving(6) };
         let one = used.row("Billing", "Production").render().unwrap();
-        assert!(one.contains("aria-label=\"Billing in Production: Of the latest uses"), "{one}");
+        assert!(one.contains("aria-label=\"Billing in Production: Latest recorded uses"), "{one}");
         assert!(one.contains("last used 24 Nov 2026, 13:05 UTC") && !one.contains("1 caller"), "{one}");
         let other = unused.bar("Invoices", "Staging").render().unwrap();
         assert!(
@@ -455,7 +452,7 @@ mod tests {
         }
         let hero = drawn.hero().render().unwrap();
         assert_eq!(hero.matches("class=\"cf-gap\"").count(), 3 + 1, "three and the legend's: {hero}");
-        assert!(hero.contains("In 3 parts of the time nothing was recorded."), "{hero}");
+        assert!(hero.contains("Recording was interrupted 3 times."), "{hero}");
         assert!(!samples::moving(13).hero().render().unwrap().contains("cf-gap"));
     }
 
@@ -463,9 +460,9 @@ mod tests {
     fn the_words_tell_who_is_left_and_when_it_ends() {
         assert_eq!(
             samples::moving(13).summary(),
-            "Of the latest uses, 18% were with the old secret and 82% with the new one. The old secret ends 25 Nov 2026, 00:05 UTC. 2 callers are left on the old secret."
+            "Latest recorded uses: 18% old secret, 82% new secret. The old secret ends 25 Nov 2026, 00:05 UTC. 2 callers still use the old secret."
         );
-        assert_eq!(samples::rest(120).summary(), "One secret, 120 days old, overdue for 30 days.");
+        assert_eq!(samples::rest(120).summary(), "One secret, 120 days old, 30 days overdue.");
         assert_eq!(samples::rest(89).summary(), "One secret, 89 days old, due in 1 day.");
     }
 }
