@@ -11,7 +11,7 @@ export default async function walk(server) {
   // The policy of an environment is a field of its settings.
   await page.goto(`${server.url}/console/environments/staging`);
   const settings = region(page, "Settings");
-  const hours = settings.getByRole("spinbutton", { name: "Extend deadlines by so many hours" });
+  const hours = settings.getByRole("spinbutton", { name: "Automatic extension (hours)" });
   check("no policy at first", (await hours.inputValue()) === "");
   await hours.fill("12");
   await button(settings, "Save").click();

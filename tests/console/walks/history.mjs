@@ -23,13 +23,13 @@ export default async function history(server) {
 
   // A form in a dialog, refused twice and then right.
   await page.goto(`${server.url}/console/people`);
-  await button(page, "Create").click();
+  await button(page, "Create account").click();
   posts = 0;
   for (const [email, refused] of [["ada@example.com", true], ["ada@example.com", true], ["vera@example.com", false]]) {
     const dialog = page.getByRole("dialog");
     await dialog.getByRole("textbox", { name: "Name" }).fill("Vera");
     await dialog.getByRole("textbox", { name: "Email" }).fill(email);
-    await button(dialog, "Create").click();
+    await button(dialog, "Create account").click();
     if (refused) await page.getByRole("alert").first().waitFor();
     await page.waitForLoadState();
   }

@@ -24,31 +24,31 @@ export default async function sections(server) {
 
   // A person: created, given a role, linked, renamed, deleted.
   await page.getByRole("table").waitFor();
-  let open_ = await dialog(page, button(page, "Create"), "Create person or program", "create-person");
+  let open_ = await dialog(page, button(page, "Create account"), "Create account", "create-person");
   await open_.getByRole("textbox", { name: "Email" }).fill("not an address");
   await open_.getByRole("textbox", { name: "Name" }).fill("Vera");
   await open_.getByRole("textbox", { name: "Email" }).fill("ada@example.com");
-  await button(open_, "Create").click();
+  await button(open_, "Create account").click();
   await page.getByRole("dialog").getByRole("alert").first().waitFor();
   check("an address that is taken is refused beside its field", (await page.getByRole("textbox", { name: "Email" }).getAttribute("aria-invalid")) === "true");
   await look(page, "dialog-create-person-refused");
   open_ = page.getByRole("dialog");
   await open_.getByRole("textbox", { name: "Email" }).fill("vera@example.com");
-  await button(open_, "Create").click();
+  await button(open_, "Create account").click();
   await page.getByText("Send this link to Vera.").waitFor();
   await look(page, "person-link");
   const link = (await page.locator("#new-link").textContent()).trim();
   await page.reload();
   check("an activation link is shown once", !(await page.content()).includes(link.slice(-20)));
   await look(page, "person");
-  open_ = await dialog(page, button(page, "Give role"), "Give role", "give-role");
+  open_ = await dialog(page, button(page, "Grant role"), "Grant role", "give-role");
   await open_.getByRole("combobox", { name: "Role" }).selectOption("application_manager");
   await open_.getByRole("radio", { name: "One property and its clients" }).check();
   await open_.getByRole("combobox", { name: "Property" }).selectOption({ label: "Shop" });
   await open_.getByRole("checkbox", { name: "Staging" }).check();
   await look(page, "dialog-give-role-property");
   server.age();
-  await button(open_, "Give role").click();
+  await button(open_, "Grant role").click();
   await page.getByRole("dialog", { name: "Confirm it is you" }).waitFor();
   await look(page, "dialog-confirm");
   await confirmIfAsked(page);
@@ -56,16 +56,16 @@ export default async function sections(server) {
   await roles.getByRole("rowheader", { name: "Application Manager" }).waitFor();
   check("a role is given for one property and one environment", /Shop/.test(await roles.textContent()) && /staging/i.test(await roles.textContent()), await roles.textContent());
   await look(page, "person-with-role");
-  open_ = await dialog(page, button(page, "Take away"), "Take role away", "take-role");
-  await button(open_, "Take away").click();
+  open_ = await dialog(page, button(page, "Remove"), "Remove role", "take-role");
+  await button(open_, "Remove").click();
   await page.getByRole("heading", { name: "No roles" }).waitFor();
   check("a role is taken away", true);
   open_ = await dialog(page, button(page, "Edit"), "Edit account", "edit-person");
   await open_.getByRole("textbox", { name: "Name" }).fill("Vera Novak");
   await button(open_, "Save").click();
   await page.getByRole("heading", { level: 1, name: "Vera Novak" }).waitFor();
-  open_ = await dialog(page, button(page, "Make a new link"), "Make one-time link", "make-link");
-  await button(open_, "Make link").click();
+  open_ = await dialog(page, button(page, "Create new link"), "Create one-time link", "make-link");
+  await button(open_, "Create link").click();
   await page.getByText("Send this link to Vera Novak.").waitFor();
   const second = (await page.locator("#new-link").textContent()).trim();
   check("a new link is another one", second !== link);
@@ -100,12 +100,12 @@ export default async function sections(server) {
 
   // A program.
   await page.goto(`${server.url}/console/people`);
-  await button(page, "Create").click();
+  await button(page, "Create account").click();
   open_ = page.getByRole("dialog");
   await open_.getByRole("radio", { name: "A program" }).check();
   await open_.getByRole("textbox", { name: "Name" }).fill("Deploy");
   await look(page, "dialog-create-program");
-  await button(open_, "Create").click();
+  await button(open_, "Create account").click();
   await page.getByRole("heading", { level: 1, name: "Deploy" }).waitFor();
   await look(page, "program");
   open_ = await dialog(page, button(page, "Delete account"), "Delete account", "delete-account");
@@ -114,7 +114,7 @@ export default async function sections(server) {
   check("a deleted account is gone from the list", (await page.getByRole("rowheader", { name: "Deploy" }).count()) === 0);
   await page.getByRole("searchbox").fill("nobody is called so");
   await page.keyboard.press("Enter");
-  await page.getByRole("heading", { name: "Nobody is called that" }).waitFor();
+  await page.getByRole("heading", { name: "No matching accounts" }).waitFor();
   await look(page, "people-none");
 
   // One's own account.
@@ -150,12 +150,12 @@ export default async function sections(server) {
   await page.getByRole("combobox", { name: "Action" }).selectOption("grant.created");
   await button(page, "Filter").click();
   await page.getByRole("table", { name: "Events, newest first" }).waitFor();
-  const actions = await page.getByRole("table").locator("tbody td[data-label=What]").allTextContents();
+  const actions = await page.getByRole("table").locator("tbody td[data-label=Action]").allTextContents();
   check("the trail is filtered by action", actions.length > 0 && actions.every((it) => it.includes("grant.created")), actions.join());
   await look(page, "audit-filtered");
   await page.getByLabel("Client", { exact: true }).fill("cl_nothing");
   await button(page, "Filter").click();
-  await page.getByRole("main").getByText(/Client is not the name/).first().waitFor();
+  await page.getByRole("main").getByText(/Client does not match any/).first().waitFor();
   check("a filter that names nothing is told at the filter, and is no empty trail", (await page.getByText("No matching events").count()) === 0);
   await look(page, "audit-refused");
   await page.getByLabel("Client", { exact: true }).fill("Billing");

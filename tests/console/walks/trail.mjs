@@ -29,8 +29,8 @@ export default async function trail(server) {
     check(`today begins at midnight in ${timezoneId}`, asked === `${today}T00:00:00${zone}`, asked);
     check(`what has just happened is found from today on in ${timezoneId}`, (await found(page)) > 0);
     check(`the field shows the day again in ${timezoneId}`, (await page.getByLabel("From", { exact: true }).inputValue()) === today);
-    check(`the page says which time that is in ${timezoneId}`, (await page.getByText("Shown: from").textContent()).includes("UTC"));
-    const address = await page.getByRole("link", { name: "Export as JSON lines" }).getAttribute("href");
+    check(`the page says which time that is in ${timezoneId}`, (await page.getByText("Showing events from").textContent()).includes("UTC"));
+    const address = await page.getByRole("link", { name: "Export JSON Lines" }).getAttribute("href");
     check(`the export has the same days in ${timezoneId}`, new URL(address, server.url).searchParams.get("since") === asked, address);
     if (zone === "+14:00") await look(page, "audit-days");
     await page.getByLabel("From", { exact: true }).fill("");
@@ -48,11 +48,11 @@ export default async function trail(server) {
   await signIn(page);
   const row = (action) => rows(page).filter({ has: page.locator("code", { hasText: new RegExp(`^${action}$`) }) }).first();
   await row("user.updated").waitFor();
-  const about = (action) => row(action).locator("td[data-label=About]").innerText();
+  const about = (action) => row(action).locator("td[data-label=Target]").innerText();
   check("the trail names the person that an event is about", (await about("grant.created")).includes("Vera Novak-Lee"), await about("grant.created"));
   check("the trail names the token and its owner", /checks\s+API token of ada/i.test(await about("token.created")), await about("token.created"));
   check("the trail says whose session began", /Session of ada/i.test(await about("session.created")), await about("session.created"));
-  const raw = await page.locator("td[data-label=About]").allInnerTexts();
+  const raw = await page.locator("td[data-label=Target]").allInnerTexts();
   check("no row of the trail has the bare ID of a person, token or session", raw.every((text) => !/\b(usr|tok|ses)_/.test(text)), raw.join());
   const summary = row("user.updated").locator("summary");
   const details = page.locator(`#${await summary.getAttribute("aria-controls")}`);

@@ -102,7 +102,7 @@ on_both_engines! {
         let browser = world.signed_in().await;
         let path = "/console/environments/production";
         let page = browser.get(path).await.page(200);
-        assert!(page.contains("The 1 value that is stored now is destroyed. This cannot be undone."), "{page}");
+        assert!(page.contains("Turning this on destroys the 1 stored value. This cannot be undone."), "{page}");
         let form = |slug| [("name", "Production"), ("kind", "live"), ("signing_alg", "ES256"), ("position", "2"),
             ("wipe_after_days", "30"), ("show_once", "true"), ("confirm_environment_slug", slug)];
         let page = browser.post(path, &form("")).await.page(422);

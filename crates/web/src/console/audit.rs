@@ -46,7 +46,7 @@ const FILTERS: [&str; 9] =
 
 /// Kinds of [`Via`] with their labels.
 const KINDS: [(&str, &str); 5] = [
-    ("", "Any way"),
+    ("", "All"),
     ("token", "API tokens"),
     ("session", "Sessions"),
     ("machine", "Local commands"),
@@ -115,9 +115,9 @@ async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> 
         query.client = match (found.next(), found.next()) {
             (Some(only), None) => Some(only.id.to_string()),
             (None, _) => {
-                return Err(unclear("client", "is not the name, the client_id or the id of a client"));
+                return Err(unclear("client", "does not match any client's name, client_id or ID"));
             }
-            _ => return Err(unclear("client", "is the name of several clients: take the client_id of one")),
+            _ => return Err(unclear("client", "matches several clients. Enter the client_id of one")),
         };
     }
     // An actor can be a program of this server or an address that failed to sign in, too.
@@ -131,10 +131,7 @@ async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> 
             (Some(only), None) => Some(only.id.to_string()),
             (None, _) => Some(name),
             _ => {
-                return Err(unclear(
-                    "actor",
-                    "is the name of several people: take the e-mail address of one",
-                ));
+                return Err(unclear("actor", "matches several people. Enter the email address of one"));
             }
         };
     }
@@ -200,7 +197,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
             },
             actions: any("All actions").into_iter().chain(actions).collect(),
             environments: any("All environments").into_iter().chain(environments).collect(),
-            outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
+            outcomes: [("", "All outcomes"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
             lines: events.into_iter().map(|event| Line::new(event, &names)).collect(),
             since,
@@ -217,7 +214,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
 pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): RawQuery) -> Reply {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| ![&b"same-origin"[..], b"none"].contains(&site)) {
-        let text = "This request came from another site. Nothing was exported. Do it on the page itself.";
+        let text = "This request came from another site. Nothing was exported. Start the export from the Console page.";
         return Err(Problem::new(Code::Forbidden, text).into());
     }
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
@@ -254,7 +251,7 @@ mod tests {
             filter: Form::new("", Fields::default()),
             actions: vec![(String::new(), "All actions".into())],
             environments: vec![(String::new(), "All environments".into())],
-            outcomes: [("", "Done and refused"), ("done", "Done"), ("refused", "Refused")],
+            outcomes: [("", "All outcomes"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
             lines: events.into_iter().map(|event| Line::new(event, names)).collect(),
             since: None,

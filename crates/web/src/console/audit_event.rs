@@ -111,16 +111,16 @@ fn facts(event: &AuditEvent, names: &HashMap<String, Named>) -> Vec<Fact> {
         ("Time", FactValue::At(event.at)),
         ("Exact time", FactValue::Code(event.at.to_string())),
         (who, FactValue::Text(event.actor.name().to_owned())),
-        ("ID of the actor", FactValue::Code(event.actor.id().to_owned())),
-        ("Through", via),
+        ("Actor ID", FactValue::Code(event.actor.id().to_owned())),
+        ("Via", via),
         ("Source address", code(&event.source_ip)),
         ("Request ID", code(&event.request_id)),
         ("Client", event.client_id.as_ref().map_or(FactValue::Nothing, |client| id(client.as_str()))),
         ("Environment", text(&event.environment)),
-        ("Object", event.target.as_deref().map_or(FactValue::Nothing, id)),
+        ("Target", event.target.as_deref().map_or(FactValue::Nothing, id)),
         ("Reason", text(&event.reason)),
         ("Outcome", FactValue::Text(if event.outcome == "done" { "Done" } else { "Refused" }.to_owned())),
-        ("Number in the trail", FactValue::Code(event.seq.to_string())),
+        ("Event number", FactValue::Code(event.seq.to_string())),
     ]
     .into_iter()
     .map(|(label, value)| Fact { label: label.to_owned(), value })

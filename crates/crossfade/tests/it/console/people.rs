@@ -39,7 +39,7 @@ on_both_engines! {
         assert!(bob.get("/console/account").await.page(200).contains(&format!("crossfade token create --user {id} ")));
         let grant = [("role", "operations_manager"), ("scope", "platform")];
         assert_eq!(owner.post(&format!("{path}/grants"), &grant).await.leads_to(), format!("{path}?done=given"));
-        assert!(owner.get(&format!("{path}?done=given")).await.page(200).contains("The role was given."));
+        assert!(owner.get(&format!("{path}?done=given")).await.page(200).contains("The role was granted, effective from the next request."));
         assert_eq!(bob.get("/console/people").await.status.as_u16(), 200, "from the next request");
         let page = owner.get(&path).await.page(200);
         let at = page.find("/grants/grant_").unwrap();
@@ -58,12 +58,12 @@ on_both_engines! {
         let bob = world.browser();
         let password = [("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];
         bob.post("/console/link", &[&[("link", &*link_in(&page))], &password[..]].concat()).await.leads_to();
-        assert!(owner.get(&path).await.page(200).contains("ends the password, sessions, tokens and links"), "told before");
+        assert!(owner.get(&path).await.page(200).contains("Its password, sessions, tokens and links end"), "told before");
         let manager = world.person("ops@example.com", "operations_manager").await;
-        assert!(!manager.get(&path).await.page(200).contains("may have kept a way in"), "who cannot give it");
+        assert!(!manager.get(&path).await.page(200).contains("may have kept one"), "who cannot give it");
         let page = owner.post(&format!("{path}/grants"), &[("role", "secret_viewer"), ("scope", "platform")]).await.page(200);
         let link = link_in(&page);
-        assert!(page.contains("The role was given.") && page.contains("Send this link to Bob."));
+        assert!(page.contains("The role was granted, effective from the next request.") && page.contains("Send this link to Bob."));
         assert!(!bob.is_signed_in().await);
         let page = owner.get(&path).await.page(200);
         assert!(!page.contains("#crossfade_link_") && !page.contains("Roles that close this account first: Secret"), "{page}");
@@ -99,7 +99,7 @@ on_both_engines! {
         let path = format!("/console/people/{}", id_in(&page));
         let nowhere = [("role", "viewer"), ("scope", "client"), ("client_id", "Billing")];
         let page = owner.post(&format!("{path}/grants"), &nowhere).await.page(422);
-        assert!(page.contains("Client must be the id of a client") && page.contains("<dialog id=\"give\" open"), "{page}");
+        assert!(page.contains("Client must be a client&#39;s ID") && page.contains("<dialog id=\"give\" open"), "{page}");
         let platform = [("role", "application_manager"), ("scope", "platform")];
         assert!(owner.post(&format!("{path}/grants"), &platform).await.page(422).contains("role of a property or of a client"));
         assert_eq!(world.number("SELECT COUNT(*) FROM grants").await, 1, "the Owner's own");

@@ -86,11 +86,11 @@ on_both_engines! {
             assert!(owner.get(&format!("/console/audit?actor={who}")).await.page(200).contains("client.created"), "{who}");
         }
         let page = owner.get("/console/audit?client=nobody").await.page(400);
-        assert!(page.contains("Client is not the name, the client_id or the id of a client.") && !page.contains("No matching events"), "{page}");
+        assert!(page.contains("Client does not match any client&#39;s name, client_id or ID.") && !page.contains("No matching events"), "{page}");
         let api = world.owner().await;
         let property = api.post("/properties", json!({"name": "Another"})).await.created();
         api.post("/clients", json!({"name": "BILLING", "property_id": property["id"], "environments": ["staging"]})).await.created();
-        assert!(owner.get("/console/audit?client=billing").await.page(400).contains("Client is the name of several clients"));
+        assert!(owner.get("/console/audit?client=billing").await.page(400).contains("Client matches several clients"));
     }
 
     async fn no_other_site_starts_an_export(world: World) {

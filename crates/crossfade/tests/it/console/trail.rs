@@ -33,9 +33,9 @@ on_both_engines! {
             let page = browser.get(&format!("/console/audit?since={since}")).await.page(200);
             assert_eq!(page.contains("session.created</code>"), found, "{since}");
             assert!(page.contains(&format!("type=\"date\" autocomplete=\"off\" value=\"{day}\"")), "{since}");
-            assert!(page.contains("Shown: from "), "{since}");
+            assert!(page.contains("Showing events from "), "{since}");
         }
         let wrong = browser.get("/console/audit?since=yesterday").await.page(400);
-        assert!(wrong.contains("value=\"yesterday\"") && !wrong.contains("Shown: from "), "{wrong}");
+        assert!(wrong.contains("value=\"yesterday\"") && !wrong.contains("Showing events from "), "{wrong}");
     }
 }

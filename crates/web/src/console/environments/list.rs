@@ -51,7 +51,7 @@ pub(in crate::console) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) 
     let mut shown = load(&signed).await?;
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     let done = match query.text("done") {
-        "created" => Some("The environment was created, with a signing key of its own."),
+        "created" => Some("The environment was created with its own signing key."),
         "deleted" => Some("The environment was deleted."),
         _ => None,
     };

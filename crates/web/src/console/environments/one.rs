@@ -42,10 +42,10 @@ struct OnePage {
 const LABELS: [(&str, &str); 7] = [
     ("name", "Name"),
     ("kind", "Kind"),
-    ("signing_alg", "Algorithm of its tokens"),
-    ("max_age_days", "Rotate secrets every so many days"),
-    ("guard_extension_hours", "Extend deadlines by so many hours"),
-    ("wipe_after_days", "Wipe stored values so many days after their end"),
+    ("signing_alg", "Signing algorithm"),
+    ("max_age_days", "Maximum secret age (days)"),
+    ("guard_extension_hours", "Automatic extension (hours)"),
+    ("wipe_after_days", "Wipe values after (days)"),
     ("show_once", "Show secrets once"),
 ];
 
@@ -60,20 +60,20 @@ impl OnePage {
     /// What becomes of stored values when secrets are shown once.
     fn show_once_hint(&self) -> String {
         match self.stored_values {
-            0 => "Values are never stored. None are stored now.".to_owned(),
+            0 => "Each new value is shown once and never stored. No values are stored now.".to_owned(),
             1 => {
-                "Values are never stored. The 1 value that is stored now is destroyed. This cannot be undone."
+                "Each new value is shown once and never stored. Turning this on destroys the 1 stored value. This cannot be undone."
                     .to_owned()
             }
             n => format!(
-                "Values are never stored. The {n} values that are stored now are destroyed. This cannot be undone."
+                "Each new value is shown once and never stored. Turning this on destroys the {n} stored values. This cannot be undone."
             ),
         }
     }
 
     fn confirm_hint(&self) -> String {
         format!(
-            "Type {} to destroy stored values: when you show secrets once, or wipe values earlier.",
+            "Needed only if the change destroys stored values: Show secrets once, or an earlier wipe. Type {} to confirm.",
             self.it.slug
         )
     }
@@ -130,16 +130,16 @@ pub(in crate::console) async fn show(
         "saved" => Some(match shown.it.signing_alg_from {
             None => "The settings were saved.".to_owned(),
             Some(from) => format!(
-                "The settings were saved. New tokens are signed with {} from {} on, and until then as before.",
+                "The settings were saved. New tokens are signed with {} from {}. Until then, the previous algorithm is used.",
                 shown.it.signing_alg.as_str(),
                 moment::utc(from)
             ),
         }),
         "key" => {
             Some(match shown.keys.iter().map(|key| key.active_from).max().filter(|from| *from > shown.now) {
-                None => "The new signing key signs now.".to_owned(),
+                None => "The new signing key was created and signs now.".to_owned(),
                 Some(from) => {
-                    format!("The new signing key is published. It signs from {} on.", moment::utc(from))
+                    format!("The new signing key is published. It starts signing {}.", moment::utc(from))
                 }
             })
         }

@@ -51,8 +51,7 @@ impl PeoplePage {
         let done = asked.done.filter(|word| word == "deleted");
         let layout = signed.layout(Section::People, "People");
         Ok(Self {
-            layout: layout
-                .done(done.map(|_| "The account was deleted. Its sign-ins, tokens and roles have ended.")),
+            layout: layout.done(done.map(|_| "The account was deleted with its sessions, tokens and roles.")),
             now: signed.session.now,
             users: found.items,
             q: asked.q.unwrap_or_default(),
@@ -138,7 +137,7 @@ mod tests {
         assert!(html.contains("&#60;script&#62;") && html.contains("Secret Rotator of a client"), "{html}");
         assert!(html.contains("/console/people?q=a%26b&#38;cursor=x"), "{html}");
         let none = PeoplePage { users: vec![], next: None, is_later: false, ..sample() }.render().unwrap();
-        assert!(none.contains("Nobody is called"));
+        assert!(none.contains("No matching accounts"));
         let reader = PeoplePage { may_create: false, ..sample() }.render().unwrap();
         assert!(!reader.contains("create-person"));
         let problem = Problem::invalid("email", "must be an e-mail address");

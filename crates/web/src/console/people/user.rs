@@ -69,7 +69,7 @@ pub(in crate::console) struct Asked {
     done: Option<String>,
 }
 
-const GIVEN: &str = "The role was given. It counts from the next request.";
+const GIVEN: &str = "The role was granted, effective from the next request.";
 /// Properties and clients that are offered; others are named by their id.
 const OFFERED: &str = "200";
 
@@ -171,9 +171,9 @@ pub(in crate::console) async fn show(
     Query(asked): Query<Asked>,
 ) -> Reply {
     let done = asked.done.as_deref().and_then(|word| match word {
-        "changed" => Some("The account was changed."),
+        "changed" => Some("The account was updated."),
         "given" => Some(GIVEN),
-        "taken" => Some("The role was taken away. It is gone at the next request."),
+        "taken" => Some("The role was removed, effective from the next request."),
         _ => None,
     });
     let mut shown = UserPage::load(&signed, &id).await?;
@@ -187,7 +187,7 @@ pub(super) async fn show_new(signed: &SignedIn, created: &User) -> Reply {
     shown.link = created.activation_link.clone();
     shown.layout = shown.layout.done(match created.kind {
         UserKind::Person => None,
-        UserKind::Program => Some("The program was created. Give it a role and a token."),
+        UserKind::Program => Some("The program was created. Next, grant it a role and create a token."),
     });
     Ok(page(&shown))
 }
@@ -274,18 +274,18 @@ async fn refused(
 /// The grant that a form asks for.
 fn grant_of(fields: &Fields) -> Result<CreateGrant, Problem> {
     let role = Role::parse(fields.text("role"))
-        .ok_or_else(|| Problem::invalid("role", "must be one of the list"))?;
+        .ok_or_else(|| Problem::invalid("role", "must be one of the listed roles"))?;
     let (mut property_id, mut client_id) = (None, None);
     match fields.text("scope") {
         "property" => {
             let text = fields.text("property_id").trim();
             let read =
-                PropertyId::parse(text).map_err(|_| Problem::invalid("property_id", "must be chosen"))?;
+                PropertyId::parse(text).map_err(|_| Problem::invalid("property_id", "must be selected"))?;
             property_id = Some(read);
         }
         "client" => {
             let text = fields.text("client_id").trim();
-            let what = "must be the id of a client, which stands on its page";
+            let what = "must be a client's ID (cl_…), shown on the client's Overview tab";
             client_id = Some(ClientId::parse(text).map_err(|_| Problem::invalid("client_id", what))?);
         }
         _ => {}
@@ -360,13 +360,13 @@ mod tests {
         let shown = UserPage { link: Some(link), ..sample(UserKind::Person) }.render().unwrap();
         assert!(shown.contains("https://x/console/link#code"));
         let closing = |kind| UserPage { closing: vec![Role::Auditor], ..sample(kind) }.render().unwrap();
-        assert!(closing(UserKind::Person).contains("gives you a link"));
-        assert!(closing(UserKind::Program).contains("ends its tokens"));
-        assert!(!shown.contains("may have kept a way in"));
+        assert!(closing(UserKind::Person).contains("You get a new link"));
+        assert!(closing(UserKind::Program).contains("Its tokens end"));
+        assert!(!shown.contains("may have kept one"));
         let reader =
             UserPage { may: May { manage: false, link: false, give: false }, ..sample(UserKind::Person) };
         let reader = reader.render().unwrap();
-        assert!(!reader.contains("Delete account") && !reader.contains("Give role"), "{reader}");
+        assert!(!reader.contains("Delete account") && !reader.contains("Grant role"), "{reader}");
     }
 
     #[test]
