@@ -43,17 +43,17 @@ pub struct Page<T> {
     /// The items, in the order of the list.
     #[schemars(length(max = 200))]
     pub items: Vec<T>,
-    /// Where the next page starts; `null` at the end. Opaque. A page may be short, or even empty, and have a next
-    /// one: read on until this is `null`.
+    /// Where the next page starts; `null` at the end. Opaque. A page can be short or even empty and still have a next
+    /// page: continue until this is `null`.
     pub next_cursor: Option<String>,
 }
 
-/// A member that may be absent (`None`), `null` (`Some(None)`) or a value.
+/// Returns a member that may be absent (`None`), `null` (`Some(None)`) or a value.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(d).map(Some)
 }
 
-/// Keeps `null` apart from an absent member, so that both are refused as what they are.
+/// Distinguishes `null` from an absent member, so that each is refused with the correct error.
 fn any_value<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(d).map(Some)
 }
@@ -61,30 +61,30 @@ fn any_value<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Value>, D::Error>
 /// One event of the audit trail.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEvent {
-    /// Its place in the trail; grows without gaps of meaning.
+    /// Position in the trail; increases without gaps.
     pub seq: i64,
-    /// When.
+    /// Time.
     pub at: Timestamp,
-    /// Who.
+    /// Actor.
     pub actor: Actor,
-    /// What.
+    /// Action.
     pub action: String,
     /// `done` or `refused`.
     pub outcome: String,
-    /// The client that it concerns.
+    /// Client it concerns.
     pub client_id: Option<ClientId>,
-    /// The environment that it concerns.
+    /// Environment it concerns.
     pub environment: Option<String>,
-    /// The object that it concerns.
+    /// Object it concerns.
     pub target: Option<String>,
-    /// The address that it was asked from; `null` for what Crossfade does by itself.
+    /// Address of the request; `null` for actions of Crossfade itself.
     pub source_ip: Option<String>,
-    /// The request's id in the log.
+    /// ID of the request in the log.
     pub request_id: Option<String>,
-    /// API token, session, local command or policy through which it was done; `null` where an OAuth client or an
-    /// unknown caller acted, and for events recorded before this member existed.
+    /// API token, session, local command or policy that it was done with; `null` for an OAuth client or an unknown
+    /// caller, and for events recorded before this member existed.
     pub via: Option<Via>,
-    /// Why, in the actor's words.
+    /// Reason given by the actor.
     pub reason: Option<String>,
     /// Further facts, by action. Never a secret or its digest.
     #[schemars(schema_with = "crate::audit::details_schema")]
@@ -96,21 +96,21 @@ pub struct AuditEvent {
 pub struct AuthenticationFailure {
     /// When the hour began.
     pub hour: Timestamp,
-    /// The client; `null` where the `client_id` that was sent is not known.
+    /// The client; `null` if the `client_id` that was sent is not known.
     pub client_id: Option<ClientId>,
     /// The environment of the registration.
     pub environment: Option<String>,
-    /// The secret that was presented, where it is known: an ended one, or one that a drill refused.
+    /// Presented secret, if it was recognised: an ended one, or one that a drill refused.
     pub secret_id: Option<SecretId>,
-    /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked` or `drill`.
+    /// Reason: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked` or `drill`.
     pub reason: String,
-    /// The address, of IPv6 its first 64 bits; `null` in the row that gathers what was beyond the cap.
+    /// The address, of IPv6 its first 64 bits; `null` in the row that gathers what was beyond the limit.
     pub source_ip: Option<String>,
-    /// The first time in that hour.
+    /// First failure in that hour.
     pub first_at: Timestamp,
-    /// The last time in that hour.
+    /// Last failure in that hour.
     pub last_at: Timestamp,
-    /// How often.
+    /// Number of times.
     pub count: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Clients and their registrations, as the API tells them.
+//! API types of clients and their registrations.
 
 use super::{RevealedSecret, present};
 use crate::{
@@ -17,15 +17,15 @@ pub struct Client {
     pub id: ClientId,
     /// Its name, unique in its property.
     pub name: String,
-    /// What it is.
+    /// Description.
     pub description: String,
-    /// The property that it belongs to.
+    /// Property it belongs to.
     pub property_id: PropertyId,
-    /// E-mail addresses of the people who are told of what concerns it.
+    /// Email addresses of the people who are notified about the client.
     pub owners: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// It in each environment, in the order of the environments.
+    /// The client's registrations, in the order of the environments.
     pub registrations: Vec<Registration>,
 }
 
@@ -36,20 +36,20 @@ pub struct CreateClient {
     /// Its name, unique in its property.
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: String,
-    /// The property that it belongs to.
+    /// Property it belongs to.
     pub property_id: PropertyId,
-    /// What it is.
+    /// Description.
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub description: Option<String>,
-    /// E-mail addresses of the people who are told of what concerns it.
+    /// Email addresses of the people who are notified about the client.
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
     pub owners: Vec<String>,
-    /// The environments that it is registered in.
+    /// Environments it is registered in.
     #[schemars(length(min = 1, max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Vec<String>,
-    /// Refuses with `forbidden` if the answer cannot hold the value of each first secret, because you may not reveal
-    /// it. Nothing is created then.
+    /// Refuses the request with `forbidden` if the response cannot contain the value of each first secret, because you
+    /// do not have permission to reveal it. Nothing is created then.
     #[serde(default)]
     pub require_value: bool,
 }
@@ -62,16 +62,16 @@ pub struct UpdateClient {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
-    /// What it is.
+    /// Description.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub description: Option<String>,
-    /// The people who are told of what concerns it. Other owners than now need `confirm_client_name`, because
-    /// messages go elsewhere then.
+    /// Email addresses of the people who are notified about the client. A change requires `confirm_client_name`,
+    /// because it redirects messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50), inner(length(max = 254), regex(pattern = EMAIL_PATTERN)))]
     pub owners: Option<Vec<String>>,
-    /// The client's name, typed: the name that it has before this change. Required for other owners.
+    /// The client's name before this change, to confirm it. Required to change the owners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_client_name: Option<String>,
 }
@@ -80,9 +80,9 @@ pub struct UpdateClient {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteClient {
-    /// The client's name, typed.
+    /// The client's name, to confirm the change.
     pub confirm_client_name: String,
-    /// Why.
+    /// Reason.
     #[schemars(length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: String,
 }
@@ -94,8 +94,8 @@ pub struct CreateRegistration {
     /// The environment.
     #[schemars(regex(pattern = Slug::PATTERN))]
     pub environment: String,
-    /// Refuses with `forbidden` if the answer cannot hold the value of the first secret, because you may not reveal it.
-    /// Nothing is created then.
+    /// Refuses the request with `forbidden` if the response cannot contain the value of the first secret, because you
+    /// do not have permission to reveal it. Nothing is created then.
     #[serde(default)]
     pub require_value: bool,
 }
@@ -103,29 +103,29 @@ pub struct CreateRegistration {
 /// One client in one environment.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
-    /// Its id.
+    /// ID.
     pub id: RegistrationId,
     /// The environment.
     pub environment: String,
     /// The OAuth `client_id`.
     pub client_id: OauthClientId,
-    /// Whether it may authenticate at all.
+    /// Whether it can authenticate at all.
     pub enabled: bool,
-    /// How it may present its secret.
+    /// Allowed authentication methods.
     pub token_endpoint_auth_methods: Vec<AuthMethod>,
-    /// The scopes that it may ask for.
+    /// Scopes it can request.
     pub scopes: Vec<String>,
     /// The `aud` of its access tokens.
     pub audience: String,
-    /// Seconds that its access tokens live.
+    /// Access token lifetime in seconds.
     pub access_token_ttl_seconds: u32,
-    /// Whether it may introspect every token of its environment, not only its own.
+    /// Whether it can introspect every token of its environment, not only its own.
     pub may_introspect: bool,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When the current secret counts as overdue for rotation; `null`: never.
+    /// When the current secret is overdue for rotation; `null`: never.
     pub rotation_due_at: Option<Timestamp>,
-    /// Its first secret: only in the answer that creates it, and only for a caller who may reveal.
+    /// Its first secret, only in the response that creates it, and only for a caller who can reveal secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<RevealedSecret>,
 }
@@ -134,32 +134,32 @@ pub struct Registration {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateRegistration {
-    /// Whether it may authenticate at all. `false` needs `confirm_client_name`.
+    /// Whether it can authenticate at all. `false` requires `confirm_client_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// The client's name, typed. Needed to disable.
+    /// The client's name, to confirm the change. Required to disable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_client_name: Option<String>,
-    /// How it may present its secret.
+    /// Allowed authentication methods.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2))]
     pub token_endpoint_auth_methods: Option<Vec<AuthMethod>>,
-    /// The scopes that it may ask for.
+    /// Scopes it can request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(max = 200), regex(pattern = TOKEN_PATTERN)))]
     pub scopes: Option<Vec<String>>,
-    /// The `aud` of its access tokens; `null`: the issuer.
+    /// The `aud` of its access tokens; `null` means the issuer.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500), regex(pattern = TOKEN_PATTERN))]
     pub audience: Option<Option<String>>,
-    /// Seconds that its access tokens live, 60 to 86400.
+    /// Access token lifetime in seconds, 60 to 86400.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 86400))]
     pub access_token_ttl_seconds: Option<i64>,
-    /// Whether it may introspect every token of its environment.
+    /// Whether it can introspect every token of its environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_introspect: Option<bool>,
-    /// Why.
+    /// Reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,

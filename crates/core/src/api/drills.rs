@@ -1,4 +1,4 @@
-//! Drills, as the API tells them.
+//! API types of drills.
 
 use super::any_value;
 use crate::{
@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Schedules windows in which the retiring secret is refused. `length_seconds`, `confirm_client_name` and `reason`
-/// are required; `every_seconds` is, too, with more than one window.
+/// Schedules windows in which the retiring secret is refused. `length_seconds`, `confirm_client_name` and `reason` are
+/// required. With more than one window, `every_seconds` is also required.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(transform = one_window_is_enough)]
@@ -20,31 +20,32 @@ pub struct ScheduleDrill {
     /// The retiring secret that the caller expects to refuse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_id: Option<SecretId>,
-    /// When the first window begins; now when absent.
+    /// Start of the first window. Defaults to now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub starts_at: Option<String>,
-    /// How long each window is, in whole seconds.
+    /// Length of each window in whole seconds.
     #[serde(default, deserialize_with = "any_value")]
     #[schemars(!default, required, with = "i64", range(min = 5, max = 900))]
     pub length_seconds: Option<Value>,
-    /// How many windows there are; one when absent.
+    /// Number of windows. Defaults to 1.
     #[serde(default, deserialize_with = "any_value", skip_serializing_if = "Option::is_none")]
     #[schemars(!default, with = "i64", range(min = 1, max = 48))]
     pub repeat: Option<Value>,
-    /// Seconds from the beginning of a window to that of the next: at least twice `length_seconds`, and a minute more than it.
+    /// Seconds from the start of one window to the start of the next: at least twice `length_seconds`, and at least 60
+    /// more than `length_seconds`.
     #[serde(default, deserialize_with = "any_value", skip_serializing_if = "Option::is_none")]
     #[schemars(!default, with = "i64", range(min = 65, max = 604_800))]
     pub every_seconds: Option<Value>,
-    /// The client's name, typed.
+    /// The client's name, to confirm the drill.
     #[schemars(required)]
     pub confirm_client_name: Option<String>,
-    /// Why.
+    /// Reason.
     #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
 }
 
-/// What stands in the schema as whole numbers, so that `null` is none, can be left out.
+/// Keeps fields optional whose schema is a whole number, so that `null` is not a valid value.
 fn one_window_is_enough(schema: &mut schemars::Schema) {
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
         required.retain(|name| name != "repeat" && name != "every_seconds");
@@ -55,63 +56,63 @@ fn one_window_is_enough(schema: &mut schemars::Schema) {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopDrill {
-    /// Why.
+    /// Reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = crate::text::LINE_PATTERN))]
     pub reason: Option<String>,
 }
 
-/// A drill and whom it has found.
+/// A drill and the callers it refused.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Drill {
-    /// Its id.
+    /// ID.
     pub id: DrillId,
-    /// The secret that it refuses in its windows.
+    /// Secret that it refuses in its windows.
     pub secret_id: SecretId,
-    /// What it is now.
+    /// Present state.
     pub state: DrillState,
     /// Who scheduled it.
     pub scheduled_by: Actor,
-    /// When.
+    /// When it was scheduled.
     pub scheduled_at: Timestamp,
-    /// Why.
+    /// Reason.
     pub reason: String,
-    /// Its windows, in order. What a stop has cut off is not there.
+    /// Its windows, in order. Windows cancelled by a stop are left out.
     pub windows: Vec<Window>,
-    /// From when on it refuses nothing any more.
+    /// When the drill ends or ended.
     pub ends_at: Timestamp,
     /// When it was stopped.
     pub stopped_at: Option<Timestamp>,
-    /// Why it ended before its last window did.
+    /// Why it ended before its last window.
     pub stopped_as: Option<StoppedAs>,
-    /// Who stopped it, or did what stopped it.
+    /// Who stopped it, or made the change that stopped it.
     pub stopped_by: Option<Actor>,
-    /// How many callers it has refused.
+    /// Number of refused callers.
     pub caller_count: i64,
-    /// How often it has refused them.
+    /// Number of refusals.
     pub refusal_count: i64,
-    /// For how many seconds of its windows so far nothing was recorded, because no server ran: who came then was not
-    /// found.
+    /// Seconds of its windows so far without evidence because no server was running. Callers of those seconds are
+    /// missing from the results.
     pub unrecorded_seconds: u64,
-    /// The callers, those that were refused last first; the first 100.
+    /// Refused callers, the latest refusal first. At most 100.
     pub callers: Vec<RefusedCaller>,
 }
 
-/// A caller that presented the old secret and was refused: in a window of a drill, or since it has ended.
+/// A caller that presented the old secret and was refused, by a drill or after the secret had ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedCaller {
-    /// The address that it came from; `null` in the row that gathers what was beyond the cap.
+    /// Its address; `null` in the row that groups callers beyond the limit.
     pub source_ip: Option<String>,
-    /// The user agent; `null` where none was sent.
+    /// User agent; `null` if none was sent.
     pub user_agent: Option<String>,
-    /// The label of the instance, from the header Crossfade-Instance; `null` where none was sent.
+    /// Instance label, from the header Crossfade-Instance; `null` if none was sent.
     pub instance: Option<String>,
-    /// Whether this gathers callers beyond the cap: of its address, or, without an address, all others.
+    /// Whether this row groups callers beyond the limit: those of its address or, without an address, all others.
     pub gathered: bool,
-    /// When it was first refused.
+    /// First refusal.
     pub first_at: Timestamp,
-    /// When it was last refused.
+    /// Last refusal.
     pub last_at: Timestamp,
-    /// How often.
+    /// Number of times.
     pub refusal_count: i64,
 }

@@ -1,4 +1,4 @@
-//! Evidence of use, and the change-over, as the API tells them.
+//! API types of evidence of use and of the change-over.
 
 use super::{RefusedCaller, Secret};
 use crate::{
@@ -14,25 +14,25 @@ use serde::{Deserialize, Serialize};
 pub struct Usage {
     /// The secret.
     pub secret_id: SecretId,
-    /// What it is now.
+    /// Present state.
     pub state: SecretState,
-    /// The address that it came from; `null` in the row that gathers what was beyond the cap.
+    /// Its address; `null` in the row that groups callers beyond the limit.
     pub source_ip: Option<String>,
-    /// The user agent; `null` where none was sent.
+    /// User agent; `null` if none was sent.
     pub user_agent: Option<String>,
-    /// The label of the instance, from the header Crossfade-Instance; `null` where none was sent.
+    /// Instance label, from the header Crossfade-Instance; `null` if none was sent.
     pub instance: Option<String>,
-    /// Whether this row gathers sources beyond the cap: of its address, or, without an address, all others.
+    /// Whether this row groups sources beyond the limit: those of its address or, without an address, all others.
     pub gathered: bool,
-    /// The first use from there.
+    /// First use from this source.
     pub first_used_at: Timestamp,
-    /// The last use from there.
+    /// Last use from this source.
     pub last_used_at: Timestamp,
-    /// How often.
+    /// Number of times.
     pub use_count: i64,
 }
 
-/// How finely time is divided.
+/// Length of an interval.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Grain {
@@ -45,10 +45,10 @@ pub enum Grain {
 }
 
 impl Grain {
-    /// Every grain there is, the finest first.
+    /// All grains, the finest first.
     pub const ALL: [Self; 3] = [Self::Minute, Self::Hour, Self::Day];
 
-    /// The word that is sent and shown.
+    /// Returns the word that is sent and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "minute",
@@ -57,12 +57,12 @@ impl Grain {
         }
     }
 
-    /// Reads the word.
+    /// Parses the word.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|grain| grain.as_str() == text)
     }
 
-    /// Its length in seconds.
+    /// Returns the length in seconds.
     pub fn seconds(self) -> i64 {
         match self {
             Self::Minute => 60,
@@ -71,46 +71,46 @@ impl Grain {
         }
     }
 
-    /// The span in which a time lies, counted since 1970.
+    /// Returns the number of the interval that contains a time, counted from 1970.
     pub fn bucket(self, at: Timestamp) -> i64 {
         at.as_seconds().div_euclid(self.seconds())
     }
 
-    /// When a span begins.
+    /// Returns the start of an interval.
     pub fn begins(self, bucket: i64) -> Timestamp {
         Timestamp::from_seconds(bucket.saturating_mul(self.seconds()))
     }
 }
 
-/// Uses of one secret within a span of time.
+/// Uses of one secret within an interval.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UsagePoint {
     /// The secret.
     pub secret_id: SecretId,
-    /// When the span began.
+    /// Start of the interval.
     pub from: Timestamp,
-    /// When it ended, or will.
+    /// End of the interval.
     pub to: Timestamp,
-    /// How often the secret was used in it.
+    /// Number of uses in the interval.
     pub use_count: i64,
 }
 
-/// Why something was not recorded.
+/// Why evidence is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapKind {
-    /// No server ran: nobody could use a secret.
+    /// No server was running, so no secret could be used.
     Stopped,
-    /// A server ended without writing down what it had counted last, and then none ran.
+    /// A server was killed before saving its latest counts, and then no server ran.
     Killed,
-    /// What had been counted was perhaps not stored, and was not counted again.
+    /// The counts may not have been stored, and were not counted again.
     Unknown,
-    /// The database refused a part of what had been counted.
+    /// The database refused some of the counts.
     Refused,
 }
 
 impl GapKind {
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -120,7 +120,7 @@ impl GapKind {
         }
     }
 
-    /// Reads the word.
+    /// Parses the word.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Stopped, Self::Killed, Self::Unknown, Self::Refused]
             .into_iter()
@@ -128,141 +128,142 @@ impl GapKind {
     }
 }
 
-/// A time of which nothing, or not everything, is recorded.
+/// A period with no evidence, or without complete evidence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EvidenceGap {
-    /// When it began.
+    /// Start.
     pub from: Timestamp,
     /// When it ended.
     pub to: Timestamp,
-    /// Why.
+    /// Cause.
     pub kind: GapKind,
 }
 
-/// How the change-over from the old to the new secret stands.
+/// The state of the change-over from the old secret to the new one.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeOver {
     /// The latest rotation.
     pub rotation_id: RotationId,
     /// When it was.
     pub rotated_at: Timestamp,
-    /// The secret that it replaced.
+    /// Secret that was replaced.
     pub old_secret: Secret,
-    /// The secret that replaced it.
+    /// Secret that replaced it.
     pub new_secret: Secret,
-    /// When the old secret ends, or has ended.
+    /// When the old secret ends or ended.
     pub ends_at: Timestamp,
-    /// When this answer was true.
+    /// Time for which this response is valid.
     pub at: Timestamp,
-    /// How it stands.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The same as a sentence.
+    /// The verdict as a sentence.
     pub summary: String,
-    /// Why.
+    /// Reason.
     pub reasons: Vec<Reason>,
-    /// What no verdict can see here.
+    /// Limits of this verdict.
     pub cannot_see: Vec<CannotSee>,
-    /// How many callers would fail, as far as is known, if the old secret ended now.
+    /// Number of known callers that would fail if the old secret ended now.
     pub callers_left: u64,
-    /// How many callers stand where.
+    /// Number of callers in each state.
     pub caller_counts: CallerCounts,
-    /// Last use or attempt of the old secret, also before the rotation, or the end of a later gap in the evidence; the
-    /// rotation if it was never used.
+    /// Start of the present quiet time: the last use or attempt of the old secret (even before the rotation), the end
+    /// of a later gap in the evidence, or the rotation if the secret was never used.
     pub quiet_since: Timestamp,
-    /// For how many seconds that is.
+    /// Seconds since `quiet_since`.
     pub quiet_seconds: u64,
-    /// For how many seconds it must be before it is safe to end the old secret.
+    /// Seconds the old secret must be quiet before it is safe to end.
     pub quiet_needed_seconds: u64,
-    /// When it is safe at the earliest, if nobody uses the old secret until then; `null` where that cannot be said.
+    /// Earliest time at which ending the old secret becomes safe if it stays unused; `null` if that cannot be
+    /// determined.
     pub safe_at: Option<Timestamp>,
-    /// Who uses or has used the two secrets: those that are left first. At most 200; the counts tell of all.
+    /// Callers of either secret, those still on the old one first. At most 200; `caller_counts` covers all of them.
     pub callers: Vec<Caller>,
-    /// Who has presented the old secret since it has ended, and was refused: the latest first, at most 100.
+    /// Callers that presented the old secret after it ended and were refused, latest first. At most 100.
     pub refused_since_end: Vec<RefusedCaller>,
-    /// How finely `series` is divided.
+    /// Length of the intervals in `series`.
     pub grain: Grain,
-    /// Uses of both secrets since the rotation, oldest first, without spans in which there were none.
+    /// Uses of both secrets since the rotation, oldest first. Intervals without uses are left out.
     pub series: Vec<SharePoint>,
-    /// Times since the rotation of which not everything is recorded, latest first.
+    /// Periods since the rotation without complete evidence, latest first.
     pub gaps: Vec<EvidenceGap>,
-    /// What the deadline guard told of the deadlines of this transition, the latest deadline and its most urgent mark
+    /// Warnings of the deadline guard for this transition: the latest deadline first, and its most urgent warning
     /// first.
     pub deadline_warnings: Vec<DeadlineWarning>,
 }
 
-/// The deadline guard told the owners that the old secret ends while it is still needed.
+/// A warning to the owners that the old secret will end while it is still needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeadlineWarning {
     /// The deadline.
     pub deadline: Timestamp,
-    /// How many hours before it this mark stands: 24, 4 or 1.
+    /// Hours from the warning time to the deadline: 24, 4 or 1.
     pub hours_before: i64,
-    /// When they were told: at the mark, or later where nobody could tell it then.
+    /// When the owners were notified: at the warning time, or later if it was not possible then.
     pub told_at: Timestamp,
-    /// The deadline that the policy of the environment gave at this mark, if it did.
+    /// New deadline, if the policy of the environment extended it with this warning.
     pub extended_to: Option<Timestamp>,
 }
 
-/// Why a verdict is what it is.
+/// A reason for a verdict.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
-    /// A stable word.
+    /// Stable code.
     pub code: Why,
-    /// A sentence.
+    /// Explanation as a sentence.
     pub text: String,
 }
 
-/// What no verdict can see.
+/// A limit of every verdict.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CannotSee {
-    /// A stable word.
+    /// Stable code.
     pub code: Blind,
-    /// A sentence.
+    /// Explanation as a sentence.
     pub text: String,
 }
 
-/// One caller: whatever has one address, user agent and instance label.
+/// One caller, identified by its address, user agent and instance label.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Caller {
-    /// Its address; `null` in the row that gathers what was beyond the cap.
+    /// Its address; `null` in the row that groups callers beyond the limit.
     pub source_ip: Option<String>,
-    /// Its user agent; `null` where none was sent.
+    /// User agent; `null` if none was sent.
     pub user_agent: Option<String>,
-    /// The label of the instance; `null` where none was sent.
+    /// Instance label; `null` if none was sent.
     pub instance: Option<String>,
-    /// Whether this row gathers callers beyond the cap.
+    /// Whether this row groups callers beyond the limit.
     pub gathered: bool,
-    /// Where it stands.
+    /// State in the change-over.
     pub state: CallerState,
     /// Its use of the old secret.
     pub old: Option<CallerUse>,
     /// Its use of the new secret.
     pub new: Option<CallerUse>,
-    /// When a drill last refused it.
+    /// Last refusal by a drill.
     pub refused_at: Option<Timestamp>,
-    /// Until when it is expected to use the old secret again, if it goes on as it did.
+    /// Latest time by which the caller is expected to use the old secret again, based on its past use.
     pub expected_until: Option<Timestamp>,
 }
 
-/// The use of one secret by one caller.
+/// Use of one secret by one caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CallerUse {
     /// The first use.
     pub first_used_at: Timestamp,
     /// The last use.
     pub last_used_at: Timestamp,
-    /// How often.
+    /// Number of times.
     pub use_count: i64,
-    /// The longest time between two uses that followed each other, in seconds.
+    /// Longest time between two consecutive uses, in seconds.
     pub longest_pause_seconds: u64,
 }
 
-/// Uses of both secrets within a span of time.
+/// Uses of both secrets within an interval.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SharePoint {
-    /// When the span began.
+    /// Start of the interval.
     pub from: Timestamp,
-    /// When it ended, or will.
+    /// End of the interval.
     pub to: Timestamp,
     /// Uses of the old secret.
     pub old: i64,

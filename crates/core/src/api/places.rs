@@ -1,4 +1,4 @@
-//! Where clients stand: properties, environments and their keys, as the API tells them.
+//! API types of properties, environments and their keys.
 
 use super::present;
 use crate::{
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// A property.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Property {
-    /// Its id.
+    /// ID.
     pub id: PropertyId,
     /// Its name, unique on the platform.
     pub name: String,
@@ -30,25 +30,25 @@ pub struct PropertyBody {
     pub name: String,
 }
 
-/// The limits of a property in an environment: what its clients may be registered for there.
+/// Limits of a property in an environment: the audiences and scopes that its clients can have there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
-    /// Audiences that a registration can be given beside the issuer, which is always allowed.
+    /// Audiences that a registration can have besides the issuer, which is always allowed.
     pub audiences: Vec<String>,
-    /// Scopes that a registration can be given; `null`: any.
+    /// Scopes that a registration can have; `null`: any.
     pub scopes: Option<Vec<String>>,
 }
 
-/// Sets the limits of a property in an environment, in place of those so far.
+/// Sets the limits of a property in an environment. Replaces the earlier limits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateLimits {
-    /// Audiences that a registration can be given beside the issuer. Absent or empty: the issuer alone. No issuer of this
-    /// server can be among them.
+    /// Audiences that a registration can have besides the issuer. Absent or empty: only the issuer. Must not contain an
+    /// issuer of this server.
     #[serde(default)]
     #[schemars(length(max = 100), inner(length(min = 1, max = 500), regex(pattern = TOKEN_PATTERN)))]
     pub audiences: Vec<String>,
-    /// Scopes that a registration can be given. Empty: none. Absent or `null`: any.
+    /// Scopes that a registration can have. Empty: none. Absent or `null`: any.
     #[serde(default)]
     #[schemars(length(max = 100), inner(length(min = 1, max = 200), regex(pattern = TOKEN_PATTERN)))]
     pub scopes: Option<Vec<String>>,
@@ -59,26 +59,26 @@ pub struct UpdateLimits {
 pub struct Environment {
     /// Its name in URLs. Never changes.
     pub slug: String,
-    /// Its shown name.
+    /// Display name.
     pub name: String,
     /// Whether it serves real users.
     pub kind: EnvironmentKind,
     /// Its OAuth issuer.
     pub issuer: String,
-    /// The algorithm of new access tokens.
+    /// Signing algorithm of new access tokens.
     pub signing_alg: SigningAlg,
-    /// When new access tokens begin to be signed with `signing_alg`; `null`: they are. After a change of the algorithm the
-    /// new key is published first, and until this time the key before it signs.
+    /// When new access tokens will be signed with `signing_alg`; `null` if they already are. After a change of the
+    /// algorithm, the new key is published first, and the earlier key signs until this time.
     #[serde(default)]
     pub signing_alg_from: Option<Timestamp>,
     /// Whether secrets are shown once and never stored.
     pub show_once: bool,
     /// Days after a secret's end until its stored value is wiped.
     pub wipe_after_days: u16,
-    /// Days after which a secret counts as overdue; `null`: never.
+    /// Maximum secret age in days, after which a secret is overdue; `null`: no limit.
     pub max_age_days: Option<u16>,
-    /// Hours by which the deadline guard extends, at a time, the deadline of an old secret that is still needed an hour
-    /// before it ends: up to 168 hours after the rotation; `null`: it does not.
+    /// Hours the deadline guard adds when an old secret is still needed 1 hour before its deadline, up to 168 hours
+    /// after the rotation. `null` turns this off.
     pub guard_extension_hours: Option<u16>,
 }
 
@@ -86,15 +86,15 @@ pub struct Environment {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateEnvironment {
-    /// Its name in URLs.
+    /// Name in URLs.
     #[schemars(regex(pattern = Slug::PATTERN))]
     pub slug: String,
-    /// Its shown name.
+    /// Display name.
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: String,
     /// Whether it serves real users.
     pub kind: EnvironmentKind,
-    /// The algorithm of its access tokens; ES256 when absent.
+    /// Signing algorithm of its access tokens. Defaults to ES256.
     pub signing_alg: Option<SigningAlg>,
 }
 
@@ -102,55 +102,55 @@ pub struct CreateEnvironment {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateEnvironment {
-    /// The shown name.
+    /// Display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
-    /// Whether it serves real users. Decides the prefix of secrets generated from now on.
+    /// Whether it serves real users. Determines the prefix of secrets generated from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EnvironmentKind>,
-    /// The algorithm of new access tokens. Another one brings a new signing key, which is published first and signs from
-    /// `signing_alg_from` on.
+    /// Signing algorithm of new access tokens. A change creates a new signing key, which is published first and signs
+    /// from `signing_alg_from` on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_alg: Option<SigningAlg>,
-    /// Whether secrets are shown once and never stored. `true` destroys the values stored so far, which needs
+    /// Whether secrets are shown once and never stored. `true` destroys the stored values, which requires
     /// `confirm_environment_slug`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub show_once: Option<bool>,
-    /// Days after a secret's end until its stored value is wiped: 0 to 3650. Fewer days need
-    /// `confirm_environment_slug` where they destroy values that are stored now.
+    /// Days after a secret's end until its stored value is wiped: 0 to 3650. Fewer days require
+    /// `confirm_environment_slug` if they destroy stored values.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3650))]
     pub wipe_after_days: Option<i64>,
-    /// Days after which a secret counts as overdue, 1 to 3650; `null`: never.
+    /// Maximum secret age in days, 1 to 3650; `null`: no limit.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3650))]
     pub max_age_days: Option<Option<i64>>,
-    /// Hours by which the deadline guard may extend a deadline at a time, 1 to 168; `null`: it does not.
+    /// Hours the deadline guard adds to a deadline at a time, 1 to 168; `null`: it does not extend.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 168))]
     pub guard_extension_hours: Option<Option<i64>>,
-    /// Its place in the list, from 0.
+    /// Position in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub position: Option<i64>,
-    /// The environment's slug, typed. Required for a change that destroys stored values.
+    /// The environment's slug, to confirm a change that destroys stored values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm_environment_slug: Option<String>,
 }
 
-/// Gives an environment a new signing key.
+/// Creates a new signing key for an environment.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSigningKey {
-    /// Why.
+    /// Reason.
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,
-    /// The new key signs at once, before resource servers can have fetched it.
+    /// The new key signs immediately, before resource servers can have fetched it.
     #[serde(default)]
     pub immediate: bool,
-    /// The old keys have leaked: they leave the key set at once, and every token that they signed ends. The
-    /// new key signs at once.
+    /// The old keys have leaked: they are removed from the key set immediately, and every token they signed ends. The
+    /// new key signs immediately.
     #[serde(default)]
     pub compromised: bool,
 }
@@ -162,8 +162,8 @@ pub struct SigningKey {
     pub kid: String,
     /// Its algorithm.
     pub alg: SigningAlg,
-    /// From when on it signs.
+    /// When it starts to sign.
     pub active_from: Timestamp,
-    /// From when on it is no longer published.
+    /// When it is removed from the key set.
     pub removed_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! Secrets, what is done to them and their history, as the API tells them.
+//! API types of secrets, their changes and their history.
 
 use super::any_value;
 use crate::{
@@ -14,34 +14,34 @@ use serde_json::{Value, json};
 /// A secret without its value.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Secret {
-    /// Its id.
+    /// ID.
     pub id: SecretId,
-    /// What it is now.
+    /// State at the time of the response.
     pub state: SecretState,
     /// When it was generated.
     pub created_at: Timestamp,
     /// Its deadline; a current secret has none.
     pub expires_at: Option<Timestamp>,
-    /// When it was ended before its time.
+    /// When the secret was revoked, if it was ended before its deadline.
     pub revoked_at: Option<Timestamp>,
     /// Its first successful use.
     pub first_used_at: Option<Timestamp>,
     /// Its last successful use.
     pub last_used_at: Option<Timestamp>,
-    /// How often it was used successfully.
+    /// Number of successful uses.
     pub use_count: i64,
     /// Whether its value can still be revealed.
     pub stored: bool,
 }
 
-/// A secret with its value: only in answers that hand it out.
+/// A secret with its value, only in responses that deliver the value.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RevealedSecret {
-    /// Its id.
+    /// ID.
     pub id: SecretId,
-    /// What it is now.
+    /// State at the time of the response.
     pub state: SecretState,
-    /// The value. Absent when it has been delivered before and is not shown again here.
+    /// The value. Absent if it was delivered before and is not shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// When it was generated.
@@ -59,110 +59,111 @@ impl std::fmt::Debug for RevealedSecret {
 #[serde(deny_unknown_fields)]
 #[schemars(transform = compromised_at_once)]
 pub struct RotateSecret {
-    /// How long the old secret stays valid: a whole number of hours, 0 to 168. Never a default.
+    /// Transition period, during which the old secret stays valid: a whole number of hours, 0 to 168. Required; there
+    /// is no default.
     #[serde(default, deserialize_with = "any_value")]
     #[schemars(!default, required, with = "crate::TransitionHours")]
     pub transition_hours: Option<Value>,
-    /// The client's name, typed.
+    /// The client's name, to confirm the change.
     #[schemars(required)]
     pub confirm_client_name: Option<String>,
-    /// Why.
+    /// Reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,
-    /// The current secret that the caller expects to replace.
+    /// The current secret the caller expects to replace. If another secret is current, the request is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_current_secret_id: Option<SecretId>,
     /// Ends the secret of a transition that is still running.
     #[serde(default)]
     pub end_running_transition: bool,
-    /// The old secret has leaked. Needs `transition_hours` 0.
+    /// The old secret has leaked. Requires `transition_hours` 0.
     #[serde(default)]
     pub compromised: bool,
-    /// Also ends, for introspection, the tokens issued under the secrets that end now.
+    /// Also ends the tokens issued under the secrets that end now, for introspection.
     #[serde(default)]
     pub revoke_tokens: bool,
-    /// Refuses the rotation with `forbidden` if the answer cannot hold the value of the new secret, because you may not
-    /// reveal it. Nothing is changed then.
+    /// Refuses the rotation with `forbidden` if the response cannot contain the value of the new secret, because you do
+    /// not have permission to reveal it. Nothing is changed then.
     #[serde(default)]
     pub require_value: bool,
 }
 
-/// What has leaked is not valid for another hour.
+/// Schema rule: a compromised rotation requires a transition of 0.
 fn compromised_at_once(schema: &mut schemars::Schema) {
     let leaked = json!({"properties": {"compromised": {"const": true}}, "required": ["compromised"]});
     schema.insert("if".into(), leaked);
     schema.insert("then".into(), json!({"properties": {"transition_hours": {"const": 0}}}));
 }
 
-/// The answer to a rotation.
+/// Response to a rotation.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotateSecretReply {
     /// The rotation.
     pub rotation: RotationSummary,
     /// The new secret, with its value.
     pub secret: RevealedSecret,
-    /// The secret that was replaced.
+    /// Secret that was replaced.
     pub previous_secret: PreviousSecret,
-    /// Until when a resource server that validates offline may still accept a token issued under the
-    /// secrets that ended now. Present when they ended as compromised or with `revoke_tokens`.
+    /// When the last token of the secrets ended by this request expires: until then, a resource server that validates
+    /// offline may accept it. Present with `compromised` or `revoke_tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_valid_offline_until: Option<Timestamp>,
-    /// Set on a replay that comes too late to get the value again.
+    /// `true` if a repeated request came too late for the value to be returned again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret_already_delivered: bool,
 }
 
-/// A rotation as it is answered to the one who made it.
+/// A rotation, in the response to it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotationSummary {
-    /// Its id.
+    /// ID.
     pub id: RotationId,
     /// The environment.
     pub environment: String,
     /// Who rotated.
     pub initiated_by: Actor,
-    /// When.
+    /// Time of the rotation.
     pub rotated_at: Timestamp,
     /// The transition period.
     pub transition_hours: u8,
-    /// Why.
+    /// Reason.
     pub reason: String,
 }
 
 /// The replaced secret.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PreviousSecret {
-    /// Its id.
+    /// ID.
     pub id: SecretId,
-    /// What it is now.
+    /// State at the time of the response.
     pub state: SecretState,
     /// Its deadline.
     pub expires_at: Timestamp,
 }
 
-/// One line of the history.
+/// A rotation in the history.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Rotation {
-    /// Its id.
+    /// ID.
     pub id: RotationId,
     /// Who rotated.
     pub initiated_by: Actor,
-    /// When.
+    /// Time of the rotation.
     pub rotated_at: Timestamp,
     /// The transition period chosen.
     pub transition_hours: u8,
-    /// Why.
+    /// Reason.
     pub reason: String,
     /// Whether the outgoing secret had leaked.
     pub compromised: bool,
-    /// The secret that was replaced.
+    /// Secret that was replaced.
     pub outgoing_secret: OutgoingSecret,
-    /// The secret that replaced it.
+    /// Secret that replaced it.
     pub incoming_secret: IncomingSecret,
     /// How the outgoing secret ended.
     pub ended_as: EndedAs,
-    /// Reason of the revocation or the roll-back; `null` if there was neither, or if the audit trail no longer has it.
+    /// Reason for the revocation or rollback; `null` if there was neither, or if the audit trail no longer has it.
     #[serde(default)]
     pub ended_reason: Option<String>,
 }
@@ -170,9 +171,9 @@ pub struct Rotation {
 /// The replaced secret in the history.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OutgoingSecret {
-    /// Its id.
+    /// ID.
     pub id: SecretId,
-    /// Its deadline; `null` when it was made current again.
+    /// Its deadline; `null` if it was made current again.
     pub expires_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
@@ -183,7 +184,7 @@ pub struct OutgoingSecret {
 /// The replacing secret in the history.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct IncomingSecret {
-    /// Its id.
+    /// ID.
     pub id: SecretId,
     /// Its first successful use.
     pub first_used_at: Option<Timestamp>,
@@ -193,76 +194,76 @@ pub struct IncomingSecret {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeSecret {
-    /// Why.
+    /// Reason.
     #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
-    /// It has leaked.
+    /// The secret has leaked.
     #[serde(default)]
     pub compromised: bool,
-    /// Also ends, for introspection, the tokens issued under it.
+    /// Also ends the tokens issued under the secret, for introspection.
     #[serde(default)]
     pub revoke_tokens: bool,
-    /// Only if the change-over's verdict is at this moment that it is safe to end the old secret.
+    /// Revokes the secret only if the change-over verdict is `safe_to_end` at that moment.
     #[serde(default)]
     pub only_if_safe: bool,
-    /// The same, and for how long the old secret must be quiet, where it is not the time that follows from the life of the
-    /// tokens.
+    /// Revokes only if safe, as with `only_if_safe`, and with this quiet time in seconds instead of the one derived
+    /// from the token lifetime.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
     pub quiet_seconds: Option<u64>,
 }
 
-/// Gives a retiring secret longer.
+/// Extends the deadline of a retiring secret.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtendSecret {
     /// The new deadline.
     #[schemars(extend("format" = "date-time"))]
     pub expires_at: String,
-    /// Why.
+    /// Reason.
     #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
 }
 
-/// Undoes the latest rotation.
+/// Rolls back the latest rotation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollBackRotation {
-    /// Why.
+    /// Reason.
     #[schemars(required, length(min = 1, max = 1000), regex(pattern = NAME_PATTERN))]
     pub reason: Option<String>,
-    /// The caller knows that the newer secret has been used.
+    /// The caller knows that the new secret has been used.
     #[serde(default)]
     pub acknowledge_in_use: bool,
-    /// The newer secret has leaked.
+    /// The new secret has leaked.
     #[serde(default)]
     pub compromised: bool,
-    /// Also ends, for introspection, the tokens issued under the newer secret.
+    /// Also ends the tokens issued under the new secret, for introspection.
     #[serde(default)]
     pub revoke_tokens: bool,
 }
 
-/// The answer to revoke, extend and roll back: the secrets of the registration that still matter.
+/// Response to revoke, extend and roll back.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SecretChanged {
     /// The secret that was changed.
     pub secret: Secret,
-    /// As in [`RotateSecretReply`].
+    /// When the last affected token expires; see [`RotateSecretReply::tokens_valid_offline_until`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_valid_offline_until: Option<Timestamp>,
 }
 
-/// Reveals a secret. Every member is optional, and so is the body.
+/// Reveals a secret. Every member and the body are optional.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevealSecret {
-    /// Why.
+    /// Reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]
     pub reason: Option<String>,
 }
 
-/// The answer to a reveal.
+/// Response to a reveal.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RevealReply {
     /// The secret.
@@ -270,7 +271,7 @@ pub struct RevealReply {
     /// The value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Set on a replay that comes too late to get the value again.
+    /// `true` if a repeated request came too late for the value to be returned again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret_already_delivered: bool,
 }

@@ -1,4 +1,4 @@
-//! Accounts, their links, roles and tokens, as the API tells them.
+//! API types of accounts, links, roles and tokens.
 
 use crate::{
     ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
@@ -9,18 +9,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Whether an account is a person's or a program's.
+/// Whether an account belongs to a person or a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UserKind {
-    /// A person, who signs in with an e-mail address and a password.
+    /// A person, who signs in with an email address and a password.
     Person,
-    /// A program, which holds API tokens and nothing else.
+    /// A program, which has only API tokens.
     Program,
 }
 
 impl UserKind {
-    /// The word that is stored and sent.
+    /// Returns the word that is stored and sent.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Person => "person",
@@ -28,30 +28,30 @@ impl UserKind {
         }
     }
 
-    /// Reads the word.
+    /// Parses the word.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Person, Self::Program].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-/// An account: a person's or a program's.
+/// An account of a person or a program.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct User {
-    /// Its id.
+    /// ID.
     pub id: UserId,
-    /// Whose it is.
+    /// Person or program.
     pub kind: UserKind,
-    /// The shown name.
+    /// Display name.
     pub name: String,
-    /// The e-mail address that a person signs in with; a program has none.
+    /// The email address that a person signs in with; a program has none.
     pub email: Option<String>,
     /// Whether a password is set. A program has none.
     pub activated: bool,
     /// When it was created.
     pub created_at: Timestamp,
-    /// The roles that it holds.
+    /// Its roles.
     pub grants: Vec<Grant>,
-    /// The link with which a new person sets a password: only in the answer that creates the account.
+    /// Link with which a new person sets a password, only in the response that creates the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation_link: Option<OneTimeLink>,
 }
@@ -59,11 +59,10 @@ pub struct User {
 /// A link that works once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OneTimeLink {
-    /// The whole address; whoever holds it may use it. Absent when it has been delivered before and is not shown
-    /// again here.
+    /// The complete URL. Anyone who has it can use it. Absent if it was delivered before and is not shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -78,20 +77,20 @@ impl std::fmt::Debug for OneTimeLink {
 #[serde(deny_unknown_fields)]
 #[schemars(transform = person_or_program)]
 pub struct CreateUser {
-    /// A person when absent.
+    /// Kind of account. Defaults to a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<UserKind>,
-    /// The e-mail address of a person. A program has none.
+    /// The email address of a person. A program has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 254), regex(pattern = EMAIL_PATTERN))]
     pub email: Option<String>,
-    /// The shown name; what stands before the `@` when a person's is absent.
+    /// Display name. For a person it defaults to the part of the email address before the `@`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
 }
 
-/// A person signs in with an e-mail address; a program has none, and no part of one to be called by.
+/// Schema rule: a person needs an email address; a program has none and therefore needs a name.
 fn person_or_program(schema: &mut schemars::Schema) {
     schema.insert("if".into(), json!({"properties": {"kind": {"const": "program"}}, "required": ["kind"]}));
     let program =
@@ -100,7 +99,7 @@ fn person_or_program(schema: &mut schemars::Schema) {
     schema.insert("else".into(), json!({"properties": {"email": {"type": "string"}}, "required": ["email"]}));
 }
 
-/// Makes a one-time link. Takes no members.
+/// Creates a one-time link. Accepts no members.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateLink {}
@@ -109,58 +108,59 @@ pub struct CreateLink {}
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateUser {
-    /// The shown name.
+    /// Display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), regex(pattern = NAME_PATTERN))]
     pub name: Option<String>,
-    /// The e-mail address of a person.
+    /// The email address of a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 254), regex(pattern = EMAIL_PATTERN))]
     pub email: Option<String>,
 }
 
-/// A role that a user holds.
+/// A role granted to a user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Grant {
-    /// Its id.
+    /// ID.
     pub id: GrantId,
     /// The role.
     pub role: crate::roles::Role,
-    /// The property that it is limited to.
+    /// Property it is limited to.
     pub property_id: Option<PropertyId>,
-    /// The client that it is limited to.
+    /// Client it is limited to.
     pub client_id: Option<ClientId>,
-    /// The environments that it is limited to; `null`: all.
+    /// Environments it is limited to; `null`: all.
     pub environments: Option<Vec<String>>,
-    /// When it was given.
+    /// When it was granted.
     pub created_at: Timestamp,
-    /// The link with which a person sets a new password: only in the answer to a grant that closed the
-    /// account first, to a caller who may make links. Everything that let somebody into the account before has ended.
+    /// Link with which a person sets a new password, only in the response to a grant that first closed the account, and
+    /// only for a caller who can create links. All earlier ways into the account have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation_link: Option<OneTimeLink>,
 }
 
-/// Gives a role: on the whole platform, or on one property or one client; in all environments, or in some.
+/// Grants a role on the whole platform, one property or one client, in all environments or in some.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(transform = one_scope)]
 pub struct CreateGrant {
-    /// The role. Owner and Operations Manager are roles of the whole platform, Application Manager is one of a
-    /// property or of a client.
+    /// The role. Owner and Operations Manager apply to the whole platform, Application Manager to a property or a
+    /// client.
     pub role: crate::roles::Role,
-    /// The property that it is limited to.
+    /// Property it is limited to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property_id: Option<PropertyId>,
-    /// The client that it is limited to.
+    /// Client it is limited to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
-    /// The environments that it is limited to.
+    /// Environments it is limited to.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_ENVIRONMENTS), inner(regex(pattern = Slug::PATTERN)))]
     pub environments: Option<Vec<String>>,
 }
 
-/// A grant is on the platform, or on one property, or on one client. What fits its role is said in words.
+/// Schema rule: a grant applies to the platform, one property or one client. The role decides which of these are
+/// allowed.
 fn one_scope(schema: &mut schemars::Schema) {
     let both = json!({
         "properties": {"property_id": {"type": "string"}, "client_id": {"type": "string"}},
@@ -169,31 +169,31 @@ fn one_scope(schema: &mut schemars::Schema) {
     schema.insert("not".into(), both);
 }
 
-/// Who asks.
+/// The account and the token of the request.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Me {
     /// The account.
     pub user: User,
-    /// The permissions that this token is limited to; `null`: whatever the account may.
+    /// Permissions this token is limited to; `null`: all permissions of the account.
     pub scope: Option<Vec<String>>,
-    /// ID of this API token: the audit trail finds what was done through it.
+    /// ID of this API token, to find what was done with it in the audit trail.
     pub token_id: Option<TokenId>,
 }
 
 /// An API token, without its value.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
-    /// Its id.
+    /// ID.
     pub id: TokenId,
-    /// Whose it is.
+    /// Account it belongs to.
     pub user_id: UserId,
-    /// What its owner calls it.
+    /// Name given by its owner.
     pub name: String,
-    /// What it is limited to; `null`: whatever its owner may.
+    /// Permissions it is limited to; `null`: all permissions of its owner.
     pub scope: Option<Vec<String>>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
     /// Its last use.
     pub last_used_at: Option<Timestamp>,
