@@ -1,4 +1,4 @@
-//! The audit trail's vocabulary: who acted, what they did, and how it came out.
+//! Vocabulary of the audit trail: who acted, what they did, and the outcome.
 
 use crate::{
     DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId, Timestamp, TokenId,
@@ -13,16 +13,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Where a request came from, for the trail.
+/// Origin of a request, for the trail.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Origin {
-    /// The address of the caller; `None` for what Crossfade does by itself or somebody does at the machine.
+    /// Address of the caller; `None` for actions of Crossfade itself or of a local command.
     pub ip: Option<IpAddr>,
-    /// The id under which the request stands in the log.
+    /// ID of the request in the log.
     pub request_id: Option<String>,
 }
 
-/// Who does something.
+/// Who performs an action.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Actor {
@@ -44,7 +44,7 @@ pub enum Actor {
     Policy {
         /// The rule's name.
         id: String,
-        /// The same in words.
+        /// Display name.
         name: String,
     },
     /// The OAuth client itself, authenticated by its secret.
@@ -54,24 +54,24 @@ pub enum Actor {
         /// The client's name.
         name: String,
     },
-    /// Somebody at the machine itself, through a local command.
+    /// Someone on the server machine, using a local command.
     Machine {
         /// The command.
         id: String,
-        /// The same in words.
+        /// Display name.
         name: String,
     },
-    /// Nobody who is known.
+    /// An unknown caller.
     Unknown {
-        /// What they said they were, as far as that is known.
+        /// The identity they claimed, if known.
         id: String,
-        /// The same in words.
+        /// Display name.
         name: String,
     },
 }
 
 impl Actor {
-    /// The kind as it is stored and filtered by.
+    /// Returns the kind as it is stored and filtered by.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::User { .. } => "user",
@@ -83,7 +83,7 @@ impl Actor {
         }
     }
 
-    /// The id within that kind.
+    /// Returns the id within that kind.
     pub fn id(&self) -> &str {
         match self {
             Self::User { id, .. } | Self::Program { id, .. } => id.as_str(),
@@ -92,7 +92,7 @@ impl Actor {
         }
     }
 
-    /// The name at the time.
+    /// Returns the name at the time.
     pub fn name(&self) -> &str {
         match self {
             Self::User { name, .. }
@@ -104,7 +104,7 @@ impl Actor {
         }
     }
 
-    /// Puts an actor together from its stored parts.
+    /// Combines an actor from its stored parts.
     pub fn from_parts(kind: &str, id: String, name: String) -> Option<Self> {
         Some(match kind {
             "user" => Self::User { id: UserId::parse(&id).ok()?, name },
@@ -117,18 +117,18 @@ impl Actor {
         })
     }
 
-    /// A rule of Crossfade itself.
+    /// Returns a rule of Crossfade itself.
     pub fn policy(id: &str, name: &str) -> Self {
         Self::Policy { id: id.to_owned(), name: name.to_owned() }
     }
 
-    /// A local command.
+    /// Returns a local command.
     pub fn machine(command: &str) -> Self {
         Self::Machine { id: command.to_owned(), name: format!("crossfade {command}") }
     }
 }
 
-/// Credential, command or policy through which something was done (rule 19).
+/// Credential, command or policy that an action was done with (rule 19).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Via {
@@ -155,7 +155,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// Kinds that events are filtered by.
+    /// Kinds that events can be filtered by.
     pub const KINDS: [&str; 4] = ["token", "session", "machine", "policy"];
 
     /// Returns the kind as it is stored and filtered by.
@@ -188,7 +188,7 @@ impl Via {
         })
     }
 
-    /// Returns what an actor that is not an account acts through; `None` for accounts, OAuth clients and strangers.
+    /// Returns the local command or policy of an actor; `None` for accounts, OAuth clients and unknown callers.
     pub fn of(actor: &Actor) -> Option<Self> {
         match actor {
             Actor::Machine { id, .. } => Some(Self::Machine { id: id.clone() }),
@@ -200,15 +200,15 @@ impl Via {
 
 macro_rules! events {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)* })+) => {
-        /// What was done. The words of the operations, in the past tense.
+        /// Actions: the words of the operations, in the past tense.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Action { $($(#[doc = $doc])+ $name,)+ }
 
         impl Action {
-            /// Every action there is.
+            /// All actions.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The word that is stored, filtered by and exported.
+            /// Returns the word that is stored, filtered by and exported.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
@@ -219,7 +219,7 @@ macro_rules! events {
             }
         }
 
-        /// An event of the trail: what was done, and the facts that belong to it. Never a secret or its digest.
+        /// An event of the trail: the action and its facts. Never contains a secret or its digest.
         #[derive(Clone, Debug, Serialize, JsonSchema)]
         #[serde(tag = "action", content = "details")]
         pub enum Event {
@@ -227,7 +227,7 @@ macro_rules! events {
         }
 
         impl Event {
-            /// What was done.
+            /// Action.
             pub fn action(&self) -> Action {
                 match self { $(Self::$name { .. } => Action::$name,)+ }
             }
@@ -238,199 +238,200 @@ macro_rules! events {
 events! {
     /// The first Owner was created.
     OwnerCreated = "owner.created" {
-        /// Their e-mail address.
+        /// Their email address.
         email: String,
     }
-    /// A one-time link was made for a locked-out Owner.
+    /// A one-time link was created for a locked-out Owner.
     OwnerRecovered = "owner.recovered" {
-        /// Their e-mail address.
+        /// Their email address.
         email: String,
     }
     /// A user was created.
     UserCreated = "user.created" {
         /// `person` or `program`.
         kind: UserKind,
-        /// The shown name.
+        /// Display name.
         name: String,
-        /// The e-mail address; a program has none.
+        /// The email address; a program has none.
         email: Option<String>,
     }
-    /// A user's name or e-mail address was changed.
+    /// A user's name or email address was changed.
     UserUpdated = "user.updated" {
-        /// As it was.
+        /// Before the change.
         before: UserFacts,
-        /// As it is.
+        /// After the change.
         after: UserFacts,
     }
-    /// A user was deleted, and with them their sign-ins, tokens, links and grants.
+    /// A user was deleted, together with their sessions, tokens, links and grants.
     UserDeleted = "user.deleted" {
-        /// The shown name.
+        /// Display name.
         name: String,
-        /// The e-mail address.
+        /// The email address.
         email: Option<String>,
-        /// The roles that they held.
+        /// Their roles.
         grants: Vec<api::Grant>,
     }
-    /// A one-time link to set a password was made for a user.
+    /// A one-time link to set a password was created for a user.
     LinkCreated = "link.created" {
-        /// Whose it is.
+        /// Account it belongs to.
         user_id: UserId,
-        /// When it ends by itself.
+        /// When it expires.
         expires_at: Timestamp,
     }
     /// A one-time link was used to set a password.
     UserActivated = "user.activated" {
-        /// Sign-ins that ended with it.
+        /// Sessions that ended with it.
         ended_sessions: u64,
         /// API tokens that ended with it.
         ended_tokens: u64,
     }
-    /// An account was closed before it got a role: everything that had let somebody into the account ended.
+    /// An account was closed before it got a role: its password, sessions, tokens and links ended.
     UserDeactivated = "user.deactivated" {
         /// Whether it had a password.
         had_password: bool,
-        /// Sign-ins that ended.
+        /// Sessions that ended.
         ended_sessions: u64,
         /// API tokens that ended.
         ended_tokens: u64,
     }
     /// A person changed their own password.
     UserPasswordChanged = "user.password_changed" {
-        /// Other sign-ins that ended with it.
+        /// Other sessions that ended with it.
         ended_sessions: u64,
-        /// API tokens that ended with it, where the person chose so.
+        /// API tokens that ended with it, if the person chose to end them.
         ended_tokens: u64,
     }
-    /// A role was given.
+    /// A role was granted.
     GrantCreated = "grant.created" {
-        /// To whom.
+        /// User who got the role.
         user_id: UserId,
         /// The grant.
         grant: api::Grant,
     }
-    /// A role was taken away.
+    /// A role was removed.
     GrantDeleted = "grant.deleted" {
-        /// From whom.
+        /// User who lost the role.
         user_id: UserId,
         /// The grant.
         grant: api::Grant,
     }
     /// An API token was created.
     TokenCreated = "token.created" {
-        /// What its owner calls it.
+        /// Name given by its owner.
         name: String,
-        /// Whose it is.
+        /// Account it belongs to.
         user_id: UserId,
-        /// When it ends by itself.
+        /// When it expires.
         expires_at: Option<Timestamp>,
-        /// What it is limited to; `null`: whatever its owner may.
+        /// Permissions it is limited to; `null`: all permissions of its owner.
         scope: Option<Vec<String>>,
     }
     /// An API token was ended.
     TokenDeleted = "token.deleted" {
-        /// What its owner called it.
+        /// Name given by its owner.
         name: String,
         /// Whose it was.
         user_id: UserId,
     }
     /// A person signed in to the Console.
     SessionCreated = "session.created" {}
-    /// Sign-ins were ended by their person.
+    /// A person ended their own sessions.
     SessionEnded = "session.ended" {
-        /// How many.
+        /// Number.
         sessions: u64,
-        /// API tokens that ended with them, where the person chose so.
+        /// API tokens that ended with them, if the person chose to end them.
         ended_tokens: u64,
     }
-    /// Signing in failed, or confirming a sign-in did.
+    /// A sign-in or a confirmation with the password failed.
     SessionRefused = "session.refused" {
-        /// Why: `password`, `unknown_account`, `no_password`, `throttled`, or `busy` when too many sign-ins were waiting.
+        /// Reason: `password`, `unknown_account`, `no_password`, `throttled`, or `busy` if too many sign-ins were
+        /// waiting.
         reason: String,
-        /// How often since the last event of this kind.
+        /// Number of times since the last event of this kind.
         count: u64,
     }
-    /// A browser is no longer known to an account, because too many wrong passwords came with its cookie.
+    /// A browser is no longer known to an account, because it sent too many wrong passwords with its cookie.
     DeviceEnded = "device.ended" {
-        /// How many wrong passwords.
+        /// Number of wrong passwords.
         wrong_passwords: u64,
     }
     /// A property was created.
     PropertyCreated = "property.created" {
-        /// Its name.
+        /// Name.
         name: String,
     }
     /// A property was renamed.
     PropertyUpdated = "property.updated" {
-        /// Its name now.
+        /// New name.
         name: String,
-        /// Its name before.
+        /// Earlier name.
         name_before: String,
     }
     /// A property was deleted.
     PropertyDeleted = "property.deleted" {
-        /// Its name.
+        /// Name.
         name: String,
     }
     /// The limits of a property in an environment were set.
     LimitsUpdated = "limits.updated" {
-        /// As they were.
+        /// Before the change.
         before: api::Limits,
-        /// As they are.
+        /// After the change.
         after: api::Limits,
     }
     /// An environment was created.
     EnvironmentCreated = "environment.created" {
-        /// Its shown name.
+        /// Display name.
         name: String,
         /// Whether it serves real users.
         kind: EnvironmentKind,
-        /// The algorithm of its access tokens.
+        /// Signing algorithm of its access tokens.
         signing_alg: SigningAlg,
     }
     /// An environment's settings were changed.
     EnvironmentUpdated = "environment.updated" {
-        /// As it was.
+        /// Before the change.
         before: Box<api::Environment>,
-        /// As it is.
+        /// After the change.
         after: Box<api::Environment>,
-        /// Its new place in the list, if it was moved.
+        /// Its new position in the list, if it was moved.
         position: Option<u64>,
         /// Stored values that the change destroys.
         destroyed_values: u64,
     }
     /// An environment was deleted.
     EnvironmentDeleted = "environment.deleted" {
-        /// Its shown name.
+        /// Display name.
         name: String,
     }
     /// An environment got a new signing key.
     SigningKeyRotated = "signing_key.rotated" {
         /// The new key's algorithm.
         alg: SigningAlg,
-        /// Whether it signs at once.
+        /// Whether it signs immediately.
         immediate: bool,
         /// Whether the old keys had leaked.
         compromised: bool,
     }
     /// A client was created.
     ClientCreated = "client.created" {
-        /// Its name.
+        /// Name.
         name: String,
-        /// The property that it belongs to.
+        /// Property it belongs to.
         property_id: PropertyId,
-        /// The environments that it was registered in.
+        /// Environments it was registered in.
         environments: Vec<String>,
     }
     /// A client's name, description or owners were changed.
     ClientUpdated = "client.updated" {
-        /// As it was.
+        /// Before the change.
         before: ClientFacts,
-        /// As it is.
+        /// After the change.
         after: ClientFacts,
     }
-    /// A client was deleted, and with it every secret of it.
+    /// A client was deleted, together with all its secrets.
     ClientDeleted = "client.deleted" {
-        /// Its name.
+        /// Name.
         name: String,
     }
     /// A client was registered in a further environment.
@@ -439,14 +440,14 @@ events! {
         oauth_client_id: OauthClientId,
         /// The first secret.
         secret_id: SecretId,
-        /// Whether its value was in the answer.
+        /// Whether its value was in the response.
         secret_shown: bool,
     }
     /// A registration's settings were changed.
     RegistrationUpdated = "registration.updated" {
-        /// As it was.
+        /// Before the change.
         before: Box<api::Registration>,
-        /// As it is.
+        /// After the change.
         after: Box<api::Registration>,
     }
     /// A secret was rotated.
@@ -457,24 +458,24 @@ events! {
         transition_hours: TransitionHours,
         /// Whether the old secret had leaked.
         compromised: bool,
-        /// Whether the tokens of the secrets that ended were ended, too.
+        /// Whether the tokens of the ended secrets were also ended.
         revoke_tokens: bool,
-        /// The secret that was replaced.
+        /// Secret that was replaced.
         outgoing_secret_id: SecretId,
         /// Its deadline.
         outgoing_expires_at: Timestamp,
         /// The new secret.
         incoming_secret_id: SecretId,
-        /// The secret of a running transition that was ended.
+        /// Secret of the running transition that the rotation ended.
         superseded_secret_id: Option<SecretId>,
     }
     /// A secret's value was shown.
     SecretRevealed = "secret.revealed" {
         /// The secret.
         secret_id: SecretId,
-        /// What it was then.
+        /// Its state at that time.
         state: Option<SecretState>,
-        /// The operation whose repeated request was answered with the value again.
+        /// Operation whose repeated request got the value again.
         replayed: Option<String>,
     }
     /// A retiring secret was ended.
@@ -483,81 +484,81 @@ events! {
         secret_id: SecretId,
         /// Whether it had leaked.
         compromised: bool,
-        /// Whether its tokens were ended, too.
+        /// Whether its tokens were also ended.
         revoke_tokens: bool,
     }
-    /// A retiring secret's deadline was moved later.
+    /// The deadline of a retiring secret was extended.
     SecretExtended = "secret.extended" {
         /// The secret.
         secret_id: SecretId,
-        /// Its deadline now.
+        /// New deadline.
         expires_at: Timestamp,
-        /// Its deadline before.
+        /// Earlier deadline.
         expires_at_before: Option<Timestamp>,
     }
-    /// A rotation was undone.
+    /// A rotation was rolled back.
     SecretRolledBack = "secret.rolled_back" {
         /// The rotation.
         rotation_id: RotationId,
         /// The secret that is current again.
         current_secret_id: SecretId,
-        /// The newer one, which was revoked.
+        /// New secret, which was revoked.
         revoked_secret_id: SecretId,
-        /// Whether it was known that the newer one had been used.
+        /// Whether the caller acknowledged that the new secret had been used.
         acknowledge_in_use: bool,
-        /// Whether the newer one had leaked.
+        /// Whether the new secret had leaked.
         compromised: bool,
-        /// Whether its tokens were ended, too.
+        /// Whether its tokens were also ended.
         revoke_tokens: bool,
     }
-    /// Windows were scheduled in which a retiring secret is refused.
+    /// A drill was scheduled.
     DrillScheduled = "drill.scheduled" {
         /// The drill.
         drill_id: DrillId,
-        /// The secret that it refuses.
+        /// Secret that it refuses.
         secret_id: SecretId,
         /// When its first window begins.
         starts_at: Timestamp,
         /// When its last window ends.
         ends_at: Timestamp,
-        /// How long a window is.
+        /// Length of a window in seconds.
         length_seconds: i64,
-        /// How many windows there are.
+        /// Number of windows.
         repeat: i64,
-        /// Seconds from the beginning of a window to that of the next.
+        /// Seconds from the start of a window to the start of the next.
         every_seconds: Option<i64>,
     }
-    /// A drill ended before its last window did.
+    /// A drill ended before its last window.
     DrillStopped = "drill.stopped" {
         /// The drill.
         drill_id: DrillId,
-        /// The secret that it refused.
+        /// Secret that it refused.
         secret_id: SecretId,
-        /// Why: `stopped` by somebody, or because its secret was `revoked`, `rolled_back` or `superseded`, its
+        /// Reason: `stopped` by a person or program, its secret `revoked`, `rolled_back` or `superseded`, its
         /// registration `disabled`, or its client deleted (`client_deleted`).
         stopped_as: StoppedAs,
     }
-    /// A drill that had begun is over: whom it found.
+    /// A drill ended, with the callers it found.
     DrillFinished = "drill.finished" {
         /// The drill.
         drill_id: DrillId,
-        /// The secret that it refused.
+        /// Secret that it refused.
         secret_id: SecretId,
-        /// When it was over.
+        /// When it ended.
         ended_at: Timestamp,
-        /// Whether it ended before its last window did.
+        /// Whether it ended before its last window.
         stopped: bool,
-        /// How many callers it refused.
+        /// Number of refused callers.
         caller_count: i64,
-        /// How often.
+        /// Number of times.
         refusal_count: i64,
-        /// For how many seconds of its windows nothing was recorded: who came then was not found.
+        /// Seconds of its windows without evidence. Callers of these seconds are missing.
         unrecorded_seconds: u64,
-        /// The callers, those that were refused last first; the first 20.
+        /// Refused callers, the latest refusal first. At most 20.
         callers: Vec<api::RefusedCaller>,
     }
-    /// The deadline of a secret is near, and it is still needed: callers are left on it, or the new one has never been
-    /// used. Told once at each mark of a deadline.
+    /// A secret is close to its deadline and still needed: callers are left on it, or the new secret has never been
+    /// used. Recorded once for each warning time.
     DeadlineNear = "transition.deadline_near" {
         /// The rotation.
         rotation_id: RotationId,
@@ -565,11 +566,11 @@ events! {
         secret_id: SecretId,
         /// Its deadline.
         expires_at: Timestamp,
-        /// How many hours before the deadline this mark stands: 24, 4 or 1. Told later where nobody could tell it then.
+        /// Hours from the warning time to the deadline: 24, 4 or 1. The warning itself can be later.
         hours_before: i64,
-        /// How the change-over stands.
+        /// Verdict of the change-over.
         verdict: Verdict,
-        /// How many callers would fail, as far as is known, if the old secret ended now.
+        /// Number of known callers that would fail if the old secret ended now.
         callers_left: u64,
         /// The last use of the old secret.
         last_used_at: Option<Timestamp>,
@@ -587,55 +588,55 @@ events! {
     SecretWiped = "secret.wiped" {
         /// The secret.
         secret_id: SecretId,
-        /// Days after its end.
+        /// Days after the secret's end.
         wipe_after_days: i64,
     }
-    /// An OAuth client revoked an access token (RFC 7009): one of its first 20 in an hour.
+    /// An OAuth client revoked an access token (RFC 7009), one of its first 20 in an hour.
     AccessTokenRevoked = "access_token.revoked" {
-        /// Registration that the token was issued to.
+        /// Registration the token was issued to.
         registration_id: RegistrationId,
-        /// Secret that the token was issued under.
+        /// Secret the token was issued under.
         secret_id: SecretId,
         /// When the token would have expired.
         expires_at: Timestamp,
     }
-    /// Sum of an hour in which an OAuth client revoked more access tokens than are recorded one by one.
+    /// Total for an hour in which an OAuth client revoked more access tokens than are recorded individually.
     AccessTokenRevocations = "access_token.revocations" {
-        /// Registration that the tokens were issued to.
+        /// Registration the tokens were issued to.
         registration_id: RegistrationId,
-        /// Secret that the tokens were issued under.
+        /// Secret the tokens were issued under.
         secret_id: SecretId,
         /// When the hour began.
         since: Timestamp,
         /// Time of the last revocation.
         last_at: Timestamp,
-        /// Number of tokens revoked from `source_ip`, or from all other addresses where that is `null`; with those that
-        /// are recorded one by one.
+        /// Number of tokens revoked from `source_ip`, or from all other addresses if `source_ip` is `null`. Includes
+        /// the tokens recorded individually.
         count: i64,
     }
-    /// Client authentication failed: the first time in an hour for this client, secret, reason and source.
+    /// Client authentication failed for the first time in an hour for this client, secret, reason and source.
     AuthenticationFailed = "authentication.failed" {
-        /// Why: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked` or `drill`.
+        /// Reason: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked` or `drill`.
         reason: String,
-        /// The secret that was presented, where it is known: an ended one, or one that a drill refused.
+        /// Presented secret, if it was recognised: an ended one, or one that a drill refused.
         secret_id: Option<SecretId>,
-        /// The address; `null` where there were too many to tell apart.
+        /// Address; `null` if there were too many to distinguish.
         source_ip: Option<String>,
-        /// How often so far. `authentication.failures` has the sum of the hour.
+        /// Number of failures so far. `authentication.failures` has the total for the hour.
         count: i64,
     }
-    /// The sum of an hour in which a client failed to authenticate.
+    /// Total for an hour in which a client failed to authenticate.
     AuthenticationFailures = "authentication.failures" {
-        /// Why.
+        /// Reason.
         reason: String,
         /// When the hour began.
         since: Timestamp,
-        /// How often.
+        /// Number of times.
         count: i64,
-        /// From how many sources that were told apart.
+        /// Number of distinct sources.
         sources: i64,
     }
-    /// Somebody known was refused something.
+    /// A known account was refused an operation.
     AccessRefused = "access.refused" {
         /// The operation.
         operation: String,
@@ -643,83 +644,84 @@ events! {
         code: String,
         /// The member or parameter at fault.
         field: Option<String>,
-        /// How often since the last event of this kind. More than one where refusals came too fast to be written
-        /// down one by one.
+        /// Number of times since the last event of this kind. More than one if refusals came too fast to be recorded
+        /// individually.
         count: u64,
     }
-    /// The database was restored from a backup. What happened after the backup is not in it.
+    /// The database was restored from a backup. Everything after the backup is missing.
     DatabaseRestored = "database.restored" {
         /// When the backup was taken.
         backup_created_at: Timestamp,
-        /// The engine that it was taken from.
+        /// Database engine it was taken from.
         engine: String,
-        /// The version of the program that took it.
+        /// Version of the program that took it.
         program_version: String,
     }
-    /// The database lacks changes that were answered and applied: a failover to a standby that was behind, or an older copy.
+    /// The database lacks changes that were acknowledged and applied, after a failover to a standby that was behind or
+    /// because it is an older copy.
     ChangesLost = "database.changes_lost" {
-        /// The first lost change.
+        /// First lost change.
         first_seq: i64,
-        /// The last lost change that this server had applied.
+        /// Last lost change that this server had applied.
         last_seq: i64,
-        /// How many registrations are decided otherwise since.
+        /// Number of registrations that are decided differently since then.
         registrations: u64,
-        /// The `client_id` of each of them, at most 50: check their secrets, and end again what has leaked.
+        /// The `client_id` of each of them, at most 50. Check their secrets, and end leaked ones again.
         client_ids: Vec<String>,
     }
     /// The audit trail was exported.
     AuditExported = "audit.exported" {
-        /// What the export was limited to.
+        /// Filter of the export.
         filter: String,
-        /// The last event that it could hold.
+        /// Last event that it could contain.
         up_to_seq: i64,
     }
-    /// Events that are older than the retention were deleted from the trail.
+    /// Events older than the retention were deleted from the trail.
     AuditTrimmed = "audit.trimmed" {
-        /// How many.
+        /// Number.
         events: u64,
-        /// The last one of them: the trail begins behind it.
+        /// The last deleted event: the trail begins after it.
         up_to_seq: i64,
         /// The retention, in days.
         retention_days: u32,
     }
 }
 
-/// What of a user can be changed.
+/// The changeable facts of a user.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UserFacts {
-    /// The shown name.
+    /// Display name.
     pub name: String,
-    /// The e-mail address.
+    /// The email address.
     pub email: Option<String>,
 }
 
-/// What of a client can be changed.
+/// The changeable facts of a client.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ClientFacts {
     /// The name.
     pub name: String,
-    /// What it is.
+    /// Description.
     pub description: String,
-    /// The people who are told of what concerns it.
+    /// Email addresses of the people who are notified about the client.
     pub owners: Vec<String>,
 }
 
 impl Event {
-    /// The facts, as they are stored and exported.
+    /// Returns the facts, as they are stored and exported.
     pub fn details(&self) -> serde_json::Value {
         let mut event = serde_json::to_value(self).unwrap_or_default();
         event.get_mut("details").map(serde_json::Value::take).unwrap_or_default()
     }
 }
 
-/// The schema of the facts: those of one action or another. Which action's they are is told by `action`.
+/// Returns the schema of the facts of any action. The member `action` says which action they belong to.
 pub fn details_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let any: Vec<_> = details_schemas(generator).into_iter().map(|(_, schema)| schema).collect();
     schemars::json_schema!({"type": "object", "anyOf": any})
 }
 
-/// The schema of the facts of every action.
+/// Returns the schema of the facts of every action.
 pub fn details_schemas(generator: &mut schemars::SchemaGenerator) -> Vec<(Action, schemars::Schema)> {
     let event = Event::json_schema(generator);
     let variants = event.get("oneOf").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
@@ -732,7 +734,7 @@ pub fn details_schemas(generator: &mut schemars::SchemaGenerator) -> Vec<(Action
 }
 
 impl Action {
-    /// Reads a stored word.
+    /// Parses a stored word.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|action| action.as_str() == text)
     }
