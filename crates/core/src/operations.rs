@@ -1,26 +1,26 @@
-//! The operations of the admin API: one table, from which the router, the permission that a use case asks for, the
-//! documentation, the names in logs and metrics, and the tests of roles are made. An operation that is not here
-//! does not exist; one without an access does not compile.
+//! The operations of the admin API, in one table. The router, the permission that a use case checks, the documentation,
+//! the names in logs and metrics, and the tests of roles are generated from it. An operation that is not here does not
+//! exist; one without an access does not compile.
 
 use crate::{Code, roles::Permission};
 
-/// What the method of an operation is.
+/// HTTP method of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Method {
     /// Reads.
     Get,
-    /// Creates, or does.
+    /// Creates something or performs an action.
     Post,
-    /// Sets what is named, whole.
+    /// Replaces the named object.
     Put,
-    /// Changes what is named.
+    /// Changes the named object.
     Patch,
-    /// Deletes what is named.
+    /// Deletes the named object.
     Delete,
 }
 
 impl Method {
-    /// The method as it is sent.
+    /// Returns the method as it is sent.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -32,49 +32,49 @@ impl Method {
     }
 }
 
-/// Who may do an operation.
+/// Who is permitted to perform an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// Anybody who is known.
+    /// Any signed-in account.
     Known,
-    /// Whoever holds the permission on what the operation is about.
+    /// Accounts with the permission on the operation's target.
     Needs(Permission),
-    /// Anybody with what is their own; with what is another's, whoever holds the permission.
+    /// Any account for its own objects; accounts with the permission for those of others.
     OwnOr(Permission),
 }
 
 macro_rules! operations {
     ($($(#[doc = $doc:literal])+ $name:ident = $id:literal $method:ident $path:literal $access:expr, [$($code:ident),*];)+) => {
-        /// One thing that a program can ask the API for.
+        /// One operation of the API.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Operation { $($(#[doc = $doc])+ $name,)+ }
 
         impl Operation {
-            /// Every operation there is, in the order of the documentation.
+            /// All operations, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// Its id: the name of its use case, and in the trail, the logs and the metrics.
+            /// Returns its id: the name of its use case, also used in the trail, the logs and the metrics.
             pub fn id(self) -> &'static str {
                 match self { $(Self::$name => $id,)+ }
             }
 
-            /// Its method.
+            /// Returns its method.
             pub fn method(self) -> Method {
                 match self { $(Self::$name => Method::$method,)+ }
             }
 
-            /// Its path under `/api/v1`, with parameters in braces.
+            /// Returns its path under `/api/v1`, with parameters in braces.
             pub fn path(self) -> &'static str {
                 match self { $(Self::$name => $path,)+ }
             }
 
-            /// Who may do it.
+            /// Returns who is permitted to perform it.
             pub fn access(self) -> Access {
                 use {Access::*, Permission::*};
                 match self { $(Self::$name => $access,)+ }
             }
 
-            /// What it does: a sentence or more.
+            /// Returns its description: one sentence or more.
             pub fn description(self) -> &'static str {
                 match self { $(Self::$name => str::trim_start(concat!($($doc),+)),)+ }
             }
@@ -87,10 +87,10 @@ macro_rules! operations {
 }
 
 operations! {
-    /// Who you are, what you may do, and what this token is limited to.
+    /// Reads your account, your roles and the limits of this token.
     ReadMe = "read_me" Get "/me" Known, [];
 
-    /// Lists the properties that you may read, oldest first.
+    /// Lists the properties you can read, oldest first.
     ListProperties = "list_properties" Get "/properties" Needs(ClientRead), [];
     /// Creates a property.
     CreateProperty = "create_property" Post "/properties" Needs(PropertyManage), [NameTaken];
@@ -100,10 +100,10 @@ operations! {
     UpdateProperty = "update_property" Patch "/properties/{property}" Needs(PropertyManage), [NameTaken];
     /// Deletes a property that has never had a client. Grants on it end.
     DeleteProperty = "delete_property" Delete "/properties/{property}" Needs(PropertyManage), [InUse];
-    /// Reads which audiences and scopes the clients of a property can be given in an environment.
+    /// Reads the limits for the audiences and scopes of a property's clients in an environment.
     ReadLimits = "read_limits" Get "/properties/{property}/environments/{environment}/limits" Needs(ClientRead), [];
-    /// Sets which audiences and scopes the clients of a property can be given in an environment. What registrations have
-    /// already stays until it is changed.
+    /// Sets the limits for the audiences and scopes of a property's clients in an environment. Registrations keep their
+    /// present audience and scopes until these are changed.
     UpdateLimits = "update_limits" Put "/properties/{property}/environments/{environment}/limits" Needs(EnvironmentManage), [];
 
     /// Lists all environments in their order.
@@ -112,34 +112,35 @@ operations! {
     CreateEnvironment = "create_environment" Post "/environments" Needs(EnvironmentManage), [NameTaken];
     /// Reads an environment.
     ReadEnvironment = "read_environment" Get "/environments/{environment}" Known, [];
-    /// Changes the settings of an environment, or its place in the list. A change that destroys stored values needs
-    /// `confirm_environment_slug`.
+    /// Changes the settings of an environment or its position in the list. A change that destroys stored values
+    /// requires `confirm_environment_slug`.
     UpdateEnvironment = "update_environment" Patch "/environments/{environment}" Needs(EnvironmentManage), [ConfirmationMismatch];
-    /// Deletes an environment in which nothing was ever registered.
+    /// Deletes an environment that never had a registration.
     DeleteEnvironment = "delete_environment" Delete "/environments/{environment}" Needs(EnvironmentManage), [InUse];
     /// Lists the signing keys that an environment publishes, in the order in which they become active.
     ListSigningKeys = "list_signing_keys" Get "/environments/{environment}/signing-keys" Known, [];
-    /// Gives an environment a new signing key: published now, signing once every cached key set is stale.
+    /// Creates a new signing key for an environment. The key is published now and signs once every cached key set has
+    /// expired.
     RotateSigningKey = "rotate_signing_key" Post "/environments/{environment}/signing-keys/rotate" Needs(EnvironmentManage), [];
 
-    /// Lists the clients that you may read, oldest first.
+    /// Lists the clients you can read, oldest first.
     ListClients = "list_clients" Get "/clients" Needs(ClientRead), [];
-    /// Creates a client with a registration and a first secret in each environment named. The values are in the
-    /// answer, this once, if you may reveal them.
+    /// Creates a client with a registration and a first secret in each named environment. The response contains the
+    /// values, only this once, if you have permission to reveal them.
     CreateClient = "create_client" Post "/clients" Needs(ClientManage), [NameTaken];
-    /// Reads a client and the registrations of it that you may read.
+    /// Reads a client and those of its registrations that you can read.
     ReadClient = "read_client" Get "/clients/{client}" Needs(ClientRead), [];
-    /// Changes a client's name, description or owners. Other owners need `confirm_client_name`.
+    /// Changes a client's name, description or owners. Changing the owners requires `confirm_client_name`.
     UpdateClient = "update_client" Patch "/clients/{client}" Needs(ClientManage), [NameTaken, ConfirmationMismatch];
-    /// Deletes a client. Its secrets and tokens are dead, its history stays, its OAuth client_ids are never given
-    /// again, and grants on it end.
+    /// Deletes a client. Its secrets and tokens end, its history stays, its OAuth client_ids are never used again, and
+    /// grants on it end.
     DeleteClient = "delete_client" Delete "/clients/{client}" Needs(ClientManage), [ConfirmationMismatch];
     /// Registers a client in a further environment, with a first secret.
     CreateRegistration = "create_registration" Post "/clients/{client}/environments" Needs(ClientManage), [NameTaken];
     /// Reads a registration.
     ReadRegistration = "read_registration" Get "/clients/{client}/environments/{environment}" Needs(ClientRead), [];
-    /// Changes the settings of a registration, or disables and enables it. Never touches its secrets. A new audience and
-    /// new scopes are within the limits of its property in its environment.
+    /// Changes the settings of a registration, or disables or enables it. Never changes its secrets. A new audience and
+    /// new scopes must be within the limits of its property in its environment.
     UpdateRegistration = "update_registration" Patch "/clients/{client}/environments/{environment}" Needs(ClientManage), [ConfirmationMismatch];
 
     /// Lists the secrets of a registration, newest first, without values.
@@ -151,60 +152,62 @@ operations! {
     RevealSecret = "reveal_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/reveal" Needs(SecretReveal), [SecretNotStored];
     /// Ends a retiring secret now.
     RevokeSecret = "revoke_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/revoke" Needs(SecretRevoke), [NotRetiring, NotSafeToEnd];
-    /// Moves the deadline of a retiring secret later, at most 168 hours after its rotation.
+    /// Extends the deadline of a retiring secret, to at most 168 hours after its rotation.
     ExtendSecret = "extend_secret" Post "/clients/{client}/environments/{environment}/secrets/{secret}/extend" Needs(SecretExtend), [NotRetiring, ExtensionOutOfRange];
     /// Lists the rotations of a registration, newest first.
     ListRotations = "list_rotations" Get "/clients/{client}/environments/{environment}/rotations" Needs(ClientRead), [];
-    /// Undoes the latest rotation: the retiring secret is current again, the newer one is revoked.
+    /// Rolls back the latest rotation: the retiring secret is current again, and the new one is revoked.
     RollbackSecret = "rollback_secret" Post "/clients/{client}/environments/{environment}/rotations/{rotation}/rollback" Needs(SecretRollback), [NotRetiring, NewerSecretInUse];
-    /// Schedules short windows in which the retiring secret is refused, to find forgotten callers while that can still be
-    /// undone. What they get is the 401 that an ended secret gets.
+    /// Schedules short windows that refuse the retiring secret, so that forgotten callers show up before its deadline.
+    /// Refused callers get the same 401 as for an ended secret.
     ScheduleDrill = "schedule_drill" Post "/clients/{client}/environments/{environment}/drills" Needs(SecretDrill),
         [ConfirmationMismatch, NotRetiring, RegistrationDisabled, DrillInProgress];
-    /// Lists the drills of a registration, newest first, each with its windows and the callers that it has refused.
+    /// Lists the drills of a registration, newest first, each with its windows and refused callers.
     ListDrills = "list_drills" Get "/clients/{client}/environments/{environment}/drills" Needs(ClientRead), [];
-    /// Stops a drill at once: the secret is accepted again when the answer comes. Whom it has found so far is
-    /// in the answer as far as it is stored, and whole in the list.
+    /// Stops a drill immediately; the secret is accepted again before the response is sent. The response contains the
+    /// callers stored so far. The list of drills is complete.
     StopDrill = "stop_drill" Delete "/clients/{client}/environments/{environment}/drills/{drill}" Needs(SecretDrill), [DrillOver];
-    /// Lists which secrets of a registration were used from where: newest secret first, then latest use first.
+    /// Lists the sources of each secret of a registration: newest secret first, then latest use first.
     ListUsage = "list_usage" Get "/clients/{client}/environments/{environment}/usage" Needs(ClientRead), [];
-    /// Lists how often the secrets of a registration were used over time, by the minute, hour or day, oldest first.
-    /// Spans in which a secret was not used are left out.
+    /// Lists the number of uses of a registration's secrets over time, by minute, hour or day, oldest first. Intervals
+    /// in which a secret was not used are left out.
     ListUsageSeries = "list_usage_series" Get "/clients/{client}/environments/{environment}/usage/series" Needs(ClientRead), [];
-    /// Tells how the change-over of the latest rotation stands: who still uses the old secret, for how long it has
-    /// been quiet, whether it is safe to end it, why, and what cannot be seen.
+    /// Reads the change-over of the latest rotation: which callers still use the old secret, how long it has been
+    /// quiet, whether it is safe to end, why, and what the verdict cannot see.
     ReadChangeOver = "read_change_over" Get "/clients/{client}/environments/{environment}/change-over" Needs(ClientRead), [NotRetiring];
 
     /// Lists users, oldest first.
     ListUsers = "list_users" Get "/users" Needs(UserRead), [];
-    /// Creates a person, with a one-time link to set a password, or a program, which holds API tokens.
+    /// Creates a person, with a one-time link to set a password, or a program, which uses API tokens.
     CreateUser = "create_user" Post "/users" Needs(UserManage), [NameTaken];
     /// Reads a user.
     ReadUser = "read_user" Get "/users/{user}" Needs(UserRead), [];
-    /// Changes a user's name or e-mail address.
+    /// Changes a user's name or email address.
     UpdateUser = "update_user" Patch "/users/{user}" Needs(UserManage), [NameTaken];
-    /// Deletes a user: sign-ins, tokens, links and grants end. What the user did stays in the trail.
+    /// Deletes a user. The user's sessions, tokens, links and grants end. The record of what the user did stays in the
+    /// trail.
     DeleteUser = "delete_user" Delete "/users/{user}" Needs(UserManage), [LastOwner];
-    /// Makes a one-time link with which a person sets a password, in place of any earlier one.
+    /// Creates a one-time link with which a person sets a password. It replaces any earlier link.
     CreateLink = "create_link" Post "/users/{user}/link" Needs(UserManage), [NotAPerson];
     /// Lists the grants of a user.
     ListGrants = "list_grants" Get "/users/{user}/grants" Needs(UserRead), [];
-    /// Gives a user a role on the platform, a property or a client. You give only permissions that you and your token
-    /// hold there, and nothing to the account that created yours or made its last link. The first role that sees secrets
-    /// closes the account, and so does a role that the maker of the account's last used link could not give: password,
-    /// sessions, API tokens and links end. The answer holds a link with which a person sets a new password.
+    /// Grants a user a role on the platform, a property or a client. You can grant only permissions that you and your
+    /// token have there, and nothing to the account that created yours or its last link. The first role that sees
+    /// secrets closes the account, and so does a role that the creator of the account's last used link could not grant:
+    /// password, sessions, API tokens and links end. The response contains a link with which a person sets a new
+    /// password.
     CreateGrant = "create_grant" Post "/users/{user}/grants" Needs(GrantManage), [AlreadyGranted];
-    /// Takes a role away.
+    /// Removes a role.
     DeleteGrant = "delete_grant" Delete "/users/{user}/grants/{grant}" Needs(GrantManage), [LastOwner];
 
-    /// Lists your API tokens; whoever manages tokens sees everybody's.
+    /// Lists your API tokens. With permission to manage tokens, lists everyone's.
     ListTokens = "list_tokens" Get "/tokens" OwnOr(TokenManage), [];
     /// Ends an API token.
     DeleteToken = "delete_token" Delete "/tokens/{token}" OwnOr(TokenManage), [];
 
-    /// Lists the audit trail, newest first: all of it, or what concerns the clients that you audit.
+    /// Lists the audit trail, newest first: the complete trail, or the events of the clients you audit.
     ListAuditEvents = "list_audit_events" Get "/audit-events" Needs(AuditRead), [];
-    /// The audit trail as JSON lines, oldest first, as far as it reaches at this moment.
+    /// Exports the audit trail as it is now, as JSON Lines, oldest first.
     ExportAuditEvents = "export_audit_events" Get "/audit-events/export" Needs(AuditRead), [];
     /// Lists failed client authentications by hour, client, secret, reason and source, latest first.
     ListAuthenticationFailures = "list_authentication_failures" Get "/authentication-failures" Needs(AuditRead), [];
@@ -216,13 +219,13 @@ impl Operation {
         Self::ALL.iter().copied().find(|operation| operation.id() == text)
     }
 
-    /// Whether it changes something, or hands something out: whether it takes a body, `Idempotency-Key` and `If-Match`.
+    /// Whether it changes or reveals something, and therefore accepts a body, `Idempotency-Key` and `If-Match`.
     pub fn is_mutation(self) -> bool {
         self.method() != Method::Get
     }
 
-    /// Whether its cost grows with what is stored, so it is bounded in all and for each account. It can be refused with
-    /// `too_many_requests`.
+    /// Whether its cost grows with the stored data, so that it is limited in total and per account. It can be refused
+    /// with `too_many_requests`.
     pub fn is_costly(self) -> bool {
         use Operation::*;
         matches!(
@@ -236,12 +239,12 @@ impl Operation {
         )
     }
 
-    /// The parameters of its path, in order.
+    /// Returns the parameters of its path, in order.
     pub fn parameters(self) -> impl Iterator<Item = &'static str> {
         self.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
     }
 
-    /// The permission that it may need.
+    /// Returns the permission that it may require.
     pub fn permission(self) -> Option<Permission> {
         match self.access() {
             Access::Known => None,
@@ -249,7 +252,7 @@ impl Operation {
         }
     }
 
-    /// Every code that it can be refused with.
+    /// Returns all codes that it can be refused with.
     pub fn codes(self) -> Vec<Code> {
         let mut codes = vec![Code::Unauthenticated, Code::InvalidQuery, Code::BodyTooLarge];
         if self.permission().is_some() {
