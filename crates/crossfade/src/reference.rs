@@ -1,5 +1,5 @@
 //! The pages of docs/reference, made from what they describe. This test fails when a committed page differs,
-//! and writes the page anew, to be looked at and committed.
+//! and regenerates the page, to be reviewed and committed.
 
 use crate::cli;
 use crossfade_core::{
@@ -29,10 +29,10 @@ fn the_reference_is_what_it_describes() {
             stale.push(name);
         }
     }
-    assert!(stale.is_empty(), "written anew, look at the difference and commit it: {stale:?}");
+    assert!(stale.is_empty(), "regenerated; review the diff and commit it: {stale:?}");
 }
 
-const MADE: &str = "<!-- Made by a test from the source; change it there. -->\n\n";
+const MADE: &str = "<!-- Generated from the source by a test. Edit the source, not this file. -->\n\n";
 
 fn cli() -> String {
     let mut text = format!("# Command line\n\n{MADE}");
@@ -68,15 +68,15 @@ fn errors() -> String {
     text
 }
 
-/// The catalogue of events, each with its facts; made from the types that are written to the trail.
+/// Returns the catalogue of events, each with its facts; made from the types that are written to the trail.
 fn audit_events() -> String {
     let mut text = format!(
-        "# Audit events\n\n{MADE}Each event tells when (`at`), who (`actor`), what (`action`), how it came out \
-         (`outcome`: `done` or `refused`), what it was about (`client_id`, `environment`, `target`), from where \
-         (`source_ip`, `request_id`), through what (`via`: the API token, the session, the local command or the \
-         policy; `null` for an OAuth client and an unknown caller, whose secret is among the facts where it is known, \
-         and for events older than this member), why (`reason`), and these facts in `details`. `seq` grows without a gap. No \
-         event holds a secret or a digest of one.\n\n"
+        "# Audit events\n\n{MADE}Each event records when (`at`), who (`actor`), what (`action`), the `outcome` (`done` or \
+         `refused`), the subject (`client_id`, `environment`, `target`), the origin (`source_ip`, `request_id`), the \
+         credential (`via`: an API token, a session, a local command or a policy), the `reason`, and the facts below in \
+         `details`. `via` is `null` for an OAuth client or an unknown caller (the facts name the secret if it is known), \
+         and for events recorded before `via` existed. `seq` increases without gaps. No event contains a secret or its \
+         digest.\n\n"
     );
     let mut generator = schemars::SchemaGenerator::default();
     let facts = details_schemas(&mut generator);
@@ -97,7 +97,7 @@ fn audit_events() -> String {
     text.trim_end().to_owned() + "\n"
 }
 
-/// The type that a schema describes, in a few words.
+/// Returns the type that a schema describes, in a few words.
 fn kind(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         return reference.rsplit('/').next().unwrap_or_default().to_owned();
@@ -120,12 +120,13 @@ fn kind_of_items(schema: &Value) -> String {
     kind(&schema["items"])
 }
 
-/// The operations of the API for people; openapi.json has the same for programs.
+/// Returns the operations of the API for people; openapi.json has the same for programs.
 fn api() -> String {
     let document = crossfade_web::openapi();
     let mut text = format!(
         "# The admin API\n\n{MADE}{} Base: `/api/v1`. For programs: [openapi.json](openapi.json), served at \
-         `/api/openapi.json`. Refusals are in [errors](errors.md), who may do what in [access](access.md).\n\n",
+         `/api/openapi.json`. See [errors](errors.md) for error codes and [access](access.md) for what each role can \
+         do.\n\n",
         document["info"]["description"].as_str().unwrap()
     );
     for operation in Operation::ALL {
@@ -177,8 +178,9 @@ fn api() -> String {
 fn roles() -> String {
     let roles: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
     let mut text = format!(
-        "# Roles and permissions\n\n{MADE}What each operation answers to each role stands in [access](access.md). A grant gives a role on the whole platform, on one property or on one client, \
-         and optionally in some environments only. An API token may be limited to permissions.\n\n\
+        "# Roles and permissions\n\n{MADE}[Access](access.md) lists the result of each operation for each role. A grant gives a role on the \
+         whole platform, one property or one client, optionally limited to some environments. An API token can be \
+         limited to permissions.\n\n\
          | permission | what it allows | {} |\n|---|---|{}\n",
         roles.join(" | "),
         "---|".repeat(roles.len())
