@@ -1,8 +1,8 @@
-//! The change-over of a transition: who still uses the old secret, and whether the overlap can end.
+//! The change-over of a transition: which callers still use the old secret, and whether it is safe to end it.
 //!
-//! A pure function of what is recorded and the time. It never guesses in the direction of an outage: where the record
-//! has a gap, or a caller is known too shortly to say when it comes back, the answer is to wait. What it cannot see at
-//! all is part of the answer ([`Blind`]).
+//! A pure function of the recorded evidence and the time. When in doubt it says wait: if the evidence has a gap, or a
+//! caller has not been observed long enough to predict its return. The limits of the verdict are part of the result
+//! ([`Blind`]).
 
 use crate::Timestamp;
 use schemars::JsonSchema;
@@ -12,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-/// The old secret is quiet at the earliest when it has not been used for so long, however short tokens live.
+/// The shortest quiet time, however short the token lifetime.
 pub const QUIET_AT_LEAST: Duration = Duration::from_secs(30 * 60);
-/// How long after its last use a caller is waited for when too little is known of its habit: a job that runs every
-/// night comes back within it.
+/// How long to wait for a caller whose habit is unknown. Long enough for a nightly job to return.
 const UNKNOWN_HABIT: Duration = Duration::from_secs(24 * 3600);
-/// A habit is known when a caller was watched for so many times its longest pause.
+/// A caller's habit is known once it was observed for this many of its longest pauses.
 const PAUSES_SEEN: u32 = 3;
-/// And for so long: who was seen for less may do every day what it was seen to do on one.
+/// The shortest observation after which a caller's own habit is trusted. A caller seen for less may repeat the next day
+/// what it did on this one.
 const SEEN_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The recorded use of one secret by one caller.
@@ -29,19 +29,19 @@ pub struct Used {
     pub first: Timestamp,
     /// The last use.
     pub last: Timestamp,
-    /// The longest time between two uses that followed each other.
+    /// Longest time between two consecutive uses.
     pub longest_pause: Duration,
 }
 
 impl Used {
-    /// The use of many as if by one. Its pauses are the times between their spans, and within these no longer than the
-    /// longest pause of whoever paused least. `None` of nobody.
+    /// Merges the uses of several callers into one. Its longest pause is the longest gap between their spans; within a
+    /// span, at most the shortest `longest_pause` of the callers active there. `None` if `uses` is empty.
     pub fn together(uses: impl IntoIterator<Item = Self>) -> Option<Self> {
         let uses: Vec<Self> = uses.into_iter().collect();
         let first = uses.iter().map(|used| used.first).min()?;
         let last = uses.iter().map(|used| used.last).max()?;
-        // Where spans begin and end, in order. Of one moment the beginnings come first: who comes as another leaves
-        // leaves no time between.
+        // Starts and ends of the spans, in order. At equal times starts come first, so that a caller starting exactly
+        // when another stops leaves no pause.
         let begins = uses.iter().map(|used| (used.first, 0, used.longest_pause));
         let ends = uses.iter().map(|used| (used.last, 1, used.longest_pause));
         let mut turns: Vec<_> = begins.chain(ends).collect();
@@ -64,78 +64,77 @@ impl Used {
     }
 }
 
-/// What is recorded of one caller: whatever has one address, user agent and instance label.
+/// The evidence of one caller, which is identified by its address, user agent and instance label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Caller {
     /// Its use of the old secret.
     pub old: Option<Used>,
     /// Its use of the new secret.
     pub new: Option<Used>,
-    /// When it was last refused although it presented the old secret while that was valid: by a drill, or by the settings
-    /// of the registration.
+    /// Last refusal although it presented the valid old secret: by a drill, or by the settings of the registration.
     pub refused: Option<Timestamp>,
-    /// The use of the old secret by everybody with its user agent, as if by one: its program, which may come back from
-    /// another address.
+    /// The merged use of the old secret by all callers with its user agent: its program, which may return from another
+    /// address.
     pub program: Option<Used>,
-    /// Whether it is many that were not told apart. One of them that moved does not speak for another.
+    /// Whether this row represents several callers. One of them moving does not mean that the others have.
     pub gathered: bool,
 }
 
-/// A time in which nothing was recorded, or everybody was refused.
+/// A period without evidence, or in which every caller was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gap {
-    /// When it began.
+    /// Start.
     pub began: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
 }
 
-/// What is recorded of a transition.
+/// The evidence of a transition.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// When the rotation was.
     pub rotated_at: Timestamp,
-    /// When the old secret ends or has ended.
+    /// When the old secret ends or ended.
     pub ends_at: Timestamp,
-    /// The last use of the old secret by anybody, also before the rotation.
+    /// Last use of the old secret by any caller, even before the rotation.
     pub old_last_used: Option<Timestamp>,
-    /// The first use of the new secret by anybody.
+    /// First use of the new secret by any caller.
     pub new_first_used: Option<Timestamp>,
-    /// Everybody who has ever used one of the two.
+    /// All callers that have ever used either secret.
     pub callers: &'a [Caller],
-    /// Times that say nothing, also before the rotation; the one that ended first stands first.
+    /// Gaps in the evidence, including those before the rotation, ordered by their end.
     pub gaps: &'a [Gap],
-    /// When the last token has ended that was issued before the life of tokens was shortened.
+    /// When the last token issued before the token lifetime was shortened expires.
     pub earlier_tokens_end_at: Option<Timestamp>,
     /// Whether the registration refuses everything.
     pub disabled: bool,
-    /// Whether the rotation was undone: the old secret is the current one again.
+    /// Whether the rotation was rolled back, so the old secret is current again.
     pub rolled_back: bool,
-    /// For how long the old secret must not have been used.
+    /// How long the old secret must have been unused.
     pub quiet_needed: Duration,
 }
 
-/// Where a caller stands.
+/// State of a caller.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallerState {
     /// Uses the old secret, and is expected to use it again.
     OnOld,
-    /// Uses both: several programs that look like one, or one that is not consistent.
+    /// Uses both secrets: several programs that look like one, or one inconsistent program.
     OnBoth,
     /// Uses the new secret, and has left the old one.
     Moved,
-    /// Used the old secret, and has been silent for longer than it ever was.
+    /// Used the old secret, and has been silent for longer than ever before.
     Silent,
     /// Has only ever used the new secret.
     OnNew,
 }
 
 impl CallerState {
-    /// Every state there is.
+    /// All states.
     pub const ALL: [Self; 5] = [Self::OnOld, Self::OnBoth, Self::Moved, Self::Silent, Self::OnNew];
 
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OnOld => "on_old",
@@ -146,22 +145,23 @@ impl CallerState {
         }
     }
 
-    /// Whether it would fail, as far as is known, when the old secret ended now.
+    /// Whether this caller would, as far as is known, fail if the old secret ended now.
     pub fn is_left(self) -> bool {
         matches!(self, Self::OnOld | Self::OnBoth)
     }
 }
 
 impl Caller {
-    /// The last time that it tried the old secret.
+    /// Returns the last time the caller tried the old secret.
     pub fn old_last(&self) -> Option<Timestamp> {
         self.old.map(|used| used.last).max(self.refused)
     }
 
-    /// Until when it is expected to use the old secret again, if it goes on as it did; `None` where it never used it.
+    /// Returns the latest time by which the caller is expected to use the old secret again, based on its past use;
+    /// `None` if it never used it.
     ///
-    /// It is waited for as long as its longest pause was, and the quiet time beyond. Where too little is known of it, for
-    /// a day at least.
+    /// That is its longest pause plus the quiet time after its last use. If too little is known about the caller, it is
+    /// at least a day.
     pub fn expected_until(&self, quiet: Duration, gaps: &[Gap]) -> Option<Timestamp> {
         let last = self.old_last()?;
         let habit = match self.old {
@@ -169,7 +169,8 @@ impl Caller {
             Some(used) => used.longest_pause.max(UNKNOWN_HABIT),
             None => UNKNOWN_HABIT,
         };
-        // Nobody knows whether it called while nothing was recorded; unless it had been silent for too long before.
+        // The caller may have returned during a gap, so wait again from its end, unless the caller was already overdue
+        // when the gap began.
         let waited = |until: Timestamp, gap: &Gap| match gap.ended > last && gap.began < until {
             true => until.max(gap.ended.after(habit + quiet)),
             false => until,
@@ -177,11 +178,11 @@ impl Caller {
         Some(gaps.iter().fold(last.after(habit + quiet), waited))
     }
 
-    /// For how long it pauses at most, when it comes at a steady pace.
+    /// Returns the longest pause to expect from a caller with a steady pace.
     fn habit(&self, used: &Used) -> Duration {
         let is_known = |used: &Used| used.last.since(used.first) >= SEEN_FOR;
-        // It is there for a few hours, as an instance is that the next deployment replaces, or a job that runs at night.
-        // Whether its program was away in between tells these apart.
+        // Seen for a few hours only: an instance that the next deployment replaces, or a nightly job. If its program
+        // (same user agent) paused in between, it is a job that will return.
         match self.program.filter(|program| is_known(program) && is_steady(program, Duration::ZERO)) {
             _ if is_known(used) => used.longest_pause,
             Some(program) => used.longest_pause.max(program.longest_pause.min(UNKNOWN_HABIT)),
@@ -189,14 +190,14 @@ impl Caller {
         }
     }
 
-    /// Whether it goes on using the new secret at `now`, at the pace that it is known to have.
+    /// Whether the caller still uses the new secret at `now`, at its known pace.
     fn goes_on(&self, quiet: Duration, now: Timestamp) -> bool {
         let known = [self.old, self.new].into_iter().flatten().filter(|used| is_steady(used, quiet));
         let habit = known.map(|used| used.longest_pause).max().unwrap_or_default();
         self.new.is_some_and(|new| now < new.last.after(habit + quiet))
     }
 
-    /// Where it stands at `now`.
+    /// Returns the caller's state at `now`.
     pub fn state(&self, quiet: Duration, gaps: &[Gap], now: Timestamp) -> CallerState {
         let (Some(old), Some(until)) = (self.old_last(), self.expected_until(quiet, gaps)) else {
             return CallerState::OnNew;
@@ -211,32 +212,32 @@ impl Caller {
     }
 }
 
-/// Whether it was watched for several of its pauses, and for the quiet time.
+/// Whether the caller was observed for several of its pauses, and for the quiet time.
 fn is_steady(used: &Used, quiet: Duration) -> bool {
     let watched = used.last.since(used.first);
     watched >= quiet && watched >= used.longest_pause * PAUSES_SEEN
 }
 
-/// How a change-over stands, in one word.
+/// The state of a change-over, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The new secret has not been used.
     NotStarted,
-    /// Most callers are still to move.
+    /// Most callers have not moved yet.
     Moving,
     /// A few callers are left on the old secret.
     CallersLeft,
-    /// Nobody is known to be left, but not for long enough.
+    /// No caller is known to be left, but not for long enough.
     Quiet,
-    /// Nobody is known to be left, and the old secret has been quiet for long enough.
+    /// No caller is known to be left, and the old secret has been quiet for long enough.
     SafeToEnd,
     /// The transition is over.
     Ended,
 }
 
 impl Verdict {
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotStarted => "not_started",
@@ -249,7 +250,7 @@ impl Verdict {
     }
 }
 
-/// Why a verdict is what it is.
+/// A reason for a verdict.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
@@ -261,48 +262,48 @@ pub enum Why {
     CallersExpected,
     /// Callers use both secrets.
     CallersOnBoth,
-    /// Everybody who used the old secret has moved, or has been silent for longer than ever before.
+    /// Every caller of the old secret has moved, or has been silent for longer than ever before.
     NobodyLeft,
-    /// The old secret was used, or tried, too short a time ago.
+    /// The old secret was used or tried too recently.
     UsedLately,
-    /// In a part of the time that counts, nothing was recorded, or the registration was disabled.
+    /// During part of the relevant time, evidence is missing or the registration was disabled.
     Gap,
-    /// The registration is disabled: that nobody gets a token says nothing.
+    /// The registration is disabled, so an unused old secret means nothing.
     Disabled,
-    /// Tokens that were issued when they lived longer have not ended: who holds one comes back when it does.
+    /// Tokens issued with an earlier, longer lifetime have not expired: their holders return when they do.
     EarlierTokens,
-    /// The new secret has not been used lately either, as if nobody reached this server.
+    /// The new secret has not been used recently either, as if no caller could reach this server.
     NewSilent,
     /// The old secret has ended.
     OldEnded,
-    /// The rotation was rolled back: the old secret is the current one again, and has no deadline.
+    /// The rotation was rolled back: the old secret is current again and has no deadline.
     RolledBack,
 }
 
-/// What no verdict can see.
+/// A limit of every verdict.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blind {
-    /// A caller that holds a token does not come back before that ends.
+    /// A caller with a valid token does not return before the token expires.
     CachedTokens,
-    /// A caller that pauses for longer than it was ever seen to.
+    /// A caller that pauses for longer than ever observed.
     RareCallers,
-    /// Callers that get no answer.
+    /// Callers that get no response.
     Unserved,
     /// Callers with one address, user agent and instance label look like one.
     SharedSources,
-    /// There were more distinct sources than are kept: the rest is counted as one.
+    /// There were more distinct sources than the limit: the rest are counted as one.
     Others,
-    /// Addresses are kept shortened or hashed, so that more callers look like one.
+    /// Addresses are stored shortened or hashed, so more callers look like one.
     Addresses,
 }
 
-/// How many callers stand where.
+/// Number of callers in each state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CallerCounts {
     /// Expected to use the old secret again.
     pub on_old: u64,
-    /// Use both.
+    /// Use both secrets.
     pub on_both: u64,
     /// Have left the old secret for the new one.
     pub moved: u64,
@@ -323,35 +324,35 @@ impl CallerCounts {
         } += 1;
     }
 
-    /// Those that would fail if the old secret ended now.
+    /// Returns the number of callers that would fail if the old secret ended now.
     pub fn left(&self) -> u64 {
         self.on_old + self.on_both
     }
 }
 
-/// The answer.
+/// The result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assessment {
-    /// In one word.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why.
+    /// Reason.
     pub reasons: Vec<Why>,
-    /// How many callers stand where.
+    /// Number of callers in each state.
     pub callers: CallerCounts,
-    /// Last use or attempt of the old secret, also before the rotation, or the end of a later gap; the rotation if it was
-    /// never used.
+    /// Start of the present quiet time: the last use or attempt of the old secret (even before the rotation), the end
+    /// of a later gap, or the rotation if the secret was never used.
     pub quiet_since: Timestamp,
-    /// When it is safe at the earliest, if nobody uses the old secret until then. `None` where that cannot be said:
-    /// the new secret has not been used, or it would not be before the deadline.
+    /// Earliest time at which ending is safe if the old secret stays unused; `None` if the new secret has not been
+    /// used, or if that time is not before the deadline.
     pub safe_at: Option<Timestamp>,
 }
 
-/// How long the old secret must not have been used: a caller that holds a token comes back when that has ended.
+/// Returns how long the old secret must not have been used: a caller that holds a token comes back when that has ended.
 pub fn quiet_needed(token_ttl: Duration) -> Duration {
     token_ttl.max(QUIET_AT_LEAST)
 }
 
-/// Decides how a change-over stands.
+/// Judges a change-over.
 pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
     let quiet = facts.quiet_needed;
     let mut callers = CallerCounts::default();
@@ -366,13 +367,13 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
     let quiet_since = gap.unwrap_or(last_tried);
     let expected = facts.callers.iter().filter(|it| it.state(quiet, facts.gaps, now).is_left());
     let last_expected = expected.filter_map(|it| it.expected_until(quiet, facts.gaps)).max();
-    // Who holds one of them is back when it has ended, and is seen within the time that is the least.
+    // Holders of longer-lived tokens return when those expire, and are seen within the shortest quiet time.
     let held = facts.earlier_tokens_end_at.map(|end| end.after(QUIET_AT_LEAST)).filter(|until| now < *until);
     let quiet_at = quiet_since.after(quiet);
     let safe_at = quiet_at.max(last_expected.unwrap_or(quiet_since)).max(held.unwrap_or(quiet_since));
     let safe_at = safe_at.max(facts.rotated_at);
     let is_quiet = now >= quiet_at;
-    // Where nobody comes at all, it may be that nobody gets through.
+    // If no caller uses either secret, callers may be unable to reach the server.
     let goes_on = facts.callers.iter().any(|it| it.goes_on(quiet, now));
 
     let mut reasons = Vec::new();
@@ -422,7 +423,7 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
 }
 
 impl Assessment {
-    /// The verdict as a sentence.
+    /// Returns the verdict as a sentence.
     pub fn summary(&self) -> String {
         let left = self.callers.left();
         match self.verdict {
@@ -449,7 +450,7 @@ fn are_left(count: u64) -> String {
 }
 
 impl Why {
-    /// The reason as a sentence.
+    /// Returns the reason as a sentence.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::NewNeverUsed => "No caller has used the new secret.",
@@ -481,7 +482,7 @@ impl Why {
 }
 
 impl Blind {
-    /// What cannot be seen, as a sentence.
+    /// Returns the limit as a sentence.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::CachedTokens => "A caller that holds an access token comes back only when it ends.",

@@ -14,7 +14,7 @@ fn used(first: i64, last: i64, pause: i64) -> Option<Used> {
     Some(Used { first: at(first), last: at(last), longest_pause })
 }
 
-/// A caller of the old secret that came every `pause` seconds for two days until `last`.
+/// Returns a caller of the old secret that came every `pause` seconds for two days until `last`.
 fn steady(last: i64, pause: i64) -> Caller {
     Caller { old: used(last - 48 * HOUR, last, pause), ..Caller::default() }
 }
@@ -23,7 +23,7 @@ fn moved(caller: Caller, first: i64, last: i64) -> Caller {
     Caller { new: used(first, last, 60), ..caller }
 }
 
-/// A rotation at 0 with 168 hours, judged at `now`.
+/// Returns a rotation at 0 with 168 hours, judged at `now`.
 fn judged(callers: &[Caller], now: i64, change: impl FnOnce(&mut Facts<'_>)) -> Assessment {
     let mut facts = facts_of(callers);
     change(&mut facts);
