@@ -1,9 +1,9 @@
-//! The rules of drills: short windows in which a retiring secret is refused, so that forgotten callers show while
-//! that can still be undone.
+//! The rules of drills: short windows in which a retiring secret is refused, so that forgotten callers show up while it
+//! can still be undone.
 //!
-//! A drill is its windows, which are absolute times, and the moment at which it was stopped. Everything else follows
-//! from these and the time asked about, so that nothing that fails can make a drill outlive its windows. No function
-//! here touches a deadline: a drill never lengthens a life.
+//! A drill consists of its windows, which are absolute times, and the time at which it was stopped. Everything else
+//! follows from these and the time asked about, so no failure can make a drill outlast its windows. No function here
+//! changes a deadline: a drill never extends a secret.
 
 use crate::{
     Code, DrillId, Problem, SecretId, Timestamp,
@@ -14,16 +14,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{ops::RangeInclusive, time::Duration};
 
-/// How long a window is, in seconds. Longer ones are an outage, not a drill.
+/// Length of a window in seconds. A longer one would be an outage, not a drill.
 const LENGTH: RangeInclusive<i64> = 5..=900;
-/// How many windows a drill has.
+/// Number of windows in a drill.
 const REPEAT: RangeInclusive<i64> = 1..=48;
-/// For how long the secret is accepted at least between two windows, in seconds; and no shorter than a window.
+/// Shortest time between two windows in which the secret is accepted, in seconds. It is also at least as long as a
+/// window.
 const PAUSE: i64 = 60;
-/// From the beginning of a window to that of the next, in seconds. No transition lasts longer than that.
+/// Seconds from the start of a window to the start of the next. No transition lasts longer.
 const EVERY: RangeInclusive<i64> = 1..=604_800;
 
-/// A time in which the old secret is refused: from `from` on, and no longer at `to`.
+/// A period in which the old secret is refused: from `from` until just before `to`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// The first instant at which the secret is refused.
@@ -39,7 +40,7 @@ impl Window {
     }
 }
 
-/// How long windows are, how many there are, and how far apart.
+/// Length, number and interval of windows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pattern {
     length: i64,
@@ -52,14 +53,14 @@ pub struct Pattern {
 pub struct OutOfRange {
     /// The member at fault.
     pub field: &'static str,
-    /// What it must be.
+    /// What the value must be.
     must: &'static str,
     /// A bound that depends on another member.
     least: Option<i64>,
 }
 
 impl Pattern {
-    /// From its numbers, in seconds. `every` is given if and only if there is more than one window.
+    /// Creates a pattern from its numbers, in seconds. `every` is given if and only if there is more than one window.
     pub fn new(length: i64, repeat: i64, every: Option<i64>) -> Result<Self, OutOfRange> {
         let wrong = |field, must| Err(OutOfRange { field, must, least: None });
         if !LENGTH.contains(&length) {
@@ -77,7 +78,7 @@ impl Pattern {
                 wrong("every_seconds", "must be left out with one window; set repeat to have more")
             }
             Some(every) if !EVERY.contains(&every) => wrong("every_seconds", EVERY_IS),
-            // No more than half of the time: what refuses longer finds nobody more, and is an outage by another name.
+            // At most half of the time. Refusing for longer finds no additional callers and amounts to an outage.
             Some(every) if every < length + length.max(PAUSE) => Err(OutOfRange {
                 field: "every_seconds",
                 must: "must leave a pause as long as a window, and a minute at least",
@@ -87,7 +88,8 @@ impl Pattern {
         }
     }
 
-    /// From the members of a request. Only integer literals count, so that nothing is taken for something else.
+    /// Reads a pattern from the members of a request. Only integer literals are accepted, so that no other value is
+    /// mistaken for a number.
     pub fn from_json(
         length: Option<&Value>,
         repeat: Option<&Value>,
@@ -101,17 +103,17 @@ impl Pattern {
         Self::new(length, repeat, every)
     }
 
-    /// Seconds that a window lasts.
+    /// Returns the length of a window in seconds.
     pub fn length_seconds(self) -> i64 {
         self.length
     }
 
-    /// How many windows there are.
+    /// Returns how many windows there are.
     pub fn repeat(self) -> i64 {
         self.repeat
     }
 
-    /// Seconds from the beginning of a window to that of the next, where there is a next.
+    /// Returns the seconds from the start of a window to the start of the next; `None` for a single window.
     pub fn every_seconds(self) -> Option<i64> {
         self.every
     }
@@ -140,11 +142,11 @@ impl From<OutOfRange> for Problem {
     }
 }
 
-/// Why a drill ended before its last window did.
+/// Why a drill ended before its last window.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StoppedAs {
-    /// Somebody stopped it.
+    /// A person or program stopped it.
     Stopped,
     /// Its secret was revoked.
     Revoked,
@@ -152,14 +154,14 @@ pub enum StoppedAs {
     RolledBack,
     /// Its secret was ended by a newer rotation.
     Superseded,
-    /// Its registration was disabled, and refuses everybody.
+    /// Its registration was disabled and refuses every caller.
     Disabled,
     /// Its client was deleted.
     ClientDeleted,
 }
 
 impl StoppedAs {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: [Self; 6] = [
         Self::Stopped,
         Self::Revoked,
@@ -169,7 +171,7 @@ impl StoppedAs {
         Self::ClientDeleted,
     ];
 
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -181,19 +183,19 @@ impl StoppedAs {
         }
     }
 
-    /// Reads the word.
+    /// Parses the word.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == text)
     }
 }
 
-/// What a drill is at a point in time.
+/// State of a drill at a point in time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DrillState {
     /// Its first window has not begun.
     Scheduled,
-    /// Its first window has begun and its last one has not ended; between two windows, too.
+    /// Its first window has begun and its last one has not ended. Includes the time between windows.
     Running,
     /// Its last window has ended.
     Finished,
@@ -202,7 +204,7 @@ pub enum DrillState {
 }
 
 impl DrillState {
-    /// The word that is shown.
+    /// Returns the word that is shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -212,7 +214,7 @@ impl DrillState {
         }
     }
 
-    /// Whether it refuses nothing any more.
+    /// Whether the drill has ended.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Finished | Self::Stopped)
     }
@@ -221,9 +223,9 @@ impl DrillState {
 /// A drill of one retiring secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Drill {
-    /// Its id.
+    /// ID.
     pub id: DrillId,
-    /// The secret that it refuses.
+    /// Secret that it refuses.
     pub secret_id: SecretId,
     /// When its first window begins.
     pub starts_at: Timestamp,
@@ -234,21 +236,22 @@ pub struct Drill {
 }
 
 impl Drill {
-    /// The windows in which the secret was or will be refused, in order. What a stop has cut off is not there.
+    /// Returns the windows in which the secret was or will be refused, in order. Windows cancelled by a stop are left
+    /// out.
     pub fn windows(&self) -> Vec<Window> {
         let stopped_at = self.stopped.map_or(Timestamp::from_micros(i64::MAX), |(at, _)| at);
         let cut = |it: Window| Window { to: it.to.min(stopped_at), ..it };
         self.pattern.windows(self.starts_at).map(cut).filter(|it| it.from < it.to).collect()
     }
 
-    /// The first instant from which on it refuses nothing any more.
+    /// Returns the time from which it refuses nothing any more.
     pub fn ends_at(&self) -> Timestamp {
         let planned = self.pattern.windows(self.starts_at).last().map_or(self.starts_at, |it| it.to);
         self.stopped.map_or(planned, |(at, _)| at.min(planned))
     }
 
-    /// For how long, of the time that it refused until `now`, nothing was recorded: who came then was not found. `gaps` are
-    /// such times, none of which lies within another.
+    /// Returns how much of its windows up to `now` has no evidence, so that callers may have been missed. `gaps` must
+    /// not contain one another.
     pub fn unrecorded(&self, gaps: impl Iterator<Item = (Timestamp, Timestamp)>, now: Timestamp) -> Duration {
         let windows = self.windows();
         let within = |(began, ended): (Timestamp, Timestamp)| {
@@ -258,7 +261,7 @@ impl Drill {
         gaps.map(within).sum()
     }
 
-    /// Its state at `now`.
+    /// Returns its state at `now`.
     pub fn state(&self, now: Timestamp) -> DrillState {
         match self.stopped {
             Some(_) => DrillState::Stopped,
@@ -269,7 +272,7 @@ impl Drill {
     }
 }
 
-/// Why a change of drills is refused.
+/// Why a change of a drill is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// The first window would begin before now.
@@ -277,36 +280,36 @@ pub enum Refusal {
         /// The time.
         now: Timestamp,
     },
-    /// The registration refuses everybody.
+    /// The registration refuses every caller.
     Disabled,
-    /// There is no retiring secret, or it is another one than expected.
+    /// There is no retiring secret, or it is not the expected one.
     NotRetiring {
-        /// The secret that is retiring, where one was expected that is not.
+        /// The retiring secret, if another one was expected.
         retiring: Option<SecretId>,
     },
-    /// The windows would outlive the secret.
+    /// The windows would end after the secret's deadline.
     EndsAfterDeadline {
         /// The secret's deadline.
         deadline: Timestamp,
-        /// How many of the windows end in time.
+        /// Number of windows that end in time.
         fit: usize,
     },
-    /// Another drill of this secret is not over.
+    /// Another drill of this secret has not ended.
     InProgress {
         /// The other drill.
         drill: DrillId,
-        /// When it is over by itself.
+        /// When it ends on its own.
         ends_at: Timestamp,
     },
-    /// It is over already.
+    /// It has already ended.
     Over {
-        /// Since when.
+        /// When it ended.
         since: Timestamp,
     },
 }
 
-/// Decides whether a drill of `secret` may be scheduled, and makes it. `latest` is the drill of this secret that was
-/// scheduled last; of those before it each was over when the next was scheduled.
+/// Decides whether a drill of `secret` can be scheduled, and creates it. `latest` is the last drill scheduled for this
+/// secret; each earlier one had ended when the next was scheduled.
 pub fn schedule(
     new: Drill,
     secret: Option<&Secret>,
@@ -335,7 +338,7 @@ pub fn schedule(
     }
 }
 
-/// Stops a drill now. The window that is open, if any, ends at this moment.
+/// Stops a drill now. An open window ends at this time.
 pub fn stop(drill: &Drill, stopped_as: StoppedAs, now: Timestamp) -> Result<Drill, Refusal> {
     match drill.state(now).is_over() {
         true => Err(Refusal::Over { since: drill.ends_at() }),
@@ -344,7 +347,7 @@ pub fn stop(drill: &Drill, stopped_as: StoppedAs, now: Timestamp) -> Result<Dril
 }
 
 impl Refusal {
-    /// The refusal as a caller reads it.
+    /// Returns the refusal as a problem for the caller.
     pub fn problem(self) -> Problem {
         match self {
             Self::StartsInPast { now } => Problem::new(

@@ -7,7 +7,7 @@ fn rotated_at() -> Timestamp {
     Timestamp::from_seconds(1_795_525_500)
 }
 
-/// A transition of so many hours, of which nobody was told, in an environment without a policy.
+/// Returns a transition of so many hours, of which nobody was told, in an environment without a policy.
 fn guarded(transition: i64) -> Guarded {
     let deadline = rotated_at().after(hours(transition));
     Guarded { rotated_at: rotated_at(), deadline, compromised: false, told: None, extension_hours: None }
@@ -17,7 +17,7 @@ fn with_policy(transition: i64, step: i64) -> Guarded {
     Guarded { extension_hours: Some(step), ..guarded(transition) }
 }
 
-/// So long before the deadline of it.
+/// Returns the time at which `mark` is due.
 fn before(it: &Guarded, mark: Mark) -> Timestamp {
     it.deadline.before(mark.span())
 }
