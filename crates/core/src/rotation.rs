@@ -1,8 +1,8 @@
-//! The rules of rotation. Each function takes the rows as they stand under the lock, what was asked,
-//! and the time read under that lock; it answers with what to write, or with the rule that refuses.
+//! The rules of rotation. Each function takes the rows as read under the lock, the request, and the time read under
+//! that lock. It returns what to write, or the rule that refuses.
 //!
-//! The rows of one registration hold at most one current secret and at most one retiring one (rule 1).
-//! These functions keep it so; none of them reads a clock or a database.
+//! The rows of a registration contain at most one current and at most one retiring secret (rule 1). These functions
+//! preserve that; none of them reads a clock or a database.
 
 use crate::{Code, Problem, SecretId, Timestamp, TransitionHours};
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ use serde_json::json;
 /// One secret of a registration, without its value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Secret {
-    /// Its id.
+    /// ID.
     pub id: SecretId,
     /// When it was generated.
     pub created_at: Timestamp,
     /// Its absolute deadline: the first instant at which it is no longer valid. A current secret has none.
     pub expires_at: Option<Timestamp>,
-    /// When it was ended before its time.
+    /// When it was revoked, if it was ended before its deadline.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// What a secret is at a point in time.
+/// State of a secret at a point in time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretState {
@@ -31,12 +31,12 @@ pub enum SecretState {
     Retiring,
     /// Its deadline has passed.
     Expired,
-    /// Ended by a person or a policy before its time.
+    /// Ended by a person or a policy before its deadline.
     Revoked,
 }
 
 impl SecretState {
-    /// The state in words.
+    /// Returns the state in words.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Current => "current",
@@ -52,8 +52,8 @@ impl SecretState {
     }
 }
 
-/// The state of a secret with this deadline and this revocation at `now`. The one place where rule 2 is
-/// written down: valid if and only if `now < expires_at`.
+/// Returns the state at `now` of a secret with this deadline and revocation. The only implementation of rule 2: valid
+/// if and only if `now < expires_at`.
 pub fn state_at(expires_at: Option<Timestamp>, revoked_at: Option<Timestamp>, now: Timestamp) -> SecretState {
     match (revoked_at, expires_at) {
         (Some(_), _) => SecretState::Revoked,
@@ -64,12 +64,12 @@ pub fn state_at(expires_at: Option<Timestamp>, revoked_at: Option<Timestamp>, no
 }
 
 impl Secret {
-    /// Its state at `now`.
+    /// Returns its state at `now`.
     pub fn state(&self, now: Timestamp) -> SecretState {
         state_at(self.expires_at, self.revoked_at, now)
     }
 
-    /// When it stopped being valid, if that has happened by `now`.
+    /// Returns when it stopped being valid, if that has happened by `now`.
     pub fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
         match self.state(now) {
             SecretState::Revoked => self.revoked_at,
@@ -83,7 +83,7 @@ impl Secret {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedAs {
-    /// It has not: the transition is running.
+    /// It has not ended: the transition is running.
     Retiring,
     /// Its deadline passed.
     Expired,
@@ -96,7 +96,7 @@ pub enum EndedAs {
 }
 
 impl EndedAs {
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retiring => "retiring",
@@ -107,16 +107,16 @@ impl EndedAs {
         }
     }
 
-    /// Reads a stored word.
+    /// Parses a stored word.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Retiring, Self::Expired, Self::Revoked, Self::RolledBack, Self::Superseded]
             .into_iter()
             .find(|ended| ended.as_str() == text)
     }
 
-    /// How a rotation stands at `now`. `decided` is what somebody made of it (revoked, rolled back,
-    /// superseded); without that it follows from the outgoing secret's deadline, so that no sweeper has
-    /// to write it down.
+    /// Returns how the outgoing secret of a rotation has ended by `now`. `decided` is the recorded outcome (revoked,
+    /// rolled back, superseded). Without one, it follows from the secret's deadline, so that no sweeper has to record
+    /// it.
     pub fn at(decided: Option<EndedAs>, outgoing: &Secret, now: Timestamp) -> Self {
         decided.unwrap_or(match outgoing.state(now) {
             SecretState::Retiring | SecretState::Current => Self::Retiring,
@@ -126,12 +126,12 @@ impl EndedAs {
     }
 }
 
-/// What is asked of a rotation.
+/// A request for a rotation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RotationRequest {
     /// How long the outgoing secret stays valid.
     pub transition: TransitionHours,
-    /// The current secret that the caller believes to replace.
+    /// The current secret that the caller expects to replace.
     pub expected_current: Option<SecretId>,
     /// Ends the secret of a transition that is still running.
     pub end_running_transition: bool,
@@ -139,23 +139,23 @@ pub struct RotationRequest {
     pub compromised: bool,
 }
 
-/// What a rotation changes.
+/// The changes of a rotation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RotationPlan {
     /// The secret that is replaced.
     pub outgoing: SecretId,
-    /// Its deadline from now on.
+    /// Its new deadline.
     pub outgoing_expires_at: Timestamp,
-    /// Set when it ends as revoked (emergency rotation) instead of by its deadline.
+    /// Set if it ends as revoked (emergency rotation) instead of at its deadline.
     pub outgoing_revoked_at: Option<Timestamp>,
-    /// The secret of the transition that was still running, which ends now.
+    /// Secret of the running transition, which ends now.
     pub superseded: Option<SecretId>,
 }
 
-/// Why a change of secrets is refused. Closed: each variant is one rule of the product.
+/// Why a change of secrets is refused. Each variant is one rule of the product.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// Rule 5: a transition is running, and the caller did not say to end it.
+    /// Rule 5: a transition is running, and the caller did not ask to end it.
     TransitionInProgress {
         /// The secret that is still retiring.
         retiring: SecretId,
@@ -167,15 +167,15 @@ pub enum Refusal {
         /// The secret that is current.
         current: SecretId,
     },
-    /// Rule 12: a compromised secret must not live on.
+    /// Rule 12: a compromised secret must end immediately.
     CompromisedNeedsZero,
-    /// Rule 8: only a retiring secret, or the latest rotation while its secret retires.
+    /// Rule 8: only a retiring secret, or the latest rotation while its old secret is retiring, can be changed.
     NotRetiring,
-    /// Rule 8: the deadline is not later than now and than before, or beyond 168 h after the rotation.
+    /// Rule 8: the deadline is not later than now and than before, or is more than 168 h after the rotation.
     ExtensionOutOfRange {
-        /// The earliest deadline excluded: the new one must be later.
+        /// The new deadline must be later than this.
         later_than: Timestamp,
-        /// The latest deadline allowed.
+        /// Latest allowed deadline.
         at_most: Timestamp,
     },
     /// Rule 8: the newer secret has been used and the caller did not acknowledge that.
@@ -193,7 +193,7 @@ fn current(secrets: &[Secret], now: Timestamp) -> Option<&Secret> {
     secrets.iter().find(|secret| secret.state(now) == SecretState::Current)
 }
 
-/// The retiring secret among `secrets`, if a transition is running at `now`.
+/// Returns the retiring secret among `secrets`, if a transition is running at `now`.
 pub fn retiring(secrets: &[Secret], now: Timestamp) -> Option<&Secret> {
     secrets.iter().find(|secret| secret.state(now) == SecretState::Retiring)
 }
@@ -212,7 +212,7 @@ pub fn rotate(
         return Err(Refusal::RotationConflict { current: current.id.clone() });
     }
     let running = retiring(secrets, now);
-    // An emergency ends whatever still runs; waiting for a flag would leave a leaked secret alive.
+    // An emergency rotation always ends a running transition. Requiring a flag would leave a leaked secret valid.
     let end_running = request.end_running_transition || request.compromised;
     if let (Some(running), false) = (running, end_running) {
         return Err(Refusal::TransitionInProgress {
@@ -237,7 +237,7 @@ pub fn revoke(secret: &Secret, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-/// Rule 8: moves the deadline of a retiring secret later.
+/// Rule 8: extends the deadline of a retiring secret.
 pub fn extend(
     secret: &Secret,
     rotated_at: Timestamp,
@@ -257,12 +257,12 @@ pub fn extend(
     }
 }
 
-/// The rotation that somebody wants to roll back, and what is known about it.
+/// A rotation to roll back, with the facts about it.
 #[derive(Clone, Debug)]
 pub struct RollbackRequest<'a> {
     /// Whether it is the latest rotation of its registration.
     pub is_latest: bool,
-    /// What somebody has made of it already.
+    /// Its recorded outcome, if any.
     pub decided: Option<EndedAs>,
     /// The secret that would become current again.
     pub outgoing: &'a Secret,
@@ -292,8 +292,8 @@ pub fn roll_back(request: &RollbackRequest<'_>, now: Timestamp) -> Result<(), Re
 }
 
 impl Refusal {
-    /// The refusal as a caller reads it. `last_used_at` is the last use of the secret that the refusal
-    /// names, where it names a retiring one.
+    /// Returns the refusal as a problem for the caller. `last_used_at` is the last use of the retiring secret named by
+    /// the refusal, if any.
     pub fn problem(self, last_used_at: Option<Timestamp>) -> Problem {
         match self {
             Self::TransitionInProgress { retiring, expires_at } => Problem::new(

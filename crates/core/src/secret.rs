@@ -1,4 +1,4 @@
-//! The text of a secret: how it is made, recognised and kept from leaking.
+//! The text of a secret: generating it, recognising it, and preventing leaks.
 
 mod readings;
 
@@ -6,12 +6,12 @@ use crate::{Random, base62, environment::EnvironmentKind};
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Base62 digits that carry 256 bits: 62^43 is the first power of 62 above 2^256.
+/// Number of base62 digits for 256 bits: 62^43 is the first power of 62 above 2^256.
 const RANDOM_DIGITS: usize = 43;
-/// Base62 digits of the CRC-32 behind them.
+/// Number of base62 digits of the CRC-32 after them.
 const CHECKSUM_DIGITS: usize = 6;
 
-/// What the prefix of a value says about it.
+/// Kind of value, as its prefix shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecretKind {
     /// A client secret of an environment of this kind.
@@ -20,14 +20,14 @@ pub enum SecretKind {
     ApiToken,
     /// The secret part of a one-time link.
     Link,
-    /// What the cookie of a sign-in holds.
+    /// Value of a session cookie.
     Session,
-    /// What the cookie of a known browser holds.
+    /// Value of the cookie of a known browser.
     Device,
 }
 
 impl SecretKind {
-    /// Every kind there is.
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::Client(EnvironmentKind::Live),
         Self::Client(EnvironmentKind::Test),
@@ -37,7 +37,7 @@ impl SecretKind {
         Self::Device,
     ];
 
-    /// What a value of this kind starts with: the product, then what the value opens.
+    /// Returns the prefix of this kind of value: the product, then the purpose of the value.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Client(EnvironmentKind::Live) => "crossfade_live_",
@@ -50,13 +50,13 @@ impl SecretKind {
     }
 }
 
-/// The value of a secret. It has no `Display`, no `Serialize` and a `Debug` that hides it; it is wiped
-/// when dropped. [`SecretValue::reveal`] is the one way to its text.
+/// The value of a secret. It has no `Display` and no `Serialize`, its `Debug` hides the value, and it is wiped when
+/// dropped. [`SecretValue::reveal`] is the only way to its text.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SecretValue(String);
 
 impl SecretValue {
-    /// A new value: prefix, 256 random bits in base62, and the checksum of these digits.
+    /// Returns a new value: prefix, 256 random bits in base62, and the checksum of these digits.
     pub fn generate(kind: SecretKind, random: &dyn Random) -> Self {
         let mut bytes = [0; 32];
         random.fill(&mut bytes);
@@ -73,12 +73,12 @@ impl SecretValue {
         is_checksummed(digits).then(|| Self(text.to_owned()))
     }
 
-    /// Takes a value that was made by [`SecretValue::generate`] and has been kept sealed since.
+    /// Creates a value from stored text that [`SecretValue::generate`] created.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself. Whoever calls this answers for where it goes.
+    /// Returns the secret as text. The caller is responsible for where it goes.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -90,9 +90,9 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// Whether `text` holds something that looks like one of our secrets, whole or cut off, also when it was broken over
-/// lines or encoded: in base64 such as `Basic …`, in base32 or hex, by percent, JSON or HTML escapes, up to three of these within
-/// one another. Names, reasons and identifiers that do are refused (rule 18).
+/// Whether `text` contains something that looks like one of our secrets, complete or truncated, even if it is split
+/// over lines or encoded: in base64 such as `Basic …`, in base32 or hex, or with percent, JSON or HTML escapes, nested
+/// up to three deep. Names, reasons and identifiers that do are refused (rule 18).
 pub fn looks_like_secret(text: &str) -> bool {
     readings::any_reading(text, holds_secret)
 }
@@ -107,7 +107,7 @@ fn holds_secret(text: &str) -> bool {
     prefixed || text.split(|c: char| !c.is_ascii_alphanumeric()).any(holds_checksummed)
 }
 
-/// Whether digits with their checksum are somewhere in a run of digits: white space between words is gone.
+/// Whether a run of digits contains digits with their checksum. White space between words has been removed.
 fn holds_checksummed(run: &str) -> bool {
     const LENGTH: usize = RANDOM_DIGITS + CHECKSUM_DIGITS;
     let checksums = run.bytes().enumerate().skip(RANDOM_DIGITS);
@@ -119,7 +119,7 @@ fn holds_checksummed(run: &str) -> bool {
     })
 }
 
-/// Digits behind a prefix from which on a text counts as (part of) a secret.
+/// Number of digits after a prefix that make a text count as (part of) a secret.
 const SUSPICIOUS_DIGITS: usize = 12;
 
 fn digits_at_start(text: &str) -> usize {
@@ -132,7 +132,7 @@ fn is_checksummed(digits: &str) -> bool {
         && checksum(&digits[..RANDOM_DIGITS]) == digits[RANDOM_DIGITS..]
 }
 
-/// CRC-32 (IEEE) of the random digits alone, in base62: the layout that secret scanners know.
+/// Returns the CRC-32 (IEEE) of the random digits in base62: the layout that secret scanners recognise.
 fn checksum(digits: &str) -> String {
     base62::encode_fixed(&crc32fast::hash(digits.as_bytes()).to_be_bytes(), CHECKSUM_DIGITS)
 }

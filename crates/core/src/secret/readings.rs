@@ -1,22 +1,23 @@
-//! Readings of a text: what it says once the encodings are undone in which secrets get pasted, such as
+//! Readings of a text: its content after decoding the forms in which secrets get pasted, such as
 //! `Authorization: Basic …`, a URL, a JSON string, an HTML page or a hex dump.
 
 use crate::text::is_invisible;
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-/// Encodings within encodings that are undone, such as base64 of percent-encoded text.
+/// Maximum depth of nested encodings, such as base64 of percent-encoded text.
 const MAX_DEPTH: usize = 3;
-/// Bytes read for each byte of the text: what bounds the work on a text made to have many readings.
+/// Maximum number of bytes read per byte of the text, which bounds the work for a text made to have many readings.
 const MAX_BYTES_READ: usize = 64;
-/// Fewest characters that a secret is recognised by: the shortest prefix and the digits that make it suspicious.
+/// Minimum number of characters by which a secret is recognised: the shortest prefix and the digits that make it
+/// suspicious.
 const MIN_LENGTH: usize = 26;
-/// Fewest base64 characters that hold as many.
+/// Minimum number of base64 characters that encode as many.
 const MIN_BASE64: usize = MIN_LENGTH * 4 / 3 + 1;
-/// Fewest base32 characters that hold as many.
+/// Minimum number of base32 characters that encode as many.
 const MIN_BASE32: usize = MIN_LENGTH * 8 / 5 + 1;
 
-/// Returns whether `is_secret` holds for a reading of `text`. Each reading is ASCII without white space and without
-/// invisible characters; `?` stands for everything else. The work grows with the length of the text and no faster.
+/// Whether `is_secret` is true for any reading of `text`. Each reading is ASCII without white space and invisible
+/// characters; `?` replaces everything else. The work grows linearly with the length of the text.
 pub(super) fn any_reading(text: &str, is_secret: impl Fn(&str) -> bool) -> bool {
     let squeezed = squeeze(text);
     let left = squeezed.len().saturating_mul(MAX_BYTES_READ);
@@ -25,7 +26,7 @@ pub(super) fn any_reading(text: &str, is_secret: impl Fn(&str) -> bool) -> bool 
 
 struct Search<F> {
     is_secret: F,
-    /// Bytes that may still be read.
+    /// Bytes that can still be read.
     left: usize,
 }
 
@@ -50,7 +51,7 @@ impl<F: Fn(&str) -> bool> Search<F> {
             || self.any_run(text, MIN_LENGTH * 2, 2, hex_value, decode_hex, depth)
     }
 
-    /// Reads runs of digits of an encoding. Such a run can begin in the midst of something else, so each alignment is read.
+    /// Reads runs of digits of an encoding. A run can begin in the middle of something else, so each alignment is read.
     fn any_run(
         &mut self,
         text: &str,
@@ -85,7 +86,7 @@ fn squeeze(text: &str) -> String {
     text.nfkc().filter(|it| is_kept(it) && !is_combining_mark(*it)).map(ascii).collect()
 }
 
-/// Returns what decoded bytes say, if enough of them in a row are text. The zeros of UTF-16 are invisible.
+/// Returns the text of decoded bytes, if enough of them in a row are text. The zeros of UTF-16 are invisible.
 fn read_bytes(bytes: &[u8]) -> Option<String> {
     let text = squeeze(&String::from_utf8_lossy(bytes));
     text.split('?').any(|run| run.len() >= MIN_LENGTH).then_some(text)
@@ -99,7 +100,7 @@ fn decode_hex(values: &[u8]) -> Vec<u8> {
     values.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, value| byte << 4 | value)).collect()
 }
 
-/// Both alphabets at once (RFC 4648 §4, §5).
+/// Decodes a digit of either base64 alphabet (RFC 4648 §4, §5).
 fn base64_value(digit: u8) -> Option<u8> {
     Some(match digit {
         b'A'..=b'Z' => digit - b'A',
@@ -111,7 +112,7 @@ fn base64_value(digit: u8) -> Option<u8> {
     })
 }
 
-/// Either case (RFC 4648 §6).
+/// Decodes a base32 digit in either case (RFC 4648 §6).
 fn base32_value(digit: u8) -> Option<u8> {
     Some(match digit.to_ascii_uppercase() {
         letter @ b'A'..=b'Z' => letter - b'A',
@@ -140,8 +141,8 @@ fn decode_base64(values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Undoes percent-encoding, escapes of JSON and of programming languages, and character references of HTML; `None`
-/// where there are none.
+/// Decodes percent-encoding, escapes of JSON and of programming languages, and HTML character references; `None` if
+/// there are none.
 fn unescape(text: &str) -> Option<String> {
     if !text.contains(['%', '\\', '&']) {
         return None;
@@ -181,7 +182,7 @@ fn unescape(text: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&read).into_owned())
 }
 
-/// Reads so many hexadecimal digits from `from` on.
+/// Reads `digits` hexadecimal digits starting at `from`.
 fn code(escaped: &str, from: usize, digits: usize) -> Option<(char, usize)> {
     let digits = escaped.get(from..from + digits)?;
     let value = u32::from_str_radix(digits, 16).ok()?;
@@ -194,7 +195,7 @@ fn octal(escaped: &str) -> Option<(char, usize)> {
     Some((char::from(u8::from_str_radix(digits, 8).ok()?), 4))
 }
 
-/// Undoes quoted-printable (RFC 2045 §6.7); `None` where nothing is written so.
+/// Decodes quoted-printable (RFC 2045 §6.7); `None` if nothing is encoded that way.
 fn unquote(text: &str) -> Option<String> {
     let (first, rest) = text.split_once('=')?;
     let mut read = first.as_bytes().to_vec();
@@ -210,7 +211,7 @@ fn unquote(text: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&read).into_owned())
 }
 
-/// Puts together what stands in parts: literals of a programming language that are added, the bytes of a dump.
+/// Joins text that is split into parts: concatenated literals of a programming language, or the bytes of a dump.
 fn joined(text: &str) -> Option<String> {
     let is_between = |it: char| "\"'`+,;:|-[](){}".contains(it);
     let joined = text.replace("0x", "").replace("0X", "").replace(is_between, "");
@@ -228,7 +229,7 @@ fn delimited(escaped: &str, from: usize, end: &str, radix: u32) -> Option<(char,
     Some((char::from_u32(value)?, from + digits.len() + ended))
 }
 
-/// Reads a named character reference of HTML that a secret can hold, or that holds another reference.
+/// Reads a named HTML character reference that a secret can contain, or that contains another reference.
 fn named(escaped: &str) -> Option<(char, usize)> {
     let names = [("&amp;", '&'), ("&lowbar;", '_'), ("&UnderBar;", '_'), ("&percnt;", '%'), ("&bsol;", '\\')];
     names.into_iter().find(|(name, _)| escaped.starts_with(name)).map(|(name, it)| (it, name.len()))
