@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The source that an address counts as: itself, or of IPv6 its network of 64 bits. Whoever has one address of those
-/// has 2^64 of them.
+/// Returns the source an address counts as: an IPv4 address itself, or the /64 network of an IPv6 address, because one
+/// host can use the whole /64.
 pub fn network(address: IpAddr) -> IpAddr {
     prefix(address, 32, 64)
 }
@@ -13,7 +13,7 @@ pub fn wide_network(address: IpAddr) -> IpAddr {
     prefix(address, 24, 48)
 }
 
-/// Returns the network of an address with so many leading bits, by family.
+/// Returns the network of an address with this number of leading bits, by family.
 pub fn prefix(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => {

@@ -3,8 +3,7 @@
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Writes `bytes`, read as one big-endian number, as exactly `width` base62 digits, zero-padded on
-/// the left.
+/// Encodes `bytes`, read as one big-endian number, as exactly `width` base62 digits, zero-padded on the left.
 ///
 /// The caller chooses a `width` that is wide enough (43 for 32 bytes, 22 for 16, 6 for 4); digits
 /// beyond it would be lost, which the tests of the callers rule out.

@@ -1,8 +1,8 @@
-//! Environments: each is an OAuth issuer of its own.
+//! Environments. Each is a separate OAuth issuer.
 
 use crate::{Problem, secret::looks_like_secret};
 
-/// Environments that a request may name at most.
+/// Maximum number of environments in a request.
 pub const MAX_ENVIRONMENTS: usize = 100;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,7 +13,7 @@ use std::fmt;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum EnvironmentKind {
-    /// Nothing real depends on it.
+    /// Test: nothing real depends on it.
     Test,
     /// Real users and data.
     Live,
@@ -40,7 +40,7 @@ impl EnvironmentKind {
 pub struct Slug(String);
 
 impl Slug {
-    /// What a slug looks like, for the schemas of the API.
+    /// Pattern of a slug, for the schemas of the API.
     pub const PATTERN: &'static str = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$";
 
     /// Reads a slug from the member `field` of a request.
@@ -57,12 +57,12 @@ impl Slug {
         }
     }
 
-    /// Takes a slug that has been parsed before and stored since.
+    /// Creates a slug from stored text that was parsed before.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The slug.
+    /// Returns the slug.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -87,12 +87,12 @@ pub enum SigningAlg {
     ES256,
     /// Ed25519: the fastest to sign.
     EdDSA,
-    /// RSA with 2048 bits, for resource servers that know nothing newer.
+    /// RSA with 2048 bits, for resource servers that support nothing newer.
     RS256,
 }
 
 impl SigningAlg {
-    /// The name that a JWS header carries.
+    /// Returns the name used in a JWS header.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ES256 => "ES256",
@@ -107,16 +107,16 @@ impl SigningAlg {
     }
 }
 
-/// The environments that a new instance has, in order: slug, shown name, kind.
+/// Environments of a new instance, in order: slug, display name, kind.
 pub const DEFAULTS: [(&str, &str, EnvironmentKind); 3] = [
     ("development", "Development", EnvironmentKind::Test),
     ("staging", "Staging", EnvironmentKind::Test),
     ("production", "Production", EnvironmentKind::Live),
 ];
 
-/// Days after a secret's end until its stored value is wiped, unless the environment says otherwise.
+/// Default number of days after a secret's end until its stored value is wiped.
 pub const DEFAULT_WIPE_AFTER_DAYS: u16 = 30;
-/// Days after which a secret counts as overdue for rotation, unless the environment says otherwise.
+/// Default maximum secret age in days, after which a secret is overdue for rotation.
 pub const DEFAULT_MAX_AGE_DAYS: u16 = 90;
 
 #[cfg(test)]

@@ -1,28 +1,28 @@
 //! When revocations of access tokens can be forgotten (rule 20).
 //!
-//! A revocation whose token has expired by the clock is not needed, if the clock is right. A clock that was ahead when the
-//! server started looks right to the server. So time that was measured counts: servers must have run for the longest life
-//! of a token since the clock showed that expiry.
+//! A revocation is no longer needed once its token has expired, if the clock is right. A clock that was ahead when the
+//! server started looks right to the server. Measured time therefore counts: servers must have run for the longest
+//! token lifetime since the clock showed that expiry.
 
 use crate::{Timestamp, registration::TokenTtl};
 use std::time::Duration;
 
-/// Longest time for which a token can be active after its revocation: the longest lifetime, and an hour more, because a
-/// request that was decided just before the tables knew has a later beginning.
+/// Longest time for which a token could be active after its revocation: the longest lifetime plus 1 hour, because the
+/// lifetime of a token that was decided just before the tables knew can start later.
 pub const TOKENS_LIVE_ON: Duration = Duration::from_secs(TokenTtl::LONGEST.seconds() as u64 + 3600);
 
-/// A time that the clock has shown, and for how long servers have run since without the clock showing an earlier one.
+/// A time that the clock has shown, and how long servers have run since then without the clock showing an earlier time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Passed {
-    /// The time; 0 before the first look.
+    /// The time; 0 before the first reading.
     pub at: Timestamp,
-    /// For how long servers have run since.
+    /// How long servers have run since then.
     pub ran: Duration,
 }
 
 impl Passed {
-    /// Goes on after servers have run for `ran` more and the clock shows `machine`. Returns the time up to which the
-    /// revocations of expired tokens can be forgotten, if there is one.
+    /// Updates the state after servers have run for another `ran` and the clock shows `machine`. Returns the time up to
+    /// which the revocations of expired tokens can be forgotten, if any.
     pub fn go_on(self, machine: Timestamp, ran: Duration) -> (Self, Option<Timestamp>) {
         let begin = Self { at: machine, ran: Duration::ZERO };
         let ran = self.ran.saturating_add(ran);

@@ -1,4 +1,4 @@
-//! What an account, or a token of it, can give to another account (rule 24): pure functions of grants.
+//! What an account or one of its tokens can grant to another account (rule 24): pure functions of grants.
 
 use crate::{
     PropertyId,
@@ -6,12 +6,12 @@ use crate::{
     roles::{Grant, Object, Permission, Role, Scope, allows},
 };
 
-/// The grants of an account, within the limit of the token that it acts with.
+/// The grants of an account, within the limit of the token it acts with.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
     /// The grants of the account.
     pub grants: &'a [Grant],
-    /// The permissions that the token is limited to; `None`: whatever the account holds.
+    /// Permissions the token is limited to; `None`: all permissions of the account.
     pub limit: Option<&'a [Permission]>,
 }
 
@@ -21,7 +21,7 @@ impl Holding<'_> {
         self.is_within_limit(permission) && allows(self.grants, permission, object)
     }
 
-    /// Whether a role can be given at all. `Err` names the permission that is missing.
+    /// Whether a role can be granted at all. `Err` names the missing permission.
     pub fn may_give_role(self, role: Role) -> Result<(), Permission> {
         let giver = role.given_by();
         if !self.allows(giver, Object::Platform) {
@@ -31,8 +31,8 @@ impl Holding<'_> {
         missing.map_or(Ok(()), |permission| Err(*permission))
     }
 
-    /// Whether a grant can be given: its role can, and each of its permissions is held wherever the grant would hold.
-    /// `property` is the property of the grant's client. `Err` names the permission that is missing.
+    /// Whether a grant can be given: its role can be granted, and the account has each of its permissions wherever the
+    /// grant would apply. `property` is the property of the grant's client. `Err` names the missing permission.
     pub fn may_give(self, grant: &Grant, property: Option<&PropertyId>) -> Result<(), Permission> {
         self.may_give_role(grant.role)?;
         let missing =
@@ -189,7 +189,7 @@ mod tests {
         (1..5usize).find(|n| client(*n) == *id).map(|n| property(n.div_ceil(2)))
     }
 
-    /// Everything that grants allow, asked object by object: an answer that shares no line with `covers`.
+    /// Returns everything that grants allow, asked object by object: an answer that shares no line with `covers`.
     fn reach(grants: &[Grant]) -> Vec<(Permission, String)> {
         let slugs = ["staging", "production", "later"].map(slug);
         let mut reached = Vec::new();

@@ -1,19 +1,19 @@
-//! Opaque identifiers. Each kind has a prefix, so that an id in a log line or a support ticket says
-//! what it is, and an id of one kind is never taken for another.
+//! Opaque identifiers. Each kind has a prefix, so that an id in a log line or a support ticket shows what it is, and an
+//! id of one kind is never mistaken for another.
 
 use crate::{Random, base62};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The text is not an id of the kind that was asked for.
+/// The text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an id that starts with {prefix}")]
 pub struct InvalidId {
-    /// The prefix that an id of this kind has.
+    /// Prefix of this kind of id.
     pub prefix: &'static str,
 }
 
-/// Base62 digits behind the prefix: 128 random bits.
+/// Number of base62 digits after the prefix: 128 random bits.
 const RANDOM_DIGITS: usize = 22;
 
 fn generate(prefix: &str, random: &dyn Random) -> String {
@@ -34,10 +34,10 @@ macro_rules! ids {
         pub struct $name(String);
 
         impl $name {
-            /// What every id of this kind starts with.
+            /// Prefix of every id of this kind.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A new id of 128 random bits.
+            /// Returns a new id of 128 random bits.
             pub fn generate(random: &dyn Random) -> Self {
                 Self(generate(Self::PREFIX, random))
             }
@@ -51,7 +51,7 @@ macro_rules! ids {
                 }
             }
 
-            /// The id as it is written everywhere.
+            /// Returns the id as it is written everywhere.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -102,7 +102,7 @@ ids! {
     ClientId = "cl_";
     /// One client in one environment.
     RegistrationId = "reg_";
-    /// One secret of one registration. Safe to log; it tells nothing about the value.
+    /// One secret of one registration. Safe to log; it reveals nothing about the value.
     SecretId = "sec_";
     /// The record of one change of secrets.
     RotationId = "rot_";
@@ -110,14 +110,14 @@ ids! {
     DrillId = "drill_";
     /// A person or a service account.
     UserId = "usr_";
-    /// One role given to one user within one scope.
+    /// One role granted to one user within one scope.
     GrantId = "grant_";
     /// An API token (its id, not its value).
     TokenId = "tok_";
-    /// A sign-in to the Console (its id, not what the cookie holds).
+    /// A session in the Console (its id, not the value of the cookie).
     SessionId = "ses_";
-    /// The OAuth `client_id` of a registration (RFC 6749 §2.2). It has no prefix: letters and digits
-    /// survive every client library's idea of form encoding unchanged.
+    /// The OAuth `client_id` of a registration (RFC 6749 §2.2). It has no prefix: every client library form-encodes
+    /// letters and digits unchanged.
     OauthClientId = "";
 }
 

@@ -32,8 +32,8 @@ pub use operations::Operation;
 pub use problem::{Code, Problem};
 pub use time::{Timestamp, TransitionHours};
 
-/// Where unpredictable bytes come from. Handed to whatever generates an id or a secret, so that a
-/// test can be repeated; the only production implementation is the operating system's generator.
+/// Source of unpredictable bytes. Passed to everything that generates an id or a secret, so that a test can be
+/// repeated. The only production implementation is the operating system's generator.
 pub trait Random: Send + Sync {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&self, bytes: &mut [u8]);

@@ -1,5 +1,5 @@
-//! What the clients of a property may be registered for in an environment: audiences and scopes. Who manages one client
-//! sets its audience and scopes; who manages environments sets these limits.
+//! Limits for the audiences and scopes of a property's clients in an environment. The manager of a client sets its
+//! audience and scopes; people who manage environments set these limits.
 
 use crate::{
     Problem,
@@ -7,13 +7,13 @@ use crate::{
 };
 use url::Url;
 
-/// The most audiences that limits may name.
+/// Maximum number of audiences in limits.
 pub const MAX_AUDIENCES: usize = 100;
 
-/// The audiences and scopes that registrations can be given. None set: any scope, and the issuer alone as audience.
+/// Audiences and scopes that registrations can have. Without limits: any scope, and only the issuer as audience.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
-    /// Audiences beside the issuer of the environment, which is always one.
+    /// Audiences besides the issuer of the environment, which is always allowed.
     pub audiences: Vec<String>,
     /// `None`: any scope.
     pub scopes: Option<Scopes>,
@@ -87,8 +87,8 @@ impl Limits {
     }
 }
 
-/// Returns whether an audience is an address in the space of issuers of the server at `public_url`, in any spelling: a
-/// resource server that normalises addresses would take a token for its own.
+/// Whether an audience is in the address space of the issuers of the server at `public_url`, in any spelling. A
+/// resource server that normalises addresses would mistake such a token for its own.
 pub fn is_issuer_address(text: &str, public_url: &str) -> bool {
     let Ok(own) = Url::parse(public_url) else { return false };
     // Also without a scheme, which some resource servers add.
@@ -109,7 +109,7 @@ fn is_same_server(url: &Url, own: &Url) -> bool {
     url.host().is_some() && host(url) == host(own) && (ports.0 == ports.1 || both_default)
 }
 
-/// The segments of a path without percent-encoding, case, and what leads nowhere.
+/// Returns the segments of a path in lower case, without percent-encoding and dot segments.
 fn segments(path: &str) -> Vec<String> {
     let mut segments: Vec<String> = Vec::new();
     for segment in decoded(path).to_ascii_lowercase().split(['/', '\\']) {
@@ -123,7 +123,7 @@ fn segments(path: &str) -> Vec<String> {
     segments
 }
 
-/// Text without percent-encoding, also where it was encoded twice.
+/// Returns the text without percent-encoding, even if it was encoded twice.
 fn decoded(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     // Each round shortens the text, so that this ends.

@@ -7,9 +7,9 @@ pub enum OauthError {
     InvalidRequest(&'static str),
     /// Client authentication failed. Deliberately without any detail: product rule 16.
     InvalidClient,
-    /// The client may not do this.
+    /// The client is not permitted to do this.
     UnauthorizedClient(&'static str),
-    /// A grant that this server does not know.
+    /// A grant type that this server does not support.
     UnsupportedGrantType,
     /// A scope that the registration does not have.
     InvalidScope,
@@ -17,12 +17,12 @@ pub enum OauthError {
     MalformedScope,
     /// The body is longer than the server reads.
     BodyTooLarge,
-    /// The server cannot decide right now. Not in RFC 6749; RFC 7009 §2.2.1 asks for 503.
+    /// The server cannot verify secrets at the moment. Not in RFC 6749; RFC 7009 §2.2.1 requires 503.
     TemporarilyUnavailable,
 }
 
 impl OauthError {
-    /// The registered error code.
+    /// Returns the registered error code.
     pub fn code(self) -> &'static str {
         match self {
             Self::InvalidRequest(_) | Self::BodyTooLarge => "invalid_request",
@@ -34,7 +34,7 @@ impl OauthError {
         }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidClient => 401,
@@ -44,7 +44,7 @@ impl OauthError {
         }
     }
 
-    /// What a developer reads. Constant texts only, so nothing that was sent is ever reflected.
+    /// Returns the description for developers. Only constant texts, so the request is never reflected.
     pub fn description(self) -> &'static str {
         match self {
             Self::InvalidRequest(text) | Self::UnauthorizedClient(text) => text,
@@ -60,8 +60,7 @@ impl OauthError {
     }
 }
 
-/// The challenge of every failed client authentication (RFC 6749 §5.2, RFC 7617 §2): one constant,
-/// whatever was tried.
+/// Challenge of every failed client authentication (RFC 6749 §5.2, RFC 7617 §2). Always the same constant.
 pub const CHALLENGE: &str = "Basic realm=\"crossfade\", charset=\"UTF-8\"";
 
 #[cfg(test)]
@@ -87,7 +86,7 @@ mod tests {
         }
     }
 
-    /// Rule 16: nothing in the answer depends on what was wrong, and nothing that was sent comes back.
+    /// Rule 16: the response does not depend on the cause and never echoes the request.
     #[test]
     fn rule_16_a_failed_authentication_has_one_answer() {
         let error = OauthError::InvalidClient;

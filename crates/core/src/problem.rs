@@ -1,5 +1,4 @@
-//! What a request to the admin API can be refused with: a stable code for programs, a sentence for
-//! people, and the field at fault (RFC 9457).
+//! Refusals of the admin API: a stable code for programs, a sentence for people, and the field at fault (RFC 9457).
 
 use crate::{DrillId, SecretId, Timestamp, change_over::Verdict};
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ macro_rules! codes {
         pub enum Code { $($(#[doc = $doc])+ $name,)+ }
 
         impl Code {
-            /// Every code there is, in the order of the checks that raise them.
+            /// All codes, in the order of the checks that raise them.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// The code as programs read it.
@@ -105,7 +104,7 @@ codes! {
 }
 
 impl Code {
-    /// Reads a code, as the CLI does with an answer.
+    /// Parses a code, as the CLI does with a response.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
@@ -161,7 +160,7 @@ impl std::fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// A problem as it stands on the wire (RFC 9457 §3.1).
+/// A problem as it is sent (RFC 9457 §3.1).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProblemDocument {
     /// A URI reference that identifies the kind of problem.
@@ -188,7 +187,7 @@ impl schemars::JsonSchema for ProblemDocument {
         "Problem".into()
     }
 
-    /// By hand, because the members of each kind stand flat beside the others, and are all named here.
+    /// Written by hand, because the members of each kind are on the same level as the others, and all are listed here.
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let (id, time) = (generator.subschema_for::<SecretId>(), generator.subschema_for::<Timestamp>());
         let secret = |more: &str| {

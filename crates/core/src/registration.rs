@@ -3,7 +3,7 @@
 use crate::{Problem, oauth::OauthError, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
 
-/// How a client may present its secret (RFC 6749 §2.3.1, names of RFC 7591 §2).
+/// Authentication method of a client (RFC 6749 §2.3.1, names from RFC 7591 §2).
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -19,7 +19,7 @@ impl AuthMethod {
     /// Both, in the order in which they are listed.
     pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
 
-    /// The registered name.
+    /// Returns the registered name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
@@ -42,7 +42,7 @@ impl Default for AuthMethods {
 }
 
 impl AuthMethods {
-    /// Reads a list; an empty one would lock the client out and is refused.
+    /// Parses a list. Refuses an empty one, which would lock the client out.
     pub fn parse(methods: &[AuthMethod]) -> Result<Self, Problem> {
         let set = Self {
             basic: methods.contains(&AuthMethod::ClientSecretBasic),
@@ -62,17 +62,17 @@ impl AuthMethods {
         }
     }
 
-    /// The methods in the set.
+    /// Returns the methods in the set.
     pub fn list(self) -> Vec<AuthMethod> {
         AuthMethod::ALL.into_iter().filter(|method| self.allows(*method)).collect()
     }
 }
 
-/// The scopes that a registration may ask for: unique, in the order given, as one space-separated text.
+/// Scopes that a registration can request: unique, in the given order, as one space-separated text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scopes(String);
 
-/// The most scopes that a registration may have.
+/// Maximum number of scopes of a registration.
 const MOST_SCOPES: usize = 100;
 
 impl Scopes {
@@ -96,24 +96,24 @@ impl Scopes {
         Ok(Self(unique.join(" ")))
     }
 
-    /// Takes scopes that have been parsed before and stored since.
+    /// Creates scopes from stored text that was parsed before.
     pub fn from_stored(joined: String) -> Self {
         Self(joined)
     }
 
-    /// One after the other.
+    /// Returns an after the other.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()
     }
 
-    /// As one space-separated text: what a token response and a database row carry.
+    /// Returns one space-separated text, as in a token response and a database row.
     pub fn joined(&self) -> &str {
         &self.0
     }
 
-    /// What a request for `asked` is granted: all of it or nothing, in the registered order, each once.
-    /// No request (or one without any scope: RFC 6749 §3.2 treats it as absent) is granted all that the
-    /// registration may have. Spaces more than one are taken for one.
+    /// Returns the scopes granted for `asked`: all of them or none, in the registered order, each once. An absent
+    /// `asked` (or one without any scope, which RFC 6749 §3.2 treats as absent) gets all scopes of the registration.
+    /// Several spaces count as one.
     pub fn grant(&self, asked: Option<&str>) -> Result<String, OauthError> {
         let asked = || asked.unwrap_or_default().split(' ').filter(|token| !token.is_empty());
         if asked().next().is_none() {
@@ -135,7 +135,7 @@ fn is_scope_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
-/// Seconds that an access token lives, 60 to 86 400.
+/// Access token lifetime in seconds, 60 to 86,400.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TokenTtl(u32);
 
@@ -146,7 +146,7 @@ impl Default for TokenTtl {
 }
 
 impl TokenTtl {
-    /// One day. What a signing key must outlive after its last signature.
+    /// One day. A signing key must be published for this long after its last signature.
     pub const LONGEST: Self = Self(86_400);
 
     /// Reads a number of seconds.
@@ -160,7 +160,7 @@ impl TokenTtl {
         }
     }
 
-    /// The number of seconds.
+    /// Returns the number of seconds.
     pub const fn seconds(self) -> u32 {
         self.0
     }

@@ -10,7 +10,7 @@ macro_rules! permissions {
         pub enum Permission { $(#[doc = $doc] $name,)+ }
 
         impl Permission {
-            /// Every permission there is.
+            /// All permissions.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// The word for it, as tokens are limited to it.
@@ -35,11 +35,11 @@ permissions! {
     SecretReveal = "secret:reveal";
     /// Rotate a secret.
     SecretRotate = "secret:rotate";
-    /// End a retiring secret.
+    /// Can end a retiring secret.
     SecretRevoke = "secret:revoke";
-    /// Give a retiring secret longer.
+    /// Can extend the deadline of a retiring secret.
     SecretExtend = "secret:extend";
-    /// Make a retiring secret current again.
+    /// Can make a retiring secret current again.
     SecretRollback = "secret:rollback";
     /// Refuse a retiring secret in short windows, and stop that.
     SecretDrill = "secret:drill";
@@ -91,7 +91,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role there is.
+    /// All roles.
     pub const ALL: [Self; 7] = [
         Self::Viewer,
         Self::SecretViewer,
@@ -265,8 +265,8 @@ impl Grant {
             Scope::Property(own) => property == Some(own),
             Scope::Client(own) => client == Some(own),
         };
-        // A grant for some environments says nothing about what stands above environments, except that
-        // one may find the way down to them.
+        // A grant limited to environments gives no rights on the client, property or platform, except to read them on
+        // the way to those environments.
         let in_environment = match (&self.environments, environment) {
             (None, _) => true,
             (Some(list), Some(environment)) => list.contains(environment),
@@ -498,7 +498,7 @@ mod tests {
         }
     }
 
-    /// Whoever may read something somewhere below may read what stands above it, and nothing beside it.
+    /// A caller who can read an object can read its parents, but not its siblings.
     #[test]
     fn the_way_down_leads_only_to_what_is_held() {
         let (p1, p2, c1, c2) = (property(1), property(2), client(1), client(2));

@@ -1,10 +1,10 @@
-//! The life of a signing key as a function of its row and the time: published first, then signing, then
-//! published until the last token that it signed has ended.
+//! The life cycle of a signing key as a function of its row and the time: published first, then signing, then published
+//! until the last token it signed has expired.
 
 use crate::{Timestamp, registration::TokenTtl};
 use std::time::Duration;
 
-/// How long resource servers may keep a key set: the `max-age` of the JWKS endpoint.
+/// How long resource servers can cache a key set: the `max-age` of the JWKS endpoint.
 pub const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
 /// How far a resource server's clock may be behind.
 const SKEW: Duration = Duration::from_secs(60);
@@ -12,28 +12,28 @@ const SKEW: Duration = Duration::from_secs(60);
 /// The times of one signing key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyTimes {
-    /// From when on it signs, unless a newer one does.
+    /// When it starts to sign, unless a newer key signs.
     pub active_from: Timestamp,
-    /// From when on it is no longer published. `None` while no newer key exists.
+    /// When it is removed from the key set; `None` while no newer key exists.
     pub removed_at: Option<Timestamp>,
 }
 
 impl KeyTimes {
-    /// Whether the key stands in the key set at `now`.
+    /// Whether the key is in the key set at `now`.
     pub fn is_published(&self, now: Timestamp) -> bool {
         self.removed_at.is_none_or(|removed_at| now < removed_at)
     }
 }
 
-/// When a key that is created at `now` starts to sign: after every cached key set has been fetched anew,
-/// or at once when the old key must not sign any more.
+/// Returns when a key created at `now` starts to sign: after every cached key set has expired, or immediately if the
+/// old key must not sign any more.
 pub fn activation(now: Timestamp, immediate: bool) -> Timestamp {
     if immediate { now } else { now.after(JWKS_MAX_AGE + SKEW) }
 }
 
-/// When `key` leaves the key set after a successor that signs from `successor_from` was made at `now`: once
-/// the last token that it can have signed has ended for everybody's clock. One that has not begun to sign
-/// before its successor does never will, and leaves at once.
+/// Returns when `key` leaves the key set after a successor that signs from `successor_from` was created at `now`: once
+/// the last token that it can have signed has expired by every clock. A key that would not start before its successor
+/// never signs and is removed immediately.
 pub fn removal(key: KeyTimes, successor_from: Timestamp, now: Timestamp) -> Timestamp {
     if key.active_from > now && key.active_from >= successor_from {
         return now;
@@ -41,7 +41,7 @@ pub fn removal(key: KeyTimes, successor_from: Timestamp, now: Timestamp) -> Time
     successor_from.after(Duration::from_secs(u64::from(TokenTtl::LONGEST.seconds())) + SKEW)
 }
 
-/// The index of the key that signs at `now`: the one that became active last.
+/// Returns the index of the key that signs at `now`: the one that became active last.
 pub fn signing(keys: impl IntoIterator<Item = KeyTimes>, now: Timestamp) -> Option<usize> {
     keys.into_iter()
         .enumerate()

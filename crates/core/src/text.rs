@@ -1,11 +1,11 @@
-//! Text that people type: names, reasons, e-mail addresses. Parsed once into its final form.
+//! Text that people type: names, reasons, email addresses. Parsed once into its final form.
 
 use crate::{Code, Problem, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use unicode_normalization::UnicodeNormalization;
 
-/// The class of the characters that are seen, but for these.
+/// Regular expression class of the visible characters, except these.
 macro_rules! visible {
     ($but:expr) => {
         concat!(
@@ -16,29 +16,29 @@ macro_rules! visible {
         )
     };
 }
-/// White space that is no control character.
+/// White space that is not a control character.
 macro_rules! spaces {
     () => {
         r" \u00A0\u1680\u2000-\u200A\u202F\u205F\u3000"
     };
 }
 
-/// The longest name, in characters.
+/// Maximum length of a name in characters.
 pub const NAME_CHARACTERS: usize = 200;
-/// The longest reason or description, in characters.
+/// Maximum length of a reason or description in characters.
 pub const REASON_CHARACTERS: usize = 1000;
 
-/// One line of visible text as a regular expression, for the schemas of the API. It leaves out the few invisible
-/// characters beyond U+FFFF, for which regular expressions have no common notation.
+/// Pattern for one line of visible text, for the schemas of the API. It does not exclude the few invisible characters
+/// above U+FFFF, for which regular expressions have no common notation.
 pub const LINE_PATTERN: &str = concat!("^", visible!(""), "*$");
-/// The same with at least one character that is no space.
+/// Pattern for one line of visible text with at least one character that is not a space.
 pub const NAME_PATTERN: &str = concat!("^", visible!(""), "*", visible!(spaces!()), visible!(""), "*$");
-/// An e-mail address as a regular expression.
+/// An email address as a regular expression.
 pub const EMAIL_PATTERN: &str =
     concat!("^", visible!(concat!(spaces!(), "@")), "+@", visible!(concat!(spaces!(), "@")), "+$");
 
-/// A name as it is shown and typed: trimmed, NFC, without characters that cannot be seen or that
-/// change the direction of the text around them.
+/// A name as it is shown and typed: trimmed, NFC, without invisible characters or characters that change the direction
+/// of text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
 #[serde(transparent)]
 pub struct Name(String);
@@ -53,18 +53,18 @@ impl Name {
         Ok(Self(name))
     }
 
-    /// Takes a name that has been parsed before and stored since.
+    /// Creates a name from stored text that was parsed before.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a person typed this name. What they typed is normalised as the name once was, so that a
-    /// keyboard that composes letters differently still confirms; case counts.
+    /// Whether `typed` is this name. The typed text is normalised like the name, so that a keyboard that composes
+    /// letters differently still confirms it. Case-sensitive.
     pub fn is_typed_as(&self, typed: &str) -> bool {
         typed.trim().nfc().eq(self.0.chars())
     }
@@ -76,7 +76,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Why somebody does something. May be empty where no reason is required.
+/// A reason for an action. Can be empty if no reason is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
 #[serde(transparent)]
 pub struct Reason(String);
@@ -96,14 +96,14 @@ impl Reason {
         Ok(reason)
     }
 
-    /// The reason's text.
+    /// Returns the reason's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// One line of visible text: trimmed, NFC, at most `longest` characters, nothing that looks like one of
-/// our secrets (product rule 18).
+/// Returns a line of visible text: trimmed, NFC, at most `longest` characters, nothing that looks like one of our
+/// secrets (product rule 18).
 pub fn line(field: &'static str, text: &str, longest: usize) -> Result<String, Problem> {
     if looks_like_secret(text) {
         return Err(Problem::new(
@@ -125,14 +125,14 @@ pub fn line(field: &'static str, text: &str, longest: usize) -> Result<String, P
     Ok(text)
 }
 
-/// A password as it is hashed: two keyboards that compose a letter differently type the same one
-/// (NIST SP 800-63B-4 §3.1.1.2).
+/// Returns a password in the form that is hashed, so that keyboards that compose a letter differently type the same
+/// password (NIST SP 800-63B-4 §3.1.1.2).
 pub fn password(text: &str) -> zeroize::Zeroizing<String> {
     zeroize::Zeroizing::new(text.nfc().collect())
 }
 
-/// An e-mail address, lower-cased, checked only as far as a person's typing slips go: something, one
-/// `@`, a domain; no spaces.
+/// Returns an email address, lower-cased, checked only as far as a person's typing slips go: something, one `@`, a
+/// domain; no spaces.
 pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
     let text = line(field, text, 254)?.to_lowercase();
     let valid = text
@@ -144,8 +144,8 @@ pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// Text of a stranger as it may be stored and shown: without what could steer a terminal or deceive an eye, and
-/// not at all when somebody has put a secret in it (product rule 18).
+/// Returns untrusted text in a form that is safe to store and show: without characters that could control a terminal or
+/// mislead a reader, and without any of the text if it contains a secret (product rule 18).
 pub fn shown(text: &str) -> String {
     if looks_like_secret(text) {
         return "(withheld: it holds a secret)".to_owned();
@@ -153,18 +153,19 @@ pub fn shown(text: &str) -> String {
     text.chars().map(|it| if it.is_control() || is_invisible(it) { '\u{fffd}' } else { it }).collect()
 }
 
-/// The text as it is searched and sorted by: composed, in lower case. Databases fold differently, or only ASCII.
+/// Returns the text for searching and sorting: composed, in lower case. Databases fold case differently, or only for
+/// ASCII.
 pub fn folded(text: &str) -> String {
     text.nfc().collect::<String>().to_lowercase()
 }
 
-/// The text with `?` for each character beyond ASCII: what a database stores that takes no other.
+/// Returns the text with `?` for each non-ASCII character, for a database that accepts only ASCII.
 pub fn in_ascii(text: &str) -> String {
     text.chars().map(|it| if it.is_ascii() { it } else { '?' }).collect()
 }
 
-/// Control, zero-width, direction-changing and other invisible format characters, line separators,
-/// and the tag block.
+/// Whether a character is a control, zero-width, direction-changing or other invisible format character, a line
+/// separator, or in the tag block.
 pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,

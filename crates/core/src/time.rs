@@ -1,5 +1,5 @@
-//! Points in time and the transition period. Both are types, so that hours are never taken for
-//! seconds and a missing period never for zero.
+//! Points in time and the transition period. Both are types, so that hours are never mistaken for seconds, and a
+//! missing period never for zero.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,39 +19,39 @@ const LATEST_MICROS: i64 = 253_370_764_799_999_999;
 pub struct InvalidTimestamp;
 
 impl Timestamp {
-    /// From microseconds since the epoch; clamped to the years 1970 to 9998.
+    /// Creates a time from microseconds since the epoch, clamped to the years 1970 to 9998.
     pub fn from_micros(micros: i64) -> Self {
         Self(micros.clamp(0, LATEST_MICROS))
     }
 
-    /// From whole seconds since the epoch.
+    /// Creates a time from whole seconds since the epoch.
     pub fn from_seconds(seconds: i64) -> Self {
         Self::from_micros(seconds.saturating_mul(1_000_000))
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     pub fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the epoch, rounded down: a JWT's NumericDate (RFC 7519 §2).
+    /// Returns the whole seconds since the epoch, rounded down: a JWT's NumericDate (RFC 7519 §2).
     pub fn as_seconds(self) -> i64 {
         self.0 / 1_000_000
     }
 
-    /// This time plus `span`.
+    /// Returns this time plus `span`.
     pub fn after(self, span: std::time::Duration) -> Self {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         Self::from_micros(self.0.saturating_add(micros))
     }
 
-    /// This time minus `span`.
+    /// Returns this time minus `span`.
     pub fn before(self, span: std::time::Duration) -> Self {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         Self::from_micros(self.0.saturating_sub(micros))
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// Returns the time since `earlier`; zero if this time is not later.
     pub fn since(self, earlier: Timestamp) -> std::time::Duration {
         let micros = u64::try_from(self.0 - earlier.0).unwrap_or(0);
         std::time::Duration::from_micros(micros)
@@ -64,7 +64,7 @@ impl Timestamp {
         if (0..=LATEST_MICROS).contains(&micros) { Ok(Self(micros)) } else { Err(InvalidTimestamp) }
     }
 
-    /// Reads a time to compare others with: one before or after all that there can be is the first or the last.
+    /// Parses a time to compare others with. A time out of range becomes the first or the last possible time.
     pub fn parse_bound(text: &str) -> Result<Self, InvalidTimestamp> {
         let time: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
         Ok(Self(time.as_microsecond().clamp(0, LATEST_MICROS)))
@@ -111,8 +111,8 @@ impl schemars::JsonSchema for Timestamp {
     }
 }
 
-/// How long the old secret stays valid after a rotation: whole hours, 0 to 168. Zero means that it is
-/// dead when the call returns. There is no default on purpose.
+/// The transition period, during which the old secret stays valid after a rotation: whole hours, 0 to 168. Zero ends it
+/// before the call returns. Deliberately without a default.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct TransitionHours(u8);
@@ -133,12 +133,12 @@ impl schemars::JsonSchema for TransitionHours {
 pub struct TransitionOutOfRange;
 
 impl TransitionHours {
-    /// The old secret ends at once.
+    /// The old secret ends immediately.
     pub const ZERO: Self = Self(0);
-    /// Seven days, the longest that two secrets may overlap.
+    /// Seven days, the longest transition period.
     pub const MAX: Self = Self(168);
 
-    /// From a number of hours.
+    /// Creates a transition period from a number of hours.
     pub fn new(hours: i64) -> Result<Self, TransitionOutOfRange> {
         match u8::try_from(hours) {
             Ok(hours) if hours <= Self::MAX.0 => Ok(Self(hours)),
@@ -146,19 +146,19 @@ impl TransitionHours {
         }
     }
 
-    /// From a JSON member. Only an integer literal counts: `24.0`, `"24"`, `true`, `null` and an
-    /// absent member are refused, so that nothing is ever taken for zero.
+    /// Reads a transition period from a JSON member. Only an integer literal is accepted: `24.0`, `"24"`, `true`,
+    /// `null` and an absent member are refused, so that no other value is mistaken for zero.
     pub fn from_json(value: Option<&serde_json::Value>) -> Result<Self, TransitionOutOfRange> {
         let hours = value.and_then(serde_json::Value::as_i64).ok_or(TransitionOutOfRange)?;
         Self::new(hours)
     }
 
-    /// The number of hours.
+    /// Returns the number of hours.
     pub fn hours(self) -> u8 {
         self.0
     }
 
-    /// The same as a span of time.
+    /// Returns the transition period as a [`Duration`](std::time::Duration).
     pub fn span(self) -> std::time::Duration {
         std::time::Duration::from_secs(u64::from(self.0) * 3600)
     }
