@@ -1,15 +1,15 @@
-//! The clock, and the two times that it tells.
+//! The clock and its two times.
 //!
-//! *The time* ([`Clock::now`]) decides secrets and everything that is stored (rule 2). It never runs backwards: a deadline
-//! that has passed once has passed for good, whatever happens to the machine's clock afterwards. Nor does it stand still:
-//! what lies between two times, such as a window of a drill, ends also while the machine's clock is behind.
+//! *The time* ([`Clock::now`]) is used for secrets and everything stored (rule 2). It never runs backwards: once a
+//! deadline has passed, it stays passed, whatever happens to the machine's clock afterwards. It never stands still
+//! either: a period between two times, such as a window of a drill, ends even while the machine's clock is behind.
 //!
-//! *The machine's time* ([`Clock::machine`]) is what tokens tell (rule 20), because whoever validates a token compares it
-//! with a clock that is right.
+//! *The machine's time* ([`Clock::machine`]) is used in tokens (rule 20), because a resource server compares a token
+//! with a correct clock.
 //!
-//! On PostgreSQL both come from the database's clock, carried on by the boot-time clock of this machine. Once the
-//! database's clock is read ([`Clock::calibrate`]), this machine's wall clock decides nothing, and no time that it told
-//! before counts.
+//! On PostgreSQL both come from the database's clock, continued by the boot-time clock of this machine. Once the
+//! database's clock has been read ([`Clock::calibrate`]), this machine's wall clock decides nothing, and its earlier
+//! times no longer count.
 
 use crossfade_core::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -18,95 +18,97 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// How far the time and the machine's time may be apart without anybody being warned (rule 20).
+/// How far the time and the machine's time can differ without a warning (rule 20).
 pub const MAX_OFFSET: Duration = Duration::from_secs(60);
-/// Stands for a database whose clock was never read.
+/// Value for a database whose clock was never read.
 const UNREAD: i64 = i64::MIN;
 
-/// Tells the time: the greatest of the clock that counts, what its boot-time clock says since the start, and
-/// the highest time that was ever stored or told. Where that lies ahead of the others, time goes on from it at half the
-/// pace, until the machine's clock has caught up.
+/// A clock whose time is the latest of three: the authoritative clock, its boot-time clock since the start, and the
+/// latest time ever stored or returned. If the last of these is ahead of the others, the time continues from it at half
+/// speed until the machine's clock has caught up.
 #[derive(Debug)]
 pub struct Clock {
     source: Source,
-    /// Microseconds: the highest time that was stored or told, less half of what had passed since the start. Never
+    /// The latest time stored or returned, minus half of the time elapsed since the start, in microseconds. Never
     /// lowered.
     floor: AtomicI64,
-    /// The same of the highest time that was stored: what remains of the floor when a database's clock is first read.
+    /// The latest stored time, computed like `floor`. It replaces `floor` when a database's clock is first read.
     stored: AtomicI64,
-    /// What the database's clock said less what had passed since the start, in microseconds; [`UNREAD`] without one.
+    /// The time of the database's clock minus the time elapsed since the start, in microseconds; [`UNREAD`] without
+    /// one.
     database: AtomicI64,
-    /// The lowest and the highest machine's time since the start, each less what had passed by then, in microseconds.
+    /// The lowest and the highest machine's time since the start, each minus the time elapsed by then, in microseconds.
     lowest: AtomicI64,
     highest: AtomicI64,
 }
 
 #[derive(Debug)]
 enum Source {
-    /// `set_back`: microseconds by which it was set back at the start; `behind`: by which it still is.
+    /// `set_back`: microseconds by which it was set back at the start; `behind`: microseconds by which it is still
+    /// behind.
     System {
         started_wall: i64,
-        /// What the boot-time clock said at the start.
+        /// The boot-time clock at the start.
         started: i64,
         set_back: i64,
         behind: AtomicI64,
-        /// Whether it tells the time of a simulation, which no database's clock corrects.
+        /// Whether it runs on simulated time, which no database's clock corrects.
         is_simulated: bool,
     },
-    /// `advanced`: microseconds by which it was moved on.
+    /// `advanced`: microseconds by which it was advanced.
     Manual { at: AtomicI64, advanced: AtomicI64 },
 }
 
-/// One reading of the clock. The time is never before the machine's.
+/// One reading of the clock. The time is never before the machine's time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moment {
-    /// The time: what decides secrets, and what is stored.
+    /// The time, for secrets and everything stored.
     pub now: Timestamp,
-    /// The machine's time: what tokens tell.
+    /// The machine's time, for tokens.
     pub machine: Timestamp,
-    /// The machine's time had its clock never been set forward since the start.
+    /// What the machine's time would be if its clock had never been set forward since the start.
     pub earliest: Timestamp,
-    /// The machine's time had its clock never been set back since the start: how far a token has lived that was issued
-    /// before that.
+    /// What the machine's time would be if its clock had never been set back since the start: the time that a token
+    /// issued before that has reached.
     pub latest: Timestamp,
 }
 
 impl Moment {
-    /// The time less the machine's time, where both are further apart than [`MAX_OFFSET`].
+    /// Returns the time minus the machine's time, if they differ by more than [`MAX_OFFSET`].
     pub fn offset(&self) -> Option<Duration> {
         let offset = self.now.since(self.machine);
         (offset > MAX_OFFSET).then_some(offset)
     }
 }
 
-/// What the sources of a clock say, in microseconds.
+/// The readings of a clock's sources, in microseconds.
 struct Reading {
-    /// What the clock that counts and the boot-time clock come to.
+    /// The later of the authoritative clock and the boot-time clock.
     present: i64,
     machine: i64,
     elapsed: i64,
-    /// What the time goes on by while it is ahead of every source.
+    /// How far the time advances while it is ahead of every source.
     half: i64,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     pub fn system() -> Self {
         Self::started(0, false)
     }
 
-    /// The machine's clock, set back: for a simulation that begins in the past and ends in the present. It runs, and
-    /// [`advance`](Self::advance) catches up.
+    /// Returns the machine's clock, set back, for a simulation that begins in the past and ends in the present. The
+    /// clock runs, and [`advance`](Self::advance) catches up.
     pub fn set_back(span: Duration) -> Self {
         Self::started(micros(span), true)
     }
 
-    /// The clock of a machine that is behind by `span`: for tests.
+    /// Returns the clock of a machine that is behind by `span`: for tests.
     pub fn behind(span: Duration) -> Self {
         Self::started(micros(span), false)
     }
 
-    /// The clock of a machine that is ahead by `span`: for tests.
+    /// Returns the clock of a machine that is ahead by `span`: for tests.
     pub fn ahead(span: Duration) -> Self {
         Self::started(-micros(span), false)
     }
@@ -117,7 +119,7 @@ impl Clock {
         Self::of(Source::System { started_wall: wall(), started, set_back, behind, is_simulated })
     }
 
-    /// A clock that is set by hand, for tests and simulations.
+    /// Returns a clock that is set by hand, for tests and simulations.
     pub fn manual(at: Timestamp) -> Self {
         Self::of(Source::Manual { at: AtomicI64::new(at.as_micros()), advanced: AtomicI64::new(0) })
     }
@@ -131,23 +133,23 @@ impl Clock {
         clock
     }
 
-    /// The time.
+    /// Returns the time.
     pub fn now(&self) -> Timestamp {
         let Reading { present, half, .. } = self.sources();
         self.raised(present, half)
     }
 
-    /// The machine's time.
+    /// Returns the machine's time.
     pub fn machine(&self) -> Timestamp {
         Timestamp::from_micros(self.sources().machine)
     }
 
-    /// How long it has run, whatever its time was set to.
+    /// Returns how long the clock has run, regardless of the time it was set to.
     pub fn elapsed(&self) -> Duration {
         Duration::from_micros(u64::try_from(self.sources().elapsed).unwrap_or(0))
     }
 
-    /// Both times, of one moment.
+    /// Returns both times from one reading.
     pub fn read(&self) -> Moment {
         let Reading { present, machine, elapsed, half } = self.sources();
         let now = self.raised(present, half);
@@ -189,16 +191,16 @@ impl Clock {
         Timestamp::from_micros(before.saturating_add(half).max(reading))
     }
 
-    /// Says that `stored` has been a time once, so that this clock never goes back behind it.
+    /// Raises the clock to at least `stored`, a time seen before.
     pub fn raise(&self, stored: Timestamp) {
         let floor = stored.as_micros().saturating_sub(self.sources().half);
         self.stored.fetch_max(floor, Ordering::SeqCst);
         self.floor.fetch_max(floor, Ordering::SeqCst);
     }
 
-    /// Says that the database's clock told `at` just now: from here on that is the time and the machine's time. What this
-    /// machine's clock told before the first such reading counts no more. A clock that is set by hand, or simulates another
-    /// time, stays as it is.
+    /// Sets the time and the machine's time to `at`, just read from the database's clock. Times of this machine's clock
+    /// before the first such reading no longer count. A clock that is set by hand or runs on simulated time is left
+    /// unchanged.
     pub fn calibrate(&self, at: Timestamp) {
         if let Source::System { started, is_simulated: false, .. } = &self.source {
             let begun = at.as_micros().saturating_sub(boot_time() - started);
@@ -210,7 +212,7 @@ impl Clock {
         }
     }
 
-    /// Whether it is not one that was set back and has still to catch up.
+    /// Whether the clock has caught up with the machine's. Always true unless it was set back.
     pub fn is_caught_up(&self) -> bool {
         match &self.source {
             Source::System { behind, is_simulated: true, .. } => behind.load(Ordering::SeqCst) == 0,
@@ -223,7 +225,7 @@ impl Clock {
         matches!(self.source, Source::Manual { .. })
     }
 
-    /// Moves a manual clock; one that is set back catches up, and never goes beyond the machine's.
+    /// Advances a manual clock. A clock that was set back catches up, but never goes beyond the machine's.
     pub fn advance(&self, span: Duration) {
         match &self.source {
             Source::Manual { at, advanced } => {
@@ -237,7 +239,7 @@ impl Clock {
         }
     }
 
-    /// Sets a manual clock, also to an earlier time; a machine's clock is left alone.
+    /// Sets a manual clock, even to an earlier time. A machine's clock is left unchanged.
     pub fn set(&self, to: Timestamp) {
         if let Source::Manual { at, .. } = &self.source {
             at.store(to.as_micros(), Ordering::SeqCst);
@@ -245,7 +247,7 @@ impl Clock {
     }
 }
 
-/// Lowers or raises what is known to `value`, and returns it. Read first: nearly always there is nothing to write.
+/// Lowers or raises `known` to `value`, and returns it. Reads first, because there is nearly always nothing to write.
 fn extreme(known: &AtomicI64, value: i64, better: impl Fn(i64, i64) -> i64) -> i64 {
     let before = known.load(Ordering::Relaxed);
     if better(before, value) != before {
@@ -258,7 +260,7 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// What has passed since this machine was booted, suspended or not, in microseconds. It is never set.
+/// Returns the microseconds since this machine was booted, including time suspended. This clock is never set.
 fn boot_time() -> i64 {
     #[cfg(target_os = "linux")]
     const CLOCK: ClockId = ClockId::Boottime;

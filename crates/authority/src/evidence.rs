@@ -1,8 +1,8 @@
-//! Evidence of use, gathered in bounded memory while tokens are issued and taken away by the flush.
+//! Evidence of use, collected in bounded memory while tokens are issued, and removed by the flush.
 //!
-//! Recording never fails and never waits for anything but the few instructions of another record in the
-//! same shard. No use is ever lost: a source that does not fit is counted with others of its address, and at last
-//! with all others of its secret. Of these rows there are never more than there are secrets.
+//! Recording never fails, and waits at most for the few instructions of another record in the same shard. No use is
+//! ever lost: a source that does not fit is counted with others of its address, and finally with all others of its
+//! secret. There is at most one of these final rows per secret.
 
 use crossfade_core::{DrillId, RegistrationId, SecretId, Timestamp, address::network};
 use foldhash::fast::FixedState;
@@ -14,29 +14,29 @@ use std::{
     time::Duration,
 };
 
-/// Why a client authentication failed. Known to the audit trail; on the wire they are all one.
+/// Why a client authentication failed. Recorded in the audit trail; on the wire all reasons are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Failure {
-    /// Nothing that can be read as credentials.
+    /// No readable credentials.
     Malformed,
     /// No such `client_id` in this environment.
     UnknownClient,
     /// The registration is disabled.
     Disabled,
-    /// Not by this method.
+    /// Authentication method not allowed.
     Method,
-    /// Not a secret of this client, or one that ended long ago.
+    /// Not a secret of this client, or a secret that ended long ago.
     Wrong,
     /// A secret whose deadline has passed.
     Expired,
-    /// A secret that was ended before its time.
+    /// A secret that was ended before its deadline.
     Revoked,
     /// A retiring secret, in a window of a drill.
     Drill,
 }
 
 impl Failure {
-    /// Every cause there is.
+    /// All causes.
     pub const ALL: [Self; 8] = [
         Self::Malformed,
         Self::UnknownClient,
@@ -48,7 +48,7 @@ impl Failure {
         Self::Drill,
     ];
 
-    /// The word that is stored and shown.
+    /// Returns the word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -63,16 +63,16 @@ impl Failure {
     }
 }
 
-/// First time, last time, how often, and how evenly.
+/// First time, last time, count and longest pause of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counter {
     /// The first time.
     pub first: Timestamp,
     /// The last time.
     pub last: Timestamp,
-    /// How often.
+    /// Number of times.
     pub count: u64,
-    /// The longest time between two that followed each other.
+    /// Longest time between two consecutive ones.
     pub longest_pause: Duration,
 }
 
@@ -81,7 +81,7 @@ impl Counter {
         Self { first: at, last: at, count: 1, longest_pause: Duration::ZERO }
     }
 
-    /// Adds what was counted apart from this.
+    /// Adds the counts of another counter.
     pub fn merge(&mut self, other: Counter) {
         let between = other.first.since(self.last).max(self.first.since(other.last));
         self.longest_pause = self.longest_pause.max(other.longest_pause).max(between);
@@ -91,7 +91,7 @@ impl Counter {
     }
 }
 
-/// Where a request comes from, as it says itself but for the address.
+/// Source of a request. Everything except the address is what the caller says.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The address.
@@ -102,29 +102,29 @@ pub struct Source<'a> {
     pub instance: &'a str,
 }
 
-/// What refuses a secret that was recognised.
+/// What refused a recognised secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RefusedBy {
     /// A window of a drill.
     Drill(DrillId),
-    /// The record: the registration is disabled, takes no secret that is presented in this way, or the secret has ended.
+    /// The record: the registration is disabled, does not allow the authentication method, or the secret has ended.
     Record,
 }
 
-/// Successful uses of one secret from one source since the last flush, or what was refused of them.
+/// Successful uses of one secret from one source since the last flush, or refused attempts.
 #[derive(Clone, Debug)]
 pub struct SourceCount {
     /// The secret.
     pub secret: SecretId,
-    /// What refused them; `None` for successful uses.
+    /// What refused the attempts; `None` for successful uses.
     pub refused_by: Option<RefusedBy>,
-    /// The address; `None` gathers what did not fit.
+    /// The address; `None` for the group of those that did not fit.
     pub ip: Option<IpAddr>,
     /// The user agent, shortened.
     pub user_agent: Box<str>,
     /// The label of the instance, shortened.
     pub instance: Box<str>,
-    /// Whether it gathers sources that did not fit: of this address, or, without one, all others.
+    /// Whether it groups sources that did not fit: those of this address or, without an address, all others.
     pub gathered: bool,
     /// The uses.
     pub counter: Counter,
@@ -133,58 +133,61 @@ pub struct SourceCount {
 /// Failed authentications of one kind from one address since the last flush.
 #[derive(Clone, Debug)]
 pub struct FailureCount {
-    /// The registration, where the `client_id` is known.
+    /// The registration, if the `client_id` is known.
     pub registration: Option<RegistrationId>,
-    /// The ended secret that was presented, where it is known.
+    /// The ended secret that was presented, if it was recognised.
     pub secret: Option<SecretId>,
-    /// Why.
+    /// Reason.
     pub failure: Failure,
-    /// The address; `None` gathers what did not fit.
+    /// The address; `None` for the group of those that did not fit.
     pub ip: Option<IpAddr>,
     /// The failures.
     pub counter: Counter,
 }
 
 const SHARDS: usize = 16;
-/// Distinct sources that a shard keeps between two flushes.
+/// Maximum number of distinct sources in a shard between two flushes.
 const MOST_SOURCES: usize = 2048;
-/// Of these, how many one secret may have; and so many rows that gather its sources by address. Whoever holds a secret
-/// and invents sources leaves room for the sources of others. A secret has 16 times as many, about as many as are stored.
+/// Sources per secret and shard, and as many rows that group its sources by address. The limit keeps a caller that
+/// invents sources from displacing other secrets' sources. A secret has 16 times as many, about as many as are stored.
 const MOST_OF_SECRET: u32 = 256;
-/// The same of those that a drill refuses: as many as are stored of one, also where all have one address.
+/// Sources per secret and shard that a drill refused. Large enough for everything stored about one drill, even if all
+/// its callers share an address.
 const MOST_OF_DRILL: u32 = 1024;
-/// Distinct failures that a shard keeps between two flushes: so many of ended secrets, and so many others.
+/// Maximum number of distinct failures with ended secrets in a shard between two flushes, and also of other failures.
 const MOST_FAILURES: usize = 256;
-/// Bytes of a user agent that are kept.
+/// Maximum length of a stored user agent in bytes.
 const USER_AGENT_BYTES: usize = 200;
-/// Bytes of an instance label that are kept.
+/// Maximum length of a stored instance label in bytes.
 const INSTANCE_BYTES: usize = 64;
 
 #[derive(Default)]
 struct Shard {
     sources: HashTable<SourceCount>,
-    /// How many of the sources each secret has, by its hash, and how many that a drill refused. Two that share one share their room.
+    /// Source counts by hash of the secret, kept separately for drill refusals. Secrets with the same hash share a
+    /// limit.
     shares: HashMap<u64, u32, FixedState>,
     failures: HashTable<FailureCount>,
-    /// Everything since the start, which no drain takes away.
+    /// Successful uses since the start; draining does not reset it.
     used: u64,
     failed: [u64; Failure::ALL.len()],
 }
 
 impl Shard {
-    /// What is known of ended secrets has room of its own: a flood of guesses must not hide who still uses one.
+    /// Failures with a recognised (ended) secret have their own limit, so that a flood of guesses cannot hide the
+    /// callers still using one.
     fn is_full_of_failures(&self, of_a_secret: bool) -> bool {
         self.failures.iter().filter(|it| it.secret.is_some() == of_a_secret).count() >= MOST_FAILURES
     }
 }
 
-/// What has been gathered since the last flush.
+/// The evidence collected since the last flush.
 pub struct Evidence {
     shards: [Mutex<Shard>; SHARDS],
     hasher: FixedState,
 }
 
-/// What a count of uses is found by.
+/// Key of a count of uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key<'a> {
     secret: &'a str,
@@ -218,14 +221,14 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// The row that gathers the sources of an address, or all.
+    /// Returns the key of the row that groups the sources of an address, or all sources.
     fn gathering(self, ip: Option<IpAddr>) -> Self {
         Self { ip, user_agent: "", instance: "", gathered: true, ..self }
     }
 }
 
 impl Evidence {
-    /// Empty. `seed` keeps callers from choosing user agents that collide.
+    /// Creates empty evidence. `seed` prevents callers from choosing user agents that collide.
     pub(crate) fn new(seed: u64) -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: FixedState::with_seed(seed) }
     }
@@ -235,7 +238,7 @@ impl Evidence {
         self.add_source(Key::at(secret, None, source), secret, Counter::once(at), 1);
     }
 
-    /// Records who was refused with a secret that was recognised. That it is a failure, too, is recorded as such.
+    /// Records a caller that was refused with a recognised secret. The failure itself is recorded separately.
     pub(crate) fn refused(&self, secret: &SecretId, by: &RefusedBy, source: &Source<'_>, at: Timestamp) {
         self.add_source(Key::at(secret, Some(by), source), secret, Counter::once(at), 0);
     }
@@ -252,7 +255,7 @@ impl Evidence {
         self.add_failure(registration, secret, failure, Some(network(ip)), Counter::once(at), 1);
     }
 
-    /// Takes what has been gathered.
+    /// Removes and returns the evidence collected so far.
     pub fn drain(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
         let (mut sources, mut failures) = (Vec::new(), Vec::new());
         for shard in &self.shards {
@@ -264,7 +267,7 @@ impl Evidence {
         (sources, failures)
     }
 
-    /// Authentications since the start, by outcome: `ok`, or why they failed.
+    /// Returns the number of authentications since the start, by outcome: `ok` or the reason for the failure.
     pub fn totals(&self) -> Vec<(&'static str, u64)> {
         let mut totals = vec![("ok", 0)];
         totals.extend(Failure::ALL.map(|failure| (failure.as_str(), 0)));
@@ -278,12 +281,12 @@ impl Evidence {
         totals
     }
 
-    /// The last use of a secret that has been gathered and not drained.
+    /// Returns the last use of a secret, among counts not yet drained.
     pub fn last_use(&self, secret: &SecretId) -> Option<Timestamp> {
         self.latest(secret, |it| it.refused_by.is_none())
     }
 
-    /// The same, or the last time that it was refused.
+    /// Returns the last time the secret was used or refused, among counts not yet drained.
     pub fn last_try(&self, secret: &SecretId) -> Option<Timestamp> {
         self.latest(secret, |_| true)
     }
@@ -301,7 +304,7 @@ impl Evidence {
         self.shards.iter().filter_map(last).max()
     }
 
-    /// Puts back what could not be written, so that the next flush writes it.
+    /// Puts back rows that could not be written, so that the next flush writes them.
     pub fn restore(&self, sources: Vec<SourceCount>, failures: Vec<FailureCount>) {
         for source in &sources {
             self.add_source(Key::of(source), &source.secret, source.counter, 0);
@@ -318,7 +321,7 @@ impl Evidence {
         }
     }
 
-    /// Adds to what has been gathered; `new` of it is counted in the totals for the first time.
+    /// Adds to the collected evidence. `new` of these uses are counted in the totals for the first time.
     fn add_source(&self, key: Key<'_>, secret: &SecretId, counter: Counter, new: u64) {
         let (shard, hash) = self.place(key);
         let mut shard = lock(&self.shards[shard]);
@@ -353,8 +356,8 @@ impl Evidence {
         shard.sources.insert_unique(hash, new, |known| self.place(Key::of(known)).1);
     }
 
-    /// The shard of a source, and its hash there. All of one secret and address share a shard, so that a flood of names
-    /// from one address fills but one.
+    /// Returns the shard of a source, and its hash there. All sources of one secret and address share a shard, so that
+    /// a flood of labels from one address fills only one.
     fn place(&self, key: Key<'_>) -> (usize, u64) {
         let Key { secret, refused_by, ip, user_agent, instance, gathered } = key;
         let address = self.hash((secret, ip));
@@ -404,7 +407,7 @@ impl Evidence {
     }
 }
 
-/// A shard, also after a panic in another thread: counters have no half-written state.
+/// Locks a shard, even after a panic in another thread: counters have no half-written state.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

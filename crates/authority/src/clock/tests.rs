@@ -177,7 +177,7 @@ fn rule_2_time_never_runs_backwards_under_threads() {
     assert_eq!(clock.now().as_micros().max(told.into_inner()), clock.now().as_micros());
 }
 
-/// The clock of a database that is right, and a node whose clock is ahead by the span.
+/// Returns the clock of a database that is right, and a node whose clock is ahead by the span.
 fn node_ahead(span: Duration) -> (Timestamp, Clock) {
     let (told, clock) = (Clock::system().machine(), Clock::ahead(span));
     assert!(clock.now().since(told) >= span && clock.read().machine.since(told) >= span);
