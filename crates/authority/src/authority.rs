@@ -1,4 +1,4 @@
-//! The authority itself: tables that are read by every request and written by the change log.
+//! The authority: tables that every request reads and the change log writes.
 
 use crate::{
     Clock, Evidence, Failure, Moment, Registration, Source, SystemRandom, VerifierKeys,
@@ -22,27 +22,27 @@ use std::{
 
 type Table<K, V> = papaya::HashMap<K, V, RandomState>;
 
-/// Decides secrets and mints tokens, in memory.
+/// Verifies secrets and mints tokens, in memory.
 pub struct Authority {
     clock: Arc<Clock>,
     keys: VerifierKeys,
     environments: ArcSwap<HashMap<Slug, Arc<Environment>>>,
     verifiers: Table<Box<str>, Arc<Verifier>>,
-    /// Secrets whose tokens were ended, until the last of these would have ended anyway.
+    /// Secrets whose tokens were ended, until the last of these tokens would have expired anyway.
     secrets_with_ended_tokens: Table<SecretId, Timestamp>,
-    /// Single tokens revoked by their clients, until they would have ended anyway.
+    /// Individual tokens revoked by their clients, until they would have expired anyway.
     revoked_tokens: Table<Box<str>, Timestamp>,
     evidence: Evidence,
 }
 
-/// What a caller presents. Has no `Debug`, which would show the secret.
+/// The credentials of a request. Has no `Debug`, which would show the secret.
 #[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// The `client_id`.
     pub client_id: &'a str,
     /// The secret.
     pub secret: &'a str,
-    /// How both were sent.
+    /// How they were sent.
     pub method: AuthMethod,
     /// Where they came from.
     pub source: Source<'a>,
@@ -55,16 +55,16 @@ pub struct Client {
     at: Moment,
 }
 
-/// Everything that the tables hold, as one snapshot of the database has it.
+/// The complete content of the tables, from one snapshot of the database.
 #[derive(Default)]
 pub struct Tables {
     /// The environments.
     pub environments: Vec<Environment>,
     /// The registrations that are not deleted.
     pub registrations: Vec<Registration>,
-    /// Secrets whose tokens were ended, each until the last of these would have ended anyway.
+    /// Secrets whose tokens were ended, each until the last of these tokens would have expired anyway.
     pub secrets_with_ended_tokens: Vec<(SecretId, Timestamp)>,
-    /// Revoked tokens by their `jti`, each until it would have ended anyway.
+    /// Revoked tokens by their `jti`, each until it would have expired anyway.
     pub revoked_tokens: Vec<(String, Timestamp)>,
 }
 
@@ -72,9 +72,9 @@ pub struct Tables {
 pub struct Issued {
     /// The compact JWT.
     pub access_token: String,
-    /// Seconds that it lives.
+    /// Lifetime in seconds.
     pub expires_in: u32,
-    /// What was granted.
+    /// Granted scope.
     pub scope: String,
 }
 
@@ -83,7 +83,7 @@ pub struct Issued {
 pub struct ActiveToken(pub Claims);
 
 impl Authority {
-    /// Empty tables.
+    /// Creates empty tables.
     pub fn new(clock: Arc<Clock>, keys: VerifierKeys) -> Self {
         let mut seed = [0; 8];
         SystemRandom.fill(&mut seed);
@@ -98,24 +98,24 @@ impl Authority {
         }
     }
 
-    /// The clock that decides.
+    /// Returns the clock that decides.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
     }
 
-    /// What has been gathered about uses.
+    /// Returns the evidence collected so far.
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
 
-    /// The digest to store for a new secret, and the id of its key.
+    /// Returns the digest to store for a new secret, and the id of its key.
     pub fn digest(&self, client_id: &OauthClientId, secret: &str) -> Option<(String, [u8; 32])> {
         self.keys.digest(client_id, secret)
     }
 
     // What the request path asks.
 
-    /// An environment by its name.
+    /// Returns an environment by its slug.
     pub fn environment(&self, slug: &str) -> Option<Arc<Environment>> {
         // The map is small and a lookup by &str needs no Slug to be made.
         self.environments.load().iter().find(|(own, _)| own.as_str() == slug).map(|(_, found)| found.clone())
@@ -159,7 +159,7 @@ impl Authority {
         }
     }
 
-    /// Notes an attempt that held nothing to authenticate with.
+    /// Records an attempt without usable credentials.
     pub fn malformed(&self, ip: IpAddr) -> OauthError {
         self.evidence.failed(None, None, Failure::Malformed, ip, self.clock.now());
         OauthError::InvalidClient
@@ -191,7 +191,7 @@ impl Authority {
         Ok(Issued { access_token, expires_in: verifier.ttl.seconds(), scope })
     }
 
-    /// The token, if it is active and `client` may know so (RFC 7662 §2.2, §4).
+    /// Returns the token, if it is active and `client` is permitted to know that (RFC 7662 §2.2, §4).
     pub fn introspect(&self, environment: &Environment, client: &Client, token: &str) -> Option<ActiveToken> {
         let claims = self.active(environment, token, &client.at)?;
         let own = claims.client_id == client.verifier.client_id.as_str();
@@ -226,8 +226,9 @@ impl Authority {
 
     // What the change log says.
 
-    /// Replaces everything, and returns the `client_id` of each registration that is decided otherwise since. A request
-    /// sees one registration as it was or as it is, never a mixture; what is not in `tables` is removed.
+    /// Replaces the complete content, and returns the `client_id` of each registration that is decided differently
+    /// since then. A request sees a registration before or after the change, never a mixture. Everything that is not in
+    /// `tables` is removed.
     pub fn replace(&self, tables: Tables) -> Vec<OauthClientId> {
         let environments = tables.environments.into_iter().map(|it| (it.slug().clone(), Arc::new(it)));
         let new: HashMap<Box<str>, Arc<Verifier>> = tables
@@ -274,7 +275,7 @@ impl Authority {
         });
     }
 
-    /// Publishes a registration as it now stands.
+    /// Publishes the present state of a registration.
     pub fn put_registration(&self, registration: Registration) {
         let key = Box::from(registration.client_id.as_str());
         self.verifiers.pin().insert(key, Arc::new(Verifier::new(registration, &self.keys)));
@@ -285,35 +286,36 @@ impl Authority {
         self.verifiers.pin().remove(client_id.as_str());
     }
 
-    /// Removes a registration whose `client_id` is not known, because its row cannot be read. Goes through all of them.
+    /// Removes a registration whose `client_id` is not known because its row cannot be read. Searches all
+    /// registrations.
     pub fn remove_unreadable(&self, registration: &RegistrationId) {
         self.verifiers.pin().retain(|_, verifier| verifier.registration != *registration);
     }
 
-    /// Ends the tokens issued under a secret. They would have ended by `until` anyway.
+    /// Ends the tokens issued under a secret. They would have expired by `until` anyway.
     pub fn end_tokens_of_secret(&self, secret: SecretId, until: Timestamp) {
         let table = self.secrets_with_ended_tokens.pin();
         table.update_or_insert(secret, |known| until.max(*known), until);
     }
 
-    /// Revokes one token, which would have ended at `until` anyway.
+    /// Revokes one token, which would have expired at `until` anyway.
     pub fn revoke_token(&self, jti: &str, until: Timestamp) {
         self.revoked_tokens.pin().insert(jti.into(), until);
     }
 
-    /// Forgets revocations of tokens that would have ended by then on their own.
+    /// Forgets revocations of tokens that would have expired by `ended_by` anyway.
     pub fn forget_revocations(&self, ended_by: Timestamp) {
         self.secrets_with_ended_tokens.pin().retain(|_, until| ended_by < *until);
         self.revoked_tokens.pin().retain(|_, until| ended_by < *until);
     }
 
-    /// How many registrations are loaded.
+    /// Returns the number of loaded registrations.
     pub fn registrations(&self) -> usize {
         self.verifiers.pin().len()
     }
 }
 
-/// Gives a table these entries and no others. Entries that stay are never missing in between.
+/// Replaces the entries of a table. Entries that stay are never missing in between.
 fn replace<K: Clone + Hash + Eq>(
     table: &Table<K, Timestamp>,
     entries: impl IntoIterator<Item = (K, Timestamp)>,
@@ -328,17 +330,17 @@ fn replace<K: Clone + Hash + Eq>(
 }
 
 impl Client {
-    /// The registration.
+    /// Returns the registration.
     pub fn registration(&self) -> &RegistrationId {
         &self.verifier.registration
     }
 
-    /// The `client_id`.
+    /// Returns the `client_id`.
     pub fn client_id(&self) -> &OauthClientId {
         &self.verifier.client_id
     }
 
-    /// The secret that it authenticated with.
+    /// Returns the secret it authenticated with.
     pub fn secret(&self) -> &SecretId {
         &self.secret
     }

@@ -9,14 +9,14 @@ use crossfade_core::{OauthClientId, SecretId, Timestamp};
 use serde::Deserialize;
 use std::fmt::Write;
 
-/// What a token says.
+/// Content of a token.
 pub(crate) struct Content<'a> {
     pub(crate) client_id: &'a OauthClientId,
     /// `None`: the issuer itself.
     pub(crate) audience: Option<&'a str>,
     pub(crate) secret: &'a SecretId,
     pub(crate) scope: &'a str,
-    /// By the machine's clock.
+    /// Time of issue by the machine's clock.
     pub(crate) issued_at: Timestamp,
     pub(crate) ttl_seconds: u32,
     pub(crate) jti: &'a str,
@@ -57,7 +57,7 @@ pub(crate) fn mint(issuer: &str, key: &SigningKey, content: &Content<'_>) -> Opt
     Some(token)
 }
 
-/// The claims of a token of ours.
+/// Claims of a token that this server issued.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Claims {
     /// The issuer.
@@ -68,17 +68,17 @@ pub struct Claims {
     pub client_id: String,
     /// The audience.
     pub aud: String,
-    /// When it was issued, in seconds.
+    /// Time of issue, in seconds.
     pub iat: i64,
-    /// When it ends, in seconds.
+    /// Expiry, in seconds.
     pub exp: i64,
-    /// Its id.
+    /// ID.
     pub jti: String,
-    /// The secret that it was obtained with.
+    /// Secret it was obtained with.
     pub crossfade_secret: String,
     /// Its scope.
     pub scope: Option<String>,
-    /// How often its registration had been disabled when the token was issued.
+    /// Number of times its registration had been disabled when the token was issued.
     #[serde(default)]
     pub crossfade_generation: i64,
 }
@@ -107,8 +107,8 @@ pub(crate) fn verified(environment: &Environment, token: &str, at: &Moment) -> O
     (claims.iss == environment.issuer()).then_some(claims)
 }
 
-/// Whether a token has ended. One that was issued ahead of the machine's clock, which was set back since, stays valid, but
-/// its lifetime has run on in the meantime.
+/// Whether a token has expired. A token issued before the machine's clock was set back stays valid, but its lifetime
+/// has continued to run since then.
 fn has_ended(claims: &Claims, at: &Moment) -> bool {
     let (issued_at, ends_at) = (Timestamp::from_seconds(claims.iat), Timestamp::from_seconds(claims.exp));
     let is_ahead = issued_at > at.machine.after(MAX_OFFSET);

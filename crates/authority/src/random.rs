@@ -1,4 +1,4 @@
-//! The one source of randomness: the operating system's generator, through AWS-LC.
+//! The only source of randomness: the operating system's generator, through AWS-LC.
 
 use crossfade_core::{Random, base62};
 use std::cell::RefCell;
@@ -19,11 +19,11 @@ impl Random for SystemRandom {
 }
 
 thread_local! {
-    /// Random bytes drawn ahead, so that a token does not pay for a system call.
+    /// Random bytes generated in advance, so that issuing a token needs no system call.
     static AHEAD: RefCell<([u8; 1024], usize)> = const { RefCell::new(([0; 1024], 1024)) };
 }
 
-/// A fresh `jti` (RFC 7519 §4.1.7): 128 random bits.
+/// Returns a new `jti` (RFC 7519 §4.1.7): 128 random bits.
 pub(crate) fn jti() -> String {
     let mut bytes = [0; 16];
     AHEAD.with_borrow_mut(|(ahead, used)| {

@@ -29,14 +29,14 @@ enum Pair {
     Rs256(RsaKeyPair),
 }
 
-/// A key that signs access tokens, parsed once. One key, one algorithm.
+/// A key that signs access tokens, parsed once. Each key has one algorithm.
 pub struct SigningKey {
     kid: String,
     times: KeyTimes,
     pair: Pair,
     public: ParsedPublicKey,
     jwk: Value,
-    /// The encoded JOSE header and its dot: the same for every token of this key.
+    /// The encoded JOSE header with its dot, which is the same for every token of this key.
     header: String,
 }
 
@@ -108,12 +108,12 @@ impl SigningKey {
         Ok(Self { kid, times, pair, public, jwk, header })
     }
 
-    /// The RFC 7638 thumbprint, which names the key.
+    /// Returns the RFC 7638 thumbprint, which identifies the key.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// When the key signs and is published.
+    /// Returns when the key signs and is published.
     pub fn times(&self) -> KeyTimes {
         self.times
     }
@@ -122,7 +122,7 @@ impl SigningKey {
         &self.header
     }
 
-    /// Signs (RFC 7515 §5.1). `None` when the library refuses, which it does for no key that it has parsed.
+    /// Signs (RFC 7515 §5.1). `None` if the library refuses, which does not happen for a key that it has parsed.
     pub(crate) fn sign(&self, input: &[u8], signature: &mut Vec<u8>) -> Option<()> {
         match &self.pair {
             Pair::Es256(pair) => {
@@ -154,33 +154,33 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// An environment with its keys.
+    /// Creates an environment with its keys.
     pub fn new(slug: Slug, issuer: String, keys: Vec<SigningKey>) -> Self {
         Self { slug, issuer, keys }
     }
 
-    /// Its name in URLs.
+    /// Returns its name in URLs.
     pub fn slug(&self) -> &Slug {
         &self.slug
     }
 
-    /// Its issuer identifier (RFC 8414 §2).
+    /// Returns its issuer identifier (RFC 8414 §2).
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The key that signs at `now`.
+    /// Returns the key that signs at `now`.
     pub(crate) fn signing_key(&self, now: Timestamp) -> Option<&SigningKey> {
         signing_key::signing(self.keys.iter().map(|key| key.times), now)
             .and_then(|index| self.keys.get(index))
     }
 
-    /// The published key that made a token with this encoded header.
+    /// Returns the published key that writes this encoded header.
     pub(crate) fn key_of_header(&self, header: &str, now: Timestamp) -> Option<&SigningKey> {
         self.keys.iter().find(|key| key.header == header && key.times.is_published(now))
     }
 
-    /// The key set (RFC 7517 §5) at `now`: public members only.
+    /// Returns the key set (RFC 7517 §5) at `now`: public members only.
     pub fn jwks(&self, now: Timestamp) -> Value {
         let keys: Vec<&Value> =
             self.keys.iter().filter(|key| key.times.is_published(now)).map(|key| &key.jwk).collect();

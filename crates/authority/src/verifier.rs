@@ -1,4 +1,4 @@
-//! The record that decides for one registration, and the keyed hash that it is decided by.
+//! The record that verifies the secrets of one registration, and the keyed hash used for it.
 
 use crate::evidence::{Failure, RefusedBy};
 use aws_lc_rs::hmac;
@@ -14,22 +14,22 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 /// The length of a digest: HMAC-SHA-256.
 pub(crate) const DIGEST: usize = 32;
 
-/// How many secrets a record compares with: the two that may be valid, and the two that ended last, so
-/// that the trail can tell an ended secret from a wrong one.
+/// Number of secrets a record compares with: the two that can be valid, and the two that ended last, so that the trail
+/// can distinguish an ended secret from a wrong one.
 const SLOTS: usize = 4;
 
-/// The keys of the hash that secrets are verified by, each with its id. Normally one; while keys roll over,
-/// two. The work is the same for every caller: one hash a key.
+/// Keys of the hash that verifies secrets, each with its id. Normally one; two while keys are being replaced. The work
+/// is the same for every caller: one hash per key.
 pub struct VerifierKeys(Vec<(String, hmac::Key)>);
 
 impl VerifierKeys {
-    /// From ids and key bytes; the last key is the one that new digests are made with.
+    /// Creates the keys from ids and key bytes. New digests use the last key.
     pub fn new(keys: impl IntoIterator<Item = (String, [u8; 32])>) -> Self {
         let keyed = |(id, key): (String, [u8; 32])| (id, hmac::Key::new(hmac::HMAC_SHA256, &key));
         Self(keys.into_iter().map(keyed).collect())
     }
 
-    /// The digest of a new secret, and the id of its key. `None` when there is no key.
+    /// Returns the digest of a new secret and the id of its key; `None` if there is no key.
     pub fn digest(&self, client_id: &OauthClientId, secret: &str) -> Option<(String, [u8; DIGEST])> {
         self.0.last().map(|(id, key)| (id.clone(), digest(key, client_id.as_str(), secret)))
     }
@@ -39,7 +39,7 @@ impl VerifierKeys {
     }
 }
 
-/// HMAC over length, `client_id` and secret. The `client_id` is unique over all environments, so a digest
+/// Returns the HMAC over length, `client_id` and secret. The `client_id` is unique across all environments, so a digest
 /// copied to another registration or environment matches nothing there.
 fn digest(key: &hmac::Key, client_id: &str, secret: &str) -> [u8; DIGEST] {
     let mut context = hmac::Context::with_key(key);
@@ -51,30 +51,30 @@ fn digest(key: &hmac::Key, client_id: &str, secret: &str) -> [u8; DIGEST] {
     out
 }
 
-/// A registration as the change log delivers it.
+/// A registration as read from the change log.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// The registration.
     pub id: RegistrationId,
-    /// What callers present.
+    /// OAuth `client_id` that callers present.
     pub client_id: OauthClientId,
-    /// The environment that it belongs to.
+    /// Environment it belongs to.
     pub environment: Slug,
     /// Whether it refuses everything.
     pub disabled: bool,
-    /// How often it was disabled: its access tokens of an earlier generation have ended (rule 14).
+    /// Number of times it was disabled. Access tokens of an earlier generation have ended (rule 14).
     pub token_generation: i64,
-    /// How it may present its secret.
+    /// Allowed authentication methods.
     pub methods: AuthMethods,
-    /// The scopes that it may ask for.
+    /// Scopes it can request.
     pub scopes: Scopes,
-    /// The audience of its tokens, where it is not the issuer.
+    /// Audience of its tokens, if it is not the issuer.
     pub audience: Option<String>,
-    /// How long its tokens live.
+    /// Access token lifetime.
     pub ttl: TokenTtl,
-    /// Whether it may introspect every token of its environment.
+    /// Whether it can introspect every token of its environment.
     pub may_introspect: bool,
-    /// Its secrets, in any order; only the four that matter most are kept.
+    /// Its secrets, in any order. Only the four most relevant ones are kept.
     pub secrets: Vec<SecretSlot>,
 }
 
@@ -89,13 +89,13 @@ pub struct SecretSlot {
     pub digest_key: String,
     /// Its absolute deadline.
     pub expires_at: Option<Timestamp>,
-    /// When it was ended before its time.
+    /// When it was revoked, if it was ended before its deadline.
     pub revoked_at: Option<Timestamp>,
-    /// When it is refused while it is retiring.
+    /// Windows in which it is refused while it is retiring.
     pub drill: Option<DrillSlot>,
 }
 
-/// The windows of a drill, as absolute times: whatever fails, it does not outlive them.
+/// Windows of a drill, as absolute times, so that no failure can make the drill outlast them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DrillSlot {
     /// The drill.
@@ -105,7 +105,7 @@ pub struct DrillSlot {
 }
 
 impl SecretSlot {
-    /// The end that it has or will have; a current secret sorts last of all.
+    /// Returns its past or future end; a current secret sorts last.
     fn end(&self) -> Timestamp {
         self.revoked_at.or(self.expires_at).unwrap_or(Timestamp::from_micros(i64::MAX))
     }
@@ -121,9 +121,9 @@ struct Slot {
     drill: Option<Box<DrillSlot>>,
 }
 
-/// What an empty slot is compared with instead.
+/// Digest that an empty slot is compared with.
 const NOTHING: [u8; DIGEST] = [0; DIGEST];
-/// A key that is not there.
+/// Index of a missing key.
 const NO_KEY: u8 = u8::MAX;
 
 /// A registration prepared for the request path.
@@ -159,7 +159,7 @@ impl Verifier {
         }
     }
 
-    /// Decides a secret at `now`.
+    /// Verifies a secret at `now`.
     pub(crate) fn verify(
         &self,
         keys: &VerifierKeys,
@@ -199,29 +199,29 @@ impl Verifier {
 /// Why a secret is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Refused<'a> {
-    /// The first reason that applies.
+    /// First reason that applies.
     pub(crate) failure: Failure,
-    /// The secret, where it was recognised.
+    /// The secret, if it was recognised.
     pub(crate) secret: Option<&'a SecretId>,
-    /// What refuses it, where it was recognised.
+    /// What refuses it, if it was recognised.
     pub(crate) by: Option<RefusedBy>,
 }
 
 impl Slot {
-    /// The drill that refuses it at `now`.
+    /// Returns the drill that refuses it at `now`.
     fn drill_at(&self, now: Timestamp) -> Option<&DrillId> {
         let drill = self.drill.as_ref()?;
         drill.windows.iter().any(|window| window.holds(now)).then_some(&drill.id)
     }
 }
 
-/// Does for an unknown `client_id` what is done for a known one, and finds nothing.
+/// Does the same work for an unknown `client_id` as for a known one, and finds nothing.
 pub(crate) fn verify_unknown(keys: &VerifierKeys, client_id: &str, secret: &str) {
     std::hint::black_box(matching(keys, &[], client_id, secret).is_some());
 }
 
-/// The slot whose secret was presented. Whatever it finds, it computes one hash a key and compares it with
-/// all slots there could be, so that the time tells nothing about the registration (product rule 16).
+/// Finds the slot of the presented secret. Always computes one hash per key and compares it with every possible slot,
+/// so that timing reveals nothing about the registration (product rule 16).
 fn matching<'a>(keys: &VerifierKeys, slots: &'a [Slot], client_id: &str, secret: &str) -> Option<&'a Slot> {
     let mut found = SLOTS as u8;
     for (index, (_, key)) in keys.0.iter().enumerate() {
@@ -268,7 +268,7 @@ mod tests {
         VerifierKeys::new(list.iter().map(|(id, key)| ((*id).to_owned(), *key)))
     }
 
-    /// A slot of the secret `value-{n}`.
+    /// Returns a slot of the secret `value-{n}`.
     fn slot(keys: &VerifierKeys, n: usize, expires_at: Option<i64>, revoked_at: Option<i64>) -> SecretSlot {
         let (digest_key, digest) = keys.digest(&client_id(), &format!("value-{n}")).unwrap();
         SecretSlot {

@@ -165,7 +165,7 @@ impl World {
         self.authority.introspect(&self.staging, client, token).is_some()
     }
 
-    /// The one failure since the last look.
+    /// Returns the one failure since the last look.
     fn failure(&self) -> FailureCount {
         let (_, mut failures) = self.authority.evidence().drain();
         assert_eq!(failures.len(), 1, "{failures:?}");
@@ -569,7 +569,7 @@ fn an_environment_is_found_by_its_exact_name_and_gone_when_removed() {
     assert!(world.authority.environment("production").is_some());
 }
 
-// What a token says.
+// Content of a token.
 
 #[test]
 fn rfc_9068_2_a_token_says_exactly_this() {
@@ -966,7 +966,7 @@ fn rules_2_and_3_each_outcome_was_true_at_some_moment_of_its_request() {
     assert!(!sources.is_empty() && !failures.is_empty());
 }
 
-/// The same for the clock alone: the deadline passes while requests run.
+/// Rule 2 when only the clock advances: the deadline passes while requests are running.
 #[test]
 fn rule_2_no_request_that_begins_after_the_deadline_is_let_in() {
     const ROUNDS: i64 = 300;
