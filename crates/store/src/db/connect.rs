@@ -1,4 +1,4 @@
-//! Connecting to either engine, with what a revocation needs of it, and the schema.
+//! Connecting to either engine, with the settings that make a revocation durable, and the schema.
 
 use super::{
     Db, Engine, Location, StoreError,
@@ -19,16 +19,16 @@ use std::{
     time::Duration,
 };
 
-/// How long opening a connection may take.
+/// Time limit for opening a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How often a file is tried again that others open in the same moment: to give it a write-ahead log takes a lock for
-/// which SQLite itself does not wait.
+/// Number of attempts to open a file that another process is opening: switching it to a write-ahead log takes a lock
+/// for which SQLite itself does not wait.
 const OPEN_TRIES: u32 = 200;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
-/// How often a connection is tried again that PostgreSQL has no room for, and the pause between two tries.
+/// Number of attempts to connect while PostgreSQL has no free connection, and the pause between two attempts.
 const BUSY_TRIES: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
-/// How long a statement of PostgreSQL may take, past the server's own limit of 60 s.
+/// Time limit for a statement of PostgreSQL, beyond the server's own limit of 60 s.
 pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(70);
 
 pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
@@ -83,7 +83,7 @@ pub(super) async fn open_postgres(
     Ok(Engine::Postgres(pools))
 }
 
-/// Where a PostgreSQL server is: `host:port`, or the directory of its socket.
+/// Returns the location of a PostgreSQL server: `host:port`, or the directory of its socket.
 fn server_of(options: &PgConnectOptions) -> String {
     let host = options.get_host();
     match options.get_socket() {
@@ -95,7 +95,7 @@ fn server_of(options: &PgConnectOptions) -> String {
 }
 
 impl Location {
-    /// Where the database server is; `None` for a file.
+    /// Returns the location of the database server; `None` for a file.
     pub fn server(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::File(_) => Ok(None),
@@ -105,7 +105,7 @@ impl Location {
 }
 
 impl Db {
-    /// Tries once to open a session on the database server, and closes it. A file is always there to be tried.
+    /// Tries once to open a session on the database server, and closes it. Always succeeds for a file.
     pub async fn reach(location: &Location) -> Result<(), StoreError> {
         let Location::Postgres(url) = location else { return Ok(()) };
         let options = postgres_options(url)?;
@@ -134,7 +134,7 @@ impl Link for SqliteConnection {
     type Opener = Opener<SqliteConnectOptions>;
     const FOR_CHANGES: usize = 1;
     const READS: usize = 4;
-    /// What a disk has been asked for cannot be taken back.
+    /// None: a request to a disk cannot be cancelled.
     const ANSWERS: Option<(Duration, Duration)> = None;
 
     async fn open(opener: &Self::Opener) -> Result<Self, StoreError> {
@@ -143,7 +143,7 @@ impl Link for SqliteConnection {
         Ok(session)
     }
 
-    /// A file that is replaced is noticed by the lock beside it.
+    /// Always true: the lock beside a file notices that it was replaced.
     fn is_current(&self) -> bool {
         true
     }
@@ -167,9 +167,9 @@ impl Link for SqliteConnection {
 /// A session of a PostgreSQL server.
 pub(super) struct PgLink {
     pub(super) session: PgConnection,
-    /// Whether the session has the settings that it was opened with. A pooler in between may have dropped them.
+    /// Whether the session has the settings it was opened with. A pooler in between may have dropped them.
     keeps_settings: bool,
-    /// The server that was served on when the session was opened.
+    /// Identity of the served server when the session was opened.
     identity: Arc<Identity>,
     generation: u64,
 }
@@ -179,10 +179,10 @@ const SETTINGS: [&str; 3] = ["on", "5s", "1min"];
 
 impl Link for PgLink {
     type Opener = Opener<PgConnectOptions>;
-    /// One is a spare: where the server has no connection to give, losing one must not end all changes.
+    /// One is a spare: if the server has no free connection, losing one must not stop all changes.
     const FOR_CHANGES: usize = 2;
     const READS: usize = 6;
-    /// A COMMIT waits for standbys where the server is set to.
+    /// A COMMIT can wait for standbys, depending on the server's settings.
     const ANSWERS: Option<(Duration, Duration)> = Some((Duration::from_secs(2), Duration::from_secs(20)));
 
     async fn open(opener: &Self::Opener) -> Result<Self, StoreError> {
@@ -231,7 +231,7 @@ impl Link for PgLink {
 }
 
 impl PgLink {
-    /// Whether the session has the settings that it was opened with.
+    /// Whether the session has the settings it was opened with.
     pub(super) fn keeps_settings(&self) -> bool {
         self.keeps_settings
     }
@@ -277,7 +277,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (24, "link_makers", include_str!("../../migrations/0024_link_makers.sql")),
 ];
 
-/// The migrations, shared by both engines but for the name of the type for bytes.
+/// Returns the migrations. Both engines share them, except for the name of the type for bytes.
 pub(super) fn migrator(blob: &str) -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(version, description, sql)| {
         let sql = sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(sql.replace("{BLOB}", blob)));

@@ -1,4 +1,4 @@
-//! What a failure of the database means: a kind that an answer can name, and a cause for the log.
+//! Meaning of a database failure: a kind that a response can name, and a cause for the log.
 
 use sqlx::{
     error::DatabaseError,
@@ -12,7 +12,7 @@ pub enum Fault {
     Full,
     /// The database accepts no changes.
     ReadOnly,
-    /// Another transaction or another program has what this transaction needs.
+    /// Another transaction or program holds what this transaction needs.
     Busy,
     /// No connection can be opened, or the connection was lost.
     Unreachable,
@@ -23,11 +23,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 6] =
         [Self::Full, Self::ReadOnly, Self::Busy, Self::Unreachable, Self::Denied, Self::Failed];
 
-    /// The word for logs and metrics.
+    /// Returns the word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -54,7 +54,7 @@ impl Fault {
     }
 }
 
-/// Classes and codes of PostgreSQL (Appendix A of its manual).
+/// Returns the kind for a PostgreSQL class or code (Appendix A of its manual).
 fn of_sqlstate(code: &str) -> Fault {
     match code {
         "53100" => Fault::Full,
@@ -69,7 +69,7 @@ fn of_sqlstate(code: &str) -> Fault {
     }
 }
 
-/// The primary result code is the low byte of the extended one.
+/// Returns the kind of an SQLite error. The primary result code is the low byte of the extended one.
 fn of_sqlite(code: u32) -> Fault {
     match code & 0xff {
         13 => Fault::Full,

@@ -1,4 +1,4 @@
-//! A connection that is lent for one transaction, and what becomes of it afterwards.
+//! A connection that is lent for one transaction, and its return to the pool.
 
 use super::{
     StoreError,
@@ -7,7 +7,7 @@ use super::{
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-/// How long a ROLLBACK may take before its connection is thrown away.
+/// Time limit for a ROLLBACK, after which its connection is discarded.
 pub(super) const ROLLBACK_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct Lent<L: Link> {
     link: Option<L>,
     phase: Phase,
     shared: Arc<Shared<L>>,
-    /// Given back after the connection.
+    /// Turn, returned after the connection.
     turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -34,7 +34,7 @@ impl<L: Link> Lent<L> {
         Self { link: Some(link), phase: Phase::Unknown, shared, turn: None }
     }
 
-    /// Keeps this turn until the connection is given back.
+    /// Keeps this turn until the connection is returned.
     pub(super) fn with_turn(mut self, turn: OwnedSemaphorePermit) -> Self {
         self.turn = Some(turn);
         self
@@ -51,7 +51,7 @@ impl<L: Link> Lent<L> {
         Ok(())
     }
 
-    /// The connection, to run statements on.
+    /// Returns the connection, to run statements on.
     pub(super) fn link(&mut self) -> Result<&mut L, StoreError> {
         self.link.as_mut().ok_or_else(closed)
     }
@@ -68,24 +68,24 @@ impl<L: Link> Lent<L> {
         Ok(())
     }
 
-    /// Commits. Only an acknowledged commit makes the connection fit to be lent again.
+    /// Commits. The connection can be lent again only after an acknowledged commit.
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.end("COMMIT", L::ANSWERS.map(|(_, commit)| commit)).await
     }
 
-    /// Rolls back, and throws the connection away if that fails.
+    /// Rolls back, and discards the connection if that fails.
     pub(super) async fn roll_back(mut self) {
         if self.phase == Phase::Open {
             let _ = self.end("ROLLBACK", Some(ROLLBACK_WITHIN)).await;
         }
     }
 
-    /// Marks the connection as lost, so nobody waits for its ROLLBACK.
+    /// Marks the connection as lost, so that nothing waits for its ROLLBACK.
     pub(super) fn give_up(&mut self) {
         self.phase = Phase::Unknown;
     }
 
-    /// Throws this connection away, and those that are kept: they may have settings that no longer apply.
+    /// Discards this connection and all kept ones, because they may have settings that no longer apply.
     pub(super) fn renew(&mut self) {
         drop(self.shared.take_kept());
         self.give_up();

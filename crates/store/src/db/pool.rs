@@ -1,7 +1,7 @@
-//! Connections that are opened early, kept, and lent for one transaction at a time.
+//! A pool of connections that are opened early, kept, and lent for one transaction at a time.
 //!
-//! A connection goes back only after its transaction has ended cleanly. Otherwise it is thrown away: with it SQLite
-//! forgets a transaction that is still open, and PostgreSQL ends the session.
+//! A connection goes back to the pool only after its transaction has ended cleanly. Otherwise it is discarded, so that
+//! SQLite drops a transaction that is still open, and PostgreSQL ends the session.
 
 use super::{
     StoreError,
@@ -17,14 +17,14 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// What a transaction is for. Each purpose has turns of its own, so a flood of one never keeps another waiting.
+/// Purpose of a transaction. Each purpose has its own turns, so a flood of one never delays another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// Changes something.
     Change,
     /// Reads for a request or a background job.
     Read,
-    /// Looks up what a stranger presents: a token, a session, a link, an account.
+    /// Looks up credentials of an unknown caller: a token, a session, a link, an account.
     LookUp,
     /// Reads the change log into this node's tables.
     Feed,
@@ -35,7 +35,7 @@ pub enum Purpose {
 impl Purpose {
     const ALL: [Self; 5] = [Self::Change, Self::Read, Self::LookUp, Self::Feed, Self::Readiness];
 
-    /// How long a transaction waits for its turn and for a connection.
+    /// Returns the longest wait of a transaction for its turn and for a connection.
     fn longest_wait(self) -> Duration {
         match self {
             Self::Readiness => Duration::from_secs(2),
@@ -47,7 +47,7 @@ impl Purpose {
         self == Self::Change
     }
 
-    /// Whether it goes before reads that serve a request: without it this process enforces no change.
+    /// Whether it takes precedence over reads for requests, because this process enforces no change without it.
     fn is_urgent(self) -> bool {
         self != Self::Read
     }
@@ -58,23 +58,23 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long reads wait until the connections for changes are open again.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
-/// How long reads leave connections to changes for which the server had none.
+/// How long reads give way to changes for which the server had no connection.
 const GIVES_WAY_FOR: Duration = Duration::from_secs(2);
 
 /// One connection of an engine.
 pub(super) trait Link: Send + Sized + 'static {
-    /// What it takes to open one.
+    /// What is needed to open a connection.
     type Opener: Send + Sync + 'static;
-    /// Connections for changes, of which one is in use at a time.
+    /// Number of connections for changes, of which one is in use at a time.
     const FOR_CHANGES: usize;
-    /// Most transactions that only read at the same time.
+    /// Maximum number of simultaneous read transactions.
     const READS: usize;
-    /// How long the engine may take to answer a BEGIN, and a COMMIT; None if only the engine's own limits apply.
+    /// Time limits for the engine's answer to a BEGIN and to a COMMIT; `None` if only the engine's own limits apply.
     const ANSWERS: Option<(Duration, Duration)>;
 
-    /// Opens a connection and sets it up. The one place where either engine is connected to for transactions.
+    /// Opens a connection and sets it up. The only place that connects to either engine for transactions.
     fn open(opener: &Self::Opener) -> impl Future<Output = Result<Self, StoreError>> + Send;
-    /// Whether it leads to the server that is served on now.
+    /// Whether it leads to the server that is served now.
     fn is_current(&self) -> bool;
     /// Returns the statements that begin a transaction on this connection.
     fn begin(&self, purpose: Purpose) -> &'static str;
@@ -84,7 +84,7 @@ pub(super) trait Link: Send + Sized + 'static {
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The connections of one database, and who may use them.
+/// The connections of one database, by purpose.
 pub(super) struct Pools<L: Link> {
     changes: Pool<L>,
     reads: Pool<L>,
@@ -101,7 +101,7 @@ impl<L: Link> Pools<L> {
         Self { changes, reads, turns }
     }
 
-    /// Keeps a connection that was opened elsewhere, for changes.
+    /// Adds a connection that was opened elsewhere, for changes.
     pub(super) fn keep(&self, link: L) {
         self.changes.shared.state().there += 1;
         self.changes.shared.give_back(link);
@@ -143,7 +143,7 @@ impl<L: Link> Pools<L> {
         Ok(lent)
     }
 
-    /// Opens every connection that this process may use. Returns how many there are, and how many there should be.
+    /// Opens every connection that this process can use. Returns how many there are, and how many there should be.
     pub(super) async fn open_all(&self) -> (usize, usize) {
         let mut opened = 0;
         for pool in [&self.changes, &self.reads] {
@@ -152,21 +152,20 @@ impl<L: Link> Pools<L> {
         (opened, self.changes.shared.most + self.reads.shared.most)
     }
 
-    /// Leaves the server's connections to what goes before reads: reads that serve a request get none, and what they had is
-    /// closed.
+    /// Reserves the server's connections for urgent purposes: reads for requests get none, and theirs are closed.
     pub(super) fn hold_reads_back(&self) {
         self.reads.shared.state().is_held_back = true;
         drop(self.reads.shared.take_kept());
     }
 
-    /// Closes every connection that nobody uses.
+    /// Closes every unused connection.
     pub(super) fn close_idle(&self) {
         for pool in [&self.changes, &self.reads] {
             drop(pool.shared.take_kept());
         }
     }
 
-    /// Opens the connections for changes, then lets reads have theirs again.
+    /// Opens the connections for changes, then allows connections for reads again.
     pub(super) async fn let_reads_go_on(&self) {
         if self.reads.shared.state().is_held_back {
             let _ = timeout(OPENED_WITHIN, self.changes.open_all()).await;
@@ -175,7 +174,8 @@ impl<L: Link> Pools<L> {
         }
     }
 
-    /// Closes every connection, the readers first: the last one of a SQLite file that can write folds its log in.
+    /// Closes every connection, those for reads first, because the last connection that can write to a SQLite file
+    /// folds its log into the file.
     pub(super) async fn close(&self) {
         for pool in [&self.reads, &self.changes] {
             pool.shut();
@@ -207,8 +207,8 @@ impl<L: Link> Pools<L> {
     }
 }
 
-/// How many transactions of this purpose run at the same time. All changes of this process wait for one turn, in
-/// order, so a change that waits takes a connection from nobody else.
+/// Returns the maximum number of simultaneous transactions of this purpose. All changes of this process wait for one
+/// turn, in order, so a waiting change occupies no connection.
 fn turns_of<L: Link>(purpose: Purpose) -> usize {
     match purpose {
         // One that waits for the lock behind another of this process would wait for both.
@@ -221,7 +221,7 @@ pub(super) fn closed() -> StoreError {
     StoreError::Database(sqlx::Error::PoolClosed)
 }
 
-/// The error of an engine that does not answer in time.
+/// Returns the error for an engine that does not answer in time.
 pub(super) fn timed_out(limit: Duration) -> sqlx::Error {
     let text = format!("no answer within {} s", limit.as_secs());
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
@@ -239,26 +239,26 @@ struct Pool<L: Link> {
 pub(super) struct Shared<L: Link> {
     opener: L::Opener,
     most: usize,
-    /// Those that close what they do not use while the server has no connection for these.
+    /// Pool that closes its unused connections while the server has none for this pool.
     yielding: Option<Arc<Shared<L>>>,
     state: Mutex<State<L>>,
-    /// Woken when a connection came back, was opened, was thrown away, or could not be opened.
+    /// Notified when a connection was returned, opened or discarded, or could not be opened.
     changed: Notify,
 }
 
 struct State<L> {
     kept: Vec<L>,
-    /// Connections that are kept, lent, or being opened.
+    /// Number of connections that are kept, lent or being opened.
     there: usize,
     is_opening: bool,
     is_closed: bool,
-    /// How many wait that go before others.
+    /// Number of waiting urgent callers.
     urgent: usize,
-    /// Whether only what is urgent gets a connection.
+    /// Whether only urgent callers get a connection.
     is_held_back: bool,
-    /// Until when that is so because the server has no connection for changes.
+    /// Until when the pool gives way because the server has no connection for changes.
     gives_way_until: Option<Instant>,
-    /// Attempts to open that have failed, and the failure of the last attempt; None once an attempt succeeded.
+    /// Number of failed attempts to open a connection.
     attempts: u64,
     failure: Option<Failure>,
 }
@@ -267,15 +267,15 @@ struct State<L> {
 struct Failure {
     fault: Fault,
     cause: String,
-    /// Whether the next attempt can succeed without anybody changing anything.
+    /// Whether the next attempt can succeed without any intervention.
     is_passing: bool,
-    /// Whether the connection led to another database: then nobody waits for a better one.
+    /// Whether the connection led to another database, so that waiting for another one is pointless.
     is_elsewhere: bool,
 }
 
 struct Taken<L> {
     link: L,
-    /// Whether the connection was there before, so the server may have ended it since.
+    /// Whether the connection was kept from earlier, so the server may have ended it since then.
     kept: bool,
 }
 
@@ -283,11 +283,11 @@ enum Next<L> {
     Take(L),
     Open,
     Wait,
-    /// Waits until others need no connection any more, at the latest until then.
+    /// Waits until others no longer need a connection, at the latest until this time.
     GiveWay(Instant),
 }
 
-/// Somebody who waits for a connection and goes before others.
+/// An urgent caller waiting for a connection.
 struct Urgent<'a, L: Link>(&'a Shared<L>);
 
 impl<'a, L: Link> Urgent<'a, L> {
@@ -329,7 +329,7 @@ impl<L: Link> Pool<L> {
         Self { shared: Arc::new(Shared { opener, most, yielding, state, changed }) }
     }
 
-    /// Takes a connection that is kept, or the first that comes back or is opened.
+    /// Takes a kept connection, or the first one that is returned or opened.
     async fn take(&self, deadline: Instant, is_urgent: bool) -> Result<Taken<L>, StoreError> {
         let began = self.shared.state().attempts;
         let _urgent = is_urgent.then(|| Urgent::new(&self.shared));
@@ -355,8 +355,8 @@ impl<L: Link> Pool<L> {
         }
     }
 
-    /// Opens a connection in a task of its own: a caller who hangs up must not leave a half-open one behind, and a
-    /// caller who waits takes whichever comes first, a new connection or one that comes back.
+    /// Opens a connection in a separate task, so that a caller that disconnects leaves no half-open connection behind,
+    /// and a waiting caller takes the first available one, new or returned.
     fn open_one(&self) {
         let shared = self.shared.clone();
         #[expect(clippy::disallowed_methods, reason = "opening must finish even when its caller is dropped")]
@@ -475,7 +475,7 @@ impl<L: Link> Shared<L> {
         self.changed.notify_waiters();
     }
 
-    /// Closes what nobody uses, and opens nothing for a while but what is urgent.
+    /// Closes unused connections, and for a while opens only urgent ones.
     fn give_way(&self) {
         self.state().gives_way_until = Some(Instant::now() + GIVES_WAY_FOR);
         drop(self.take_kept());
@@ -518,7 +518,7 @@ impl Failure {
     }
 }
 
-/// Returns the cause of a failure to connect, without what failed.
+/// Returns only the cause of a failure to connect.
 pub(super) fn cause_of(error: &StoreError) -> String {
     match error {
         StoreError::Database(inner) => describe(inner),

@@ -1,4 +1,4 @@
-//! Which failures are refusals of what a statement was given. They come again with every new try.
+//! Failures that are refusals of a statement's data, which every retry would get again.
 
 use super::{StoreError, Value};
 
@@ -15,8 +15,8 @@ impl StoreError {
     }
 }
 
-/// PostgreSQL's SQLSTATE has five characters: class 22 is data, 23 integrity. SQLite has a number whose low byte tells the
-/// kind: 18 is too big, 19 a constraint, 20 a mismatch.
+/// Whether an error code means refused data. PostgreSQL's SQLSTATE has five characters: class 22 is data, 23 integrity.
+/// SQLite has a number whose low byte is the kind: 18 is too big, 19 a constraint, 20 a mismatch.
 fn refuses_data(code: &str) -> bool {
     match code.parse::<u32>() {
         _ if code.len() == 5 => code.starts_with("22") || code.starts_with("23"),
@@ -25,7 +25,8 @@ fn refuses_data(code: &str) -> bool {
     }
 }
 
-/// PostgreSQL cannot store the character U+0000, and SQLite cuts texts off there: neither is given one.
+/// Whether all texts can be stored. PostgreSQL cannot store the character U+0000, and SQLite truncates texts there, so
+/// neither gets one.
 pub(super) fn is_storable(values: &[Value]) -> bool {
     values.iter().all(|value| !matches!(value, Value::Text(Some(text)) if text.contains('\0')))
 }
