@@ -1,4 +1,4 @@
-//! The files of a SQLite database that is served, and whether they are still at their paths.
+//! The files of a served SQLite database, and whether they are still at their paths.
 
 use super::{StoreError, connect::cannot_open};
 use std::{
@@ -19,8 +19,9 @@ pub(super) struct Files(Mutex<Vec<(PathBuf, FileId)>>);
 pub(super) struct Watch(Arc<Files>);
 
 impl Files {
-    /// Starts to watch a database file, its write-ahead log, the index of the log, and the lock file. The caller keeps a
-    /// connection open: SQLite itself removes and creates the log when the last connection closes and the first one opens.
+    /// Starts to watch a database file, its write-ahead log, the index of the log, and the lock file. The caller must
+    /// keep a connection open, because SQLite itself removes the log when the last connection closes, and creates it
+    /// when the first one opens.
     pub(super) fn watch(
         self: &Arc<Self>,
         database: &Path,
@@ -50,7 +51,7 @@ impl Files {
         Ok(Watch(self.clone()))
     }
 
-    /// Fails if a file was replaced or removed: a change would be in no file that has a name.
+    /// Fails if a file was replaced or removed: a change would go to a file that is no longer the database.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         for (path, expected) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let found = std::fs::metadata(path).map(|found| (found.dev(), found.ino()));

@@ -1,4 +1,4 @@
-//! Which database answers: the instance and the server that every new connection must lead to.
+//! Identity of a database: the instance and the server that every new connection must lead to.
 
 use super::StoreError;
 use sqlx::{Executor, PgConnection, Row, SqliteConnection};
@@ -10,13 +10,13 @@ use std::sync::{
 const INSTANCE: &str = "SELECT id FROM instance WHERE one = 1";
 const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 const SYSTEM: &str = "SELECT system_identifier FROM pg_control_system()";
-/// The control file tells a new timeline only after the next checkpoint, the log at once.
+/// Reads the timeline from the log, because the control file contains a new timeline only after the next checkpoint.
 const TIMELINE: &str = "SELECT pg_walfile_name(pg_current_wal_lsn())";
 
-/// A PostgreSQL server, and how often its history has been forked by a promotion.
+/// A PostgreSQL server and its timeline.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerId {
-    /// The identifier that its data directory got at `initdb`.
+    /// Identifier of its data directory, from `initdb`.
     pub system: i64,
     /// The timeline, which each promotion of a standby changes.
     pub timeline: u32,
@@ -28,33 +28,33 @@ impl std::fmt::Display for ServerId {
     }
 }
 
-/// What it takes to open a connection that leads to where it must.
+/// Everything needed to open a connection to the right database.
 pub(super) struct Opener<O> {
     pub(super) options: O,
     pub(super) identity: Arc<Identity>,
 }
 
-/// What every connection of a [`super::Db`] must lead to.
+/// The instance and server that every connection of a [`super::Db`] must lead to.
 #[derive(Default)]
 pub(super) struct Identity {
     /// The instance; unset until the database has been opened.
     instance: OnceLock<String>,
-    /// The server that the lock is held on; unset in a process that does not serve.
+    /// Server on which the lock is held; unset in a process that does not serve.
     server: Mutex<Option<Option<ServerId>>>,
-    /// How often that server has changed.
+    /// Number of times that server has changed.
     generation: AtomicU64,
-    /// Where the last connection led, if it did not lead here.
+    /// Where the last connection led, if it did not lead to the expected database.
     elsewhere: Mutex<Option<String>>,
 }
 
 impl Identity {
-    /// From now on every new connection must lead to this instance.
+    /// Requires every new connection from now on to lead to this instance.
     pub(super) fn expect(&self, instance: &str) {
         let _ = self.instance.set(instance.to_owned());
     }
 
-    /// From now on every connection must lead to this server. Connections to another one are not used any more; a server
-    /// that does not tell which one it is counts as another.
+    /// Requires every connection from now on to lead to this server. Connections to another server are no longer used;
+    /// a server that does not reveal its identity counts as another one.
     pub(super) fn serve_on(&self, server: Option<ServerId>) {
         let mut known = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if server.is_none() || known.as_ref() != Some(&server) {
@@ -64,12 +64,12 @@ impl Identity {
         self.note(None);
     }
 
-    /// How often the server that is served on has changed.
+    /// Returns the number of times the served server has changed.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// Where the last connection led, if it did not lead here.
+    /// Returns where the last connection led, if it did not lead to the expected database.
     pub(super) fn elsewhere(&self) -> Option<String> {
         self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -78,14 +78,15 @@ impl Identity {
         *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere;
     }
 
-    /// Refuses a SQLite connection that leads to another instance: another file may be at the path by now.
+    /// Refuses a SQLite connection that leads to another instance, because another file may be at the path by now.
     pub(super) async fn check_sqlite(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let Some(expected) = self.instance.get() else { return Ok(()) };
         let row = connection.fetch_optional(INSTANCE).await;
         self.check_instance(expected, row.and_then(|row| row.map(|row| row.try_get(0)).transpose()))
     }
 
-    /// Refuses a PostgreSQL connection that leads to another instance. Before the instance is known, none does.
+    /// Refuses a PostgreSQL connection that leads to another instance. Accepts every connection before the instance is
+    /// known.
     pub(super) async fn check_postgres_instance(
         &self,
         connection: &mut PgConnection,
@@ -162,7 +163,7 @@ pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<Se
     Ok(system.zip(timeline).map(|(system, timeline)| ServerId { system, timeline }))
 }
 
-/// The row, or `None` where the server does not answer this question.
+/// Returns the row, or `None` if the server does not answer this query.
 async fn told(
     connection: &mut PgConnection,
     question: &'static str,

@@ -1,4 +1,4 @@
-//! The lock that lets one process serve a database, and what its holder sees there.
+//! The lock that allows one process to serve a database.
 
 use super::{
     Db, Engine, Location, StoreError,
@@ -22,17 +22,17 @@ use tokio::time::timeout;
 
 /// The key of the advisory lock: the ASCII bytes of "crossfad".
 pub(super) const ADVISORY_KEY: i64 = 0x6372_6f73_7366_6164;
-/// How often a session of our own that still holds the lock is asked to end, and the pause between two tries.
+/// Number of attempts to end one of our own sessions that still holds the lock, and the pause between two attempts.
 const TAKE_OVER_TRIES: u32 = 20;
 const TAKE_OVER_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long it may take to get the lock of a PostgreSQL server, and to give it back.
+/// Time limit for taking the lock of a PostgreSQL server, and for releasing it.
 const CLAIMED_WITHIN: Duration = Duration::from_secs(10);
 const RELEASED_WITHIN: Duration = Duration::from_secs(2);
-/// Claims that were given up, of which the last are remembered.
+/// Maximum number of remembered abandoned claims.
 const CLAIMS_REMEMBERED: usize = 16;
 
-/// Beyond the term that this process had, also where a failover has lost that one.
+/// Starts a term beyond the one this process had, even if a failover has lost that term.
 const BEGIN_TERM: &str =
     "UPDATE head SET term = CASE WHEN term < $1 THEN $1 ELSE term END + 1 WHERE one = 1 RETURNING term";
 const LOCK_TERM: &str = "SELECT term FROM head WHERE one = 1 FOR UPDATE";
@@ -42,7 +42,7 @@ const READ_TERM: &str = "SELECT term, change_seq FROM head WHERE one = 1";
 const OWN_SESSION: &str =
     "SELECT pid, COALESCE(CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT), 0)
     FROM pg_stat_activity WHERE pid = pg_backend_pid()";
-/// A 64-bit key is stored in two halves.
+/// Finds the session that holds the lock. A 64-bit key is stored in two halves.
 const HOLDER: &str =
     "SELECT l.pid, COALESCE(CAST(EXTRACT(EPOCH FROM a.backend_start) * 1000000 AS BIGINT), 0)
     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -50,13 +50,13 @@ const HOLDER: &str =
       AND CAST(l.classid AS BIGINT) = $1 AND CAST(l.objid AS BIGINT) = $2
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// Held for as long as this process may serve this database.
+/// The lock, held as long as this process is allowed to serve this database.
 pub struct ServeLock {
     held: Held,
     term: i64,
-    /// The PostgreSQL server that it is held on; `None` on SQLite, and where the server does not tell.
+    /// PostgreSQL server on which it is held; `None` on SQLite, or if the server does not reveal its identity.
     pub server: Option<ServerId>,
-    /// Whether another process has served since this one did, or this one never did.
+    /// Whether another process has served since this one did, or this one never served.
     pub was_served_since: bool,
 }
 
@@ -76,13 +76,13 @@ pub struct Holder {
 }
 
 impl Db {
-    /// Claims this database for one serving process. Until nodes hold leases there can be only one.
+    /// Claims this database for one serving process. There can be only one.
     pub async fn lock_for_serving(&self) -> Result<ServeLock, StoreError> {
         self.lock_again(None).await
     }
 
-    /// Claims it again after the session of a lock broke. The server may not have noticed the end of that session yet:
-    /// if the session still holds the lock, it is ended.
+    /// Claims the database again after the session of a lock broke. If the server has not yet noticed that and the
+    /// session still holds the lock, the session is ended.
     pub async fn lock_again(&self, lost: Option<Holder>) -> Result<ServeLock, StoreError> {
         match &self.location {
             Location::File(path) => self.claim_file(path).await,
@@ -129,8 +129,8 @@ impl Db {
         Ok(ServeLock { held, term, server, was_served_since })
     }
 
-    /// Notes a session that is about to take the lock, and returns those whose claims were given up: such a one may hold it,
-    /// for as long as it waits in a statement and does not notice that its client is gone.
+    /// Records a session that is about to take the lock, and returns the sessions with abandoned claims. Such a session
+    /// may hold the lock while it waits in a statement and does not notice that its client is gone.
     fn remember_claim(&self, holder: Holder) -> Vec<Holder> {
         let mut claims = self.claims();
         let before = claims.clone();
@@ -145,9 +145,9 @@ impl Db {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the term of this process. Returns it, and whether the term before was another one than its own. Terms tell
-    /// histories apart, also of one server whose files were put back: where two processes continue one history, the times
-    /// at which their sessions began make two terms of it.
+    /// Begins the term of this process. Returns it, and whether the previous term belonged to another process. Terms
+    /// distinguish histories, even of one server whose files were restored: if two processes continue the same history,
+    /// the start times of their sessions give different terms.
     async fn begin_term(&self, session: &mut PgConnection, started: i64) -> Result<(i64, bool), StoreError> {
         let before = self.term.load(Ordering::SeqCst);
         let mut kept = TermKept { term: &self.term, before, is_stored: false };
@@ -175,7 +175,7 @@ impl Db {
     }
 }
 
-/// Puts the term of this process back where a claim fails or is given up.
+/// Restores the term of this process if a claim fails or is abandoned.
 struct TermKept<'a> {
     term: &'a AtomicI64,
     before: i64,
@@ -190,13 +190,15 @@ impl Drop for TermKept<'_> {
     }
 }
 
-/// Has the server notice within half a minute that the machine of a session is gone, and with it the lock.
+/// Settings with which the server notices within 30 seconds that the machine of a session is gone, and releases its
+/// lock.
 const NOTICED_SOON: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")];
 
 const KEY_HALVES: (i64, i64) = (ADVISORY_KEY >> 32, ADVISORY_KEY & 0xffff_ffff);
 
-/// A database that stores no changes, such as on a full disk, is served all the same, in the term that it has.
+/// Ignores errors other than an unreachable server: a database that stores no changes, for example on a full disk, is
+/// still served, in its present term.
 fn unless_unreachable<T>(error: sqlx::Error) -> Result<Option<T>, StoreError> {
     match Fault::of(&error) {
         Fault::Unreachable => Err(error.into()),
@@ -244,9 +246,9 @@ async fn lock_session(session: &mut PgConnection, own: &[Holder]) -> Result<(), 
 }
 
 impl ServeLock {
-    /// Gives the lock back before it returns: the next server need not wait until PostgreSQL has noticed that a session
-    /// is gone, and the next connection that closes folds the log of SQLite into its file. A session that does not answer is
-    /// given up.
+    /// Releases the lock before returning, so that the next server need not wait until PostgreSQL has noticed that a
+    /// session is gone, and the next closing connection folds the log of SQLite into its file. Abandons a session that
+    /// does not answer.
     pub async fn release(self) {
         match self.held {
             Held::File { watch, keeper, .. } => {
@@ -265,9 +267,9 @@ impl ServeLock {
         }
     }
 
-    /// Checks that the lock is still held, and reads the last stored change; `None` on SQLite, where nobody else can have
-    /// taken changes away. Fails where the lock is lost, or the database at this place is not the one that was locked. Only
-    /// [`StoreError::AlreadyServed`] says that another process holds it.
+    /// Checks that the lock is still held, and reads the last stored change; `None` on SQLite, where no other process
+    /// can have removed changes. Fails if the lock is lost, or if the database at this location is not the one that was
+    /// locked. Only [`StoreError::AlreadyServed`] means that another process holds the lock.
     pub async fn look(&mut self) -> Result<Option<i64>, StoreError> {
         match &mut self.held {
             Held::File { watch, .. } => watch.check().map(|()| None),
@@ -297,12 +299,12 @@ impl ServeLock {
         self.look().await.is_ok()
     }
 
-    /// Whether the lock can be lost while this process runs: a locked file is its own until it ends.
+    /// Whether the lock can be lost while this process runs. A locked file stays locked until the process ends.
     pub fn can_be_lost(&self) -> bool {
         matches!(self.held, Held::Session { .. })
     }
 
-    /// The session that holds it; `None` on SQLite.
+    /// Returns the session that holds the lock; `None` on SQLite.
     pub fn holder(&self) -> Option<Holder> {
         match &self.held {
             Held::File { .. } => None,
@@ -310,7 +312,7 @@ impl ServeLock {
         }
     }
 
-    /// The number of this process among those that have served the database.
+    /// Returns the number of this process among those that have served the database.
     pub fn term(&self) -> i64 {
         self.term
     }
