@@ -1,4 +1,4 @@
-//! The one module that knows which engine it talks to: connecting, migrating, transactions, values, rows.
+//! The only module that knows the database engine: connecting, migrating, transactions, values, rows.
 
 mod connect;
 mod examine;
@@ -41,7 +41,7 @@ use std::{
 };
 use tx::{Conn, Head};
 
-/// What can go wrong in the store.
+/// Errors of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database could not be opened.
@@ -63,32 +63,32 @@ pub enum StoreError {
     /// The database lacks changes that this process has applied.
     #[error("the database lacks changes that this server has applied")]
     WentBack,
-    /// A file that this process works on is not the one at its path any more.
+    /// A file that this process uses is no longer the one at its path.
     #[error("the file {0} was replaced or removed while it was in use")]
     Replaced(String),
-    /// A connection led to another database than the one that was opened.
+    /// A connection led to a different database from the one that was opened.
     #[error("{0}")]
     Elsewhere(String),
-    /// There is no database here, or nothing of Crossfade in it.
+    /// There is no database here, or it is not one of Crossfade.
     #[error("{0}")]
     Missing(String),
     /// A uniqueness rule of the schema refused the statement.
     #[error("a row with this key exists already")]
     Duplicate,
-    /// A row does not hold what its column promises.
+    /// A row contains a value that its column does not allow.
     #[error("corrupt row in {table}, column {column}, row {row}")]
     Corrupt {
         /// The table.
         table: &'static str,
         /// The column.
         column: String,
-        /// The first column's value, which names the row.
+        /// The first column's value, which identifies the row.
         row: String,
     },
-    /// A text holds the character U+0000, which no engine stores.
+    /// A text contains the character U+0000, which no engine stores.
     #[error("a text holds the character U+0000, which cannot be stored")]
     Unstorable,
-    /// A statement was given another number of arguments than it has.
+    /// A statement got the wrong number of arguments.
     #[error("statement {0} got {1} arguments and needs {2}")]
     Arguments(&'static str, usize, usize),
     /// An earlier statement of the transaction failed, so the transaction cannot be used or committed.
@@ -99,7 +99,7 @@ pub enum StoreError {
         /// The first failure.
         cause: String,
     },
-    /// The commit was sent, and its outcome is not known.
+    /// The commit was sent, and its outcome is unknown.
     #[error("the outcome of the commit is unknown: {}", describe(.0))]
     OutcomeUnknown(#[source] sqlx::Error),
     /// No turn or no connection was free in time.
@@ -113,13 +113,13 @@ pub enum StoreError {
         /// The failure.
         cause: String,
     },
-    /// The database did not do what it was asked.
+    /// The database failed to execute a statement.
     #[error("the database failed: {}", describe(.0))]
     Database(#[source] sqlx::Error),
 }
 
 impl StoreError {
-    /// The kind of the failure.
+    /// Returns the kind of the failure.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Poisoned { fault, .. } | Self::NoConnection { fault, .. } => *fault,
@@ -141,7 +141,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Where the database is.
+/// Location of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A SQLite file.
@@ -151,7 +151,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Reads a database URL, `postgres://…` or `sqlite:PATH`.
+    /// Parses a database URL, `postgres://…` or `sqlite:PATH`.
     pub fn parse(url: &str) -> Option<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             Some(Self::Postgres(url.to_owned()))
@@ -180,18 +180,18 @@ pub struct Db {
     location: Location,
     /// What every connection must lead to.
     identity: Arc<Identity>,
-    /// The term in which this process serves; [`NO_TERM`] where it does not.
+    /// Term in which this process serves; [`NO_TERM`] if it does not serve.
     term: AtomicI64,
-    /// Sessions that were to take the serving lock and did not say that they had, the newest last.
+    /// Sessions that tried to take the serving lock and did not confirm it, newest last.
     claims: Mutex<Vec<Holder>>,
     /// Files that must stay at their paths while this process serves.
     files: Arc<Files>,
 }
 
-/// The term of a process that does not serve: its changes are not compared with anybody's.
+/// Term of a process that does not serve. The term of its changes is not compared.
 const NO_TERM: i64 = -1;
 
-/// The clock of PostgreSQL; not now(), which is the start of the transaction.
+/// Reads the clock of PostgreSQL; not now(), which is the start of the transaction.
 const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
 statements! {
@@ -201,14 +201,14 @@ statements! {
 }
 
 impl Db {
-    /// Opens the database, creating and migrating it where needed.
+    /// Opens the database, and creates and migrates it if needed.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         let db = Self::connect(location).await?;
         db.migrate().await?;
         Ok(db)
     }
 
-    /// Opens the database without migrating it. A SQLite file is created where there is none.
+    /// Opens the database without migrating it. Creates a missing SQLite file.
     pub async fn connect(location: &Location) -> Result<Self, StoreError> {
         // Created here, before SQLite does, so that it and the files that SQLite puts beside it are private.
         // Locks stand beside the file itself, so that two names of one database have one lock.
@@ -232,19 +232,19 @@ impl Db {
         Self { engine, location, identity, term, claims, files: Arc::default() }
     }
 
-    /// From now on every new connection must lead to this instance, or it is refused.
+    /// Refuses every new connection from now on that does not lead to this instance.
     pub fn expect_instance(&self, id: &str) {
         self.identity.expect(id);
     }
 
-    /// Where the last new connection led, if not to the instance and the server that are expected.
+    /// Returns where the last new connection led, if not to the expected instance and server.
     pub fn leads_elsewhere(&self) -> Option<String> {
         self.identity.elsewhere()
     }
 
-    /// Runs `work` in one transaction that changes something, and commits it if `work` succeeds. Takes the
-    /// head lock first, so changes happen one after the other on both engines. Returns the sequence number
-    /// of the last change, which a node's tables must have applied before anybody is told.
+    /// Runs `work` in one writing transaction, and commits it if `work` succeeds. Takes the head lock first, so changes
+    /// happen one after the other on both engines. Returns the sequence number of the last change, which a node's
+    /// tables must have applied before it responds.
     pub async fn write<T, E: From<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
@@ -291,7 +291,7 @@ impl Db {
         self.read_for(Purpose::Read, work).await
     }
 
-    /// Runs `work` on one consistent snapshot, in the turns of `purpose`.
+    /// Runs `work` on one consistent snapshot, using a turn of `purpose`.
     pub async fn read_for<T, E: From<StoreError>>(
         &self,
         purpose: Purpose,
@@ -301,7 +301,7 @@ impl Db {
         work(&mut tx).await
     }
 
-    /// Runs `work`, which reads whole tables, on one snapshot: each statement may take as long as it takes.
+    /// Runs `work` on one consistent snapshot without a statement timeout, for work that reads whole tables.
     pub async fn read_all<T, E: From<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
@@ -309,7 +309,7 @@ impl Db {
         self.read_all_for(Purpose::Read, work).await
     }
 
-    /// Runs `work` as [`Self::read_all`] does, in the turns of `purpose`.
+    /// Runs `work` as [`Self::read_all`] does, using a turn of `purpose`.
     pub async fn read_all_for<T, E: From<StoreError>>(
         &self,
         purpose: Purpose,
@@ -327,7 +327,7 @@ impl Db {
         }))
     }
 
-    /// Opens every connection that this process may use, so that later nobody else can have taken them all. Returns how
+    /// Opens every connection that this process can use, so that other programs cannot take them all later. Returns how
     /// many there are, and how many there should be.
     pub async fn open_connections(&self) -> (usize, usize) {
         match &self.engine {
@@ -336,29 +336,30 @@ impl Db {
         }
     }
 
-    /// Leaves the connections of a PostgreSQL server to the lock, to changes and to the feed, until
-    /// [`Self::let_reads_go_on`]: after a restart of the server everybody opens theirs again, and it may have too few.
+    /// Reserves the connections of a PostgreSQL server for the lock, changes and the feed, until
+    /// [`Self::let_reads_go_on`]: after a restart of the server every program opens its connections again, and there
+    /// may be too few.
     pub fn hold_reads_back(&self) {
         if let Engine::Postgres(pools) = &self.engine {
             pools.hold_reads_back();
         }
     }
 
-    /// Closes every connection to a PostgreSQL server that nobody uses.
+    /// Closes every unused connection to a PostgreSQL server.
     pub fn close_idle_connections(&self) {
         if let Engine::Postgres(pools) = &self.engine {
             pools.close_idle();
         }
     }
 
-    /// Opens the connections for changes, then lets reads have theirs again.
+    /// Opens the connections for changes, then allows connections for reads again.
     pub async fn let_reads_go_on(&self) {
         if let Engine::Postgres(pools) = &self.engine {
             pools.let_reads_go_on().await;
         }
     }
 
-    /// Prepares every statement on this engine. What a test runs on both, and `doctor` on the one at hand.
+    /// Prepares every statement on this engine. A test runs it on both engines, and `doctor` on the present one.
     pub async fn check_statements(&self) -> Result<usize, StoreError> {
         let mut checked = 0;
         for statement in Statement::all() {

@@ -1,4 +1,4 @@
-//! Opening a database without touching it, and what only its engine can tell of it.
+//! Opening a database without changing it, and checks that depend on its engine.
 
 use super::{
     CLOCK, Db, Engine, Location, StoreError,
@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-/// What the engine promises of a commit.
+/// Durability of a commit, as the engine is set up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Durability {
     /// SQLite.
@@ -30,38 +30,38 @@ pub enum Durability {
     Postgres {
         /// `server_version_num`, such as 150004.
         version: i64,
-        /// What this program's sessions have, whatever the server's default is.
+        /// Setting of this program's sessions, regardless of the server's default.
         synchronous_commit: String,
         /// Whether the server flushes at all.
         fsync: String,
         /// The encoding of the database.
         encoding: String,
-        /// Whether the server only follows another one.
+        /// Whether the server is a standby.
         standby: bool,
-        /// Whether sessions have the settings that this program opens them with; a pooler may drop these.
+        /// Whether sessions have the settings this program opens them with; a pooler may drop them.
         keeps_settings: bool,
     },
 }
 
-/// What an engine finds when it checks its own file.
+/// Result of an engine's check of its own file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Integrity {
-    /// What is damaged, in the engine's words; a few lines at most.
+    /// Damage in the engine's words, at most a few lines.
     pub damage: Vec<String>,
-    /// Rows that refer to a row that is not there, by table.
+    /// Rows that refer to a missing row, by table.
     pub dangling: Vec<String>,
 }
 
-/// Lines of damage that are asked for.
+/// Maximum number of reported lines of damage.
 const MOST_LINES: usize = 10;
 
 impl Db {
-    /// The schema that this program works with.
+    /// Returns the schema version of this program.
     pub fn program_schema() -> i64 {
         MIGRATIONS.iter().map(|(version, _, _)| *version).max().unwrap_or_default()
     }
 
-    /// Opens a database that must be there, to read it only: nothing is created, migrated or written.
+    /// Opens an existing database read-only: nothing is created, migrated or written.
     pub async fn open_read_only(location: &Location) -> Result<Self, StoreError> {
         let identity = Arc::default();
         match location {
@@ -87,7 +87,7 @@ impl Db {
         }
     }
 
-    /// The name of the engine.
+    /// Returns the name of the engine.
     pub fn engine(&self) -> &'static str {
         match self.engine {
             Engine::Sqlite(_) => "sqlite",
@@ -95,12 +95,12 @@ impl Db {
         }
     }
 
-    /// Whether the database has a clock of its own, which may differ from this machine's.
+    /// Whether the database has its own clock, which can differ from this machine's.
     pub fn has_own_clock(&self) -> bool {
         matches!(self.engine, Engine::Postgres(_))
     }
 
-    /// What the database's own clock says; `None` where it has none.
+    /// Reads the database's own clock; `None` if it has none.
     pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
         match &self.engine {
             Engine::Sqlite(_) => Ok(None),
@@ -112,7 +112,7 @@ impl Db {
         }
     }
 
-    /// The schema that the database has; `None` when nothing of Crossfade is in it.
+    /// Returns the schema version of the database; `None` if it contains nothing of Crossfade.
     pub async fn stored_schema(&self) -> Result<Option<i64>, StoreError> {
         const VERSION: &str = "SELECT MAX(version) FROM _sqlx_migrations";
         Ok(match &self.engine {
@@ -133,7 +133,7 @@ impl Db {
         })
     }
 
-    /// Whether a process serves this database right now. Found out without taking its lock.
+    /// Whether a process is serving this database. Determined without taking its lock.
     pub async fn is_served(&self) -> Result<bool, StoreError> {
         match &self.engine {
             Engine::Sqlite(_) => {
@@ -162,7 +162,7 @@ impl Db {
         }
     }
 
-    /// What the engine promises of a commit.
+    /// Durability of a commit, as the engine is set up.
     pub async fn durability(&self) -> Result<Durability, StoreError> {
         match &self.engine {
             Engine::Sqlite(pools) => {
@@ -193,7 +193,7 @@ impl Db {
         }
     }
 
-    /// Lets the engine check its own file. PostgreSQL has nothing of the kind, and finds nothing.
+    /// Lets the engine check its own file. PostgreSQL has no such check, so it reports nothing.
     pub async fn integrity(&self) -> Result<Integrity, StoreError> {
         match &self.engine {
             Engine::Sqlite(pools) => sqlite_integrity(pools.lend(Purpose::Read).await?.link()?).await,

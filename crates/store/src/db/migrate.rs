@@ -1,4 +1,4 @@
-//! Bringing the schema up to date, with no more permissions than that takes.
+//! Migrating the schema, with no more permissions than needed.
 
 use super::{
     Db, Engine, StoreError,
@@ -9,7 +9,7 @@ use super::{
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
 impl Db {
-    /// Brings the schema of the database to that of this program.
+    /// Migrates the schema of the database to the version of this program.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // A role that may not create tables is enough where no migration is due.
         if self.stored_schema().await?.is_some() && self.is_migrated().await? {
@@ -77,7 +77,7 @@ async fn is_migrated<C: Migrate>(ours: &Migrator, session: &mut C) -> Result<boo
     Ok(applied.len() == ours.iter().count())
 }
 
-/// Where sqlx notes which migrations were applied.
+/// Table in which sqlx records the applied migrations.
 const TABLE: &str = "_sqlx_migrations";
 
 fn cannot_migrate(error: MigrateError) -> StoreError {

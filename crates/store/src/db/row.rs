@@ -1,11 +1,11 @@
-//! What goes into a statement and comes out of it.
+//! Arguments and rows of statements.
 
 use super::StoreError;
 use crossfade_core::Timestamp;
 use sqlx::{Column, Postgres, Row as _, Sqlite, postgres::PgRow, sqlite::SqliteRow};
 use std::borrow::Cow;
 
-/// A value to bind. Numbers, booleans and times are all integers to the database.
+/// A value to bind. Numbers, booleans and times are all integers in the database.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     /// A number, a boolean, or a time.
@@ -64,7 +64,7 @@ pub(super) enum AnyRow {
     Postgres(PgRow),
 }
 
-/// A row. Columns are read by name; a NULL or a wrong type where a value is promised is a corrupt row.
+/// A row. Columns are read by name. An unexpected NULL or a wrong type means a corrupt row.
 pub(crate) struct Row {
     pub(super) table: &'static str,
     pub(super) row: AnyRow,
@@ -119,7 +119,7 @@ impl Row {
         Ok(self.opt_int(column)?.map(Timestamp::from_micros))
     }
 
-    /// A text column read into its type; what `parse` does not take is a corrupt row.
+    /// Reads and parses a text column. A value that `parse` rejects is a corrupt row.
     pub(crate) fn parsed<T>(
         &self,
         column: &str,
@@ -128,7 +128,7 @@ impl Row {
         parse(&self.text(column)?).ok_or_else(|| self.corrupt(column))
     }
 
-    /// A number in its final type.
+    /// Reads a number column into its type.
     pub(crate) fn parsed_int<T>(
         &self,
         column: &str,
@@ -137,7 +137,7 @@ impl Row {
         parse(self.int(column)?).ok_or_else(|| self.corrupt(column))
     }
 
-    /// The same for a column that may be NULL.
+    /// Reads and parses a nullable text column. A value that `parse` rejects is a corrupt row.
     pub(crate) fn opt_parsed<T>(
         &self,
         column: &str,
@@ -176,7 +176,7 @@ impl IntoSql for &'static str {
 }
 
 impl IntoSql for Cow<'static, str> {
-    /// Made from a statement's text and numbers alone: nothing that anybody sent is in it.
+    /// Contains only a statement's text and numbers, never user input.
     fn into_sql(self) -> sqlx::SqlStr {
         sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(self.into_owned()))
     }

@@ -12,12 +12,12 @@ use crossfade_core::Timestamp;
 use sqlx::ConnectOptions;
 use std::sync::Arc;
 
-/// Bytes that are written by a trial. SQLite has to put most of them into its log, and PostgreSQL into its files.
+/// Number of bytes written by a trial. SQLite must put most of them into its log, and PostgreSQL into its files.
 const TRIAL_BYTES: usize = 256 * 1024;
 
 impl Db {
-    /// Changes something in a database that is there, and rolls it back: what a rotation would run into is found without
-    /// a rotation. On connections of its own, which are closed again.
+    /// Changes something in an existing database and rolls it back, to find the problems that a rotation would meet.
+    /// Uses separate connections, which are closed afterwards.
     pub async fn try_to_change(location: &Location) -> Result<(), StoreError> {
         let identity: Arc<Identity> = Arc::default();
         let engine = match location {
@@ -42,8 +42,8 @@ impl Db {
         tried
     }
 
-    /// Tries a change as [`Self::try_to_change`] does, on a connection that this process has already where there may be no
-    /// other one.
+    /// Tries a change as [`Self::try_to_change`] does, on an existing connection of this process if no other one may be
+    /// available.
     pub async fn try_own_change(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(_) => Self::try_to_change(&self.location).await,
@@ -51,7 +51,7 @@ impl Db {
         }
     }
 
-    /// Whether the log of a SQLite file holds something that was not folded into the file, as after a crash.
+    /// Whether the log of a SQLite file contains data that was not folded into the file, as after a crash.
     pub fn has_log(&self) -> bool {
         let log = self.location.lock_path("db-wal");
         log.is_some_and(|path| std::fs::metadata(path).is_ok_and(|found| found.len() > 0))
@@ -75,7 +75,7 @@ impl Db {
     }
 }
 
-/// Letters that PostgreSQL cannot compress away.
+/// Returns letters that PostgreSQL cannot compress.
 fn noise(length: usize) -> String {
     let mut state = 1_u64;
     let letter = |_| {

@@ -15,7 +15,7 @@ use futures_util::{Stream, TryStreamExt};
 use sqlx::sqlite::SqliteConnection;
 use std::time::Duration;
 
-/// Rows of arguments that a statement is run for at once: few texts, so that each stays prepared.
+/// Numbers of rows for which a statement is run in one execution. Only a few, so that each text stays prepared.
 const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
 
 pub(super) enum Conn {
@@ -37,16 +37,16 @@ impl Default for Head {
     }
 }
 
-/// A transaction. The first statement that fails poisons it: PostgreSQL would roll everything back at the
-/// commit and still answer that it went well.
+/// A transaction. The first failed statement poisons it, because PostgreSQL would roll everything back at the commit
+/// and still report success.
 pub struct Tx {
     conn: Conn,
     /// The first failure, which poisons the transaction.
     failed: Option<(Fault, String)>,
-    /// Whether a statement may take as long as it takes.
+    /// Whether statements have no timeout.
     is_unlimited: bool,
     pub(super) head: Head,
-    /// What the database's clock said after the lock of a change was taken; `None` where the database has none.
+    /// Time of the database's clock after the lock of the change was taken; `None` if the database has none.
     pub(super) told: Option<Timestamp>,
 }
 
@@ -55,7 +55,7 @@ impl Tx {
         Self { conn, failed: None, is_unlimited: false, head: Head::default(), told: None }
     }
 
-    /// The highest time at which anything was written before this transaction.
+    /// Returns the highest time at which anything was written before this transaction.
     pub fn highest_time(&self) -> Timestamp {
         self.head.highest_time
     }
@@ -74,12 +74,12 @@ impl Tx {
         self.settle(told).map(Timestamp::from_micros).map(Some)
     }
 
-    /// Says that this transaction writes at `now`, so that no later one may go back behind it.
+    /// Records that this transaction writes at `now`, so that no later transaction uses an earlier time.
     pub fn stamp(&mut self, now: Timestamp) {
         self.head.highest_time = self.head.highest_time.max(now);
     }
 
-    /// The last change before those of this transaction; in a read 0.
+    /// Returns the last change before those of this transaction; 0 in a read transaction.
     pub fn last_change(&self) -> i64 {
         self.head.change_seq
     }
@@ -94,7 +94,7 @@ impl Tx {
         self.head.audit_seq
     }
 
-    /// Goes on counting where another database has stopped.
+    /// Continues the numbering of another database.
     pub(crate) fn continue_from(&mut self, change_seq: i64, audit_seq: i64, highest_time: Timestamp) {
         self.head = Head { change_seq, audit_seq, highest_time };
     }
@@ -105,7 +105,7 @@ impl Tx {
         Ok((row.int("change_seq")?, row.time("highest_time")?))
     }
 
-    /// Lets each statement take as long as it takes.
+    /// Removes the timeout of statements.
     pub(super) async fn lift_limits(&mut self) -> Result<(), StoreError> {
         self.is_unlimited = true;
         let Conn::Postgres(lent) = &mut self.conn else { return Ok(()) };
@@ -133,7 +133,7 @@ impl Tx {
         }
     }
 
-    /// Rolls back before it returns. A transaction that is dropped is rolled back a moment later.
+    /// Rolls back before it returns. A dropped transaction is rolled back shortly afterwards.
     pub(super) async fn roll_back(self) {
         match self.conn {
             Conn::Sqlite(lent) => lent.roll_back().await,
@@ -141,7 +141,7 @@ impl Tx {
         }
     }
 
-    /// Runs a statement and tells how many rows it changed.
+    /// Runs a statement and returns the number of changed rows.
     pub(crate) async fn execute(
         &mut self,
         statement: Statement,
@@ -171,7 +171,7 @@ impl Tx {
         self.fetch(statement.table(), statement.sql, args).await
     }
 
-    /// Runs a statement for rows of arguments, many at once, and reads the rows that it returns.
+    /// Runs a statement for many rows of arguments, several per execution, and reads the rows that it returns.
     pub(crate) async fn many(
         &mut self,
         statement: Statement,
@@ -217,8 +217,7 @@ impl Tx {
         self.settle(result)
     }
 
-    /// Runs a statement and hands its rows over one by one, so that no table has to fit in memory. Tells how
-    /// many there were.
+    /// Runs a statement and passes on its rows one by one, so that no table has to fit in memory. Returns their number.
     pub(crate) async fn each<E: From<StoreError>>(
         &mut self,
         statement: Statement,
@@ -244,7 +243,7 @@ impl Tx {
         done
     }
 
-    /// The first row, if there is one.
+    /// Returns the first row, if there is one.
     pub(crate) async fn optional(
         &mut self,
         statement: Statement,
@@ -253,7 +252,7 @@ impl Tx {
         Ok(self.rows(statement, args).await?.into_iter().next())
     }
 
-    /// The one row that there must be.
+    /// Returns the only row, which must exist.
     pub(crate) async fn one(&mut self, statement: Statement, args: Vec<Value>) -> Result<Row, StoreError> {
         self.optional(statement, args).await?.ok_or_else(|| StoreError::Corrupt {
             table: statement.table(),
@@ -298,7 +297,7 @@ impl Tx {
     }
 }
 
-/// Decides what becomes of a connection after a failure, besides its ROLLBACK.
+/// Decides what happens to a connection after a failure, besides its ROLLBACK.
 fn part_from<L: Link>(lent: &mut Lent<L>, fault: Fault) {
     match fault {
         Fault::Unreachable => lent.give_up(),
