@@ -1,4 +1,4 @@
-//! People and programs: users, their grants, API tokens, and one-time links.
+//! Accounts of people and programs: users, grants, API tokens and one-time links.
 
 use crate::{Maker, PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row};
 use crossfade_core::{
@@ -9,16 +9,16 @@ use crossfade_core::{
     text::folded,
 };
 
-/// An account as it is stored.
+/// A stored account.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// Its id.
+    /// ID.
     pub id: UserId,
-    /// Whose it is.
+    /// Person or program.
     pub kind: UserKind,
-    /// The e-mail address that a person signs in with.
+    /// The email address that a person signs in with.
     pub email: Option<String>,
-    /// The shown name.
+    /// Display name.
     pub name: String,
     /// The password's Argon2id hash (PHC string), once one is set.
     pub password_hash: Option<String>,
@@ -26,43 +26,43 @@ pub struct User {
     pub created_at: Timestamp,
     /// The account that created it; `None`: the machine, or an account older than this column.
     pub created_by: Option<UserId>,
-    /// Grows with every change of the row.
+    /// Version, increased by every change of the row.
     pub version: i64,
 }
 
-/// A grant as it is stored.
+/// A stored grant.
 #[derive(Clone, Debug)]
 pub struct GrantRow {
-    /// Its id.
+    /// ID.
     pub id: GrantId,
-    /// Who holds it.
+    /// Account that has it.
     pub user_id: UserId,
-    /// The role and where it holds.
+    /// The role and its scope.
     pub grant: Grant,
-    /// When it was given.
+    /// When it was granted.
     pub created_at: Timestamp,
 }
 
-/// An API token as it is stored.
+/// A stored API token.
 #[derive(Clone, Debug)]
 pub struct TokenRow {
-    /// Its id.
+    /// ID.
     pub id: TokenId,
-    /// Whose it is.
+    /// Account it belongs to.
     pub user_id: UserId,
-    /// What its owner calls it.
+    /// Name given by its owner.
     pub name: String,
-    /// What it is limited to, as permission words.
+    /// Permissions it is limited to, as words.
     pub scope: Option<Vec<String>>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
     /// Its last use, to the minute.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Whoever presents a token: the token and its owner.
+/// An API token and its owner.
 #[derive(Clone, Debug)]
 pub struct TokenOwner {
     /// The token.
@@ -71,7 +71,7 @@ pub struct TokenOwner {
     pub user: User,
 }
 
-/// What a one-time link lets its holder do.
+/// Purpose of a one-time link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkPurpose {
     /// Create the first Owner.
@@ -81,7 +81,7 @@ pub enum LinkPurpose {
 }
 
 impl LinkPurpose {
-    /// The word that is stored.
+    /// Returns the word that is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SetUp => "set_up",
@@ -94,16 +94,16 @@ impl LinkPurpose {
     }
 }
 
-/// A one-time link as it is stored.
+/// A stored one-time link.
 #[derive(Clone, Debug)]
 pub struct Link {
-    /// What it is for.
+    /// Purpose.
     pub purpose: LinkPurpose,
-    /// Whose it is; nobody's for the set-up.
+    /// Account it belongs to; `None` for the set-up link.
     pub user_id: Option<UserId>,
-    /// Who made it.
+    /// Who created it.
     pub maker: Maker,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -209,7 +209,7 @@ fn token(row: &Row) -> Result<TokenRow, StoreError> {
     })
 }
 
-/// Words as they are stored.
+/// Returns words as JSON, as they are stored.
 pub(crate) fn words_json(words: Option<&[String]>) -> Option<String> {
     words.map(|words| serde_json::Value::from(words.to_vec()).to_string())
 }
@@ -230,12 +230,12 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// Whether an older version has stored names of accounts that are not folded yet.
+    /// Whether there are account names from an older version that are not folded yet.
     pub async fn has_unfolded_names(&mut self) -> Result<bool, StoreError> {
         Ok(self.optional(ANY_UNFOLDED, vec![]).await?.is_some())
     }
 
-    /// Folds names of accounts that an older version has stored, at most `most` of them.
+    /// Folds at most `most` account names stored by an older version.
     pub async fn fold_names(&mut self, most: i64) -> Result<(), StoreError> {
         let rows = self.rows(UNFOLDED, vec![most.into()]).await?;
         for row in &rows {
@@ -245,25 +245,25 @@ impl Tx {
         Ok(())
     }
 
-    /// One account that has not been deleted.
+    /// Returns an account that has not been deleted.
     pub async fn user(&mut self, id: &UserId) -> Result<Option<User>, StoreError> {
         self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(user).transpose()
     }
 
-    /// Returns the name of an account, also of a deleted one, and whether the account is still there.
+    /// Returns the name of an account, even a deleted one, and whether the account still exists.
     pub async fn user_name(&mut self, id: &UserId) -> Result<Option<(String, bool)>, StoreError> {
         let row = self.optional(NAMED, vec![id.as_str().into()]).await?;
         row.map(|row| Ok((row.text("name")?, row.opt_time("deleted_at")?.is_none()))).transpose()
     }
 
-    /// Returns the owner and the name of an API token, also of a deleted one.
+    /// Returns the owner and the name of an API token, even a deleted one.
     pub async fn token_name(&mut self, id: &TokenId) -> Result<Option<(UserId, String)>, StoreError> {
         let row = self.optional(TOKEN_NAMED, vec![id.as_str().into()]).await?;
         row.map(|row| Ok((row.parsed("user_id", |text| UserId::parse(text).ok())?, row.text("name")?)))
             .transpose()
     }
 
-    /// The account of this e-mail address.
+    /// Returns the account with this email address.
     pub async fn user_by_email(&mut self, email: &str) -> Result<Option<User>, StoreError> {
         self.optional(BY_EMAIL, vec![email.into()]).await?.as_ref().map(user).transpose()
     }
@@ -273,24 +273,25 @@ impl Tx {
         self.execute(SET_PASSWORD, vec![id.as_str().into(), hash.into()]).await.map(drop)
     }
 
-    /// Takes the password away; tells whether there was one.
+    /// Removes the password. Returns whether there was one.
     pub async fn clear_password(&mut self, id: &UserId) -> Result<bool, StoreError> {
         Ok(self.execute(CLEAR_PASSWORD, vec![id.as_str().into()]).await? > 0)
     }
 
-    /// The people who are Owners of the platform. A program that is one cannot be helped when it is locked out.
+    /// Returns the people who are Owners of the platform. Programs are left out, because a locked-out program cannot be
+    /// recovered.
     pub async fn owners(&mut self) -> Result<Vec<User>, StoreError> {
         self.rows(OWNERS, vec![]).await?.iter().map(user).collect()
     }
 
-    /// A page of accounts, oldest first; `like` is a pattern for a part of the name or of the e-mail address.
+    /// Returns a page of accounts, oldest first; `like` is a pattern for a part of the name or of the email address.
     pub async fn users(&mut self, q: Option<&str>, page: &PageStart) -> Result<Vec<User>, StoreError> {
         let mut args = page.args();
         args.push(q.map(pattern).into());
         self.rows(LIST, args).await?.iter().map(user).collect()
     }
 
-    /// Stores a new name and e-mail address.
+    /// Stores a new name and email address.
     pub async fn update_user(&mut self, new: &User) -> Result<(), StoreError> {
         let args = vec![
             new.id.as_str().into(),
@@ -301,7 +302,7 @@ impl Tx {
         self.execute(UPDATE, args).await.map(drop)
     }
 
-    /// Deletes an account: its e-mail address is free again, its tokens, links and grants are gone.
+    /// Deletes an account with its tokens, links and grants. Its email address becomes available again.
     pub async fn delete_user(&mut self, id: &UserId, now: Timestamp) -> Result<(), StoreError> {
         self.delete_tokens_of(id, now).await?;
         self.end_links(id).await?;
@@ -312,8 +313,8 @@ impl Tx {
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
-    /// Ends the API tokens of an account, and the one-time links that were made with them. Returns the tokens that it
-    /// ended, in no order.
+    /// Ends the API tokens of an account, and the one-time links created with them. Returns the ended tokens, in no
+    /// particular order.
     pub async fn delete_tokens_of(
         &mut self,
         id: &UserId,
@@ -328,12 +329,12 @@ impl Tx {
         self.execute(END_LINKS_OF, vec![id.as_str().into()]).await
     }
 
-    /// Ends the one-time links that were made in a session.
+    /// Ends the one-time links created in a session.
     pub async fn end_links_by_session(&mut self, id: &SessionId) -> Result<(), StoreError> {
         self.execute(END_LINKS_BY_SESSION, vec![id.as_str().into()]).await.map(drop)
     }
 
-    /// Ends the one-time links that were made in any session of an account.
+    /// Ends the one-time links created in any session of an account.
     pub(crate) async fn end_links_by_sessions(&mut self, id: &UserId) -> Result<(), StoreError> {
         self.execute(END_LINKS_BY_SESSIONS, vec![id.as_str().into()]).await.map(drop)
     }
@@ -361,22 +362,22 @@ impl Tx {
         self.execute(INSERT_GRANT, args).await.map(drop)
     }
 
-    /// Takes a grant away.
+    /// Removes a grant.
     pub async fn delete_grant(&mut self, id: &GrantId) -> Result<(), StoreError> {
         self.execute(DELETE_GRANT, vec![id.as_str().into()]).await.map(drop)
     }
 
-    /// One grant.
+    /// Returns a grant.
     pub async fn grant(&mut self, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
         self.optional(GRANT, vec![id.as_str().into()]).await?.as_ref().map(grant).transpose()
     }
 
-    /// The grants of an account, oldest first.
+    /// Returns the grants of an account, oldest first.
     pub async fn grants(&mut self, holder: &UserId) -> Result<Vec<GrantRow>, StoreError> {
         self.rows(GRANTS, vec![holder.as_str().into()]).await?.iter().map(grant).collect()
     }
 
-    /// A page of the grants of an account, oldest first.
+    /// Returns a page of the grants of an account, oldest first.
     pub async fn grant_page(
         &mut self,
         holder: &UserId,
@@ -387,7 +388,7 @@ impl Tx {
         self.rows(GRANT_PAGE, args).await?.iter().map(grant).collect()
     }
 
-    /// The grants that are limited to a property, or to a client.
+    /// Returns the grants that are limited to a property, or to a client.
     pub async fn grants_on(&mut self, scope: &Scope) -> Result<Vec<GrantRow>, StoreError> {
         let rows = match scope {
             Scope::Platform => Vec::new(),
@@ -397,8 +398,8 @@ impl Tx {
         rows.iter().map(grant).collect()
     }
 
-    /// The grants of a role that reach a client, by whatever scope, each with the name of its holder, in the order of
-    /// names.
+    /// Returns the grants of a role that cover a client, at any scope, each with the name of its account, in the order
+    /// of names.
     pub async fn grants_that_reach(
         &mut self,
         role: Role,
@@ -411,7 +412,7 @@ impl Tx {
         rows.iter().map(|row| Ok((row.text("name")?, grant(row)?))).collect()
     }
 
-    /// Whether a grant is limited to this environment, among others or alone.
+    /// Whether any grant is limited to this environment, alone or with others.
     pub async fn environment_has_grants(&mut self, slug: &Slug) -> Result<bool, StoreError> {
         // A slug has no character that a pattern or JSON would read as anything but itself.
         Ok(self.optional(GRANT_IN_ENVIRONMENT, vec![format!("%\"{slug}\"%").into()]).await?.is_some())
@@ -431,19 +432,19 @@ impl Tx {
         self.execute(INSERT_TOKEN, args).await.map(drop)
     }
 
-    /// The token with this digest, and its owner, if both are still there.
+    /// Returns the token with this digest and its owner, if both still exist.
     pub async fn token_owner(&mut self, digest: &[u8]) -> Result<Option<TokenOwner>, StoreError> {
         let Some(row) = self.optional(TOKEN_BY_DIGEST, vec![digest.into()]).await? else { return Ok(None) };
         let token = token(&row)?;
         Ok(self.user(&token.user_id).await?.map(|user| TokenOwner { token, user }))
     }
 
-    /// One token.
+    /// Returns a token.
     pub async fn token(&mut self, id: &TokenId) -> Result<Option<TokenRow>, StoreError> {
         self.optional(TOKEN, vec![id.as_str().into()]).await?.as_ref().map(token).transpose()
     }
 
-    /// A page of tokens, oldest first: one owner's, or everybody's.
+    /// Returns a page of tokens, oldest first: those of one owner, or all.
     pub async fn tokens(
         &mut self,
         owner: Option<&UserId>,
@@ -454,18 +455,18 @@ impl Tx {
         self.rows(TOKENS, args).await?.iter().map(token).collect()
     }
 
-    /// Notes the use of a token.
+    /// Records the use of a token.
     pub async fn touch_token(&mut self, id: &TokenId, at: Timestamp) -> Result<(), StoreError> {
         self.execute(TOUCH_TOKEN, vec![id.as_str().into(), at.into()]).await.map(drop)
     }
 
-    /// Ends a token, and the one-time links that were made with it.
+    /// Ends a token and the one-time links created with it.
     pub async fn delete_token(&mut self, id: &TokenId, now: Timestamp) -> Result<(), StoreError> {
         self.execute(END_LINKS_BY_TOKEN, vec![id.as_str().into()]).await?;
         self.execute(DELETE_TOKEN, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
-    /// Stores a one-time link by its keyed digest, in place of earlier ones of the same purpose and account.
+    /// Stores a one-time link by its keyed digest. It replaces earlier links with the same purpose and account.
     pub async fn insert_link(&mut self, new: &Link, digest: &[u8], now: Timestamp) -> Result<(), StoreError> {
         let user = new.user_id.as_ref().map(UserId::as_str);
         self.execute(END_LINKS, vec![now.into(), new.purpose.as_str().into(), user.into()]).await?;
@@ -487,7 +488,7 @@ impl Tx {
         }
     }
 
-    /// The link with this digest, if it can still be used at `now`.
+    /// Returns the link with this digest, if it can still be used at `now`.
     pub async fn link(&mut self, digest: &[u8], now: Timestamp) -> Result<Option<Link>, StoreError> {
         let row = self.optional(LINK, vec![digest.into(), now.into()]).await?;
         row.map(|row| {
