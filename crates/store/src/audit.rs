@@ -15,45 +15,45 @@ use crossfade_core::{
 /// An event to append.
 #[derive(Clone, Debug)]
 pub struct NewAuditEvent {
-    /// When.
+    /// Time.
     pub at: Timestamp,
-    /// Who.
+    /// Actor.
     pub actor: Actor,
-    /// Where it was asked from.
+    /// Origin of the request.
     pub origin: Origin,
-    /// Credential, command or policy that it was done through; `None` where none of them was involved.
+    /// Credential, command or policy it was done with; `None` if there was none.
     pub via: Option<Via>,
-    /// What.
+    /// Action.
     pub action: Action,
     /// Whether it was done or refused.
     pub done: bool,
-    /// The client that it concerns.
+    /// Client it concerns.
     pub client_id: Option<ClientId>,
-    /// The environment that it concerns.
+    /// Environment it concerns.
     pub environment: Option<Slug>,
-    /// The object that it concerns.
+    /// Object it concerns.
     pub target: Option<String>,
-    /// Why.
+    /// Reason.
     pub reason: Option<String>,
     /// Further facts.
     pub details: serde_json::Value,
 }
 
 impl NewAuditEvent {
-    /// Sets what it was done through.
+    /// Sets what it was done with.
     pub fn through(mut self, via: Via) -> Self {
         self.via = Some(via);
         self
     }
 
-    /// The event of a request that came from there.
+    /// Sets the origin of the request.
     pub fn from(mut self, origin: &Origin) -> Self {
         self.origin = origin.clone();
         self
     }
 }
 
-/// An event as it is stored.
+/// A stored event.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
     /// Its place in the trail.
@@ -62,7 +62,7 @@ pub struct AuditEvent {
     pub event: NewAuditEvent,
 }
 
-/// What a reading of the trail is limited to.
+/// Filter for reading the trail.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
     /// An actor's id.
@@ -73,11 +73,11 @@ pub struct AuditFilter {
     pub client: Option<ClientId>,
     /// An environment.
     pub environment: Option<Slug>,
-    /// From this time on.
+    /// Start, inclusive.
     pub since: Option<Timestamp>,
-    /// Up to, and not including, this time.
+    /// End, exclusive.
     pub until: Option<Timestamp>,
-    /// Only what was done, or only what was refused.
+    /// Only completed actions, or only refused ones.
     pub done: Option<bool>,
     /// ID of a token or session, a local command, or a policy.
     pub via: Option<String>,
@@ -85,17 +85,17 @@ pub struct AuditFilter {
     pub via_kind: Option<String>,
 }
 
-/// Events that are looked at in one statement for those that a filter lets through.
+/// Number of events that one statement searches for matches of a filter.
 pub const LOOKED_AT_ONCE: i64 = 10_000;
 
-/// Events that were found.
+/// Events found by a search.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
     /// The events, newest first.
     pub events: Vec<AuditEvent>,
-    /// How many were looked at.
+    /// Number of events searched.
     pub looked: i64,
-    /// Where to look on: before this one. `None` when nothing more can be found.
+    /// Continue the search before this event; `None` if there are no more events.
     pub next: Option<i64>,
 }
 
@@ -106,13 +106,13 @@ pub struct Notification {
     pub id: String,
     /// When it was queued.
     pub created_at: Timestamp,
-    /// The action that it tells of.
+    /// Action it reports.
     pub event: Action,
-    /// The client that it concerns.
+    /// Client it concerns.
     pub client_id: Option<ClientId>,
-    /// The environment that it concerns.
+    /// Environment it concerns.
     pub environment: Option<Slug>,
-    /// Who is told.
+    /// Email addresses of the recipients.
     pub recipients: Vec<String>,
     /// What happened. Never a secret.
     pub details: serde_json::Value,
@@ -138,8 +138,8 @@ macro_rules! filters {
     };
 }
 
-/// A page, newest first, from the next $12 events that an index finds. A condition of the form "absent or equal" finds
-/// none, so what has an index leads a statement of its own.
+/// A page of matches, newest first, from the next $12 events found by an index. An “absent or equal” condition cannot
+/// use an index, so each indexed filter has its own statement.
 macro_rules! list {
     ($lead:literal) => {
         concat!(
@@ -157,8 +157,8 @@ macro_rules! list {
     };
 }
 
-/// How far the same statement looked, and whether all that is before it is older than $3. What a deadline did and
-/// what was refused may be dated back; everything else was written when it happened.
+/// How far the matching `list!` statement searched, and whether everything before that is older than $3. Events of
+/// deadlines and refusals can be dated back; all other events were written when they happened.
 macro_rules! looked {
     ($lead:literal) => {
         concat!(
@@ -229,7 +229,7 @@ fn outcome(done: bool) -> &'static str {
 }
 
 impl AuditFilter {
-    /// The statements that find what this is limited to by an index, and what they find it by.
+    /// Returns the statements for the indexed condition of this filter, and the value of that condition.
     fn lead(&self) -> (Statement, Statement, Option<&str>) {
         match (&self.client, &self.via, &self.actor, self.action) {
             (Some(client), ..) => (TRAIL_OF_CLIENT, LOOKED_OF_CLIENT, Some(client.as_str())),
@@ -240,7 +240,7 @@ impl AuditFilter {
         }
     }
 
-    /// Whether it asks for more than what leads it.
+    /// Whether the filter has conditions beyond the indexed one.
     fn asks_more_than(&self, lead: bool) -> bool {
         let asked = [
             self.actor.is_some(),
@@ -309,7 +309,7 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// Events of the trail, newest first, before `before`: as many as are found among the next [`LOOKED_AT_ONCE`].
+    /// Returns the events of the trail before `before`, newest first: those found among the next [`LOOKED_AT_ONCE`].
     pub async fn audit_events(
         &mut self,
         filter: &AuditFilter,
@@ -334,7 +334,7 @@ impl Tx {
         Ok(AuditPage { looked, next: row.opt_int("seq")?.filter(|_| more), events })
     }
 
-    /// Events of the trail behind `after` and up to `up_to`, oldest first.
+    /// Returns the events of the trail after `after` and up to `up_to`, oldest first.
     pub async fn export_audit_events(
         &mut self,
         filter: &AuditFilter,
@@ -347,13 +347,13 @@ impl Tx {
         self.rows(EXPORT, args).await?.iter().map(event).collect()
     }
 
-    /// The place of the newest event; 0 in an empty trail.
+    /// Returns the number of the newest event; 0 in an empty trail.
     pub async fn last_audit_event(&mut self) -> Result<i64, StoreError> {
         self.one(LAST, vec![]).await?.int("seq")
     }
 
-    /// Deletes events at the beginning of the trail, at most `most`: those before the first one that is from `before` or
-    /// later. Gives how many, and the number of the last.
+    /// Deletes at most `most` events at the beginning of the trail: those before the first event that is from `before`
+    /// or later. Returns their number, and the number of the last one.
     pub async fn trim_audit_events(
         &mut self,
         before: Timestamp,
@@ -382,7 +382,7 @@ impl Tx {
         self.execute(INSERT_NOTIFICATION, args).await.map(drop)
     }
 
-    /// The queued messages, newest first: all, or those about one client.
+    /// Returns the queued messages, newest first: all, or those about one client.
     pub async fn notifications(
         &mut self,
         client: Option<&ClientId>,
