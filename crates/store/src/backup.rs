@@ -1,13 +1,13 @@
-//! What a backup holds: every table and column of the schema, named once, in an order in which rows can be
+//! The content of a backup: every table and column of the schema, listed once, in an order in which rows can be
 //! written. A test on both engines compares the list with the real schema, so that none is forgotten.
 //!
-//! Four things are left out, because to bring them back would be to undo their end:
+//! Four things are left out, because restoring them would undo their end:
 //!
 //! - One-time links. A link that was used after the backup would work again.
-//! - Sign-ins. One that was ended after the backup would go on.
-//! - Known browsers. One that was ended after the backup would be known again.
-//! - The values in remembered answers. They live for ten minutes, and then nobody may have them again. The
-//!   answers themselves are kept: without them a repeated request would rotate a second time.
+//! - Sessions. A session that was ended after the backup would resume.
+//! - Known browsers. A browser that was ended after the backup would be known again.
+//! - The values in remembered responses. They are kept for 10 minutes and must not be available afterwards. The
+//!   responses themselves are kept: without them a repeated request would rotate a second time.
 
 use crate::{
     StoreError, Tx, Value,
@@ -18,7 +18,7 @@ use Kind::{Blob, Int, Local, Text, Withheld};
 use crossfade_core::Timestamp;
 use std::sync::LazyLock;
 
-/// What a column holds.
+/// Type of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A number, a boolean, or a time.
@@ -27,9 +27,9 @@ pub enum Kind {
     Text,
     /// Bytes.
     Blob,
-    /// Bytes that no backup holds: NULL after a restore.
+    /// Bytes that are not in a backup: NULL after a restore.
     Withheld,
-    /// A number that no backup holds: it belongs to the database, and not to the instance.
+    /// A number that is not in a backup, because it belongs to the database and not to the instance.
     Local,
 }
 
@@ -42,21 +42,21 @@ impl Kind {
 /// A table of the schema.
 #[derive(Debug)]
 pub struct Table {
-    /// Its name.
+    /// Name.
     pub name: &'static str,
     /// Its columns.
     pub columns: &'static [(&'static str, Kind)],
-    /// What its rows are ordered by.
+    /// Sort key of its rows.
     key: &'static str,
 }
 
-/// The row of `head`, which orders changes. It is restored as what the transaction goes on from.
+/// The table with the row that orders changes. It is restored as the state from which the transaction continues.
 const HEAD: &str = "head";
 
-/// Tables that no backup holds.
+/// Tables that are not in a backup.
 pub const LEFT_OUT: &[&str] = &["devices", "links", "sessions", "unreadable_proxies"];
 
-/// Tables, each after those that it refers to.
+/// Tables, each after the tables it refers to.
 pub const TABLES: &[Table] = &[
     table(
         HEAD,
@@ -407,7 +407,7 @@ declared! {
 }
 
 impl Table {
-    /// The columns that a backup holds, in order.
+    /// Returns the columns in a backup, in order.
     pub fn kept(&self) -> impl Iterator<Item = (&'static str, Kind)> {
         self.columns.iter().copied().filter(|(_, kind)| kind.is_kept())
     }
@@ -419,7 +419,7 @@ impl Table {
 }
 
 impl Tx {
-    /// Hands over every row of a table, one by one, as the values of the columns that a backup holds.
+    /// Passes on every row of a table, one by one, as the values of the columns in a backup.
     pub async fn each_row<E: From<StoreError>>(
         &mut self,
         table: &Table,
@@ -432,7 +432,7 @@ impl Tx {
         .await
     }
 
-    /// Writes a row that [`Self::each_row`] has handed over.
+    /// Writes a row passed on by [`Self::each_row`].
     pub async fn insert_row(&mut self, table: &Table, values: Vec<Value>) -> Result<(), StoreError> {
         if table.name != HEAD {
             return self.execute(table.made()?.insert, values).await.map(drop);
@@ -446,7 +446,7 @@ impl Tx {
         }
     }
 
-    /// Whether the database holds nothing but its schema.
+    /// Whether the database contains nothing but its schema.
     pub async fn is_empty(&mut self) -> Result<bool, StoreError> {
         let tables = MADE.iter().filter(|made| made.table != HEAD).map(|made| made.any);
         for any in tables.chain([ANY_LINK, ANY_SESSION, COUNTED]) {
@@ -458,7 +458,7 @@ impl Tx {
     }
 }
 
-/// The statements made from the list.
+/// Returns the statements generated from the list.
 pub(crate) fn statements() -> impl Iterator<Item = &'static Statement> {
     STATEMENTS.iter().chain(MADE.iter().flat_map(|made| [&made.select, &made.insert, &made.any]))
 }
@@ -470,7 +470,7 @@ struct Made {
     any: Statement,
 }
 
-/// Made once and kept for good, as the texts of all other statements are.
+/// The generated statements. Created once and kept forever, like the texts of all other statements.
 static MADE: LazyLock<Vec<Made>> = LazyLock::new(|| TABLES.iter().map(Made::from).collect());
 
 impl From<&Table> for Made {
