@@ -8,29 +8,29 @@ use crossfade_core::{
     text::{Name, folded},
 };
 
-/// A client as it is stored.
+/// A stored client.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its id.
+    /// ID.
     pub id: ClientId,
-    /// The property that it belongs to.
+    /// Property it belongs to.
     pub property_id: PropertyId,
-    /// Its name.
+    /// Name.
     pub name: Name,
-    /// What it is.
+    /// Description.
     pub description: String,
-    /// E-mail addresses of its owners.
+    /// Email addresses of its owners.
     pub owners: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Grows with every change of the row.
+    /// Version, increased by every change of the row.
     pub version: i64,
 }
 
-/// A registration as it is stored.
+/// A stored registration.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// Its id.
+    /// ID.
     pub id: RegistrationId,
     /// The client.
     pub client_id: ClientId,
@@ -38,33 +38,33 @@ pub struct Registration {
     pub environment: Slug,
     /// The OAuth `client_id`.
     pub oauth_client_id: OauthClientId,
-    /// How it may present its secret.
+    /// Allowed authentication methods.
     pub methods: AuthMethods,
-    /// The scopes that it may ask for.
+    /// Scopes it can request.
     pub scopes: Scopes,
-    /// The audience of its tokens, where it is not the issuer.
+    /// Audience of its tokens, if it is not the issuer.
     pub audience: Option<String>,
-    /// How long its tokens live.
+    /// Access token lifetime.
     pub ttl: TokenTtl,
-    /// Whether it may introspect every token of its environment.
+    /// Whether it can introspect every token of its environment.
     pub may_introspect: bool,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Since when it refuses everything.
+    /// When it was disabled, if it is.
     pub disabled_at: Option<Timestamp>,
     /// When it was last enabled again.
     pub enabled_at: Option<Timestamp>,
-    /// Tokens issued before the lifetime was last shortened have ended by then.
+    /// When all tokens issued before the lifetime was last shortened have expired.
     pub earlier_tokens_end_at: Option<Timestamp>,
-    /// How often it was disabled: access tokens of an earlier generation have ended.
+    /// Number of times it was disabled. Access tokens of an earlier generation have ended.
     pub token_generation: i64,
-    /// Grows with every change of the row.
+    /// Version, increased by every change of the row.
     pub version: i64,
     /// When its current secret was generated. Read only.
     pub current_since: Option<Timestamp>,
 }
 
-/// Where a registration belongs, also when its client has been deleted.
+/// Where a registration belongs, even if its client has been deleted.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The client.
@@ -79,16 +79,16 @@ pub struct Place {
     pub name: Name,
 }
 
-/// What a list of clients is limited to.
+/// Filter for a list of clients.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFilter {
-    /// Part of the name, or a whole OAuth `client_id`.
+    /// Part of the name, or a complete OAuth `client_id`.
     pub q: Option<String>,
     /// A property.
     pub property_id: Option<PropertyId>,
-    /// An environment that it is registered in.
+    /// An environment in which the client is registered.
     pub environment: Option<Slug>,
-    /// Only those with a secret older than its environment's maximum age at this time.
+    /// Only clients with a secret older than its environment's maximum age at this time.
     pub overdue_at: Option<Timestamp>,
 }
 
@@ -147,7 +147,7 @@ fn client(row: &Row) -> Result<Client, StoreError> {
     })
 }
 
-/// The authentication methods of a row.
+/// Returns the authentication methods of a row.
 pub(crate) fn methods(row: &Row) -> Result<AuthMethods, StoreError> {
     let mut list = Vec::new();
     if row.flag("auth_basic")? {
@@ -159,7 +159,7 @@ pub(crate) fn methods(row: &Row) -> Result<AuthMethods, StoreError> {
     AuthMethods::parse(&list).map_err(|_| row.corrupt("auth_basic"))
 }
 
-/// The token lifetime of a row.
+/// Returns the token lifetime of a row.
 pub(crate) fn ttl(row: &Row) -> Result<TokenTtl, StoreError> {
     TokenTtl::parse(row.int("access_token_ttl_seconds")?).map_err(|_| row.corrupt("access_token_ttl_seconds"))
 }
@@ -189,7 +189,7 @@ fn owners_json(owners: &[String]) -> String {
     serde_json::Value::from(owners.to_vec()).to_string()
 }
 
-/// A LIKE pattern that finds `text` anywhere, taken literally.
+/// Returns a LIKE pattern that finds `text` anywhere, taken literally.
 pub(crate) fn pattern(text: &str) -> String {
     let escaped = folded(text).replace('!', "!!").replace('%', "!%").replace('_', "!_");
     format!("%{escaped}%")
@@ -210,12 +210,12 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// One client that has not been deleted.
+    /// Returns a client that has not been deleted.
     pub async fn client(&mut self, id: &ClientId) -> Result<Option<Client>, StoreError> {
         self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(client).transpose()
     }
 
-    /// The client of this property that has this name, but for case.
+    /// Returns the client of this property with this name, ignoring case.
     pub async fn client_named(
         &mut self,
         property: &PropertyId,
@@ -225,7 +225,7 @@ impl Tx {
         row.map(|row| row.parsed("id", |text| ClientId::parse(text).ok())).transpose()
     }
 
-    /// A page of clients, oldest first.
+    /// Returns a page of clients, oldest first.
     pub async fn clients(
         &mut self,
         filter: &ClientFilter,
@@ -242,7 +242,7 @@ impl Tx {
         self.rows(LIST, args).await?.iter().map(client).collect()
     }
 
-    /// Writes name, description and owners anew.
+    /// Updates name, description and owners.
     pub async fn update_client(&mut self, changed: &Client) -> Result<(), StoreError> {
         let args = vec![
             changed.id.as_str().into(),
@@ -277,7 +277,7 @@ impl Tx {
         self.execute(INSERT_REGISTRATION, args).await.map(drop)
     }
 
-    /// A client's registration in one environment.
+    /// Returns a client's registration in one environment.
     pub async fn registration(
         &mut self,
         client: &ClientId,
@@ -287,7 +287,7 @@ impl Tx {
         self.optional(REGISTRATION, args).await?.as_ref().map(registration).transpose()
     }
 
-    /// Where a registration belongs.
+    /// Returns where a registration belongs.
     pub async fn place_of_registration(&mut self, id: &RegistrationId) -> Result<Option<Place>, StoreError> {
         let row = self.optional(PLACE, vec![id.as_str().into()]).await?;
         row.map(|row| {
@@ -302,23 +302,23 @@ impl Tx {
         .transpose()
     }
 
-    /// The property of a client, also of a deleted one.
+    /// Returns the property of a client, even a deleted one.
     pub async fn property_of_client(&mut self, id: &ClientId) -> Result<Option<PropertyId>, StoreError> {
         let row = self.optional(PROPERTY_OF, vec![id.as_str().into()]).await?;
         row.map(|row| row.parsed("property_id", |text| PropertyId::parse(text).ok())).transpose()
     }
 
-    /// A client's registrations in the order of the environments.
+    /// Returns a client's registrations in the order of the environments.
     pub async fn registrations(&mut self, client: &ClientId) -> Result<Vec<Registration>, StoreError> {
         self.rows(REGISTRATIONS, vec![client.as_str().into()]).await?.iter().map(registration).collect()
     }
 
-    /// Says that a registration's secrets have changed, so that what was read of it is no longer current.
+    /// Marks a registration's secrets as changed, so that earlier versions of it are no longer current.
     pub async fn touch_registration(&mut self, id: &RegistrationId) -> Result<(), StoreError> {
         self.execute(TOUCH_REGISTRATION, vec![id.as_str().into()]).await.map(drop)
     }
 
-    /// Writes the settings of a registration anew.
+    /// Updates the settings of a registration.
     pub async fn update_registration(&mut self, changed: &Registration) -> Result<(), StoreError> {
         let args = vec![
             changed.id.as_str().into(),
