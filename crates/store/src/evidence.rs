@@ -4,43 +4,43 @@ use crate::{PageStart, StoreError, Tx, Usage, Value, catalogue::statements, db::
 use crossfade_core::{ClientId, PropertyId, RegistrationId, SecretId, Timestamp, environment::Slug};
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
-/// Failed authentications of one kind from one source within an hour, to be added to what is stored.
+/// Failed authentications of one kind from one source within an hour, to add to the stored ones.
 #[derive(Clone, Debug)]
 pub struct FailureRow {
-    /// The registration, where the `client_id` is known.
+    /// The registration, if the `client_id` is known.
     pub registration_id: Option<RegistrationId>,
-    /// The ended secret that was presented, where it is known.
+    /// The ended secret that was presented, if it was recognised.
     pub secret_id: Option<SecretId>,
     /// Why it failed.
     pub reason: &'static str,
     /// The address.
     pub source_ip: String,
-    /// When and how often.
+    /// Times and count.
     pub usage: Usage,
 }
 
-/// Failed authentications as they are stored, with what the registration belongs to.
+/// Stored failed authentications, with the client and environment of the registration.
 #[derive(Clone, Debug)]
 pub struct KnownFailure {
     /// When the hour began.
     pub hour: Timestamp,
-    /// The client and its property; `None` where the `client_id` is not known.
+    /// The client and its property; `None` if the `client_id` is not known.
     pub client: Option<(PropertyId, ClientId)>,
     /// The environment.
     pub environment: Option<Slug>,
     /// The ended secret that was presented.
     pub secret_id: Option<SecretId>,
-    /// Why.
+    /// Reason.
     pub reason: String,
-    /// The address; empty in the row that gathers the rest.
+    /// The address; empty in the row that groups the rest.
     pub source_ip: String,
-    /// When and how often.
+    /// Times and count.
     pub usage: Usage,
-    /// Its place within the hour.
+    /// Sort key within the hour.
     pub key: String,
 }
 
-/// What a list of failed authentications is limited to.
+/// Filter for a list of failed authentications.
 #[derive(Clone, Debug, Default)]
 pub struct FailureFilter {
     /// A client.
@@ -49,7 +49,7 @@ pub struct FailureFilter {
     pub environment: Option<Slug>,
     /// A reason.
     pub reason: Option<String>,
-    /// Only those whose last failure is not older.
+    /// Only rows whose last failure is not older.
     pub since: Option<Timestamp>,
 }
 
@@ -58,13 +58,13 @@ pub struct FailureFilter {
 pub struct FailureSum {
     /// When the hour began.
     pub hour: Timestamp,
-    /// The registration; `None` where the `client_id` is not known.
+    /// The registration; `None` if the `client_id` is not known.
     pub registration_id: Option<RegistrationId>,
-    /// Why.
+    /// Reason.
     pub reason: String,
-    /// How often.
+    /// Number of times.
     pub count: i64,
-    /// From how many sources that were told apart.
+    /// Number of distinct sources.
     pub sources: i64,
 }
 
@@ -106,12 +106,12 @@ statements! {
 }
 
 impl Tx {
-    /// Adds failed authentications. Beyond `most_rows` rows an hour, new sources are gathered without address: so many
-    /// of each ended secret, and so many of all else, so that no flood hides who still uses an ended secret. Tells of
-    /// each, where it is the first of its kind in this hour, how many kinds there are in it now of that secret, or of
-    /// the registration where no secret was recognised.
+    /// Adds failed authentications. Above `most_rows` rows per hour, new sources are grouped without an address. The
+    /// limit applies separately to each ended secret and to everything else, so that no flood hides the callers of an
+    /// ended secret. For each row that is the first of its kind in its hour, returns the number of kinds so far for
+    /// that secret, or for the registration if no secret was recognised.
     ///
-    /// What is stored is counted once and not for each of them: a flood must not hold up the evidence of others.
+    /// Stored rows are counted once per call and not per row, so that a flood does not delay other evidence.
     pub async fn add_failures(
         &mut self,
         rows: &[FailureRow],
@@ -162,7 +162,7 @@ impl Tx {
         Ok(told)
     }
 
-    /// A page of failed authentications, newest hour first. Its sort key is the hour and [`KnownFailure::key`].
+    /// Returns a page of failed authentications, newest hour first. Its sort key is the hour and [`KnownFailure::key`].
     pub async fn authentication_failures(
         &mut self,
         filter: &FailureFilter,
@@ -180,7 +180,7 @@ impl Tx {
         self.rows(FAILURES, args).await?.iter().map(known_failure).collect()
     }
 
-    /// The sums of the hours that ended before `now` and have not been summed, which they are from now on.
+    /// Returns the totals of the hours that ended before `now` and were not totalled before, and marks these hours.
     pub async fn sum_failures(&mut self, now: Timestamp) -> Result<Vec<FailureSum>, StoreError> {
         let hour = hour_of(now);
         let rows = self.rows(SUMS, vec![hour.into()]).await?;
@@ -208,7 +208,7 @@ impl Tx {
     }
 }
 
-/// What a row of failed authentications is found by. Empty texts stand for what is not known.
+/// Key of a row of failed authentications. Unknown values are empty texts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     hour: i64,
@@ -251,7 +251,7 @@ impl Key {
     }
 }
 
-/// An id that is stored as an empty text where it is not known.
+/// Reads an id that is stored as an empty text if it is not known.
 fn known<T>(row: &Row, column: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
     match row.text(column)?.as_str() {
         "" => Ok(None),
