@@ -1,4 +1,4 @@
-//! Deadlines that are near, and what their owners were told of them.
+//! Approaching deadlines, and the warnings sent for them.
 
 use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{
@@ -8,10 +8,10 @@ use crossfade_core::{
     text::Name,
 };
 
-/// A retiring secret of a registration that is in use at all: its client is not deleted, it is not disabled.
+/// A retiring secret of a registration that is not disabled and whose client is not deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearDeadline {
-    /// What the rules look at.
+    /// Input of the rules.
     pub rule: Guarded,
     /// The secret.
     pub secret_id: SecretId,
@@ -21,7 +21,7 @@ pub struct NearDeadline {
     pub registration_id: RegistrationId,
     /// Its client.
     pub client_id: ClientId,
-    /// What that is called.
+    /// Name of the client.
     pub client: Name,
     /// The property of the client.
     pub property_id: PropertyId,
@@ -29,16 +29,16 @@ pub struct NearDeadline {
     pub environment: Slug,
 }
 
-/// What the owners were told of a deadline.
+/// A warning that was sent for a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlineWarning {
     /// The deadline.
     pub deadline: Timestamp,
-    /// How long before it.
+    /// Warning time.
     pub mark: Mark,
-    /// When they were told.
+    /// When the owners were notified.
     pub told_at: Timestamp,
-    /// The deadline that the policy gave then.
+    /// New deadline, if the policy extended it then.
     pub extended_to: Option<Timestamp>,
 }
 
@@ -69,8 +69,8 @@ statements! {
 }
 
 impl Tx {
-    /// A page of the deadlines that lie between two times, the next one first, and where the next page begins. One that
-    /// is stored damaged does not hide the others.
+    /// Returns a page of the deadlines between two times, the next one first, and where the next page begins. A corrupt
+    /// row does not hide the others.
     pub async fn near_deadlines(
         &mut self,
         (now, until): (Timestamp, Timestamp),
@@ -84,7 +84,7 @@ impl Tx {
         Ok((rows.iter().map(near).collect(), next.transpose()?))
     }
 
-    /// The same of one secret, if its deadline lies there.
+    /// Returns the deadline of one secret if it lies between the two times.
     pub async fn near_deadline(
         &mut self,
         (now, until): (Timestamp, Timestamp),
@@ -94,7 +94,7 @@ impl Tx {
         self.optional(NEAR_OF, args).await?.as_ref().map(near).transpose()
     }
 
-    /// Notes that the owners are told of a deadline. A second time for the same mark fails.
+    /// Records a warning to the owners. Fails if the warning for this time was already recorded.
     pub async fn insert_deadline_warning(
         &mut self,
         rotation: &RotationId,
@@ -105,7 +105,7 @@ impl Tx {
         self.execute(TELL, args).await.map(drop)
     }
 
-    /// Notes which deadline the policy gave at a mark that the owners were told at.
+    /// Records the new deadline given by the policy together with a warning.
     pub async fn deadline_extended(
         &mut self,
         rotation: &RotationId,
@@ -116,7 +116,7 @@ impl Tx {
         self.execute(EXTENDED, args).await.map(drop)
     }
 
-    /// What the owners were told of the deadlines of a rotation, the latest first, at most `limit`.
+    /// Returns the warnings for the deadlines of a rotation, latest first, at most `limit`.
     pub async fn deadline_warnings(
         &mut self,
         rotation: &RotationId,
