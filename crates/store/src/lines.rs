@@ -1,4 +1,4 @@
-//! What the Console lists: clients with what matters of each registration, in one statement a page.
+//! Lists for the Console: clients with the main facts of each registration, in one statement per page.
 
 use crate::{
     ClientFilter, StoreError, Tx,
@@ -11,12 +11,12 @@ use crossfade_core::{
 };
 use std::collections::{BTreeMap, HashMap};
 
-/// A client as a line of a list.
+/// A client in a list.
 #[derive(Clone, Debug)]
 pub struct ClientLine {
-    /// Its id.
+    /// ID.
     pub id: ClientId,
-    /// Its name.
+    /// Name.
     pub name: Name,
     /// Its property.
     pub property_id: PropertyId,
@@ -24,13 +24,13 @@ pub struct ClientLine {
     pub property: Name,
     /// When it was created.
     pub created_at: Timestamp,
-    /// It in each environment, in the order of the environments.
+    /// Its registrations, in the order of the environments.
     pub registrations: Vec<RegistrationLine>,
-    /// The current secret by which it has its place, where the list is ordered by secrets.
+    /// The current secret that determines its position, if the list is ordered by secrets.
     pub placed_by: Option<(Timestamp, SecretId)>,
 }
 
-/// A registration as a part of such a line.
+/// A registration in a list of clients.
 #[derive(Clone, Debug)]
 pub struct RegistrationLine {
     /// The environment.
@@ -41,7 +41,7 @@ pub struct RegistrationLine {
     pub disabled: bool,
     /// Its current secret.
     pub current: Option<SecretId>,
-    /// When that was generated.
+    /// When its current secret was generated.
     pub current_since: Option<Timestamp>,
     /// The last use of its current secret.
     pub current_used_at: Option<Timestamp>,
@@ -51,14 +51,14 @@ pub struct RegistrationLine {
     pub retiring_used_at: Option<Timestamp>,
     /// Its retiring secret.
     pub retiring: Option<SecretId>,
-    /// Uses of both since the rotation, hour by hour: those hours in which there were any.
+    /// Uses of both secrets since the rotation by hour, without hours that have none.
     pub hours: Vec<SharedHour>,
 }
 
 /// Uses of an old and a new secret within an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedHour {
-    /// When it began.
+    /// Start.
     pub from: Timestamp,
     /// Uses of the old secret.
     pub old: i64,
@@ -66,13 +66,13 @@ pub struct SharedHour {
     pub new: i64,
 }
 
-/// How a list of clients is ordered.
+/// Order of a list of clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ClientOrder {
     /// By name.
     #[default]
     Name,
-    /// By name, from its end.
+    /// By name, in reverse order.
     NameReversed,
     /// One line for each current secret, the oldest secret first.
     OldestSecret,
@@ -80,12 +80,12 @@ pub enum ClientOrder {
     NewestSecret,
 }
 
-/// A line of a list, to read on after it.
+/// Position of a line in a list, to continue after it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LinePlace {
-    /// In an order by name.
+    /// In a list ordered by name.
     Client(ClientId),
-    /// In an order by secrets. It carries the time, because a secret does not stay current.
+    /// In a list ordered by secrets. Contains the time, because a secret does not stay current.
     Secret(Timestamp, SecretId),
 }
 
@@ -97,8 +97,8 @@ macro_rules! columns {
     };
 }
 
-/// A page of clients, and from it everything that a line shows. Secrets that are younger than the shortest policy are
-/// left out along the index of their ages, before it is looked up which policy is theirs.
+/// Selects a page of clients with everything that a line shows. The index of secret ages skips secrets younger than the
+/// shortest policy, before their own policy is looked up.
 macro_rules! lines {
     ($after:literal, $order:literal, $outer:literal) => {
         lines!("CAST(NULL AS BIGINT)", "CAST(NULL AS TEXT)", "clients c", $after, $order, $outer)
@@ -133,7 +133,7 @@ macro_rules! lines {
     };
 }
 
-/// The same with one line for each current secret, read along the index of their ages.
+/// Selects a page of clients with one line per current secret, read along the index of secret ages.
 macro_rules! lines_by_secret {
     ($after:literal, $order:literal, $outer:literal) => {
         lines!(
@@ -226,8 +226,7 @@ fn gathered(rows: &[Row]) -> Result<Vec<ClientLine>, StoreError> {
 }
 
 impl Tx {
-    /// A page of clients after the line that is named by its client, or by the secret that it is placed by; at most
-    /// `limit`, as they are at `now`.
+    /// Returns at most `limit` clients after the given line, with their state at `now`.
     pub async fn client_lines(
         &mut self,
         filter: &ClientFilter,
@@ -251,7 +250,7 @@ impl Tx {
         self.with_hours(lines).await
     }
 
-    /// The same lines with the uses of every transition that runs, in one statement.
+    /// Adds the hourly uses of every running transition to `lines`, in one statement.
     async fn with_hours(&mut self, mut lines: Vec<ClientLine>) -> Result<Vec<ClientLine>, StoreError> {
         let running =
             |it: &RegistrationLine| Some((it.retiring.clone()?, it.current.clone()?, it.current_since?));
@@ -282,7 +281,7 @@ impl Tx {
         Ok(lines)
     }
 
-    /// What a client is, or was, called, and its property.
+    /// Returns the name and the property of a client, even a deleted one.
     pub async fn client_name(&mut self, id: &ClientId) -> Result<Option<(Name, PropertyId)>, StoreError> {
         let Some(row) = self.optional(NAMED, vec![id.as_str().into()]).await? else { return Ok(None) };
         let property = row.parsed("property_id", |text| PropertyId::parse(text).ok())?;
@@ -321,7 +320,7 @@ impl Tx {
         })
     }
 
-    /// One client as a line.
+    /// Returns one client as it appears in a list.
     pub async fn client_line(
         &mut self,
         id: &ClientId,
@@ -334,8 +333,8 @@ impl Tx {
         Ok(self.with_hours(lines).await?.pop())
     }
 
-    /// Transitions that run at `now`, at most `limit`, the one that ends next first, from behind the retiring secret that
-    /// ends at that time. One line for each.
+    /// Returns at most `limit` transitions running at `now`, the one that ends next first, after the given retiring
+    /// secret. One line for each.
     pub async fn transitions(
         &mut self,
         now: Timestamp,
