@@ -1,33 +1,33 @@
-//! Who presented a secret that was recognised and was refused: by a drill, or by the record of the registration.
+//! Callers that presented a recognised secret and were refused, by a drill or by the record of the registration.
 
 use crate::{StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, uses::usage_args};
 use crossfade_core::{DrillId, SecretId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
-/// Refusals of one caller, to be added to what is stored, or as they are stored.
+/// Refusals of one caller, stored or to add to the stored ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedCaller {
     /// The secret.
     pub secret_id: SecretId,
-    /// The drill that refused it; `None` where the record did: the registration is disabled, takes no
-    /// secret that is presented in this way, or the secret has ended.
+    /// The drill that refused it; `None` if the record did: the registration is disabled, does not allow the
+    /// authentication method, or the secret has ended.
     pub drill_id: Option<DrillId>,
     /// The caller.
     pub source: UsageSource,
-    /// When and how often it was refused.
+    /// Times and number of refusals.
     pub refusals: Usage,
 }
 
 /// Callers that a drill has refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrillFindings {
-    /// All of them, counted.
+    /// Totals of the drill.
     pub counts: DrillCounts,
-    /// The callers that were refused last, at most 100, latest first.
+    /// Refused callers, the latest refusal first, at most 100.
     pub callers: Vec<RefusedCaller>,
 }
 
-/// How many callers a drill has refused, and how often.
+/// Number of callers a drill refused, and of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrillCounts {
     /// The callers.
@@ -61,7 +61,7 @@ statements! {
                  WHERE secret_id = $1";
 }
 
-/// What a row is found by.
+/// Key of a row.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     secret: SecretId,
@@ -95,7 +95,7 @@ impl Key {
 }
 
 impl Tx {
-    /// Adds refusals of callers. Beyond `most` callers of a drill, or of a secret outside of drills, new ones are gathered
+    /// Adds refusals of callers. Above `most` callers of a drill, or of a secret outside drills, new ones are grouped
     /// in one row without a source.
     pub async fn add_refused_callers(&mut self, rows: &[RefusedCaller], most: i64) -> Result<(), StoreError> {
         let key = |row: &RefusedCaller| {
@@ -130,13 +130,13 @@ impl Tx {
         self.many(ADD, &args.collect::<Vec<_>>()).await.map(drop)
     }
 
-    /// How many callers a drill has refused, and how often.
+    /// Returns the number of callers a drill refused, and of refusals.
     pub async fn drill_counts(&mut self, drill: &DrillId) -> Result<DrillCounts, StoreError> {
         let row = self.one(COUNT_DRILL, vec![drill.as_str().into()]).await?;
         Ok(DrillCounts { callers: row.int("callers")?, refusals: row.int("refusals")? })
     }
 
-    /// The callers that a drill has refused, those that were refused last first, at most `limit`.
+    /// Returns at most `limit` callers refused by a drill, the latest refusal first.
     pub async fn drill_callers(
         &mut self,
         drill: &DrillId,
@@ -145,7 +145,7 @@ impl Tx {
         self.rows(OF_DRILL, vec![drill.as_str().into(), limit.into()]).await?.iter().map(caller).collect()
     }
 
-    /// Callers that these drills have refused. A drill that has refused nobody is not among them.
+    /// Returns the callers refused by these drills. Drills without refusals are left out.
     pub async fn drill_findings(
         &mut self,
         drills: &[DrillId],
@@ -162,7 +162,7 @@ impl Tx {
         Ok(found)
     }
 
-    /// The callers that were refused with this secret.
+    /// Returns the callers that were refused with this secret.
     pub async fn refused_callers_of_secret(
         &mut self,
         secret: &SecretId,
