@@ -1,4 +1,4 @@
-//! Secrets, rotations, and what the authority needs to know of a registration.
+//! Secrets, rotations, and the data that the authority needs of a registration.
 
 use crate::{PageStart, SecretWindows, StoreError, Tx, Usage, catalogue::statements, clients, db::Row};
 use crossfade_core::{
@@ -10,54 +10,54 @@ use crossfade_core::{
 };
 use std::collections::HashMap;
 
-/// A secret as it is stored, with what is known of its use.
+/// A stored secret with its use.
 #[derive(Clone, Debug)]
 pub struct Secret {
-    /// What the rules look at.
+    /// Input of the rules.
     pub rule: rotation::Secret,
-    /// Its place among the secrets of its registration, from 1.
+    /// Number among the secrets of its registration, from 1.
     pub number: i64,
     /// The sealed value, while it is stored.
     pub sealed: Option<Vec<u8>>,
-    /// Its use.
+    /// Use of the secret.
     pub usage: Option<Usage>,
 }
 
 /// A new secret to store.
 #[derive(Clone, Debug)]
 pub struct SecretRow {
-    /// Its id.
+    /// ID.
     pub id: SecretId,
     /// The registration.
     pub registration_id: RegistrationId,
-    /// Its place among the secrets of its registration.
+    /// Number among the secrets of its registration.
     pub number: i64,
     /// When it was generated.
     pub created_at: Timestamp,
-    /// The keyed hash that it is verified by.
+    /// Keyed hash that verifies it.
     pub digest: Vec<u8>,
-    /// The key of that hash.
+    /// Key of the hash.
     pub digest_key: String,
     /// The sealed value, unless it is shown once.
     pub sealed: Option<Vec<u8>>,
 }
 
-/// A rotation as it is stored.
+/// A stored rotation.
 #[derive(Clone, Debug)]
 pub struct Rotation {
-    /// Its id.
+    /// ID.
     pub id: RotationId,
     /// The registration.
     pub registration_id: RegistrationId,
-    /// Its place among the rotations of its registration, from 1.
+    /// Number among the rotations of its registration, from 1.
     pub number: i64,
     /// Who rotated.
     pub actor: Actor,
-    /// When.
+    /// Time of the rotation.
     pub rotated_at: Timestamp,
     /// The transition period.
     pub transition: TransitionHours,
-    /// Why.
+    /// Reason.
     pub reason: String,
     /// Whether the outgoing secret had leaked.
     pub compromised: bool,
@@ -65,11 +65,11 @@ pub struct Rotation {
     pub outgoing: SecretId,
     /// The replacing secret.
     pub incoming: SecretId,
-    /// What somebody has made of it.
+    /// Its recorded outcome, if any.
     pub decided: Option<EndedAs>,
 }
 
-/// A rotation with both of its secrets, as a history shows it.
+/// A rotation with both of its secrets, for the history.
 #[derive(Clone, Debug)]
 pub struct RotationLine {
     /// The rotation.
@@ -82,13 +82,13 @@ pub struct RotationLine {
     pub last_used_at: Option<Timestamp>,
     /// The first use of the replacing one.
     pub first_used_at: Option<Timestamp>,
-    /// What is marked on the replaced secret.
+    /// Marks of the replaced secret.
     pub outgoing_marks: SecretMarks,
-    /// What is marked on the replacing secret.
+    /// Marks of the replacing secret.
     pub incoming_marks: SecretMarks,
 }
 
-/// What is marked on a secret beside its deadline.
+/// Marks of a secret, besides its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretMarks {
     /// Time at which it was marked as leaked.
@@ -97,49 +97,49 @@ pub struct SecretMarks {
     pub tokens_revoked_at: Option<Timestamp>,
 }
 
-/// What the authority needs to decide for one registration.
+/// Data that the authority needs to verify the secrets of one registration.
 #[derive(Clone, Debug)]
 pub struct VerifierRow {
     /// The registration.
     pub registration_id: RegistrationId,
-    /// The environment that it belongs to.
+    /// Environment it belongs to.
     pub environment: Slug,
-    /// What callers present.
+    /// OAuth `client_id` that callers present.
     pub oauth_client_id: OauthClientId,
     /// Whether it refuses everything.
     pub disabled: bool,
     /// Whether its client has been deleted.
     pub deleted: bool,
-    /// How often it was disabled: access tokens of an earlier generation have ended.
+    /// Number of times it was disabled. Access tokens of an earlier generation have ended.
     pub token_generation: i64,
-    /// How it may present its secret.
+    /// Allowed authentication methods.
     pub methods: AuthMethods,
-    /// The scopes that it may ask for.
+    /// Scopes it can request.
     pub scopes: Scopes,
-    /// The audience of its tokens, where it is not the issuer.
+    /// Audience of its tokens, if it is not the issuer.
     pub audience: Option<String>,
-    /// How long its tokens live.
+    /// Access token lifetime.
     pub ttl: TokenTtl,
-    /// Whether it may introspect every token of its environment.
+    /// Whether it can introspect every token of its environment.
     pub may_introspect: bool,
     /// Its secrets, newest first: the secret, its digest, and the id of the digest's key.
     pub secrets: Vec<(rotation::Secret, Vec<u8>, String)>,
-    /// When drills refuse those of them that are retiring.
+    /// Windows in which drills refuse the retiring ones.
     pub windows: Vec<SecretWindows>,
 }
 
-/// A registration as it was read for the authority: what of it cannot be read keeps nothing else from being read.
+/// A registration read for the authority. Unreadable parts do not prevent reading the rest.
 #[derive(Debug)]
 pub struct ReadVerifier {
     /// ID of the registration, as it is stored.
     pub id: String,
-    /// The registration, without the secrets that cannot be read; or why it cannot be read itself.
+    /// The registration without its unreadable secrets, or the error if it cannot be read itself.
     pub row: Result<VerifierRow, StoreError>,
     /// Why secrets of the registration cannot be read.
     pub unreadable_secrets: Vec<StoreError>,
 }
 
-/// A page of a history in one statement.
+/// Selects a page of a history in one statement.
 macro_rules! rotation_lines {
     ($after:literal, $order:literal) => {
         concat!(
@@ -240,7 +240,7 @@ fn secret(row: &Row) -> Result<Secret, StoreError> {
     Ok(Secret { rule: rule(row)?, number: row.int("number")?, sealed: row.opt_blob("sealed")?, usage })
 }
 
-/// The actor of a row, from its three columns.
+/// Returns the actor of a row, from its three columns.
 pub(crate) fn actor(row: &Row) -> Result<Actor, StoreError> {
     Actor::from_parts(&row.text("actor_kind")?, row.text("actor_id")?, row.text("actor_name")?)
         .ok_or_else(|| row.corrupt("actor_id"))
@@ -291,7 +291,7 @@ fn page_by_number(page: &PageStart) -> (Option<i64>, i64) {
     (page.after.as_ref().map(|(number, _)| *number), page.limit)
 }
 
-/// A retiring secret whose deadline has passed, not yet noted in the audit trail.
+/// A retiring secret whose deadline has passed, not yet recorded in the audit trail.
 #[derive(Clone, Debug)]
 pub struct Expired {
     /// The secret.
@@ -305,7 +305,7 @@ pub struct Expired {
 }
 
 impl Tx {
-    /// How many secrets are retiring.
+    /// Returns the number of retiring secrets.
     pub async fn count_retiring(&mut self, now: Timestamp) -> Result<i64, StoreError> {
         self.one(COUNT_RETIRING, vec![now.into()]).await?.int("secrets")
     }
@@ -324,12 +324,12 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// The number of the newest secret of a registration; 0 when it has none.
+    /// Returns the number of the newest secret of a registration; 0 if there is none.
     pub async fn newest_secret_number(&mut self, registration: &RegistrationId) -> Result<i64, StoreError> {
         self.one(NEWEST_NUMBER, vec![registration.as_str().into()]).await?.int("number")
     }
 
-    /// A page of a registration's secrets, newest first.
+    /// Returns a page of a registration's secrets, newest first.
     pub async fn secrets(
         &mut self,
         registration: &RegistrationId,
@@ -340,7 +340,7 @@ impl Tx {
         self.rows(LIST, args).await?.iter().map(secret).collect()
     }
 
-    /// The secrets of a registration that are valid at `now`, newest first, with what is known of their use.
+    /// Returns the secrets of a registration that are valid at `now`, newest first, with their use.
     pub async fn valid_secrets_of(
         &mut self,
         registration: &RegistrationId,
@@ -350,7 +350,7 @@ impl Tx {
         self.rows(VALID, args).await?.iter().map(secret).collect()
     }
 
-    /// One secret of a registration.
+    /// Returns a secret of a registration.
     pub async fn secret(
         &mut self,
         registration: &RegistrationId,
@@ -360,7 +360,7 @@ impl Tx {
         self.optional(GET, args).await?.as_ref().map(secret).transpose()
     }
 
-    /// The secrets of a registration that are valid at `now`: what the rules of rotation look at.
+    /// Returns the secrets of a registration that are valid at `now`, for the rules of rotation.
     pub async fn open_secrets(
         &mut self,
         registration: &RegistrationId,
@@ -370,7 +370,7 @@ impl Tx {
         self.rows(OPEN, args).await?.iter().map(rule).collect()
     }
 
-    /// Sets a secret's deadline and its revocation.
+    /// Sets the deadline and the revocation of a secret.
     pub async fn set_secret_end(
         &mut self,
         id: &SecretId,
@@ -398,7 +398,7 @@ impl Tx {
         Ok(rows.iter().map(revoked_tokens_of).collect())
     }
 
-    /// When the tokens of this secret were ended.
+    /// Returns when the tokens of this secret were ended.
     pub async fn tokens_of_secret_revoked(
         &mut self,
         id: &SecretId,
@@ -443,7 +443,7 @@ impl Tx {
         rows.iter().map(|row| row.parsed("id", |text| SecretId::parse(text).ok())).collect()
     }
 
-    /// Secrets whose deadline has passed by `now` without a note of it, at most `limit`.
+    /// Returns at most `limit` secrets whose deadline has passed by `now` and is not yet recorded.
     pub async fn expired_secrets(&mut self, now: Timestamp, limit: i64) -> Result<Vec<Expired>, StoreError> {
         let rows = self.rows(EXPIRED_UNNOTED, vec![now.into(), limit.into()]).await?;
         rows.iter()
@@ -458,7 +458,7 @@ impl Tx {
             .collect()
     }
 
-    /// Says that the end of this secret stands in the audit trail.
+    /// Records that the end of this secret is in the audit trail.
     pub async fn note_expiry(&mut self, id: &SecretId, now: Timestamp) -> Result<(), StoreError> {
         self.execute(NOTE_EXPIRY, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
@@ -482,7 +482,7 @@ impl Tx {
         self.execute(INSERT_ROTATION, args).await.map(drop)
     }
 
-    /// A page of a registration's rotations, newest first.
+    /// Returns a page of a registration's rotations, newest first.
     pub async fn rotations(
         &mut self,
         registration: &RegistrationId,
@@ -493,7 +493,7 @@ impl Tx {
         self.rows(ROTATIONS, args).await?.iter().map(rotation).collect()
     }
 
-    /// A page of the history of a registration.
+    /// Returns a page of the history of a registration.
     pub async fn rotation_lines(
         &mut self,
         registration: &RegistrationId,
@@ -506,8 +506,8 @@ impl Tx {
         self.rows(statement, args).await?.iter().map(rotation_line).collect()
     }
 
-    /// Reasons of the revocations and roll-backs of a registration between two times, by the secret that was revoked or
-    /// the rotation that was rolled back.
+    /// Returns the reasons for the revocations and rollbacks of a registration between two times, by the revoked secret
+    /// or the rolled back rotation.
     pub async fn end_reasons(
         &mut self,
         client: &ClientId,
@@ -519,7 +519,7 @@ impl Tx {
         rows.iter().map(|row| Ok((row.text("target")?, row.text("reason")?))).collect()
     }
 
-    /// One rotation of a registration.
+    /// Returns a rotation of a registration.
     pub async fn rotation(
         &mut self,
         registration: &RegistrationId,
@@ -529,12 +529,12 @@ impl Tx {
         self.optional(ROTATION, args).await?.as_ref().map(rotation).transpose()
     }
 
-    /// The number of the newest rotation of a registration; 0 when there is none.
+    /// Returns the number of the newest rotation of a registration; 0 if there is none.
     pub async fn newest_rotation_number(&mut self, registration: &RegistrationId) -> Result<i64, StoreError> {
         self.one(NEWEST_ROTATION, vec![registration.as_str().into()]).await?.int("number")
     }
 
-    /// Says what somebody has made of the rotation whose outgoing secret is `outgoing`.
+    /// Records the outcome of the rotation whose outgoing secret is `outgoing`.
     pub async fn decide_rotation(
         &mut self,
         registration: &RegistrationId,
@@ -551,7 +551,7 @@ impl Tx {
         self.execute(DECIDE_ROTATION, args).await.map(drop)
     }
 
-    /// Reads a page of what the authority needs, by registration ID. Fails only where the database does.
+    /// Reads a page of the data that the authority needs, by registration ID. Fails only if the database fails.
     pub async fn verifiers(
         &mut self,
         after: Option<&str>,
@@ -560,7 +560,7 @@ impl Tx {
         self.verifier_rows(after, None, limit).await
     }
 
-    /// What the authority needs to know of one registration.
+    /// Returns the data that the authority needs of one registration.
     pub async fn verifier(
         &mut self,
         registration: &RegistrationId,
@@ -609,7 +609,7 @@ impl Tx {
         Ok(read)
     }
 
-    /// The property, the client and the environment that a secret belongs to.
+    /// Returns the property, the client and the environment that a secret belongs to.
     pub async fn place_of_secret(
         &mut self,
         id: &SecretId,
@@ -625,7 +625,7 @@ impl Tx {
         .transpose()
     }
 
-    /// The registration that a secret belongs to.
+    /// Returns the registration that a secret belongs to.
     pub async fn registration_of_secret(
         &mut self,
         id: &SecretId,
