@@ -1,24 +1,24 @@
-//! Sign-ins of people to the Console.
+//! Sessions of people in the Console.
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{SessionId, Timestamp, UserId};
 
-/// A sign-in as it is stored.
+/// A stored session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRow {
-    /// Its id.
+    /// ID.
     pub id: SessionId,
-    /// Whose it is.
+    /// Account it belongs to.
     pub user_id: UserId,
-    /// When it began.
+    /// Start.
     pub created_at: Timestamp,
-    /// The last time the password was given.
+    /// Last time the password was entered.
     pub authenticated_at: Timestamp,
-    /// The last request, to the minute.
+    /// Last request, to the minute.
     pub last_seen_at: Timestamp,
-    /// The address that it began from.
+    /// Address it was started from.
     pub source_ip: String,
-    /// The user agent that it began with.
+    /// User agent it was started with.
     pub user_agent: String,
 }
 
@@ -51,13 +51,13 @@ fn session(row: &Row) -> Result<SessionRow, StoreError> {
 }
 
 impl Tx {
-    /// Returns whose a session is or was, as long as it is remembered.
+    /// Returns the account of a session, even an ended one, as long as it is stored.
     pub async fn user_of_session(&mut self, id: &SessionId) -> Result<Option<UserId>, StoreError> {
         let row = self.optional(USER_OF, vec![id.as_str().into()]).await?;
         row.map(|row| row.parsed("user_id", |text| UserId::parse(text).ok())).transpose()
     }
 
-    /// Stores a sign-in by its keyed digest, and forgets those that began before `forget`.
+    /// Stores a session by its keyed digest, and forgets sessions started before `forget`.
     pub async fn insert_session(
         &mut self,
         new: &SessionRow,
@@ -78,13 +78,14 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// The sign-in with this digest, if it was not ended and its account is still there. Whether its time is up
-    /// is for the caller to say.
+    /// Returns the session with this digest, if it was not ended and its account still exists. The caller checks
+    /// whether it has expired.
     pub async fn session_by_digest(&mut self, digest: &[u8]) -> Result<Option<SessionRow>, StoreError> {
         self.optional(BY_DIGEST, vec![digest.into()]).await?.as_ref().map(session).transpose()
     }
 
-    /// Sign-ins of an account that were not ended, began after `began` and were seen after `seen`; newest first.
+    /// Returns the sessions of an account that were not ended, started after `began` and were used after `seen`, newest
+    /// first.
     pub async fn sessions_of(
         &mut self,
         user: &UserId,
@@ -96,12 +97,12 @@ impl Tx {
         self.rows(OF_USER, args).await?.iter().map(session).collect()
     }
 
-    /// Notes a request.
+    /// Records a request.
     pub async fn touch_session(&mut self, id: &SessionId, at: Timestamp) -> Result<(), StoreError> {
         self.execute(SEEN, vec![id.as_str().into(), at.into()]).await.map(drop)
     }
 
-    /// Notes that the password was given again, and gives the sign-in another digest.
+    /// Records that the password was entered again, and changes the digest of the session.
     pub async fn confirm_session(
         &mut self,
         id: &SessionId,
@@ -111,7 +112,7 @@ impl Tx {
         self.execute(CONFIRM, vec![id.as_str().into(), digest.into(), at.into()]).await.map(drop)
     }
 
-    /// Ends one sign-in of an account; tells whether there was one to end.
+    /// Ends a session of an account. Returns whether there was one to end.
     pub async fn end_session(
         &mut self,
         id: &SessionId,
@@ -122,9 +123,9 @@ impl Tx {
         Ok(self.execute(END, args).await? > 0)
     }
 
-    /// Ends every sign-in of an account, or every one but `except`; tells how many. No browser is known to the account
-    /// afterwards, and the one-time links that were made in any of its sign-ins end: a copy of the cookie that goes on may
-    /// have made them.
+    /// Ends every session of an account, or every session except `except`. Returns the number of ended sessions. Also
+    /// removes the known browsers of the account, and the one-time links created in any of its sessions, because
+    /// someone with a copy of the remaining cookie may have created them.
     pub async fn end_sessions(
         &mut self,
         user: &UserId,
