@@ -1,10 +1,10 @@
-//! What holds the rest together: the change log, remembered answers, revoked access tokens.
+//! Shared support: the change log, remembered responses, revoked access tokens.
 
 use crate::{StoreError, Tx, Value, catalogue::statements};
 use crossfade_core::{RegistrationId, SecretId, Timestamp, environment::Slug, forget::Passed};
 use std::time::Duration;
 
-/// What a change of the log is about.
+/// Subject of a change in the log.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ChangeKind {
     /// A registration's settings or secrets.
@@ -17,25 +17,25 @@ pub enum ChangeKind {
     AccessToken(String),
 }
 
-/// One line of the change log.
+/// One entry of the change log.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Its place.
+    /// Sequence number.
     pub seq: i64,
     /// What changed.
     pub kind: ChangeKind,
 }
 
-/// An answer that is remembered for a repeated `Idempotency-Key`.
+/// A response that is remembered for a repeated `Idempotency-Key`.
 #[derive(Clone, Debug)]
 pub struct Remembered {
     /// The fingerprint of the request.
     pub request: Vec<u8>,
-    /// When it was answered.
+    /// Time of the response.
     pub created_at: Timestamp,
-    /// The answer, as JSON without secret values.
+    /// The response, as JSON without secret values.
     pub reply: String,
-    /// The secret values of the answer, sealed.
+    /// The secret values of the response, sealed.
     pub sealed: Option<Vec<u8>>,
 }
 
@@ -76,12 +76,12 @@ impl ChangeKind {
 }
 
 impl Tx {
-    /// Appends a change that every node's tables must learn.
+    /// Appends a change that every node's tables must apply.
     pub async fn append_change(&mut self, kind: &ChangeKind) -> Result<(), StoreError> {
         self.append_changes(std::slice::from_ref(kind)).await
     }
 
-    /// Appends changes that every node's tables must learn.
+    /// Appends changes that every node's tables must apply.
     pub async fn append_changes(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
         let args: Vec<Vec<Value>> = kinds
             .iter()
@@ -93,7 +93,7 @@ impl Tx {
         self.many(APPEND, &args).await.map(drop)
     }
 
-    /// The changes after `after`, oldest first.
+    /// Returns the changes after `after`, oldest first.
     pub async fn changes(&mut self, after: i64, limit: i64) -> Result<Vec<Change>, StoreError> {
         let rows = self.rows(CHANGES, vec![after.into(), limit.into()]).await?;
         rows.iter()
@@ -110,7 +110,7 @@ impl Tx {
         self.execute(TRIM, vec![up_to.into()]).await
     }
 
-    /// What was answered to this actor's request with this key.
+    /// Returns the remembered response to this actor's request with this key.
     pub async fn remembered(&mut self, actor: &str, key: &str) -> Result<Option<Remembered>, StoreError> {
         let row = self.optional(REMEMBERED, vec![actor.into(), key.into()]).await?;
         row.map(|row| {
@@ -124,7 +124,7 @@ impl Tx {
         .transpose()
     }
 
-    /// Remembers an answer.
+    /// Remembers a response.
     pub async fn remember(&mut self, actor: &str, key: &str, answer: &Remembered) -> Result<(), StoreError> {
         let args = vec![
             actor.into(),
@@ -137,7 +137,8 @@ impl Tx {
         self.execute(REMEMBER, args).await.map(drop)
     }
 
-    /// Wipes the values of answers given at `values_before` or earlier, and forgets those of `answers_before`.
+    /// Wipes the values of responses from `values_before` or earlier, and forgets responses from `answers_before` or
+    /// earlier.
     pub async fn tidy_remembered(
         &mut self,
         values_before: Timestamp,
@@ -147,12 +148,12 @@ impl Tx {
         self.execute(FORGET_REMEMBERED, vec![answers_before.into()]).await.map(drop)
     }
 
-    /// When the revoked token `jti` would have ended.
+    /// Returns when the revoked token `jti` would have expired.
     pub async fn revoked_access_token(&mut self, jti: &str) -> Result<Option<Timestamp>, StoreError> {
         self.optional(REVOKED_TOKEN, vec![jti.into()]).await?.map(|row| row.time("expires_at")).transpose()
     }
 
-    /// Returns the revoked tokens that are not forgotten yet, and when each would have ended.
+    /// Returns the revoked tokens that are still stored, and when each would have expired.
     pub async fn revoked_access_tokens(
         &mut self,
     ) -> Result<Vec<Result<(String, Timestamp), StoreError>>, StoreError> {
@@ -160,20 +161,20 @@ impl Tx {
         Ok(rows.iter().map(|row| Ok((row.text("jti")?, row.time("expires_at")?))).collect())
     }
 
-    /// Reads which time the clock has shown, and for how long servers have run since.
+    /// Reads the time that the clock has shown, and how long servers have run since then.
     pub async fn passed(&mut self) -> Result<Passed, StoreError> {
         let row = self.one(READ_PASSED, vec![]).await?;
         let ran = u64::try_from(row.int("passed_ran")?).unwrap_or(0);
         Ok(Passed { at: row.time("passed_at")?, ran: Duration::from_micros(ran) })
     }
 
-    /// Stores which time the clock has shown, and for how long servers have run since.
+    /// Stores the time that the clock has shown, and how long servers have run since then.
     pub async fn set_passed(&mut self, passed: Passed) -> Result<(), StoreError> {
         let ran = i64::try_from(passed.ran.as_micros()).unwrap_or(i64::MAX);
         self.execute(STORE_PASSED, vec![passed.at.into(), ran.into()]).await.map(drop)
     }
 
-    /// Forgets revoked tokens that would have ended by `now`.
+    /// Forgets revoked tokens that would have expired by `now`.
     pub async fn forget_revoked_access_tokens(&mut self, now: Timestamp) -> Result<u64, StoreError> {
         self.execute(FORGET_REVOKED, vec![now.into()]).await
     }
