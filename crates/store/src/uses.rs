@@ -17,7 +17,7 @@ pub struct Usage {
     pub first_used_at: Timestamp,
     /// The last use.
     pub last_used_at: Timestamp,
-    /// How often.
+    /// Number of times.
     pub use_count: i64,
 }
 
@@ -29,16 +29,16 @@ impl Usage {
     }
 }
 
-/// Where a secret is used from.
+/// Source of a use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UsageSource {
-    /// The address, as it is to be kept; empty in the row that gathers all others.
+    /// The address in its stored form; empty in the row that groups all others.
     pub ip: String,
-    /// The user agent; empty where none was sent.
+    /// The user agent; empty if none was sent.
     pub user_agent: String,
-    /// The label of the instance; empty where none was sent.
+    /// The instance label; empty if none was sent.
     pub instance: String,
-    /// Whether this gathers sources that are not kept one by one: of this address, or, without one, of all others.
+    /// Whether this groups sources beyond the limit: those of this address or, without an address, all others.
     pub gathered: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct UsageRow {
     pub source: UsageSource,
     /// The use.
     pub usage: Usage,
-    /// The longest time between two uses that followed each other.
+    /// Longest time between two consecutive uses.
     pub longest_pause: Duration,
 }
 
@@ -66,34 +66,34 @@ pub struct SourceUsage {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// How many distinct sources are kept one by one.
+/// Limits for sources that are stored individually.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceCaps {
-    /// Of one secret.
+    /// Limit per secret.
     pub of_secret: i64,
-    /// Of one secret at one address.
+    /// Limit per secret and address.
     pub of_address: i64,
 }
 
-/// Uses of a secret within a span of time.
+/// Uses of a secret within an interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsagePoint {
     /// The secret.
     pub secret_id: SecretId,
-    /// When the span began.
+    /// Start of the interval.
     pub from: Timestamp,
-    /// How many there were.
+    /// Number of uses.
     pub use_count: i64,
 }
 
-/// A time of which nothing, or not everything, is recorded.
+/// A period with no evidence, or without complete evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvidenceGap {
-    /// When it began.
+    /// Start.
     pub began_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// Why.
+    /// Cause.
     pub kind: GapKind,
 }
 
@@ -166,10 +166,10 @@ fn source_args(row: &UsageRow) -> Vec<Value> {
 }
 
 impl Tx {
-    /// Adds uses: to the totals of their secrets, to the series of every grain, and to their sources. No two rows
+    /// Adds uses to the totals of their secrets, to the series of every grain, and to their sources. No two rows must
     /// have the same secret and source.
     ///
-    /// Beyond the caps, a source is gathered with others of its address, and at last with all others.
+    /// Beyond the limits, a source is grouped with others of its address, and finally with all others.
     pub async fn add_uses(&mut self, rows: &[UsageRow], caps: SourceCaps) -> Result<(), StoreError> {
         let mut totals: BTreeMap<&SecretId, Usage> = BTreeMap::new();
         for row in rows {
@@ -196,7 +196,7 @@ impl Tx {
         }
     }
 
-    /// Adds uses to the sources that are stored, and gives back the others.
+    /// Adds uses to stored sources, and returns the other uses.
     async fn add_to_sources(&mut self, rows: &[UsageRow]) -> Result<Vec<UsageRow>, StoreError> {
         let stored = self.many(UPDATE_SOURCES, &rows.iter().map(source_args).collect::<Vec<_>>()).await?;
         if stored.len() == rows.len() {
@@ -207,15 +207,15 @@ impl Tx {
         Ok(rows.iter().filter(is_new).cloned().collect())
     }
 
-    /// Stores sources for the first time; those that find no room are added to the rows that gather. What there is room
-    /// for is counted once and not for each of them: a flood of sources must not hold up the evidence of others.
+    /// Inserts new sources. Those over the limit are added to grouped rows. Free slots are counted once per call, not
+    /// per source, so that a flood of sources does not delay other evidence.
     async fn insert_sources(&mut self, new: Vec<UsageRow>, caps: SourceCaps) -> Result<(), StoreError> {
         let mut room = self.room(&new, caps).await?;
         let (mut inserted, rest): (Vec<_>, Vec<_>) =
             new.into_iter().partition(|row| !row.source.gathered && room.takes(row));
         let address = |source: &UsageSource| UsageSource { ip: source.ip.clone(), ..OTHERS };
         let rest = self.add_to_sources(&gathered(rest, address)).await?;
-        // What came as the rest of all is merged with what becomes it, so that there is one row of it.
+        // Merge already grouped rows with newly grouped ones, so that each secret has a single “others” row.
         let (of_addresses, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|row| row.source != OTHERS && room.takes(row));
         inserted.extend(of_addresses);
@@ -244,7 +244,7 @@ impl Tx {
         Ok(room)
     }
 
-    /// Uses of a registration's secrets by source, newest secret first, then latest use first.
+    /// Returns the uses of a registration's secrets by source, newest secret first, then latest use first.
     pub async fn usage_sources(
         &mut self,
         registration: &RegistrationId,
@@ -256,13 +256,14 @@ impl Tx {
         self.rows(SOURCES, args).await?.iter().map(source_usage).collect()
     }
 
-    /// Every source of one secret.
+    /// Returns all sources of one secret.
     pub async fn sources_of_secret(&mut self, secret: &SecretId) -> Result<Vec<UsageRow>, StoreError> {
         let rows = self.rows(SOURCES_OF, vec![secret.as_str().into()]).await?;
         rows.iter().map(|row| Ok(source_usage(row)?.row)).collect()
     }
 
-    /// Uses of a registration's secrets over time, in spans that touch `from` to `until`, oldest first.
+    /// Returns the uses of a registration's secrets over time, in intervals that overlap `from` to `until`, oldest
+    /// first.
     pub async fn usage_series(
         &mut self,
         registration: &RegistrationId,
@@ -294,7 +295,7 @@ impl Tx {
         self.execute(DELETE_POINTS, vec![grain.seconds().into(), grain.bucket(before).into()]).await.map(drop)
     }
 
-    /// Forgets uses over time of one grain between two times, but of registrations of which a secret's deadline lies
+    /// Forgets uses over time of one grain between two times, except for registrations with a secret whose deadline is
     /// after `kept_until`.
     pub async fn thin_usage_series(
         &mut self,
@@ -307,24 +308,25 @@ impl Tx {
         self.execute(THIN_POINTS, args).await.map(drop)
     }
 
-    /// Notes that everything up to a time is stored, and whether recording goes on.
+    /// Records that all evidence up to a time is stored, and whether recording continues.
     pub async fn evidence_recorded(&mut self, until: Timestamp, recording: bool) -> Result<(), StoreError> {
         self.execute(RECORDED, vec![until.into(), recording.into()]).await.map(drop)
     }
 
-    /// Up to when evidence is stored, and whether somebody was recording then; `None` before the first time.
+    /// Returns the time up to which evidence is stored, and whether a process was recording then; `None` before the
+    /// first time.
     pub async fn evidence_state(&mut self) -> Result<Option<(Timestamp, bool)>, StoreError> {
         let row = self.optional(STATE, vec![]).await?;
         row.map(|row| Ok((row.time("recorded_until")?, row.flag("recording")?))).transpose()
     }
 
-    /// Notes a time of which not everything is recorded.
+    /// Records a period without complete evidence.
     pub async fn insert_evidence_gap(&mut self, gap: &EvidenceGap) -> Result<(), StoreError> {
         let args = vec![gap.began_at.into(), gap.ended_at.into(), gap.kind.as_str().into()];
         self.execute(INSERT_GAP, args).await.map(drop)
     }
 
-    /// The gaps that ended after a time, latest first.
+    /// Returns the gaps that ended after a time, latest first.
     pub async fn evidence_gaps(
         &mut self,
         after: Timestamp,
@@ -346,11 +348,11 @@ impl Tx {
     }
 }
 
-/// The row that gathers what has no room anywhere else.
+/// The row that groups everything beyond the limits.
 const OTHERS: UsageSource =
     UsageSource { ip: String::new(), user_agent: String::new(), instance: String::new(), gathered: true };
 
-/// Uses by the rows that gather their sources.
+/// Returns the uses by the rows that group their sources.
 fn gathered(rows: Vec<UsageRow>, into: impl Fn(&UsageSource) -> UsageSource) -> Vec<UsageRow> {
     let mut gathered: BTreeMap<(SecretId, UsageSource), UsageRow> = BTreeMap::new();
     for row in rows {
@@ -369,7 +371,7 @@ fn gathered(rows: Vec<UsageRow>, into: impl Fn(&UsageSource) -> UsageSource) -> 
     gathered.into_values().collect()
 }
 
-/// How many sources are stored, and how many may be.
+/// Number of stored sources, and its limit.
 struct Room {
     caps: SourceCaps,
     own: HashMap<SecretId, i64>,
@@ -378,7 +380,7 @@ struct Room {
 }
 
 impl Room {
-    /// Whether there is room for one more, which then is counted.
+    /// Whether there is a free place. If so, it is taken.
     fn takes(&mut self, row: &UsageRow) -> bool {
         let secret = || row.secret_id.clone();
         if row.source.gathered {
