@@ -7,18 +7,18 @@ use crossfade_core::{
     signing_key::KeyTimes,
 };
 
-/// An environment as it is stored.
+/// A stored environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// Its name in URLs.
+    /// Name in URLs.
     pub slug: Slug,
-    /// Its shown name.
+    /// Display name.
     pub name: String,
     /// Whether it serves real users.
     pub kind: EnvironmentKind,
-    /// Its place in the list.
+    /// Position in the list.
     pub position: i64,
-    /// The algorithm of new access tokens.
+    /// Signing algorithm of new access tokens.
     pub signing_alg: SigningAlg,
     /// Whether secret values are never stored.
     pub show_once: bool,
@@ -26,26 +26,26 @@ pub struct Environment {
     pub wipe_after_days: i64,
     /// Days after which a secret is overdue.
     pub max_age_days: Option<i64>,
-    /// Hours by which the guard may extend a deadline at a time.
+    /// Hours by which the guard can extend a deadline at a time.
     pub guard_extension_hours: Option<i64>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Grows with every change of the row.
+    /// Version, increased by every change of the row.
     pub version: i64,
 }
 
-/// A signing key as it is stored: its private part sealed.
+/// A stored signing key, with its private part sealed.
 #[derive(Clone, Debug)]
 pub struct SigningKey {
     /// Its `kid`.
     pub kid: String,
-    /// Whose it is.
+    /// Environment it belongs to.
     pub environment: Slug,
     /// Its algorithm.
     pub alg: SigningAlg,
     /// The sealed private key (PKCS #8).
     pub sealed: Vec<u8>,
-    /// Its life.
+    /// Times of its life cycle.
     pub times: KeyTimes,
 }
 
@@ -114,7 +114,7 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// One environment.
+    /// Returns an environment.
     pub async fn environment(&mut self, slug: &Slug) -> Result<Option<Environment>, StoreError> {
         self.optional(GET, vec![slug.as_str().into()]).await?.as_ref().map(environment).transpose()
     }
@@ -127,13 +127,13 @@ impl Tx {
         read.filter(|it| !matches!(it, Err(StoreError::Corrupt { .. }))).collect()
     }
 
-    /// Slugs of all environments in their order, also of those whose settings cannot be read.
+    /// Returns the slugs of all environments in their order, including those whose settings cannot be read.
     pub async fn environment_slugs(&mut self) -> Result<Vec<Slug>, StoreError> {
         let rows = self.rows(SLUGS, vec![]).await?;
         rows.iter().map(|row| Ok(Slug::from_stored(row.text("slug")?))).collect()
     }
 
-    /// Writes every setting of an environment anew.
+    /// Updates every setting of an environment.
     pub async fn update_environment(&mut self, changed: &Environment) -> Result<(), StoreError> {
         let args = vec![
             changed.slug.as_str().into(),
@@ -163,7 +163,7 @@ impl Tx {
         self.execute(DELETE, vec![slug.as_str().into()]).await.map(drop)
     }
 
-    /// Whether anything is, or was, registered in the environment.
+    /// Whether the environment has or had a registration.
     pub async fn environment_has_registrations(&mut self, slug: &Slug) -> Result<bool, StoreError> {
         Ok(self.optional(HAS_REGISTRATIONS, vec![slug.as_str().into()]).await?.is_some())
     }
@@ -181,12 +181,12 @@ impl Tx {
         self.execute(INSERT_KEY, args).await.map(drop)
     }
 
-    /// The signing keys of an environment, in the order in which they become active.
+    /// Returns the signing keys of an environment, in the order in which they become active.
     pub async fn signing_keys(&mut self, slug: &Slug) -> Result<Vec<SigningKey>, StoreError> {
         self.read_signing_keys(slug).await?.into_iter().collect()
     }
 
-    /// Signing keys as [`Self::signing_keys`] has them, each with why it cannot be read.
+    /// Returns the signing keys as [`Self::signing_keys`] does, with an error for each key that cannot be read.
     pub async fn read_signing_keys(
         &mut self,
         slug: &Slug,
@@ -194,7 +194,7 @@ impl Tx {
         Ok(self.rows(KEYS, vec![slug.as_str().into()]).await?.iter().map(signing_key).collect())
     }
 
-    /// Says when a signing key leaves the key set.
+    /// Records when a signing key leaves the key set.
     pub async fn remove_signing_key_at(&mut self, kid: &str, at: Timestamp) -> Result<(), StoreError> {
         self.execute(KEY_REMOVAL, vec![kid.into(), at.into()]).await.map(drop)
     }
