@@ -7,20 +7,20 @@ use crossfade_core::{
     drill::{Drill, Pattern, StoppedAs, Window},
 };
 
-/// A drill as it is stored.
+/// A stored drill.
 #[derive(Clone, Debug)]
 pub struct DrillRow {
-    /// What the rules look at.
+    /// Input of the rules.
     pub rule: Drill,
     /// The registration.
     pub registration_id: RegistrationId,
-    /// Its place among the drills of its registration, from 1.
+    /// Number among the drills of its registration, from 1.
     pub number: i64,
     /// Who scheduled it.
     pub scheduled_by: Actor,
-    /// When.
+    /// When it was scheduled.
     pub scheduled_at: Timestamp,
-    /// Why.
+    /// Reason.
     pub reason: String,
     /// Who stopped it.
     pub stopped_by: Option<Actor>,
@@ -93,12 +93,12 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// The number of the newest drill of a registration; 0 when there is none.
+    /// Returns the number of the newest drill of a registration; 0 if there is none.
     pub async fn newest_drill_number(&mut self, registration: &RegistrationId) -> Result<i64, StoreError> {
         self.one(NEWEST_NUMBER, vec![registration.as_str().into()]).await?.int("number")
     }
 
-    /// A page of a registration's drills, newest first.
+    /// Returns a page of a registration's drills, newest first.
     pub async fn drills(
         &mut self,
         registration: &RegistrationId,
@@ -109,7 +109,7 @@ impl Tx {
         self.rows(LIST, args).await?.iter().map(drill).collect()
     }
 
-    /// The drills of these secrets, newest first: of each secret the latest 100.
+    /// Returns the drills of these secrets, newest first, at most 100 per secret.
     pub async fn drills_of_secrets(&mut self, secrets: &[SecretId]) -> Result<Vec<DrillRow>, StoreError> {
         let args: Vec<_> = secrets.iter().map(|id| vec![id.as_str().into()]).collect();
         let mut drills: Vec<_> =
@@ -118,7 +118,7 @@ impl Tx {
         Ok(drills)
     }
 
-    /// One drill of a registration.
+    /// Returns a drill of a registration.
     pub async fn drill(
         &mut self,
         registration: &RegistrationId,
@@ -128,12 +128,12 @@ impl Tx {
         self.optional(GET, args).await?.as_ref().map(drill).transpose()
     }
 
-    /// The drill of a secret that was scheduled last: the only one that can be not over.
+    /// Returns the last scheduled drill of a secret, which is the only one that may not have ended.
     pub async fn latest_drill(&mut self, secret: &SecretId) -> Result<Option<DrillRow>, StoreError> {
         self.optional(LATEST, vec![secret.as_str().into()]).await?.as_ref().map(drill).transpose()
     }
 
-    /// Stores that a drill was stopped, and by whom.
+    /// Records that a drill was stopped, and by whom.
     pub async fn stop_drill(
         &mut self,
         id: &DrillId,
@@ -151,7 +151,7 @@ impl Tx {
         self.execute(STOP, args).await.map(drop)
     }
 
-    /// Drills that were over at `before` without standing in the audit trail as finished, at most `limit`.
+    /// Returns the drills that had ended by `before` and are not yet in the audit trail as finished, at most `limit`.
     pub async fn untold_drills(
         &mut self,
         before: Timestamp,
@@ -160,13 +160,13 @@ impl Tx {
         self.rows(UNTOLD, vec![before.into(), limit.into()]).await?.iter().map(drill).collect()
     }
 
-    /// Says that what there is to tell of a drill was told.
+    /// Records that the end of a drill was reported.
     pub async fn drill_told(&mut self, id: &DrillId, now: Timestamp) -> Result<(), StoreError> {
         self.execute(TOLD, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
-    /// The windows of retiring secrets, of the registrations in a range of ids. Of each secret those of its last drill:
-    /// an earlier one was over when that was scheduled, and time never runs backwards.
+    /// Returns the windows of retiring secrets of the registrations in a range of ids. For each secret only those of
+    /// its last drill, because an earlier drill had ended when that one was scheduled, and time never runs backwards.
     pub(crate) async fn drill_windows(
         &mut self,
         first: &str,
