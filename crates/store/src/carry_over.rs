@@ -1,9 +1,9 @@
-//! Carrying a database over to keyed digests and bound seals, which older versions did not have.
+//! Converting a database to keyed digests and bound seals, which older versions did not have.
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{RegistrationId, SecretId, environment::Slug};
 
-/// What is found by a digest.
+/// Kinds of rows that are found by a digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Digested {
     /// API tokens.
@@ -15,7 +15,7 @@ pub enum Digested {
 }
 
 impl Digested {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Tokens, Self::Sessions, Self::Links];
 }
 
@@ -33,7 +33,7 @@ pub struct SealedSecret {
 /// A private key, sealed.
 #[derive(Clone, Debug)]
 pub struct SealedSigningKey {
-    /// Its id.
+    /// ID.
     pub kid: String,
     /// The environment that it signs for.
     pub environment: Slug,
@@ -70,7 +70,7 @@ pub(crate) fn sealed_secret(row: &Row) -> Result<SealedSecret, StoreError> {
 }
 
 impl Tx {
-    /// Digests that are not keyed yet.
+    /// Returns digests that are not keyed yet.
     pub async fn unkeyed_digests(&mut self, of: Digested, limit: i64) -> Result<Vec<Vec<u8>>, StoreError> {
         let statement = match of {
             Digested::Tokens => UNKEYED_TOKENS,
@@ -80,7 +80,7 @@ impl Tx {
         self.rows(statement, vec![limit.into()]).await?.iter().map(|row| row.blob("digest")).collect()
     }
 
-    /// Replaces a digest by the keyed one of the same value.
+    /// Replaces a digest with the keyed digest of the same value.
     pub async fn key_digest(&mut self, of: Digested, old: &[u8], keyed: &[u8]) -> Result<(), StoreError> {
         let statement = match of {
             Digested::Tokens => KEY_TOKEN,
@@ -95,7 +95,7 @@ impl Tx {
         Ok(self.optional(ANY_KEYED, vec![]).await?.is_some())
     }
 
-    /// A page of stored values after the secret `after`, by id.
+    /// Returns a page of stored values after the secret `after`, by id.
     pub async fn sealed_secrets(
         &mut self,
         after: Option<&SecretId>,
@@ -105,12 +105,12 @@ impl Tx {
         rows.iter().map(sealed_secret).collect()
     }
 
-    /// Stores a value of a secret under another seal.
+    /// Stores the value of a secret with a new seal.
     pub async fn reseal_secret(&mut self, id: &SecretId, sealed: &[u8]) -> Result<(), StoreError> {
         self.execute(RESEAL_SECRET, vec![id.as_str().into(), sealed.into()]).await.map(drop)
     }
 
-    /// Every signing key, sealed.
+    /// Returns all signing keys, sealed.
     pub async fn sealed_signing_keys(&mut self) -> Result<Vec<SealedSigningKey>, StoreError> {
         let rows = self.rows(SIGNING_KEYS, vec![]).await?;
         rows.iter()
@@ -124,22 +124,22 @@ impl Tx {
             .collect()
     }
 
-    /// Stores a signing key under another seal.
+    /// Stores a signing key with a new seal.
     pub async fn reseal_signing_key(&mut self, kid: &str, sealed: &[u8]) -> Result<(), StoreError> {
         self.execute(RESEAL_SIGNING_KEY, vec![kid.into(), sealed.into()]).await.map(drop)
     }
 
-    /// Stores the values of a remembered answer under another seal.
+    /// Stores the values of a remembered response with a new seal.
     pub async fn reseal_answer(&mut self, actor: &str, key: &str, sealed: &[u8]) -> Result<(), StoreError> {
         self.execute(RESEAL_ANSWER, vec![actor.into(), key.into(), sealed.into()]).await.map(drop)
     }
 
-    /// Stores a data key under another seal.
+    /// Stores a data key with a new seal.
     pub async fn reseal_data_key(&mut self, id: &str, sealed: &[u8]) -> Result<(), StoreError> {
         self.execute(RESEAL_DATA_KEY, vec![id.into(), sealed.into()]).await.map(drop)
     }
 
-    /// Deletes a data key that nothing is sealed under.
+    /// Deletes a data key that is no longer used for any seal.
     pub async fn delete_data_key(&mut self, id: &str) -> Result<(), StoreError> {
         self.execute(DELETE_DATA_KEY, vec![id.into()]).await.map(drop)
     }

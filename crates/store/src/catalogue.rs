@@ -1,5 +1,5 @@
-//! Statements as values. A statement is made by [`statements!`], which also lists it, or from the list of a
-//! backup's tables; so none escapes the test that prepares all of them on both engines.
+//! Statements as values. A statement is created by [`statements!`], which also lists it, or from the list of a backup's
+//! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
     access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence, guard,
@@ -29,7 +29,7 @@ macro_rules! statements {
 pub(crate) use statements;
 
 impl Statement {
-    /// Every statement of the program.
+    /// Returns all statements of the program.
     pub fn all() -> impl Iterator<Item = &'static Statement> {
         [
             access::STATEMENTS,
@@ -61,16 +61,16 @@ impl Statement {
         .chain(backup::statements())
     }
 
-    /// The table that it reads or changes first: the one to look at when a row of it is corrupt.
+    /// Returns the table that it reads or changes first, which is reported when a row is corrupt.
     pub fn table(&self) -> &'static str {
         let mut words = self.sql.split_ascii_whitespace();
         let named = words.find(|word| ["FROM", "INTO", "UPDATE"].contains(word)).and_then(|_| words.next());
         named.unwrap_or(self.name)
     }
 
-    /// The text for `rows` rows, and how many arguments each has. A text that takes no rows is as it is. PostgreSQL wants
-    /// its arguments numbered; SQLite looks a numbered one up among all of them, at each binding, which took half of
-    /// the time of writing evidence.
+    /// Returns the text for `rows` rows, and how many arguments each has. Returns a text without `{rows:N}` unchanged.
+    /// PostgreSQL needs numbered arguments. In SQLite, each numbered argument costs a lookup at binding, which took
+    /// half the time of writing evidence, so there they are not numbered.
     pub fn for_rows(&self, rows: usize, numbered: bool) -> (Cow<'static, str>, usize) {
         let Some((before, (width, after))) = self.sql.split_once("{rows:").and_then(|(before, rest)| {
             let (width, after) = rest.split_once('}')?;
@@ -87,7 +87,7 @@ impl Statement {
         (format!("{before}{}{after}", list.join(", ")).into(), width)
     }
 
-    /// The highest `$N` of the text: the number of arguments that it needs.
+    /// Returns the highest `$N` of the text: the number of arguments that it needs.
     pub fn arguments(&self) -> usize {
         self.sql
             .split('$')

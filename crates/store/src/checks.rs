@@ -1,36 +1,36 @@
-//! What is asked of the whole database at once: by `doctor`, and after a restore.
+//! Checks of the complete database, by `doctor` and after a restore.
 
 use crate::{SealedSecret, StoreError, Tx, carry_over::sealed_secret, catalogue::statements};
 use crossfade_core::Timestamp;
 
-/// How many secrets are valid.
+/// Number of valid secrets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ValidSecrets {
-    /// Those without an end.
+    /// Current secrets.
     pub current: i64,
-    /// Those that were replaced and have a deadline ahead.
+    /// Retiring secrets.
     pub retiring: i64,
 }
 
-/// What the numbers of the audit trail say of it.
+/// Numbering of the audit trail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trail {
-    /// How many events there are.
+    /// Number of events.
     pub events: i64,
-    /// The number of the first.
+    /// Number of the first event.
     pub first: i64,
-    /// The number of the last.
+    /// Number of the last event.
     pub last: i64,
-    /// The number that was given last.
+    /// Last number that was given out.
     pub given: i64,
 }
 
-/// A remembered answer whose values are still stored.
+/// A remembered response whose values are still stored.
 #[derive(Clone, Debug)]
 pub struct SealedAnswer {
-    /// Whose request was answered.
+    /// Actor of the request.
     pub actor: String,
-    /// The key that it came with.
+    /// Idempotency key of the request.
     pub key: String,
     /// The values, sealed.
     pub sealed: Vec<u8>,
@@ -57,7 +57,7 @@ statements! {
 }
 
 impl Tx {
-    /// Hands over every stored value of a secret, sealed.
+    /// Passes on every stored value of a secret, sealed.
     pub async fn each_sealed_secret<E: From<StoreError>>(
         &mut self,
         mut work: impl FnMut(SealedSecret) -> Result<(), E>,
@@ -65,7 +65,7 @@ impl Tx {
         self.each(SEALED_SECRETS, vec![], |row| work(sealed_secret(row)?)).await
     }
 
-    /// Hands over every remembered answer whose values are still stored.
+    /// Passes on every remembered response whose values are still stored.
     pub async fn each_sealed_answer<E: From<StoreError>>(
         &mut self,
         mut work: impl FnMut(SealedAnswer) -> Result<(), E>,
@@ -80,29 +80,29 @@ impl Tx {
         .await
     }
 
-    /// How many secrets cannot be verified, because the key of their hash is not among the data keys of
+    /// Returns the number of secrets that cannot be verified because their hash key is not among the data keys with
     /// this purpose.
     pub async fn secrets_without_key(&mut self, purpose: &str) -> Result<i64, StoreError> {
         self.one(WITHOUT_KEY, vec![purpose.into()]).await?.int("number")
     }
 
-    /// How many clients have no owners.
+    /// Returns the number of clients without owners.
     pub async fn clients_without_owners(&mut self) -> Result<i64, StoreError> {
         self.one(WITHOUT_OWNERS, vec![]).await?.int("number")
     }
 
-    /// How many current secrets are older at `now` than their environment allows.
+    /// Returns the number of current secrets that are older at `now` than their environment allows.
     pub async fn overdue_secrets(&mut self, now: Timestamp) -> Result<i64, StoreError> {
         self.one(OVERDUE, vec![now.into()]).await?.int("number")
     }
 
-    /// How many secrets are current and retiring at `now`.
+    /// Returns the numbers of current and retiring secrets at `now`.
     pub async fn valid_secrets(&mut self, now: Timestamp) -> Result<ValidSecrets, StoreError> {
         let row = self.one(VALID, vec![now.into()]).await?;
         Ok(ValidSecrets { current: row.int("current_secrets")?, retiring: row.int("retiring_secrets")? })
     }
 
-    /// What the numbers of the audit trail say of it.
+    /// Numbering of the audit trail.
     pub async fn trail(&mut self) -> Result<Trail, StoreError> {
         let given = self.one(GIVEN, vec![]).await?.int("audit_seq")?;
         let row = self.one(TRAIL, vec![]).await?;

@@ -1,17 +1,17 @@
-//! Known browsers: those in which an account signed in lately.
+//! Known browsers, in which an account signed in recently.
 
 use crate::{StoreError, Tx, catalogue::statements};
 use crossfade_core::{Timestamp, UserId};
 
-/// Known browsers that are kept of one account; the latest.
+/// Maximum number of known browsers per account; the latest are kept.
 const MOST_OF_USER: i64 = 20;
 
-/// A known browser as it is stored.
+/// A stored known browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceRow {
     /// The account that signed in.
     pub user_id: UserId,
-    /// Wrong passwords that came with its cookie.
+    /// Number of wrong passwords sent with its cookie.
     pub wrong_passwords: i64,
 }
 
@@ -53,18 +53,18 @@ impl Tx {
         .transpose()
     }
 
-    /// Counts a wrong password that came with a cookie; returns how many there were, `None` if the browser is not known.
+    /// Counts a wrong password sent with a cookie. Returns the number so far; `None` if the browser is not known.
     pub async fn count_wrong_password(&mut self, digest: &[u8]) -> Result<Option<i64>, StoreError> {
         let row = self.optional(COUNT_WRONG, vec![digest.into()]).await?;
         row.map(|row| row.int("wrong_passwords")).transpose()
     }
 
-    /// Makes a browser unknown; whether it was known.
+    /// Removes a known browser. Returns whether it was known.
     pub async fn end_device(&mut self, digest: &[u8]) -> Result<bool, StoreError> {
         Ok(self.execute(END, vec![digest.into()]).await? > 0)
     }
 
-    /// Makes every browser of an account unknown.
+    /// Removes every known browser of an account.
     pub async fn end_devices(&mut self, user: &UserId) -> Result<u64, StoreError> {
         self.execute(END_OF, vec![user.as_str().into()]).await
     }

@@ -1,14 +1,14 @@
-//! What belongs to the master key: the data keys, which are sealed under it, and the instance that it is bound to.
+//! Data that belongs to the master key: the data keys sealed under it, and the instance it is bound to.
 
 use crate::{StoreError, Tx, catalogue::statements};
 use crossfade_core::Timestamp;
 
-/// A data key as it is stored.
+/// A stored data key.
 #[derive(Clone, Debug)]
 pub struct DataKey {
-    /// Its id, which everything made with it carries.
+    /// ID, contained in everything created with the key.
     pub id: String,
-    /// What it is for: `seal` or `verify`.
+    /// Purpose: `seal` or `verify`.
     pub purpose: String,
     /// The key, sealed under the master key.
     pub sealed: Vec<u8>,
@@ -31,13 +31,13 @@ statements! {
 }
 
 impl Tx {
-    /// The instance that this database belongs to; `None` before the first start.
+    /// Returns the instance that this database belongs to; `None` before the first start.
     pub async fn instance(&mut self) -> Result<Option<InstanceRow>, StoreError> {
         let row = self.optional(INSTANCE, vec![]).await?;
         row.map(|row| Ok(InstanceRow { id: row.text("id")?, binding: row.blob("binding")? })).transpose()
     }
 
-    /// Makes this the database of an instance.
+    /// Records the instance of this database.
     pub async fn insert_instance(
         &mut self,
         instance: &InstanceRow,
@@ -58,7 +58,7 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// Every data key, oldest first.
+    /// Returns all data keys, oldest first.
     pub async fn data_keys(&mut self) -> Result<Vec<DataKey>, StoreError> {
         let rows = self.rows(LIST, vec![]).await?;
         rows.iter()

@@ -12,17 +12,17 @@ statements! {
     DELETE_OF_ENVIRONMENT = "DELETE FROM limits WHERE environment = $1";
 }
 
-/// Limits as they are stored.
+/// Stored limits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StoredLimits {
     /// The limits.
     pub limits: Limits,
-    /// Grows with every change; 0 where none were ever set.
+    /// Version, increased by every change; 0 if no limits were ever set.
     pub version: i64,
 }
 
 impl Tx {
-    /// The limits of a property in an environment.
+    /// Returns the limits of a property in an environment.
     pub async fn limits(
         &mut self,
         property: &PropertyId,

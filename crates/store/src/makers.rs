@@ -1,18 +1,18 @@
-//! Who can come into an account: its creator, and the makers of its links.
+//! Who may have a way into an account: its creator, and the creators of its links.
 
 use crate::{StoreError, Tx, access::words_json, catalogue::statements};
 use crossfade_core::{SessionId, TokenId, UserId};
 
-/// Who made a link, through what, and what their token was limited to.
+/// Creator of a link: the account, the credential, and the limit of its token.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Maker {
     /// The account; `None`: the machine, or an account older than this column.
     pub account: Option<UserId>,
-    /// The permissions that the token was limited to; `None` if it was not limited.
+    /// Permissions the token was limited to; `None` if it was not limited.
     pub scope: Option<Vec<String>>,
-    /// The session through which the link was made.
+    /// Session in which the link was created.
     pub session: Option<SessionId>,
-    /// The API token through which the link was made.
+    /// API token with which the link was created.
     pub token: Option<TokenId>,
 }
 
@@ -35,7 +35,7 @@ statements! {
 }
 
 impl Tx {
-    /// Notes who made the last link of an account; `None`: the machine. The makers before stay.
+    /// Records the creator of the last link of an account; `None`: the machine. Earlier creators stay recorded.
     pub async fn set_link_maker(
         &mut self,
         account: &UserId,
@@ -51,18 +51,19 @@ impl Tx {
         }
     }
 
-    /// Forgets the makers of earlier links: those who made the last one, and that by which the password was set, stay.
+    /// Forgets the creators of earlier links. The creators of the last link, and of the link with which the password
+    /// was set, stay recorded.
     pub async fn forget_earlier_makers(&mut self, account: &UserId) -> Result<(), StoreError> {
         self.execute(FORGET_MAKERS, vec![account.as_str().into()]).await.map(drop)
     }
 
-    /// Notes who made the link by which the password of an account was set.
+    /// Records the creator of the link with which the password of an account was set.
     pub async fn set_entered_by(&mut self, account: &UserId, maker: &Maker) -> Result<(), StoreError> {
         let (by, scope) = (maker.account.as_ref().map(UserId::as_str), words_json(maker.scope.as_deref()));
         self.execute(ENTERED, vec![account.as_str().into(), by.into(), scope.into()]).await.map(drop)
     }
 
-    /// The maker of the link by which the password of an account was set.
+    /// Returns the creator of the link with which the password of an account was set.
     pub async fn entered_by(&mut self, account: &UserId) -> Result<Maker, StoreError> {
         let Some(row) = self.optional(ENTRY, vec![account.as_str().into()]).await? else {
             return Ok(Maker::default());
@@ -74,7 +75,7 @@ impl Tx {
         })
     }
 
-    /// Returns whether `maker` created `account` or made its link, or did so for an account that did, and so on.
+    /// Whether `maker` created `account` or one of its links, directly or through other accounts.
     pub async fn is_made_by(&mut self, account: &UserId, maker: &UserId) -> Result<bool, StoreError> {
         let args = vec![account.as_str().into(), maker.as_str().into()];
         Ok(self.optional(IS_MADE_BY, args).await?.is_some())

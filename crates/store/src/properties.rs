@@ -10,16 +10,16 @@ use crossfade_core::{
     text::{Name, folded},
 };
 
-/// A property as it is stored.
+/// A stored property.
 #[derive(Clone, Debug)]
 pub struct Property {
-    /// Its id.
+    /// ID.
     pub id: PropertyId,
-    /// Its name.
+    /// Name.
     pub name: Name,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Grows with every change of the row.
+    /// Version, increased by every change of the row.
     pub version: i64,
 }
 
@@ -35,7 +35,7 @@ statements! {
     HAS_CLIENTS = "SELECT id FROM clients WHERE property_id = $1 LIMIT 1";
 }
 
-/// What names are compared by: two names that differ in case alone are too alike for one list.
+/// Returns the key for comparing names: names that differ only in case are too similar for one list.
 pub(crate) fn name_key(name: &Name) -> String {
     folded(name.as_str())
 }
@@ -61,18 +61,18 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// One property.
+    /// Returns a property.
     pub async fn property(&mut self, id: &PropertyId) -> Result<Option<Property>, StoreError> {
         self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(property).transpose()
     }
 
-    /// The property that has this name, but for case.
+    /// Returns the property with this name, ignoring case.
     pub async fn property_named(&mut self, name: &Name) -> Result<Option<PropertyId>, StoreError> {
         let row = self.optional(TAKEN, vec![name_key(name).into()]).await?;
         row.map(|row| row.parsed("id", |text| PropertyId::parse(text).ok())).transpose()
     }
 
-    /// A page of properties, oldest first.
+    /// Returns a page of properties, oldest first.
     pub async fn properties(&mut self, page: &PageStart) -> Result<Vec<Property>, StoreError> {
         self.rows(LIST, page.args()).await?.iter().map(property).collect()
     }
@@ -88,7 +88,7 @@ impl Tx {
         self.execute(DELETE, vec![id.as_str().into()]).await.map(drop)
     }
 
-    /// Whether the property has, or ever had, clients: their history keeps it.
+    /// Whether the property has or ever had clients. Their history refers to it.
     pub async fn property_has_clients(&mut self, id: &PropertyId) -> Result<bool, StoreError> {
         Ok(self.optional(HAS_CLIENTS, vec![id.as_str().into()]).await?.is_some())
     }

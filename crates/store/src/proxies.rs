@@ -1,4 +1,4 @@
-//! Declared proxies that send what cannot be read.
+//! Declared proxies that send unreadable addresses.
 
 use crate::{StoreError, Tx, catalogue::statements};
 use crossfade_core::Timestamp;
@@ -11,17 +11,17 @@ statements! {
 }
 
 impl Tx {
-    /// Notes a proxy.
+    /// Records a proxy.
     pub async fn note_unreadable_proxy(&mut self, address: &str, at: Timestamp) -> Result<(), StoreError> {
         self.execute(NOTE, vec![address.into(), at.into()]).await.map(drop)
     }
 
-    /// Forgets the proxies that were last noted before this time.
+    /// Forgets the proxies last recorded before this time.
     pub async fn forget_unreadable_proxies(&mut self, before: Timestamp) -> Result<(), StoreError> {
         self.execute(FORGET, vec![before.into()]).await.map(drop)
     }
 
-    /// The addresses of proxies that were noted since then, at most `most`.
+    /// Returns at most `most` addresses of proxies recorded since then.
     pub async fn unreadable_proxies(
         &mut self,
         since: Timestamp,

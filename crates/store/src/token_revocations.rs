@@ -1,4 +1,4 @@
-//! Access tokens that OAuth clients revoked (RFC 7009): what ends them, and how many there were.
+//! Access tokens revoked by OAuth clients (RFC 7009): the revocations and their counts.
 
 use crate::{StoreError, Tx, Value, catalogue::statements, db::Row};
 use crossfade_core::{RegistrationId, SecretId, Timestamp};
@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 /// Revocation of one access token by its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRevocation {
-    /// Registration that the token was issued to.
+    /// Registration the token was issued to.
     pub registration_id: RegistrationId,
-    /// Secret that the token was issued under.
+    /// Secret the token was issued under.
     pub secret_id: SecretId,
-    /// Address, or of IPv6 the network, that the revocation came from.
+    /// Address of the revocation, or its network for IPv6.
     pub source_ip: String,
 }
 
@@ -20,7 +20,7 @@ pub struct TokenRevocation {
 pub struct RevocationSum {
     /// When the hour began.
     pub hour: Timestamp,
-    /// What the revocations have in common; the address is empty where there were too many.
+    /// What the revocations have in common. The address is empty if there were too many.
     pub revocation: TokenRevocation,
     /// Time of the last revocation.
     pub last_at: Timestamp,
@@ -45,7 +45,7 @@ statements! {
     FORGET = "DELETE FROM token_revocations WHERE hour < $1";
 }
 
-/// Group that a revocation is counted in.
+/// Group in which a revocation is counted.
 type Key = (RegistrationId, SecretId, String);
 
 impl Tx {
@@ -62,8 +62,8 @@ impl Tx {
         self.many(REVOKE, &args).await?.iter().map(|row| row.text("jti")).collect()
     }
 
-    /// Counts revocations in the hour of `now`. Beyond `max_groups` groups of a registration, further addresses are
-    /// counted together. Returns for each revocation which one of its registration it is in this hour, from 1.
+    /// Counts revocations in the hour of `now`. Above `max_groups` groups of a registration, further addresses are
+    /// counted together. Returns the number of each revocation within its registration and hour, from 1.
     pub async fn count_token_revocations(
         &mut self,
         revocations: &[TokenRevocation],
@@ -109,8 +109,8 @@ impl Tx {
         Ok(ordinals)
     }
 
-    /// Returns the sums of the hours that ended before `now` in which a registration revoked more than `told` tokens, and
-    /// forgets these hours.
+    /// Returns the totals of the hours that ended before `now` in which a registration revoked more than `told` tokens,
+    /// and forgets these hours.
     pub async fn sum_token_revocations(
         &mut self,
         told: i64,

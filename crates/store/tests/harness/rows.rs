@@ -191,7 +191,8 @@ pub async fn seed(tx: &mut Tx) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The same, and client 1 registered in staging (registration 1) and in production (registration 2).
+/// Property 1, the three environments, and client 1 registered in staging (registration 1) and production (registration
+/// 2).
 pub async fn seed_client(tx: &mut Tx) -> Result<(), StoreError> {
     seed(tx).await?;
     tx.insert_client(&client(1, "Billing")).await?;

@@ -106,7 +106,7 @@ async fn the_authority_loads_the_windows_of_the_last_drill_of_a_retiring_secret(
     t.write(async |tx| tx.stop_drill(&drill_id(2), stop, &Actor::machine("init")).await).await;
     let cut = windows(&t).await;
     assert_eq!(cut[0].windows.iter().map(|it| (it.from, it.to)).collect::<Vec<_>>(), [(at(2000), at(2030))]);
-    // As a roll back leaves it: the newer secret is revoked.
+    // As a rollback leaves it: the newer secret is revoked.
     t.write(async |tx| tx.set_secret_end(&secret_id(2), Some(at(2040)), Some(at(2040))).await).await;
     for (expires_at, revoked_at) in [(None, None), (Some(at(5000)), Some(at(2040)))] {
         t.write(async |tx| tx.set_secret_end(&secret_id(1), expires_at, revoked_at).await).await;

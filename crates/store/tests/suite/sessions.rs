@@ -1,4 +1,4 @@
-//! Sign-ins of people to the Console.
+//! Sessions of people in the Console.
 
 use crate::harness::*;
 use crossfade_core::{SessionId, Timestamp};
