@@ -1,15 +1,15 @@
-//! Backups: one file for both engines, of one moment, while a server runs and writes.
+//! Backups: a consistent snapshot in one file, the same format for both engines, taken while a server runs and writes.
 //!
-//! The file is text, a JSON value a line:
+//! The file is text with one JSON value per line:
 //!
-//! - a header: what it is, of which version, schema and engine, when it was taken, and the ids of the data
-//!   keys that its master key must open;
-//! - for each table of [`crossfade_store::backup`] a line that names it and its columns, and then a line for
-//!   each row: an array of the values in that order, bytes as base64;
-//! - a trailer: how many rows each table has, and the SHA-256 of every byte before it. Without it, or with
-//!   any other, the file is no backup.
+//! - a header: the format, the version, schema and engine, the time, and the ids of the data keys that the master key
+//!   must open;
+//! - for each table of [`crossfade_store::backup`], a line with its name and columns, and then a line for each row: an
+//!   array of the values in that order, bytes as base64;
+//! - a trailer: the number of rows per table, and the SHA-256 of every byte before it. Without a correct trailer the
+//!   file is not a backup.
 //!
-//! Sealed values stand in it as they are sealed. The master key never does.
+//! Sealed values stay sealed. The master key is never included.
 
 pub(crate) mod read;
 mod restore;
@@ -32,40 +32,40 @@ use std::{collections::BTreeMap, io::Write};
 const FORMAT: &str = "crossfade-backup";
 const FORMAT_VERSION: u32 = 1;
 
-/// The first line of a backup.
+/// First line of a backup.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     format: String,
     format_version: u32,
-    /// The schema of the database that it was taken of.
+    /// Schema version of the backed up database.
     pub schema_version: i64,
-    /// The version of the program that took it.
+    /// Version of the program that took it.
     pub program_version: String,
-    /// When it was taken. Whatever was answered before then is in it.
+    /// When it was taken. It contains everything acknowledged before that time.
     pub created_at: Timestamp,
-    /// The engine that it was taken of.
+    /// Engine of the backed up database.
     pub engine: String,
-    /// The data keys in it.
+    /// Ids of its data keys.
     pub data_keys: Vec<String>,
 }
 
-/// A backup that has been written.
+/// A written backup.
 #[derive(Clone, Debug, Serialize)]
 pub struct Backup {
-    /// What it says of itself.
+    /// Its header.
     #[serde(flatten)]
     pub header: Header,
     /// Rows by table.
     pub rows: BTreeMap<&'static str, u64>,
-    /// How long the file is.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// The SHA-256 of everything but its last line.
+    /// SHA-256 of everything except the last line.
     pub sha256: String,
 }
 
 impl Backup {
-    /// Rows of all tables.
+    /// Returns the number of rows of all tables.
     pub fn total(&self) -> u64 {
         self.rows.values().sum()
     }
@@ -116,7 +116,7 @@ async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup,
     .await
 }
 
-/// Writes lines, and hashes what it writes.
+/// Writes lines and hashes them.
 struct Sealing<W> {
     out: W,
     hash: Context,
@@ -147,13 +147,13 @@ pub(crate) fn hex(hash: Context) -> String {
     hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The line that opens a table.
+/// Returns the line that opens a table.
 pub(crate) fn heading(table: &Table) -> serde_json::Value {
     let columns: Vec<&str> = table.kept().map(|(name, _)| name).collect();
     json!({"table": table.name, "columns": columns})
 }
 
-/// The last line.
+/// Returns the last line.
 pub(crate) fn trailer(rows: &BTreeMap<&'static str, u64>, sha256: &str) -> serde_json::Value {
     json!({"rows": rows, "sha256": sha256})
 }

@@ -1,4 +1,4 @@
-//! Reads a backup row by row. Whatever is not exactly what was written is refused.
+//! Reads a backup row by row. Refuses everything that differs from what was written.
 
 use super::{FORMAT, FORMAT_VERSION, Header, heading, hex, refused, trailer};
 use crate::error::Error;
@@ -16,25 +16,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The longest line that is read. The longest row of a database is far shorter.
+/// Maximum length of a line. The longest row of a database is far shorter.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
-/// A backup that is being read.
+/// A backup being read.
 pub(crate) struct Reader {
     path: PathBuf,
     input: BufReader<File>,
     hash: Context,
     pub(crate) header: Header,
-    /// How many tables have begun.
+    /// Number of tables started so far.
     begun: usize,
     pub(crate) rows: BTreeMap<&'static str, u64>,
     line: Vec<u8>,
     number: u64,
-    /// The hash of the whole, once it has been found to be right.
+    /// Hash of the complete file, once it has been verified.
     pub(crate) sha256: Option<String>,
 }
 
-/// What every header has, of whatever version.
+/// The part of a header that is the same in every version.
 #[derive(Deserialize)]
 struct AnyHeader {
     format: String,
@@ -93,8 +93,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The next row, and the table that it belongs to. `None` after the last one, when the whole file has been
-    /// found to be what was written.
+    /// Returns the next row and its table; `None` after the last one, when the complete file has been verified.
     pub(crate) fn next(&mut self) -> Result<Option<(&'static Table, Vec<Value>)>, Error> {
         loop {
             self.read_line()?;

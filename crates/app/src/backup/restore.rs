@@ -1,4 +1,5 @@
-//! Restoring: the whole file is checked before the first row is written, and all rows are one transaction.
+//! Restoring a backup: the complete file is checked before the first row is written, and all rows are written in one
+//! transaction.
 
 use super::{Header, read::Reader, refused};
 use crate::{
@@ -22,23 +23,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A backup that has been restored.
+/// A restored backup.
 #[derive(Clone, Debug, Serialize)]
 pub struct Restored {
-    /// What the backup says of itself.
+    /// Header of the backup.
     #[serde(flatten)]
     pub header: Header,
     /// Rows by table.
     pub rows: BTreeMap<&'static str, u64>,
     /// When it was restored.
     pub restored_at: Timestamp,
-    /// Secrets that are valid without an end now.
+    /// Number of secrets that are current now.
     pub current_secrets: i64,
-    /// Secrets that are retiring now.
+    /// Number of secrets that are retiring now.
     pub retiring_secrets: i64,
 }
 
-/// A backup that was read to its end, found whole, and that the master key opens.
+/// A backup that was read completely, is intact, and can be opened with the master key.
 pub struct Restore {
     from: PathBuf,
     master_key_file: PathBuf,
@@ -46,7 +47,7 @@ pub struct Restore {
 }
 
 impl Restore {
-    /// Reads the whole file, and checks that the master key that it was taken under is there. Changes nothing.
+    /// Reads the complete file, and checks that its master key is available. Changes nothing.
     pub fn check(from: &Path, master_key_file: &Path) -> Result<Self, Error> {
         let mut reader = Reader::open(from)?;
         let mut data_keys = Vec::new();
@@ -72,7 +73,7 @@ impl Restore {
         Ok(Self { from, master_key_file, sha256: reader.sha256.unwrap_or_default() })
     }
 
-    /// Writes it into a database without any data, in one transaction.
+    /// Writes the backup to an empty database, in one transaction.
     pub async fn run(&self, location: &Location, clock: &Clock) -> Result<Restored, Error> {
         // An empty database with the key of the backup is what a restore is for.
         let db = open_database(location, &self.master_key_file, Creation::WithAnyKey).await?;
@@ -136,7 +137,7 @@ async fn audit(tx: &mut Tx, header: &Header, now: Timestamp) -> Result<(), Error
     Ok(tx.append_audit(&event).await?)
 }
 
-/// A whole file holds what a database held, so only one that was made by hand breaks a rule of the schema.
+/// Returns the error for a file that breaks a rule of the schema. Only a file made by hand can do that.
 fn contradictory(error: StoreError) -> Error {
     let text = "The database did not take a row of the backup. Nothing was changed.";
     Error { source: Some(Box::new(error)), ..Problem::new(Code::Unavailable, text).into() }
