@@ -1,5 +1,5 @@
-//! What `crossfade doctor` looks at. It changes nothing: the one change that it tries is rolled back. It goes on after
-//! what it finds, so that everything that is wrong is told at once.
+//! The checks of `crossfade doctor`. They change nothing: the only change they try is rolled back. They continue after
+//! a problem, so that all problems are reported together.
 
 mod clock;
 mod contents;
@@ -13,69 +13,69 @@ use crossfade_store::{Db, Durability, Location};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// How a check came out.
+/// Result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Nothing is wrong.
     Ok,
-    /// It works, and somebody should look at it.
+    /// It works, but needs attention.
     Warn,
-    /// It is broken, or unsafe.
+    /// It is broken or unsafe.
     Fail,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
-    /// How it came out.
+    /// Result.
     pub outcome: Outcome,
     /// What was found.
     pub sentence: String,
-    /// How to mend it. `None` where nothing is wrong.
+    /// Suggested fix; `None` if there is no problem.
     pub mend: Option<String>,
 }
 
 impl Check {
-    /// Nothing is wrong.
+    /// Returns a finding without a problem.
     pub fn ok(name: &'static str, sentence: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Ok, sentence: sentence.into(), mend: None }
     }
 
-    /// It works, and somebody should look at it.
+    /// It works, but needs attention.
     pub fn warn(name: &'static str, sentence: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Warn, sentence: sentence.into(), mend: Some(mend.into()) }
     }
 
-    /// It is broken, or unsafe.
+    /// It is broken or unsafe.
     pub fn fail(name: &'static str, sentence: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Fail, sentence: sentence.into(), mend: Some(mend.into()) }
     }
 }
 
-/// An instance to look at.
+/// An instance to check.
 pub struct Instance<'a> {
-    /// Where its database is.
+    /// Location of its database.
     pub location: Location,
-    /// Where its files are.
+    /// Directory of its files.
     pub data_dir: PathBuf,
-    /// Where its master key is.
+    /// Path of its master key file.
     pub master_key_file: PathBuf,
-    /// The machine's clock, not raised to anything stored.
+    /// The machine's clock, not raised to any stored time.
     pub clock: &'a Clock,
 }
 
 /// What was found.
 pub struct Findings {
-    /// Every check, in the order in which they were made.
+    /// All checks, in the order in which they ran.
     pub checks: Vec<Check>,
-    /// Whether a server runs on the database; `None` when that could not be found out.
+    /// Whether a server is running on the database; `None` if that could not be determined.
     pub served: Option<bool>,
 }
 
-/// Looks at an instance.
+/// Checks an instance.
 pub async fn examine(instance: &Instance<'_>) -> Findings {
     let mut findings = Findings { checks: files::check(instance), served: None };
     let checks = &mut findings.checks;
@@ -109,7 +109,7 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
     findings
 }
 
-/// Looks at an instance that is about to serve: only what is quick, and only what is not as it should be.
+/// Runs the quick checks of an instance that is about to serve. Returns only the problems.
 pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> {
     let mut checks = files::check(instance);
     checks.push(match app.db().durability().await {
@@ -121,8 +121,9 @@ pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> 
     checks
 }
 
-/// What keeps a server from starting on a database, in the words of the check; `None` where nothing does. A server without
-/// fsync is used for tests, and loses nothing but in a power failure: that is for `doctor` alone.
+/// Returns what prevents a server from starting on a database, in the words of the check; `None` if nothing does. A
+/// missing fsync does not: such a server is used for tests and loses data only in a power failure, so only `doctor`
+/// reports it.
 pub(crate) fn durability_problem(found: &Durability) -> Option<Problem> {
     if matches!(found, Durability::Sqlite { .. }) {
         return None;
@@ -143,7 +144,7 @@ pub(crate) fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// A time to the second.
+/// Returns a time to the second.
 pub(crate) fn shown(time: Timestamp) -> String {
     Timestamp::from_seconds(time.as_seconds()).to_string().replace(".000000", "")
 }

@@ -1,4 +1,4 @@
-//! The machine's clock against the highest time that was ever stored.
+//! Checks the machine's clock against the latest stored time.
 
 use super::{Check, shown};
 use crate::clock_watch::length;
@@ -6,12 +6,13 @@ use crossfade_authority::MAX_OFFSET;
 use crossfade_core::Timestamp;
 use std::time::Duration;
 
-/// How long an instance may have stood still without its clock looking wrong.
+/// Longest standstill of an instance for which its clock does not look wrong.
 const MAX_STANDSTILL: Duration = Duration::from_secs(30 * 86_400);
-/// No instance stands still so long.
+/// A standstill longer than any plausible one.
 const IMPOSSIBLE_STANDSTILL: Duration = Duration::from_secs(3650 * 86_400);
 
-/// `whose` clock says `machine`; a server that runs stores its time at least twice a minute.
+/// Compares `machine`, the time of the clock named by `whose`, with the stored time. A running server stores its time
+/// at least twice a minute.
 pub(super) fn clock(whose: &str, machine: Timestamp, stored: Timestamp, is_served: bool) -> Check {
     const NAME: &str = "clock";
     let (behind, ahead) = (stored.since(machine), machine.since(stored));

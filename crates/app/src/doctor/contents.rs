@@ -1,4 +1,4 @@
-//! What is in the database: its keys, what they seal, and what somebody should look at.
+//! Checks of the database's contents: its keys, the values sealed with them, and everything that needs attention.
 
 use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
@@ -13,17 +13,17 @@ use crossfade_core::{Timestamp, api::GapKind, audit::Action, environment::Slug, 
 use crossfade_store::{AuditFilter, Db, StoreError, Tx};
 use std::time::Duration;
 
-/// How many places are named; the rest is counted.
+/// Number of places that are named; the rest are counted.
 const NAMED: usize = 3;
 
-/// How far back is looked for losses.
+/// How far back losses are searched.
 const LOOKED_BACK: Duration = Duration::from_secs(30 * 86_400);
-/// Gaps that are looked at.
+/// Maximum number of gaps checked.
 const MAX_GAPS: i64 = 1000;
 
 type Found = Result<Check, StoreError>;
 
-/// Looks at everything in one snapshot. Each check stands for itself.
+/// Runs all checks on one snapshot. Each check is independent.
 pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, checks: &mut Vec<Check>) {
     let now = instance.clock.now();
     let (master, vault) = keys(db, instance).await;
@@ -214,7 +214,7 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
     ))
 }
 
-/// Reads every registration as a server does that loads its tables.
+/// Reads every registration as a server does when it loads its tables.
 async fn registrations(tx: &mut Tx) -> Found {
     const NAME: &str = "registrations";
     let (mut number, mut unreadable) = (0, Vec::<Unreadable>::new());
@@ -293,7 +293,7 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
     ))
 }
 
-/// Whether a server has noticed lately that the database lost changes.
+/// Checks whether a server recently noticed that the database lost changes.
 async fn changes_lost(tx: &mut Tx, now: Timestamp) -> Found {
     const NAME: &str = "changes_lost";
     let filter = AuditFilter {
@@ -319,7 +319,7 @@ async fn changes_lost(tx: &mut Tx, now: Timestamp) -> Found {
     ))
 }
 
-/// Whether a declared proxy has lately sent no address of the caller that can be read.
+/// Checks whether a declared proxy recently sent an unreadable caller address.
 async fn proxies(tx: &mut Tx, now: Timestamp) -> Found {
     const NAME: &str = "forwarded_addresses";
     let noted = tx.unreadable_proxies(told_since(now), NAMED as i64).await?;
@@ -336,7 +336,7 @@ async fn proxies(tx: &mut Tx, now: Timestamp) -> Found {
     })
 }
 
-/// Whether the database has refused evidence lately.
+/// Checks whether the database recently refused evidence.
 async fn evidence(tx: &mut Tx, now: Timestamp) -> Found {
     const NAME: &str = "evidence";
     let gaps = tx.evidence_gaps(now.before(LOOKED_BACK), MAX_GAPS).await?;

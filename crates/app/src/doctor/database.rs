@@ -1,4 +1,4 @@
-//! The database as such: whether it can be reached, of which schema it is, what its engine promises and finds.
+//! Checks of the database itself: reachability, schema version, and the engine's durability and integrity.
 
 use super::Check;
 use crate::what_fails;
@@ -6,9 +6,9 @@ use crossfade_store::{Db, Durability, Fault, Integrity, StoreError};
 
 const RESTORE: &str =
     "Stop the server, put the data aside, and restore the last backup with crossfade restore.";
-/// The oldest PostgreSQL that is supported.
+/// Oldest supported version of PostgreSQL.
 const OLDEST_POSTGRES: i64 = 150_000;
-/// The database cannot be opened.
+/// Returns the check for a database that cannot be opened.
 pub(super) fn cannot_open(error: &StoreError) -> Check {
     let mend = match error {
         StoreError::Missing(_) => {
@@ -21,7 +21,7 @@ pub(super) fn cannot_open(error: &StoreError) -> Check {
     Check::fail("database", sentence(&error.to_string()), mend)
 }
 
-/// Looks at it, and tells whether its contents can be looked at, too.
+/// Checks the database. Returns whether its contents can be checked, too.
 pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
     let ours = Db::program_schema();
     match db.stored_schema().await {
@@ -79,7 +79,7 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
     found.is_ok_and(|found| found.damage.is_empty())
 }
 
-/// What cannot be read may be damaged.
+/// Returns the check for data that cannot be read and may be damaged.
 pub(super) fn cannot_read(name: &'static str, error: &StoreError) -> Check {
     let mend = match error {
         StoreError::Corrupt { .. } => RESTORE,
@@ -88,7 +88,7 @@ pub(super) fn cannot_read(name: &'static str, error: &StoreError) -> Check {
     Check::fail(name, format!("This cannot be read: {error}."), mend)
 }
 
-/// Whether a change can be stored.
+/// Checks whether a change can be stored.
 pub(super) fn changes(tried: &Result<(), StoreError>) -> Check {
     const NAME: &str = "changes";
     let error = match tried {

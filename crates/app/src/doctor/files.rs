@@ -1,4 +1,4 @@
-//! The data directory, the files in it, who may read them, and the room that is left.
+//! Checks of the data directory: its files, their permissions, and the free space.
 
 use super::{Check, Instance, Outcome, count};
 use crate::master_key::EVERYBODY;
@@ -10,11 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Below this the disk is as good as full: SQLite's log alone can take so much.
+/// Free space below which the disk counts as full: SQLite's log alone can need this much.
 const FULL: u64 = 100 << 20;
-/// Below this somebody should look.
+/// Free space below which a warning is due.
 const NEARLY_FULL: u64 = 1 << 30;
-/// What others than the owner may do with a file.
+/// Permission bits for everyone except the owner of a file.
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -49,7 +49,7 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
     checks
 }
 
-/// Where the database is, if it is a file; otherwise the data directory, if anything is stored in it.
+/// Returns the directory of the database if it is a file; otherwise the data directory, if it contains anything.
 fn directory(instance: &Instance<'_>) -> Option<PathBuf> {
     match &instance.location {
         Location::File(path) => Some(match path.parent() {
@@ -83,7 +83,7 @@ fn private_directory(path: &Path, found: &Metadata) -> Check {
     }
 }
 
-/// Checks who may read the files, and whose they are in the directory with this owner. `None` where there are no files
+/// Checks the permissions and the owners of the files in the directory with this owner. `None` if there are no files
 /// yet.
 fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Option<Check> {
     const NAME: &str = "files";
