@@ -1,4 +1,4 @@
-//! How anything is changed: one transaction that authorises, loads, decides, stores, audits and queues.
+//! Runs every change in one transaction: authorise, load, decide, store, audit, queue.
 
 use crate::{
     app::App,
@@ -17,24 +17,24 @@ use crossfade_core::{
 use crossfade_store::{ChangeKind, Client, Fault, NewAuditEvent, Notification, StoreError, Tx};
 use std::time::Duration;
 
-/// How long a change whose outcome is unknown looks for itself in the log.
+/// How long a change with unknown outcome is searched for in the change log.
 const APPLIED_WITHIN: Duration = Duration::from_secs(2);
-/// How long a look at evidence waits for what is not stored yet.
+/// How long a read of evidence waits for unstored evidence.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
-/// How long an answer that judges waits for the evidence that is not stored yet.
+/// How long a judgement waits for unstored evidence.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3);
 
-/// A change in progress: the transaction, its one time, and who acts.
+/// A change in progress: the transaction, its time, and the actor.
 pub(crate) struct Act<'a> {
     pub(crate) tx: &'a mut Tx,
-    /// The time of the whole change, read once, after the lock was taken.
+    /// Time of the complete change, read once, after the lock was taken.
     pub(crate) now: Timestamp,
     pub(crate) caller: &'a Caller,
     if_match: Option<IfMatch<'a>>,
 }
 
 impl Act<'_> {
-    /// Refuses when the caller has read another version than there is.
+    /// Refuses the change if the caller has read another version than the present one.
     pub(crate) fn matches(&self, version: i64) -> Result<(), Problem> {
         match self.if_match {
             Some(read) if !read.holds(version) => Err(Problem::new(
@@ -45,12 +45,12 @@ impl Act<'_> {
         }
     }
 
-    /// Tells every node's tables of a change.
+    /// Appends a change to the change log, for the tables of every node.
     pub(crate) async fn changed(&mut self, kind: ChangeKind) -> Result<(), Error> {
         Ok(self.tx.append_change(&kind).await?)
     }
 
-    /// Tells every node's tables, and whoever holds a version of the registration, that its secrets changed.
+    /// Appends a change of a registration's secrets to the change log, and increases the version of the registration.
     pub(crate) async fn secrets_changed(&mut self, site: &Site) -> Result<(), Error> {
         self.tx.touch_registration(&site.registration.id).await?;
         self.changed(ChangeKind::Registration(site.registration.id.clone())).await
@@ -61,7 +61,7 @@ impl Act<'_> {
         Ok(self.tx.append_audit(&self.caller.event(self.now, event, about)).await?)
     }
 
-    /// Appends to the audit trail what was done to a registration, and queues it to the owners of its client.
+    /// Appends an event about a registration to the audit trail, and queues a message to the owners of its client.
     pub(crate) async fn tell(
         &mut self,
         app: &App,
@@ -80,7 +80,7 @@ impl Act<'_> {
         self.notify(app, event, &site.client, Some(&site.environment.slug)).await
     }
 
-    /// Marks a secret that ends now as leaked, and ends the tokens issued under it, as asked.
+    /// If requested, marks a secret that ends now as leaked, and ends the tokens issued under it.
     pub(crate) async fn end_tokens(
         &mut self,
         secret: &SecretId,
@@ -97,7 +97,7 @@ impl Act<'_> {
         Ok(())
     }
 
-    /// Queues a message to the owners of a client; delivered after the commit.
+    /// Queues a message to the owners of a client, for delivery after the commit.
     pub(crate) async fn notify(
         &mut self,
         app: &App,
@@ -109,7 +109,7 @@ impl Act<'_> {
     }
 }
 
-/// What an audit event is about.
+/// Subject of an audit event.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct About<'a> {
     pub(crate) client: Option<&'a ClientId>,
@@ -119,12 +119,12 @@ pub(crate) struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    /// About one object that belongs to no client.
+    /// Returns the subject for an object that belongs to no client.
     pub(crate) fn target(id: impl ToString) -> Self {
         Self { target: Some(id.to_string()), ..Self::default() }
     }
 
-    /// About an environment.
+    /// Returns the subject for an environment.
     pub(crate) fn environment(slug: &'a Slug) -> Self {
         Self { environment: Some(slug), ..Self::default() }
     }
@@ -148,8 +148,8 @@ impl<'a> About<'a> {
 }
 
 impl App {
-    /// Runs `work` in one transaction, with the one time that it happens at. Returns the sequence number that
-    /// tables must have applied to enforce it.
+    /// Runs `work` in one transaction, with a single time. Returns the sequence number that the tables must have
+    /// applied to enforce it.
     pub(crate) async fn write<T>(
         &self,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
@@ -211,8 +211,8 @@ impl App {
         Ok(done)
     }
 
-    /// Does `operation` to `target` on behalf of a caller who may. The only way to change anything on a caller's
-    /// behalf.
+    /// Performs `operation` on `target` for a caller with permission. The only way to change anything on behalf of a
+    /// caller.
     pub(crate) async fn change<T: Target, R: Reply>(
         &self,
         operation: Operation,
@@ -249,8 +249,8 @@ impl App {
         result
     }
 
-    /// Refuses on a read whoever may not do this, so that they never stand in the queue for the one lock. Under the
-    /// lock it is asked again: a right may be gone by then.
+    /// Checks access in a read transaction, so that refused callers never wait for the write lock. Access is checked
+    /// again under the lock, because it may have been removed since.
     async fn admit<T: Target>(
         &self,
         operation: Operation,
@@ -261,7 +261,7 @@ impl App {
             .read(async |tx| {
                 let caller = request.caller.refreshed(tx, self.clock.now()).await?;
                 let Err(error) = target.load(tx, &caller, operation.access()).await else { return Ok(()) };
-                // What a first request has deleted is not there for its repetition.
+                // On a retry, the first request may already have deleted the target.
                 match request.idempotency {
                     Some(key) if key.is_remembered(tx, &caller).await? => Ok(()),
                     _ => Err(error),
@@ -270,8 +270,8 @@ impl App {
             .await
     }
 
-    /// Reads `target` after all evidence was stored, for an answer that judges: without it there is no answer. Nothing is
-    /// stored for a caller who may not read.
+    /// Reads `target` after storing all evidence, for a judgement. Fails if the evidence cannot be stored. Checks
+    /// access first, so that callers without it cannot trigger a flush.
     pub(crate) async fn judge_evidence<T: Target + Copy, R>(
         &self,
         operation: Operation,
@@ -285,8 +285,8 @@ impl App {
         self.view(operation, caller, target, work).await
     }
 
-    /// Reads `target` after evidence was stored. While changes fail or wait, the answer has what was stored before.
-    /// Nothing is stored for a caller who may not read.
+    /// Reads `target` after storing the evidence. While changes fail or wait, it reads the evidence stored before.
+    /// Checks access first, so that callers without it cannot trigger a flush.
     pub(crate) async fn view_evidence<T: Target + Copy, R>(
         &self,
         operation: Operation,
@@ -300,7 +300,7 @@ impl App {
         self.view(operation, caller, target, work).await
     }
 
-    /// Stores the evidence gathered so far, unless changes fail or wait.
+    /// Stores the evidence collected so far, unless changes fail or wait.
     pub(crate) async fn store_evidence(&self) {
         if self.changes.failing().is_some() {
             return;
@@ -312,15 +312,15 @@ impl App {
         }
     }
 
-    /// Stores the evidence for an answer that judges.
+    /// Stores the evidence for a judgement.
     async fn store_for_judgement(&self) -> Result<(), Error> {
         let stored = tokio::time::timeout(JUDGED_WITHIN, self.store_all()).await;
         stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))
     }
 
-    /// Returns a reading of evidence that may be up to a second old, but not older than the last change of the
-    /// registration. Who asks is authorised first, so a kept reading reaches nobody who may not read it. `parameters`
-    /// tell readings of one registration apart.
+    /// Returns evidence data that can be up to 1 second old, but is not older than the last change of the registration.
+    /// Checks access first, so that cached data is never returned to a caller without permission. `parameters`
+    /// distinguish the data of one registration.
     pub(crate) async fn view_kept<R: Clone>(
         &self,
         operation: Operation,
@@ -346,8 +346,8 @@ impl App {
         readings.get((registration, parameters, version), || self.clock.now(), compute).await
     }
 
-    /// Stores the evidence and the refusals of the time before, for a read. To the end, although the reader goes away: a
-    /// commit whose outcome is open would be a gap in the evidence. Readers that come at the same time share one flush.
+    /// Stores the evidence and the refusals so far, for a read. Runs to the end even if the reader disconnects, because
+    /// a commit with unknown outcome would be a gap in the evidence. Simultaneous readers share one flush.
     async fn store_all(&self) -> Result<(), Error> {
         let asked = self.flushes_begun();
         let app = self.this.upgrade().ok_or_else(|| Error::internal("the application is closed"))?;
@@ -381,7 +381,7 @@ impl App {
         self.db.read(work).await
     }
 
-    /// Reads `target` on one consistent snapshot for a caller who may.
+    /// Reads `target` on one consistent snapshot for a caller with permission.
     pub(crate) async fn view<T: Target, R>(
         &self,
         operation: Operation,
@@ -405,8 +405,8 @@ impl App {
         result
     }
 
-    /// A refusal of somebody known stands in the trail, in a transaction of its own: the change's was rolled
-    /// back. Whoever is refused very often is gathered, so that neither the disk nor other writers suffer.
+    /// Records a refusal in its own transaction, because the change's transaction was rolled back. Groups frequent
+    /// refusals of one actor to protect the disk and other writers.
     async fn audit_refusal(&self, operation: Operation, caller: &Caller, names: &Names, error: &Error) {
         let code = error.problem.code;
         if matches!(code.status(), 401 | 500..) {
@@ -453,7 +453,7 @@ impl App {
         }
     }
 
-    /// Writes the refusals that were kept.
+    /// Writes the queued refusals.
     pub(crate) async fn write_kept_refusals(&self) -> Result<(), Error> {
         let kept = self.refusals.take_kept();
         if kept.is_empty() {
@@ -479,7 +479,7 @@ impl App {
         written
     }
 
-    /// Writes refusals one by one, so that one that the database does not take holds up no other.
+    /// Writes refusals one by one, so that a refusal that the database rejects does not block the others.
     async fn write_each_refusal(&self, kept: Vec<NewAuditEvent>) -> Result<(), Error> {
         let mut kept = kept.into_iter();
         while let Some(refused) = kept.next() {
@@ -498,8 +498,8 @@ impl App {
         Ok(())
     }
 
-    /// Waits for a turn to write what nobody rotates or revokes by: only a few of these stand in the queue for the
-    /// one lock at a time, so that a flood of them does not delay the end of a secret.
+    /// Waits for a permit to write non-urgent data. Few permits exist, so a flood of such writes cannot delay a
+    /// rotation or revocation.
     pub(crate) async fn background_turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         self.background.acquire().await.ok()
     }
