@@ -1,4 +1,4 @@
-//! The application: what every use case works with, and how it starts.
+//! The application: shared state of all use cases, and its start.
 
 use crate::{
     addresses::{AddressPolicy, Addresses},
@@ -41,11 +41,11 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-/// What an application is opened with.
+/// Options for opening an application.
 pub struct Options {
-    /// Where the database is.
+    /// Location of the database.
     pub location: Location,
-    /// Where the master key is.
+    /// Path of the master key file.
     pub master_key_file: PathBuf,
     /// The base of issuers and links, without a path.
     pub public_url: String,
@@ -53,15 +53,15 @@ pub struct Options {
     pub clock: Arc<Clock>,
     /// The source of ids and secrets.
     pub random: Arc<dyn Random>,
-    /// Days that events of the audit trail are kept; `None`: for ever.
+    /// Retention of the audit trail in days; `None`: forever.
     pub audit_retention_days: Option<u32>,
-    /// What evidence keeps of addresses.
+    /// How evidence stores addresses.
     pub evidence_addresses: AddressPolicy,
-    /// How long a sign-in counts as fresh enough for what is dangerous.
+    /// How long a sign-in counts as fresh for dangerous actions.
     pub fresh_sign_in: Duration,
-    /// How long a reading of evidence is given out again.
+    /// How long evidence data is reused.
     pub readings_kept: Duration,
-    /// Whether this process decides secrets. A local command does not: it takes no lock and loads no tables.
+    /// Whether this process verifies secrets. A local command does not: it takes no lock and loads no tables.
     pub decides: bool,
     /// Whether an empty database becomes a new instance.
     pub creation: Creation,
@@ -69,9 +69,9 @@ pub struct Options {
 
 /// The application.
 pub struct App {
-    /// The application itself, for work that outlives its caller.
+    /// Reference to the application itself, for work that outlives its caller.
     pub(crate) this: Weak<Self>,
-    /// Flushes of evidence that have begun.
+    /// Number of flushes of evidence that have begun.
     pub(crate) flushes: AtomicU64,
     pub(crate) db: Db,
     pub(crate) authority: Arc<Authority>,
@@ -79,20 +79,20 @@ pub struct App {
     pub(crate) digests: Digests,
     pub(crate) clock: Arc<Clock>,
     pub(crate) clock_watch: ClockWatch,
-    /// How long the clock had run when it was last noted.
+    /// How long the clock had run when that was last recorded.
     pub(crate) ran_until: Mutex<Duration>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
-    /// Tells this instance from others on the same host, in the names of its cookies.
+    /// Mark that distinguishes this instance from others on the same host, in the names of its cookies.
     mark: String,
     pub(crate) feed: Feed,
     pub(crate) flush: tokio::sync::Mutex<Recorded>,
-    /// Rows of evidence that the database refused since the start.
+    /// Number of rows of evidence that the database refused since the start.
     pub(crate) set_aside: AtomicU64,
     pub(crate) addresses: Addresses,
     pub(crate) cursors: Cursors,
     pub(crate) alive: Mutex<Alive>,
-    /// The last use of secrets of which evidence is being flushed.
+    /// Last use of secrets whose evidence is being flushed.
     pub(crate) unflushed: Mutex<HashMap<SecretId, Unflushed>>,
     pub(crate) touched: Touched,
     pub(crate) audit_retention_days: Option<u32>,
@@ -100,7 +100,7 @@ pub struct App {
     pub(crate) revocations: Revocations,
     pub(crate) counted: Counted,
     pub(crate) changes: Changes,
-    /// How many of the changes that can wait stand in the queue for the lock at a time.
+    /// Permits for non-urgent changes that wait for the lock.
     pub(crate) background: Semaphore,
     /// Idempotency keys of requests that are running, each with its actor.
     pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
@@ -110,49 +110,49 @@ pub struct App {
     pub(crate) unreadable_proxies: UnreadableProxies,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
-    /// Credentials that worked lately, and the queue of all others.
+    /// Credentials that worked recently, and the queue for all others.
     pub(crate) strangers: Strangers,
-    /// Whether the platform was seen to have an Owner.
+    /// Whether the platform is known to have an Owner.
     pub(crate) has_owner: AtomicBool,
-    /// Turns for connections, of reads that no change waits for.
+    /// Turns for connections of reads that no change waits for.
     pub(crate) readers: Semaphore,
     pub(crate) change_overs: Readings<api::ChangeOver>,
     pub(crate) usages: Readings<Page<api::Usage>>,
     pub(crate) usage_series: Readings<Page<api::UsagePoint>>,
     pub(crate) guesses: Guesses,
-    /// Keeps other processes from deciding on this database. `None` where this one does not either.
+    /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
     pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
     pub(crate) hold: Hold,
 }
 
-/// How long a look at the readiness may take.
+/// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);
-/// How often a start tries to take a lock that another process holds, and the pause between two tries.
+/// Number of attempts at the start to take a lock that another process holds, and the pause between two attempts.
 const LOCK_TRIES: u32 = 6;
 const LOCK_PAUSE: Duration = Duration::from_millis(300);
-/// Changes that can wait, such as noting a refusal, that may stand in the queue for the lock at the same time.
+/// Maximum number of non-urgent changes, such as recording a refusal, that wait for the lock at the same time.
 const PARALLEL_BACKGROUND: usize = 2;
-/// Reads that hold a connection at a time, apart from those of changes. It is one less than there are, so the reads with
-/// which a change begins do not queue behind others.
+/// Maximum number of simultaneous reads that no change waits for. One less than the number of connections, so that the
+/// reads at the start of a change do not queue behind others.
 const PARALLEL_READERS: usize = 3;
 
-/// Whether a node can decide secrets.
+/// Whether a node can verify secrets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Readiness {
-    /// The node decides, and changes work.
+    /// The node verifies secrets, and changes work.
     Ready,
-    /// The node decides, and changes are not stored.
+    /// The node verifies secrets, but changes are not stored.
     ChangesFail(Fault),
     /// The node has lost its lock on the database for too long to decide.
     LockLost(String),
     /// The tables of the node are behind the database.
     Behind,
-    /// The database does not say what it has stored.
+    /// The state of the database cannot be read.
     NoDatabase(Fault),
 }
 
 impl App {
-    /// Opens the database and loads the authority's tables. Ready to decide when it returns.
+    /// Opens the database and loads the authority's tables. The application is ready when this returns.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
         let db = open_database(&options.location, &options.master_key_file, options.creation).await?;
         calibrate(&db, &options.clock).await.map_err(cannot_start)?;
@@ -225,17 +225,17 @@ impl App {
         Ok(app)
     }
 
-    /// What decides secrets and mints tokens.
+    /// Returns the authority, which verifies secrets and mints tokens.
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }
 
-    /// The database, for the lock and for `doctor`.
+    /// Returns the database, for the lock and for `doctor`.
     pub fn db(&self) -> &Db {
         &self.db
     }
 
-    /// Gives the lock back and closes the database.
+    /// Releases the lock and closes the database.
     pub async fn close(&self) {
         if let Some(lock) = self.lock.lock().await.take() {
             lock.release().await;
@@ -243,19 +243,19 @@ impl App {
         self.db.close().await;
     }
 
-    /// The base of issuers and links.
+    /// Returns the base of issuers and links.
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
 
-    /// Returns a short mark that tells this instance from others on the same host: a browser keeps the cookies of all
-    /// ports of a host together (RFC 6265 §8.5).
+    /// Returns a short mark that distinguishes this instance from others on the same host, because a browser shares
+    /// cookies between all ports of a host (RFC 6265 §8.5).
     pub fn mark(&self) -> &str {
         &self.mark
     }
 
-    /// Whether this node can decide a secret right now: it holds the lock, or held it a moment ago, and its tables have
-    /// applied every change that is stored.
+    /// Whether this node can verify secrets now: it holds the lock, or held it a moment ago, and its tables have
+    /// applied every stored change.
     pub async fn readiness(&self) -> Readiness {
         match self.hold.why_lost() {
             why if !self.may_decide() => {
@@ -286,13 +286,13 @@ impl App {
         looked.unwrap_or(Readiness::NoDatabase(Fault::Busy))
     }
 
-    /// Has the tables follow a database whose last change is `stored`. Tells whether they do.
+    /// Updates the tables to a database whose last change is `stored`. Returns whether they are up to date.
     async fn follows(&self, stored: i64) -> bool {
         stored == self.applied() || self.apply_changes().await.is_ok()
     }
 
-    /// Opens every connection to the database that this server may use, and keeps them: when the database has no more to
-    /// give, this server still has its own.
+    /// Opens and keeps every connection to the database that this server can use, so that it still has them when the
+    /// database has no more free connections.
     pub async fn open_connections(&self) {
         let (opened, most) = self.db.open_connections().await;
         if opened < most {
@@ -304,12 +304,12 @@ impl App {
         }
     }
 
-    /// The issuer of an environment.
+    /// Returns the issuer of an environment.
     pub(crate) fn issuer(&self, slug: &Slug) -> String {
         format!("{}/env/{slug}", self.public_url)
     }
 
-    /// A new instance has three environments, each with a signing key.
+    /// Creates the three environments of a new instance, each with a signing key.
     async fn create_default_environments(&self) -> Result<(), Error> {
         if !self.db.read::<_, Error>(async |tx| Ok(tx.environment_slugs().await?)).await?.is_empty() {
             return Ok(());
@@ -342,7 +342,7 @@ impl App {
     }
 }
 
-/// Takes the lock on the database. PostgreSQL may take a moment to notice that a process that was killed is gone.
+/// Takes the lock on the database. PostgreSQL may need a moment to notice that a killed process is gone.
 async fn take_lock(db: &Db) -> Result<ServeLock, StoreError> {
     for _ in 0..LOCK_TRIES {
         match db.lock_for_serving().await {
@@ -353,7 +353,7 @@ async fn take_lock(db: &Db) -> Result<ServeLock, StoreError> {
     db.lock_for_serving().await
 }
 
-/// The key that everything else is derived from that only needs to be the same in each process.
+/// Returns the root key for deriving keys that only need to be the same in each process.
 pub(crate) fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
     verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default()
 }
