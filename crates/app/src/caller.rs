@@ -1,4 +1,4 @@
-//! Who asks: an authenticated account with its grants, or a local command.
+//! The caller of a use case: an authenticated account with its grants, or a local command.
 
 use crate::{act::About, app::App, error::Error, sessions};
 use crossfade_core::{
@@ -11,20 +11,20 @@ use crossfade_core::{
 };
 use crossfade_store::{NewAuditEvent, SessionRow, StoreError, Tx, User};
 
-/// Somebody known, and what they may do.
+/// A known caller and its permissions.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub(crate) actor: Actor,
     pub(crate) user: UserId,
     pub(crate) grants: Vec<Grant>,
-    /// Where the request came from.
+    /// Origin of the request.
     pub(crate) origin: Origin,
-    /// What an API token is limited to.
+    /// Permissions that the API token is limited to.
     limit: Option<Vec<Permission>>,
     by: By,
 }
 
-/// What somebody was known by, with the digest that it is found by again.
+/// Credential of a caller, with the digest that finds it again.
 #[derive(Clone, Debug)]
 enum By {
     Token(TokenId, Vec<u8>),
@@ -32,56 +32,56 @@ enum By {
 }
 
 impl Caller {
-    /// Who it is, for the trail.
+    /// Returns the actor, for the trail.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// Whether it may do `permission` to `object`.
+    /// Whether the caller has `permission` on `object`.
     pub(crate) fn may(&self, permission: Permission, object: Object<'_>) -> bool {
         self.holding().allows(permission, object)
     }
 
-    /// The grants that it holds, within the limit of its token.
+    /// Returns the caller's grants, within the limit of its token.
     pub(crate) fn holding(&self) -> Holding<'_> {
         Holding { grants: &self.grants, limit: self.limit.as_deref() }
     }
 
-    /// The limit of its token, as words; `None` if there is none.
+    /// Returns the limit of its token as words; `None` if there is none.
     pub(crate) fn limit_words(&self) -> Option<Vec<String>> {
         let words = |limit: &Vec<Permission>| limit.iter().map(|it| it.as_str().to_owned()).collect();
         self.limit.as_ref().map(words)
     }
 
-    /// Whether it may do `permission` to the platform as a whole.
+    /// Whether the caller has `permission` on the platform.
     pub fn may_on_platform(&self, permission: Permission) -> bool {
         self.may(permission, Object::Platform)
     }
 
-    /// The account that it is.
+    /// Returns the account of the caller.
     pub fn user(&self) -> &UserId {
         &self.user
     }
 
-    /// Whether it may do `permission` to anything at all.
+    /// Whether the caller has `permission` on any object.
     pub fn may_somewhere(&self, permission: Permission) -> bool {
         let within_limit = self.limit.as_ref().is_none_or(|limit| limit.contains(&permission));
         within_limit && self.grants.iter().any(|grant| grant.role.permissions().contains(&permission))
     }
 
-    /// The permissions that its token is limited to.
+    /// Returns the permissions its token is limited to.
     pub(crate) fn limit(&self) -> Option<&[Permission]> {
         self.limit.as_deref()
     }
 
-    /// Whether it may end this token of this account without managing tokens: its own account's, unless it is
-    /// itself a limited token; then only itself.
+    /// Whether the caller can end this token of this account without permission to manage tokens. It can end the tokens
+    /// of its own account; a limited token can end only itself.
     pub(crate) fn may_end_token(&self, token: &TokenId, user: &UserId) -> bool {
         let itself = matches!(&self.by, By::Token(own, _) if own == token);
         *user == self.user && (self.limit.is_none() || itself)
     }
 
-    /// API token or session that it acts through.
+    /// Returns the API token or session it acts with.
     pub(crate) fn via(&self) -> Via {
         match &self.by {
             By::Token(id, _) => Via::Token { id: id.clone() },
@@ -89,17 +89,17 @@ impl Caller {
         }
     }
 
-    /// Returns the event of what this caller did or was refused.
+    /// Returns the event for an action or a refusal of this caller.
     pub(crate) fn event(&self, at: Timestamp, event: &Event, about: About<'_>) -> NewAuditEvent {
         about.event(at, self.actor.clone(), event).from(&self.origin).through(self.via())
     }
 
-    /// Who it is as a key of remembered answers.
+    /// Returns the key of its remembered responses.
     pub(crate) fn key(&self) -> &str {
         self.actor.id()
     }
 
-    /// Reads the caller's rights again, inside a transaction: what was taken away since is gone.
+    /// Reads the caller's rights again inside a transaction, so that removed rights no longer count.
     pub(crate) async fn refreshed(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, Error> {
         match &self.by {
             By::Token(_, digest) => by_token_digest(tx, digest, &self.origin, now).await,
@@ -107,7 +107,7 @@ impl Caller {
         }
     }
 
-    /// API token that it is known by, if it is not a session.
+    /// Returns its API token; `None` for a session.
     pub(crate) fn token(&self) -> Option<&TokenId> {
         match &self.by {
             By::Token(id, _) => Some(id),
@@ -115,7 +115,7 @@ impl Caller {
         }
     }
 
-    /// The sign-in that it is known by, if it is not an API token.
+    /// Returns its session; `None` for an API token.
     pub(crate) fn session(&self) -> Option<&SessionId> {
         match &self.by {
             By::Session(id, _) => Some(id),
@@ -170,7 +170,7 @@ async fn by_token_digest(
     })
 }
 
-/// Whoever holds a sign-in that has not ended, and the sign-in itself.
+/// Returns the caller of a session that has not ended, and the session itself.
 pub(crate) async fn by_session_digest(
     tx: &mut Tx,
     digest: &[u8],
@@ -198,7 +198,7 @@ pub(crate) fn signed_out() -> Error {
         .into()
 }
 
-/// What a request is for. Known callers are authenticated for a change without a wait for reads.
+/// Purpose of a request. Known callers are authenticated for a change without waiting for reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Intent {
     /// To read.
@@ -220,7 +220,7 @@ impl App {
         }
     }
 
-    /// Authenticates an API token that came from `origin`.
+    /// Authenticates an API token sent from `origin`.
     pub async fn authenticate(&self, token: &str, origin: Origin, intent: Intent) -> Result<Caller, Error> {
         let value = SecretValue::parse(SecretKind::ApiToken, token).ok_or_else(unauthenticated)?;
         let digest = self.digests.token(value.reveal());
