@@ -24,12 +24,12 @@ use crossfade_core::{
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Tx};
 use std::time::Duration;
 
-/// What a list of clients is limited to, as it was sent.
+/// Filter for a list of clients, as sent.
 #[derive(Clone, Debug, Default)]
 pub struct ClientQuery {
     /// Limit and cursor.
     pub list: ListQuery,
-    /// Part of the name, or a whole OAuth `client_id`.
+    /// Part of the name, or a complete OAuth `client_id`.
     pub q: Option<String>,
     /// A property's id.
     pub property_id: Option<String>,
@@ -39,7 +39,7 @@ pub struct ClientQuery {
     pub overdue: Option<String>,
 }
 
-/// The most owners that a client may have.
+/// Maximum number of owners of a client.
 const MOST_OWNERS: usize = 50;
 
 impl Reply for (api::Client, i64) {
@@ -80,7 +80,7 @@ impl Reply for (api::Client, i64) {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Characters of a search; SQLite limits the length of a pattern.
+/// Maximum length of a search in characters; SQLite limits the length of a pattern.
 const LONGEST_SEARCH: usize = 200;
 
 fn name_taken() -> Problem {
@@ -102,7 +102,7 @@ fn owners(list: &[String]) -> Result<Vec<String>, Problem> {
     Ok(unique)
 }
 
-/// Whether two lists name the same people, in whatever order.
+/// Whether two lists name the same people, in any order.
 fn same_owners(one: &[String], other: &[String]) -> bool {
     one.len() == other.len() && one.iter().all(|owner| other.contains(owner))
 }
@@ -115,7 +115,7 @@ fn facts(client: &Client) -> ClientFacts {
     }
 }
 
-/// A client as the API shows it to this caller: with the registrations that they may read.
+/// Returns a client as the API shows it to this caller, with the registrations that the caller can read.
 async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Result<api::Client, Error> {
     let environments = tx.environments().await?;
     let mut registrations = Vec::new();
@@ -138,8 +138,8 @@ async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Resu
     })
 }
 
-/// The version of a client as it is shown to this caller, which covers the registrations that they see: each of them
-/// starts at 1 and grows.
+/// Returns the version of a client for this caller. It covers the registrations that the caller can see; each of their
+/// versions starts at 1 and increases.
 pub(crate) async fn version(tx: &mut Tx, caller: &Caller, client: &Client) -> Result<i64, Error> {
     let registrations = tx.registrations(&client.id).await?;
     let seen = registrations.iter().filter(|registration| {
@@ -149,15 +149,15 @@ pub(crate) async fn version(tx: &mut Tx, caller: &Caller, client: &Client) -> Re
     Ok(client.version + seen.map(|registration| registration.version).sum::<i64>())
 }
 
-/// What a filter asks of a registration.
+/// Facts of a registration that a filter checks.
 pub(crate) struct Facts<'a> {
     pub(crate) environment: &'a Slug,
     pub(crate) oauth_client_id: &'a OauthClientId,
     pub(crate) current_since: Option<Timestamp>,
 }
 
-/// Whether a client that a filter has found in everything would have been found in those of its registrations that the
-/// caller may read. Otherwise a filter would tell what else there is.
+/// Whether the filter still matches when only readable registrations count. Without this check, filtering would reveal
+/// registrations that the caller cannot read.
 pub(crate) fn is_found_in(
     filter: &ClientFilter,
     name: &Name,
@@ -176,7 +176,7 @@ pub(crate) fn is_found_in(
         && filter.overdue_at.is_none_or(|now| any(&|it| overdue(it, now)))
 }
 
-/// The same of a client whose registrations have not been read.
+/// Whether the filter matches a client in its readable registrations, which this loads first.
 async fn is_found_by(
     tx: &mut Tx,
     caller: &Caller,
@@ -224,7 +224,7 @@ impl ClientQuery {
 }
 
 impl App {
-    /// The clients that the caller may read, oldest first.
+    /// Returns the clients that the caller can read, oldest first.
     pub async fn list_clients(
         &self,
         caller: &Caller,
@@ -268,7 +268,7 @@ impl App {
         .await
     }
 
-    /// One client and its version.
+    /// Returns a client and its version.
     pub async fn read_client(
         &self,
         caller: &Caller,
@@ -280,7 +280,7 @@ impl App {
         .await
     }
 
-    /// Creates a client with a registration and a first secret in each of the environments.
+    /// Creates a client with a registration and a first secret in each environment.
     pub async fn create_client(
         &self,
         request: &Request<'_>,
@@ -338,7 +338,7 @@ impl App {
         .await
     }
 
-    /// The property that a client is to be created under: there, readable, and open to this caller.
+    /// Returns the property for a new client, if it exists and the caller can create clients there.
     async fn property_of_new_client(&self, act: &mut Act<'_>, id: &PropertyId) -> Result<PropertyId, Error> {
         match PropertyPath(id.as_str()).load(act.tx, act.caller, Operation::CreateClient.access()).await {
             Ok(property) => Ok(property.id),
@@ -393,8 +393,7 @@ impl App {
         .await
     }
 
-    /// Deletes a client: its secrets and tokens are dead, its history stays, its `client_id`s are never
-    /// given again.
+    /// Deletes a client: its secrets and tokens end, its history stays, and its `client_id`s are never used again.
     pub async fn delete_client(
         &self,
         request: &Request<'_>,
@@ -435,8 +434,7 @@ impl App {
     }
 }
 
-/// The place of a client that is not there yet: whether it may be created is decided by its property and its
-/// environments, which stand in the body.
+/// Target of a new client. Its property and environments, which are in the body, determine whether it can be created.
 #[derive(Clone, Copy)]
 struct NewClient;
 
@@ -449,7 +447,7 @@ impl Target for NewClient {
     }
 }
 
-/// The environments named, each once, in their order.
+/// Returns the named environments, each once, in their order.
 async fn chosen(act: &mut Act<'_>, slugs: &[String]) -> Result<Vec<Environment>, Error> {
     let known = act.tx.environments().await?;
     let unknown =
