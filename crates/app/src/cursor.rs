@@ -1,6 +1,6 @@
-//! Lists: a limit and an opaque cursor that names the last row seen, so that rows which come and go in
-//! between are neither skipped nor repeated. The cursor is sealed: where a reader may not read everything, the
-//! last row that was looked at can be one that is not theirs.
+//! Pages of lists: a limit and an opaque cursor that names the last row, so that rows that appear or disappear in
+//! between are neither skipped nor repeated. The cursor is sealed, because the last row searched can be one that the
+//! reader cannot access.
 
 use crate::{
     error::Error,
@@ -11,10 +11,10 @@ use crossfade_core::{Code, Problem, Timestamp, api::Page};
 use crossfade_store::PageStart;
 use std::fmt::Display;
 
-/// `?limit=&cursor=` as they were sent.
+/// `?limit=&cursor=` as sent.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
-    /// How many items, 1 to 200; 50 when absent.
+    /// Maximum number of items, 1 to 200. Defaults to 50.
     pub limit: Option<String>,
     /// Where the page starts.
     pub cursor: Option<String>,
@@ -23,13 +23,13 @@ pub struct ListQuery {
 const DEFAULT_LIMIT: i64 = 50;
 const MOST: i64 = 200;
 
-/// Seals the places that cursors name, and opens them.
+/// Seals and opens the positions in cursors.
 pub(crate) struct Cursors(SealKey);
 
-/// What separates this key from every other use of the one that it is made from.
+/// Label that separates this key from other keys derived from the same root.
 const LABEL: &[u8] = b"crossfade: cursors of lists";
 
-/// Where a page starts, and how the next one is named.
+/// Start of a page, and the cursor of the next one.
 pub(crate) struct Start<'a> {
     at: PageStart,
     list: String,
@@ -45,20 +45,20 @@ impl std::ops::Deref for Start<'_> {
 }
 
 impl Start<'_> {
-    /// The cursor that names this place.
+    /// Returns the cursor for this position.
     pub(crate) fn cursor(&self, place: &(i64, String)) -> Result<String, Error> {
         self.cursors.encode(&self.list, place)
     }
 }
 
 impl Cursors {
-    /// `root` is a key that every process of this database has.
+    /// Creates the seal. `root` is a key that every process of this database has.
     pub(crate) fn new(root: &[u8]) -> Self {
         Self(SealKey::new(*b"cursors1", &derived(root, LABEL)))
     }
 
-    /// Reads limit and cursor. `list` names the list and its order, because a cursor belongs to the list that gave it out.
-    /// One row more than asked for is fetched, to know whether there is a next page.
+    /// Parses limit and cursor. `list` names the list and its order, because a cursor is valid only for the list that
+    /// issued it. One row more than requested is fetched, to find out whether there is a next page.
     pub(crate) fn start(&self, list: impl Display, query: &ListQuery) -> Result<Start<'_>, Problem> {
         let list = list.to_string();
         let limit = match &query.limit {
@@ -87,7 +87,7 @@ impl Cursors {
     }
 }
 
-/// A cursor of another list, of another server, or made up.
+/// Returns the problem for a cursor that this list did not issue.
 pub(crate) fn unknown_cursor() -> Problem {
     invalid("cursor", "is not one that this server gave out for this list")
 }
@@ -97,7 +97,7 @@ pub(crate) fn invalid(field: &str, what: &str) -> Problem {
     Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
 }
 
-/// A time in a parameter.
+/// Parses a time in a parameter.
 pub(crate) fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     text.map(Timestamp::parse_bound).transpose().map_err(|error| invalid(field, &format!("is {error}")))
 }
@@ -117,15 +117,15 @@ pub(crate) fn page<R, T>(
     Ok(Page { items: rows.into_iter().map(item).collect(), next_cursor })
 }
 
-/// Rows that are read at once for whoever may read some of them only.
+/// Number of rows read at a time for a caller who can read only some of them.
 const READ_AT_ONCE: i64 = 500;
-/// Rows that are looked at in the database for one page at most.
+/// Maximum number of rows searched in the database for one page.
 const LOOKED_AT_FOR_A_PAGE: i64 = 100_000;
-/// Rows that are read for one page at most. A page may be short, or empty, and still have a next one.
+/// Maximum number of rows read for one page. A page can be short or empty and still have a next one.
 const READ_FOR_A_PAGE: i64 = 20_000;
 
-/// Reads on until a page is full, leaving out what the caller may not read; but not without end, or somebody who
-/// may read almost nothing could make the server read everything.
+/// Reads until a page is full, skipping rows the caller cannot read. Stops after a fixed number of rows, so that a
+/// caller with little access cannot force a scan of the whole table.
 pub(crate) struct Scan<'a, R> {
     start: &'a Start<'a>,
     wanted: usize,
@@ -138,7 +138,7 @@ pub(crate) struct Scan<'a, R> {
 }
 
 impl<'a, R> Scan<'a, R> {
-    /// `everything`: the caller may read every row.
+    /// Creates a scan. `everything`: the caller can read every row.
     pub(crate) fn new(start: &'a Start<'a>, everything: bool) -> Self {
         Self {
             start,
@@ -152,14 +152,14 @@ impl<'a, R> Scan<'a, R> {
         }
     }
 
-    /// Where to read on; `None` when the page is full or nothing is left.
+    /// Returns where to continue reading; `None` if the page is full or nothing is left.
     pub(crate) fn next(&self) -> Option<PageStart> {
         let tired = self.read >= READ_FOR_A_PAGE || self.looked >= LOOKED_AT_FOR_A_PAGE;
         let done = self.ended || self.kept.len() >= self.wanted || tired;
         (!done).then(|| PageStart { after: self.from.clone(), limit: self.at_once })
     }
 
-    /// Takes note of what was read; `last` is the sort key of the last row.
+    /// Records a read; `last` is the sort key of the last row.
     pub(crate) fn read(&mut self, rows: usize, last: Option<(i64, String)>) {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         self.ended = rows < self.at_once;
@@ -167,7 +167,7 @@ impl<'a, R> Scan<'a, R> {
         self.from = last.or(self.from.take());
     }
 
-    /// Takes note of a reading that says itself how many rows it looked at, and where to read on.
+    /// Records a read that reports the number of searched rows, and where to continue.
     pub(crate) fn looked(&mut self, rows: usize, looked: i64, next: Option<(i64, String)>) {
         self.read = self.read.saturating_add(i64::try_from(rows).unwrap_or(i64::MAX));
         self.looked = self.looked.saturating_add(looked);
@@ -175,12 +175,12 @@ impl<'a, R> Scan<'a, R> {
         self.from = next.or(self.from.take());
     }
 
-    /// Keeps a row for the page.
+    /// Adds a row to the page.
     pub(crate) fn keep(&mut self, row: R) {
         self.kept.push(row);
     }
 
-    /// Cuts what was kept to the page. `key` is the sort key of a row.
+    /// Cuts the collected rows to a page. `key` is the sort key of a row.
     pub(crate) fn rows(
         mut self,
         key: impl Fn(&R) -> (i64, String),
@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Reads a list of numbers of which every `nth` may be read, page by page.
+    /// Reads, page by page, a list of numbers of which every `nth` is readable.
     fn scanned(rows: i64, nth: i64, limit: i64) -> (Vec<i64>, usize) {
         let cursors = cursors();
         let (mut seen, mut pages, mut cursor) = (Vec::new(), 0, None);
