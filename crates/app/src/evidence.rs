@@ -1,4 +1,4 @@
-//! Evidence of use on its way from memory into the database, and the times of which it is not complete.
+//! Evidence of use on its way from memory to the database, and the gaps in it.
 
 use crate::{app::App, error::Error, worker::write_failures};
 use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
@@ -14,28 +14,28 @@ use std::{
     time::Duration,
 };
 
-/// Distinct sources that are kept one by one.
+/// Maximum numbers of sources stored individually.
 const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
-/// Distinct callers that are kept of those that each drill refuses, and of those that are refused with a secret otherwise.
+/// Maximum number of callers stored per drill, and per secret for other refusals.
 const MOST_REFUSED: i64 = 1000;
-/// Rows of evidence that are written in one transaction.
+/// Maximum number of rows of evidence written in one transaction.
 const ROWS_AT_ONCE: usize = 500;
-/// How often it is noted that everything is stored, also when there was nothing to store. After a kill, evidence
-/// has a gap from the last note on.
+/// Interval for recording that everything is stored, even if there was nothing to store. After a kill, the evidence has
+/// a gap from the last such record on.
 const NOTED_EVERY: Duration = Duration::from_secs(4);
 
-/// How far evidence is stored.
+/// State of the stored evidence.
 #[derive(Default)]
 pub(crate) struct Recorded {
-    /// Up to when it is noted to be; `None` where nothing is recorded: in a local command.
+    /// Time up to which evidence is recorded as stored; `None` in a local command, which records nothing.
     until: Option<Timestamp>,
-    /// Whether this process serves and could not note yet that it records.
+    /// Whether this process serves and could not yet store that it is recording.
     is_due: bool,
-    /// Whether something since then was perhaps not stored.
+    /// Whether some evidence since then may not have been stored.
     in_doubt: bool,
-    /// The number of the last flush that stored everything.
+    /// Number of the last flush that stored everything.
     stored_by: u64,
-    /// The time of what the database refused since then.
+    /// Period of the evidence that the database refused since then.
     refused: Option<(Timestamp, Timestamp)>,
 }
 
@@ -46,30 +46,31 @@ impl Recorded {
     }
 }
 
-/// The last times of a secret that are on their way into the database.
+/// Last times of a secret that are on their way to the database.
 #[derive(Default)]
 pub(crate) struct Unflushed {
-    /// It was used.
+    /// Last use.
     used: Option<Timestamp>,
-    /// It was used, or was refused.
+    /// Last use or refusal.
     tried: Option<Timestamp>,
 }
 
-/// For how long a process that serves may be without a sign of life. Beyond it stood still, as a machine does that is
-/// suspended or moved, or its clock was set: who called meanwhile is not known.
+/// The longest heartbeat interval of a serving process that does not count as a gap. A longer one means that the
+/// machine was suspended or moved, or its clock was set forward, so callers may have been missed.
 const STOOD_STILL: Duration = Duration::from_secs(15);
 
-/// The signs of life of a process that serves.
+/// Heartbeats of a serving process.
 #[derive(Default)]
 pub(crate) struct Alive {
-    /// The last one; `None` before the first.
+    /// The last heartbeat; `None` before the first.
     last: Option<Timestamp>,
-    /// A time without any, that is not recorded as a gap yet.
+    /// A period without heartbeats that is not yet recorded as a gap.
     still: Option<(Timestamp, Timestamp)>,
 }
 
 impl Alive {
-    /// A sign of life at `now`, the first one only where it is to `begin`. The time without any that is to be recorded.
+    /// Notes a heartbeat at `now`; with `begin`, also the first one. Returns a heartbeat gap that still has to be
+    /// recorded.
     fn beat(&mut self, now: Timestamp, begin: bool) -> Option<(Timestamp, Timestamp)> {
         match self.last {
             None if !begin => return None,
@@ -83,7 +84,7 @@ impl Alive {
     }
 }
 
-/// What a row of evidence is kept by: what refused, if anything did, the secret, and the source.
+/// Key of a row of evidence: what refused the caller, if anything, the secret, and the source.
 type Kept<'a> = (Option<&'a RefusedBy>, &'a SecretId, UsageSource);
 
 pub(crate) fn usage(counter: Counter) -> Usage {
@@ -94,26 +95,26 @@ pub(crate) fn usage(counter: Counter) -> Usage {
     }
 }
 
-/// One row of evidence: what refused the caller, if anything did, and the places of the counts that went into it.
+/// One row of evidence: what refused the caller, if anything, and the indexes of the counts in it.
 type EvidenceRow = (Option<RefusedBy>, UsageRow, Vec<usize>);
 
-/// Evidence on its way into the database. What was not written is put back when this is dropped, also when the caller
-/// who waits for it hangs up.
+/// Evidence on its way to the database. Dropping it puts back what was not written, even if the waiting caller
+/// disconnects.
 struct Taken<'a> {
     app: &'a App,
     recorded: &'a mut Recorded,
     sources: Vec<SourceCount>,
     failures: Vec<FailureCount>,
     rows: Vec<EvidenceRow>,
-    /// Rows and failures that need not be put back.
+    /// Numbers of rows and failures that need not be put back.
     written: (usize, usize),
-    /// Whether the batch under way is perhaps committed.
+    /// Whether the current batch may be committed.
     is_committing: AtomicBool,
-    /// Rows and failures of the next batch at most: fewer after the database has refused one of them.
+    /// Maximum number of rows and failures in the next batch. Lower after the database has refused one of them.
     at_once: usize,
 }
 
-/// The rows and failures of one transaction.
+/// Rows and failures of one transaction.
 struct Batch {
     rows: Range<usize>,
     failures: Range<usize>,
@@ -149,7 +150,7 @@ impl<'a> Taken<'a> {
         (&self.rows[batch.rows.clone()], &self.failures[batch.failures.clone()])
     }
 
-    /// Makes the next batch smaller than one that the database refused; `false` where that was a single row.
+    /// Makes the next batch smaller than one that the database refused; `false` if that was a single row.
     fn narrow(&mut self, batch: &Batch) -> bool {
         let most = batch.rows.len().max(batch.failures.len());
         let is_single = batch.rows.len() + batch.failures.len() < 2;
@@ -157,14 +158,14 @@ impl<'a> Taken<'a> {
         !is_single
     }
 
-    /// Goes on behind a batch.
+    /// Continues after a batch.
     fn pass(&mut self, batch: &Batch) {
         self.written = (batch.rows.end, batch.failures.end);
         self.at_once = (self.at_once * 4).min(ROWS_AT_ONCE);
     }
 
-    /// Notes how a batch ended. A batch that was perhaps written is not put back: evidence may be too little, never too
-    /// much.
+    /// Records the outcome of a batch. A batch that may already be stored is not retried: evidence can be incomplete
+    /// but never overstated.
     fn settle(&mut self, batch: &Batch, error: Option<&Error>) {
         self.is_committing = AtomicBool::new(false);
         let in_doubt = error.is_some_and(|error| error.problem.code == Code::OutcomeUnknown);
@@ -192,7 +193,7 @@ impl Drop for Taken<'_> {
 }
 
 impl App {
-    /// Notes that this process records from now on, and what is missing since the last one did.
+    /// Records that this process records evidence from now on, and the gap since the last process did.
     pub(crate) async fn begin_recording(&self) -> Result<(), Error> {
         let mut recorded = self.flush.lock().await;
         recorded.is_due = true;
@@ -210,13 +211,13 @@ impl App {
         Ok(())
     }
 
-    /// Notes that this process records, where that could not be noted at its start.
+    /// Records that this process records evidence, if that could not be stored at its start.
     pub(crate) async fn resume_recording(&self) -> Result<(), Error> {
         let is_due = self.flush.lock().await.is_due;
         if is_due { self.begin_recording().await } else { Ok(()) }
     }
 
-    /// Writes what is left, and notes that nothing is missing up to now. The end of a process in order.
+    /// Writes the remaining evidence, and records that it is complete up to now. For the orderly end of a process.
     pub async fn end_recording(&self) -> Result<(), Error> {
         self.flush_evidence().await?;
         let mut recorded = self.flush.lock().await;
@@ -226,7 +227,8 @@ impl App {
         Ok(())
     }
 
-    /// A sign of life, about one a second, and one before each look at evidence.
+    /// Records a heartbeat, about one per second and one before each read of evidence. Returns a gap that has to be
+    /// recorded.
     pub(crate) fn beat(&self, begin: bool) -> Option<(Timestamp, Timestamp)> {
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.clock.is_caught_up() {
@@ -237,10 +239,10 @@ impl App {
         alive.beat(self.clock.now(), begin)
     }
 
-    /// Writes the evidence gathered so far. Returns when it is stored, also what another flush has taken.
+    /// Writes the evidence collected so far. Returns when it is stored, including evidence taken by another flush.
     ///
-    /// In small transactions, between which whoever rotates or revokes gets the lock: a flood of evidence must
-    /// not delay the end of the secret that makes it.
+    /// Writes in small transactions, so that rotations and revocations get the lock in between. A flood of evidence
+    /// must not delay ending the secret that causes it.
     pub async fn flush_evidence(&self) -> Result<(), Error> {
         self.flush_evidence_after(self.flushes_begun()).await
     }
@@ -250,8 +252,8 @@ impl App {
         self.flushes.load(Ordering::SeqCst)
     }
 
-    /// Writes the evidence, unless a flush that began after the first `asked` ones has stored it: readers that come at
-    /// the same time share one flush.
+    /// Writes the evidence, unless a flush that began after the first `asked` ones has stored it. Simultaneous readers
+    /// share one flush.
     pub(crate) async fn flush_evidence_after(&self, asked: u64) -> Result<(), Error> {
         let mut recorded = self.flush.lock().await;
         if recorded.stored_by > asked {
@@ -311,8 +313,8 @@ impl App {
         .map(drop)
     }
 
-    /// Stores a single row that the database refuses with its texts in ASCII, or, where it refuses that, too, as a gap.
-    /// Fails in an outage.
+    /// Stores a single row that the database refuses with its texts in ASCII or, if it refuses that as well, as a gap.
+    /// Fails during an outage.
     async fn set_aside(&self, taken: &mut Taken<'_>, batch: &Batch, error: &Error) -> Result<(), Error> {
         let (used, _) = taken.rows_of(batch);
         if let [(refused_by, row, _)] = used
@@ -377,8 +379,8 @@ impl App {
         Ok(())
     }
 
-    /// What is stored of the counts: one row for each secret and source as they are kept, apart for what refused it, with
-    /// the places of the counts that went into it.
+    /// Returns the rows to store for the counts: one row per secret, stored source and kind of refusal, with the
+    /// indexes of the counts in it.
     fn rows(&self, sources: &[SourceCount]) -> Vec<EvidenceRow> {
         let mut merged: BTreeMap<Kept<'_>, (Counter, Vec<usize>)> = BTreeMap::new();
         for (at, count) in sources.iter().enumerate() {
@@ -404,7 +406,7 @@ impl App {
         merged.collect()
     }
 
-    /// Takes the evidence out of memory, and keeps at hand when each secret was last used until that is stored.
+    /// Removes the evidence from memory, and remembers when each secret was last used until that is stored.
     fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
         let mut unflushed = self.unflushed();
         let drained = self.authority.evidence().drain();
@@ -422,21 +424,21 @@ impl App {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last use of a secret that is known and not stored yet. With what is stored it is exact to the moment,
-    /// without waiting for a flush.
+    /// Returns the last unstored use of a secret. Together with the stored use it is exact, without waiting for a
+    /// flush.
     pub(crate) fn unflushed_use(&self, secret: &SecretId) -> Option<Timestamp> {
         let unflushed = self.unflushed();
         unflushed.get(secret).and_then(|last| last.used).max(self.authority.evidence().last_use(secret))
     }
 
-    /// The same, or the last time that it was refused.
+    /// Returns the last unflushed time at which a secret was used or refused.
     pub(crate) fn unflushed_try(&self, secret: &SecretId) -> Option<Timestamp> {
         let unflushed = self.unflushed();
         unflushed.get(secret).and_then(|last| last.tried).max(self.authority.evidence().last_try(secret))
     }
 }
 
-/// The row with its texts in ASCII; `None` where they are.
+/// Returns the row with its texts in ASCII; `None` if they already are.
 fn in_ascii(row: &UsageRow) -> Option<UsageRow> {
     let is_ascii = row.source.user_agent.is_ascii() && row.source.instance.is_ascii();
     (!is_ascii).then(|| {
@@ -455,7 +457,8 @@ mod tests {
         Timestamp::from_seconds(1_800_000_000 + seconds)
     }
 
-    /// Whether the machine stood still or its clock was set forward looks the same: nobody knows who came meanwhile.
+    /// A machine that stood still and a clock that was set forward look the same: callers may have been missed in both
+    /// cases.
     #[test]
     fn a_jump_of_the_time_between_two_signs_of_life_is_a_gap_and_a_short_one_is_none() {
         let mut alive = Alive::default();
