@@ -1,4 +1,4 @@
-//! How the authority's tables learn of changes: all at the start, then one by one from the change log.
+//! Feeds changes to the authority's tables: everything at the start, then one by one from the change log.
 
 use crate::{
     act::About,
@@ -26,25 +26,26 @@ use std::{
     time::Duration,
 };
 
-/// How far the tables have followed the log.
+/// Position of the tables in the change log.
 pub(crate) struct Feed {
     applied: AtomicI64,
     applying: tokio::sync::Mutex<()>,
-    /// How often the tables were loaded from another history. A change of an earlier epoch is perhaps not in them.
+    /// Number of times the tables were loaded from another history. A change of an earlier epoch may be missing from
+    /// them.
     epoch: AtomicU64,
     losses: Mutex<Losses>,
-    /// Rows that the tables were to take, and that cannot be read.
+    /// Rows for the tables that cannot be read.
     pub(crate) unreadable: UnreadableRows,
 }
 
-/// Changes that tables had applied, and that the database does not hold any more.
+/// Changes that the tables had applied and the database no longer contains.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Loss {
-    /// The last change that the tables had applied.
+    /// Last change that the tables had applied.
     pub(crate) applied: i64,
-    /// The last change that the database holds.
+    /// Last change in the database.
     pub(crate) found: i64,
-    /// The registrations that are decided otherwise since.
+    /// Registrations that are decided differently since then.
     pub(crate) registrations: Vec<OauthClientId>,
     at: Timestamp,
 }
@@ -52,13 +53,13 @@ pub(crate) struct Loss {
 #[derive(Default)]
 struct Losses {
     last: Option<Loss>,
-    /// Changes lost since the start.
+    /// Number of changes lost since the start.
     changes: u64,
     untold: Vec<Loss>,
 }
 
 impl Feed {
-    /// A process that decides nothing has no tables, and so is never behind.
+    /// A process that decides nothing has no tables, and is therefore never behind.
     pub(crate) fn new(decides: bool) -> Self {
         Self {
             applied: AtomicI64::new(if decides { 0 } else { NOTHING_TO_APPLY }),
@@ -69,12 +70,12 @@ impl Feed {
         }
     }
 
-    /// The last change that the tables have applied.
+    /// Returns the last change that the tables have applied.
     pub(crate) fn applied(&self) -> i64 {
         self.applied.load(Ordering::SeqCst)
     }
 
-    /// How often the tables were loaded from another history.
+    /// Returns the number of times the tables were loaded from another history.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)
     }
@@ -85,7 +86,7 @@ impl Feed {
         applied != NOTHING_TO_APPLY && stored < applied
     }
 
-    /// The last loss, and how many changes were lost since the start.
+    /// Returns the last loss, and the number of changes lost since the start.
     pub(crate) fn losses(&self) -> (Option<Loss>, u64) {
         let losses = self.all_losses();
         (losses.last.clone(), losses.changes)
@@ -103,16 +104,15 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// What a process without tables has applied.
+/// Position of a process without tables.
 const NOTHING_TO_APPLY: i64 = i64::MAX;
 const PAGE: i64 = 5000;
-/// How often a change that is stored is tried to be applied before its caller is told that it is not known
-/// to be enforced.
+/// Number of attempts to apply a stored change before its caller is told that it may not be enforced.
 const ATTEMPTS: u32 = 5;
-/// Registrations that are named in the audit trail after a loss.
+/// Maximum number of registrations named in the audit trail after a loss.
 const MAX_NAMED: usize = 50;
 
-/// Secrets whose tokens were ended, and revoked tokens by their `jti`, each until it has ended anyway.
+/// Secrets whose tokens were ended, and revoked tokens by their `jti`, each until it would have expired anyway.
 #[derive(Default)]
 struct Revocations {
     secrets: Vec<(SecretId, Timestamp)>,
@@ -120,18 +120,18 @@ struct Revocations {
     unreadable: Vec<Unreadable>,
 }
 
-/// Everything that the tables take, and what of it cannot be read.
+/// The content of the tables, and its unreadable rows.
 struct Loaded {
     seq: i64,
     tables: Tables,
     unreadable: BTreeMap<Subject, Vec<Unreadable>>,
 }
 
-/// What the change log says of the tables.
+/// Result of following the change log.
 enum Followed {
-    /// They have applied everything.
+    /// The tables have applied everything.
     Whole,
-    /// They cannot follow: the database lacks what they have applied, or the log what they have not.
+    /// The tables cannot follow: the database lacks changes they have applied, or the log lacks changes they have not.
     Apart,
 }
 
@@ -143,8 +143,8 @@ enum History {
 }
 
 impl App {
-    /// Fills the tables from one consistent snapshot, and removes what is not in it. Where the database lacks changes that
-    /// the tables had applied, the loss is logged and later recorded.
+    /// Loads the tables from one consistent snapshot, and removes everything that is not in it. If the database lacks
+    /// changes that the tables had applied, the loss is logged and later recorded.
     pub(crate) async fn load_authority(&self) -> Result<(), Error> {
         let _one_at_a_time = self.feed.applying.lock().await;
         self.load_tables(History::Another).await
@@ -177,7 +177,7 @@ impl App {
         Ok(())
     }
 
-    /// Reads everything that decides. A row that cannot be read is left out and noted: what it is about is refused.
+    /// Reads the content of the tables. An unreadable row is left out and recorded, and its subject is refused.
     async fn read_tables(&self, tx: &mut Tx) -> Result<Loaded, Error> {
         let (seq, highest_time) = tx.read_head().await?;
         self.clock.raise(highest_time);
@@ -203,9 +203,9 @@ impl App {
         Ok(Loaded { seq, tables, unreadable })
     }
 
-    /// Reads the secrets whose tokens were ended, and the revoked tokens. By a clock that is wrong at the start, tokens have
-    /// expired that are active again when it is corrected, so all are read. Where the time of one cannot be read, it counts
-    /// from now.
+    /// Reads the secrets whose tokens were ended, and the revoked tokens. Reads all of them, because tokens that have
+    /// expired by a clock that is wrong at the start become active again when it is corrected. If the time of one
+    /// cannot be read, it counts from now.
     async fn read_revocations(&self, tx: &mut Tx) -> Result<Revocations, Error> {
         let mut read = Revocations::default();
         for row in tx.secrets_with_revoked_tokens().await? {
@@ -230,13 +230,13 @@ impl App {
         Ok(read)
     }
 
-    /// The time by which every token of now has ended.
+    /// Returns the time by which every present token has expired.
     fn longest_life(&self) -> Timestamp {
         self.clock.now().after(TOKENS_LIVE_ON)
     }
 
-    /// Waits until the tables have applied every change up to `seq`, applying what is missing. Fails where they were loaded
-    /// again since `epoch`, or the database does not hold the change: it was lost with a failover.
+    /// Waits until the tables have applied every change up to `seq`, and applies missing ones. Fails if the tables were
+    /// loaded again since `epoch`, or if the database does not contain the change because a failover lost it.
     pub(crate) async fn catch_up(&self, seq: i64, epoch: u64) -> Result<(), Error> {
         let mut attempt = 0;
         loop {
@@ -260,8 +260,8 @@ impl App {
         }
     }
 
-    /// Applies what the log holds beyond what has been applied. Where it does not continue what has been applied, the
-    /// tables are loaded again.
+    /// Applies the changes in the log that have not been applied yet. Loads the tables again if the log does not
+    /// continue what has been applied.
     pub(crate) async fn apply_changes(&self) -> Result<(), Error> {
         let _one_at_a_time = self.feed.applying.lock().await;
         let followed = self
@@ -328,7 +328,7 @@ impl App {
         written
     }
 
-    /// The last change that the tables have applied.
+    /// Returns the last change that the tables have applied.
     pub(crate) fn applied(&self) -> i64 {
         self.feed.applied()
     }
@@ -379,8 +379,8 @@ impl App {
         self.feed.unreadable.note(Subject::Registration(id.to_string()), unreadable);
     }
 
-    /// An environment with its keys, and what of it cannot be read. `None` where there is none of this name, or none of its
-    /// keys can be read.
+    /// Returns an environment with its keys, and its unreadable rows. `None` if there is no such environment, or if
+    /// none of its keys can be read.
     async fn load_environment(
         &self,
         tx: &mut Tx,
@@ -395,7 +395,7 @@ impl App {
     }
 }
 
-/// The outcome of a change that the tables cannot be said to enforce.
+/// Returns the error for a change that the tables may not enforce.
 fn lost(seq: i64) -> Error {
     Error {
         problem: Problem::new(
