@@ -1,6 +1,6 @@
-//! Envelope encryption. Values are sealed under data keys, data keys under the master key: AES-256-GCM, with
-//! the key's id in the clear. The key's id and the place of the value are bound as associated data, so that a sealed value
-//! that is copied to another row, or whose row is moved, does not open.
+//! Envelope encryption. Values are sealed under data keys, and data keys under the master key, with AES-256-GCM and the
+//! key's id in the clear. The key's id and the place of the value are bound as associated data, so that a sealed value
+//! that is copied to another row, or whose row is moved, cannot be opened.
 
 use crate::{error::Error, master_key::MasterKey};
 use aws_lc_rs::{
@@ -13,21 +13,21 @@ use crossfade_store::DataKey;
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
-/// The format that is written, and read.
+/// Format that is written and read.
 const VERSION: u8 = 2;
-/// The format of older versions, whose places named less. Read only until a database is carried over.
+/// Format of older versions, which bound fewer properties. Read only until a database is converted.
 const OLD_VERSION: u8 = 1;
 const ID: usize = 8;
 const HEADER: usize = 1 + ID + NONCE_LEN;
 
-/// What data keys are for.
+/// Purpose of data keys that seal values.
 pub(crate) const PURPOSE_SEAL: &str = "seal";
-/// The key of the hash that secrets are verified by.
+/// Purpose of the key of the hash that verifies secrets.
 pub(crate) const PURPOSE_VERIFY: &str = "verify";
-/// No key that anything is sealed under: it says that a carry-over has begun.
+/// Purpose of a key that seals nothing and records that a conversion has begun.
 pub(crate) const PURPOSE_CARRY_OVER: &str = "carry_over";
 
-/// Where a sealed value belongs: what it is for, and whose it is.
+/// Place of a sealed value: its purpose and its owner.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place<'a> {
     /// A data key, sealed under the master key.
@@ -36,16 +36,16 @@ pub(crate) enum Place<'a> {
     Secret { registration: &'a RegistrationId, secret: &'a SecretId },
     /// The private key of an environment.
     SigningKey { environment: &'a Slug, kid: &'a str },
-    /// The secret values of a remembered answer: of whose request, and its idempotency key.
+    /// The secret values of a remembered response: the actor of the request, and its idempotency key.
     Answer { actor: &'a str, key: &'a str },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
-    /// A cursor, which callers keep, and the list that gave it out.
+    /// A cursor, and the list that issued it.
     Cursor { list: &'a str },
 }
 
 impl Place<'_> {
-    /// Its parts, each behind its length, so that no two places are one text.
+    /// Returns its parts, each after its length, so that no two places give the same text.
     fn bound(&self) -> Vec<u8> {
         let parts: &[&str] = match self {
             Self::DataKey { purpose, id } => &["data_keys", purpose, id],
@@ -64,7 +64,7 @@ impl Place<'_> {
     }
 }
 
-/// The place as older versions bound it, and as the log names it.
+/// Writes the place as older versions bound it, and as the log names it.
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,12 +117,12 @@ impl SealKey {
         Ok(sealed)
     }
 
-    /// Opens what was sealed for `place`. `None` when it was not, or not with this key.
+    /// Opens a value sealed for `place`; `None` if it was sealed for another place or with another key.
     pub(crate) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.open_version(VERSION, &place.bound(), sealed)
     }
 
-    /// Opens what an older version sealed for `place`.
+    /// Opens a value that an older version sealed for `place`.
     fn open_old(&self, place: &Place<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.open_version(OLD_VERSION, place.to_string().as_bytes(), sealed)
     }
@@ -144,10 +144,10 @@ impl SealKey {
 /// The data keys, opened.
 pub(crate) struct Vault {
     keys: Vec<SealKey>,
-    /// Whether the data keys have the format of older versions: then, and only then, values of that format are opened.
-    /// No one without the master key can make such data keys, so none can bring that format back.
+    /// Whether the data keys have the format of older versions. Only then are values of that format opened. Creating
+    /// such data keys requires the master key, so nobody else can bring that format back.
     pub(crate) is_old: bool,
-    /// Whether a carry-over to the format that is written has begun.
+    /// Whether a conversion to the present format has begun.
     pub(crate) is_being_carried_over: bool,
 }
 
@@ -157,7 +157,7 @@ impl Vault {
         self.keys.last().ok_or_else(|| Error::internal("no data key"))?.seal(place, plain)
     }
 
-    /// Opens with whichever key sealed.
+    /// Opens a value with the key that sealed it.
     pub(crate) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let open = |key: &SealKey| {
             let old = || self.is_old.then(|| key.open_old(place, sealed)).flatten();
@@ -169,14 +169,14 @@ impl Vault {
     }
 }
 
-/// A key made from `root` for one use alone, which `label` names.
+/// Returns a key derived from `root` for the single purpose named by `label`.
 pub(crate) fn derived(root: &[u8], label: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     key.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, root), label).as_ref());
     key
 }
 
-/// A new data key, sealed.
+/// Returns a new data key, sealed.
 pub(crate) fn new_data_key(master: &MasterKey, purpose: &str, random: &dyn Random) -> Result<DataKey, Error> {
     let (mut id, mut bytes) = ([0; ID], Zeroizing::new([0; 32]));
     random.fill(&mut id);
@@ -189,8 +189,8 @@ pub(crate) fn new_data_key(master: &MasterKey, purpose: &str, random: &dyn Rando
 /// Opened verifier keys: ids and bytes, oldest first.
 pub(crate) type VerifierKeyBytes = Vec<(String, [u8; 32])>;
 
-/// Opens the stored data keys. Fails, and so does the start of the server, when the master key is another
-/// than the one that sealed them: a server that cannot open its keys must not make new ones.
+/// Opens the stored data keys. Fails, and with it the start of the server, if another master key sealed them: a server
+/// that cannot open its keys must not create new ones.
 pub(crate) fn open_data_keys(
     master: &MasterKey,
     stored: &[DataKey],
@@ -220,7 +220,7 @@ pub(crate) fn open_data_keys(
     Ok((Vault { keys, is_old, is_being_carried_over }, verifier))
 }
 
-/// A data key of an older version, sealed anew; `None` where it is not one.
+/// Returns a data key of an older version with a new seal; `None` if it is not one.
 pub(crate) fn resealed_data_key(master: &MasterKey, key: &DataKey) -> Result<Option<Vec<u8>>, Error> {
     if !is_old_seal(&key.sealed) {
         return Ok(None);
@@ -288,7 +288,7 @@ mod tests {
         assert_ne!(answer("a", "/b"), answer("a/", "b"));
     }
 
-    /// What an older version wrote.
+    /// Returns what an older version wrote.
     fn old_seal(key: &SealKey, place: &Place<'_>, plain: &[u8]) -> Vec<u8> {
         let associated = Aad::from(key.associated(OLD_VERSION, place.to_string().as_bytes()));
         let mut body = plain.to_vec();
