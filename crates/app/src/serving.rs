@@ -1,7 +1,8 @@
-//! What keeps one process alone in deciding: the lock on the database, and what happens while it is lost.
+//! The lock on the database, which ensures that only one process decides, and the behaviour while it is lost.
 //!
-//! While the lock is lost nothing is changed, and secrets are decided for [`DECIDES_FOR`] after the lock was last known to
-//! be held: longer than a restart of the database, and too short for another server's changes to be missed for long.
+//! While the lock is lost, nothing is changed, and secrets are verified for [`DECIDES_FOR`] after the lock was last
+//! known to be held. That is longer than a restart of the database, and too short to miss another server's changes for
+//! long.
 
 use crate::{app::App, error::Error};
 use crossfade_core::{Code, Problem};
@@ -18,28 +19,28 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// How long secrets are decided after the lock was last known to be held.
+/// How long secrets are verified after the lock was last known to be held.
 pub const DECIDES_FOR: Duration = Duration::from_secs(10);
-/// How often it is checked that the lock is held, and how long the database may take to answer.
+/// Interval for checking the lock, and time limit for the database's answer.
 const CHECKED_EVERY: Duration = Duration::from_secs(1);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
-/// The pause between two tries to get a lost lock back, and how long one may take.
+/// Pause between two attempts to take a lost lock again, and time limit for one attempt.
 const TRIED_EVERY: Duration = Duration::from_millis(200);
 const TRY_WITHIN: Duration = Duration::from_secs(5);
 
-/// How sure this process is that it alone serves the database.
+/// This process's knowledge of whether it alone serves the database.
 pub(crate) struct Hold {
-    /// Zero of the time below.
+    /// Zero point of `decides_until`.
     base: Instant,
-    /// Until when secrets are decided, in milliseconds; [`FOR_EVER`] where the lock cannot be lost or nobody watches it,
-    /// as in tests and local commands.
+    /// Until when secrets are verified, in milliseconds; [`FOR_EVER`] if the lock cannot be lost or is not watched, as
+    /// in tests and local commands.
     decides_until: AtomicU64,
     /// Why the lock is lost; `None` while it is held.
     lost: Mutex<Option<String>>,
-    /// Whether the tables must be loaded as a whole before anything is changed.
+    /// Whether all tables must be loaded before anything is changed.
     must_load: AtomicBool,
     watched: AtomicBool,
-    /// Has the lock looked at now.
+    /// Triggers an immediate check of the lock.
     doubted: Notify,
 }
 
@@ -50,7 +51,7 @@ const FOR_EVER: u64 = u64::MAX;
 pub enum Stopped {
     /// Another server holds the lock.
     AnotherServes,
-    /// A file of the database was replaced: what is written now would be in no file that has a name.
+    /// A file of the database was replaced, so a change would go to a file that is no longer the database.
     FileReplaced,
 }
 
@@ -70,7 +71,7 @@ impl Hold {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock was held at `at`.
+    /// Records that the lock was held at `at`.
     fn held(&self, lock: &ServeLock, at: Instant) {
         let mut lost = self.state();
         let until = (at + DECIDES_FOR).saturating_duration_since(self.base).as_millis() as u64;
@@ -89,14 +90,14 @@ impl Hold {
         *lost = Some(reason);
     }
 
-    /// Another server holds the lock: nothing is decided by what this one knows.
+    /// Records that another server holds the lock, so that this one decides nothing.
     fn superseded(&self) {
         self.lost("another server holds the lock on the database");
         self.decides_until.store(0, Ordering::SeqCst);
     }
 
-    /// A change found the database in another term than that of this server. Whether another server holds the lock is
-    /// looked at now; until then nothing is changed.
+    /// Records that a change found the database in a term other than this server's. Triggers a check of the lock; until
+    /// then nothing is changed.
     pub(crate) fn doubt(&self) {
         if self.watched.load(Ordering::SeqCst) {
             self.lost("the database is in another term: another server may have served it");
@@ -109,7 +110,7 @@ impl Hold {
         self.state().clone()
     }
 
-    /// Whether secrets may be decided.
+    /// Whether this process is allowed to verify secrets.
     fn may_decide(&self) -> bool {
         match self.decides_until.load(Ordering::SeqCst) {
             FOR_EVER => true,
@@ -117,7 +118,7 @@ impl Hold {
         }
     }
 
-    /// Refuses a change while another server could make one, too.
+    /// Refuses a change while another server could also make changes.
     pub(crate) fn may_change(&self) -> Result<(), Error> {
         match self.why_lost() {
             None if self.may_decide() => Ok(()),
@@ -135,13 +136,13 @@ impl Hold {
 }
 
 impl App {
-    /// Whether this process may decide secrets: it holds the lock on the database, or held it a moment ago.
+    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago.
     pub fn may_decide(&self) -> bool {
         self.hold.may_decide()
     }
 
-    /// Keeps the lock on the database: checks it, takes it again when it was lost, and then follows the database before
-    /// anything is changed. Ends when this process must not go on.
+    /// Keeps the lock on the database: checks it, takes it again when it was lost, and then updates the tables before
+    /// anything is changed. Returns when this process must stop.
     pub async fn keep_serving(&self) -> Stopped {
         self.hold.watched.store(true, Ordering::SeqCst);
         loop {
@@ -238,7 +239,8 @@ impl App {
         Ok(())
     }
 
-    /// Applies what is stored and not applied: a change whose commit was not acknowledged in time, or one of a local command.
+    /// Applies stored changes that were not applied yet: a change whose commit was not acknowledged in time, or a
+    /// change by a local command.
     async fn follow_log(&self) {
         let followed = timeout(ANSWERS_WITHIN, async {
             let head = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.read_head().await?.0));
@@ -254,8 +256,8 @@ impl App {
         }
     }
 
-    /// Has the tables follow the database: by its log where that continues what they have applied, else by loading
-    /// everything.
+    /// Updates the tables to the database: from its change log if the log continues what they have applied, otherwise
+    /// by loading everything.
     async fn follow_database(&self) -> Result<(), Error> {
         self.calibrate().await?;
         if self.hold.must_load.load(Ordering::SeqCst) {
@@ -265,7 +267,7 @@ impl App {
         self.apply_changes().await
     }
 
-    /// What people should know although this node decides: for the text of `readyz`.
+    /// Returns warnings for the text of `readyz` while this node is ready.
     pub fn lock_notes(&self) -> Vec<String> {
         let lost = self.hold.why_lost();
         let lost = lost
