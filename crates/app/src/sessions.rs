@@ -1,4 +1,4 @@
-//! Sign-ins to the Console while they last: found by what a cookie holds, kept fresh, listed, ended.
+//! Sessions in the Console: finding them by cookie, confirming, listing and ending them.
 
 use crate::{
     act::About,
@@ -20,29 +20,29 @@ use std::{
     time::Duration,
 };
 
-/// A sign-in that is not used ends after this long.
+/// How long an unused session lasts.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
-/// A sign-in ends after this long, used or not.
+/// How long a session lasts at most.
 pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
-/// The last request is noted this often: seldom enough to cost nothing, and always to the shorter side.
+/// How often the last request is saved. Rare enough to be cheap; a stale value only ends a session early.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
-/// How long a page waits for that note.
+/// How long a page waits for saving the last request.
 const NOTED_WITHIN: Duration = Duration::from_secs(1);
-/// Rows of sign-ins are kept this long, for whoever looks into a database.
+/// How long rows of ended sessions are kept.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
-/// Sign-ins that are listed.
+/// Maximum number of sessions listed.
 const LISTED: i64 = 100;
-/// The longest user agent that is stored, in characters.
+/// Maximum length of a stored user agent in characters.
 const AGENT_CHARACTERS: usize = 300;
 
-/// Whoever comes to the Console, before anything is known of them.
+/// A visitor of the Console who is not yet identified.
 #[derive(Clone, Debug)]
 pub struct Visitor {
-    /// Where the request comes from.
+    /// Origin of the request.
     pub origin: Origin,
-    /// What they call their browser.
+    /// User agent.
     pub user_agent: String,
-    /// What the cookie of their known browser holds.
+    /// Values in the cookie of the known browser.
     pub devices: Vec<SecretValue>,
 }
 
@@ -52,63 +52,63 @@ impl Visitor {
     }
 }
 
-/// A sign-in that lasts.
+/// A valid session.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Its id.
+    /// ID.
     pub id: SessionId,
-    /// Who it is, and what they may do.
+    /// The signed-in caller.
     pub caller: Caller,
     /// Their name.
     pub name: String,
-    /// Their e-mail address.
+    /// Their email address.
     pub email: String,
-    /// Whether the password was given lately enough for what is dangerous.
+    /// Whether the password was entered recently enough for dangerous actions.
     pub is_fresh: bool,
-    /// When all of this was so.
+    /// Time at which this was read.
     pub now: Timestamp,
 }
 
-/// A sign-in in the list of one's own.
+/// A session in the list of a person's own sessions.
 #[derive(Clone, Debug)]
 pub struct SessionSummary {
-    /// Its id.
+    /// ID.
     pub id: SessionId,
-    /// Whether it is the one that asks.
+    /// Whether it is the session of this request.
     pub is_this: bool,
-    /// When it began.
+    /// Start.
     pub created_at: Timestamp,
-    /// The last request.
+    /// Last request.
     pub last_seen_at: Timestamp,
-    /// The address that it began from.
+    /// Address it was started from.
     pub source_ip: String,
-    /// The user agent that it began with.
+    /// User agent it was started with.
     pub user_agent: String,
 }
 
-/// How a fresh sign-in was answered.
+/// Outcome of confirming the password.
 pub enum Confirmed {
-    /// It was the right password. The cookie holds another value from now on.
+    /// The password was correct. The cookie gets a new value.
     Yes {
-        /// What the cookie holds now.
+        /// New value of the cookie.
         value: SecretValue,
-        /// The sign-in, fresh.
+        /// The confirmed session.
         session: Box<Session>,
     },
-    /// It was not.
+    /// The password was wrong.
     Wrong,
-    /// Too many were wrong; the next may be tried at this time.
+    /// Too many passwords were wrong; the next attempt is allowed at this time.
     Wait(Timestamp),
 }
 
-/// When a sign-in ends if nothing more happens.
+/// Returns when a session ends without further requests.
 pub(crate) fn ends_at(session: &SessionRow) -> Timestamp {
     session.last_seen_at.after(IDLE_LIMIT).min(session.created_at.after(ABSOLUTE_LIMIT))
 }
 
 impl App {
-    /// The sign-in whose cookie holds `value`. `seen` notes that somebody is there; what a page asks for by
-    /// itself does not, or a page that is left open would never end.
+    /// Returns the session whose cookie contains `value`. `seen` records activity. Automatic requests of a page do not
+    /// set it, because otherwise a session with an open page would never end.
     pub async fn session(
         &self,
         value: &str,
@@ -144,7 +144,7 @@ impl App {
         }
     }
 
-    /// Begins the session `id` of an account that has proved who it is, and makes its browser known.
+    /// Begins the session `id` of an authenticated account, and makes its browser known.
     pub(crate) async fn begin_session(
         &self,
         tx: &mut Tx,
@@ -174,7 +174,7 @@ impl App {
         Ok(NewSession { value, devices, user: user.id.clone() })
     }
 
-    /// One's own sign-ins that last, newest first.
+    /// Returns the person's own valid sessions, newest first.
     pub async fn list_sessions(&self, session: &Session) -> Result<Vec<SessionSummary>, Error> {
         let now = self.clock.now();
         self.read(async |tx| {
@@ -196,8 +196,8 @@ impl App {
         .await
     }
 
-    /// Ends one of the caller's own sign-ins; the current one signs out. Another sign-in may be a thief's, so its one-time
-    /// links end, too.
+    /// Ends one of the caller's own sessions; ending the current one signs out. Another session may be a thief's, so
+    /// its one-time links end, too.
     pub async fn end_session(&self, session: &Session, id: &str) -> Result<(), Error> {
         let id = SessionId::parse(id).map_err(|_| Problem::not_found())?;
         self.transact(async |tx, now| {
@@ -214,8 +214,8 @@ impl App {
         .await
     }
 
-    /// Ends every sign-in of one's own, this one too, the one-time links that were made in them and those to the account,
-    /// and one's API tokens where asked: whoever had a cookie can have made one.
+    /// Ends all sessions of the caller, including this one, the one-time links created in them and those to the account
+    /// and, if requested, the caller's API tokens, because anyone who had a cookie may have created one.
     pub async fn end_sessions(&self, session: &Session, tokens: AccountTokens) -> Result<(), Error> {
         self.transact(async |tx, now| {
             let caller = session.caller.refreshed(tx, now).await?;
@@ -228,8 +228,8 @@ impl App {
         .await
     }
 
-    /// Makes a sign-in fresh with the password. Its cookie gets another value, so that one that was taken before
-    /// is worth nothing now (OWASP ASVS 7.2.4).
+    /// Confirms a session with the password. Its cookie gets a new value, so that a stolen copy is worthless (OWASP
+    /// ASVS 7.2.4).
     pub async fn confirm_session(
         &self,
         session: &Session,
@@ -259,9 +259,9 @@ impl App {
         Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
     }
 
-    /// Sets another password, and ends every other sign-in, every one-time link and, where asked, every API token of the
-    /// account. The cookie gets another value, which is given back: a copy of it is worth nothing. So does the cookie of the
-    /// known browser.
+    /// Sets another password, and ends every other session, every one-time link and, if requested, every API token of
+    /// the account. Returns a new value for the cookie, so that a copy of the old one is worthless. The cookie of the
+    /// known browser also gets a new value.
     pub async fn change_password(
         &self,
         session: &Session,
@@ -309,8 +309,8 @@ impl App {
         Ok(NewSession { value, devices, user: session.caller.user().clone() })
     }
 
-    /// Checks the password of a person who is signed in. Wrong ones count for the session alone: a stolen cookie must
-    /// not be a way to guess, and strangers must not be able to delay the person.
+    /// Checks the password of a signed-in person. Wrong ones count only for the session, so that a stolen cookie cannot
+    /// be used to guess and others cannot delay the person.
     async fn check_own_password(
         &self,
         session: &Session,
@@ -341,14 +341,14 @@ impl App {
     }
 }
 
-/// What came of checking a password; with the hash that it was right for.
+/// Result of checking a password, with the hash that it matched.
 enum Checked {
     Right(String),
     Wrong,
     Wait(Timestamp),
 }
 
-/// Between the look at a password and the change that it permits, another password was set.
+/// Returns the error for a password that was changed between its check and the change it permits.
 fn changed_meanwhile() -> Error {
     Problem::new(
         Code::PreconditionFailed,
