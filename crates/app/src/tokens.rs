@@ -26,20 +26,20 @@ use std::{
     time::Duration,
 };
 
-/// What a token is created with.
+/// Input for a new token.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// Whose it is: an e-mail address, or the id of a user.
+    /// Owner: an email address, or the id of a user.
     pub user: String,
-    /// What its owner calls it.
+    /// Name given by its owner.
     pub name: String,
-    /// Days until it ends by itself.
+    /// Days until it expires.
     pub expires_days: Option<u32>,
-    /// What it is limited to; empty: whatever its owner may.
+    /// Permissions it is limited to; empty: all permissions of its owner.
     pub scope: Vec<String>,
 }
 
-/// The same in its final form.
+/// A [`NewToken`] with parsed and validated fields.
 struct CheckedToken {
     name: Name,
     lives: Option<Duration>,
@@ -60,12 +60,12 @@ impl CheckedToken {
     }
 }
 
-/// What happens to the API tokens of an account when its person closes what else lets somebody in.
+/// What happens to the API tokens of an account when its person ends the other ways into it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccountTokens {
     /// All of them end.
     End,
-    /// They stay: the person knows that nobody else made one.
+    /// They stay: the person knows that nobody else created one.
     Keep,
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn end_tokens_of(
     Ok(ended.into_iter().map(event).collect())
 }
 
-/// Ends the API tokens of a caller where they choose so, and records each. Returns how many.
+/// Ends the API tokens of a caller if requested, and records each. Returns their number.
 pub(crate) async fn end_own_tokens(
     tx: &mut Tx,
     caller: &Caller,
@@ -113,7 +113,7 @@ fn created(row: TokenRow) -> Event {
     Event::TokenCreated { name: row.name, user_id: row.user_id, expires_at: row.expires_at, scope: row.scope }
 }
 
-/// The sort key of a token.
+/// Returns the sort key of a token.
 fn place(row: &TokenRow) -> (i64, String) {
     (row.created_at.as_micros(), row.id.to_string())
 }
@@ -131,7 +131,7 @@ fn shown(row: TokenRow) -> api::Token {
 }
 
 impl App {
-    /// Creates an API token from the machine itself and tells its value, this once.
+    /// Creates an API token on the server machine and returns its value, only this once.
     pub async fn create_token(&self, new: &NewToken) -> Result<SecretValue, Error> {
         let checked = CheckedToken::new(&new.name, new.expires_days, &new.scope)?;
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
@@ -146,7 +146,7 @@ impl App {
         Ok(value)
     }
 
-    /// Returns the permissions that an account holds somewhere: a token of it has no others. For the machine itself.
+    /// Returns the permissions that an account has on any object, for a local command. Its tokens have no others.
     pub async fn permissions_held_by(&self, user: &str) -> Result<Vec<Permission>, Error> {
         self.read(async |tx| {
             let user = named_user(tx, user).await?;
@@ -158,7 +158,8 @@ impl App {
         .await
     }
 
-    /// Creates an API token of whoever is signed in and tells its value, this once. A token creates none.
+    /// Creates an API token for the signed-in person and returns its value, only this once. A token cannot create a
+    /// token.
     pub async fn create_own_token(
         &self,
         session: &Session,
@@ -195,7 +196,7 @@ impl App {
         }
     }
 
-    /// The tokens of whoever is signed in, oldest first.
+    /// Returns the tokens of the signed-in person, oldest first.
     pub async fn list_own_tokens(
         &self,
         session: &Session,
@@ -209,7 +210,7 @@ impl App {
         .await
     }
 
-    /// The caller's own tokens; for an Owner everybody's.
+    /// Returns the caller's own tokens; for an Owner, everyone's.
     pub async fn list_tokens(&self, caller: &Caller, query: &ListQuery) -> Result<Page<api::Token>, Error> {
         let start = self.cursors.start("tokens", query)?;
         self.view(Operation::ListTokens, caller, OwnTokens, async |tx, _, owner: Option<UserId>| {
@@ -219,7 +220,7 @@ impl App {
         .await
     }
 
-    /// Ends one of the caller's own tokens; an Owner ends anybody's.
+    /// Ends one of the caller's own tokens; an Owner can end anyone's.
     pub async fn delete_token(&self, request: &Request<'_>, token: &str) -> Result<(), Error> {
         self.change(Operation::DeleteToken, request, OwnToken(token), async |act, token: TokenRow| {
             act.matches(NO_VERSION)?;
@@ -231,7 +232,7 @@ impl App {
     }
 }
 
-/// The caller's own tokens, or everybody's (`None`) for whoever manages tokens.
+/// Target: the caller's own tokens, or everyone's (`None`) for a caller who manages tokens.
 #[derive(Clone, Copy)]
 struct OwnTokens;
 
@@ -243,7 +244,7 @@ impl Target for OwnTokens {
     }
 }
 
-/// A token of the caller's own, or any for whoever manages tokens.
+/// Target: one of the caller's own tokens, or any token for a caller who manages tokens.
 #[derive(Clone, Copy)]
 struct OwnToken<'a>(&'a str);
 
@@ -273,7 +274,7 @@ fn manages(caller: &Caller, access: Access) -> bool {
 }
 
 impl App {
-    /// Writes when tokens were last used. The worker's work alone: a read of anything else must not be a write.
+    /// Writes when tokens were last used. Only the worker does this: a read must not cause a write.
     pub(crate) async fn write_token_uses(&self) -> Result<(), Error> {
         let touched = self.touched.take(self.clock.now());
         if touched.is_empty() {
@@ -295,7 +296,7 @@ impl App {
 
 const MINUTE: i64 = 60_000_000;
 
-/// When tokens were last used, to the minute, so that a busy token costs a write a minute.
+/// When tokens were last used, to the minute, so that a busy token costs one write per minute.
 #[derive(Default)]
 pub(crate) struct Touched(Mutex<HashMap<TokenId, Touch>>);
 
@@ -319,7 +320,7 @@ impl Touched {
         }
     }
 
-    /// What is to be written. It is remembered for its minute that it was.
+    /// Returns the uses to write, and remembers for a minute that they were written.
     fn take(&self, now: Timestamp) -> Vec<(TokenId, Timestamp)> {
         let mut touched = self.lock();
         touched.retain(|_, touch| !touch.written || touch.minute >= minute(now));
