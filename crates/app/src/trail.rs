@@ -21,7 +21,7 @@ use crossfade_core::{
 use crossfade_store::{AuditEvent, AuditFilter, FailureFilter, KnownFailure, Tx};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-/// What a reading of the trail is limited to, as it was sent.
+/// Filter for reading the trail, as sent.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// Limit and cursor.
@@ -34,9 +34,9 @@ pub struct AuditQuery {
     pub client: Option<String>,
     /// An environment's slug.
     pub environment: Option<String>,
-    /// From this time on.
+    /// Start, inclusive.
     pub since: Option<String>,
-    /// Up to, and not including, this time.
+    /// End, exclusive.
     pub until: Option<String>,
     /// `done` or `refused`.
     pub outcome: Option<String>,
@@ -46,7 +46,7 @@ pub struct AuditQuery {
     pub via_kind: Option<String>,
 }
 
-/// What a list of failed authentications is limited to, as it was sent.
+/// Filter for a list of failed authentications, as sent.
 #[derive(Clone, Debug, Default)]
 pub struct FailureQuery {
     /// Limit and cursor.
@@ -57,11 +57,11 @@ pub struct FailureQuery {
     pub environment: Option<String>,
     /// A reason.
     pub reason: Option<String>,
-    /// Only those whose last failure is not older.
+    /// Only rows whose last failure is not older.
     pub since: Option<String>,
 }
 
-/// Events of one page of an export.
+/// Number of events in one page of an export.
 const EXPORTED_AT_ONCE: i64 = 500;
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -116,7 +116,7 @@ impl AuditQuery {
         })
     }
 
-    /// The filter in words, for the event of an export.
+    /// Returns the filter as text, for the event of an export.
     fn words(&self) -> String {
         let parts = [
             ("actor", &self.actor),
@@ -150,7 +150,7 @@ impl FailureQuery {
     }
 }
 
-/// The trail, for whoever audits anything. What of it they may read is decided event by event.
+/// Target: the trail, for a caller who can audit anything. Each event is checked separately.
 #[derive(Clone, Copy)]
 struct Trail;
 
@@ -163,7 +163,7 @@ impl Target for Trail {
     }
 }
 
-/// Decides which events a caller may read, and remembers to which property a client belongs.
+/// Decides which events a caller can read, and caches the property of each client.
 struct Readable<'a> {
     caller: &'a Caller,
     everything: bool,
@@ -199,11 +199,11 @@ impl<'a> Readable<'a> {
     }
 }
 
-/// Events that one transaction deletes.
+/// Maximum number of events deleted in one transaction.
 const MOST_TRIMMED: i64 = 10_000;
 
 impl App {
-    /// The audit trail, newest first: what of it the caller audits.
+    /// Returns the part of the audit trail that the caller can audit, newest first.
     pub async fn list_audit_events(
         &self,
         caller: &Caller,
@@ -234,7 +234,7 @@ impl App {
         .await
     }
 
-    /// Begins an export of the trail as it is now. That somebody exports is itself an event.
+    /// Begins an export of the trail as it is now. The export is itself recorded as an event.
     pub async fn export_audit_events(
         self: &Arc<Self>,
         caller: &Caller,
@@ -252,7 +252,7 @@ impl App {
         Ok(AuditExport { app: self.clone(), caller: caller.clone(), filter, after: 0, up_to })
     }
 
-    /// Failed client authentications, latest hour first: those of clients that the caller audits.
+    /// Returns failed client authentications of the clients that the caller can audit, latest hour first.
     pub async fn list_authentication_failures(
         &self,
         caller: &Caller,
@@ -280,8 +280,9 @@ impl App {
         .await
     }
 
-    /// Deletes what is older than the retention, by whole days, so that most days end with one event about it. The first
-    /// time can be years: they go in batches, each with an event of its own, so that nobody waits long for the lock.
+    /// Deletes events older than the retention, by complete days, so that there is usually one event per day about it.
+    /// The first deletion can cover years, so it works in batches, each with its own event, so that no other change
+    /// waits long for the lock.
     pub(crate) async fn trim_trail(&self) -> Result<(), Error> {
         let Some(days) = self.audit_retention_days else { return Ok(()) };
         loop {
@@ -305,8 +306,8 @@ impl App {
     }
 }
 
-/// An export that is under way. Each page is read for itself, so that an export of years holds no snapshot open;
-/// the trail is only appended to, so the pages fit together.
+/// A running export. Each page is read separately, so that a long export keeps no snapshot open. The pages fit together
+/// because events are only appended to the trail.
 pub struct AuditExport {
     app: Arc<App>,
     caller: Caller,
@@ -316,7 +317,7 @@ pub struct AuditExport {
 }
 
 impl AuditExport {
-    /// The next events; `None` at the end. A right that was taken away meanwhile ends it with an error.
+    /// Returns the next events; `None` at the end. Fails if the caller's permission has been removed since then.
     pub async fn next(&mut self) -> Result<Option<Vec<api::AuditEvent>>, Error> {
         let (filter, from, up_to) = (&self.filter, self.after, self.up_to);
         let operation = Operation::ExportAuditEvents;
