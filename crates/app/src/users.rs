@@ -23,11 +23,11 @@ use crossfade_core::{
 };
 use crossfade_store::{GrantRow, Tx, User};
 
-/// A user by its id, as it was sent.
+/// A user by its id, as sent.
 #[derive(Clone, Copy, Debug)]
 pub struct UserPath<'a>(pub &'a str);
 
-/// A user with the roles that it holds.
+/// A user with its roles.
 pub(crate) struct Account {
     pub(crate) user: User,
     pub(crate) grants: Vec<GrantRow>,
@@ -52,7 +52,8 @@ impl Account {
     }
 }
 
-/// An account within reach. Its target refuses, and not the work, so that a repeated request is refused, too.
+/// An account that the caller can take over. The target checks this, and not the use case, so that a repeated request
+/// is refused, too.
 #[derive(Clone, Copy)]
 struct WithinReach<'a>(UserPath<'a>);
 
@@ -70,8 +71,8 @@ impl Target for WithinReach<'_> {
     }
 }
 
-/// Another account within reach, for a link. With a link to the own account a stolen session or token would outlive its
-/// end, and its holder would need no password.
+/// Another account that the caller can create a link for. A link to the own account would let the holder of a stolen
+/// session or token back in after its end, without the password.
 #[derive(Clone, Copy)]
 struct AnotherWithinReach<'a>(UserPath<'a>);
 
@@ -135,7 +136,7 @@ impl Reply for api::OneTimeLink {
     }
 }
 
-/// The longest search, in characters; SQLite limits the length of a pattern.
+/// Maximum length of a search in characters; SQLite limits the length of a pattern.
 const LONGEST_SEARCH: usize = 200;
 
 fn email_taken() -> Problem {
@@ -144,7 +145,7 @@ fn email_taken() -> Problem {
 }
 
 impl App {
-    /// The account of the caller, and what its token is limited to.
+    /// Returns the account of the caller, and what its token is limited to.
     pub async fn read_me(&self, caller: &Caller) -> Result<api::Me, Error> {
         self.view(Operation::ReadMe, caller, Platform, async |tx, caller, ()| {
             let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
@@ -159,7 +160,7 @@ impl App {
         .await
     }
 
-    /// The accounts, oldest first; `q` is part of a name or of an e-mail address.
+    /// Returns the accounts, oldest first; `q` is part of a name or of an email address.
     pub async fn list_users(
         &self,
         caller: &Caller,
@@ -184,7 +185,7 @@ impl App {
         .await
     }
 
-    /// One account and its version.
+    /// Returns an account and its version.
     pub async fn read_user(&self, caller: &Caller, path: UserPath<'_>) -> Result<(api::User, i64), Error> {
         self.view(Operation::ReadUser, caller, path, async |_, _, account| {
             Ok((account.shown(), account.user.version))
@@ -243,7 +244,7 @@ impl App {
         .await
     }
 
-    /// Changes the name or the e-mail address of an account.
+    /// Changes the name or the email address of an account.
     pub async fn update_user(
         &self,
         request: &Request<'_>,
@@ -279,7 +280,7 @@ impl App {
         .await
     }
 
-    /// Deletes an account: its sign-ins, tokens, links and grants end now.
+    /// Deletes an account: its sessions, tokens, links and grants end now.
     pub async fn delete_user(&self, request: &Request<'_>, path: UserPath<'_>) -> Result<(), Error> {
         self.change(Operation::DeleteUser, request, path, async |act, account: Account| {
             // Taking rights away hands no secret out; but only an Owner may remove an Owner.
@@ -297,7 +298,7 @@ impl App {
         .await
     }
 
-    /// Makes a one-time link with which a person sets a password, in place of any earlier one.
+    /// Creates a one-time link with which a person sets a password. It replaces any earlier link.
     pub async fn create_link(
         &self,
         request: &Request<'_>,
@@ -317,9 +318,9 @@ impl App {
         .await
     }
 
-    /// Ends everything that lets somebody into an account that gets its first role that only an Owner gives. So far the
-    /// account was open to every manager of users, who may have kept a way in (docs/decisions/0010). A person comes in
-    /// again by the link, which only this caller sees.
+    /// Ends every way into an account before it gets a role that closes it. Until now every manager of users could get
+    /// into the account, and may have kept a way in (docs/decisions/0010). A person gets in again with the link, which
+    /// only this caller sees.
     pub(crate) async fn deactivate(
         &self,
         act: &mut Act<'_>,
@@ -340,7 +341,7 @@ impl App {
         }
     }
 
-    /// Ends the API tokens of an account, and records each. Returns how many.
+    /// Ends the API tokens of an account, and records each. Returns their number.
     async fn end_tokens(&self, act: &mut Act<'_>, user: &UserId) -> Result<u64, Error> {
         let ended = end_tokens_of(act.tx, user, act.now).await?;
         for (id, event) in &ended {
