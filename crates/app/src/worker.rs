@@ -1,4 +1,4 @@
-//! What happens without anybody asking: evidence is flushed, deadlines are noted, values are wiped.
+//! Background work: evidence is flushed, deadlines are recorded, values are wiped.
 //!
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
@@ -18,40 +18,42 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// How often the process gives a sign of life.
+/// Interval of heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// How often evidence is flushed.
+/// Interval of flushes of evidence.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
-/// The pause after a flush is at least so many times as long as the flush was, so that writing down evidence
-/// takes a small share of one CPU however many secrets are in use. Whoever reads evidence has it flushed.
+/// Pause after a flush, as a multiple of its duration, so that writing evidence takes a small share of one CPU. Reading
+/// evidence triggers its own flush.
 const PAUSE: u32 = 40;
-/// But no evidence waits for longer.
+/// The longest time evidence waits for a flush.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
-/// Every so many flushes, everything else is tidied.
+/// Number of flushes after which everything else is tidied.
 const TIDY_EVERY: u32 = 5;
-/// Rows of failed authentications that are kept of one hour.
+/// Maximum number of rows of failed authentications per hour.
 const MOST_FAILURES: i64 = 5000;
-/// Failed authentications of one client that stand in the trail one by one within an hour; their sum follows.
+/// Maximum number of failed authentications of one client recorded individually in the trail within an hour; their
+/// total follows.
 const MOST_TOLD: i64 = 20;
-/// How long after its end an hour of failed authentications is summed: by then its last flush is stored.
+/// How long after its end an hour of failed authentications is totalled: by then its last flush is stored.
 const SUMMED_AFTER: Duration = Duration::from_secs(60);
-/// Deadlines noted in one transaction.
+/// Maximum number of deadlines recorded in one transaction.
 const MOST_EXPIRED: i64 = 500;
-/// How long remembered values live at rest.
+/// How long remembered values are stored.
 const VALUES_LIVE: Duration = Duration::from_secs(600);
-/// How long use by the minute is kept.
+/// How long per-minute use is kept.
 const MINUTES_LIVE: Duration = Duration::from_secs(3 * 3600);
-/// The same for a registration whose transition runs, or has not been over for so long: one lasts 168 hours at most.
+/// How long per-minute use is kept for a registration with a running or recent transition. A transition lasts at most
+/// 168 hours.
 const MINUTES_OF_TRANSITIONS_LIVE: Duration = Duration::from_secs(8 * 86_400);
-/// How long use by the hour is kept.
+/// How long hourly use is kept.
 const HOURS_LIVE: Duration = Duration::from_secs(30 * 86_400);
-/// How long use by the day is kept.
+/// How long daily use is kept.
 const DAYS_LIVE: Duration = Duration::from_secs(400 * 86_400);
 /// How long failed authentications are kept.
 const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 /// How long queued messages are kept.
 const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
-/// Changes that stay in the log although every table has applied them.
+/// Number of changes that stay in the log although every table has applied them.
 const CHANGES_KEPT: i64 = 10_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -62,7 +64,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts it.
+    /// Starts the worker.
     pub fn start(app: Arc<App>) -> Self {
         let (stop, stopped) = watch::channel(false);
         #[expect(clippy::disallowed_methods, reason = "this is the worker")]
@@ -76,7 +78,7 @@ impl Worker {
         Self { stop, task }
     }
 
-    /// Stops it after one last flush.
+    /// Stops the worker after one last flush.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         if let Err(error) = self.task.await {
@@ -85,7 +87,7 @@ impl Worker {
     }
 }
 
-/// Signs of life, also while work waits for the database.
+/// Records heartbeats, even while other work waits for the database.
 async fn beats(app: &App) {
     loop {
         app.beat(true);
@@ -93,7 +95,8 @@ async fn beats(app: &App) {
     }
 }
 
-/// Looks at the machine's clock, beside the beats: the clock of a database takes a while while that does not answer.
+/// Checks the machine's clock, separately from the heartbeats, because reading the clock of a database that does not
+/// answer takes a while.
 async fn watch_clock(app: &App) {
     loop {
         app.watch_clock().await;
@@ -130,13 +133,13 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 }
 
 impl App {
-    /// Everything that is due: what the worker does by and by, at once.
+    /// Runs all due jobs immediately.
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
         let now = self.clock.now();
         let flushed = self.flush().await;
         let (guarded, drills) = match &flushed {
             Ok(()) => (self.guard_deadlines().await, self.tell_finished_drills(now).await),
-            // Who came, and whom drills found, is not stored yet, and nothing is told without it.
+            // Callers and drill results are not stored yet, so skip the jobs that report on them.
             Err(_) => (Ok(()), Ok(())),
         };
         // One that fails does not keep the others from their work.
@@ -168,7 +171,7 @@ impl App {
         self.write_token_uses().await
     }
 
-    /// Writes into the trail which deadlines have passed since the last look.
+    /// Records in the trail the deadlines that have passed since the last check.
     async fn note_expiries(&self) -> Result<(), Error> {
         loop {
             let noted = self
@@ -201,7 +204,7 @@ impl App {
         }
     }
 
-    /// Writes the sums of failed authentications of hours that have ended.
+    /// Records the totals of failed authentications for hours that have ended.
     async fn sum_failures(&self) -> Result<(), Error> {
         self.transact(async |tx, now| {
             for sum in tx.sum_failures(now.before(SUMMED_AFTER)).await? {
@@ -222,7 +225,7 @@ impl App {
         .await
     }
 
-    /// Writes the refusals that came too fast to be written down one by one.
+    /// Records grouped refusals that came too fast to be recorded individually.
     async fn tell_gathered_refusals(&self, all: bool) -> Result<(), Error> {
         let gathered = self.refusals.take(self.clock.now(), all);
         if gathered.is_empty() {
@@ -298,15 +301,15 @@ impl App {
         Ok(())
     }
 
-    /// Returns for how long the clock has run since the last call.
+    /// Returns how long the clock has run since the last call.
     fn take_run_time(&self) -> Duration {
         let elapsed = self.clock.elapsed();
         let mut noted = self.ran_until.lock().unwrap_or_else(PoisonError::into_inner);
         elapsed.saturating_sub(std::mem::replace(&mut *noted, elapsed))
     }
 
-    /// Forgets revocations of tokens that have ended by every clock, also if this one was wrong at the start. Returns up to
-    /// which expiry they are forgotten.
+    /// Forgets revocations of tokens that have expired by every clock, even if this machine's clock was wrong at the
+    /// start. Returns the expiry up to which they are forgotten.
     async fn forget_revocations(&self, tx: &mut Tx, ran: Duration) -> Result<Option<Timestamp>, Error> {
         let (moment, elapsed) = (self.clock.read(), self.clock.elapsed());
         let (passed, outlived) = tx.passed().await?.go_on(moment.machine, ran);
@@ -319,7 +322,7 @@ impl App {
     }
 }
 
-/// Who failed to authenticate: a client that is known, or somebody who is not.
+/// Returns the actor of a failed authentication: a known client or an unknown caller.
 pub(crate) fn actor(place: Option<&Place>) -> Actor {
     match place {
         Some(place) => Actor::Client { id: place.oauth_client_id.clone(), name: place.name.to_string() },
@@ -335,7 +338,7 @@ pub(crate) fn about(place: Option<&Place>) -> About<'_> {
     }
 }
 
-/// Stores failed authentications, and tells the trail of the first ones of an hour.
+/// Stores failed authentications, and records the first ones of an hour in the trail.
 pub(crate) async fn write_failures(
     tx: &mut Tx,
     failures: &[FailureCount],
