@@ -1,4 +1,4 @@
-//! Giving and reaching accounts (rule 24): the rule is in `core/giving.rs`; here it is asked of stored rows.
+//! Granting roles and access to accounts (rule 24). The rule is in `core/giving.rs`; this applies it to stored rows.
 
 use crate::{caller::Caller, error::Error, targets::forbidden_because};
 use crossfade_core::{
@@ -8,7 +8,7 @@ use crossfade_core::{
 };
 use crossfade_store::{GrantRow, Maker, StoreError, Tx, User};
 
-/// The property of the client that a grant covers, if it covers one client.
+/// Returns the property of the client that a grant covers, if it covers one client.
 async fn property_of(tx: &mut Tx, grant: &Grant) -> Result<Option<PropertyId>, StoreError> {
     match &grant.scope {
         Scope::Client(client) => Ok(tx.client(client).await?.map(|client| client.property_id)),
@@ -16,19 +16,19 @@ async fn property_of(tx: &mut Tx, grant: &Grant) -> Result<Option<PropertyId>, S
     }
 }
 
-/// The grants of an account, without their ids.
+/// Returns the grants of an account, without their ids.
 pub(crate) async fn grants_of(tx: &mut Tx, account: &UserId) -> Result<Vec<Grant>, StoreError> {
     Ok(tx.grants(account).await?.into_iter().map(|row| row.grant).collect())
 }
 
-/// The permissions that these words name.
+/// Parses permissions.
 pub(crate) fn permissions(words: &[String]) -> Vec<Permission> {
     words.iter().filter_map(|word| Permission::parse(word)).collect()
 }
 
-/// Returns whether giving `grant` ends everything that let somebody into the account so far
-/// (docs/decisions/0010): with the first role that sees secrets always; otherwise where the account was entered
-/// by a link of somebody who could not give the grant, and may have kept the way in.
+/// Whether giving `grant` closes the account, which ends every way into it (docs/decisions/0010). The first role that
+/// sees secrets always does. Any other role does if the account was entered with a link whose creator could not give
+/// the grant, because the creator may have kept a way in.
 pub(crate) async fn closes_account(
     tx: &mut Tx,
     user: &User,
@@ -63,7 +63,8 @@ pub(crate) async fn closes_account(
     Ok(holding.may_give(grant, property.as_ref()).is_err())
 }
 
-/// Returns what `holding` lacks to give every grant of an account: whoever comes into the account has them all.
+/// Returns a permission that `holding` lacks for giving every grant of an account: anyone who gets into the account has
+/// all of them.
 pub(crate) async fn missing(
     tx: &mut Tx,
     holding: Holding<'_>,
@@ -78,8 +79,8 @@ pub(crate) async fn missing(
     Ok(None)
 }
 
-/// Refuses to whoever could not give every role that an account holds: with a link or another email address they
-/// could take it over, and do what they may not.
+/// Refuses a caller who could not grant every role of an account: with a link or another email address the caller could
+/// take over the account and gain its permissions.
 pub(crate) async fn within_reach(tx: &mut Tx, grants: &[GrantRow], caller: &Caller) -> Result<(), Error> {
     match missing(tx, caller.holding(), grants).await? {
         None => Ok(()),
@@ -93,12 +94,12 @@ pub(crate) async fn within_reach(tx: &mut Tx, grants: &[GrantRow], caller: &Call
     }
 }
 
-/// Refuses to give a role that holds more than the caller, or its token.
+/// Refuses a role with more permissions than the caller or its token.
 pub(crate) fn may_give_role(caller: &Caller, role: Role) -> Result<(), Error> {
     caller.holding().may_give_role(role).map_err(|permission| cannot_give(role, permission))
 }
 
-/// Refuses to give a grant whose permissions the caller, or its token, does not hold there.
+/// Refuses a grant with permissions that the caller or its token does not have there.
 pub(crate) async fn may_give(tx: &mut Tx, caller: &Caller, grant: &Grant) -> Result<(), Error> {
     let property = property_of(tx, grant).await?;
     caller
@@ -125,9 +126,9 @@ fn cannot_give(role: Role, permission: Permission) -> Error {
     forbidden_because(permission, &text)
 }
 
-/// Refuses to change the roles of the caller's own account, and of an account that stands behind it: its creator, the
-/// makers of its links since an Owner last let its person in, and theirs. Otherwise somebody would change their own roles through an account that they
-/// made. An Owner may: an Owner changes their own roles anyway.
+/// Refuses to change the roles of the caller's own account and of the accounts behind it: its creator, the creators of
+/// its links since an Owner last let its person in, and the accounts behind those. Otherwise people could change their
+/// own roles through an account that they created. Owners are exempt, because they can change their own roles anyway.
 pub(crate) async fn may_change_roles_of(tx: &mut Tx, caller: &Caller, account: &UserId) -> Result<(), Error> {
     if caller.may(Permission::OwnerManage, Object::Platform) {
         return Ok(());
