@@ -1,9 +1,9 @@
-//! The deadline guard at work: tells the trail, and the owners of the client, that an old secret is about to end while
-//! it is still needed; and moves its deadline where the policy of the environment says so.
+//! The job of the deadline guard: warns in the trail and to the client's owners that an old secret is about to end
+//! while it is still needed, and extends its deadline if the environment's policy says so.
 //!
-//! What is due is decided on a read, and decided again under the lock, where a secret that was revoked meanwhile is
-//! not found any more. That a mark was told is stored with what tells it, so that neither a restart nor a kill makes
-//! it come twice or not at all.
+//! The guard decides what is due in a read, and again under the lock, where it no longer finds a secret that was
+//! revoked since then. A sent warning is stored together with its event, so that no restart or kill makes it come twice
+//! or not at all.
 
 use crate::{
     act::About, app::App, caller::Caller, error::Error, extend_secret::extend, transition::Transition,
@@ -17,17 +17,17 @@ use crossfade_core::{
 };
 use crossfade_store::{NearDeadline, PageStart, Tx};
 
-/// Deadlines that are read at once.
+/// Number of deadlines read at a time.
 const PAGE: i64 = 500;
-/// Deadlines that are judged for a page, the next ones.
+/// Maximum number of deadlines judged for a page, the next ones first.
 const MOST_LISTED: usize = 200;
 
-/// A deadline that is near, of a secret that is still needed.
+/// An approaching deadline of a secret that is still needed.
 #[derive(Clone, Debug)]
 pub struct NeededSecret {
-    /// The deadline, and whose it is.
+    /// The deadline and its secret.
     pub near: NearDeadline,
-    /// How the change-over stands.
+    /// Verdict of the change-over.
     pub assessment: Assessment,
     /// The last use of the old secret.
     pub last_used_at: Option<Timestamp>,
@@ -36,8 +36,8 @@ pub struct NeededSecret {
 }
 
 impl App {
-    /// Looks after every deadline that is near. The evidence that it judges by is what is stored. Where one cannot be
-    /// judged, because what is stored of it is damaged, the others are looked after, and the first error is told.
+    /// Handles every approaching deadline, using the stored evidence. If one cannot be judged because its rows are
+    /// corrupt, handles the others and returns the first error.
     pub(crate) async fn guard_deadlines(&self) -> Result<(), Error> {
         let mut page = PageStart { after: None, limit: PAGE };
         let mut done = Ok(());
@@ -57,8 +57,8 @@ impl App {
         }
     }
 
-    /// The deadlines that the owners were told of, where the old secret is needed still: those that the caller may read,
-    /// the next one first.
+    /// Returns the deadlines with a warning whose old secret is still needed and which the caller can read, the next
+    /// one first.
     pub async fn list_told_deadlines(&self, caller: &Caller) -> Result<Vec<NeededSecret>, Error> {
         let _turns = self.costly(Operation::ListClients, caller).await?;
         self.read(async |tx| {
@@ -72,7 +72,7 @@ impl App {
             loop {
                 let (rows, next) = tx.near_deadlines(near(now), &page).await?;
                 page.after = next;
-                // What is stored damaged of one does not hide the others. The guard tells of it.
+                // A corrupt row must not hide the others. The guard reports it.
                 told.extend(rows.into_iter().flatten().filter(shown));
                 if page.after.is_none() || told.len() >= MOST_LISTED {
                     break;
@@ -87,7 +87,7 @@ impl App {
         .await
     }
 
-    /// Those of a page of deadlines of which something is due, and where the next page begins.
+    /// Returns the deadlines of a page that need action, and where the next page begins.
     async fn deadlines_due(
         &self,
         page: &PageStart,
@@ -110,7 +110,7 @@ impl App {
             .await
     }
 
-    /// Does what is due of one deadline.
+    /// Handles one deadline.
     async fn guard_deadline(&self, tx: &mut Tx, judged: &NeededSecret, now: Timestamp) -> Result<(), Error> {
         // Since it was judged it can have been revoked, extended, rolled back, or told of.
         let Some(near) = tx.near_deadline(near(now), &judged.near.secret_id).await? else { return Ok(()) };
@@ -191,7 +191,7 @@ impl App {
     }
 }
 
-/// Deadlines that can have a mark behind them.
+/// Returns the range of deadlines whose warning time can have passed.
 fn near(now: Timestamp) -> (Timestamp, Timestamp) {
     (now, now.after(Mark::OneDay.span()))
 }
