@@ -1,4 +1,4 @@
-//! Repeated requests: a change is done once, and its answer given again (product rule 7).
+//! Repeated requests: a change is made once, and its response is returned again (product rule 7).
 
 use crate::{
     act::{About, Act},
@@ -17,12 +17,12 @@ use crossfade_store::{Remembered, Tx};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
-/// How long a repeated request is answered with the values again.
+/// How long a repeated request gets the values again.
 pub(crate) const VALUES_REMEMBERED: Duration = Duration::from_secs(600);
 /// How long a repeated request is recognised at all.
 pub(crate) const ANSWERS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
-/// A client-chosen key, and a fingerprint of the request that it was sent with.
+/// A client-chosen key, and a fingerprint of its request.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     key: String,
@@ -30,7 +30,7 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The key `key` for a request of this method and path with this body.
+    /// Returns the key `key` for a request of this method and path with this body.
     pub fn new(key: &str, method: &str, path: &str, body: &[u8]) -> Result<Self, Problem> {
         let valid = (1..=255).contains(&key.len()) && key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if !valid || crossfade_core::secret::looks_like_secret(key) {
@@ -52,25 +52,25 @@ impl IdempotencyKey {
     }
 }
 
-/// An answer that can be remembered: JSON, and apart from it the secret values in it.
+/// A response that can be remembered: JSON, with its secret values kept separately.
 pub(crate) trait Reply: Serialize + DeserializeOwned {
-    /// The secrets of which it holds, or could hold, the values.
+    /// Returns the secrets whose values it contains or could contain.
     fn secrets(&self) -> Vec<SecretId> {
         Vec::new()
     }
 
-    /// Refuses a caller who may no longer do the request where it was done, for an operation whose target does not know
-    /// the place.
+    /// Refuses a caller who no longer has permission where the request was made, for an operation whose target does not
+    /// determine the place.
     async fn may_be_given(&self, _act: &mut Act<'_>, _operation: Operation) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Whether the caller may have the values now; where it takes that, it is written down.
+    /// Whether the caller can see the values now. Records a reveal if so.
     async fn may_have_values(&self, act: &mut Act<'_>, operation: Operation) -> Result<bool, Error> {
         reveal(act, operation, &self.secrets()).await
     }
 
-    /// Takes the secret values out, in the order of [`Self::secrets`].
+    /// Removes the secret values, in the order of [`Self::secrets`].
     fn take_values(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -78,14 +78,14 @@ pub(crate) trait Reply: Serialize + DeserializeOwned {
     /// Puts them back.
     fn put_values(&mut self, _values: Vec<String>) {}
 
-    /// Says that the values were delivered before and are not given again.
+    /// Marks the values as delivered before.
     fn mark_delivered(&mut self) {}
 }
 
 impl Reply for () {}
 
 impl App {
-    /// The answer that was given to this request before (product rule 7).
+    /// Returns the earlier response to this request (product rule 7).
     pub(crate) async fn replay<R: Reply, L>(
         &self,
         act: &mut Act<'_>,
@@ -145,7 +145,7 @@ impl App {
     }
 }
 
-/// Whether the caller may see all of these secrets; if so, that is written down for each.
+/// Whether the caller can see all of these secrets. If so, records a reveal for each.
 async fn reveal(act: &mut Act<'_>, operation: Operation, secrets: &[SecretId]) -> Result<bool, Error> {
     let mut places = Vec::new();
     for secret in secrets {
@@ -174,7 +174,7 @@ async fn reveal(act: &mut Act<'_>, operation: Operation, secrets: &[SecretId]) -
     Ok(true)
 }
 
-/// Holds a key for as long as its request runs.
+/// Reserves a key while its request runs.
 pub(crate) struct InFlight<'a> {
     app: &'a App,
     entry: (String, String),
