@@ -1,5 +1,5 @@
-//! How refusals reach the trail: one by one as long as they come at a human pace, and gathered beyond that. A
-//! program that runs into the same wall a thousand times a second must neither fill the disk nor delay a rotation.
+//! Refusals on their way to the trail: recorded individually as long as they come at a human pace, and grouped beyond
+//! that. A program that is refused a thousand times per second must neither fill the disk nor delay a rotation.
 
 use crossfade_core::{
     Code, Operation, Timestamp,
@@ -15,16 +15,17 @@ use std::{
     time::Duration,
 };
 
-/// Refusals of one actor that are written one by one within a window.
+/// Maximum number of refusals of one actor recorded individually within a window.
 const ONE_BY_ONE: u32 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Refusals that are kept between two flushes; what comes beyond, while the database does not take them, is gathered.
+/// Maximum number of refusals queued between two flushes. While the database does not accept them, further refusals are
+/// grouped.
 const MOST_KEPT: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Refusals {
     paces: Mutex<HashMap<String, Pace>>,
-    /// Those to be written with the next flush.
+    /// Refusals to write with the next flush.
     kept: Mutex<Vec<NewAuditEvent>>,
 }
 
@@ -35,7 +36,7 @@ struct Pace {
     gathered: HashMap<(Via, Operation, Code), u64>,
 }
 
-/// Refusals of one kind that were not written one by one.
+/// Grouped refusals of one kind.
 pub(crate) struct Gathered {
     pub(crate) actor: Actor,
     pub(crate) via: Via,
@@ -44,12 +45,11 @@ pub(crate) struct Gathered {
     pub(crate) count: u64,
 }
 
-/// Refusals on their way into the trail. Those that were not written are kept again, also when the caller who waits for
-/// them hangs up.
+/// Refusals on their way to the trail. Unwritten ones are queued again, even if the waiting caller disconnects.
 pub(crate) struct TakenRefusals<'a> {
     refusals: &'a Refusals,
     events: Vec<NewAuditEvent>,
-    /// Whether they are perhaps committed.
+    /// Whether they may be committed.
     is_committing: AtomicBool,
 }
 
@@ -62,12 +62,12 @@ impl TakenRefusals<'_> {
         &self.events
     }
 
-    /// Notes that only the commit is left.
+    /// Records that only the commit is left.
     pub(crate) fn commits(&self) {
         self.is_committing.store(true, Ordering::Relaxed);
     }
 
-    /// Notes whether they were written, or perhaps were.
+    /// Records whether they were or may have been written.
     pub(crate) fn settle(self, is_written: bool) {
         self.is_committing.store(is_written, Ordering::Relaxed);
     }
@@ -82,7 +82,7 @@ impl Drop for TakenRefusals<'_> {
 }
 
 impl Refusals {
-    /// Whether this refusal is to be written now. Otherwise it has been gathered.
+    /// Whether to record this refusal now. Otherwise it has been grouped.
     pub(crate) fn note(
         &self,
         actor: &Actor,
@@ -110,13 +110,13 @@ impl Refusals {
         false
     }
 
-    /// Keeps a refusal to be written with the next flush: how long an answer takes must not tell whether what was asked
-    /// for is hidden or not there.
+    /// Queues a refusal for the next flush, so that response time does not reveal whether the target is hidden or
+    /// missing.
     pub(crate) fn keep(&self, refused: impl IntoIterator<Item = NewAuditEvent>) {
         self.kept().extend(refused);
     }
 
-    /// Takes what was kept.
+    /// Removes and returns the queued refusals.
     pub(crate) fn take_kept(&self) -> TakenRefusals<'_> {
         let events = std::mem::take(&mut *self.kept());
         TakenRefusals { refusals: self, events, is_committing: AtomicBool::new(false) }
@@ -126,7 +126,7 @@ impl Refusals {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what has been gathered in windows that have ended, or in all.
+    /// Removes and returns the grouped refusals of windows that have ended, or of all windows.
     pub(crate) fn take(&self, now: Timestamp, all: bool) -> Vec<Gathered> {
         let mut taken = Vec::new();
         self.lock().retain(|_, pace| {
@@ -145,7 +145,7 @@ impl Refusals {
         taken
     }
 
-    /// Puts back what could not be written, so that the next time it is.
+    /// Puts back grouped refusals that could not be written, for the next attempt.
     pub(crate) fn put_back(&self, gathered: Vec<Gathered>, now: Timestamp) {
         let mut paces = self.lock();
         for it in gathered {
