@@ -1,4 +1,4 @@
-//! How the change-over from the old to the new secret stands: the evidence, and what follows from it.
+//! Reads the change-over from the old secret to the new one: the evidence and the verdict.
 
 use crate::{
     app::App,
@@ -22,25 +22,25 @@ use std::{
     time::Duration,
 };
 
-/// Callers that are listed one by one.
+/// Maximum number of callers listed.
 const MOST_CALLERS: usize = 200;
-/// Callers that are listed of those that were refused since the old secret has ended.
+/// Maximum number of callers listed that were refused after the old secret ended.
 const MOST_REFUSED: usize = 100;
-/// Gaps that are listed, the latest.
+/// Maximum number of gaps listed, latest first.
 const MOST_GAPS: usize = 50;
-/// Warnings of deadlines that are listed.
+/// Maximum number of deadline warnings listed.
 const MOST_WARNINGS: i64 = 50;
-/// Points of a series that are read: seven days of minutes, of two secrets.
+/// Maximum number of points read for a series: seven days of minutes for two secrets.
 const MOST_POINTS: i64 = 2 * 7 * 1440 + 4;
-/// A series is drawn in about so many points, unless another grain is asked for.
+/// Approximate number of points in a series, unless another grain is requested.
 const POINTS: u64 = 360;
 
-/// What a change-over is asked for with, as it was sent.
+/// Parameters of a change-over request, as sent.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeOverQuery {
-    /// How finely the series is divided.
+    /// Length of the intervals in the series.
     pub grain: Option<String>,
-    /// For how many seconds the old secret must be quiet.
+    /// Quiet time in seconds.
     pub quiet_seconds: Option<String>,
 }
 
@@ -63,13 +63,13 @@ impl ChangeOverQuery {
 
 pub(crate) const QUIET_SECONDS_ARE: &str = "must be a whole number from 60 to 604800";
 
-/// The quiet time of so many seconds; none shorter than a minute, or longer than any transition.
+/// Returns the quiet time for a number of seconds; `None` if it is shorter than a minute or longer than any transition.
 pub(crate) fn quiet_time(seconds: u64) -> Option<Duration> {
     (60..=604_800).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 impl App {
-    /// How the latest change-over of a registration stands.
+    /// Returns the latest change-over of a registration.
     pub async fn read_change_over(
         &self,
         caller: &Caller,
@@ -90,7 +90,7 @@ impl App {
         .await
     }
 
-    /// The same for whoever has loaded the registration. `None` where it was never rotated.
+    /// Returns the change-over of a loaded registration; `None` if it was never rotated.
     pub(crate) async fn change_over(
         &self,
         tx: &mut Tx,
@@ -181,7 +181,7 @@ impl App {
         blind
     }
 
-    /// Uses of a registration's secrets over time, oldest first.
+    /// Returns the uses of a registration's secrets over time, oldest first.
     pub async fn list_usage_series(
         &self,
         caller: &Caller,
@@ -224,13 +224,13 @@ impl App {
     }
 }
 
-/// The grain in which a time has a number of points that can be looked at.
+/// Returns the grain that divides a period into a suitable number of points.
 fn fitting(length: Duration) -> Grain {
     let fits = |grain: &Grain| length.as_secs() / grain.seconds().unsigned_abs() <= POINTS;
     Grain::ALL.into_iter().find(fits).unwrap_or(Grain::Day)
 }
 
-/// The callers as they are shown: those that are left first, in each group the latest first.
+/// Returns the callers for display: those left on the old secret first, the latest first in each group.
 fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp) -> Vec<api::Caller> {
     let place = |state: CallerState| CallerState::ALL.iter().position(|it| *it == state);
     let mut lines: Vec<_> = callers
@@ -249,7 +249,7 @@ fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-/// Who was refused since the secret has ended, the latest first.
+/// Returns the callers refused after the secret ended, latest first.
 fn refused_since(mut refused: Vec<RefusedCaller>, ended_at: Option<Timestamp>) -> Vec<api::RefusedCaller> {
     let since = |it: &RefusedCaller| ended_at.is_some_and(|ended| it.refusals.last_used_at >= ended);
     refused.retain(|it| it.drill_id.is_none() && since(it));
