@@ -1,4 +1,4 @@
-//! The latest transition of a registration with all that is recorded of it: what a change-over is judged by.
+//! The latest transition of a registration with all its evidence, for judging its change-over.
 
 use crate::error::Error;
 use crossfade_core::{
@@ -12,20 +12,20 @@ use crossfade_store::{
 };
 use std::{collections::HashMap, time::Duration};
 
-/// Gaps that are looked at one by one, latest first.
+/// Maximum number of gaps considered individually, latest first.
 const MOST_GAPS: usize = 1000;
 
-/// The latest rotation, its secrets, and who has used them.
+/// The latest rotation, its secrets and their callers.
 pub(crate) struct Transition {
     pub(crate) rotation: Rotation,
     pub(crate) old: Secret,
     pub(crate) new: Secret,
-    /// When the old secret ends or has ended.
+    /// When the old secret ends or ended.
     pub(crate) ends_at: Timestamp,
     pub(crate) callers: HashMap<UsageSource, Both>,
-    /// Who was refused with the old secret.
+    /// Callers that were refused with the old secret.
     pub(crate) refused: Vec<RefusedCaller>,
-    /// Times of which not everything is recorded, since its callers were last seen; latest first.
+    /// Periods without complete evidence since its callers were last seen, latest first.
     pub(crate) gaps: Vec<EvidenceGap>,
 }
 
@@ -57,7 +57,7 @@ fn used(row: &UsageRow) -> Used {
 }
 
 impl Transition {
-    /// Of this registration at `now`. `None` where it was never rotated.
+    /// Returns the latest transition of this registration at `now`; `None` if it was never rotated.
     pub(crate) async fn latest(
         tx: &mut Tx,
         registration: &RegistrationId,
@@ -82,12 +82,12 @@ impl Transition {
         }))
     }
 
-    /// Its callers as the rules look at them.
+    /// Returns its callers, as input for the rules.
     pub(crate) fn known(&self) -> Vec<Known> {
         self.callers.values().map(Both::known).collect()
     }
 
-    /// The times that say nothing, as the rules look at them.
+    /// Returns the gaps in the evidence, as input for the rules.
     pub(crate) fn silences(&self, registration: &Registration) -> Vec<Gap> {
         let gaps = self.gaps.iter().map(|gap| Gap { began: gap.began_at, ended: gap.ended_at });
         // Since when it had been disabled is not kept.
@@ -135,7 +135,8 @@ impl Transition {
     }
 }
 
-/// The gaps since a time, latest first. Where there are too many, nothing is known of the time before the others.
+/// Returns the gaps since a time, latest first. If there are too many, the time before the returned ones counts as a
+/// gap.
 async fn gaps(tx: &mut Tx, since: Timestamp) -> Result<Vec<EvidenceGap>, Error> {
     let mut gaps = tx.evidence_gaps(since, MOST_GAPS as i64).await?;
     if let Some(oldest) = gaps.last().copied().filter(|_| gaps.len() == MOST_GAPS) {
@@ -144,7 +145,7 @@ async fn gaps(tx: &mut Tx, since: Timestamp) -> Result<Vec<EvidenceGap>, Error> 
     Ok(gaps)
 }
 
-/// When the old secret ends or has ended; after a roll back, when the transition did.
+/// Returns when the old secret ends or ended; after a rollback, when the transition ended.
 fn ends_at(old: &Secret, new: &Secret, now: Timestamp) -> Timestamp {
     match old.rule.state(now) {
         SecretState::Current => new.rule.ended_at(now).unwrap_or(now),
