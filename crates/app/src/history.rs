@@ -1,4 +1,4 @@
-//! What can be read of secrets: their metadata, the rotations, the evidence of use.
+//! Reading secrets: their metadata, the rotations, the evidence of use.
 
 use crate::{
     app::App,
@@ -16,13 +16,13 @@ use crossfade_core::{
 use crossfade_store::{Registration, Secret, Tx};
 use std::{collections::HashMap, time::Duration};
 
-/// How long after its rotation a secret can be revoked or made current again: 168 hours, and a day to spare.
+/// How long after its rotation a secret can be revoked or made current again: 168 hours, plus a day as a margin.
 const LONGEST_TRANSITION: Duration = Duration::from_secs(8 * 86_400);
 
-/// The last row of a list that is paged by counting: there are two secrets at most with all their sources.
+/// Last row of a list that is paged by counting. It contains at most two secrets with all their sources.
 pub(crate) const MOST_OFFSET: i64 = 1_000_000;
 
-/// A secret as the API shows it.
+/// Returns a secret as the API shows it.
 pub(crate) fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
     api::Secret {
         id: secret.rule.id.clone(),
@@ -37,31 +37,31 @@ pub(crate) fn shown_secret(secret: &Secret, now: Timestamp) -> api::Secret {
     }
 }
 
-/// One secret of a registration by its id, as it was sent.
+/// Returns a secret of a registration by its id, as sent.
 pub(crate) async fn secret_of(tx: &mut Tx, registration: &RegistrationId, id: &str) -> Result<Secret, Error> {
     let id = SecretId::parse(id).map_err(|_| Problem::not_found())?;
     Ok(tx.secret(registration, &id).await?.ok_or_else(Problem::not_found)?)
 }
 
-/// A rotation in the history that a page shows.
+/// A rotation in the history page.
 #[derive(Clone, Debug)]
 pub struct RotationLine {
     /// The rotation.
     pub rotation: api::Rotation,
     /// Whether the value of the replaced secret is stored.
     pub stored: bool,
-    /// Whether the secret that this rotation ended, or that its roll back ended, has leaked.
+    /// Whether the secret ended by this rotation or by its rollback has leaked.
     pub leaked: bool,
-    /// The end of the tokens that were issued under that secret; `None` if they were not ended.
+    /// End of the tokens issued under that secret; `None` if they were not ended.
     pub tokens_ended: Option<TokensEnded>,
 }
 
-/// The end of the tokens that were issued under a secret.
+/// End of the tokens issued under a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TokensEnded {
-    /// Since when introspection refuses them.
+    /// When introspection started to report them as inactive.
     pub at: Timestamp,
-    /// Until when a resource server that validates tokens offline may accept one.
+    /// Time until which a resource server that validates tokens offline may accept one.
     pub offline_until: Timestamp,
 }
 
@@ -106,20 +106,20 @@ fn shown_rotation(
     }
 }
 
-/// A text that was sent; an empty one was not.
+/// Returns a text that was sent; `None` if it is empty.
 pub(crate) fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
 impl App {
-    /// A secret as it is shown to whoever has just changed it: its last use to the moment.
+    /// Returns a secret for the caller who has just changed it, with its exact last use.
     pub(crate) fn shown_secret(&self, secret: &Secret, now: Timestamp) -> api::Secret {
         let mut shown = shown_secret(secret, now);
         shown.last_used_at = shown.last_used_at.max(self.unflushed_use(&shown.id));
         shown
     }
 
-    /// The secrets of a registration, newest first, without values.
+    /// Returns the secrets of a registration, newest first, without values.
     pub async fn list_secrets(
         &self,
         caller: &Caller,
@@ -140,7 +140,7 @@ impl App {
         .await
     }
 
-    /// The rotations of a registration, newest first.
+    /// Returns the rotations of a registration, newest first.
     pub async fn list_rotations(
         &self,
         caller: &Caller,
@@ -154,8 +154,8 @@ impl App {
         })
     }
 
-    /// The same with what a page shows beside it, in either order. A cursor belongs to the order that it was given
-    /// out for.
+    /// Lists rotations as the history page shows them, in either order. A cursor is valid only for the order it was
+    /// issued for.
     pub async fn list_rotation_lines(
         &self,
         caller: &Caller,
@@ -184,7 +184,8 @@ impl App {
         .await
     }
 
-    /// Time at which the last token that can have been issued by now ends, for a resource server that validates offline.
+    /// Returns when the last token that can have been issued by now expires, for a resource server that validates
+    /// offline.
     pub async fn last_token_ends_at(
         &self,
         caller: &Caller,
@@ -196,7 +197,7 @@ impl App {
         .await
     }
 
-    /// The secrets of a registration that are valid now: the current one, and one that retires.
+    /// Returns the valid secrets of a registration: the current one and the retiring one.
     pub async fn list_valid_secrets(
         &self,
         caller: &Caller,
@@ -210,7 +211,7 @@ impl App {
         .await
     }
 
-    /// Which secrets were used from where: newest secret first, then latest use first.
+    /// Returns the sources of each secret: newest secret first, then latest use first.
     pub async fn list_usage(
         &self,
         caller: &Caller,

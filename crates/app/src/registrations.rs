@@ -44,7 +44,7 @@ impl Reply for (api::Registration, i64) {
     }
 }
 
-/// A registration as the API shows it.
+/// Returns a registration as the API shows it.
 pub(crate) fn shown_registration(
     app: &App,
     registration: &Registration,
@@ -67,7 +67,7 @@ pub(crate) fn shown_registration(
     }
 }
 
-/// A secret that has been generated in a transaction and not yet been told to anybody.
+/// A secret that was generated in a transaction and has not been delivered yet.
 pub(crate) struct NewSecret {
     pub(crate) id: SecretId,
     pub(crate) value: SecretValue,
@@ -75,7 +75,7 @@ pub(crate) struct NewSecret {
 }
 
 impl NewSecret {
-    /// For a caller who may see it, with its value; otherwise without.
+    /// Returns the secret, with its value only for a caller who can see it.
     pub(crate) fn shown(&self, may_reveal: bool) -> RevealedSecret {
         RevealedSecret {
             id: self.id.clone(),
@@ -121,7 +121,7 @@ impl App {
         Ok(NewSecret { id, value, created_at: act.now })
     }
 
-    /// Registers a client in an environment. Answers with the first secret if the caller may see it.
+    /// Registers a client in an environment. Returns the first secret if the caller can see it.
     pub(crate) async fn register(
         &self,
         act: &mut Act<'_>,
@@ -206,7 +206,7 @@ impl App {
         .await
     }
 
-    /// One registration and its version.
+    /// Returns a registration and its version.
     pub async fn read_registration(
         &self,
         caller: &Caller,
@@ -218,7 +218,7 @@ impl App {
         .await
     }
 
-    /// Changes the settings of a registration. Never touches its secrets.
+    /// Changes the settings of a registration. Never changes its secrets.
     pub async fn update_registration(
         &self,
         request: &Request<'_>,
@@ -299,7 +299,8 @@ impl App {
     }
 }
 
-/// When the last token that this registration can have issued by `now` ends, for whoever validates offline.
+/// Returns when the last token that this registration can have got by `now` expires, for resource servers that validate
+/// offline.
 pub(crate) fn tokens_end(registration: &Registration, now: Timestamp) -> Timestamp {
     let newest = now.after(Duration::from_secs(registration.ttl.seconds().into()));
     registration.earlier_tokens_end_at.map_or(newest, |earlier| earlier.max(newest))

@@ -1,5 +1,5 @@
-//! What an operation is about. Loading a target is authorising it: what may not be read is not found, what
-//! may be read but not done is forbidden, and only what is permitted is handed out.
+//! Targets of operations. Loading a target authorises it: unreadable targets are not found, readable but forbidden ones
+//! are refused, and only permitted ones are returned.
 
 use crate::{act::About, caller::Caller, error::Error};
 use crossfade_core::{
@@ -10,21 +10,21 @@ use crossfade_core::{
 };
 use crossfade_store::{Client, Environment, Property, Registration, Tx};
 
-/// Something that can be loaded by a caller who may do `permission` to it.
+/// An object that a caller with the required permission can load.
 pub(crate) trait Target {
-    /// What is handed out.
+    /// The loaded object.
     type Loaded;
 
-    /// Loads it, or says that it is not there, or not theirs.
+    /// Loads the target, or returns that it is missing or forbidden.
     async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Self::Loaded, Error>;
 
-    /// What it is called, for the trail of refusals: as far as what was sent can be one at all.
+    /// Returns the ids to record when access is refused, as far as the request's text parses as ids.
     fn names(&self) -> Names {
         Names::default()
     }
 }
 
-/// The objects that a request named. They need not be there.
+/// The objects named in a request. They need not exist.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     pub(crate) client: Option<ClientId>,
@@ -36,15 +36,15 @@ pub(crate) struct Names {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Platform;
 
-/// A property by its id, as it was sent.
+/// A property by its id, as sent.
 #[derive(Clone, Copy, Debug)]
 pub struct PropertyPath<'a>(pub &'a str);
 
-/// An environment by its slug, as it was sent.
+/// An environment by its slug, as sent.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvironmentPath<'a>(pub &'a str);
 
-/// A property in an environment, as they were sent.
+/// A property in an environment, as sent.
 #[derive(Clone, Copy, Debug)]
 pub struct PlacePath<'a> {
     /// The property's id.
@@ -59,11 +59,11 @@ pub(crate) struct PropertyPlace {
     pub(crate) environment: Environment,
 }
 
-/// A client by its id, as it was sent.
+/// A client by its id, as sent.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientPath<'a>(pub &'a str);
 
-/// A client in an environment, as they were sent.
+/// A client in an environment, as sent.
 #[derive(Clone, Copy, Debug)]
 pub struct RegistrationPath<'a> {
     /// The client's id.
@@ -73,20 +73,21 @@ pub struct RegistrationPath<'a> {
 }
 
 impl RegistrationPath<'_> {
-    /// The name of a list of this registration, for its cursors.
+    /// Returns the name of a list of this registration, for its cursors.
     pub(crate) fn list(&self, what: &str) -> String {
         format!("{what} of {} in {}", self.client, self.environment)
     }
 }
 
-/// A registration with what it belongs to.
+/// A registration with its client, property and environment.
 pub(crate) struct Site {
     pub(crate) client: Client,
     pub(crate) registration: Registration,
     pub(crate) environment: Environment,
 }
 
-/// 404 for what the caller may not read, 403 for what they may read but not do.
+/// Returns 404 for an object that the caller cannot read, and 403 for one that the caller can read but not change this
+/// way.
 pub(crate) fn check(
     caller: &Caller,
     access: Access,
@@ -108,7 +109,7 @@ pub(crate) fn forbidden(permission: Permission) -> Error {
     forbidden_because(permission, &text)
 }
 
-/// 403 that names the environment in which the permission is lacking.
+/// Returns a 403 that names the environment in which the permission is missing.
 pub(crate) fn forbidden_on(permission: Permission, object: Object<'_>) -> Error {
     let (Object::Place(_, environment) | Object::Registration(_, _, environment)) = object else {
         return forbidden(permission);
@@ -119,7 +120,7 @@ pub(crate) fn forbidden_on(permission: Permission, object: Object<'_>) -> Error 
     forbidden_because(permission, &text)
 }
 
-/// Refuses who needs the value of a secret that is about to be generated and may not see it.
+/// Refuses a caller who requires the value of a new secret but is not permitted to see it.
 pub(crate) fn check_value(caller: &Caller, required: bool, object: Object<'_>) -> Result<(), Error> {
     let permission = Permission::SecretReveal;
     if !required || caller.may(permission, object) {
@@ -136,7 +137,7 @@ pub(crate) fn check_value(caller: &Caller, required: bool, object: Object<'_>) -
     Err(forbidden_because(permission, &text))
 }
 
-/// 403 with a sentence of its own.
+/// Returns a 403 with this sentence.
 pub(crate) fn forbidden_because(permission: Permission, text: &str) -> Error {
     Problem::new(Code::Forbidden, text).with("permission", permission.as_str()).into()
 }
@@ -255,12 +256,12 @@ impl Site {
         Object::Registration(&self.client.property_id, &self.client.id, &self.environment.slug)
     }
 
-    /// What the trail says that an event is about, but for its target.
+    /// Returns the subject of an event, without its target.
     pub(crate) fn about(&self) -> About<'_> {
         About { client: Some(&self.client.id), environment: Some(&self.environment.slug), ..About::default() }
     }
 
-    /// The name must be typed to change something that callers depend on (product rule 10).
+    /// Requires the client's name as confirmation for a change that callers depend on (product rule 10).
     pub(crate) fn confirm(&self, typed: Option<&str>) -> Result<(), Problem> {
         confirm(&self.client, typed)
     }
