@@ -1,4 +1,4 @@
-//! What a caller may do to something, asked beforehand: a page offers nothing that would be refused.
+//! Permissions of a caller on an object, checked in advance, so that a page offers nothing that would be refused.
 
 use crate::{
     app::App,
@@ -14,40 +14,40 @@ use crossfade_core::{
 };
 use crossfade_store::Client;
 
-/// What a caller may do to a client, or to it in one environment.
+/// Permissions of a caller on a client, or on one of its registrations.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Abilities {
-    /// Change and delete it.
+    /// Can change and delete it.
     pub manage: bool,
-    /// See secrets.
+    /// Can see secrets.
     pub reveal: bool,
-    /// Rotate.
+    /// Can rotate.
     pub rotate: bool,
-    /// End a retiring secret.
+    /// Can end a retiring secret.
     pub revoke: bool,
-    /// Give a retiring secret longer.
+    /// Can extend the deadline of a retiring secret.
     pub extend: bool,
-    /// Make a retiring secret current again.
+    /// Can make a retiring secret current again.
     pub rollback: bool,
-    /// Refuse a retiring secret for a while.
+    /// Can schedule drills for a retiring secret.
     pub drill: bool,
 }
 
-/// What a caller may do to an account.
+/// Permissions of a caller on an account.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct AccountAbilities {
-    /// Change it, and make a link for it.
+    /// Can change it and create a link for it.
     pub manage: bool,
-    /// Remove its roles, but Owner.
+    /// Can remove its roles, except Owner.
     pub remove_roles: bool,
-    /// The roles that the caller may give to it.
+    /// Roles that the caller can grant to it.
     pub roles: Vec<Role>,
-    /// Those of them that end everything that let somebody into the account.
+    /// Those of `roles` that would close the account: end its password, sessions, tokens and links.
     pub closing: Vec<Role>,
 }
 
 impl Abilities {
-    /// All of them.
+    /// All kinds.
     pub const ALL: Self = Self {
         manage: true,
         reveal: true,
@@ -73,7 +73,7 @@ impl Abilities {
 }
 
 impl App {
-    /// What the caller may do to a client in every environment.
+    /// Returns the caller's permissions on a client in every environment.
     pub async fn client_abilities(&self, caller: &Caller, path: ClientPath<'_>) -> Result<Abilities, Error> {
         self.view(Operation::ReadClient, caller, path, async |_, caller, client: Client| {
             Ok(Abilities::of(caller, Object::Client(&client.property_id, &client.id)))
@@ -81,7 +81,7 @@ impl App {
         .await
     }
 
-    /// What the caller may do to an account.
+    /// Returns the caller's permissions on an account.
     pub async fn account_abilities(
         &self,
         caller: &Caller,
@@ -114,7 +114,7 @@ impl App {
         .await
     }
 
-    /// What the caller may do to a client in one environment.
+    /// Returns the caller's permissions on a client in one environment.
     pub async fn abilities(&self, caller: &Caller, path: RegistrationPath<'_>) -> Result<Abilities, Error> {
         self.view(Operation::ReadRegistration, caller, path, async |_, caller, site: Site| {
             Ok(Abilities::of(caller, site.object()))

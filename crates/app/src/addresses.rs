@@ -1,44 +1,45 @@
-//! How addresses are kept in evidence: whole, shortened to their network, or hashed.
+//! Storage of addresses in evidence: complete, shortened to their network, or hashed.
 
 use crate::seal::derived;
 use aws_lc_rs::hmac;
 use std::net::IpAddr;
 
-/// What evidence keeps of an address.
+/// How evidence stores an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum AddressPolicy {
-    /// All of it.
+    /// The complete address.
     #[default]
     Full,
-    /// Its network: the first 24 bits of an IPv4 address, the first 48 of an IPv6 one.
+    /// Its network: the first 24 bits of an IPv4 address, or the first 48 of an IPv6 address.
     Truncated,
-    /// A keyed hash, with which one address can be told from another and not be read.
+    /// A keyed hash, which distinguishes addresses without revealing them.
     Hashed,
 }
 
-/// Turns addresses into what is kept of them.
+/// Converts addresses to their stored form.
 pub(crate) struct Addresses {
     policy: AddressPolicy,
     key: hmac::Key,
 }
 
-/// What separates this key from every other use of the one that it is made from.
+/// Label that separates this key from other keys derived from the same root.
 const LABEL: &[u8] = b"crossfade: addresses in evidence";
-/// Characters of a hash that are kept: 64 bits, so that two addresses of one client do not meet.
+/// Number of stored characters of a hash: 64 bits, so that two addresses of one client do not collide.
 const SHOWN: usize = 16;
 
 impl Addresses {
-    /// `root` is a key that is outside the database in the clear: whoever reads that alone can hash no guesses.
+    /// Creates the converter. `root` is a key that is not stored in the database in the clear, so that anyone who reads
+    /// only the database cannot hash guesses.
     pub(crate) fn new(policy: AddressPolicy, root: &[u8]) -> Self {
         Self { policy, key: hmac::Key::new(hmac::HMAC_SHA256, derived(root, LABEL).as_slice()) }
     }
 
-    /// Whether more than one address may look the same.
+    /// Whether different addresses have different stored forms.
     pub(crate) fn are_whole(&self) -> bool {
         self.policy == AddressPolicy::Full
     }
 
-    /// An address as it is kept.
+    /// Returns the stored form of an address.
     pub(crate) fn kept(&self, ip: IpAddr) -> String {
         match (self.policy, ip) {
             (AddressPolicy::Full, _) => ip.to_string(),

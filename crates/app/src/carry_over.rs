@@ -1,9 +1,10 @@
-//! Carries a database of an older version over: its digests of credentials become keyed, its sealed values are bound to
-//! all that they belong to. Nothing is lost, and it may be interrupted anywhere: the next start goes on.
+//! Converts a database of an older version: digests of credentials become keyed, and sealed values are bound to
+//! everything they belong to. Nothing is lost. The conversion can be interrupted at any point; the next start
+//! continues.
 //!
-//! The data keys tell how far it is, because only the holder of the master key can seal one. In the old format: to be
-//! carried over. With a key of the purpose `carry_over`: begun. All in the new format: done; from then on the old format is
-//! refused, and a start looks no further.
+//! The data keys show the progress, because sealing one requires the master key. In the old format: to be converted.
+//! With a key for the purpose `carry_over`: begun. All in the new format: done; from then on the old format is refused,
+//! and a start checks nothing else.
 
 use crate::{
     digests::Digests,
@@ -14,19 +15,19 @@ use crate::{
 use crossfade_core::{Code, Problem, Random, SecretId};
 use crossfade_store::{Db, Digested, Tx};
 
-/// Rows that are carried over in one transaction.
+/// Number of rows converted in one transaction.
 const ROWS_AT_ONCE: i64 = 500;
 
-/// What was carried over.
+/// Number of converted rows.
 #[derive(Default, Debug)]
 struct Carried {
     digests: usize,
     values: usize,
-    /// Values that do not open where they are. They did not before, either.
+    /// Values that cannot be opened. They could not be opened before either.
     broken: usize,
 }
 
-/// Carries over what `vault`, which has old keys, and `digests` are for.
+/// Converts the rows that `vault`, which has old keys, and `digests` belong to.
 pub(crate) async fn carry_over(
     db: &Db,
     master: &MasterKey,
@@ -66,7 +67,8 @@ pub(crate) async fn carry_over(
     Ok(())
 }
 
-/// Notes that it has begun. Data keys of before an upgrade beside digests of after it belong together only once it has.
+/// Records that the conversion has begun. Data keys from before an upgrade and digests from after it belong together
+/// only if it has.
 async fn begin(db: &Db, master: &MasterKey, vault: &Vault, random: &dyn Random) -> Result<(), Error> {
     if vault.is_being_carried_over {
         return Ok(());
@@ -83,7 +85,7 @@ async fn begin(db: &Db, master: &MasterKey, vault: &Vault, random: &dyn Random) 
     begun.await.map(drop)
 }
 
-/// Tells whether there may be more.
+/// Converts some digests. Returns whether there may be more.
 async fn key_digests(
     tx: &mut Tx,
     digests: &Digests,
@@ -98,7 +100,7 @@ async fn key_digests(
     Ok(!old.is_empty())
 }
 
-/// Tells the last secret of the page; `None` when there is no further one.
+/// Converts a page of secrets. Returns the last secret of the page; `None` if there are no more.
 async fn reseal_secrets(
     tx: &mut Tx,
     vault: &Vault,
@@ -125,7 +127,7 @@ async fn reseal_signing_keys(tx: &mut Tx, vault: &Vault, carried: &mut Carried) 
     Ok(())
 }
 
-/// Values of answers live for ten minutes, so there are few.
+/// Converts the values of remembered responses. They are kept for 10 minutes, so there are few.
 async fn reseal_answers(tx: &mut Tx, vault: &Vault, carried: &mut Carried) -> Result<(), Error> {
     let mut answers = Vec::new();
     tx.each_sealed_answer::<Error>(|answer| {
@@ -142,7 +144,7 @@ async fn reseal_answers(tx: &mut Tx, vault: &Vault, carried: &mut Carried) -> Re
     Ok(())
 }
 
-/// A value of the old format, sealed anew; `None` where it is not one, or does not open.
+/// Returns a value of the old format with a new seal; `None` if it has another format or cannot be opened.
 fn resealed(
     vault: &Vault,
     place: &Place<'_>,

@@ -1,4 +1,4 @@
-//! Whether changes work right now: for the log, for metrics, and for readiness.
+//! Whether changes work at the moment, for the log, metrics and readiness.
 
 use crate::error::{Error, what_fails};
 use crossfade_store::Fault;
@@ -7,17 +7,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// How the changes of this process have fared.
+/// Outcomes of this process's changes.
 #[derive(Default)]
 pub(crate) struct Changes {
-    /// What keeps changes from being stored; None while they work.
+    /// What prevents changes from being stored; `None` while they work.
     failing: Mutex<Option<Fault>>,
-    /// Changes that failed since the start, in the order of `Fault::ALL`.
+    /// Number of changes that failed since the start, in the order of `Fault::ALL`.
     failed: [AtomicU64; Fault::ALL.len()],
 }
 
 impl Changes {
-    /// Notes how a change ended. A refusal by a rule tells nothing of the database.
+    /// Records the outcome of a change. A refusal by a rule says nothing about the database.
     pub(crate) fn note<T>(&self, ended: &Result<T, Error>) {
         let fault = match ended {
             Ok(_) => None,
@@ -40,12 +40,12 @@ impl Changes {
         }
     }
 
-    /// What keeps changes from being stored; None while they work.
+    /// What prevents changes from being stored; `None` while they work.
     pub(crate) fn failing(&self) -> Option<Fault> {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes that failed since the start, by what kept them from being stored.
+    /// Number of changes that failed since the start, by kind of failure.
     pub(crate) fn failed(&self) -> Vec<(&'static str, u64)> {
         let counts = self.failed.iter().map(|count| count.load(Ordering::Relaxed));
         Fault::ALL.iter().map(|fault| fault.as_str()).zip(counts).collect()

@@ -1,4 +1,4 @@
-//! Lists of the Console: clients with the state of their registrations, and transitions that run.
+//! Lists for the Console: clients with the state of their registrations, and running transitions.
 
 use crate::{
     app::App,
@@ -23,12 +23,12 @@ pub struct ClientLines {
     pub next_cursor: Option<String>,
 }
 
-/// Transitions that are read at once, and listed at most.
+/// Maximum number of transitions that are read at a time and listed.
 const MOST_TRANSITIONS: i64 = 500;
-/// Readings for those who may read few of many.
+/// Maximum number of reads for callers who can read only few of many.
 const MOST_READINGS: usize = 40;
 
-/// Takes out of a line what the caller may not read. `None` where nothing is left.
+/// Removes from a line what the caller cannot read; `None` if nothing is left.
 fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
     let (property, id) = (&line.property_id, &line.id);
     let read = Permission::ClientRead;
@@ -37,8 +37,8 @@ fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
     (whole || !line.registrations.is_empty()).then_some(line)
 }
 
-/// Whether a line stands where it belongs: in an order by secrets a client has one line, at the first of its secrets
-/// that this caller may read.
+/// Whether a line is in its right place: when sorted by secrets, a client appears once, at the first of its secrets
+/// that the caller can read.
 fn belongs(line: &ClientLine, order: ClientOrder, filter: &ClientFilter) -> bool {
     let Some((at, secret)) = &line.placed_by else { return true };
     let asked =
@@ -52,7 +52,7 @@ fn belongs(line: &ClientLine, order: ClientOrder, filter: &ClientFilter) -> bool
     first == Some((*at, secret.as_str()))
 }
 
-/// Where a line is found again.
+/// Returns the sort key of a line.
 fn key(line: &ClientLine) -> (i64, String) {
     match &line.placed_by {
         Some((at, secret)) => (at.as_micros(), secret.to_string()),
@@ -60,7 +60,7 @@ fn key(line: &ClientLine) -> (i64, String) {
     }
 }
 
-/// The place that a cursor names. One of another order is none.
+/// Returns the position of a cursor; `None` if it belongs to another order.
 fn place(order: ClientOrder, (at, id): &(i64, String)) -> Option<LinePlace> {
     Some(match order {
         ClientOrder::Name | ClientOrder::NameReversed => LinePlace::Client(ClientId::parse(id).ok()?),
@@ -70,13 +70,13 @@ fn place(order: ClientOrder, (at, id): &(i64, String)) -> Option<LinePlace> {
     })
 }
 
-/// When the retiring secret ends, and which one it is.
+/// Returns the deadline of the retiring secret, and its id.
 fn ends(line: &RegistrationLine) -> Option<(Timestamp, SecretId)> {
     Some((line.retiring_until?, line.retiring.clone()?))
 }
 
 impl App {
-    /// The clients that the caller may read, as lines.
+    /// Returns the clients that the caller can read, as lines.
     pub async fn list_client_lines(
         &self,
         caller: &Caller,
@@ -120,7 +120,7 @@ impl App {
         .await
     }
 
-    /// One client as a line.
+    /// Returns one client as it appears in a list.
     pub async fn read_client_line(&self, caller: &Caller, path: ClientPath<'_>) -> Result<ClientLine, Error> {
         self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
             let line = tx.client_line(&client.id, self.clock.now()).await?;
@@ -129,7 +129,7 @@ impl App {
         .await
     }
 
-    /// The transitions that run and that the caller may read, the one that ends next first.
+    /// Returns the running transitions that the caller can read, the one that ends next first.
     pub async fn list_transitions(&self, caller: &Caller) -> Result<Vec<ClientLine>, Error> {
         // Evidence is flushed for those alone who may read any of it.
         let now = self.clock.now();

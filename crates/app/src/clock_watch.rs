@@ -1,4 +1,4 @@
-//! The machine's clock against the stored time: read, and warned of when both are apart (rule 20).
+//! Compares the machine's clock with the stored time, and warns if they differ (rule 20).
 
 use crate::{app::App, error::Error};
 use crossfade_authority::{Clock, MAX_OFFSET, Moment};
@@ -9,14 +9,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How often the clock of a database is read.
+/// Interval for reading the clock of a database.
 const READ_EVERY: Duration = Duration::from_secs(5);
-/// A database that takes longer to tell the time tells it too late.
+/// Time limit for reading the clock of a database. A later answer would be out of date.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
-/// How often a warning is repeated in the log.
+/// Interval for repeating a warning in the log.
 const REPEATED_EVERY: Duration = Duration::from_secs(3600);
 
-/// What was last seen of the clock.
+/// The last observation of the clock.
 #[derive(Default)]
 pub(crate) struct ClockWatch(Mutex<Seen>);
 
@@ -24,17 +24,17 @@ pub(crate) struct ClockWatch(Mutex<Seen>);
 struct Seen {
     /// When the database's clock was last read.
     read_at: Option<Instant>,
-    /// When a clock that is behind was last warned of; `None` while none is.
+    /// When the last warning about a clock that is behind was logged; `None` while the clock is not behind.
     warned_at: Option<Instant>,
     /// How far the clock has been set forward since the start, and back.
     forward: Duration,
     back: Duration,
 }
 
-/// What a look at the clock has found since the one before.
+/// Changes of the clock since the last observation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Found {
-    /// The stored time is ahead of the clock by so much.
+    /// The stored time is ahead of the clock by this much.
     Behind(Duration),
     CaughtUp,
     SetForward(Duration),
@@ -70,7 +70,8 @@ impl Seen {
     }
 }
 
-/// Reads the clock of a database that has one, before anything is decided or stored: a node's wall clock never counts there.
+/// Reads the clock of a database that has one, before anything is decided or stored, so that the node's wall clock
+/// never counts.
 pub(crate) async fn calibrate(db: &Db, clock: &Clock) -> Result<(), StoreError> {
     if let Some(told) = db.clock().await? {
         clock.calibrate(told);
@@ -79,7 +80,7 @@ pub(crate) async fn calibrate(db: &Db, clock: &Clock) -> Result<(), StoreError> 
 }
 
 impl App {
-    /// A sentence about the machine's clock where it is more than a minute behind the stored time.
+    /// Returns a sentence about the machine's clock if it is more than a minute behind the stored time.
     pub fn clock_warning(&self) -> Option<String> {
         let moment = self.clock.read();
         let offset = length(moment.offset()?);
@@ -90,7 +91,7 @@ impl App {
         ))
     }
 
-    /// The time less the machine's time, in seconds.
+    /// Returns the time minus the machine's time, in seconds.
     pub(crate) fn clock_offset_seconds(&self) -> f64 {
         let moment = self.clock.read();
         moment.now.since(moment.machine).as_secs_f64()
@@ -100,7 +101,7 @@ impl App {
         if self.db.has_own_clock() { "database’s" } else { "machine’s" }
     }
 
-    /// Reads the clock of a database that has one: on PostgreSQL tokens tell its time.
+    /// Reads the clock of a database that has one. On PostgreSQL, tokens use its time.
     pub(crate) async fn calibrate(&self) -> Result<(), Error> {
         let asked = Instant::now();
         let told = self.db.clock().await?;
@@ -116,7 +117,7 @@ impl App {
         Ok(())
     }
 
-    /// Looks at the clock, and logs what has changed.
+    /// Checks the clock and logs changes.
     pub(crate) async fn watch_clock(&self) {
         let read_at = self.clock_watch.0.lock().unwrap_or_else(PoisonError::into_inner).read_at;
         if read_at.is_none_or(|read_at| read_at.elapsed() >= READ_EVERY)
@@ -149,7 +150,7 @@ impl App {
     }
 }
 
-/// A length of time in its largest unit, rounded: `3 days`, `26 hours`, `5 minutes`.
+/// Returns a duration in its largest unit, rounded: `3 days`, `26 hours`, `5 minutes`.
 pub(crate) fn length(span: Duration) -> String {
     let seconds = span.as_secs();
     let (number, unit) = match seconds {

@@ -1,6 +1,6 @@
-//! Known browsers. A browser in which an account has signed in holds a cookie for 90 days. A sign-in to that account
-//! with the cookie is not held up by what strangers do: neither by failures from its network nor by failures at the
-//! account. Ten wrong passwords end the cookie, so a stolen one is worth ten guesses.
+//! Known browsers. A browser in which an account has signed in has a cookie for 90 days. A sign-in to that account with
+//! the cookie is not delayed by failures from its network or by failures at the account. Ten wrong passwords end the
+//! cookie, so a stolen one allows at most ten guesses.
 
 use crate::{act::About, app::App, error::Error, sessions::Visitor};
 use crossfade_core::{
@@ -19,24 +19,24 @@ use std::{
 pub const KNOWN_FOR: Duration = Duration::from_secs(90 * 86_400);
 /// Wrong passwords that end the cookie of a known browser.
 const MAX_WRONG_PASSWORDS: i64 = 10;
-/// Accounts that one browser is known to.
+/// Maximum number of accounts that know one browser.
 const MAX_ACCOUNTS: usize = 4;
-/// What separates the values of the accounts in the cookie. No value contains it.
+/// Separator of the accounts' values in the cookie. No value contains it.
 const SEPARATOR: char = '.';
 
 type Digest = Vec<u8>;
 
-/// Passwords that are being looked at, by the known browser that they came from.
+/// Passwords being checked, by known browser.
 #[derive(Clone, Default)]
 pub(crate) struct Guesses(Arc<Mutex<HashMap<Digest, i64>>>);
 
-/// A password that is being looked at.
+/// A password being checked.
 struct Guess {
     guesses: Guesses,
     digest: Digest,
 }
 
-/// A known browser that signs in to its account.
+/// A known browser signing in to its account.
 pub(crate) struct KnownBrowser(Guess);
 
 impl Guesses {
@@ -44,7 +44,7 @@ impl Guesses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a guess until it is dropped; with the number of guesses that are looked at, this one included.
+    /// Counts a guess until it is dropped. Returns it with the number of guesses being checked, including this one.
     fn begin(&self, digest: Digest) -> (Guess, i64) {
         let mut counts = self.counts();
         let count = counts.entry(digest.clone()).or_default();
@@ -68,7 +68,7 @@ impl Drop for Guess {
     }
 }
 
-/// Reads the values in the cookie of known browsers.
+/// Parses the values in the cookie of known browsers.
 pub fn parse_devices(cookie: &str) -> Vec<SecretValue> {
     let values = cookie.split(SEPARATOR).take(MAX_ACCOUNTS);
     values.filter_map(|value| SecretValue::parse(SecretKind::Device, value)).collect()
@@ -80,8 +80,8 @@ pub fn join_devices(values: &[SecretValue]) -> String {
 }
 
 impl App {
-    /// Returns the known browser that a sign-in comes from; `None` if its cookie is not one of this account, or has no
-    /// guess left.
+    /// Returns the known browser of a sign-in; `None` if its cookie does not belong to this account, or has no guess
+    /// left.
     pub(crate) async fn known_browser(
         &self,
         user: Option<&User>,
@@ -106,7 +106,8 @@ impl App {
         Ok(None)
     }
 
-    /// Looks something up for a sign-in: in the queue of strangers, unless the browser has a cookie that has worked.
+    /// Looks something up for a sign-in: in the queue for unknown callers, unless the browser has a cookie that has
+    /// worked.
     pub(crate) async fn look_up_visitor<T>(
         &self,
         visitor: &Visitor,
@@ -119,7 +120,7 @@ impl App {
         }
     }
 
-    /// Counts a wrong password from a known browser. The last one that is allowed ends its cookie.
+    /// Counts a wrong password from a known browser. The last allowed one ends its cookie.
     pub(crate) async fn count_wrong_password(
         &self,
         browser: KnownBrowser,
@@ -141,8 +142,8 @@ impl App {
         .await
     }
 
-    /// Makes the browser of a visitor known to an account that has just signed in. Returns what its cookie holds now:
-    /// a new value for this account, and the values of the other accounts that it is known to.
+    /// Makes the browser of a visitor known to an account that has just signed in. Returns the new content of its
+    /// cookie: a new value for this account, and the values of the other accounts that know it.
     pub(crate) async fn know_browser(
         &self,
         tx: &mut Tx,

@@ -1,10 +1,11 @@
-//! Keyed digests of credentials: whoever can write to the database cannot make one that a value matches.
+//! Keyed digests of credentials, so that anyone who can write to the database cannot create a digest that matches a
+//! chosen value.
 
 use crate::seal::derived;
 use aws_lc_rs::{digest, hmac};
 use crossfade_store::Digested;
 
-/// The keys that API tokens, sessions, one-time links and known browsers are digested with.
+/// Keys of the digests of API tokens, sessions, one-time links and known browsers.
 pub(crate) struct Digests {
     tokens: hmac::Key,
     sessions: hmac::Key,
@@ -14,7 +15,7 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
-    /// `root` is a key that is in the database only sealed.
+    /// Creates the keys. `root` is a key that the database contains only sealed.
     pub(crate) fn new(root: &[u8]) -> Self {
         // One key a kind, so that a digest that is copied to another table matches nothing there.
         let key = |label: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, derived(root, label).as_slice());
@@ -27,7 +28,7 @@ impl Digests {
         }
     }
 
-    /// Returns a short mark of this instance under this URL. It tells nothing about the key.
+    /// Returns a short mark of this instance under this URL. It reveals nothing about the key.
     pub(crate) fn mark(&self, public_url: &str) -> String {
         let digest = hmac::sign(&self.marks, public_url.as_bytes());
         digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
@@ -49,7 +50,8 @@ impl Digests {
         hmac::sign(&self.devices, &fingerprint(value)).as_ref().to_vec()
     }
 
-    /// The digest of the value that has this fingerprint: what older versions stored, who never kept a value.
+    /// Returns the digest of the value with this fingerprint. Older versions stored only the fingerprint and never the
+    /// value.
     pub(crate) fn keyed(&self, of: Digested, fingerprint: &[u8]) -> Vec<u8> {
         let key = match of {
             Digested::Tokens => &self.tokens,
@@ -60,7 +62,7 @@ impl Digests {
     }
 }
 
-/// The SHA-256 of a value. Nothing is found by it alone.
+/// Returns the SHA-256 of a value. It alone finds nothing.
 pub(crate) fn fingerprint(value: &str) -> Vec<u8> {
     digest::digest(&digest::SHA256, value.as_bytes()).as_ref().to_vec()
 }

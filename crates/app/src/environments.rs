@@ -26,7 +26,7 @@ use std::time::Duration;
 impl Reply for (api::Environment, i64) {}
 impl Reply for Vec<api::SigningKey> {}
 
-/// The longest retention and age, in days.
+/// Maximum retention and age in days.
 const MOST_DAYS: i64 = 3650;
 
 impl App {
@@ -55,7 +55,7 @@ impl App {
         })
     }
 
-    /// All environments in their order. Everybody who is known may read them.
+    /// Returns all environments in their order. Every known caller can read them.
     pub async fn list_environments(&self, caller: &Caller) -> Result<Vec<api::Environment>, Error> {
         self.view(Operation::ListEnvironments, caller, Platform, async |tx, _, ()| {
             let mut shown = Vec::new();
@@ -67,7 +67,7 @@ impl App {
         .await
     }
 
-    /// One environment and its version.
+    /// Returns an environment and its version.
     pub async fn read_environment(
         &self,
         caller: &Caller,
@@ -124,7 +124,7 @@ impl App {
         .await
     }
 
-    /// Stores an environment with its first signing key, which signs at once: nobody has cached another.
+    /// Stores an environment with its first signing key, which signs immediately because no other key set is cached.
     pub(crate) async fn add_environment(
         &self,
         tx: &mut Tx,
@@ -209,7 +209,7 @@ impl App {
         .await
     }
 
-    /// Counts the values that an environment stores now, for whoever decides about them.
+    /// Counts the values that an environment stores now, for a caller with permission to change it.
     pub async fn stored_values(&self, caller: &Caller, path: EnvironmentPath<'_>) -> Result<u64, Error> {
         self.view(Operation::ReadEnvironment, caller, path, async |tx, _, environment: Environment| {
             Ok(tx.stored_values(&environment.slug, None).await?)
@@ -217,7 +217,7 @@ impl App {
         .await
     }
 
-    /// Deletes an environment in which nothing was ever registered.
+    /// Deletes an environment that never had a registration.
     pub async fn delete_environment(
         &self,
         request: &Request<'_>,
@@ -249,7 +249,7 @@ impl App {
         .await
     }
 
-    /// The signing keys of an environment, in the order in which they become active.
+    /// Returns the signing keys of an environment, in the order in which they become active.
     pub async fn list_signing_keys(
         &self,
         caller: &Caller,
@@ -261,8 +261,8 @@ impl App {
         .await
     }
 
-    /// Gives an environment a new signing key: published now, signing once every cached key set has been
-    /// fetched anew; the old one stays published until its last token has ended, unless it has leaked.
+    /// Creates a new signing key for an environment. It is published now and signs once every cached key set has
+    /// expired. The old key stays published until its last token has expired, unless it has leaked.
     pub async fn rotate_signing_key(
         &self,
         request: &Request<'_>,
@@ -312,7 +312,7 @@ impl App {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Counts the stored values that these settings destroy, at once or in the next sweep.
+/// Counts the stored values that these settings destroy, immediately or in the next sweep.
 async fn destroyed_values(
     tx: &mut Tx,
     before: &Environment,
@@ -329,7 +329,7 @@ async fn destroyed_values(
     Ok(tx.stored_values(&after.slug, Some(now.before(DAY * days))).await?)
 }
 
-/// The slug must be typed to destroy stored values (rule 24).
+/// Requires the slug as confirmation for destroying stored values (rule 24).
 fn confirm(slug: &Slug, typed: Option<&str>, values: u64) -> Result<(), Problem> {
     if typed == Some(slug.as_str()) {
         return Ok(());
@@ -343,7 +343,7 @@ fn confirm(slug: &Slug, typed: Option<&str>, values: u64) -> Result<(), Problem>
         .with("stored_values", values))
 }
 
-/// The keys that are published, or will be: one that has left the key set is history, and soon deleted.
+/// Returns the keys that are or will be published. A key that has left the key set will soon be deleted.
 async fn shown_keys(tx: &mut Tx, slug: &Slug, now: Timestamp) -> Result<Vec<api::SigningKey>, Error> {
     let shown = |key: SigningKey| api::SigningKey {
         kid: key.kid,

@@ -1,4 +1,4 @@
-//! The one error of the use cases: what the caller reads, and for the log what lies behind it.
+//! The error type of the use cases: a problem for the caller, and its cause for the log.
 
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Fault, StoreError};
@@ -6,19 +6,19 @@ use crossfade_store::{Fault, StoreError};
 /// A use case was refused or failed.
 #[derive(Debug)]
 pub struct Error {
-    /// What the caller reads.
+    /// Problem for the caller.
     pub problem: Problem,
-    /// What the log reads. Never leaves the server.
+    /// Cause for the log. Never leaves the server.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    /// Whether something is there that the caller may not know of. For the trail; on the wire it is as if there
-    /// were nothing.
+    /// Whether the object exists but the caller is not permitted to know that. For the trail; on the wire it looks like
+    /// a missing object.
     pub(crate) hidden: bool,
-    /// What kept the database from doing what it was asked. `None` where the database did not fail.
+    /// Kind of database failure; `None` if the database did not fail.
     pub(crate) fault: Option<Fault>,
 }
 
 impl Error {
-    /// Something that should not happen; the caller learns only that.
+    /// Returns an internal error. The caller learns no details.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let problem = Problem::new(
             Code::Internal,
@@ -27,7 +27,7 @@ impl Error {
         Self { source: Some(source.into()), ..problem.into() }
     }
 
-    /// The answer to whoever asks for what is there and not theirs to read.
+    /// Returns the error for an existing object that the caller cannot read.
     pub(crate) fn hidden() -> Self {
         Self { hidden: true, ..Problem::not_found().into() }
     }
@@ -39,7 +39,7 @@ impl Error {
         matches!(self.store(), Some(StoreError::Superseded))
     }
 
-    /// Whether the database refused what it was to store, and would refuse it again.
+    /// Whether the database refused the data, and would refuse it again.
     pub(crate) fn is_refusal_of_data(&self) -> bool {
         self.store().is_some_and(StoreError::is_refusal_of_data)
     }
@@ -48,7 +48,7 @@ impl Error {
         self.source.as_ref()?.downcast_ref()
     }
 
-    /// Whether it is about what was asked for, so that asking for something else can help: a form is then shown again.
+    /// Whether the error is about the input, so that other input can help. A form is then shown again.
     pub fn is_about_input(&self) -> bool {
         matches!(self.problem.code.status(), 409 | 412 | 422)
     }
@@ -103,7 +103,7 @@ impl From<StoreError> for Error {
     }
 }
 
-/// What the caller reads of a database that does not do what it is asked.
+/// Returns the problem for a failed database.
 pub(crate) fn unavailable(fault: Fault) -> Problem {
     let advice = match fault {
         Fault::Full => "Free space on that disk, then try again.",
@@ -117,7 +117,7 @@ pub(crate) fn unavailable(fault: Fault) -> Problem {
     Problem::new(Code::Unavailable, text)
 }
 
-/// A failure of the database as part of a sentence.
+/// Returns a failure of the database as part of a sentence.
 pub fn what_fails(fault: Fault) -> &'static str {
     match fault {
         Fault::Full => "the disk of the database is full",

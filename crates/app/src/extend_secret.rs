@@ -1,4 +1,4 @@
-//! Gives a retiring secret longer.
+//! Extends the deadline of a retiring secret.
 
 use crate::{
     app::App,
@@ -17,7 +17,7 @@ use crossfade_core::{
 use crossfade_store::{ChangeKind, PageStart, Secret, Tx};
 
 impl App {
-    /// Moves the deadline of a retiring secret later, at most 168 hours after its rotation.
+    /// Extends the deadline of a retiring secret, to at most 168 hours after its rotation.
     pub async fn extend_secret(
         &self,
         request: &Request<'_>,
@@ -51,8 +51,8 @@ impl App {
     }
 }
 
-/// Moves the deadline of a retiring secret later within a transaction, whoever decides so: a person, or the policy of
-/// an environment. Returns what there is to tell.
+/// Extends the deadline of a retiring secret within a transaction, for a person or for the policy of an environment.
+/// Returns the event to record.
 pub(crate) async fn extend(
     tx: &mut Tx,
     registration: &RegistrationId,

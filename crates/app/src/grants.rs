@@ -1,4 +1,4 @@
-//! Roles that users hold: give, list, take away.
+//! Roles of users: grant, list, remove.
 
 use crate::{
     act::{About, Act},
@@ -41,7 +41,7 @@ impl Reply for api::Grant {
     }
 }
 
-/// A grant as the API shows it.
+/// Returns a grant as the API shows it.
 pub(crate) fn shown_grant(row: &GrantRow) -> api::Grant {
     let (property_id, client_id) = match &row.grant.scope {
         Scope::Platform => (None, None),
@@ -65,7 +65,7 @@ pub(crate) fn holds_owner(grants: &[GrantRow]) -> bool {
 }
 
 impl App {
-    /// The grants of a user, oldest first.
+    /// Returns the grants of a user, oldest first.
     pub async fn list_grants(
         &self,
         caller: &Caller,
@@ -81,7 +81,7 @@ impl App {
         .await
     }
 
-    /// Gives a user a role.
+    /// Grants a role to a user.
     pub async fn create_grant(
         &self,
         request: &Request<'_>,
@@ -113,7 +113,7 @@ impl App {
         .await
     }
 
-    /// Takes a role away. It is gone at the user's next request.
+    /// Removes a role. Takes effect on the user's next request.
     pub async fn delete_grant(
         &self,
         request: &Request<'_>,
@@ -136,7 +136,7 @@ impl App {
         .await
     }
 
-    /// Refuses to take these grants away from a user when no other person would be Owner.
+    /// Refuses to remove these grants from a user if no other person would be an Owner.
     pub(crate) async fn keep_an_owner(
         &self,
         act: &mut Act<'_>,
@@ -150,7 +150,7 @@ impl App {
         Ok(())
     }
 
-    /// Ends the grants that are limited to what is being deleted.
+    /// Ends the grants limited to an object that is being deleted.
     pub(crate) async fn end_grants_on(&self, act: &mut Act<'_>, scope: &Scope) -> Result<(), Error> {
         for row in act.tx.grants_on(scope).await? {
             act.tx.delete_grant(&row.id).await?;
@@ -161,7 +161,7 @@ impl App {
     }
 }
 
-/// The grant that was asked for, on things that are there.
+/// Returns the requested grant, on existing objects.
 async fn grant_from(act: &mut Act<'_>, body: &CreateGrant) -> Result<Grant, Error> {
     let scope = match (&body.property_id, &body.client_id) {
         (None, None) => Scope::Platform,
@@ -191,7 +191,7 @@ async fn grant_from(act: &mut Act<'_>, body: &CreateGrant) -> Result<Grant, Erro
     Ok(Grant { role: body.role, scope, environments })
 }
 
-/// The environments named, each once, in their order.
+/// Returns the named environments, each once, in their order.
 async fn environments_from(act: &mut Act<'_>, list: &[String]) -> Result<Vec<Slug>, Error> {
     let known: Vec<Slug> = act.tx.environments().await?.into_iter().map(|it| it.slug).collect();
     let is_known = |text: &String| known.iter().any(|slug| slug.as_str() == text);

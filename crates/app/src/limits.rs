@@ -1,4 +1,4 @@
-//! The limits of a property in an environment: read and set, and how a registration keeps within them.
+//! The limits of a property in an environment: reading, setting and checking them.
 
 use crate::{
     act::{About, Act},
@@ -27,7 +27,7 @@ fn shown(limits: &Limits) -> api::Limits {
 }
 
 impl App {
-    /// The limits of a property in an environment, and their version.
+    /// Returns the limits of a property in an environment, and their version.
     pub async fn read_limits(
         &self,
         caller: &Caller,
@@ -40,7 +40,8 @@ impl App {
         .await
     }
 
-    /// The limits of a property in each environment in which the caller may read it, in the order of environments.
+    /// Returns the limits of a property in each environment in which the caller can read it, in the order of the
+    /// environments.
     pub async fn list_limits(
         &self,
         caller: &Caller,
@@ -60,7 +61,7 @@ impl App {
         .await
     }
 
-    /// Sets the limits of a property in an environment. What registrations have already stays.
+    /// Sets the limits of a property in an environment. Registrations keep their present audience and scopes.
     pub async fn update_limits(
         &self,
         request: &Request<'_>,
@@ -82,7 +83,7 @@ impl App {
         .await
     }
 
-    /// Reads a new audience of a registration; `None` is the issuer. What it has already is no new one.
+    /// Parses a new audience of a registration; `None` is the issuer. Its present audience is always allowed.
     pub(crate) async fn new_audience(
         &self,
         act: &mut Act<'_>,
@@ -100,7 +101,7 @@ impl App {
         Ok((audience != issuer).then_some(audience))
     }
 
-    /// Reads new scopes of a registration. Those that it has already are no new ones.
+    /// Parses new scopes of a registration. Its present scopes are always allowed.
     pub(crate) async fn new_scopes(
         &self,
         act: &mut Act<'_>,
@@ -116,7 +117,7 @@ impl App {
     }
 }
 
-/// The refusal with the sentence that it changed nothing.
+/// Returns the refusal with the sentence that nothing was changed.
 fn unchanged(mut problem: Problem) -> Problem {
     problem.detail.push_str(" Nothing was changed.");
     problem

@@ -1,4 +1,4 @@
-//! The drills of a registration and whom they have found.
+//! The drills of a registration and the callers they found.
 
 use crate::{
     app::App,
@@ -15,11 +15,11 @@ use crossfade_core::{
 };
 use crossfade_store::{DrillCounts, DrillFindings, DrillRow, EvidenceGap, RefusedCaller, Tx};
 
-/// Gaps in the evidence that are looked at, latest first.
+/// Maximum number of gaps in the evidence that are read, latest first.
 const MOST_GAPS: i64 = 1000;
 
 impl App {
-    /// The drills of a registration, newest first.
+    /// Returns the drills of a registration, newest first.
     pub async fn list_drills(
         &self,
         caller: &Caller,
@@ -37,7 +37,7 @@ impl App {
         .await
     }
 
-    /// The drills of these secrets of a registration, newest first: of each secret the latest 100.
+    /// Returns the drills of these secrets of a registration, newest first, at most 100 per secret.
     pub async fn list_drills_of(
         &self,
         caller: &Caller,
@@ -53,7 +53,7 @@ impl App {
     }
 }
 
-/// Drills as the API shows them, with the stored callers that each has found.
+/// Returns drills as the API shows them, with the stored callers that each has found.
 async fn shown_drills(tx: &mut Tx, rows: Vec<DrillRow>, now: Timestamp) -> Result<Vec<api::Drill>, Error> {
     let Some(since) = rows.iter().map(|row| row.rule.starts_at).min() else { return Ok(Vec::new()) };
     let ids: Vec<_> = rows.iter().map(|row| row.rule.id.clone()).collect();
@@ -66,7 +66,7 @@ async fn shown_drills(tx: &mut Tx, rows: Vec<DrillRow>, now: Timestamp) -> Resul
     Ok(rows.into_iter().map(shown).collect())
 }
 
-/// A drill as the API shows it, with what is stored of whom it has found.
+/// Returns a drill as the API shows it, with the stored callers that it has found.
 pub(crate) async fn shown_drill(tx: &mut Tx, row: DrillRow, now: Timestamp) -> Result<api::Drill, Error> {
     let found = tx.drill_findings(std::slice::from_ref(&row.rule.id)).await?.remove(&row.rule.id);
     let gaps = tx.evidence_gaps(row.rule.starts_at, MOST_GAPS).await?;
@@ -96,7 +96,7 @@ fn shown(row: DrillRow, found: Option<DrillFindings>, gaps: &[EvidenceGap], now:
     }
 }
 
-/// For how many seconds of its windows nothing was recorded, any part of one counted whole.
+/// Returns the seconds of its windows without evidence, rounded up.
 pub(crate) async fn unrecorded_seconds(tx: &mut Tx, drill: &Drill, now: Timestamp) -> Result<u64, Error> {
     Ok(unrecorded(drill, &tx.evidence_gaps(drill.starts_at, MOST_GAPS).await?, now))
 }

@@ -1,4 +1,4 @@
-//! The master key: the one secret that is not in the database. It seals the data keys, and nothing else.
+//! The master key, the only secret that is not in the database. It seals the data keys and nothing else.
 
 use crate::{error::Error, seal::SealKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -11,7 +11,7 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Permissions of others than the owner of a file and its group.
+/// Permission bits for everyone except the owner and the group of a file.
 pub(crate) const EVERYBODY: u32 = 0o007;
 const HEADER: &str = "crossfade-master-key-1:";
 
@@ -19,8 +19,8 @@ const HEADER: &str = "crossfade-master-key-1:";
 pub struct MasterKey(SealKey);
 
 impl MasterKey {
-    /// Reads the key file. `Ok(None)` when there is none. Refuses a file that every user of the machine can read: what is
-    /// sealed under that key is no secret.
+    /// Reads the key file; `Ok(None)` if there is none. Refuses a file that every user of the machine can read, because
+    /// nothing sealed under such a key is secret.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         // What is not there, or is a directory, is told by the attempt to read it.
         let found = std::fs::metadata(path).ok().filter(|found| !found.is_dir());
@@ -35,7 +35,7 @@ impl MasterKey {
         Err(Problem::new(Code::Unavailable, text).into())
     }
 
-    /// Reads the key file, also if other users can read it.
+    /// Reads the key file, even if other users can read it.
     pub(crate) fn read_exposed(path: &Path) -> Result<Option<Self>, Error> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => Zeroizing::new(text),
@@ -52,7 +52,7 @@ impl MasterKey {
         Ok(Some(Self::from_bytes(&bytes)))
     }
 
-    /// Makes a new key and writes it to a file that must not exist yet, readable by its owner alone.
+    /// Generates a new key and writes it to a file that must not exist yet, readable only by its owner.
     pub fn create(path: &Path, random: &dyn Random) -> Result<Self, Error> {
         use std::os::unix::fs::OpenOptionsExt;
         let mut bytes = Zeroizing::new([0; 32]);

@@ -1,4 +1,4 @@
-//! Who changed something last: for whoever wanted to change it too, and had read what was there before.
+//! The last change of an object, for a caller who wanted to change it and had read an earlier version.
 
 use crate::{
     app::App,
@@ -14,23 +14,23 @@ use crossfade_core::{
 };
 use crossfade_store::{AuditFilter, Client, Environment, NewAuditEvent, Property, Tx};
 
-/// The last change of something.
+/// The last change of an object.
 #[derive(Clone, Debug)]
 pub struct Meanwhile {
-    /// Who made it.
+    /// Who created it.
     pub by: String,
-    /// Whether that was the caller.
+    /// Whether the caller made it.
     pub own: bool,
-    /// What was done, as the trail calls it.
+    /// Action, as in the trail.
     pub action: Action,
-    /// When.
+    /// Time.
     pub at: Timestamp,
 }
 
-/// Events that are looked through for it.
+/// Maximum number of events searched for it.
 const LOOKED_THROUGH: i64 = 200;
 
-/// What gives a registration, and with it its client, another version.
+/// Actions that change the version of a registration, and so of its client.
 const OF_REGISTRATION: [Action; 6] = [
     Action::RegistrationCreated,
     Action::RegistrationUpdated,
@@ -58,7 +58,7 @@ async fn last(
 }
 
 impl App {
-    /// Who changed a client last, told to whoever may change it.
+    /// Returns the last change of a client, to a caller who can change it.
     pub async fn last_change_of_client(
         &self,
         caller: &Caller,
@@ -79,7 +79,7 @@ impl App {
         .await
     }
 
-    /// The same of a registration.
+    /// Returns the last change of a registration, to a caller who can change it.
     pub async fn last_change_of_registration(
         &self,
         caller: &Caller,
@@ -96,7 +96,7 @@ impl App {
         .await
     }
 
-    /// The same of a property.
+    /// Returns the last change of a property, to a caller who can change it.
     pub async fn last_change_of_property(
         &self,
         caller: &Caller,
@@ -109,7 +109,7 @@ impl App {
         .await
     }
 
-    /// The same of an environment.
+    /// Returns the last change of an environment, to a caller who can change it.
     pub async fn last_change_of_environment(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! Numbers about the whole instance, for metrics.
+//! Metrics of the complete instance.
 
 use crate::{app::App, error::Error};
 use crossfade_core::Timestamp;
@@ -8,20 +8,20 @@ use std::{
     time::Duration,
 };
 
-/// How the instance is.
+/// State of the instance.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
-    /// Registrations that this node decides.
+    /// Registrations loaded on this node.
     pub registrations: i64,
-    /// What the database tells. None while it does not answer.
+    /// Values from the database; `None` while it does not answer.
     pub stored: Option<StoredGauges>,
-    /// What keeps changes from being stored; None while they work.
+    /// What prevents changes from being stored; `None` while they work.
     pub changes_failing: Option<Fault>,
-    /// Changes that failed since the start, by what kept them from being stored.
+    /// Number of changes that failed since the start, by kind of failure.
     pub changes_failed: Vec<(&'static str, u64)>,
-    /// The time that decides secrets less the machine's time.
+    /// The time used for secrets minus the machine's time.
     pub clock_offset_seconds: f64,
-    /// Sign-ins that wait because of failures at their account.
+    /// Sign-ins waiting because of failures at their account.
     pub sign_ins_waiting: i64,
     /// Changes that the tables had applied and the database has lost, since the start.
     pub changes_lost: u64,
@@ -35,10 +35,10 @@ pub struct Gauges {
     pub authentications: Vec<(&'static str, u64)>,
 }
 
-/// The part of the numbers that is read from the database.
+/// The values that are read from the database.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StoredGauges {
-    /// Secrets that are retiring.
+    /// Retiring secrets.
     pub transitions_running: i64,
     /// Current secrets older than their environment allows.
     pub secrets_overdue: i64,
@@ -46,15 +46,15 @@ pub struct StoredGauges {
     pub changes_behind: i64,
 }
 
-/// Overdue secrets are counted over all registrations, so not for every scrape.
+/// Interval for counting overdue secrets. Counting reads all registrations, so it is not done for every scrape.
 const COUNTED_EVERY: Duration = Duration::from_secs(60);
 
-/// What was counted, and when.
+/// The last count and its time.
 #[derive(Default)]
 pub(crate) struct Counted(Mutex<Option<(Timestamp, i64)>>);
 
 impl App {
-    /// Measures the instance. A database that does not answer is no reason to tell nothing.
+    /// Measures the instance. If the database does not answer, returns the other values.
     pub async fn measure(&self) -> Gauges {
         let stored = self.measure_stored().await;
         if let Err(error) = &stored {
@@ -75,7 +75,7 @@ impl App {
         }
     }
 
-    /// Counts over all registrations may be a minute old.
+    /// Reads the values from the database. Counts over all registrations can be a minute old.
     async fn measure_stored(&self) -> Result<StoredGauges, Error> {
         let now = self.clock.now();
         let known = *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Opening a database: it must be one that keeps the engine's promises, and the one that the master key belongs to.
+//! Opening a database: it must be durable, and it must belong to the master key.
 
 use crate::{
     app::{Options, cannot_start, root},
@@ -16,15 +16,15 @@ use std::path::Path;
 /// Whether an empty database becomes a new instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Creation {
-    /// Never: a command that needs an instance makes none in the wrong place.
+    /// Never. A command that needs an instance must not create one in the wrong place.
     Never,
-    /// With a master key that is created with the instance: an existing key belongs to another one.
+    /// With a master key that is created together with the instance. An existing key belongs to another instance.
     WithNewKey,
-    /// Also with a master key that is there already, because somebody said so.
+    /// With an existing master key as well, on explicit request.
     WithAnyKey,
 }
 
-/// Opens and migrates the database of an instance. A database that is refused is left as it was.
+/// Opens and migrates the database of an instance. A refused database is left unchanged.
 pub(crate) async fn open_database(
     location: &Location,
     master_key_file: &Path,
@@ -54,7 +54,8 @@ pub(crate) async fn open_database(
     }
 }
 
-/// Refuses to make an instance of an empty database with the master key of another one: the database is the wrong one.
+/// Refuses to create an instance in an empty database with an existing master key, because the database is the wrong
+/// one.
 fn may_create(location: &Location, master_key_file: &Path, creation: Creation) -> Result<(), Error> {
     let place = match location {
         Location::File(path) => format!("There is no instance in {}", path.display()),
@@ -74,8 +75,8 @@ fn may_create(location: &Location, master_key_file: &Path, creation: Creation) -
     Err(Problem::new(Code::Unavailable, text).into())
 }
 
-/// Opens the data keys under the master key, and checks that both belong to one instance. Makes all three in a new
-/// database.
+/// Opens the data keys with the master key, and checks that both belong to the same instance. Creates all three in a
+/// new database.
 pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, VerifierKeyBytes), Error> {
     let (stored, instance) =
         db.read::<_, Error>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?))).await?;
@@ -113,7 +114,7 @@ pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, Veri
     open_data_keys(&master, &stored)
 }
 
-/// Folds the names of accounts that an older version has stored, a part at a time.
+/// Folds the account names stored by an older version, in batches.
 pub(crate) async fn fold_names(db: &Db) -> Result<(), Error> {
     const AT_ONCE: i64 = 500;
     while db.read::<_, Error>(async |tx| Ok(tx.has_unfolded_names().await?)).await? {
@@ -122,8 +123,8 @@ pub(crate) async fn fold_names(db: &Db) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes what a new instance needs, or what one of an earlier version lacks, under the lock that every change takes: of
-/// two commands that start in the same moment one makes it, and the other finds it.
+/// Creates what a new instance needs, or what an instance of an earlier version lacks, under the lock that every change
+/// takes. If two commands start at the same moment, one creates it and the other finds it.
 async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::DataKey>, InstanceRow), Error> {
     let mut created_key = false;
     let path = &options.master_key_file;

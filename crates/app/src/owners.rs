@@ -1,5 +1,5 @@
-//! One-time links, with which people set their passwords, and the ways from the machine itself: the first Owner, and
-//! Owners who are locked out.
+//! One-time links, with which people set their passwords, and the commands on the server machine for the first Owner
+//! and for locked-out Owners.
 
 use crate::{
     act::About, app::App, caller::Caller, error::Error, giving, sessions::Visitor, sign_in::NewSession,
@@ -17,31 +17,31 @@ use crossfade_core::{
 use crossfade_store::{GrantRow, Link, LinkPurpose, Maker, StoreError, Tx, User};
 use std::{net::IpAddr, sync::atomic::Ordering, time::Duration};
 
-/// How long a one-time link can be used.
+/// How long a one-time link is valid.
 const LINK_LIVES: Duration = Duration::from_secs(24 * 3600);
 
 /// A link that works once.
 pub struct OneTimeLink {
-    /// The whole address. Whoever holds it may use it.
+    /// The complete URL. Anyone who has it can use it.
     pub url: String,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
-/// What the holder of a link may do, for the page that it leads to.
+/// What a link allows, for the page it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkKind {
     /// Create the first Owner.
     SetUp,
     /// Set the password of this account.
     Password {
-        /// Its e-mail address.
+        /// Its email address.
         email: String,
     },
 }
 
 impl App {
-    /// Whether the platform has an Owner. The last one cannot be removed, so this is asked until there is one.
+    /// Whether the platform has an Owner. The last one cannot be removed, so this is checked only until there is one.
     pub async fn has_owner(&self) -> Result<bool, Error> {
         if self.has_owner.load(Ordering::Relaxed) {
             return Ok(true);
@@ -51,7 +51,7 @@ impl App {
         Ok(found)
     }
 
-    /// Creates the first Owner; refused when there is one.
+    /// Creates the first Owner. Refused if there already is one.
     pub async fn create_owner(&self, email: &str, password: &str) -> Result<UserId, Error> {
         let email = text::email("email", email)?;
         let place = self.hashing.known("machine")?;
@@ -96,7 +96,7 @@ impl App {
         Ok(user)
     }
 
-    /// A link with which the first Owner is created, in place of any earlier one.
+    /// Creates a link for creating the first Owner. It replaces any earlier link.
     pub async fn create_set_up_link(&self) -> Result<OneTimeLink, Error> {
         self.transact(async |tx, now| {
             self.insert_link(tx, LinkPurpose::SetUp, None, Maker::default(), now).await
@@ -104,7 +104,7 @@ impl App {
         .await
     }
 
-    /// A link with which a locked-out Owner sets a new password.
+    /// Creates a link with which a locked-out Owner sets a new password.
     pub async fn recover_owner(&self, email: &str) -> Result<OneTimeLink, Error> {
         let email = text::email("email", email)?;
         self.transact(async |tx, now| {
@@ -126,8 +126,8 @@ impl App {
         .await
     }
 
-    /// A link with which a person sets a password, in place of any earlier one. It ends with its maker's right, and with
-    /// the session or the token that it is made through.
+    /// Creates a link with which a person sets a password. It replaces any earlier link. It ends with its creator's
+    /// permission, and with the session or token it was created with.
     pub(crate) async fn insert_password_link(
         &self,
         tx: &mut Tx,
@@ -160,7 +160,7 @@ impl App {
         Ok(OneTimeLink { url, expires_at: link.expires_at })
     }
 
-    /// What a link is for, if it can still be used. `address` is where the request comes from.
+    /// Returns what a link allows, if it can still be used. `address` is the source of the request.
     pub async fn read_link(&self, value: &str, address: Option<IpAddr>) -> Result<LinkKind, Error> {
         SecretValue::parse(SecretKind::Link, value).ok_or_else(gone)?;
         let now = self.clock.now();
@@ -176,8 +176,8 @@ impl App {
         .await
     }
 
-    /// Uses a link: creates the first Owner, or sets the password of the account, and signs in. All in one
-    /// transaction: a role that is given in between would find the account closed and a sign-in to come.
+    /// Uses a link: creates the first Owner or sets the password of the account, and signs in. Does so in one
+    /// transaction, because a role granted in between would find the account closed while a sign-in is still to come.
     pub async fn use_link(
         &self,
         value: &str,
@@ -206,7 +206,7 @@ impl App {
                     if by_owner {
                         tx.forget_earlier_makers(&user.id).await?;
                     }
-                    // Whoever came in before, by whatever way, is out.
+                    // End all existing sessions and tokens.
                     let ended_sessions = tx.end_sessions(&user.id, None, now).await?;
                     let mut events: Vec<(String, Event)> = end_tokens_of(tx, &user.id, now)
                         .await?
@@ -247,11 +247,11 @@ impl App {
     }
 }
 
-/// A link that can be used.
+/// A usable link.
 struct Usable {
     link: Link,
     user: Option<User>,
-    /// Whether an Owner made the link, or the machine did.
+    /// Whether the link was created by an Owner or on the server machine.
     by_owner: bool,
 }
 
@@ -259,7 +259,8 @@ fn gone() -> Problem {
     Problem::new(Code::NotFound, "This link has been used, has ended, or never was. Ask for a new one.")
 }
 
-/// Returns whether the maker of a link is an Owner, if the maker could make the link now, with a token of the same limit.
+/// Returns whether the creator of a link is an Owner, if the creator could still create the link with a token of the
+/// same limit.
 async fn may_still_make(
     tx: &mut Tx,
     link: &Link,

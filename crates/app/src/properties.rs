@@ -21,7 +21,7 @@ use crossfade_store::Property;
 
 impl Reply for (api::Property, i64) {}
 
-/// A property as the API shows it.
+/// Returns a property as the API shows it.
 fn shown(property: &Property) -> api::Property {
     api::Property {
         id: property.id.clone(),
@@ -36,7 +36,7 @@ fn name_taken() -> Problem {
 }
 
 impl App {
-    /// The properties that the caller may read, oldest first.
+    /// Returns the properties that the caller can read, oldest first.
     pub async fn list_properties(
         &self,
         caller: &Caller,
@@ -60,7 +60,7 @@ impl App {
         .await
     }
 
-    /// One property and its version.
+    /// Returns a property and its version.
     pub async fn read_property(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! Declared proxies that send what cannot be read: told in the log, and stored for `crossfade doctor`.
+//! Declared proxies that send unreadable addresses, reported in the log and stored for `crossfade doctor`.
 
 use crate::{app::App, error::Error};
 use crossfade_core::Timestamp;
@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-/// How often each proxy is told of.
+/// Interval for reporting each proxy.
 const TOLD_EVERY: Duration = Duration::from_secs(3600);
-/// How long a proxy is told of after it was noted last.
+/// How long a proxy is reported after it was last recorded.
 const REMEMBERED_FOR: Duration = Duration::from_secs(86_400);
-/// Proxies that are remembered at a time.
+/// Maximum number of recorded proxies.
 const MOST: usize = 32;
 
-/// The proxies that were noted, and when they were last told of.
+/// Recorded proxies, and when they were last reported.
 #[derive(Default)]
 pub(crate) struct UnreadableProxies(Mutex<HashMap<IpAddr, Noted>>);
 
@@ -27,7 +27,7 @@ struct Noted {
 }
 
 impl UnreadableProxies {
-    /// Notes a proxy; whether it is to be told of now.
+    /// Records a proxy. Returns whether to report it now.
     fn note(&self, proxy: IpAddr, now: Timestamp) -> bool {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.get(&proxy).is_some_and(|it| now < it.told_at.after(TOLD_EVERY)) {
@@ -43,7 +43,7 @@ impl UnreadableProxies {
         is_told
     }
 
-    /// What is not stored yet.
+    /// Returns the proxies that are not stored yet.
     fn unstored(&self) -> Vec<(IpAddr, Timestamp)> {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.iter().filter(|(_, it)| !it.is_stored).map(|(proxy, it)| (*proxy, it.told_at)).collect()
@@ -60,8 +60,8 @@ impl UnreadableProxies {
 }
 
 impl App {
-    /// Notes that the caller's address in a request from this declared proxy could not be read, so that the proxy counts
-    /// as the caller.
+    /// Records that the caller's address in a request from this declared proxy could not be read, so that the proxy
+    /// counts as the caller.
     pub fn note_unreadable_proxy(&self, proxy: IpAddr) {
         if self.unreadable_proxies.note(proxy, self.clock.now()) {
             tracing::warn!(
@@ -71,7 +71,7 @@ impl App {
         }
     }
 
-    /// Stores the proxies that were noted.
+    /// Stores the recorded proxies.
     pub(crate) async fn store_unreadable_proxies(&self) -> Result<(), Error> {
         let proxies = self.unreadable_proxies.unstored();
         if proxies.is_empty() {
@@ -90,7 +90,7 @@ impl App {
     }
 }
 
-/// Since when a proxy that was noted is still told of.
+/// Returns the time since which a recorded proxy is still reported.
 pub(crate) fn told_since(now: Timestamp) -> Timestamp {
     now.before(REMEMBERED_FOR)
 }

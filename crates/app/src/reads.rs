@@ -13,9 +13,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Costly reads that run at a time.
+/// Maximum number of simultaneous costly reads.
 const MAX_RUNNING: usize = 4;
-/// Costly reads of one account that run at a time, whatever the number of its tokens and sessions.
+/// Maximum number of simultaneous costly reads of one account, however many tokens and sessions it has.
 const MAX_RUNNING_OF_ACCOUNT: usize = 2;
 /// Costly reads that one account begins without a pause, after a time without any.
 const BURST_OF_ACCOUNT: u32 = 400;
@@ -24,9 +24,9 @@ const INTERVAL_OF_ACCOUNT: Duration = Duration::from_millis(10);
 /// How long a costly read waits for its turn. A read that is refused waits as long: a client that is refused immediately
 /// asks again immediately.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// Accounts that are remembered after their last costly read.
+/// Maximum number of accounts remembered after their last costly read.
 const MAX_IDLE_ACCOUNTS: usize = 256;
-/// Readings that are kept at a time.
+/// Maximum number of cached results.
 const MAX_READINGS: usize = 64;
 
 /// Turns for costly reads.
@@ -59,12 +59,12 @@ impl Pace {
     }
 }
 
-/// The turn of one account. Dropping it lets the next read of the account in.
+/// Turn of one account. Dropping it lets the next read of the account run.
 pub(crate) struct AccountTurn {
     _running: OwnedSemaphorePermit,
 }
 
-/// One of the turns in all.
+/// One of the total turns.
 pub(crate) struct ReadTurn {
     _running: OwnedSemaphorePermit,
 }
@@ -93,12 +93,12 @@ impl Reads {
         Ok(AccountTurn { _running: self.within(running).await? })
     }
 
-    /// Waits for one of the turns in all. An account has at most its own number of reads in this queue.
+    /// Waits for one of the total turns. Each account has at most its own number of reads in this queue.
     pub(crate) async fn turn(&self) -> Result<ReadTurn, Error> {
         Ok(ReadTurn { _running: self.within(self.all.clone()).await? })
     }
 
-    /// Waits for the turns of one part of a long answer, however long it takes: an answer that has begun cannot be
+    /// Waits for the turns of one part of a long response, without a limit, because a response that has begun cannot be
     /// refused.
     pub(crate) async fn part(
         &self,
@@ -134,26 +134,26 @@ fn too_many() -> Error {
     Problem::new(Code::TooManyRequests, text).into()
 }
 
-/// What a reading is kept by: the registration, the parameters, and the version of the registration, which every change of
-/// its secrets raises. A reading from before a change is never given out after it.
+/// Key of a cached result: the registration, the parameters, and the version of the registration, which every change of
+/// its secrets increases. A result from before a change is never returned after it.
 pub(crate) type ReadingKey = (RegistrationId, String, i64);
 
 type Slot<T> = Arc<tokio::sync::Mutex<Option<(Timestamp, T)>>>;
 
-/// Readings of one kind. Of equal ones one is computed at a time, and the others wait for it.
+/// Cached results of one kind. Equal ones are computed one at a time, and the others wait.
 pub(crate) struct Readings<T> {
     slots: Mutex<HashMap<ReadingKey, Slot<T>>>,
     kept_for: Duration,
 }
 
 impl<T: Clone> Readings<T> {
-    /// Readings that are kept for a span; of zero, none is.
+    /// Creates a cache whose results are kept for this time; with zero, none are kept.
     pub(crate) fn new(kept_for: Duration) -> Self {
         Self { slots: Mutex::default(), kept_for }
     }
 
-    /// Returns a kept reading, or computes it. `now` is read when a reading is looked up or kept. If the caller goes away
-    /// while the reading is computed, the next one computes it.
+    /// Returns a cached result, or computes it. `now` is read when a result is looked up or cached. If the caller
+    /// disconnects during the computation, the next caller computes it.
     pub(crate) async fn get(
         &self,
         key: ReadingKey,

@@ -1,29 +1,29 @@
-//! The envelope of a change, and how its body is read.
+//! The envelope of a change request, and reading its body.
 
 use crate::{caller::Caller, idempotency::IdempotencyKey};
 use crossfade_core::{Code, Problem};
 use serde::de::DeserializeOwned;
 
-/// Of what has no version, such as a list that something is added to: no tag can match it (RFC 9110 §13.1.1).
+/// Version of an object without versions, such as a list: no tag can match it (RFC 9110 §13.1.1).
 pub(crate) const NO_VERSION: i64 = 0;
 
-/// The envelope of a change.
+/// The envelope of a change request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Who asks.
+    /// The account and the token of the request.
     pub caller: &'a Caller,
-    /// Makes a repetition harmless.
+    /// Key that makes a repetition harmless.
     pub idempotency: Option<&'a IdempotencyKey>,
-    /// The version that the caller has read, if it must still be that.
+    /// Version that the caller has read, if it must still be the present one.
     pub if_match: Option<IfMatch<'a>>,
 }
 
-/// The versions of which one must be current (RFC 9110 §13.1.1).
+/// Versions of which one must be the present one (RFC 9110 §13.1.1).
 #[derive(Clone, Copy, Debug)]
 pub enum IfMatch<'a> {
     /// This one.
     Version(i64),
-    /// One of these. What matches nothing is refused, so an empty list is, too.
+    /// One of these. An empty list matches nothing and is refused.
     AnyOf(&'a [i64]),
 }
 
@@ -36,8 +36,8 @@ impl IfMatch<'_> {
     }
 }
 
-/// The input of an operation: JSON that is read only after the caller has been authorised, because what is
-/// wrong with a body is nobody's business who may not send it; or a value made by a form.
+/// Input of an operation: JSON that is parsed only after the caller has been authorised, so that only permitted callers
+/// learn what is wrong with a body; or a value created by a form.
 #[derive(Clone, Debug)]
 pub enum Input<'a, T> {
     /// A JSON text.
@@ -65,12 +65,12 @@ impl<T: DeserializeOwned> Input<'_, T> {
     }
 }
 
-/// The member of the body that a path leads into. What lies within it can be anything.
+/// Returns the member of the body in a path. Anything inside the member is left out.
 fn member_of(path: &serde_path_to_error::Path) -> String {
     path.iter().next().map(ToString::to_string).unwrap_or_default()
 }
 
-/// What serde found, as a sentence, and the member that it was found in.
+/// Converts an error of serde to a sentence and the member at fault.
 fn body_problem(error: &serde_json::Error, path: &str) -> Problem {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);

@@ -36,7 +36,7 @@ impl Reply for RevealReply {
 }
 
 impl App {
-    /// Reveals the value of a secret, and writes down who saw it.
+    /// Reveals the value of a secret, and records who saw it.
     pub async fn reveal_secret(
         &self,
         request: &Request<'_>,

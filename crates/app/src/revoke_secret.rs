@@ -37,7 +37,7 @@ impl App {
         self.revoke(request, path, secret, None, input).await
     }
 
-    /// Revokes a retiring secret for a person who was asked for the client's name, because it is not known to be safe.
+    /// Revokes a retiring secret for a person who typed the client's name, because ending it is not known to be safe.
     pub async fn revoke_secret_confirmed(
         &self,
         request: &Request<'_>,
@@ -98,7 +98,8 @@ impl App {
         .await
     }
 
-    /// Refuses where it is not known to be safe to end the old secret of the latest rotation: the only one that retires.
+    /// Refuses if it is not known to be safe to end the old secret of the latest rotation, which is the only retiring
+    /// one.
     async fn must_be_safe(
         &self,
         tx: &mut Tx,
@@ -124,7 +125,7 @@ impl App {
     }
 }
 
-/// Whether it is to be revoked only if that is safe: a quiet time asks for it, too.
+/// Whether to revoke only if it is safe. A quiet time implies that.
 fn is_conditional(body: &RevokeSecret) -> bool {
     body.only_if_safe || body.quiet_seconds.is_some()
 }

@@ -1,4 +1,4 @@
-//! Revokes access tokens on behalf of the clients that they were issued to (RFC 7009).
+//! Revokes access tokens for the clients they were issued to (RFC 7009).
 
 use crate::{
     app::App,
@@ -19,17 +19,18 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Revocations that one transaction stores at most: a flood of one client must not hold the one lock for long.
+/// Maximum number of revocations in one transaction, so that a flood of one client does not hold the lock for long.
 const MAX_AT_ONCE: usize = 64;
-/// Revocations by one registration in an hour that are recorded one by one; the sum of the hour follows.
+/// Maximum number of revocations by one registration in an hour recorded individually; the total of the hour follows.
 const MAX_RECORDED_PER_HOUR: i64 = 20;
-/// Groups of secret and address that the sums of one registration's hour tell apart.
+/// Maximum number of groups by secret and address in the totals of a registration's hour.
 const MAX_GROUPS: usize = 20;
-/// How long after its end an hour is summed: a revocation that waited for the lock belongs to the time it got it.
+/// How long after its end an hour is totalled: a revocation that waited for the lock belongs to the time at which it
+/// got the lock.
 const SUMMED_AFTER: Duration = Duration::from_secs(60);
 
-/// Revocations that wait for the next transaction. Whoever finds no transaction under way stores all that wait, so a
-/// flood costs one commit for many, and never more than one place in the queue for the lock.
+/// Revocations waiting for the next transaction. A request that finds no transaction running stores all waiting
+/// revocations, so a flood costs one commit for many and takes only one place in the queue for the lock.
 #[derive(Default)]
 pub(crate) struct Revocations {
     waiting: Mutex<VecDeque<Waiting>>,
@@ -86,7 +87,7 @@ impl App {
         }
     }
 
-    /// Stores revocations that wait, and answers them.
+    /// Stores waiting revocations and answers their requests.
     async fn store_revocations(&self) {
         let mut taken = Vec::new();
         let stored = self
@@ -109,7 +110,7 @@ impl App {
         }
     }
 
-    /// Records the sums of revocations of hours that have ended.
+    /// Records the totals of revocations for hours that have ended.
     pub(crate) async fn sum_token_revocations(&self) -> Result<(), Error> {
         self.transact(async |tx, now| {
             let before = now.before(SUMMED_AFTER);

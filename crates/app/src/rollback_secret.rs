@@ -1,4 +1,4 @@
-//! Undoes the latest rotation: the retiring secret is current again, the newer one is revoked.
+//! Rolls back the latest rotation: the retiring secret is current again, and the new one is revoked.
 
 use crate::{
     app::App,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use tokio::sync::oneshot::{self, Receiver, Sender};
 
-/// Requests that wait for a `T`, each with its source and its rank. The smallest rank is served first.
+/// Requests waiting for a `T`, each with its source and rank. The smallest rank is served first.
 pub(crate) struct Room<T> {
     limit: usize,
     next: u64,
@@ -23,10 +23,10 @@ impl<T> Room<T> {
         Self { limit, next: 0, waiting: Vec::new() }
     }
 
-    /// Adds a request, or returns `None` when the room is full. The rank is the number of recent failures of the source
-    /// plus the number of its waiting requests. In a full room a request takes the place of the one with the greatest
-    /// rank, if that is greater than its own: the channel of the other request closes. For that `failures_of` is asked
-    /// again, because the networks of an attack were without failures when they came.
+    /// Adds a request, or returns `None` if the room is full. The rank is the number of recent failures of the source
+    /// plus the number of its waiting requests. In a full room, a request takes the place of the one with the greatest
+    /// rank, if that is greater than its own; the channel of the other request closes. `failures_of` is called again
+    /// for this, because the networks of an attack had no failures when they arrived.
     pub(crate) fn enter(&mut self, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Option<Receiver<T>> {
         // A request whose caller has gone needs no place.
         self.waiting.retain(|it| !it.call.is_closed());
@@ -49,14 +49,14 @@ impl<T> Room<T> {
         Some(called)
     }
 
-    /// Takes away the place of the request with the greatest rank.
+    /// Removes the request with the greatest rank.
     pub(crate) fn displace(&mut self, failures_of: &dyn Fn(&str) -> u64) {
         if let Some((at, _)) = self.worst(failures_of) {
             self.waiting.swap_remove(at);
         }
     }
 
-    /// Returns the place of the request with the greatest rank, and the rank; of equal ones the last that came.
+    /// Returns the position of the request with the greatest rank, and the rank; among equal ones, the latest.
     fn worst(&self, failures_of: &dyn Fn(&str) -> u64) -> Option<(usize, u64)> {
         let mut order: Vec<usize> = (0..self.waiting.len()).collect();
         order.sort_unstable_by_key(|at| self.waiting[*at].number);
@@ -71,7 +71,7 @@ impl<T> Room<T> {
         ranked.max_by_key(|(_, rank)| *rank)
     }
 
-    /// Takes out the request that is served next.
+    /// Removes and returns the next request to serve.
     pub(crate) fn pop(&mut self) -> Option<Sender<T>> {
         let first = (0..self.waiting.len()).min_by_key(|at| self.order(*at))?;
         Some(self.waiting.swap_remove(first).call)

@@ -149,7 +149,7 @@ impl App {
         .await
     }
 
-    /// A refusal of the rules as the caller reads it, with the last use of the secret that it names.
+    /// Returns the problem for a refusal of the rules, with the last use of the secret that it names.
     pub(crate) async fn refused(
         &self,
         act: &mut Act<'_>,
@@ -169,7 +169,7 @@ impl App {
     }
 }
 
-/// The secrets that are dead when this rotation's call returns.
+/// Returns the secrets that have ended when this rotation's call returns.
 fn ending_now(plan: &RotationPlan, act: &Act<'_>) -> Vec<SecretId> {
     let outgoing = !state_at(Some(plan.outgoing_expires_at), plan.outgoing_revoked_at, act.now).is_valid();
     let outgoing = outgoing.then(|| plan.outgoing.clone());

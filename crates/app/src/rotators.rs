@@ -1,4 +1,4 @@
-//! Who may rotate the secrets of a client: asked by those who may know who holds which role.
+//! The accounts that can rotate the secrets of a client, for callers who can view grants.
 
 use crate::{app::App, caller::Caller, error::Error, targets::ClientPath};
 use crossfade_core::{
@@ -9,35 +9,35 @@ use crossfade_core::{
 };
 use crossfade_store::Client;
 
-/// Grants of each role that are listed.
+/// Maximum number of grants listed per role.
 const MOST: usize = 500;
 
-/// Who may rotate the secrets of a client.
+/// The accounts that can rotate the secrets of a client.
 #[derive(Clone, Debug)]
 pub struct Rotators {
-    /// A line for each grant, in the order of names.
+    /// One line per grant, in the order of names.
     pub items: Vec<Rotator>,
-    /// Whether there are more than are listed.
+    /// Whether there are more than the listed ones.
     pub more: bool,
 }
 
-/// Somebody who may rotate the secrets of a client.
+/// An account that can rotate the secrets of a client.
 #[derive(Clone, Debug)]
 pub struct Rotator {
-    /// Who.
+    /// Actor.
     pub user: UserId,
-    /// What they are called.
+    /// Name.
     pub name: String,
-    /// By which role.
+    /// Role that permits it.
     pub role: Role,
-    /// On what that holds.
+    /// Scope of the role.
     pub scope: Scope,
-    /// In which environments; `None`: in all.
+    /// Environments of the role; `None`: all.
     pub environments: Option<Vec<Slug>>,
 }
 
 impl App {
-    /// Who may rotate the secrets of a client. `None` for a caller who may not know of grants.
+    /// Returns the accounts that can rotate the secrets of a client; `None` for a caller who cannot view grants.
     pub async fn list_rotators(
         &self,
         caller: &Caller,

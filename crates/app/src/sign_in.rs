@@ -1,4 +1,4 @@
-//! Signing in with an e-mail address and a password.
+//! Signing in with an email address and a password.
 
 use crate::{
     act::About,
@@ -20,32 +20,32 @@ use crossfade_core::{
 use crossfade_store::{NewAuditEvent, Tx, User};
 use std::time::Duration;
 
-/// A session that has just begun.
+/// A new session.
 pub struct NewSession {
-    /// What its cookie holds.
+    /// Value of its cookie.
     pub value: SecretValue,
-    /// What the cookie of the known browser holds.
+    /// Values in the cookie of the known browser.
     pub devices: Vec<SecretValue>,
-    /// Whose it is.
+    /// Owner.
     pub user: UserId,
 }
 
-/// How signing in was answered.
+/// Outcome of a sign-in.
 pub enum SignIn {
-    /// It was the right password of an account.
+    /// The password was correct.
     Done(NewSession),
-    /// It was not; whether there is such an account is not told.
+    /// The email address or the password was wrong. Whether the account exists is not revealed.
     Wrong,
-    /// The network of the address has failed too often; the next try is looked at from this time on.
+    /// The network of the address has failed too often; the next attempt is checked from this time on.
     Wait(Timestamp),
 }
 
-/// A try that may be looked at.
+/// An attempt that is allowed to be checked.
 struct Entered {
     place: Place,
-    /// How many tries were refused without a look before it.
+    /// Number of attempts before it that were refused without a check.
     unseen: u64,
-    /// The known browser that it comes from.
+    /// The known browser it comes from.
     browser: Option<KnownBrowser>,
 }
 
@@ -115,8 +115,8 @@ impl App {
         Ok(begun.map_or(SignIn::Wrong, SignIn::Done))
     }
 
-    /// Lets a sign-in from an unknown browser in: past the failures of its network, which can hold it up, and those of
-    /// its account, which make it wait.
+    /// Admits a sign-in from an unknown browser. Failures of its network can refuse it, and failures at its account
+    /// delay it.
     async fn enter_as_stranger(
         &self,
         email: &str,
@@ -150,7 +150,7 @@ impl App {
         Ok(Ok(Entered { place: self.placed(place, visitor).await?, unseen, browser: None }))
     }
 
-    /// Returns a place for a sign-in. Where there is none, the trail is told.
+    /// Returns the place for a sign-in. If there is none, records that in the trail.
     async fn placed<T>(&self, place: Result<T, Error>, visitor: &Visitor) -> Result<T, Error> {
         if place.is_err() {
             self.audit_refused_sign_in(None, "busy", 1, visitor, None).await?;
@@ -158,7 +158,7 @@ impl App {
         place
     }
 
-    /// Waits for a span of real time; in a simulation, of its own time.
+    /// Waits for a duration of real time or, in a simulation, of simulated time.
     async fn pause(&self, span: Duration) {
         if !self.clock.is_manual() {
             return tokio::time::sleep(span).await;
@@ -176,8 +176,8 @@ impl App {
         Ok(user.filter(|user| user.kind == UserKind::Person))
     }
 
-    /// Records a failed sign-in, or a failed confirmation of the session `via`. What was typed is not recorded where it
-    /// is no account's e-mail address: people type passwords there.
+    /// Records a failed sign-in, or a failed confirmation of the session `via`. The typed text is not recorded unless
+    /// it is an account's email address, because people mistakenly type passwords there.
     pub(crate) async fn audit_refused_sign_in(
         &self,
         user: Option<&User>,
@@ -199,7 +199,7 @@ impl App {
         .await
     }
 
-    /// That somebody is held up stands in the trail once; how often they tried meanwhile, with what follows.
+    /// Records once that a source is throttled. The number of its further attempts is recorded with the next event.
     pub(crate) async fn audit_held_up(
         &self,
         held: &Held,

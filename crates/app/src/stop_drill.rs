@@ -1,4 +1,4 @@
-//! Stops a drill at once, because somebody says so or because its secret is no longer retiring.
+//! Stops a drill immediately, on request or because its secret is no longer retiring.
 
 use crate::{
     act::{About, Act},
@@ -47,8 +47,8 @@ impl App {
 }
 
 impl Act<'_> {
-    /// Stops the drill, if any, of a secret that ends or becomes current in this change: when the secret retires again
-    /// one day, nothing of the drill is left. Whoever makes the change tells the tables of it.
+    /// Stops the drill, if any, of a secret that ends or becomes current in this change, so that nothing of the drill
+    /// is left if the secret ever retires again. The caller must append the change to the change log.
     pub(crate) async fn stop_drill_of(
         &mut self,
         secret: &SecretId,

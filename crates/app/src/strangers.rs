@@ -1,6 +1,6 @@
-//! The queue in which strangers are looked up. A stranger is a caller with a token, a session, a link or an email address
-//! that this node has not seen work. One stranger is looked up at a time, on a connection of their own. Known callers do not
-//! pass the queue, so the change that ends a leaked secret does not wait in it.
+//! The queue for looking up unknown callers: callers with a token, a session, a link or an email address that has not
+//! worked on this node before. One is looked up at a time, on a separate connection. Known callers skip the queue, so
+//! the change that ends a leaked secret does not wait in it.
 
 use crate::{
     app::App,
@@ -17,14 +17,14 @@ use std::{
     time::Duration,
 };
 
-/// Look-ups that wait for their turn.
+/// Maximum number of waiting look-ups.
 const MAX_WAITING: usize = 128;
 /// The longest wait for a turn.
 const MAX_WAIT: Duration = Duration::from_secs(3);
-/// How long a stranger without a place waits for the refusal. A client that is refused immediately asks again immediately,
-/// and thousands of them would leave no time of a CPU for the change that ends a secret.
+/// How long an unknown caller without a place waits for the refusal. A client that is refused immediately asks again
+/// immediately, and thousands of them would leave no CPU time for the change that ends a secret.
 const REFUSED_AFTER: Duration = Duration::from_secs(2);
-/// Digests in each half of what is remembered.
+/// Maximum number of digests in each half of the memory.
 const MAX_KNOWN: usize = 16_384;
 
 /// Digests of credentials that worked, and the queue for all others.
@@ -34,8 +34,8 @@ pub(crate) struct Strangers {
     refused_after: Duration,
 }
 
-/// In two halves: when the newer one is full, the older one is forgotten. Only credentials that worked get in, so strangers
-/// displace nobody.
+/// Known credentials, in two halves: when the newer half is full, the older one is forgotten. Only credentials that
+/// worked are added, so unknown callers displace nothing.
 #[derive(Default)]
 struct Known {
     newer: HashSet<Vec<u8>>,
@@ -82,12 +82,12 @@ impl Strangers {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers the digest of a credential that was given out or that worked.
+    /// Remembers the digest of a credential that was issued or that worked.
     pub(crate) fn know(&self, digest: &[u8]) {
         self.known().add(digest);
     }
 
-    /// Whether a credential has worked. Whether it still does is for the database to say.
+    /// Whether a credential has worked before. The database decides whether it still works.
     pub(crate) fn is_known(&self, digest: &[u8]) -> bool {
         self.known().has(digest)
     }
@@ -97,7 +97,8 @@ impl Strangers {
         self.known().remove(digest);
     }
 
-    /// Waits for the turn of a stranger. In a full queue a network with many requests makes place for another network.
+    /// Waits for the turn of an unknown caller. In a full queue, a network with many requests gives way to another
+    /// network.
     async fn turn(&self, address: Option<IpAddr>) -> Result<Turn, Error> {
         let network = wide_network(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).to_string();
         let turn = match self.lane.enter(&network, &|_| 0) {
@@ -117,7 +118,7 @@ fn too_many() -> Error {
 }
 
 impl App {
-    /// Looks up a credential by its digest: for a known one as its request asks for, else in the queue of strangers.
+    /// Looks up a credential by its digest: a known one with the purpose of its request, an unknown one in the queue.
     pub(crate) async fn look_up<T>(
         &self,
         digest: &[u8],
@@ -137,7 +138,7 @@ impl App {
         Ok(found)
     }
 
-    /// Looks something up for a stranger at this address.
+    /// Looks something up for an unknown caller at this address.
     pub(crate) async fn look_up_for<T>(
         &self,
         address: Option<IpAddr>,

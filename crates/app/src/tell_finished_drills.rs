@@ -1,4 +1,5 @@
-//! Tells the trail, and the owners of the client, whom a drill has found, once it is over and that is stored.
+//! Reports the callers found by a drill to the trail and the client's owners, once the drill has ended and its evidence
+//! is stored.
 
 use crate::{
     act::About,
@@ -12,15 +13,15 @@ use crossfade_core::{
 };
 use std::time::Duration;
 
-/// Callers that the event names.
+/// Maximum number of callers named in the event.
 const MOST_CALLERS: i64 = 20;
-/// Drills that are told of in one transaction.
+/// Maximum number of drills reported in one transaction.
 const MOST_DRILLS: i64 = 50;
-/// How long after its end a drill is told of: whoever was refused in its last moment is stored by then.
+/// How long after its end a drill is reported: callers refused in its last moment are stored by then.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Tells of drills that are over. What was refused before `flushed` is stored.
+    /// Reports drills that have ended. Refusals before `flushed` are stored.
     pub(crate) async fn tell_finished_drills(&self, flushed: Timestamp) -> Result<(), Error> {
         let before = flushed.before(TOLD_AFTER);
         loop {

@@ -1,4 +1,4 @@
-//! Names of what events of the trail are about: the trail keeps IDs, and a reader knows people and clients by name.
+//! Names for the IDs in events of the trail: the trail contains IDs, and readers know people and clients by name.
 
 use crate::{app::App, caller::Caller, error::Error};
 use crossfade_core::{
@@ -8,14 +8,14 @@ use crossfade_core::{
 use crossfade_store::Tx;
 use std::collections::{HashMap, HashSet};
 
-/// What an ID names.
+/// The object of an ID.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Named {
-    /// An account: its name, and whether it is still there.
+    /// An account: its name, and whether it still exists.
     Account(String, bool),
-    /// An API token: its name, and that of its owner.
+    /// An API token: its name and its owner's name.
     Token(String, String),
-    /// A session of an account of this name.
+    /// A session of the account with this name.
     Session(String),
     /// A client.
     Client(String),
@@ -24,8 +24,8 @@ pub enum Named {
 }
 
 impl App {
-    /// Returns the names of those IDs that have one, where the caller may know it. Whoever reads the whole trail knows all
-    /// names from it; anybody else knows those that they may read, and their own.
+    /// Returns the names of those IDs that have one, if the caller is permitted to know it. A caller who can read the
+    /// complete trail knows all names from it; other callers know the names of objects they can read, and their own.
     pub async fn names_in_trail(
         &self,
         caller: &Caller,

@@ -1,7 +1,7 @@
-//! Stored rows that cannot be read: what they are about is refused, and everything else goes on.
+//! Stored rows that cannot be read. Their subjects are refused, and everything else continues.
 //!
-//! The rows were changed past this program, or copied from elsewhere. An error of the database is none of them: it says
-//! nothing of a row, and is tried again.
+//! Such rows were changed outside this program, or copied from elsewhere. An error of the database is different: it
+//! says nothing about a row, and the read is tried again.
 
 use crate::{
     error::Error,
@@ -15,18 +15,18 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What an unreadable row is about.
+/// Kind of an unreadable row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Kind {
-    /// A registration, refused as a whole.
+    /// A registration, which is refused completely.
     Registration,
     /// One secret of a registration.
     Secret,
-    /// An environment, refused as a whole.
+    /// An environment, which is refused completely.
     Environment,
     /// One signing key of an environment.
     SigningKey,
-    /// The end of tokens: those of a secret, or one token.
+    /// The end of the tokens of a secret, or of one token.
     TokenRevocation,
 }
 
@@ -57,13 +57,13 @@ impl Unreadable {
         Self { kind, id: id.to_string(), cause: cause.to_string() }
     }
 
-    /// Returns a row that the store calls corrupt.
+    /// Returns the description of a row that the store reports as corrupt.
     pub(crate) fn corrupt(kind: Kind, error: &StoreError) -> Self {
         Self::new(kind, row_of(error), error)
     }
 }
 
-/// What is read again as a whole, with its rows.
+/// A unit that is read again together with all its rows.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Subject {
     Registration(String),
@@ -71,12 +71,12 @@ pub(crate) enum Subject {
     Revocations,
 }
 
-/// The unreadable rows that the tables were to take.
+/// Unreadable rows for the tables.
 #[derive(Default)]
 pub(crate) struct UnreadableRows(Mutex<BTreeMap<Subject, Vec<Unreadable>>>);
 
 impl UnreadableRows {
-    /// Notes what of this subject cannot be read now, and logs what could be read before.
+    /// Records the unreadable rows of this subject, and logs those that were readable before.
     pub(crate) fn note(&self, subject: Subject, found: Vec<Unreadable>) {
         let mut all = self.all();
         let before = all.remove(&subject).unwrap_or_default();
@@ -86,7 +86,7 @@ impl UnreadableRows {
         }
     }
 
-    /// Notes everything that cannot be read now.
+    /// Records all rows that cannot be read now.
     pub(crate) fn replace(&self, found: BTreeMap<Subject, Vec<Unreadable>>) {
         let before = std::mem::replace(&mut *self.all(), found.clone());
         for (subject, found) in &found {
@@ -94,12 +94,13 @@ impl UnreadableRows {
         }
     }
 
-    /// How many rows cannot be read.
+    /// Returns the number of unreadable rows.
     pub(crate) fn count(&self) -> usize {
         self.all().values().map(Vec::len).sum()
     }
 
-    /// A sentence for the text of `readyz`, without IDs: everybody can read it. `None` where every row can be read.
+    /// Returns a sentence for the text of `readyz`, without IDs because anyone can read it; `None` if every row can be
+    /// read.
     pub(crate) fn told(&self) -> Option<String> {
         let mut counts = BTreeMap::new();
         for row in self.all().values().flatten() {
@@ -128,7 +129,7 @@ fn log_new(before: &[Unreadable], found: &[Unreadable]) {
     }
 }
 
-/// The ID of the row that the store calls corrupt.
+/// Returns the ID of the row that the store reports as corrupt.
 pub(crate) fn row_of(error: &StoreError) -> &str {
     match error {
         StoreError::Corrupt { row, .. } => row,
@@ -136,7 +137,7 @@ pub(crate) fn row_of(error: &StoreError) -> &str {
     }
 }
 
-/// What the tables make of a registration.
+/// A registration for the tables.
 pub(crate) enum Taken {
     Registration(Registration),
     Deleted(OauthClientId),
@@ -144,7 +145,7 @@ pub(crate) enum Taken {
     Refused,
 }
 
-/// Returns a registration as the tables take it, and what of it cannot be read.
+/// Returns a registration for the tables, and its unreadable rows.
 pub(crate) fn registration(read: ReadVerifier) -> (Taken, Vec<Unreadable>) {
     let ReadVerifier { id, row, unreadable_secrets } = read;
     let row = match row {
@@ -192,8 +193,9 @@ pub(crate) fn registration(read: ReadVerifier) -> (Taken, Vec<Unreadable>) {
     (Taken::Registration(registration), unreadable)
 }
 
-/// Returns the signing keys of an environment that can be read, and what cannot. `None` instead of the keys where none is
-/// left, so that the environment is refused as a whole: an empty key set would have its callers forget the keys they know.
+/// Returns the readable signing keys of an environment, and its unreadable rows. `None` instead of the keys if none is
+/// left, so that the environment is refused completely: an empty key set would make resource servers forget the keys
+/// they know.
 pub(crate) async fn signing_keys(
     tx: &mut Tx,
     vault: &Vault,
@@ -230,7 +232,7 @@ pub(crate) async fn signing_keys(
     Ok((Some(keys), unreadable))
 }
 
-/// Reads every registration, a page at a time, and hands over what the tables take.
+/// Reads every registration, a page at a time, and passes it on for the tables.
 pub(crate) async fn each_registration(
     tx: &mut Tx,
     mut work: impl FnMut(String, Taken, Vec<Unreadable>),

@@ -1,8 +1,8 @@
-//! Long passwords that are guessed all the same: the ones that many people use, repetitions, sequences, and what is
-//! made of the names of the service and of the person (NIST SP 800-63B-4 §3.1.1.2). All offline.
+//! Long passwords that are easy to guess: common passwords, repetitions, sequences, and combinations of the names of
+//! the service and the person (NIST SP 800-63B-4 §3.1.1.2). Works offline.
 
-/// Passwords of 15 characters and more among the 400,000 most frequent of a public collection of ten million
-/// leaked ones, in lower case, sorted.
+/// Passwords of at least 15 characters among the 400,000 most frequent of a public collection of ten million leaked
+/// passwords, in lower case, sorted.
 const COMMON: &str = include_str!("common.txt");
 
 /// Words that add nothing to a password.
@@ -25,12 +25,12 @@ const WORDS: [&str; 16] = [
     "user",
 ];
 
-/// Characters that must be left when those words are taken out.
+/// Minimum number of characters left after removing those words.
 const OWN_CHARACTERS: usize = 8;
-/// Different characters that a password has at least.
+/// Minimum number of different characters in a password.
 const DISTINCT: usize = 5;
 
-/// Rows of keys, and the alphabet, along which fingers slide.
+/// Keyboard rows and the alphabet, for detecting sequences.
 const ROWS: [&str; 7] = [
     "abcdefghijklmnopqrstuvwxyz",
     "01234567890",
@@ -41,7 +41,7 @@ const ROWS: [&str; 7] = [
     "yxcvbnm",
 ];
 
-/// Why a password is easy to guess, as the end of a sentence about it; `None` if it is not.
+/// Returns why a password is easy to guess, as the end of a sentence; `None` if it is not.
 pub(super) fn why(password: &str, about: &[&str]) -> Option<&'static str> {
     let lower = password.to_lowercase();
     if COMMON.lines().any(|common| common == lower) {
@@ -59,12 +59,12 @@ pub(super) fn why(password: &str, about: &[&str]) -> Option<&'static str> {
         .then_some("must not be made of names of this service or of yourself")
 }
 
-/// Whether it is something shorter, again and again.
+/// Whether a password repeats a shorter text.
 fn repeats(letters: &[char]) -> bool {
     (1..=letters.len() / 2).any(|unit| letters[unit..].iter().zip(letters).all(|(one, before)| one == before))
 }
 
-/// Whether three steps of four go to a neighbour.
+/// Whether three out of four steps go to a neighbour.
 fn slides(letters: &[char]) -> bool {
     let neighbours = |one: char, other: char| {
         one == other
@@ -76,7 +76,7 @@ fn slides(letters: &[char]) -> bool {
     steps * 4 >= letters.len().saturating_sub(1) * 3
 }
 
-/// Letters and digits that are left without the words that a guesser would try first.
+/// Returns the number of letters and digits left without the words that an attacker would try first.
 fn own_characters(lower: &str, about: &[&str]) -> usize {
     let about = about.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
     let mut words: Vec<String> =

@@ -1,5 +1,6 @@
-//! Turns for password hashing. A hash takes 19 MiB and a CPU for a while, so two are computed at a time: one for
-//! strangers who sign in, and one for requests that are authenticated already. Strangers never use the second.
+//! Turns for password hashing. A hash needs 19 MiB and a CPU for a while, so two are computed at a time: one for
+//! sign-ins from unknown sources, and one for requests that are already authenticated. Unknown sources never use the
+//! second.
 
 use crate::{error::Error, room::Room};
 use crossfade_core::{Code, Problem, address::wide_network};
@@ -10,9 +11,9 @@ use std::{
 };
 use tokio::sync::oneshot::Receiver;
 
-/// Sign-ins of strangers that wait for their turn.
+/// Maximum number of waiting sign-ins from unknown sources.
 const MAX_STRANGERS: usize = 64;
-/// Authenticated requests that wait for their turn.
+/// Maximum number of waiting authenticated requests.
 const MAX_KNOWN: usize = 32;
 /// The longest wait for a turn.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -30,8 +31,8 @@ impl Default for Lanes {
 }
 
 impl Lanes {
-    /// Takes a place among the sign-ins of strangers; an error when every place is taken. Addresses of one network
-    /// share places, and a network with recent failures comes after the others.
+    /// Takes a place among the sign-ins from unknown sources; an error if every place is taken. Addresses of one
+    /// network share places, and a network with recent failures comes after the others.
     pub(crate) fn stranger(
         &self,
         address: IpAddr,
@@ -40,14 +41,14 @@ impl Lanes {
         self.strangers.enter(&wide_network(address).to_string(), failures_of).ok_or_else(busy)
     }
 
-    /// Takes a place for a request that is authenticated: by a session, a one-time link, the cookie of a known browser,
-    /// or access to the machine. `who` names the account.
+    /// Takes a place for a request authenticated by a session, a one-time link, the cookie of a known browser, or
+    /// access to the machine. `who` names the account.
     pub(crate) fn known(&self, who: &str) -> Result<Place, Error> {
         self.known.enter(who, &|_| 0).ok_or_else(busy)
     }
 }
 
-/// One piece of work at a time, and the requests that wait for it.
+/// A lane that runs one task at a time, and its waiting requests.
 pub(crate) struct Lane(Mutex<State>);
 
 struct State {
@@ -63,7 +64,7 @@ enum Waits {
     For(Receiver<Turn>),
 }
 
-/// The permission to work. Dropping it calls the next request.
+/// Permission to run. Dropping it lets the next request run.
 pub(crate) struct Turn(Option<Arc<Lane>>);
 
 impl Lane {
@@ -76,7 +77,7 @@ impl Lane {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place; `None` when every place is taken.
+    /// Takes a place; `None` if every place is taken.
     pub(crate) fn enter(self: &Arc<Self>, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Option<Place> {
         let mut state = self.state();
         if !std::mem::replace(&mut state.is_busy, true) {
@@ -107,7 +108,7 @@ impl Drop for Turn {
 }
 
 impl Place {
-    /// Waits for the turn; `None` when it does not come in time, or the place went to a source with fewer requests.
+    /// Waits for the turn; `None` if it does not come in time, or if the place went to a source with fewer requests.
     pub(crate) async fn turn(self, within: Duration) -> Option<Turn> {
         match self.0 {
             Waits::Not(turn) => Some(turn),
@@ -115,8 +116,8 @@ impl Place {
         }
     }
 
-    /// Computes `work` when it is the turn of this request. The turn lasts as long as the work, also when the caller
-    /// hangs up.
+    /// Runs `work` when it is the turn of this request. The turn lasts as long as the work, even if the caller
+    /// disconnects.
     pub(crate) async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -131,7 +132,7 @@ impl Place {
     }
 }
 
-/// The refusal of a request for which there is no place.
+/// Returns the refusal for a request without a place.
 pub(crate) fn busy() -> Error {
     let text = "Too many sign-ins are waiting. Nothing was changed. Try again in a moment.";
     Problem::new(Code::Unavailable, text).into()

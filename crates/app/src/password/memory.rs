@@ -1,4 +1,4 @@
-//! Argon2id in memory that goes back to the operating system after each hash.
+//! Argon2id in memory that is returned to the operating system after each hash.
 
 use argon2::{
     Algorithm, Argon2, Block, Params, PasswordHash, Version,
@@ -7,12 +7,12 @@ use argon2::{
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// Blocks (KiB) that are reserved for a hash, of which it touches 19,456. The allocator of glibc keeps memory of up to
-/// 32 MiB in its arenas after a release; larger memory always goes back to the operating system.
+/// Number of blocks (KiB) reserved for a hash, which uses 19,456 of them. The allocator of glibc keeps memory of up to
+/// 32 MiB in its arenas after a release; larger memory is always returned to the operating system.
 const RESERVED_BLOCKS: usize = 33 * 1024;
-/// Bytes of a hash.
+/// Length of a hash in bytes.
 const HASH_BYTES: usize = 32;
-/// Bytes of a salt.
+/// Length of a salt in bytes.
 pub(super) const SALT_BYTES: usize = 16;
 
 /// Returns the parameters of new hashes: 19 MiB, two passes, one lane (the OWASP recommendation for Argon2id).
@@ -35,7 +35,7 @@ pub(super) fn hash(password: &[u8], salt: [u8; SALT_BYTES]) -> Result<String, St
     Ok(hash.to_string())
 }
 
-/// Whether `password` is the one of `stored`, with the parameters that are stored. `Err` where they cannot be read.
+/// Whether `password` matches `stored`, with its stored parameters; `Err` if they cannot be read.
 pub(super) fn verify(password: &[u8], stored: &str) -> Result<bool, String> {
     let parsed = PasswordHash::new(stored).map_err(|error| error.to_string())?;
     let (Some(salt), Some(expected)) = (&parsed.salt, &parsed.hash) else {

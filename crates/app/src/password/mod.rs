@@ -1,4 +1,4 @@
-//! Passwords of people: Argon2id, off the async threads, two at a time.
+//! Passwords of people: Argon2id, outside the async threads, two at a time.
 
 mod guessable;
 mod lanes;
@@ -8,19 +8,19 @@ use crate::{app::App, error::Error};
 use crossfade_core::{Problem, text};
 pub(crate) use lanes::{Lane, Lanes, Place, Turn, busy};
 
-/// The shortest password, in characters: it is the only factor (NIST SP 800-63B-4 §3.1.1.2).
+/// Minimum length of a password in characters: it is the only factor (NIST SP 800-63B-4 §3.1.1.2).
 const SHORTEST: usize = 15;
-/// The longest, in bytes; hashing more would only cost.
+/// Maximum length of a password in bytes; hashing more would only cost time.
 const LONGEST: usize = 1024;
 
-/// Hash that is verified where an account has no password or does not exist, so that the time is the same. It is of a
-/// random value that was not kept; the parameters are those of [`memory::params`].
+/// Hash that is verified if an account has no password or does not exist, so that the time is the same. It was computed
+/// from a random value that was not kept, with the parameters of [`memory::params`].
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$Uudv+tBjVpxWKAHnVCEbww$n5dDYXybiy46Ftk9aJtrcxxbNO4SiJEkD/0uNPEymuQ";
 
 impl App {
-    /// Hashes a new password, if it is one that may be chosen. `about` are words that a guesser would try first:
-    /// the e-mail address, the name.
+    /// Hashes a new password if it is allowed. `about` contains words that an attacker would try first: the email
+    /// address, the name.
     pub(crate) async fn hash_password(
         &self,
         place: Place,
@@ -48,7 +48,7 @@ impl App {
         place.run(move || memory::hash(password.as_bytes(), salt)).await?.map_err(Error::internal)
     }
 
-    /// Whether a password is the one with this hash. Without a hash it is not, after the same work.
+    /// Whether a password matches this hash; without a hash `false`, after the same work.
     pub(crate) async fn verify_password(
         &self,
         place: Place,

@@ -3,7 +3,7 @@
 use crossfade_core::Timestamp;
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
-/// Failures that are allowed in a burst, and the time after which one of them is forgiven.
+/// Number of failures allowed in a burst, and the time after which one of them is forgiven.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
     pub(super) burst: u32,
@@ -12,13 +12,13 @@ pub(super) struct Limit {
 
 /// The recent failures of one key.
 struct Cell {
-    /// When every failure is forgiven.
+    /// Time at which every failure is forgiven.
     forgiven: Timestamp,
-    /// Tries that were refused without a look since the last one that was admitted.
+    /// Number of attempts refused without a check since the last admitted one.
     unseen: u64,
 }
 
-/// The recent failures of many keys; at most `most` of them are remembered.
+/// The recent failures of many keys; at most `most` keys are remembered.
 pub(super) struct Cells<K> {
     cells: HashMap<K, Cell>,
     most: usize,
@@ -42,14 +42,14 @@ impl<K: Hash + Eq> Cells<K> {
         left.as_micros().div_ceil(limit.forgiven_after.as_micros()).try_into().unwrap_or(u64::MAX)
     }
 
-    /// Counts a try that is refused without a look; whether it is the first one.
+    /// Counts an attempt refused without a check. Returns whether it is the first one.
     pub(super) fn refuse(&mut self, key: &K) -> bool {
         let Some(cell) = self.cells.get_mut(key) else { return true };
         cell.unseen += 1;
         cell.unseen == 1
     }
 
-    /// Counts a failure. At most `burst` of them are kept. Returns how many tries were refused without a look before.
+    /// Counts a failure, up to `burst`. Returns the number of attempts refused without a check before.
     pub(super) fn fail(&mut self, key: K, limit: Limit, now: Timestamp) -> u64 {
         let cell = self.cells.entry(key).or_insert(Cell { forgiven: now, unseen: 0 });
         let most = now.after(limit.forgiven_after * limit.burst);
@@ -61,7 +61,7 @@ impl<K: Hash + Eq> Cells<K> {
         unseen
     }
 
-    /// Takes back one failure.
+    /// Removes one failure.
     pub(super) fn take_back(&mut self, key: &K, limit: Limit) {
         if let Some(cell) = self.cells.get_mut(key) {
             cell.forgiven = cell.forgiven.before(limit.forgiven_after);

@@ -1,5 +1,6 @@
-//! Failed sign-ins slow down their sources. An account is never locked: a stranger who knows an email address must not
-//! keep its owner out. Failures at one account only make the next sign-in wait, for at most ten seconds.
+//! Throttling of failed sign-ins. Failures slow down their sources. An account is never locked, because otherwise
+//! anyone who knows an email address could keep its owner out. Failures at one account only delay its next sign-in, by
+//! at most 10 seconds.
 
 mod cells;
 mod waits;
@@ -16,34 +17,34 @@ use std::{
 };
 pub(crate) use waits::Waits;
 
-/// Networks that count as sources, the narrowest first: bits of IPv4, bits of IPv6, and their limit. A network of
-/// providers gives a customer a /64, a /56 or a /48 of IPv6.
+/// Networks that count as sources, the narrowest first: bits of IPv4, bits of IPv6, and their limit. Providers give a
+/// customer a /64, a /56 or a /48 of IPv6.
 const WIDTHS: [(u32, u32, Limit); 3] = [
     (32, 64, Limit { burst: 50, forgiven_after: Duration::from_secs(6) }),
     // IPv4 has two widths only: this one is the same address again, with more room.
     (32, 56, Limit { burst: 100, forgiven_after: Duration::from_secs(4) }),
     (24, 48, Limit { burst: 150, forgiven_after: Duration::from_secs(3) }),
 ];
-/// Passwords that a session may get wrong when it is asked for a fresh sign-in.
+/// Limit for wrong passwords of a session when it is asked to confirm the password.
 const SESSION: Limit = Limit { burst: 10, forgiven_after: Duration::from_secs(60) };
-/// Failures at one account, from everywhere. They refuse nothing.
+/// Limit for failures at one account from all sources. They never refuse a sign-in.
 const ACCOUNT: Limit =
     Limit { burst: FREE_FAILURES + MAX_WAIT_SECONDS, forgiven_after: Duration::from_secs(60) };
-/// Failures at an account that delay nothing.
+/// Number of failures at an account that cause no delay.
 const FREE_FAILURES: u32 = 5;
-/// The longest wait because of failures at an account, in seconds. Each failure beyond the free ones adds one.
+/// Maximum delay because of failures at an account, in seconds. Each failure beyond the free ones adds 1 second.
 const MAX_WAIT_SECONDS: u32 = 10;
-/// Failures of a network at one account. They decide who makes place where many sign-ins of the account wait, and refuse
-/// nothing. They outlive a wait, so a network that comes again is known by them.
+/// Limit for failures of a network at one account. They determine which network gives way if many sign-ins of the
+/// account wait, and never refuse a sign-in. They outlast a wait, so a returning network is recognised.
 const AT_ACCOUNT: Limit = Limit { burst: 60, forgiven_after: Duration::from_secs(120) };
-/// Sources, and accounts, that are remembered.
+/// Maximum number of sources, and of accounts, that are remembered.
 const MOST_REMEMBERED: usize = 20_000;
 
-/// Failures that the trail is told of one by one within a window; beyond that they are counted together.
+/// Maximum number of failures recorded individually within a window; further ones are grouped.
 const ONE_BY_ONE: u32 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Recent failures. In memory: a restart forgives everything.
+/// Recent failures. They are kept in memory, so a restart clears them.
 pub(crate) struct Throttle {
     failed: Mutex<Failed>,
     told: Mutex<Told>,
@@ -58,7 +59,7 @@ struct Failed {
     at_accounts: Cells<(String, String)>,
 }
 
-/// How many failures the trail was told of recently, from all sources.
+/// Number of failures recorded recently, from all sources.
 #[derive(Default)]
 struct Told {
     until: Option<Timestamp>,
@@ -66,21 +67,21 @@ struct Told {
     gathered: u64,
 }
 
-/// A try that may be looked at.
+/// An attempt that is allowed to be checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Admitted {
-    /// How many tries were refused without a look before it.
+    /// Number of attempts before it that were refused without a check.
     pub(crate) unseen: u64,
-    /// How long the try waits first, because of failures at its account.
+    /// How long the attempt waits first, because of failures at its account.
     pub(crate) wait: Duration,
 }
 
-/// A try that must not be looked at.
+/// An attempt that must not be checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Held {
-    /// Until when.
+    /// End of the throttling.
     pub(crate) until: Timestamp,
-    /// Whether the try before was still looked at: the trail says once that a source is held up.
+    /// Whether the attempt before was still checked, so that the trail records the throttling of a source once.
     pub(crate) is_first: bool,
 }
 
@@ -101,8 +102,8 @@ impl Throttle {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a sign-in as a failure of its networks until it has succeeded, so that parallel ones are counted too; or
-    /// refuses it, because one of them has failed too often.
+    /// Counts a sign-in as a failure of its networks until it has succeeded, so that parallel ones also count. Refuses
+    /// it if one of its networks has failed too often.
     pub(crate) fn enter(&self, address: IpAddr, account: &str, now: Timestamp) -> Result<Admitted, Held> {
         let mut failed = self.failed();
         let sources = sources(address);
@@ -117,14 +118,14 @@ impl Throttle {
         Ok(Admitted { unseen, wait: Duration::from_secs(seconds) })
     }
 
-    /// Returns the recent failures of a wide network, with the sign-ins of it that are not decided yet.
+    /// Returns the recent failures of a wide network, including its undecided sign-ins.
     pub(crate) fn failures_of(&self, network: &str, now: Timestamp) -> u64 {
         let Ok(network) = network.parse::<IpAddr>() else { return 0 };
         let last = WIDTHS.len() - 1;
         self.failed().sources.failures(&(last, network), WIDTHS[last].2, now)
     }
 
-    /// Counts a failure at an account. Only those that were looked at: many sign-ins at the same time are no failures.
+    /// Counts a failure at an account. Only checked attempts count: many simultaneous sign-ins are not failures.
     pub(crate) fn fail(&self, address: IpAddr, account: &str, now: Timestamp) {
         let mut failed = self.failed();
         failed.accounts.fail(account.to_owned(), ACCOUNT, now);
@@ -138,7 +139,7 @@ impl Throttle {
         self.failed().at_accounts.failures(&key, AT_ACCOUNT, now)
     }
 
-    /// Forgives the failures at an account whose owner has signed in, and does not count this try at its source.
+    /// Clears the failures of an account after a successful sign-in, and does not count this attempt for its source.
     pub(crate) fn succeeded(&self, address: IpAddr, account: &str) {
         let mut failed = self.failed();
         failed.accounts.forgive(&account.to_owned());
@@ -148,9 +149,9 @@ impl Throttle {
         }
     }
 
-    /// Counts a password for a fresh sign-in as wrong until it was right, or refuses to look at it. Only the session
-    /// itself is held up: what strangers do at the account must not delay its owner, and a stolen session must not
-    /// guess from many addresses.
+    /// Counts a confirmation of the password as wrong until it was correct, or refuses to check it. Only the session
+    /// itself is throttled, so that others cannot delay the account's owner and a stolen session cannot guess from many
+    /// addresses.
     pub(crate) fn enter_session(&self, session: &SessionId, now: Timestamp) -> Result<Admitted, Held> {
         let mut failed = self.failed();
         if let Some(until) = failed.sessions.free_at(session, SESSION, now) {
@@ -165,7 +166,7 @@ impl Throttle {
         self.failed().sessions.forgive(session);
     }
 
-    /// Returns the count with which the trail is told of `count` failures; `None` when they are told with later ones.
+    /// Returns the number of failures to record in the trail now; `None` if they are held for the next event.
     pub(crate) fn tell(&self, count: u64, now: Timestamp) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.until.is_none_or(|until| until <= now) {

@@ -11,7 +11,7 @@ fn start() -> Timestamp {
     Timestamp::from_seconds(1_795_525_500)
 }
 
-/// Sign-ins of different accounts that are admitted of `tries`, the n-th from `address(n)`.
+/// Returns the number of admitted sign-ins out of `tries` of different accounts, the n-th from `address(n)`.
 fn admitted(throttle: &Throttle, tries: u32, address: impl Fn(u32) -> IpAddr) -> u32 {
     let admitted = (0..tries).filter(|it| throttle.enter(address(*it), &it.to_string(), start()).is_ok());
     admitted.count() as u32

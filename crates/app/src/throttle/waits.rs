@@ -1,4 +1,4 @@
-//! Sign-ins that wait because of failures at their account. They hold no turn for hashing, and they are bounded.
+//! Sign-ins that wait because of failures at their account. They take no turn for hashing, and their number is limited.
 
 use crate::room::Room;
 use crossfade_core::address::wide_network;
@@ -9,9 +9,9 @@ use std::{
 };
 use tokio::sync::oneshot::Receiver;
 
-/// Sign-ins of one account that wait.
+/// Maximum number of waiting sign-ins of one account.
 const MOST_OF_ACCOUNT: usize = 64;
-/// Sign-ins that wait in all.
+/// Maximum number of waiting sign-ins in total.
 const MOST: usize = 1024;
 
 /// The waiting sign-ins of each account.
@@ -19,10 +19,10 @@ const MOST: usize = 1024;
 pub(crate) struct Waits(Mutex<HashMap<String, Room<()>>>);
 
 impl Waits {
-    /// Adds a sign-in that waits; `None` when there is no place. `failures_of` counts the failures of a network at this
-    /// account. Of one account a network with many waiting sign-ins or with failures makes place for another network. Where
-    /// all places are taken, the account with most of them makes place. The channel closes for a sign-in that has lost its
-    /// place.
+    /// Adds a waiting sign-in; `None` if there is no place. `failures_of` counts the failures of a network at this
+    /// account. Within an account, a network with many waiting sign-ins or with failures gives way to another network.
+    /// If all places are taken, the account with the most places gives way. The channel closes for a sign-in that has
+    /// lost its place.
     pub(crate) fn enter(
         &self,
         address: IpAddr,
@@ -44,7 +44,7 @@ impl Waits {
 }
 
 impl Waits {
-    /// Returns the number of sign-ins that wait.
+    /// Returns the number of waiting sign-ins.
     pub(crate) fn len(&self) -> usize {
         let rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.values().map(Room::len).sum()
