@@ -96,7 +96,7 @@ impl AccountPage {
         })
     }
 
-    /// Where the first page is, for whoever is not on it.
+    /// Returns where the first page is, for whoever is not on it.
     fn first(&self) -> &'static str {
         if self.is_first { "" } else { "/console/account#tokens-title" }
     }

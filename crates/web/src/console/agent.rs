@@ -1,6 +1,6 @@
 //! What a browser calls itself, short enough to recognise it by: "Firefox on Windows".
 
-/// The browser and the system, as far as they can be told.
+/// Returns the browser and the system, as far as they can be told.
 pub(super) fn browser(user_agent: &str) -> String {
     let find = |words: &[(&str, &'static str)]| {
         words.iter().find(|(word, _)| user_agent.contains(word)).map(|(_, name)| *name)

@@ -47,17 +47,17 @@ asset! {
 }
 
 impl Asset {
-    /// Its route.
+    /// Returns its route.
     pub(crate) fn path(&self) -> &'static str {
         self.path
     }
 
-    /// Its address, with the hash of its content.
+    /// Returns its address, with the hash of its content.
     pub(crate) fn url(&self) -> String {
         format!("{}?v={}", self.path, *self.version)
     }
 
-    /// The file. Kept for ever only under the address that names this very content.
+    /// Returns the file. Kept for ever only under the address that names this very content.
     pub(crate) fn serve(&self, RawQuery(query): &RawQuery, headers: &HeaderMap) -> Response {
         let asked = query.as_deref().and_then(|query| query.strip_prefix("v="));
         let kept = match asked == Some(self.version.as_str()) {

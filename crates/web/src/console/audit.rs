@@ -101,7 +101,7 @@ fn query(fields: &Fields) -> AuditQuery {
     }
 }
 
-/// The same with the ids of what the reader calls by a name, as the command line takes it.
+/// Reads the filters, with client and actor names resolved to ids.
 async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> {
     let (app, caller, mut query) = (&signed.app, signed.caller(), query(fields));
     let list = || ListQuery { limit: Some("200".into()), cursor: None };
@@ -209,8 +209,8 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     ))
 }
 
-/// The same as a file of JSON lines. That somebody exports stands in the trail, so that no other site may start it; a
-/// browser that does not say where a link was followed cannot be told, and may.
+/// Exports the filtered trail as JSON Lines. An export is itself recorded in the trail, so another site must not be
+/// able to start one. Browsers that send no `Sec-Fetch-Site` are let through.
 pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): RawQuery) -> Reply {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| ![&b"same-origin"[..], b"none"].contains(&site)) {

@@ -99,7 +99,7 @@ fn cookie(app: &App, kind: &str, value: &str, max_age: Option<u64>) -> Result<He
     Ok(header)
 }
 
-/// The value of the cookie `name`. Where it is sent twice there is no telling which is ours, so there is none.
+/// Returns the value of the cookie `name`. Where it is sent twice there is no telling which is ours, so there is none.
 fn read(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut values = headers
         .get_all(header::COOKIE)

@@ -14,7 +14,7 @@ pub(crate) struct EnvironmentBadge {
 const TEST: [&str; 4] = ["test-1", "test-2", "test-3", "test-4"];
 
 impl EnvironmentBadge {
-    /// The environment `name`, which stands at `position` of the list.
+    /// Returns the environment `name`, which stands at `position` of the list.
     pub(crate) fn new(name: &str, kind: EnvironmentKind, position: usize) -> Self {
         let class = match kind {
             EnvironmentKind::Live => "live",

@@ -76,7 +76,7 @@ struct ErrorSheet<'a> {
     detail: &'a str,
 }
 
-/// The answer to a refusal, for who found it.
+/// Returns the answer to a refusal, for who found it.
 pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
     let mut response = page_without_headers(problem, found, theme, script);
     retry_after(&mut response, retry_seconds(problem.code));

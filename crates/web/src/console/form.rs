@@ -14,17 +14,17 @@ impl Fields {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
 
-    /// The first value of a field; empty where there is none.
+    /// Returns the first value of a field; empty where there is none.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
     }
 
-    /// The same, and `None` where nothing was filled in.
+    /// Returns the first value of a field; `None` if it is blank.
     pub(crate) fn filled(&self, name: &str) -> Option<&str> {
         Some(self.text(name)).filter(|text| !text.trim().is_empty())
     }
 
-    /// Every value of a field that can be there several times.
+    /// Returns every value of a field that can be there several times.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
     }
@@ -40,7 +40,7 @@ impl Fields {
         self
     }
 
-    /// The version of what was shown, so that nothing is overwritten that was not seen.
+    /// Returns the version of what was shown, so that nothing is overwritten that was not seen.
     pub(crate) fn version(&self) -> Option<i64> {
         self.text("version").parse().ok()
     }
@@ -56,7 +56,7 @@ impl Fields {
         self.0.iter_mut().filter(|(_, value)| looks_like_secret(value)).for_each(|(_, value)| value.clear());
     }
 
-    /// Every field, in order.
+    /// Returns every field, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -91,20 +91,20 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// A form whose ids start with `prefix`, filled with `fields`.
+    /// Returns a form whose ids start with `prefix`, filled with `fields`.
     pub(crate) fn new(prefix: &'static str, fields: Fields) -> Self {
         Self { prefix, fields, problem: None, set_now: Vec::new() }
     }
 
-    /// The form again, with what it was refused for. A secret that was pasted into it is not shown again.
+    /// Returns the form again, with what it was refused for. A secret that was pasted into it is not shown again.
     pub(crate) fn refused(mut self, problem: Problem) -> Self {
         self.fields.forget_secrets();
         self.problem = Some(problem);
         self
     }
 
-    /// The form with what was typed, after somebody else was faster. It names who, shows what is set now in each of
-    /// `labels` where that differs, and can be sent again. `self` is the form as it is now.
+    /// Returns the form with what was typed, after somebody else was faster. It names who, shows what is set now in
+    /// each of `labels` where that differs, and can be sent again. `self` is the form as it is now.
     pub(crate) fn overtaken(
         self,
         mut typed: Fields,
@@ -146,7 +146,7 @@ impl Form {
         self.problem.is_some()
     }
 
-    /// The id of a field.
+    /// Returns the id of a field.
     pub(crate) fn id(&self, name: &str) -> String {
         match self.prefix {
             "" => name.to_owned(),
@@ -191,7 +191,7 @@ impl Form {
         self.problem.as_ref().map(|problem| problem.detail.as_str())
     }
 
-    /// The attributes by which assistive technology finds a field's hint and error.
+    /// Returns the attributes by which assistive technology finds a field's hint and error.
     pub(crate) fn aria(&self, name: &str, hint: bool) -> Aria {
         Aria { id: self.id(name), hint, error: self.problem_of(name).is_some() }
     }

@@ -119,7 +119,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
     let any = ClientQuery { list: list("1"), ..ClientQuery::default() };
     let any = app.list_client_lines(caller, &any, ClientOrder::Name).await?;
     let lines = app.list_transitions(caller).await?;
-    // What the transitions are listed with was written down just now.
+    // Listing transitions has just flushed the evidence, so this reads fresh data.
     let told = app.list_told_deadlines(caller).await?;
     let standings = |line: &ClientLine| -> Vec<Standing> {
         line.registrations.iter().filter_map(|it| registration_state(it, &known, now)).collect()

@@ -1,4 +1,4 @@
-//! What surrounds a page: its title, where it stands, who reads it.
+//! The frame of a page: title, breadcrumbs, navigation and the signed-in person.
 
 use super::{environment::EnvironmentBadge, theme::Theme};
 use crossfade_app::Caller;
@@ -46,7 +46,7 @@ impl Section {
         }
     }
 
-    /// What somebody must be able to do somewhere to have it in the rail.
+    /// Returns the permission that shows the section in the rail, held on any object.
     pub(crate) fn permission(&self) -> Option<Permission> {
         match self {
             Self::Overview | Self::Clients | Self::Properties | Self::Environments => {
@@ -58,14 +58,14 @@ impl Section {
         }
     }
 
-    /// The rail of a caller.
+    /// Returns the rail of a caller.
     pub(crate) fn of(caller: &Caller) -> Vec<Self> {
         let may =
             |section: &&Self| section.permission().is_none_or(|permission| caller.may_somewhere(permission));
         Self::RAIL.iter().filter(may).copied().collect()
     }
 
-    /// The symbol in `icons.html`.
+    /// Returns the symbol in `icons.html`.
     pub(crate) fn icon(&self) -> &'static str {
         match self {
             Self::Overview => "overview",
@@ -78,7 +78,7 @@ impl Section {
         }
     }
 
-    /// The letter that leads there after `g`.
+    /// Returns the letter that leads there after `g`.
     pub(crate) fn key(&self) -> &'static str {
         match self {
             Self::Overview => "o",
@@ -100,7 +100,7 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    /// The first letters of the first and the last word of the name.
+    /// Returns the first letters of the first and the last word of the name.
     pub(crate) fn initials(&self) -> String {
         let mut words = self.name.split_whitespace().filter_map(|word| word.chars().next());
         let first = words.next();
@@ -137,13 +137,13 @@ impl Layout {
         self
     }
 
-    /// The whole page is about one environment.
+    /// The page is about one environment.
     pub(crate) fn in_environment(mut self, environment: EnvironmentBadge) -> Self {
         self.environment = Some(environment);
         self
     }
 
-    /// The page is the environment's own: its title names it.
+    /// The page belongs to one environment, which its title names.
     pub(crate) fn of_environment(mut self, environment: EnvironmentBadge) -> Self {
         self.names_environment = true;
         self.in_environment(environment)

@@ -57,7 +57,7 @@ impl Row {
     }
 }
 
-/// The page of a property.
+/// Returns the page of a property.
 pub(super) async fn show(Path(id): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
     let (property, _) = signed.app.read_property(signed.caller(), PropertyPath(&id)).await?;
     let all = signed.app.list_limits(signed.caller(), PropertyPath(&id)).await?;
@@ -105,7 +105,7 @@ async fn load(signed: &SignedIn, id: &str, slug: &str) -> Result<LimitsPage, Ref
     })
 }
 
-/// The form of the limits in one environment.
+/// Returns the form of the limits in one environment.
 pub(super) async fn edit(Path((id, slug)): Path<(String, String)>, signed: SignedIn) -> Reply {
     Ok(page(&load(&signed, &id, &slug).await?))
 }

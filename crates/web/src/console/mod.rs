@@ -114,7 +114,7 @@ async fn not_here(method: Method, uri: Uri) -> Response {
     }
 }
 
-/// A page.
+/// Returns a page.
 pub(crate) fn page(template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => framed(html.into_response()),
@@ -125,14 +125,14 @@ pub(crate) fn page(template: &impl Template) -> Response {
     }
 }
 
-/// The same for what was refused.
+/// Renders a page with a status other than 200.
 pub(crate) fn page_with(status: StatusCode, template: &impl Template) -> Response {
     let mut response = page(template);
     *response.status_mut() = status;
     response
 }
 
-/// A part of a page that is drawn again and again: sent only where it differs from what the reader has.
+/// Returns a part of a page that is drawn again and again: sent only where it differs from what the reader has.
 fn fragment(headers: &HeaderMap, html: String) -> Response {
     let tag = tag(html.as_bytes());
     let mut response = match is_known(headers, &tag) {

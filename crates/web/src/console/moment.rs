@@ -14,7 +14,7 @@ pub(crate) fn utc(time: Timestamp) -> String {
     format!("{day} {month} {}, {} UTC", &text[..4], &text[11..16])
 }
 
-/// The two largest units of a span: "21 h 14 min".
+/// Returns the two largest units of a span: "21 h 14 min".
 pub(crate) fn span(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
     let Some(at) = units.iter().position(|(_, size)| seconds >= *size) else { return "0 s".to_owned() };
@@ -43,22 +43,22 @@ enum Shown {
     Left(Timestamp),
 }
 
-/// The time itself. Takes references too, because templates hand them out.
+/// Returns the time itself. Takes references too, because templates hand them out.
 pub(crate) fn at(at: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Absolute }
 }
 
-/// The time itself in two lines, for a column.
+/// Returns the time itself in two lines, for a column.
 pub(crate) fn stacked(at: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Stacked }
 }
 
-/// How long ago or until, with the time itself on focus: for lists.
+/// Returns how long ago or until, with the time itself on focus: for lists.
 pub(crate) fn relative(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Relative(*now.borrow()) }
 }
 
-/// A countdown.
+/// Returns a countdown.
 pub(crate) fn left(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Left(*now.borrow()) }
 }

@@ -83,7 +83,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     Ok(page(&shown))
 }
 
-/// The address of a form, asked for by itself.
+/// Returns the address of a form, asked for by itself.
 pub(super) async fn back() -> Redirect {
     Redirect::to("/console/properties")
 }

@@ -1,4 +1,4 @@
-//! Who is signed in, as a handler gets to know it: by taking it as an argument.
+//! Extractors that give handlers the signed-in person and the submitted form.
 
 use super::{
     confirm,
@@ -44,7 +44,7 @@ pub(crate) struct Submitted {
     pub(crate) fields: Fields,
 }
 
-/// The same from somebody whose sign-in is fresh. Taking it as an argument is asking for it.
+/// A submitted form whose sender has recently entered the password. A handler that takes this argument requires it.
 pub(crate) struct Fresh {
     pub(crate) signed: SignedIn,
     pub(crate) fields: Fields,
@@ -56,7 +56,7 @@ impl SignedIn {
         &self.session.caller
     }
 
-    /// The frame of a page.
+    /// Returns the frame of a page.
     pub(crate) fn layout(&self, section: Section, title: &str) -> Layout {
         Layout {
             title: title.to_owned(),
@@ -72,12 +72,13 @@ impl SignedIn {
         }
     }
 
-    /// A change that a page asks for.
+    /// Returns a change that a page asks for.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request { caller: &self.session.caller, idempotency: None, if_match: None }
     }
 
-    /// The same of what has a version: it is refused where that is not the one that the page has shown.
+    /// Builds a change request with `If-Match`, which is refused if the object's version is not the one the page
+    /// showed.
     pub(crate) fn request_for(&self, fields: &Fields) -> crossfade_app::Request<'_> {
         crossfade_app::Request {
             if_match: fields.version().map(crossfade_app::IfMatch::Version),
@@ -114,7 +115,7 @@ impl SignedIn {
     }
 }
 
-/// When to try again, in words.
+/// Returns when to try again, in words.
 pub(super) fn wait(app: &App, until: crossfade_core::Timestamp) -> String {
     format!("Try again in {}.", super::moment::span(seconds_until(app, until)))
 }
@@ -197,7 +198,7 @@ fn needs_fresh() -> Response {
     (StatusCode::FORBIDDEN, Json(json!({"code": "fresh_sign_in_required", "detail": detail}))).into_response()
 }
 
-/// The fields of a form body.
+/// Returns the fields of a form body.
 async fn fields(request: Request, web: &Web) -> Result<Fields, Refused> {
     let form = request
         .headers()

@@ -36,7 +36,7 @@ pub(super) fn own(fields: &Fields, name: &str) -> Option<String> {
     fields.filled(name).map(str::to_owned)
 }
 
-/// A field for hours as the API takes it: a whole number, or what somebody typed instead.
+/// Returns a field for hours as the API takes it: a whole number, or what somebody typed instead.
 fn hours(text: &str) -> Value {
     let text = text.trim();
     text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from)
@@ -63,7 +63,7 @@ pub(super) async fn refused(
 }
 
 pub(super) async fn rotate(Path(names): Path<Names>, Fresh { signed, fields }: Fresh) -> Reply {
-    // Read first: what has been done must not be answered with a refusal of what surrounds it.
+    // Load the page data first: once the rotation is done, failing to load it must not look like a refusal.
     let place = Place::load(&signed, &names.0).await?;
     match rotated(&signed, &names, &fields).await {
         Ok(reply) => delivered(&signed, &names, &place, reply, fields.ticked("revoke_tokens")),
@@ -160,7 +160,7 @@ fn delivered(
     Ok(page_with(StatusCode::CREATED, &ValuesPage { once: true, ..shown }))
 }
 
-/// A page that holds one value.
+/// Returns a page that holds one value.
 fn values_page(
     signed: &SignedIn,
     place: &Place,
@@ -185,7 +185,7 @@ fn values_page(
     })
 }
 
-/// The value for a script; without one, a page that holds it.
+/// Returns the value for a script; without one, a page that holds it.
 pub(super) async fn reveal(
     Path((client, environment, secret)): Path<(String, String, String)>,
     headers: HeaderMap,

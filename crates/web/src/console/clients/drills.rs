@@ -26,7 +26,8 @@ impl Drills {
         Self(newest_first)
     }
 
-    /// The drills of one transition. A secret that a roll back made current again can retire once more, from `next` on.
+    /// Returns the drills of one transition. A secret that a rollback made current again can retire once more, from
+    /// `next` on.
     pub(super) fn of(&self, rotation: &Rotation, next: Option<Timestamp>) -> Self {
         let is_of = |drill: &&Drill| {
             let at = drill.scheduled_at;
@@ -37,7 +38,8 @@ impl Drills {
         Self(self.0.iter().filter(is_of).cloned().collect())
     }
 
-    /// How many callers they have found, each counted once. Of those that are not listed the count of their drill is taken.
+    /// Returns how many callers they have found, each counted once. Of those that are not listed the count of their
+    /// drill is taken.
     pub(super) fn callers_found(&self) -> usize {
         let listed = self.0.iter().flat_map(|drill| &drill.callers);
         let told_apart: BTreeSet<_> =
@@ -54,7 +56,7 @@ impl Drills {
         self.0.is_empty()
     }
 
-    /// The one that is in progress. There is never more than one.
+    /// Returns the one that is in progress. There is never more than one.
     pub(super) fn open(&self) -> Option<&Drill> {
         self.0.iter().find(|drill| !drill.state.is_over())
     }
@@ -64,13 +66,13 @@ impl Drills {
         self.open().map(|drill| drill.id.to_string()).unwrap_or_default()
     }
 
-    /// Every window of every one of them, for the picture.
+    /// Returns every window of every one of them, for the picture.
     pub(super) fn windows(&self) -> Vec<Window> {
         self.0.iter().rev().flat_map(|drill| drill.windows.iter().copied()).collect()
     }
 }
 
-/// The window that is open at `now`, or the next one.
+/// Returns the window that is open at `now`, or the next one.
 pub(super) fn current_or_next<'a>(drill: &'a Drill, now: &Timestamp) -> Option<&'a Window> {
     drill.windows.iter().find(|window| *now < window.to)
 }
@@ -116,7 +118,7 @@ pub(super) fn stop_form() -> Form {
     Form::new("stop-drill", Fields::default().with("reason", ""))
 }
 
-/// A number as the API takes it: a whole one, or what somebody typed instead; nothing where nothing was typed.
+/// Returns a number as the API takes it: a whole one, or what somebody typed instead; nothing where nothing was typed.
 fn number(fields: &Fields, name: &str) -> Option<Value> {
     let text = own(fields, name)?;
     Some(text.trim().parse::<u64>().map_or_else(|_| Value::from(text.trim()), Value::from))

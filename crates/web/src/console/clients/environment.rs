@@ -85,7 +85,7 @@ impl Forms {
 }
 
 impl Forms {
-    /// What was refused because, meanwhile, there is nothing left that its dialog could be about.
+    /// Returns the problem of a refused form whose dialog is no longer on the page.
     fn refused_without_a_dialog(&self, s: &Secrets) -> Option<String> {
         let open = s.old.as_ref().and_then(|old| old.drills.open());
         let gone = [
@@ -162,7 +162,7 @@ impl EnvironmentPage {
 // So that a page can name it where it stands.
 impl askama::filters::HtmlSafe for Live<'_> {}
 
-/// Where the first secret of a registration is, or who can get at it.
+/// Returns where the first secret of a registration is, or who can get at it.
 fn first_secret(s: &Secrets) -> String {
     match (s.may.reveal, s.environment.show_once) {
         (true, false) => format!("Its first secret in {} is under Credentials.", s.environment.name),
@@ -180,7 +180,8 @@ fn first_secret(s: &Secrets) -> String {
     }
 }
 
-/// The sentence with what became of the tokens, where the secret that ended has leaked or its tokens were ended.
+/// Returns the sentence with what became of the tokens, where the secret that ended has leaked or its tokens were
+/// ended.
 fn with_tokens(sentence: String, s: &Secrets) -> String {
     match s.ended_tokens() {
         Some(tokens) => format!("{sentence} {tokens}"),
@@ -240,7 +241,7 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
     })
 }
 
-/// The settings form, filled with what is.
+/// Returns the settings form, filled with what is.
 fn settings(s: &Secrets) -> Form {
     let it = &s.registration;
     let mut fields = Fields::default()
@@ -270,7 +271,7 @@ pub(super) async fn start(Path((client, environment)): Path<(String, String)>) -
     Redirect::to(&format!("/console/clients/{client}/environments/{environment}/credentials"))
 }
 
-/// The address of a form, asked for by itself: back to where the form stands.
+/// Returns the address of a form, asked for by itself: back to where the form stands.
 pub(super) async fn back(Path(parts): Path<Vec<(String, String)>>) -> Redirect {
     let part = |name: &str| parts.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.as_str());
     Redirect::to(&format!(
@@ -307,8 +308,7 @@ pub(super) async fn live(
     Ok(fragment(&headers, html))
 }
 
-/// The page again, with what was refused. What it was refused for stands beside a field, or above them where that
-/// field is none that a person fills in.
+/// Renders the page again with the problem, beside its field, or above the form if the field is not visible.
 pub(super) async fn again(
     signed: &SignedIn,
     (client, environment): (&str, &str),
@@ -401,7 +401,7 @@ fn changed(fields: &Fields) -> UpdateRegistration {
         token_endpoint_auth_methods: Some(methods.into_iter().filter(chosen).collect()),
         scopes: Some(fields.text("scopes").split_whitespace().map(str::to_owned).collect()),
         audience: Some(fields.filled("audience").map(|text| text.trim().to_owned())),
-        // What is no number is refused like one that is out of range.
+        // Send 0 for text that is not a number, which the server refuses as out of range.
         access_token_ttl_seconds: Some(fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
         may_introspect: Some(fields.ticked("may_introspect")),
         ..UpdateRegistration::default()

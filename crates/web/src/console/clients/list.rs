@@ -60,7 +60,7 @@ impl Line {
     }
 }
 
-/// An order in an address.
+/// Returns an order in an address.
 fn word(order: ClientOrder) -> &'static str {
     match order {
         ClientOrder::Name => "name",
@@ -99,7 +99,7 @@ impl Address {
         self.with(&[("sort", word(order))])
     }
 
-    /// The first page; empty where this is it.
+    /// Returns the first page; empty where this is it.
     fn first(&self) -> String {
         if self.0.ticked("cursor") { self.with(&[]) } else { String::new() }
     }

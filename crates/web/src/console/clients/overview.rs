@@ -23,7 +23,7 @@ struct OverviewPage {
     rotators: Option<Rotators>,
 }
 
-/// Where a role holds, in words.
+/// Returns where a role holds, in words.
 fn place(rotator: &Rotator) -> &'static str {
     match rotator.scope {
         Scope::Platform => "All clients",

@@ -68,7 +68,7 @@ impl Standing {
     }
 }
 
-/// How a registration stands at `now`. `None` for one whose environment has gone meanwhile.
+/// Returns how a registration stands at `now`. `None` for one whose environment has gone meanwhile.
 pub(in crate::console) fn registration_state(
     line: &RegistrationLine,
     environments: &Badges,
@@ -104,7 +104,7 @@ pub(in crate::console) fn registration_state(
     })
 }
 
-/// An hour of a transition, as far as it lies between its beginning and now.
+/// Returns an hour of a transition, as far as it lies between its beginning and now.
 fn segment(hour: &SharedHour, from: Timestamp, now: Timestamp) -> Segment {
     Segment {
         from: hour.from.max(from),
@@ -114,7 +114,7 @@ fn segment(hour: &SharedHour, from: Timestamp, now: Timestamp) -> Segment {
     }
 }
 
-/// The one of a client's registrations that a line of a list is about.
+/// Returns the one of a client's registrations that a line of a list is about.
 pub(in crate::console) fn needs_attention(standings: &[Standing]) -> Option<&Standing> {
     standings.iter().min_by_key(|standing| standing.urgency())
 }

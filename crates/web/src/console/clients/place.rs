@@ -83,7 +83,7 @@ impl Place {
         Tabs(tabs.into_iter().map(tab).collect())
     }
 
-    /// The environments that the client is registered in.
+    /// Returns the environments that the client is registered in.
     pub(super) fn switch(&self, selected: &str, tab: &str) -> Vec<Switch> {
         let one = |it: &api::Registration| {
             let badge = self.badges.get(&it.environment)?.badge.clone();

@@ -84,7 +84,7 @@ impl HistoryPlace {
         if self.oldest_first { "oldest" } else { "newest" }
     }
 
-    /// The same place as a part of an address, to draw it again.
+    /// Returns the position in the history as a query string, for live updates.
     pub(super) fn query(&self) -> String {
         match &self.cursor {
             Some(cursor) => format!("order={}&cursor={cursor}", self.order()),
@@ -103,7 +103,7 @@ pub(super) struct Old {
     pub(super) picture: Transition,
     /// Whether the newer secret has been used already.
     pub(super) newer_in_use: bool,
-    /// How the change-over stands.
+    /// Verdict of the change-over.
     pub(super) change: ChangeOver,
     pub(super) drills: Drills,
 }
@@ -126,20 +126,20 @@ impl Old {
         self.change.callers.iter().take(MOST_CALLERS)
     }
 
-    /// How many callers there are beyond those that are shown.
+    /// Returns how many callers there are beyond those that are shown.
     pub(super) fn callers_beyond(&self) -> Option<u64> {
         let counts = &self.change.caller_counts;
         let all = counts.on_old + counts.on_both + counts.moved + counts.silent + counts.on_new;
         Some(all.saturating_sub(MOST_CALLERS as u64)).filter(|count| *count > 0)
     }
 
-    /// How long before its deadline the guard gave a warning: "4 h".
+    /// Returns how long before its deadline the guard gave a warning: "4 h".
     pub(super) fn ahead(&self, warning: &api::DeadlineWarning) -> String {
         moment::span(warning.deadline.since(warning.told_at).as_secs())
     }
 }
 
-/// Where a caller stands, in words.
+/// Returns where a caller stands, in words.
 pub(super) fn standing(state: &CallerState) -> &'static str {
     match state {
         CallerState::OnOld => "On the old secret",
@@ -291,12 +291,12 @@ impl Secrets {
         self.no_value_of(stored).map(|why| if why == HIDDEN { "Hidden from your role" } else { why })
     }
 
-    /// The drills of the latest transition, whether it runs or not.
+    /// Returns the drills of the latest transition, whether it runs or not.
     pub(super) fn latest_drills(&self) -> Option<Drilled> {
         self.latest.as_ref().map(|line| self.drilled(&line.rotation))
     }
 
-    /// The drills of the transition that a rotation began; without any, the list is empty.
+    /// Returns the drills of the transition that a rotation began; without any, the list is empty.
     pub(super) fn drilled(&self, rotation: &Rotation) -> Drilled {
         let known = self.history.iter().chain(&self.latest).map(|line| &line.rotation);
         let again = known.filter(|other| other.outgoing_secret.id == rotation.outgoing_secret.id);
@@ -316,7 +316,7 @@ impl Secrets {
         self.latest.as_ref().filter(|_| self.old.is_none()).and_then(|line| tokens_sentence(line, self.now))
     }
 
-    /// How many callers have used the current secret: "3 callers have used it".
+    /// Returns how many callers have used the current secret: "3 callers have used it".
     pub(super) fn users_of_current(&self) -> Option<String> {
         let count = self.callers.iter().filter(|it| self.is_current(it)).count();
         let least = if self.more_callers && count == self.callers.len() { "At least " } else { "" };
@@ -352,7 +352,7 @@ impl Secrets {
         }
     }
 
-    /// How much of the history stands here.
+    /// Returns how much of the history stands here.
     pub(super) fn history_shown(&self) -> String {
         let order = if self.place.oldest_first { "oldest first" } else { "newest first" };
         match self.history.len() {
@@ -361,13 +361,13 @@ impl Secrets {
         }
     }
 
-    /// The first page of the history; empty where this is it.
+    /// Returns the first page of the history; empty where this is it.
     pub(super) fn history_first(&self) -> String {
         let first = || format!("{}/security?order={}#history", self.path, self.place.order());
         self.place.cursor.as_ref().map(|_| first()).unwrap_or_default()
     }
 
-    /// The next page of the history; empty where this is the last.
+    /// Returns the next page of the history; empty where this is the last.
     pub(super) fn history_next(&self) -> String {
         let next =
             |cursor| format!("{}/security?order={}&cursor={cursor}#history", self.path, self.place.order());
@@ -380,12 +380,12 @@ impl Secrets {
             && self.old.as_ref().is_some_and(|old| old.rotation == rotation.id.to_string())
     }
 
-    /// The transition that runs, where somebody has used one of its secrets.
+    /// Returns the transition that runs, where somebody has used one of its secrets.
     pub(super) fn moving(&self) -> Option<&Old> {
         self.old.as_ref().filter(|old| !old.change.callers.is_empty())
     }
 
-    /// The client as a shell takes it.
+    /// Returns the client as a shell takes it.
     fn client_argument(&self) -> String {
         format!("'{}'", self.client.replace('\'', r"'\''"))
     }
@@ -399,12 +399,12 @@ impl Secrets {
         self.current.as_ref().is_some_and(|current| current.id == caller.secret_id)
     }
 
-    /// How many callers are left on the old secret.
+    /// Returns how many callers are left on the old secret.
     pub(super) fn still_on_old(&self) -> u64 {
         self.old.as_ref().map_or(0, |old| old.change.callers_left)
     }
 
-    /// A form of this page as it is at first.
+    /// Returns a form of this page as it is at first.
     fn form(&self, prefix: &'static str, fields: Fields) -> Form {
         Form::new(prefix, fields)
     }
@@ -497,7 +497,7 @@ pub(super) mod samples {
         format!("{prefix}_{n:022}")
     }
 
-    /// A drill of the old secret in the middle of its first window, which has found somebody.
+    /// Returns a drill of the old secret in the middle of its first window, which has found somebody.
     fn drill(now: Timestamp) -> api::Drill {
         let minutes = |count: u32| Duration::from_secs(60) * count;
         serde_json::from_value(json!({

@@ -84,7 +84,7 @@ impl Size {
         }
     }
 
-    /// Where the band starts below the top, in pixels.
+    /// Returns where the band starts below the top, in pixels.
     fn top(&self) -> u32 {
         match self {
             Self::Hero => 32,
@@ -93,7 +93,7 @@ impl Size {
         }
     }
 
-    /// How high the band is.
+    /// Returns how high the band is.
     fn height(&self) -> u32 {
         match self {
             Self::Hero => 80,
@@ -102,7 +102,7 @@ impl Size {
         }
     }
 
-    /// Where the flag's pole starts.
+    /// Returns where the flag's pole starts.
     fn flag(&self) -> u32 {
         match self {
             Self::Hero => 20,
@@ -136,17 +136,17 @@ impl HtmlSafe for TransitionPicture<'_> {}
 impl HtmlSafe for RestPicture {}
 
 impl Transition {
-    /// The large picture, with its numbers as a table.
+    /// Returns the large picture, with its numbers as a table.
     pub(crate) fn hero(&self) -> TransitionPicture<'_> {
         self.picture(Size::Hero)
     }
 
-    /// The picture in a line of its own, of a client in an environment.
+    /// Returns the picture in a line of its own, of a client in an environment.
     pub(crate) fn row(&self, client: &str, environment: &str) -> TransitionPicture<'_> {
         TransitionPicture { of: registration(client, environment), ..self.picture(Size::Row) }
     }
 
-    /// The picture in a table, of a client in an environment.
+    /// Returns the picture in a table, of a client in an environment.
     pub(crate) fn bar(&self, client: &str, environment: &str) -> TransitionPicture<'_> {
         TransitionPicture { of: registration(client, environment), ..self.picture(Size::Bar) }
     }
@@ -155,7 +155,7 @@ impl Transition {
         TransitionPicture { transition: self, size, of: String::new(), area: shape::areas(self) }
     }
 
-    /// The uses of the old secret that are marked.
+    /// Returns the uses of the old secret that are marked.
     fn ticks(&self) -> &[Timestamp] {
         match &self.callers {
             Callers::Left(uses) => uses,
@@ -168,13 +168,13 @@ impl Transition {
         self.segments.iter().any(|segment| segment.new > 0)
     }
 
-    /// The right end of the picture: a little beyond the deadline, so that the flag has room.
+    /// Returns the right end of the picture: a little beyond the deadline, so that the flag has room.
     fn until(&self) -> Timestamp {
         let span = self.deadline.max(self.now).since(self.from);
         self.from.after(span + span / 16)
     }
 
-    /// Where a time stands, in percent of the width.
+    /// Returns where a time stands, in percent of the width.
     fn x(&self, time: impl Borrow<Timestamp>) -> f64 {
         percent(self.from, self.until(), *time.borrow())
     }
@@ -183,22 +183,22 @@ impl Transition {
         self.now >= self.deadline
     }
 
-    /// The segments in which something was used at all.
+    /// Returns the segments in which something was used at all.
     fn used(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.old + segment.new > 0)
     }
 
-    /// The share of the old secret in the latest segment in which something was used, in percent.
+    /// Returns the share of the old secret in the latest segment in which something was used, in percent.
     fn latest_share(&self) -> Option<u64> {
         self.latest().map(Segment::old_percent)
     }
 
-    /// The latest segment in which something was used: what the share is measured over.
+    /// Returns the latest segment in which something was used: what the share is measured over.
     pub(crate) fn latest(&self) -> Option<&Segment> {
         self.used().next_back()
     }
 
-    /// Where a gap stands and how wide it is, in percent of the width. The shortest is wide enough to be seen.
+    /// Returns where a gap stands and how wide it is, in percent of the width. The shortest is wide enough to be seen.
     fn span(&self, gap: &Gap) -> (f64, f64) {
         let (from, to) = (self.x(gap.from.max(self.from)), self.x(gap.to.min(self.now)));
         let width = (to - from).max(0.4);
@@ -236,7 +236,7 @@ impl Transition {
 }
 
 impl Segment {
-    /// The share of the old secret, rounded so that neither all nor nothing is said where it is not so.
+    /// Returns the share of the old secret, rounded so that neither all nor nothing is said where it is not so.
     pub(crate) fn old_percent(&self) -> u64 {
         let all = self.old + self.new;
         match (self.old, self.new) {
@@ -248,28 +248,28 @@ impl Segment {
 }
 
 impl Rest {
-    /// The large picture, which the gallery shows.
+    /// Returns the large picture, which the gallery shows.
     #[cfg(any(test, debug_assertions))]
     pub(crate) fn hero(self) -> RestPicture {
         RestPicture { rest: self, size: Size::Hero, of: String::new() }
     }
 
-    /// The picture in a line of its own.
+    /// Returns the picture in a line of its own.
     pub(crate) fn row(self) -> RestPicture {
         RestPicture { rest: self, size: Size::Row, of: String::new() }
     }
 
-    /// The picture in a line of a list, of a client in an environment.
+    /// Returns the picture in a line of a list, of a client in an environment.
     pub(crate) fn row_of(self, client: &str, environment: &str) -> RestPicture {
         RestPicture { of: registration(client, environment), ..self.row() }
     }
 
-    /// The picture in a table, of a client in an environment.
+    /// Returns the picture in a table, of a client in an environment.
     pub(crate) fn bar(self, client: &str, environment: &str) -> RestPicture {
         RestPicture { rest: self, size: Size::Bar, of: registration(client, environment) }
     }
 
-    /// How much of its time has passed, in percent of the width.
+    /// Returns how much of its time has passed, in percent of the width.
     fn x(&self, time: impl Borrow<Timestamp>) -> f64 {
         let end = self.due.unwrap_or(self.now).max(self.now);
         percent(self.created, end, *time.borrow()) * 0.94
@@ -318,12 +318,12 @@ pub(crate) mod samples {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// When the samples are looked at.
+    /// Returns when the samples are looked at.
     pub(crate) fn now() -> Timestamp {
         Timestamp::from_seconds(1_795_525_500)
     }
 
-    /// A transition of a day, `hours` after its rotation.
+    /// Returns a transition of a day, `hours` after its rotation.
     pub(crate) fn transition(hours: u32, use_of: impl Fn(u32) -> (u64, u64), still: usize) -> Transition {
         let from = now().before(HOUR * hours);
         let segments = (0..hours)
@@ -350,7 +350,7 @@ pub(crate) mod samples {
         transition(hours, |hour| (old(hour), 4200 - old(hour)), 2)
     }
 
-    /// The same with a drill and a gap.
+    /// Returns a sample transition with a drill and a gap.
     pub(crate) fn eventful() -> Transition {
         let moving = moving(16);
         let at = |hours: u32| moving.from.after(HOUR * hours);
@@ -359,7 +359,7 @@ pub(crate) mod samples {
         Transition { windows, gaps, ..moving }
     }
 
-    /// A secret `days` old under a policy of 90.
+    /// Returns a secret `days` old under a policy of 90.
     pub(crate) fn rest(days: u32) -> Rest {
         let created = now().before(HOUR * 24 * days);
         Rest { created, now: now(), due: Some(created.after(HOUR * 24 * 90)) }

@@ -42,7 +42,7 @@ pub(super) fn areas(transition: &Transition) -> Option<Areas> {
     })
 }
 
-/// A smooth line through the points that never leaves the range of two neighbours (Fritsch and Carlson, 1980):
+/// Returns a smooth line through the points that never leaves the range of two neighbours (Fritsch and Carlson, 1980):
 /// a picture must not show a use that was not recorded.
 fn curve(points: &[(f64, f64)]) -> String {
     let slope = |pair: &[(f64, f64)]| match pair[1].0 - pair[0].0 {

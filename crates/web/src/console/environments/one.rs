@@ -174,7 +174,7 @@ async fn again(
     Ok(page_with(answer, &shown))
 }
 
-/// A number as it was typed; what is none is refused like one that is out of range.
+/// Returns a number as it was typed; what is none is refused like one that is out of range.
 fn number(text: &str) -> i64 {
     text.trim().parse().unwrap_or(-1)
 }

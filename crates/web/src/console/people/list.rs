@@ -62,7 +62,7 @@ impl PeoplePage {
         })
     }
 
-    /// The address of a page of this search.
+    /// Returns the address of a page of this search.
     fn address(&self, cursor: Option<&str>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if !self.q.is_empty() {

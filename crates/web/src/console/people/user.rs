@@ -123,7 +123,7 @@ impl UserPage {
         role_options(&self.roles)
     }
 
-    /// The roles that close the account, as a list in words.
+    /// Returns the roles that close the account, as a list in words.
     fn closing_names(&self) -> String {
         self.closing.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
     }
@@ -181,7 +181,7 @@ pub(in crate::console) async fn show(
     Ok(page(&shown))
 }
 
-/// The page of an account that was created just now.
+/// Returns the page of an account that was created just now.
 pub(super) async fn show_new(signed: &SignedIn, created: &User) -> Reply {
     let mut shown = UserPage::load(signed, created.id.as_str()).await?;
     shown.link = created.activation_link.clone();
@@ -255,7 +255,7 @@ pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, .
     Ok(Redirect::to("/console/people?done=deleted").into_response())
 }
 
-/// The page again, with what was refused; or the page of an error that is not about what was filled in.
+/// Returns the page again, with what was refused; or the page of an error that is not about what was filled in.
 async fn refused(
     signed: &SignedIn,
     id: &str,
@@ -271,7 +271,7 @@ async fn refused(
     Ok(page_with(answer, &shown))
 }
 
-/// The grant that a form asks for.
+/// Returns the grant that a form asks for.
 fn grant_of(fields: &Fields) -> Result<CreateGrant, Problem> {
     let role = Role::parse(fields.text("role"))
         .ok_or_else(|| Problem::invalid("role", "must be one of the listed roles"))?;
