@@ -28,7 +28,7 @@ impl Ended {
     pub const ALL: [Self; 6] =
         [Self::Limit, Self::SourceLimit, Self::Displaced, Self::Headers, Self::Idle, Self::Stalled];
 
-    /// The label in the metrics.
+    /// Returns the label in the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Limit => "limit",

@@ -53,12 +53,12 @@ const BODY_BYTES: usize = 64 * 1024;
 /// How long a body may take to arrive, once the headers have.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// The OpenAPI document of the admin API, as it is served at `/api/openapi.json`.
+/// Returns the OpenAPI document of the admin API, as it is served at `/api/openapi.json`.
 pub fn openapi() -> &'static serde_json::Value {
     api::document()
 }
 
-/// The whole surface: OAuth, API, Console, health, metrics.
+/// Returns the whole surface: OAuth, API, Console, health, metrics.
 pub fn router(
     app: Arc<App>,
     proxies: TrustedProxies,
@@ -81,7 +81,7 @@ pub fn router(
         .with_state(web))
 }
 
-/// The answer to a body that does not arrive (RFC 9110 §15.5.9).
+/// Returns the answer to a body that does not arrive (RFC 9110 §15.5.9).
 fn too_slow() -> Response {
     StatusCode::REQUEST_TIMEOUT.into_response()
 }

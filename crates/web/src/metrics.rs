@@ -28,7 +28,7 @@ const BUCKETS: &[f64] = &[
 ];
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Returns empty counts.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
@@ -203,7 +203,7 @@ impl Endpoint {
     }
 }
 
-/// The statuses that there are, as texts that need no memory of their own.
+/// Returns the statuses that there are, as texts that need no memory of their own.
 fn status_text(status: u16) -> &'static str {
     const KNOWN: [(u16, &str); 19] = [
         (200, "200"),
@@ -260,7 +260,7 @@ fn is_local(request: &Parts) -> bool {
     !forwarded && peer.to_canonical().is_loopback() && hosts(request).all(is_loopback_host)
 }
 
-/// The hosts that a request names. A browser always names one.
+/// Returns the hosts that a request names. A browser always names one.
 fn hosts(request: &Parts) -> impl Iterator<Item = &[u8]> {
     let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     target.into_iter().chain(request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes))

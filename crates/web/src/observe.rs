@@ -50,7 +50,7 @@ pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRou
     }))
 }
 
-/// Where a request comes from, for the trail.
+/// Returns where a request comes from, for the trail.
 pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Origin {
     Origin {
         ip: Some(caller(web, extensions, headers)),
@@ -58,7 +58,7 @@ pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) ->
     }
 }
 
-/// One line a request: what was asked, how it came out, how long it took. No query, no body, no header.
+/// Returns a line a request: what was asked, how it came out, how long it took. No query, no body, no header.
 pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: Next) -> Response {
     let id = request_id(&web, &request);
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -93,8 +93,8 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     response
 }
 
-/// The same for the handlers of an OAuth endpoint, which answer thousands of requests a second: the line only where
-/// somebody has asked for it, and no id, because a failed authentication has one answer, byte for byte.
+/// Logs and measures the OAuth endpoints, which answer thousands of requests per second. Writes a log line only at
+/// `debug` level, and adds no request id, because every failed authentication must get the same bytes (rule 16).
 pub(crate) fn observe_oauth(
     handlers: MethodRouter<Web>,
     web: &Web,
@@ -128,13 +128,13 @@ async fn observe_endpoint(
     response
 }
 
-/// The method, if it is one that HTTP knows: any other is a stranger's text, which may be long or a secret.
+/// Returns the method, if it is one that HTTP knows: any other is a stranger's text, which may be long or a secret.
 fn known_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
-/// The id that a declared proxy gave, so that its log and ours can be read together; else a new one.
+/// Returns the id that a declared proxy gave, so that its log and ours can be read together; else a new one.
 fn request_id(web: &Web, request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

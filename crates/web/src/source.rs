@@ -22,8 +22,8 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The caller of a request: of the connection, or, as long as the nearer address is a declared proxy's, the one that
-    /// it says it forwards for. Read from the right, because only that end is written by ourselves.
+    /// Returns the caller of a request: of the connection, or, as long as the nearer address is a declared proxy's, the
+    /// one that it says it forwards for. Read from the right, because only that end is written by ourselves.
     fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Forwarded {
         let mut caller = peer.to_canonical();
         let mut hops = 0;
@@ -68,7 +68,7 @@ fn address(hop: &str) -> Option<IpAddr> {
     hop.parse().ok().or_else(bare).or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
-/// The address of the caller. Tells of a declared proxy that sends what cannot be read.
+/// Returns the address of the caller. Tells of a declared proxy that sends what cannot be read.
 pub(crate) fn caller(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
     let Forwarded { caller, is_readable } = web.proxies.forwarded(peer(extensions), headers);
     if !is_readable {
@@ -92,7 +92,7 @@ impl Source {
         text(self.user_agent.as_ref())
     }
 
-    /// The label, as it was sent.
+    /// Returns the label, as it was sent.
     pub(crate) fn instance(&self) -> Cow<'_, str> {
         text(self.instance.as_ref())
     }
@@ -112,7 +112,7 @@ impl FromRequestParts<Web> for Source {
     }
 }
 
-/// The other end of the connection. Without one there is a test or a simulation, which calls from nowhere.
+/// Returns the other end of the connection. Without one there is a test or a simulation, which calls from nowhere.
 pub(crate) fn peer(extensions: &Extensions) -> IpAddr {
     let info = extensions.get::<ConnectInfo<SocketAddr>>();
     info.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip())

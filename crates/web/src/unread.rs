@@ -67,7 +67,7 @@ pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The refusal of such a body by the API and the Console.
+/// Returns the refusal of such a body by the API and the Console.
 pub(crate) fn unsupported_encoding() -> Problem {
     Problem::new(Code::UnsupportedEncoding, "Send the body without Content-Encoding. Nothing was changed.")
 }

@@ -28,7 +28,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The envelope of a change.
+    /// Returns the envelope of a change.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request {
             caller: &self.caller,
@@ -37,7 +37,7 @@ impl Call {
         }
     }
 
-    /// The body of an operation that needs one.
+    /// Returns the body of an operation that needs one.
     pub(crate) fn input<T>(&self) -> Result<Input<'_, T>, Problem> {
         if self.body.is_empty() {
             return Err(Problem::new(
@@ -48,12 +48,12 @@ impl Call {
         Ok(Input::Json(&self.body))
     }
 
-    /// The body of an operation that can do without.
+    /// Returns the body of an operation that can do without.
     pub(crate) fn optional_input<T: Default>(&self) -> Input<'_, T> {
         if self.body.is_empty() { Input::Value(T::default()) } else { Input::Json(&self.body) }
     }
 
-    /// A parameter of the query.
+    /// Returns a parameter of the query.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         self.query.get(name).cloned()
     }
@@ -113,7 +113,7 @@ fn intent(method: &Method) -> Intent {
     if method.is_safe() { Intent::Read } else { Intent::Change }
 }
 
-/// The token of the one `Authorization: Bearer` header (RFC 6750 §2.1).
+/// Returns the token of the one `Authorization: Bearer` header (RFC 6750 §2.1).
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let token = match (values.next(), values.next()) {
@@ -174,7 +174,7 @@ fn require_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     })
 }
 
-/// The `Idempotency-Key`, as a quoted string of RFC 9651 or bare.
+/// Returns the `Idempotency-Key`, as a quoted string of RFC 9651 or bare.
 fn idempotency(
     headers: &HeaderMap,
     method: &Method,

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The document.
+/// Returns the document.
 pub(crate) fn document() -> &'static Value {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
     &DOCUMENT
@@ -82,7 +82,7 @@ impl Schemas {
         Shape { query, is_list: true, ..self.answers::<Page<T>>(200) }
     }
 
-    /// Every schema that was mentioned, closed.
+    /// Returns every schema that was mentioned, closed.
     pub(crate) fn definitions(mut self) -> Map<String, Value> {
         let mut all = self.answers.take_definitions(true);
         all.extend(self.requests.take_definitions(true));
@@ -379,7 +379,7 @@ fn build() -> Value {
     })
 }
 
-/// The groups of operations: the first parts of their paths.
+/// Returns the groups of operations: the first parts of their paths.
 fn tags() -> Vec<Value> {
     let mut names: Vec<&str> = Operation::ALL.iter().copied().map(tag).collect();
     names.sort_unstable();
@@ -581,7 +581,7 @@ fn refusal(code: Code) -> Value {
     serde_json::to_value(ProblemDocument::from(&Problem::new(code, code.title()))).unwrap_or_default()
 }
 
-/// A typed id for an example.
+/// Returns a typed id for an example.
 fn example_of<T: TryFrom<String>>(kind: &str) -> T
 where
     T::Error: std::fmt::Debug,
@@ -609,7 +609,7 @@ fn id_example(kind: &str) -> String {
     format!("{prefix}7bLx3Q9aTzKw5mPd2RfYh8")
 }
 
-/// A value that a schema describes, made from it: what is documented as an example cannot be out of date.
+/// Returns a value that a schema describes, made from it: what is documented as an example cannot be out of date.
 fn example(schema: &Value, definitions: &Map<String, Value>, name: &str) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let kind = reference.rsplit('/').next().unwrap_or_default();

@@ -29,7 +29,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// A problem document (RFC 9457).
+/// Returns a problem document (RFC 9457).
 pub(crate) fn problem(problem: &Problem) -> Response {
     let mut response = json(
         StatusCode::from_u16(problem.code.status()).unwrap_or_default(),
@@ -62,7 +62,7 @@ pub(crate) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// A JSON answer.
+/// Returns a JSON answer.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
@@ -98,9 +98,9 @@ pub(crate) fn tagged(reply: Reply, version: i64) -> Reply {
     })
 }
 
-/// The versions that `If-Match` asks for; `None` without one, and for `*`. Weak tags count (RFC 9110 §13.1.1 would compare
-/// strongly), because proxies weaken tags when they compress, and ours are version numbers. What is not a tag of ours
-/// matches nothing.
+/// Returns the versions that `If-Match` asks for; `None` without one, and for `*`. Weak tags count (RFC 9110 §13.1.1
+/// would compare strongly), because proxies weaken tags when they compress, and ours are version numbers. What is not a
+/// tag of ours matches nothing.
 pub(crate) fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
     let values: Vec<&str> =
         headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).collect();
@@ -113,7 +113,7 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
     Some(tags.filter_map(version).collect())
 }
 
-/// A page, with a link to the next one (RFC 8288).
+/// Returns a page, with a link to the next one (RFC 8288).
 pub(crate) fn page<T: Serialize>(uri: &Uri, page: &Page<T>) -> Reply {
     let mut response = json(StatusCode::OK, page);
     if let Some(cursor) = &page.next_cursor {

@@ -30,7 +30,7 @@ pub(super) async fn export(call: Call) -> Reply {
     Ok(json_lines(export))
 }
 
-/// An export as it is sent, here and by the Console.
+/// Returns an export as it is sent, here and by the Console.
 pub(crate) fn json_lines(export: AuditExport) -> Response {
     let lines = stream::try_unfold(export, async |mut export| {
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(

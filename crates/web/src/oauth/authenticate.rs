@@ -68,7 +68,7 @@ pub(crate) fn authenticate(
     }
 }
 
-/// The credentials of a `Basic` header (RFC 7617 §2; the scheme is case-insensitive, RFC 9110 §11.1).
+/// Returns the credentials of a `Basic` header (RFC 7617 §2; the scheme is case-insensitive, RFC 9110 §11.1).
 fn decode_basic(header: &str) -> Option<String> {
     let (scheme, rest) = header.split_once(' ')?;
     let encoded = rest.trim_start_matches(' ');

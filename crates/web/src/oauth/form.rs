@@ -53,12 +53,12 @@ impl<'a> Form<'a> {
         Ok(Self(parameters))
     }
 
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
-    /// The token that is asked about. White space around it came from a file or a terminal and is none of it: a
+    /// Returns the token that is asked about. White space around it came from a file or a terminal and is none of it: a
     /// revocation that overlooked the token would be answered with 200 (RFC 7009 §2.2).
     pub(crate) fn token(&self) -> Result<&str, OauthError> {
         let token = self.get("token").map(str::trim).filter(|token| !token.is_empty());

@@ -59,7 +59,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// A JSON answer. `no-store` is on every answer; HTTP/1.0 needs the older word for it, too (RFC 6749 §5.1).
+/// Returns a JSON answer. `no-store` is on every answer; HTTP/1.0 needs the older word for it, too (RFC 6749 §5.1).
 fn json(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;

@@ -25,7 +25,7 @@ pub(super) struct OauthRequest {
 }
 
 impl OauthRequest {
-    /// The parameters, and who sent them.
+    /// Returns the parameters, and who sent them.
     pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
         if !self.web.app.may_decide() {
             return Err(OauthError::TemporarilyUnavailable);
@@ -38,7 +38,7 @@ impl OauthRequest {
         Ok((form, client))
     }
 
-    /// Where the request came from, for the trail. OAuth requests have no ID in the log.
+    /// Returns where the request came from, for the trail. OAuth requests have no ID in the log.
     pub(super) fn origin(&self) -> Origin {
         Origin { ip: Some(self.source.ip), request_id: None }
     }
