@@ -25,14 +25,14 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A member of the body as text.
+    /// Returns a member of the body as text.
     pub(super) fn text(&self, member: &str) -> &str {
         self.body[member].as_str().unwrap_or_default()
     }
 }
 
 impl Caller {
-    /// A caller from `address`, where this machine has it; otherwise the user agent alone tells it apart.
+    /// Returns a caller from `address`, where this machine has it; otherwise the user agent alone tells it apart.
     pub(super) fn new(
         name: &'static str,
         address: [u8; 4],

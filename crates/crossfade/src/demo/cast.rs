@@ -136,7 +136,7 @@ pub(super) const CLIENTS: [Seed; 40] = [
 ];
 
 impl Seed {
-    /// The name as programs write it.
+    /// Returns the name as programs write it.
     pub(super) fn slug(&self) -> String {
         self.name.to_lowercase().replace(' ', "-")
     }

@@ -119,7 +119,7 @@ fn random_text() -> String {
     base62::encode_fixed(&bytes, 22)
 }
 
-/// A token of the Owner, as `token create` makes one on a machine.
+/// Returns a token of the Owner, as `token create` makes one on a machine.
 async fn owner_token(app: &Arc<App>, expires_days: Option<u32>) -> Result<String, Failure> {
     let new = NewToken { user: OWNER.to_owned(), name: "demo".to_owned(), expires_days, scope: Vec::new() };
     Ok(app.create_token(&new).await?.reveal().to_owned())

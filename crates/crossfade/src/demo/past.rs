@@ -66,9 +66,9 @@ enum Step {
     Disable(At),
     /// The programs of one registration fetch tokens.
     Use(At),
-    /// Those of every registration do.
+    /// The programs of every registration request tokens.
     UseAll,
-    /// Those of the registrations of which a transition runs at last do.
+    /// The programs of registrations whose transition is still running at the end request tokens.
     UseClosely,
 }
 
@@ -434,7 +434,7 @@ impl Held {
         }
     }
 
-    /// The secret that a program has at this time: one after the other gets the new one.
+    /// Returns the secret that a program has at this time: one after the other gets the new one.
     fn secret_of(&self, caller: u32, hours_ago: u32) -> &str {
         let Some((old, began, hours)) = &self.old else { return &self.secret };
         let passed = began.saturating_sub(hours_ago);
@@ -449,7 +449,7 @@ impl Held {
     }
 }
 
-/// The address of somebody.
+/// Returns the address of somebody.
 pub(super) fn email(name: &str) -> String {
     format!("{}@example.com", name.to_lowercase())
 }

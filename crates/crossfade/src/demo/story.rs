@@ -140,7 +140,7 @@ impl Scene<'_> {
         output::data(&format!("\n{title}\n"))
     }
 
-    /// A token with this secret, which must be given. Introspection tells which secret it was obtained with.
+    /// Returns a token with this secret, which must be given. Introspection tells which secret it was obtained with.
     async fn accepted(&self, caller: &Caller, secret: &Held) -> Result<String, Failure> {
         let answer = caller.token(&secret.value).await?;
         let token = answer.text("access_token").to_owned();
@@ -176,7 +176,7 @@ impl Scene<'_> {
         self.api.send(Method::POST, &format!("{}/secrets/rotate", self.path), &body).await
     }
 
-    /// The secret that is current.
+    /// Returns the secret that is current.
     async fn current(&self) -> Result<SecretId, Failure> {
         let secrets: Vec<Secret> = self.api.list(&format!("{}/secrets", self.path), usize::MAX).await?;
         let current = secrets.into_iter().find(|it| it.state == SecretState::Current);
@@ -203,7 +203,8 @@ impl Scene<'_> {
         Ok(left)
     }
 
-    /// When a caller used this secret first. The answer may be a second old, so it is asked for again until it has the move.
+    /// Returns when a caller used this secret first. The answer may be a second old, so it is asked for again until it
+    /// has the move.
     async fn moved_at(&self, caller: &Caller, secret: &SecretId) -> Result<Timestamp, Failure> {
         let secrets: Vec<Secret> = self.api.list(&format!("{}/secrets", self.path), usize::MAX).await?;
         let created = secrets.iter().find(|it| it.id == *secret).map(|it| it.created_at);

@@ -50,7 +50,7 @@ fn shown_refused(refused: &[RefusedCaller]) -> Result<(), Failure> {
     output::table(&columns, refused.iter().map(row).collect())
 }
 
-/// Where a caller comes from, in three cells.
+/// Returns where a caller comes from, in three cells.
 pub(super) fn source(
     ip: Option<&String>,
     gathered: bool,
@@ -251,7 +251,7 @@ impl Sign {
     }
 }
 
-/// How far it is, in percent: the share of callers that have moved, and, when none is left, of the quiet time.
+/// Returns how far it is, in percent: the share of callers that have moved, and, when none is left, of the quiet time.
 fn progress(now: &ChangeOver) -> u64 {
     const MOVED: u64 = 50;
     let counts = now.caller_counts;
@@ -315,7 +315,7 @@ fn span(length: Duration) -> String {
     }
 }
 
-/// The verdict with its reasons, for people.
+/// Returns the verdict with its reasons, for people.
 fn told(now: &ChangeOver) -> String {
     let mut text = format!("{}\n", now.summary);
     for reason in &now.reasons {

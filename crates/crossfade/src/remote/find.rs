@@ -10,7 +10,7 @@ use crossfade_core::{
 use serde::de::DeserializeOwned;
 
 impl Api {
-    /// The client with this id, this name, or this OAuth `client_id`.
+    /// Returns the client with this id, this name, or this OAuth `client_id`.
     pub(crate) async fn find_client(&self, name: &str) -> Result<Client, Failure> {
         let found = match ClientId::parse(name) {
             Ok(_) => self.get(&format!("/clients/{name}")).await,
@@ -38,7 +38,8 @@ impl Api {
         }
     }
 
-    /// The same as an id. One that is given as an id is not looked for: a deleted client still has a history.
+    /// Finds a client's id by id, name or OAuth `client_id`. An id is returned without a lookup, because deleted
+    /// clients still have a history.
     pub(crate) async fn find_client_id(&self, name: &str) -> Result<ClientId, Failure> {
         match ClientId::parse(name) {
             Ok(id) => Ok(id),
@@ -46,7 +47,7 @@ impl Api {
         }
     }
 
-    /// The property with this id or this name.
+    /// Returns the property with this id or this name.
     pub(crate) async fn find_property(&self, name: &str) -> Result<Property, Failure> {
         let found = match PropertyId::parse(name) {
             Ok(_) => self.get(&format!("/properties/{name}")).await,
@@ -101,7 +102,7 @@ impl Api {
         Some(Failure::not_permitted(why, permission))
     }
 
-    /// The id of the user with this id or this e-mail address.
+    /// Returns the id of the user with this id or this email address.
     pub(crate) async fn find_user(&self, name: &str) -> Result<UserId, Failure> {
         if let Ok(id) = UserId::parse(name) {
             return Ok(id);

@@ -37,7 +37,7 @@ enum PlainHttp {
 }
 
 impl Api {
-    /// The server that the command names.
+    /// Returns the server that the command names.
     pub(crate) fn new(remote: &Remote) -> Result<Self, Failure> {
         #[expect(clippy::disallowed_methods, reason = "the CLI's one variable that must not be a flag")]
         let token = std::env::var("CROSSFADE_TOKEN").ok().filter(|token| !token.is_empty());
@@ -48,7 +48,7 @@ impl Api {
         Self::open(&remote.url, token, plain)
     }
 
-    /// A server by its base URL: by https, or on this machine.
+    /// Returns a server by its base URL: by https, or on this machine.
     pub(crate) fn connect(url: &str, token: String) -> Result<Self, Failure> {
         Self::open(url, token, PlainHttp::Refused)
     }
@@ -88,7 +88,7 @@ impl Api {
         })
     }
 
-    /// The same server without a spinner, for a command that draws its own progress.
+    /// Returns the same server without a spinner, for a command that draws its own progress.
     pub(crate) fn without_spinner(self) -> Self {
         Self { has_spinner: false, ..self }
     }
@@ -222,7 +222,7 @@ fn pause(headers: &header::HeaderMap) -> Duration {
 pub(crate) struct Stream(reqwest::Response);
 
 impl Stream {
-    /// The next part; `None` at the end of the whole answer.
+    /// Returns the next part; `None` at the end of the whole answer.
     pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
         self.0.chunk().await.map_err(|error| broke_off(&error))
     }
@@ -236,7 +236,7 @@ pub(crate) fn form_encode(name: &str, value: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A text as one part of a path, so that it names one thing whatever it holds.
+/// Returns a text as one part of a path, so that it names one thing whatever it holds.
 pub(crate) fn segment(text: &str) -> String {
     let mut url = reqwest::Url::parse("http://localhost/").ok();
     if let Some(Ok(mut path)) = url.as_mut().map(|url| url.path_segments_mut()) {
@@ -282,7 +282,7 @@ fn not_ours(answered: &str) -> Failure {
     Failure::failed(format!("The server answered {answered}. Is this a Crossfade server?"))
 }
 
-/// The innermost cause, which names what a person can mend.
+/// Returns the innermost cause, which names what a person can mend.
 fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

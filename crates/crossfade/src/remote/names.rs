@@ -33,7 +33,7 @@ impl<'a> Names<'a> {
         self.known.insert(user.id.to_string(), name_of(user));
     }
 
-    /// The name of an object, or its ID.
+    /// Returns the name of an object, or its ID.
     pub(super) async fn name(&mut self, id: &str) -> String {
         if let Some(name) = self.known.get(id) {
             return name.clone();
@@ -61,7 +61,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The email of a person, which the commands take; the name of a program.
+/// Returns the email of a person, which the commands take; the name of a program.
 fn name_of(user: &User) -> String {
     user.email.clone().unwrap_or_else(|| user.name.clone())
 }

@@ -116,7 +116,7 @@ impl Site {
         Ok(Self { api, name: client.name, environment: place.env.clone(), path })
     }
 
-    /// The client's name.
+    /// Returns the client's name.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -143,7 +143,7 @@ impl Site {
         }
     }
 
-    /// The retiring secret, if there is one.
+    /// Returns the retiring secret, if there is one.
     pub(super) async fn retiring(&self) -> Result<Option<SecretId>, Failure> {
         self.in_state(SecretState::Retiring).await
     }
@@ -156,7 +156,7 @@ impl Site {
         Ok(self.secrets().await?.into_iter().find(|secret| secret.state == state).map(|secret| secret.id))
     }
 
-    /// The secret that the command names, or the one in this state.
+    /// Returns the secret that the command names, or the one in this state.
     async fn named_or(&self, named: Option<String>, state: SecretState) -> Result<String, Failure> {
         match named {
             Some(id) => Ok(segment(&id)),
