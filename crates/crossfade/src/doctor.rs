@@ -187,7 +187,7 @@ async fn ready(address: SocketAddr) -> Check {
     }
 }
 
-/// Where a server that listens everywhere can be asked from here.
+/// Returns where a server that listens everywhere can be asked from here.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),

@@ -80,7 +80,7 @@ impl Failure {
         }
     }
 
-    /// The server does not answer, or not now.
+    /// Returns the failure of a server that does not answer, or not now.
     pub(crate) fn unanswered(sentence: impl Into<String>) -> Self {
         Self { passing: true, ..Self::failed(sentence) }
     }

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The flags of the command that was typed.
+/// Returns the flags of the command that was typed.
 fn flags(matches: &clap::ArgMatches) -> Vec<String> {
     let program = Cli::command();
     let (command, _) = leaf(&program, matches);

@@ -17,7 +17,7 @@ pub(crate) async fn while_waiting<T>(what: &'static str, work: impl Future<Outpu
     .await
 }
 
-/// Shows something when the patience ends before the work, and until that ends.
+/// Shows the spinner if the work takes longer than the delay, until it is done.
 async fn waiting<T, S>(
     work: impl Future<Output = T>,
     patience: impl Future<Output = ()>,

@@ -23,7 +23,7 @@ use std::{
 };
 use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// How long a reading of evidence is given out again.
+/// How long evidence data is reused.
 pub(crate) const READINGS_KEPT: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop.
@@ -88,7 +88,7 @@ pub(crate) async fn open(
     open_at(settings, decides, creation, Arc::new(Clock::system())).await
 }
 
-/// The same at the time that a clock tells.
+/// Opens the application that the settings name, with the given clock.
 pub(crate) async fn open_at(
     settings: &Resolved,
     decides: bool,
@@ -192,7 +192,7 @@ pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<LogPace, 
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        // It would complain on stderr, and panic in the midst of a request, when nobody reads stderr any more.
+        // By default it reports write errors to stderr and panics during a request if stderr is closed.
         .log_internal_errors(false);
     let pace = LogPace::default();
     let log = Registry::default().with(filter).with(pace.clone());

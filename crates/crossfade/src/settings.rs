@@ -101,7 +101,7 @@ pub(crate) enum AddressWord {
 }
 
 impl AddressWord {
-    /// The same for the application.
+    /// Returns the matching [`AddressPolicy`].
     pub(crate) fn policy(self) -> AddressPolicy {
         match self {
             Self::Full => AddressPolicy::Full,

@@ -176,7 +176,7 @@ impl Drop for Place {
 }
 
 impl Pages {
-    /// The groups that a connection of this source is in.
+    /// Returns the groups that a connection of this source is in.
     fn groups(&mut self, source: Option<IpAddr>) -> impl Iterator<Item = &mut Group> {
         let (all, own) = match source {
             None => (&mut self.proxies, None),

@@ -216,7 +216,7 @@ impl Life {
         self.finishing_since.get_or_insert(now);
     }
 
-    /// The time since which nothing is asked; None while something is answered.
+    /// Returns the time since which nothing is asked; None while something is answered.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.answers.is_empty().then_some(self.quiet_since)
     }
@@ -262,7 +262,7 @@ mod tests {
         farewell: Duration::from_secs(2),
     };
 
-    /// A connection, and the time that a number of seconds after its accept is.
+    /// Returns a connection, and the time that a number of seconds after its accept is.
     fn accepted() -> (Life, impl Fn(u64) -> Instant) {
         let begun = Instant::now();
         (Life::new(begun), move |seconds| begun + Duration::from_secs(seconds))

@@ -123,7 +123,7 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", lines(text));
 }
 
-/// A time in a table: to the second, and `-` where there is none. JSON has the microseconds.
+/// Returns a time in a table: to the second, and `-` where there is none. JSON has the microseconds.
 pub(crate) fn time(at: Option<Timestamp>) -> String {
     at.map_or_else(
         || "-".to_owned(),

@@ -13,12 +13,12 @@ pub(crate) struct Column {
     text: bool,
 }
 
-/// A column of ids, times, states or numbers: a part of one is worth nothing.
+/// Returns a column of ids, times, states or numbers: a part of one is worth nothing.
 pub(crate) const fn fixed(name: &'static str) -> Column {
     Column { name, text: false }
 }
 
-/// A column of names and other words for people.
+/// Returns a column of names and other words for people.
 pub(crate) const fn text(name: &'static str) -> Column {
     Column { name, text: true }
 }
@@ -98,7 +98,7 @@ fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) -> bool {
     true
 }
 
-/// A line for each cell, for a terminal that is too narrow for the ids, times and states side by side.
+/// Returns a line for each cell, for a terminal that is too narrow for the ids, times and states side by side.
 fn blocks(columns: &[Column], rows: Vec<Vec<String>>, terminal: usize) -> String {
     let label = columns.iter().map(|column| column.name.width()).max().unwrap_or(0);
     let room = terminal.saturating_sub(label + PADDING).max(SHORTEST);
@@ -110,7 +110,7 @@ fn blocks(columns: &[Column], rows: Vec<Vec<String>>, terminal: usize) -> String
     rows.into_iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
-/// The beginning of a text that takes at most this width, with a mark at its end.
+/// Returns the beginning of a text that takes at most this width, with a mark at its end.
 fn shortened(cell: &str, width: usize) -> String {
     let (mut text, mut taken) = (String::new(), 1);
     for letter in cell.chars() {

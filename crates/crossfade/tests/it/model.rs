@@ -62,7 +62,7 @@ enum Op {
     },
     /// The process is gone without a farewell, and another one starts.
     Restart,
-    /// The same on a machine whose clock has been set back.
+    /// The process is killed and restarts with the machine's clock set back.
     RestartInThePast {
         micros: i64,
     },

@@ -434,7 +434,7 @@ async fn use_link(world: &World, url: &str, status: u16) {
     follow(&world.browser().from([192, 0, 2, 1]), url, status).await;
 }
 
-/// The same in a browser that is signed in then.
+/// Submits the page behind a one-time link in a browser that stays signed in.
 async fn follow(browser: &Browser<'_>, url: &str, status: u16) {
     let link = url.rsplit('#').next().unwrap();
     let form = [("link", link), ("email", ""), ("password", PASSWORD), ("repeated", PASSWORD)];

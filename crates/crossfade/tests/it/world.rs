@@ -124,7 +124,7 @@ impl World {
         self.restart_at(self.clock.now()).await;
     }
 
-    /// The same on a machine whose clock says another time.
+    /// Restarts with the machine's clock set to `time`.
     pub async fn restart_at(&mut self, time: Timestamp) {
         self.open_again(time, None).await;
     }
@@ -139,7 +139,7 @@ impl World {
         Ok(())
     }
 
-    /// The same with a retention of the audit trail, in days.
+    /// Restarts with an audit retention in days.
     pub async fn restart_with_retention(&mut self, days: u32) {
         self.open_again(self.clock.now(), Some(days)).await;
     }
@@ -151,7 +151,7 @@ impl World {
         self.open_with(Options { readings_kept, ..options }).await;
     }
 
-    /// The same under another address.
+    /// Restarts with another public URL.
     pub async fn restart_under(&mut self, public_url: &str) {
         let clock = Arc::new(Clock::manual(self.clock.now()));
         let options = options(&self.location, &self.master_key_file, &clock);
@@ -183,7 +183,7 @@ impl World {
         self.app.run_jobs().await.unwrap();
     }
 
-    /// The same where something of it may fail.
+    /// Runs the background jobs and returns their error.
     pub async fn try_jobs(&self) -> Result<(), crossfade_app::Error> {
         self.app.run_jobs().await
     }
@@ -223,7 +223,7 @@ impl World {
         self.place.raw(sql).await;
     }
 
-    /// The same where the database itself may refuse.
+    /// Runs SQL past the store and returns the database's error.
     pub async fn try_raw(&self, sql: &str) -> Result<(), sqlx::Error> {
         self.place.try_raw(sql).await
     }
@@ -253,7 +253,7 @@ impl World {
         &self.location
     }
 
-    /// Where the master key is.
+    /// Path of the master key file.
     pub fn master_key_file(&self) -> &Path {
         &self.master_key_file
     }
