@@ -198,8 +198,9 @@ impl Authority {
         (own || client.verifier.may_introspect).then_some(ActiveToken(claims))
     }
 
-    /// Returns the claims of a token that is the client's own and that nothing has ended but time: what it may revoke
-    /// (RFC 7009 §2.1). A token that looks expired is among them: if the clock is ahead and is corrected, it is active again.
+    /// Returns the claims of a token that the client can revoke (RFC 7009 §2.1): its own, and not ended by anything but
+    /// time. Includes tokens that look expired, because they become active again if the clock is ahead and is
+    /// corrected.
     pub fn revocable(&self, environment: &Environment, client: &Client, token: &str) -> Option<Claims> {
         let claims = mint::verified(environment, token, &client.at)?;
         let own = claims.client_id == client.verifier.client_id.as_str();

@@ -83,17 +83,17 @@ pub struct Claims {
     pub crossfade_generation: i64,
 }
 
-/// Reads a token that this environment signed and that has not ended at this moment: by the machine's clock, which its
-/// times were told by.
+/// Reads a token that this environment signed and that has not expired at this moment, by the machine's clock, which
+/// its times come from.
 pub(crate) fn read(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
     verified(environment, token, at).filter(|claims| !has_ended(claims, at))
 }
 
-/// Reads a token that this environment signed, whether or not it has ended, under a key that is published at this moment.
+/// Reads a token that this environment signed, expired or not, with a key that is published at this moment.
 ///
-/// The encoded header must be, byte for byte, one that a published key of the environment writes. So there is
-/// no `alg` to confuse, no `kid` to inject, no `crit` or `jwk` to interpret (RFC 8725 §3.1, §3.10), and no
-/// other kind of JWT passes for an access token (§3.12).
+/// The encoded header must be, byte for byte, one that a published key of the environment writes. Therefore there is no
+/// `alg` to confuse, no `kid` to inject, no `crit` or `jwk` to interpret (RFC 8725 §3.1, §3.10), and no other kind of
+/// JWT is accepted as an access token (§3.12).
 pub(crate) fn verified(environment: &Environment, token: &str, at: &Moment) -> Option<Claims> {
     let (input, signature) = token.rsplit_once('.')?;
     let dot = input.find('.')?;

@@ -104,7 +104,7 @@ pub struct AuthenticationFailure {
     pub secret_id: Option<SecretId>,
     /// Reason: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked` or `drill`.
     pub reason: String,
-    /// The address, of IPv6 its first 64 bits; `null` in the row that gathers what was beyond the limit.
+    /// The address, or the first 64 bits of an IPv6 address; `null` in the row that groups addresses beyond the limit.
     pub source_ip: Option<String>,
     /// First failure in that hour.
     pub first_at: Timestamp,
