@@ -1,4 +1,4 @@
-//! What is done to the secrets of a registration: rotate, reveal, revoke, extend, roll back.
+//! Changes of the secrets of a registration: rotate, reveal, revoke, extend, roll back.
 
 use super::environment::{Configure, Forms, ShownValue, ValuesPage, again, belongs_to_form};
 use super::place::Place;
@@ -36,13 +36,13 @@ pub(super) fn own(fields: &Fields, name: &str) -> Option<String> {
     fields.filled(name).map(str::to_owned)
 }
 
-/// Returns a field for hours as the API takes it: a whole number, or what somebody typed instead.
+/// Returns a field for hours in the form of the API: a whole number, or the typed text.
 fn hours(text: &str) -> Value {
     let text = text.trim();
     text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from)
 }
 
-/// What a field for a time, which names no zone, says: the label says that it is UTC.
+/// Returns the time in a field without a zone. The label says that it is UTC.
 pub(super) fn utc(text: &str) -> String {
     match text.trim() {
         text if text.len() == 16 => format!("{text}:00Z"),
@@ -124,7 +124,7 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
     }
 }
 
-/// Leads to the new secret; where it is not stored, the answer itself holds it.
+/// Redirects to the new secret. If it is not stored, the response itself contains it.
 fn delivered(
     signed: &SignedIn,
     names: &Names,
@@ -160,7 +160,7 @@ fn delivered(
     Ok(page_with(StatusCode::CREATED, &ValuesPage { once: true, ..shown }))
 }
 
-/// Returns a page that holds one value.
+/// Returns a page that shows one value.
 fn values_page(
     signed: &SignedIn,
     place: &Place,
@@ -185,7 +185,7 @@ fn values_page(
     })
 }
 
-/// Returns the value for a script; without one, a page that holds it.
+/// Returns the value for a script or, without JavaScript, a page that shows it.
 pub(super) async fn reveal(
     Path((client, environment, secret)): Path<(String, String, String)>,
     headers: HeaderMap,

@@ -1,9 +1,9 @@
-//! The commands that a client's page prints: each fetches a token, and none holds the secret.
+//! The commands on a client's page. Each fetches a token, and none contains the secret.
 
 use super::security::Secrets;
 
 impl Secrets {
-    /// For bash and zsh. The secret is in no argument either, which others on the machine could read.
+    /// Returns a command for bash and zsh. The secret is in no argument, because others on the machine could read it.
     pub(super) fn curl(&self) -> String {
         let id = &self.registration.client_id;
         let (first, of) = match self.method() {
@@ -28,7 +28,7 @@ impl Secrets {
         )
     }
 
-    /// The library asks for HTTPS unless it is told that the rest is meant, as on a machine of one's own.
+    /// Returns a program for Node. The library requires HTTPS unless it is told to allow http, as on a local machine.
     pub(super) fn node(&self) -> String {
         let issuer = &self.environment.issuer;
         let (with, after) = match issuer.starts_with("http:") {

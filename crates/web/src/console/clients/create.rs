@@ -87,7 +87,7 @@ async fn created(signed: &SignedIn, fields: &Fields) -> Result<api::Client, cros
     Ok(signed.app.create_client(&signed.request(), Input::Value(body)).await?.0)
 }
 
-/// Leads to the first secrets; where they are not stored, the answer itself holds them.
+/// Redirects to the first secrets. If they are not stored, the response itself contains them.
 pub(super) async fn delivered(
     signed: &SignedIn,
     client: &str,

@@ -1,4 +1,4 @@
-//! Drills on the page of a registration: the one that is in progress, and whom the latest ones have found.
+//! Drills on the page of a registration: the one in progress, and the callers found by the latest ones.
 
 use super::change::{Names, of, own, refused, to, utc};
 use crate::console::{
@@ -38,8 +38,8 @@ impl Drills {
         Self(self.0.iter().filter(is_of).cloned().collect())
     }
 
-    /// Returns how many callers they have found, each counted once. Of those that are not listed the count of their
-    /// drill is taken.
+    /// Returns the number of callers found, each counted once. Callers that are not listed are included through the
+    /// count of their drill.
     pub(super) fn callers_found(&self) -> usize {
         let listed = self.0.iter().flat_map(|drill| &drill.callers);
         let told_apart: BTreeSet<_> =
@@ -56,17 +56,17 @@ impl Drills {
         self.0.is_empty()
     }
 
-    /// Returns the one that is in progress. There is never more than one.
+    /// Returns the drill in progress. There is never more than one.
     pub(super) fn open(&self) -> Option<&Drill> {
         self.0.iter().find(|drill| !drill.state.is_over())
     }
 
-    /// What the dialogs of this page depend on.
+    /// Returns a key of everything that the dialogs of this page depend on.
     pub(super) fn key(&self) -> String {
         self.open().map(|drill| drill.id.to_string()).unwrap_or_default()
     }
 
-    /// Returns every window of every one of them, for the picture.
+    /// Returns all windows of all drills, for the picture.
     pub(super) fn windows(&self) -> Vec<Window> {
         self.0.iter().rev().flat_map(|drill| drill.windows.iter().copied()).collect()
     }
@@ -77,7 +77,7 @@ pub(super) fn current_or_next<'a>(drill: &'a Drill, now: &Timestamp) -> Option<&
     drill.windows.iter().find(|window| *now < window.to)
 }
 
-/// "3 windows of 1 min".
+/// Returns a text such as "3 windows of 1 min".
 pub(super) fn windows_in_words(drill: &Drill) -> String {
     let length = drill.windows.first().map_or(0, |window| window.to.since(window.from).as_secs());
     match drill.windows.len() {
@@ -87,7 +87,7 @@ pub(super) fn windows_in_words(drill: &Drill) -> String {
     }
 }
 
-/// What a drill is, in a word, and why where that is not plain.
+/// Returns the state of a drill in words, with the reason if it is not obvious.
 pub(super) fn state_in_words(drill: &Drill) -> &'static str {
     match (drill.state, drill.stopped_as) {
         (DrillState::Scheduled, _) => "Scheduled",
@@ -118,7 +118,7 @@ pub(super) fn stop_form() -> Form {
     Form::new("stop-drill", Fields::default().with("reason", ""))
 }
 
-/// Returns a number as the API takes it: a whole one, or what somebody typed instead; nothing where nothing was typed.
+/// Returns a number in the form of the API: a whole number, or the typed text; `None` if the field is empty.
 fn number(fields: &Fields, name: &str) -> Option<Value> {
     let text = own(fields, name)?;
     Some(text.trim().parse::<u64>().map_or_else(|_| Value::from(text.trim()), Value::from))

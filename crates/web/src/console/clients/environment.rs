@@ -23,7 +23,7 @@ use axum::{
 use crossfade_app::{Input, RegistrationPath, Request};
 use crossfade_core::{Code, Problem, api::UpdateRegistration, registration::AuthMethod};
 
-/// What is configured.
+/// A change of the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Configure {
     Credentials,
@@ -55,7 +55,7 @@ impl Configure {
     }
 }
 
-/// The forms of the page. One of them may come back refused.
+/// The forms of the page. One of them may be shown again after a refusal.
 pub(super) struct Forms {
     pub(super) rotate: Form,
     pub(super) revoke: Form,
@@ -68,7 +68,7 @@ pub(super) struct Forms {
 }
 
 impl Forms {
-    /// As they are at first.
+    /// Returns the initial forms.
     fn of(s: &Secrets) -> Self {
         let disable = Fields::default().with("confirm_client_name", "").with("reason", "");
         Self {
@@ -110,7 +110,7 @@ struct EnvironmentPage {
     s: Secrets,
     badge: EnvironmentBadge,
     forms: Forms,
-    /// What was refused, where the dialog of it is not on the page any more.
+    /// The refusal, if its dialog is no longer on the page.
     refused: Option<String>,
 }
 
@@ -124,7 +124,7 @@ struct Live<'a> {
 }
 
 impl EnvironmentPage {
-    /// What is drawn again and again.
+    /// Returns the part of the page that is updated live.
     fn live(&self) -> Live<'_> {
         Live { s: &self.s, badge: &self.badge, forms: &self.forms, configure: self.configure }
     }
@@ -162,7 +162,7 @@ impl EnvironmentPage {
 // So that a page can name it where it stands.
 impl askama::filters::HtmlSafe for Live<'_> {}
 
-/// Returns where the first secret of a registration is, or who can get at it.
+/// Returns a sentence about where the first secret of a registration is, or who can reveal it.
 fn first_secret(s: &Secrets) -> String {
     match (s.may.reveal, s.environment.show_once) {
         (true, false) => format!("Its first secret in {} is under Credentials.", s.environment.name),
@@ -180,8 +180,7 @@ fn first_secret(s: &Secrets) -> String {
     }
 }
 
-/// Returns the sentence with what became of the tokens, where the secret that ended has leaked or its tokens were
-/// ended.
+/// Adds a sentence about the tokens if the ended secret has leaked or its tokens were ended.
 fn with_tokens(sentence: String, s: &Secrets) -> String {
     match s.ended_tokens() {
         Some(tokens) => format!("{sentence} {tokens}"),
@@ -241,7 +240,7 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
     })
 }
 
-/// Returns the settings form, filled with what is.
+/// Returns the settings form with the present values.
 fn settings(s: &Secrets) -> Form {
     let it = &s.registration;
     let mut fields = Fields::default()
@@ -266,12 +265,12 @@ const LABELS: [(&str, &str); 5] = [
     ("may_introspect", "Introspect all tokens"),
 ];
 
-/// Leads to the first tab.
+/// Redirects to the first tab.
 pub(super) async fn start(Path((client, environment)): Path<(String, String)>) -> Redirect {
     Redirect::to(&format!("/console/clients/{client}/environments/{environment}/credentials"))
 }
 
-/// Returns the address of a form, asked for by itself: back to where the form stands.
+/// Redirects a GET for the address of a form to the page of the form.
 pub(super) async fn back(Path(parts): Path<Vec<(String, String)>>) -> Redirect {
     let part = |name: &str| parts.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.as_str());
     Redirect::to(&format!(
@@ -293,7 +292,7 @@ pub(super) async fn show(
     Ok(page(&shown.done(query.text("done"))))
 }
 
-/// What changes while somebody looks.
+/// Renders the live part of the page.
 pub(super) async fn live(
     Path((client, environment)): Path<(String, String)>,
     RawQuery(raw): RawQuery,
@@ -337,7 +336,7 @@ pub(super) async fn again(
     Ok(page_with(answer, &shown))
 }
 
-/// Whether a refusal is shown on the form, because something else can be filled in.
+/// Whether a refusal is shown on the form, because other input can help.
 pub(in crate::console) fn belongs_to_form(problem: &Problem) -> bool {
     let status = problem.code.status();
     [400, 409, 412, 422].contains(&status) && problem.code != Code::InvalidJson
@@ -408,17 +407,17 @@ fn changed(fields: &Fields) -> UpdateRegistration {
     }
 }
 
-/// An answer that holds secrets.
+/// A page that shows secrets.
 #[derive(Template)]
 #[template(path = "console/clients/values.html")]
 pub(super) struct ValuesPage {
     pub(super) layout: Layout,
-    /// What was done, and what ends when.
+    /// What was done, and when the old secret ends.
     pub(super) sentence: String,
-    /// Whether the values are handed out this once, because they are not stored.
+    /// Whether the values are shown only this once, because they are not stored.
     pub(super) once: bool,
     pub(super) secrets: Vec<ShownValue>,
-    /// Where to go on.
+    /// Where to continue.
     pub(super) next: String,
 }
 

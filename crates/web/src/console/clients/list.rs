@@ -43,7 +43,7 @@ struct Line {
     name: String,
     property: String,
     standings: Vec<Standing>,
-    /// The environment that the order of the list is about; without one it is what needs attention.
+    /// The environment that determines the order; without one, what needs attention comes first.
     about: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Line {
     }
 }
 
-/// Returns an order in an address.
+/// Returns an order as a word in a URL.
 fn word(order: ClientOrder) -> &'static str {
     match order {
         ClientOrder::Name => "name",
@@ -79,7 +79,7 @@ fn order(fields: &Fields) -> ClientOrder {
         .unwrap_or_default()
 }
 
-/// The filters of the page, to lead to others of the same.
+/// The filters of the page, for links to other pages with the same filters.
 struct Address(Fields);
 
 const FILTERS: [&str; 4] = ["q", "property_id", "environment", "overdue"];
@@ -99,7 +99,7 @@ impl Address {
         self.with(&[("sort", word(order))])
     }
 
-    /// Returns the first page; empty where this is it.
+    /// Returns the address of the first page; empty on the first page.
     fn first(&self) -> String {
         if self.0.ticked("cursor") { self.with(&[]) } else { String::new() }
     }

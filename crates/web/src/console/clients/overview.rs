@@ -1,4 +1,4 @@
-//! The first tab of a client: what it is, and how it stands in each environment.
+//! The first tab of a client: its description, and its state in each environment.
 
 use super::{
     parts::{Standing, State, registration_state},
@@ -19,11 +19,11 @@ struct OverviewPage {
     client: api::Client,
     property: String,
     standings: Vec<Standing>,
-    /// Who may rotate its secrets; `None` for a reader who may not know of grants.
+    /// Accounts that can rotate its secrets; `None` for a reader who cannot view grants.
     rotators: Option<Rotators>,
 }
 
-/// Returns where a role holds, in words.
+/// Returns the scope of a role in words.
 fn place(rotator: &Rotator) -> &'static str {
     match rotator.scope {
         Scope::Platform => "All clients",

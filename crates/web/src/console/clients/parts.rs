@@ -1,4 +1,4 @@
-//! What the pages of clients share: the colours of environments, and how a registration stands.
+//! Shared parts of the client pages: the colours of environments, and the state of a registration.
 
 use crate::console::{
     crossfade::{Callers, Rest, Segment, Transition},
@@ -11,14 +11,14 @@ use std::{collections::HashMap, time::Duration};
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// An environment as lists need it.
+/// An environment, for lists.
 #[derive(Clone, Debug)]
 pub(in crate::console) struct Known {
     pub(in crate::console) badge: EnvironmentBadge,
     max_age: Option<Duration>,
 }
 
-/// Every environment by its slug.
+/// All environments by slug.
 pub(in crate::console) type Badges = HashMap<String, Known>;
 
 pub(in crate::console) fn badges(environments: &[api::Environment]) -> Badges {
@@ -30,7 +30,7 @@ pub(in crate::console) fn badges(environments: &[api::Environment]) -> Badges {
     environments.iter().enumerate().map(known).collect()
 }
 
-/// How the secrets of a registration stand.
+/// State of a registration's secrets.
 #[derive(Clone, Debug)]
 pub(in crate::console) enum State {
     Moving(Transition),
@@ -48,17 +48,17 @@ pub(in crate::console) struct Standing {
     pub(in crate::console) disabled: bool,
     pub(in crate::console) state: State,
     pub(in crate::console) last_used_at: Option<Timestamp>,
-    /// The last use of a retiring secret since the rotation.
+    /// Last use of the retiring secret since the rotation.
     pub(in crate::console) old_used_at: Option<Timestamp>,
 }
 
 impl Standing {
-    /// Whether its secret is older than the policy of its environment allows.
+    /// Whether its secret is older than the environment's policy allows.
     pub(in crate::console) fn is_overdue(&self) -> bool {
         matches!(&self.state, State::Rest(rest) if rest.due.is_some_and(|due| due <= rest.now))
     }
 
-    /// What to look at first: transitions by their deadline, then the oldest secrets.
+    /// Returns the sort key by urgency: transitions by their deadline, then the oldest secrets.
     fn urgency(&self) -> (u8, Timestamp) {
         match &self.state {
             State::Moving(transition) => (0, transition.deadline),
@@ -68,7 +68,7 @@ impl Standing {
     }
 }
 
-/// Returns how a registration stands at `now`. `None` for one whose environment has gone meanwhile.
+/// Returns the state of a registration at `now`; `None` if its environment has been deleted since then.
 pub(in crate::console) fn registration_state(
     line: &RegistrationLine,
     environments: &Badges,
@@ -104,7 +104,7 @@ pub(in crate::console) fn registration_state(
     })
 }
 
-/// Returns an hour of a transition, as far as it lies between its beginning and now.
+/// Returns the part of an hour between the start of a transition and now.
 fn segment(hour: &SharedHour, from: Timestamp, now: Timestamp) -> Segment {
     Segment {
         from: hour.from.max(from),
@@ -114,7 +114,7 @@ fn segment(hour: &SharedHour, from: Timestamp, now: Timestamp) -> Segment {
     }
 }
 
-/// Returns the one of a client's registrations that a line of a list is about.
+/// Returns the registration of a client that a line of a list is about.
 pub(in crate::console) fn needs_attention(standings: &[Standing]) -> Option<&Standing> {
     standings.iter().min_by_key(|standing| standing.urgency())
 }

@@ -1,4 +1,4 @@
-//! Where a page of a client stands: the client, its environments, and what the reader may do.
+//! Context of a client's page: the client, its environments, and the reader's permissions.
 
 use super::parts::{Badges, badges};
 use crate::console::{
@@ -10,14 +10,14 @@ use crate::console::{
 use crossfade_app::{Abilities, ClientPath};
 use crossfade_core::api;
 
-/// A client and what surrounds it.
+/// A client and its context.
 pub(super) struct Place {
     pub(super) client: api::Client,
     pub(super) version: i64,
     pub(super) property: String,
     pub(super) environments: Vec<api::Environment>,
     pub(super) badges: Badges,
-    /// What the reader may do to the client as a whole.
+    /// The reader's permissions on the client.
     pub(super) may: Abilities,
 }
 

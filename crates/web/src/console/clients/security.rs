@@ -1,4 +1,4 @@
-//! The secrets of a registration as its page shows them: the current one, the transition, the history, the callers.
+//! The Security tab of a registration: the current secret, the transition, the history, the callers.
 
 use super::{drills::Drills, place::Place};
 use crate::console::{
@@ -17,17 +17,17 @@ use crossfade_core::{
 };
 use std::{collections::BTreeSet, time::Duration};
 
-/// Callers that stand on the page.
+/// Maximum number of callers on the page.
 const MOST_CALLERS: usize = 50;
-/// Rotations on a page of the history.
+/// Number of rotations on a page of the history.
 const HISTORY_PAGE: &str = "50";
 
-/// Why a reader does not see a stored value, and who does.
+/// Why a reader cannot see a stored value, and who can.
 const HIDDEN: &str = "Hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it.";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Everything that the Environment tab shows of one registration.
+/// Everything that the Environment tab shows about one registration.
 pub(super) struct Secrets {
     pub(super) now: Timestamp,
     pub(super) client: String,
@@ -35,33 +35,33 @@ pub(super) struct Secrets {
     pub(super) registration: api::Registration,
     pub(super) version: i64,
     pub(super) may: Abilities,
-    /// Where the forms of this registration are sent to.
+    /// Path to which the forms of this registration are sent.
     pub(super) path: String,
     pub(super) current: Option<Secret>,
     pub(super) old: Option<Old>,
     pub(super) rest: Option<Rest>,
-    /// Who has presented the secret of the last rotation since it ended.
+    /// Callers that presented the secret of the last rotation after it ended.
     pub(super) refused: Vec<RefusedCaller>,
     pub(super) last_rotation: Option<Timestamp>,
     /// The latest rotation.
     pub(super) latest: Option<RotationLine>,
     /// Drills of the secrets that the shown rotations replaced, newest first.
     pub(super) drills: Drills,
-    /// When the last token that can have been issued by now ends, for a resource server that validates offline.
+    /// When the last token that can have been issued by now expires, for a resource server that validates offline.
     pub(super) last_token_ends_at: Timestamp,
     pub(super) history: Vec<RotationLine>,
-    /// Where the page of the history stands.
+    /// Position of the page in the history.
     pub(super) place: HistoryPlace,
     /// Where its next page starts.
     pub(super) next: Option<String>,
     /// Ids of the valid secrets whose values can be shown.
     stored: Vec<String>,
     pub(super) callers: Vec<Usage>,
-    /// Whether there are more of them than stand here.
+    /// Whether there are more than the listed ones.
     pub(super) more_callers: bool,
 }
 
-/// Where a page of the history stands.
+/// Position of a page in the history.
 #[derive(Clone, Default)]
 pub(super) struct HistoryPlace {
     pub(super) oldest_first: bool,
@@ -69,7 +69,7 @@ pub(super) struct HistoryPlace {
 }
 
 impl HistoryPlace {
-    /// As the address of a page says it.
+    /// Reads the position from the URL of a page.
     pub(super) fn of(query: &Fields) -> Self {
         let cursor = query.filled("cursor").map(str::to_owned);
         Self { oldest_first: query.text("order") == "oldest", cursor }
@@ -93,25 +93,25 @@ impl HistoryPlace {
     }
 }
 
-/// A transition that runs.
+/// A running transition.
 pub(super) struct Old {
     pub(super) secret: Secret,
     pub(super) deadline: Timestamp,
     pub(super) rotation: String,
-    /// The latest deadline that it may be given.
+    /// Latest allowed deadline.
     pub(super) latest: Timestamp,
     pub(super) picture: Transition,
-    /// Whether the newer secret has been used already.
+    /// Whether the new secret has already been used.
     pub(super) newer_in_use: bool,
     /// Verdict of the change-over.
     pub(super) change: ChangeOver,
     pub(super) drills: Drills,
 }
 
-/// What a page says of the drills of one secret.
+/// Summary of the drills of one secret.
 pub(super) struct Drilled {
     pub(super) drills: Drills,
-    /// "2 drills, 3 callers found".
+    /// Text such as "2 drills, 3 callers found".
     pub(super) summary: String,
 }
 
@@ -126,7 +126,7 @@ impl Old {
         self.change.callers.iter().take(MOST_CALLERS)
     }
 
-    /// Returns how many callers there are beyond those that are shown.
+    /// Returns the number of callers beyond those that are shown.
     pub(super) fn callers_beyond(&self) -> Option<u64> {
         let counts = &self.change.caller_counts;
         let all = counts.on_old + counts.on_both + counts.moved + counts.silent + counts.on_new;
@@ -139,7 +139,7 @@ impl Old {
     }
 }
 
-/// Returns where a caller stands, in words.
+/// Returns the state of a caller in words.
 pub(super) fn standing(state: &CallerState) -> &'static str {
     match state {
         CallerState::OnOld => "On the old secret",
@@ -150,7 +150,7 @@ pub(super) fn standing(state: &CallerState) -> &'static str {
     }
 }
 
-/// Which secret's colour that has.
+/// Returns the colour of a state, which is that of a secret.
 pub(super) fn colour(state: &CallerState) -> &'static str {
     match state {
         CallerState::OnOld | CallerState::OnBoth => "retiring",
@@ -271,12 +271,12 @@ impl Secrets {
         self.environment.kind == crossfade_core::environment::EnvironmentKind::Live
     }
 
-    /// Why the value of a valid secret cannot be shown to this reader; `None` where it can.
+    /// Returns why the value of a valid secret cannot be shown to this reader; `None` if it can.
     pub(super) fn no_value(&self, secret: &impl ToString) -> Option<&'static str> {
         self.no_value_of(self.stored.contains(&secret.to_string()))
     }
 
-    /// Why a value that is stored, or is not, cannot be shown to this reader; `None` where it can.
+    /// Returns why a value cannot be shown to this reader, given whether it is stored; `None` if it can.
     pub(super) fn no_value_of(&self, stored: bool) -> Option<&'static str> {
         match (stored, self.may.reveal) {
             (true, true) => None,
@@ -286,7 +286,7 @@ impl Secrets {
         }
     }
 
-    /// Why a value cannot be shown in a row of the history, where the page has said above who can show it.
+    /// Returns why a value cannot be shown in a row of the history. The page says above who can show it.
     pub(super) fn no_value_in_row(&self, stored: bool) -> Option<&'static str> {
         self.no_value_of(stored).map(|why| if why == HIDDEN { "Hidden from your role" } else { why })
     }
@@ -311,12 +311,12 @@ impl Secrets {
         Drilled { drills, summary }
     }
 
-    /// What became of a leaked secret and of the tokens issued under it; `None` where there is nothing to say.
+    /// Returns a sentence about a leaked secret and the tokens issued under it; `None` if there is nothing to say.
     pub(super) fn ended_tokens(&self) -> Option<String> {
         self.latest.as_ref().filter(|_| self.old.is_none()).and_then(|line| tokens_sentence(line, self.now))
     }
 
-    /// Returns how many callers have used the current secret: "3 callers have used it".
+    /// Returns a sentence with the number of callers that have used the current secret.
     pub(super) fn users_of_current(&self) -> Option<String> {
         let count = self.callers.iter().filter(|it| self.is_current(it)).count();
         let least = if self.more_callers && count == self.callers.len() { "At least " } else { "" };
@@ -327,7 +327,7 @@ impl Secrets {
         }
     }
 
-    /// Whether a person who revokes the old secret is asked for the client's name: it is not known to be safe.
+    /// Whether revoking the old secret requires the client's name, because ending it is not known to be safe.
     pub(super) fn must_confirm_revoke(&self) -> bool {
         self.old.as_ref().is_none_or(|old| old.change.verdict != Verdict::SafeToEnd)
     }
@@ -336,7 +336,7 @@ impl Secrets {
         format!("{}/secrets/{}/reveal", self.path, secret.to_string())
     }
 
-    /// Whether the age of the current secret is beyond the policy.
+    /// Whether the current secret is older than the policy allows.
     pub(super) fn is_overdue(&self) -> bool {
         self.registration.rotation_due_at.is_some_and(|due| due <= self.now)
     }
@@ -352,7 +352,7 @@ impl Secrets {
         }
     }
 
-    /// Returns how much of the history stands here.
+    /// Returns which part of the history is shown.
     pub(super) fn history_shown(&self) -> String {
         let order = if self.place.oldest_first { "oldest first" } else { "newest first" };
         match self.history.len() {
@@ -361,36 +361,36 @@ impl Secrets {
         }
     }
 
-    /// Returns the first page of the history; empty where this is it.
+    /// Returns the address of the first page of the history; empty on the first page.
     pub(super) fn history_first(&self) -> String {
         let first = || format!("{}/security?order={}#history", self.path, self.place.order());
         self.place.cursor.as_ref().map(|_| first()).unwrap_or_default()
     }
 
-    /// Returns the next page of the history; empty where this is the last.
+    /// Returns the address of the next page of the history; empty on the last page.
     pub(super) fn history_next(&self) -> String {
         let next =
             |cursor| format!("{}/security?order={}&cursor={cursor}#history", self.path, self.place.order());
         self.next.as_ref().map(next).unwrap_or_default()
     }
 
-    /// Whether this line of the history is the transition that runs.
+    /// Whether this line of the history is the running transition.
     pub(super) fn is_running(&self, rotation: &Rotation) -> bool {
         rotation.ended_as == EndedAs::Retiring
             && self.old.as_ref().is_some_and(|old| old.rotation == rotation.id.to_string())
     }
 
-    /// Returns the transition that runs, where somebody has used one of its secrets.
+    /// Returns the running transition, if any of its secrets has been used.
     pub(super) fn moving(&self) -> Option<&Old> {
         self.old.as_ref().filter(|old| !old.change.callers.is_empty())
     }
 
-    /// Returns the client as a shell takes it.
+    /// Returns the client as a shell argument.
     fn client_argument(&self) -> String {
         format!("'{}'", self.client.replace('\'', r"'\''"))
     }
 
-    /// What lists every caller.
+    /// Returns the command that lists every caller.
     pub(super) fn usage_command(&self) -> String {
         format!("crossfade secret usage {} --env {}", self.client_argument(), self.environment.slug)
     }
@@ -399,12 +399,12 @@ impl Secrets {
         self.current.as_ref().is_some_and(|current| current.id == caller.secret_id)
     }
 
-    /// Returns how many callers are left on the old secret.
+    /// Returns the number of callers left on the old secret.
     pub(super) fn still_on_old(&self) -> u64 {
         self.old.as_ref().map_or(0, |old| old.change.callers_left)
     }
 
-    /// Returns a form of this page as it is at first.
+    /// Returns an initial form of this page.
     fn form(&self, prefix: &'static str, fields: Fields) -> Form {
         Form::new(prefix, fields)
     }
@@ -440,7 +440,7 @@ impl Secrets {
         format!("Not safe to end yet. Type {} to revoke it anyway.", self.client)
     }
 
-    /// What ends, and who fails, when the current secret is rotated as leaked.
+    /// Returns a sentence about what ends, and which callers fail, when the current secret is rotated as leaked.
     pub(super) fn leak_effect(&self) -> String {
         let mut effect =
             "The present secret ends immediately. Callers that use it fail until they have the new secret."
@@ -459,7 +459,7 @@ impl Secrets {
     }
 }
 
-/// What became of the secret that a rotation ended because it leaked, and of the tokens issued under it.
+/// Returns a sentence about the leaked secret that a rotation ended, and the tokens issued under it.
 pub(super) fn tokens_sentence(line: &RotationLine, now: Timestamp) -> Option<String> {
     let at = moment::utc;
     match (line.leaked, line.tokens_ended) {
@@ -482,7 +482,7 @@ pub(super) fn tokens_sentence(line: &RotationLine, now: Timestamp) -> Option<Str
     }
 }
 
-/// As a field for a time wants it, in UTC.
+/// Returns a time in the format of a time field, in UTC.
 pub(super) fn to_the_minute(at: Timestamp) -> String {
     at.to_string().chars().take(16).collect()
 }
@@ -497,7 +497,7 @@ pub(super) mod samples {
         format!("{prefix}_{n:022}")
     }
 
-    /// Returns a drill of the old secret in the middle of its first window, which has found somebody.
+    /// Returns a drill of the old secret in the middle of its first window, which has found a caller.
     fn drill(now: Timestamp) -> api::Drill {
         let minutes = |count: u32| Duration::from_secs(60) * count;
         serde_json::from_value(json!({
@@ -518,7 +518,7 @@ pub(super) mod samples {
         .unwrap()
     }
 
-    /// Billing in production, whose old secret retires; or, without a transition, has ended.
+    /// Returns a sample: Billing in production, whose old secret is retiring or, if not `running`, has ended.
     pub(in crate::console::clients) fn secrets(running: bool, may: Abilities) -> Secrets {
         let now = pictures::now();
         let picture = pictures::moving(13);

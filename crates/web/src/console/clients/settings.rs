@@ -1,4 +1,4 @@
-//! The Settings tab of a client: its name and its owners, further environments, and its end.
+//! The Settings tab of a client: name, owners, further environments, and deletion.
 
 use super::place::{Place, Tabs};
 use crate::console::{
@@ -26,7 +26,7 @@ struct SettingsPage {
     tabs: Tabs,
     id: String,
     name: String,
-    /// Environments that it is not registered in.
+    /// Environments in which it is not registered.
     others: Vec<(String, String)>,
     edit: Form,
     add: Form,
@@ -48,7 +48,7 @@ impl SettingsPage {
 
 const LABELS: [(&str, &str); 3] = [("name", "Name"), ("description", "Description"), ("owners", "Owners")];
 
-/// Which of the forms came back.
+/// Which of the forms is shown again.
 enum Which {
     Edit,
     Add,
@@ -114,7 +114,7 @@ async fn again(
     Ok(page_with(answer, &shown))
 }
 
-/// Owners as they are typed: one a line, or with commas between.
+/// Parses typed owners: one per line, or separated by commas.
 pub(super) fn owners(text: &str) -> Vec<String> {
     text.split([',', '\n', '\r', ';', ' '])
         .map(str::trim)
