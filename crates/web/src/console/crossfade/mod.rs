@@ -1,7 +1,7 @@
-//! The crossfade: how one secret gives way to another, drawn over time from recorded use.
+//! The crossfade: a picture of one secret giving way to another over time, from recorded use.
 //!
-//! A page fills in [`Transition`] or [`Rest`] and asks for the size it needs. The picture is SVG made here, so it
-//! is there at the first paint, without a script; its numbers stand beside it as a table.
+//! A page fills in [`Transition`] or [`Rest`] and requests the size it needs. The picture is SVG generated here, so it
+//! is visible at the first paint, without JavaScript; a table beside it has the numbers.
 
 mod shape;
 
@@ -10,7 +10,7 @@ use askama::{Template, filters::HtmlSafe};
 use crossfade_core::{Timestamp, drill::Window};
 use std::borrow::Borrow;
 
-/// Uses recorded within a span of time.
+/// Uses recorded within an interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
     pub(crate) from: Timestamp,
@@ -24,43 +24,43 @@ pub(crate) struct Segment {
 /// A transition: an old and a new secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Transition {
-    /// When the rotation was.
+    /// Time of the rotation.
     pub(crate) from: Timestamp,
     pub(crate) now: Timestamp,
     /// When the old secret ends, or ended.
     pub(crate) deadline: Timestamp,
-    /// What was recorded, in order of time, without overlap.
+    /// The recorded uses, in order of time, without overlap.
     pub(crate) segments: Vec<Segment>,
     /// Callers of the old secret.
     pub(crate) callers: Callers,
-    /// When drills refuse, or refused, the old secret.
+    /// Windows in which drills refuse or refused the old secret.
     pub(crate) windows: Vec<Window>,
-    /// Times in which nothing, or not everything, was recorded.
+    /// Periods without complete evidence.
     pub(crate) gaps: Vec<Gap>,
 }
 
-/// What is known of the callers of the old secret.
+/// What is known about the callers of the old secret.
 #[derive(Clone, Debug)]
 pub(crate) enum Callers {
-    /// The last use of each caller that is left.
+    /// Last use of each caller that is left.
     Left(Vec<Timestamp>),
-    /// The last use by any caller since the rotation: lists do not judge callers one by one.
+    /// Last use by any caller since the rotation, for lists, which do not judge individual callers.
     LastUse(Option<Timestamp>),
 }
 
-/// A time in which nothing, or not everything, was recorded.
+/// A period without complete evidence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gap {
     pub(crate) from: Timestamp,
     pub(crate) to: Timestamp,
 }
 
-/// No transition: one secret, and how its age stands to its policy.
+/// No transition: one secret, and its age compared with the policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rest {
     pub(crate) created: Timestamp,
     pub(crate) now: Timestamp,
-    /// When it should be rotated, where a policy says so.
+    /// When it should be rotated, if there is a policy.
     pub(crate) due: Option<Timestamp>,
 }
 
@@ -84,7 +84,7 @@ impl Size {
         }
     }
 
-    /// Returns where the band starts below the top, in pixels.
+    /// Returns the distance of the band from the top, in pixels.
     fn top(&self) -> u32 {
         match self {
             Self::Hero => 32,
@@ -93,7 +93,7 @@ impl Size {
         }
     }
 
-    /// Returns how high the band is.
+    /// Returns the height of the band.
     fn height(&self) -> u32 {
         match self {
             Self::Hero => 80,
@@ -102,7 +102,7 @@ impl Size {
         }
     }
 
-    /// Returns where the flag's pole starts.
+    /// Returns the start of the flag's pole.
     fn flag(&self) -> u32 {
         match self {
             Self::Hero => 20,
@@ -112,18 +112,18 @@ impl Size {
     }
 }
 
-/// A transition drawn.
+/// A drawn transition.
 #[derive(Template)]
 #[template(path = "console/crossfade/transition.html")]
 pub(crate) struct TransitionPicture<'a> {
     transition: &'a Transition,
     size: Size,
-    /// Registration that a list shows it of, before what the picture says.
+    /// Registration in a list, placed before the description of the picture.
     of: String,
     area: Option<shape::Areas>,
 }
 
-/// A secret at rest drawn.
+/// A drawn secret at rest.
 #[derive(Template)]
 #[template(path = "console/crossfade/rest.html")]
 pub(crate) struct RestPicture {
@@ -141,12 +141,12 @@ impl Transition {
         self.picture(Size::Hero)
     }
 
-    /// Returns the picture in a line of its own, of a client in an environment.
+    /// Returns the picture for a separate line, for a client in an environment.
     pub(crate) fn row(&self, client: &str, environment: &str) -> TransitionPicture<'_> {
         TransitionPicture { of: registration(client, environment), ..self.picture(Size::Row) }
     }
 
-    /// Returns the picture in a table, of a client in an environment.
+    /// Returns the picture for a table, for a client in an environment.
     pub(crate) fn bar(&self, client: &str, environment: &str) -> TransitionPicture<'_> {
         TransitionPicture { of: registration(client, environment), ..self.picture(Size::Bar) }
     }
@@ -163,7 +163,7 @@ impl Transition {
         }
     }
 
-    /// Whether the new secret was used at all: until then nothing is drawn ahead of now in its colour.
+    /// Whether the new secret was used at all. Until then, nothing after now is drawn in its colour.
     fn has_new_use(&self) -> bool {
         self.segments.iter().any(|segment| segment.new > 0)
     }
@@ -174,7 +174,7 @@ impl Transition {
         self.from.after(span + span / 16)
     }
 
-    /// Returns where a time stands, in percent of the width.
+    /// Returns the position of a time, in percent of the width.
     fn x(&self, time: impl Borrow<Timestamp>) -> f64 {
         percent(self.from, self.until(), *time.borrow())
     }
@@ -183,29 +183,29 @@ impl Transition {
         self.now >= self.deadline
     }
 
-    /// Returns the segments in which something was used at all.
+    /// Returns the segments that have any use.
     fn used(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.old + segment.new > 0)
     }
 
-    /// Returns the share of the old secret in the latest segment in which something was used, in percent.
+    /// Returns the share of the old secret in the latest segment with any use, in percent.
     fn latest_share(&self) -> Option<u64> {
         self.latest().map(Segment::old_percent)
     }
 
-    /// Returns the latest segment in which something was used: what the share is measured over.
+    /// Returns the latest segment with any use, over which the share is measured.
     pub(crate) fn latest(&self) -> Option<&Segment> {
         self.used().next_back()
     }
 
-    /// Returns where a gap stands and how wide it is, in percent of the width. The shortest is wide enough to be seen.
+    /// Returns the position and width of a gap, in percent of the width. The shortest gap is wide enough to be seen.
     fn span(&self, gap: &Gap) -> (f64, f64) {
         let (from, to) = (self.x(gap.from.max(self.from)), self.x(gap.to.min(self.now)));
         let width = (to - from).max(0.4);
         (from.min(100.0 - width), width)
     }
 
-    /// What the picture says, in words.
+    /// Returns a description of the picture.
     fn summary(&self) -> String {
         let share = match self.latest_share() {
             None => "No use of either secret has been recorded yet.".to_owned(),
@@ -236,7 +236,7 @@ impl Transition {
 }
 
 impl Segment {
-    /// Returns the share of the old secret, rounded so that neither all nor nothing is said where it is not so.
+    /// Returns the share of the old secret in percent, rounded so that 0 and 100 are returned only if exact.
     pub(crate) fn old_percent(&self) -> u64 {
         let all = self.old + self.new;
         match (self.old, self.new) {
@@ -254,17 +254,17 @@ impl Rest {
         RestPicture { rest: self, size: Size::Hero, of: String::new() }
     }
 
-    /// Returns the picture in a line of its own.
+    /// Returns the picture for a separate line.
     pub(crate) fn row(self) -> RestPicture {
         RestPicture { rest: self, size: Size::Row, of: String::new() }
     }
 
-    /// Returns the picture in a line of a list, of a client in an environment.
+    /// Returns the picture for a line of a list, for a client in an environment.
     pub(crate) fn row_of(self, client: &str, environment: &str) -> RestPicture {
         RestPicture { of: registration(client, environment), ..self.row() }
     }
 
-    /// Returns the picture in a table, of a client in an environment.
+    /// Returns the picture for a table, for a client in an environment.
     pub(crate) fn bar(self, client: &str, environment: &str) -> RestPicture {
         RestPicture { rest: self, size: Size::Bar, of: registration(client, environment) }
     }
@@ -298,7 +298,7 @@ impl Rest {
     }
 }
 
-/// What a picture in a list is of: each says its own.
+/// Returns the registration of a picture in a list, for its description.
 fn registration(client: &str, environment: &str) -> String {
     format!("{client} in {environment}: ")
 }
@@ -318,7 +318,7 @@ pub(crate) mod samples {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Returns when the samples are looked at.
+    /// Returns the present time of the samples.
     pub(crate) fn now() -> Timestamp {
         Timestamp::from_seconds(1_795_525_500)
     }
@@ -344,7 +344,7 @@ pub(crate) mod samples {
         }
     }
 
-    /// Callers move one after the other.
+    /// Returns a transition in which callers move one after the other.
     pub(crate) fn moving(hours: u32) -> Transition {
         let old = |hour: u32| 4200_u64.saturating_sub(u64::from(hour * hour) * 24);
         transition(hours, |hour| (old(hour), 4200 - old(hour)), 2)

@@ -1,21 +1,21 @@
-//! The areas of a transition, as SVG paths in a square of 1000 by 100 that is stretched to its place.
+//! The areas of a transition, as SVG paths in a rectangle of 1000 by 100 that is stretched to its place.
 
 use super::Transition;
 use std::fmt::Write;
 
-/// Two areas that fill the square up to now, and the seam between them.
+/// Two areas that fill the rectangle up to now, and the seam between them.
 pub(super) struct Areas {
     pub(super) old: String,
     pub(super) new: String,
     pub(super) seam: String,
-    /// The height of the old one now, and so of what is left of it until the deadline.
+    /// Height of the old secret's area now, and of its remainder until the deadline.
     pub(super) now: f64,
 }
 
-/// Something that is used at all is thick enough to be seen.
+/// Minimum height, so that any use is thick enough to be seen.
 const LEAST: f64 = 4.0;
 
-/// `None` where no use is recorded.
+/// Returns the areas; `None` if no use is recorded.
 pub(super) fn areas(transition: &Transition) -> Option<Areas> {
     let (start, end) = (0.0, transition.x(transition.now.min(transition.until())) * 10.0);
     let mut points: Vec<(f64, f64)> = Vec::new();
