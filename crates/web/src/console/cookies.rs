@@ -9,7 +9,7 @@ use crossfade_app::{App, KNOWN_FOR, NewSession, join_devices, parse_devices};
 use crossfade_core::secret::SecretValue;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Cookies that go out with the answer, whatever the answer is.
+/// Cookies to set with any response.
 #[derive(Clone, Default)]
 pub(super) struct CookiesToSet(Arc<Mutex<Vec<HeaderValue>>>);
 
@@ -27,32 +27,32 @@ fn is_https(app: &App) -> bool {
     app.public_url().starts_with("https://")
 }
 
-/// Returns the name of a cookie of this instance. A browser sends the cookies of every port of a host to each of them
-/// (RFC 6265 §8.5), so each instance has names of its own. With `__Host-` a browser accepts the cookie only from this very
-/// host over TLS, so that no neighbour can plant one (RFC 6265bis §4.1.3.2).
+/// Returns the name of a cookie of this instance. A browser sends the cookies of every port of a host to all of them
+/// (RFC 6265 §8.5), so each instance has its own names. With `__Host-`, a browser accepts the cookie only from this
+/// host over TLS, so that no other host can set it (RFC 6265bis §4.1.3.2).
 fn name(app: &App, kind: &str) -> String {
     let prefix = if is_https(app) { "__Host-" } else { "" };
     format!("{prefix}crossfade_{}_{kind}", app.mark())
 }
 
-/// Names of what the cookies hold.
+/// Kind of the session cookie.
 const SESSION: &str = "session";
 const DEVICE: &str = "device";
 const THEME: &str = "theme";
 
-/// Returns what the session cookie of a request holds.
+/// Returns the value of a request's session cookie.
 pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<String> {
     read(headers, &name(app, SESSION))
 }
 
-/// Returns what the cookie of the known browser of a request holds.
+/// Returns the values of a request's known browser cookie.
 pub(super) fn devices(app: &App, headers: &HeaderMap) -> Vec<SecretValue> {
     read(headers, &name(app, DEVICE)).map_or_else(Vec::new, |cookie| parse_devices(&cookie))
 }
 
-/// Returns the cookie of a session. `Lax` and not `Strict`: with `Strict` a link in a mail or a chat would lead to the
-/// sign-in page although the reader is signed in. Nothing is changed by a GET, and every other request is checked for
-/// its origin (`guard.rs`), so nothing depends on the difference.
+/// Returns the cookie of a session. `Lax` and not `Strict`: with `Strict`, a link in an email or a chat would lead to
+/// the sign-in page although the reader is signed in. No GET changes anything, and the origin of every other request is
+/// checked (`guard.rs`), so `Lax` is safe.
 pub(super) fn of_session(app: &App, value: &SecretValue) -> Result<HeaderValue, Refused> {
     cookie(app, SESSION, value.reveal(), None)
 }
@@ -62,7 +62,7 @@ pub(super) fn of_devices(app: &App, values: &[SecretValue]) -> Result<HeaderValu
     cookie(app, DEVICE, &join_devices(values), Some(KNOWN_FOR.as_secs()))
 }
 
-/// Returns what the theme cookie of a request holds.
+/// Returns the value of a request's theme cookie.
 pub(super) fn theme(app: &App, headers: &HeaderMap) -> Option<String> {
     read(headers, &name(app, THEME))
 }
@@ -81,7 +81,7 @@ pub(super) fn signed_in(app: &App, new: &NewSession, to: &str) -> Result<Respons
     Ok(response)
 }
 
-/// Takes the cookie of the session back. The browser stays known.
+/// Removes the session cookie. The browser stays known.
 pub(super) fn without_session(app: &App, mut response: Response) -> Response {
     if let Ok(gone) = cookie(app, SESSION, "", Some(0)) {
         response.headers_mut().insert(header::SET_COOKIE, gone);
@@ -99,7 +99,7 @@ fn cookie(app: &App, kind: &str, value: &str, max_age: Option<u64>) -> Result<He
     Ok(header)
 }
 
-/// Returns the value of the cookie `name`. Where it is sent twice there is no telling which is ours, so there is none.
+/// Returns the value of the cookie `name`; `None` if it is sent twice, because it is unclear which one is ours.
 fn read(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut values = headers
         .get_all(header::COOKIE)

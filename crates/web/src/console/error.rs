@@ -19,7 +19,7 @@ use serde_json::json;
 /// The result of a handler.
 pub(crate) type Reply = Result<Response, Refused>;
 
-/// A use case's error as an answer. The guard makes a page of it, because it knows who reads it.
+/// A use case's error as a response. The guard turns it into a page, because it knows the reader.
 pub(crate) struct Refused(Error);
 
 impl<E: Into<Error>> From<E> for Refused {
@@ -39,7 +39,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Says in how many seconds to try again (RFC 9110 §10.2.3).
+/// Sets the seconds after which to try again (RFC 9110 §10.2.3).
 pub(super) fn retry_after(response: &mut Response, seconds: Option<u64>) {
     if let Some(seconds) = seconds {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -55,12 +55,12 @@ pub(super) fn status(problem: &Problem) -> StatusCode {
     StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Whether a script asks, which wants JSON and no page.
+/// Whether a script made the request and expects JSON instead of a page.
 pub(super) fn is_script(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
 }
 
-/// For somebody who is signed in.
+/// The page of an error for a signed-in person.
 #[derive(Template)]
 #[template(path = "console/error.html")]
 struct ErrorPage<'a> {
@@ -68,7 +68,7 @@ struct ErrorPage<'a> {
     detail: &'a str,
 }
 
-/// For anybody else.
+/// The page of an error for everyone else.
 #[derive(Template)]
 #[template(path = "console/error_sheet.html")]
 struct ErrorSheet<'a> {
@@ -76,7 +76,7 @@ struct ErrorSheet<'a> {
     detail: &'a str,
 }
 
-/// Returns the answer to a refusal, for who found it.
+/// Returns the page of a refusal for its reader.
 pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
     let mut response = page_without_headers(problem, found, theme, script);
     retry_after(&mut response, retry_seconds(problem.code));

@@ -1,10 +1,10 @@
-//! What somebody has filled in, and what is wrong with it, so that the page can show both again.
+//! Submitted input and its errors, so that the page can show both again.
 
 use super::moment;
 use crossfade_app::Meanwhile;
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 
-/// The fields of a form, as they were sent or as they are at first.
+/// Fields of a form, submitted or initial.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields(Vec<(String, String)>);
 
@@ -14,7 +14,7 @@ impl Fields {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
 
-    /// Returns the first value of a field; empty where there is none.
+    /// Returns the first value of a field; empty if there is none.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
     }
@@ -24,12 +24,12 @@ impl Fields {
         Some(self.text(name)).filter(|text| !text.trim().is_empty())
     }
 
-    /// Returns every value of a field that can be there several times.
+    /// Returns all values of a field that can occur several times.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a field was sent at all: whether a box was ticked.
+    /// Whether a field was sent at all, which means that its box was selected.
     pub(crate) fn ticked(&self, name: &str) -> bool {
         self.0.iter().any(|(own, _)| own == name)
     }
@@ -40,18 +40,18 @@ impl Fields {
         self
     }
 
-    /// Returns the version of what was shown, so that nothing is overwritten that was not seen.
+    /// Returns the version that the page showed, so that no unseen change is overwritten.
     pub(crate) fn version(&self) -> Option<i64> {
         self.text("version").parse().ok()
     }
 
-    /// Takes a field out.
+    /// Removes a field and returns its value.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(own, _)| own == name)?;
         Some(self.0.remove(at).1)
     }
 
-    /// Empties what holds a secret.
+    /// Empties fields that contain a secret.
     fn forget_secrets(&mut self) {
         self.0.iter_mut().filter(|(_, value)| looks_like_secret(value)).for_each(|(_, value)| value.clear());
     }
@@ -62,8 +62,8 @@ impl Fields {
     }
 }
 
-/// Returns a text without the characters that HTML cannot hold, however they are written (HTML §13.2.3.5). What was refused
-/// because of one of them is shown without it.
+/// Returns a text without the characters that HTML cannot contain in any notation (HTML §13.2.3.5). Text that was
+/// refused because of such a character is shown without it.
 pub(crate) fn shown(text: impl AsRef<str>) -> String {
     let holds = |letter: &char| {
         let is_none = (0xfdd0..=0xfdef).contains(&(*letter as u32)) || *letter as u32 & 0xfffe == 0xfffe;
@@ -86,7 +86,8 @@ pub(crate) struct Form {
     prefix: &'static str,
     fields: Fields,
     problem: Option<Problem>,
-    /// What stands in fields now, where somebody else was faster and it differs from what was typed.
+    /// Present values of fields that someone else has changed since the page was loaded, if they differ from the typed
+    /// ones.
     set_now: Vec<(&'static str, String)>,
 }
 
@@ -96,15 +97,16 @@ impl Form {
         Self { prefix, fields, problem: None, set_now: Vec::new() }
     }
 
-    /// Returns the form again, with what it was refused for. A secret that was pasted into it is not shown again.
+    /// Returns the form with its refusal. A secret that was pasted into it is not shown again.
     pub(crate) fn refused(mut self, problem: Problem) -> Self {
         self.fields.forget_secrets();
         self.problem = Some(problem);
         self
     }
 
-    /// Returns the form with what was typed, after somebody else was faster. It names who, shows what is set now in
-    /// each of `labels` where that differs, and can be sent again. `self` is the form as it is now.
+    /// Returns the form with the typed values, after someone else has changed the object. It names that person, shows
+    /// the present value of each of `labels` if it differs, and can be sent again. `self` is the form with the present
+    /// values.
     pub(crate) fn overtaken(
         self,
         mut typed: Fields,
@@ -136,12 +138,12 @@ impl Form {
         Self { prefix: self.prefix, fields, problem: Some(problem), set_now }
     }
 
-    /// What is set now where somebody else was faster.
+    /// Returns the present values of fields that someone else has changed.
     pub(crate) fn set_now(&self) -> &[(&'static str, String)] {
         &self.set_now
     }
 
-    /// Whether it was refused: its dialog is then sent open.
+    /// Whether it was refused. Its dialog is then sent open.
     pub(crate) fn is_refused(&self) -> bool {
         self.problem.is_some()
     }
@@ -154,17 +156,17 @@ impl Form {
         }
     }
 
-    /// What stands in a field.
+    /// Returns the value of a field.
     pub(crate) fn value(&self, name: &str) -> &str {
         self.fields.text(name)
     }
 
-    /// Returns what stands in a field, as a page can show it.
+    /// Returns the value of a field in a form that a page can show.
     pub(crate) fn shown(&self, name: &str) -> String {
         shown(self.value(name))
     }
 
-    /// Whether a choice is made.
+    /// Whether a choice is selected.
     pub(crate) fn has(&self, name: &str, value: &str) -> bool {
         self.fields.all(name).any(|own| own == value)
     }
@@ -179,19 +181,19 @@ impl Form {
         self.problem.as_ref().filter(|problem| problem.field.as_deref() == Some(name))
     }
 
-    /// What is wrong, where that is no field of this form.
+    /// Returns the problem, if it is not about a field of this form.
     pub(crate) fn problem(&self) -> Option<&str> {
         let problem = self.problem.as_ref()?;
         let beside = problem.field.as_deref().is_some_and(|field| self.fields.ticked(field));
         (!beside).then_some(problem.detail.as_str())
     }
 
-    /// What it was refused for.
+    /// Returns the reason for the refusal.
     pub(crate) fn sentence(&self) -> Option<&str> {
         self.problem.as_ref().map(|problem| problem.detail.as_str())
     }
 
-    /// Returns the attributes by which assistive technology finds a field's hint and error.
+    /// Returns the attributes with which assistive technology finds a field's hint and error.
     pub(crate) fn aria(&self, name: &str, hint: bool) -> Aria {
         Aria { id: self.id(name), hint, error: self.problem_of(name).is_some() }
     }

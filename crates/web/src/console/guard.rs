@@ -1,5 +1,5 @@
-//! What every request to the Console passes: it is checked where it comes from, and who sends it is looked up; on
-//! the way back a refusal becomes a page in words.
+//! The guard of the Console, which every request passes: it checks the origin and looks up the session; on the way back
+//! it turns a refusal into a page.
 
 use super::{
     cookies::{self, CookiesToSet},
@@ -21,7 +21,7 @@ use axum::{
 use crossfade_app::Intent;
 use crossfade_core::{Code, Problem};
 
-/// What the script sends with what a page asks for by itself.
+/// Header that the script sends with automatic requests of a page.
 const BACKGROUND: &str = "crossfade-background";
 
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
@@ -75,9 +75,8 @@ async fn look_up(web: &Web, parts: &Parts) -> Found {
     }
 }
 
-/// Whether a request that changes something comes from our own pages. Browsers say it themselves in
-/// `Sec-Fetch-Site`; those that do not still say `Origin`. What sends neither is no browser, and holds no cookie
-/// that it was not given on purpose.
+/// Whether a request that changes something comes from our own pages. Browsers declare it in `Sec-Fetch-Site`, or at
+/// least in `Origin`. A client that sends neither is not a browser, and has only cookies that it was given on purpose.
 fn is_ours(headers: &HeaderMap, uri: &Uri, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     match (text("sec-fetch-site"), text("origin")) {
@@ -107,7 +106,7 @@ fn hardened(web: &Web, response: Response) -> Response {
     response
 }
 
-/// Whether browsers take this http address for as good as https (W3C Secure Contexts §3.1).
+/// Whether browsers treat this http address like https (W3C Secure Contexts §3.1).
 fn is_trustworthy(public_url: &str) -> bool {
     let host = public_url.trim_start_matches("http://");
     ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))

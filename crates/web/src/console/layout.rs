@@ -4,7 +4,7 @@ use super::{environment::EnvironmentBadge, theme::Theme};
 use crossfade_app::Caller;
 use crossfade_core::roles::Permission;
 
-/// A place of the rail.
+/// A section of the navigation rail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Section {
     Overview,
@@ -13,12 +13,12 @@ pub(crate) enum Section {
     Environments,
     Audit,
     People,
-    /// Not in the rail: the account menu leads there.
+    /// Not in the rail; the account menu links to it.
     Account,
 }
 
 impl Section {
-    /// The rail, top to bottom.
+    /// Sections of the rail, top to bottom.
     pub(crate) const RAIL: &[Self] =
         &[Self::Overview, Self::Clients, Self::Properties, Self::Environments, Self::Audit, Self::People];
 
@@ -78,7 +78,7 @@ impl Section {
         }
     }
 
-    /// Returns the letter that leads there after `g`.
+    /// Returns the letter that opens the section after `g`.
     pub(crate) fn key(&self) -> &'static str {
         match self {
             Self::Overview => "o",
@@ -92,7 +92,7 @@ impl Section {
     }
 }
 
-/// Who is signed in, as the frame shows them.
+/// The signed-in person, for the frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
     pub(crate) name: String,
@@ -109,53 +109,53 @@ impl Person {
     }
 }
 
-/// The frame of a page. Made by `SignedIn::layout`.
+/// The frame of a page. Created by `SignedIn::layout`.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) title: String,
     pub(crate) section: Section,
-    /// The sections that this person may read.
+    /// Sections that this person can read.
     pub(crate) nav: Vec<Section>,
     pub(crate) person: Person,
     pub(crate) theme: Theme,
-    /// The path of this page, to come back to.
+    /// Path of this page, for coming back.
     pub(crate) here: String,
-    /// What stands above it: label and path.
+    /// Breadcrumbs: label and path.
     pub(crate) crumbs: Vec<(String, String)>,
-    /// The environment that the whole page is about.
+    /// Environment of the page.
     pub(crate) environment: Option<EnvironmentBadge>,
-    /// Whether the title is its name already.
+    /// Whether the title already names the environment.
     pub(crate) names_environment: bool,
-    /// What the request before has done, in a sentence.
+    /// What the previous request did, as a sentence.
     pub(crate) done: Option<String>,
 }
 
 impl Layout {
-    /// Adds what stands above this page.
+    /// Adds a breadcrumb.
     pub(crate) fn crumb(mut self, label: &str, path: &str) -> Self {
         self.crumbs.push((label.to_owned(), path.to_owned()));
         self
     }
 
-    /// The page is about one environment.
+    /// Marks the page as being about one environment.
     pub(crate) fn in_environment(mut self, environment: EnvironmentBadge) -> Self {
         self.environment = Some(environment);
         self
     }
 
-    /// The page belongs to one environment, which its title names.
+    /// Marks the page as the environment's own, whose title names it.
     pub(crate) fn of_environment(mut self, environment: EnvironmentBadge) -> Self {
         self.names_environment = true;
         self.in_environment(environment)
     }
 
-    /// Says what the request before has done.
+    /// Sets the sentence about the previous request.
     pub(crate) fn done(mut self, sentence: Option<impl Into<String>>) -> Self {
         self.done = sentence.map(Into::into);
         self
     }
 
-    /// Whether what is done here reaches real users.
+    /// Whether actions on this page affect real users.
     pub(crate) fn is_live(&self) -> bool {
         self.environment.as_ref().is_some_and(EnvironmentBadge::is_live)
     }
@@ -166,13 +166,13 @@ impl Layout {
 pub(crate) struct Sheet {
     pub(crate) title: &'static str,
     pub(crate) theme: Theme,
-    /// For a page with a table.
+    /// Whether the page has a table.
     pub(crate) wide: bool,
 }
 
 #[cfg(any(test, debug_assertions))]
 impl Layout {
-    /// As the samples of pages have it.
+    /// Returns the frame for samples of pages.
     pub(crate) fn sample(section: Section, title: &str) -> Self {
         Self {
             title: title.to_owned(),

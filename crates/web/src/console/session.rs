@@ -21,24 +21,24 @@ use crossfade_core::{Code, Problem, secret::SecretValue};
 use serde_json::json;
 use std::sync::Arc;
 
-/// The field in which the password of a fresh sign-in comes along with a form.
+/// Name of the field for the password that confirms a form.
 pub(super) const CONFIRM_FIELD: &str = "confirm_password";
 
-/// Whoever is signed in.
+/// The signed-in person.
 #[derive(Clone)]
 pub(crate) struct SignedIn {
     pub(crate) app: Arc<App>,
     pub(crate) session: Session,
     pub(crate) visitor: Visitor,
     theme: Theme,
-    /// The path and query of this request.
+    /// Path and query of this request.
     pub(super) path: String,
-    /// Whether it is one that can be come back to.
+    /// Whether the path is a page that the person can return to.
     is_page: bool,
     cookies: CookiesToSet,
 }
 
-/// A form that somebody who is signed in has sent.
+/// A form submitted by a signed-in person.
 pub(crate) struct Submitted {
     pub(crate) signed: SignedIn,
     pub(crate) fields: Fields,
@@ -51,7 +51,7 @@ pub(crate) struct Fresh {
 }
 
 impl SignedIn {
-    /// Who it is, for the use cases.
+    /// Returns the caller, for the use cases.
     pub(crate) fn caller(&self) -> &Caller {
         &self.session.caller
     }
@@ -72,7 +72,7 @@ impl SignedIn {
         }
     }
 
-    /// Returns a change that a page asks for.
+    /// Returns the change request of a page.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request { caller: &self.session.caller, idempotency: None, if_match: None }
     }
@@ -86,20 +86,20 @@ impl SignedIn {
         }
     }
 
-    /// Lets the cookie of the session hold another value from now on.
+    /// Sets a new value for the session cookie.
     pub(super) fn renew(&self, value: &SecretValue) -> Result<(), Refused> {
         self.cookies.set(cookies::of_session(&self.app, value)?);
         Ok(())
     }
 
-    /// Lets both cookies hold other values from now on.
+    /// Sets new values for both cookies.
     pub(super) fn renew_both(&self, new: &NewSession) -> Result<(), Refused> {
         self.renew(&new.value)?;
         self.cookies.set(cookies::of_devices(&self.app, &new.devices)?);
         Ok(())
     }
 
-    /// Makes the sign-in fresh; `Err` says in words why it is not.
+    /// Confirms the session with the password; `Err` says in words why that failed.
     pub(super) async fn confirm(&mut self, password: &str) -> Result<Result<(), String>, Refused> {
         match self.app.confirm_session(&self.session, password, &self.visitor).await? {
             Confirmed::Yes { value, session } => {
@@ -126,7 +126,7 @@ pub(super) fn seconds_until(app: &App, until: crossfade_core::Timestamp) -> u64 
     left.as_micros().div_ceil(1_000_000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
-/// What the guard found in the cookie, for the extractors.
+/// Result of the guard's look-up of the cookie, for the extractors.
 #[derive(Clone)]
 pub(super) enum Found {
     Session(Box<Session>),
@@ -192,7 +192,7 @@ impl FromRequest<Web> for Fresh {
     }
 }
 
-/// What the script takes as: ask for the password, and then once more.
+/// Returns the response that makes the script ask for the password and send the form again.
 fn needs_fresh() -> Response {
     let detail = "This action requires your password. Nothing was changed.";
     (StatusCode::FORBIDDEN, Json(json!({"code": "fresh_sign_in_required", "detail": detail}))).into_response()
@@ -238,7 +238,7 @@ fn to_sign_in(parts: &Parts) -> Response {
     Redirect::to(&format!("/console/sign-in?{query}")).into_response()
 }
 
-/// Whoever sends a request, before anything is known of them.
+/// Returns the visitor who sent a request.
 pub(super) fn visitor(parts: &Parts, web: &Web) -> Visitor {
     let agent = parts.headers.get(header::USER_AGENT);
     Visitor {
@@ -249,7 +249,7 @@ pub(super) fn visitor(parts: &Parts, web: &Web) -> Visitor {
     }
 }
 
-/// A form from whoever sends it.
+/// A form, signed in or not.
 pub(super) struct Sent {
     pub(super) visitor: Visitor,
     pub(super) fields: Fields,
