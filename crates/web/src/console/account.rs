@@ -1,4 +1,4 @@
-//! One's own account: where one is signed in, the password, API tokens.
+//! The account page of the signed-in person: sessions, password, API tokens.
 
 use super::{
     error::{Refused, Reply, status},
@@ -23,15 +23,15 @@ use serde::Deserialize;
 struct AccountPage {
     layout: Layout,
     now: Timestamp,
-    /// Whose it is. Their name and address are what somebody chose, and stand in no command.
+    /// The account. Its name and email address are free text and therefore appear in no command.
     user: UserId,
-    /// Whether the person may read the audit trail.
+    /// Whether the person can read the audit trail.
     audits: bool,
-    /// Whether the person may do nothing yet.
+    /// Whether the person has no permissions yet.
     without_role: bool,
     sessions: Vec<SessionSummary>,
     tokens: Vec<Token>,
-    /// Tokens that a new password, or signing out everywhere, can end: the first [`OFFERED`].
+    /// Tokens that a new password or signing out everywhere can end: the first [`OFFERED`].
     live: Vec<Token>,
     /// Whether there are more of these.
     has_more: bool,
@@ -39,10 +39,10 @@ struct AccountPage {
     next: String,
     is_first: bool,
     password: Form,
-    /// The form that signs out everywhere, as it is at first.
+    /// The initial form for signing out everywhere.
     ending: Form,
     token: Form,
-    /// A token that was created just now, with its value: shown this once.
+    /// A token that was just created, with its value, shown only this once.
     created: Option<(String, String)>,
 }
 
@@ -55,9 +55,9 @@ pub(super) struct Asked {
 /// How long a token may live, as days and in words.
 const LIVES: [(&str, &str); 4] = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never")];
 
-/// Tokens that are listed where they can end together.
+/// Maximum number of tokens listed where they can be ended together.
 const OFFERED: &str = "50";
-/// The box that is ticked to end them.
+/// Name of the check box that ends them.
 const END_TOKENS: &str = "end_tokens";
 
 /// Reads whether a form asks to end the person's API tokens.
@@ -96,7 +96,7 @@ impl AccountPage {
         })
     }
 
-    /// Returns where the first page is, for whoever is not on it.
+    /// Returns the address of the first page; empty on the first page.
     fn first(&self) -> &'static str {
         if self.is_first { "" } else { "/console/account#tokens-title" }
     }

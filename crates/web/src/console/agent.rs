@@ -1,6 +1,6 @@
-//! What a browser calls itself, short enough to recognise it by: "Firefox on Windows".
+//! A user agent in a short form to recognise it by: "Firefox on Windows".
 
-/// Returns the browser and the system, as far as they can be told.
+/// Returns the browser and the system, as far as they can be recognised.
 pub(super) fn browser(user_agent: &str) -> String {
     let find = |words: &[(&str, &'static str)]| {
         words.iter().find(|(word, _)| user_agent.contains(word)).map(|(_, name)| *name)

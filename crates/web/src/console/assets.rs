@@ -1,5 +1,5 @@
-//! Style, scripts and the icon, embedded. Their address holds a hash of their content, so they may be kept for ever
-//! and are fetched again after an upgrade.
+//! Style, scripts and the icon, embedded. Their URL contains a hash of their content, so they can be cached forever and
+//! are fetched again after an upgrade.
 
 use crate::document::{is_known, tag, version};
 use axum::{
@@ -9,7 +9,7 @@ use axum::{
 };
 use std::sync::LazyLock;
 
-/// A file that pages ask for.
+/// A file used by pages.
 pub(crate) struct Asset {
     path: &'static str,
     content_type: &'static str,
@@ -37,7 +37,7 @@ asset! {
     ["tokens.css", "base.css", "frame.css", "controls.css", "content.css", "secret.css", "crossfade.css", "clients.css"]
 }
 asset! {
-    /// The custom elements and what goes with them, as one module.
+    /// The custom elements and related code, as one module.
     SCRIPT = "/console/assets/console.js", "text/javascript; charset=utf-8",
     ["base.js", "dialogs.js", "secret-field.js", "time.js", "live-region.js", "keys.js", "link.js", "clients.js"]
 }
@@ -52,12 +52,12 @@ impl Asset {
         self.path
     }
 
-    /// Returns its address, with the hash of its content.
+    /// Returns its URL, with the hash of its content.
     pub(crate) fn url(&self) -> String {
         format!("{}?v={}", self.path, *self.version)
     }
 
-    /// Returns the file. Kept for ever only under the address that names this very content.
+    /// Returns the file. Cached forever only under the URL with the hash of this content.
     pub(crate) fn serve(&self, RawQuery(query): &RawQuery, headers: &HeaderMap) -> Response {
         let asked = query.as_deref().and_then(|query| query.strip_prefix("v="));
         let kept = match asked == Some(self.version.as_str()) {

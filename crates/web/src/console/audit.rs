@@ -32,10 +32,10 @@ struct AuditPage {
     outcomes: [(&'static str, &'static str); 3],
     kinds: [(&'static str, &'static str); 5],
     lines: Vec<Line>,
-    /// The first and the last moment of the filter, as they are applied.
+    /// Start and end of the filter, as applied.
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    /// The filters, for the addresses of other pages and of the export.
+    /// The filters, for the URLs of other pages and of the export.
     query: String,
     is_first: bool,
     next_cursor: Option<String>,
@@ -53,7 +53,7 @@ const KINDS: [(&str, &str); 5] = [
     ("policy", "Policies"),
 ];
 
-/// Returns the words for the credential of an event, or nothing where the actor's name says as much.
+/// Returns the name of an event's credential; `None` if the actor's name already says it.
 pub(super) fn credential(event: &AuditEvent) -> Option<&'static str> {
     match event.via {
         Some(Via::Token { .. }) => Some("API token"),
@@ -62,7 +62,7 @@ pub(super) fn credential(event: &AuditEvent) -> Option<&'static str> {
     }
 }
 
-/// Returns the path of the events that were done through a token or a session.
+/// Returns the path of the events of a token or a session.
 pub(super) fn activity(id: impl std::fmt::Display) -> String {
     format!("/console/audit?via={id}")
 }
@@ -78,8 +78,8 @@ impl AuditPage {
     }
 }
 
-/// Returns the time that a field asks for: a day alone begins at midnight in UTC; a browser that runs scripts sends the time
-/// at which the day begins where its reader is.
+/// Returns the time of a field. A day without a time begins at midnight UTC; with JavaScript, the browser sends the
+/// time at which the day begins in the reader's zone.
 fn time(fields: &Fields, name: &str) -> Option<String> {
     let text = fields.filled(name)?.trim();
     Some(if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() })
@@ -142,7 +142,7 @@ fn unclear(field: &'static str, what: &str) -> Error {
     Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field).into()
 }
 
-/// Returns the fields with days alone, as a field of the type `date` shows them.
+/// Returns the fields with days only, for fields of the type `date`.
 fn days(mut fields: Fields) -> Fields {
     for name in ["since", "until"] {
         let day = fields.filled(name).filter(|text| Timestamp::parse_bound(text.trim()).is_ok());

@@ -1,4 +1,4 @@
-//! One event of the trail, with all that it holds: each member as a label and a value, in words where there are words.
+//! One event of the trail with all its details: each member as a label and a value, in words if possible.
 
 use crossfade_app::Named;
 use crossfade_core::{
@@ -12,18 +12,18 @@ use std::collections::{BTreeSet, HashMap};
 /// An event as a row and its details.
 pub(super) struct Line {
     pub(super) event: AuditEvent,
-    /// What the event is about, where it is no client.
+    /// Subject of the event, if it is not a client.
     pub(super) about: Option<Known>,
-    /// The client by its name.
+    /// Name of the client.
     pub(super) client: Option<String>,
     pub(super) facts: Vec<Fact>,
 }
 
-/// An ID, and what it names where the reader may know.
+/// An ID, with the object's name if the reader can know it.
 pub(super) struct Known {
     pub(super) id: String,
     pub(super) name: Option<String>,
-    /// The kind of what is named, where the name does not say it.
+    /// Kind of the object, if the name does not show it.
     pub(super) kind: Option<String>,
     pub(super) path: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! **Confirm it is you**: a fresh sign-in before what is dangerous. With a script it is a dialog over the page; without
-//! one, this page carries on what was typed.
+//! **Confirm it is you**: the password before a dangerous action. With JavaScript it is a dialog over the page;
+//! without, this page keeps everything that was typed.
 
 use super::{
     error::{Reply, is_script},
@@ -21,14 +21,14 @@ use serde_json::json;
 #[template(path = "console/confirm.html")]
 struct ConfirmPage<'a> {
     layout: Layout,
-    /// Where it is sent again.
+    /// Path to which the form is sent again.
     action: &'a str,
     form: Form,
-    /// Everything that was typed, to be sent again.
+    /// Everything that was typed, to send again.
     carried: &'a Fields,
 }
 
-/// Asks for the password on a page that sends `fields` again, to where they were sent.
+/// Asks for the password on a page that sends `fields` again to their original path.
 pub(super) fn ask(signed: &SignedIn, fields: &Fields, wrong: Option<String>) -> Response {
     let mut form = Form::new("", Fields::default().with(CONFIRM_FIELD, ""));
     if let Some(wrong) = wrong {
@@ -38,12 +38,12 @@ pub(super) fn ask(signed: &SignedIn, fields: &Fields, wrong: Option<String>) -> 
     page_with(StatusCode::FORBIDDEN, &ConfirmPage { layout, action: &signed.path, form, carried: fields })
 }
 
-/// Whether the sign-in is fresh: what the script asks before it sends a form.
+/// Returns whether the session is fresh. The script asks this before it sends a form.
 pub(super) async fn state(signed: SignedIn) -> Response {
     Json(json!({"fresh": signed.session.is_fresh})).into_response()
 }
 
-/// Takes the password from the dialog.
+/// Handles the password from the dialog.
 pub(super) async fn submit(headers: HeaderMap, Submitted { mut signed, fields }: Submitted) -> Reply {
     match signed.confirm(fields.text("password")).await? {
         Ok(()) if is_script(&headers) => Ok(Json(json!({"fresh": true})).into_response()),

@@ -1,4 +1,4 @@
-//! An environment as a page names it: a word and a colour, and what is live looks like nothing else.
+//! The badge of an environment: a word and a colour. Live environments look different from all others.
 
 use crossfade_core::environment::EnvironmentKind;
 
@@ -10,11 +10,11 @@ pub(crate) struct EnvironmentBadge {
     class: &'static str,
 }
 
-/// Colours of environments for tests, one after the other.
+/// Colours of test environments, in order.
 const TEST: [&str; 4] = ["test-1", "test-2", "test-3", "test-4"];
 
 impl EnvironmentBadge {
-    /// Returns the environment `name`, which stands at `position` of the list.
+    /// Returns the badge of the environment `name` at `position` of the list.
     pub(crate) fn new(name: &str, kind: EnvironmentKind, position: usize) -> Self {
         let class = match kind {
             EnvironmentKind::Live => "live",

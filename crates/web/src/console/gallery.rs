@@ -1,4 +1,4 @@
-//! Every part of the Console in every state, in debug builds only: what is looked at before a page is.
+//! Every part of the Console in every state, only in debug builds, for checking parts before pages.
 
 use super::{
     crossfade::{Rest, Transition, samples},

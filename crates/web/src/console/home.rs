@@ -20,7 +20,7 @@ use crossfade_core::{Timestamp, roles::Permission};
 struct HomePage {
     layout: Layout,
     now: Timestamp,
-    /// What is wrong with the machine's clock.
+    /// Warning about the machine's clock.
     clock: Option<String>,
     near: Vec<Near>,
     transitions: Vec<Moving>,
@@ -31,18 +31,18 @@ struct HomePage {
     may_create: bool,
 }
 
-/// A deadline that the guard has told of, of a secret that is needed still.
+/// A deadline with a warning, of a secret that is still needed.
 struct Near {
     client: String,
     name: String,
     slug: String,
     badge: EnvironmentBadge,
     deadline: Timestamp,
-    /// How the change-over stands, in a sentence.
+    /// The verdict as a sentence.
     summary: String,
 }
 
-/// A transition that runs.
+/// A running transition.
 struct Moving {
     client: String,
     name: String,
@@ -52,7 +52,7 @@ struct Moving {
     old_used_at: Option<Timestamp>,
 }
 
-/// A secret older than the policy of its environment.
+/// A secret older than the environment's policy allows.
 struct Overdue {
     client: String,
     name: String,

@@ -1,4 +1,4 @@
-//! The page of a property: the audiences and scopes that its clients can be given, environment by environment.
+//! The page of a property: the audiences and scopes that its clients can have, by environment.
 
 use super::{
     clients::belongs_to_form,

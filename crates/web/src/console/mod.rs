@@ -1,4 +1,4 @@
-//! Pages for people. A page is a file, beside it its template, and in it a struct with a sample.
+//! The Console: pages for people. Each page is a file with a struct and a sample, with its template beside it.
 
 mod account;
 mod agent;
@@ -102,8 +102,8 @@ async fn nothing(method: Method, uri: Uri) -> Response {
     }
 }
 
-/// Leads whoever asks for the address of a form to the page of that form: by a reload without the form, or from an
-/// address bar in which a refused form has left it.
+/// Redirects a GET for the address of a form to the page of the form, for example after a reload, or from an address
+/// bar that still has the address of a refused form.
 async fn not_here(method: Method, uri: Uri) -> Response {
     match paths::page_of(uri.path()).filter(|_| method == Method::GET) {
         Some(page) => Redirect::to(page).into_response(),
@@ -132,7 +132,7 @@ pub(crate) fn page_with(status: StatusCode, template: &impl Template) -> Respons
     response
 }
 
-/// Returns a part of a page that is drawn again and again: sent only where it differs from what the reader has.
+/// Returns the live part of a page, only if it differs from what the reader has.
 fn fragment(headers: &HeaderMap, html: String) -> Response {
     let tag = tag(html.as_bytes());
     let mut response = match is_known(headers, &tag) {
@@ -149,7 +149,7 @@ fn framed(mut response: Response) -> Response {
     protected(response)
 }
 
-/// Headers of every answer to a browser, beyond those of every answer: a page loads its own style and scripts, nothing
+/// Adds the headers of every page, beyond those of every response: a page loads its own style and scripts, nothing
 /// inline and nothing from elsewhere, and shares no window with another site.
 pub(crate) fn protected(mut response: Response) -> Response {
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Times on a page. The server writes them in UTC; the reader's zone is put first by `time.js`.
+//! Times on a page. The server writes them in UTC; `time.js` adds the reader's zone first.
 
 use crossfade_core::Timestamp;
 use std::{borrow::Borrow, fmt};
@@ -6,7 +6,7 @@ use std::{borrow::Borrow, fmt};
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// "24 Nov 2026, 13:05 UTC".
+/// Returns a time such as "24 Nov 2026, 13:05 UTC".
 pub(crate) fn utc(time: Timestamp) -> String {
     let text = time.to_string();
     let month = text[5..7].parse().map_or("", |month: usize| MONTHS[(month - 1) % 12]);
@@ -14,7 +14,7 @@ pub(crate) fn utc(time: Timestamp) -> String {
     format!("{day} {month} {}, {} UTC", &text[..4], &text[11..16])
 }
 
-/// Returns the two largest units of a span: "21 h 14 min".
+/// Returns the two largest units of a duration: "21 h 14 min".
 pub(crate) fn span(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
     let Some(at) = units.iter().position(|(_, size)| seconds >= *size) else { return "0 s".to_owned() };
@@ -28,7 +28,7 @@ pub(crate) fn span(seconds: u64) -> String {
     text
 }
 
-/// A time as a page shows it. All its text is made of digits and our own words.
+/// A time on a page. Its text consists of digits and our own words.
 #[derive(Clone, Debug)]
 pub(crate) struct Moment {
     at: Timestamp,
@@ -43,7 +43,7 @@ enum Shown {
     Left(Timestamp),
 }
 
-/// Returns the time itself. Takes references too, because templates hand them out.
+/// Returns the time itself. Also accepts references, because templates pass them.
 pub(crate) fn at(at: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Absolute }
 }
@@ -53,7 +53,7 @@ pub(crate) fn stacked(at: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Stacked }
 }
 
-/// Returns how long ago or until, with the time itself on focus: for lists.
+/// Returns the time as a duration from now, with the time itself on focus, for lists.
 pub(crate) fn relative(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Relative(*now.borrow()) }
 }

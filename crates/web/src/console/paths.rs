@@ -1,6 +1,6 @@
-//! Addresses of pages: which ones a reader can be led to, and which page a form belongs to.
+//! Paths of pages: which ones a reader can be redirected to, and which page a form belongs to.
 
-/// Every page behind a sign-in and every public one, with `*` for an ID, a slug or a tab.
+/// All pages behind a sign-in and all public ones, with `*` for an ID, a slug or a tab.
 const PAGES: &[&str] = &[
     "/console",
     "/console/account",
@@ -41,15 +41,15 @@ fn is_page(path: &str) -> bool {
     PAGES.iter().any(|pattern| matches(pattern, path))
 }
 
-/// Returns the path and query of one of our pages, and `None` for anything else: nobody is led to another site, and
-/// nothing but a page opens by itself after a sign-in.
+/// Returns the path and query of one of our pages; `None` for anything else, so that nobody is redirected to another
+/// site and only pages open after a sign-in.
 pub(super) fn own_page(text: &str) -> Option<&str> {
     let plain = text.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\');
     let path = text.split(['?', '#']).next().unwrap_or_default();
     (plain && is_page(path)).then_some(text)
 }
 
-/// Returns the page that a form is on: the nearest one above the address that the form is sent to.
+/// Returns the page of a form: the nearest one above the path that the form is sent to.
 pub(super) fn page_of(form: &str) -> Option<&str> {
     let mut path = form;
     while !is_page(path) {

@@ -28,7 +28,7 @@ struct PropertiesPage {
     is_first: bool,
     may_manage: bool,
     create: Form,
-    /// What could not be deleted, and why.
+    /// The refused deletion and its reason.
     problem: Form,
 }
 
@@ -38,7 +38,7 @@ struct Line {
     rename: Form,
 }
 
-/// A version that nothing has.
+/// A version that no object has.
 const OVERTAKEN: i64 = -1;
 
 async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<PropertiesPage, Refused> {
@@ -83,7 +83,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     Ok(page(&shown))
 }
 
-/// Returns the address of a form, asked for by itself.
+/// Redirects a GET for the address of a form to its page.
 pub(super) async fn back() -> Redirect {
     Redirect::to("/console/properties")
 }

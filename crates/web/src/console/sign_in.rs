@@ -26,11 +26,11 @@ use serde::Deserialize;
 struct SignInPage {
     sheet: Sheet,
     form: Form,
-    /// Where to go then.
+    /// Where to go after the sign-in.
     to: String,
-    /// What has just happened.
+    /// What has just happened, as a sentence.
     done: Option<&'static str>,
-    /// Without an Owner there is nobody who could sign in.
+    /// Whether there is an Owner. Without one, nobody can sign in.
     has_owner: bool,
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn submit(
     Ok(response)
 }
 
-/// Signs out. Also whoever is not signed in any more, so that the button always does what it says.
+/// Signs out. Also works if the session has already ended, so that the button always does what it says.
 pub(super) async fn sign_out(State(web): State<Web>, signed: Result<SignedIn, Response>) -> Reply {
     if let Ok(signed) = signed {
         web.app.end_session(&signed.session, signed.session.id.as_str()).await?;
@@ -115,7 +115,7 @@ pub(super) async fn sign_out(State(web): State<Web>, signed: Result<SignedIn, Re
     Ok(out(&web, "out"))
 }
 
-/// Leads to the sign-in page and leaves nothing behind.
+/// Redirects to the sign-in page and clears everything stored in the browser.
 pub(super) fn out(web: &Web, how: &str) -> Response {
     let to = Redirect::to(&format!("/console/sign-in?done={how}"));
     let mut response = without_session(&web.app, to.into_response());

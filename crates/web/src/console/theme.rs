@@ -1,4 +1,4 @@
-//! Light, dark, or what the system says: kept in a cookie, so that the first paint is right.
+//! The theme: light, dark, or the system's setting. Stored in a cookie, so that the first paint is correct.
 
 use super::{cookies::of_theme, paths::own_page, session::Sent};
 use crate::Web;
@@ -12,7 +12,7 @@ use crossfade_core::Problem;
 use serde_json::json;
 use std::convert::Infallible;
 
-/// The colours that somebody wants.
+/// The chosen theme.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Theme {
     #[default]
@@ -44,7 +44,7 @@ impl Theme {
         Self::ALL.into_iter().find(|theme| theme.word() == word)
     }
 
-    /// What the style sheet goes by.
+    /// Returns the attribute for the style sheet.
     pub(crate) fn attribute(&self) -> Attribute {
         Attribute(match self {
             Self::System => "",
@@ -54,7 +54,7 @@ impl Theme {
     }
 }
 
-/// An attribute of our own words.
+/// An attribute with one of our own words.
 pub(crate) struct Attribute(&'static str);
 
 impl std::fmt::Display for Attribute {
@@ -65,7 +65,7 @@ impl std::fmt::Display for Attribute {
 
 impl askama::filters::HtmlSafe for Attribute {}
 
-/// Keeps the choice for a year.
+/// Stores the choice for a year.
 pub(super) async fn submit(
     State(web): State<Web>,
     headers: HeaderMap,

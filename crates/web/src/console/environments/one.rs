@@ -32,7 +32,7 @@ struct OnePage {
     keys: Vec<api::SigningKey>,
     positions: Vec<(String, String)>,
     may_manage: bool,
-    /// Values that are stored now.
+    /// Number of stored values.
     stored_values: u64,
     edit: Form,
     rotate: Form,
@@ -49,7 +49,7 @@ const LABELS: [(&str, &str); 7] = [
     ("show_once", "Show secrets once"),
 ];
 
-/// Which of the forms came back.
+/// Which of the forms is shown again.
 enum Which {
     Edit,
     Rotate,
@@ -57,7 +57,7 @@ enum Which {
 }
 
 impl OnePage {
-    /// What becomes of stored values when secrets are shown once.
+    /// Returns a sentence about the stored values that are lost if secrets are shown once.
     fn show_once_hint(&self) -> String {
         match self.stored_values {
             0 => "Each new value is shown once and never stored. No values are stored now.".to_owned(),
@@ -174,7 +174,7 @@ async fn again(
     Ok(page_with(answer, &shown))
 }
 
-/// Returns a number as it was typed; what is none is refused like one that is out of range.
+/// Parses a typed number. Other text is refused like a number out of range.
 fn number(text: &str) -> i64 {
     text.trim().parse().unwrap_or(-1)
 }

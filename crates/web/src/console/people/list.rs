@@ -1,4 +1,4 @@
-//! Everybody who has an account.
+//! The list of accounts.
 
 use super::{
     super::{
@@ -27,12 +27,12 @@ struct PeoplePage {
     layout: Layout,
     now: Timestamp,
     users: Vec<User>,
-    /// What was searched for.
+    /// Search text.
     q: String,
     /// Whether this is not the first page.
     is_later: bool,
     next: Option<String>,
-    /// Whether this reader may create accounts.
+    /// Whether this reader can create accounts.
     may_create: bool,
     create: Form,
 }
@@ -62,7 +62,7 @@ impl PeoplePage {
         })
     }
 
-    /// Returns the address of a page of this search.
+    /// Returns the URL of a page of this search.
     fn address(&self, cursor: Option<&str>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if !self.q.is_empty() {

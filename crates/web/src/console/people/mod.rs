@@ -1,4 +1,4 @@
-//! People and programs, and the roles that they hold.
+//! People and programs, and their roles.
 
 pub(super) mod list;
 pub(super) mod user;
@@ -8,7 +8,7 @@ use crossfade_core::{
     roles::Role,
 };
 
-/// What a role covers, in words, where there is no room for names.
+/// Returns the scope of a role in words, without names.
 fn coverage(grant: &Grant) -> String {
     let place = match (&grant.property_id, &grant.client_id) {
         (_, Some(_)) => " of a client",
@@ -36,7 +36,7 @@ fn kind_icon(kind: &UserKind) -> &'static str {
     }
 }
 
-/// Roles as a form offers them.
+/// Returns roles as options of a form.
 fn role_options(roles: &[Role]) -> Vec<(&'static str, &'static str)> {
     roles.iter().map(|role| (role.as_str(), role.name())).collect()
 }

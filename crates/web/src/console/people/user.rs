@@ -1,4 +1,4 @@
-//! One account: who it is, the roles that it holds, its one-time link.
+//! One account: its name, its roles, its one-time link.
 
 use super::{
     super::{
@@ -34,20 +34,20 @@ struct UserPage {
     version: i64,
     grants: Vec<Row>,
     may: May,
-    /// Roles that this reader may give.
+    /// Roles that this reader can grant.
     roles: Vec<Role>,
     properties: Vec<(String, String)>,
     clients: Vec<(String, String)>,
     environments: Vec<Environment>,
-    /// Roles that end everything that let somebody into the account.
+    /// Roles that close the account.
     closing: Vec<Role>,
-    /// A link that was made just now: shown this once.
+    /// A link that was just created, shown only this once.
     link: Option<OneTimeLink>,
     edit: Form,
     grant: Form,
 }
 
-/// A role that the account holds, with the names of what it covers.
+/// A role of the account, with the names of its scope.
 struct Row {
     grant: Grant,
     place: String,
@@ -55,11 +55,11 @@ struct Row {
     may_take: bool,
 }
 
-/// What the reader may do here.
+/// The reader's permissions on this account.
 #[derive(Clone, Copy)]
 struct May {
     manage: bool,
-    /// Make a link: never to the own account.
+    /// Can create a link; never for the own account.
     link: bool,
     give: bool,
 }
@@ -123,7 +123,7 @@ impl UserPage {
         role_options(&self.roles)
     }
 
-    /// Returns the roles that close the account, as a list in words.
+    /// Returns the names of the roles that close the account.
     fn closing_names(&self) -> String {
         self.closing.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
     }
@@ -133,7 +133,7 @@ impl UserPage {
     }
 }
 
-/// What a role covers, by name.
+/// Returns the scope of a role by name.
 async fn place(signed: &SignedIn, grant: &Grant) -> Result<String, Refused> {
     let caller = signed.caller();
     let named = match (&grant.property_id, &grant.client_id) {
@@ -181,7 +181,7 @@ pub(in crate::console) async fn show(
     Ok(page(&shown))
 }
 
-/// Returns the page of an account that was created just now.
+/// Returns the page of an account that was just created.
 pub(super) async fn show_new(signed: &SignedIn, created: &User) -> Reply {
     let mut shown = UserPage::load(signed, created.id.as_str()).await?;
     shown.link = created.activation_link.clone();
@@ -255,7 +255,7 @@ pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, .
     Ok(Redirect::to("/console/people?done=deleted").into_response())
 }
 
-/// Returns the page again, with what was refused; or the page of an error that is not about what was filled in.
+/// Returns the page with the refused form, or an error page if the error is not about the input.
 async fn refused(
     signed: &SignedIn,
     id: &str,
@@ -271,7 +271,7 @@ async fn refused(
     Ok(page_with(answer, &shown))
 }
 
-/// Returns the grant that a form asks for.
+/// Returns the grant requested in a form.
 fn grant_of(fields: &Fields) -> Result<CreateGrant, Problem> {
     let role = Role::parse(fields.text("role"))
         .ok_or_else(|| Problem::invalid("role", "must be one of the listed roles"))?;
