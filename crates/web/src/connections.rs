@@ -1,4 +1,4 @@
-//! Counts of connections. The program that accepts them notes them; the metrics read them.
+//! Counts of connections. The program that accepts them counts them; the metrics read the counts.
 
 use std::sync::{
     Arc,
@@ -6,20 +6,20 @@ use std::sync::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Why the server ended a connection, or refused it.
+/// Why the server ended or refused a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
-    /// Refused: as many as are allowed are open, and all of them answer.
+    /// Refused: the limit is reached, and all connections are answering requests.
     Limit,
-    /// Refused: the same of its source.
+    /// Refused: the limit of its source is reached, and all its connections are answering requests.
     SourceLimit,
-    /// It had nothing to answer and gave way to a new one.
+    /// It was answering nothing and was replaced by a new one.
     Displaced,
     /// Its headers took too long.
     Headers,
-    /// Nothing was asked for too long.
+    /// No request came for too long.
     Idle,
-    /// Its client took nothing of an answer for too long.
+    /// Its client did not read a response for too long.
     Stalled,
 }
 
@@ -41,7 +41,7 @@ impl Ended {
     }
 }
 
-/// Connections that are open, and those that the server ended.
+/// Numbers of open connections, and of those that the server ended.
 #[derive(Clone, Default)]
 pub struct Connections(Arc<Counts>);
 
@@ -67,24 +67,24 @@ impl Connections {
         self.0.ended[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Connections that are open now.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> i64 {
         self.0.open.load(Relaxed)
     }
 
-    /// Connections that were ended for a reason.
+    /// Returns the number of connections that were ended for a reason.
     pub(crate) fn ended_for(&self, reason: Ended) -> u64 {
         self.0.ended[reason as usize].load(Relaxed)
     }
 }
 
-/// Held in the extensions of a request while its handler runs, also when the client has given up the request: what a
-/// client may have running on one connection is bounded by it.
+/// Kept in the extensions of a request while its handler runs, even if the client has cancelled the request. It limits
+/// what a client can have running on one connection.
 #[derive(Clone)]
 pub struct Running(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
 
 impl Running {
-    /// Holds a permit until the last handler that runs for the request has ended.
+    /// Keeps a permit until the last handler of the request has ended.
     pub fn new(permit: OwnedSemaphorePermit) -> Self {
         Self(Arc::new(permit))
     }

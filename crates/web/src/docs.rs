@@ -1,4 +1,4 @@
-//! Pages for everybody that answers and the Console point to: the meaning of an error code, what a role may.
+//! Public pages that responses and the Console link to: error codes, roles, and the API.
 
 use crate::{
     Web,
@@ -28,7 +28,7 @@ pub(crate) fn router() -> Router<Web> {
         .route("/docs/roles", get(roles))
 }
 
-/// A page that shows everybody the same, rendered once for each theme.
+/// A page that is the same for every reader, rendered once per theme.
 struct Page {
     render: fn(Theme) -> askama::Result<String>,
     made: [OnceLock<Document>; Theme::ALL.len()],
@@ -64,7 +64,7 @@ fn sheet(title: &'static str, theme: Theme) -> Sheet {
     Sheet { title, theme, wide: true }
 }
 
-/// Where the `type` of a problem leads (RFC 9457 §3.1.1).
+/// The page that the `type` of a problem links to (RFC 9457 §3.1.1).
 #[derive(Template)]
 #[template(path = "errors.html")]
 struct Errors {
@@ -78,7 +78,7 @@ async fn errors(theme: Theme, headers: HeaderMap) -> Response {
     PAGE.answer(theme, &headers)
 }
 
-/// The roles, each with what it may: made from the table that decides.
+/// The roles with their permissions, generated from the table that decides.
 #[derive(Template)]
 #[template(path = "roles.html")]
 struct Roles {
@@ -90,7 +90,7 @@ async fn roles(theme: Theme, headers: HeaderMap) -> Response {
     PAGE.answer(theme, &headers)
 }
 
-/// The operations of the API for people, made from the document for programs.
+/// The operations of the API for people, generated from the document for programs.
 #[derive(Template)]
 #[template(path = "api.html")]
 struct ApiReference {

@@ -1,4 +1,4 @@
-//! Documents that are the same for every reader of this program: made once, with one tag and one shared buffer.
+//! Documents that are the same for every reader, generated once, with one tag and one shared buffer.
 
 use axum::{
     body::{Body, Bytes},
@@ -20,7 +20,8 @@ impl Document {
         Self { body, tag, content_type }
     }
 
-    /// Answers with the document, or with 304 where the reader has it. However many wait for it, its bytes exist once.
+    /// Responds with the document, or with 304 if the reader has it. However many clients wait for it, its bytes exist
+    /// once.
     pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
         let mut response = match is_known(headers, &self.tag) {
             true => StatusCode::NOT_MODIFIED.into_response(),
@@ -46,7 +47,7 @@ pub(crate) fn tag(content: &[u8]) -> HeaderValue {
     HeaderValue::try_from(format!("\"{}\"", version(content))).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// Whether the reader says that it has the content of this tag (RFC 9110 §13.1.2).
+/// Whether the request says that the reader has the content with this tag (RFC 9110 §13.1.2).
 pub(crate) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     // RFC 9110 §5.3: several lines are one list. Tags are compared weakly.
     let lines = headers.get_all(header::IF_NONE_MATCH).iter();

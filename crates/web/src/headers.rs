@@ -1,5 +1,5 @@
-//! Headers of every answer. This is the one place that adds them: the router is wrapped in it, and what HTTP itself
-//! refuses before there is a request (`crossfade`'s connections) takes the same list.
+//! Headers of every response. This is the only place that adds them: it wraps the router, and responses that HTTP gives
+//! before there is a request (`crossfade`'s connections) use the same list.
 
 use crate::{Unread, Web};
 use axum::{
@@ -9,8 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// Headers of an answer that sets none of them itself: no script runs in it, no page frames it, and it is not taken for
-/// another type, stored, or read by a page of another site.
+/// Default headers: no script runs in the response, no page frames it, and it is not treated as another type, stored,
+/// or read by a page of another site.
 const DEFAULTS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -20,21 +20,21 @@ const DEFAULTS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// One year, for this host alone: hosts below it belong to others.
+/// One year, only for this host, because its subdomains may belong to others.
 const TRANSPORT: (HeaderName, &str) = (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
 
-/// Returns the headers of an answer that sets none itself, as a server under this URL sends them.
+/// Returns the default headers of a server with this URL.
 fn of(public_url: &str) -> impl Iterator<Item = (HeaderName, &'static str)> {
     let is_https = public_url.starts_with("https://");
     DEFAULTS.into_iter().chain(is_https.then_some(TRANSPORT))
 }
 
-/// Returns header lines for answers that are given without a request: what cannot be read as HTTP.
+/// Returns header lines for responses without a request, to input that cannot be read as HTTP.
 pub fn headers_of_unreadable_requests(public_url: &str) -> String {
     of(public_url).map(|(name, value)| format!("{name}: {value}\r\n")).collect()
 }
 
-/// Answers an unread request, and adds to an answer what it lacks.
+/// Responds to a request that is refused unread, and adds missing default headers to every response.
 pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Next) -> Response {
     let mut response = match request.extensions().get::<Unread>() {
         Some(refused) => refused.into_response(),
@@ -47,7 +47,7 @@ pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Nex
     response
 }
 
-/// Answers a method that an address does not have (RFC 9110 §15.5.6). The router adds the `Allow` header.
+/// Responds to a method that a path does not support (RFC 9110 §15.5.6). The router adds the `Allow` header.
 pub(crate) async fn method_not_allowed() -> Response {
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     let sentence = "This method is not allowed here. The Allow header lists those that are.\n";

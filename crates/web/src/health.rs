@@ -1,4 +1,4 @@
-//! Whether this process runs, and whether it can decide.
+//! Health checks: whether this process runs, and whether it can verify secrets.
 
 use crate::Web;
 use axum::{

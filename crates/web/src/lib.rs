@@ -28,7 +28,7 @@ pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};
 pub use unread::Unread;
 
-/// What every handler works with. One pointer: the layers of a request clone it a dozen times.
+/// Shared state of every handler. A single pointer, because the layers of a request clone it a dozen times.
 #[derive(Clone)]
 pub(crate) struct Web(Arc<Parts>);
 
@@ -47,18 +47,18 @@ impl std::ops::Deref for Web {
     }
 }
 
-/// Bytes of a body that are read at most.
+/// Maximum number of bytes read from a body.
 const BODY_BYTES: usize = 64 * 1024;
 
-/// How long a body may take to arrive, once the headers have.
+/// Time limit for a body to arrive after the headers.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Returns the OpenAPI document of the admin API, as it is served at `/api/openapi.json`.
+/// Returns the OpenAPI document of the admin API, as served at `/api/openapi.json`.
 pub fn openapi() -> &'static serde_json::Value {
     api::document()
 }
 
-/// Returns the whole surface: OAuth, API, Console, health, metrics.
+/// Returns the complete router: OAuth, API, Console, health, metrics.
 pub fn router(
     app: Arc<App>,
     proxies: TrustedProxies,
@@ -81,7 +81,7 @@ pub fn router(
         .with_state(web))
 }
 
-/// Returns the answer to a body that does not arrive (RFC 9110 §15.5.9).
+/// Returns the response to a body that does not arrive in time (RFC 9110 §15.5.9).
 fn too_slow() -> Response {
     StatusCode::REQUEST_TIMEOUT.into_response()
 }
@@ -93,7 +93,7 @@ async fn not_found(uri: Uri) -> Response {
     nothing_here()
 }
 
-/// Leads from the address of a page with a slash at its end to that page.
+/// Redirects from the path of a page with a trailing slash to that page.
 fn without_slash(uri: &Uri) -> Option<Response> {
     let path = uri.path().trim_end_matches('/');
     let is_page = ["/console", "/docs"]
@@ -109,8 +109,8 @@ fn nothing_here() -> Response {
     (StatusCode::NOT_FOUND, text, "There is nothing here.\n").into_response()
 }
 
-/// Runs a change to its end although its client has hung up: a handler that is dropped half-way would leave open whether
-/// the change has happened. A read stops with its client.
+/// Runs a change to its end even if its client disconnects, because dropping a handler half-way would leave the outcome
+/// unknown. A read stops when its client disconnects.
 async fn finish(request: Request, next: Next) -> Response {
     let is_read = request.method().is_safe();
     let running = request.extensions().get::<Running>().cloned();

@@ -1,4 +1,4 @@
-//! Numbers for Prometheus. Names and units as it asks for; no client, user or address is a label.
+//! Metrics for Prometheus, with its conventions for names and units. No client, user or address is a label.
 
 use crate::{Connections, Ended, Web, source::peer};
 use axum::{
@@ -15,14 +15,14 @@ use prometheus::{
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-/// What is counted of requests.
+/// Counts of requests.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
 }
 
-/// Upper bounds of the durations, in seconds: a token takes some fifty microseconds, a page some milliseconds.
+/// Upper bounds of the duration buckets, in seconds: a token takes about 50 microseconds, a page a few milliseconds.
 const BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
@@ -56,13 +56,13 @@ impl Metrics {
         Ok(Self { registry, requests, durations })
     }
 
-    /// Counts one answer.
+    /// Counts one response.
     pub(crate) fn answered(&self, operation: &'static str, status: u16, took: Duration) {
         self.requests.with_label_values(&[operation, status_text(status)]).inc();
         self.durations.with_label_values(&[operation]).observe(took.as_secs_f64());
     }
 
-    /// What is counted of one endpoint, looked up once for all its answers.
+    /// Returns the counts of one endpoint, looked up once for all its responses.
     pub(crate) fn endpoint(&self, operation: &'static str) -> Endpoint {
         Endpoint(Arc::new(Counted {
             operation,
@@ -179,20 +179,20 @@ impl Metrics {
     }
 }
 
-/// What is counted of one endpoint.
+/// Counts of one endpoint.
 #[derive(Clone)]
 pub(crate) struct Endpoint(Arc<Counted>);
 
 struct Counted {
     operation: &'static str,
-    /// Of the status 200, which is nearly every answer.
+    /// Count for status 200, which is nearly every response.
     succeeded: IntCounter,
     requests: IntCounterVec,
     durations: Histogram,
 }
 
 impl Endpoint {
-    /// Counts one answer.
+    /// Counts one response.
     pub(crate) fn answered(&self, status: u16, took: Duration) {
         let Counted { operation, succeeded, requests, durations } = &*self.0;
         match status {
@@ -203,7 +203,7 @@ impl Endpoint {
     }
 }
 
-/// Returns the statuses that there are, as texts that need no memory of their own.
+/// Returns the text of a status without allocating.
 fn status_text(status: u16) -> &'static str {
     const KNOWN: [(u16, &str); 19] = [
         (200, "200"),
@@ -233,7 +233,7 @@ pub(crate) fn router() -> Router<Web> {
     Router::new().route("/metrics", get(metrics))
 }
 
-/// For a scraper on this machine, or with an API token.
+/// Returns the metrics to a scraper on this machine or with an API token.
 async fn metrics(State(web): State<Web>, request: Request) -> Response {
     let (request, _) = request.into_parts();
     if !is_local(&request) && !has_token(&web, &request).await {
@@ -250,9 +250,9 @@ async fn metrics(State(web): State<Web>, request: Request) -> Response {
     }
 }
 
-/// Whether the request was made on this machine. Through a proxy it may come from anywhere, though its connection is
-/// local, so whatever was forwarded needs a token. So does a request for another host: a page of a stranger's site can
-/// have its name lead to this machine and read what a browser here is answered.
+/// Whether the request was made on this machine. Through a proxy it can come from anywhere although its connection is
+/// local, so a forwarded request needs a token. A request for another host also needs one: a foreign site can point its
+/// name to this machine and read the responses that a browser here gets.
 fn is_local(request: &Parts) -> bool {
     let (peer, headers) = (peer(&request.extensions), &request.headers);
     let forwarded =
@@ -260,13 +260,13 @@ fn is_local(request: &Parts) -> bool {
     !forwarded && peer.to_canonical().is_loopback() && hosts(request).all(is_loopback_host)
 }
 
-/// Returns the hosts that a request names. A browser always names one.
+/// Returns the hosts named in a request. A browser always names one.
 fn hosts(request: &Parts) -> impl Iterator<Item = &[u8]> {
     let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     target.into_iter().chain(request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes))
 }
 
-/// Whether a host, with or without a port, is this machine for everybody.
+/// Whether a host, with or without a port, is a loopback name or address.
 fn is_loopback_host(host: &[u8]) -> bool {
     let Some(authority) = std::str::from_utf8(host).ok().and_then(|host| host.parse::<Authority>().ok())
     else {

@@ -1,5 +1,5 @@
-//! What is seen of requests from outside: one line in the log, an id that the line, the answer and the audit trail
-//! share, and numbers for Prometheus.
+//! Observability of requests: one log line, an id shared by the log, the response and the audit trail, and metrics for
+//! Prometheus.
 
 use crate::{
     Web,
@@ -18,31 +18,31 @@ use crossfade_core::{Random, UserId, audit::Origin, base62, secret::looks_like_s
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
-/// The header that carries a request's id.
+/// Header with a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id that a proxy may give.
+/// Maximum length of an id from a proxy.
 const LONGEST_ID: usize = 64;
 
-/// A request's id, as it stands in the log, in the answer and in the audit trail.
+/// A request's id, as in the log, the response and the audit trail.
 #[derive(Clone, Debug)]
 struct RequestId(String);
 
-/// The name of the operation that answered, for the log and the metrics.
+/// Name of the operation of a request, for the log and the metrics.
 #[derive(Clone, Copy)]
 struct Named(&'static str);
 
-/// The account that a request turned out to be of.
+/// The account of a request, set once it is known.
 #[derive(Clone, Default)]
 struct Account(Arc<OnceLock<UserId>>);
 
-/// Notes the account that a request is of, for the log.
+/// Records the account of a request, for the log.
 pub(crate) fn note_account(extensions: &Extensions, user: &UserId) {
     if let Some(Account(account)) = extensions.get() {
         account.get_or_init(|| user.clone());
     }
 }
 
-/// Has every answer of these handlers say which operation it is of.
+/// Adds the operation's name to every response of these handlers.
 pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRouter<Web> {
     handlers.layer(middleware::map_response(move |mut response: Response| {
         response.extensions_mut().insert(Named(name));
@@ -50,7 +50,7 @@ pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRou
     }))
 }
 
-/// Returns where a request comes from, for the trail.
+/// Returns the origin of a request, for the trail.
 pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Origin {
     Origin {
         ip: Some(caller(web, extensions, headers)),
@@ -58,7 +58,8 @@ pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) ->
     }
 }
 
-/// Returns a line a request: what was asked, how it came out, how long it took. No query, no body, no header.
+/// Logs and measures a request with one line: the operation, the outcome and the duration. Never a query, a body or a
+/// header.
 pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: Next) -> Response {
     let id = request_id(&web, &request);
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -128,13 +129,14 @@ async fn observe_endpoint(
     response
 }
 
-/// Returns the method, if it is one that HTTP knows: any other is a stranger's text, which may be long or a secret.
+/// Returns the method if it is a standard one. Any other method is untrusted text, which may be long or contain a
+/// secret.
 fn known_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
-/// Returns the id that a declared proxy gave, so that its log and ours can be read together; else a new one.
+/// Returns the id set by a declared proxy, so that its log and ours can be read together; otherwise a new one.
 fn request_id(web: &Web, request: &Request) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

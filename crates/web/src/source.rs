@@ -1,4 +1,4 @@
-//! Where a request comes from. A forwarded header is believed only from a declared proxy.
+//! Source of a request. A forwarded header is accepted only from a declared proxy.
 
 use crate::Web;
 use axum::{
@@ -12,18 +12,19 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-/// The networks whose forwarded headers are believed.
+/// Networks whose forwarded headers are accepted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Whether an address is a declared proxy's.
+    /// Whether an address belongs to a declared proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the caller of a request: of the connection, or, as long as the nearer address is a declared proxy's, the
-    /// one that it says it forwards for. Read from the right, because only that end is written by ourselves.
+    /// Returns the caller of a request: the other end of the connection or, as long as that is a declared proxy, the
+    /// address that the proxy forwards for. Reads the header from the right, because only that end is written by
+    /// trusted proxies.
     fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Forwarded {
         let mut caller = peer.to_canonical();
         let mut hops = 0;
@@ -48,16 +49,16 @@ impl TrustedProxies {
     }
 }
 
-/// Where a request comes from, and whether all that declared proxies said of that could be read.
+/// Source of a request, and whether everything that declared proxies sent about it could be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Forwarded {
-    /// The nearest hop that is no declared proxy; the last one that could be read where one could not.
+    /// The nearest hop that is not a declared proxy, or the last readable one.
     caller: IpAddr,
     is_readable: bool,
 }
 
-/// The list of hops. `Forwarded` (RFC 7239) is not read: a proxy that writes one of the two passes the other on as the
-/// caller has written it.
+/// Header with the list of hops. `Forwarded` (RFC 7239) is not read, because a proxy that writes one of the two passes
+/// the other on as the caller wrote it.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Reads a hop: an address, with or without brackets and port.
@@ -68,7 +69,7 @@ fn address(hop: &str) -> Option<IpAddr> {
     hop.parse().ok().or_else(bare).or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
-/// Returns the address of the caller. Tells of a declared proxy that sends what cannot be read.
+/// Returns the address of the caller. Reports a declared proxy that sends an unreadable address.
 pub(crate) fn caller(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
     let Forwarded { caller, is_readable } = web.proxies.forwarded(peer(extensions), headers);
     if !is_readable {
@@ -77,7 +78,7 @@ pub(crate) fn caller(web: &Web, extensions: &Extensions, headers: &HeaderMap) ->
     caller
 }
 
-/// In which a caller may say which of its instances it is, so that evidence tells them apart.
+/// Header with a label for the caller's instance, so that evidence can distinguish its instances.
 const INSTANCE: HeaderName = HeaderName::from_static("crossfade-instance");
 
 /// The source of a request: address, user agent, and the label of the instance.
@@ -92,7 +93,7 @@ impl Source {
         text(self.user_agent.as_ref())
     }
 
-    /// Returns the label, as it was sent.
+    /// Returns the label as sent.
     pub(crate) fn instance(&self) -> Cow<'_, str> {
         text(self.instance.as_ref())
     }
@@ -112,7 +113,7 @@ impl FromRequestParts<Web> for Source {
     }
 }
 
-/// Returns the other end of the connection. Without one there is a test or a simulation, which calls from nowhere.
+/// Returns the other end of the connection. Tests and simulations have none and get an unspecified address.
 pub(crate) fn peer(extensions: &Extensions) -> IpAddr {
     let info = extensions.get::<ConnectInfo<SocketAddr>>();
     info.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip())

@@ -1,4 +1,4 @@
-//! What is refused of a request before anything is looked at: how many headers it has, and to whom it is addressed.
+//! Requests that are refused unread, because of the number of their headers or their host.
 
 use axum::{
     http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header},
@@ -6,18 +6,18 @@ use axum::{
 };
 use crossfade_core::{Code, Problem};
 
-/// Headers of a request at most. HTTP/1 has the same bound of its own. With HTTP/2 a header that was sent before takes one
-/// byte to repeat, and a hundred as long as the request lives.
+/// Maximum number of headers in a request. HTTP/1 has the same limit. With HTTP/2, repeating an earlier header costs
+/// the sender one byte, and the server a hundred for the duration of the request.
 const MOST_HEADERS: usize = 100;
 
-/// Why a request is refused before it is looked at any further.
+/// Why a request is refused unread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unread {
     /// It has more than 100 headers (RFC 6585 §5).
     TooManyHeaders,
-    /// Too many others of its source run, or too many in all.
+    /// Too many requests of its source, or in total, are running.
     TooManyRunning,
-    /// It names no host, or several (RFC 9112 §3.2; RFC 9113 §8.3.1, where `:authority` stands for it).
+    /// It names no host, or several (RFC 9112 §3.2; RFC 9113 §8.3.1, where `:authority` is the host).
     Host,
 }
 
@@ -58,7 +58,7 @@ impl IntoResponse for Unread {
     }
 }
 
-/// Whether a body of this request would have to be decoded before it is read.
+/// Whether the body of this request is encoded.
 pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     encodings.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|coding| {
@@ -67,7 +67,7 @@ pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns the refusal of such a body by the API and the Console.
+/// Returns the refusal of an encoded body by the API and the Console.
 pub(crate) fn unsupported_encoding() -> Problem {
     Problem::new(Code::UnsupportedEncoding, "Send the body without Content-Encoding. Nothing was changed.")
 }

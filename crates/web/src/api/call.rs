@@ -1,5 +1,5 @@
-//! What is read of every API request before its use case runs: who asks, and whether the body is JSON at all.
-//! Everything else about the body waits until the caller is known to be permitted.
+//! The part of every API request that is read before its use case runs: the caller, and whether the body is JSON at
+//! all. Everything else in the body is checked only after the caller has been authorised.
 
 use super::reply::{Refused, if_match};
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Returns the envelope of a change.
+    /// Returns the envelope of a change request.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request {
             caller: &self.caller,
@@ -37,7 +37,7 @@ impl Call {
         }
     }
 
-    /// Returns the body of an operation that needs one.
+    /// Returns the body of an operation that requires one.
     pub(crate) fn input<T>(&self) -> Result<Input<'_, T>, Problem> {
         if self.body.is_empty() {
             return Err(Problem::new(
@@ -48,7 +48,7 @@ impl Call {
         Ok(Input::Json(&self.body))
     }
 
-    /// Returns the body of an operation that can do without.
+    /// Returns the body of an operation for which it is optional.
     pub(crate) fn optional_input<T: Default>(&self) -> Input<'_, T> {
         if self.body.is_empty() { Input::Value(T::default()) } else { Input::Json(&self.body) }
     }
@@ -58,13 +58,13 @@ impl Call {
         self.query.get(name).cloned()
     }
 
-    /// Limit and cursor of a list that also takes the parameters `others`.
+    /// Reads limit and cursor of a list that also accepts the parameters `others`.
     pub(crate) fn list(&self, others: &[&str]) -> Result<ListQuery, Problem> {
         self.only(&[&["limit", "cursor"], others].concat())?;
         Ok(ListQuery { limit: self.parameter("limit"), cursor: self.parameter("cursor") })
     }
 
-    /// Refuses parameters other than these: one is a slip that would silently widen the answer.
+    /// Refuses parameters other than these, because a misspelled filter would silently return more rows.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), Problem> {
         let Some(unknown) = self.query.keys().find(|name| !known.contains(&name.as_str())) else {
             return Ok(());
@@ -113,7 +113,7 @@ fn intent(method: &Method) -> Intent {
     if method.is_safe() { Intent::Read } else { Intent::Change }
 }
 
-/// Returns the token of the one `Authorization: Bearer` header (RFC 6750 §2.1).
+/// Returns the token of the only `Authorization: Bearer` header (RFC 6750 §2.1).
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let token = match (values.next(), values.next()) {
@@ -143,7 +143,7 @@ fn query(uri: &Uri) -> Result<HashMap<String, String>, Problem> {
     Ok(query)
 }
 
-/// Names the parameter at fault, unless somebody has put a secret in its place.
+/// Names the parameter at fault, unless its name is a secret.
 fn named(problem: Problem, parameter: &str) -> Problem {
     if looks_like_secret(parameter) { problem } else { problem.with_field(parameter) }
 }
@@ -174,7 +174,7 @@ fn require_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     })
 }
 
-/// Returns the `Idempotency-Key`, as a quoted string of RFC 9651 or bare.
+/// Returns the `Idempotency-Key`, either a quoted string (RFC 9651) or bare.
 fn idempotency(
     headers: &HeaderMap,
     method: &Method,
@@ -189,7 +189,7 @@ fn idempotency(
     IdempotencyKey::new(key, method.as_str(), uri.path(), body).map(Some)
 }
 
-/// The ids in the path. What cannot be read as text is not there.
+/// The ids in the path. A path that is not text gets 404.
 pub(crate) struct Ids<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Web> for Ids<T> {

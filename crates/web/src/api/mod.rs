@@ -1,5 +1,5 @@
-//! The admin API, `/api/v1`: one file a resource, each handler a line or two around its use case. Which operations
-//! there are stands in `crossfade_core::operations`; here each gets its handler.
+//! The admin API, `/api/v1`: one file per resource, each handler a line or two around its use case.
+//! `crossfade_core::operations` lists the operations; here each gets its handler.
 
 mod call;
 mod clients;
@@ -39,7 +39,7 @@ pub(crate) fn router() -> Router<Web> {
         .route("/api/openapi.json", get(openapi_document))
 }
 
-/// What answers an operation.
+/// Returns the handler of an operation.
 fn handler(operation: Operation) -> MethodRouter<Web> {
     use Operation::*;
     match operation {

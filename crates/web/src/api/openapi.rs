@@ -1,4 +1,4 @@
-//! The OpenAPI document (3.1), made from the table of operations and from the types that the handlers read and
+//! The OpenAPI document (3.1), generated from the table of operations and from the types that the handlers read and
 //! write. Every schema is closed.
 
 use super::trail::{AUDIT_FILTERS, FAILURE_FILTERS};
@@ -23,28 +23,28 @@ pub(crate) fn document() -> &'static Value {
     &DOCUMENT
 }
 
-/// What an operation reads and writes.
+/// Request and response of an operation.
 pub(crate) struct Shape {
-    /// The parameters of its query, but for those of every list.
+    /// Parameters of its query, except those of every list.
     pub(crate) query: &'static [&'static str],
     /// Whether it is a list, with `limit` and `cursor`.
     pub(crate) is_list: bool,
     /// The schema of its body, and an example.
     pub(crate) body: Option<(Value, Value)>,
-    /// Whether it can do without the body.
+    /// Whether the body is optional.
     pub(crate) body_optional: bool,
-    /// The status of success.
+    /// Status on success.
     pub(crate) status: u16,
-    /// The schema of the answer, and its media type.
+    /// Schema of the response, and its media type.
     pub(crate) answer: Option<(Value, &'static str)>,
-    /// Whether the answer carries an `ETag`.
+    /// Whether the response has an `ETag`.
     pub(crate) tagged: bool,
 }
 
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
-/// Collects the schemas of requests and of answers, which differ in what may be left out.
+/// Collects the schemas of requests and of responses, which differ in their optional members.
 pub(crate) struct Schemas {
     requests: SchemaGenerator,
     answers: SchemaGenerator,
@@ -82,7 +82,7 @@ impl Schemas {
         Shape { query, is_list: true, ..self.answers::<Page<T>>(200) }
     }
 
-    /// Returns every schema that was mentioned, closed.
+    /// Returns all referenced schemas, closed.
     pub(crate) fn definitions(mut self) -> Map<String, Value> {
         let mut all = self.answers.take_definitions(true);
         all.extend(self.requests.take_definitions(true));
@@ -107,7 +107,7 @@ fn nothing(status: u16) -> Shape {
     }
 }
 
-/// An object has the members that are listed and no others.
+/// Closes a schema: an object has the listed members and no others.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
@@ -126,7 +126,8 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// Says in words what an absent member stands for. With the keyword `default`, generators of clients make a member required.
+/// Describes the default of an absent member in words. With the keyword `default`, client generators make a member
+/// required.
 fn describe_defaults(schema: &mut Value) {
     let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for member in members.values_mut().filter_map(Value::as_object_mut) {
@@ -137,7 +138,8 @@ fn describe_defaults(schema: &mut Value) {
     }
 }
 
-/// A choice of described words as an `enum`, which every generator of clients reads, and the descriptions as text.
+/// Converts a choice of described words to an `enum`, which every client generator reads, with the descriptions as
+/// text.
 fn enumerate(schema: &mut Value) {
     let word = |choice: &Value| {
         Some((choice["const"].as_str()?.to_owned(), choice["description"].as_str()?.to_owned()))
@@ -151,7 +153,7 @@ fn enumerate(schema: &mut Value) {
     *schema = json!({"type": "string", "enum": words, "description": described.trim()});
 }
 
-/// What each operation reads and writes.
+/// Returns the request and response of an operation.
 pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
     use Operation::*;
     let reason = || Some("quarterly".to_owned());
@@ -609,7 +611,7 @@ fn id_example(kind: &str) -> String {
     format!("{prefix}7bLx3Q9aTzKw5mPd2RfYh8")
 }
 
-/// Returns a value that a schema describes, made from it: what is documented as an example cannot be out of date.
+/// Returns a value generated from a schema, so that a documented example cannot be out of date.
 fn example(schema: &Value, definitions: &Map<String, Value>, name: &str) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let kind = reference.rsplit('/').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Answers of the API: JSON with a tag of its version, pages with a link to the next, problems.
+//! Responses of the API: JSON with a version tag, pages with a link to the next page, and problems.
 
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -11,7 +11,7 @@ use serde::Serialize;
 /// The result of a handler.
 pub(crate) type Reply = Result<Response, Refused>;
 
-/// A use case's error as an answer.
+/// A use case's error as a response.
 pub(crate) struct Refused(Error);
 
 impl<E: Into<Error>> From<E> for Refused {
@@ -62,7 +62,7 @@ pub(crate) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// Returns a JSON answer.
+/// Returns a JSON response.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
@@ -73,17 +73,17 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// 200 with a body.
+/// Returns 200 with a body.
 pub(crate) fn ok(body: &impl Serialize) -> Reply {
     Ok(json(StatusCode::OK, body))
 }
 
-/// 201 with a body.
+/// Returns 201 with a body.
 pub(crate) fn created(body: &impl Serialize) -> Reply {
     Ok(json(StatusCode::CREATED, body))
 }
 
-/// 204.
+/// Returns 204.
 pub(crate) fn done(_: ()) -> Reply {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -98,9 +98,9 @@ pub(crate) fn tagged(reply: Reply, version: i64) -> Reply {
     })
 }
 
-/// Returns the versions that `If-Match` asks for; `None` without one, and for `*`. Weak tags count (RFC 9110 §13.1.1
-/// would compare strongly), because proxies weaken tags when they compress, and ours are version numbers. What is not a
-/// tag of ours matches nothing.
+/// Returns the versions in `If-Match`; `None` without one, and for `*`. Weak tags are accepted (RFC 9110 §13.1.1 would
+/// compare strongly), because proxies weaken tags when they compress, and ours are version numbers. A tag that is not
+/// ours matches nothing.
 pub(crate) fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
     let values: Vec<&str> =
         headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).collect();

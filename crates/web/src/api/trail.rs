@@ -12,10 +12,10 @@ use axum::{
 use crossfade_app::{AuditExport, AuditQuery, FailureQuery};
 use futures_util::stream;
 
-/// The parameters that limit a reading of the trail.
+/// Filter parameters of the trail.
 pub(crate) const AUDIT_FILTERS: &[&str] =
     &["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind"];
-/// The parameters that limit a list of failed authentications.
+/// Filter parameters of failed authentications.
 pub(crate) const FAILURE_FILTERS: &[&str] = &["client", "environment", "reason", "since"];
 
 pub(super) async fn list(call: Call) -> Reply {
@@ -23,14 +23,14 @@ pub(super) async fn list(call: Call) -> Reply {
     page(&call.uri, &call.app.list_audit_events(&call.caller, &query).await?)
 }
 
-/// JSON lines, written while they are read.
+/// Exports JSON Lines, streamed while they are read.
 pub(super) async fn export(call: Call) -> Reply {
     call.only(AUDIT_FILTERS)?;
     let export = call.app.export_audit_events(&call.caller, &filters(&call)).await?;
     Ok(json_lines(export))
 }
 
-/// Returns an export as it is sent, here and by the Console.
+/// Returns the response of an export, here and in the Console.
 pub(crate) fn json_lines(export: AuditExport) -> Response {
     let lines = stream::try_unfold(export, async |mut export| {
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(

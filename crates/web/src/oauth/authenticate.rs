@@ -1,4 +1,4 @@
-//! Reads client credentials from a request (RFC 6749 §2.3.1) and has the authority decide them.
+//! Reads client credentials from a request (RFC 6749 §2.3.1) and lets the authority verify them.
 
 use super::form::Form;
 use crate::{Web, source::Source};
@@ -12,13 +12,13 @@ use crossfade_authority::{Client, Credentials, Environment};
 use crossfade_core::{oauth::OauthError, registration::AuthMethod};
 use std::borrow::Cow;
 
-/// RFC 4648 §3.2 padding is taken when it is there and not missed when it is not.
+/// Accepts base64 with or without padding (RFC 4648 §3.2).
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Bytes of an id or a secret that are looked at. Ours have 22 and 64.
+/// Maximum length of an id or a secret in bytes. Ours have 22 and 64.
 const LONGEST: usize = 256;
 
 /// Authenticates the client of a request.
@@ -78,8 +78,8 @@ fn decode_basic(header: &str) -> Option<String> {
     String::from_utf8(BASE64.decode(encoded).ok()?).ok()
 }
 
-/// Splits at the first colon and form-decodes each half (RFC 6749 §2.3.1, Appendix B). There is no second
-/// try with the raw text: ours hold nothing that form encoding changes, so raw senders decode to the same.
+/// Splits at the first colon and form-decodes each half (RFC 6749 §2.3.1, Appendix B). A second attempt with the raw
+/// text is not needed: form encoding changes nothing in our values, so raw text decodes to itself.
 fn split(credentials: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     let (id, secret) = credentials.split_once(':')?;
     Some((form_decode(id)?, form_decode(secret)?))

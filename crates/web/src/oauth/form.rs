@@ -8,11 +8,11 @@ use axum::{
 use crossfade_core::oauth::OauthError;
 use std::borrow::Cow;
 
-/// Parameters of one request at most. Honest requests have six.
+/// Maximum number of parameters in a request. Ordinary requests have six.
 const MOST_PARAMETERS: usize = 32;
-/// Parameters that may be repeated (RFC 8707 §2).
+/// Parameters that can be repeated (RFC 8707 §2).
 const REPEATABLE: [&str; 2] = ["resource", "audience"];
-/// What must not stand in a URL, where it would be logged.
+/// Parameters that must not be in a URL, where they would be logged.
 const BODY_ONLY: [&str; 6] =
     ["client_id", "client_secret", "token", "grant_type", "scope", "client_assertion"];
 
@@ -20,8 +20,8 @@ const BODY_ONLY: [&str; 6] =
 pub(crate) struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Form<'a> {
-    /// Reads the parameters. One without a value is as good as absent (RFC 6749 §3.2); one that is repeated
-    /// makes the request invalid.
+    /// Parses the parameters. A parameter without a value counts as absent (RFC 6749 §3.2); a repeated one makes the
+    /// request invalid.
     pub(crate) fn parse(
         uri: &Uri,
         headers: &HeaderMap,
@@ -58,8 +58,8 @@ impl<'a> Form<'a> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
-    /// Returns the token that is asked about. White space around it came from a file or a terminal and is none of it: a
-    /// revocation that overlooked the token would be answered with 200 (RFC 7009 §2.2).
+    /// Returns the token parameter without surrounding white space, which comes from a file or a terminal. Otherwise a
+    /// revocation would miss the token and still get 200 (RFC 7009 §2.2).
     pub(crate) fn token(&self) -> Result<&str, OauthError> {
         let token = self.get("token").map(str::trim).filter(|token| !token.is_empty());
         token.ok_or(OauthError::InvalidRequest("token is missing."))

@@ -48,7 +48,7 @@ pub(super) async fn jwks(
     cacheable(&environment.jwks(authority.clock().now()), &headers)
 }
 
-/// Returns a document that anybody may read and keep for a while. Its tag is a hash of it.
+/// Returns a public document that can be cached for a while. Its tag is a hash of it.
 fn cacheable(document: &Value, headers: &HeaderMap) -> Response {
     let body = document.to_string();
     let tag = tag(body.as_bytes());

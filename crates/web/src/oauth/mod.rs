@@ -1,4 +1,4 @@
-//! The OAuth endpoints of an environment: parse, ask the authority, print.
+//! The OAuth endpoints of an environment: parse, call the authority, render.
 
 mod authenticate;
 mod form;
@@ -34,7 +34,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/.well-known/oauth-authorization-server/env/{environment}", metadata)
 }
 
-/// A refusal as it stands on the wire.
+/// A refusal as it is sent.
 struct Refused(OauthError);
 
 impl From<OauthError> for Refused {
@@ -59,7 +59,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Returns a JSON answer. `no-store` is on every answer; HTTP/1.0 needs the older word for it, too (RFC 6749 §5.1).
+/// Returns a JSON response. Every response has `no-store`; HTTP/1.0 also needs the older header (RFC 6749 §5.1).
 fn json(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -69,7 +69,7 @@ fn json(status: StatusCode, body: String) -> Response {
     response
 }
 
-/// Refuses a method that an endpoint does not have, in the form of its other errors. The router adds `Allow`.
+/// Refuses a method that an endpoint does not support, in the form of its other errors. The router adds `Allow`.
 async fn method_not_allowed() -> Response {
     let body = r#"{"error":"invalid_request","error_description":"This method is not allowed here. The Allow header lists those that are."}"#;
     json(StatusCode::METHOD_NOT_ALLOWED, body.to_owned())

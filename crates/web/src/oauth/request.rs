@@ -1,5 +1,4 @@
-//! What the three endpoints that a client posts to have in common: an environment, a form, an authenticated
-//! client.
+//! Common part of the three endpoints that clients post to: an environment, a form, an authenticated client.
 
 use super::{authenticate::authenticate, form::Form};
 use crate::{Web, source::Source, unread::is_encoded};
@@ -14,7 +13,7 @@ use crossfade_core::{audit::Origin, oauth::OauthError};
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// A request to an environment that there is, not yet read any further.
+/// A request to an existing environment, not yet parsed further.
 pub(super) struct OauthRequest {
     pub(super) web: Web,
     pub(super) environment: Arc<Environment>,
@@ -25,7 +24,7 @@ pub(super) struct OauthRequest {
 }
 
 impl OauthRequest {
-    /// Returns the parameters, and who sent them.
+    /// Returns the parameters and the client that sent them.
     pub(super) fn authenticated(&self) -> Result<(Form<'_>, Client), OauthError> {
         if !self.web.app.may_decide() {
             return Err(OauthError::TemporarilyUnavailable);
@@ -38,7 +37,7 @@ impl OauthRequest {
         Ok((form, client))
     }
 
-    /// Returns where the request came from, for the trail. OAuth requests have no ID in the log.
+    /// Returns the origin of the request, for the trail. OAuth requests have no ID in the log.
     pub(super) fn origin(&self) -> Origin {
         Origin { ip: Some(self.source.ip), request_id: None }
     }
