@@ -1,4 +1,4 @@
-//! Answers that note what is taken of them, down to the last byte that the socket accepts.
+//! Responses that record how much of them has been read, down to the last byte that the socket accepts.
 
 use super::{book::Place, life::Watch};
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -24,7 +24,8 @@ pub(super) struct Requests {
     pub(super) router: Router,
     pub(super) peer: SocketAddr,
     pub(super) place: Arc<Place>,
-    /// Handlers that may run: a request that its client resets runs on, and its stream is free for another.
+    /// Permits for running handlers. A request that its client resets continues to run, while its stream is free for
+    /// another.
     pub(super) handlers: Arc<Semaphore>,
 }
 
@@ -67,7 +68,7 @@ impl Service<Request<Incoming>> for Requests {
     }
 }
 
-/// An answer, until its last byte is written or it is given up.
+/// A response, until its last byte is written or it is abandoned.
 struct Answer {
     watch: Arc<Watch>,
     id: u64,
@@ -79,7 +80,7 @@ impl Drop for Answer {
     }
 }
 
-/// The body of an answer.
+/// Body of a response.
 pub(super) struct Watched {
     body: Body,
     answer: Arc<Answer>,
@@ -107,7 +108,7 @@ impl HttpBody for Watched {
     }
 }
 
-/// Bytes of an answer on their way to the socket. They are shared, not copied.
+/// Bytes of a response on their way to the socket. They are shared, not copied.
 pub(super) struct Piece {
     bytes: Bytes,
     answer: Arc<Answer>,

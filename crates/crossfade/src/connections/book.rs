@@ -1,4 +1,4 @@
-//! Who is connected: bounds on connections in all and per source, and which connection gives way at a bound.
+//! The open connections: limits in total and per source, and which connection gives way at a limit.
 
 use super::life::Watch;
 use crossfade_web::{Connections, Ended, TrustedProxies};
@@ -9,18 +9,18 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How many connections there may be.
+/// Limits for connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Bounds {
     pub(crate) all: usize,
-    /// Of one IPv4 address, or one /64 of IPv6. A declared proxy is bound by `all` alone.
+    /// Limit per IPv4 address or IPv6 /64. For a declared proxy only `all` applies.
     pub(crate) per_source: usize,
 }
 
-/// Connections that are looked at, at most, to find an idle one. Bounds the work of a refusal.
+/// Maximum number of connections searched for an idle one. Limits the work of a refusal.
 const SAMPLE: usize = 64;
 
-/// The connections that are open.
+/// The open connections.
 pub(super) struct Book {
     bounds: Bounds,
     proxies: TrustedProxies,
@@ -29,16 +29,16 @@ pub(super) struct Book {
     running: Mutex<RunningRequests>,
 }
 
-/// How many requests of HTTP/2 run.
+/// Numbers of running HTTP/2 requests.
 #[derive(Default)]
 struct RunningRequests {
     all: usize,
     of: HashMap<Option<IpAddr>, usize>,
 }
 
-/// Requests of HTTP/2 that run at a time, of all connections. One holds about 10 KiB: it has 100 headers at most.
+/// Maximum number of running HTTP/2 requests of all connections. Each needs about 10 KiB, with at most 100 headers.
 const MAX_RUNNING: usize = 16 * 1024;
-/// The same of one source; a declared proxy is bound by [`MAX_RUNNING`] alone.
+/// Maximum number of running HTTP/2 requests per source. For a declared proxy only [`MAX_RUNNING`] applies.
 const MAX_RUNNING_OF_SOURCE: usize = 1024;
 
 #[derive(Default)]
@@ -49,10 +49,10 @@ struct Pages {
     sources: HashMap<IpAddr, Group>,
 }
 
-/// Connections that share a bound, in the order in which they were accepted.
+/// Connections that share a limit, in the order in which they were accepted.
 #[derive(Default)]
 struct Group {
-    /// Without a request so far: these give way first, the oldest before the others.
+    /// Connections without a request so far. They give way first, the oldest before the others.
     silent: BTreeMap<u64, Entry>,
     asked: BTreeMap<u64, Entry>,
     /// Where the last search for an idle connection stopped.
@@ -61,12 +61,12 @@ struct Group {
 
 #[derive(Clone)]
 struct Entry {
-    /// None for a declared proxy.
+    /// `None` for a declared proxy.
     source: Option<IpAddr>,
     watch: Arc<Watch>,
 }
 
-/// The place of a connection in the book, until it is dropped.
+/// Place of a connection in the book, until it is dropped.
 pub(super) struct Place {
     book: Arc<Book>,
     id: u64,
@@ -79,7 +79,8 @@ impl Book {
         Self { bounds, proxies, counts, pages: Mutex::default(), running: Mutex::default() }
     }
 
-    /// Enters a connection. At a bound, one that answers nothing gives way; where none does, the new one is refused.
+    /// Adds a connection. At a limit, a connection that is answering nothing gives way; if there is none, the new one
+    /// is refused.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Place, Ended> {
         let peer = peer.to_canonical();
         let source = (!self.proxies.trusts(peer)).then(|| source_of(peer));
@@ -110,7 +111,7 @@ impl Book {
         Ok(Place { book: self.clone(), id, source, watch })
     }
 
-    /// Lets every connection answer what it runs, and end.
+    /// Lets every connection finish its running requests and end.
     pub(super) fn finish(&self) {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         for group in [&pages.strangers, &pages.proxies] {
@@ -122,7 +123,7 @@ impl Book {
 }
 
 impl Place {
-    /// Notes the first request of the connection.
+    /// Records the first request of the connection.
     pub(super) fn asked(&self) {
         let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
         for group in pages.groups(self.source) {
@@ -132,8 +133,8 @@ impl Place {
         }
     }
 
-    /// Counts a request of HTTP/2 until it is dropped; `None` when too many run. A connection costs a stranger a
-    /// connection, a request on it a hundred bytes.
+    /// Counts an HTTP/2 request until it is dropped; `None` if too many are running. Another connection costs a client
+    /// a connection, another request only about a hundred bytes.
     pub(super) fn run(self: &Arc<Self>) -> Option<RunningRequest> {
         let mut running = self.book.running.lock().unwrap_or_else(PoisonError::into_inner);
         let own = running.of.get(&self.source).copied().unwrap_or_default();
@@ -151,7 +152,7 @@ impl Place {
     }
 }
 
-/// A request of HTTP/2 that runs.
+/// A running HTTP/2 request.
 pub(super) struct RunningRequest(Arc<Place>);
 
 impl Drop for RunningRequest {
@@ -176,7 +177,7 @@ impl Drop for Place {
 }
 
 impl Pages {
-    /// Returns the groups that a connection of this source is in.
+    /// Returns the groups of a connection of this source.
     fn groups(&mut self, source: Option<IpAddr>) -> impl Iterator<Item = &mut Group> {
         let (all, own) = match source {
             None => (&mut self.proxies, None),
@@ -207,7 +208,7 @@ impl Group {
         self.displace_entry().map(|(id, _)| id)
     }
 
-    /// Ends the oldest connection without a request, else one that is idle for long. Returns which.
+    /// Ends the oldest connection without a request, or else a long idle one. Returns which one.
     fn displace_entry(&mut self) -> Option<(u64, Option<IpAddr>)> {
         if let Some((id, entry)) = self.silent.iter().find(|(_, entry)| entry.watch.give_way()) {
             return Some((*id, entry.source));
@@ -223,7 +224,7 @@ impl Group {
     }
 }
 
-/// What is bound together: an IPv4 address, or the /64 that one holder of IPv6 has.
+/// Returns the source that a limit applies to: an IPv4 address, or an IPv6 /64, which belongs to one host.
 fn source_of(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,

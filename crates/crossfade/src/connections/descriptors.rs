@@ -1,13 +1,13 @@
-//! The limit of open files: raised at start, because each connection takes one.
+//! The limit of open files, raised at start because each connection needs a descriptor.
 
 use crate::failure::Failure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept for the database, files and whatever else the process opens.
+/// Number of descriptors reserved for the database, files and everything else the process opens.
 const RESERVED: u64 = 256;
-/// Connections at most where nothing is set, however many descriptors there are: each also takes memory.
+/// Default maximum number of connections, however many descriptors there are, because each also needs memory.
 const DEFAULT_CONNECTIONS: u64 = 16_384;
-/// Asked for where the hard limit is infinite, which the kernel does not grant for files.
+/// Requested if the hard limit is infinite, which the kernel does not grant for files.
 const INFINITE: u64 = 1_048_576;
 
 /// Raises the soft limit to the hard limit. Returns the limit that applies.
@@ -27,7 +27,7 @@ pub(super) fn raise() -> u64 {
     }
 }
 
-/// Returns how many connections may be open under a limit of open files.
+/// Returns the maximum number of connections under a limit of open files.
 pub(super) fn connections(wanted: Option<u32>, limit: u64) -> Result<usize, Failure> {
     // Some must be possible even where the reserve is more than there is.
     let fit = limit.saturating_sub(RESERVED).max(limit / 2);

@@ -1,4 +1,4 @@
-//! A stream that notes what passes.
+//! A stream that records the traffic on it.
 
 use super::life::Watch;
 use bytes::{Buf, Bytes};
@@ -15,10 +15,10 @@ use tokio::{
     time::Instant,
 };
 
-/// What carries a connection: TCP, or what is spoken over it.
+/// Transport of a connection: TCP, or a protocol on top of it.
 pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Has the socket forget what is unread when it is closed. The kernel would otherwise keep it, and the client,
-    /// which takes nothing, would never learn of the end.
+    /// Makes the socket discard unread data when it is closed. Otherwise the kernel would keep the data, and a client
+    /// that reads nothing would never learn of the end.
     fn forget_unread(&self);
 }
 
@@ -29,15 +29,15 @@ impl Carrier for TcpStream {
     }
 }
 
-/// Notes when bytes arrive, and since when the other end takes none. Completes the answers that HTTP/1 gives by itself to
-/// what it cannot read: they reach no router, so nothing else could give them the headers of every answer.
+/// Records when bytes arrive, and since when the other end has read none. Adds the default headers to responses that
+/// HTTP/1 itself gives to unreadable input: they pass no router, so nothing else could add them.
 pub(super) struct Io<S: Carrier> {
     stream: S,
     watch: Arc<Watch>,
     is_blocked: bool,
-    /// Header lines of such an answer.
+    /// Header lines of such a response.
     headers: Arc<str>,
-    /// A completed answer, as far as it is not written.
+    /// The unwritten part of a completed response.
     held: Bytes,
 }
 
@@ -46,7 +46,7 @@ impl<S: Carrier> Io<S> {
         Self { stream, watch, is_blocked: false, headers, held: Bytes::new() }
     }
 
-    /// Writes what is held.
+    /// Writes the rest of a completed response.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.held);
@@ -70,7 +70,7 @@ impl<S: Carrier> Io<S> {
     }
 }
 
-/// The header that every answer of the router has.
+/// Header that every response of the router has.
 const MARK: &[u8] = b"x-content-type-options:";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
@@ -78,7 +78,7 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
-/// Whether these bytes are the head of a refusal that comes from no router.
+/// Whether these bytes are the head of a refusal that does not come from the router.
 fn is_bare_refusal(bytes: &[u8]) -> bool {
     let is_refusal = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
     is_refusal && find(bytes, HEAD_END).is_some_and(|end| find(&bytes[..end], MARK).is_none())

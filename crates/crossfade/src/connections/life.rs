@@ -1,4 +1,4 @@
-//! The life of one connection: what it waits for, and when that has taken too long.
+//! The state of one connection: what it is waiting for, and when that has taken too long.
 
 use crossfade_web::Ended;
 use std::{
@@ -7,30 +7,30 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// How long a connection may wait for each thing.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// For the headers of a request: from the accept, or from the first byte after an answer.
+    /// Timeout for the headers of a request, from the accept or from the first byte after a response.
     pub(crate) headers: Duration,
-    /// For the next request, once an answer is complete.
+    /// Timeout for the next request after a complete response.
     pub(crate) idle: Duration,
-    /// For a client to take bytes of an answer.
+    /// Timeout for a client to read bytes of a response.
     pub(crate) stalled: Duration,
-    /// For a client to hang up, once it was told that nothing more is answered.
+    /// Timeout for a client to disconnect after it was told that no further requests are answered.
     pub(crate) farewell: Duration,
 }
 
-/// Bytes of answers that may wait unread before the next request of the connection is begun.
+/// Maximum number of unread response bytes before the next request of the connection is started.
 const UNREAD_BYTES: usize = 1024 * 1024;
-/// Bytes that count as progress. Fewer count only when they are the rest.
+/// Number of bytes that count as progress. Fewer count only if they are the rest.
 const PROGRESS_BYTES: usize = 1024;
-/// How often a running connection is examined: other tasks wait for its windows, and do not wake it.
+/// Interval for examining a running connection: other tasks wait for its windows and do not wake it.
 const EXAMINE_EVERY: Duration = Duration::from_secs(5);
 
-/// What a connection is asked to do.
+/// A request to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Order {
-    /// Answer the running requests and begin no other.
+    /// Finish the running requests and start no other.
     Finish,
     /// End now: another connection takes the place.
     GiveWay,
@@ -41,18 +41,18 @@ pub(super) enum Order {
 pub(super) enum Verdict {
     /// Nothing is overdue; examine again at this time.
     Wait(Instant),
-    /// Nothing was asked for too long: finish in order.
+    /// No request came for too long: finish in an orderly way.
     Finish,
-    /// End now, for this reason; None after a farewell.
+    /// End now, for this reason; `None` after a farewell.
     End(Option<Ended>),
 }
 
-/// What is known of a connection, shared by its task, its answers and the book.
+/// State of a connection, shared by its task, its responses and the book.
 pub(super) struct Watch {
     life: Mutex<Life>,
-    /// An order was given.
+    /// Notified when a request to the connection was made.
     pub(super) ordered: Notify,
-    /// Unread bytes were taken.
+    /// Notified when unread bytes were read.
     taken: Notify,
 }
 
@@ -65,7 +65,7 @@ impl Watch {
         act(&mut self.life.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ends the connection if it answers nothing. Returns whether it does.
+    /// Ends the connection if it is answering nothing. Returns whether it ends.
     pub(super) fn give_way(&self) -> bool {
         let gives_way = self.with(|life| {
             let gives_way = life.answers.is_empty();
@@ -88,7 +88,7 @@ impl Watch {
         self.ordered.notify_one();
     }
 
-    /// Notes that bytes of an answer were taken, or dropped with the answer.
+    /// Records that bytes of a response were read, or dropped with the response.
     pub(super) fn take(&self, answer: u64, bytes: usize) {
         let now = Instant::now();
         let has_room = self.with(|life| {
@@ -116,12 +116,12 @@ impl Watch {
 
 /// The state of a connection. Time is an argument.
 pub(super) struct Life {
-    /// When it was accepted, or when its last answer was complete.
+    /// When it was accepted, or when its last response was complete.
     quiet_since: Instant,
-    /// When the first bytes of a request arrived that is not complete yet.
+    /// When the first bytes of an incomplete request arrived.
     heard_at: Option<Instant>,
     has_asked: bool,
-    /// Whether requests share the connection (HTTP/2); then bytes do not show that one begins.
+    /// Whether requests share the connection (HTTP/2). Then arriving bytes do not show that a request begins.
     is_multiplexed: bool,
     /// When the socket stopped taking bytes.
     blocked_since: Option<Instant>,
@@ -129,11 +129,11 @@ pub(super) struct Life {
     next_answer: u64,
     finishing_since: Option<Instant>,
     pub(super) order: Option<Order>,
-    /// Whether the connection ends because its client takes nothing.
+    /// Whether the connection ends because its client reads nothing.
     pub(super) is_stalled: bool,
 }
 
-/// An answer from the moment its request is complete until the last of its bytes is written.
+/// A response, from the completion of its request until its last byte is written.
 struct Answer {
     id: u64,
     unread: usize,
@@ -157,14 +157,14 @@ impl Life {
         }
     }
 
-    /// Notes that bytes arrived.
+    /// Records that bytes arrived.
     pub(super) fn hear(&mut self, now: Instant) {
         if self.has_asked && !self.is_multiplexed && self.answers.is_empty() {
             self.heard_at.get_or_insert(now);
         }
     }
 
-    /// Notes a complete request. Returns the ID of its answer, and whether it is the connection's first.
+    /// Records a complete request. Returns the ID of its response, and whether it is the connection's first.
     pub(super) fn begin(&mut self, is_multiplexed: bool, now: Instant) -> (u64, bool) {
         let is_first = !std::mem::replace(&mut self.has_asked, true);
         self.is_multiplexed = is_multiplexed;
@@ -174,7 +174,7 @@ impl Life {
         (self.next_answer, is_first)
     }
 
-    /// Notes that bytes of an answer wait to be taken.
+    /// Records that bytes of a response are waiting to be read.
     pub(super) fn offer(&mut self, answer: u64, bytes: usize, now: Instant) {
         let Some(answer) = self.answers.iter_mut().find(|it| it.id == answer) else { return };
         if answer.unread == 0 {
@@ -193,7 +193,7 @@ impl Life {
         }
     }
 
-    /// Notes that an answer is complete or given up.
+    /// Records that a response is complete or abandoned.
     pub(super) fn end(&mut self, answer: u64, now: Instant) {
         self.answers.retain(|it| it.id != answer);
         if self.answers.is_empty() {
@@ -201,22 +201,22 @@ impl Life {
         }
     }
 
-    /// Notes that the socket takes no bytes.
+    /// Records that the socket accepts no bytes.
     pub(super) fn block(&mut self, now: Instant) {
         self.blocked_since.get_or_insert(now);
     }
 
-    /// Notes that the socket took bytes.
+    /// Records that the socket accepted bytes.
     pub(super) fn unblock(&mut self) {
         self.blocked_since = None;
     }
 
-    /// Notes that the connection was told to finish.
+    /// Records that the connection was told to finish.
     pub(super) fn start_farewell(&mut self, now: Instant) {
         self.finishing_since.get_or_insert(now);
     }
 
-    /// Returns the time since which nothing is asked; None while something is answered.
+    /// Returns the time since the last request; `None` while a request is being answered.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.answers.is_empty().then_some(self.quiet_since)
     }
@@ -225,7 +225,7 @@ impl Life {
         self.answers.iter().map(|answer| answer.unread).sum::<usize>() < UNREAD_BYTES
     }
 
-    /// Decides whether the connection goes on.
+    /// Decides whether the connection continues.
     pub(super) fn examine(&self, limits: &Limits, now: Instant) -> Verdict {
         let mut next = now + EXAMINE_EVERY;
         let unread = self.answers.iter().filter(|answer| answer.unread > 0);
@@ -262,7 +262,7 @@ mod tests {
         farewell: Duration::from_secs(2),
     };
 
-    /// Returns a connection, and the time that a number of seconds after its accept is.
+    /// Returns a connection, and a function for the time a number of seconds after its accept.
     fn accepted() -> (Life, impl Fn(u64) -> Instant) {
         let begun = Instant::now();
         (Life::new(begun), move |seconds| begun + Duration::from_secs(seconds))

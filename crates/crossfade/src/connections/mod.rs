@@ -1,7 +1,7 @@
-//! The connections of the server: accepted within bounds, served, and ended when they wait for too long.
+//! The connections of the server: accepted within limits, served, and ended if they wait for too long.
 //!
-//! accept → [handshake] → serve. `book` says who gets in, `life` when a connection has waited for too long, `io` and
-//! `answer` note what passes, `descriptors` raises the limit of open files.
+//! accept → [handshake] → serve. `book` has the limits, `life` decides when a connection has waited for too long, `io`
+//! and `answer` record the traffic, `descriptors` raises the limit of open files.
 
 mod answer;
 mod book;
@@ -28,54 +28,54 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-/// How long running requests may take to end.
+/// Timeout for running requests at a stop.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long a client may take to send its headers.
+/// Timeout for a client to send its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of an answer.
+/// Timeout for a client that reads nothing of a response.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
-/// How long a client may take to hang up, once it was told that nothing more is answered.
+/// Timeout for a client to disconnect after it was told that no further requests are answered.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Requests that one HTTP/2 connection may have under way.
+/// Maximum number of running requests of one HTTP/2 connection.
 const STREAMS: u32 = 128;
-/// Bytes of headers that are read at most.
+/// Maximum number of header bytes.
 const HEADER_BYTES: usize = 32 * 1024;
-/// Bytes of a stream that wait in HTTP/2's own buffer.
+/// Maximum number of bytes per stream in HTTP/2's own buffer.
 const STREAM_BYTES: usize = 64 * 1024;
-/// Bytes of all bodies of a connection that a client may send before they are read.
+/// Maximum number of bytes of all bodies of a connection sent before they are read.
 const WINDOW_BYTES: u32 = 256 * 1024;
-/// Streams that a client may reset before they are looked at, and that may be reset for its faults.
+/// Maximum number of streams that a client can reset before they are accepted, and that can be reset for its faults.
 const RESETS: usize = 64;
-/// Bytes of answers that the kernel keeps for one connection.
+/// Maximum number of response bytes that the kernel buffers for one connection.
 const SOCKET_BYTES: usize = 128 * 1024;
-/// Connections that wait to be accepted, so that a flood of them does not turn others away.
+/// Length of the queue of connections waiting to be accepted, so that a flood does not displace others.
 const BACKLOG: i32 = 1024;
-/// Connections that may be ending while as many as are allowed are open.
+/// Maximum number of connections that are ending in addition to the limit.
 const ENDING: usize = 64;
-/// How long nothing is accepted after the system refused.
+/// Pause after the system has refused to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often the log tells of refusals, and of failed accepts.
+/// Interval for logging refusals and failed accepts.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// What can be set of connections.
+/// Settings for connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
-    /// Connections in all; None for what fits the limit of open files.
+    /// Maximum number of connections; `None` for what the limit of open files allows.
     pub(crate) most: Option<u32>,
-    /// Connections of one source; None for a quarter of all.
+    /// Maximum number of connections per source; `None` for a quarter of the total.
     pub(crate) most_per_source: Option<u32>,
-    /// How long a kept connection may be idle.
+    /// How long a kept connection can be idle.
     pub(crate) idle: Duration,
 }
 
-/// The listener, and the task that accepts from it.
+/// The listener and the task that accepts connections from it.
 pub(crate) struct Serving {
     stop: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Serving {
-    /// Starts to accept connections and to answer on them.
+    /// Starts to accept and serve connections.
     pub(crate) fn start(
         listener: std::net::TcpListener,
         router: Router,
@@ -111,14 +111,14 @@ impl Serving {
         Ok(Self { stop, task })
     }
 
-    /// Closes the listener, lets running requests end, and ends what is left.
+    /// Closes the listener, lets running requests finish, and ends the remaining connections.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         self.stop.notify_one();
         self.task.await.map_err(|error| Failure::failed(format!("The server failed: {error}.")))
     }
 }
 
-/// Sets what accepted sockets inherit.
+/// Sets options that accepted sockets inherit.
 fn prepare(listener: &std::net::TcpListener) -> std::io::Result<()> {
     use rustix::net::{listen, sockopt};
     sockopt::set_socket_send_buffer_size(listener, SOCKET_BYTES)?;
@@ -151,7 +151,7 @@ fn http() -> Builder<TokioExecutor> {
 struct Server {
     book: Arc<Book>,
     router: Router,
-    /// Header lines of answers to what cannot be read as a request.
+    /// Header lines of responses to unreadable input.
     headers: Arc<str>,
     http: Builder<TokioExecutor>,
     limits: Limits,
@@ -222,7 +222,7 @@ impl Server {
         }
     }
 
-    /// Speaks HTTP until the client or the time ends it. Returns why we ended it.
+    /// Speaks HTTP until the client disconnects or a timeout passes. Returns why the server ended it.
     async fn speak(
         &self,
         stream: impl Carrier,
@@ -284,12 +284,12 @@ impl Server {
     }
 }
 
-/// Keeps a line that repeats out of the log for a while.
+/// Keeps a repeated line out of the log for a while.
 #[derive(Default)]
 struct Seldom(Option<Instant>);
 
 impl Seldom {
-    /// Whether the line is to be written now.
+    /// Whether to write the line now.
     fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.0.is_none_or(|at| now >= at + LOG_EVERY);
         if is_due {
@@ -299,13 +299,13 @@ impl Seldom {
     }
 }
 
-/// What comes between accepting a connection and speaking HTTP on it, within the time for headers.
+/// Performs everything between accepting a connection and speaking HTTP on it, within the timeout for headers.
 async fn handshake(stream: TcpStream) -> std::io::Result<impl Carrier> {
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Waits for the next connection and room for it; None never, unless the room is closed.
+/// Waits for the next connection and a free place for it; `None` only if the semaphore is closed.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
@@ -327,7 +327,7 @@ async fn accept(
     }
 }
 
-/// Whether a connection failed before it was accepted, which says nothing about the next.
+/// Whether a connection failed before it was accepted, which says nothing about the next one.
 fn is_of_the_client(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
