@@ -1,4 +1,4 @@
-//! The programs of the story: each an HTTP client of its own, with an address and a user agent of its own.
+//! The programs of the story: each is a separate HTTP client with its own address and user agent.
 
 use crate::failure::Failure;
 use reqwest::StatusCode;
@@ -18,7 +18,7 @@ pub(super) struct Caller {
     client_id: String,
 }
 
-/// An answer of an OAuth endpoint.
+/// A response of an OAuth endpoint.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Value,
@@ -32,7 +32,7 @@ impl Answer {
 }
 
 impl Caller {
-    /// Returns a caller from `address`, where this machine has it; otherwise the user agent alone tells it apart.
+    /// Creates a caller with `address` if this machine has it; otherwise only the user agent distinguishes it.
     pub(super) fn new(
         name: &'static str,
         address: [u8; 4],
@@ -54,12 +54,12 @@ impl Caller {
         Ok(Self { name, http, base, client_id: client_id.to_owned() })
     }
 
-    /// Asks for a token with `client_secret_basic` (RFC 6749 §2.3.1).
+    /// Requests a token with `client_secret_basic` (RFC 6749 §2.3.1).
     pub(super) async fn token(&self, secret: &str) -> Result<Answer, Failure> {
         self.post("token", secret, &[("grant_type", "client_credentials")]).await
     }
 
-    /// Asks what a token is (RFC 7662).
+    /// Introspects a token (RFC 7662).
     pub(super) async fn introspect(&self, secret: &str, token: &str) -> Result<Answer, Failure> {
         self.post("introspect", secret, &[("token", token)]).await
     }

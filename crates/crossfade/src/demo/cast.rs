@@ -1,9 +1,9 @@
-//! Who and what the demo is about: the people, the properties, and forty clients, each with something that happened to
-//! its secret in production.
+//! The cast of the demo: people, properties and 40 clients, each with something that happened to its secret in
+//! production.
 
 use crossfade_core::{change_over::Verdict, roles::Role};
 
-/// One account for each role: the name, which is also that of its address, and the role.
+/// One account per role: the name, which is also in its email address, and the role.
 pub(super) const PEOPLE: [(&str, Role); 6] = [
     ("Vera", Role::Viewer),
     ("Sven", Role::SecretViewer),
@@ -13,47 +13,47 @@ pub(super) const PEOPLE: [(&str, Role); 6] = [
     ("Uma", Role::Auditor),
 ];
 
-/// The property of which the Application Manager manages the clients.
+/// Property whose clients the Application Manager manages.
 pub(super) const MANAGED: &str = "Payments";
 
 /// The program that rotates in staging.
 pub(super) const PIPELINE: &str = "release-pipeline";
 
-/// What has become of a client's secret in production.
+/// What happened to a client's secret in production.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fate {
     /// Rotated every few weeks.
     Kept,
     /// Not rotated for longer than the policy allows.
     Overdue,
-    /// A transition runs.
+    /// A transition is running.
     Transition(Transition),
-    /// Rotated when somebody watches, by the demo's last act.
+    /// Rotated while the reader watches, at the end of the demo.
     Watched,
     /// The registration is disabled.
     Disabled,
     /// Its last rotation was rolled back.
     RolledBack,
-    /// Its secret leaked and was replaced at once.
+    /// Its secret leaked and was replaced immediately.
     Leaked,
-    /// Its old secret was given longer, and revoked when everybody had moved.
+    /// The deadline of its old secret was extended, and the secret was revoked when all callers had moved.
     Extended,
 }
 
-/// A transition that runs when the demo begins to serve.
+/// A transition that is running when the demo starts to serve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Transition {
-    /// How many hours ago it began.
+    /// Hours since it began.
     pub(super) began: u32,
-    /// Its period.
+    /// Transition period in hours.
     pub(super) hours: u32,
-    /// How many callers there are.
+    /// Number of callers.
     pub(super) callers: u32,
-    /// How many of them never move.
+    /// Number of callers that never move.
     pub(super) stay: u32,
-    /// Hours from one caller's move to the next one's.
+    /// Hours between the moves of two callers.
     pub(super) every: u32,
-    /// How it then stands.
+    /// Its resulting verdict.
     pub(super) verdict: Verdict,
 }
 
@@ -90,7 +90,7 @@ const fn seed(
     Seed { property, name, description, environments, fate }
 }
 
-/// The clients, property by property.
+/// The clients, by property.
 #[rustfmt::skip]
 pub(super) const CLIENTS: [Seed; 40] = [
     seed("Payments", "Billing API", "Charges cards and writes invoices", ALL, Fate::Kept),

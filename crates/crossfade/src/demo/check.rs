@@ -1,4 +1,4 @@
-//! What `demo --quick` finds out before it says that all is well: that the Console would be as full as was promised.
+//! The checks of `demo --quick`: that the Console shows everything that the demo promises.
 
 use super::{
     cast::{CLIENTS, Fate, PEOPLE},
@@ -16,7 +16,7 @@ use crossfade_core::{
 use reqwest::{StatusCode, redirect::Policy};
 use std::time::Duration;
 
-/// Fails at the first thing that is not there.
+/// Fails at the first missing thing.
 pub(super) async fn check(api: &Api, url: &str, password: &str, present: &Present) -> Result<(), Failure> {
     let clients: Vec<Client> = api.list("/clients", usize::MAX).await?;
     let properties: Vec<Property> = api.list("/properties", usize::MAX).await?;
@@ -67,7 +67,7 @@ pub(super) async fn check(api: &Api, url: &str, password: &str, present: &Presen
     output::data("  every account signs in\n")
 }
 
-/// As a browser does it.
+/// Signs in as a browser does.
 async fn signs_in(url: &str, email: &str, password: &str) -> Result<(), Failure> {
     let unanswered = |error: reqwest::Error| Failure::failed(format!("The server does not answer: {error}."));
     let http =

@@ -1,5 +1,5 @@
-//! `crossfade demo`: a real server on throwaway data, filled with months of work, and a rotation played against it over
-//! HTTP. The story knows nothing but what the server answers: every value that it prints was received a moment before.
+//! `crossfade demo`: a real server with temporary data, filled with months of work, and a rotation run against it over
+//! HTTP. The story uses only the server's responses: every value that it prints was just received.
 
 mod callers;
 mod cast;
@@ -38,12 +38,12 @@ use std::{
 };
 use story::CLIENT;
 
-/// The Owner of the throwaway instance.
+/// Owner of the temporary instance.
 const OWNER: &str = "ada@example.com";
-/// How long a reader gets for each step.
+/// Pause for the reader after each step.
 const PACE: Duration = Duration::from_millis(900);
 
-/// Plays the demo and, unless it is to be quick, serves on.
+/// Runs the demo and, unless `--quick` is set, keeps serving.
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     if !args.listen.ip().is_loopback() {
         return Err(Failure::usage(
@@ -94,7 +94,7 @@ async fn play(app: &Arc<App>, clock: &Clock, url: &str, quick: bool) -> Result<(
     Ok(())
 }
 
-/// Settings of an instance that leaves nothing behind. No file and no variable has a say in them.
+/// Returns the settings of an instance that leaves nothing behind. They depend on no file and no variable.
 fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
     Resolved {
         listen,
@@ -119,13 +119,14 @@ fn random_text() -> String {
     base62::encode_fixed(&bytes, 22)
 }
 
-/// Returns a token of the Owner, as `token create` makes one on a machine.
+/// Creates a token of the Owner, as `token create` does on the server machine.
 async fn owner_token(app: &Arc<App>, expires_days: Option<u32>) -> Result<String, Failure> {
     let new = NewToken { user: OWNER.to_owned(), name: "demo".to_owned(), expires_days, scope: Vec::new() };
     Ok(app.create_token(&new).await?.reveal().to_owned())
 }
 
-/// Lets everybody in, by the links that they would get. All have the same password: there is nothing to protect here.
+/// Sets the password of every account, using its link. All have the same password, because there is nothing to protect
+/// here.
 async fn set_passwords(app: &Arc<App>, owner: &Api, password: &str) -> Result<(), Failure> {
     let users: Vec<User> = owner.list("/users", usize::MAX).await?;
     for user in users.iter().filter(|user| user.email.as_deref().is_some_and(|email| email != OWNER)) {

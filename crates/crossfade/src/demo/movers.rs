@@ -1,4 +1,4 @@
-//! What one can watch: a rotation that has just begun, and programs that move over one after the other.
+//! The live part of the demo: a rotation that has just begun, and programs that move over one after the other.
 
 use super::{callers::Caller, past::Present};
 use crate::{failure::Failure, remote::Api};
@@ -6,17 +6,17 @@ use crossfade_core::api::{RotateSecret, RotateSecretReply};
 use reqwest::{Method, StatusCode};
 use std::{future::Future, time::Duration};
 
-/// The client that is watched.
+/// The watched client.
 pub(super) const WATCHED: &str = "Refund desk";
 
-/// How long each program goes on with the old secret. The last one keeps whoever watches waiting.
+/// Seconds for which each program continues with the old secret. The last one takes noticeably longer.
 const MOVES_AFTER: [u64; 6] = [10, 25, 45, 70, 100, 240];
-/// How often each of them fetches a token.
+/// Interval at which each program fetches a token.
 const EVERY: Duration = Duration::from_secs(3);
-/// For how long they go on; whoever looks longer than that has seen it.
+/// How long the programs run.
 const FOR: Duration = Duration::from_secs(2 * 3600);
 
-/// Rotates the watched client, and gives back the work of its programs: to be awaited while the server serves.
+/// Rotates the watched client, and returns the work of its programs, to be awaited while the server serves.
 pub(super) async fn begin(
     api: &Api,
     url: &str,

@@ -1,5 +1,5 @@
-//! The months before: what the instance would hold if people and programs had worked with it since. People change
-//! things through the API, programs authenticate, and the clock catches up with the present as they do.
+//! The simulated past: what the instance would contain if people and programs had used it for months. People make
+//! changes through the API, programs authenticate, and the clock catches up with the present meanwhile.
 
 use super::{
     cast::{CLIENTS, Fate, MANAGED, PEOPLE, PIPELINE, Seed},
@@ -26,16 +26,16 @@ use std::{
     time::Duration,
 };
 
-/// How long ago it begins.
+/// Length of the simulated past.
 pub(super) const SPAN: Duration = Duration::from_secs(200 * 86_400);
 
 const DAY: u32 = 24;
-/// Hours before the present from which on every hour is played; before it, some of each day.
+/// Number of hours before the present in which every hour is simulated. Before that, only some hours of each day are.
 const CLOSE: u32 = 96;
 const REASONS: [&str; 4] =
     ["quarterly rotation", "90-day policy", "a colleague left the team", "new deployment"];
 
-/// A registration as its programs know it.
+/// A registration with its secrets, as its programs know them.
 struct Held {
     seed: &'static Seed,
     number: usize,
@@ -43,13 +43,13 @@ struct Held {
     environment: &'static str,
     client_id: String,
     secret: String,
-    /// The secret before, while it is retiring, and when and for how many hours it was replaced.
+    /// The previous secret while it is retiring, when it was replaced, and the transition period.
     old: Option<(String, u32, u32)>,
     /// Ids of the latest rotation and of the secret that it replaced.
     latest: Option<(String, String)>,
 }
 
-/// Something that happens to a registration: who is the client, and where.
+/// A registration: the index of its client, and the environment.
 #[derive(Clone, Copy)]
 struct At(usize, &'static str);
 
@@ -64,7 +64,7 @@ enum Step {
     Extend(At, u32),
     RollBack(At),
     Disable(At),
-    /// The programs of one registration fetch tokens.
+    /// The programs of one registration request tokens.
     Use(At),
     /// The programs of every registration request tokens.
     UseAll,
@@ -72,7 +72,7 @@ enum Step {
     UseClosely,
 }
 
-/// Everything that is needed to play it.
+/// Everything needed to simulate the past.
 pub(super) struct Past<'a> {
     pub(super) app: &'a Arc<App>,
     pub(super) clock: &'a Clock,
@@ -80,13 +80,13 @@ pub(super) struct Past<'a> {
     pub(super) owner: &'a Api,
 }
 
-/// What it leaves for the present.
+/// Result of the simulated past.
 pub(super) struct Present {
     held: Vec<Held>,
 }
 
 impl Present {
-    /// Client, OAuth `client_id` and secret of a client in production.
+    /// Returns the id, OAuth `client_id` and secret of a client in production.
     pub(super) fn of(&self, name: &str) -> Result<(&ClientId, &str, &str), Failure> {
         let found = self.held.iter().find(|it| it.seed.name == name && it.environment == "production");
         let found = found.ok_or_else(|| Failure::failed(format!("The demo has no client {name}.")))?;
@@ -95,7 +95,7 @@ impl Present {
 }
 
 impl Past<'_> {
-    /// Plays it. Afterwards the clock is that of the machine.
+    /// Simulates the past. Afterwards the clock is the machine's.
     pub(super) async fn play(self) -> Result<Present, Failure> {
         let mut stage = Stage {
             people: HashMap::new(),
@@ -117,14 +117,14 @@ impl Past<'_> {
 
 struct Stage<'a> {
     past: Past<'a>,
-    /// The API as somebody.
+    /// The API, by person.
     people: HashMap<&'static str, Api>,
     properties: HashMap<&'static str, PropertyId>,
     held: Vec<Held>,
     hours_left: u32,
 }
 
-/// What happens, in order: how many hours ago, and what.
+/// Returns the events in order, each with the hours before the present.
 fn steps() -> Vec<(u32, Step)> {
     let mut steps = Vec::new();
     for (number, seed) in CLIENTS.iter().enumerate() {
@@ -174,7 +174,7 @@ fn steps() -> Vec<(u32, Step)> {
     steps
 }
 
-/// A rotation, with uses shortly before, in the middle, and when everybody has moved.
+/// Adds a rotation, with uses shortly before, in the middle, and when all callers have moved.
 fn rotation(steps: &mut Vec<(u32, Step)>, at: At, hours_ago: u32, hours: u32) {
     steps.push((hours_ago + 1, Step::Use(at)));
     steps.push((hours_ago, Step::Rotate { at, hours, leaked: false }));
@@ -183,13 +183,13 @@ fn rotation(steps: &mut Vec<(u32, Step)>, at: At, hours_ago: u32, hours: u32) {
 }
 
 impl Stage<'_> {
-    /// Lets time pass until so many hours before the present.
+    /// Advances the time to this many hours before the present.
     fn go_to(&mut self, hours_ago: u32) {
         self.past.clock.advance(Duration::from_secs(3600) * (self.hours_left - hours_ago));
         self.hours_left = hours_ago;
     }
 
-    /// People, properties, policies.
+    /// Creates people, properties and policies.
     async fn begin(&mut self) -> Result<(), Failure> {
         let owner = self.past.owner;
         for name in CLIENTS.iter().map(|seed| seed.property) {
@@ -278,7 +278,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Lets the programs of some registrations fetch tokens, and does what is due in the background.
+    /// Lets the programs of some registrations request tokens, and runs due background jobs.
     async fn use_where(&mut self, which: impl Fn(&Held) -> bool) -> Result<(), Failure> {
         for held in self.held.iter().filter(|held| which(held)) {
             held.fetch(self.past.app, self.hours_left)?;
@@ -400,7 +400,7 @@ impl Held {
         self.number == number && self.environment == environment
     }
 
-    /// Each of its programs authenticates, so many hours before the present.
+    /// Lets each program authenticate, at this many hours before the present.
     fn fetch(&self, app: &App, hours_ago: u32) -> Result<(), Failure> {
         let disabled = self.seed.fate == Fate::Disabled && hours_ago < 40 * DAY;
         // Other programs than these are watched: they have gone for longer than any pause of theirs.
@@ -434,7 +434,7 @@ impl Held {
         }
     }
 
-    /// Returns the secret that a program has at this time: one after the other gets the new one.
+    /// Returns the secret of a program at this time. The programs get the new secret one after the other.
     fn secret_of(&self, caller: u32, hours_ago: u32) -> &str {
         let Some((old, began, hours)) = &self.old else { return &self.secret };
         let passed = began.saturating_sub(hours_ago);
@@ -449,7 +449,7 @@ impl Held {
     }
 }
 
-/// Returns the address of somebody.
+/// Returns the email address of a person.
 pub(super) fn email(name: &str) -> String {
     format!("{}@example.com", name.to_lowercase())
 }

@@ -1,5 +1,5 @@
-//! The story: a rotation that nobody notices, and a leak that ends at once. Each step says what it does, does
-//! it over HTTP, checks the answer, and prints what came back.
+//! The story: a rotation without an outage, and a leaked secret that ends immediately. Each step says what it does,
+//! does it over HTTP, checks the response, and prints it.
 
 use super::{
     callers::{Answer, Caller},
@@ -18,32 +18,32 @@ use crossfade_core::{
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
 
-/// The client that the story is about.
+/// Client of the story.
 pub(super) const CLIENT: &str = "Billing API";
-/// Where it is rotated.
+/// Environment of the rotation.
 const ENVIRONMENT: &str = "production";
-/// How often a move is looked for, and the pause between two looks.
+/// Number of checks for a move, and the pause between two checks.
 const LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A secret as the callers hold it.
+/// A secret as its callers have it.
 struct Held {
     id: SecretId,
     value: String,
 }
 
-/// What happens where.
+/// Setting of the story.
 struct Scene<'a> {
     api: &'a Api,
-    /// The registration in the API.
+    /// Path of the registration in the API.
     path: String,
     worker: Caller,
     cron: Caller,
-    /// How long a reader gets for each step.
+    /// Pause for the reader after each step.
     pace: Duration,
 }
 
-/// Plays all of it. Fails at the first answer that is not as it should be.
+/// Runs the story. Fails at the first unexpected response.
 pub(super) async fn change_over(
     api: &Api,
     url: &str,
@@ -140,7 +140,8 @@ impl Scene<'_> {
         output::data(&format!("\n{title}\n"))
     }
 
-    /// Returns a token with this secret, which must be given. Introspection tells which secret it was obtained with.
+    /// Returns the requests a token with this secret, which must succeed. Introspection shows which secret it was
+    /// obtained with.
     async fn accepted(&self, caller: &Caller, secret: &Held) -> Result<String, Failure> {
         let answer = caller.token(&secret.value).await?;
         let token = answer.text("access_token").to_owned();
@@ -176,7 +177,7 @@ impl Scene<'_> {
         self.api.send(Method::POST, &format!("{}/secrets/rotate", self.path), &body).await
     }
 
-    /// Returns the secret that is current.
+    /// Returns the current secret.
     async fn current(&self) -> Result<SecretId, Failure> {
         let secrets: Vec<Secret> = self.api.list(&format!("{}/secrets", self.path), usize::MAX).await?;
         let current = secrets.into_iter().find(|it| it.state == SecretState::Current);
@@ -188,7 +189,7 @@ impl Scene<'_> {
         self.api.list(&format!("{}/usage?{since}", self.path), usize::MAX).await
     }
 
-    /// Who has used the retiring secret since then.
+    /// Returns the callers that have used the retiring secret since then.
     async fn left(&self, since: Timestamp) -> Result<Vec<Usage>, Failure> {
         let mut left = self.usage(since).await?;
         left.retain(|it| it.state == SecretState::Retiring);
@@ -203,8 +204,8 @@ impl Scene<'_> {
         Ok(left)
     }
 
-    /// Returns when a caller used this secret first. The answer may be a second old, so it is asked for again until it
-    /// has the move.
+    /// Returns a caller's first use of this secret. The response can be 1 second old, so it is requested again until it
+    /// contains the move.
     async fn moved_at(&self, caller: &Caller, secret: &SecretId) -> Result<Timestamp, Failure> {
         let secrets: Vec<Secret> = self.api.list(&format!("{}/secrets", self.path), usize::MAX).await?;
         let created = secrets.iter().find(|it| it.id == *secret).map(|it| it.created_at);
