@@ -1,17 +1,17 @@
-//! Text that came from elsewhere, such as a server, a backup or a database, must not steer a terminal.
+//! Cleaning untrusted text, for example from a server, a backup or a database, so that it cannot control a terminal.
 
 use std::borrow::Cow;
 
-/// The mark in place of a character that was left out.
+/// Replacement for a removed character.
 const REPLACED: char = '\u{fffd}';
 
-/// Whether a character does something to a terminal, or reorders the line that it is in.
+/// Whether a character controls a terminal or reorders its line.
 fn steers(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns a text of lines in which nothing steers a terminal.
+/// Returns a text of several lines without characters that control a terminal.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     let is_kept = |letter: char| letter == '\n' || !steers(letter);
     match text.chars().all(is_kept) {
@@ -20,12 +20,12 @@ pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns a text on one line in which nothing steers a terminal.
+/// Returns a text on one line without characters that control a terminal.
 pub(crate) fn line(text: &str) -> String {
     text.chars().map(|letter| if steers(letter) { replaced(letter) } else { letter }).collect()
 }
 
-/// Returns JSON in which the characters that steer a terminal are escaped. It means the same.
+/// Returns equivalent JSON in which characters that control a terminal are escaped.
 pub(super) fn json(text: &str) -> Cow<'_, str> {
     // Control characters below U+0020 can only be white space between values: JSON itself escapes the others.
     let is_kept = |letter: char| letter < ' ' || !steers(letter);

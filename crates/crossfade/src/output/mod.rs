@@ -1,5 +1,5 @@
-//! What a command prints: data on stdout, everything else on stderr. A reader that has had enough (`| head`)
-//! is no error.
+//! Output of commands: data on stdout, everything else on stderr. A reader that stops reading (`| head`) is not an
+//! error.
 
 mod clean;
 mod table;
@@ -17,7 +17,7 @@ use std::{
     path::Path,
 };
 
-/// Writes data to stdout. A terminal gets nothing that steers it; a pipe or a file gets the data as it is.
+/// Writes data to stdout. For a terminal the data is cleaned; a pipe or a file gets it unchanged.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let text = if out.is_terminal() { lines(text) } else { text.into() };
@@ -28,14 +28,14 @@ pub(crate) fn data(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes what comes part by part, and only whole lines of it.
+/// Writes data that arrives in parts, only in complete lines.
 #[derive(Default)]
 pub(crate) struct Lines {
     begun: Vec<u8>,
 }
 
 impl Lines {
-    /// Writes the lines that are whole by now; false when the reader has had enough.
+    /// Writes the complete lines so far; `false` if the reader has stopped reading.
     pub(crate) fn write(&mut self, part: impl AsRef<[u8]>) -> Result<bool, Failure> {
         let mut out = std::io::stdout().lock();
         if out.is_terminal() {
@@ -56,7 +56,7 @@ impl Lines {
         }
     }
 
-    /// The end, which must be the end of a line.
+    /// Ends the output, which must be the end of a line.
     pub(crate) fn end(self) -> Result<(), Failure> {
         match self.begun.is_empty() {
             true => Ok(()),
@@ -67,7 +67,7 @@ impl Lines {
     }
 }
 
-/// Cleans whole lines on their way to a terminal.
+/// Cleans complete lines on their way to a terminal.
 struct Cleaned<W>(W);
 
 impl<W: Write> Write for Cleaned<W> {
@@ -85,7 +85,7 @@ fn unwritable(error: &std::io::Error) -> Failure {
     Failure::failed(format!("Nothing can be written to stdout: {error}."))
 }
 
-/// Writes a value that exists nowhere else. Unlike [`data`] it fails when nobody reads it.
+/// Writes a value that exists nowhere else. Unlike [`data`], it fails if the reader has stopped reading.
 pub(crate) fn value(text: &str, lost: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let text = if out.is_terminal() { lines(text) } else { text.into() };
@@ -94,14 +94,14 @@ pub(crate) fn value(text: &str, lost: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("It is done, but nobody read the value: {error}. {lost}")))
 }
 
-/// A kind of value that is handed out once.
+/// A kind of value that is delivered once.
 pub(crate) struct Kind {
     noun: &'static str,
     lost: &'static str,
 }
 
 impl Kind {
-    /// Returns the failure of a command whose answer lacks the value that it was to receive.
+    /// Returns the failure for a response without the expected value.
     pub(crate) fn not_given(&self) -> Failure {
         Failure::failed(format!("It is done, but the answer has no {}. {}", self.noun, self.lost))
     }
@@ -123,7 +123,7 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", lines(text));
 }
 
-/// Returns a time in a table: to the second, and `-` where there is none. JSON has the microseconds.
+/// Returns a time for a table, to the second, or `-` if there is none. JSON has the microseconds.
 pub(crate) fn time(at: Option<Timestamp>) -> String {
     at.map_or_else(
         || "-".to_owned(),
@@ -137,15 +137,15 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     data(&format!("{}\n", clean::json(&text)))
 }
 
-/// Writes as JSON what holds a value that exists nowhere else.
+/// Writes JSON with a value that exists nowhere else.
 pub(crate) fn json_value(content: &impl Serialize, kind: &Kind) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(content).map_err(|error| Failure::failed(error.to_string()))?;
     value(&format!("{}\n", clean::json(&text)), kind.lost)
 }
 
-/// A file for a value, opened before anything is changed, so that a value is never made that cannot be kept.
+/// Destination of a value, opened before anything is changed, so that no value is created that cannot be stored.
 pub(crate) enum Sink {
-    /// Nowhere: the value is not wanted.
+    /// Nowhere: the value is not requested.
     Closed,
     /// Stdout.
     Show,
@@ -162,7 +162,7 @@ impl Sink {
         }
     }
 
-    /// Opens the destination for what the request brings, and takes an unused file away when it is refused.
+    /// Opens the destination for the value of a request, and removes the unused file if the request is refused.
     pub(crate) async fn around<T>(
         output: Option<&Path>,
         request: impl Future<Output = Result<T, Failure>>,
@@ -188,7 +188,7 @@ impl Sink {
         }
     }
 
-    /// Whether the value is not wanted.
+    /// Whether the value is not requested.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
@@ -198,7 +198,7 @@ impl Sink {
         matches!(self, Self::Show)
     }
 
-    /// Hands the value over. A file holds it without a line end, as mounted secrets do.
+    /// Writes the value. A file contains it without a line end, like mounted secrets.
     pub(crate) fn put(self, text: &str, kind: &Kind) -> Result<(), Failure> {
         match self {
             Self::Closed => Ok(()),
@@ -218,7 +218,7 @@ impl Sink {
         }
     }
 
-    /// Takes an unused file away again, after a refusal.
+    /// Removes the unused file after a refusal.
     pub(crate) fn discard(self) {
         if let Self::File(file, path) = self {
             drop(file);

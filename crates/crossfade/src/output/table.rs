@@ -1,31 +1,30 @@
-//! Tables: on a terminal they fit its width, elsewhere they are tables whatever that takes, and nothing is
-//! shortened.
+//! Tables. On a terminal they fit its width; elsewhere they are as wide as needed and nothing is shortened.
 
 use super::{Kind, clean::line, data, note, value};
 use crate::failure::Failure;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// A column: its heading, and whether its texts may be shortened.
+/// A column: its heading, and whether its texts can be shortened.
 #[derive(Clone, Copy)]
 pub(crate) struct Column {
     name: &'static str,
     text: bool,
 }
 
-/// Returns a column of ids, times, states or numbers: a part of one is worth nothing.
+/// Returns a column of ids, times, states or numbers, which are useless if shortened.
 pub(crate) const fn fixed(name: &'static str) -> Column {
     Column { name, text: false }
 }
 
-/// Returns a column of names and other words for people.
+/// Returns a column of names and other text for people.
 pub(crate) const fn text(name: &'static str) -> Column {
     Column { name, text: true }
 }
 
-/// A text is not made shorter than this.
+/// Minimum width of a shortened text.
 const SHORTEST: usize = 8;
-/// The space on both sides of a cell.
+/// Space on both sides of a cell.
 const PADDING: usize = 2;
 const CUT: char = '…';
 
@@ -72,8 +71,8 @@ fn drawn(columns: &[Column], mut rows: Vec<Vec<String>>, terminal: Option<usize>
     table.trim_fmt()
 }
 
-/// Shortens the widest texts, one column of a cell's width at a time, until the table fits; false, and nothing
-/// is changed, where it cannot fit.
+/// Shortens the widest texts, one character at a time, until the table fits; `false`, without a change, if it cannot
+/// fit.
 fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) -> bool {
     let width = |(at, column): (usize, &Column)| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.width());
@@ -98,7 +97,7 @@ fn fit(columns: &[Column], rows: &mut [Vec<String>], terminal: usize) -> bool {
     true
 }
 
-/// Returns a line for each cell, for a terminal that is too narrow for the ids, times and states side by side.
+/// Writes one line per cell, for a terminal that is too narrow for the ids, times and states side by side.
 fn blocks(columns: &[Column], rows: Vec<Vec<String>>, terminal: usize) -> String {
     let label = columns.iter().map(|column| column.name.width()).max().unwrap_or(0);
     let room = terminal.saturating_sub(label + PADDING).max(SHORTEST);
@@ -110,7 +109,7 @@ fn blocks(columns: &[Column], rows: Vec<Vec<String>>, terminal: usize) -> String
     rows.into_iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
-/// Returns the beginning of a text that takes at most this width, with a mark at its end.
+/// Returns the start of a text within this width, with a mark at its end.
 fn shortened(cell: &str, width: usize) -> String {
     let (mut text, mut taken) = (String::new(), 1);
     for letter in cell.chars() {

@@ -32,7 +32,7 @@ pub(crate) async fn audit(command: Audit) -> Result<(), Failure> {
     }
 }
 
-/// Nothing is kept: a trail may be longer than the memory of this machine.
+/// Exports the trail without keeping it in memory, because it may be larger than the memory of this machine.
 async fn export(filters: Filters, remote: &Remote) -> Result<(), Failure> {
     let api = Api::new(remote)?;
     let path = format!("/audit-events/export?{}", query(&api, filters).await?);
@@ -131,7 +131,7 @@ async fn failures(args: Failures) -> Result<(), Failure> {
     )
 }
 
-/// Returns the ID of a token or a session; of others the kind, because the column "who" has their name.
+/// Returns the ID of a token or a session; otherwise the kind, because the column "who" has the name.
 fn credential(via: &Via) -> String {
     match via {
         Via::Token { .. } | Via::Session { .. } => via.id().to_owned(),

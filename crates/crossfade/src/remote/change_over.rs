@@ -19,12 +19,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::{io::IsTerminal, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a watch without a time limit goes on although the server does not answer.
+/// How long a watch without a timeout continues while the server does not answer.
 const UNANSWERED_FOR: Duration = Duration::from_secs(15 * 60);
-/// How often a watch says again, where it cannot draw, that the server does not answer.
+/// Interval at which a watch without a terminal repeats that the server does not answer.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// Shows how the change-over stands.
+/// Shows the change-over.
 pub(crate) async fn change_over(place: &Place, remote: &Remote) -> Result<(), Failure> {
     let site = Site::find(Api::new(remote)?, place).await?;
     let now = read(&site, None).await?;
@@ -50,7 +50,7 @@ fn shown_refused(refused: &[RefusedCaller]) -> Result<(), Failure> {
     output::table(&columns, refused.iter().map(row).collect())
 }
 
-/// Returns where a caller comes from, in three cells.
+/// Returns the source of a caller in three cells.
 pub(super) fn source(
     ip: Option<&String>,
     gathered: bool,
@@ -84,7 +84,7 @@ pub(crate) async fn series(args: Series) -> Result<(), Failure> {
     output::table(&[fixed("from"), fixed("secret"), fixed("uses")], points.into_iter().map(row).collect())
 }
 
-/// Waits until it is safe to end the old secret. Fails when the old secret ends before that, or the time is over.
+/// Waits until it is safe to end the old secret. Fails if the old secret ends before that, or at the timeout.
 pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
     let api = Api::new(&args.remote)?.without_spinner();
     let mut sign = Sign::new();
@@ -114,7 +114,7 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
     }
 }
 
-/// Looks again and again until the goal is reached or cannot be reached any more; returns the last reading.
+/// Reads the change-over in a loop until the goal is reached or can no longer be reached. Returns the last one.
 async fn look_until_done(args: &Watch, api: Api, sign: &mut Sign) -> Result<ChangeOver, Failure> {
     let every = args.every;
     let mut patience = Patience::new(every, args.timeout.is_none().then_some(UNANSWERED_FOR));
@@ -147,10 +147,10 @@ async fn look_until_done(args: &Watch, api: Api, sign: &mut Sign) -> Result<Chan
     }
 }
 
-/// Failures that may be over in a moment: a server that starts, or starts again, is no end of a watch.
+/// Tolerance for passing failures: a server that is starting or restarting does not end a watch.
 struct Patience {
     every: Duration,
-    /// How long the server may be silent; None for as long as the whole watch.
+    /// How long the server can be silent; `None` for the complete watch.
     limit: Option<Duration>,
     silent_since: Option<Instant>,
     said: Option<(String, Instant)>,
@@ -161,7 +161,7 @@ impl Patience {
         Self { every, limit, silent_since: None, said: None }
     }
 
-    /// Says why there is no answer, and waits for the next look. Fails with what does not pass by itself.
+    /// Reports why there is no answer, and waits for the next check. Fails on errors that do not go away on their own.
     async fn wait(&mut self, failure: Failure, sign: &mut Sign) -> Result<(), Failure> {
         let now = Instant::now();
         let silent = now - *self.silent_since.get_or_insert(now);
@@ -194,7 +194,7 @@ async fn read(site: &Site, quiet: Option<Duration>) -> Result<ChangeOver, Failur
     site.api.get(&format!("{}/change-over{query}", site.path)).await
 }
 
-/// A sign of life: a bar on a terminal, elsewhere a line whenever the verdict changes. Both on stderr.
+/// Progress of a watch on stderr: a bar on a terminal, elsewhere a line whenever the verdict changes.
 struct Sign {
     bar: Option<ProgressBar>,
     last: Option<String>,
@@ -229,7 +229,7 @@ impl Sign {
         }
     }
 
-    /// Says something that stays on the terminal, with the time.
+    /// Writes a permanent line with the time.
     fn note(&self, text: &str) {
         let text = format!("{} {text}", time(Some(Clock::system().now())));
         match &self.bar {
@@ -251,7 +251,8 @@ impl Sign {
     }
 }
 
-/// Returns how far it is, in percent: the share of callers that have moved, and, when none is left, of the quiet time.
+/// Returns the progress in percent: the share of callers that have moved, and then, when none is left, the share of the
+/// quiet time.
 fn progress(now: &ChangeOver) -> u64 {
     const MOVED: u64 = 50;
     let counts = now.caller_counts;
@@ -285,7 +286,7 @@ fn line(now: &ChangeOver) -> String {
     }
 }
 
-/// As [`line`], short enough for a terminal of 60 columns beside a bar.
+/// Returns a text like [`line`], short enough for a terminal of 60 columns beside a bar.
 fn short_line(now: &ChangeOver) -> String {
     let ends = format!("ends in {}", span(now.ends_at.since(now.at)));
     match now.verdict {
@@ -303,7 +304,7 @@ fn short_line(now: &ChangeOver) -> String {
     }
 }
 
-/// "2 h 5 min".
+/// Returns a duration such as "2 h 5 min".
 fn span(length: Duration) -> String {
     let (hours, minutes, seconds) =
         (length.as_secs() / 3600, length.as_secs() / 60 % 60, length.as_secs() % 60);

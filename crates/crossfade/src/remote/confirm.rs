@@ -1,11 +1,10 @@
-//! The name of what is changed, typed by the person who changes something that others feel.
+//! Confirmation with the typed name of the object, for changes that affect others.
 
 use crate::{failure::Failure, output};
 use crossfade_core::text::Name;
 use std::io::{BufRead, IsTerminal};
 
-/// Returns the client's name that the command gives, or that is typed now; the server compares it. `what` says what
-/// happens.
+/// Returns the client's name from the command, or typed now; the server compares it. `what` says what happens.
 pub(super) fn confirmed(given: Option<String>, what: &str) -> Result<String, Failure> {
     match given {
         Some(name) => Ok(name),
@@ -15,7 +14,7 @@ pub(super) fn confirmed(given: Option<String>, what: &str) -> Result<String, Fai
     }
 }
 
-/// Asks for the name of what is changed, and compares it. `sentence` says what happens, and `thing` whose name it is.
+/// Asks for the name of the object, and compares it. `sentence` says what happens, and `thing` is the kind of object.
 pub(super) fn confirm_name(
     given: Option<String>,
     name: &str,
@@ -41,7 +40,7 @@ pub(super) fn confirm_name(
     })
 }
 
-/// What is typed now, after a sentence that says what happens; `None` where nobody can type.
+/// Asks for text after a sentence that says what happens; `None` without a terminal.
 pub(super) fn typed(sentence: &str, what: &str) -> Result<Option<String>, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(None);

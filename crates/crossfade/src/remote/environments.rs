@@ -85,7 +85,7 @@ fn path(environment: &str) -> String {
     format!("/environments/{}", segment(environment))
 }
 
-/// A line for each setting: they are too many for one row.
+/// Prints one line per setting, because they are too many for one row.
 fn one(environment: Environment, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&environment);
@@ -104,7 +104,7 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
     output::table(&[fixed("setting"), fixed("value")], rows)
 }
 
-/// Returns the algorithm, and from when on it signs where another still does.
+/// Returns the algorithm, with the time from which it signs if another one still does.
 fn signs(environment: &Environment) -> String {
     let alg = environment.signing_alg.as_str();
     environment.signing_alg_from.map_or_else(|| alg.to_owned(), |from| format!("{alg} from {from}"))

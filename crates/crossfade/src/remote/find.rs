@@ -1,4 +1,4 @@
-//! What a command names: by its id, or by what people know it by.
+//! Finding the object that a command names, by its id or by its name.
 
 use super::http::{Api, form_encode};
 use crate::failure::Failure;
@@ -65,7 +65,7 @@ impl Api {
             .ok_or_else(|| Failure::not_found(text()))
     }
 
-    /// Says that a permission is lacking where that is why nothing was found: without it nothing can be.
+    /// Reports a missing permission if that is why nothing was found.
     async fn if_readable<T>(&self, found: Result<T, Failure>) -> Result<T, Failure> {
         match found {
             Err(failure) if failure.is_not_found() => {
@@ -75,7 +75,7 @@ impl Api {
         }
     }
 
-    /// Reads a list of clients or properties. An empty one is a failure where a permission is lacking.
+    /// Reads a list of clients or properties. Fails if it is empty because of a missing permission.
     pub(crate) async fn list_readable<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
         let items: Vec<T> = self.list(path, usize::MAX).await?;
         match items.is_empty() {

@@ -92,7 +92,7 @@ async fn create(args: Create) -> Result<(), Failure> {
     }
 }
 
-/// A table of grants.
+/// Prints a table of grants.
 pub(super) async fn shown(api: &Api, grants: &[Grant]) -> Result<(), Failure> {
     let (mut names, mut rows) = (Names::new(api), Vec::new());
     for it in grants {

@@ -1,4 +1,4 @@
-//! The API as the CLI sees it: one call, its answer or its problem.
+//! The CLI's view of the API: one call, and its response or problem.
 
 use crate::{cli::Remote, failure::Failure, loopback::is_loopback, output, progress::while_waiting};
 use crossfade_authority::SystemRandom;
@@ -7,32 +7,32 @@ use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
-/// A server, and as whom to speak to it.
+/// A server and the credentials for it.
 #[derive(Clone)]
 pub(crate) struct Api {
     base: String,
     token: String,
     http: reqwest::Client,
-    /// Whether a spinner shows that an answer is waited for.
+    /// Whether a spinner is shown while waiting for a response.
     has_spinner: bool,
 }
 
-/// How often a request is sent when its answer does not come.
+/// Number of times a request is sent if no response comes.
 const ATTEMPTS: u32 = 3;
-/// How long an answer may take; of a stream, each of its parts.
+/// Timeout for a response or for each part of a stream.
 const WHOLE_ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// How long a request is repeated that the server refuses because too many are running.
+/// How long a request is repeated if the server refuses it because too many are running.
 const REPEATED_FOR: Duration = Duration::from_secs(30);
-/// The longest pause between two of them, whatever the server asks for.
+/// Maximum pause between two attempts, whatever the server requests.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 const WAITING: &str = "Waiting for the server";
 
-/// Whether the API token may travel unencrypted to another machine.
+/// Whether the API token can be sent unencrypted to another machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PlainHttp {
-    /// Nothing is sent.
+    /// Refused: nothing is sent.
     Refused,
-    /// Somebody has allowed it for this command.
+    /// Allowed for this command.
     Allowed,
 }
 
@@ -48,7 +48,7 @@ impl Api {
         Self::open(&remote.url, token, plain)
     }
 
-    /// Returns a server by its base URL: by https, or on this machine.
+    /// Returns a server by its base URL: https, or on this machine.
     pub(crate) fn connect(url: &str, token: String) -> Result<Self, Failure> {
         Self::open(url, token, PlainHttp::Refused)
     }
@@ -88,12 +88,12 @@ impl Api {
         })
     }
 
-    /// Returns the same server without a spinner, for a command that draws its own progress.
+    /// Returns the server without a spinner, for a command that shows its own progress.
     pub(crate) fn without_spinner(self) -> Self {
         Self { has_spinner: false, ..self }
     }
 
-    /// Reads.
+    /// Reads an object.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.call(Method::GET, path, None::<&()>).await
     }
@@ -114,7 +114,7 @@ impl Api {
         }
     }
 
-    /// Changes something. Sent again with the same key when the answer is lost, so it happens once.
+    /// Sends a change. If the response is lost, it is sent again with the same key, so the change happens once.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -124,12 +124,12 @@ impl Api {
         self.call(method, path, Some(body)).await
     }
 
-    /// Deletes what takes no words to delete.
+    /// Deletes an object that needs no body.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.send(Method::DELETE, path, &serde_json::json!({})).await
     }
 
-    /// Reads what may be long.
+    /// Reads a response that may be long.
     pub(crate) async fn stream(&self, path: &str) -> Result<Stream, Failure> {
         let response = while_waiting(WAITING, self.request(Method::GET, path, None::<&()>, None)).await?;
         match response.status().is_success() {
@@ -194,7 +194,7 @@ impl Api {
     }
 }
 
-/// Reads the URL of a server. Not quoted in full: it may hold a password.
+/// Parses the URL of a server. Errors do not quote it in full, because it may contain a password.
 fn base_url(url: &str) -> Result<reqwest::Url, Failure> {
     let refused = |what: &str| Failure::usage(format!("The URL of the server {what}."));
     let parsed = reqwest::Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
@@ -212,23 +212,23 @@ fn base_url(url: &str) -> Result<reqwest::Url, Failure> {
     Ok(parsed)
 }
 
-/// Returns the pause that the server asks for in `Retry-After` (RFC 9110 §10.2.3).
+/// Returns the pause requested by the server in `Retry-After` (RFC 9110 §10.2.3).
 fn pause(headers: &header::HeaderMap) -> Duration {
     let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(1)).clamp(Duration::from_secs(1), MAX_PAUSE)
 }
 
-/// An answer that is read part by part.
+/// A response that is read in parts.
 pub(crate) struct Stream(reqwest::Response);
 
 impl Stream {
-    /// Returns the next part; `None` at the end of the whole answer.
+    /// Returns the next part; `None` at the end of the response.
     pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
         self.0.chunk().await.map_err(|error| broke_off(&error))
     }
 }
 
-/// `name=value` for a query.
+/// Returns `name=value` for a query.
 pub(crate) fn form_encode(name: &str, value: &str) -> String {
     reqwest::Url::parse_with_params("http://localhost/", [(name, value)])
         .ok()
@@ -236,7 +236,7 @@ pub(crate) fn form_encode(name: &str, value: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Returns a text as one part of a path, so that it names one thing whatever it holds.
+/// Returns a text as one segment of a path, so that it names one object whatever it contains.
 pub(crate) fn segment(text: &str) -> String {
     let mut url = reqwest::Url::parse("http://localhost/").ok();
     if let Some(Ok(mut path)) = url.as_mut().map(|url| url.path_segments_mut()) {
@@ -282,7 +282,7 @@ fn not_ours(answered: &str) -> Failure {
     Failure::failed(format!("The server answered {answered}. Is this a Crossfade server?"))
 }
 
-/// Returns the innermost cause, which names what a person can mend.
+/// Returns the innermost cause, which names what a person can fix.
 fn root(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

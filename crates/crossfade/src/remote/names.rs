@@ -1,19 +1,19 @@
-//! Names of what IDs stand for, for people who read a table. JSON has the IDs.
+//! Names for IDs in tables. JSON has the IDs.
 
 use super::http::Api;
 use crate::failure::Failure;
 use crossfade_core::api::{Client, Me, Property, User};
 use std::collections::HashMap;
 
-/// Objects that are asked for at most in one table; further ones are shown by their IDs.
+/// Maximum number of objects looked up for one table; further ones are shown by their IDs.
 const MAX_LOOKUPS: usize = 100;
 
-/// Names, as far as the caller may read them; whatever has no name for the caller keeps its ID.
+/// Names that the caller can read. An object without a readable name keeps its ID.
 pub(super) struct Names<'a> {
     api: &'a Api,
     known: HashMap<String, String>,
     lookups: usize,
-    /// The kinds of object that this caller may not read.
+    /// Kinds of objects that this caller cannot read.
     forbidden: Vec<&'static str>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Names<'a> {
         Self { api, known: HashMap::new(), lookups: 0, forbidden: Vec::new() }
     }
 
-    /// Learns who the caller is, whom they can always name.
+    /// Loads the caller's own account, whose name is always readable.
     pub(super) async fn learn_own(&mut self) -> Result<(), Failure> {
         let me: Me = self.api.get("/me").await?;
         self.learn_user(&me.user);
@@ -61,7 +61,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Returns the email of a person, which the commands take; the name of a program.
+/// Returns the email address of a person, which the commands accept, or the name of a program.
 fn name_of(user: &User) -> String {
     user.email.clone().unwrap_or_else(|| user.name.clone())
 }

@@ -58,7 +58,7 @@ async fn found(api: &Api, place: &Place) -> Result<(Client, String), Failure> {
     Ok((client, path))
 }
 
-/// A line for each setting: they are too many for one row.
+/// Prints one line per setting, because they are too many for one row.
 fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(registration);

@@ -121,8 +121,8 @@ impl Site {
         &self.name
     }
 
-    /// Says on stderr how the change-over of the old secret stands, which is refused or ended now. Where that cannot be
-    /// read nothing is said.
+    /// Reports on stderr the change-over of the old secret that is refused or ended now. Reports nothing if it cannot
+    /// be read.
     pub(super) async fn tell_who_is_left(&self) {
         let read = self.api.get::<ChangeOver>(&format!("{}/change-over", self.path)).await;
         if let Ok(now) = read
@@ -132,7 +132,7 @@ impl Site {
         }
     }
 
-    /// Says why it is not known to be safe to end the old secret; `None` if it is safe, or if there is none to end.
+    /// Returns why it is not known to be safe to end the old secret; `None` if it is safe, or if there is none to end.
     async fn why_not_safe(&self) -> Option<String> {
         match self.api.get::<ChangeOver>(&format!("{}/change-over", self.path)).await {
             Ok(now) if matches!(now.verdict, Verdict::SafeToEnd | Verdict::Ended) => None,
@@ -156,7 +156,7 @@ impl Site {
         Ok(self.secrets().await?.into_iter().find(|secret| secret.state == state).map(|secret| secret.id))
     }
 
-    /// Returns the secret that the command names, or the one in this state.
+    /// Returns the secret named by the command, or the one in this state.
     async fn named_or(&self, named: Option<String>, state: SecretState) -> Result<String, Failure> {
         match named {
             Some(id) => Ok(segment(&id)),
@@ -229,7 +229,8 @@ fn keep(sink: Sink, value: Option<String>, new: &SecretId) -> Result<(), Failure
     }
 }
 
-/// Ends the retiring secret. While that is not safe, somebody confirms it; without a confirmation the server makes sure.
+/// Ends the retiring secret. While that is not safe, a person must confirm it; without a confirmation the server
+/// refuses unless it is safe.
 async fn revoke(args: Revoke) -> Result<(), Failure> {
     let Revoke { place, secret, only_if, confirm, end, remote } = args;
     let site = Site::find(Api::new(&remote)?, &place).await?;

@@ -67,7 +67,7 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// "Grace Hopper (grace@example.com, secret_rotator)".
+/// Returns a text such as "Grace Hopper (grace@example.com, secret_rotator)".
 fn described(user: &User) -> String {
     let mut about: Vec<&str> = vec![user.email.as_deref().unwrap_or(user.kind.as_str())];
     about.extend(user.grants.iter().map(|grant| grant.role.as_str()));
@@ -111,7 +111,7 @@ fn keep(sink: Sink, url: Option<String>) -> Result<(), Failure> {
     }
 }
 
-/// `crossfade whoami`.
+/// Runs `crossfade whoami`.
 pub(crate) async fn whoami(remote: Remote) -> Result<(), Failure> {
     let api = Api::new(&remote)?;
     let me: Me = api.get("/me").await?;
