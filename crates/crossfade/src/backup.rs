@@ -1,4 +1,4 @@
-//! `crossfade backup` and `crossfade restore`: the files, and what people are told.
+//! `crossfade backup` and `crossfade restore`: the files and the output.
 
 use crate::{
     cli::{BackUp, Restore},
@@ -19,10 +19,10 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// The tables that people know by these words.
+/// Tables listed in the output.
 const TOLD: [&str; 6] = ["environments", "clients", "secrets", "rotations", "users", "audit_events"];
 
-/// `crossfade backup`.
+/// Runs `crossfade backup`.
 pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let partial = Partial::create(&args.output)?;
@@ -51,7 +51,7 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `crossfade restore`.
+/// Runs `crossfade restore`.
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     // Before anything is made: a command that is refused leaves nothing behind.
@@ -67,7 +67,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a restore has brought back, and what it has undone by that.
+/// Returns sentences about what a restore has brought back, and what it has undone.
 fn undone(done: &Restored) -> [String; 5] {
     let taken_at = output::time(Some(done.header.created_at));
     [
@@ -98,7 +98,7 @@ fn told(rows: &BTreeMap<&'static str, u64>) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// A file that has its name only once it is whole. Taken away again when it is dropped before.
+/// A file that gets its final name only when complete. It is removed if it is dropped before that.
 struct Partial {
     file: NamedTempFile,
     path: PathBuf,

@@ -1,17 +1,17 @@
-//! A PostgreSQL server that is not there yet: it may be starting at the same time.
+//! Waiting for a PostgreSQL server that is still starting.
 
 use crate::{failure::Failure, output};
 use crossfade_store::{Db, Fault, Location, StoreError};
 use std::{pin::pin, time::Duration};
 use tokio::time::{sleep, timeout};
 
-/// Seconds before each further try: half a minute in all.
+/// Seconds before each further attempt, 30 seconds in total.
 const PAUSES: [u64; 9] = [1, 1, 2, 2, 3, 4, 5, 6, 6];
-/// How long a try is waited for in silence.
+/// How long an attempt may take before a line is written.
 const SILENT_FOR: Duration = Duration::from_millis(700);
 
-/// Waits until the database server can be reached, and says on stderr why it cannot. What does not pass by itself, such
-/// as a wrong password, is left to whoever opens the database.
+/// Waits until the database server can be reached, and writes to stderr why it cannot. A failure that does not go away
+/// on its own, such as a wrong password, is left to opening the database.
 pub(crate) async fn wait_for(location: &Location) -> Result<(), Failure> {
     let Some(server) = location.server().ok().flatten() else { return Ok(()) };
     let tries = PAUSES.len() + 1;
@@ -36,7 +36,7 @@ pub(crate) async fn wait_for(location: &Location) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tries once. A server that does not even refuse is named before it has been waited for.
+/// Tries once. Names a server that does not answer before waiting for it.
 async fn reach(location: &Location, server: &str) -> Result<(), StoreError> {
     let mut reached = pin!(Db::reach(location));
     if let Ok(done) = timeout(SILENT_FOR, reached.as_mut()).await {

@@ -1,4 +1,4 @@
-//! `crossfade doctor`: the settings, the server that may run, and the report.
+//! `crossfade doctor`: the settings, a running server, and the report.
 
 use crate::{
     cli::Doctor,
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a server may take to say whether it is ready.
+/// Timeout for a server to say whether it is ready.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ struct Report<'a> {
     warned: usize,
 }
 
-/// `crossfade doctor`.
+/// Runs `crossfade doctor`.
 pub(crate) async fn doctor(args: Doctor) -> Result<(), Failure> {
     let checks = while_waiting("Looking at the instance", check(args.settings)).await;
     let number = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
@@ -73,7 +73,7 @@ async fn check(settings: Settings) -> Vec<Check> {
     checks
 }
 
-/// Whether secrets travel where others can read them.
+/// Checks whether secrets are sent where others can read them.
 fn public_url(settings: &Resolved) -> Check {
     const NAME: &str = "public_url";
     let url = &settings.public_url;
@@ -97,7 +97,7 @@ fn public_url(settings: &Resolved) -> Check {
     Check::ok(NAME, format!("Issuers and links start with {url}."))
 }
 
-/// Whether the addresses in the evidence are those of the callers.
+/// Checks whether the addresses in the evidence are those of the callers.
 fn trusted_proxies(settings: &Resolved) -> Check {
     const NAME: &str = "trusted_proxies";
     let networks = &settings.trusted_proxies;
@@ -123,7 +123,7 @@ fn trusted_proxies(settings: &Resolved) -> Check {
     }
 }
 
-/// Whether others can read the database URL, which may hold a password; `None` where nothing can be said.
+/// Checks whether others can read the database URL, which may contain a password; `None` if that cannot be determined.
 fn database_url_file(path: &Path) -> Option<Check> {
     const NAME: &str = "database_url_file";
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
@@ -140,7 +140,7 @@ fn database_url_file(path: &Path) -> Option<Check> {
     })
 }
 
-/// Whether the server that runs decides secrets.
+/// Checks whether the running server can verify secrets.
 async fn ready(address: SocketAddr) -> Check {
     const NAME: &str = "server";
     let elsewhere = "If the server was started with another address, give doctor the same --listen. Otherwise look into its log, and start it again.";
@@ -187,7 +187,7 @@ async fn ready(address: SocketAddr) -> Check {
     }
 }
 
-/// Returns where a server that listens everywhere can be asked from here.
+/// Returns the local address of a server that listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
@@ -196,7 +196,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Whether a server could listen there.
+/// Checks whether a server could listen on an address.
 fn listen(address: SocketAddr) -> Check {
     const NAME: &str = "server";
     match TcpListener::bind(address) {

@@ -8,15 +8,15 @@ use std::{io::Write, process::ExitCode};
 pub(crate) struct Failure {
     status: u8,
     sentence: String,
-    /// Stable code of the API, for whoever searches for it.
+    /// Stable code of the API, to search for.
     code: Option<Box<str>>,
-    /// The member of the request at fault.
+    /// Member of the request at fault.
     member: Option<Box<str>>,
-    /// The flag that sets it.
+    /// Flag that sets the member.
     flag: Option<Box<str>>,
-    /// The permission that is lacking.
+    /// Missing permission.
     permission: Option<Box<str>>,
-    /// Whether it may be over in a moment.
+    /// Whether it may go away on its own.
     passing: bool,
 }
 
@@ -25,45 +25,45 @@ impl Failure {
         Self { status, sentence: sentence.into(), ..Self::default() }
     }
 
-    /// Refused or failed.
+    /// Returns the failure of a refused or failed command.
     pub(crate) fn failed(sentence: impl Into<String>) -> Self {
         Self::new(1, sentence)
     }
 
-    /// Used in a wrong way.
+    /// Returns the failure of wrong usage.
     pub(crate) fn usage(sentence: impl Into<String>) -> Self {
         Self::new(2, sentence)
     }
 
-    /// Used in a way that the server would refuse.
+    /// Returns the failure of usage that the server would refuse.
     pub(crate) fn misused(problem: Problem) -> Self {
         Self { member: problem.field.map(Into::into), ..Self::usage(in_flags(&problem.detail)) }
     }
 
-    /// Not found.
+    /// Returns the failure for a missing object.
     pub(crate) fn not_found(sentence: impl Into<String>) -> Self {
         Self::new(3, sentence)
     }
 
-    /// Not permitted, for want of this permission.
+    /// Returns the failure for a missing permission.
     pub(crate) fn not_permitted(sentence: impl Into<String>, permission: Permission) -> Self {
         let (code, permission) = (Code::Forbidden.as_str().into(), permission.as_str().into());
         Self { code: Some(code), permission: Some(permission), ..Self::new(4, sentence) }
     }
 
-    /// Not possible as things stand.
+    /// Returns the failure for a conflict with the present state.
     pub(crate) fn conflict(sentence: impl Into<String>) -> Self {
         Self::new(5, sentence)
     }
 
-    /// Confirmed with another name than that of what is changed.
+    /// Returns the failure for a confirmation with the wrong name.
     pub(crate) fn mismatch(sentence: impl Into<String>) -> Self {
         let code = Code::ConfirmationMismatch.as_str().into();
         let member = Some("confirm_client_name".into());
         Self { code: Some(code), member, ..Self::failed(sentence) }
     }
 
-    /// What a server answered: its own sentence, with flags for members, and its code.
+    /// Returns a problem from the server: its sentence, with flags instead of members, and its code.
     pub(crate) fn answered(document: &ProblemDocument) -> Self {
         let status = match document.status {
             404 => 3,
@@ -80,12 +80,12 @@ impl Failure {
         }
     }
 
-    /// Returns the failure of a server that does not answer, or not now.
+    /// Returns the failure for a server that does not answer, or not at the moment.
     pub(crate) fn unanswered(sentence: impl Into<String>) -> Self {
         Self { passing: true, ..Self::failed(sentence) }
     }
 
-    /// Whether it is for want of this member of the request.
+    /// Whether the failure is that this member of the request is missing.
     pub(crate) fn asks_for(&self, member: &str) -> bool {
         self.member.as_deref() == Some(member)
     }
@@ -95,27 +95,27 @@ impl Failure {
         self.status == 4
     }
 
-    /// Whether it may be over in a moment, so that whoever only watches looks again.
+    /// Whether it may go away on its own, so that a watch continues.
     pub(crate) fn is_passing(&self) -> bool {
         self.passing
     }
 
-    /// Whether something is not there, or may not be read.
+    /// Whether an object is missing or unreadable for the caller.
     pub(crate) fn is_not_found(&self) -> bool {
         self.status == 3
     }
 
-    /// Whether it is not possible as things stand.
+    /// Whether it conflicts with the present state.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status == 5
     }
 
-    /// What happened, for people.
+    /// Returns the sentence for people.
     pub(crate) fn sentence(&self) -> &str {
         &self.sentence
     }
 
-    /// Names the flag that holds the member at fault, or that makes a permission needless, where the command has one.
+    /// Names the flag for the member at fault, or the flag that makes a permission unnecessary, if the command has one.
     pub(crate) fn with_flag(mut self, flags: &[String]) -> Self {
         let reveals = self.permission.as_deref() == Some(Permission::SecretReveal.as_str());
         if reveals && flags.iter().any(|flag| flag == "no-value") {
@@ -133,7 +133,7 @@ impl Failure {
         self
     }
 
-    /// Says it, and tells the status to exit with.
+    /// Writes the failure to stderr, and returns the exit status.
     pub(crate) fn exit(self) -> ExitCode {
         // Where nobody listens on stderr the status still tells.
         // Cleaned: a server may have written it.
@@ -148,7 +148,7 @@ impl Failure {
     }
 }
 
-/// Returns a sentence of the API with the flags that the members in it are set by.
+/// Returns a sentence of the API with flags in place of members.
 fn in_flags(sentence: &str) -> String {
     let (mut text, mut word) = (String::new(), String::new());
     for letter in sentence.chars().chain([' ']) {
@@ -167,17 +167,17 @@ fn in_flags(sentence: &str) -> String {
     text
 }
 
-/// Whether a member's name is no word that people use: `client_id` is one of OAuth.
+/// Whether a member's name is only an API word. `client_id` is not: it is a term of OAuth.
 fn is_api_word(member: &str) -> bool {
     member.contains('_') && member != "client_id"
 }
 
-/// Returns the name of the list that an item is named by.
+/// Returns the name of the list for the name of an item.
 fn listed(member: &str) -> &str {
     member.split(['.', '[']).next().unwrap_or(member)
 }
 
-/// The members whose flags have other names.
+/// Members whose flags have different names.
 const FLAGS: &[(&str, &str)] = &[
     ("transition_hours", "transition"),
     ("confirm_client_name", "confirm"),

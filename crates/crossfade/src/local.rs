@@ -1,4 +1,4 @@
-//! Commands on the machine itself: they open the database, also while a server runs on it.
+//! Commands on the server machine. They open the database, even while a server is running on it.
 
 use crate::{
     cli::{CreateToken, Init, RecoverOwner, lacking},
@@ -12,7 +12,7 @@ use crossfade_core::roles::Permission;
 use std::io::{BufRead, IsTerminal};
 use zeroize::Zeroizing;
 
-/// `crossfade init`.
+/// Runs `crossfade init`.
 pub(crate) async fn init(args: Init) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let password = read_password()?;
@@ -28,7 +28,7 @@ pub(crate) async fn init(args: Init) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `crossfade owner recover`.
+/// Runs `crossfade owner recover`.
 pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
@@ -41,7 +41,7 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     output::data(&format!("{}\n", link.url))
 }
 
-/// `crossfade token create`.
+/// Runs `crossfade token create`.
 pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     output::value(&format!("{}\n", value.reveal()), lost)
 }
 
-/// Says what the token cannot do because its owner cannot.
+/// Returns a warning about permissions that the token lacks because its owner does.
 fn unheld(held: &[Permission], user: &str, scope: &[String]) -> Option<String> {
     if held.is_empty() {
         return Some(format!("{user} has no role yet, so this token can read and change nothing."));

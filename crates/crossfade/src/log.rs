@@ -1,11 +1,11 @@
-//! What is logged: levels, for everything and for parts of it.
+//! Log levels, for everything and for individual parts.
 
 use crate::failure::Failure;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Refuses what is no list of levels. The filter itself takes a mistyped level for the name of a part, and logs nothing
-/// else then.
+/// Refuses text that is not a list of levels. The filter itself would treat a mistyped level as the name of a part, and
+/// log nothing else.
 pub(crate) fn checked(directives: String) -> Result<String, Failure> {
     match directives.split(',').find(|directive| !is_directive(directive.trim())) {
         None => Ok(directives),

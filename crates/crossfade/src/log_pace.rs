@@ -1,5 +1,5 @@
-//! A bound on the log: strangers must not be able to fill a disk with what they are refused. Each kind of line is written
-//! only so often; the others are counted, and the counts are written.
+//! A limit for the log, so that unknown sources cannot fill a disk by being refused. Each kind of line is written at a
+//! limited rate; further lines are counted, and the counts are written.
 
 use std::{
     collections::HashMap,
@@ -16,28 +16,28 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Lines of one kind in a row.
+/// Maximum number of lines of one kind in a row.
 const BURST: u32 = 100;
-/// The pause after which one more line of a kind may be written.
+/// Pause after which one more line of a kind can be written.
 const LINE_EVERY: Duration = Duration::from_millis(100);
-/// How often the counts are written.
+/// Interval for writing the counts.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
-/// The field of lines that are always written: they are of an account, which has to sign in to cause them.
+/// Field of lines that are always written: they belong to an authenticated account.
 const ACCOUNT: &str = "account";
 
-/// The kinds of lines, by the place in the code that writes them, and how many of each were left out.
+/// The kinds of lines, by the place in the code that writes them, with the number left out.
 #[derive(Clone, Default)]
 pub(crate) struct LogPace(Arc<Mutex<HashMap<Identifier, Kind>>>);
 
 struct Kind {
-    /// When all lines that were written would have been written one by one.
+    /// When all written lines would have been written at the limited rate.
     written_until: Instant,
     left_out: u64,
     message: String,
 }
 
 impl Kind {
-    /// Whether another line may be written.
+    /// Whether another line can be written.
     fn admits(&mut self, now: Instant) -> bool {
         let until = self.written_until.max(now) + LINE_EVERY;
         let admits = until <= now + LINE_EVERY * BURST;
@@ -51,7 +51,7 @@ impl Kind {
 }
 
 impl LogPace {
-    /// Writes how many lines of each kind were left out, again and again.
+    /// Writes the number of lines left out of each kind, in a loop.
     pub(crate) async fn tell(&self) {
         loop {
             tokio::time::sleep(TOLD_EVERY).await;
@@ -87,7 +87,7 @@ impl<S: Subscriber> Layer<S> for LogPace {
     }
 }
 
-/// Takes the message of a line.
+/// Extracts the message of a line.
 struct Message(String);
 
 impl Visit for Message {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use tracing_subscriber::{Registry, layer::SubscriberExt};
 
-    /// Counts the lines that get through.
+    /// Counts the written lines.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<u64>>);
 

@@ -1,4 +1,4 @@
-//! Addresses of this machine, between which nobody else can listen.
+//! Addresses of this machine, whose traffic no one else can read.
 
 use std::net::IpAddr;
 

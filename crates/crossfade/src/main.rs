@@ -1,5 +1,4 @@
-//! Crossfade: a self-hosted authority for OAuth 2.0 client secrets. One binary that serves, and that speaks
-//! to a server.
+//! Crossfade: a self-hosted authority for OAuth 2.0 client secrets. One binary for the server and the command line.
 
 mod backup;
 mod cli;

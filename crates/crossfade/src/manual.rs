@@ -1,4 +1,4 @@
-//! `crossfade man`: the manual pages, made from the command line itself.
+//! `crossfade man`: the manual pages, generated from the command line definition.
 
 use crate::{
     cli::{Manual, program},
@@ -30,14 +30,14 @@ fn page(command: &clap::Command) -> Result<String, Failure> {
     Ok(with_examples(&String::from_utf8_lossy(&page)))
 }
 
-/// Gives the examples the section that manual pages have for them, with lines that are not joined.
+/// Moves the examples to the section that manual pages have for them, and prevents their lines from being joined.
 fn with_examples(page: &str) -> String {
     let Some((before, after)) = page.split_once(".SH EXTRA\nExamples:\n") else { return page.to_owned() };
     let (examples, rest) = after.split_at(after.find(".SH ").unwrap_or(after.len()));
     format!("{before}.SH EXAMPLES\n.nf\n{examples}.fi\n{rest}")
 }
 
-/// Writes the page of a command and of every one below it; how many there are.
+/// Writes the page of a command and of every command below it. Returns their number.
 fn write(command: &clap::Command, directory: &Path) -> Result<usize, Failure> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let path = directory.join(format!("{name}.1"));

@@ -1,4 +1,4 @@
-//! A sign of life on a terminal for what takes longer than a second.
+//! A spinner on a terminal for work that takes longer than a second.
 
 use indicatif::ProgressBar;
 use std::{pin::pin, time::Duration};
@@ -6,8 +6,7 @@ use std::{pin::pin, time::Duration};
 const SOON: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_millis(100);
 
-/// Waits, and says for what when it takes longer than a second. The spinner goes to stderr, and only to a
-/// terminal.
+/// Waits for work, and names it if it takes longer than a second. The spinner goes to stderr, and only to a terminal.
 pub(crate) async fn while_waiting<T>(what: &'static str, work: impl Future<Output = T>) -> T {
     waiting(work, tokio::time::sleep(SOON), || {
         let spinner = ProgressBar::new_spinner().with_message(what);
@@ -33,7 +32,7 @@ async fn waiting<T, S>(
     work.await
 }
 
-/// Takes the spinner away also when the command is given up.
+/// Removes the spinner even if the command is cancelled.
 struct Shown(ProgressBar);
 
 impl Drop for Shown {
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
     use std::{cell::Cell, future};
 
-    /// Whether anything was shown for work that yields once, and the answer.
+    /// Returns whether the spinner was shown for work that yields once, and the result.
     async fn shown(patience: impl Future<Output = ()>) -> bool {
         let shown = Cell::new(false);
         let work = async {

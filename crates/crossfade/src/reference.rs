@@ -1,5 +1,5 @@
-//! The pages of docs/reference, made from what they describe. This test fails when a committed page differs,
-//! and regenerates the page, to be reviewed and committed.
+//! The pages of docs/reference, generated from what they describe. This test fails if a committed page differs, and
+//! regenerates the page, to be reviewed and committed.
 
 use crate::cli;
 use crossfade_core::{
@@ -68,7 +68,7 @@ fn errors() -> String {
     text
 }
 
-/// Returns the catalogue of events, each with its facts; made from the types that are written to the trail.
+/// Returns the catalogue of events with their facts, generated from the types that are written to the trail.
 fn audit_events() -> String {
     let mut text = format!(
         "# Audit events\n\n{MADE}Each event records when (`at`), who (`actor`), what (`action`), the `outcome` (`done` or \
@@ -120,7 +120,7 @@ fn kind_of_items(schema: &Value) -> String {
     kind(&schema["items"])
 }
 
-/// Returns the operations of the API for people; openapi.json has the same for programs.
+/// Returns the operations of the API for people; openapi.json is for programs.
 fn api() -> String {
     let document = crossfade_web::openapi();
     let mut text = format!(

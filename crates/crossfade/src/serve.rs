@@ -1,4 +1,4 @@
-//! `crossfade serve`: opens, locks, listens, and stops without dropping a request.
+//! `crossfade serve`: opens the database, locks it, listens, and stops without dropping a request.
 
 use crate::{
     connections::Serving,
@@ -26,7 +26,7 @@ use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, util::Subscr
 /// How long evidence data is reused.
 pub(crate) const READINGS_KEPT: Duration = Duration::from_secs(1);
 
-/// Serves until it is told to stop.
+/// Serves until it is asked to stop.
 pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let settings = settings.resolve()?;
     let pace = start_log(&settings.log, settings.log_format)?;
@@ -61,7 +61,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     }
 }
 
-/// Says what `crossfade doctor` would find, before somebody runs into it.
+/// Logs what `crossfade doctor` would find, before it causes a problem.
 async fn warn_of_findings(settings: &Resolved, app: &App) {
     let clock = Clock::system();
     let instance = Instance {
@@ -112,7 +112,7 @@ pub(crate) async fn open_at(
     Ok(App::open(options).await?)
 }
 
-/// Opens an application that must be there already: a command that is run in the wrong directory makes none.
+/// Opens an existing application, so that a command in the wrong directory does not create one.
 pub(crate) async fn open_existing(settings: &Resolved) -> Result<Arc<App>, Failure> {
     match &settings.location {
         Location::File(path) if !path.exists() => Err(Failure::failed(format!(
@@ -131,7 +131,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts to answer on `listener`.
+    /// Starts to serve on `listener`.
     pub(crate) fn start(app: Arc<App>, listener: TcpListener, settings: &Resolved) -> Result<Self, Failure> {
         let proxies = TrustedProxies(settings.trusted_proxies.clone());
         let counts = Connections::default();
@@ -142,7 +142,7 @@ impl Server {
         Ok(Self { worker: Worker::start(app.clone()), app, serving })
     }
 
-    /// Ends when this process must not go on, and says why.
+    /// Returns when this process must stop, with the reason.
     async fn must_stop(&self) -> Result<(), Failure> {
         Err(Failure::failed(match self.app.keep_serving().await {
             Stopped::AnotherServes => {
@@ -154,7 +154,7 @@ impl Server {
         }))
     }
 
-    /// Lets running requests end, flushes, closes.
+    /// Lets running requests finish, flushes and closes.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         let ended = self.serving.stop().await;
         self.worker.stop().await;
@@ -163,7 +163,7 @@ impl Server {
     }
 }
 
-/// Binds the address, before anything else is touched.
+/// Binds the address, before anything else is changed.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => Failure::failed(format!(
@@ -173,7 +173,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Creates the data directory, where anything is stored in it.
+/// Creates the data directory, if anything is stored in it.
 pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     if !settings.uses_data_dir() {
@@ -185,7 +185,7 @@ pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
     })
 }
 
-/// Starts the log, on stderr, at a pace that strangers cannot drive up.
+/// Starts the log on stderr, at a rate that unknown sources cannot drive up.
 pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<LogPace, Failure> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;

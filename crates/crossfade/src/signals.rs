@@ -1,4 +1,4 @@
-//! Signals: those that stop this process in order, and those that must not end it.
+//! Signals: those that stop this process in an orderly way, and those that must not end it.
 
 use std::{
     convert::Infallible,
@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Requests to stop this process. From the moment that this is made none is lost.
+/// Requests to stop this process. No request is lost once this exists.
 pub(crate) struct Stop([Option<Signal>; 3]);
 
 impl Stop {
@@ -16,20 +16,19 @@ impl Stop {
         Self(signals([SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()]))
     }
 
-    /// Ends when the process is asked to stop.
+    /// Returns when the process is asked to stop.
     pub(crate) async fn asked(&mut self) {
         first_of(&mut self.0).await;
     }
 }
 
-/// Ends when the process is asked to stop, or when its terminal is gone.
+/// Returns when the process is asked to stop, or when its terminal is closed.
 pub(crate) async fn stop_or_hang_up() {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit(), SignalKind::hangup()];
     first_of(&mut signals(kinds)).await;
 }
 
-/// Signals that would end the process, and with it the evidence that is not stored yet. From the moment that this is
-/// made they do nothing.
+/// Signals that would end the process and lose the evidence that is not stored yet. They do nothing once this exists.
 pub(crate) struct Ignored([Option<Signal>; 4]);
 
 impl Ignored {
@@ -38,7 +37,7 @@ impl Ignored {
         Self(signals([SignalKind::hangup(), user_1, user_2, SignalKind::alarm()]))
     }
 
-    /// Writes a line to the log for each of them.
+    /// Logs a line for each of these signals.
     pub(crate) async fn log(&mut self) -> Infallible {
         let Self([hang_up, user_1, user_2, alarm]) = self;
         loop {
@@ -53,11 +52,11 @@ impl Ignored {
     }
 }
 
-/// The exit status of a program that was interrupted, as shells give it.
+/// Exit status of an interrupted program, as in shells.
 const INTERRUPTED: i32 = 130;
 
-/// Has Ctrl-C on a terminal take a spinner or a bar away before it ends the process. On a thread of its own, because a
-/// command that waits for somebody to type does not run.
+/// Makes Ctrl-C on a terminal remove a spinner or a bar before it ends the process. Uses a separate thread, because a
+/// command that waits for input does not run.
 pub(crate) fn clear_line_on_interrupt(runtime: &tokio::runtime::Runtime) {
     if !std::io::stderr().is_terminal() {
         return;
@@ -78,7 +77,7 @@ fn signals<const N: usize>(kinds: [SignalKind; N]) -> [Option<Signal>; N] {
     kinds.map(|kind| signal(kind).ok())
 }
 
-/// Ends with the first of these signals. Without any there is no way to ask; then only the end of the process stops it.
+/// Returns at the first of these signals. Without any signal it never returns.
 async fn first_of(signals: &mut [Option<Signal>]) {
     poll_fn(|context| {
         let is_asked = signals.iter_mut().flatten().any(|signal| signal.poll_recv(context).is_ready());

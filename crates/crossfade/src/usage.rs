@@ -1,10 +1,10 @@
-//! Wrong usage: what was wrong, how the command is used, and one example.
+//! Wrong usage: the error, the usage of the command, and one example.
 
 use crate::cli::{examples, program};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
-/// Says on stderr what is wrong with a command line, or on stdout what was asked for (`--help`). Returns the exit status.
+/// Writes the error of a command line to stderr, or the requested help to stdout. Returns the exit status.
 pub(crate) fn report(error: &clap::Error, line: &[OsString]) -> ExitCode {
     let asked_for = [
         ErrorKind::DisplayHelp,

@@ -1,17 +1,18 @@
-//! Variables of the environment: an unknown one is refused, and an empty one is as good as unset.
+//! Environment variables: an unknown one is refused, and an empty one counts as unset.
 
 use crate::failure::Failure;
 use clap::{ArgMatches, Command, builder::Resettable, parser::ValueSource};
 use std::collections::BTreeSet;
 
 const PREFIX: &str = "CROSSFADE_";
-/// The one variable that is no flag.
+/// The only variable without a flag.
 const TOKEN: &str = "CROSSFADE_TOKEN";
-/// Variables that Kubernetes sets in every container beside a service named `crossfade`.
+/// Prefixes of variables that Kubernetes sets in containers next to a service named `crossfade`.
 const INJECTED: [&str; 2] = ["CROSSFADE_SERVICE_", "CROSSFADE_PORT"];
-/// Variables that name the place of data or keys. Taken for unset, an empty one would lead to another instance.
+/// Variables that name the location of data or keys. If an empty one counted as unset, it would lead to another
+/// instance.
 const PLACES: [&str; 3] = ["CROSSFADE_CONFIG", "CROSSFADE_DATA_DIR", "CROSSFADE_DATABASE_URL"];
-/// The end of the names of files with keys and certificates.
+/// Suffix of variables that name files with keys and certificates.
 const FILE: &str = "_FILE";
 
 /// A variable that is set.
@@ -20,7 +21,7 @@ struct Variable {
     is_empty: bool,
 }
 
-/// The variables that are meant for this program.
+/// The variables for this program.
 pub(crate) struct Variables(Vec<Variable>);
 
 impl Variables {
@@ -40,7 +41,7 @@ impl Variables {
         Self(ours)
     }
 
-    /// Returns the command line in which an empty variable gives no value.
+    /// Returns the command line without values from empty variables.
     pub(crate) fn without_empty(&self, command: Command) -> Command {
         let command = command.mut_args(|argument| {
             let is_empty = variable_of(&argument).is_some_and(|name| self.is_empty(&name));
@@ -49,7 +50,7 @@ impl Variables {
         command.mut_subcommands(|child| self.without_empty(child))
     }
 
-    /// Refuses variables that the typed command would ignore although somebody relies on them.
+    /// Refuses variables that the command would ignore although they are set on purpose.
     pub(crate) fn check(&self, program: &Command, matches: &ArgMatches) -> Result<(), Failure> {
         let (command, matches) = leaf(program, matches);
         if !command.get_arguments().any(|argument| variable_of(argument).is_some()) {
@@ -115,7 +116,7 @@ mod tests {
     use crate::cli::Cli;
     use clap::CommandFactory;
 
-    /// What a command line comes to with these variables; an empty text where it is taken.
+    /// Returns the refusal of a command line with these variables; empty if it is accepted.
     fn refused(line: &str, variables: &[(&str, bool)]) -> String {
         let variables =
             Variables::new(variables.iter().map(|(name, is_empty)| ((*name).to_owned(), *is_empty)));
