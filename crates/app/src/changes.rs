@@ -40,12 +40,12 @@ impl Changes {
         }
     }
 
-    /// What prevents changes from being stored; `None` while they work.
+    /// Returns what prevents changes from being stored; `None` while they work.
     pub(crate) fn failing(&self) -> Option<Fault> {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Number of changes that failed since the start, by kind of failure.
+    /// Returns the number of changes that failed since the start, by kind of failure.
     pub(crate) fn failed(&self) -> Vec<(&'static str, u64)> {
         let counts = self.failed.iter().map(|count| count.load(Ordering::Relaxed));
         Fault::ALL.iter().map(|fault| fault.as_str()).zip(counts).collect()

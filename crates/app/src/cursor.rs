@@ -92,7 +92,7 @@ pub(crate) fn unknown_cursor() -> Problem {
     invalid("cursor", "is not one that this server gave out for this list")
 }
 
-/// `invalid_query`, at a parameter: "`field` `what`."
+/// Returns `invalid_query` at a parameter: "`field` `what`."
 pub(crate) fn invalid(field: &str, what: &str) -> Problem {
     Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field)
 }
@@ -124,7 +124,7 @@ const LOOKED_AT_FOR_A_PAGE: i64 = 100_000;
 /// Maximum number of rows read for one page. A page can be short or empty and still have a next one.
 const READ_FOR_A_PAGE: i64 = 20_000;
 
-/// Reads until a page is full, skipping rows the caller cannot read. Stops after a fixed number of rows, so that a
+/// A scan that reads until a page is full, skipping rows the caller cannot read. Stops after a fixed number of rows, so that a
 /// caller with little access cannot force a scan of the whole table.
 pub(crate) struct Scan<'a, R> {
     start: &'a Start<'a>,

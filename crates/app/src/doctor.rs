@@ -44,12 +44,12 @@ impl Check {
         Self { name, outcome: Outcome::Ok, sentence: sentence.into(), mend: None }
     }
 
-    /// It works, but needs attention.
+    /// Returns a warning.
     pub fn warn(name: &'static str, sentence: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Warn, sentence: sentence.into(), mend: Some(mend.into()) }
     }
 
-    /// It is broken or unsafe.
+    /// Returns a failed check.
     pub fn fail(name: &'static str, sentence: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Fail, sentence: sentence.into(), mend: Some(mend.into()) }
     }
@@ -139,7 +139,7 @@ pub(crate) fn durability_problem(found: &Durability) -> Option<Problem> {
     })
 }
 
-/// `3 secrets`, `1 secret`.
+/// Returns a count such as `3 secrets` or `1 secret`.
 pub(crate) fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }

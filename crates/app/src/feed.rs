@@ -59,7 +59,7 @@ struct Losses {
 }
 
 impl Feed {
-    /// A process that decides nothing has no tables, and is therefore never behind.
+    /// Returns a process that decides nothing has no tables, and is therefore never behind.
     pub(crate) fn new(decides: bool) -> Self {
         Self {
             applied: AtomicI64::new(if decides { 0 } else { NOTHING_TO_APPLY }),

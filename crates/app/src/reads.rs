@@ -1,5 +1,5 @@
-//! Bounds for costly reads (`Operation::is_costly`), so that many of them do not delay the end of a secret: a number of
-//! turns in all and for each account, a pace for each account, and readings that are kept for a second.
+//! Limits for costly reads (`Operation::is_costly`), so that many of them do not delay the end of a secret: turns in
+//! total and per account, a pace per account, and results that are reused for 1 second.
 
 use crate::error::Error;
 use crossfade_core::{Code, Problem, RegistrationId, Timestamp, UserId};
@@ -17,12 +17,12 @@ use tokio::{
 const MAX_RUNNING: usize = 4;
 /// Maximum number of simultaneous costly reads of one account, however many tokens and sessions it has.
 const MAX_RUNNING_OF_ACCOUNT: usize = 2;
-/// Costly reads that one account begins without a pause, after a time without any.
+/// Number of costly reads that one account can start without a pause, after a time without any.
 const BURST_OF_ACCOUNT: u32 = 400;
-/// The pace at which one account begins costly reads after that.
+/// Interval at which one account can start costly reads after that.
 const INTERVAL_OF_ACCOUNT: Duration = Duration::from_millis(10);
-/// How long a costly read waits for its turn. A read that is refused waits as long: a client that is refused immediately
-/// asks again immediately.
+/// How long a costly read waits for its turn. A refused read also waits this long, because a client that is refused
+/// immediately asks again immediately.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Maximum number of accounts remembered after their last costly read.
 const MAX_IDLE_ACCOUNTS: usize = 256;
@@ -41,14 +41,14 @@ struct Account {
     pace: Pace,
 }
 
-/// The pace of one account.
+/// Pace of one account.
 struct Pace {
-    /// When its whole burst is free again.
+    /// When its complete burst is available again.
     whole_at: Instant,
 }
 
 impl Pace {
-    /// Returns when the next read may begin. `None`: later than `latest`, so the read is refused and not counted.
+    /// Returns when the next read can begin. `None`: later than `latest`, so the read is refused and not counted.
     fn next(&mut self, now: Instant, latest: Instant) -> Option<Instant> {
         let whole_at = self.whole_at.max(now) + INTERVAL_OF_ACCOUNT;
         let begins_at = now.max(whole_at - INTERVAL_OF_ACCOUNT * BURST_OF_ACCOUNT);
@@ -80,7 +80,7 @@ impl Reads {
         Self { wait, all: Arc::new(Semaphore::new(MAX_RUNNING)), accounts: Mutex::default() }
     }
 
-    /// Waits for a turn of this account. An error when there are too many, and when it takes too long.
+    /// Waits for a turn of this account. Fails if there are too many reads or it takes too long.
     pub(crate) async fn account_turn(&self, user: &UserId) -> Result<AccountTurn, Error> {
         let now = Instant::now();
         let (running, begins_at) = self.with_account(user, now, |account| {

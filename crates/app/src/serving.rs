@@ -105,7 +105,7 @@ impl Hold {
         }
     }
 
-    /// Why the lock is lost; `None` while it is held.
+    /// Returns why the lock is lost; `None` while it is held.
     pub(crate) fn why_lost(&self) -> Option<String> {
         self.state().clone()
     }

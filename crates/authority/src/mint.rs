@@ -132,12 +132,12 @@ mod tests {
     const SECRET: &str = "sec_0000000000000000000001";
     const IAT: i64 = 1_795_525_500;
 
-    /// [`super::read`] where every clock says the same.
+    /// Calls [`super::read`] with the same time for every clock.
     fn read(environment: &Environment, token: &str, now: Timestamp) -> Option<Claims> {
         super::read(environment, token, &Moment { now, machine: now, earliest: now, latest: now })
     }
 
-    /// Half a second after [`IAT`].
+    /// Returns the time half a second after [`IAT`].
     fn now() -> Timestamp {
         Timestamp::from_micros(IAT * 1_000_000 + 500_000)
     }

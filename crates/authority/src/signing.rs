@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// RFC 7638 §3, written down a second time: the required members alone, in lexicographic order, without
+    /// Computes a thumbprint independently (RFC 7638 §3): only the required members, in lexicographic order, without
     /// white space.
     fn thumbprint(jwk: &Value) -> String {
         let text = |name: &str| jwk[name].as_str().unwrap().to_owned();

@@ -298,7 +298,8 @@ mod tests {
         Verifier::new(registration, keys)
     }
 
-    /// What `value-{n}` comes to: the secret's number, or the reason and the number where it is known.
+    /// Returns the result of presenting `value-{n}`: the secret's number, or the reason and the number if it is
+    /// recognised.
     fn outcome(
         verifier: &Verifier,
         keys: &VerifierKeys,

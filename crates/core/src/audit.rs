@@ -213,7 +213,7 @@ macro_rules! events {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// What it means, in a sentence.
+            /// Returns what it means, in a sentence.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => str::trim_start(concat!($($doc),+)),)+ }
             }

@@ -92,7 +92,7 @@ pub struct Gap {
 /// The evidence of a transition.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
-    /// When the rotation was.
+    /// Time of the rotation.
     pub rotated_at: Timestamp,
     /// When the old secret ends or ended.
     pub ends_at: Timestamp,

@@ -20,7 +20,7 @@ pub enum EnvironmentKind {
 }
 
 impl EnvironmentKind {
-    /// `test` or `live`.
+    /// Returns `test` or `live`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Test => "test",

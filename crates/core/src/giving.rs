@@ -189,7 +189,7 @@ mod tests {
         (1..5usize).find(|n| client(*n) == *id).map(|n| property(n.div_ceil(2)))
     }
 
-    /// Returns everything that grants allow, asked object by object: an answer that shares no line with `covers`.
+    /// Returns everything that grants allow, asked object by object, without using `covers`.
     fn reach(grants: &[Grant]) -> Vec<(Permission, String)> {
         let slugs = ["staging", "production", "later"].map(slug);
         let mut reached = Vec::new();

@@ -58,7 +58,7 @@ impl Mark {
 /// A retiring secret, as the guard sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Guarded {
-    /// When the rotation was.
+    /// Time of the rotation.
     pub rotated_at: Timestamp,
     /// When the old secret ends.
     pub deadline: Timestamp,

@@ -7,7 +7,7 @@ use crate::{Code, roles::Permission};
 /// HTTP method of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Method {
-    /// Reads.
+    /// Reads an object.
     Get,
     /// Creates something or performs an action.
     Post,

@@ -14,17 +14,17 @@ macro_rules! codes {
             /// All codes, in the order of the checks that raise them.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The code as programs read it.
+            /// Returns the code as programs read it.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)+ }
             }
 
-            /// The HTTP status that goes with it.
+            /// Returns its HTTP status.
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)+ }
             }
 
-            /// What it means, in a sentence: the title of the problem.
+            /// Returns what it means, in a sentence: the title of the problem.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => str::trim_start(concat!($($doc),+)),)+ }
             }
@@ -124,17 +124,17 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with a sentence of its own.
+    /// Returns a problem with this sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), field: None, members: Map::new() }
     }
 
-    /// `invalid_body`, at `field`: "`field` `what`."
+    /// Returns `invalid_body` at `field`: "`field` `what`."
     pub fn invalid(field: &str, what: &str) -> Self {
         Self::new(Code::InvalidBody, format!("{field} {what}.")).with_field(field)
     }
 
-    /// The answer for what is not there and for what the caller may not know of: one and the same.
+    /// Returns the same response for a missing object and for one that the caller is not permitted to see.
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "There is nothing here, or nothing that you may read.")
     }

@@ -274,7 +274,7 @@ mod tests {
         }
     }
 
-    /// Digits without a prefix are suspicious only with the right checksum.
+    /// Digits without a prefix are suspicious only with the correct checksum.
     #[test]
     fn rule_18_bare_digits_count_only_with_their_checksum() {
         let bare = some_secret().reveal()["crossfade_live_".len()..].to_owned();
@@ -284,16 +284,17 @@ mod tests {
         assert!(!looks_like_secret(&"a".repeat(49)));
     }
 
-    /// Whether nobody writes it so: characters beyond ASCII by the codes of their bytes, or in both widths.
+    /// Whether a combination of encodings is unrealistic: non-ASCII characters as codes of their bytes, or in both
+    /// widths.
     fn is_odd(outer: &str, inner: &str) -> bool {
         ["zero-width", "full-width", "invisible blanks"].contains(&inner)
             && ["JSON", "HTML", "HTML in hex", "base64 of UTF-16", "added literals"].contains(&outer)
     }
 
-    /// Name of a way to write a text, and the way.
+    /// Name of an encoding, and its function.
     type Encoding = (&'static str, fn(&str) -> String);
 
-    /// Ways in which a text gets written somewhere else.
+    /// Returns the encodings in which a text may be pasted.
     fn encodings() -> Vec<Encoding> {
         use base64::{Engine, engine::general_purpose as engines};
         fn each(text: &str, write: impl Fn(u8) -> String) -> String {

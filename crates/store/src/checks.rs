@@ -102,7 +102,7 @@ impl Tx {
         Ok(ValidSecrets { current: row.int("current_secrets")?, retiring: row.int("retiring_secrets")? })
     }
 
-    /// Numbering of the audit trail.
+    /// Reads the numbering of the audit trail.
     pub async fn trail(&mut self) -> Result<Trail, StoreError> {
         let given = self.one(GIVEN, vec![]).await?.int("audit_seq")?;
         let row = self.one(TRAIL, vec![]).await?;

@@ -34,7 +34,7 @@ const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const BASIC: AuthMethod = AuthMethod::ClientSecretBasic;
 const POST: AuthMethod = AuthMethod::ClientSecretPost;
 
-/// So many microseconds after the start of each test.
+/// Returns the time this many microseconds after the start of each test.
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(NOW + micros)
 }
@@ -142,12 +142,12 @@ impl World {
         self.authority.authenticate(environment, &credentials)
     }
 
-    /// Client `n`, authenticated in staging by its secret number `secret`.
+    /// Returns client `n`, authenticated in staging by its secret number `secret`.
     fn client(&self, n: usize, secret: usize) -> Client {
         self.authenticate(&self.staging, n, &value(secret), BASIC).ok().unwrap()
     }
 
-    /// What presenting a secret of client 1 in staging comes to: the secret's id, or the error.
+    /// Returns the result of presenting a secret of client 1 in staging: the secret's id, or the error.
     fn present(&self, secret: &str) -> Result<SecretId, OauthError> {
         self.authenticate(&self.staging, 1, secret, BASIC).map(|client| client.secret().clone())
     }
@@ -889,8 +889,7 @@ impl Drop for Finished<'_> {
     }
 }
 
-/// What a reader may see while the registration goes through versions 0, 1, 2 … : which of the secrets 1 and
-/// 2 is valid in each.
+/// Returns which of the secrets 1 and 2 is valid in a version of the registration.
 fn valid_in(version: usize) -> [bool; 2] {
     [[true, false], [true, true], [false, true]][version % 3]
 }

@@ -147,8 +147,8 @@ fn a_machine_s_clock_is_not_moved_by_hand() {
     assert!(after >= before && after < before.after(Duration::from_secs(3600)));
 }
 
-/// What one thread has been told, no other is told less of afterwards: a deadline that one request saw
-/// pass has passed for every later one.
+/// Once one thread has read a time, no other thread reads an earlier one: a deadline that one request saw pass has
+/// passed for every later one.
 #[test]
 fn rule_2_time_never_runs_backwards_under_threads() {
     const ROUNDS: i64 = 20_000;

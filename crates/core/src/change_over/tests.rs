@@ -14,7 +14,7 @@ fn used(first: i64, last: i64, pause: i64) -> Option<Used> {
     Some(Used { first: at(first), last: at(last), longest_pause })
 }
 
-/// Returns a caller of the old secret that came every `pause` seconds for two days until `last`.
+/// Returns a caller of the old secret that called every `pause` seconds for two days until `last`.
 fn steady(last: i64, pause: i64) -> Caller {
     Caller { old: used(last - 48 * HOUR, last, pause), ..Caller::default() }
 }
@@ -300,25 +300,25 @@ fn the_quiet_time_covers_the_life_of_a_token() {
     assert_eq!(quiet_needed(Duration::from_secs(7200)), Duration::from_secs(7200));
 }
 
-/// Fleets whose every call is known to the simulation, so that each verdict can be compared with the truth.
+/// Fleets whose calls are all known to the simulation, so that each verdict can be compared with the truth.
 mod fleets {
     use super::*;
     use proptest::prelude::*;
 
-    /// A program that calls at a pace, moves at a time, and may pause.
+    /// A program that calls at a steady pace, moves at some time, and may pause.
     #[derive(Clone, Debug)]
     struct Program {
         every: i64,
         offset: i64,
-        /// When it takes the new secret; `None`: never.
+        /// When it switches to the new secret; `None`: never.
         moves_at: Option<i64>,
-        /// With which program it shares address, agent and label.
+        /// Program with which it shares address, agent and label.
         source: usize,
         /// The user agent.
         agent: usize,
-        /// Seconds of each day in which it runs, from the beginning of the day on; `None`: all of them.
+        /// Seconds of each day in which it runs, from the start of the day; `None`: all day.
         runs_for: Option<i64>,
-        /// Whether it has another address each day.
+        /// Whether it has a different address each day.
         moves_about: bool,
     }
 
@@ -329,7 +329,7 @@ mod fleets {
             (0..).map(move |n| first + n * self.every).take_while(move |call| *call < until).filter(runs)
         }
 
-        /// What tells it apart when it calls.
+        /// Returns what distinguishes the program when it calls.
         fn seen_as(&self, call: i64) -> (usize, i64) {
             (self.source, if self.moves_about { call.div_euclid(DAY) } else { 0 })
         }
@@ -349,7 +349,7 @@ mod fleets {
         }
     }
 
-    /// What would be recorded of the fleet from `since` until `now`.
+    /// Returns the evidence that would be recorded of the fleet from `since` until `now`.
     fn recorded(fleet: &[Program], since: i64, now: i64) -> Vec<Caller> {
         let mut callers: BTreeMap<(usize, i64), (usize, Caller)> = BTreeMap::new();
         let mut calls: Vec<(i64, &Program)> =
@@ -370,7 +370,7 @@ mod fleets {
         callers.into_values().map(|(agent, caller)| Caller { program: programs[&agent], ..caller }).collect()
     }
 
-    /// Whether somebody would be refused in the time after `now` if the old secret ended at `now`.
+    /// Whether any caller would be refused after `now` if the old secret ended at `now`.
     fn would_fail(fleet: &[Program], now: i64, ends: i64) -> bool {
         fleet.iter().any(|it| it.calls(now, ends).any(|call| it.is_on_old(call)))
     }
@@ -378,8 +378,8 @@ mod fleets {
     const ENDS: i64 = 168 * HOUR;
     const DAY: i64 = 24 * HOUR;
 
-    /// Watched for a month before the rotation, judged every hour until the deadline: no verdict of safety may be wrong,
-    /// and once everybody has moved there must be one.
+    /// Checks a fleet that was observed for a month before the rotation, every hour until the deadline: no
+    /// `safe_to_end` may be wrong, and it must come once all callers have moved.
     fn compare(fleet: &[Program]) {
         compare_every(fleet, 1);
     }
@@ -428,8 +428,8 @@ mod fleets {
         compare(&[program(0, 5 * MINUTE, Some(HOUR)), program(1, 72 * HOUR, None)]);
     }
 
-    /// A job that calls every minute of one hour a day, at the same address or each day at another; seen for a month, or
-    /// for the first time in the night before the rotation.
+    /// A job that calls every minute for one hour a day, at the same address or at a different one each day; observed
+    /// for a month, or for the first time in the night before the rotation.
     #[test]
     fn a_job_that_runs_for_an_hour_a_night_is_never_overlooked() {
         for (moves_about, since) in [(false, -30 * DAY), (true, -30 * DAY), (false, -DAY), (true, -DAY)] {
@@ -442,7 +442,7 @@ mod fleets {
         }
     }
 
-    /// Instances that get another address each day, as a deployment does: those of yesterday are not waited for.
+    /// Instances with a different address each day, as after deployments: the verdict does not wait for yesterday's.
     #[test]
     fn instances_that_are_replaced_every_day_do_not_hold_up_the_verdict() {
         let fleet: Vec<_> = (0..3)
@@ -462,8 +462,8 @@ mod fleets {
         compare_every(&fleet, 20);
     }
 
-    /// What the verdict cannot see, shown: a straggler that looks like a caller that has moved is seen as long as it
-    /// calls within the quiet time, and is overlooked when it calls more rarely.
+    /// A limit of the verdict: a straggler that looks like a caller that has moved is seen as long as it calls within
+    /// the quiet time, and is overlooked if it calls more rarely.
     #[test]
     fn a_straggler_behind_a_shared_address_is_seen_only_while_it_calls_often() {
         let shared = |every: i64| {
@@ -486,7 +486,7 @@ mod fleets {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Whatever regular fleet: safety is never said while somebody would fail.
+        /// For any regular fleet, the verdict is never `safe_to_end` while a caller would fail.
         #[test]
         fn safe_is_never_said_while_a_regular_caller_would_fail(
             paces in prop::collection::vec((prop::sample::select(vec![60, 300, 900, 3600, 6 * 3600, 24 * 3600, 72 * 3600]), 0i64..86_400, prop::option::of(1i64..100)), 1..12)

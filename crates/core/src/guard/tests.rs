@@ -7,7 +7,7 @@ fn rotated_at() -> Timestamp {
     Timestamp::from_seconds(1_795_525_500)
 }
 
-/// Returns a transition of so many hours, of which nobody was told, in an environment without a policy.
+/// Returns a transition of that many hours without warnings so far, in an environment without a policy.
 fn guarded(transition: i64) -> Guarded {
     let deadline = rotated_at().after(hours(transition));
     Guarded { rotated_at: rotated_at(), deadline, compromised: false, told: None, extension_hours: None }

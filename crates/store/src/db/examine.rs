@@ -162,7 +162,7 @@ impl Db {
         }
     }
 
-    /// Durability of a commit, as the engine is set up.
+    /// Reads the durability of a commit, as the engine is set up.
     pub async fn durability(&self) -> Result<Durability, StoreError> {
         match &self.engine {
             Engine::Sqlite(pools) => {

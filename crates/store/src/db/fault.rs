@@ -113,7 +113,7 @@ const UNKNOWN_STATEMENT: &str = "26000";
 const POOLS_TRANSACTIONS: &str =
     "a pooler mixes the sessions of its clients; set it to pool sessions, not transactions";
 
-/// The cause as the log names it: the engine's code and message, on one line.
+/// Returns the cause for the log: the engine's code and message on one line.
 pub(super) fn describe(error: &sqlx::Error) -> String {
     let text = match error {
         sqlx::Error::Database(inner) => match inner.try_downcast_ref::<PgDatabaseError>() {

@@ -60,7 +60,8 @@ impl Tx {
         self.head.highest_time
     }
 
-    /// What the database's clock said after the lock of this change was taken; `None` where the database has none.
+    /// Returns the time of the database's clock after the lock of this change was taken; `None` if the database has
+    /// none.
     pub fn told(&self) -> Option<Timestamp> {
         self.told
     }

@@ -17,7 +17,7 @@ fn slot(windows: &[(i64, i64)]) -> Option<DrillSlot> {
     Some(DrillSlot { id: drill_id(1), windows })
 }
 
-/// Secret 1 with this deadline and revocation and these windows; secret 2 is current.
+/// Returns secret 1 with this deadline, revocation and windows, and the current secret 2.
 fn drilled(windows: &[(i64, i64)], expires_at: Option<i64>, revoked_at: Option<i64>) -> World {
     let world = World::new();
     world.put(1, &[(2, None, None), (1, expires_at, revoked_at)], |registration| {
