@@ -167,7 +167,7 @@ impl App {
         Ok(())
     }
 
-    /// `None` where the old secret is not needed any more, as far as is known.
+    /// Judges a deadline; `None` if the old secret is no longer needed, as far as is known.
     async fn judge_deadline(
         &self,
         tx: &mut Tx,

@@ -176,7 +176,7 @@ impl App {
         .await
     }
 
-    /// Returns uses a link: creates the first Owner or sets the password of the account, and signs in. Does so in one
+    /// Uses a link: creates the first Owner or sets the password of the account, and signs in. Does so in one
     /// transaction, because a role granted in between would find the account closed while a sign-in is still to come.
     pub async fn use_link(
         &self,

@@ -97,7 +97,7 @@ impl Transition {
         silences
     }
 
-    /// Judges it. `tried` is a use or an attempt of the old secret that is not stored yet.
+    /// Judges the change-over. `tried` is a use or an attempt of the old secret that is not stored yet.
     pub(crate) fn assess(
         &self,
         registration: &Registration,
@@ -111,7 +111,8 @@ impl Transition {
         change_over::assess(&Facts { old_last_used, ..facts }, now)
     }
 
-    /// What the rules look at. The quiet time follows from the life of the registration's tokens, unless it is given.
+    /// Returns the input for the rules. The quiet time is derived from the token lifetime of the registration, unless
+    /// it is given.
     pub(crate) fn facts<'a>(
         &self,
         registration: &Registration,

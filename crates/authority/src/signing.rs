@@ -159,7 +159,7 @@ impl Environment {
         Self { slug, issuer, keys }
     }
 
-    /// Returns its name in URLs.
+    /// Returns the name in URLs.
     pub fn slug(&self) -> &Slug {
         &self.slug
     }

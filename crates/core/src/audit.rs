@@ -117,7 +117,7 @@ impl Actor {
         })
     }
 
-    /// Returns a rule of Crossfade itself.
+    /// Returns the actor for a rule of Crossfade itself.
     pub fn policy(id: &str, name: &str) -> Self {
         Self::Policy { id: id.to_owned(), name: name.to_owned() }
     }

@@ -108,7 +108,7 @@ impl Pattern {
         self.length
     }
 
-    /// Returns how many windows there are.
+    /// Returns the number of windows.
     pub fn repeat(self) -> i64 {
         self.repeat
     }
