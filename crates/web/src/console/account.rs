@@ -52,7 +52,7 @@ pub(super) struct Asked {
     cursor: Option<String>,
 }
 
-/// How long a token may live, as days and in words.
+/// Token lifetimes on offer, in days and in words.
 const LIVES: [(&str, &str); 4] = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never")];
 
 /// Maximum number of tokens listed where they can be ended together.

@@ -80,7 +80,7 @@ pub(crate) fn with_label(detail: &str, name: &str, label: &str) -> String {
     }
 }
 
-/// A form on a page. `prefix` keeps the ids of two forms of one page apart.
+/// A form on a page. `prefix` distinguishes the ids of two forms on one page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Form {
     prefix: &'static str,

@@ -168,7 +168,7 @@ on_both_engines! {
         let page = browser.get(&path(&client, "/security")).await.page(200);
         assert_eq!(page.matches(">Leaked<").count(), 2, "{page}");
         assert!(page.contains("Access tokens were not ended") && page.contains("may accept one until"), "{page}");
-        // A revocation and a roll back say it, too.
+        // A revocation and a rollback say it, too.
         world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
         let page = browser.get(&path(&client, "/security")).await.page(200);
         let (_, rest) = page.split_once("/rotations/").unwrap();

@@ -70,7 +70,7 @@ pub(in crate::console) struct Asked {
 }
 
 const GIVEN: &str = "The role was granted, effective from the next request.";
-/// Properties and clients that are offered; others are named by their id.
+/// Maximum number of properties and clients offered; others are entered by id.
 const OFFERED: &str = "200";
 
 impl UserPage {
