@@ -2,9 +2,11 @@
 
 use crossfade_store::{Db, Location, StoreError, Tx};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, ConnectOptions, Connection, Decode, Postgres, Sqlite, Type, postgres::PgConnectOptions,
+    sqlite::SqliteConnectOptions,
 };
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     io::Write,
     sync::Once,
@@ -72,6 +74,19 @@ impl Place {
 
     /// Reads one number past the store.
     pub async fn number(&self, sql: &str) -> i64 {
+        self.value(sql).await
+    }
+
+    /// Reads one value past the store.
+    async fn value<T>(&self, sql: &str) -> T
+    where
+        T: Send
+            + Unpin
+            + for<'r> Decode<'r, Sqlite>
+            + for<'r> Decode<'r, Postgres>
+            + Type<Sqlite>
+            + Type<Postgres>,
+    {
         let query = AssertSqlSafe(sql.to_owned());
         match &self.location {
             Location::File(path) => {
@@ -180,20 +195,32 @@ impl Place {
         columns
     }
 
-    /// How many rows each table has, and what the head says: equal only when nothing was written.
-    pub async fn fingerprint(&self) -> Vec<(String, i64)> {
-        const SCHEMA: &str = include_str!("../../migrations/0001_initial.sql");
-        let tables = SCHEMA.lines().filter_map(|line| line.strip_prefix("CREATE TABLE ")?.strip_suffix(" ("));
-        let mut asked: Vec<String> = ["change_seq", "audit_seq", "highest_time"]
-            .map(|column| format!("SELECT {column} FROM head"))
-            .into();
-        asked.extend(tables.map(|table| format!("SELECT COUNT(*) FROM {table}")));
-        let mut answers = Vec::new();
-        for sql in asked {
-            let number = self.number(&sql).await;
-            answers.push((sql, number));
+    /// Every table with all its rows: equal only when nothing was written.
+    pub async fn fingerprint(&self) -> Vec<(String, String)> {
+        let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (table, column, _) in self.columns().await {
+            tables.entry(table).or_default().push(column);
         }
-        answers
+        let mut contents = Vec::new();
+        for (table, columns) in tables {
+            let rows = match &self.location {
+                Location::File(_) => {
+                    let row: Vec<String> = columns.iter().map(|column| format!("quote({column})")).collect();
+                    let row = row.join(" || ',' || ");
+                    format!(
+                        "SELECT COALESCE(group_concat(r, ';'), '') FROM (SELECT {row} AS r FROM {table} ORDER BY 1)"
+                    )
+                }
+                Location::Postgres(_) => {
+                    format!(
+                        "SELECT COALESCE(string_agg(CAST(t.* AS TEXT), ';' ORDER BY CAST(t.* AS TEXT)), '') FROM {table} t"
+                    )
+                }
+            };
+            let rows: String = self.value(&rows).await;
+            contents.push((table, rows));
+        }
+        contents
     }
 }
 
