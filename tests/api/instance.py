@@ -12,9 +12,8 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "clients"))
 
-from harness import (  # noqa: E402, F401
-    OWNER, Checks, Server, Stopped, eventually, free_port, fresh_database, require,
-)
+import frame  # noqa: E402, F401
+from harness import OWNER, Server, eventually, free_port, fresh_database, require  # noqa: E402, F401
 
 ROLES = [
     "viewer", "secret_viewer", "secret_rotator", "application_manager", "operations_manager", "auditor", "owner",

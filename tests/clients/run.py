@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Plays secret rotations against a real server with OAuth client libraries that are not ours."""
 
-import argparse
 import collections
 import contextlib
 import datetime
@@ -9,16 +8,15 @@ import html
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-from harness import HERE, Adapter, Checks, Registration, Server, Stopped, eventually, fresh_database, require
+import frame
+from harness import HERE, Adapter, Registration, Server, eventually, fresh_database, require
 
 MAXIMUM_SECONDS = 600
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGALRM]
 
 Library = collections.namedtuple("Library", "program operations refusal other_error user_agent")
 # The exceptions are what a program that uses the library has to catch.
@@ -528,33 +526,6 @@ def no_errors(server):
     require(not lines, f"{len(lines)} lines, the first is: {lines[:1]}")
 
 
-def stop(number, _):
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)  # nothing interrupts cleaning up
-    raise Stopped("took too long" if number == signal.SIGALRM else "was ended")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", required=True, help="the crossfade program")
-    parser.add_argument("--database-url", help="a maintenance database; the run makes one of its own beside it")
-    arguments = parser.parse_args()
-
-    # A proxy that is set for the outside has no business with loopback.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
-    for number in SIGNALS:
-        signal.signal(number, stop)
-    signal.alarm(MAXIMUM_SECONDS)
-
-    checks = Checks()
-    try:
-        play(checks, arguments.binary, arguments.database_url)
-    except (Exception, Stopped) as error:
-        checks.failed += 1
-        print(f"FAILED the run: {type(error).__name__}: {error}")
-    print(f"clients: {checks.passed} passed, {checks.failed} failed")
-    sys.exit(1 if checks.failed or not checks.passed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    arguments = frame.options(__doc__).parse_args()
+    frame.run("clients", MAXIMUM_SECONDS, lambda checks: play(checks, arguments.binary, arguments.database_url))

@@ -4,54 +4,33 @@
 Every module in parts/ is one part, with a function play(checks, arguments).
 """
 
-import argparse
 import importlib
-import os
 import pathlib
-import signal
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "parts"), str(HERE.parent / "api")]
 
-from instance import Checks, Stopped  # noqa: E402
+from instance import frame  # noqa: E402
 
 MAXIMUM_SECONDS = 900
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGALRM]
 PARTS = sorted(path.stem for path in (HERE / "parts").glob("*.py"))
+# Parts that load the server and measure its delays or its memory: nothing else should run beside them.
+LOAD = ["connections", "costly_reads", "sign_ins", "strangers"]
+OTHERS = [name for name in PARTS if name not in LOAD]
+# Lanes may run at the same time: each part has servers, directories and ports of its own.
+LANES = {"1": OTHERS[0::2], "2": OTHERS[1::2], "load": LOAD}
 
 
-def stop(number, _):
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)  # nothing interrupts cleaning up
-    raise Stopped("took too long" if number == signal.SIGALRM else "was ended")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", required=True, help="the crossfade program")
-    parser.add_argument("--postgres-bin", required=True, type=pathlib.Path, help="directory with initdb and pg_ctl")
-    parser.add_argument("--database-url", help="a maintenance database of a shared PostgreSQL server")
-    parser.add_argument("--part", action="append", choices=PARTS, help="run only this part; repeatable")
-    arguments = parser.parse_args()
-
-    # A proxy that is set for the outside must not be used for loopback.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
-    for number in SIGNALS:
-        signal.signal(number, stop)
-    signal.alarm(MAXIMUM_SECONDS)
-
-    checks = Checks()
-    try:
-        for name in arguments.part or PARTS:
-            with checks.phase(name):
-                importlib.import_module(name).play(checks, arguments)
-    except (Exception, Stopped) as error:
-        checks.failed += 1
-        print(f"FAILED the run: {type(error).__name__}: {error}")
-    print(f"faults: {checks.passed} passed, {checks.failed} failed")
-    sys.exit(1 if checks.failed or not checks.passed else 0)
+def play(checks):
+    for name in arguments.part or LANES.get(arguments.lane, PARTS):
+        with checks.phase(name):
+            importlib.import_module(name).play(checks, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    parser = frame.options(__doc__, PARTS)
+    parser.add_argument("--postgres-bin", required=True, type=pathlib.Path, help="directory with initdb and pg_ctl")
+    parser.add_argument("--lane", choices=LANES, help="run only the parts of this lane")
+    arguments = parser.parse_args()
+    frame.run("faults", MAXIMUM_SECONDS, play)
