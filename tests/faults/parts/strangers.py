@@ -1,16 +1,10 @@
 """Requests without a valid credential, thousands at the same time, while a leaked secret is ended."""
 
-import asyncio
-import multiprocessing
-import os
-import resource
-import time
-
 import requests
 
-from costly_reads import answer, enforcement
 from harness import Registration
-from instance import instance, program, require
+from instance import program, require
+from load import enforcement, load, on_both_engines
 
 ROUNDS = 5
 CONNECTIONS = 1500
@@ -23,19 +17,14 @@ UNREAD_CONNECTIONS = 200
 
 
 def play(checks, arguments):
-    for engine in ["sqlite", "postgres"]:
-        if engine == "postgres" and not arguments.database_url:
-            continue
-        url = arguments.database_url if engine == "postgres" else None
-        arguments_of = type(arguments)(**{**vars(arguments), "database_url": url})
-        with instance(arguments_of) as server:
-            item = server.api("POST", "/properties", {"name": "Leaks"})
-            leaked = Registration(server, item["id"], "Leaked")
-            user, ended = program(server, "viewer")
-            server.api("DELETE", f"/users/{user['id']}")
-            for name, request in floods(server, ended).items():
-                checks.run(f"{engine}: {name} does not delay the end of a secret", delay, server, leaked, request,
-                           f"{engine} {name}", name in UNREAD)
+    for engine, server in on_both_engines(arguments):
+        item = server.api("POST", "/properties", {"name": "Leaks"})
+        leaked = Registration(server, item["id"], "Leaked")
+        user, ended = program(server, "viewer")
+        server.api("DELETE", f"/users/{user['id']}")
+        for name, request in floods(server, ended).items():
+            checks.run(f"{engine}: {name} does not delay the end of a secret", delay, server, leaked, request,
+                       f"{engine} {name}", name in UNREAD)
 
 
 def floods(server, ended):
@@ -61,44 +50,13 @@ def floods(server, ended):
     }
 
 
-def load(url, request, connections, ready, over, counts):
-    os.nice(5)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-    async def run():
-        host, port = url.removeprefix("http://").split(":")
-
-        async def one():
-            reader, writer = await asyncio.open_connection(host, int(port))
-            while not over.is_set():
-                writer.write(request)
-                counts[0 if await answer(reader) < 500 else 1] += 1
-            writer.close()
-
-        ready.set()
-        await asyncio.gather(*(one() for _ in range(connections)), return_exceptions=True)
-
-    asyncio.run(run())
-
-
 def delay(server, leaked, request, name, is_unread):
     quiet = max(enforcement(server, leaked) for _ in range(ROUNDS))
-    connections = UNREAD_CONNECTIONS if is_unread else CONNECTIONS
-    context = multiprocessing.get_context("fork")
-    ready, over, counts = context.Event(), context.Event(), context.Array("q", 2)
-    flood = context.Process(target=load, args=(server.url, request, connections, ready, over, counts))
-    flood.start()
-    ready.wait(10)
-    time.sleep(1)
-    try:
+    with load(server, request, UNREAD_CONNECTIONS if is_unread else CONNECTIONS, warm_up=1) as counts:
         busy = max(enforcement(server, leaked) for _ in range(ROUNDS))
-    finally:
-        over.set()
-        flood.join(10)
-        if flood.is_alive():
-            flood.terminate()
-    print(f"{name}: slowest {quiet * 1e3:.1f} ms quiet, {busy * 1e3:.1f} ms under load; {list(counts)} answered, refused")
+    answered = sum(counts[:500])
+    print(f"{name}: slowest {quiet * 1e3:.1f} ms quiet, {busy * 1e3:.1f} ms under load; "
+          f"{answered} answered, {sum(counts) - answered} refused")
     require(sum(counts) > 0, "nothing was answered")
     require(is_unread or busy <= QUEUED, f"{busy:.1f} s, and {quiet:.1f} s while it is quiet")
     require(requests.get(f"{server.url}/readyz", timeout=5).status_code == 200, "not ready afterwards")
