@@ -1,6 +1,7 @@
 //! Log levels, for everything and for individual parts.
 
 use crate::failure::Failure;
+use tracing_subscriber::filter::Targets;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -14,6 +15,13 @@ pub(crate) fn checked(directives: String) -> Result<String, Failure> {
             LEVELS.join(", ")
         ))),
     }
+}
+
+/// Builds the filter of a list that `checked` has accepted.
+pub(crate) fn filter(directives: &str) -> Result<Targets, Failure> {
+    // A space would become part of a name.
+    let directives: String = directives.split_whitespace().collect();
+    directives.parse().map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))
 }
 
 fn is_directive(text: &str) -> bool {
@@ -42,6 +50,22 @@ mod tests {
             "warn, crossfade_app::worker=trace",
         ] {
             assert!(checked(good.to_owned()).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_filter_of_a_list_has_the_level_of_each_part() {
+        use tracing::Level;
+        let filter = filter("Warn, crossfade_app::worker=trace,sqlx=OFF").unwrap();
+        for (part, level, wanted) in [
+            ("crossfade_web", Level::WARN, true),
+            ("crossfade_web", Level::INFO, false),
+            ("crossfade_app::worker", Level::TRACE, true),
+            ("crossfade_app::worker::flush", Level::TRACE, true),
+            ("crossfade_app", Level::INFO, false),
+            ("sqlx::query", Level::ERROR, false),
+        ] {
+            assert_eq!(filter.would_enable(part, &level), wanted, "{part} {level}");
         }
     }
 

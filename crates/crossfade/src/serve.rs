@@ -4,6 +4,7 @@ use crate::{
     connections::Serving,
     database::wait_for,
     failure::Failure,
+    log,
     log_pace::LogPace,
     output,
     settings::{LogFormat, Resolved, Settings},
@@ -21,7 +22,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How long evidence data is reused.
 pub(crate) const READINGS_KEPT: Duration = Duration::from_secs(1);
@@ -187,8 +188,7 @@ pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
 
 /// Starts the log on stderr, at a rate that unknown sources cannot drive up.
 pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<LogPace, Failure> {
-    let filter = EnvFilter::try_new(directives)
-        .map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))?;
+    let filter = log::filter(directives)?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)

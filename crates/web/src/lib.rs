@@ -10,6 +10,8 @@ mod health;
 mod metrics;
 mod oauth;
 mod observe;
+#[cfg(target_os = "linux")]
+mod process;
 mod source;
 mod unread;
 

@@ -46,7 +46,7 @@ impl Metrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(crate::process::Process::new()?))?;
         let build = IntGaugeVec::new(
             Opts::new("crossfade_build_info", "1, labelled with the version of the program."),
             &["version"],
