@@ -130,7 +130,8 @@ fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_befo
     site.client("Billing");
     let place = ["Billing", "--env", "staging"];
     let with = |words: &[&'static str], more: &[&'static str]| [words, &place, more].concat();
-    let watch = with(&["secret", "watch"], &["--every", "1s"]);
+    // With a limit, so that a failure of this test leaves no process behind.
+    let watch = with(&["secret", "watch"], &["--every", "1s", "--timeout", "60s"]);
     site.refuses(&watch, 5, "[not_retiring]");
     let rotate = with(&["secret", "rotate"], &["--transition", "24h", "--confirm", "Billing", "--show"]);
     site.does(&rotate);
