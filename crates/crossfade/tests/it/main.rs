@@ -8,6 +8,13 @@ mod database;
 #[allow(dead_code, reason = "a vocabulary of which each suite uses a part")]
 mod world;
 
+/// Returns the number of random cases to try: the usual number, times `CROSSFADE_TEST_CASES` if that is set.
+fn random_cases(usual: u32) -> u32 {
+    #[expect(clippy::disallowed_methods, reason = "a setting of this suite")]
+    let times = std::env::var("CROSSFADE_TEST_CASES").ok();
+    usual * times.map_or(1, |times| times.parse().expect("CROSSFADE_TEST_CASES is a number"))
+}
+
 mod backup;
 mod bad_input;
 mod carry_over;

@@ -627,6 +627,7 @@ async fn play(world: World, ops: &[Op]) {
 }
 
 fn run(cases: u32, on_postgres: bool) {
+    let cases = crate::random_cases(cases);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     TestRunner::new(config)
@@ -644,10 +645,10 @@ fn run(cases: u32, on_postgres: bool) {
 
 #[test]
 fn a_registration_lives_as_the_rules_say_on_sqlite() {
-    run(60, false);
+    run(20, false);
 }
 
 #[test]
 fn a_registration_lives_as_the_rules_say_on_postgres() {
-    run(25, true);
+    run(8, true);
 }

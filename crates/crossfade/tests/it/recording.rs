@@ -147,6 +147,7 @@ impl Play {
 }
 
 fn run(cases: u32, on_postgres: bool) {
+    let cases = crate::random_cases(cases);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     TestRunner::new(config)
@@ -168,10 +169,10 @@ fn run(cases: u32, on_postgres: bool) {
 
 #[test]
 fn what_is_recorded_is_what_was_done_less_what_a_kill_took_on_sqlite() {
-    run(40, false);
+    run(14, false);
 }
 
 #[test]
 fn what_is_recorded_is_what_was_done_less_what_a_kill_took_on_postgres() {
-    run(15, true);
+    run(5, true);
 }
