@@ -9,7 +9,7 @@ import time
 
 import requests
 
-from instance import instance, require
+from instance import eventually, instance, require
 
 
 def on_both_engines(arguments):
@@ -45,8 +45,10 @@ def load(server, request, connections, warm_up, pause_unless=None):
     process = context.Process(target=_repeat, args=(address(server), request, connections, ready, over, counts, pause_unless))
     process.start()
     ready.wait(10)
-    time.sleep(warm_up)
     try:
+        # On a busy machine, thousands of connections take a while to open.
+        eventually(lambda: require(sum(counts) > 0, "nothing was answered"))
+        time.sleep(warm_up)
         yield counts
     finally:
         over.set()
