@@ -12,6 +12,7 @@ use crate::{
     feed::Feed,
     measure::Counted,
     opening::{Creation, fold_names, open_database, open_keys},
+    pace::Paces,
     password::Lanes,
     proxies::UnreadableProxies,
     reads::{Readings, Reads},
@@ -21,6 +22,7 @@ use crate::{
     serving::Hold,
     strangers::Strangers,
     throttle::Throttle,
+    tokens::RATE_OF_NEW_TOKENS,
     worker::Touched,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
@@ -110,6 +112,8 @@ pub struct App {
     pub(crate) unreadable_proxies: UnreadableProxies,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
+    /// API tokens that accounts create for themselves.
+    pub(crate) new_tokens: Paces,
     /// Credentials that worked recently, and the queue for all others.
     pub(crate) strangers: Strangers,
     /// Whether the platform is known to have an Owner.
@@ -147,8 +151,6 @@ pub enum Readiness {
     LockLost(String),
     /// The tables of the node are behind the database.
     Behind,
-    /// The state of the database cannot be read.
-    NoDatabase(Fault),
 }
 
 impl App {
@@ -200,6 +202,7 @@ impl App {
             throttle: Throttle::default(),
             unreadable_proxies: UnreadableProxies::default(),
             reads: Reads::default(),
+            new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
             strangers: Strangers::default(),
             has_owner: AtomicBool::new(false),
             readers: Semaphore::new(PARALLEL_READERS),
@@ -279,11 +282,12 @@ impl App {
                     Some(fault) => Readiness::ChangesFail(fault),
                 },
                 Ok(_) => Readiness::Behind,
-                Err(error) => Readiness::NoDatabase(error.fault.unwrap_or(Fault::Failed)),
+                // The tables still decide, and go on to until the lock counts as lost.
+                Err(error) => Readiness::ChangesFail(error.fault.unwrap_or(Fault::Failed)),
             }
         };
         let looked = tokio::time::timeout(READY_WITHIN, looked).await;
-        looked.unwrap_or(Readiness::NoDatabase(Fault::Busy))
+        looked.unwrap_or(Readiness::ChangesFail(Fault::Busy))
     }
 
     /// Updates the tables to a database whose last change is `stored`. Returns whether they are up to date.

@@ -32,6 +32,7 @@ mod meanwhile;
 mod measure;
 mod opening;
 mod owners;
+mod pace;
 mod password;
 mod properties;
 mod proxies;

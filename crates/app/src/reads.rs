@@ -1,7 +1,10 @@
 //! Limits for costly reads (`Operation::is_costly`), so that many of them do not delay the end of a secret: turns in
 //! total and per account, a pace per account, and results that are reused for 1 second.
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    pace::{Pace, Rate},
+};
 use crossfade_core::{Code, Problem, RegistrationId, Timestamp, UserId};
 use std::{
     collections::HashMap,
@@ -17,10 +20,8 @@ use tokio::{
 const MAX_RUNNING: usize = 4;
 /// Maximum number of simultaneous costly reads of one account, however many tokens and sessions it has.
 const MAX_RUNNING_OF_ACCOUNT: usize = 2;
-/// Number of costly reads that one account can start without a pause, after a time without any.
-const BURST_OF_ACCOUNT: u32 = 400;
-/// Interval at which one account can start costly reads after that.
-const INTERVAL_OF_ACCOUNT: Duration = Duration::from_millis(10);
+/// Costly reads that one account begins.
+const RATE_OF_ACCOUNT: Rate = Rate { burst: 400, interval: Duration::from_millis(10) };
 /// How long a costly read waits for its turn. A refused read also waits this long, because a client that is refused
 /// immediately asks again immediately.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -39,24 +40,6 @@ pub(crate) struct Reads {
 struct Account {
     running: Arc<Semaphore>,
     pace: Pace,
-}
-
-/// Pace of one account.
-struct Pace {
-    /// When its complete burst is available again.
-    whole_at: Instant,
-}
-
-impl Pace {
-    /// Returns when the next read can begin. `None`: later than `latest`, so the read is refused and not counted.
-    fn next(&mut self, now: Instant, latest: Instant) -> Option<Instant> {
-        let whole_at = self.whole_at.max(now) + INTERVAL_OF_ACCOUNT;
-        let begins_at = now.max(whole_at - INTERVAL_OF_ACCOUNT * BURST_OF_ACCOUNT);
-        (begins_at <= latest).then(|| {
-            self.whole_at = whole_at;
-            begins_at
-        })
-    }
 }
 
 /// Turn of one account. Dropping it lets the next read of the account run.
@@ -84,7 +67,7 @@ impl Reads {
     pub(crate) async fn account_turn(&self, user: &UserId) -> Result<AccountTurn, Error> {
         let now = Instant::now();
         let (running, begins_at) = self.with_account(user, now, |account| {
-            (account.running.clone(), account.pace.next(now, now + self.wait))
+            (account.running.clone(), account.pace.next(RATE_OF_ACCOUNT, now, now + self.wait))
         });
         sleep_until(begins_at.unwrap_or(now + self.wait)).await;
         if begins_at.is_none() {
@@ -119,11 +102,11 @@ impl Reads {
     fn with_account<R>(&self, user: &UserId, now: Instant, look: impl FnOnce(&mut Account) -> R) -> R {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() > MAX_IDLE_ACCOUNTS {
-            accounts.retain(|_, it| now < it.pace.whole_at || Arc::strong_count(&it.running) > 1);
+            accounts.retain(|_, it| !it.pace.is_idle(now) || Arc::strong_count(&it.running) > 1);
         }
         let account = accounts.entry(user.clone()).or_insert_with(|| Account {
             running: Arc::new(Semaphore::new(MAX_RUNNING_OF_ACCOUNT)),
-            pace: Pace { whole_at: now },
+            pace: Pace::new(now),
         });
         look(account)
     }
@@ -222,25 +205,6 @@ mod tests {
         assert!(reads.account_turn(&user(1)).await.is_ok());
     }
 
-    #[test]
-    fn an_account_begins_a_burst_and_then_one_read_each_interval() {
-        let start = Instant::now();
-        let mut pace = Pace { whole_at: start };
-        for _ in 0..BURST_OF_ACCOUNT {
-            assert_eq!(pace.next(start, start), Some(start));
-        }
-        assert_eq!(pace.next(start, start), None);
-        let latest = start + INTERVAL_OF_ACCOUNT * 2;
-        assert_eq!(pace.next(start, latest), Some(start + INTERVAL_OF_ACCOUNT));
-        assert_eq!(pace.next(start, latest), Some(latest));
-        assert_eq!(pace.next(start, latest), None, "a refused read");
-        let later = start + INTERVAL_OF_ACCOUNT * 3;
-        assert_eq!(pace.next(later, later), Some(later), "a refused read is not counted");
-        let whole = later + INTERVAL_OF_ACCOUNT * BURST_OF_ACCOUNT;
-        let begun = (0..=BURST_OF_ACCOUNT).filter(|_| pace.next(whole, whole).is_some()).count();
-        assert_eq!(begun, BURST_OF_ACCOUNT as usize, "no burst grows with time");
-    }
-
     #[tokio::test]
     async fn a_flood_of_one_account_is_refused_in_time_and_no_other_account_is() {
         let reads = Reads::waiting(Duration::ZERO);
@@ -252,7 +216,7 @@ mod tests {
             }
         };
         assert_eq!(refused.problem.code, Code::TooManyRequests);
-        assert!(begun >= BURST_OF_ACCOUNT, "{begun}");
+        assert!(begun >= RATE_OF_ACCOUNT.burst, "{begun}");
         assert!(reads.account_turn(&user(2)).await.is_ok());
     }
 
@@ -261,7 +225,7 @@ mod tests {
         let (reads, now) = (Reads::default(), Instant::now());
         let looked = |number: u32, at: Instant| {
             let running = reads.with_account(&user(number), at, |account| {
-                account.pace.next(at, at).unwrap();
+                account.pace.next(RATE_OF_ACCOUNT, at, at).unwrap();
                 account.running.clone()
             });
             (number == 0).then(|| running.try_acquire_owned().unwrap())
@@ -271,7 +235,7 @@ mod tests {
             looked(number, now);
         }
         assert_eq!(reads.accounts.lock().unwrap().len(), 301, "none is idle");
-        looked(301, now + INTERVAL_OF_ACCOUNT);
+        looked(301, now + RATE_OF_ACCOUNT.interval);
         assert_eq!(reads.accounts.lock().unwrap().len(), 2, "one has a turn, and one has just begun");
     }
 

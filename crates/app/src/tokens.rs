@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     cursor::{ListQuery, page},
     error::Error,
+    pace::Rate,
     request::{NO_VERSION, Request},
     sessions::Session,
     targets::{Names, Target, forbidden},
@@ -25,6 +26,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Input for a new token.
 #[derive(Clone, Debug)]
@@ -130,6 +132,10 @@ fn shown(row: TokenRow) -> api::Token {
     }
 }
 
+/// API tokens that an account creates for itself. Each is an event and a row that are kept, so nobody fills the database
+/// with them.
+pub(crate) const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
+
 impl App {
     /// Creates an API token on the server machine and returns its value, only this once.
     pub async fn create_token(&self, new: &NewToken) -> Result<SecretValue, Error> {
@@ -168,6 +174,10 @@ impl App {
         scope: &[String],
     ) -> Result<(api::Token, SecretValue), Error> {
         let checked = CheckedToken::new(name, expires_days, scope)?;
+        if !self.new_tokens.admit(session.caller.user(), Instant::now()) {
+            let text = "Your account has created many API tokens lately. Nothing was changed. Try again in 30 seconds.";
+            return Err(Problem::new(Code::TooManyRequests, text).into());
+        }
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         let row = self
             .transact(async |tx, now| {

@@ -34,6 +34,5 @@ async fn readyz(State(web): State<Web>) -> Response {
         Readiness::ChangesFail(fault) => ready(format!("ready, but changes fail: {}", what_fails(fault))),
         Readiness::LockLost(why) => not_ready(&format!("the lock on the database is lost: {why}")),
         Readiness::Behind => not_ready("the tables are behind the database"),
-        Readiness::NoDatabase(fault) => not_ready(what_fails(fault)),
     }
 }

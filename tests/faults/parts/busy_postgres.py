@@ -5,6 +5,7 @@ import contextlib
 import time
 
 import psycopg
+import requests
 
 from cluster import Cluster
 from failing_postgres import end_sessions, held_head
@@ -23,6 +24,7 @@ def play(checks, arguments):
         cluster.execute("CREATE DATABASE app OWNER app")
         with watched(arguments, cluster.url("app", "app")) as server:
             waiting_rotations(checks, server, cluster)
+            unreadable_database(checks, server, cluster)
             few_connections(checks, server, cluster)
 
 
@@ -54,6 +56,22 @@ def waiting_rotations(checks, server, cluster):
            or "Retry-After" not in answer.headers]
     holds(checks, not odd, f"{what}: each is told that the database is busy, and when to try again", str(odd[:2]))
     server.changes(checks, what)
+    server.recovers(checks, what)
+
+
+def unreadable_database(checks, server, cluster):
+    """A balancer that took the node out would end everybody's tokens, which it still issues."""
+    what = "a database in which nothing can be read for 6 s"
+    with psycopg.connect(cluster.url("postgres", "app")) as session:
+        session.execute("LOCK TABLE head IN ACCESS EXCLUSIVE MODE")
+        answers, until = [], time.monotonic() + 6
+        while time.monotonic() < until:
+            answers.append(requests.get(f"{server.url}/readyz", timeout=30))
+            holds(checks, server.token().status_code == 200, f"{what}: a token is issued")
+        odd = [(answer.status_code, answer.text) for answer in answers if answer.status_code != 200]
+        holds(checks, not odd, f"{what}: /readyz answers 200", str(odd[:2]))
+        told = [answer.text for answer in answers if "changes fail" in answer.text]
+        holds(checks, told, f"{what}: /readyz says that changes fail", answers[-1].text)
     server.recovers(checks, what)
 
 

@@ -102,6 +102,26 @@ on_both_engines! {
         }
     }
 
+    async fn an_account_that_creates_tokens_in_a_loop_is_stopped(world: World) {
+        world.owner().await;
+        let browser = world.signed_in_as(OWNER).await;
+        let fields = [("name", "loop"), ("expires_days", "30")];
+        let create = async || browser.post("/console/account/tokens", &fields).await.status.as_u16();
+        let mut created = 0;
+        let refused = loop {
+            match create().await {
+                200 => created += 1,
+                status => break status,
+            }
+        };
+        assert_eq!(refused, 429);
+        assert!((100..110).contains(&created), "{created}");
+        assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE name = 'loop'").await, created);
+        // Nobody else is stopped, and nothing else of the account is.
+        browser.get("/console/clients").await.page(200);
+        world.user("ada@example.com", "viewer").await;
+    }
+
     async fn every_event_names_its_way_in(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let owner = world.owner().await;
