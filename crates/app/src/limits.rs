@@ -10,7 +10,7 @@ use crate::{
     targets::{PlacePath, PropertyPath, PropertyPlace, Site},
 };
 use crossfade_core::{
-    Operation, Problem,
+    Operation,
     api::{self, UpdateLimits},
     audit::Event,
     limits::Limits,
@@ -97,7 +97,7 @@ impl App {
             return Ok(Some(audience));
         }
         let stored = act.tx.limits(&site.client.property_id, &site.environment.slug).await?;
-        stored.limits.check_audience(&audience, &issuer, &self.public_url).map_err(unchanged)?;
+        stored.limits.check_audience(&audience, &issuer, &self.public_url)?;
         Ok((audience != issuer).then_some(audience))
     }
 
@@ -111,14 +111,8 @@ impl App {
         let scopes = Scopes::parse(scopes)?;
         if scopes != site.registration.scopes {
             let stored = act.tx.limits(&site.client.property_id, &site.environment.slug).await?;
-            stored.limits.check_scopes(&scopes).map_err(unchanged)?;
+            stored.limits.check_scopes(&scopes)?;
         }
         Ok(scopes)
     }
-}
-
-/// Returns the refusal with the sentence that nothing was changed.
-fn unchanged(mut problem: Problem) -> Problem {
-    problem.detail.push_str(" Nothing was changed.");
-    problem
 }

@@ -116,7 +116,8 @@ impl App {
             return Ok(());
         }
         let text = format!(
-            "{} Nothing was changed. Look at the change-over and wait, or end it without this condition, whoever uses it.",
+            "{} Nothing was changed. Check the change-over and wait, or revoke without the condition; callers \
+            that still use the secret will fail.",
             assessed.summary()
         );
         let problem = Problem::new(Code::NotSafeToEnd, text).with_field("only_if_safe");
@@ -131,6 +132,6 @@ fn is_conditional(body: &RevokeSecret) -> bool {
 }
 
 fn quiet(body: &RevokeSecret) -> Result<Option<Duration>, Problem> {
-    let must = || Problem::invalid("quiet_seconds", &format!("{QUIET_SECONDS_ARE}. Nothing was changed"));
+    let must = || Problem::invalid("quiet_seconds", QUIET_SECONDS_ARE);
     body.quiet_seconds.map(|seconds| quiet_time(seconds).ok_or_else(must)).transpose()
 }

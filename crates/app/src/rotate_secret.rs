@@ -51,7 +51,7 @@ impl App {
             check_value(act.caller, needs_value, site.object())?;
             act.matches(site.registration.version)?;
             let out_of_range = |error: &dyn std::fmt::Display| {
-                let text = format!("{error}. There is no default. Nothing was changed.");
+                let text = format!("{error}. It has no default. Nothing was changed.");
                 Problem::new(Code::TransitionOutOfRange, text).with_field("transition_hours")
             };
             let body = input.read().map_err(|problem| {
@@ -66,10 +66,8 @@ impl App {
                 .map_err(|error| out_of_range(&error))?;
             site.confirm(body.confirm_client_name.as_deref())?;
             let ends_nothing = || {
-                Problem::invalid(
-                    "revoke_tokens",
-                    "needs a secret that ends now: transition_hours 0, or end_running_transition",
-                )
+                Problem::invalid("revoke_tokens", "requires a secret that ends with this rotation")
+                    .advise("Set transition_hours to 0, or set end_running_transition.")
             };
             let may_end =
                 transition == TransitionHours::ZERO || body.end_running_transition || body.compromised;

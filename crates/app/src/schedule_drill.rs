@@ -39,9 +39,8 @@ impl App {
             )
             .map_err(Problem::from)?;
             let starts_at = match &body.starts_at {
-                Some(text) => Timestamp::parse(text).map_err(|error| {
-                    Problem::invalid("starts_at", &format!("is {error}. Nothing was changed"))
-                })?,
+                Some(text) => Timestamp::parse(text)
+                    .map_err(|error| Problem::invalid("starts_at", &format!("is {error}")))?,
                 None => act.now,
             };
             site.confirm(body.confirm_client_name.as_deref())?;

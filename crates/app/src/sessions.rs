@@ -126,8 +126,8 @@ impl App {
             let noted = self.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
             match tokio::time::timeout(NOTED_WITHIN, noted).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "cannot note the last use of a session"),
-                Err(_) => tracing::warn!("cannot note the last use of a session within 1 s"),
+                Ok(Err(error)) => tracing::warn!(%error, "cannot save the last use of a session"),
+                Err(_) => tracing::warn!("cannot save the last use of a session within 1 s"),
             }
         }
         Ok(self.seen_as(caller, &row, user, now))
@@ -273,16 +273,11 @@ impl App {
         let hash = match self.check_own_password(session, current, visitor).await? {
             Checked::Right(hash) => hash,
             Checked::Wrong => {
-                return Err(Problem::invalid(
-                    "current_password",
-                    "is not your password. Nothing was changed",
-                )
-                .into());
+                return Err(Problem::invalid("current_password", "does not match your password").into());
             }
             Checked::Wait(_) => {
-                let what =
-                    "was wrong too often. Nothing was changed. Wait a minute and try again, or sign in again";
-                return Err(Problem::invalid("current_password", what).into());
+                let problem = Problem::invalid("current_password", "was wrong too many times");
+                return Err(problem.advise("Wait 1 minute and try again, or sign in again.").into());
             }
         };
         let place = self.hashing.known(session.caller.key())?;
@@ -352,7 +347,7 @@ enum Checked {
 fn changed_meanwhile() -> Error {
     Problem::new(
         Code::PreconditionFailed,
-        "Your password was changed meanwhile. Nothing else was changed. Sign in again.",
+        "Your password was changed in another session. Nothing else was changed. Sign in again.",
     )
     .into()
 }

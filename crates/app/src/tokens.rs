@@ -54,8 +54,9 @@ impl CheckedToken {
         let unknown = scope.iter().find(|word| Permission::parse(word).is_none());
         if let Some(unknown) = unknown {
             let words: Vec<&str> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
-            let text = format!("{unknown} is not a permission; there are {}", words.join(", "));
-            return Err(Problem::invalid("scope", &text));
+            let problem =
+                Problem::invalid("scope", &format!("contains {unknown}, which is not a permission"));
+            return Err(problem.advise(&format!("The permissions are {}.", words.join(", "))));
         }
         let lives = expires_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
         Ok(Self { name, lives, scope: (!scope.is_empty()).then(|| scope.to_vec()) })

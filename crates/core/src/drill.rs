@@ -70,18 +70,15 @@ impl Pattern {
             return wrong("repeat", REPEAT_IS);
         }
         match every {
-            None if repeat > 1 => wrong(
-                "every_seconds",
-                "must be given with more than one window: seconds from one beginning to the next",
-            ),
-            Some(_) if repeat == 1 => {
-                wrong("every_seconds", "must be left out with one window; set repeat to have more")
+            None if repeat > 1 => {
+                wrong("every_seconds", "is required for two or more windows: seconds between window starts")
             }
+            Some(_) if repeat == 1 => wrong("every_seconds", "must be omitted unless repeat is 2 or more"),
             Some(every) if !EVERY.contains(&every) => wrong("every_seconds", EVERY_IS),
             // At most half of the time. Refusing for longer finds no additional callers and amounts to an outage.
             Some(every) if every < length + length.max(PAUSE) => Err(OutOfRange {
                 field: "every_seconds",
-                must: "must leave a pause as long as a window, and a minute at least",
+                must: "must leave a pause of at least length_seconds and at least 60 seconds",
                 least: Some(length + length.max(PAUSE)),
             }),
             every => Ok(Self { length, repeat, every }),
@@ -127,10 +124,10 @@ impl Pattern {
     }
 }
 
-const LENGTH_IS: &str = "must be given as a whole number of seconds from 5 to 900";
+const LENGTH_IS: &str = "is required and must be a whole number of seconds from 5 to 900";
 const REPEAT_IS: &str = "must be a whole number of windows from 1 to 48";
 const EVERY_IS: &str =
-    "must be a whole number of seconds, at least twice length_seconds and a minute more than it";
+    "must be a whole number of seconds: at least twice length_seconds, and at least length_seconds + 60";
 
 impl From<OutOfRange> for Problem {
     fn from(wrong: OutOfRange) -> Self {
@@ -138,7 +135,7 @@ impl From<OutOfRange> for Problem {
         let least = least
             .map(|least| format!(": with this length_seconds, at least {least} seconds"))
             .unwrap_or_default();
-        Self::new(Code::InvalidBody, format!("{field} {must}{least}. Nothing was changed.")).with_field(field)
+        Self::invalid(field, &format!("{must}{least}"))
     }
 }
 
@@ -352,41 +349,52 @@ impl Refusal {
         match self {
             Self::StartsInPast { now } => Problem::new(
                 Code::InvalidBody,
-                format!("starts_at must not lie in the past; it is {now}. Nothing was changed. Leave it out to begin now."),
+                format!(
+                    "starts_at must not be in the past. The server time is {now}. Nothing was changed. Omit \
+                    starts_at to start now."
+                ),
             )
             .with_field("starts_at"),
             Self::Disabled => Problem::new(
                 Code::RegistrationDisabled,
-                "The registration is disabled and refuses everybody, so that a drill finds nobody. Nothing was changed. Enable it first.",
+                "The registration is disabled and refuses every caller, so a drill would find none. Nothing \
+                was changed. Enable the registration first.",
             ),
             Self::NotRetiring { retiring: None } => Problem::new(
                 Code::NotRetiring,
-                "There is no retiring secret, and a drill refuses nothing else. Nothing was changed. Rotate first, with a transition period.",
+                "Drills need a retiring secret, and this registration has none. Nothing was changed. Rotate \
+                with a transition period first.",
             ),
             Self::NotRetiring { retiring: Some(retiring) } => Problem::new(
                 Code::NotRetiring,
-                format!("The secret that is retiring is {retiring}, not the one you expected. Nothing was changed. Look at the history."),
+                format!(
+                    "The retiring secret is {retiring}, not the one you expected. Nothing was changed. Check \
+                    the rotation history."
+                ),
             )
             .with_field("secret_id"),
             Self::EndsAfterDeadline { deadline, fit } => {
                 let (field, do_this) = match fit {
-                    0 => ("starts_at", "Begin earlier, with shorter windows, or extend the secret first."),
-                    _ => ("repeat", "Ask for fewer windows, closer together, or extend the secret first."),
+                    0 => ("starts_at", "Start earlier, use shorter windows, or extend the deadline first."),
+                    _ => ("repeat", "Use fewer windows, closer together, or extend the deadline first."),
                 };
                 let text = format!(
-                    "Every window must end by the deadline of the secret, {deadline}; of these, {fit} do. Nothing was changed. {do_this}"
+                    "Every window must end by the secret's deadline, {deadline}. Only {fit} of these windows \
+                    do. Nothing was changed. {do_this}"
                 );
                 Problem::new(Code::InvalidBody, text).with_field(field).with("at_most", deadline)
             }
             Self::InProgress { drill, ends_at } => Problem::new(
                 Code::DrillInProgress,
-                format!("The drill {drill} of this secret is not over before {ends_at}. Nothing was changed. Wait, or stop it first."),
+                format!(
+                    "Drill {drill} of this secret does not end until {ends_at}. Nothing was changed. Wait \
+                    for it to end, or stop it first."
+                ),
             )
             .with("drill", json!({"id": drill, "ends_at": ends_at})),
-            Self::Over { since } => Problem::new(
-                Code::DrillOver,
-                format!("This drill has been over since {since}. Nothing was changed; it refuses nobody any more."),
-            ),
+            Self::Over { since } => {
+                Problem::new(Code::DrillOver, format!("This drill ended at {since}. Nothing was changed."))
+            }
         }
     }
 }

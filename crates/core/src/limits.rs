@@ -7,6 +7,8 @@ use crate::{
 };
 use url::Url;
 
+/// Advice in refusals by limits.
+const CHANGE_LIMITS: &str = "Ask someone who manages environments to change the limits.";
 /// Maximum number of audiences in limits.
 pub const MAX_AUDIENCES: usize = 100;
 
@@ -23,18 +25,22 @@ impl Limits {
     /// Reads limits. No issuer of the server at `public_url` is an audience.
     pub fn parse(audiences: &[String], scopes: Option<&[String]>, public_url: &str) -> Result<Self, Problem> {
         if audiences.len() > MAX_AUDIENCES {
-            return Err(Problem::invalid("audiences", &format!("must have at most {MAX_AUDIENCES} entries")));
+            return Err(Problem::invalid(
+                "audiences",
+                &format!("must contain at most {MAX_AUDIENCES} entries"),
+            ));
         }
         let mut unique = Vec::new();
         for text in audiences {
             let one = audience(text).map_err(|_| {
-                let what = "must be audiences of 1 to 500 visible ASCII characters without space, quote and backslash";
+                let what = "must contain audiences of 1 to 500 visible ASCII characters, without spaces, \
+                    quotes or backslashes";
                 Problem::invalid("audiences", what)
             })?;
             if is_issuer_address(&one, public_url) {
                 let what = format!(
-                    "must not contain {one}: an issuer of this server is the audience of its own environment alone, \
-                     where it needs no entry"
+                    "must not contain {one}, because an issuer of this server is an audience only in its own \
+                    environment, where it needs no entry"
                 );
                 return Err(Problem::invalid("audiences", &what));
             }
@@ -51,10 +57,8 @@ impl Limits {
             return Ok(());
         }
         if is_issuer_address(audience, public_url) {
-            let what = format!(
-                "must not be another issuer of this server, nor the own one in another spelling: set {issuer} or null"
-            );
-            return Err(Problem::invalid("audience", &what));
+            let what = "must not be another issuer of this server, or its own issuer spelled differently";
+            return Err(Problem::invalid("audience", what).advise(&format!("Set {issuer} or null.")));
         }
         if self.audiences.iter().any(|allowed| allowed == audience) {
             return Ok(());
@@ -62,11 +66,10 @@ impl Limits {
         let allowed: Vec<&str> =
             [issuer].into_iter().chain(self.audiences.iter().map(String::as_str)).collect();
         let what = format!(
-            "must be one of {}: the limits of this property in this environment allow no other. Who manages \
-             environments changes them",
+            "must be one of {}, because the limits of this property in this environment allow no other",
             allowed.join(", ")
         );
-        Err(Problem::invalid("audience", &what))
+        Err(Problem::invalid("audience", &what).advise(CHANGE_LIMITS))
     }
 
     /// Checks new scopes of a registration.
@@ -78,12 +81,15 @@ impl Limits {
             return Ok(());
         }
         let what = format!(
-            "must not contain {}: the limits of this property in this environment allow {}. Who manages \
-             environments changes them",
+            "must not contain {}, because the limits of this property in this environment allow {}",
             beyond.join(", "),
-            if allowed.joined().is_empty() { "no scope" } else { allowed.joined() }
+            if allowed.joined().is_empty() {
+                "none".to_owned()
+            } else {
+                format!("only {}", allowed.joined())
+            }
         );
-        Err(Problem::invalid("scopes", &what))
+        Err(Problem::invalid("scopes", &what).advise(CHANGE_LIMITS))
     }
 }
 

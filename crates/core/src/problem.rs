@@ -33,73 +33,73 @@ macro_rules! codes {
 }
 
 codes! {
-    /// No valid API token was sent.
+    /// The request has no valid API token.
     Unauthenticated = "unauthenticated" 401;
-    /// The body is not JSON, or is not sent as application/json.
+    /// The request body is not valid JSON, or its content type is not application/json.
     InvalidJson = "invalid_json" 400;
-    /// The body is compressed or otherwise encoded.
+    /// The request body is compressed or otherwise encoded.
     UnsupportedEncoding = "unsupported_encoding" 415;
-    /// The body is longer than the server reads.
+    /// The request body is too large.
     BodyTooLarge = "body_too_large" 413;
-    /// A parameter of the query is not valid.
+    /// A query parameter is not valid.
     InvalidQuery = "invalid_query" 400;
-    /// There is nothing here, or nothing that you may read.
+    /// The resource does not exist, or you do not have access to it.
     NotFound = "not_found" 404;
-    /// The method is not allowed here.
+    /// This resource does not support the HTTP method.
     MethodNotAllowed = "method_not_allowed" 405;
-    /// You may read this but not do that.
+    /// You can read this resource, but you do not have permission for this action.
     Forbidden = "forbidden" 403;
-    /// The object has changed since you read it.
+    /// The resource has changed since you read it.
     PreconditionFailed = "precondition_failed" 412;
-    /// A member of the body is missing, unknown, or not valid.
+    /// A member of the request body is missing, unknown or not valid.
     InvalidBody = "invalid_body" 422;
     /// The transition period must be a whole number of hours from 0 to 168.
     TransitionOutOfRange = "transition_out_of_range" 422;
-    /// The name that was set as confirmation is not the name of what is changed.
+    /// The confirmation does not match the name or slug of the resource.
     ConfirmationMismatch = "confirmation_mismatch" 422;
-    /// A compromised secret must end at once.
+    /// A compromised secret must end immediately.
     CompromisedNeedsZero = "compromised_needs_zero" 422;
-    /// The new deadline is not one that this transition can have.
+    /// The new deadline is outside the range allowed for this transition.
     ExtensionOutOfRange = "extension_out_of_range" 422;
-    /// This idempotency key was used for another request.
+    /// The idempotency key was already used for a different request.
     IdempotencyMismatch = "idempotency_mismatch" 422;
-    /// A request with this idempotency key is still running.
+    /// A request with the same idempotency key is still running.
     IdempotencyInFlight = "idempotency_in_flight" 409;
-    /// A transition is running.
+    /// A transition is already running.
     TransitionInProgress = "transition_in_progress" 409;
-    /// The current secret is not the one that you expected to replace.
+    /// The current secret is not the one you expected to replace.
     RotationConflict = "rotation_conflict" 409;
     /// The secret is not retiring.
     NotRetiring = "not_retiring" 409;
-    /// The newer secret has been used already.
+    /// The newer secret is in use.
     NewerSecretInUse = "newer_secret_in_use" 409;
-    /// It is not known to be safe to end the old secret.
+    /// The recorded evidence does not show that the old secret is safe to end.
     NotSafeToEnd = "not_safe_to_end" 409;
     /// The registration is disabled.
     RegistrationDisabled = "registration_disabled" 409;
-    /// A drill of this secret is not over.
+    /// A drill of this secret is scheduled or running.
     DrillInProgress = "drill_in_progress" 409;
-    /// The drill is over.
+    /// The drill has already ended.
     DrillOver = "drill_over" 409;
     /// The value of this secret is not stored.
     SecretNotStored = "secret_not_stored" 409;
-    /// The name is taken.
+    /// The name is already taken.
     NameTaken = "name_taken" 409;
-    /// The user has this role there already.
+    /// The user already has this role in this scope.
     AlreadyGranted = "already_granted" 409;
-    /// A program has no password: it holds API tokens.
+    /// The account is a program. Programs use API tokens and have no password.
     NotAPerson = "not_a_person" 409;
-    /// Something else still depends on this.
+    /// The resource is still in use.
     InUse = "in_use" 409;
-    /// The last Owner must remain.
+    /// An instance must have at least one Owner.
     LastOwner = "last_owner" 409;
-    /// Too many requests of yours are running.
+    /// Too many requests are running.
     TooManyRequests = "too_many_requests" 429;
-    /// The outcome of the change is unknown; read the state before trying again.
+    /// The outcome of the change is unknown. Read the current state before you retry.
     OutcomeUnknown = "outcome_unknown" 503;
-    /// The server cannot answer right now.
+    /// The server is temporarily unavailable.
     Unavailable = "unavailable" 503;
-    /// Something went wrong in the server.
+    /// The server encountered an internal error.
     Internal = "internal" 500;
 }
 
@@ -109,6 +109,9 @@ impl Code {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
 }
+
+/// What a refused change says of itself.
+const UNCHANGED: &str = "Nothing was changed.";
 
 /// One refusal.
 #[derive(Clone, PartialEq, Debug)]
@@ -129,14 +132,21 @@ impl Problem {
         Self { code, detail: detail.into(), field: None, members: Map::new() }
     }
 
-    /// Returns `invalid_body` at `field`: "`field` `what`."
-    pub fn invalid(field: &str, what: &str) -> Self {
-        Self::new(Code::InvalidBody, format!("{field} {what}.")).with_field(field)
+    /// Returns `invalid_body` at `field`: "`field` `predicate`. Nothing was changed." Only for the body of a change, which
+    /// has not happened.
+    pub fn invalid(field: &str, predicate: &str) -> Self {
+        Self::new(Code::InvalidBody, format!("{field} {predicate}. {UNCHANGED}")).with_field(field)
+    }
+
+    /// Adds advice as a whole sentence.
+    pub fn advise(mut self, advice: &str) -> Self {
+        self.detail = format!("{} {advice}", self.detail);
+        self
     }
 
     /// Returns the same response for a missing object and for one that the caller is not permitted to see.
     pub fn not_found() -> Self {
-        Self::new(Code::NotFound, "There is nothing here, or nothing that you may read.")
+        Self::new(Code::NotFound, "The resource does not exist, or you do not have access to it.")
     }
 
     /// Names the field at fault.
@@ -204,19 +214,27 @@ impl schemars::JsonSchema for ProblemDocument {
             "required": ["type", "title", "status", "code", "detail"],
             "additionalProperties": false,
             "properties": {
-                "type": {"type": "string", "description": "A URI reference that leads to the meaning of the code."},
-                "title": {"type": "string", "description": "A sentence, the same for every problem of this kind."},
+                "type": {"type": "string", "description": "URI reference to the description of the code."},
+                "title": {"type": "string", "description": "A short sentence, the same for every problem \
+                    with this code."},
                 "status": {"type": "integer", "description": "The HTTP status, repeated."},
                 "code": {"type": "string", "enum": codes, "description": "The stable code."},
                 "detail": {"type": "string", "description": "What happened, what did not change, what to do."},
                 "field": {"type": "string", "description": "The member or parameter at fault."},
-                "permission": {"type": "string", "description": "forbidden: the permission that it takes."},
+                "permission": {"type": "string", "description": "forbidden: the required permission."},
                 "retiring_secret": secret("expires_at"),
                 "current_secret_id": {"anyOf": [&id, {"type": "null"}]},
                 "newer_secret": secret(""),
-                "drill": {"type": "object", "properties": {"id": generator.subschema_for::<DrillId>(), "ends_at": &time}, "required": ["id", "ends_at"], "additionalProperties": false, "description": "drill_in_progress: the drill that is not over."},
+                "drill": {
+                    "type": "object",
+                    "properties": {"id": generator.subschema_for::<DrillId>(), "ends_at": &time},
+                    "required": ["id", "ends_at"],
+                    "additionalProperties": false,
+                    "description": "drill_in_progress: the scheduled or running drill."
+                },
                 "verdict": generator.subschema_for::<Verdict>(),
-                "callers_left": {"type": "integer", "minimum": 0, "description": "not_safe_to_end: callers that are left on the old secret."},
+                "callers_left": {"type": "integer", "minimum": 0, "description": "not_safe_to_end: callers \
+                    still on the old secret."},
                 "stored_values": {"type": "integer", "minimum": 1, "description": "confirmation_mismatch: stored values that the change would destroy."},
                 "later_than": &time,
                 "at_most": &time,
@@ -275,7 +293,7 @@ mod tests {
         let problem = Problem::invalid("name", "must not be empty").with("hint", 1);
         let json = serde_json::to_value(ProblemDocument::from(&problem)).unwrap();
         assert_eq!(json["type"], "/docs/errors#invalid_body");
-        assert_eq!(json["title"], "A member of the body is missing, unknown, or not valid.");
+        assert_eq!(json["title"], "A member of the request body is missing, unknown or not valid.");
         assert_eq!(json["status"], 422);
         assert_eq!(json["field"], "name");
         assert_eq!(json["hint"], 1);
@@ -283,6 +301,15 @@ mod tests {
 
     #[test]
     fn a_problem_in_a_log_is_its_sentence() {
-        assert_eq!(Problem::invalid("name", "must not be empty").to_string(), "name must not be empty.");
+        assert_eq!(
+            Problem::invalid("name", "must not be empty").to_string(),
+            "name must not be empty. Nothing was changed."
+        );
+    }
+
+    #[test]
+    fn advice_comes_after_what_was_not_changed() {
+        let problem = Problem::invalid("scope", "is too wide").advise("Set fewer permissions.");
+        assert_eq!(problem.detail, "scope is too wide. Nothing was changed. Set fewer permissions.");
     }
 }

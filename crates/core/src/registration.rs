@@ -49,7 +49,7 @@ impl AuthMethods {
             post: methods.contains(&AuthMethod::ClientSecretPost),
         };
         if methods.is_empty() || methods.len() > 2 {
-            return Err(Problem::invalid("token_endpoint_auth_methods", "must name one method or both"));
+            return Err(Problem::invalid("token_endpoint_auth_methods", "must contain one method or both"));
         }
         Ok(set)
     }
@@ -79,14 +79,15 @@ impl Scopes {
     /// Reads a list of scope tokens (RFC 6749 §3.3: visible ASCII without `"` and `\`).
     pub fn parse(scopes: &[String]) -> Result<Self, Problem> {
         if scopes.len() > MOST_SCOPES {
-            return Err(Problem::invalid("scopes", &format!("must have at most {MOST_SCOPES} entries")));
+            return Err(Problem::invalid("scopes", &format!("must contain at most {MOST_SCOPES} entries")));
         }
         let mut unique: Vec<&str> = Vec::new();
         for scope in scopes {
             if !is_scope_token(scope) || scope.len() > 200 || looks_like_secret(scope) {
                 return Err(Problem::invalid(
                     "scopes",
-                    "must be scope tokens of 1 to 200 visible ASCII characters without space, quote and backslash",
+                    "must contain scope tokens of 1 to 200 visible ASCII characters, without spaces, quotes \
+                    or backslashes",
                 ));
             }
             if !unique.contains(&scope.as_str()) {
@@ -172,7 +173,7 @@ pub fn audience(text: &str) -> Result<String, Problem> {
     if text.is_empty() || text.len() > 500 || !visible || looks_like_secret(text) {
         return Err(Problem::invalid(
             "audience",
-            "must be 1 to 500 visible ASCII characters without space, quote and backslash",
+            "must be 1 to 500 visible ASCII characters, without spaces, quotes or backslashes",
         ));
     }
     Ok(text.to_owned())

@@ -35,13 +35,13 @@ permissions! {
     SecretReveal = "secret:reveal";
     /// Rotate a secret.
     SecretRotate = "secret:rotate";
-    /// Can end a retiring secret.
+    /// Revoke a retiring secret.
     SecretRevoke = "secret:revoke";
-    /// Can extend the deadline of a retiring secret.
+    /// Extend the deadline of a retiring secret.
     SecretExtend = "secret:extend";
-    /// Can make a retiring secret current again.
+    /// Roll back the latest rotation.
     SecretRollback = "secret:rollback";
-    /// Refuse a retiring secret in short windows, and stop that.
+    /// Schedule and stop drills.
     SecretDrill = "secret:drill";
     /// Create, rename and delete properties.
     PropertyManage = "property:manage";
@@ -51,13 +51,13 @@ permissions! {
     UserRead = "user:read";
     /// Create, change and delete users.
     UserManage = "user:manage";
-    /// Give roles whose permissions you hold, and remove roles: but Owner, Auditor and those that see secrets.
+    /// Grant Viewer, Application Manager and Operations Manager, and remove any role except Owner.
     GrantManage = "grant:manage";
-    /// Give Owner, Auditor and the roles that see secrets, and change the accounts that hold them.
+    /// Grant Owner, Auditor and the roles that see secrets, and manage the accounts that hold them.
     OwnerManage = "owner:manage";
     /// Read and export the audit trail.
     AuditRead = "audit:read";
-    /// See and end the API tokens of others.
+    /// List and delete other users' API tokens.
     TokenManage = "token:manage";
 }
 
@@ -169,11 +169,11 @@ impl Role {
     pub fn fits(self, scope: &Scope, limited: bool) -> Result<(), &'static str> {
         match (self, scope) {
             (Self::Owner | Self::OperationsManager, Scope::Platform) if !limited => Ok(()),
-            (Self::Owner | Self::OperationsManager, _) => {
-                Err("is a role of the whole platform: leave out property_id, client_id and environments")
-            }
+            (Self::Owner | Self::OperationsManager, _) => Err(
+                "applies to the whole platform, so property_id, client_id and environments must be omitted",
+            ),
             (Self::ApplicationManager, Scope::Platform) => {
-                Err("is a role of a property or of a client: name one with property_id or client_id")
+                Err("applies to one property or client, so property_id or client_id is required")
             }
             _ => Ok(()),
         }
@@ -182,19 +182,27 @@ impl Role {
     /// What the role is for, in a sentence.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Viewer => "Reads clients, secrets' metadata, rotations and evidence. Sees no secret value.",
-            Self::SecretViewer => "A Viewer who may also reveal secrets.",
+            Self::Viewer => {
+                "Reads clients, secret metadata, rotations and evidence. Cannot see secret values."
+            }
+            Self::SecretViewer => "Viewer permissions, plus revealing secrets.",
             Self::SecretRotator => {
-                "A Secret Viewer who may also rotate, revoke, extend, roll back and drill."
+                "Secret Viewer permissions, plus rotating, revoking, extending, rolling back and drilling \
+                secrets."
             }
             Self::ApplicationManager => {
-                "Manages clients and registrations of a property or of a client. Sees and rotates no secret."
+                "Manages the clients and registrations of a property or client. Cannot see or rotate secrets."
             }
             Self::OperationsManager => {
-                "Manages properties, clients, environments, users and grants. Sees and rotates no secret. Gives Viewer, Application Manager and Operations Manager, and no other role."
+                "Manages properties, clients, environments, users and grants. Cannot see or rotate secrets. \
+                Can grant only Viewer, Application Manager and Operations Manager."
             }
-            Self::Auditor => "Reads and exports the audit trail. Changes nothing, sees no secret value.",
-            Self::Owner => "Everything. Alone gives Owner, Auditor and the roles that see secrets.",
+            Self::Auditor => {
+                "Reads and exports the audit trail. Cannot change anything or see secret values."
+            }
+            Self::Owner => {
+                "Can do everything. Only Owners grant Owner, Auditor and the roles that see secrets."
+            }
         }
     }
 

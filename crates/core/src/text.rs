@@ -1,6 +1,6 @@
 //! Text that people type: names, reasons, email addresses. Parsed once into its final form.
 
-use crate::{Code, Problem, secret::looks_like_secret};
+use crate::{Problem, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use unicode_normalization::UnicodeNormalization;
@@ -87,11 +87,11 @@ impl Reason {
         line("reason", text.unwrap_or_default(), REASON_CHARACTERS).map(Self)
     }
 
-    /// Reads a reason that must be given.
+    /// Reads a reason that is required.
     pub fn required(text: Option<&str>) -> Result<Self, Problem> {
         let reason = Self::parse(text)?;
         if reason.0.is_empty() {
-            return Err(Problem::invalid("reason", "must be given"));
+            return Err(Problem::invalid("reason", "is required"));
         }
         Ok(reason)
     }
@@ -106,20 +106,17 @@ impl Reason {
 /// secrets (product rule 18).
 pub fn line(field: &'static str, text: &str, longest: usize) -> Result<String, Problem> {
     if looks_like_secret(text) {
-        return Err(Problem::new(
-            Code::InvalidBody,
-            format!("{field} holds something that looks like a Crossfade secret. Secrets are refused here so that they are not stored in clear text; nothing was changed."),
-        )
-        .with_field(field));
+        let what = "contains text that looks like a Crossfade secret, which would be stored unencrypted";
+        return Err(Problem::invalid(field, what).advise("Remove the secret."));
     }
     let text: String = text.trim().nfc().collect();
     if text.chars().count() > longest {
-        return Err(Problem::invalid(field, &format!("must have at most {longest} characters")));
+        return Err(Problem::invalid(field, &format!("must be at most {longest} characters long")));
     }
     if text.chars().any(is_invisible) {
         return Err(Problem::invalid(
             field,
-            "must not hold control, zero-width or direction-changing characters",
+            "must not contain control, zero-width or direction-changing characters",
         ));
     }
     Ok(text)
@@ -139,7 +136,7 @@ pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
         .split_once('@')
         .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
     if !valid || text.chars().any(char::is_whitespace) {
-        return Err(Problem::invalid(field, "must be an e-mail address such as ada@example.com"));
+        return Err(Problem::invalid(field, "must be an email address such as ada@example.com"));
     }
     Ok(text)
 }
@@ -179,6 +176,7 @@ pub(crate) fn is_invisible(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Code;
     use proptest::prelude::*;
 
     #[test]

@@ -45,18 +45,18 @@ const ROWS: [&str; 7] = [
 pub(super) fn why(password: &str, about: &[&str]) -> Option<&'static str> {
     let lower = password.to_lowercase();
     if COMMON.lines().any(|common| common == lower) {
-        return Some("must not be one that many people use");
+        return Some("must not be a common password");
     }
     let letters: Vec<char> = lower.chars().collect();
     let distinct: std::collections::HashSet<_> = letters.iter().collect();
     if distinct.len() < DISTINCT || repeats(&letters) {
-        return Some("must not be a repetition");
+        return Some("must not repeat the same few characters");
     }
     if slides(&letters) {
         return Some("must not be a sequence of letters, digits or keys");
     }
     (own_characters(&lower, about) < OWN_CHARACTERS)
-        .then_some("must not be made of names of this service or of yourself")
+        .then_some("must not consist of your own name, your email address or the name of this service")
 }
 
 /// Whether a password repeats a shorter text.
@@ -96,17 +96,17 @@ mod tests {
     #[test]
     fn what_is_guessed_first_is_refused() {
         for (password, what) in [
-            ("qwerty123456789", "many people"),
-            ("PasswordPassword", "many people"),
-            ("1QAZ2wsx3edc4rfv", "many people"),
-            ("hhhhhhhhhhhhhhhhhhhhh", "repetition"),
-            ("abababababababab", "repetition"),
-            ("tr0ub4dortr0ub4dor", "repetition"),
+            ("qwerty123456789", "common password"),
+            ("PasswordPassword", "common password"),
+            ("1QAZ2wsx3edc4rfv", "common password"),
+            ("hhhhhhhhhhhhhhhhhhhhh", "same few characters"),
+            ("abababababababab", "same few characters"),
+            ("tr0ub4dortr0ub4dor", "same few characters"),
             ("bcdefghijklmnopqr", "sequence"),
             ("9876543210abcdef", "sequence"),
-            ("Crossfade-Password1!", "names"),
-            ("AdaLovelace2026!!", "names"),
-            ("ada@example.com 1234567", "names"),
+            ("Crossfade-Password1!", "your own name"),
+            ("AdaLovelace2026!!", "your own name"),
+            ("ada@example.com 1234567", "your own name"),
         ] {
             assert!(
                 why(password, &ABOUT).is_some_and(|why| why.contains(what)),

@@ -39,8 +39,10 @@ impl App {
         let host = self.public_url.split("//").last().unwrap_or_default();
         let about: Vec<&str> = about.iter().copied().chain([host]).collect();
         if let Some(why) = guessable::why(password, &about) {
-            let what = format!("{why}. Choose another; a sentence of your own is fine");
-            return Err(Problem::invalid("password", &what).into());
+            let problem = Problem::invalid("password", why);
+            return Err(problem
+                .advise("Choose another password, for example a sentence of your own.")
+                .into());
         }
         let password = text::password(password);
         let mut salt = [0; memory::SALT_BYTES];

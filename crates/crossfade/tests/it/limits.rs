@@ -57,7 +57,7 @@ on_both_engines! {
             for caller in [&manager, &world.owner().await] {
                 let problem = caller.patch(&at, json!({"audience": audience})).await.refused(422, "invalid_body");
                 assert_eq!(problem["field"], "audience", "{audience}");
-                assert!(text(&problem["detail"]).ends_with("Nothing was changed."), "{problem}");
+                assert!(text(&problem["detail"]).contains("Nothing was changed."), "{problem}");
             }
         }
         for own in [json!(issuer), json!(null)] {

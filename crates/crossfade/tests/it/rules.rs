@@ -972,7 +972,7 @@ on_both_engines! {
         expected.push(("environment.deleted", Value::Null, Value::Null));
 
         rotate(&bob, &client, with(client.rotation(24), json!({"confirm_client_name": "Wrong"}))).await.refused(422, "confirmation_mismatch");
-        let mistyped = "The name that was set as confirmation is not the name of what is changed.";
+        let mistyped = "The confirmation does not match the name or slug of the resource.";
         expected.push(("access.refused", Value::Null, json!(mistyped)));
         bob.delete(&format!("/clients/{}", client.id), json!({"confirm_client_name": "Billing", "reason": "retired"})).await;
         expected.push(("client.deleted", json!(client.id), json!("retired")));

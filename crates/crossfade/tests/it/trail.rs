@@ -90,7 +90,7 @@ on_both_engines! {
         let counts = told().await;
         assert_eq!((counts.len(), counts.iter().sum::<u64>(), counts[0]), (61, 200, 140));
         for event in events(&owner, "outcome=refused").await {
-            assert_eq!(event["reason"], "You may read this but not do that.", "gathered or not: {event}");
+            assert_eq!(event["reason"], "You can read this resource, but you do not have permission for this action.", "gathered or not: {event}");
         }
     }
 

@@ -148,9 +148,7 @@ pub(super) async fn change_password(Submitted { signed, fields }: Submitted) -> 
     let tokens = account_tokens(&fields);
     let changed = match new == fields.text("repeated") {
         true => signed.app.change_password(&signed.session, current, new, tokens, &signed.visitor).await,
-        false => {
-            Err(Problem::invalid("repeated", "does not match the new password. Nothing was changed").into())
-        }
+        false => Err(Problem::invalid("repeated", "does not match the new password").into()),
     };
     match changed {
         Ok(new) => {

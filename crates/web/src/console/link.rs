@@ -46,7 +46,7 @@ pub(super) async fn submit(
         return Ok(refused(theme, fields, problem));
     }
     if password != sent.text("repeated") {
-        let problem = Problem::invalid("repeated", "does not match the password above. Nothing was changed");
+        let problem = Problem::invalid("repeated", "does not match the password above");
         return Ok(refused(theme, fields, problem));
     }
     // People paste the whole address as often as the code at its end.

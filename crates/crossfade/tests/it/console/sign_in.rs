@@ -249,10 +249,10 @@ on_both_engines! {
         let new = "four quite unrelated words";
         let change = |current, new, repeated| [("current_password", current), ("password", new), ("repeated", repeated)];
         for (fields, field) in [
-            (change("wrong horse battery staple", new, new), "Current password is not your password."),
+            (change("wrong horse battery staple", new, new), "Current password does not match your password."),
             (change(PASSWORD, new, "something else again"), "Confirm new password does not match the new password."),
             (change(PASSWORD, "too short", "too short"), "New password must have at least 15 characters"),
-            (change(PASSWORD, "crossfade owner 1234567", "crossfade owner 1234567"), "New password must not be made of names"),
+            (change(PASSWORD, "crossfade owner 1234567", "crossfade owner 1234567"), "New password must not consist of your own name"),
         ] {
             let page = here.post("/console/account/password", &fields).await.page(422);
             assert!(page.contains(field) && !page.contains(new) && !page.contains(PASSWORD), "{field}: {page}");
