@@ -53,7 +53,11 @@ impl Slug {
         if valid && !looks_like_secret(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Problem::invalid(field, "must be 1 to 40 lower-case letters, digits and inner hyphens"))
+            Err(Problem::invalid(
+                field,
+                "must be 1 to 40 lowercase letters, digits and hyphens, and must not start or end with a \
+                hyphen",
+            ))
         }
     }
 

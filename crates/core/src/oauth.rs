@@ -49,13 +49,14 @@ impl OauthError {
         match self {
             Self::InvalidRequest(text) | Self::UnauthorizedClient(text) => text,
             Self::InvalidClient => "Client authentication failed.",
-            Self::UnsupportedGrantType => "This server issues tokens for grant_type client_credentials.",
-            Self::InvalidScope => "The requested scope is not among the scopes of this client.",
+            Self::UnsupportedGrantType => "This server supports only grant_type client_credentials.",
+            Self::InvalidScope => "The requested scope exceeds the scopes of this client.",
             Self::MalformedScope => {
-                "The scope holds a character that no scope has. Scopes are visible ASCII characters, without quote and backslash, separated by spaces."
+                "The scope contains a character that is not allowed. Scopes are visible ASCII characters \
+                without quotes or backslashes, separated by spaces."
             }
-            Self::BodyTooLarge => "The body is longer than 65536 bytes.",
-            Self::TemporarilyUnavailable => "The server cannot decide right now. Try again.",
+            Self::BodyTooLarge => "The request body is larger than 65536 bytes.",
+            Self::TemporarilyUnavailable => "The server is temporarily unavailable. Try again.",
         }
     }
 }

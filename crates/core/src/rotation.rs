@@ -303,18 +303,20 @@ impl Refusal {
             .with("retiring_secret", json!({"id": retiring, "expires_at": expires_at, "last_used_at": last_used_at})),
             Self::RotationConflict { current } => Problem::new(
                 Code::RotationConflict,
-                format!("The current secret is {current}, not the one you expected to replace. Nothing was changed. Somebody else may have rotated; look at the history."),
+                format!("The current secret is {current}, not the one you expected to replace. Nothing was \
+                    changed. Someone else may have rotated it. Check the rotation history."),
             )
             .with_field("expected_current_secret_id")
             .with("current_secret_id", current),
             Self::CompromisedNeedsZero => Problem::new(
                 Code::CompromisedNeedsZero,
-                "A compromised secret must end at once: transition_hours must be 0. Nothing was changed.",
+                "A compromised secret must end immediately. Nothing was changed. Set transition_hours to 0.",
             )
             .with_field("transition_hours"),
             Self::NotRetiring => Problem::new(
                 Code::NotRetiring,
-                "This needs a secret that is retiring now, of the latest rotation. Nothing was changed. To replace a current secret that has leaked, rotate it with transition_hours 0 and set compromised.",
+                "This action requires a retiring secret from the latest rotation. Nothing was changed. To \
+                replace a leaked current secret, rotate it with transition_hours 0 and set compromised.",
             ),
             Self::ExtensionOutOfRange { later_than, at_most } => Problem::new(
                 Code::ExtensionOutOfRange,
@@ -325,13 +327,15 @@ impl Refusal {
             .with("at_most", at_most),
             Self::NewerSecretInUse { newer, last_used_at } => Problem::new(
                 Code::NewerSecretInUse,
-                format!("The newer secret {newer} was last used at {last_used_at}; its callers would fail. Nothing was changed. Set acknowledge_in_use to roll back anyway."),
+                format!("The newer secret {newer} is in use: its last use was at {last_used_at}. Nothing was \
+                    changed. To roll back and let its callers fail, set acknowledge_in_use."),
             )
             .with_field("acknowledge_in_use")
             .with("newer_secret", json!({"id": newer, "last_used_at": last_used_at})),
             Self::NoCurrentSecret => Problem::new(
                 Code::Internal,
-                "This registration has no current secret, which should be impossible. Nothing was changed. Run crossfade doctor.",
+                "This registration has no current secret; its data is damaged. Nothing was changed. Run \
+                crossfade doctor.",
             ),
         }
     }

@@ -129,7 +129,7 @@ impl schemars::JsonSchema for TransitionHours {
 
 /// The transition period is missing or not a whole number of hours from 0 to 168.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("transition_hours must be given as a whole number of hours from 0 to 168")]
+#[error("transition_hours is required and must be a whole number of hours from 0 to 168")]
 pub struct TransitionOutOfRange;
 
 impl TransitionHours {

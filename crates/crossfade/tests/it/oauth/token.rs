@@ -389,7 +389,7 @@ on_both_engines! {
             let refused = asked(scope).await;
             is_error(&refused, 400, "invalid_scope", scope);
             let said = refused.json()["error_description"].as_str().unwrap().to_owned();
-            assert!(said.starts_with("The scope holds a character that no scope has."), "{scope}: {said}");
+            assert!(said.starts_with("The scope contains a character that is not allowed."), "{scope}: {said}");
         }
         settings(&world, &client, "production", json!({"scopes": ["read"]})).await;
         is_error(&asked("write").await, 400, "invalid_scope", "taken away, at once");
