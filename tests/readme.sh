@@ -53,7 +53,7 @@ set -e
 server=$(jobs -p | head -n 1)
 check 'each command succeeds' is "$(cat failures)" ''
 check 'the token endpoint answered with a token' grep -q access_token typed.out
-check 'the change-over is told' grep -q 'new secret has not been used' typed.out
+check 'the change-over is told' grep -q 'No caller has used the new secret' typed.out
 check 'the history shows the rotation' grep -qi 'revoked' typed.out
 check 'the old secret is refused' is "$(token_of billing.secret)" 401
 check 'the new secret works' is "$(token_of billing.new)" 200

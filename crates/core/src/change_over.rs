@@ -258,7 +258,7 @@ pub enum Why {
     NewNeverUsed,
     /// No caller has ever used the old secret.
     OldNeverUsed,
-    /// Callers that used the old secret are expected to use it again.
+    /// Some callers are expected to use the old secret again.
     CallersExpected,
     /// Callers use both secrets.
     CallersOnBoth,
@@ -428,17 +428,22 @@ impl Assessment {
         let left = self.callers.left();
         match self.verdict {
             Verdict::NotStarted => {
-                "Not safe to end: the change-over has not started, and the new secret has not been used.".into()
+                "Not safe to end: the change-over has not started. No caller has used the new secret.".into()
             }
-            Verdict::Moving => format!("Not safe to end: callers are moving, and {} on the old secret.", are_left(left)),
-            Verdict::CallersLeft => format!("Not safe to end: {} on the old secret.", are_left(left)),
+            Verdict::Moving => {
+                format!("Not safe to end: callers are moving, but {} the old secret.", are_left(left))
+            }
+            Verdict::CallersLeft => format!("Not safe to end: {} the old secret.", are_left(left)),
             Verdict::Quiet => {
-                "Not safe to end yet: nobody is known to be left on the old secret, but it has not been quiet for long enough."
+                "Not safe to end yet: no known caller still uses the old secret, but it has not been quiet \
+                for long enough."
                     .into()
             }
-            Verdict::SafeToEnd => "It is safe to end the old secret, as far as is recorded.".into(),
+            Verdict::SafeToEnd => {
+                "Safe to end: the recorded evidence shows no caller left on the old secret.".into()
+            }
             Verdict::Ended if self.reasons.contains(&Why::RolledBack) => {
-                "The rotation was rolled back: the old secret is the current one again.".into()
+                "The rotation was rolled back. The old secret is current again.".into()
             }
             Verdict::Ended => "The old secret has ended.".into(),
         }
@@ -446,7 +451,7 @@ impl Assessment {
 }
 
 fn are_left(count: u64) -> String {
-    if count == 1 { "1 caller is left".into() } else { format!("{count} callers are left") }
+    if count == 1 { "1 caller still uses".into() } else { format!("{count} callers still use") }
 }
 
 impl Why {
@@ -454,29 +459,33 @@ impl Why {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::NewNeverUsed => "No caller has used the new secret.",
-            Self::OldNeverUsed => "No use of the old secret is recorded.",
-            Self::CallersExpected => "Callers that used the old secret are expected to use it again.",
+            Self::OldNeverUsed => "No use of the old secret has been recorded.",
+            Self::CallersExpected => "Some callers are expected to use the old secret again.",
             Self::CallersOnBoth => {
-                "Some callers use both secrets: several programs that look like one, or one that is not consistent."
+                "Some callers use both secrets. Each may be several programs that look like one, or one \
+                program that switches between secrets."
             }
             Self::NobodyLeft => {
-                "Every caller of the old secret has moved, or has been silent for longer than it ever was."
+                "Every caller of the old secret has moved, or has been silent for longer than ever before."
             }
-            Self::UsedLately => "The old secret was used or tried a short time ago.",
+            Self::UsedLately => "The old secret was recently used or presented.",
             Self::Gap => {
-                "In a part of the time that counts, nothing was recorded or the registration was disabled. The quiet time starts anew after it."
+                "Recording was interrupted or the registration was disabled. The quiet time restarts from \
+                the end of that gap."
             }
             Self::Disabled => {
-                "The registration is disabled and refuses everybody, so that quiet says nothing."
+                "The registration is disabled and refuses every caller, so a quiet secret proves nothing."
             }
             Self::EarlierTokens => {
-                "Access tokens that were issued when they lived longer have not ended yet: who holds one comes back when it does."
+                "Access tokens issued with a longer lifetime are still valid. Their holders return when \
+                those tokens expire."
             }
             Self::NewSilent => {
-                "The new secret has been silent, too, for longer than its callers ever were, as if nobody reached this server."
+                "The new secret is not in use either, for longer than its callers ever paused. Callers may \
+                be unable to reach this server."
             }
-            Self::OldEnded => "The old secret has ended, and everybody who presents it is refused.",
-            Self::RolledBack => "The rotation was undone. The old secret is valid, and has no deadline.",
+            Self::OldEnded => "The old secret has ended. Callers that present it are refused.",
+            Self::RolledBack => "The rotation was rolled back. The old secret is valid and has no deadline.",
         }
     }
 }
@@ -485,21 +494,25 @@ impl Blind {
     /// Returns the limit as a sentence.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::CachedTokens => "A caller that holds an access token comes back only when it ends.",
+            Self::CachedTokens => "A caller that holds an access token returns only when the token expires.",
             Self::RareCallers => {
-                "A caller that pauses for longer than it was ever seen to, such as a job that runs once a month, looks as if it were gone."
+                "A caller that pauses for longer than ever observed, such as a monthly job, looks as if it \
+                had stopped."
             }
             Self::Unserved => {
-                "Callers that do not get through to this server while others do, as in an outage of a part of the network, look silent."
+                "Callers that cannot reach this server while others can, as in a partial network outage, \
+                look silent."
             }
             Self::SharedSources => {
-                "Programs behind one address with one user agent look like one caller, unless each sends a label of its own in Crossfade-Instance."
+                "Programs with the same address and user agent look like one caller unless each sends its \
+                own label in Crossfade-Instance."
             }
             Self::Others => {
-                "More distinct callers came than are kept one by one; the rest is counted together."
+                "There were more distinct callers than are tracked individually. The rest are counted \
+                together."
             }
             Self::Addresses => {
-                "Addresses are stored shortened or hashed, so that more callers may look like one."
+                "Addresses are stored truncated or hashed, so several callers may look like one."
             }
         }
     }

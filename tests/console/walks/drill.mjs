@@ -71,6 +71,6 @@ export default async function drill(server) {
   const { items: [rotation] } = await server.api("GET", `/clients/${client.id}/environments/production/rotations`);
   await server.api("POST", `/clients/${client.id}/environments/production/secrets/${rotation.outgoing_secret.id}/revoke`, { reason: "everybody has moved" });
   await button(dialog, "Schedule drill").click();
-  await page.getByText("There is no retiring secret", { exact: false }).waitFor();
+  await page.getByText("Drills need a retiring secret", { exact: false }).waitFor();
   check("a drill of what has ended is refused in words", true);
 }

@@ -95,7 +95,7 @@ export default async function firstSight(server) {
   await page.getByRole("dialog").getByRole("alert").first().waitFor();
   check("a refused dialog opens at the field that is wrong", await name().evaluate((node) => node === document.activeElement && node.getAttribute("aria-invalid") === "true"));
   await page.keyboard.type("Bill");
-  check("what was wrong is taken back as soon as something else is typed", (await name().inputValue()) === "Bill" && (await name().getAttribute("aria-invalid")) === null && (await page.getByRole("dialog").getByText("must be the client", { exact: false }).count()) === 0);
+  check("what was wrong is taken back as soon as something else is typed", (await name().inputValue()) === "Bill" && (await name().getAttribute("aria-invalid")) === null && (await page.getByRole("dialog").getByText("must match the client", { exact: false }).count()) === 0);
   await page.keyboard.press("Escape");
   await openRotate();
   await until(isFresh, "the dialog is fresh after a refusal");
@@ -242,6 +242,6 @@ export default async function firstSight(server) {
 
   // A name that was mistyped is in the trail with its reason.
   await page.goto(`${server.url}/console/audit?action=access.refused`);
-  check("a refusal in the trail has its reason", /The name that was set as confirmation is not the name/.test(await page.getByRole("table").textContent()), await page.getByRole("table").textContent());
+  check("a refusal in the trail has its reason", /The confirmation does not match/.test(await page.getByRole("table").textContent()), await page.getByRole("table").textContent());
   await page.context().close();
 }

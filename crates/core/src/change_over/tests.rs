@@ -67,7 +67,7 @@ fn callers_are_moving_while_more_are_left_than_have_moved() {
     assert_eq!((three.verdict, three.callers.left(), three.callers.moved), (Verdict::Moving, 2, 1));
     let two = judged(&[moved_one, moved_one, left], 2 * HOUR, |_| {});
     assert_eq!((two.verdict, two.callers.left()), (Verdict::CallersLeft, 1));
-    assert_eq!(two.summary(), "Not safe to end: 1 caller is left on the old secret.");
+    assert_eq!(two.summary(), "Not safe to end: 1 caller still uses the old secret.");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn after_a_roll_back_nobody_is_told_that_the_old_secret_has_ended() {
     let undone =
         judged(&[steady(HOUR, 60)], 2 * HOUR, |facts| (facts.ends_at, facts.rolled_back) = (at(HOUR), true));
     assert_eq!((undone.verdict, &undone.reasons), (Verdict::Ended, &vec![Why::RolledBack]));
-    assert_eq!(undone.summary(), "The rotation was rolled back: the old secret is the current one again.");
+    assert_eq!(undone.summary(), "The rotation was rolled back. The old secret is current again.");
     let ended = judged(&[steady(HOUR, 60)], 2 * HOUR, |facts| facts.ends_at = at(HOUR));
     assert_eq!((ended.summary().as_str(), ended.reasons), ("The old secret has ended.", vec![Why::OldEnded]));
 }

@@ -302,7 +302,7 @@ on_both_engines! {
         assert_eq!(extended.len(), 3);
         for it in &extended {
             assert_eq!(it["actor"], json!({"kind": "policy", "id": "guard", "name": "Deadline guard"}));
-            assert_eq!(it["reason"], "Not safe to end: the change-over has not started, and the new secret has not been used.");
+            assert_eq!(it["reason"], "Not safe to end: the change-over has not started. No caller has used the new secret.");
         }
         let details = &extended[0]["details"];
         assert_eq!((time(&details["expires_at_before"]), time(&details["expires_at"])), (at(24), at(84)));

@@ -189,7 +189,7 @@ on_both_engines! {
         let section = page.split("Upcoming deadlines").nth(1).unwrap().split("</section>").next().unwrap();
         let place = |name: &str| section.find(&format!(">{name}<"));
         assert!(place("Sooner").unwrap() < place("Later").unwrap() && place("Far").is_none(), "{section}");
-        assert!(section.contains("the new secret has not been used") && section.contains(&format!("/clients/{}/environments/production/security", clients[1].id)));
+        assert!(section.contains("No caller has used the new secret") && section.contains(&format!("/clients/{}/environments/production/security", clients[1].id)));
         let owner = world.signed_in().await;
         let page = owner.get(&format!("/console/clients/{}/environments/production/security", clients[1].id)).await.page(200);
         assert!(page.contains("The deadline guard warned"), "{page}");
