@@ -50,7 +50,7 @@ impl Reply for (api::Client, i64) {
         }
         let (property, client) = (&self.0.property_id, &self.0.id);
         if !act.caller.may(Permission::ClientRead, Object::Client(property, client)) {
-            let what = "must be the id of a property that you may read";
+            let what = "must be the id of a property that you can read";
             return Err(Problem::invalid("property_id", what).into());
         }
         for registration in &self.0.registrations {
@@ -84,13 +84,16 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LONGEST_SEARCH: usize = 200;
 
 fn name_taken() -> Problem {
-    Problem::new(Code::NameTaken, "This property has a client of this name already. Nothing was changed.")
-        .with_field("name")
+    Problem::new(
+        Code::NameTaken,
+        "This property already has a client with this name. Nothing was changed. Choose another name.",
+    )
+    .with_field("name")
 }
 
 fn owners(list: &[String]) -> Result<Vec<String>, Problem> {
     if list.len() > MOST_OWNERS {
-        return Err(Problem::invalid("owners", &format!("must have at most {MOST_OWNERS} entries")));
+        return Err(Problem::invalid("owners", &format!("must contain at most {MOST_OWNERS} entries")));
     }
     let mut unique = Vec::new();
     for owner in list {
@@ -208,7 +211,7 @@ impl ClientQuery {
             Some(_) => return Err(invalid("overdue", "must be true or false")),
         };
         if self.q.as_ref().is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
-            return Err(invalid("q", "must have at most 200 characters"));
+            return Err(invalid("q", "must be at most 200 characters long"));
         }
         let property = self.property_id.as_deref().map(PropertyId::parse).transpose();
         let environment =
@@ -238,9 +241,11 @@ impl App {
             if let Some(slug) = &filter.environment
                 && tx.environment(slug).await?.is_none()
             {
-                return Err(
-                    invalid("environment", &format!("must be an environment; there is no {slug}")).into()
-                );
+                return Err(invalid(
+                    "environment",
+                    &format!("must be an existing environment. There is no {slug}"),
+                )
+                .into());
             }
             let key = |row: &Client| (row.created_at.as_micros(), row.id.to_string());
             let everything = caller.may(Permission::ClientRead, Object::Platform);
@@ -343,7 +348,7 @@ impl App {
         match PropertyPath(id.as_str()).load(act.tx, act.caller, Operation::CreateClient.access()).await {
             Ok(property) => Ok(property.id),
             Err(error) if error.problem.code == Code::NotFound => {
-                Err(Problem::invalid("property_id", "must be the id of a property that you may read").into())
+                Err(Problem::invalid("property_id", "must be the id of a property that you can read").into())
             }
             Err(error) => Err(error),
         }
@@ -453,14 +458,14 @@ async fn chosen(act: &mut Act<'_>, slugs: &[String]) -> Result<Vec<Environment>,
     let unknown =
         slugs.iter().find(|slug| !known.iter().any(|environment| environment.slug.as_str() == slug.as_str()));
     if slugs.len() > MAX_ENVIRONMENTS {
-        let text = format!("must have at most {MAX_ENVIRONMENTS} entries");
+        let text = format!("must contain at most {MAX_ENVIRONMENTS} entries");
         return Err(Problem::invalid("environments", &text).into());
     }
     if slugs.is_empty() || unknown.is_some() {
         let names: Vec<&str> = known.iter().map(|environment| environment.slug.as_str()).collect();
         return Err(Problem::invalid(
             "environments",
-            &format!("must name at least one of {}", names.join(", ")),
+            &format!("must contain at least one of {}, and nothing else", names.join(", ")),
         )
         .into());
     }

@@ -89,7 +89,7 @@ impl Cursors {
 
 /// Returns the problem for a cursor that this list did not issue.
 pub(crate) fn unknown_cursor() -> Problem {
-    invalid("cursor", "is not one that this server gave out for this list")
+    invalid("cursor", "must be a next_cursor value returned by this list")
 }
 
 /// Returns `invalid_query` at a parameter: "`field` `what`."

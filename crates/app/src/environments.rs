@@ -94,7 +94,7 @@ impl App {
             if act.tx.environment(&slug).await?.is_some() {
                 return Err(Problem::new(
                     Code::NameTaken,
-                    "There is an environment of this slug already. Nothing was changed.",
+                    "An environment with this slug already exists. Nothing was changed. Choose another slug.",
                 )
                 .with_field("slug")
                 .into());
@@ -228,7 +228,8 @@ impl App {
             if act.tx.environment_has_registrations(&environment.slug).await? {
                 return Err(Problem::new(
                     Code::InUse,
-                    "Clients are, or were, registered in this environment. Its history stays. Nothing was changed.",
+                    "The environment cannot be deleted because clients are or were registered in it. Nothing \
+                    was changed.",
                 )
                 .into());
             }
@@ -236,7 +237,8 @@ impl App {
             if act.tx.environment_has_grants(&environment.slug).await? {
                 return Err(Problem::new(
                     Code::InUse,
-                    "Grants are limited to this environment. Take them away first. Nothing was changed.",
+                    "Some grants are limited to this environment. Nothing was changed. Delete those grants \
+                    first.",
                 )
                 .into());
             }
@@ -334,9 +336,10 @@ fn confirm(slug: &Slug, typed: Option<&str>, values: u64) -> Result<(), Problem>
     if typed == Some(slug.as_str()) {
         return Ok(());
     }
-    let (values_text, are) = if values == 1 { ("value", "is") } else { ("values", "are") };
+    let values_text = if values == 1 { "value" } else { "values" };
     let text = format!(
-        "This destroys {values} stored {values_text} of {slug}, which {are} lost for good. Nothing was changed. Set confirm_environment_slug to {slug} to go on."
+        "This change permanently destroys {values} stored {values_text} of {slug}. Nothing was changed. To \
+        continue, set confirm_environment_slug to {slug}."
     );
     Err(Problem::new(Code::ConfirmationMismatch, text)
         .with_field("confirm_environment_slug")
@@ -373,7 +376,8 @@ fn extension_hours(hours: i64) -> Result<i64, Problem> {
 }
 
 fn position_in(position: i64) -> Result<usize, Problem> {
-    usize::try_from(position).map_err(|_| Problem::invalid("position", "must be a place in the list, from 0"))
+    usize::try_from(position)
+        .map_err(|_| Problem::invalid("position", "must be a position in the list, starting at 0"))
 }
 
 async fn reorder(act: &mut Act<'_>, slug: &Slug, position: usize) -> Result<(), Error> {

@@ -87,7 +87,8 @@ pub(crate) async fn within_reach(tx: &mut Tx, grants: &[GrantRow], caller: &Call
         Some(permission) => Err(forbidden_because(
             permission,
             &format!(
-                "This account has a role that you cannot give: that needs the permission {}. Nothing was changed.",
+                "This account has a role that you cannot grant. This action requires the permission {}. \
+                Nothing was changed.",
                 permission.as_str()
             ),
         )),
@@ -112,14 +113,15 @@ fn cannot_give(role: Role, permission: Permission) -> Error {
     let word = permission.as_str();
     let text = if permission == Permission::OwnerManage {
         format!(
-            "Only an Owner gives the role {}: that needs the permission {word}. Nothing was changed.",
+            "Only Owners grant the role {}. This action requires the permission {word}. Nothing was changed.",
             role.name()
         )
     } else if permission == role.given_by() {
-        format!("Giving the role {} needs the permission {word}. Nothing was changed.", role.name())
+        format!("Granting the role {} requires the permission {word}. Nothing was changed.", role.name())
     } else {
         format!(
-            "The role {} has the permission {word}, which you or your token do not hold there. Nothing was changed.",
+            "The role {} includes the permission {word}, which you or your token do not have there. Nothing \
+            was changed.",
             role.name()
         )
     };
@@ -134,10 +136,11 @@ pub(crate) async fn may_change_roles_of(tx: &mut Tx, caller: &Caller, account: &
         return Ok(());
     }
     let text = if caller.user == *account {
-        "Only an Owner changes their own roles: that needs the permission owner:manage. Nothing was changed."
+        "Only Owners change their own roles. This action requires the permission owner:manage. Nothing was \
+        changed."
     } else if tx.is_made_by(&caller.user, account).await? {
-        "This account created yours or made a link to it, directly or through others. Only an Owner changes its roles \
-         from there: that needs the permission owner:manage. Nothing was changed."
+        "This account created your account or a link to it, directly or through other accounts, so only \
+        Owners can change its roles. This action requires the permission owner:manage. Nothing was changed."
     } else {
         return Ok(());
     };

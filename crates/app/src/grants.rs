@@ -96,7 +96,7 @@ impl App {
             let grant = grant_from(act, &body).await?;
             may_give(act.tx, act.caller, &grant).await?;
             if account.grants.iter().any(|row| row.grant == grant) {
-                let text = "The user has this role there already. Nothing was changed.";
+                let text = "The user already has this role in this scope. Nothing was changed.";
                 return Err(Problem::new(Code::AlreadyGranted, text).into());
             }
             let id = GrantId::generate(self.random.as_ref());
@@ -144,7 +144,8 @@ impl App {
         going: &[GrantRow],
     ) -> Result<(), Error> {
         if holds_owner(going) && !act.tx.owners().await?.iter().any(|owner| owner.id != *user) {
-            let text = "This is the last Owner. Nothing was changed. Make another user Owner first.";
+            let text = "An instance must have at least one Owner. Nothing was changed. Grant Owner to \
+                another person first.";
             return Err(Problem::new(Code::LastOwner, text).into());
         }
         Ok(())
@@ -178,7 +179,7 @@ async fn grant_from(act: &mut Act<'_>, body: &CreateGrant) -> Result<Grant, Erro
                 .ok_or_else(|| Problem::invalid("client_id", "must be the id of a client"))?
         }
         (Some(_), Some(_)) => {
-            return Err(Problem::invalid("client_id", "must be left out where property_id is given").into());
+            return Err(Problem::invalid("client_id", "must be omitted when property_id is set").into());
         }
     };
     let environments = match &body.environments {
@@ -196,12 +197,15 @@ async fn environments_from(act: &mut Act<'_>, list: &[String]) -> Result<Vec<Slu
     let known: Vec<Slug> = act.tx.environments().await?.into_iter().map(|it| it.slug).collect();
     let is_known = |text: &String| known.iter().any(|slug| slug.as_str() == text);
     if list.len() > MAX_ENVIRONMENTS {
-        let text = format!("must have at most {MAX_ENVIRONMENTS} entries");
+        let text = format!("must contain at most {MAX_ENVIRONMENTS} entries");
         return Err(Problem::invalid("environments", &text).into());
     }
     if list.is_empty() || !list.iter().all(is_known) {
         let names: Vec<&str> = known.iter().map(Slug::as_str).collect();
-        let text = format!("must name at least one of {}, or be left out for all", names.join(", "));
+        let text = format!(
+            "must contain at least one of {} and nothing else, or be omitted for all environments",
+            names.join(", ")
+        );
         return Err(Problem::invalid("environments", &text).into());
     }
     Ok(known.into_iter().filter(|slug| list.iter().any(|text| text == slug.as_str())).collect())

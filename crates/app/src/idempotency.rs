@@ -36,7 +36,7 @@ impl IdempotencyKey {
         if !valid || crossfade_core::secret::looks_like_secret(key) {
             return Err(Problem::new(
                 Code::InvalidQuery,
-                "Idempotency-Key must be 1 to 255 visible ASCII characters, and not a secret.",
+                "Idempotency-Key must be 1 to 255 visible ASCII characters, and must not be a secret.",
             )
             .with_field("Idempotency-Key"));
         }
@@ -103,7 +103,8 @@ impl App {
         if remembered.request != key.request {
             return Err(Problem::new(
                 Code::IdempotencyMismatch,
-                "This Idempotency-Key was used for another request. Nothing was changed. Use a new key for a new request.",
+                "This Idempotency-Key was already used for a different request. Nothing was changed. Use a \
+                new key.",
             )
             .with_field("Idempotency-Key")
             .into());

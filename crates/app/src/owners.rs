@@ -73,7 +73,12 @@ impl App {
         origin: &Origin,
     ) -> Result<User, Error> {
         if !tx.owners().await?.is_empty() {
-            return Err(Problem::new(Code::InUse, "This instance has an Owner already. Nothing was changed. An Owner who is locked out is helped by crossfade owner recover.").into());
+            return Err(Problem::new(
+                Code::InUse,
+                "This instance already has an Owner. Nothing was changed. To recover a locked-out Owner, use \
+                crossfade owner recover.",
+            )
+            .into());
         }
         let name = email.split('@').next().unwrap_or(email);
         let user = User {
@@ -113,7 +118,7 @@ impl App {
                 // It can have been changed. Whoever reads this can read the database, too.
                 let known: Vec<&str> = owners.iter().filter_map(|owner| owner.email.as_deref()).collect();
                 let text = format!(
-                    "There is no Owner with the e-mail address {email}. The Owners have: {}.",
+                    "No Owner has the email address {email}. Owners: {}.",
                     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
                 );
                 return Err(Problem::new(Code::NotFound, text).with_field("email").into());
@@ -256,7 +261,7 @@ struct Usable {
 }
 
 fn gone() -> Problem {
-    Problem::new(Code::NotFound, "This link has been used, has ended, or never was. Ask for a new one.")
+    Problem::new(Code::NotFound, "This link is invalid, used or expired. Ask for a new one.")
 }
 
 /// Returns whether the creator of a link is an Owner, if the creator could still create the link with a token of the

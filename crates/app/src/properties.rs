@@ -31,8 +31,11 @@ fn shown(property: &Property) -> api::Property {
 }
 
 fn name_taken() -> Problem {
-    Problem::new(Code::NameTaken, "There is a property of this name already. Nothing was changed.")
-        .with_field("name")
+    Problem::new(
+        Code::NameTaken,
+        "A property with this name already exists. Nothing was changed. Choose another name.",
+    )
+    .with_field("name")
 }
 
 impl App {
@@ -128,7 +131,7 @@ impl App {
             if act.tx.property_has_clients(&property.id).await? {
                 return Err(Problem::new(
                     Code::InUse,
-                    "This property has clients, or the history of deleted ones. It stays. Nothing was changed.",
+                    "The property cannot be deleted because it has or had clients. Nothing was changed.",
                 )
                 .into());
             }

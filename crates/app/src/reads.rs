@@ -113,7 +113,7 @@ impl Reads {
 }
 
 fn too_many() -> Error {
-    let text = "Too many costly reads of your account are running. Try again in 1 second.";
+    let text = "Your account has too many expensive reads running. Try again in 1 second.";
     Problem::new(Code::TooManyRequests, text).into()
 }
 

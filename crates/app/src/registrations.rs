@@ -188,7 +188,7 @@ impl App {
             if act.tx.registration(&client.id, &slug).await?.is_some() {
                 return Err(Problem::new(
                     Code::NameTaken,
-                    "This client is registered in this environment already. Nothing was changed.",
+                    "The client is already registered in this environment. Nothing was changed.",
                 )
                 .with_field("environment")
                 .into());

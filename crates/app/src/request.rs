@@ -51,9 +51,10 @@ impl<T: DeserializeOwned> Input<'_, T> {
         match self {
             Self::Value(value) => Ok(value),
             // serde would read an array as the members in order.
-            Self::Json(text) if text.trim_ascii_start().first() != Some(&b'{') => {
-                Err(Problem::new(Code::InvalidBody, "The body must be a JSON object. Nothing was changed."))
-            }
+            Self::Json(text) if text.trim_ascii_start().first() != Some(&b'{') => Err(Problem::new(
+                Code::InvalidBody,
+                "The request body must be a JSON object. Nothing was changed.",
+            )),
             Self::Json(text) => {
                 let mut json = serde_json::Deserializer::from_slice(text);
                 let body = serde_path_to_error::deserialize(&mut json)
@@ -87,10 +88,10 @@ fn body_problem(error: &serde_json::Error, path: &str) -> Problem {
     // It goes into the trail, so only what looks like the name of a member.
     let (shown, member) = match what.split('`').nth(1).filter(|_| names_member) {
         Some(member) => (what.to_owned(), Some(member).filter(|it| is_name(it))),
-        None if is_name(path) => (format!("{path} has the wrong type or form"), Some(path)),
-        None => ("a member has the wrong type or form".to_owned(), None),
+        None if is_name(path) => (format!("{path} has the wrong type or format"), Some(path)),
+        None => ("a member has the wrong type or format".to_owned(), None),
     };
-    let text = format!("The body is not what this operation takes: {shown}. Nothing was changed.");
+    let text = format!("The request body is not valid: {shown}. Nothing was changed.");
     let problem = Problem::new(Code::InvalidBody, text);
     match member {
         Some(member) => problem.with_field(member),

@@ -105,7 +105,7 @@ pub(crate) fn check(
 }
 
 pub(crate) fn forbidden(permission: Permission) -> Error {
-    let text = format!("This needs the permission {}. Nothing was changed.", permission.as_str());
+    let text = format!("This action requires the permission {}. Nothing was changed.", permission.as_str());
     forbidden_because(permission, &text)
 }
 
@@ -115,8 +115,9 @@ pub(crate) fn forbidden_on(permission: Permission, object: Object<'_>) -> Error 
         return forbidden(permission);
     };
     let word = permission.as_str();
-    let text =
-        format!("This needs the permission {word} in the environment {environment}. Nothing was changed.");
+    let text = format!(
+        "This action requires the permission {word} in the environment {environment}. Nothing was changed."
+    );
     forbidden_because(permission, &text)
 }
 
@@ -133,7 +134,8 @@ pub(crate) fn check_value(caller: &Caller, required: bool, object: Object<'_>) -
         _ => String::new(),
     };
     let word = permission.as_str();
-    let text = format!("Receiving the new secret needs the permission {word}{place}. Nothing was changed.");
+    let text =
+        format!("Receiving the new secret requires the permission {word}{place}. Nothing was changed.");
     Err(forbidden_because(permission, &text))
 }
 
@@ -273,7 +275,7 @@ pub(crate) fn confirm(client: &Client, typed: Option<&str>) -> Result<(), Proble
     }
     Err(Problem::new(
         Code::ConfirmationMismatch,
-        "confirm_client_name must be the client's name, exactly as it is shown. Nothing was changed.",
+        "confirm_client_name must match the client's name exactly. Nothing was changed.",
     )
     .with_field("confirm_client_name"))
 }

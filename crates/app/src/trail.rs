@@ -76,7 +76,7 @@ fn environment_in(text: Option<&str>) -> Result<Option<Slug>, Problem> {
 
 fn at_most(field: &str, text: Option<&str>, longest: usize) -> Result<(), Problem> {
     if text.is_some_and(|text| text.chars().count() > longest) {
-        return Err(invalid(field, &format!("must have at most {longest} characters")));
+        return Err(invalid(field, &format!("must be at most {longest} characters long")));
     }
     Ok(())
 }
@@ -85,10 +85,10 @@ impl AuditQuery {
     fn filter(&self) -> Result<AuditFilter, Problem> {
         let action = self.action.as_deref().map(|text| {
             Action::parse(text)
-                .ok_or_else(|| invalid("action", "must be an action of the trail, such as secret.rotated"))
+                .ok_or_else(|| invalid("action", "must be an audit action, such as secret.rotated"))
         });
         if self.actor.as_deref().is_some_and(looks_like_secret) {
-            return Err(invalid("actor", "must be the id of an actor, not a secret"));
+            return Err(invalid("actor", "must be an actor id, not a secret"));
         }
         at_most("actor", self.actor.as_deref(), 200)?;
         if self.via.as_deref().is_some_and(looks_like_secret) {

@@ -82,8 +82,8 @@ impl Target for AnotherWithinReach<'_> {
     async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
         let account = WithinReach(self.0).load(tx, caller, access).await?;
         if account.user.id == caller.user {
-            let text = "You cannot make a link to your own account. Nothing was changed. Change your password on the \
-                        account page of the Console.";
+            let text = "You cannot create a link to your own account. Nothing was changed. Change your \
+                password on the account page of the Console.";
             return Err(Problem::new(Code::Forbidden, text).into());
         }
         Ok(account)
@@ -140,7 +140,7 @@ impl Reply for api::OneTimeLink {
 const LONGEST_SEARCH: usize = 200;
 
 fn email_taken() -> Problem {
-    Problem::new(Code::NameTaken, "Another user has this e-mail address. Nothing was changed.")
+    Problem::new(Code::NameTaken, "Another user already has this email address. Nothing was changed.")
         .with_field("email")
 }
 
@@ -169,7 +169,7 @@ impl App {
     ) -> Result<Page<api::User>, Error> {
         let start = self.cursors.start("users", query)?;
         if q.is_some_and(|q| q.chars().count() > LONGEST_SEARCH) {
-            let text = format!("q must have at most {LONGEST_SEARCH} characters.");
+            let text = format!("q must be at most {LONGEST_SEARCH} characters long.");
             return Err(Problem::new(Code::InvalidQuery, text).with_field("q").into());
         }
         let q = q.map(str::trim).filter(|q| !q.is_empty());
@@ -206,19 +206,23 @@ impl App {
             let email = match (kind, &body.email) {
                 (UserKind::Person, Some(email)) => Some(text::email("email", email)?),
                 (UserKind::Person, None) => {
-                    return Err(Problem::invalid("email", "must be given: a person signs in with it").into());
+                    return Err(
+                        Problem::invalid("email", "is required for a person, who signs in with it").into()
+                    );
                 }
                 (UserKind::Program, None) => None,
                 (UserKind::Program, Some(_)) => {
-                    return Err(
-                        Problem::invalid("email", "must be left out: a program does not sign in").into()
-                    );
+                    return Err(Problem::invalid(
+                        "email",
+                        "must be omitted for a program, which does not sign in",
+                    )
+                    .into());
                 }
             };
             let name = match (&body.name, &email) {
                 (Some(name), _) => Name::parse("name", name)?,
                 (None, Some(email)) => Name::parse("email", email.split('@').next().unwrap_or(email))?,
-                (None, None) => return Err(Problem::invalid("name", "must be given").into()),
+                (None, None) => return Err(Problem::invalid("name", "is required").into()),
             };
             free_email(act, email.as_deref(), None).await?;
             let user = User {
@@ -261,9 +265,11 @@ impl App {
             if let Some(email) = &body.email {
                 let email = text::email("email", email)?;
                 if account.user.kind == UserKind::Program {
-                    return Err(
-                        Problem::invalid("email", "must be left out: a program does not sign in").into()
-                    );
+                    return Err(Problem::invalid(
+                        "email",
+                        "must be omitted for a program, which does not sign in",
+                    )
+                    .into());
                 }
                 free_email(act, Some(&email), Some(&account.user.id)).await?;
                 // A link that went to the wrong address must not open the account of the right one.
@@ -310,7 +316,7 @@ impl App {
             act.matches(account.user.version)?;
             let CreateLink {} = input.read()?;
             if account.user.kind == UserKind::Program {
-                let text = "A program has no password. Give it an API token: crossfade token create.";
+                let text = "Programs have no password. Create an API token instead: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
             }
             self.make_link(act, &account.user.id).await

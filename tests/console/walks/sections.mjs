@@ -94,7 +94,7 @@ export default async function sections(server) {
   await look(stranger, "nobody-yet");
   await stranger.goto(`${server.url}/console/people`);
   await stranger.getByRole("heading", { level: 1 }).waitFor();
-  check("who may not read people is told so in words", /needs the permission user:read/.test(await stranger.getByRole("main").textContent()), await stranger.getByRole("main").textContent());
+  check("who may not read people is told so in words", /requires the permission user:read/.test(await stranger.getByRole("main").textContent()), await stranger.getByRole("main").textContent());
   await look(stranger, "forbidden");
   await other.close();
 

@@ -106,7 +106,7 @@ on_both_engines! {
         let form = |slug| [("name", "Production"), ("kind", "live"), ("signing_alg", "ES256"), ("position", "2"),
             ("wipe_after_days", "30"), ("show_once", "true"), ("confirm_environment_slug", slug)];
         let page = browser.post(path, &form("")).await.page(422);
-        assert!(page.contains("This destroys 1 stored value of production") && page.contains("aria-invalid"), "{page}");
+        assert!(page.contains("This change permanently destroys 1 stored value of production") && page.contains("aria-invalid"), "{page}");
         assert_eq!(world.number("SELECT COUNT(*) FROM secrets WHERE sealed IS NOT NULL").await, 1);
         assert_eq!(browser.post(path, &form("production")).await.status.as_u16(), 303);
         assert_eq!(world.number("SELECT COUNT(*) FROM secrets WHERE sealed IS NOT NULL").await, 0);

@@ -53,7 +53,7 @@ on_both_engines! {
         let (_, ops) = manager(&world, "ops@example.com").await;
         let (own, _) = account(&ops, "own@example.com").await;
         let told = forbidden(give(&ops, &own, "auditor").await, "owner:manage");
-        assert_eq!(told, "Only an Owner gives the role Auditor: that needs the permission owner:manage. Nothing was changed.");
+        assert_eq!(told, "Only Owners grant the role Auditor. This action requires the permission owner:manage. Nothing was changed.");
         for role in ["secret_viewer", "secret_rotator", "owner"] {
             forbidden(give(&ops, &own, role).await, "owner:manage");
         }
@@ -67,7 +67,7 @@ on_both_engines! {
         give(&ops, &made, "operations_manager").await.created();
         let second = world.token_of("made@example.com", &[]).await;
         let told = forbidden(give(&second, &ops_id, "viewer").await, "owner:manage");
-        assert!(told.contains("created yours") && told.ends_with("Nothing was changed."), "{told}");
+        assert!(told.contains("created your account") && told.ends_with("Nothing was changed."), "{told}");
         let limited = json!({"role": "application_manager", "client_id": client.id, "environments": ["staging"]});
         forbidden(second.post(&format!("/users/{ops_id}/grants"), limited).await, "owner:manage");
         // Nor over a third account, nor to the Owner who made the first.
@@ -127,7 +127,7 @@ on_both_engines! {
         let peer = world.token_of("peer@example.com", &[]).await;
         // Neither by itself, nor by another account, also where the accounts make links for each other.
         let refused = peer.post(&format!("/users/{peer_id}/link"), json!({})).await.refused(403, "forbidden");
-        assert!(text(&refused["detail"]).starts_with("You cannot make a link to your own account. Nothing was changed."));
+        assert!(text(&refused["detail"]).starts_with("You cannot create a link to your own account. Nothing was changed."));
         let link = made(&third, &peer_id).await;
         assert_eq!(open(&world, &link).await, 303);
         let peer = world.token_of("peer@example.com", &[]).await;
@@ -149,7 +149,7 @@ on_both_engines! {
         let browser = world.signed_in().await;
         let path = format!("/console/people/{own}");
         assert!(!browser.get(&path).await.page(200).contains("commandfor=\"link\""));
-        assert!(browser.post(&format!("{path}/link"), &[]).await.page(403).contains("You cannot make a link to your own account."));
+        assert!(browser.post(&format!("{path}/link"), &[]).await.page(403).contains("You cannot create a link to your own account."));
         let (other, _) = manager(&world, "ops@example.com").await;
         assert!(browser.get(&format!("/console/people/{other}")).await.page(200).contains("commandfor=\"link\""));
     }
@@ -181,7 +181,7 @@ on_both_engines! {
             let (own, _) = account(&limited, &format!("of-{holder}")).await;
             for role in ["viewer", "operations_manager"] {
                 let told = forbidden(give(&limited, &own, role).await, "client:read");
-                assert!(told.contains("which you or your token do not hold there"), "{told}");
+                assert!(told.contains("which you or your token do not have there"), "{told}");
             }
             for role in ["auditor", "owner", "secret_viewer"] {
                 forbidden(give(&limited, &own, role).await, "owner:manage");

@@ -121,10 +121,10 @@ on_both_engines! {
         assert_eq!(refused["permission"], "secret:rotate");
         assert_eq!(
             refused["detail"],
-            "This needs the permission secret:rotate in the environment production. Nothing was changed."
+            "This action requires the permission secret:rotate in the environment production. Nothing was changed."
         );
         // What is not in one environment names none.
         let refused = rotator.post("/properties", json!({"name": "Shop"})).await.refused(403, "forbidden");
-        assert_eq!(refused["detail"], "This needs the permission property:manage. Nothing was changed.");
+        assert_eq!(refused["detail"], "This action requires the permission property:manage. Nothing was changed.");
     }
 }

@@ -75,7 +75,7 @@ fn a_command_whose_value_cannot_be_received_changes_nothing_and_exits_4() {
         for destination in [&["--show"][..], &["--output", &file], &["--show", "--json"]] {
             let ended = site.run_as(&blind, &[command, destination].concat());
             assert_eq!((ended.status, &*ended.out), (4, ""), "{ended:?}");
-            for says in ["secret:reveal", "Nothing was changed.", "Set --no-value", "[forbidden]"] {
+            for says in ["secret:reveal", "Nothing was changed.", "set --no-value", "[forbidden]"] {
                 assert!(ended.err.contains(says), "{says}: {ended:?}");
             }
         }

@@ -140,12 +140,12 @@ mod tests {
         assert!(none.contains("No matching accounts"));
         let reader = PeoplePage { may_create: false, ..sample() }.render().unwrap();
         assert!(!reader.contains("create-person"));
-        let problem = Problem::invalid("email", "must be an e-mail address");
+        let problem = Problem::invalid("email", "must be an email address");
         let create = Form::new("create", Fields::default().with("email", "x")).refused(problem);
         let refused = PeoplePage { create, ..sample() }.render().unwrap();
         assert!(
             refused.contains("<dialog id=\"create-person\" open")
-                && refused.contains("Email must be an e-mail address.")
+                && refused.contains("Email must be an email address.")
         );
     }
 }
