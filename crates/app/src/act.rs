@@ -39,7 +39,8 @@ impl Act<'_> {
         match self.if_match {
             Some(read) if !read.holds(version) => Err(Problem::new(
                 Code::PreconditionFailed,
-                "This has changed since you read it. Nothing was changed. Read it again and decide anew.",
+                "The resource has changed since you read it. Nothing was changed. Read it again, then retry \
+                with its new ETag.",
             )),
             _ => Ok(()),
         }
@@ -201,7 +202,8 @@ impl App {
                 Code::OutcomeUnknown => error.problem.clone(),
                 _ => Problem::new(
                     Code::OutcomeUnknown,
-                    "The change is stored, but this server cannot say yet that it enforces it. Read the state before you try again.",
+                    "The change was stored, but the server has not confirmed that it is enforced yet. Read \
+                    the current state before you retry.",
                 ),
             },
             source: Some(Box::new(error)),
@@ -486,7 +488,8 @@ impl App {
             match self.transact(async |tx, _| Ok(tx.append_audit(&refused).await?)).await {
                 Ok(()) => {}
                 Err(error) if error.is_refusal_of_data() => {
-                    tracing::error!(%error, "a refusal that the database does not take is left out of the audit trail");
+                    tracing::error!(%error, "omitted a refusal from the audit trail because the database \
+                        refused it");
                 }
                 Err(error) => {
                     let again = (error.problem.code != Code::OutcomeUnknown).then_some(refused);

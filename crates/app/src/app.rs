@@ -220,7 +220,7 @@ impl App {
             match app.begin_recording().await {
                 // This node decides all the same; the worker begins to record as soon as changes work.
                 Err(error) if error.fault.is_some() => {
-                    tracing::error!(%error, "cannot note that evidence is recorded");
+                    tracing::error!(%error, "cannot save that evidence is recorded");
                 }
                 begun => begun?,
             }
@@ -262,7 +262,9 @@ impl App {
     pub async fn readiness(&self) -> Readiness {
         match self.hold.why_lost() {
             why if !self.may_decide() => {
-                return Readiness::LockLost(why.unwrap_or_else(|| "the database does not answer".to_owned()));
+                return Readiness::LockLost(
+                    why.unwrap_or_else(|| "the database does not respond".to_owned()),
+                );
             }
             Some(_) => return Readiness::Ready,
             None => {}
@@ -303,7 +305,7 @@ impl App {
             tracing::warn!(
                 opened,
                 most,
-                "cannot open every connection to the database; fewer requests run at once"
+                "cannot open every database connection; fewer requests run at the same time"
             );
         }
     }

@@ -83,7 +83,7 @@ async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup,
     let schema_version = match db.stored_schema().await.map_err(cannot_start)? {
         Some(schema) if schema == Db::program_schema() => schema,
         Some(schema) => return Err(other_schema(schema).into()),
-        None => return Err(refused("The database holds nothing of Crossfade. There is nothing to back up.")),
+        None => return Err(refused("The database contains no Crossfade data. There is nothing to back up.")),
     };
     let (_, highest_time) = db.read::<_, Error>(async |tx| Ok(tx.read_head().await?)).await?;
     calibrate(db, clock).await?;
@@ -174,13 +174,15 @@ fn other_schema(schema: i64) -> Problem {
         return Problem::new(Code::Unavailable, format!("No backup was taken: {error}."));
     }
     let text = format!(
-        "No backup was taken: the database has schema {schema}, and this version of Crossfade works with {ours}. Take the backup with the version that wrote the database, or let crossfade serve migrate it first."
+        "No backup was taken: the database has schema {schema}, but this version of Crossfade requires \
+        {ours}. Take the backup with the version that wrote the database, or let crossfade serve migrate it \
+        first."
     );
     Problem::new(Code::Unavailable, text)
 }
 
 fn unwritable(error: &std::io::Error) -> Error {
-    refused(format!("The backup cannot be written: {error}. There is none."))
+    refused(format!("Cannot write the backup: {error}. No backup was created."))
 }
 
 pub(crate) fn refused(text: impl Into<String>) -> Error {

@@ -127,7 +127,7 @@ impl Caller {
 fn unauthenticated() -> Error {
     Problem::new(
         Code::Unauthenticated,
-        "Send a valid API token as Authorization: Bearer. This one is unknown, expired or ended.",
+        "Send a valid API token as Authorization: Bearer. This token is unknown, expired or deleted.",
     )
     .with_field("Authorization")
     .into()
@@ -194,8 +194,11 @@ pub(crate) async fn by_session_digest(
 }
 
 pub(crate) fn signed_out() -> Error {
-    Problem::new(Code::Unauthenticated, "You are not signed in, or not any more. Sign in and try again.")
-        .into()
+    Problem::new(
+        Code::Unauthenticated,
+        "You are not signed in, or your session has ended. Sign in and try again.",
+    )
+    .into()
 }
 
 /// Purpose of a request. Known callers are authenticated for a change without waiting for reads.

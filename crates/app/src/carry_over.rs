@@ -63,7 +63,7 @@ pub(crate) async fn carry_over(
     });
     finished.await?;
     let Carried { digests, values, broken } = carried;
-    tracing::info!(digests, values, broken, "carried digests and sealed values over to the new format");
+    tracing::info!(digests, values, broken, "converted digests and sealed values to the new format");
     Ok(())
 }
 
@@ -76,7 +76,8 @@ async fn begin(db: &Db, master: &MasterKey, vault: &Vault, random: &dyn Random) 
     let begun = db.write::<_, Error>(async |tx| {
         let has_new_keys = tx.sealed_signing_keys().await?.iter().any(|key| !is_old_seal(&key.sealed));
         if has_new_keys || tx.has_keyed_digest().await? {
-            let text = "The data keys of this database are from before an upgrade, and other rows are from after it: the database was put together from two times. Nothing was changed. Restore one backup into an empty database.";
+            let text = "The data keys of this database are from before an upgrade, but other rows are from \
+                after it. Nothing was changed. Restore one backup into an empty database.";
             return Err(Problem::new(Code::Unavailable, text).into());
         }
         let now = tx.highest_time();
@@ -161,7 +162,7 @@ fn resealed(
         }
         Err(error) => {
             // Left as it is for whoever looks into it; doctor names it.
-            tracing::warn!(%error, %place, "cannot carry a sealed value over");
+            tracing::warn!(%error, %place, "cannot convert a sealed value");
             carried.broken += 1;
             Ok(None)
         }

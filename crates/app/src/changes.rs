@@ -35,7 +35,7 @@ impl Changes {
                     tracing::error!(fault = fault.as_str(), %error, "changes fail: {}", what_fails(fault));
                 }
             }
-            _ if before.is_some() => tracing::info!("changes work again"),
+            _ if before.is_some() => tracing::info!("changes are stored again"),
             _ => {}
         }
     }

@@ -86,7 +86,9 @@ impl App {
         let offset = length(moment.offset()?);
         let whose = self.whose_clock();
         Some(format!(
-            "The {whose} clock is {offset} behind the stored time {}. Tokens tell the time of that clock and are not affected. Secrets follow the stored time, which runs at half the pace until the clock has caught up. Correct the clock, and keep it right with NTP.",
+            "The {whose} clock is {offset} behind the stored time {}. Tokens use that clock and are not \
+            affected. Secrets use the stored time, which runs at half speed until the clock catches up. \
+            Correct the clock and synchronise it with NTP.",
             crate::doctor::shown(moment.now)
         ))
     }
@@ -133,14 +135,16 @@ impl App {
             match found {
                 Found::Behind(by) => tracing::warn!(
                     offset_seconds = by.as_secs(), %machine, %stored,
-                    "the {whose} clock is behind the stored time; secrets follow the stored time at half the pace until the clock has caught up, and tokens tell the time of the clock"
+                    "the {whose} clock is behind the stored time; secrets use the stored time, which runs at \
+                    half speed until the clock catches up, and tokens use the clock"
                 ),
                 Found::CaughtUp => {
                     tracing::info!(%machine, "the {whose} clock is no longer behind the stored time")
                 }
                 Found::SetForward(by) => tracing::warn!(
                     seconds = by.as_secs(), %machine,
-                    "the {whose} clock was set forward, or stood still while the machine was suspended; every deadline up to now has passed"
+                    "the {whose} clock was set forward, or stopped while the machine was suspended; every \
+                    deadline up to now has passed"
                 ),
                 Found::SetBack(by) => {
                     tracing::warn!(seconds = by.as_secs(), %machine, %stored, "the {whose} clock was set back");

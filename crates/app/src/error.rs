@@ -22,7 +22,7 @@ impl Error {
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let problem = Problem::new(
             Code::Internal,
-            "Something went wrong in the server. Nothing was changed; its log says more.",
+            "The server encountered an internal error. Nothing was changed. See the server log.",
         );
         Self { source: Some(source.into()), ..problem.into() }
     }
@@ -65,31 +65,38 @@ impl From<StoreError> for Error {
         let problem = match &error {
             StoreError::OutcomeUnknown(_) => Problem::new(
                 Code::OutcomeUnknown,
-                "The change was sent to the database and its outcome is not known. Read the state before you try again; with the same Idempotency-Key a retry changes nothing twice.",
+                "The change was sent to the database, but its outcome is unknown. Read the current state \
+                before you retry. A retry with the same Idempotency-Key does not repeat the change.",
             ),
             StoreError::Duplicate => Problem::new(
                 Code::NameTaken,
-                "Something of this name was created at the same moment. Nothing was changed.",
+                "Another request has just created something with this name. Nothing was changed. Choose \
+                another name.",
             ),
             StoreError::Unstorable => Problem::new(
                 Code::InvalidQuery,
-                "The request holds the character U+0000, which nothing that is stored holds. Nothing was changed. Leave the character out.",
+                "The request contains the character U+0000, which cannot be stored. Nothing was changed. \
+                Remove the character.",
             ),
             StoreError::Superseded => Problem::new(
                 Code::Unavailable,
-                "Another server has served this database since, so this one must not change it. Nothing was changed. Try again.",
+                "Another server has used this database since then, so this server must not change it. \
+                Nothing was changed. Try again.",
             ),
             StoreError::WentBack => Problem::new(
                 Code::Unavailable,
-                "The database has lost changes, probably in a failover, and this server loads it again. Nothing was changed. Try again.",
+                "The database has lost changes, probably in a failover, and this server is reloading it. \
+                Nothing was changed. Try again.",
             ),
             StoreError::Replaced(_) => Problem::new(
                 Code::Unavailable,
-                "A file of the database was replaced or removed, and this server stops. Nothing was changed. Try again when the server runs again.",
+                "A file of the database was replaced or removed, and this server is stopping. Nothing was \
+                changed. Try again when the server is running again.",
             ),
             StoreError::Elsewhere(_) => Problem::new(
                 Code::Unavailable,
-                "The database that answers is not the one of this instance. Nothing was changed. Try again when the database is back.",
+                "The database that responds does not belong to this instance. Nothing was changed. Try again \
+                when the database is back.",
             ),
             StoreError::Database(_)
             | StoreError::Open(_)
@@ -109,8 +116,8 @@ pub(crate) fn unavailable(fault: Fault) -> Problem {
         Fault::Full => "Free space on that disk, then try again.",
         Fault::ReadOnly => "Try again when the database accepts changes.",
         Fault::Busy | Fault::Unreachable => "Try again in a few seconds.",
-        Fault::Denied => "Ask for that permission to be granted, then try again.",
-        Fault::Failed => "Try again. The log of the server has the cause.",
+        Fault::Denied => "Grant that permission in the database, then try again.",
+        Fault::Failed => "Try again. The cause is in the server log.",
     };
     let (first, rest) = what_fails(fault).split_at(1);
     let text = format!("{}{rest}. Nothing was changed. {advice}", first.to_uppercase());
@@ -120,11 +127,11 @@ pub(crate) fn unavailable(fault: Fault) -> Problem {
 /// Returns a failure of the database as part of a sentence.
 pub fn what_fails(fault: Fault) -> &'static str {
     match fault {
-        Fault::Full => "the disk of the database is full",
+        Fault::Full => "the database disk is full",
         Fault::ReadOnly => "the database is read-only",
         Fault::Busy => "the database is busy",
         Fault::Unreachable => "the database cannot be reached",
-        Fault::Denied => "the database denies the role of this server a permission",
+        Fault::Denied => "the database refuses a permission to this server's role",
         Fault::Failed => "the database failed",
     }
 }
@@ -153,7 +160,7 @@ mod tests {
         }
         assert_eq!(
             unavailable(Fault::Full).detail,
-            "The disk of the database is full. Nothing was changed. Free space on that disk, then try again."
+            "The database disk is full. Nothing was changed. Free space on that disk, then try again."
         );
     }
 

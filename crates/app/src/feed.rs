@@ -167,7 +167,7 @@ impl App {
                 found = loss.found,
                 applied = loss.applied,
                 registrations = ?loss.registrations,
-                "the database has lost changes that were answered; the tables are loaded from it again"
+                "the database has lost acknowledged changes; the tables are loaded from it again"
             );
             let mut losses = self.feed.all_losses();
             losses.changes += before.abs_diff(seq);
@@ -400,7 +400,8 @@ fn lost(seq: i64) -> Error {
     Error {
         problem: Problem::new(
             Code::OutcomeUnknown,
-            "The database was replaced while this change was made, and the change may be lost. Read the state before you try again.",
+            "The database was replaced during this change, so the change may be lost. Read the current state \
+            before you retry.",
         ),
         source: Some(format!("change {seq} is not in the database, or the tables were loaded again").into()),
         hidden: false,

@@ -48,7 +48,7 @@ impl MasterKey {
             .and_then(|encoded| STANDARD.decode(encoded).ok())
             .map(Zeroizing::new)
             .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
-            .ok_or_else(|| unusable(path, "does not hold a Crossfade master key"))?;
+            .ok_or_else(|| unusable(path, "does not contain a Crossfade master key"))?;
         Ok(Some(Self::from_bytes(&bytes)))
     }
 

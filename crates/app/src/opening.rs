@@ -59,17 +59,21 @@ pub(crate) async fn open_database(
 fn may_create(location: &Location, master_key_file: &Path, creation: Creation) -> Result<(), Error> {
     let place = match location {
         Location::File(path) => format!("There is no instance in {}", path.display()),
-        Location::Postgres(_) => "The PostgreSQL database holds no instance".to_owned(),
+        Location::Postgres(_) => "There is no instance in the PostgreSQL database".to_owned(),
     };
     let key = master_key_file.display();
     let text = match creation {
         Creation::WithAnyKey => return Ok(()),
         Creation::WithNewKey if !master_key_file.exists() => return Ok(()),
         Creation::WithNewKey => format!(
-            "{place}, but the master key file {key} exists, and a master key belongs to one instance. Nothing was changed. Correct the database URL, its search_path or the data directory, restore a backup with crossfade restore, or create a new instance with this key with crossfade init --new-instance."
+            "{place}, but the master key file {key} exists, and a master key belongs to one instance. \
+            Nothing was changed. Correct the database URL, its search_path or the data directory, restore a \
+            backup with crossfade restore, or create a new instance with this key: crossfade init \
+            --new-instance."
         ),
         Creation::Never => format!(
-            "{place}. Nothing was changed. Name the place of the instance with --data-dir or --database-url, or create one with crossfade init."
+            "{place}. Nothing was changed. Set --data-dir or --database-url to an existing instance, or \
+            create one with crossfade init."
         ),
     };
     Err(Problem::new(Code::Unavailable, text).into())
@@ -89,7 +93,8 @@ pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, Veri
     let (vault, verifier_keys) = open_data_keys(&master, &stored)?;
     if !is_bound(&master, &instance) {
         let text = format!(
-            "The database says that it holds instance {}, and the master key {} is not bound to that. Nothing was changed. Restore the last backup into an empty database.",
+            "The database belongs to instance {}, but the master key {} is not bound to that instance. \
+            Nothing was changed. Restore the last backup into an empty database.",
             instance.id,
             path.display()
         );
@@ -197,7 +202,8 @@ pub(crate) fn is_bound(master: &MasterKey, instance: &InstanceRow) -> bool {
 
 fn missing(path: &Path) -> Error {
     let text = format!(
-        "The master key file {} is missing. Without it this database cannot be opened; restore it from where you keep it.",
+        "The master key file {} is missing, so the database cannot be opened. Restore the file from where \
+        you keep it.",
         path.display()
     );
     Problem::new(Code::Unavailable, text).into()

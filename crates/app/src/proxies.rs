@@ -66,7 +66,8 @@ impl App {
         if self.unreadable_proxies.note(proxy, self.clock.now()) {
             tracing::warn!(
                 %proxy,
-                "a declared proxy sends no X-Forwarded-For that can be read, so its callers count as one: each hop must be an address, with or without port; Forwarded (RFC 7239) is not read"
+                "a trusted proxy sends no readable X-Forwarded-For, so its callers count as one; each hop \
+                must be an address, with or without port, and Forwarded (RFC 7239) is not read"
             );
         }
     }

@@ -82,8 +82,7 @@ impl App {
         let kept = (&self.change_overs, format!("{grain:?} {quiet:?}"));
         self.view_kept(Operation::ReadChangeOver, caller, path, kept, async |tx, _, site: Site| {
             self.change_over(tx, &site, grain, quiet, before).await?.ok_or_else(|| {
-                let text =
-                    "The secret of this registration was never rotated, so that there is no change-over.";
+                let text = "This registration's secret has never been rotated, so there is no change-over.";
                 Problem::new(Code::NotRetiring, text).into()
             })
         })

@@ -51,7 +51,8 @@ impl App {
             let sealed = secret.sealed.as_deref().ok_or_else(|| {
                 Problem::new(
                     Code::SecretNotStored,
-                    "The value of this secret is not stored: it was shown once, or wiped after its end. If nobody has it, rotate.",
+                    "The value of this secret is not stored. It was shown only once, or wiped after the \
+                    secret ended. If nobody has the value, rotate the secret.",
                 )
             })?;
             let place = Place::Secret { registration: &site.registration.id, secret: &secret.rule.id };
@@ -68,7 +69,8 @@ impl App {
                 replayed: None,
             };
             act.audit(&event, about).await?;
-            let value = String::from_utf8(value.to_vec()).map_err(|_| Error::internal("a stored value is corrupt"))?;
+            let value = String::from_utf8(value.to_vec())
+                .map_err(|_| Error::internal("a stored value is corrupt"))?;
             Ok(RevealReply { id: secret.rule.id, value: Some(value), secret_already_delivered: false })
         })
         .await

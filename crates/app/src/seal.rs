@@ -206,7 +206,11 @@ pub(crate) fn open_data_keys(
             .or_else(|| master.open_old(&place, &key.sealed))
             .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
             .ok_or_else(|| {
-                Problem::new(Code::Unavailable, "The master key does not open this database. It is another key than the one that the database was made with; nothing was changed.")
+                Problem::new(
+                    Code::Unavailable,
+                    "The master key does not match this database, which was created with another key. \
+                    Nothing was changed.",
+                )
             })?;
         match key.purpose.as_str() {
             PURPOSE_VERIFY => verifier.push((key.id.clone(), bytes)),

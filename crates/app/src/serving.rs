@@ -84,7 +84,7 @@ impl Hold {
         if lost.is_none() {
             tracing::error!(
                 reason,
-                "the lock on the database is lost; nothing is changed until it is held again"
+                "the lock on the database is lost; no change is stored until it is held again"
             );
         }
         *lost = Some(reason);
@@ -187,7 +187,7 @@ impl App {
                     return Err(Stopped::FileReplaced);
                 }
                 (Ok(Ok(_)), Some(what)) => self.hold.lost(what),
-                (Err(_), _) => self.hold.lost("the database does not answer"),
+                (Err(_), _) => self.hold.lost("the database does not respond"),
             }
         }
         self.take_lock_again(&mut lock).await
@@ -209,7 +209,7 @@ impl App {
                 return Ok(());
             }
             Err(_) => {
-                self.hold.lost("the database does not answer");
+                self.hold.lost("the database does not respond");
                 return Ok(());
             }
         };
@@ -232,7 +232,7 @@ impl App {
                 self.db.let_reads_go_on().await;
             }
             Err(error) => {
-                tracing::error!(%error, "cannot follow the database; this is tried again");
+                tracing::error!(%error, "cannot follow the database; retrying");
                 self.hold.lost("the tables do not follow the database");
             }
         }
@@ -251,8 +251,8 @@ impl App {
         });
         match followed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "cannot look for changes that are not applied"),
-            Err(_) => tracing::warn!("cannot look for changes that are not applied within 3 s"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot check for changes that are not applied"),
+            Err(_) => tracing::warn!("cannot check for changes that are not applied within 3 s"),
         }
     }
 

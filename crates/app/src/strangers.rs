@@ -113,7 +113,8 @@ impl Strangers {
 }
 
 fn too_many() -> Error {
-    let text = "Too many requests wait to be authenticated. Nothing was changed. Try again in 1 second.";
+    let text = "Too many requests are waiting to be authenticated. Nothing was changed. Try again in 1 \
+        second.";
     Problem::new(Code::Unavailable, text).into()
 }
 

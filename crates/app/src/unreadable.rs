@@ -120,12 +120,7 @@ impl UnreadableRows {
 fn log_new(before: &[Unreadable], found: &[Unreadable]) {
     for row in found.iter().filter(|row| !before.contains(row)) {
         let Unreadable { kind, id, cause } = row;
-        tracing::error!(
-            what = kind.as_str(),
-            id,
-            cause,
-            "a stored row cannot be read; what it is about is refused"
-        );
+        tracing::error!(what = kind.as_str(), id, cause, "cannot read a stored row; its subject is refused");
     }
 }
 

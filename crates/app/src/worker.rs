@@ -82,7 +82,7 @@ impl Worker {
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "the worker ended badly");
+            tracing::error!(%error, "the worker stopped with an error");
         }
     }
 }
@@ -117,14 +117,14 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         let begun = tokio::time::Instant::now();
         let done = if tidy { app.run_jobs().await } else { app.flush().await };
         if let Err(error) = done {
-            tracing::error!(%error, "background work failed; it is tried again");
+            tracing::error!(%error, "a background job failed and will be retried");
         }
         if stop {
             if let Err(error) = app.tell_gathered_refusals(true).await {
-                tracing::error!(%error, "gathered refusals could not be written to the audit trail");
+                tracing::error!(%error, "cannot write grouped refusals to the audit trail");
             }
             if let Err(error) = app.end_recording().await {
-                tracing::error!(%error, "the last evidence could not be written");
+                tracing::error!(%error, "cannot write the final evidence");
             }
             return;
         }

@@ -49,16 +49,17 @@ pub enum StoreError {
     Open(String),
     /// The database was written by a newer version of Crossfade.
     #[error(
-        "the database is of a newer version of Crossfade (schema {0}); use that version or restore an older backup"
+        "the database was written by a newer version of Crossfade (schema {0}); use that version or restore \
+        an older backup"
     )]
     NewerSchema(i64),
     /// Another server works on this database.
     #[error(
-        "another crossfade serve is running on this database; stop it first, or give this one a database of its own"
+        "another crossfade serve is already using this database; stop it first, or use a different database"
     )]
     AlreadyServed,
     /// Another server has served this database since this one got the lock.
-    #[error("another crossfade serve has served this database since")]
+    #[error("another crossfade serve has used this database since then")]
     Superseded,
     /// The database lacks changes that this process has applied.
     #[error("the database lacks changes that this server has applied")]
@@ -73,7 +74,7 @@ pub enum StoreError {
     #[error("{0}")]
     Missing(String),
     /// A uniqueness rule of the schema refused the statement.
-    #[error("a row with this key exists already")]
+    #[error("a row with this key already exists")]
     Duplicate,
     /// A row contains a value that its column does not allow.
     #[error("corrupt row in {table}, column {column}, row {row}")]
@@ -86,7 +87,7 @@ pub enum StoreError {
         row: String,
     },
     /// A text contains the character U+0000, which no engine stores.
-    #[error("a text holds the character U+0000, which cannot be stored")]
+    #[error("a text contains the character U+0000, which cannot be stored")]
     Unstorable,
     /// A statement got the wrong number of arguments.
     #[error("statement {0} got {1} arguments and needs {2}")]

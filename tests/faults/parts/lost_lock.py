@@ -50,7 +50,7 @@ def restarts(checks, server, cluster):
     for thread in threads:
         thread.join(60)
     holds(checks, statuses == {200}, f"{what}: every token is issued", str(statuses))
-    told = "another term" in server.log.read_text() or "has served this database since" in server.log.read_text()
+    told = "another term" in server.log.read_text() or "has used this database since" in server.log.read_text()
     holds(checks, not told, f"{what}: nobody is told that another server served")
     server.changes_soon(checks, what)
 

@@ -50,7 +50,7 @@ impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let shown = path.display();
         let file = File::open(path).map_err(|error| {
-            refused(format!("The backup {shown} cannot be read: {error}. Nothing was changed."))
+            refused(format!("Cannot read the backup {shown}: {error}. Nothing was changed."))
         })?;
         let mut reader = Self {
             path: path.to_owned(),
@@ -66,25 +66,32 @@ impl Reader {
         reader.read_line()?;
         let any = serde_json::from_slice::<AnyHeader>(&reader.line).ok().filter(|it| it.format == FORMAT);
         let any = any.ok_or_else(|| {
-            refused(format!("{shown} is not a backup of Crossfade, or its beginning was changed. Nothing was changed; name a file that crossfade backup has written."))
+            refused(format!(
+                "{shown} is not a Crossfade backup, or its header was modified. Nothing was changed. Specify \
+                a file written by crossfade backup."
+            ))
         })?;
         let written_by = format!("The backup {shown} was written by Crossfade {}", any.program_version);
         if any.format_version > FORMAT_VERSION {
             return Err(refused(format!(
-                "{written_by} in a newer format ({}); this version reads format {FORMAT_VERSION}. Nothing was changed; restore it with that version or a later one.",
+                "{written_by} in a newer format ({}), but this version reads format {FORMAT_VERSION}. \
+                Nothing was changed. Restore it with that version or a later one.",
                 any.format_version
             )));
         }
         let ours = Db::program_schema();
         if any.schema_version > ours {
             return Err(refused(format!(
-                "{written_by} with a newer schema ({}); this version works with schema {ours}. Nothing was changed; restore it with that version or a later one.",
+                "{written_by} with a newer schema ({}), but this version requires schema {ours}. Nothing was \
+                changed. Restore it with that version or a later one.",
                 any.schema_version
             )));
         }
         if any.schema_version < ours {
             return Err(refused(format!(
-                "{written_by} with an older schema ({}); this version works with schema {ours}. Nothing was changed; restore it with version {}, and then start crossfade serve of this version, which migrates.",
+                "{written_by} with an older schema ({}), but this version requires schema {ours}. Nothing \
+                was changed. Restore it with version {}, then start crossfade serve of this version, which \
+                migrates the data.",
                 any.schema_version, any.program_version
             )));
         }
@@ -138,7 +145,8 @@ impl Reader {
             1 => Ok(()),
             _ if self.line.len() as u64 >= LONGEST_LINE => Err(self.damaged()),
             _ => Err(refused(format!(
-                "The backup {} is cut off after line {}: it was not written to its end. Nothing was changed; use another backup.",
+                "The backup {} is incomplete: it ends after line {}. Nothing was changed. Use another \
+                backup.",
                 self.path.display(),
                 self.number - 1
             ))),
@@ -147,14 +155,15 @@ impl Reader {
 
     fn damaged(&self) -> Error {
         refused(format!(
-            "The backup {} was changed after it was written, found at line {}. Nothing was changed; use another backup.",
+            "The backup {} was modified after it was written (line {}). Nothing was changed. Use another \
+            backup.",
             self.path.display(),
             self.number
         ))
     }
 
     fn unreadable(&self, error: &std::io::Error) -> Error {
-        refused(format!("The backup {} cannot be read: {error}. Nothing was changed.", self.path.display()))
+        refused(format!("Cannot read the backup {}: {error}. Nothing was changed.", self.path.display()))
     }
 }
 

@@ -58,16 +58,23 @@ impl Restore {
         }
         if data_keys.is_empty() {
             return Err(refused(format!(
-                "The backup {} holds no data keys: it was taken of a database that was never used. Nothing was changed.",
+                "The backup {} contains no data keys because its database was never used. Nothing was \
+                changed.",
                 from.display()
             )));
         }
         let shown = master_key_file.display();
         let master = MasterKey::read(master_key_file)?.ok_or_else(|| {
-            refused(format!("The master key file {shown} is missing, and without it the backup cannot be used. Nothing was changed; put the key of the backed up instance there, or say where it is with --master-key-file."))
+            refused(format!(
+                "The master key file {shown} is missing, so the backup cannot be restored. Nothing was \
+                changed. Put the backed-up instance's key there, or set --master-key-file."
+            ))
         })?;
         open_data_keys(&master, &data_keys).map_err(|_| {
-            refused(format!("The master key in {shown} does not open this backup: it is the key of another instance. Nothing was changed; put the right one there, or say where it is with --master-key-file."))
+            refused(format!(
+                "The master key in {shown} belongs to another instance and cannot open this backup. Nothing \
+                was changed. Put the right key there, or set --master-key-file."
+            ))
         })?;
         let (from, master_key_file) = (from.to_owned(), master_key_file.to_owned());
         Ok(Self { from, master_key_file, sha256: reader.sha256.unwrap_or_default() })
@@ -88,7 +95,8 @@ impl Restore {
         calibrate(db, clock).await?;
         let written = db.write::<_, Error>(async |tx| {
             if !tx.is_empty().await? {
-                let text = "The database holds data already. Nothing was changed. A backup is restored into an empty one: name another with --data-dir or --database-url, or put the old one aside first.";
+                let text = "The database already contains data. Nothing was changed. Restore into an empty \
+                    database: set --data-dir or --database-url, or move the old data away first.";
                 return Err(Problem::new(Code::InUse, text).into());
             }
             let mut reader = Reader::open(&self.from)?;
@@ -96,7 +104,9 @@ impl Restore {
                 tx.insert_row(table, row).await.map_err(contradictory)?;
             }
             if reader.sha256.as_ref() != Some(&self.sha256) {
-                return Err(refused("The backup was changed while it was read. Nothing was changed; try again."));
+                return Err(refused(
+                    "The backup was modified while it was read. Nothing was changed. Try again.",
+                ));
             }
             // Time goes on from where it was: what had ended then has ended now.
             clock.raise(tx.highest_time());
@@ -123,7 +133,7 @@ fn data_key(row: Vec<Value>) -> Result<DataKey, Error> {
         Ok([Value::Text(Some(id)), Value::Text(Some(purpose)), Value::Blob(Some(sealed)), _]) => {
             Ok(DataKey { id, purpose, sealed })
         }
-        _ => Err(refused("A data key of the backup is not whole. Nothing was changed.")),
+        _ => Err(refused("A data key of the backup is damaged. Nothing was changed.")),
     }
 }
 
@@ -139,6 +149,6 @@ async fn audit(tx: &mut Tx, header: &Header, now: Timestamp) -> Result<(), Error
 
 /// Returns the error for a file that breaks a rule of the schema. Only a file made by hand can do that.
 fn contradictory(error: StoreError) -> Error {
-    let text = "The database did not take a row of the backup. Nothing was changed.";
+    let text = "The database refused a row of the backup. Nothing was changed.";
     Error { source: Some(Box::new(error)), ..Problem::new(Code::Unavailable, text).into() }
 }

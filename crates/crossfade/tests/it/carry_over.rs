@@ -379,7 +379,7 @@ on_both_engines! {
         raw_all(&world, keys.old_data_keys()).await;
         world.raw(&planted(&keys, 1, &sha256(planted_value(SecretKind::ApiToken).as_bytes()), 0)).await;
         let refused = world.try_restart().await.unwrap_err();
-        assert!(refused.problem.detail.contains("put together from two times"), "{refused:?}");
+        assert!(refused.problem.detail.contains("are from before an upgrade"), "{refused:?}");
         assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE keyed = 0").await, 1, "nothing was changed");
         drop(lived);
     }

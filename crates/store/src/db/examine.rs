@@ -68,7 +68,7 @@ impl Db {
             Location::File(path) => {
                 let path = path.canonicalize().map_err(|error| match error.kind() {
                     ErrorKind::NotFound => {
-                        StoreError::Missing(format!("there is no database {}", path.display()))
+                        StoreError::Missing(format!("the database {} does not exist", path.display()))
                     }
                     _ => cannot_open(path, &error),
                 })?;
@@ -221,7 +221,7 @@ async fn sqlite_integrity(session: &mut SqliteConnection) -> Result<Integrity, S
     for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut *session).await?.iter().take(MOST_LINES)
     {
         let (table, parent): (String, String) = (row.try_get(0)?, row.try_get(2)?);
-        dangling.push(format!("a row of {table} refers to one of {parent} that is not there"));
+        dangling.push(format!("a row of {table} refers to a missing row of {parent}"));
     }
     dangling.dedup();
     Ok(Integrity { damage, dangling })

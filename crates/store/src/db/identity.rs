@@ -127,16 +127,17 @@ impl Identity {
                 Ok(())
             }
             Ok(Some(found)) => {
-                Err(self.refuse(format!("the database holds instance {found}, and not instance {expected}")))
+                Err(self
+                    .refuse(format!("the database belongs to instance {found}, not to instance {expected}")))
             }
             Ok(None) => {
-                Err(self.refuse(format!("the database is empty, and does not hold instance {expected}")))
+                Err(self.refuse(format!("the database is empty and does not contain instance {expected}")))
             }
             // No such table, in the words of either engine.
             Err(sqlx::Error::Database(error))
                 if error.code().as_deref() == Some("42P01") || error.message().contains("no such table") =>
             {
-                Err(self.refuse(format!("the database is empty, and does not hold instance {expected}")))
+                Err(self.refuse(format!("the database is empty and does not contain instance {expected}")))
             }
             Err(error) => Err(error.into()),
         }
@@ -153,7 +154,7 @@ pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<Se
     let row = connection.fetch_one(IS_STANDBY).await?;
     if row.try_get::<bool, _>(0)? {
         return Err(StoreError::Elsewhere(
-            "the database server is a standby, which cannot be written".to_owned(),
+            "the database server is a standby, which cannot be written to".to_owned(),
         ));
     }
     // Some services do not let everybody call these functions: then every new session counts as another server.

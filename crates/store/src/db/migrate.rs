@@ -86,8 +86,8 @@ fn cannot_migrate(error: MigrateError) -> StoreError {
             StoreError::NewerSchema(version)
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            StoreError::Open(format!("the database could not be migrated: {}", describe(&error)))
+            StoreError::Open(format!("cannot migrate the database: {}", describe(&error)))
         }
-        other => StoreError::Open(format!("the database could not be migrated: {other}")),
+        other => StoreError::Open(format!("cannot migrate the database: {other}")),
     }
 }

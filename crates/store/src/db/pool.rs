@@ -197,8 +197,8 @@ impl<L: Link> Pools<L> {
         let turns = self.turns[purpose as usize].clone();
         match timeout_at(deadline, turns.acquire_owned()).await {
             Ok(turn) => turn.map_err(|_| closed()),
-            Err(_) if purpose.changes() => Err(StoreError::Busy("other changes were not done within 5 s")),
-            Err(_) => Err(StoreError::Busy("other reads were not done in time")),
+            Err(_) if purpose.changes() => Err(StoreError::Busy("other changes did not finish within 5 s")),
+            Err(_) => Err(StoreError::Busy("other reads did not finish in time")),
         }
     }
 
@@ -223,7 +223,7 @@ pub(super) fn closed() -> StoreError {
 
 /// Returns the error for an engine that does not answer in time.
 pub(super) fn timed_out(limit: Duration) -> sqlx::Error {
-    let text = format!("no answer within {} s", limit.as_secs());
+    let text = format!("no response within {} s", limit.as_secs());
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
 }
 
