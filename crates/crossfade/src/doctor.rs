@@ -32,7 +32,7 @@ struct Report<'a> {
 
 /// Runs `crossfade doctor`.
 pub(crate) async fn doctor(args: Doctor) -> Result<(), Failure> {
-    let checks = while_waiting("Looking at the instance", check(args.settings)).await;
+    let checks = while_waiting("Checking the instance", check(args.settings)).await;
     let number = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
     let (failed, warned) = (number(Outcome::Fail), number(Outcome::Warn));
     match args.json {
@@ -49,7 +49,8 @@ async fn check(settings: Settings) -> Vec<Check> {
     let settings = match settings.resolve() {
         Ok(settings) => settings,
         Err(failure) => {
-            let mend = "Correct it; crossfade serve --help lists the settings. Nothing else was looked at.";
+            let mend =
+                "Correct the setting. crossfade serve --help lists all settings. No other checks were run.";
             return vec![Check::fail("settings", failure.sentence(), mend)];
         }
     };
@@ -79,10 +80,11 @@ fn public_url(settings: &Resolved) -> Check {
     let url = &settings.public_url;
     let proxied = !settings.trusted_proxies.is_empty();
     let https = url.starts_with("https://");
-    let mend = "Put a proxy with TLS in front, declare it with --trusted-proxies, and name its https address in --public-url.";
+    let mend = "Put a TLS proxy in front, add its address to --trusted-proxies, and set --public-url to its \
+        https address.";
     if !settings.listen.ip().is_loopback() && !proxied {
         let sentence = format!(
-            "{} can be reached from other machines without TLS, and no proxy is declared.",
+            "{} is reachable from other machines without TLS, and no trusted proxy is set.",
             settings.listen
         );
         return Check::warn(NAME, sentence, mend);
@@ -90,7 +92,7 @@ fn public_url(settings: &Resolved) -> Check {
     if !https && !reqwest::Url::parse(url).is_ok_and(|url| is_loopback(&url)) {
         return Check::warn(
             NAME,
-            format!("{url} is not https: secrets travel in the clear to the proxy."),
+            format!("{url} does not use https, so secrets are sent unencrypted to the proxy."),
             mend,
         );
     }
@@ -105,21 +107,23 @@ fn trusted_proxies(settings: &Resolved) -> Check {
         return Check::fail(
             NAME,
             format!(
-                "Forwarded headers are believed from everybody ({everybody}): every caller can invent its address."
+                "Forwarded headers are trusted from every address ({everybody}), so any caller can fake its \
+                address."
             ),
-            "Name the addresses of your proxies only.",
+            "List only the addresses of your proxies.",
         );
     }
     if networks.is_empty() && settings.public_url.starts_with("https://") {
         return Check::warn(
             NAME,
-            "Callers come through a proxy, and none is declared: all of them appear with the proxy's address.",
-            "Declare its address with --trusted-proxies.",
+            "Callers connect through a proxy that is not in --trusted-proxies, so all appear with the \
+            proxy's address.",
+            "Add its address to --trusted-proxies.",
         );
     }
     match networks.len() {
-        0 => Check::ok(NAME, "No forwarded headers are believed."),
-        number => Check::ok(NAME, format!("Forwarded headers are believed from {number} networks.")),
+        0 => Check::ok(NAME, "Forwarded headers are not trusted from any address."),
+        number => Check::ok(NAME, format!("Forwarded headers are trusted from {number} networks.")),
     }
 }
 
@@ -129,13 +133,14 @@ fn database_url_file(path: &Path) -> Option<Check> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     let shown = path.display();
     Some(match mode & 0o007 {
-        0 => Check::ok(NAME, format!("Not every user of this machine can read {shown}.")),
+        0 => Check::ok(NAME, format!("{shown} is not readable by every user of this machine.")),
         _ => Check::warn(
             NAME,
             format!(
-                "Every user of this machine has access to {shown} (mode {mode:o}), which may hold the password of the database."
+                "Every user of this machine has access to {shown} (mode {mode:o}), which may contain the \
+                database password."
             ),
-            format!("chmod 600 {shown}, or mount the file with mode 0440."),
+            format!("Run chmod 600 {shown}, or mount the file with mode 0440."),
         ),
     })
 }
@@ -143,9 +148,10 @@ fn database_url_file(path: &Path) -> Option<Check> {
 /// Checks whether the running server can verify secrets.
 async fn ready(address: SocketAddr) -> Check {
     const NAME: &str = "server";
-    let elsewhere = "If the server was started with another address, give doctor the same --listen. Otherwise look into its log, and start it again.";
+    let elsewhere = "If the server listens on another address, pass the same --listen to doctor. Otherwise \
+        check its log and restart it.";
     if address.port() == 0 {
-        return Check::warn(NAME, "A server runs on the database, at a port that is not known.", elsewhere);
+        return Check::warn(NAME, "A server is running on the database, on an unknown port.", elsewhere);
     }
     let url = format!("http://{}/readyz", reachable(address));
     // Past every proxy: this is about the server itself.
@@ -159,19 +165,20 @@ async fn ready(address: SocketAddr) -> Check {
             let text = answer.text().await.unwrap_or_default();
             match text.trim() {
                 "ready" => {
-                    Check::ok(NAME, format!("A server runs on the database, and is ready at {address}."))
+                    Check::ok(NAME, format!("A server is running on the database and is ready at {address}."))
                 }
                 more => Check::warn(
                     NAME,
-                    format!("A server runs on the database, and {url} answers: {more}."),
-                    "Look into the log of the server, which has the cause.",
+                    format!("A server is running on the database. {url} reports: {more}."),
+                    "Check the server log for the cause.",
                 ),
             }
         }
         Ok(answer) => Check::fail(
             NAME,
             format!(
-                "A server runs on the database; {url} answers {}: it cannot decide secrets.",
+                "A server is running on the database, but {url} returns {}, so it cannot authenticate \
+                clients.",
                 answer.status()
             ),
             elsewhere,
@@ -179,7 +186,7 @@ async fn ready(address: SocketAddr) -> Check {
         Err(_) => Check::fail(
             NAME,
             format!(
-                "A server runs on the database, and {url} does not answer within {} s.",
+                "A server is running on the database, but {url} does not respond within {} s.",
                 ANSWERS_WITHIN.as_secs()
             ),
             elsewhere,
@@ -200,15 +207,18 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn listen(address: SocketAddr) -> Check {
     const NAME: &str = "server";
     match TcpListener::bind(address) {
-        Ok(_) => Check::ok(NAME, format!("No server runs on the database; {address} is free for one.")),
+        Ok(_) => Check::ok(NAME, format!("No server is running on the database, and {address} is free.")),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Check::fail(
             NAME,
-            format!("No server runs on the database, and something else listens on {address}."),
-            "Stop that, or choose another address with --listen.",
+            format!("No server is running on the database, but another process listens on {address}."),
+            "Stop that process, or choose another address with --listen.",
         ),
         Err(error) => Check::fail(
             NAME,
-            format!("No server runs on the database, and {address} cannot be listened on: {error}."),
+            format!(
+                "No server is running on the database, and it is not possible to listen on {address}: \
+                {error}."
+            ),
             "Choose another address with --listen.",
         ),
     }
@@ -227,7 +237,7 @@ fn lines(checks: &[Check]) -> String {
         let sentence = check.sentence.replace('\n', " ");
         let _ = write!(text, "{word:4}  {:width$}  {sentence}", check.name);
         if let Some(mend) = &check.mend {
-            let _ = write!(text, " To mend it: {mend}");
+            let _ = write!(text, " Fix: {mend}");
         }
         text.push('\n');
     }

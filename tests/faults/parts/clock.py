@@ -110,5 +110,5 @@ def doctor(server):
                           text=True, timeout=60)
     require(done.returncode == 1, f"doctor exits {done.returncode}")
     said = " ".join((done.stdout + done.stderr).split())
-    for words in ["24 hours behind the stored time", "half the pace", "Tokens tell the time of the clock"]:
+    for words in ["24 hours behind the stored time", "half speed", "Tokens use the clock"]:
         require(words in said, f"doctor does not say {words!r}: {said}")

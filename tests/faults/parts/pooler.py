@@ -39,9 +39,9 @@ def play(checks, arguments):
                 server.changes(checks, what)
                 noted = cluster.execute("SELECT setting FROM noted", "app")
                 holds(checks, noted == [("on",)], f"{what}: a change sets synchronous_commit", str(noted))
-                holds(checks, "drops the settings" in server.log.read_text(), f"{what}: the log warns of it at the start")
+                holds(checks, "drops the session settings" in server.log.read_text(), f"{what}: the log warns of it at the start")
                 outcome, sentence = server.doctor()["durability"]
-                holds(checks, outcome == "warn" and "drops the settings" in sentence,
+                holds(checks, outcome == "warn" and "drops the session settings" in sentence,
                       f"{what}: doctor warns of it", f"{outcome} {sentence}")
         finally:
             end(pooler)

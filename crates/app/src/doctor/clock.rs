@@ -23,28 +23,36 @@ pub(super) fn clock(whose: &str, machine: Timestamp, stored: Timestamp, is_serve
         return Check::fail(
             NAME,
             format!(
-                "{says}, {} behind the stored time {stored_at}. Until about {caught_up} secrets follow the stored time, which runs at half the pace: a deadline comes up to twice as late as its period says. Tokens tell the time of the clock and are not affected.",
+                "{says}, {} behind the stored time {stored_at}. Until about {caught_up}, secrets use the \
+                stored time, which runs at half speed, so deadlines may come up to twice as late. Tokens use \
+                the clock and are not affected.",
                 length(behind)
             ),
-            "If the clock is wrong, correct it, and keep it right with NTP. If it is right and the stored time is not, wait, or restore a backup from before that into an empty database.",
+            "If the clock is wrong, correct it and synchronise it with NTP. If the clock is right and the \
+            stored time is wrong, wait, or restore a backup taken before that time was stored into an empty \
+            database.",
         );
     }
-    let correct = "Correct the clock, and keep it right with NTP, before the server starts: a time that was stored is never taken back.";
+    let correct = "Correct the clock and synchronise it with NTP before the server starts, because a stored \
+        time is never taken back.";
     if stored.as_micros() != 0 && is_served && ahead > MAX_OFFSET {
         return Check::warn(
             NAME,
             format!(
-                "{says}, {} after the last stored time {stored_at}, although a server runs on this database. The clock here differs from the clock of the server, or the server cannot write.",
+                "{says}, {} after the last stored time {stored_at}, although a server is running on this \
+                database. The clock of this machine differs from the server's clock, or the server cannot \
+                write.",
                 length(ahead)
             ),
-            "Compare the clocks, keep both right with NTP, and look into the log of the server.",
+            "Compare the clocks, synchronise both with NTP, and check the server log.",
         );
     }
     if stored.as_micros() == 0 || ahead <= MAX_STANDSTILL {
         return Check::ok(NAME, format!("{says}; the last stored time is {stored_at}."));
     }
     let sentence = format!(
-        "{says}, {} after the last stored time {stored_at}. If the instance did not stand still so long, the clock is wrong, and at the next start every deadline up to then passes.",
+        "{says}, {} after the last stored time {stored_at}. If the instance was not stopped for that long, \
+        the clock is wrong, and the next start will expire every deadline up to that time.",
         length(ahead)
     );
     if ahead > IMPOSSIBLE_STANDSTILL {
@@ -91,7 +99,7 @@ mod tests {
         for says in [
             "clock says 2026-11-24T13:05:00Z, 24 hours behind the stored time 2026-11-25T13:05:00Z",
             "Until about 2026-11-26T13:05:00Z",
-            "Tokens tell the time of the clock and are not affected",
+            "Tokens use the clock and are not affected",
         ] {
             assert!(found.sentence.contains(says), "{says}: {found:?}");
         }

@@ -40,7 +40,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
             "Every secret can be verified.",
             |number| {
                 format!(
-                    "{} cannot be verified: the key of the hash is not among the data keys.",
+                    "{} cannot be verified because the key of the hash is not among the data keys.",
                     secrets(number)
                 )
             },
@@ -78,9 +78,9 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
             "Every client has an owner.",
             |number| {
                 let clients = count(number.unsigned_abs(), "client");
-                format!("{clients} without owners: nobody is told of what concerns them.")
+                format!("{clients} without owners. Nobody is notified about them.")
             },
-            "Give them owners: crossfade client update CLIENT --owner you@example.com.",
+            "Add owners with crossfade client update CLIENT --owner you@example.com.",
             Check::warn,
         ))
     })
@@ -91,7 +91,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
             tx.overdue_secrets(now).await?,
             "No secret is older than its environment allows.",
             |number| format!("{} older than the environment allows.", secrets(number)),
-            "crossfade client list --overdue lists the clients; rotate their secrets.",
+            "List the clients with crossfade client list --overdue, and rotate their secrets.",
             Check::warn,
         ))
     })
@@ -125,7 +125,8 @@ fn secrets(number: i64) -> String {
 async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
     const NAME: &str = "master_key";
     let file = instance.master_key_file.display();
-    let put_back = "Put the file back from where you keep it, or say where it is with --master-key-file. Nothing else opens the stored values.";
+    let put_back = "Restore the file from your copy, or set --master-key-file. Stored values cannot be \
+        decrypted without it.";
     let read = db.read::<_, StoreError>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?)));
     let (stored, row) = match read.await {
         Ok(stored) => stored,
@@ -136,7 +137,7 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
         Err(error) => Check::fail(NAME, error.problem.detail, put_back),
         Ok(Some(_)) if stored.is_empty() => Check::fail(
             NAME,
-            "The database holds no data keys: it was never used.",
+            "The database contains no data keys because it was never used.",
             "Start it with crossfade serve, or restore a backup with crossfade restore.",
         ),
         Ok(Some(master)) => match open_data_keys(&master, &stored) {
@@ -146,25 +147,26 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
                     let sentence = format!(
                         "The master key opens {keys}. The stored values and digests have the format of an older version."
                     );
-                    let mend = "Start crossfade serve, which carries them over; nothing is lost.";
+                    let mend = "Start crossfade serve, which converts them without loss.";
                     return (Check::warn(NAME, sentence, mend), Some(vault));
                 }
                 let check = match row {
                     Some(instance) if is_bound(&master, &instance) => Check::ok(
                         NAME,
-                        format!("The master key opens {keys}, and belongs to instance {}.", instance.id),
+                        format!("The master key opens {keys} and belongs to instance {}.", instance.id),
                     ),
                     Some(instance) => Check::fail(
                         NAME,
                         format!(
-                            "The database says that it holds instance {}, and the master key is not bound to that.",
+                            "The database belongs to instance {}, but the master key is not bound to that \
+                            instance.",
                             instance.id
                         ),
                         "Restore the last backup into an empty database.",
                     ),
                     None => Check::warn(
                         NAME,
-                        format!("The master key opens {keys}, and is not bound to an instance yet."),
+                        format!("The master key opens {keys} but is not bound to an instance yet."),
                         "Start crossfade serve, which binds it.",
                     ),
                 };
@@ -189,13 +191,13 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
     let mut values = tx
         .each_sealed_secret(|row| {
             let place = Place::Secret { registration: &row.registration_id, secret: &row.id };
-            open(place, format!("of secret {}", row.id), &row.sealed)
+            open(place, format!("secret {}", row.id), &row.sealed)
         })
         .await?;
     values += tx
         .each_sealed_answer(|it| {
             let place = Place::Answer { actor: &it.actor, key: &it.key };
-            open(place, format!("of an answer to {}", it.actor), &it.sealed)
+            open(place, format!("a remembered response to {}", it.actor), &it.sealed)
         })
         .await?;
     if broken.is_empty() {
@@ -206,11 +208,13 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
     Ok(Check::fail(
         NAME,
         format!(
-            "{number} of {} cannot be opened, the first {}.",
+            "{number} of {} cannot be opened: {}{}.",
             count(values, "stored value"),
-            broken.join(", ")
+            broken.join(", "),
+            if number > NAMED { " and others" } else { "" }
         ),
-        "They were changed, or copied from elsewhere. The secrets still authenticate; rotate those that must be revealed again, or restore the last backup into an empty database.",
+        "The values were modified or copied from another row. The secrets still authenticate. Rotate the \
+        ones you need to reveal, or restore the last backup into an empty database.",
     ))
 }
 
@@ -233,8 +237,9 @@ async fn registrations(tx: &mut Tx) -> Found {
     let rows = count(unreadable.len() as u64, "row");
     Ok(Check::fail(
         NAME,
-        format!("{rows} of registrations and secrets cannot be read, the first of {what}: {cause}."),
-        "They were changed, or copied from elsewhere. Rotate a secret that is refused with --transition 0; for a registration restore the last backup into an empty database.",
+        format!("{rows} of registrations and secrets cannot be read. The first is of {what}: {cause}."),
+        "The rows were modified or copied from elsewhere. Rotate each refused secret with --transition 0. \
+        For a registration, restore the last backup into an empty database.",
     ))
 }
 
@@ -248,11 +253,11 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
         return Ok(Check::fail(
             NAME,
             format!("The settings of the environment {slug} cannot be read, so no list shows it."),
-            "They were changed by something other than Crossfade. Set them right in the database, or restore the last backup into an empty database.",
+            "The settings were changed by something other than Crossfade. Correct them in the database, or restore the last backup into an empty database.",
         ));
     }
     if environments.is_empty() {
-        let mend = "Create one: POST /api/v1/environments.";
+        let mend = "Create one with crossfade env create.";
         return Ok(Check::warn(NAME, "There are no environments.", mend));
     }
     let (mut wrong, mut broken) = (Vec::<(Slug, &str)>::new(), Vec::<Slug>::new());
@@ -263,7 +268,7 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
             (false, false) => {
                 wrong.push((environment.slug.clone(), "has a signing key that cannot be opened"))
             }
-            (false, true) => wrong.push((environment.slug.clone(), "has no key that signs now")),
+            (false, true) => wrong.push((environment.slug.clone(), "has no active signing key")),
             (true, false) => broken.push(environment.slug.clone()),
             (true, true) => {}
         }
@@ -272,23 +277,26 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
         return Ok(Check::warn(
             NAME,
             format!(
-                "The environment {slug} has a signing key that cannot be opened, beside one that signs: the tokens of the broken key are refused."
+                "The environment {slug} has a signing key that cannot be opened, in addition to one that \
+                signs. Tokens of the broken key are refused."
             ),
-            "Nothing, if it was replaced: it leaves the key set by itself. Otherwise restore the last backup into an empty database.",
+            "If the key was replaced, do nothing: it leaves the key set automatically. Otherwise restore the \
+            last backup into an empty database.",
         ));
     }
     let Some((slug, what)) = wrong.first() else {
         return Ok(Check::ok(
             NAME,
-            format!("{} with a key that signs.", count(environments.len() as u64, "environment")),
+            format!("{} with an active signing key.", count(environments.len() as u64, "environment")),
         ));
     };
     let more = if wrong.len() > 1 { format!(", and {} more", wrong.len() - 1) } else { String::new() };
     Ok(Check::fail(
         NAME,
-        format!("The environment {slug} {what}{more}: no token can be issued there."),
+        format!("The environment {slug} {what}{more}, so no token can be issued there."),
         format!(
-            "crossfade env rotate-key {slug} --immediate, or restore the last backup into an empty database."
+            "Run crossfade env rotate-key {slug} --immediate, or restore the last backup into an empty \
+            database."
         ),
     ))
 }
@@ -309,13 +317,16 @@ async fn changes_lost(tx: &mut Tx, now: Timestamp) -> Found {
     Ok(Check::warn(
         NAME,
         format!(
-            "At {} the database lacked changes {} to {}, which had been answered; {} registrations are decided otherwise since.",
+            "At {}, the database lacked changes {} to {}, which had been acknowledged. {} registrations have \
+            been decided differently since then.",
             shown(lost.event.at),
             details["first_seq"],
             details["last_seq"],
             details["registrations"]
         ),
-        "crossfade audit list --action database.changes_lost names the registrations. Check their secrets, and end again what has leaked. Have the standby confirm each commit (synchronous_standby_names).",
+        "List the registrations with crossfade audit list --action database.changes_lost. Check their \
+        secrets, and end leaked secrets again. Make the standby confirm each commit \
+        (synchronous_standby_names).",
     ))
 }
 
@@ -324,14 +335,15 @@ async fn proxies(tx: &mut Tx, now: Timestamp) -> Found {
     const NAME: &str = "forwarded_addresses";
     let noted = tx.unreadable_proxies(told_since(now), NAMED as i64).await?;
     Ok(match noted.as_slice() {
-        [] => Check::ok(NAME, "No declared proxy has sent an address of a caller that cannot be read."),
+        [] => Check::ok(NAME, "No trusted proxy has sent an unreadable caller address."),
         noted => Check::warn(
             NAME,
             format!(
-                "The address of the caller could not be read in requests from {}, so that all callers behind it count as one.",
+                "Requests from {} had no readable caller address, so all callers behind it count as one.",
                 noted.join(", ")
             ),
-            "Have the proxy write X-Forwarded-For with an address in each hop (with or without port), and remove what callers send in it. Forwarded (RFC 7239) is not read.",
+            "Configure the proxy to write X-Forwarded-For with an address in each hop (with or without \
+            port), and to remove any value that callers send. Forwarded (RFC 7239) is not read.",
         ),
     })
 }
@@ -342,13 +354,14 @@ async fn evidence(tx: &mut Tx, now: Timestamp) -> Found {
     let gaps = tx.evidence_gaps(now.before(LOOKED_BACK), MAX_GAPS).await?;
     let refused = gaps.iter().filter(|gap| gap.kind == GapKind::Refused).count() as u64;
     Ok(match refused {
-        0 => Check::ok(NAME, "The database has taken all evidence of the last 30 days."),
+        0 => Check::ok(NAME, "The database has accepted all evidence of the last 30 days."),
         number => Check::warn(
             NAME,
             format!(
-                "The database has refused evidence {number} times within 30 days; each is recorded as a gap."
+                "The database has refused evidence {number} times in 30 days. Each refusal is recorded as a \
+                gap."
             ),
-            "The log says what was refused and why (evidence that the database refuses is set aside).",
+            "The log shows what was refused and why (evidence that the database refuses is set aside).",
         ),
     })
 }
@@ -365,7 +378,8 @@ async fn audit_trail(tx: &mut Tx) -> Found {
         Check::ok(
             "audit_trail",
             format!(
-                "{}, and no number up to {}, the last one given, is missing. Events that were removed from the end together with that number would not show.",
+                "{}, with no number missing up to {}, the last one given. Events removed from the end \
+                together with that number would not be noticed.",
                 count(trail.events.unsigned_abs(), "event"),
                 trail.given
             ),
@@ -374,10 +388,15 @@ async fn audit_trail(tx: &mut Tx) -> Found {
         Check::fail(
             "audit_trail",
             format!(
-                "{} were written, and {} are there: somebody has removed some from the database.",
-                trail.given, trail.events
+                "The trail must have the numbers {} to {}, but it has {}, numbered {} to {}. Events were \
+                removed or renumbered in the database.",
+                trimmed + 1,
+                trail.given,
+                count(trail.events.unsigned_abs(), "event"),
+                trail.first,
+                trail.last
             ),
-            "Compare with an export or a backup from before. The events that are missing cannot be made again.",
+            "Compare the trail with an earlier export or backup. Missing events cannot be recreated.",
         )
     })
 }

@@ -5,17 +5,18 @@ use crate::what_fails;
 use crossfade_store::{Db, Durability, Fault, Integrity, StoreError};
 
 const RESTORE: &str =
-    "Stop the server, put the data aside, and restore the last backup with crossfade restore.";
+    "Stop the server, move the data away, and restore the last backup with crossfade restore.";
 /// Oldest supported version of PostgreSQL.
 const OLDEST_POSTGRES: i64 = 150_000;
 /// Returns the check for a database that cannot be opened.
 pub(super) fn cannot_open(error: &StoreError) -> Check {
     let mend = match error {
         StoreError::Missing(_) => {
-            "Start it with crossfade serve, or say where it is with --data-dir or --database-url."
+            "Create it with crossfade serve, or set --data-dir or --database-url to where it is."
         }
         _ => {
-            "Check that the database runs, that it can be reached from here, and that this user may open it."
+            "Check that the database is running, that it can be reached from here, and that this user can \
+            open it."
         }
     };
     Check::fail("database", sentence(&error.to_string()), mend)
@@ -26,13 +27,18 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
     let ours = Db::program_schema();
     match db.stored_schema().await {
         Ok(Some(schema)) if schema == ours => {
-            checks
-                .push(Check::ok("database", format!("It can be opened ({}, schema {schema}).", db.engine())));
+            checks.push(Check::ok(
+                "database",
+                format!("The database can be opened ({}, schema {schema}).", db.engine()),
+            ));
         }
         Ok(Some(schema)) if schema > ours => {
             checks.push(Check::fail(
                 "database",
-                format!("It was written by a newer version of Crossfade (schema {schema}; this version works with {ours})."),
+                format!(
+                    "The database was written by a newer version of Crossfade (schema {schema}; this version \
+                    requires {ours})."
+                ),
                 "Use that version or a later one, or restore an older backup into an empty database.",
             ));
             return false;
@@ -40,16 +46,21 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
         Ok(Some(schema)) => {
             checks.push(Check::warn(
                 "database",
-                format!("It has schema {schema}, and this version of Crossfade works with {ours}. What is in it was not looked at."),
-                "Take a backup with the version that wrote it, and then start crossfade serve of this version, which migrates.",
+                format!(
+                    "The database has schema {schema}, but this version of Crossfade requires {ours}. Its \
+                    contents were not checked."
+                ),
+                "Take a backup with the version that wrote the database, then start crossfade serve of this \
+                version, which migrates it.",
             ));
             return false;
         }
         Ok(None) => {
             checks.push(Check::fail(
                 "database",
-                "It is there, and nothing of Crossfade is in it.",
-                "Start it with crossfade serve, restore a backup with crossfade restore, or name another with --data-dir or --database-url.",
+                "The database exists but contains no Crossfade data.",
+                "Start crossfade serve, restore a backup with crossfade restore, or set --data-dir or \
+                --database-url to another database.",
             ));
             return false;
         }
@@ -68,11 +79,11 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
         Err(error) => cannot_read("integrity", error),
     });
     checks.push(match db.check_statements().await {
-        Ok(number) => Check::ok("statements", format!("The database takes all {number} statements.")),
+        Ok(number) => Check::ok("statements", format!("The database accepts all {number} statements.")),
         Err(error) => Check::fail(
             "statements",
-            format!("The database does not take a statement of this program: {error}."),
-            "Somebody has changed the schema. Undo that, or restore the last backup into an empty database.",
+            format!("The database refuses a statement of this program: {error}."),
+            "The schema was changed. Undo that change, or restore the last backup into an empty database.",
         ),
     });
     // What a damaged file says of its contents is of no use.
@@ -83,41 +94,43 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
 pub(super) fn cannot_read(name: &'static str, error: &StoreError) -> Check {
     let mend = match error {
         StoreError::Corrupt { .. } => RESTORE,
-        _ => "Look into the log of the database; what stands there says more.",
+        _ => "Check the database log for details.",
     };
-    Check::fail(name, format!("This cannot be read: {error}."), mend)
+    Check::fail(name, format!("Reading failed: {error}."), mend)
 }
 
 /// Checks whether a change can be stored.
 pub(super) fn changes(tried: &Result<(), StoreError>) -> Check {
     const NAME: &str = "changes";
     let error = match tried {
-        Ok(()) => return Check::ok(NAME, "A change can be stored; the one that was tried was rolled back."),
+        Ok(()) => return Check::ok(NAME, "Changes can be stored. The test change was rolled back."),
         Err(error) => error,
     };
     let fault = error.fault();
-    let sentence = sentence(&format!("no change can be stored, because {}: {error}", what_fails(fault)));
+    let sentence = sentence(&format!("changes cannot be stored because {}: {error}", what_fails(fault)));
     let mend = match fault {
         Fault::Full => {
             "Free space on the disk of the database. Until then nothing can be rotated or revoked."
         }
         Fault::ReadOnly => {
-            "Let the database accept changes: look for default_transaction_read_only of the role and of the database, for a standby, and for a file system that is mounted read-only."
+            "Make the database accept changes. Check default_transaction_read_only of the role and of the \
+            database, whether the server is a standby, and whether its file system is mounted read-only."
         }
         Fault::Denied => {
             "Grant the role of Crossfade the permissions SELECT, INSERT, UPDATE and DELETE on its tables, or let that role own them."
         }
         Fault::Unreachable => {
-            "Check that the database runs, that it can be reached from here, and that this user may open it."
+            "Check that the database is running, that it can be reached from here, and that this user can \
+            open it."
         }
         Fault::Busy => {
             return Check::warn(
                 NAME,
-                format!("Whether a change can be stored is not known: {error}."),
-                "Try again. If it stays busy, look for a transaction that is left open.",
+                format!("Cannot tell whether changes can be stored: {error}."),
+                "Try again. If the database stays busy, look for a transaction that was left open.",
             );
         }
-        Fault::Failed => "Look into the log of the database, which says more.",
+        Fault::Failed => "Check the database log for details.",
     };
     Check::fail(NAME, sentence, mend)
 }
@@ -135,7 +148,8 @@ pub(super) fn durability(found: &Durability) -> Check {
                 other => Check::warn(
                     NAME,
                     format!(
-                        "The journal of the database is {other} instead of WAL: readers and the writer wait for each other."
+                        "The database journal mode is {other} instead of WAL, so readers and the writer \
+                        block each other."
                     ),
                     "Start crossfade serve, which sets it.",
                 ),
@@ -147,24 +161,27 @@ pub(super) fn durability(found: &Durability) -> Check {
                 Some((format!("PostgreSQL {version} is too old."), "Upgrade to PostgreSQL 15 or later."))
             } else if *standby {
                 Some((
-                    "The server only follows another one, and nothing can be written to it.".to_owned(),
-                    "Name the primary in --database-url.",
+                    "The server is a standby, so nothing can be written to it.".to_owned(),
+                    "Set --database-url to the primary.",
                 ))
             } else if synchronous_commit == "off" {
                 Some((
-                    "Commits are answered before they are flushed (synchronous_commit off): a power failure can lose a revocation.".to_owned(),
-                    "Set synchronous_commit to on for the role of Crossfade.",
+                    "Commits are acknowledged before they are flushed (synchronous_commit off), so a power \
+                    failure can lose a revocation."
+                        .to_owned(),
+                    "Set synchronous_commit to on for Crossfade's role.",
                 ))
             } else if fsync != "on" {
                 Some((
-                    "The server does not flush at all (fsync off): a power failure can lose everything."
+                    "The server does not flush at all (fsync off), so a power failure can lose everything."
                         .to_owned(),
                     "Set fsync to on in postgresql.conf and reload.",
                 ))
             } else if encoding != "UTF8" {
                 Some((
-                    format!("The database stores text as {encoding}, which not every name fits into."),
-                    "Create a database with ENCODING 'UTF8', and move to it with crossfade backup and crossfade restore.",
+                    format!("The database stores text as {encoding}, which cannot represent every name."),
+                    "Create a database with ENCODING 'UTF8', and move the data there with crossfade backup \
+                    and crossfade restore.",
                 ))
             } else {
                 None
@@ -173,8 +190,10 @@ pub(super) fn durability(found: &Durability) -> Check {
                 Some((sentence, mend)) => Check::fail(NAME, sentence, mend),
                 None if !keeps_settings => Check::warn(
                     NAME,
-                    "Something between Crossfade and PostgreSQL drops the settings that sessions are opened with, so each transaction sets them.",
-                    "Connect without a pooler, or let it pass on the startup parameter options.",
+                    "Something between Crossfade and PostgreSQL drops the session settings, so each \
+                    transaction sets them.",
+                    "Connect without a pooler, or configure the pooler to pass on the startup parameter \
+                    options.",
                 ),
                 None => Check::ok(
                     NAME,
@@ -195,7 +214,7 @@ fn integrity(found: &Integrity) -> Check {
         (None, Some(dangling)) => {
             Check::fail(NAME, sentence(&format!("{dangling}, in {} places", found.dangling.len())), RESTORE)
         }
-        (None, None) => Check::ok(NAME, "The database is whole."),
+        (None, None) => Check::ok(NAME, "The database is intact."),
     }
 }
 
@@ -233,7 +252,7 @@ mod tests {
             (postgres(150_000, "off", "on", "UTF8", false), "synchronous_commit off"),
             (postgres(150_000, "on", "off", "UTF8", false), "fsync off"),
             (postgres(150_000, "on", "on", "SQL_ASCII", false), "SQL_ASCII"),
-            (postgres(150_000, "on", "on", "UTF8", true), "follows another"),
+            (postgres(150_000, "on", "on", "UTF8", true), "is a standby"),
         ] {
             let found = durability(&broken);
             assert_eq!(found.outcome, Outcome::Fail, "{found:?}");

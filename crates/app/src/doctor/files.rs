@@ -66,20 +66,20 @@ fn private_directory(path: &Path, found: &Metadata) -> Check {
     const NAME: &str = "data_directory";
     let (shown, mode) = (path.display(), found.mode() & 0o7777);
     if !found.is_dir() {
-        let mend = "Name the directory that holds the database with --data-dir.";
-        return Check::fail(NAME, format!("{shown} is no directory."), mend);
+        let mend = "Set --data-dir to the directory that contains the database.";
+        return Check::fail(NAME, format!("{shown} is not a directory."), mend);
     }
     let mend = format!("chmod 700 {shown}");
     match mode {
         mode if mode & OTHERS_WRITE != 0 => Check::fail(
             NAME,
-            format!("Others than its owner may put files into {shown} and take them away (mode {mode:o})."),
+            format!("Users other than its owner can add and remove files in {shown} (mode {mode:o})."),
             mend,
         ),
         mode if mode & OTHERS != 0 => {
-            Check::warn(NAME, format!("Others than its owner may look into {shown} (mode {mode:o})."), mend)
+            Check::warn(NAME, format!("Users other than its owner can list {shown} (mode {mode:o})."), mend)
         }
-        _ => Check::ok(NAME, format!("{shown} is its owner's alone.")),
+        _ => Check::ok(NAME, format!("Only the owner can access {shown}.")),
     }
 }
 
@@ -105,10 +105,10 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
             // A key that is mounted into a container belongs to another user, and its group alone lets the server read it.
             outcome = if outcome == Outcome::Fail { outcome } else { Outcome::Warn };
             wrong.push(format!("{shown} can be read by its group (mode {mode:o})"));
-            mends.push(format!("chmod 600 {shown}, unless the group is the server's alone"));
+            mends.push(format!("chmod 600 {shown}, unless only the server is in the group"));
         } else if mode & OTHERS != 0 {
             outcome = Outcome::Fail;
-            wrong.push(format!("{shown} can be read by others than its owner (mode {mode:o})"));
+            wrong.push(format!("{shown} can be read by users other than its owner (mode {mode:o})"));
             mends.push(format!("chmod 600 {shown}"));
         }
         // A command that was run as another user leaves files that the server cannot open.
@@ -117,7 +117,7 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
         {
             let uid = found.uid();
             outcome = Outcome::Fail;
-            wrong.push(format!("{shown} belongs to user {uid}, and the directory to user {owner}"));
+            wrong.push(format!("{shown} belongs to user {uid}, but the directory belongs to user {owner}"));
             mends.push(format!("chown {owner} {shown}"));
         }
     }
@@ -125,7 +125,7 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
     match (looked_at, outcome) {
         (0, _) => None,
         (_, Outcome::Ok) => {
-            Some(Check::ok(NAME, format!("{}, each its owner's alone.", count(looked_at, "file"))))
+            Some(Check::ok(NAME, format!("{}, each accessible only to its owner.", count(looked_at, "file"))))
         }
         (_, Outcome::Warn) => Some(Check::warn(NAME, sentence, mends.join("; "))),
         (_, Outcome::Fail) => Some(Check::fail(NAME, sentence, mends.join("; "))),
@@ -134,9 +134,9 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
 
 fn room(path: &Path, free: u64, total: u64) -> Check {
     const NAME: &str = "disk_space";
-    let sentence = format!("{} of {} are free where {} is.", size(free), size(total), path.display());
+    let sentence = format!("{} of {} are free on the disk of {}.", size(free), size(total), path.display());
     let mend =
-        "Make room, or give the data a larger disk: when it is full nothing can be rotated or revoked.";
+        "Free some space or use a larger disk. When the disk is full, nothing can be rotated or revoked.";
     match free {
         free if free < FULL => Check::fail(NAME, sentence, mend),
         free if free < NEARLY_FULL => Check::warn(NAME, sentence, mend),
@@ -156,8 +156,8 @@ fn size(bytes: u64) -> String {
 fn unreadable(name: &'static str, path: &Path, error: &std::io::Error) -> Check {
     Check::fail(
         name,
-        format!("{} cannot be looked at: {error}.", path.display()),
-        "Run this as the user that the server runs as.",
+        format!("Cannot check {}: {error}.", path.display()),
+        "Run this command as the user that runs the server.",
     )
 }
 
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(outcome(NEARLY_FULL), Outcome::Ok);
         assert_eq!(
             room(Path::new("/d"), 1_500_000, 2_000_000_000_000_000).sentence,
-            "1.5 MB of 2000.0 TB are free where /d is."
+            "1.5 MB of 2000.0 TB are free on the disk of /d."
         );
     }
 }

@@ -67,7 +67,7 @@ on_both_engines! {
         assert_eq!(found.served, Some(true));
         let said = |name: &str| &found.checks.iter().find(|check| check.name == name).unwrap().sentence;
         assert_eq!(said("sealed_values"), "4 stored values can be opened.");
-        assert_eq!(said("signing_keys"), "3 environments with a key that signs.");
+        assert_eq!(said("signing_keys"), "3 environments with an active signing key.");
         assert_eq!(world.number("SELECT COUNT(*) FROM audit_events").await, audited);
     }
 
@@ -94,7 +94,7 @@ on_both_engines! {
             (
                 "UPDATE audit_events SET seq = 999 WHERE seq = 4",
                 "UPDATE audit_events SET seq = 4 WHERE seq = 999",
-                "audit_trail", Outcome::Fail, "are there",
+                "audit_trail", Outcome::Fail, "but it has",
             ),
             (
                 "UPDATE secrets SET digest_key = 'x' || digest_key WHERE number = 2",
@@ -104,7 +104,7 @@ on_both_engines! {
             (
                 "UPDATE signing_keys SET active_from = active_from + 1000000000000 WHERE environment = 'staging'",
                 "UPDATE signing_keys SET active_from = active_from - 1000000000000 WHERE environment = 'staging'",
-                "signing_keys", Outcome::Fail, "The environment staging has no key that signs now",
+                "signing_keys", Outcome::Fail, "The environment staging has no active signing key",
             ),
             (
                 "UPDATE signing_keys SET environment = CASE environment WHEN 'staging' THEN 'production' WHEN 'production' THEN 'staging' ELSE environment END",
@@ -119,7 +119,7 @@ on_both_engines! {
             (
                 "ALTER TABLE users RENAME COLUMN email TO mail",
                 "ALTER TABLE users RENAME COLUMN mail TO email",
-                "owner", Outcome::Fail, "cannot be read",
+                "owner", Outcome::Fail, "Reading failed",
             ),
         ] {
             world.raw(breaking).await;
@@ -140,7 +140,7 @@ on_both_engines! {
         // The value of another secret, in both places of a registration.
         world.raw("UPDATE secrets SET sealed = (SELECT sealed FROM signing_keys ORDER BY kid LIMIT 1) WHERE number = 1").await;
         let found = look(&world, world.now()).await;
-        finds(&found, "sealed_values", Outcome::Fail, "2 of 4 stored values cannot be opened, the first of secret sec_");
+        finds(&found, "sealed_values", Outcome::Fail, "2 of 4 stored values cannot be opened: secret sec_");
         world.raw("UPDATE idempotency SET actor = 'usr_0000000000000000000009'").await;
         let found = look(&world, world.now()).await;
         finds(&found, "sealed_values", Outcome::Fail, "3 of 4");
@@ -170,7 +170,7 @@ on_both_engines! {
             assert_eq!(world.number("SELECT MAX(version) FROM _sqlx_migrations").await, version);
         }
         world.raw("DROP TABLE _sqlx_migrations").await;
-        finds(&look(&world, world.now()).await, "database", Outcome::Fail, "nothing of Crossfade is in it");
+        finds(&look(&world, world.now()).await, "database", Outcome::Fail, "contains no Crossfade data");
     }
 
     async fn a_missing_or_foreign_master_key_is_found(world: World) {
@@ -178,9 +178,9 @@ on_both_engines! {
         let other = World::sqlite().await;
         let key = std::fs::read(world.master_key_file()).unwrap();
         std::fs::copy(other.master_key_file(), world.master_key_file()).unwrap();
-        finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "does not open this database");
+        finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "does not match this database");
         std::fs::write(world.master_key_file(), "nothing").unwrap();
-        finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "does not hold a Crossfade master key");
+        finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "does not contain a Crossfade master key");
         std::fs::remove_file(world.master_key_file()).unwrap();
         finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "is missing");
         assert!(!world.master_key_file().exists(), "none is made");
@@ -193,7 +193,7 @@ on_both_engines! {
         for bad in [0o644, 0o604, 0o666, 0o601] {
             mode(bad);
             let found = look(&world, world.now()).await;
-            finds(&found, "files", Outcome::Fail, &format!("can be read by others than its owner (mode {bad:o})"));
+            finds(&found, "files", Outcome::Fail, &format!("can be read by users other than its owner (mode {bad:o})"));
             let mend = found.checks.iter().find_map(|check| check.mend.clone()).unwrap();
             assert_eq!(mend, format!("chmod 600 {}", world.master_key_file().display()));
         }
@@ -256,7 +256,7 @@ fn tells(data: &Path, more: &[&str], outcome: &str, name: &str, says: &str) {
     assert_eq!(wrong.len(), 1, "{out}");
     let words: Vec<&str> = wrong[0].split_whitespace().take(2).collect();
     assert_eq!(words, [outcome, name], "{out}");
-    assert!(wrong[0].contains(says) && wrong[0].contains(" To mend it: "), "{says:?} is missing: {out}");
+    assert!(wrong[0].contains(says) && wrong[0].contains(" Fix: "), "{says:?} is missing: {out}");
     match outcome {
         "FAIL" => assert!(status == 1 && err.starts_with("crossfade: 1 of "), "{status} {err}"),
         _ => assert_eq!((status, &*err), (0, "")),
@@ -296,10 +296,10 @@ fn the_program_finds_nothing_wrong_with_a_new_instance_and_changes_nothing() {
 #[test]
 fn where_nothing_is_the_program_says_so_and_makes_nothing() {
     let directory = private();
-    tells(directory.path(), &[], "FAIL", "database", "There is no database");
+    tells(directory.path(), &[], "FAIL", "database", "does not exist");
     assert_eq!(entries(directory.path()), []);
     let missing = directory.path().join("missing");
-    tells(&missing, &[], "FAIL", "database", "There is no database");
+    tells(&missing, &[], "FAIL", "database", "does not exist");
     assert!(!missing.exists());
 }
 
@@ -308,9 +308,9 @@ fn the_program_finds_files_that_are_not_private() {
     let data = made();
     let directory = Path::new(data.path());
     mode(directory, 0o755);
-    tells(directory, &[], "warn", "data_directory", "may look into");
+    tells(directory, &[], "warn", "data_directory", "Users other than its owner can list");
     mode(directory, 0o770);
-    tells(directory, &[], "FAIL", "data_directory", "may put files into");
+    tells(directory, &[], "FAIL", "data_directory", "can add and remove files in");
     mode(directory, 0o700);
     for (name, bad, outcome) in
         [("master.key", 0o640, "warn"), ("master.key", 0o644, "FAIL"), ("crossfade.db", 0o640, "FAIL")]
@@ -323,7 +323,7 @@ fn the_program_finds_files_that_are_not_private() {
     std::fs::write(&url, format!("sqlite:{}", data.file("crossfade.db").display())).unwrap();
     mode(&url, 0o644);
     let more = ["--database-url-file", url.to_str().unwrap()];
-    tells(directory, &more, "warn", "database_url_file", "which may hold the password of the database");
+    tells(directory, &more, "warn", "database_url_file", "which may contain the database password");
     mode(&url, 0o640);
     assert_eq!(doctor(directory, &more).0, 0);
     // Only root can give a file away.
@@ -341,10 +341,10 @@ async fn the_program_finds_damage() {
     tells(directory, &[], "warn", "durability", "is delete instead of WAL");
     raw(&file, "PRAGMA journal_mode = WAL").await;
     raw(&file, "INSERT INTO unreadable_proxies VALUES ('10.0.0.1', 253402300799000000)").await;
-    tells(directory, &[], "warn", "forwarded_addresses", "requests from 10.0.0.1");
+    tells(directory, &[], "warn", "forwarded_addresses", "Requests from 10.0.0.1");
     raw(&file, "DELETE FROM unreadable_proxies").await;
     raw(&file, "PRAGMA foreign_keys = OFF; INSERT INTO secret_usage VALUES ('sec_nothing', 1, 1, 1)").await;
-    tells(directory, &[], "FAIL", "integrity", "secret_usage refers to one of secrets that is not there");
+    tells(directory, &[], "FAIL", "integrity", "secret_usage refers to a missing row of secrets");
     raw(&file, "DELETE FROM secret_usage").await;
     raw(&file, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = rootpage + 1 WHERE name = 'clients_page'").await;
     tells(directory, &[], "FAIL", "integrity", "is damaged");
@@ -363,10 +363,10 @@ fn the_program_finds_wrong_settings() {
     let (status, out, err) = doctor(directory, &["--public-url", "http://auth.example.com"]);
     assert_eq!((status, out.lines().count()), (1, 1), "{out}");
     assert!(
-        out.starts_with("FAIL  settings  public_url must be https") && err.contains("1 of 1 checks"),
+        out.starts_with("FAIL  settings  public_url must use https") && err.contains("1 of 1 checks"),
         "{out}"
     );
-    tells(directory, &public, "warn", "trusted_proxies", "none is declared");
+    tells(directory, &public, "warn", "trusted_proxies", "not in --trusted-proxies");
     tells(
         directory,
         &with(&["--trusted-proxies", "10.0.0.0/8,0.0.0.0/0"]),
@@ -379,7 +379,7 @@ fn the_program_finds_wrong_settings() {
         &["--public-url", "http://auth.internal", "--trusted-proxies", "10.0.0.1"],
         "warn",
         "public_url",
-        "in the clear",
+        "unencrypted",
     );
     let (status, out, _) = doctor(directory, &with(&["--trusted-proxies", "10.0.0.1"]));
     assert!(status == 0 && !out.contains("warn"), "{out}");
@@ -387,13 +387,13 @@ fn the_program_finds_wrong_settings() {
     assert!(out.contains("warn  public_url") && out.contains("without TLS"), "{out}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    tells(directory, &["--listen", &address], "FAIL", "server", "something else listens");
+    tells(directory, &["--listen", &address], "FAIL", "server", "another process listens");
     tells(
         directory,
         &["--listen", "192.0.2.1:1", "--public-url", "https://a.example", "--trusted-proxies", "10.0.0.1"],
         "FAIL",
         "server",
-        "cannot be listened on",
+        "not possible to listen on",
     );
 }
 
@@ -409,8 +409,8 @@ fn the_program_asks_the_server_that_runs() {
     assert!(out.contains(&format!("is ready at {address}")), "{out}");
     // Nothing listens there, and the lock is held.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    tells(directory, &["--listen", &free], "FAIL", "server", "does not answer");
-    tells(directory, &[], "warn", "server", "at a port that is not known");
+    tells(directory, &["--listen", &free], "FAIL", "server", "does not respond");
+    tells(directory, &[], "warn", "server", "on an unknown port");
     drop(server);
     tells_nothing(directory, &address);
 }
@@ -419,7 +419,7 @@ fn the_program_asks_the_server_that_runs() {
 fn tells_nothing(data: &Path, address: &str) {
     let (status, out, err) = doctor(data, &["--listen", address]);
     assert_eq!((status, &*err), (0, ""), "{out}");
-    assert!(out.contains("No server runs on the database"), "{out}");
+    assert!(out.contains("No server is running on the database"), "{out}");
 }
 
 #[test]
@@ -437,6 +437,6 @@ fn the_program_finds_a_server_that_is_not_ready() {
         stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").unwrap();
         read
     });
-    tells(data.path().as_ref(), &["--listen", &address], "FAIL", "server", "answers 503 Service Unavailable");
+    tells(data.path().as_ref(), &["--listen", &address], "FAIL", "server", "returns 503 Service Unavailable");
     assert!(answering.join().unwrap() > 0);
 }
