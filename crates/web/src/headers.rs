@@ -50,7 +50,8 @@ pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Nex
 /// Responds to a method that a path does not support (RFC 9110 §15.5.6). The router adds the `Allow` header.
 pub(crate) async fn method_not_allowed() -> Response {
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    let sentence = "This method is not allowed here. The Allow header lists those that are.\n";
+    let sentence =
+        "This resource does not support the HTTP method. The Allow header lists the supported methods.\n";
     (StatusCode::METHOD_NOT_ALLOWED, text, sentence).into_response()
 }
 

@@ -108,7 +108,7 @@ fn without_slash(uri: &Uri) -> Option<Response> {
 
 fn nothing_here() -> Response {
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    (StatusCode::NOT_FOUND, text, "There is nothing here.\n").into_response()
+    (StatusCode::NOT_FOUND, text, "Not found.\n").into_response()
 }
 
 /// Runs a change to its end even if its client disconnects, because dropping a handler half-way would leave the outcome

@@ -42,12 +42,12 @@ impl IntoResponse for Unread {
     fn into_response(self) -> Response {
         let (status, text) = match self {
             Self::TooManyHeaders => {
-                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A request has at most 100 headers.\n")
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "A request must have at most 100 headers.\n")
             }
             Self::TooManyRunning => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Too many requests run. Try again in 1 second.\n")
+                (StatusCode::SERVICE_UNAVAILABLE, "Too many requests are running. Try again in 1 second.\n")
             }
-            Self::Host => (StatusCode::BAD_REQUEST, "A request has exactly one Host header.\n"),
+            Self::Host => (StatusCode::BAD_REQUEST, "A request must have exactly one Host header.\n"),
         };
         let mut response =
             (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();

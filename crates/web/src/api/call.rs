@@ -42,7 +42,7 @@ impl Call {
         if self.body.is_empty() {
             return Err(Problem::new(
                 Code::InvalidJson,
-                "This operation needs a JSON body. Nothing was changed.",
+                "This operation requires a JSON body. Nothing was changed.",
             ));
         }
         Ok(Input::Json(&self.body))
@@ -71,7 +71,7 @@ impl Call {
         };
         let text = match known {
             [] => "This operation takes no parameters.".to_owned(),
-            known => format!("This operation takes the parameters {}.", known.join(", ")),
+            known => format!("This operation accepts only these parameters: {}.", known.join(", ")),
         };
         Err(named(Problem::new(Code::InvalidQuery, text), unknown))
     }
@@ -96,10 +96,16 @@ impl FromRequest<Web> for Call {
         let query = query(&uri)?;
         let body = tokio::time::timeout(crate::BODY_WITHIN, Bytes::from_request(request, web));
         let body = body.await.map_err(|_| {
-            Problem::new(Code::InvalidJson, "The body did not arrive in time. Nothing was changed.")
+            Problem::new(
+                Code::InvalidJson,
+                "The request body was not received in time. Nothing was changed. Try again.",
+            )
         })?;
         let body = body.map_err(|_| {
-            Problem::new(Code::BodyTooLarge, "The body must have at most 65536 bytes. Nothing was changed.")
+            Problem::new(
+                Code::BodyTooLarge,
+                "The request body must be at most 65536 bytes. Nothing was changed.",
+            )
         })?;
         if method != Method::GET && !body.is_empty() {
             require_json(&headers, &body)?;
@@ -122,7 +128,10 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     };
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(Problem::new(Code::Unauthenticated, "Send an API token as Authorization: Bearer.")),
+        _ => Err(Problem::new(
+            Code::Unauthenticated,
+            "The request has no API token. Send one as Authorization: Bearer.",
+        )),
     }
 }
 
@@ -130,14 +139,11 @@ fn query(uri: &Uri) -> Result<HashMap<String, String>, Problem> {
     let mut query = HashMap::new();
     for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         if value.chars().any(char::is_control) {
-            let text = "A parameter of the query holds a control character.";
+            let text = "A query parameter contains a control character.";
             return Err(named(Problem::new(Code::InvalidQuery, text), &name));
         }
         if query.insert(name.to_string(), value.to_string()).is_some() {
-            return Err(named(
-                Problem::new(Code::InvalidQuery, "A parameter of the query is repeated."),
-                &name,
-            ));
+            return Err(named(Problem::new(Code::InvalidQuery, "A query parameter is repeated."), &name));
         }
     }
     Ok(query)
@@ -160,13 +166,16 @@ fn require_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     }
     // RFC 8259 §8.1: JSON is UTF-8, also in the strings that nobody reads.
     let text = std::str::from_utf8(body).map_err(|_| {
-        Problem::new(Code::InvalidJson, "The body is not JSON: it is not UTF-8. Nothing was changed.")
+        Problem::new(
+            Code::InvalidJson,
+            "The request body is not valid JSON because it is not UTF-8. Nothing was changed.",
+        )
     })?;
     serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| {
         Problem::new(
             Code::InvalidJson,
             format!(
-                "The body is not JSON: line {}, column {}. Nothing was changed.",
+                "The request body is not valid JSON (line {}, column {}). Nothing was changed.",
                 error.line(),
                 error.column()
             ),

@@ -109,6 +109,6 @@ async fn not_found() -> Response {
 async fn method_not_allowed() -> Response {
     reply::problem(&Problem::new(
         Code::MethodNotAllowed,
-        "This method is not allowed here. The Allow header lists those that are.",
+        "This resource does not support the HTTP method. The Allow header lists the supported methods.",
     ))
 }

@@ -133,7 +133,7 @@ fn describe_defaults(schema: &mut Value) {
     for member in members.values_mut().filter_map(Value::as_object_mut) {
         let Some(default) = member.remove("default") else { continue };
         let text = member.get("description").and_then(Value::as_str).unwrap_or_default();
-        let described = format!("{text} `{default}` when absent.");
+        let described = format!("{text} Defaults to `{default}`.");
         member.insert("description".into(), described.trim().into());
     }
 }
@@ -265,7 +265,7 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
         }
         RevokeSecret => {
             let shape = schemas.answers::<api::SecretChanged>(200);
-            let reason = Some("everybody has moved".into());
+            let reason = Some("every caller has moved".into());
             schemas.reads(shape, &api::RevokeSecret { reason, ..Default::default() })
         }
         ExtendSecret => {
@@ -289,7 +289,7 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
                 repeat: Some(3.into()),
                 every_seconds: Some(600.into()),
                 confirm_client_name: Some("Billing API".into()),
-                reason: Some("who is left on the old secret?".into()),
+                reason: Some("find the remaining callers".into()),
                 ..Default::default()
             };
             schemas.reads(shape, &example)
@@ -340,7 +340,7 @@ pub(crate) fn shape(operation: Operation, schemas: &mut Schemas) -> Shape {
         ListAuditEvents => schemas.list::<api::AuditEvent>(AUDIT_FILTERS),
         ExportAuditEvents => {
             let shape = schemas.answers::<api::AuditEvent>(200);
-            let lines = json!({"type": "string", "description": "One AuditEvent a line."});
+            let lines = json!({"type": "string", "description": "One AuditEvent per line."});
             Shape { query: AUDIT_FILTERS, answer: Some((lines, "application/jsonl")), ..shape }
         }
         ListAuthenticationFailures => schemas.list::<api::AuthenticationFailure>(FAILURE_FILTERS),
@@ -364,7 +364,9 @@ fn build() -> Value {
             "title": "Crossfade admin API",
             "version": "1",
             "summary": "Rotate OAuth 2.0 client secrets without an outage.",
-            "description": "Times are RFC 3339 in UTC. Unknown members are refused. Lists take limit and cursor. Every change takes Idempotency-Key, which makes a repetition harmless, and If-Match, which refuses when the object has changed since it was read.",
+            "description": "Times are RFC 3339 in UTC. Unknown members are refused. Lists accept limit and \
+                cursor. Every change accepts Idempotency-Key, which makes retries safe, and If-Match, which \
+                refuses the change if the resource has changed since you read it.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/api/v1"}],
@@ -375,7 +377,10 @@ fn build() -> Value {
             "schemas": definitions,
             "examples": Code::ALL.iter().map(|code| (code.as_str().to_owned(), json!({"value": refusal(*code)}))).collect::<Map<_, _>>(),
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "An API token; crossfade token create makes one."},
+                "token": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "An API token. Create one with crossfade token create."
+                },
             },
         },
     })
@@ -395,8 +400,8 @@ fn tag(operation: Operation) -> &'static str {
 
 fn tag_text(name: &str) -> &'static str {
     match name {
-        "audit-events" => "Who did what, and through what.",
-        "authentication-failures" => "Failed client authentications, by the hour.",
+        "audit-events" => "Who did what, and through which credential.",
+        "authentication-failures" => "Failed client authentications, by hour.",
         "clients" => "Clients, their registrations in environments, secrets, rotations, drills and callers.",
         "environments" => "Environments, their policies and signing keys.",
         "me" => "Whoever asks.",
@@ -411,10 +416,13 @@ fn described(operation: Operation, shape: &Shape, definitions: &Map<String, Valu
     let text = operation.description();
     let summary = text.split(". ").next().unwrap_or(text).trim_end_matches('.');
     let access = match operation.access() {
-        Access::Known => "Open to every API token.".to_owned(),
+        Access::Known => "Available to every API token.".to_owned(),
         Access::Needs(permission) => format!("Needs the permission `{}`.", permission.as_str()),
         Access::OwnOr(permission) => {
-            format!("One's own; another's with the permission `{}`.", permission.as_str())
+            format!(
+                "Works on your own resources. Other users' resources need the permission `{}`.",
+                permission.as_str()
+            )
         }
     };
     let mut described = json!({
@@ -450,12 +458,14 @@ fn parameters(operation: Operation, shape: &Shape) -> Vec<Value> {
     if operation.is_mutation() {
         all.push(json!({
             "name": "Idempotency-Key", "in": "header",
-            "description": "Makes a repetition harmless: the same key with the same request is answered as the first time. Values of secrets are given again for 10 minutes. A key is remembered for 24 hours.",
+            "description": "Makes retries safe. A request repeated with the same key gets the first \
+                response. Secret values are repeated for 10 minutes. Keys are remembered for 24 hours.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
         }));
         all.push(json!({
             "name": "If-Match", "in": "header",
-            "description": "The ETag of what was read. If that has changed since, or never was one, nothing is done.",
+            "description": "The ETag you last read. If it is invalid or the resource has changed, the \
+                request is refused and nothing is changed.",
             "schema": {"type": "string"},
         }));
     }
@@ -487,53 +497,54 @@ fn query_schema(name: &str) -> (Value, &'static str) {
     match name {
         "limit" => (
             json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-            "How many items at most.",
+            "Maximum number of items.",
         ),
         "cursor" => (
             json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
-            "next_cursor of the page before: no other text is one.",
+            "The next_cursor of the previous page.",
         ),
         "q" => (
             text(200),
-            "Part of the name; of a client also a whole OAuth client_id, of a user the e-mail address.",
+            "Part of a name. Clients can also be found by a full OAuth client_id, and users by email \
+            address.",
         ),
         "property_id" => (path_schema("property"), "Only clients of this property."),
-        "client" => (path_schema("client"), "Only what concerns this client."),
+        "client" => (path_schema("client"), "Only entries about this client."),
         "environment" => (slug_schema(), "Only this environment."),
         "overdue" => (
             json!({"type": "boolean"}),
             "true: only clients with a secret older than its environment's maximum age.",
         ),
-        "actor" => (text(200), "Only what this actor did: its id."),
+        "actor" => (text(200), "Only events by the actor with this ID."),
         "action" => {
             let words: Vec<_> =
                 crossfade_core::audit::Action::ALL.iter().map(|action| action.as_str()).collect();
             (json!({"type": "string", "enum": words}), "Only this action.")
         }
         "outcome" => {
-            (json!({"type": "string", "enum": ["done", "refused"]}), "Only what was done, or refused.")
+            (json!({"type": "string", "enum": ["done", "refused"]}), "Only events with this outcome.")
         }
         "via" => {
-            (text(200), "Only events through this API token or session (its ID), local command or policy.")
+            (text(200), "Only events done through this API token or session (ID), local command or policy.")
         }
         "via_kind" => {
             let words = crossfade_core::audit::Via::KINDS;
-            (json!({"type": "string", "enum": words}), "Only events through this kind.")
+            (json!({"type": "string", "enum": words}), "Only events done through this kind of access.")
         }
         "reason" => {
             let words = Failure::ALL.map(Failure::as_str);
-            (json!({"type": "string", "enum": words}), "Only failures for this reason.")
+            (json!({"type": "string", "enum": words}), "Only failures with this reason.")
         }
         "grain" => {
             let words = api::Grain::ALL.map(api::Grain::as_str);
-            (json!({"type": "string", "enum": words}), "How finely time is divided.")
+            (json!({"type": "string", "enum": words}), "Length of each interval.")
         }
         "quiet_seconds" => (
             json!({"type": "integer", "minimum": 60, "maximum": 604_800}),
-            "For how many seconds the old secret must be quiet; the life of a token, at least 1800, when absent.",
+            "Seconds the old secret must be quiet. Defaults to the token lifetime, at least 1800.",
         ),
-        "since" => (time(), "From this time on."),
-        "until" => (time(), "Up to, and not including, this time."),
+        "since" => (time(), "Start time (inclusive)."),
+        "until" => (time(), "End time (exclusive)."),
         _ => (text(200), ""),
     }
 }
@@ -551,7 +562,8 @@ fn responses(operation: Operation, shape: &Shape, definitions: &Map<String, Valu
             success["content"][*media]["example"] = example;
         }
     }
-    let mut headers = json!({"X-Request-Id": {"schema": {"type": "string"}, "description": "The id of the request in the log and in the audit trail."}});
+    let mut headers = json!({"X-Request-Id": {"schema": {"type": "string"}, "description": "ID of the \
+        request in the log and in the audit trail."}});
     if shape.tagged {
         headers["ETag"] = json!({"schema": {"type": "string"}, "description": "The version, for If-Match."});
     }
@@ -573,7 +585,8 @@ fn responses(operation: Operation, shape: &Shape, definitions: &Map<String, Valu
             code,
             Code::TooManyRequests | Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight
         ) {
-            refused["headers"]["Retry-After"] = json!({"schema": {"type": "integer"}, "description": "Seconds until it is worth trying again."});
+            refused["headers"]["Retry-After"] =
+                json!({"schema": {"type": "integer"}, "description": "Seconds to wait before retrying."});
         }
     }
     all.into()
