@@ -38,7 +38,7 @@ impl Metrics {
         let durations = HistogramVec::new(
             HistogramOpts::new(
                 "crossfade_http_request_duration_seconds",
-                "How long requests took to answer, by operation.",
+                "Duration of requests, by operation.",
             )
             .buckets(BUCKETS.to_vec()),
             &["operation"],
@@ -75,16 +75,16 @@ impl Metrics {
     fn text(&self, gauges: &Gauges, connections: &Connections) -> Result<Vec<u8>, prometheus::Error> {
         let mut families = self.registry.gather();
         let mut numbers = vec![
-            ("crossfade_registrations", "Registrations that this node decides.", gauges.registrations),
+            ("crossfade_registrations", "Registrations loaded on this node.", gauges.registrations),
             (
                 "crossfade_changes_failing",
                 "1 while changes are not stored, otherwise 0.",
                 gauges.changes_failing.is_some().into(),
             ),
-            ("crossfade_connections", "Connections that are open.", connections.open()),
+            ("crossfade_connections", "Open connections.", connections.open()),
             (
                 "crossfade_sign_ins_waiting",
-                "Sign-ins that wait because of failures at their account.",
+                "Sign-ins that wait because of failed attempts at their account.",
                 gauges.sign_ins_waiting,
             ),
             (
@@ -94,13 +94,14 @@ impl Metrics {
             ),
             (
                 "crossfade_unreadable_rows",
-                "Stored registrations, secrets, environments, signing keys and revocations that cannot be read and are refused.",
+                "Stored registrations, secrets, environments, signing keys and revocations that cannot be \
+                read and are therefore refused.",
                 gauges.unreadable_rows,
             ),
         ];
         if let Some(stored) = gauges.stored {
             numbers.extend([
-                ("crossfade_transitions_running", "Secrets that are retiring.", stored.transitions_running),
+                ("crossfade_transitions_running", "Retiring secrets.", stored.transitions_running),
                 (
                     "crossfade_secrets_overdue",
                     "Current secrets older than their environment allows.",
@@ -108,7 +109,7 @@ impl Metrics {
                 ),
                 (
                     "crossfade_changes_behind",
-                    "Stored changes that this node's tables have not applied.",
+                    "Stored changes not yet applied on this node.",
                     stored.changes_behind,
                 ),
             ]);
@@ -120,19 +121,19 @@ impl Metrics {
         }
         let offset = Gauge::new(
             "crossfade_clock_offset_seconds",
-            "How far the stored time is ahead of the machine's clock.",
+            "Time by which the stored time is ahead of the machine's clock.",
         )?;
         offset.set(gauges.clock_offset_seconds);
         families.extend(offset.collect());
         for (name, help, count) in [
             (
                 "crossfade_changes_lost_total",
-                "Changes that this node had applied and that the database lost, such as in a failover.",
+                "Changes that this node applied and the database lost, for example in a failover.",
                 gauges.changes_lost,
             ),
             (
                 "crossfade_evidence_set_aside_total",
-                "Rows of evidence that the database refused.",
+                "Evidence rows that the database refused.",
                 gauges.evidence_set_aside,
             ),
         ] {
@@ -153,7 +154,7 @@ impl Metrics {
         let ended = IntCounterVec::new(
             Opts::new(
                 "crossfade_connections_ended_total",
-                "Connections that the server refused or ended, by reason.",
+                "Connections refused or ended by the server, by reason.",
             ),
             &["reason"],
         )?;
@@ -162,10 +163,7 @@ impl Metrics {
         }
         families.extend(ended.collect());
         let failed = IntCounterVec::new(
-            Opts::new(
-                "crossfade_changes_failed_total",
-                "Changes that the database did not store, by what kept it from doing so.",
-            ),
+            Opts::new("crossfade_changes_failed_total", "Changes that the database did not store, by cause."),
             &["fault"],
         )?;
         for (fault, count) in &gauges.changes_failed {
@@ -237,15 +235,15 @@ pub(crate) fn router() -> Router<Web> {
 async fn metrics(State(web): State<Web>, request: Request) -> Response {
     let (request, _) = request.into_parts();
     if !is_local(&request) && !has_token(&web, &request).await {
-        let text = "Metrics are read from this machine, or with an API token.\n";
+        let text = "Metrics can be read only from this machine, or with an API token.\n";
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"crossfade\"")];
         return (StatusCode::UNAUTHORIZED, challenge, text).into_response();
     }
     match web.metrics.text(&web.app.measure().await, &web.connections) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "metrics could not be gathered");
-            (StatusCode::SERVICE_UNAVAILABLE, "Metrics cannot be gathered right now.\n").into_response()
+            tracing::error!(%error, "cannot collect metrics");
+            (StatusCode::SERVICE_UNAVAILABLE, "Metrics are temporarily unavailable.\n").into_response()
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn authenticate(
     let assertion = form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some();
     let methods = usize::from(authorization.is_some()) + usize::from(in_body) + usize::from(assertion);
     if methods > 1 || two_headers {
-        return Err(OauthError::InvalidRequest("The request uses more than one way to authenticate."));
+        return Err(OauthError::InvalidRequest("The request uses more than one authentication method."));
     }
     let malformed = || authority.malformed(source.ip);
     let (user_agent, instance) = (source.user_agent(), source.instance());
@@ -56,7 +56,7 @@ pub(crate) fn authenticate(
             let (id, secret) = split(&basic).ok_or_else(malformed)?;
             if form.get("client_id").is_some_and(|other| other != id) {
                 return Err(OauthError::InvalidRequest(
-                    "The client_id in the body is not the one in the header.",
+                    "The client_id in the body does not match the one in the header.",
                 ));
             }
             decide(&id, &secret, AuthMethod::ClientSecretBasic)

@@ -29,7 +29,7 @@ impl<'a> Form<'a> {
     ) -> Result<Self, OauthError> {
         let in_url = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         if in_url.into_iter().any(|(name, _)| BODY_ONLY.contains(&&*name)) {
-            return Err(OauthError::InvalidRequest("Parameters belong in the body, not in the URL."));
+            return Err(OauthError::InvalidRequest("Parameters must be in the body, not in the URL."));
         }
         if !is_form(headers) {
             return Err(OauthError::InvalidRequest(
@@ -43,7 +43,7 @@ impl<'a> Form<'a> {
                 continue;
             }
             if parameters.len() == MOST_PARAMETERS {
-                return Err(OauthError::InvalidRequest("There are too many parameters."));
+                return Err(OauthError::InvalidRequest("The request has too many parameters."));
             }
             if parameters.iter().any(|(known, _)| *known == name) && !REPEATABLE.contains(&&*name) {
                 return Err(OauthError::InvalidRequest("A parameter is repeated."));
