@@ -14,13 +14,13 @@ pub(crate) enum Audit {
     List {
         #[command(flatten)]
         filters: Filters,
-        /// How many events at most.
+        /// Maximum number of events.
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Print the audit trail as JSON lines, oldest first, while it is read.
+    /// Stream the audit trail as JSON Lines, oldest first.
     Export {
         #[command(flatten)]
         filters: Filters,
@@ -33,50 +33,50 @@ pub(crate) enum Audit {
 
 #[derive(Args)]
 pub(crate) struct Filters {
-    /// Only what this actor did: an id, or a user's e-mail address.
+    /// Only events by this actor: an ID or a user's email address.
     #[arg(long)]
     pub(crate) actor: Option<String>,
     /// Only this action, such as secret.rotated.
     #[arg(long)]
     pub(crate) action: Option<String>,
-    /// Only this client: its id, a name that exactly one client has, or an OAuth client_id of it.
+    /// Only this client: its ID (cl_…), its unique name, or one of its OAuth client_ids.
     #[arg(long)]
     pub(crate) client: Option<String>,
-    /// Only this environment.
+    /// Only this environment (slug).
     #[arg(long, value_parser = one_environment)]
     pub(crate) env: Option<String>,
-    /// First time to list, such as 24h (ago) or 2026-11-25T08:00:00Z.
+    /// Start time (inclusive), such as 24h (ago) or 2026-11-25T08:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) since: Option<Moment>,
-    /// Time to list up to, exclusive; as for --since.
+    /// End time (exclusive), in the same form as --since.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) until: Option<Moment>,
-    /// Only what came out like this.
+    /// Only events with this outcome.
     #[arg(long, value_parser = PossibleValuesParser::new(["done", "refused"]))]
     pub(crate) outcome: Option<String>,
-    /// Only events through this: the ID of an API token or a session, a local command, or a policy.
+    /// Only events done through this API token or session (ID), local command or policy.
     #[arg(long, value_name = "ID")]
     pub(crate) via: Option<String>,
-    /// Only events through this kind.
+    /// Only events done through this kind of access.
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Via::KINDS))]
     pub(crate) via_kind: Option<String>,
 }
 
 #[derive(Args)]
 pub(crate) struct Failures {
-    /// Only this client: its id, a name that exactly one client has, or an OAuth client_id of it.
+    /// Only this client: its ID (cl_…), its unique name, or one of its OAuth client_ids.
     #[arg(long)]
     pub(crate) client: Option<String>,
-    /// Only this environment.
+    /// Only this environment (slug).
     #[arg(long, value_parser = one_environment)]
     pub(crate) env: Option<String>,
-    /// Only these, such as expired.
+    /// Only failures with this reason, such as expired.
     #[arg(long)]
     pub(crate) reason: Option<String>,
-    /// Earliest last failure to list, such as 24h (ago) or 2026-11-25T08:00:00Z.
+    /// Only rows whose last failure is at or after this time, such as 24h (ago) or 2026-11-25T08:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) since: Option<Moment>,
-    /// How many lines at most.
+    /// Maximum number of rows.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     #[command(flatten)]

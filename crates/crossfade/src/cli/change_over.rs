@@ -13,13 +13,13 @@ use std::time::Duration;
 pub(crate) struct Series {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// How finely time is divided.
+    /// Length of each interval: minute, hour or day.
     #[arg(long, default_value = "hour", value_parser = one_of(Grain::ALL, Grain::as_str))]
     pub(crate) grain: Grain,
-    /// First time to list, such as 24h (ago) or 2026-11-25T08:00:00Z.
+    /// Start time (inclusive), such as 24h (ago) or 2026-11-25T08:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) since: Option<Moment>,
-    /// Time to list up to, exclusive; as for --since.
+    /// End time (exclusive), in the same form as --since.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) until: Option<Moment>,
     #[command(flatten)]
@@ -30,23 +30,22 @@ pub(crate) struct Series {
 pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Goal to wait for: `safe`, or `quiet=30m` (1m to 7d): no known caller still uses the old secret, and it has been
-    /// quiet for that time.
+    /// Condition to wait for: `safe`, or `quiet=DURATION` such as quiet=30m (1m to 7d). quiet means that no
+    /// known caller still uses the old secret and it has been quiet for that long.
     #[arg(long, value_parser = goal, default_value = "safe")]
     pub(crate) until: Goal,
-    /// Pause between two checks, 1s to 1h.
+    /// Time between checks, 1s to 1h.
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = within(1..=3600, "from 1s to 1h"))]
     pub(crate) every: Duration,
-    /// Time after which the watch fails, such as 30m or 12h. Without a limit it fails after 15 minutes without an answer
-    /// of the server.
+    /// Time limit, such as 30m or 12h. Without one, the command fails when the server has not answered for 15
+    /// minutes.
     #[arg(long, value_name = "DURATION", value_parser = within(1..=u64::MAX, "at least 1s"))]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }
 
-/// What is waited for: that it is safe to end the old secret, after the quiet time that the server takes, or after
-/// this one.
+/// Condition to wait for: safe to end, after the server's quiet time or after this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Goal(pub(crate) Option<Duration>);
 
@@ -58,7 +57,7 @@ pub(super) fn goal(text: &str) -> Result<Goal, String> {
     let quiet = quiet.filter(|span| (60..=604_800).contains(&span.as_secs()));
     quiet
         .map(|span| Goal(Some(span)))
-        .ok_or_else(|| "must be safe, or quiet= and a duration from 1m to 7d, such as quiet=30m".to_owned())
+        .ok_or_else(|| "must be safe, or quiet= with a duration from 1m to 7d, such as quiet=30m".to_owned())
 }
 
 #[cfg(test)]

@@ -10,16 +10,16 @@ use clap::{Args, Subcommand};
 pub(crate) enum Client {
     /// List clients.
     List {
-        /// Part of the name, or a whole OAuth client_id.
+        /// Part of a name, or a full OAuth client_id.
         #[arg(long)]
         q: Option<String>,
-        /// Only those of this property: an id, or a name.
+        /// Only clients of this property (ID or name).
         #[arg(long)]
         property: Option<String>,
-        /// Only those registered in this environment.
+        /// Only clients registered in this environment.
         #[arg(long, value_parser = one_environment)]
         env: Option<String>,
-        /// Only those with a secret older than its environment's maximum age.
+        /// Only clients with an overdue secret: older than its environment's maximum age.
         #[arg(long)]
         overdue: bool,
         #[command(flatten)]
@@ -27,29 +27,29 @@ pub(crate) enum Client {
     },
     /// Show a client and its registrations.
     Show {
-        /// Its id, a name that exactly one client has, or an OAuth client_id of it.
+        /// Client: its ID (cl_…), its unique name, or one of its OAuth client_ids.
         client: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Create a client, with a first secret in each environment.
+    /// Create a client and its first secret in each environment.
     Create(CreateClient),
     /// Change a client's name, description or owners.
     Update(UpdateClient),
-    /// Delete a client: its secrets and tokens are dead at once, its history stays.
+    /// Delete a client. Its secrets and tokens end immediately; its history is kept.
     Delete {
-        /// Its id, a name that exactly one client has, or an OAuth client_id of it.
+        /// Client: its ID (cl_…), its unique name, or one of its OAuth client_ids.
         client: String,
-        /// The client's name, typed. Asked for on a terminal when absent.
+        /// Client name, to confirm. Prompted for on a terminal if omitted.
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
-        /// Why.
+        /// Reason, recorded in the audit trail.
         #[arg(long)]
         reason: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Register a client in a further environment, with a first secret.
+    /// Register a client in another environment and create its first secret.
     Register {
         #[command(flatten)]
         place: Place,
@@ -62,18 +62,18 @@ pub(crate) enum Client {
 
 #[derive(Args)]
 pub(crate) struct CreateClient {
-    /// Its name.
+    /// Client name.
     pub(crate) name: String,
-    /// The property that it belongs to: an id, or a name.
+    /// Property the client belongs to (ID or name).
     #[arg(long)]
     pub(crate) property: String,
-    /// Environments to register it in, separated by commas.
+    /// Environments to register the client in. Comma-separated.
     #[arg(long, value_delimiter = ',', required = true, value_parser = item)]
     pub(crate) env: Vec<String>,
-    /// Email address to notify about the client. Repeatable, or separated by commas.
+    /// Email address of an owner to notify about this client. Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,
-    /// What it is.
+    /// Description.
     #[arg(long)]
     pub(crate) description: Option<String>,
     #[command(flatten)]
@@ -84,11 +84,11 @@ pub(crate) struct CreateClient {
 
 #[derive(Args)]
 pub(crate) struct UpdateClient {
-    /// Its id, a name that exactly one client has, or an OAuth client_id of it.
+    /// Client: its ID (cl_…), its unique name, or one of its OAuth client_ids.
     pub(crate) client: String,
     #[command(flatten)]
     pub(crate) change: ClientChange,
-    /// Name of the client, for a change of its owners. Asked for on a terminal when absent.
+    /// Client name, to confirm a change of owners. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
@@ -98,16 +98,16 @@ pub(crate) struct UpdateClient {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct ClientChange {
-    /// Its new name.
+    /// New name.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// What it is.
+    /// Description.
     #[arg(long)]
     pub(crate) description: Option<String>,
-    /// Email address to notify about the client, in place of the present ones. Repeatable, or separated by commas.
+    /// Email address of an owner. Replaces the current owners. Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) owner: Vec<String>,
-    /// Nobody is told.
+    /// Remove all owners, so nobody is notified.
     #[arg(long, conflicts_with = "owner")]
     pub(crate) no_owners: bool,
 }

@@ -8,16 +8,16 @@ use clap::{Args, Subcommand};
 
 #[derive(Subcommand)]
 pub(crate) enum Drill {
-    /// Schedule short windows in which the retiring secret is refused, to find who still uses it.
+    /// Schedule short windows that refuse the retiring secret, to find its remaining callers.
     Schedule(ScheduleDrill),
-    /// List the drills of a client in an environment, newest first, and the callers that they have refused.
+    /// List a client's drills in an environment, newest first, with the callers they refused.
     List {
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Stop a drill at once: the old secret is accepted again.
+    /// Stop a drill immediately. The old secret is accepted again.
     Stop(StopDrill),
 }
 
@@ -25,23 +25,23 @@ pub(crate) enum Drill {
 pub(crate) struct ScheduleDrill {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Length of a window, 5s to 15m.
+    /// Length of each window, 5s to 15m.
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub(crate) length: i64,
     /// Start of the first window, such as +10m (from now) or 2026-11-25T08:00:00Z. Defaults to now.
     #[arg(long, value_name = "TIME", value_parser = later)]
     pub(crate) start: Option<Moment>,
-    /// Number of windows, 1 to 48. More than one needs --every.
+    /// Number of windows, 1 to 48. Two or more require --every.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..=48))]
     pub(crate) repeat: i64,
-    /// Time from the start of a window to the start of the next, such as 10m: at least twice --length, and at least
-    /// one minute more than --length.
+    /// Interval between window starts, such as 10m. At least twice --length, and at least --length plus 1
+    /// minute.
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub(crate) every: Option<i64>,
-    /// The client's name, typed. Asked for on a terminal when absent.
+    /// Client name, to confirm. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
-    /// Why.
+    /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: String,
     #[command(flatten)]
@@ -53,12 +53,12 @@ pub(crate) struct ScheduleDrill {
 pub(crate) struct StopDrill {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// The drill.
+    /// Drill ID.
     pub(crate) drill: Option<String>,
-    /// The drill that is not over, whichever that is.
+    /// Stop the drill that is scheduled or running.
     #[arg(long)]
     pub(crate) running: bool,
-    /// Why.
+    /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: Option<String>,
     #[command(flatten)]

@@ -41,7 +41,7 @@ use std::path::PathBuf;
 
 /// A self-hosted authority for OAuth 2.0 client secrets.
 ///
-/// Commands that speak to a server go to CROSSFADE_URL with the API token in CROSSFADE_TOKEN.
+/// Remote commands connect to CROSSFADE_URL and authenticate with the API token in CROSSFADE_TOKEN.
 ///
 /// Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not permitted, 5 conflict,
 /// 130 interrupted on a terminal.
@@ -56,56 +56,56 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the Console, the API and the OAuth endpoints.
     Serve(Settings),
-    /// Serve a throwaway, filled instance and play a rotation against it.
+    /// Serve a temporary instance with sample data and run a rotation against it.
     Demo(Demo),
     /// Create the first Owner without a browser.
     Init(Init),
-    /// Find what is wrong with an instance, and how to mend it. Changes nothing.
+    /// Check an instance for problems and suggest fixes. Changes nothing.
     Doctor(Doctor),
-    /// Write a backup to a new file, also while a server runs.
+    /// Write a backup to a new file. Works while a server is running.
     Backup(BackUp),
-    /// Restore a backup into a database without any data.
+    /// Restore a backup into an empty database.
     Restore(Restore),
-    /// Help an Owner from the machine itself.
+    /// Recover a locked-out Owner on the server machine.
     #[command(subcommand)]
     Owner(Owner),
-    /// API tokens.
+    /// Manage API tokens.
     #[command(subcommand)]
     Token(Token),
-    /// Clients.
+    /// Manage clients.
     #[command(subcommand)]
     Client(Client),
-    /// A client in an environment: show it, change its settings, disable and enable it.
+    /// Manage a client's registration in one environment.
     #[command(subcommand)]
     Registration(Registration),
-    /// Environments.
+    /// Manage environments.
     #[command(subcommand)]
     Env(Env),
-    /// Properties.
+    /// Manage properties.
     #[command(subcommand)]
     Property(Property),
-    /// Users: people, and programs that hold API tokens.
+    /// Manage users: people, and programs that use API tokens.
     #[command(subcommand)]
     User(User),
-    /// The roles that users hold.
+    /// Manage the roles that users hold.
     #[command(subcommand)]
     Grant(Grant),
-    /// Secrets: list, rotate, reveal, revoke, extend, roll back.
+    /// Manage secrets: list, rotate, reveal, revoke, extend, roll back.
     #[command(subcommand)]
     Secret(Secret),
-    /// Drills: windows in which the old secret is refused, to find who still uses it.
+    /// Manage drills: short windows that refuse the old secret, to find its remaining callers.
     #[command(subcommand)]
     Drill(Drill),
-    /// The audit trail.
+    /// Read and export the audit trail.
     #[command(subcommand)]
     Audit(Audit),
-    /// Show who you are, what you may do, and what your token is limited to.
+    /// Show your account, your roles and the limits of your token.
     Whoami(Remote),
-    /// Print the manual page of the program, or write a page for each command.
+    /// Print the manual page, or write one page per command.
     Man(Manual),
-    /// Print a script that completes commands in a shell.
+    /// Print a shell completion script.
     Completions {
-        /// The shell.
+        /// Shell to generate the script for.
         shell: clap_complete::Shell,
     },
 }
@@ -139,14 +139,15 @@ impl Command {
     }
 }
 
-/// Where a remote command goes, and how it answers. As whom it goes stands in CROSSFADE_TOKEN: there is no
-/// flag for it, because the arguments of a process are visible to every other.
+/// The server a remote command talks to, and its output format. The API token comes only from
+/// CROSSFADE_TOKEN, because other processes can read command-line arguments.
 #[derive(Args)]
 pub(crate) struct Remote {
     /// Base URL of the server.
     #[arg(long, env = "CROSSFADE_URL", default_value = "http://127.0.0.1:8080", hide_env_values = true)]
     pub(crate) url: String,
-    /// Send the API token unencrypted to an http:// URL of another machine. Everyone on the way can read the token.
+    /// Allow an http:// URL of another machine. The API token is sent unencrypted, and anyone on the network
+    /// path can read it.
     #[arg(long)]
     pub(crate) insecure_http: bool,
     /// Print JSON instead of a table.
@@ -154,7 +155,7 @@ pub(crate) struct Remote {
     pub(crate) json: bool,
 }
 
-/// Where a secret value goes. Decided before anything is changed.
+/// Destination of a secret value, opened before anything is changed.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Destination {
@@ -166,17 +167,19 @@ pub(crate) struct Destination {
     pub(crate) show: bool,
 }
 
-/// Where the value of a new secret goes. Decided before anything is changed.
+/// Destination of a new secret's value, opened before anything is changed.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct NewValue {
-    /// Write the value to a new file that only you can read. Refused if you may not reveal it.
+    /// Write the value to a new file that only you can read. Refused if you do not have permission to reveal
+    /// it.
     #[arg(long, value_name = "FILE", value_parser = new_file())]
     pub(crate) output: Option<PathBuf>,
-    /// Print the value on stdout. Refused if you may not reveal it.
+    /// Print the value on stdout. Refused if you do not have permission to reveal it.
     #[arg(long)]
     pub(crate) show: bool,
-    /// Do not receive the value. An account with secret:reveal can read it where values are stored.
+    /// Do not receive the value. An account with secret:reveal can reveal it if the environment stores
+    /// values.
     #[arg(long)]
     pub(crate) no_value: bool,
 }
@@ -184,9 +187,9 @@ pub(crate) struct NewValue {
 /// A client in an environment.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// The client: its id, a name that exactly one client has, or an OAuth client_id of it.
+    /// Client: its ID (cl_…), its unique name, or one of its OAuth client_ids.
     pub(crate) client: String,
-    /// The environment.
+    /// Environment slug, such as production.
     #[arg(long, value_parser = values::one_environment)]
     pub(crate) env: String,
 }

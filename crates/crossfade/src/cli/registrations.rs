@@ -10,14 +10,14 @@ use crossfade_core::registration::AuthMethod;
 
 #[derive(Subcommand)]
 pub(crate) enum Registration {
-    /// Show a client in an environment: its OAuth client_id and its settings.
+    /// Show a registration: its OAuth client_id and settings.
     Show {
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Change the settings of a client in an environment. Its secrets stay as they are.
+    /// Change a registration's settings. Its secrets do not change.
     Update(UpdateRegistration),
 }
 
@@ -27,10 +27,10 @@ pub(crate) struct UpdateRegistration {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) change: RegistrationChange,
-    /// The client's name, typed; needed to disable. Asked for on a terminal when absent.
+    /// Client name, to confirm --disable. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
-    /// Why.
+    /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
@@ -40,28 +40,29 @@ pub(crate) struct UpdateRegistration {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct RegistrationChange {
-    /// Allow the registration to authenticate again. Access tokens from before it was disabled stay ended.
+    /// Enable the registration. Does not revive secrets or access tokens that have ended.
     #[arg(long, conflicts_with = "disable")]
     pub(crate) enable: bool,
-    /// Refuse everything until the registration is enabled again. Its access tokens end.
+    /// Disable the registration. All its requests are refused until it is enabled again, and its access
+    /// tokens end.
     #[arg(long)]
     pub(crate) disable: bool,
-    /// How it may present its secret. Can be repeated.
+    /// Allowed authentication method. Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_name = "METHOD", value_parser = one_of(AuthMethod::ALL, AuthMethod::as_str))]
     pub(crate) auth_method: Vec<AuthMethod>,
-    /// A scope that it may ask for, in place of those so far. Can be repeated.
+    /// Scope the client may request. Replaces the current scopes. Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) scope: Vec<String>,
-    /// It may ask for no scope.
+    /// Remove all scopes.
     #[arg(long, conflicts_with = "scope")]
     pub(crate) no_scopes: bool,
-    /// The aud of its access tokens, or none for the issuer.
+    /// The aud claim of its access tokens, or none to use the issuer.
     #[arg(long, value_name = "AUDIENCE|none")]
     pub(crate) audience: Option<OrNone<String>>,
-    /// Lifetime of access tokens, 1m to 24h.
+    /// Access token lifetime, 1m to 24h.
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub(crate) token_ttl: Option<i64>,
-    /// Whether it may introspect every token of its environment, not only its own.
+    /// Allow introspection of every token in the environment, not only its own.
     #[arg(long, value_name = "true|false")]
     pub(crate) may_introspect: Option<bool>,
 }

@@ -17,41 +17,41 @@ pub(crate) enum Secret {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Show the history of rotations, newest first.
+    /// Show the rotation history, newest first.
     History {
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Show which secrets are used from where.
+    /// Show where each secret is used from.
     Usage {
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Show how often the secrets are used over time.
+    /// Show how often each secret is used over time.
     Series(Series),
-    /// Show how the change-over stands: who is left on the old secret, and whether it is safe to end it.
+    /// Show change-over progress: which callers are left on the old secret, and whether it is safe to end it.
     ChangeOver {
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Wait until it is safe to end the old secret: exit status 0 then, 1 when the old secret ends before.
+    /// Wait until it is safe to end the old secret. Exit status 0 when it is, 1 if the old secret ends first.
     Watch(Watch),
-    /// Replace the current secret. The old one stays valid for the transition period.
+    /// Rotate the current secret. The old secret stays valid for the transition period.
     Rotate(Rotate),
     /// Show the stored value of a secret.
     Reveal {
         #[command(flatten)]
         place: Place,
-        /// The secret; the current one when absent.
+        /// Secret ID. Defaults to the current secret.
         #[arg(long)]
         secret: Option<String>,
-        /// Why.
+        /// Reason, recorded in the audit trail.
         #[arg(long)]
         reason: Option<String>,
         #[command(flatten)]
@@ -59,29 +59,30 @@ pub(crate) enum Secret {
         #[command(flatten)]
         remote: Remote,
     },
-    /// End the retiring secret now.
+    /// Revoke the retiring secret now.
     Revoke(Revoke),
-    /// Give the retiring secret longer.
+    /// Extend the deadline of the retiring secret.
     Extend {
         #[command(flatten)]
         place: Place,
-        /// The secret; the retiring one when absent.
+        /// Secret ID. Defaults to the retiring secret.
         #[arg(long)]
         secret: Option<String>,
-        /// New deadline, such as +24h (from now) or 2026-11-25T08:00:00Z; at most 168 hours after the rotation.
+        /// New deadline, such as +24h (from now) or 2026-11-25T08:00:00Z. At most 168 hours after the
+        /// rotation.
         #[arg(long, value_name = "TIME", value_parser = later)]
         until: Moment,
-        /// Why.
+        /// Reason, recorded in the audit trail.
         #[arg(long)]
         reason: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Undo the latest rotation: the retiring secret is current again, the newer one is revoked.
+    /// Roll back the latest rotation. The retiring secret becomes current again and the newer one is revoked.
     Rollback {
         #[command(flatten)]
         place: Place,
-        /// The newer secret has been used, and you know that its callers will fail.
+        /// Roll back even if the newer secret is in use. Its callers will fail.
         #[arg(long)]
         acknowledge_in_use: bool,
         #[command(flatten)]
@@ -95,13 +96,15 @@ pub(crate) enum Secret {
 pub(crate) struct Revoke {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// ID of the secret. Defaults to the retiring secret.
+    /// Secret ID. Defaults to the retiring secret.
     #[arg(long)]
     pub(crate) secret: Option<String>,
-    /// Condition, checked at the moment of the revocation: `safe`, or `quiet=30m`, as for `watch --until`.
+    /// Revoke only if this condition holds at that moment: `safe` or `quiet=DURATION`, as for `watch
+    /// --until`.
     #[arg(long, value_name = "GOAL", value_parser = goal, conflicts_with = "confirm")]
     pub(crate) only_if: Option<Goal>,
-    /// Name of the client, needed while it is not safe to end the old secret. Asked for on a terminal when absent.
+    /// Client name, required while it is not safe to end the old secret. Prompted for on a terminal if
+    /// omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
@@ -110,16 +113,16 @@ pub(crate) struct Revoke {
     pub(crate) remote: Remote,
 }
 
-/// How a secret ends.
+/// Options for ending a secret.
 #[derive(Args)]
 pub(crate) struct End {
-    /// Why.
+    /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: String,
-    /// It has leaked.
+    /// Mark the secret as leaked.
     #[arg(long)]
     pub(crate) compromised: bool,
-    /// Also end the tokens issued under it, for introspection.
+    /// Also revoke its access tokens for introspection.
     #[arg(long)]
     pub(crate) revoke_tokens: bool,
 }
@@ -128,22 +131,23 @@ pub(crate) struct End {
 pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Transition period of the old secret: whole hours up to 168h, such as 24h or 7d; 0 ends it immediately.
+    /// How long the old secret stays valid: whole hours up to 168h, such as 24h or 7d, or 0 to end it
+    /// immediately.
     #[arg(long, value_name = "DURATION", value_parser = transition)]
     pub(crate) transition: TransitionHours,
-    /// The client's name, typed. Asked for on a terminal when absent.
+    /// Client name, to confirm. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
-    /// Why.
+    /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: Option<String>,
-    /// End the secret of a transition that is still running.
+    /// End the running transition now, and its old secret with it.
     #[arg(long)]
     pub(crate) end_running_transition: bool,
-    /// The old secret has leaked. Needs --transition 0; ends a running transition, too.
+    /// The secret being replaced has leaked. Requires --transition 0 and also ends a running transition.
     #[arg(long)]
     pub(crate) compromised: bool,
-    /// Also end, for introspection, the tokens issued under the secrets that end now.
+    /// Also revoke, for introspection, the access tokens of the secrets that end now.
     #[arg(long)]
     pub(crate) revoke_tokens: bool,
     #[command(flatten)]
