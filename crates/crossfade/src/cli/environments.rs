@@ -16,29 +16,30 @@ pub(crate) enum Env {
     List(Remote),
     /// Show an environment and its settings.
     Show {
-        /// Its slug.
+        /// Environment slug.
         #[arg(value_parser = one_environment)]
         environment: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Create an environment at the end of the list, with a signing key.
+    /// Create an environment with a signing key, at the end of the list.
     Create(CreateEnv),
-    /// Change the settings of an environment, or its place in the list.
+    /// Change an environment's settings or its position in the list.
     Update(UpdateEnv),
-    /// Delete an environment in which nothing was ever registered.
+    /// Delete an environment in which no client was ever registered.
     Delete {
-        /// Its slug.
+        /// Environment slug.
         #[arg(value_parser = one_environment)]
         environment: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Give an environment a new signing key: published now, signing once every cached key set is stale.
+    /// Rotate an environment's signing key. The new key is published now and signs once every cached key set
+    /// has expired.
     RotateKey(RotateKey),
     /// List the signing keys of an environment.
     Keys {
-        /// Its slug.
+        /// Environment slug.
         #[arg(value_parser = one_environment)]
         environment: String,
         #[command(flatten)]
@@ -48,15 +49,15 @@ pub(crate) enum Env {
 
 #[derive(Args)]
 pub(crate) struct CreateEnv {
-    /// Its slug: its name in URLs, which never changes.
+    /// Slug used in URLs. Cannot be changed later.
     pub(crate) slug: String,
-    /// Its shown name; the slug when absent.
+    /// Display name. Defaults to the slug.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Whether it serves real users.
+    /// Kind: test, or live for real users.
     #[arg(long, value_parser = one_of(KINDS, EnvironmentKind::as_str))]
     pub(crate) kind: EnvironmentKind,
-    /// Algorithm of its access tokens; ES256 when absent.
+    /// Signing algorithm for access tokens. Defaults to ES256.
     #[arg(long, value_parser = one_of(ALGORITHMS, SigningAlg::as_str))]
     pub(crate) signing_alg: Option<SigningAlg>,
     #[command(flatten)]
@@ -65,20 +66,20 @@ pub(crate) struct CreateEnv {
 
 #[derive(Args)]
 pub(crate) struct RotateKey {
-    /// Its slug.
+    /// Environment slug.
     #[arg(value_parser = one_environment)]
     pub(crate) environment: String,
     /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: Option<String>,
-    /// Sign with the new key immediately, before resource servers can have fetched it. Needs --confirm.
+    /// Sign with the new key immediately, before resource servers can fetch it. Requires --confirm.
     #[arg(long)]
     pub(crate) immediate: bool,
-    /// The old key has leaked: remove it from the key set immediately and end every token that it signed. Needs
-    /// --confirm.
+    /// The old key has leaked. Removes it from the key set immediately and ends every token it signed.
+    /// Requires --confirm.
     #[arg(long)]
     pub(crate) compromised: bool,
-    /// Slug of the environment, for --immediate and --compromised. Asked for on a terminal when absent.
+    /// Environment slug, to confirm --immediate or --compromised. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "SLUG")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
@@ -87,12 +88,13 @@ pub(crate) struct RotateKey {
 
 #[derive(Args)]
 pub(crate) struct UpdateEnv {
-    /// Its slug.
+    /// Environment slug.
     #[arg(value_parser = one_environment)]
     pub(crate) environment: String,
     #[command(flatten)]
     pub(crate) change: EnvChange,
-    /// Slug of the environment, for a change that destroys stored values. Asked for on a terminal where it is needed.
+    /// Environment slug, to confirm a change that destroys stored values. Prompted for on a terminal if
+    /// needed.
     #[arg(long, value_name = "SLUG")]
     pub(crate) confirm: Option<String>,
     #[command(flatten)]
@@ -102,28 +104,29 @@ pub(crate) struct UpdateEnv {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct EnvChange {
-    /// Its shown name.
+    /// Display name.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Whether it serves real users. Decides the prefix of secrets generated from now on.
+    /// Kind: test, or live for real users. Sets the prefix of secrets generated from now on.
     #[arg(long, value_parser = one_of(KINDS, EnvironmentKind::as_str))]
     pub(crate) kind: Option<EnvironmentKind>,
-    /// Its place in the list, from 0.
+    /// Position in the list, starting at 0.
     #[arg(long)]
     pub(crate) position: Option<i64>,
-    /// Algorithm of new access tokens. Another one brings a new signing key.
+    /// Signing algorithm for new access tokens. A change creates a new signing key.
     #[arg(long, value_parser = one_of(ALGORITHMS, SigningAlg::as_str))]
     pub(crate) signing_alg: Option<SigningAlg>,
-    /// Never store secret values; true destroys those stored, and then needs --confirm.
+    /// Show secret values once and never store them. Setting true destroys stored values and then requires
+    /// --confirm.
     #[arg(long, value_name = "true|false")]
     pub(crate) show_once: Option<bool>,
-    /// Days after a secret's end until its stored value is wiped. Fewer days can need --confirm.
+    /// Days to keep a stored value after its secret ends. A lower number may require --confirm.
     #[arg(long, value_name = "DAYS")]
     pub(crate) wipe_after_days: Option<i64>,
-    /// Days after which a secret is overdue, or none.
+    /// Maximum secret age in days before a secret is overdue, or none.
     #[arg(long, value_name = "DAYS|none")]
     pub(crate) max_age_days: Option<OrNone<i64>>,
-    /// Hours by which the deadline guard may extend a deadline at a time, or none.
+    /// Hours the deadline guard can add to a deadline at a time, or none.
     #[arg(long, value_name = "HOURS|none")]
     pub(crate) guard_extension_hours: Option<OrNone<i64>>,
 }

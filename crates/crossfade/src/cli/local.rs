@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// Address to serve on.
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub(crate) listen: std::net::SocketAddr,
-    /// End after the rotations instead of serving on; exit 0 only if everything happened.
+    /// Exit after the rotations instead of serving. Exit status 0 only if every step succeeded.
     #[arg(long)]
     pub(crate) quick: bool,
 }
@@ -22,14 +22,14 @@ pub(crate) struct Demo {
 pub(crate) struct Init {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// E-mail address of the Owner.
+    /// Email address of the Owner.
     #[arg(long)]
     pub(crate) owner_email: String,
-    /// Read the password from stdin, up to the end of the first line.
+    /// Read the password from the first line of stdin.
     #[arg(long, required = true)]
     pub(crate) password_stdin: bool,
-    /// Create a new instance in an empty database although the master key file exists. Without it such a database is
-    /// refused, because a master key belongs to one instance.
+    /// Create a new instance in an empty database even if the master key file exists. Refused otherwise,
+    /// because a master key belongs to one instance.
     #[arg(long)]
     pub(crate) new_instance: bool,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Init {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// Print JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -47,10 +47,10 @@ pub(crate) struct Doctor {
 pub(crate) struct BackUp {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// The file to write. It must not be there yet; only you can read it. The master key is not in it.
+    /// File to create, readable only by you. Must not exist yet. Does not contain the master key.
     #[arg(long, value_name = "FILE", value_parser = backup_file())]
     pub(crate) output: PathBuf,
-    /// Print what it holds as JSON.
+    /// Print a summary of the backup as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -59,17 +59,17 @@ pub(crate) struct BackUp {
 pub(crate) struct Restore {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// The backup. The master key that it was taken under must be in its place.
+    /// Backup file to restore. Its master key must already be in place.
     #[arg(long, value_name = "FILE", value_parser = read_file())]
     pub(crate) from: PathBuf,
-    /// Print what was restored as JSON.
+    /// Print a summary of the restored data as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Owner {
-    /// Print a one-time link with which a locked-out Owner sets a new password.
+    /// Print a one-time link that lets a locked-out Owner set a new password.
     Recover(RecoverOwner),
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum Owner {
 pub(crate) struct RecoverOwner {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// E-mail address of the Owner.
+    /// Email address of the Owner.
     #[arg(long)]
     pub(crate) email: String,
     /// Print the link as JSON.
@@ -87,7 +87,7 @@ pub(crate) struct RecoverOwner {
 
 #[derive(Subcommand)]
 pub(crate) enum Token {
-    /// Create an API token on this machine and print it, alone, on stdout.
+    /// Create an API token on the server machine and print only the token on stdout.
     Create(Box<CreateToken>),
     #[command(flatten)]
     Remote(RemoteToken),
@@ -97,23 +97,23 @@ pub(crate) enum Token {
 pub(crate) struct CreateToken {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// The user that the token acts for: an e-mail address, or an id.
+    /// User the token acts for: email address or user ID.
     #[arg(long)]
     pub(crate) user: String,
-    /// What you will know it by.
+    /// Name to recognise the token by.
     #[arg(long)]
     pub(crate) name: String,
-    /// Days until it ends by itself.
+    /// Days until the token expires.
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) expires_days: Option<u32>,
-    /// Permission to limit the token to. Repeatable, or separated by commas.
+    /// Permission to limit the token to. Repeatable or comma-separated.
     #[arg(long, value_name = "PERMISSION", value_delimiter = ',', value_parser = permission())]
     pub(crate) scope: Vec<String>,
 }
 
 #[derive(Args)]
 pub(crate) struct Manual {
-    /// Write a page for each command into this directory, which is made when it is missing.
+    /// Directory to write one page per command to. Created if missing.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }

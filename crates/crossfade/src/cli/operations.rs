@@ -25,7 +25,7 @@ impl fmt::Display for Lacking {
             Some([]) => write!(f, ", unless --no-value is set.")?,
             Some(rest) => write!(f, "; with --no-value only {}.", rest.join(" and "))?,
         }
-        write!(f, " This token does not have them.")
+        write!(f, " This token does not have {}.", if self.permissions.len() == 1 { "it" } else { "them" })
     }
 }
 

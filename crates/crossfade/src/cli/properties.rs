@@ -12,34 +12,34 @@ pub(crate) enum Property {
     List(Remote),
     /// Show a property.
     Show {
-        /// Its id, or its name.
+        /// Property ID or name.
         property: String,
         #[command(flatten)]
         remote: Remote,
     },
     /// Create a property.
     Create {
-        /// Its name.
+        /// Property name.
         name: String,
         #[command(flatten)]
         remote: Remote,
     },
     /// Rename a property.
     Update {
-        /// Its id, or its name.
+        /// Property ID or name.
         property: String,
-        /// Its new name.
+        /// New name.
         #[arg(long)]
         name: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Manage the audiences and scopes that the clients of a property can be given in an environment.
+    /// Manage the audiences and scopes that a property's clients can have in an environment.
     #[command(subcommand)]
     Limits(Limits),
-    /// Delete a property that has never had a client.
+    /// Delete a property. Only possible if it has never had a client.
     Delete {
-        /// Its id, or its name.
+        /// Property ID or name.
         property: String,
         #[command(flatten)]
         remote: Remote,
@@ -55,7 +55,8 @@ pub(crate) enum Limits {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Set the limits of a property in an environment, in place of those so far. What clients have already stays.
+    /// Set the limits of a property in an environment. Replaces the current limits. Clients keep the
+    /// audiences and scopes that they already have.
     Set {
         #[command(flatten)]
         place: PropertyPlace,
@@ -70,9 +71,9 @@ pub(crate) enum Limits {
 
 #[derive(Args)]
 pub(crate) struct PropertyPlace {
-    /// Its id, or its name.
+    /// Property ID or name.
     pub(crate) property: String,
-    /// The environment.
+    /// Environment slug, such as production.
     #[arg(long, value_parser = one_environment)]
     pub(crate) env: String,
 }
@@ -80,10 +81,10 @@ pub(crate) struct PropertyPlace {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Audiences {
-    /// Audience that its clients can be given beside the issuer. Repeatable.
+    /// Audience to allow in addition to the issuer. Repeatable.
     #[arg(long)]
     pub(crate) audience: Vec<String>,
-    /// The issuer is the only audience.
+    /// Allow only the issuer as the audience.
     #[arg(long)]
     pub(crate) issuer_only: bool,
 }
@@ -91,13 +92,13 @@ pub(crate) struct Audiences {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct ScopeLimit {
-    /// Scope that its clients can be given. Repeatable.
+    /// Scope to allow. Repeatable or comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) scope: Vec<String>,
-    /// Clients can be given any scope.
+    /// Allow any scope.
     #[arg(long)]
     pub(crate) any_scope: bool,
-    /// Clients can be given no scope.
+    /// Allow no scopes.
     #[arg(long)]
     pub(crate) no_scopes: bool,
 }

@@ -5,11 +5,11 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub(crate) enum RemoteToken {
-    /// List your API tokens; an Owner sees all.
+    /// List your API tokens. Owners see all tokens.
     List(Remote),
-    /// End an API token.
+    /// Delete an API token.
     Delete {
-        /// Its id.
+        /// Token ID.
         token: String,
         #[command(flatten)]
         remote: Remote,

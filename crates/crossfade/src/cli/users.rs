@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub(crate) enum User {
     /// List users.
     List {
-        /// Part of the name or of the e-mail address.
+        /// Part of a name or email address.
         #[arg(long)]
         q: Option<String>,
         #[command(flatten)]
@@ -20,35 +20,36 @@ pub(crate) enum User {
     },
     /// Show a user and the roles that they hold.
     Show {
-        /// Its id, or an e-mail address.
+        /// User ID or email address.
         user: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Create a person, with a one-time link to set a password, or a program.
+    /// Create a person, who gets a one-time link to set a password, or a program.
     Create(CreateUser),
-    /// Change a user's name or e-mail address.
+    /// Change a user's name or email address.
     Update {
-        /// Its id, or an e-mail address.
+        /// User ID or email address.
         user: String,
         #[command(flatten)]
         change: UserChange,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Delete a user: sessions, tokens, links and grants end. What they did stays in the trail.
+    /// Delete a user and end their sessions, tokens, links and grants. Their past actions stay in the audit
+    /// trail.
     Delete {
-        /// Its id, or an e-mail address.
+        /// User ID or email address.
         user: String,
-        /// The name of the user, typed. Asked for on a terminal when absent.
+        /// User name, to confirm. Prompted for on a terminal if omitted.
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Make a one-time link with which a person sets a password, in place of any earlier one.
+    /// Create a one-time link for setting a person's password. Replaces any earlier link.
     Link {
-        /// Its id, or an e-mail address.
+        /// User ID or email address.
         user: String,
         #[command(flatten)]
         value: Destination,
@@ -59,10 +60,10 @@ pub(crate) enum User {
 
 #[derive(Args)]
 pub(crate) struct CreateUser {
-    /// E-mail address of the person.
+    /// Email address of the person.
     #[arg(long, required_unless_present = "program", conflicts_with = "program")]
     pub(crate) email: Option<String>,
-    /// The shown name; what stands before the @ when a person's is absent.
+    /// Display name. For a person, defaults to the part of the email address before the @.
     #[arg(long, required_if_eq("program", "true"))]
     pub(crate) name: Option<String>,
     #[command(flatten)]
@@ -71,7 +72,7 @@ pub(crate) struct CreateUser {
     pub(crate) remote: Remote,
 }
 
-/// Where the link goes; a program has none.
+/// Destination of the link. Programs get none.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct LinkOrProgram {
@@ -81,7 +82,7 @@ pub(crate) struct LinkOrProgram {
     /// Print the link on stdout.
     #[arg(long)]
     pub(crate) show: bool,
-    /// A program, which holds API tokens and never signs in: it has no link.
+    /// Create a program, which uses API tokens and never signs in. Programs get no link.
     #[arg(long)]
     pub(crate) program: bool,
 }
@@ -89,10 +90,10 @@ pub(crate) struct LinkOrProgram {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct UserChange {
-    /// The shown name.
+    /// Display name.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The e-mail address.
+    /// Email address.
     #[arg(long)]
     pub(crate) email: Option<String>,
 }
@@ -101,18 +102,18 @@ pub(crate) struct UserChange {
 pub(crate) enum Grant {
     /// List the roles that a user holds.
     List {
-        /// The user: an id, or an e-mail address.
+        /// User ID or email address.
         user: String,
         #[command(flatten)]
         remote: Remote,
     },
-    /// Give a user a role: on the whole platform, on one property or on one client.
+    /// Grant a user a role on the whole platform, one property or one client.
     Create(CreateGrant),
-    /// Take a role away. It is gone at the next request.
+    /// Remove a role, effective from the user's next request.
     Delete {
-        /// The user: an id, or an e-mail address.
+        /// User ID or email address.
         user: String,
-        /// The id of the grant.
+        /// Grant ID.
         grant: String,
         #[command(flatten)]
         remote: Remote,
@@ -121,25 +122,26 @@ pub(crate) enum Grant {
 
 #[derive(Args)]
 pub(crate) struct CreateGrant {
-    /// The user: an id, or an e-mail address.
+    /// User ID or email address.
     pub(crate) user: String,
-    /// The role.
+    /// Role to grant.
     #[arg(long, value_parser = one_of(Role::ALL, Role::as_str))]
     pub(crate) role: Role,
-    /// Only on this property: an id, or a name.
+    /// Limit the role to this property (ID or name).
     #[arg(long, conflicts_with = "client")]
     pub(crate) property: Option<String>,
-    /// Only on this client: its id, a name that exactly one client has, or an OAuth client_id of it.
+    /// Limit the role to this client: its ID (cl_…), its unique name, or one of its OAuth client_ids.
     #[arg(long)]
     pub(crate) client: Option<String>,
-    /// Only in these environments, separated by commas.
+    /// Limit the role to these environments. Comma-separated.
     #[arg(long, value_delimiter = ',', value_parser = item)]
     pub(crate) env: Vec<String>,
-    /// Write the link to a new file that only you can read. A person gets one with a role that closes the
-    /// account first, such as the first role that sees secrets: their password, sessions, tokens and links end.
+    /// Write the one-time link to a new file that only you can read. A link is created only if the role
+    /// closes the person's account first, as their first role that sees secrets does. Their password,
+    /// sessions, tokens and links then end.
     #[arg(long, value_name = "FILE", value_parser = new_file(), conflicts_with = "show")]
     pub(crate) output: Option<PathBuf>,
-    /// Print that link on stdout.
+    /// Print the one-time link on stdout.
     #[arg(long)]
     pub(crate) show: bool,
     #[command(flatten)]

@@ -38,12 +38,12 @@ pub(super) fn new_file() -> impl TypedValueParser<Value = PathBuf> {
 
 /// A new file for a backup, which is whole or not there. A stream cannot be taken back.
 pub(super) fn backup_file() -> impl TypedValueParser<Value = PathBuf> {
-    named_file("- is not a file. A backup is not written to stdout: name a file")
+    named_file("- is not a file. A backup cannot be written to stdout; name a file")
 }
 
 /// A backup, which is read twice: first to check it.
 pub(super) fn read_file() -> impl TypedValueParser<Value = PathBuf> {
-    named_file("- is not a file. A backup is not read from stdin: name a file")
+    named_file("- is not a file. A backup cannot be read from stdin; name a file")
 }
 
 fn named_file(refusal: &'static str) -> impl TypedValueParser<Value = PathBuf> {
@@ -67,7 +67,7 @@ pub(super) fn one_environment(text: &str) -> Result<String, String> {
 /// Reads an item of a list that commas separate.
 pub(super) fn item(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("must not have an empty item".to_owned()),
+        "" => Err("must not contain an empty item".to_owned()),
         text => Ok(text.to_owned()),
     }
 }
