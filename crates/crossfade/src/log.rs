@@ -11,7 +11,7 @@ pub(crate) fn checked(directives: String) -> Result<String, Failure> {
     match directives.split(',').find(|directive| !is_directive(directive.trim())) {
         None => Ok(directives),
         Some(wrong) => Err(Failure::usage(format!(
-            "log must be a level ({}), or a list such as info,crossfade_web=debug: {wrong:?} is neither.",
+            "log must be a level ({}), or a list such as info,crossfade_web=debug. {wrong:?} is neither.",
             LEVELS.join(", ")
         ))),
     }

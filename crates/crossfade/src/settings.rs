@@ -18,57 +18,61 @@ use std::{
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// TOML file with these settings.
+    /// TOML file to read settings from.
     #[arg(long, env = "CROSSFADE_CONFIG", hide_env_values = true)]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Address of everything: Console, API, OAuth. [default: 127.0.0.1:8080]
+    /// Address and port to listen on for the Console, the API and the OAuth endpoints. [default:
+    /// 127.0.0.1:8080]
     #[arg(long, env = "CROSSFADE_LISTEN", hide_env_values = true)]
     pub(crate) listen: Option<String>,
-    /// Directory of the embedded database and the master key. [default: ./crossfade-data]
+    /// Directory for the embedded database and the master key. [default: ./crossfade-data]
     #[arg(long, env = "CROSSFADE_DATA_DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// postgres://… without a password: other users of this machine can read the arguments of a process. Set a URL with
-    /// a password in the variable or in a file. [default: SQLite in the data directory]
+    /// PostgreSQL URL (postgres://…) without a password, because other users of this machine can read
+    /// command-line arguments. Set a URL with a password in the variable or in a file. [default: SQLite in
+    /// the data directory]
     #[arg(long, env = "CROSSFADE_DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
     /// File that holds the database URL.
     #[arg(long, env = "CROSSFADE_DATABASE_URL_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
-    /// Base of issuers and links, without a path. [default: http://LISTEN]
+    /// Public base URL of issuers and links, without a path. [default: http://LISTEN]
     #[arg(long, env = "CROSSFADE_PUBLIC_URL", hide_env_values = true)]
     pub(crate) public_url: Option<String>,
-    /// File of the key-encryption key. [default: DATA_DIR/master.key]
+    /// File that holds the master key. [default: DATA_DIR/master.key]
     #[arg(long, env = "CROSSFADE_MASTER_KEY_FILE", hide_env_values = true)]
     pub(crate) master_key_file: Option<PathBuf>,
-    /// Networks whose forwarded headers are believed, separated by commas. [default: none]
+    /// Networks of trusted proxies, whose forwarded headers are used. Comma-separated. [default: none]
     #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) trusted_proxies: Option<Vec<String>>,
-    /// Open connections at most, 1 to 1000000. [default: what the limit of open files leaves, at most 16384]
+    /// Maximum number of open connections, 1 to 1000000. [default: as many as the open-file limit allows, at
+    /// most 16384]
     #[arg(long, env = "CROSSFADE_MAX_CONNECTIONS", hide_env_values = true, value_name = "NUMBER")]
     pub(crate) max_connections: Option<u32>,
-    /// Open connections of one IPv4 address or one IPv6 /64 at most, 1 to 1000000; trusted proxies have no such limit.
+    /// Maximum number of open connections from one IPv4 address or IPv6 /64, 1 to 1000000. Does not apply to
+    /// trusted proxies.
     /// [default: a quarter of max-connections]
     #[arg(long, env = "CROSSFADE_MAX_CONNECTIONS_PER_SOURCE", hide_env_values = true, value_name = "NUMBER")]
     pub(crate) max_connections_per_source: Option<u32>,
-    /// Seconds for which a kept connection may be idle before it is closed, 1 to 3600. A balancer in front needs a
-    /// shorter time of its own. [default: 75]
+    /// Seconds before an idle connection is closed, 1 to 3600. A load balancer in front must use a shorter
+    /// time. [default: 75]
     #[arg(long, env = "CROSSFADE_IDLE_SECONDS", hide_env_values = true, value_name = "SECONDS")]
     pub(crate) idle_seconds: Option<u32>,
-    /// Minutes after which the Console asks for the password again before it rotates, reveals, revokes, grants or
-    /// deletes: 1 to 720. [default: 10]
+    /// Minutes before the Console asks for the password again to rotate, reveal, revoke, grant or delete. 1
+    /// to 720. [default: 10]
     #[arg(long, env = "CROSSFADE_FRESH_SIGN_IN_MINUTES", hide_env_values = true)]
     pub(crate) fresh_sign_in_minutes: Option<u64>,
-    /// What is logged, such as info or crossfade_web=debug. [default: info,sqlx=warn]
+    /// Log filter, such as info or crossfade_web=debug. [default: info,sqlx=warn]
     #[arg(long, env = "CROSSFADE_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
-    /// How the log is written: text for people, json for programs, a line an event either way. [default: text]
+    /// Log format: text for people or json for programs. One line per event. [default: text]
     #[arg(long, env = "CROSSFADE_LOG_FORMAT", hide_env_values = true, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
-    /// What evidence of use keeps of addresses: full, truncated (to /24 and /48), or hashed. [default: full]
+    /// How evidence of use stores addresses: full, truncated (to /24 and /48) or hashed. [default: full]
     #[arg(long, env = "CROSSFADE_EVIDENCE_ADDRESSES", hide_env_values = true, value_enum)]
     pub(crate) evidence_addresses: Option<AddressWord>,
-    /// Days that events of the audit trail are kept. [default: for ever]
+    /// Days to keep audit events. [default: forever]
     #[arg(long, env = "CROSSFADE_AUDIT_RETENTION_DAYS", hide_env_values = true, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub(crate) audit_retention_days: Option<u32>,
 }
@@ -76,25 +80,25 @@ pub(crate) struct Settings {
 /// How long a kept connection may be idle. Balancers keep theirs for a minute at most, and must end them first.
 pub(crate) const IDLE: Duration = Duration::from_secs(75);
 
-/// How the log is written.
+/// Log format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What evidence of use keeps of addresses.
+/// How evidence of use stores addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AddressWord {
-    /// All of it.
+    /// The full address.
     #[default]
     Full,
-    /// The network: /24 of IPv4, /48 of IPv6.
+    /// The network only: IPv4 /24, IPv6 /48.
     Truncated,
     /// A keyed hash.
     Hashed,
@@ -137,7 +141,7 @@ impl Settings {
             None => Settings::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::failed(format!("The settings file {} cannot be read: {error}.", path.display()))
+                    Failure::failed(format!("Cannot read the settings file {}: {error}.", path.display()))
                 })?;
                 toml::from_str(&text).map_err(|error| {
                     // Its key, and not the line itself, which may hold a password.
@@ -148,7 +152,7 @@ impl Settings {
                     let line = line + 1;
                     let what = error.message().lines().next().unwrap_or_default().trim_end_matches('.');
                     Failure::usage(format!(
-                        "The settings file {} is not valid in line {line}{key}: {what}.",
+                        "The settings file {} is not valid at line {line}{key}: {what}.",
                         path.display()
                     ))
                 })?
@@ -183,14 +187,17 @@ impl Settings {
             let text = text.trim();
             let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             trusted_proxies.push(network.map_err(|_| {
-                Failure::usage(format!("trusted_proxies must be networks such as 10.0.0.0/8, not {text}."))
+                Failure::usage(format!(
+                    "trusted_proxies must contain networks such as 10.0.0.0/8, not {text}."
+                ))
             })?);
         }
         let public_url = match self.public_url.or(file.public_url) {
             None if listen.ip().is_loopback() || !trusted_proxies.is_empty() => format!("http://{listen}"),
             None => {
                 return Err(Failure::usage(
-                    "Beyond loopback public_url must be set: the https address under which clients reach this server.",
+                    "public_url must be set when listening beyond loopback. Set it to the https address that \
+                    clients use.",
                 ));
             }
             Some(url) => base_url(&url, !trusted_proxies.is_empty())?,
@@ -277,16 +284,10 @@ impl DatabaseUrl {
             (url, None) => Ok(url.clone()),
             (None, Some(path)) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::failed(format!(
-                        "The file {} with the database URL cannot be read: {error}.",
-                        path.display()
-                    ))
+                    Failure::failed(format!("Cannot read the database URL file {}: {error}.", path.display()))
                 })?;
                 match text.trim() {
-                    "" => Err(Failure::usage(format!(
-                        "The file {} with the database URL is empty.",
-                        path.display()
-                    ))),
+                    "" => Err(Failure::usage(format!("The database URL file {} is empty.", path.display()))),
                     url => Ok(Some(url.to_owned())),
                 }
             }
@@ -339,7 +340,7 @@ fn within(name: &str, value: Option<u32>, most: u32) -> Result<Option<u32>, Fail
 fn retention(days: u32) -> Result<u32, Failure> {
     match days {
         1..=36500 => Ok(days),
-        _ => Err(Failure::usage("audit_retention_days must be a number of days from 1 to 36500.")),
+        _ => Err(Failure::usage("audit_retention_days must be a whole number of days from 1 to 36500.")),
     }
 }
 
@@ -357,12 +358,16 @@ fn base_url(text: &str, behind_proxy: bool) -> Result<String, Failure> {
         return Err(refused("must have no path, query or user"));
     }
     if url.host_str().is_none() {
-        return Err(refused("has no host"));
+        return Err(refused("must have a host"));
     }
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) || behind_proxy => {}
-        "http" => return Err(refused("must be https, unless it is on loopback or behind a declared proxy")),
+        "http" => {
+            return Err(refused(
+                "must use https, unless the server is on loopback or behind a trusted proxy",
+            ));
+        }
         _ => return Err(refused("must start with https://")),
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())

@@ -62,7 +62,8 @@ impl Variables {
             let is_typed = matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
             if !is_typed && self.is_empty(&name) && (PLACES.contains(&&*name) || name.ends_with(FILE)) {
                 return Err(Failure::usage(format!(
-                    "{name} is set to an empty value. Nothing was changed. Give it a value, or unset it to use the default."
+                    "{name} is set to an empty value. Nothing was changed. Set it to a value, or unset it to \
+                    use the default."
                 )));
             }
         }
@@ -81,7 +82,8 @@ impl Variables {
         let nearest = known.iter().max_by(|one, two| likeness(one).total_cmp(&likeness(two)));
         let nearest = nearest.map_or("", |nearest| nearest);
         Err(Failure::usage(format!(
-            "{name} is not a setting of Crossfade. Nothing was changed. Set {nearest} if that is what you mean; otherwise unset {name}."
+            "{name} is not a Crossfade setting. Nothing was changed. Set {nearest} if that is what you mean. \
+            Otherwise unset {name}."
         )))
     }
 
