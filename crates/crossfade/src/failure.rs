@@ -119,7 +119,7 @@ impl Failure {
     pub(crate) fn with_flag(mut self, flags: &[String]) -> Self {
         let reveals = self.permission.as_deref() == Some(Permission::SecretReveal.as_str());
         if reveals && flags.iter().any(|flag| flag == "no-value") {
-            self.sentence.push_str(" Set --no-value to do it without receiving the value.");
+            self.sentence.push_str(" To continue without receiving the value, set --no-value.");
         }
         let Some(member) = self.member.as_deref() else { return self };
         let Some(flag) = flag_of(member, flags) else { return self };

@@ -21,7 +21,7 @@ pub(crate) fn checked(directives: String) -> Result<String, Failure> {
 pub(crate) fn filter(directives: &str) -> Result<Targets, Failure> {
     // A space would become part of a name.
     let directives: String = directives.split_whitespace().collect();
-    directives.parse().map_err(|_| Failure::usage(format!("log is not valid: {directives}.")))
+    directives.parse().map_err(|_| Failure::usage(format!("log is not a valid filter: {directives}.")))
 }
 
 fn is_directive(text: &str) -> bool {

@@ -39,25 +39,25 @@ def play(checks, arguments):
 
 def _later(checks, server, watch, environment, address):
     with terminal(watch, environment) as watching:
-        holds(checks, watching.read(8, "Trying again every"), "the watch waits for a server that is down", watching.text)
-        said = re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ .*does not", watching.text)
+        holds(checks, watching.read(8, "Retrying every"), "the watch waits for a server that is down", watching.text)
+        said = re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ .*Cannot reach", watching.text)
         holds(checks, said is not None, "it says so with the time", watching.text)
         watching.read(3)
-        count = watching.text.count("Trying again every")
+        count = watching.text.count("Retrying every")
         holds(checks, count == 1, "it says so once", f"{count} times")
         holds(checks, watching.process.poll() is None, "it goes on")
 
         serve_at(server, address)
-        holds(checks, watching.read(25, "The server answers again"), "it notices the server", watching.text[-500:])
+        holds(checks, watching.read(25, "The server responds again"), "it notices the server", watching.text[-500:])
         holds(checks, watching.read(5, "new secret not used yet"), "it shows how things stand", watching.text[-500:])
         server.process.terminate()
         server.process.wait(20)
-        holds(checks, watching.read(15, "no answer for"), "it waits for a server that goes", watching.text[-500:])
+        holds(checks, watching.read(15, "no response for"), "it waits for a server that goes", watching.text[-500:])
         serve_at(server, address)
         checks.run("the server is back", eventually, server._ready, 20)
         watching.read(6)
         # What says a thing once may take more than a line; what is drawn again and again must not.
-        redrawn = [line for line in watching.drawn() if "ends in" in line or "no answer for" in line]
+        redrawn = [line for line in watching.drawn() if "ends in" in line or "no response for" in line]
         widest = max(len(line.rstrip()) for line in redrawn)
         holds(checks, widest <= COLUMNS, "no drawn line wraps", f"{widest} columns: {redrawn[-1]!r}")
         holds(checks, any("ends in 2" in line for line in redrawn), "the end is not cut off", redrawn[-1])
@@ -97,11 +97,11 @@ def _spinner(checks, server, environment):
 def _time_limit(checks, watch, environment):
     begun = time.monotonic()
     with terminal([*watch, "--timeout", "3s"], environment) as watching:
-        watching.read(15, "was not reached within")
+        watching.read(15, "was not met within")
         status = watching.process.wait(10)
         took = time.monotonic() - begun
         holds(checks, status == 1 and 2 < took < 8, "a watch ends with its time", f"status {status} after {took:.1f} s")
-        holds(checks, "was not reached within 3 s" in watching.text, "it says which time", watching.text[-300:])
+        holds(checks, "was not met within 3 s" in watching.text, "it says which time", watching.text[-300:])
     # Where nothing can be drawn there are lines.
     done = subprocess.run([*watch, "--timeout", "3s"], env=environment, capture_output=True, text=True, timeout=30)
     lines = done.stderr.splitlines()

@@ -61,7 +61,8 @@ impl Lines {
         match self.begun.is_empty() {
             true => Ok(()),
             false => Err(Failure::failed(
-                "The answer broke off in the middle of a line. What was written is whole, but not all.",
+                "The response ended in the middle of a line. The lines written are complete, but later ones \
+                are missing.",
             )),
         }
     }
@@ -82,7 +83,7 @@ impl<W: Write> Write for Cleaned<W> {
 }
 
 fn unwritable(error: &std::io::Error) -> Failure {
-    Failure::failed(format!("Nothing can be written to stdout: {error}."))
+    Failure::failed(format!("Cannot write to stdout: {error}."))
 }
 
 /// Writes a value that exists nowhere else. Unlike [`data`], it fails if the reader has stopped reading.
@@ -90,8 +91,9 @@ pub(crate) fn value(text: &str, lost: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let text = if out.is_terminal() { lines(text) } else { text.into() };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written
-        .map_err(|error| Failure::failed(format!("It is done, but nobody read the value: {error}. {lost}")))
+    written.map_err(|error| {
+        Failure::failed(format!("The change was made, but its value could not be printed: {error}. {lost}"))
+    })
 }
 
 /// A kind of value that is delivered once.
@@ -103,19 +105,19 @@ pub(crate) struct Kind {
 impl Kind {
     /// Returns the failure for a response without the expected value.
     pub(crate) fn not_given(&self) -> Failure {
-        Failure::failed(format!("It is done, but the answer has no {}. {}", self.noun, self.lost))
+        Failure::failed(format!("The change was made, but the response has no {}. {}", self.noun, self.lost))
     }
 }
 
 /// The secret of a registration.
 pub(crate) const SECRET: Kind = Kind {
     noun: "secret",
-    lost: "Reveal it with crossfade secret reveal; where values are not stored, rotate again.",
+    lost: "Show it with crossfade secret reveal. If the environment does not store values, rotate again.",
 };
 
 /// A one-time link.
 pub(crate) const LINK: Kind =
-    Kind { noun: "link", lost: "Make another one with crossfade user link; this one ends then." };
+    Kind { noun: "link", lost: "Create another with crossfade user link, which replaces this one." };
 
 /// Writes a line for people to stderr.
 pub(crate) fn note(text: &str) {
@@ -208,7 +210,7 @@ impl Sink {
                 let (noun, path) = (kind.noun, path.display());
                 written.map_err(|error| {
                     Failure::failed(format!(
-                        "It is done, but the {noun} could not be written to {path}: {error}. {}",
+                        "The change was made, but the {noun} could not be written to {path}: {error}. {}",
                         kind.lost
                     ))
                 })?;
@@ -232,13 +234,10 @@ fn create_private(path: &Path) -> Result<File, Failure> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
         match error.kind() {
             ErrorKind::AlreadyExists => Failure::failed(format!(
-                "{} exists already. Nothing was changed; name a new file.",
+                "{} already exists. Nothing was changed. Choose a new file name.",
                 path.display()
             )),
-            _ => Failure::failed(format!(
-                "{} cannot be written: {error}. Nothing was changed.",
-                path.display()
-            )),
+            _ => Failure::failed(format!("Cannot write {}: {error}. Nothing was changed.", path.display())),
         }
     })
 }

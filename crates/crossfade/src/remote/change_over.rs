@@ -36,7 +36,7 @@ pub(crate) async fn change_over(place: &Place, remote: &Remote) -> Result<(), Fa
     if now.refused_since_end.is_empty() {
         return Ok(());
     }
-    output::data("\nRefused since the old secret has ended:\n")?;
+    output::data("\nCallers refused since the old secret ended:\n")?;
     shown_refused(&now.refused_since_end)
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         None => watched.await,
         Some(limit) => timeout(limit, watched).await.unwrap_or_else(|_| {
             let limit = span(limit);
-            Err(Failure::failed(format!("The goal was not reached within {limit}. Nothing was changed.")))
+            Err(Failure::failed(format!("The condition was not met within {limit}. Nothing was changed.")))
         }),
     };
     sign.end();
@@ -107,9 +107,9 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         Verdict::SafeToEnd => Ok(()),
         _ => Err(Failure::failed(match last.old_secret.state.is_valid() {
             true => {
-                "The rotation was rolled back before that was reached: the old secret is the current one again."
+                "The rotation was rolled back before the condition was met. The old secret is current again."
             }
-            false => "The old secret ended before that was reached.",
+            false => "The old secret ended before the condition was met.",
         })),
     }
 }
@@ -136,7 +136,7 @@ async fn look_until_done(args: &Watch, api: Api, sign: &mut Sign) -> Result<Chan
         patience.answered(sign);
         if rotation.get_or_insert_with(|| now.rotation_id.clone()) != &now.rotation_id {
             return Err(Failure::failed(
-                "The secret was rotated again meanwhile; this watched the rotation before.",
+                "The secret was rotated again. This command watched the earlier rotation.",
             ));
         }
         sign.show(&now);
@@ -173,7 +173,7 @@ impl Patience {
             .as_ref()
             .is_some_and(|(said, at)| said == failure.sentence() && (sign.draws() || now - *at < SAID_EVERY));
         if !is_said {
-            sign.note(&format!("{} Trying again every {}.", failure.sentence(), span(self.every)));
+            sign.note(&format!("{} Retrying every {}.", failure.sentence(), span(self.every)));
             self.said = Some((failure.sentence().to_owned(), now));
         }
         sign.wait_for_answer(silent);
@@ -184,7 +184,7 @@ impl Patience {
     fn answered(&mut self, sign: &mut Sign) {
         if self.silent_since.take().is_some() {
             self.said = None;
-            sign.note("The server answers again.");
+            sign.note("The server responds again.");
         }
     }
 }
@@ -240,7 +240,7 @@ impl Sign {
 
     fn wait_for_answer(&self, silent: Duration) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("no answer for {}", span(silent)));
+            bar.set_message(format!("no response for {}", span(silent)));
         }
     }
 
@@ -271,10 +271,10 @@ fn progress(now: &ChangeOver) -> u64 {
 fn line(now: &ChangeOver) -> String {
     let ends = format!("ends in {}", span(now.ends_at.since(now.at)));
     match now.verdict {
-        Verdict::NotStarted => format!("the new secret has not been used; the old one {ends}"),
+        Verdict::NotStarted => format!("the new secret has not been used; the old secret {ends}"),
         Verdict::Moving | Verdict::CallersLeft => {
             let of = now.callers_left + now.caller_counts.moved + now.caller_counts.on_new;
-            format!("{} of {of} callers left on the old secret; it {ends}", now.callers_left)
+            format!("{} of {of} callers left on the old secret, which {ends}", now.callers_left)
         }
         Verdict::Quiet => {
             let quiet = Duration::from_secs(now.quiet_seconds);
@@ -328,7 +328,7 @@ fn told(now: &ChangeOver) -> String {
     text.push_str(&format!("Quiet since    {}\n", time(Some(now.quiet_since))));
     if let Some(safe) = now.safe_at.filter(|safe| *safe > now.at && now.verdict != Verdict::Ended) {
         text.push_str(&format!(
-            "Safe from      {}, if nobody uses the old secret until then\n",
+            "Safe from      {}, if no caller uses the old secret until then\n",
             time(Some(safe))
         ));
     }
@@ -352,7 +352,7 @@ fn told(now: &ChangeOver) -> String {
     if now.verdict == Verdict::Ended {
         return text;
     }
-    text.push_str("This cannot be seen:\n");
+    text.push_str("What this check cannot see:\n");
     for blind in &now.cannot_see {
         text.push_str(&format!("- {}\n", blind.text));
     }
@@ -384,7 +384,7 @@ fn shown_callers(callers: &[Caller]) -> Result<(), Failure> {
         text("instance"),
         fixed("old used"),
         fixed("new used"),
-        fixed("waited for until"),
+        fixed("expected until"),
     ];
     output::data("\n")?;
     output::table(&columns, callers.iter().map(row).collect())

@@ -44,7 +44,8 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
             let changes_owners = owners.as_ref().is_some_and(|owners| *owners != client.owners);
             let confirm_client_name = match confirm {
                 None if changes_owners => {
-                    let what = format!("changes the owners of {}, to whom its messages go", client.name);
+                    let what =
+                        format!("changes the owners of {}, who receive its notifications", client.name);
                     Some(confirmed(None, &what)?)
                 }
                 given => given,
@@ -57,10 +58,13 @@ pub(crate) async fn client(command: Command) -> Result<(), Failure> {
         Command::Delete { client, confirm, reason, remote } => {
             let api = Api::new(&remote)?;
             let client = api.find_client(&client).await?;
-            let what = format!("deletes {}: its secrets and tokens are dead at once", client.name);
+            let what = format!("deletes {} and ends its secrets and tokens immediately", client.name);
             let body = DeleteClient { confirm_client_name: confirmed(confirm, &what)?, reason };
             let _: () = api.send(Method::DELETE, &format!("/clients/{}", client.id), &body).await?;
-            output::note(&format!("The client {} is deleted. Its secrets and tokens are dead.", client.name));
+            output::note(&format!(
+                "Deleted the client {}. Its secrets and tokens no longer work.",
+                client.name
+            ));
             Ok(())
         }
         Command::Register { place: Place { client, env }, value, remote } => {
@@ -79,7 +83,8 @@ async fn create(args: Create) -> Result<(), Failure> {
     let Create { name, property, env, owner, description, value, remote } = args;
     if value.output.is_some() && env.len() != 1 {
         return Err(Failure::usage(
-            "--output takes one value. Nothing was changed. Create the client in one environment, or set --show or --no-value.",
+            "--output can hold one value only. Nothing was changed. Create the client in a single \
+            environment, or set --show or --no-value.",
         ));
     }
     let api = Api::new(&remote)?;

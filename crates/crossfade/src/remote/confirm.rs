@@ -9,23 +9,28 @@ pub(super) fn confirmed(given: Option<String>, what: &str) -> Result<String, Fai
     match given {
         Some(name) => Ok(name),
         None => typed(&format!("This {what}."), "the client's name")?.ok_or_else(|| {
-            Failure::usage("This needs --confirm with the client's name. Nothing was changed.")
+            Failure::usage(
+                "This command needs a confirmation. Nothing was changed. Set --confirm to the client's name, \
+                or run the command in a terminal.",
+            )
         }),
     }
 }
 
-/// Asks for the name of the object, and compares it. `sentence` says what happens, and `thing` is the kind of object.
+/// Asks for the name of the object, and compares it. `sentence` says what happens, and `whose_name` what to type, such
+/// as "the client's name".
 pub(super) fn confirm_name(
     given: Option<String>,
     name: &str,
     sentence: &str,
-    thing: &str,
+    whose_name: &str,
 ) -> Result<(), Failure> {
     let typed = match given {
         Some(typed) => typed,
-        None => typed(sentence, &format!("the name of the {thing}"))?.ok_or_else(|| {
+        None => typed(sentence, whose_name)?.ok_or_else(|| {
             Failure::usage(format!(
-                "{sentence} Nothing was changed. Set --confirm to the name of the {thing}."
+                "{sentence} Nothing was changed. Set --confirm to {whose_name}, or run the command in a \
+                terminal."
             ))
         })?,
     };
@@ -34,9 +39,7 @@ pub(super) fn confirm_name(
         Err(_) => typed.trim() == name,
     };
     is_same.then_some(()).ok_or_else(|| {
-        Failure::mismatch(format!(
-            "--confirm must be the name of the {thing}, exactly as it is shown. Nothing was changed."
-        ))
+        Failure::mismatch(format!("--confirm must match {whose_name} exactly. Nothing was changed."))
     })
 }
 
@@ -45,11 +48,10 @@ pub(super) fn typed(sentence: &str, what: &str) -> Result<Option<String>, Failur
     if !std::io::stdin().is_terminal() {
         return Ok(None);
     }
-    output::note(&format!("{sentence} Type {what} to go on:"));
+    output::note(&format!("{sentence} Type {what} to continue:"));
     let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Failure::failed(format!("Nothing could be read: {error}. Nothing was changed.")))?;
+    std::io::stdin().lock().read_line(&mut line).map_err(|error| {
+        Failure::failed(format!("Cannot read from the terminal: {error}. Nothing was changed."))
+    })?;
     Ok(Some(line.trim().to_owned()))
 }

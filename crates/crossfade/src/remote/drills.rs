@@ -36,7 +36,7 @@ async fn schedule(args: Schedule) -> Result<(), Failure> {
     Pattern::new(args.length, args.repeat, args.every)
         .map_err(|wrong| Failure::misused(Problem::from(wrong)))?;
     let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
-    let what = format!("refuses the old secret of {} in {} for a while", site.name(), args.place.env);
+    let what = format!("refuses the old secret of {} in {} during each window", site.name(), args.place.env);
     let confirm = confirmed(args.confirm, &what)?;
     let starts_at = args.start.map(|start| start.resolve(Clock::system().now()));
     let body = ScheduleDrill {
@@ -52,7 +52,8 @@ async fn schedule(args: Schedule) -> Result<(), Failure> {
     let drill: Drill = site.api.send(Method::POST, &format!("{}/drills", site.path), &body).await?;
     site.tell_who_is_left().await;
     output::note(&format!(
-        "The old secret {} is refused in these windows. To stop at once: crossfade drill stop '{}' --env {} --running",
+        "The old secret {} is refused in these windows. To stop the drill: crossfade drill stop '{}' --env \
+        {} --running",
         drill.secret_id,
         args.place.client.replace('\'', r"'\''"),
         args.place.env
@@ -66,13 +67,13 @@ async fn stop(args: Stop) -> Result<(), Failure> {
         Some(id) => segment(&id),
         None => {
             let open = drills(&site).await?.into_iter().find(|drill| !drill.state.is_over());
-            let text = format!("{} has no drill in {} that is not over.", site.name(), args.place.env);
+            let text = format!("{} has no scheduled or running drill in {}.", site.name(), args.place.env);
             open.ok_or_else(|| Failure::conflict(text))?.id.to_string()
         }
     };
     let body = StopDrill { reason: args.reason };
     let drill: Drill = site.api.send(Method::DELETE, &format!("{}/drills/{id}", site.path), &body).await?;
-    output::note(&format!("The drill {} is stopped. The old secret is accepted again.", drill.id));
+    output::note(&format!("Stopped drill {}. The old secret is accepted again.", drill.id));
     if args.remote.json { output::json(&drill) } else { Ok(()) }
 }
 
@@ -119,7 +120,7 @@ fn shown_drills(drills: &[Drill], json: bool) -> Result<(), Failure> {
             fixed("id"),
             fixed("state"),
             fixed("secret"),
-            fixed("begins"),
+            fixed("starts"),
             fixed("ends"),
             fixed("windows"),
             fixed("found"),

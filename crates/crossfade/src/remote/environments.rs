@@ -57,7 +57,7 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
         }
         Env::Delete { environment, remote } => {
             Api::new(&remote)?.delete(&path(&environment)).await?;
-            output::note(&format!("The environment {environment} is deleted."));
+            output::note(&format!("Deleted the environment {environment}."));
             Ok(())
         }
         Env::RotateKey(RotateKey { environment, reason, immediate, compromised, confirm, remote }) => {
@@ -65,11 +65,11 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
             let path = format!("{}/signing-keys/rotate", path(&environment));
             let effect = match compromised {
                 true => "ends every token that the old key signed",
-                false => "signs with a key that resource servers may not have fetched",
+                false => "signs with a key that resource servers may not have fetched yet",
             };
             if immediate || compromised {
                 let sentence = format!("This {effect} in {environment}.");
-                confirm_name(confirm, &environment, &sentence, "environment")?;
+                confirm_name(confirm, &environment, &sentence, "the environment's slug")?;
             }
             let body = RotateSigningKey { reason, immediate, compromised };
             shown_keys(api.send(Method::POST, &path, &body).await?, remote.json)
@@ -139,7 +139,7 @@ fn shown(environments: &[Environment]) -> Result<(), Failure> {
 fn values(environment: &Environment) -> String {
     match environment.show_once {
         true => "shown once".to_owned(),
-        false => format!("wiped {} d after the end", environment.wipe_after_days),
+        false => format!("wiped {} d after the secret ends", environment.wipe_after_days),
     }
 }
 

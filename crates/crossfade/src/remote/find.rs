@@ -28,11 +28,9 @@ impl Api {
         let mut exact: Vec<Client> = clients.into_iter().filter(is_meant).collect();
         match (exact.pop(), exact.pop()) {
             (Some(only), None) => Ok(only),
-            (None, _) => {
-                Err(Failure::not_found(format!("There is no client named {name} that you may read.")))
-            }
+            (None, _) => Err(Failure::not_found(format!("No client that you can read is named {name}."))),
             (Some(one), Some(two)) => Err(Failure::failed(format!(
-                "More than one client is named {name}; set one of their IDs: {}, {}, …",
+                "More than one client is named {name}. Use an ID instead: {}, {}, …",
                 two.id, one.id
             ))),
         }
@@ -58,7 +56,7 @@ impl Api {
 
     async fn property_named(&self, name: &str) -> Result<Property, Failure> {
         let properties: Vec<Property> = self.list("/properties", usize::MAX).await?;
-        let text = || format!("There is no property named {name} that you may read.");
+        let text = || format!("No property that you can read is named {name}.");
         properties
             .into_iter()
             .find(|property| property.name == name)
@@ -92,10 +90,13 @@ impl Api {
         let may_read = me.user.grants.iter().any(|grant| grant.role.permissions().contains(&permission));
         let why = match (is_limited, may_read) {
             (true, _) => {
-                "This API token may not find clients and properties: its scope lacks client:read. Nothing was changed. Create a token with --scope client:read as well, or without --scope."
+                "This API token cannot find clients or properties because its scope lacks client:read. \
+                Nothing was changed. Create a token whose --scope includes client:read, or one without \
+                --scope."
             }
             (false, false) => {
-                "Your account may not find clients and properties: it has no role with client:read. Nothing was changed. An Owner or an Operations Manager can grant a role."
+                "Your account cannot find clients or properties because it has no role with client:read. \
+                Nothing was changed. Ask an Owner or an Operations Manager for a role."
             }
             (false, true) => return None,
         };
@@ -109,7 +110,7 @@ impl Api {
         }
         if !name.contains('@') {
             return Err(Failure::usage(format!(
-                "{name} is neither the id of a user nor an e-mail address; crossfade user list shows both."
+                "{name} is not a user ID or an email address. To find both, run crossfade user list."
             )));
         }
         let users: Vec<User> = self.list(&format!("/users?{}", form_encode("q", name)), usize::MAX).await?;
@@ -119,6 +120,6 @@ impl Api {
             .into_iter()
             .find(is_meant)
             .map(|user| user.id)
-            .ok_or_else(|| Failure::not_found(format!("There is no user with the e-mail address {name}.")))
+            .ok_or_else(|| Failure::not_found(format!("No user has the email address {name}.")))
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn grant(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let user = api.find_user(&user).await?;
             api.delete(&format!("/users/{user}/grants/{}", segment(&grant))).await?;
-            output::note(&format!("The grant {grant} has ended."));
+            output::note(&format!("Removed the grant {grant}."));
             Ok(())
         }
     }
@@ -56,7 +56,8 @@ async fn create(args: Create) -> Result<(), Failure> {
     let (sink, mut grant) = Sink::around(output.as_deref(), request).await?;
     if grant.activation_link.is_some() {
         output::note(&format!(
-            "Closed the account of {user} first, because its creator may have kept a way in: its password, sessions, tokens and links have ended."
+            "The account of {user} was closed first, because its creator may still have access. Its \
+            password, sessions, tokens and links have ended."
         ));
     } else if role.given_by() == Permission::OwnerManage {
         output::note(&format!(
@@ -75,7 +76,7 @@ async fn create(args: Create) -> Result<(), Failure> {
     match link {
         Some((url, until)) if show || !sink.shows() => {
             output::note(&format!(
-                "Hand over the link yourself. It works once, until {}.",
+                "Give this link to the user yourself. It works once and expires at {}.",
                 time(Some(until))
             ));
             sink.put(&url, &LINK)
@@ -84,7 +85,7 @@ async fn create(args: Create) -> Result<(), Failure> {
             sink.discard();
             if link.is_some() {
                 output::note(&format!(
-                    "They set a new password with a link: crossfade user link {user} --show"
+                    "To create a link for a new password: crossfade user link {user} --show"
                 ));
             }
             Ok(())
@@ -109,5 +110,5 @@ pub(super) async fn shown(api: &Api, grants: &[Grant]) -> Result<(), Failure> {
             time(Some(it.created_at)),
         ]);
     }
-    output::table(&[fixed("grant"), fixed("role"), text("on"), text("environments"), fixed("given")], rows)
+    output::table(&[fixed("grant"), fixed("role"), text("on"), text("environments"), fixed("granted")], rows)
 }

@@ -42,7 +42,9 @@ impl Api {
         #[expect(clippy::disallowed_methods, reason = "the CLI's one variable that must not be a flag")]
         let token = std::env::var("CROSSFADE_TOKEN").ok().filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| {
-            Failure::usage("Set CROSSFADE_TOKEN to an API token; crossfade token create makes one.")
+            Failure::usage(
+                "CROSSFADE_TOKEN is not set. Set it to an API token, created with crossfade token create.",
+            )
         })?;
         let plain = if remote.insecure_http { PlainHttp::Allowed } else { PlainHttp::Refused };
         Self::open(&remote.url, token, plain)
@@ -57,7 +59,7 @@ impl Api {
         let base = base_url(url)?;
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::usage(
-                "CROSSFADE_TOKEN does not hold an API token; crossfade token create makes one.",
+                "CROSSFADE_TOKEN is not an API token. Create one with crossfade token create.",
             ));
         }
         let mut builder = reqwest::Client::builder();
@@ -68,10 +70,11 @@ impl Api {
             let host = base.host_str().unwrap_or_default();
             if plain == PlainHttp::Refused {
                 return Err(Failure::usage(format!(
-                    "The API token would travel unencrypted to {host}. Nothing was sent. Set an https:// URL, or set --insecure-http on a network that you trust."
+                    "The API token would be sent unencrypted to {host}. Nothing was sent. Use an https:// \
+                    URL, or set --insecure-http on a network that you trust."
                 )));
             }
-            output::note(&format!("Warning: the API token travels unencrypted to {host}."));
+            output::note(&format!("Warning: the API token is sent unencrypted to {host}."));
         }
         let http = builder
             .user_agent(concat!("crossfade-cli/", env!("CARGO_PKG_VERSION")))
@@ -79,7 +82,7 @@ impl Api {
             // A token is not carried to wherever an answer points.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|error| Failure::failed(format!("No request can be made: {error}.")))?;
+            .map_err(|error| Failure::failed(format!("Cannot create the HTTP client: {error}.")))?;
         Ok(Self {
             base: format!("{}/api/v1", base.as_str().trim_end_matches('/')),
             token,
@@ -134,7 +137,7 @@ impl Api {
         let response = while_waiting(WAITING, self.request(Method::GET, path, None::<&()>, None)).await?;
         match response.status().is_success() {
             true => Ok(Stream(response)),
-            false => Err(answer::<()>(response).await.err().unwrap_or_else(|| not_ours("no answer"))),
+            false => Err(answer::<()>(response).await.err().unwrap_or_else(|| not_ours("no response"))),
         }
     }
 
@@ -184,7 +187,8 @@ impl Api {
                 }
                 Err(error) => {
                     return Err(Failure::unanswered(format!(
-                        "{} does not answer: {}. Is crossfade serve running, and is --url right?",
+                        "Cannot reach {}: {}. Check that crossfade serve is running and that --url is \
+                        correct.",
                         self.base,
                         root(&error)
                     )));
@@ -200,11 +204,11 @@ fn base_url(url: &str) -> Result<reqwest::Url, Failure> {
     let parsed = reqwest::Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
     let Some(parsed) = parsed.filter(|url| url.host().is_some()) else {
         return Err(refused(
-            "must begin with http:// or https:// and a host, such as https://auth.example.com",
+            "must start with http:// or https:// and a host, such as https://auth.example.com",
         ));
     };
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(refused("must not contain a user or a password: CROSSFADE_TOKEN says who you are"));
+        return Err(refused("must not contain a user or a password. Set CROSSFADE_TOKEN instead"));
     }
     if parsed.query().is_some() || parsed.fragment().is_some() {
         return Err(refused("must not contain ? or #"));
@@ -264,22 +268,26 @@ async fn answer<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, F
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     ) {
-        return Err(Failure::unanswered(format!("A proxy answered {status}: the server does not answer.")));
+        return Err(Failure::unanswered(format!(
+            "A proxy returned {status} because the server does not respond."
+        )));
     }
     if !status.is_success() {
         return Err(not_ours(status.as_str()));
     }
     let text: &[u8] = if status == StatusCode::NO_CONTENT { b"null" } else { &body };
     serde_json::from_slice(text)
-        .map_err(|error| Failure::failed(format!("The answer cannot be read: {error}.")))
+        .map_err(|error| Failure::failed(format!("Cannot read the response: {error}.")))
 }
 
 fn broke_off(error: &reqwest::Error) -> Failure {
-    Failure::unanswered(format!("The answer broke off: {}.", root(error)))
+    Failure::unanswered(format!("The response was cut off: {}.", root(error)))
 }
 
 fn not_ours(answered: &str) -> Failure {
-    Failure::failed(format!("The server answered {answered}. Is this a Crossfade server?"))
+    Failure::failed(format!(
+        "The server returned {answered}. Check that --url is the address of a Crossfade server."
+    ))
 }
 
 /// Returns the innermost cause, which names what a person can fix.

@@ -49,7 +49,7 @@ pub(crate) async fn property(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let found = api.find_property(&property).await?;
             api.delete(&format!("/properties/{}", found.id)).await?;
-            output::note(&format!("The property {} is deleted.", found.name));
+            output::note(&format!("Deleted the property {}.", found.name));
             Ok(())
         }
     }

@@ -25,10 +25,8 @@ pub(crate) async fn registration(command: Command) -> Result<(), Failure> {
             let (client, path) = found(&api, &place).await?;
             let confirm_client_name = match change.disable {
                 true => {
-                    let what = format!(
-                        "disables {} in {}: everything that it asks for is refused",
-                        client.name, place.env
-                    );
+                    let what =
+                        format!("disables {} in {} and refuses all its requests", client.name, place.env);
                     Some(confirmed(confirm, &what)?)
                 }
                 false => confirm,
@@ -70,13 +68,14 @@ fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
         ("environment", registration.environment.clone()),
         ("client_id", registration.client_id.to_string()),
         ("state", if registration.enabled { "enabled" } else { "disabled" }.to_owned()),
-        ("authenticates by", methods.join(", ")),
+        ("auth methods", methods.join(", ")),
         ("scopes", registration.scopes.join(" ")),
         ("audience", registration.audience.clone()),
-        ("tokens live", format!("{} s", registration.access_token_ttl_seconds)),
+        ("token lifetime", format!("{} s", registration.access_token_ttl_seconds)),
         (
-            "may introspect",
-            if registration.may_introspect { "all of its environment" } else { "its own" }.to_owned(),
+            "introspects",
+            if registration.may_introspect { "all tokens of the environment" } else { "its own tokens" }
+                .to_owned(),
         ),
         ("created", time(Some(registration.created_at))),
         ("rotation due", time(registration.rotation_due_at)),

@@ -62,7 +62,7 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
                 None => {
                     sink.discard();
                     Err(Failure::failed(
-                        "The value was delivered before and is not given again for this request.",
+                        "The value was already delivered for this request and is not shown again.",
                     ))
                 }
             }
@@ -106,10 +106,10 @@ impl Site {
         if !there.contains(&place.env.as_str()) {
             let has = match there.is_empty() {
                 true => String::new(),
-                false => format!("; it is in {}", there.join(", ")),
+                false => format!("; it is registered in {}", there.join(", ")),
             };
             let text =
-                format!("{} is not in an environment {} that you may read{has}.", client.name, place.env);
+                format!("{} has no registration in {} that you can read{has}.", client.name, place.env);
             return Err(Failure::not_found(text));
         }
         let path = format!("/clients/{}/environments/{}", client.id, segment(&place.env));
@@ -139,7 +139,7 @@ impl Site {
             Ok(now) => Some(now.summary),
             // Never rotated: the server says so.
             Err(failure) if failure.is_conflict() => None,
-            Err(_) => Some("Whether it is safe to end the old secret cannot be read now.".to_owned()),
+            Err(_) => Some("Cannot read whether it is safe to end the old secret.".to_owned()),
         }
     }
 
@@ -195,14 +195,14 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
             output::note(&format!("The old secret {} expires at {}.", previous.id, previous.expires_at))
         }
         state => output::note(&format!(
-            "The old secret {} is {}: it is refused from now on.",
+            "The old secret {} is {} and refused from now on.",
             previous.id,
             state.as_str()
         )),
     }
     if let Some(until) = reply.tokens_valid_offline_until {
         output::note(&format!(
-            "Whoever checks tokens without asking the server may accept old ones until {until}."
+            "Resource servers that validate tokens offline may accept old tokens until {until}."
         ));
     }
     if args.remote.json {
@@ -246,7 +246,7 @@ async fn revoke(args: Revoke) -> Result<(), Failure> {
                     format!("This ends the old secret of {} in {}.", site.name, place.env),
                 );
                 let sentence = why.as_ref().map_or(what.clone(), |why| format!("{why} {what}"));
-                confirm_name(confirm, &site.name, &sentence, "client")?;
+                confirm_name(confirm, &site.name, &sentence, "the client's name")?;
                 why.filter(|_| is_given).iter().for_each(|why| output::note(why));
                 false
             }
@@ -295,7 +295,7 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
             it.outgoing_secret.id.to_string(),
             match it.ended_as {
                 EndedAs::Retiring => "retiring".to_owned(),
-                ended if it.compromised => format!("{}, had leaked", ended.as_str().replace('_', " ")),
+                ended if it.compromised => format!("{}, leaked", ended.as_str().replace('_', " ")),
                 ended => ended.as_str().replace('_', " "),
             },
             time(it.outgoing_secret.ended_at.or(it.outgoing_secret.expires_at)),
@@ -314,7 +314,7 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
             fixed("ends"),
             fixed("last used"),
             text("reason"),
-            text("reason of the end"),
+            text("end reason"),
         ],
         rotations.into_iter().map(row).collect(),
     )
@@ -355,7 +355,7 @@ fn shown_change(changed: SecretChanged, json: bool) -> Result<(), Failure> {
     }
     if let Some(until) = changed.tokens_valid_offline_until {
         output::note(&format!(
-            "Whoever checks tokens without asking the server may accept old ones until {until}."
+            "Resource servers that validate tokens offline may accept old tokens until {until}."
         ));
     }
     shown_secrets(&[changed.secret], false)

@@ -46,7 +46,7 @@ pub(crate) async fn token(command: RemoteToken) -> Result<(), Failure> {
         }
         RemoteToken::Delete { token, remote } => {
             Api::new(&remote)?.delete(&format!("/tokens/{}", segment(&token))).await?;
-            output::note(&format!("The token {token} has ended."));
+            output::note(&format!("Deleted the token {token}."));
             Ok(())
         }
     }

@@ -41,12 +41,14 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let api = Api::new(&remote)?;
             let path = format!("/users/{}", api.find_user(&user).await?);
             let found: User = api.get(&path).await?;
-            let sentence =
-                format!("This deletes {}: sessions, tokens, links and roles end.", described(&found));
-            confirm_name(confirm, &found.name, &sentence, "user")?;
+            let sentence = format!(
+                "This deletes {} and ends their sessions, tokens, links and roles.",
+                described(&found)
+            );
+            confirm_name(confirm, &found.name, &sentence, "the user's name")?;
             api.delete(&path).await?;
             output::note(&format!(
-                "Deleted the user {}. Sessions, tokens, links and roles have ended.",
+                "Deleted the user {}. Their sessions, tokens, links and roles have ended.",
                 found.name
             ));
             Ok(())
@@ -57,7 +59,7 @@ pub(crate) async fn user(command: Command) -> Result<(), Failure> {
             let body = json!({});
             let request = api.send::<OneTimeLink>(Method::POST, &path, &body);
             let (sink, mut link) = Sink::around(value.output.as_deref(), request).await?;
-            output::note(&format!("The link works once, until {}.", time(Some(link.expires_at))));
+            output::note(&format!("The link works once and expires at {}.", time(Some(link.expires_at))));
             if remote.json && sink.shows() {
                 return output::json_value(&link, &LINK);
             }
@@ -87,9 +89,9 @@ async fn create(args: Create) -> Result<(), Failure> {
     let (sink, mut user) = Sink::around(destination.output.as_deref(), request).await?;
     let until = user.activation_link.as_ref().map(|link| link.expires_at);
     output::note(&format!(
-        "{} is the user {}. The link to set a password works once, until {}.",
-        user.name,
+        "Created the user {} ({}). The link for setting a password works once and expires at {}.",
         user.id,
+        user.name,
         time(until)
     ));
     if remote.json && sink.shows() {
@@ -105,7 +107,8 @@ fn keep(sink: Sink, url: Option<String>) -> Result<(), Failure> {
         None => {
             sink.discard();
             Err(Failure::failed(
-                "The link was delivered before and is not given again. Make another one with crossfade user link.",
+                "The link was already delivered and is not shown again. Create another with crossfade user \
+                link.",
             ))
         }
     }
@@ -120,7 +123,7 @@ pub(crate) async fn whoami(remote: Remote) -> Result<(), Failure> {
     }
     one(&api, &me.user, false).await?;
     let scope = me.scope.map_or_else(
-        || "This token may do what its owner may.".to_owned(),
+        || "This token has all permissions of its owner.".to_owned(),
         |words| format!("This token is limited to: {}.", words.join(" ")),
     );
     output::note(&scope);

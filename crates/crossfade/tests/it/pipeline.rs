@@ -109,7 +109,7 @@ fn a_token_without_reading_is_told_what_it_lacks_and_not_that_nothing_is_there()
     let ended = site.run_as(&roleless, &["client", "show", "Billing"]);
     assert!(ended.status == 4 && ended.err.contains("no role with client:read"), "{ended:?}");
     // Who may read is told the truth.
-    site.refuses(&["client", "show", "Nobody"], 3, "There is no client named Nobody");
+    site.refuses(&["client", "show", "Nobody"], 3, "No client that you can read is named Nobody");
     let (status, _, err) = Running::start(&[&arguments[..], &["--scope", "secret:eat"]].concat()).end();
     assert!(status == 2 && err.contains("secret:rotate"), "the permissions are listed: {err}");
 }
@@ -153,7 +153,7 @@ fn a_refusal_names_flags_and_not_members_of_the_api() {
         "or set --end-running-transition to end",
     );
     let leaked = [&rotate[..], &["--transition", "1h", "--compromised"]].concat();
-    site.refuses(&leaked, 1, "--transition must be 0");
+    site.refuses(&leaked, 1, "Set --transition to 0");
     let extend = [&["secret", "extend"], &place[..], &["--reason", "late", "--until", "+7d"]].concat();
     site.refuses(&extend, 1, "--until must be later than");
     let done =

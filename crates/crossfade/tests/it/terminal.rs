@@ -50,8 +50,7 @@ fn a_revocation_while_it_is_not_safe_asks_for_the_name_on_a_terminal() {
     let site = rotated();
     let asked = at_a_terminal(&site, &REVOKE, "billing");
     assert_eq!((asked.status, &*asked.out), (1, ""), "{asked:?}");
-    for says in ["the new secret has not been used", "Type the name of the client", "[confirmation_mismatch]"]
-    {
+    for says in ["No caller has used the new secret", "Type the client's name", "[confirmation_mismatch]"] {
         assert!(asked.err.contains(says), "{says}: {asked:?}");
     }
     assert_eq!(states(&site), ["current", "retiring"]);
@@ -63,13 +62,13 @@ fn a_revocation_while_it_is_not_safe_asks_for_the_name_on_a_terminal() {
 #[test]
 fn a_revocation_while_it_is_not_safe_needs_the_name_without_a_terminal() {
     let site = rotated();
-    site.refuses(&REVOKE, 2, "Set --confirm to the name of the client");
-    site.refuses(&[&REVOKE[..], &["--compromised"]].concat(), 2, "Set --confirm to the name of the client");
+    site.refuses(&REVOKE, 2, "Set --confirm to the client's name");
+    site.refuses(&[&REVOKE[..], &["--compromised"]].concat(), 2, "Set --confirm to the client's name");
     site.refuses(&[&REVOKE[..], &["--confirm", "Invoices"]].concat(), 1, "[confirmation_mismatch]");
     assert_eq!(states(&site), ["current", "retiring"]);
     let done = site.run(&[&REVOKE[..], &["--confirm", "Billing"]].concat());
     assert_eq!(done.status, 0, "{done:?}");
-    assert!(done.err.contains("the new secret has not been used"), "{done:?}");
+    assert!(done.err.contains("No caller has used the new secret"), "{done:?}");
     site.refuses(&REVOKE, 5, "has no retiring secret");
 }
 
@@ -81,7 +80,7 @@ fn deleting_a_user_asks_for_the_name_on_a_terminal() {
     let delete = ["user", "delete", "grace@example.com"];
     let asked = at_a_terminal(&site, &delete, "grace");
     assert_eq!(asked.status, 1, "{asked:?}");
-    for says in ["Grace Hopper (grace@example.com, viewer)", "tokens", "Type the name of the user"] {
+    for says in ["Grace Hopper (grace@example.com, viewer)", "tokens", "Type the user's name"] {
         assert!(asked.err.contains(says), "{says}: {asked:?}");
     }
     site.does(&["user", "show", "grace@example.com"]);
@@ -96,7 +95,7 @@ fn a_signing_key_that_ends_tokens_asks_for_the_environment() {
     let keys = || site.json(&["env", "keys", "staging"]).as_array().unwrap().len();
     let rotate = ["env", "rotate-key", "staging", "--compromised"];
     assert_eq!(at_a_terminal(&site, &rotate, "production").status, 1);
-    site.refuses(&rotate, 2, "Set --confirm to the name of the environment");
+    site.refuses(&rotate, 2, "Set --confirm to the environment's slug");
     site.refuses(&["env", "rotate-key", "staging", "--immediate"], 2, "Set --confirm");
     assert_eq!(keys(), 1);
     assert_eq!(at_a_terminal(&site, &rotate, "staging").status, 0);
