@@ -30,11 +30,12 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
     let written = crossfade_app::back_up(&settings.location, &clock, BufWriter::new(partial.file()));
     let written = tokio::select! {
         written = while_waiting("Writing the backup", written) => written?,
-        () = stop_or_hang_up() => return Err(Failure::failed("Stopped half-way. There is no backup.")),
+        () = stop_or_hang_up() => return Err(Failure::failed("Stopped before the backup was complete. No \
+            file was written.")),
     };
     partial.keep()?;
     output::note(&format!(
-        "{} holds everything that was answered before {}: {}; {} rows, {} bytes.",
+        "{} contains everything acknowledged before {}: {}; {} rows, {} bytes.",
         args.output.display(),
         output::time(Some(written.header.created_at)),
         told(&written.rows),
@@ -42,7 +43,8 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
         written.bytes,
     ));
     output::note(&format!(
-        "The master key is not in it. Without {} it cannot be restored: keep that file, too, and apart from it.",
+        "The backup does not contain the master key and cannot be restored without {}. Keep that file too, \
+        in a separate place.",
         settings.master_key_file.display()
     ));
     if args.json {
@@ -71,16 +73,20 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
 fn undone(done: &Restored) -> [String; 5] {
     let taken_at = output::time(Some(done.header.created_at));
     [
-        format!("Restored: {}. Everything is as it was at {taken_at}; what was changed after that is gone.", told(&done.rows)),
+        format!("Restored: {}. The data is as it was at {taken_at}. Later changes are lost.", told(&done.rows)),
         format!(
-            "- {} secrets are current and {} retiring. One that was made after the backup does not exist any more; one that was revoked or replaced after it is valid again, as it was then. Rotate every secret that was ended as compromised since, with --transition 0 --compromised.",
+            "- {} secrets are current and {} retiring. Secrets created after the backup no longer exist. \
+            Secrets revoked or replaced after it are valid again. Rotate every secret that was compromised \
+            since then with --transition 0 --compromised.",
             done.current_secrets, done.retiring_secrets
         ),
-        "- API tokens, access tokens, grants and accounts that were ended after the backup count again. End them again."
+        "- API tokens, access tokens, grants and accounts that were ended after the backup are active again. \
+        End them again."
             .to_owned(),
-        "- One-time links and the values in remembered answers are in no backup. Make new links where somebody waits for one."
+        "- Backups contain no one-time links and no values of remembered responses. Create new links for \
+        anyone who needs one."
             .to_owned(),
-        "Look at it with crossfade doctor, and then start crossfade serve.".to_owned(),
+        "Check the instance with crossfade doctor, then start crossfade serve.".to_owned(),
     ]
 }
 
@@ -110,7 +116,7 @@ impl Partial {
             return Err(exists(path));
         }
         let (Some(name), Some(directory)) = (path.file_name(), path.parent()) else {
-            return Err(Failure::usage(format!("{} is not the name of a file.", path.display())));
+            return Err(Failure::usage(format!("{} is not a file name.", path.display())));
         };
         // In the same directory, because a file cannot be renamed into another file system. Mode 0600.
         let file = tempfile::Builder::new()
@@ -118,7 +124,7 @@ impl Partial {
             .suffix(".partial")
             .tempfile_in(here(directory))
             .map_err(|error| {
-                Failure::failed(format!("{} cannot be written: {error}. There is no backup.", path.display()))
+                Failure::failed(format!("Cannot write {}: {error}. No backup was created.", path.display()))
             })?;
         Ok(Self { file, path: path.to_owned() })
     }
@@ -130,7 +136,7 @@ impl Partial {
     fn keep(self) -> Result<(), Failure> {
         let path = self.path;
         let failed = |error: std::io::Error| {
-            Failure::failed(format!("{} cannot be written: {error}. There is no backup.", path.display()))
+            Failure::failed(format!("Cannot write {}: {error}. No backup was created.", path.display()))
         };
         self.file.as_file().sync_all().map_err(failed)?;
         self.file.persist_noclobber(&path).map_err(|error| match error.error.kind() {
@@ -148,5 +154,8 @@ fn here(directory: &Path) -> &Path {
 }
 
 fn exists(path: &Path) -> Failure {
-    Failure::failed(format!("{} exists already. Nothing was changed; name a new file.", path.display()))
+    Failure::failed(format!(
+        "{} already exists. Nothing was changed. Choose a new file name.",
+        path.display()
+    ))
 }

@@ -24,13 +24,14 @@ pub(crate) async fn wait_for(location: &Location) -> Result<(), Failure> {
             StoreError::NoConnection { cause, .. } => cause,
             other => other.to_string(),
         };
-        let sentence = format!("PostgreSQL at {server} cannot be reached: {cause}.");
+        let sentence = format!("Cannot reach PostgreSQL at {server}: {cause}.");
         let Some(pause) = pause else {
             return Err(Failure::failed(format!(
-                "{sentence} It was tried {tries} times. Nothing was changed. Start the database server, or correct the database URL."
+                "{sentence} Gave up after {tries} attempts. Nothing was changed. Start the database server, \
+                or correct the database URL."
             )));
         };
-        output::note(&format!("{sentence} Try {number} of {tries}; the next one follows in {pause} s."));
+        output::note(&format!("{sentence} Attempt {number} of {tries}. Retrying in {pause} s."));
         sleep(Duration::from_secs(pause)).await;
     }
     Ok(())
@@ -42,6 +43,6 @@ async fn reach(location: &Location, server: &str) -> Result<(), StoreError> {
     if let Ok(done) = timeout(SILENT_FOR, reached.as_mut()).await {
         return done;
     }
-    output::note(&format!("Waiting for an answer of PostgreSQL at {server}."));
+    output::note(&format!("Waiting for PostgreSQL at {server} to respond."));
     reached.await
 }

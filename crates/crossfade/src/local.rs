@@ -22,7 +22,7 @@ pub(crate) async fn init(args: Init) -> Result<(), Failure> {
     app.create_owner(&args.owner_email, &password).await?;
     app.close().await;
     output::note(&format!(
-        "{email} is the Owner now. Create a token with: crossfade token create --user {email} --name NAME",
+        "{email} is now the Owner. Create a token with: crossfade token create --user {email} --name NAME",
         email = args.owner_email
     ));
     Ok(())
@@ -34,7 +34,7 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     let app = open_existing(&settings).await?;
     let link = app.recover_owner(&args.email).await?;
     app.close().await;
-    output::note(&format!("This link works once, until {}:", link.expires_at));
+    output::note(&format!("This link works once and expires at {}:", link.expires_at));
     if args.json {
         return output::json(&serde_json::json!({"url": link.url, "expires_at": link.expires_at}));
     }
@@ -52,25 +52,24 @@ pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     let value = app.create_token(&new).await?;
     app.close().await;
     warnings.iter().for_each(|warning| output::note(warning));
-    let lost = "End the token with crossfade token delete, and create another one.";
+    let lost = "Delete the token with crossfade token delete, and create another.";
     output::value(&format!("{}\n", value.reveal()), lost)
 }
 
 /// Returns a warning about permissions that the token lacks because its owner does.
 fn unheld(held: &[Permission], user: &str, scope: &[String]) -> Option<String> {
     if held.is_empty() {
-        return Some(format!("{user} has no role yet, so this token can read and change nothing."));
+        return Some(format!("{user} has no role yet, so this token cannot read or change anything."));
     }
     let is_unheld = |word: &&String| held.iter().all(|permission| permission.as_str() != word.as_str());
     let unheld: Vec<&str> = scope.iter().filter(is_unheld).map(String::as_str).collect();
-    let text =
-        || format!("{user} has no role with {}, so this token does not have it.", unheld.join(" and "));
+    let text = || format!("{user} has no role with {}, so this token cannot use it.", unheld.join(" and "));
     (!unheld.is_empty()).then(text)
 }
 
 fn read_password() -> Result<Zeroizing<String>, Failure> {
     let unreadable =
-        |error: std::io::Error| Failure::failed(format!("The password cannot be read from stdin: {error}."));
+        |error: std::io::Error| Failure::failed(format!("Cannot read the password from stdin: {error}."));
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password("Password: ").map(Zeroizing::new).map_err(unreadable);
     }

@@ -56,7 +56,7 @@ impl LogPace {
         loop {
             tokio::time::sleep(TOLD_EVERY).await;
             for (lines, left_out) in self.left_out() {
-                tracing::warn!(lines, left_out, "lines that came too fast were left out of the log");
+                tracing::warn!(lines, left_out, "omitted log lines that came too fast");
             }
         }
     }

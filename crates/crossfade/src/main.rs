@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::failed(format!("The program cannot start: {error}.")).exit(),
+        Err(error) => return Failure::failed(format!("Cannot start the program: {error}.")).exit(),
     };
     if cli.command.is_remote() {
         signals::clear_line_on_interrupt(&runtime);

@@ -17,7 +17,7 @@ pub(crate) fn manual(args: &Manual) -> Result<(), Failure> {
         Some(directory) => {
             std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
             let written = write(&command, directory)?;
-            output::note(&format!("{written} pages stand in {}.", directory.display()));
+            output::note(&format!("Wrote {written} pages to {}.", directory.display()));
             Ok(())
         }
     }
@@ -26,7 +26,7 @@ pub(crate) fn manual(args: &Manual) -> Result<(), Failure> {
 fn page(command: &clap::Command) -> Result<String, Failure> {
     let mut page = Vec::new();
     let rendered = Man::new(command.clone()).render(&mut page);
-    rendered.map_err(|error| Failure::failed(format!("The page cannot be made: {error}.")))?;
+    rendered.map_err(|error| Failure::failed(format!("Cannot create the manual page: {error}.")))?;
     Ok(with_examples(&String::from_utf8_lossy(&page)))
 }
 
@@ -46,5 +46,5 @@ fn write(command: &clap::Command, directory: &Path) -> Result<usize, Failure> {
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("{} cannot be written: {error}.", path.display()))
+    Failure::failed(format!("Cannot write {}: {error}.", path.display()))
 }

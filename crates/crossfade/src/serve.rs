@@ -45,7 +45,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     if !app.has_owner().await? {
         let link = app.create_set_up_link().await?;
         output::note(
-            "This instance has no Owner yet. Open this link once to create one; it ends after 24 hours:",
+            "This instance has no Owner yet. To create one, open this one-time link within 24 hours:",
         );
         output::data(&format!("{}\n", link.url))?;
     }
@@ -117,7 +117,7 @@ pub(crate) async fn open_at(
 pub(crate) async fn open_existing(settings: &Resolved) -> Result<Arc<App>, Failure> {
     match &settings.location {
         Location::File(path) if !path.exists() => Err(Failure::failed(format!(
-            "There is no database {}. Run this where the server runs, or say --data-dir.",
+            "The database {} does not exist. Run this command where the server runs, or set --data-dir.",
             path.display()
         ))),
         _ => open(settings, false, Creation::Never).await,
@@ -137,7 +137,7 @@ impl Server {
         let proxies = TrustedProxies(settings.trusted_proxies.clone());
         let counts = Connections::default();
         let router = crossfade_web::router(app.clone(), proxies.clone(), counts.clone())
-            .map_err(|error| Failure::failed(format!("The server cannot start: {error}.")))?;
+            .map_err(|error| Failure::failed(format!("Cannot start the server: {error}.")))?;
         let headers = crossfade_web::headers_of_unreadable_requests(&settings.public_url);
         let serving = Serving::start(listener, router, &settings.connections, proxies, counts, headers)?;
         Ok(Self { worker: Worker::start(app.clone()), app, serving })
@@ -147,10 +147,13 @@ impl Server {
     async fn must_stop(&self) -> Result<(), Failure> {
         Err(Failure::failed(match self.app.keep_serving().await {
             Stopped::AnotherServes => {
-                "Another crossfade serve has taken the lock on the database. This one stops, because only one may decide."
+                "Another crossfade serve has taken the database lock. This server is stopping, because only \
+                one server can use the database."
             }
             Stopped::FileReplaced => {
-                "The database file or its lock file was replaced while this server ran. The server stops: what it wrote from now on would be in no file that has a name. Put the database in its place and start the server again."
+                "The database file or its lock file was replaced while this server was running. The server \
+                is stopping, because further changes would be lost. Put the database file back and start the \
+                server again."
             }
         }))
     }
@@ -168,9 +171,10 @@ impl Server {
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => Failure::failed(format!(
-            "{address} is in use. Stop what listens there, or choose another address with --listen."
+            "{address} is already in use. Stop the process that listens there, or choose another address \
+            with --listen."
         )),
-        _ => Failure::failed(format!("{address} cannot be listened on: {error}.")),
+        _ => Failure::failed(format!("Cannot listen on {address}: {error}.")),
     })
 }
 
@@ -182,7 +186,7 @@ pub(crate) fn create_data_dir(settings: &Resolved) -> Result<(), Failure> {
     }
     let path = &settings.data_dir;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
-        Failure::failed(format!("The data directory {} cannot be created: {error}.", path.display()))
+        Failure::failed(format!("Cannot create the data directory {}: {error}.", path.display()))
     })
 }
 
@@ -200,6 +204,6 @@ pub(crate) fn start_log(directives: &str, format: LogFormat) -> Result<LogPace, 
         LogFormat::Text => log.with(lines).try_init(),
         LogFormat::Json => log.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
     };
-    started.map_err(|error| Failure::failed(format!("The log cannot start: {error}.")))?;
+    started.map_err(|error| Failure::failed(format!("Cannot start the log: {error}.")))?;
     Ok(pace)
 }

@@ -62,7 +62,7 @@ def limited(arguments, limit, **settings):
 def soft_limit_is_raised(server):
     line = re.search(r"Max open files +(\d+) +(\d+)", pathlib.Path(f"/proc/{server.process.pid}/limits").read_text())
     require(line[1] == line[2], f"soft {line[1]}, hard {line[2]}")
-    require("limits of connections" in server.log.read_text(), "the log does not tell the limits")
+    require("connection limits" in server.log.read_text(), "the log does not tell the limits")
 
 
 def descriptors_run_out(server):

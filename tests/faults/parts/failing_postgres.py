@@ -87,7 +87,7 @@ def full_by_error(checks, server, cluster):
     what = "a disk that is full at the commit"
     cluster.execute(AT_COMMIT.format(body="RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100';"), "app")
     server.refuses_changes(checks, what, "The disk of the database is full. Nothing was changed.")
-    server.tells(checks, what, "the disk of the database is full", "SQLSTATE 53100: could not extend file", "full")
+    server.tells(checks, what, "the database disk is full", "SQLSTATE 53100: could not extend file", "full")
     cluster.execute(NO_TRIGGER, "app")
     server.changes(checks, what)
     server.recovers(checks, what)
@@ -106,7 +106,7 @@ def no_create(checks, server, cluster):
     cluster.execute("ALTER TABLE secrets OWNER TO crossfade", "app")
     cluster.execute("GRANT SELECT ON secrets TO app", "app")
     server.refuses_changes(checks, what, "denies the role of this server a permission. Nothing was changed.")
-    server.tells(checks, what, "the database denies the role", "SQLSTATE 42501", "denied")
+    server.tells(checks, what, "the database refuses a permission", "SQLSTATE 42501", "denied")
     cluster.execute("ALTER TABLE secrets OWNER TO app", "app")
     server.changes(checks, what)
 
@@ -136,7 +136,7 @@ def full_tablespace(checks, arguments, cluster):
                         break
                     answer = server.change()
                 server.refuses_changes(checks, what, "The disk of the database is full. Nothing was changed.")
-                server.tells(checks, what, "the disk of the database is full", "SQLSTATE 53100", "full")
+                server.tells(checks, what, "the database disk is full", "SQLSTATE 53100", "full")
                 found = server.doctor()
                 holds(checks, found["changes"][0] == "FAIL" and "53100" in found["changes"][1],
                       f"{what}: doctor finds it", str(found.get("changes")))

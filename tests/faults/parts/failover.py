@@ -140,7 +140,7 @@ def elsewhere(checks, primary, server):
     with check(checks, "an empty schema is no instance"):
         answer = server.session.post(f"{server.url}/api/v1/properties", json={"name": "Nowhere"}, timeout=60)
         require(answer.status_code == 503 and RETRIED in answer.headers, f"{answer.status_code} {answer.text}")
-        eventually(lambda: require("does not hold instance" in readyz(server), readyz(server)), seconds=20)
+        eventually(lambda: require("does not contain instance" in readyz(server), readyz(server)), seconds=20)
         tables = primary.execute("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'elsewhere'",
                                  "crossfade")
         require(tables == [(0,)], f"{tables}")
@@ -150,7 +150,7 @@ def elsewhere(checks, primary, server):
             require(answer.status_code == 503 and answer.headers.get(RETRIED), f"{answer.status_code} {answer.text}")
             require(answer.json()["error"] == "temporarily_unavailable", answer.text)
             ready = requests.get(f"{server.url}/readyz", timeout=30)
-            require(ready.status_code == 503 and "does not hold instance" in ready.text, ready.text)
+            require(ready.status_code == 503 and "does not contain instance" in ready.text, ready.text)
 
         eventually(is_refused, seconds=15)
     primary.execute("ALTER ROLE crossfade IN DATABASE crossfade RESET search_path")
@@ -228,7 +228,7 @@ def stolen(checks, server):
                 break
         with check(checks, "a server whose lock another took stops with status 1"):
             require(server.process.wait(20) == 1, "exit status 1")
-            require("has taken the lock" in server.log.read_text(), server.log.read_text()[-1000:])
+            require("has taken the database lock" in server.log.read_text(), server.log.read_text()[-1000:])
 
 
 def rotates(server, registration):

@@ -57,7 +57,7 @@ def fill_while_rotations_run(checks, server, disk):
     odd = [answer.text for answer in refused if answer.status_code != 503 or FULL not in answer.text]
     holds(checks, not odd, f"{what}: every refusal says so and that nothing was changed", str(odd[:2]))
     server.refuses_changes(checks, what, f"{FULL}. Nothing was changed.")
-    server.tells(checks, what, "the disk of the database is full", "SQLITE_FULL (13)", "full")
+    server.tells(checks, what, "the database disk is full", "SQLITE_FULL (13)", "full")
     found = server.doctor()
     holds(checks, found["changes"][0] == "FAIL" and "SQLITE_FULL" in found["changes"][1],
           f"{what}: doctor finds that no change can be stored", str(found.get("changes")))

@@ -58,9 +58,9 @@ def play(checks, arguments):
         holds(checks, at is not None and at < 1.5, "serve says why PostgreSQL does not answer", f"{at} {said.lines}")
         told = next((line for _, line in said.lines if REFUSED in line), "")
         holds(checks, host in told, "serve names the host", told)
-        holds(checks, re.search(r"Try 1 of \d+; the next one follows in \d+ s", told) is not None,
+        holds(checks, re.search(r"Attempt 1 of \d+\. Retrying in \d+ s", told) is not None,
               "serve tells its tries", told)
-        holds(checks, said.first("Try 2 of", 5) is not None, "serve tries again", str(said.lines))
+        holds(checks, said.first("Attempt 2 of", 5) is not None, "serve tries again", str(said.lines))
         postgres.start()
         holds(checks, said.first("Serving http", 15) is not None, "serve starts once PostgreSQL does", str(said.lines))
         said.end()
@@ -74,7 +74,7 @@ def play(checks, arguments):
         took = time.monotonic() - said.begun
         last = said.lines[-1][1] if said.lines else ""
         holds(checks, status == 1 and took < 45, "serve gives up in the end", f"status {status} after {took:.0f} s")
-        holds(checks, "It was tried 10 times" in last and host in last and REFUSED in last, "the end says all of it", last)
+        holds(checks, "Gave up after 10 attempts" in last and host in last and REFUSED in last, "the end says all of it", last)
 
 
 def _stop_while_waiting(checks, postgres, serve, environment):
@@ -111,7 +111,7 @@ def _no_answer(checks, server, directory):
         url = f"postgres://crossfade@127.0.0.1:{silent.getsockname()[1]}/crossfade"
         said = Said([server.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", f"{directory}/data",
                      "--database-url", url], server.environment)
-        at = said.first("Waiting for an answer of PostgreSQL at 127.0.0.1:", 5)
+        at = said.first("Waiting for PostgreSQL at 127.0.0.1:", 5)
         holds(checks, at is not None and at < 1.5, "serve says which host it waits for", f"{at} {said.lines}")
-        holds(checks, said.first("no answer within 5 s", 10) is not None, "a try without an answer ends", str(said.lines))
+        holds(checks, said.first("no response within 5 s", 10) is not None, "a try without an answer ends", str(said.lines))
         said.end()

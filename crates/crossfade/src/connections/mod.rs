@@ -85,11 +85,11 @@ impl Serving {
         headers: String,
     ) -> Result<Self, Failure> {
         let failed =
-            |error: &dyn std::fmt::Display| Failure::failed(format!("The server cannot start: {error}."));
+            |error: &dyn std::fmt::Display| Failure::failed(format!("Cannot start the server: {error}."));
         let limit = descriptors::raise();
         let all = descriptors::connections(policy.most, limit)?;
         let per_source = policy.most_per_source.map_or((all / 4).max(1), |most| (most as usize).min(all));
-        tracing::info!(descriptors = limit, connections = all, per_source, "limits of connections");
+        tracing::info!(descriptors = limit, connections = all, per_source, "connection limits");
         prepare(&listener).map_err(|error| failed(&error))?;
         let listener = TcpListener::from_std(listener).map_err(|error| failed(&error))?;
         let bounds = Bounds { all, per_source };
@@ -179,7 +179,7 @@ impl Server {
                 Ok(place) => drop(connections.spawn(self.clone().serve(stream, peer, place, now, permit))),
                 Err(reason) => {
                     if refusals.is_due(now) {
-                        tracing::warn!(from = %peer.ip(), reason = reason.as_str(), "connections are refused");
+                        tracing::warn!(from = %peer.ip(), reason = reason.as_str(), "refusing connections");
                     }
                 }
             }
@@ -190,7 +190,7 @@ impl Server {
         if ended.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "connections are ended with requests that still run"
+                "ending connections with requests that are still running"
             );
             connections.shutdown().await;
         }
@@ -218,7 +218,7 @@ impl Server {
         };
         if let Some(reason) = ended {
             place.ended(reason);
-            tracing::debug!(from = %peer.ip(), reason = reason.as_str(), "a connection was ended");
+            tracing::debug!(from = %peer.ip(), reason = reason.as_str(), "ended a connection");
         }
     }
 

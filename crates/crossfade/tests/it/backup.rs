@@ -389,7 +389,7 @@ on_both_engines! {
         }
         world.raw("DROP TABLE _sqlx_migrations").await;
         let refused = back_up(world.location(), &Clock::manual(world.now()), Vec::new()).await.err().unwrap();
-        assert!(refused.to_string().contains("nothing of Crossfade"), "{refused}");
+        assert!(refused.to_string().contains("no Crossfade data"), "{refused}");
     }
 
     async fn a_restore_into_a_database_with_data_is_refused(world: World) {
@@ -398,7 +398,7 @@ on_both_engines! {
         let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
         let clock = Clock::manual(world.now());
         let served = checked.run(world.location(), &clock).await.err().unwrap();
-        assert!(served.to_string().contains("nother crossfade serve is running"), "{served}");
+        assert!(served.to_string().contains("nother crossfade serve is already using"), "{served}");
         world.app.close().await;
         let before = contents(world.location()).await;
         // A server notices a closed session a moment later; each attempt is a round trip to it.
@@ -409,7 +409,7 @@ on_both_engines! {
                 break;
             }
         }
-        assert!(refused.to_string().contains("holds data already. Nothing was changed"), "{refused}");
+        assert!(refused.to_string().contains("already contains data. Nothing was changed"), "{refused}");
         assert_eq!(contents(world.location()).await, before);
     }
 
@@ -425,7 +425,7 @@ on_both_engines! {
             let clock = Clock::manual(world.now());
             let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
             let refused = checked.run(&place.location, &clock).await.err().unwrap();
-            assert!(refused.to_string().contains("did not take a row"), "{refused}");
+            assert!(refused.to_string().contains("refused a row"), "{refused}");
             assert!(place.fingerprint().await.iter().all(|(table, rows)| rows.is_empty() == (table != "head")));
         }
     }
@@ -457,7 +457,7 @@ async fn what_is_no_whole_backup_of_this_version_is_refused() {
         b"{\"format\":\"other\",\"format_version\":1}\n",
     ] {
         let refused = saved.refusal(&world, other);
-        assert!(refused.contains("is not a backup of Crossfade"), "{refused}");
+        assert!(refused.contains("is not a Crossfade backup"), "{refused}");
     }
     for (change, says) in [
         (json!({"format_version": 2}), "in a newer format (2)"),
@@ -481,7 +481,7 @@ async fn what_is_no_whole_backup_of_this_version_is_refused() {
         for cut in [*end, end + 1, end.saturating_sub(5)] {
             if cut < bytes.len() && cut > ends[0] {
                 let refused = saved.refusal(&world, &bytes[..cut]);
-                assert!(refused.contains("cut off"), "at {cut} of {}: {refused}", bytes.len());
+                assert!(refused.contains("is incomplete"), "at {cut} of {}: {refused}", bytes.len());
             }
         }
     }
@@ -492,7 +492,7 @@ async fn what_is_no_whole_backup_of_this_version_is_refused() {
     let missing = [&bytes[..=ends[8]], &bytes[ends[9] + 1..]].concat();
     for changed in [more, twice, missing] {
         let refused = saved.refusal(&world, &changed);
-        assert!(refused.contains("was changed after it was written"), "{refused}");
+        assert!(refused.contains("was modified after it was written"), "{refused}");
     }
 }
 
@@ -512,7 +512,7 @@ async fn a_backup_of_which_one_byte_was_changed_is_refused() {
             changed[at] ^= flip;
             let refused = saved.refusal(&world, &changed);
             assert!(
-                refused.contains("othing was changed") || refused.contains("changed after"),
+                refused.contains("othing was changed") || refused.contains("modified after"),
                 "byte {at}: {refused}"
             );
         }
@@ -527,9 +527,9 @@ async fn a_backup_is_nothing_without_its_master_key() {
     let missing = saved.directory.path().join("master.key");
     std::fs::set_permissions(saved.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
     for (key, says) in [
-        (missing.as_path(), "put the key of the backed up instance there"),
-        (other.master_key_file(), "does not open this backup"),
-        (saved.path().as_path(), "does not hold a Crossfade master key"),
+        (missing.as_path(), "Put the backed-up instance's key there"),
+        (other.master_key_file(), "cannot open this backup"),
+        (saved.path().as_path(), "does not contain a Crossfade master key"),
     ] {
         let refused = Restore::check(&saved.path(), key).err().unwrap().to_string();
         assert!(refused.contains(says), "{refused}");
@@ -548,7 +548,7 @@ async fn a_backup_that_changes_while_it_is_restored_is_refused() {
     std::fs::copy(later.path(), saved.path()).unwrap();
     let place = Place::file();
     let refused = checked.run(&place.location, &Clock::manual(world.now())).await.err().unwrap();
-    assert!(refused.to_string().contains("changed while it was read"), "{refused}");
+    assert!(refused.to_string().contains("modified while it was read"), "{refused}");
     assert_eq!(place.number("SELECT COUNT(*) FROM clients").await, 0);
 }
 
@@ -568,7 +568,7 @@ fn the_program_backs_up_a_served_instance_and_restores_it() {
     let (status, out, err) =
         Running::start(&arguments("backup", data.path(), &["--output", file, "--json"])).end();
     assert_eq!(status, 0, "{err}");
-    assert!(err.contains("3 environments") && err.contains("The master key is not in it"), "{err}");
+    assert!(err.contains("3 environments") && err.contains("does not contain the master key"), "{err}");
     let said: Json = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (&said["rows"]["users"], &said["engine"], &said["file"]),
@@ -579,7 +579,7 @@ fn the_program_backs_up_a_served_instance_and_restores_it() {
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1, "nothing else is left");
 
     let before = std::fs::read(file).unwrap();
-    refuses(Running::start(&arguments("backup", data.path(), &["--output", file])), 1, "exists already");
+    refuses(Running::start(&arguments("backup", data.path(), &["--output", file])), 1, "already exists");
     assert!(std::fs::read(file).unwrap() == before);
     refuses(
         Running::start(&arguments("restore", data.path(), &["--from", file])),
@@ -587,18 +587,28 @@ fn the_program_backs_up_a_served_instance_and_restores_it() {
         "Another crossfade serve",
     );
     drop(server);
-    refuses(Running::start(&arguments("restore", data.path(), &["--from", file])), 5, "holds data already");
+    refuses(
+        Running::start(&arguments("restore", data.path(), &["--from", file])),
+        5,
+        "already contains data",
+    );
 
     let new = elsewhere.path().join("new");
     let key = new.join("master.key");
     let restore = || Running::start(&arguments("restore", new.to_str().unwrap(), &["--from", file]));
-    refuses(restore(), 1, "is missing, and without it the backup cannot be used");
+    refuses(restore(), 1, "is missing, so the backup cannot be restored");
     assert!(!new.exists(), "a command that is refused leaves nothing behind");
     std::fs::create_dir(&new).unwrap();
     std::fs::copy(data.file("master.key"), &key).unwrap();
     let (status, out, err) = restore().end();
     assert_eq!((status, &*out), (0, ""), "{err}");
-    for says in ["3 environments", "is gone", "0 secrets are current", "--compromised", "crossfade doctor"] {
+    for says in [
+        "3 environments",
+        "Later changes are lost",
+        "0 secrets are current",
+        "--compromised",
+        "crossfade doctor",
+    ] {
         assert!(err.contains(says), "{says:?} is missing: {err}");
     }
     let again = elsewhere.path().join("again");
@@ -621,14 +631,10 @@ fn a_backup_that_cannot_be_made_leaves_no_file() {
     let elsewhere = tempfile::tempdir().unwrap();
     let file = |name: &str| elsewhere.path().join(name).to_str().unwrap().to_owned();
     let nowhere = file("no/such/directory/it.backup");
-    refuses(
-        Running::start(&arguments("backup", data.path(), &["--output", &nowhere])),
-        1,
-        "cannot be written",
-    );
+    refuses(Running::start(&arguments("backup", data.path(), &["--output", &nowhere])), 1, "Cannot write");
     let no_data = file("empty");
     let out = file("it.backup");
-    refuses(Running::start(&arguments("backup", &no_data, &["--output", &out])), 1, "There is no database");
+    refuses(Running::start(&arguments("backup", &no_data, &["--output", &out])), 1, "does not exist");
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
@@ -663,7 +669,7 @@ async fn a_backup_that_is_killed_never_has_its_name() {
     assert!(left[0].to_string_lossy().ends_with(".partial"), "{left:?}");
     let (part, key) = (directory.path().join(&left[0]), data.file("master.key"));
     let refused = Restore::check(&part, &key).err().unwrap().to_string();
-    assert!(refused.contains("cut off") || refused.contains("not a backup"), "{refused}");
+    assert!(refused.contains("is incomplete") || refused.contains("not a Crossfade backup"), "{refused}");
 }
 
 #[tokio::test]
@@ -674,7 +680,7 @@ async fn a_backup_that_is_asked_to_stop_leaves_nothing() {
         let program = half_way(&data, directory.path()).await;
         let pid = program.0.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        refuses(program, 1, "Stopped half-way. There is no backup");
+        refuses(program, 1, "Stopped before the backup was complete. No file was written");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{signal}");
     }
 }

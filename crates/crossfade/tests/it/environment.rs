@@ -115,7 +115,7 @@ fn other_empty_variables_are_unset_and_those_of_kubernetes_are_none() {
     ];
     let mut server = with(&variables, &["serve", "--data-dir", data.path(), "--listen", "127.0.0.1:0"]);
     let said = is_serving(&mut server);
-    assert!(said.contains("limits of connections"), "the log is written: {said}");
+    assert!(said.contains("connection limits"), "the log is written: {said}");
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn a_database_url_is_read_from_a_file_and_its_password_is_no_argument() {
     std::fs::write(&file, "\n").unwrap();
     refuses(with(&[], &["serve", "--database-url-file", file.to_str().unwrap()]), 2, "is empty");
     std::fs::remove_file(&file).unwrap();
-    refuses(with(&[], &["serve", "--database-url-file", file.to_str().unwrap()]), 1, "cannot be read");
+    refuses(with(&[], &["serve", "--database-url-file", file.to_str().unwrap()]), 1, "Cannot read");
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn a_token_is_not_sent_unencrypted_to_another_machine() {
     refuses(with(&variables, &command), 2, "unencrypted to auth.example.com. Nothing was sent.");
     assert!(seen.recv_timeout(Duration::from_millis(200)).is_err(), "something was sent");
     let (status, _, err) = with(&variables, &[&command[..], &["--insecure-http"]].concat()).end();
-    assert!(status == 1 && err.contains("Warning: the API token travels unencrypted"), "{err}");
+    assert!(status == 1 && err.contains("Warning: the API token is sent unencrypted"), "{err}");
     assert!(seen.recv_timeout(Duration::from_secs(5)).unwrap().contains("auth.example.com"));
     for (url, says) in [
         ("https://ada:hunter2@auth.example.com", "must not contain a user"),
         ("https://auth.example.com/?x", "must not contain ?"),
-        ("ftp://auth.example.com", "must begin with"),
+        ("ftp://auth.example.com", "must start with"),
     ] {
         let (status, _, err) = with(&variables, &["whoami", "--url", url]).end();
         assert!(status == 2 && err.contains(says) && !err.contains("hunter2"), "{url}: {err}");

@@ -166,7 +166,7 @@ fn another_master_key_does_not_open_a_database() {
     let (data, other) = (Data::new(), Data::new());
     let key = std::fs::read(data.file("master.key")).unwrap();
     std::fs::copy(other.file("master.key"), data.file("master.key")).unwrap();
-    refuses(data.serve(&[]), 1, "does not open this database");
+    refuses(data.serve(&[]), 1, "does not match this database");
     // With its own key it is as it was.
     std::fs::write(data.file("master.key"), key).unwrap();
     let mut server = data.serve(&[]);
@@ -184,7 +184,7 @@ fn an_empty_place_with_an_existing_master_key_becomes_no_new_instance() {
     refuses(init(&data, &[]), 1, "a master key belongs to one instance");
     let arguments =
         ["token", "create", "--data-dir", data.path(), "--user", "ada@example.com", "--name", "x"];
-    refuses(Running::start(&arguments), 1, "There is no database");
+    refuses(Running::start(&arguments), 1, "does not exist");
     assert!(!data.file("crossfade.db").exists(), "nothing was made");
     let (status, _, err) = init(&data, &["--new-instance"]).end();
     assert_eq!(status, 0, "{err}");
@@ -222,7 +222,7 @@ async fn another_postgres_database_or_schema_becomes_no_new_instance() {
         ] {
             let place = ["--data-dir", data.path(), "--database-url", wrong];
             let arguments: Vec<&str> = command.into_iter().chain(place).collect();
-            refuses(Running::start(&arguments), 1, "The PostgreSQL database holds no instance");
+            refuses(Running::start(&arguments), 1, "There is no instance in the PostgreSQL database");
         }
     }
     let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('public', 'other')";
@@ -274,7 +274,7 @@ fn a_master_key_file_that_holds_no_key_is_refused() {
     let without_header = whole.split(':').next_back().unwrap();
     for broken in ["", "\n", "not a key", short, &whole[..40], without_header, &whole.repeat(2)] {
         std::fs::write(data.file("master.key"), broken).unwrap();
-        refuses(data.serve(&[]), 1, "does not hold a Crossfade master key");
+        refuses(data.serve(&[]), 1, "does not contain a Crossfade master key");
     }
     // Bytes that are no text, and a directory in its place, cannot be read even as root.
     std::fs::write(data.file("master.key"), [0xff, 0xfe]).unwrap();
@@ -331,7 +331,7 @@ fn an_address_in_use_is_said_before_anything_is_made() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let arguments = ["serve", "--data-dir", data.to_str().unwrap(), "--listen", &address];
-    refuses(Running::start(&arguments), 1, "is in use");
+    refuses(Running::start(&arguments), 1, "is already in use");
     assert!(!data.exists());
 }
 
@@ -343,7 +343,7 @@ fn a_data_directory_that_cannot_be_made_is_refused() {
     // Below a regular file nothing can be made, also not by root.
     for path in [file.join("data"), file.join("deep/data")] {
         let arguments = ["serve", "--data-dir", path.to_str().unwrap(), "--listen", "127.0.0.1:0"];
-        refuses(Running::start(&arguments), 1, "cannot be created");
+        refuses(Running::start(&arguments), 1, "Cannot create the data directory");
     }
     let arguments = ["serve", "--data-dir", file.to_str().unwrap(), "--listen", "127.0.0.1:0"];
     refuses(Running::start(&arguments), 1, file.to_str().unwrap());
@@ -354,7 +354,7 @@ fn a_second_server_on_the_same_database_is_refused_until_the_first_ends() {
     let data = Data::new();
     let mut first = data.serve(&[]);
     is_serving(&mut first);
-    refuses(data.serve(&[]), 1, "nother crossfade serve is running on this database");
+    refuses(data.serve(&[]), 1, "nother crossfade serve is already using this database");
     assert!(first.0.try_wait().unwrap().is_none(), "the first serves on");
     drop(first);
     let mut second = data.serve(&[]);
@@ -370,7 +370,7 @@ async fn a_second_server_on_the_same_postgres_database_is_refused() {
     let more = ["--database-url", url];
     let mut first = data.serve(&more);
     is_serving(&mut first);
-    refuses(data.serve(&more), 1, "nother crossfade serve is running on this database");
+    refuses(data.serve(&more), 1, "nother crossfade serve is already using this database");
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn a_settings_file_is_read_strictly() {
 fn a_settings_file_that_is_not_there_is_refused() {
     let data = Data { directory: tempfile::tempdir().unwrap() };
     let missing = data.file("none.toml");
-    refuses(data.serve(&["--config", missing.to_str().unwrap()]), 1, "cannot be read");
+    refuses(data.serve(&["--config", missing.to_str().unwrap()]), 1, "Cannot read");
 }
 
 #[test]
@@ -464,7 +464,7 @@ fn a_local_command_in_the_wrong_directory_makes_no_database() {
     let missing = data.file("elsewhere");
     let missing = missing.to_str().unwrap();
     let arguments = ["token", "create", "--user", "ada@example.com", "--name", "x", "--data-dir", missing];
-    refuses(Running::start(&arguments), 1, "There is no database");
+    refuses(Running::start(&arguments), 1, "does not exist");
     assert!(!std::path::Path::new(missing).exists());
 }
 
@@ -490,11 +490,11 @@ fn a_first_owner_is_made_once() {
         "--password-stdin",
     ]);
     again.0.stdin.take().unwrap().write_all(b"another sentence altogether\n").unwrap();
-    refuses(again, 5, "has an Owner already");
+    refuses(again, 5, "already has an Owner");
     refuses(
         Running::start(&["owner", "recover", "--data-dir", data.path(), "--email", "eve@example.com"]),
         3,
-        "There is no Owner",
+        "No Owner has the email address",
     );
     refuses(
         Running::start(&[
