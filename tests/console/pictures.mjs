@@ -23,8 +23,8 @@ try {
     if (waited > 120 || demo.exitCode !== null) throw new Error(`The demo does not begin to serve:\n${said}`);
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
-  const url = /serves (http:\S+)/.exec(said)[1];
-  const password = /Password of all\s+(\S+)/.exec(said)[1];
+  const url = /serving (http:\S+)/.exec(said)[1];
+  const password = /Password for all\s+(\S+)/.exec(said)[1];
   const page = await (await browser.newContext({ timezoneId: "Europe/Berlin" })).newPage();
   await page.goto(`${url}/console`);
   await page.getByRole("textbox", { name: "Email" }).fill("ada@example.com");

@@ -25,7 +25,7 @@ def _demo(checks, arguments):
         demo = subprocess.Popen([arguments.binary, "demo", "--listen", f"127.0.0.1:{free_port()}"],
                                 env={"TMPDIR": directory}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            said = next((line for line in demo.stdout if "until Ctrl-C" in line), None)
+            said = next((line for line in demo.stdout if "until you press Ctrl-C" in line), None)
             holds(checks, said is not None and os.listdir(directory), "the demo has data of its own", str(said))
             demo.send_signal(signal.SIGHUP)
             status = demo.wait(20)

@@ -48,8 +48,9 @@ impl Caller {
         if on_ipv4 && TcpListener::bind(SocketAddr::new(address, 0)).is_ok() {
             builder = builder.local_address(address);
         }
-        let http =
-            builder.build().map_err(|error| Failure::failed(format!("No request can be made: {error}.")))?;
+        let http = builder
+            .build()
+            .map_err(|error| Failure::failed(format!("Cannot create the HTTP client: {error}.")))?;
         let base = format!("{url}/env/{environment}/oauth2");
         Ok(Self { name, http, base, client_id: client_id.to_owned() })
     }
@@ -66,7 +67,7 @@ impl Caller {
 
     async fn post(&self, endpoint: &str, secret: &str, form: &[(&str, &str)]) -> Result<Answer, Failure> {
         let unanswered =
-            |error: reqwest::Error| Failure::failed(format!("The server does not answer: {error}."));
+            |error: reqwest::Error| Failure::failed(format!("The server does not respond: {error}."));
         let request = self.http.post(format!("{}/{endpoint}", self.base));
         let response =
             request.basic_auth(&self.client_id, Some(secret)).form(form).send().await.map_err(unanswered)?;

@@ -24,7 +24,7 @@ pub(super) async fn check(api: &Api, url: &str, password: &str, present: &Presen
 
     let overdue: Vec<Client> = api.list("/clients?overdue=true", usize::MAX).await?;
     let expected = CLIENTS.iter().filter(|seed| seed.fate == Fate::Overdue).count();
-    expect(expected >= 5 && overdue.len() == expected, "as many overdue secrets as there should be")?;
+    expect(expected >= 5 && overdue.len() == expected, "the planned number of overdue secrets")?;
 
     let mut verdicts = Vec::new();
     for seed in &CLIENTS {
@@ -33,12 +33,12 @@ pub(super) async fn check(api: &Api, url: &str, password: &str, present: &Presen
         let path = format!("/clients/{client}/environments/production/change-over");
         let change: ChangeOver = api.get(&path).await?;
         output::data(&format!("  {:<16} {}\n", seed.name, change.summary))?;
-        expect(change.verdict == transition.verdict, &format!("{} at that point", seed.name))?;
+        expect(change.verdict == transition.verdict, &format!("{} with its planned verdict", seed.name))?;
         verdicts.push(change.verdict);
     }
     verdicts.sort_by_key(|verdict| verdict.as_str());
     verdicts.dedup();
-    expect(verdicts.len() >= 4, "transitions that stand differently")?;
+    expect(verdicts.len() >= 4, "transitions with different verdicts")?;
 
     let mut endings = Vec::new();
     for seed in &CLIENTS {
@@ -57,10 +57,10 @@ pub(super) async fn check(api: &Api, url: &str, password: &str, present: &Presen
     let told: Vec<AuditEvent> = api
         .list(&format!("/audit-events?{}", form_encode("action", "transition.deadline_near")), 100)
         .await?;
-    expect(!told.is_empty(), "a deadline that the guard warned of")?;
+    expect(!told.is_empty(), "a warning of the deadline guard")?;
 
     let users: Vec<User> = api.list("/users", usize::MAX).await?;
-    expect(users.len() == PEOPLE.len() + 2, "an account for each role, and a program")?;
+    expect(users.len() == PEOPLE.len() + 2, "an account for each role and a program")?;
     for name in PEOPLE.iter().map(|(name, _)| email(name)).chain([super::OWNER.to_owned()]) {
         signs_in(url, &name, password).await?;
     }
@@ -69,7 +69,8 @@ pub(super) async fn check(api: &Api, url: &str, password: &str, present: &Presen
 
 /// Signs in as a browser does.
 async fn signs_in(url: &str, email: &str, password: &str) -> Result<(), Failure> {
-    let unanswered = |error: reqwest::Error| Failure::failed(format!("The server does not answer: {error}."));
+    let unanswered =
+        |error: reqwest::Error| Failure::failed(format!("The server does not respond: {error}."));
     let http =
         reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(Duration::from_secs(30));
     let http = http.build().map_err(unanswered)?;
@@ -90,6 +91,6 @@ async fn signs_in(url: &str, email: &str, password: &str) -> Result<(), Failure>
 fn expect(holds: bool, what: &str) -> Result<(), Failure> {
     match holds {
         true => Ok(()),
-        false => Err(Failure::failed(format!("The demo is not as it should be. Expected: {what}."))),
+        false => Err(Failure::failed(format!("The demo data is incomplete. Expected: {what}."))),
     }
 }

@@ -47,14 +47,14 @@ const PACE: Duration = Duration::from_millis(900);
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     if !args.listen.ip().is_loopback() {
         return Err(Failure::usage(
-            "The demo serves on a loopback address only, because it prints a token that may do everything.",
+            "The demo listens on a loopback address only, because it prints a token with all permissions.",
         ));
     }
     let _pace = start_log("warn", LogFormat::Text)?;
     let listener = bind(args.listen)?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let directory = tempfile::tempdir()
-        .map_err(|error| Failure::failed(format!("No temporary directory can be made: {error}.")))?;
+        .map_err(|error| Failure::failed(format!("Cannot create a temporary directory: {error}.")))?;
     let settings = throwaway(address, directory.path());
     let clock = Arc::new(Clock::set_back(past::SPAN));
     let app = open_at(&settings, true, Creation::WithNewKey, clock.clone()).await?;
@@ -71,18 +71,18 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
 }
 
 async fn play(app: &Arc<App>, clock: &Clock, url: &str, quick: bool) -> Result<(), Failure> {
-    output::data(&format!("Crossfade serves {url} on data that is thrown away at the end.\n"))?;
+    output::data(&format!("Crossfade is serving {url} with temporary data, deleted on exit.\n"))?;
     let password = random_text();
     app.create_owner(OWNER, &password).await?;
     let owner = Api::connect(url, owner_token(app, None).await?)?;
     let past = Past { app, clock, url, owner: &owner };
     let present = past.play().await?;
-    output::data(&format!("It holds {} clients, and what happened to them in 200 days.\n", CLIENTS.len()))?;
+    output::data(&format!("It has {} clients with 200 days of history.\n", CLIENTS.len()))?;
     set_passwords(app, &owner, &password).await?;
     let pace = if quick { Duration::ZERO } else { PACE };
     story::change_over(&owner, url, &present, pace).await?;
     if quick {
-        output::data("\nAnd this is what there is to look at\n")?;
+        output::data("\nChecking the demo data\n")?;
         return check::check(&owner, url, &password, &present).await;
     }
     let working = movers::begin(&owner, url, &present).await?;
@@ -153,13 +153,11 @@ fn invite(url: &str, password: &str, token: &str) -> Result<(), Failure> {
         accounts.push_str(&format!("  {:<20} {}\n", role.name(), past::email(name)));
     }
     output::data(&format!(
-        "\nThe server goes on, until Ctrl-C. Look around in a browser, as any of these:\n\n  \
-         {url}/console\n\n{accounts}\n  Password of all       {password}\n\n\
-         The secret of {watched} was rotated a moment ago: watch its callers move over, in the Console or here, from\n\
-         another terminal:\n\n  \
-         export CROSSFADE_URL={url}\n  export CROSSFADE_TOKEN={token}\n  \
-         {crossfade} secret watch \"{watched}\" --env production\n  \
-         {crossfade} client list\n  {crossfade} secret history \"{CLIENT}\" --env production\n  \
-         {crossfade} secret rotate \"{CLIENT}\" --env staging --transition 24h --show\n"
+        "\nThe server runs until you press Ctrl-C. Sign in to the Console with any of these accounts:\n\n  \
+        {url}/console\n\n{accounts}\n  Password for all       {password}\n\nThe secret of {watched} was just \
+        rotated. Watch its callers move, in the Console or from\nanother terminal:\n\n  export \
+        CROSSFADE_URL={url}\n  export CROSSFADE_TOKEN={token}\n  {crossfade} secret watch \"{watched}\" \
+        --env production\n  {crossfade} client list\n  {crossfade} secret history \"{CLIENT}\" --env \
+        production\n  {crossfade} secret rotate \"{CLIENT}\" --env staging --transition 24h --show\n"
     ))
 }

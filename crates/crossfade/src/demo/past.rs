@@ -241,7 +241,7 @@ impl Stage<'_> {
             Step::Rotate { at, hours, leaked } => self.rotate(at, hours, leaked).await,
             Step::Revoke(at) => {
                 let body = RevokeSecret {
-                    reason: Some("everybody has moved".to_owned()),
+                    reason: Some("every caller has moved".to_owned()),
                     ..RevokeSecret::default()
                 };
                 self.change(at, "revoke", &body).await
@@ -455,5 +455,5 @@ pub(super) fn email(name: &str) -> String {
 }
 
 fn missing(what: &str) -> Failure {
-    Failure::failed(format!("The demo did not go as it should. Missing: {what}."))
+    Failure::failed(format!("The demo failed. Missing: {what}."))
 }

@@ -79,7 +79,7 @@ pub(super) async fn change_over(
         rotated.previous_secret.expires_at
     ))?;
 
-    scene.step("One program moves to the new secret; both go on without a failure").await?;
+    scene.step("One program moves to the new secret, and both keep working").await?;
     scene.accepted(&scene.worker, &new).await?;
     scene.accepted(&scene.cron, &old).await?;
 
@@ -88,15 +88,15 @@ pub(super) async fn change_over(
     let names: Vec<_> = left.iter().filter_map(|it| it.user_agent.as_deref()).collect();
     expect(names == [scene.cron.name], "one program is left on the old secret")?;
 
-    scene.step("The last one moves, too").await?;
+    scene.step("The last program moves as well").await?;
     scene.accepted(&scene.cron, &new).await?;
     scene.accepted(&scene.worker, &new).await?;
     let moved_at = scene.moved_at(&scene.cron, &new.id).await?;
     let left = scene.left(moved_at).await?;
-    expect(left.is_empty(), "nobody uses the old secret any more")?;
+    expect(left.is_empty(), "no caller uses the old secret any more")?;
 
-    scene.step("So the old secret is revoked, and refused from now on").await?;
-    let body = RevokeSecret { reason: Some("everybody has moved".to_owned()), ..RevokeSecret::default() };
+    scene.step("The old secret is revoked and refused from now on").await?;
+    let body = RevokeSecret { reason: Some("every caller has moved".to_owned()), ..RevokeSecret::default() };
     let path = format!("{}/secrets/{}/revoke", scene.path, old.id);
     let changed: SecretChanged = api.send(Method::POST, &path, &body).await?;
     expect(changed.secret.state == SecretState::Revoked, "the old secret is revoked")?;
@@ -105,14 +105,14 @@ pub(super) async fn change_over(
     scene.refused(&scene.cron, &old).await?;
     scene.accepted(&scene.cron, &new).await?;
 
-    scene.step("The history says who did it, when, and how it ended").await?;
+    scene.step("The history shows who rotated the secret, when, and how the old one ended").await?;
     let history = scene.history().await?;
     expect(
         history.first().is_some_and(|it| it.ended_as == EndedAs::Revoked),
-        "the history tells the revocation",
+        "the history shows the revocation",
     )?;
 
-    scene.step("Now the secret leaks: it is rotated with 0 hours, and its tokens end with it").await?;
+    scene.step("The secret leaks: a rotation with 0 hours ends it immediately, with its tokens").await?;
     let leaked = scene.accepted(&scene.worker, &new).await?;
     let rotated = scene.rotate(0, "found in a public repository", true).await?;
     let fresh = held(rotated.secret.id, rotated.secret.value)?;
@@ -122,15 +122,15 @@ pub(super) async fn change_over(
     scene.refused(&scene.worker, &new).await?;
     scene.accepted(&scene.worker, &fresh).await?;
     let introspected = scene.worker.introspect(&fresh.value, &leaked).await?;
-    line(&format!("introspection of a token issued under the leaked secret: {}", introspected.body))?;
+    line(&format!("introspection of a token obtained with the leaked secret: {}", introspected.body))?;
     expect(introspected.body["active"] == false, "a token of the leaked secret is not active any more")?;
     if let Some(until) = rotated.tokens_valid_offline_until {
-        line(&format!("who checks tokens without asking may accept such a token until {until}"))?;
+        line(&format!("resource servers that validate tokens offline may accept this token until {until}"))?;
     }
     let history = scene.history().await?;
     expect(
         history.len() == earlier + 2 && history.iter().any(|it| it.compromised),
-        "the history holds both rotations",
+        "the history has both rotations",
     )
 }
 
@@ -199,7 +199,7 @@ impl Scene<'_> {
             line(&format!("{agent:<20} from {from}, last at {}", it.last_used_at))?;
         }
         if left.is_empty() {
-            line(&format!("nobody since {since}"))?;
+            line(&format!("no caller since {since}"))?;
         }
         Ok(left)
     }
@@ -245,7 +245,7 @@ fn held(id: SecretId, value: Option<String>) -> Result<Held, Failure> {
 }
 
 fn wrong(what: &str) -> Failure {
-    Failure::failed(format!("The demo did not go as it should. Expected: {what}."))
+    Failure::failed(format!("The demo failed. Expected: {what}."))
 }
 
 fn expect(holds: bool, what: &str) -> Result<(), Failure> {
