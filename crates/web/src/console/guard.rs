@@ -67,8 +67,8 @@ async fn look_up(web: &Web, parts: &Parts) -> Found {
         Err(error) => {
             // Without a cause too many strangers wait: a line for each would flood the log.
             match error.source.is_some() {
-                true => tracing::error!(%error, "a sign-in could not be looked up"),
-                false => tracing::debug!(%error, "a sign-in was not looked up"),
+                true => tracing::error!(%error, "cannot look up a session"),
+                false => tracing::debug!(%error, "a session was not looked up"),
             }
             Found::Unknown(error.problem)
         }

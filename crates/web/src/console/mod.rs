@@ -119,7 +119,7 @@ pub(crate) fn page(template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => framed(html.into_response()),
         Err(error) => {
-            tracing::error!(%error, "a page could not be rendered");
+            tracing::error!(%error, "cannot render a page");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
