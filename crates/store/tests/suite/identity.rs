@@ -40,8 +40,8 @@ async fn a_process_whose_term_has_passed_changes_nothing() {
     let first = t.db.lock_for_serving().await.unwrap();
     assert!(first.term() > 0 && !first.was_served_since);
     t.write(seed).await;
-    let before = t.place.fingerprint().await;
     t.place.raw("UPDATE head SET term = 7").await;
+    let before = t.place.fingerprint().await;
     let refused = t.try_write(seed_client).await;
     assert!(matches!(refused, Err(StoreError::Superseded)), "{refused:?}");
     assert_eq!(t.place.fingerprint().await, before);
