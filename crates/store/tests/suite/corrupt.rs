@@ -61,7 +61,7 @@ async fn read(tx: &mut Tx, what: &str) -> Result<(), StoreError> {
     match what {
         "properties" => tx.properties(&all()).await.map(drop),
         "property_named" => tx.property_named(&name("Shop")).await.map(drop),
-        "environments" => tx.environments().await.map(drop),
+        "environment" => tx.environment(&staging).await.map(drop),
         "signing_keys" => tx.signing_keys(&staging).await.map(drop),
         "clients" => tx.clients(&ClientFilter::default(), &all()).await.map(drop),
         "client_named" => tx.client_named(&property_id(1), &name("Billing")).await.map(drop),
@@ -105,8 +105,8 @@ fn cases() -> Vec<Case> {
     vec![
         ("properties", "properties", "id", "'garbage'", bad()),
         ("property_named", "properties", "id", "'garbage'", bad()),
-        ("environments", "environments", "kind", "'garbage'", "staging".into()),
-        ("environments", "environments", "signing_alg", "'es256'", "staging".into()),
+        ("environment", "environments", "kind", "'garbage'", "staging".into()),
+        ("environment", "environments", "signing_alg", "'es256'", "staging".into()),
         ("signing_keys", "signing_keys", "alg", "'none'", "kid".into()),
         ("clients", "clients", "id", "'garbage'", bad()),
         ("client_named", "clients", "id", "'garbage'", bad()),
