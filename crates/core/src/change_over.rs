@@ -393,7 +393,7 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
         if callers.left() > callers.moved + callers.on_new { Verdict::Moving } else { Verdict::CallersLeft }
     } else {
         reasons.push(Why::NobodyLeft);
-        if !is_quiet && gap.is_none() {
+        if !is_quiet && gap.is_none() && tried.is_some() {
             reasons.push(Why::UsedLately);
         }
         match is_quiet && held.is_none() && !facts.disabled && goes_on {
@@ -423,7 +423,7 @@ pub fn assess(facts: &Facts<'_>, now: Timestamp) -> Assessment {
 }
 
 impl Assessment {
-    /// Returns the verdict as a sentence.
+    /// Returns the verdict as a sentence, which names everything that an otherwise finished change-over waits for.
     pub fn summary(&self) -> String {
         let left = self.callers.left();
         match self.verdict {
@@ -435,9 +435,9 @@ impl Assessment {
             }
             Verdict::CallersLeft => format!("Not safe to end: {} the old secret.", are_left(left)),
             Verdict::Quiet => {
-                "Not safe to end yet: no known caller still uses the old secret, but it has not been quiet \
-                for long enough."
-                    .into()
+                let delays: Vec<&str> = self.reasons.iter().filter_map(|why| why.delay()).collect();
+                let delays = if delays.is_empty() { NOT_QUIET.into() } else { delays.join(", and ") };
+                format!("Not safe to end yet: no known caller still uses the old secret, but {delays}.")
             }
             Verdict::SafeToEnd => {
                 "Safe to end: the recorded evidence shows no caller left on the old secret.".into()
@@ -454,7 +454,30 @@ fn are_left(count: u64) -> String {
     if count == 1 { "1 caller still uses".into() } else { format!("{count} callers still use") }
 }
 
+const NOT_QUIET: &str = "it has not been quiet for long enough";
+
 impl Why {
+    /// Whether ending the old secret is not safe for this reason.
+    pub fn is_obstacle(self) -> bool {
+        match self {
+            Self::NewNeverUsed | Self::CallersExpected | Self::CallersOnBoth => true,
+            Self::OldNeverUsed | Self::NobodyLeft | Self::OldEnded | Self::RolledBack => false,
+            Self::UsedLately | Self::Gap | Self::Disabled | Self::EarlierTokens | Self::NewSilent => true,
+        }
+    }
+
+    /// Returns what delays a change-over although no known caller is left; `None` if the reason does not.
+    fn delay(self) -> Option<&'static str> {
+        match self {
+            Self::UsedLately => Some(NOT_QUIET),
+            Self::Gap => Some("its quiet time restarted after a gap in the evidence"),
+            Self::Disabled => Some("the registration is disabled"),
+            Self::EarlierTokens => Some("access tokens issued with a longer lifetime are still valid"),
+            Self::NewSilent => Some("the new secret is not in use either"),
+            _ => None,
+        }
+    }
+
     /// Returns the reason as a sentence.
     pub fn sentence(self) -> &'static str {
         match self {
@@ -482,7 +505,7 @@ impl Why {
             }
             Self::NewSilent => {
                 "The new secret is not in use either, for longer than its callers ever paused. Callers may \
-                be unable to reach this server."
+                be unable to reach this server. The verdict waits until a caller uses the new secret again."
             }
             Self::OldEnded => "The old secret has ended. Callers that present it are refused.",
             Self::RolledBack => "The rotation was rolled back. The old secret is valid and has no deadline.",

@@ -526,3 +526,46 @@ fn a_token_of_before_its_life_was_shortened_is_waited_for() {
     let after = held(24 * HOUR + 30 * MINUTE);
     assert_eq!((after.verdict, after.reasons), (Verdict::SafeToEnd, vec![Why::NobodyLeft]));
 }
+
+#[test]
+fn the_summary_of_a_quiet_secret_names_what_it_waits_for() {
+    let everybody = [moved(steady(HOUR, 60), HOUR + 60, HOUR + 60)];
+    let gaps = [Gap { began: at(9 * HOUR), ended: at(10 * HOUR) }];
+    let says = |now: i64, change: &dyn Fn(&mut Facts<'_>)| {
+        let assessed = judged(&everybody, now, |facts| change(facts));
+        assert_eq!(assessed.verdict, Verdict::Quiet);
+        assessed.summary()
+    };
+    let waits =
+        |what: &str| format!("Not safe to end yet: no known caller still uses the old secret, but {what}.");
+    let (quiet, silent) = ("it has not been quiet for long enough", "the new secret is not in use either");
+    assert_eq!(says(2 * HOUR - 1, &|_| {}), waits(quiet));
+    // Quiet for long enough, but no caller goes on with the new secret.
+    assert_eq!(says(20 * HOUR, &|_| {}), waits(silent));
+    assert_eq!(
+        says(20 * HOUR, &|facts| facts.disabled = true),
+        waits(&format!("{silent}, and the registration is disabled"))
+    );
+    let tokens = "access tokens issued with a longer lifetime are still valid";
+    assert_eq!(says(2 * HOUR, &|facts| facts.earlier_tokens_end_at = Some(at(30 * HOUR))), waits(tokens));
+    let gap = assess(&Facts { gaps: &gaps, ..facts_of(&everybody) }, at(10 * HOUR + 60));
+    assert!(
+        gap.summary().contains("its quiet time restarted after a gap in the evidence"),
+        "{}",
+        gap.summary()
+    );
+    // Never used, and rotated a short time ago.
+    let unused = [Caller { new: used(60, 120, 60), ..Caller::default() }];
+    let unused = judged(&unused, 180, |_| {});
+    assert_eq!((unused.summary(), unused.reasons), (waits(quiet), vec![Why::NobodyLeft, Why::OldNeverUsed]));
+}
+
+#[test]
+fn every_delay_of_a_summary_is_an_obstacle() {
+    for why in [Why::UsedLately, Why::Gap, Why::Disabled, Why::EarlierTokens, Why::NewSilent] {
+        assert!(why.is_obstacle() && why.delay().is_some(), "{why:?}");
+    }
+    for why in [Why::NobodyLeft, Why::OldNeverUsed, Why::OldEnded, Why::RolledBack] {
+        assert!(!why.is_obstacle() && why.delay().is_none(), "{why:?}");
+    }
+}
