@@ -3,7 +3,9 @@
 use crate::{app::App, error::Error, worker::write_failures};
 use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
 use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, text};
-use crossfade_store::{EvidenceGap, RefusedCaller, SourceCaps, Usage, UsageRow, UsageSource};
+use crossfade_store::{
+    EvidenceGap, PageStart, RefusedCaller, Registration, Secret, SourceCaps, Tx, Usage, UsageRow, UsageSource,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
@@ -20,6 +22,8 @@ const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
 const MOST_REFUSED: i64 = 1000;
 /// Maximum number of rows of evidence written in one transaction.
 const ROWS_AT_ONCE: usize = 500;
+/// Maximum number of secrets and gaps that are checked for a use; with more, a use is assumed.
+const MAX_LOOKED_AT: i64 = 100;
 /// Interval for recording that everything is stored, even if there was nothing to store. After a kill, the evidence has
 /// a gap from the last such record on.
 const NOTED_EVERY: Duration = Duration::from_secs(4);
@@ -40,6 +44,11 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
+    /// Whether this process records, and no evidence so far is known to be missing.
+    fn is_complete(&self) -> bool {
+        self.until.is_some() && !self.is_due && !self.in_doubt && self.refused.is_none()
+    }
+
     fn note_refused(&mut self, usage: &Usage) {
         let (from, to) = self.refused.unwrap_or((usage.first_used_at, usage.last_used_at));
         self.refused = Some((from.min(usage.first_used_at), to.max(usage.last_used_at)));
@@ -429,6 +438,25 @@ impl App {
     pub(crate) fn unflushed_use(&self, secret: &SecretId) -> Option<Timestamp> {
         let unflushed = self.unflushed();
         unflushed.get(secret).and_then(|last| last.used).max(self.authority.evidence().last_use(secret))
+    }
+
+    /// Whether no secret of the registration has ever been used. `false` if evidence since its creation may be missing.
+    pub(crate) async fn is_unused(&self, tx: &mut Tx, registration: &Registration) -> Result<bool, Error> {
+        // Not waited for: a flush waits for the lock that this transaction holds.
+        let Ok(recorded) = self.flush.try_lock() else { return Ok(false) };
+        let stood_still = self.alive.lock().unwrap_or_else(PoisonError::into_inner).still.is_some();
+        if !recorded.is_complete() || stood_still {
+            return Ok(false);
+        }
+        // A server that is stopped in order has stored everything, and issues nothing until its next start.
+        let is_loss = |gap: &EvidenceGap| gap.kind != GapKind::Stopped;
+        let gaps = tx.evidence_gaps(registration.created_at, MAX_LOOKED_AT).await?;
+        let page = PageStart { after: None, limit: MAX_LOOKED_AT };
+        let secrets = tx.secrets(&registration.id, &page).await?;
+        let is_used =
+            |secret: &Secret| secret.usage.is_some() || self.unflushed_use(&secret.rule.id).is_some();
+        let are_all = [gaps.len(), secrets.len()].iter().all(|count| (*count as i64) < MAX_LOOKED_AT);
+        Ok(are_all && !gaps.iter().any(is_loss) && !secrets.iter().any(is_used))
     }
 
     /// Returns the last unflushed time at which a secret was used or refused.
