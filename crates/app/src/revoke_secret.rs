@@ -15,7 +15,7 @@ use crossfade_core::{
     Code, Operation, Problem, Timestamp,
     api::{RevokeSecret, SecretChanged},
     audit::Event,
-    change_over::Verdict,
+    change_over::{Verdict, Why},
     drill::StoppedAs,
     rotation::{self, EndedAs},
     text::Reason,
@@ -116,13 +116,26 @@ impl App {
             return Ok(());
         }
         let text = format!(
-            "{} Nothing was changed. Check the change-over and wait, or revoke without the condition; callers \
-            that still use the secret will fail.",
-            assessed.summary()
+            "{} Nothing was changed. {}, or revoke without the condition; callers that still use the secret \
+            will fail.",
+            assessed.summary(),
+            next_step(&assessed.reasons)
         );
         let problem = Problem::new(Code::NotSafeToEnd, text).with_field("only_if_safe");
-        let left = assessed.callers.left();
-        Err(problem.with("verdict", assessed.verdict.as_str()).with("callers_left", left).into())
+        let reasons: Vec<Why> = assessed.reasons.iter().copied().filter(|why| why.is_obstacle()).collect();
+        let problem = problem.with("verdict", assessed.verdict.as_str()).with("reasons", reasons);
+        Err(problem.with("callers_left", assessed.callers.left()).into())
+    }
+}
+
+/// Returns what a person can do about the reasons. Waiting alone does not help against all of them.
+fn next_step(reasons: &[Why]) -> &'static str {
+    match reasons {
+        _ if reasons.contains(&Why::Disabled) => "Enable the registration and wait",
+        _ if reasons.contains(&Why::NewSilent) || reasons.contains(&Why::NewNeverUsed) => {
+            "Make sure that callers reach this server with the new secret"
+        }
+        _ => "Check the change-over and wait",
     }
 }
 

@@ -1,6 +1,9 @@
 //! Refusals of the admin API: a stable code for programs, a sentence for people, and the field at fault (RFC 9457).
 
-use crate::{DrillId, SecretId, Timestamp, change_over::Verdict};
+use crate::{
+    DrillId, SecretId, Timestamp,
+    change_over::{Verdict, Why},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -235,6 +238,7 @@ impl schemars::JsonSchema for ProblemDocument {
                 "verdict": generator.subschema_for::<Verdict>(),
                 "callers_left": {"type": "integer", "minimum": 0, "description": "not_safe_to_end: callers \
                     still on the old secret."},
+                "reasons": {"type": "array", "items": generator.subschema_for::<Why>(), "description": "not_safe_to_end: why it is not known to be safe."},
                 "stored_values": {"type": "integer", "minimum": 1, "description": "confirmation_mismatch: stored values that the change would destroy."},
                 "later_than": &time,
                 "at_most": &time,

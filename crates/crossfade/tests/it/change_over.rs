@@ -309,6 +309,48 @@ on_both_engines! {
         assert_eq!(change_over(&world, &client, "").await["verdict"], "safe_to_end");
     }
 
+    async fn a_lifetime_that_was_shortened_before_the_first_token_delays_nothing(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let (registration, owner) = (client.registration("production").clone(), world.owner().await);
+        let shorten = async |seconds: u32| {
+            let body = json!({"access_token_ttl_seconds": seconds});
+            owner.patch(&client.path("production", ""), body).await.ok();
+        };
+        let ends = "SELECT COUNT(*) FROM registrations WHERE earlier_tokens_end_at IS NOT NULL";
+        shorten(1800).await;
+        assert_eq!(world.number(ends).await, 0, "no token was issued");
+        // One use that is not stored yet.
+        assert_eq!(call(&world.oauth("production"), &registration.client_id, &registration.secret, None).await, 200);
+        shorten(60).await;
+        assert_eq!(world.number(ends).await, 1);
+    }
+
+    async fn a_lifetime_that_was_shortened_while_evidence_is_missing_is_waited_for(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let (began, ended) = (world.now().as_micros(), world.now().as_micros() + 10);
+        world.raw(&format!("INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES ({began}, {ended}, 'killed')")).await;
+        let body = json!({"access_token_ttl_seconds": 60});
+        world.owner().await.patch(&client.path("production", ""), body).await.ok();
+        let ends = "SELECT COUNT(*) FROM registrations WHERE earlier_tokens_end_at IS NOT NULL";
+        assert_eq!(world.number(ends).await, 1);
+    }
+
+    /// Waiting alone does not help: somebody must go on using the new secret.
+    async fn a_refusal_names_the_reason_that_keeps_a_quiet_secret_from_ending(world: World) {
+        let (client, id, _, new) = rotated(&world).await;
+        assert_eq!(call(&world.oauth("production"), &id, &new, None).await, 200);
+        world.advance(3 * HOUR);
+        let path = client.path("production", &format!("/secrets/{}/revoke", client.registration("production").secret_id));
+        let body = json!({"reason": "moved", "only_if_safe": true, "quiet_seconds": 60});
+        let refused = world.owner().await.post(&path, body).await.refused(409, "not_safe_to_end");
+        let told = change_over(&world, &client, "?quiet_seconds=60").await;
+        assert_eq!((&refused["verdict"], &refused["reasons"]), (&json!("quiet"), &json!(["new_silent"])));
+        let (detail, summary) = (refused["detail"].as_str().unwrap(), told["summary"].as_str().unwrap());
+        assert!(detail.starts_with(summary) && summary.contains("the new secret is not in use either"), "{detail}");
+        assert!(!detail.contains("has not been quiet"), "{detail}");
+        assert!(detail.contains("Make sure that callers reach this server with the new secret"), "{detail}");
+    }
+
     async fn without_a_rotation_there_is_no_change_over_and_wrong_parameters_are_named(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let owner = world.owner().await;
