@@ -4,7 +4,7 @@ use crate::{
     cli::{CreateToken, Init, RecoverOwner, lacking},
     database::wait_for,
     failure::Failure,
-    output,
+    output::{self, RECOVERY, Sink, TOKEN, time},
     serve::{open, open_existing},
 };
 use crossfade_app::{Creation, NewToken};
@@ -32,13 +32,16 @@ pub(crate) async fn init(args: Init) -> Result<(), Failure> {
 pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
-    let link = app.recover_owner(&args.email).await?;
+    let recovered = async { app.recover_owner(&args.email).await.map_err(Failure::from) };
+    let (sink, link) = Sink::around(args.output.as_deref(), recovered).await?;
     app.close().await;
-    output::note(&format!("This link works once and expires at {}:", link.expires_at));
-    if args.json {
-        return output::json(&serde_json::json!({"url": link.url, "expires_at": link.expires_at}));
+    output::note(&format!("The link works once and expires at {}.", time(Some(link.expires_at))));
+    if args.json && sink.shows() {
+        let content = serde_json::json!({"url": link.url, "expires_at": link.expires_at});
+        return output::json_value(&content, &RECOVERY);
     }
-    output::data(&format!("{}\n", link.url))
+    sink.put(&link.url, &RECOVERY)?;
+    if args.json { output::json(&serde_json::json!({"expires_at": link.expires_at})) } else { Ok(()) }
 }
 
 /// Runs `crossfade token create`.
@@ -49,11 +52,11 @@ pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     warnings.extend(unheld(&app.permissions_held_by(&args.user).await?, &args.user, &args.scope));
     let new =
         NewToken { user: args.user, name: args.name, expires_days: args.expires_days, scope: args.scope };
-    let value = app.create_token(&new).await?;
+    let created = async { app.create_token(&new).await.map_err(Failure::from) };
+    let (sink, value) = Sink::around(args.output.as_deref(), created).await?;
     app.close().await;
     warnings.iter().for_each(|warning| output::note(warning));
-    let lost = "Delete the token with crossfade token delete, and create another.";
-    output::value(&format!("{}\n", value.reveal()), lost)
+    sink.put(value.reveal(), &TOKEN)
 }
 
 /// Returns a warning about permissions that the token lacks because its owner does.

@@ -43,7 +43,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "token create",
         [
             "crossfade token create --user ada@example.com --name laptop --expires-days 90",
-            "crossfade token create --user usr_0123456789abcdefghijkl --name pipeline --scope client:read,secret:rotate,secret:reveal,secret:revoke",
+            "crossfade token create --user usr_0123456789abcdefghijkl --name pipeline --scope client:read,secret:rotate,secret:reveal,secret:revoke --output pipeline.token",
         ],
     ),
     ("token list", ["crossfade token list", "crossfade token list --json"]),

@@ -2,7 +2,7 @@
 
 use super::{
     RemoteToken,
-    values::{backup_file, permission, read_file},
+    values::{backup_file, new_file, permission, read_file},
 };
 use crate::settings::Settings;
 use clap::{Args, Subcommand};
@@ -80,6 +80,9 @@ pub(crate) struct RecoverOwner {
     /// Email address of the Owner.
     #[arg(long)]
     pub(crate) email: String,
+    /// New file for the link, readable only by you. Defaults to stdout.
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
+    pub(crate) output: Option<PathBuf>,
     /// Print the link as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -87,7 +90,7 @@ pub(crate) struct RecoverOwner {
 
 #[derive(Subcommand)]
 pub(crate) enum Token {
-    /// Create an API token on the server machine and print only the token on stdout.
+    /// Create an API token on the server machine and print only the token on stdout, or write it to a file.
     Create(Box<CreateToken>),
     #[command(flatten)]
     Remote(RemoteToken),
@@ -109,6 +112,9 @@ pub(crate) struct CreateToken {
     /// Permission to limit the token to. Repeatable or comma-separated.
     #[arg(long, value_name = "PERMISSION", value_delimiter = ',', value_parser = permission())]
     pub(crate) scope: Vec<String>,
+    /// New file for the token, readable only by you. Defaults to stdout.
+    #[arg(long, value_name = "FILE", value_parser = new_file())]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -101,6 +101,8 @@ mod tests {
             "grant create a@example.com --role viewer --output",
             "backup --output",
             "restore --from",
+            "token create --user u --name n --output",
+            "owner recover --email a@example.com --output",
         ] {
             assert_eq!(refused(&format!("{command} -")), 2, "{command}");
             assert_eq!(refused(&format!("{command} ./-")), 0, "{command}");

@@ -119,10 +119,23 @@ pub(crate) const SECRET: Kind = Kind {
 pub(crate) const LINK: Kind =
     Kind { noun: "link", lost: "Create another with crossfade user link, which replaces this one." };
 
+/// An API token.
+pub(crate) const TOKEN: Kind =
+    Kind { noun: "token", lost: "Delete it with crossfade token delete, and create another one." };
+
+/// A one-time link for a locked-out Owner.
+pub(crate) const RECOVERY: Kind =
+    Kind { noun: "link", lost: "Run crossfade owner recover again, which ends the earlier link." };
+
 /// Writes a line for people to stderr.
 pub(crate) fn note(text: &str) {
     // A person who cannot be told is no reason to stop.
     let _ = writeln!(std::io::stderr(), "{}", lines(text));
+}
+
+/// Writes a line to stderr that warns about an action without preventing it.
+pub(crate) fn warning(text: &str) {
+    note(&format!("Warning: {text}"));
 }
 
 /// Returns a time for a table, to the second, or `-` if there is none. JSON has the microseconds.

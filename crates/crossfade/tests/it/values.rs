@@ -2,9 +2,11 @@
 
 use crate::{
     commands::{Site, token},
+    start::{Data, Running},
     world::{Caller, on_both_engines},
 };
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 
 const BLIND: [&str; 3] = ["client:read", "client:manage", "secret:rotate"];
 
@@ -93,4 +95,30 @@ fn a_command_whose_value_cannot_be_received_changes_nothing_and_exits_4() {
     let ended = site.run(&again);
     assert!(ended.status == 0 && !ended.out.contains("\"value\"") && ended.out.contains("sec_"), "{ended:?}");
     assert!(ended.err.contains("Its value was not received."), "{ended:?}");
+}
+
+#[test]
+fn a_token_and_a_recovery_link_go_to_new_files_that_only_their_owner_reads() {
+    let data = Data::new();
+    let place = ["--data-dir", data.path()];
+    let create = ["token", "create", "--user", "ada@example.com", "--name", "pipeline"];
+    let recover = ["owner", "recover", "--email", "ada@example.com"];
+    for (name, command, begins) in [("token", &create[..], "crossfade_"), ("link", &recover[..], "http://")] {
+        let file = data.file(name);
+        let output = ["--output", file.to_str().unwrap()];
+        let run = || Running::start(&[command, &place[..], &output[..]].concat()).end();
+        let (status, out, err) = run();
+        assert_eq!((status, &*out), (0, ""), "{err}");
+        assert!(err.contains(&format!("Wrote the {name} to")), "{err}");
+        let value = std::fs::read_to_string(&file).unwrap();
+        assert!(value.starts_with(begins) && !value.contains('\n') && !err.contains(&value), "{value}");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let (status, _, err) = run();
+        assert!(status == 1 && err.contains("exists already"), "{err}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), value, "it is not overwritten");
+    }
+    let unused = data.file("unused");
+    let nobody = ["token", "create", "--user", "nobody@example.com", "--name", "x", "--output"];
+    let (status, ..) = Running::start(&[&nobody[..], &[unused.to_str().unwrap()], &place[..]].concat()).end();
+    assert!(status != 0 && !unused.exists(), "a refusal leaves no file");
 }
