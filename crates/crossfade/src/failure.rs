@@ -56,6 +56,16 @@ impl Failure {
         Self::new(5, sentence)
     }
 
+    /// Returns the failure for a watch that did not reach its goal in time.
+    pub(crate) fn timed_out(sentence: impl Into<String>) -> Self {
+        Self::new(6, sentence)
+    }
+
+    /// Returns the same failure with a stable code.
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        Self { code: Some(code.as_str().into()), ..self }
+    }
+
     /// Returns the failure for a confirmation with the wrong name.
     pub(crate) fn mismatch(sentence: impl Into<String>) -> Self {
         let code = Code::ConfirmationMismatch.as_str().into();
@@ -71,12 +81,18 @@ impl Failure {
             409 | 412 => 5,
             _ => 1,
         };
+        let sentence = match document.code == Code::Unauthenticated.as_str() {
+            true => {
+                "The server does not accept the API token in CROSSFADE_TOKEN. Nothing was changed. Set it to a valid token of this server; crossfade token create makes one."
+            }
+            false => &document.detail,
+        };
         Self {
             code: Some(document.code.as_str().into()),
             member: document.field.as_deref().map(Into::into),
             permission: document.members.get("permission").and_then(|it| it.as_str()).map(Into::into),
             passing: matches!(document.status, 429 | 503),
-            ..Self::new(status, in_flags(&document.detail))
+            ..Self::new(status, in_flags(sentence))
         }
     }
 
@@ -122,6 +138,10 @@ impl Failure {
             self.sentence.push_str(" To continue without receiving the value, set --no-value.");
         }
         let Some(member) = self.member.as_deref() else { return self };
+        if self.code.as_deref() == Some(Code::NotSafeToEnd.as_str()) {
+            // The condition does what it is for: no flag is at fault.
+            return self;
+        }
         let Some(flag) = flag_of(member, flags) else { return self };
         let flag = format!("--{flag}");
         if let Some(rest) = self.sentence.strip_prefix(&format!("{} ", listed(member))) {
@@ -143,8 +163,8 @@ impl Failure {
 
     fn line(&self) -> String {
         let code = self.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
-        let flag = self.flag.as_ref().map(|flag| format!(" (flag {flag})")).unwrap_or_default();
-        format!("{}{code}{flag}", self.sentence)
+        let flag = self.flag.as_ref().map(|flag| format!("{flag}: ")).unwrap_or_default();
+        format!("{flag}{}{code}", self.sentence)
     }
 }
 
@@ -254,11 +274,29 @@ mod tests {
     fn the_flag_is_named_where_the_command_has_it() {
         let flags = ["transition", "reason", "wipe-after-days", "owner"];
         let wrong = |member| said("It is wrong.", member, &flags);
-        assert_eq!(wrong(Some("transition_hours")), "It is wrong. (flag --transition)");
-        assert_eq!(wrong(Some("wipe_after_days")), "It is wrong. (flag --wipe-after-days)");
-        assert_eq!(wrong(Some("owners[1]")), "It is wrong. (flag --owner)");
+        assert_eq!(wrong(Some("transition_hours")), "--transition: It is wrong.");
+        assert_eq!(wrong(Some("wipe_after_days")), "--wipe-after-days: It is wrong.");
+        assert_eq!(wrong(Some("owners[1]")), "--owner: It is wrong.");
         assert_eq!(wrong(Some("name")), "It is wrong.", "here it is no flag");
         assert_eq!(wrong(None), "It is wrong.");
+    }
+
+    #[test]
+    fn a_refused_token_names_the_variable_that_holds_it() {
+        let document = ProblemDocument::from(&Problem::new(
+            Code::Unauthenticated,
+            "Send a valid API token as Authorization: Bearer.",
+        ));
+        let line = Failure::answered(&document).line();
+        assert!(line.contains("CROSSFADE_TOKEN") && line.ends_with("[unauthenticated]"), "{line}");
+        assert!(!line.contains("Bearer"), "{line}");
+    }
+
+    #[test]
+    fn a_condition_that_is_not_met_blames_no_flag() {
+        let problem = Problem::new(Code::NotSafeToEnd, "Not safe to end.").with_field("only_if_safe");
+        let failure = Failure::answered(&ProblemDocument::from(&problem));
+        assert_eq!(failure.with_flag(&["only-if".to_owned()]).line(), "Not safe to end. [not_safe_to_end]");
     }
 
     #[test]
