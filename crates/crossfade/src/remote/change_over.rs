@@ -11,9 +11,9 @@ use crate::{
 };
 use crossfade_authority::Clock;
 use crossfade_core::{
-    Timestamp,
-    api::{Caller, CallerUse, ChangeOver, RefusedCaller, UsagePoint},
-    change_over::Verdict,
+    Code, Timestamp,
+    api::{Caller, CallerUse, ChangeOver, Reason, RefusedCaller, UsagePoint},
+    change_over::{Verdict, Why},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{io::IsTerminal, time::Duration};
@@ -21,13 +21,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long a watch without a timeout continues while the server does not answer.
 const UNANSWERED_FOR: Duration = Duration::from_secs(15 * 60);
+/// A little longer than the server keeps a reading.
+const KEPT_FOR: Duration = Duration::from_millis(1100);
 /// Interval at which a watch without a terminal repeats that the server does not answer.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// Shows the change-over.
 pub(crate) async fn change_over(place: &Place, remote: &Remote) -> Result<(), Failure> {
     let site = Site::find(Api::new(remote)?, place).await?;
-    let now = read(&site, None).await?;
+    let now = read_now(&site).await?;
     if remote.json {
         return output::json(&now);
     }
@@ -91,18 +93,17 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
     let watched = look_until_done(&args, api, &mut sign);
     let done = match args.timeout {
         None => watched.await,
-        Some(limit) => timeout(limit, watched).await.unwrap_or_else(|_| {
-            let limit = span(limit);
-            Err(Failure::failed(format!("The condition was not met within {limit}. Nothing was changed.")))
-        }),
+        Some(limit) => match timeout(limit, watched).await {
+            Ok(done) => done,
+            Err(_) => {
+                sign.end();
+                return Err(not_reached(&sign, limit, args.remote.json)?);
+            }
+        },
     };
     sign.end();
     let last = done?;
-    if args.remote.json {
-        output::json(&last)?;
-    } else {
-        output::data(&told(&last))?;
-    }
+    print(&last, args.remote.json)?;
     match last.verdict {
         Verdict::SafeToEnd => Ok(()),
         _ => Err(Failure::failed(match last.old_secret.state.is_valid() {
@@ -110,8 +111,27 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
                 "The rotation was rolled back before the condition was met. The old secret is current again."
             }
             false => "The old secret ended before the condition was met.",
-        })),
+        })
+        .with_code(Code::NotRetiring)),
     }
+}
+
+fn print(now: &ChangeOver, json: bool) -> Result<(), Failure> {
+    if json { output::json(now) } else { output::data(&told(now)) }
+}
+
+/// Prints the last reading, and returns the failure of a watch whose time has passed.
+fn not_reached(sign: &Sign, limit: Duration, json: bool) -> Result<Failure, Failure> {
+    if let Some(last) = &sign.seen {
+        print(last, json)?;
+    }
+    let why = match (&sign.unanswered, &sign.seen) {
+        (Some(why), _) => why,
+        (None, Some(last)) => &last.summary,
+        (None, None) => "The server has not answered.",
+    };
+    let limit = span(limit);
+    Ok(Failure::timed_out(format!("The condition was not met within {limit}. {why} Nothing was changed.")))
 }
 
 /// Reads the change-over in a loop until the goal is reached or can no longer be reached. Returns the last one.
@@ -172,6 +192,7 @@ impl Patience {
             .said
             .as_ref()
             .is_some_and(|(said, at)| said == failure.sentence() && (sign.draws() || now - *at < SAID_EVERY));
+        sign.unanswered = Some(failure.sentence().to_owned());
         if !is_said {
             sign.note(&format!("{} Retrying every {}.", failure.sentence(), span(self.every)));
             self.said = Some((failure.sentence().to_owned(), now));
@@ -194,10 +215,26 @@ async fn read(site: &Site, quiet: Option<Duration>) -> Result<ChangeOver, Failur
     site.api.get(&format!("{}/change-over{query}", site.path)).await
 }
 
+/// Reads the change-over of now. The server keeps an answer for a second, so an answer from before this command is asked
+/// for once more.
+pub(super) async fn read_now(site: &Site) -> Result<ChangeOver, Failure> {
+    let begun = Clock::system().now();
+    let answer = read(site, None).await?;
+    if answer.at >= begun {
+        return Ok(answer);
+    }
+    sleep(KEPT_FOR).await;
+    read(site, None).await
+}
+
 /// Progress of a watch on stderr: a bar on a terminal, elsewhere a line whenever the verdict changes.
 struct Sign {
     bar: Option<ProgressBar>,
     last: Option<String>,
+    /// The last reading.
+    seen: Option<ChangeOver>,
+    /// Why there has been no answer since then; `None` if there was one.
+    unanswered: Option<String>,
 }
 
 impl Sign {
@@ -206,7 +243,8 @@ impl Sign {
         let style = ProgressStyle::with_template("{bar:8} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = || ProgressBar::new(100).with_style(style);
-        Self { bar: std::io::stderr().is_terminal().then(bar), last: None }
+        let bar = std::io::stderr().is_terminal().then(bar);
+        Self { bar, last: None, seen: None, unanswered: None }
     }
 
     fn draws(&self) -> bool {
@@ -214,13 +252,15 @@ impl Sign {
     }
 
     fn show(&mut self, now: &ChangeOver) {
+        (self.seen, self.unanswered) = (Some(now.clone()), None);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(progress(now));
                 bar.set_message(short_line(now));
             }
             None => {
-                let said = format!("{} {}", now.verdict.as_str(), now.callers_left);
+                let codes: Vec<Why> = now.reasons.iter().map(|reason| reason.code).collect();
+                let said = format!("{} {} {codes:?}", now.verdict.as_str(), now.callers_left);
                 if self.last.as_ref() != Some(&said) {
                     output::note(&format!("{} {}", time(Some(now.at)), line(now)));
                     self.last = Some(said);
@@ -269,8 +309,8 @@ fn progress(now: &ChangeOver) -> u64 {
 }
 
 fn line(now: &ChangeOver) -> String {
-    let ends = format!("ends in {}", span(now.ends_at.since(now.at)));
-    match now.verdict {
+    let ends = format!("ends in {}", rounded(now.ends_at.since(now.at)));
+    let counts = match now.verdict {
         Verdict::NotStarted => format!("the new secret has not been used; the old secret {ends}"),
         Verdict::Moving | Verdict::CallersLeft => {
             let of = now.callers_left + now.caller_counts.moved + now.caller_counts.on_new;
@@ -281,20 +321,40 @@ fn line(now: &ChangeOver) -> String {
             let needed = Duration::from_secs(now.quiet_needed_seconds);
             format!("quiet for {} of {}; the old secret {ends}", span(quiet), span(needed))
         }
-        Verdict::SafeToEnd => "safe to end".to_owned(),
-        Verdict::Ended => "ended".to_owned(),
+        Verdict::SafeToEnd => return "safe to end".to_owned(),
+        Verdict::Ended => return "ended".to_owned(),
+    };
+    let further: Vec<&str> = further_obstacles(now).map(|reason| reason.text.as_str()).collect();
+    if further.is_empty() { counts } else { format!("{counts}. {}", further.join(" ")) }
+}
+
+/// Returns the reasons against ending the old secret that the numbers of a progress line do not show.
+fn further_obstacles(now: &ChangeOver) -> impl Iterator<Item = &Reason> {
+    now.reasons.iter().filter(|reason| short_reason(reason.code).is_some())
+}
+
+/// Returns such a reason in a few words.
+fn short_reason(why: Why) -> Option<&'static str> {
+    match why {
+        Why::NewSilent => Some("new secret not in use"),
+        Why::Disabled => Some("registration disabled"),
+        Why::EarlierTokens => Some("earlier tokens still valid"),
+        Why::Gap => Some("gap in the evidence"),
+        _ => None,
     }
 }
 
 /// Returns a text like [`line`], short enough for a terminal of 60 columns beside a bar.
 fn short_line(now: &ChangeOver) -> String {
-    let ends = format!("ends in {}", span(now.ends_at.since(now.at)));
+    let ends = format!("ends in {}", rounded(now.ends_at.since(now.at)));
+    let further = further_obstacles(now).next().and_then(|reason| short_reason(reason.code));
     match now.verdict {
         Verdict::NotStarted => format!("new secret not used yet, {ends}"),
         Verdict::Moving | Verdict::CallersLeft => {
             let of = now.callers_left + now.caller_counts.moved + now.caller_counts.on_new;
             format!("{} of {of} callers left, {ends}", now.callers_left)
         }
+        Verdict::Quiet if further.is_some() => format!("{}, {ends}", further.unwrap_or_default()),
         Verdict::Quiet => {
             let quiet = Duration::from_secs(now.quiet_seconds);
             let needed = Duration::from_secs(now.quiet_needed_seconds);
@@ -304,16 +364,20 @@ fn short_line(now: &ChangeOver) -> String {
     }
 }
 
-/// Returns a duration such as "2 h 5 min".
+/// Returns a duration to the second, such as "2 h 5 min".
 fn span(length: Duration) -> String {
     let (hours, minutes, seconds) =
         (length.as_secs() / 3600, length.as_secs() / 60 % 60, length.as_secs() % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds} s"),
-        (0, _) => format!("{minutes} min"),
-        (_, 0) => format!("{hours} h"),
-        _ => format!("{hours} h {minutes} min"),
-    }
+    let parts = [(hours, "h"), (minutes, "min"), (seconds, "s")];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let text = parts.map(|(number, unit)| format!("{number} {unit}")).collect::<Vec<_>>().join(" ");
+    if text.is_empty() { "0 s".to_owned() } else { text }
+}
+
+/// Returns a remaining time, to the minute from one hour on.
+fn rounded(length: Duration) -> String {
+    let seconds = length.as_secs();
+    span(Duration::from_secs(if seconds < 3600 { seconds } else { seconds - seconds % 60 }))
 }
 
 /// Returns the verdict with its reasons, for people.
@@ -388,4 +452,20 @@ fn shown_callers(callers: &[Caller]) -> Result<(), Failure> {
     ];
     output::data("\n")?;
     output::table(&columns, callers.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_to_the_second() {
+        let spans = [0, 3, 60, 90, 100, 3600, 3605, 7500, 86_399];
+        let said = spans.map(|seconds| span(Duration::from_secs(seconds)));
+        let exact = ["0 s", "3 s", "1 min", "1 min 30 s", "1 min 40 s", "1 h", "1 h 5 s", "2 h 5 min"];
+        assert_eq!(said[..8], exact);
+        assert_eq!(said[8], "23 h 59 min 59 s");
+        assert_eq!(rounded(Duration::from_secs(86_399)), "23 h 59 min");
+        assert_eq!(rounded(Duration::from_secs(3599)), "59 min 59 s");
+    }
 }

@@ -1,7 +1,7 @@
 //! `crossfade secret …`.
 
 use super::{
-    change_over::{change_over, series, watch},
+    change_over::{change_over, read_now, series, watch},
     confirm::{confirm_name, confirmed},
     http::{Api, segment},
 };
@@ -12,9 +12,9 @@ use crate::{
 };
 use crossfade_authority::Clock;
 use crossfade_core::{
-    SecretId,
+    Code, SecretId,
     api::{
-        ChangeOver, ExtendSecret, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
+        ExtendSecret, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
         RotateSecretReply, Rotation, Secret, SecretChanged, Usage,
     },
     change_over::Verdict,
@@ -73,9 +73,14 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
             let id = site.named_or(secret, SecretState::Retiring).await?;
             let expires_at = until.resolve(Clock::system().now()).to_string();
             let body = ExtendSecret { expires_at, reason: Some(reason) };
-            let changed =
+            let changed: SecretChanged =
                 site.api.send(Method::POST, &format!("{}/secrets/{id}/extend", site.path), &body).await?;
-            shown_change(changed, remote.json)
+            let done = format!(
+                "Extended the deadline of the old secret {} to {}.",
+                changed.secret.id,
+                time(changed.secret.expires_at)
+            );
+            shown_change(changed, &done, remote.json)
         }
         Command::Rollback { place, acknowledge_in_use, end, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;
@@ -86,7 +91,10 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
             let body =
                 RollBackRotation { reason: Some(reason), acknowledge_in_use, compromised, revoke_tokens };
             let path = format!("{}/rotations/{}/rollback", site.path, rotation.id);
-            shown_change(site.api.send(Method::POST, &path, &body).await?, remote.json)
+            let changed: SecretChanged = site.api.send(Method::POST, &path, &body).await?;
+            let done =
+                format!("Rolled back the rotation. Secret {} is current again.", rotation.outgoing_secret.id);
+            shown_change(changed, &done, remote.json)
         }
     }
 }
@@ -124,17 +132,16 @@ impl Site {
     /// Reports on stderr the change-over of the old secret that is refused or ended now. Reports nothing if it cannot
     /// be read.
     pub(super) async fn tell_who_is_left(&self) {
-        let read = self.api.get::<ChangeOver>(&format!("{}/change-over", self.path)).await;
-        if let Ok(now) = read
+        if let Ok(now) = read_now(self).await
             && !matches!(now.verdict, Verdict::SafeToEnd | Verdict::Ended)
         {
-            output::note(&now.summary);
+            output::warning(&now.summary);
         }
     }
 
     /// Returns why it is not known to be safe to end the old secret; `None` if it is safe, or if there is none to end.
     async fn why_not_safe(&self) -> Option<String> {
-        match self.api.get::<ChangeOver>(&format!("{}/change-over", self.path)).await {
+        match read_now(self).await {
             Ok(now) if matches!(now.verdict, Verdict::SafeToEnd | Verdict::Ended) => None,
             Ok(now) => Some(now.summary),
             // Never rotated: the server says so.
@@ -162,7 +169,8 @@ impl Site {
             Some(id) => Ok(segment(&id)),
             None => self.in_state(state).await?.map(|id| id.to_string()).ok_or_else(|| {
                 let text = format!("{} has no {} secret in {}.", self.name, state.as_str(), self.environment);
-                Failure::conflict(text)
+                let failure = Failure::conflict(text);
+                if state == SecretState::Retiring { failure.with_code(Code::NotRetiring) } else { failure }
             }),
         }
     }
@@ -230,10 +238,16 @@ fn keep(sink: Sink, value: Option<String>, new: &SecretId) -> Result<(), Failure
 }
 
 /// Ends the retiring secret. While that is not safe, a person must confirm it; without a confirmation the server
-/// refuses unless it is safe.
+/// refuses unless it is safe. With a condition, a registration without a retiring secret is not an error, so that a job
+/// can be run again.
 async fn revoke(args: Revoke) -> Result<(), Failure> {
     let Revoke { place, secret, only_if, confirm, end, remote } = args;
     let site = Site::find(Api::new(&remote)?, &place).await?;
+    if only_if.is_some() && secret.is_none() && site.retiring().await?.is_none() {
+        output::note(&format!("{} has no retiring secret in {}. Nothing was changed.", site.name, place.env));
+        let nothing = serde_json::json!({"secret": null});
+        return if remote.json { output::json(&nothing) } else { Ok(()) };
+    }
     let id = site.named_or(secret, SecretState::Retiring).await?;
     let End { reason, compromised, revoke_tokens } = end;
     let only_if_safe = match (only_if, confirm) {
@@ -247,7 +261,7 @@ async fn revoke(args: Revoke) -> Result<(), Failure> {
                 );
                 let sentence = why.as_ref().map_or(what.clone(), |why| format!("{why} {what}"));
                 confirm_name(confirm, &site.name, &sentence, "the client's name")?;
-                why.filter(|_| is_given).iter().for_each(|why| output::note(why));
+                why.filter(|_| is_given).iter().for_each(|why| output::warning(why));
                 false
             }
         },
@@ -259,8 +273,10 @@ async fn revoke(args: Revoke) -> Result<(), Failure> {
         only_if_safe,
         quiet_seconds: only_if.and_then(|goal| goal.0).map(|quiet| quiet.as_secs()),
     };
-    let changed = site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await?;
-    shown_change(changed, remote.json)
+    let changed: SecretChanged =
+        site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await?;
+    let done = format!("Revoked the old secret {}. Callers that present it are refused.", changed.secret.id);
+    shown_change(changed, &done, remote.json)
 }
 
 fn shown_secrets(secrets: &[Secret], json: bool) -> Result<(), Failure> {
@@ -349,7 +365,9 @@ fn shown_usage(usage: Vec<Usage>, json: bool) -> Result<(), Failure> {
     )
 }
 
-fn shown_change(changed: SecretChanged, json: bool) -> Result<(), Failure> {
+/// Reports on stderr what was done, and prints the secret that it was done to.
+fn shown_change(changed: SecretChanged, done: &str, json: bool) -> Result<(), Failure> {
+    output::note(done);
     if json {
         return output::json(&changed);
     }

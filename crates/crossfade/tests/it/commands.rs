@@ -146,7 +146,7 @@ fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_befo
     assert!(length > 0 && waiting.try_wait().unwrap().is_none());
     for goal in ["safe", "quiet=30m"] {
         let revoke = with(&["secret", "revoke"], &["--only-if", goal, "--reason", "enough"]);
-        site.refuses(&revoke, 5, "[not_safe_to_end] (flag --only-if)");
+        site.refuses(&revoke, 5, "[not_safe_to_end]\n");
     }
     let revoked = site.run(&with(&["secret", "revoke"], &["--reason", "enough", "--confirm", "Billing"]));
     assert_eq!(revoked.status, 0, "{revoked:?}");
@@ -155,10 +155,96 @@ fn a_pipeline_that_waits_for_a_change_over_is_told_when_the_old_secret_ends_befo
     let (out, err) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
     assert_eq!(ended.status.code(), Some(1), "{err}");
     assert!(
-        out.starts_with("The old secret has ended.") && err.contains("before the condition was met"),
+        out.starts_with("The old secret has ended.")
+            && err.contains("before the condition was met. [not_retiring]"),
         "{out}{err}"
     );
     assert_eq!(site.json(&with(&["secret", "series"], &["--grain", "day"])), serde_json::json!([]));
+}
+
+#[test]
+fn a_watch_at_its_timeout_says_why_and_exits_with_a_status_of_its_own() {
+    let site = Site::new();
+    site.client("Billing");
+    let place = ["Billing", "--env", "staging"];
+    site.does(
+        &[&["secret", "rotate"], &place[..], &["--transition", "24h", "--confirm", "Billing", "--no-value"]]
+            .concat(),
+    );
+    let watch = [&["secret", "watch"], &place[..], &["--until", "quiet=1m", "--timeout", "1s"]].concat();
+    let ended = site.run(&watch);
+    assert_eq!(ended.status, 6, "{ended:?}");
+    let last = ended.err.lines().last().unwrap();
+    assert!(last.contains("not met within 1 s. Not safe to end") && last.contains("new secret"), "{ended:?}");
+    assert!(ended.out.contains("- No caller has used the new secret."), "the reasons: {ended:?}");
+    let ended = site.run(&[&watch[..], &["--json"]].concat());
+    let last: Json = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.status, &last["verdict"]), (6, &"not_started".into()), "{ended:?}");
+}
+
+#[test]
+fn a_revocation_says_what_it_did_and_can_be_run_again_with_a_condition() {
+    let site = Site::new();
+    site.client("Billing");
+    let with = |words: &[&'static str], more: &[&'static str]| {
+        [words, &["Billing", "--env", "staging"], more].concat()
+    };
+    site.does(&with(&["secret", "rotate"], &["--transition", "24h", "--confirm", "Billing", "--no-value"]));
+    let revoke = |more: &[&'static str]| {
+        site.run(&with(&["secret", "revoke"], &[&["--reason", "moved"], more].concat()))
+    };
+    let extended = site.run(&with(&["secret", "extend"], &["--until", "+48h", "--reason", "late"]));
+    assert!(extended.status == 0 && extended.err.starts_with("Extended the deadline"), "{extended:?}");
+    let done = revoke(&["--confirm", "Billing"]);
+    let said: Vec<&str> = done.err.lines().collect();
+    assert_eq!((done.status, said.len()), (0, 2), "{done:?}");
+    assert!(said[0].starts_with("Warning: Not safe to end"), "{done:?}");
+    assert!(said[1].starts_with("Revoked the old secret sec_"), "{done:?}");
+    // An earlier run has ended it: that is what the job is for.
+    let again = revoke(&["--only-if", "safe"]);
+    assert_eq!((again.status, &*again.out), (0, ""), "{again:?}");
+    assert!(again.err.contains("has no retiring secret in staging. Nothing was changed."), "{again:?}");
+    let again = revoke(&["--only-if", "quiet=1m", "--json"]);
+    let nothing: Json = serde_json::from_str(&again.out).unwrap();
+    assert_eq!((again.status, nothing), (0, serde_json::json!({"secret": null})));
+    let refused = revoke(&["--confirm", "Billing"]);
+    assert!(refused.status == 5 && refused.err.ends_with("[not_retiring]\n"), "{refused:?}");
+}
+
+/// The server keeps a reading for a second.
+#[test]
+fn a_change_over_right_after_a_use_shows_the_use() {
+    let site = Site::new();
+    let client = site.client("Billing");
+    let id = client["registrations"][0]["client_id"].as_str().unwrap();
+    let place = ["Billing", "--env", "staging"];
+    let rotate =
+        [&["secret", "rotate"], &place[..], &["--transition", "24h", "--confirm", "Billing", "--show"]]
+            .concat();
+    let new = site.does(&rotate);
+    let change_over = [&["secret", "change-over"], &place[..]].concat();
+    assert_eq!(site.json(&change_over)["verdict"], "not_started");
+    let body = format!("grant_type=client_credentials&client_id={id}&client_secret={}", new.trim());
+    let address = site.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST /env/staging/oauth2/token HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(site.json(&change_over)["verdict"], "quiet");
+}
+
+#[test]
+fn a_refused_token_is_named_as_the_variable_that_holds_it() {
+    let site = Site::new();
+    let ended = site.run_as("crossfade_token_wrong", &["client", "list"]);
+    assert_eq!(ended.status, 4, "{ended:?}");
+    assert!(ended.err.contains("CROSSFADE_TOKEN") && !ended.err.contains("Bearer"), "{ended:?}");
 }
 
 #[test]
@@ -626,7 +712,7 @@ fn a_drill_is_scheduled_listed_and_stopped() {
     site.refuses(&ask(&["--repeat", "2", "--every", "90s"]), 2, "--every must");
     site.refuses(&ask(&["--every", "10m"]), 2, "--every");
     // Refused there.
-    site.refuses(&ask(&["--repeat", "9", "--every", "10m"]), 1, "(flag --repeat)");
+    site.refuses(&ask(&["--repeat", "9", "--every", "10m"]), 1, "crossfade: --repeat: ");
     site.refuses(&ask(&["--start", "2020-01-01T00:00:00Z"]), 1, "--start must not");
     let mistyped = drill("schedule", &["--length", "60s", "--confirm", "billing", "--reason", "x"]);
     site.refuses(&mistyped, 1, "[confirmation_mismatch]");
