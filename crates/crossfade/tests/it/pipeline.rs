@@ -6,6 +6,7 @@ use crate::{
 };
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -49,21 +50,34 @@ fn the_pipeline_of_the_guide_rotates_waits_and_revokes() {
     // From here on as the program, by the token that the guide makes.
     let token = fs::read_to_string(site.data.file("pipeline.token")).unwrap();
     let token = token.trim();
+    let metadata = fs::metadata(site.data.file("pipeline.token")).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "only its owner reads the token");
     let rotated = shell(&site, "", rotate);
     assert_eq!(rotated.status, 0, "{rotated:?}");
     let secret = fs::read_to_string(site.data.file("new.secret")).unwrap();
     assert!(secret.starts_with("crossfade_live_"), "the value is there");
 
-    // No caller has moved, so waiting goes on, and only the condition keeps the secret.
+    // No caller has moved, so waiting ends at its limit, and only the condition keeps the secret.
     let lines: Vec<&str> = finish.lines().filter(|line| line.starts_with("crossfade ")).collect();
     let [watch, revoke] = lines[..] else { panic!("two commands: {finish}") };
-    let waiting = shell(&site, token, &format!("timeout 3 {watch}"));
-    assert_eq!(waiting.status, 124, "it waits: {waiting:?}");
+    assert!(watch.contains("--timeout 2h"), "no job hangs: {watch}");
+    let soon = finish.replace("--timeout 2h", "--timeout 1s");
+    let waited = shell(&site, "", &soon);
+    assert_eq!(waited.status, 6, "{waited:?}");
+    assert!(waited.err.contains("within 1 s. Not safe to end"), "{waited:?}");
+    // A second rotation by a job that is run again.
+    fs::remove_file(site.data.file("new.secret")).unwrap();
+    let again = shell(&site, "", rotate);
+    assert!(again.status == 5 && again.err.contains("[transition_in_progress]"), "{again:?}");
     let kept = shell(&site, token, revoke);
     assert_eq!(kept.status, 5, "{kept:?}");
     assert!(kept.err.contains("[not_safe_to_end]"), "{kept:?}");
     let revoked = shell(&site, token, &revoke.replace("--only-if safe", "--confirm 'Billing API'"));
     assert_eq!(revoked.status, 0, "{revoked:?}");
+    // A job that is run again after it has ended the secret: the block as it stands in the guide.
+    let again = shell(&site, "", finish);
+    assert_eq!(again.status, 0, "{again:?}");
+    assert!(again.err.contains("has no retiring secret in production. Nothing was changed."), "{again:?}");
 }
 
 #[test]
