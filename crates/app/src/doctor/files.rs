@@ -14,9 +14,13 @@ use std::{
 const FULL: u64 = 100 << 20;
 /// Free space below which a warning is due.
 const NEARLY_FULL: u64 = 1 << 30;
-/// Permission bits for everyone except the owner of a file.
-const OTHERS: u32 = 0o077;
-const OTHERS_WRITE: u32 = 0o022;
+/// Permission bits for the group of a file.
+const GROUP: u32 = 0o070;
+const GROUP_WRITE: u32 = 0o020;
+const EVERYBODY_WRITE: u32 = 0o002;
+/// When the permissions of a group are right.
+const GROUP_IS_PRIVATE: &str =
+    "unless the server alone is in this group, as with fsGroup on Kubernetes and a group of its own";
 
 pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -26,7 +30,7 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
     let owner = match std::fs::metadata(&directory) {
         Ok(found) => {
             checks.push(private_directory(&directory, &found));
-            Some(found.uid())
+            Some(owner_of_files(instance, &found))
         }
         // On PostgreSQL nothing need be in it; on SQLite the missing database is told by its own check.
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -35,7 +39,7 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
             None
         }
     };
-    checks.extend(private_files(instance, owner.map(|uid| (&*directory, uid))));
+    checks.extend(private_files(instance, owner.flatten().map(|uid| (&*directory, uid))));
     if owner.is_some() {
         checks.push(match rustix::fs::statvfs(&directory) {
             Ok(disk) => room(
@@ -70,16 +74,37 @@ fn private_directory(path: &Path, found: &Metadata) -> Check {
         return Check::fail(NAME, format!("{shown} is not a directory."), mend);
     }
     let mend = format!("chmod 700 {shown}");
+    let by_group = format!("{mend}, {GROUP_IS_PRIVATE}.");
     match mode {
-        mode if mode & OTHERS_WRITE != 0 => Check::fail(
+        mode if mode & EVERYBODY_WRITE != 0 => Check::fail(
             NAME,
-            format!("Users other than its owner can add and remove files in {shown} (mode {mode:o})."),
+            format!("Every user can add and remove files in {shown} (mode {mode:o})."),
             mend,
         ),
-        mode if mode & OTHERS != 0 => {
-            Check::warn(NAME, format!("Users other than its owner can list {shown} (mode {mode:o})."), mend)
+        mode if mode & EVERYBODY != 0 => {
+            Check::warn(NAME, format!("Every user can list {shown} (mode {mode:o})."), mend)
+        }
+        mode if mode & GROUP_WRITE != 0 => Check::warn(
+            NAME,
+            format!("Its group can add and remove files in {shown} (mode {mode:o})."),
+            by_group,
+        ),
+        mode if mode & GROUP != 0 => {
+            Check::warn(NAME, format!("Its group can list {shown} (mode {mode:o})."), by_group)
         }
         _ => Check::ok(NAME, format!("Only the owner can access {shown}.")),
+    }
+}
+
+/// Returns the user that the files in the directory belong to. A directory that a group writes to, such as a mounted
+/// volume, often belongs to another user than the server: there it is the owner of the database.
+fn owner_of_files(instance: &Instance<'_>, directory: &Metadata) -> Option<u32> {
+    if directory.mode() & GROUP_WRITE == 0 {
+        return Some(directory.uid());
+    }
+    match &instance.location {
+        Location::File(path) => std::fs::metadata(path).ok().map(|found| found.uid()),
+        Location::Postgres(_) => None,
     }
 }
 
@@ -95,21 +120,21 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
         files.extend(beside.map(|extension| path.with_extension(extension)));
     }
     let (mut outcome, mut wrong, mut mends, mut looked_at) = (Outcome::Ok, Vec::new(), Vec::new(), 0);
+    let mut open_to_group: Vec<String> = Vec::new();
     for path in files {
         let shown = path.display();
         // A missing file is told by the check that needs it.
         let Ok(found) = std::fs::metadata(&path) else { continue };
         looked_at += 1;
         let mode = found.mode() & 0o7777;
-        if path == *key && mode & OTHERS != 0 && mode & EVERYBODY == 0 {
-            // A key that is mounted into a container belongs to another user, and its group alone lets the server read it.
-            outcome = if outcome == Outcome::Fail { outcome } else { Outcome::Warn };
-            wrong.push(format!("{shown} can be read by its group (mode {mode:o})"));
-            mends.push(format!("chmod 600 {shown}, unless only the server is in the group"));
-        } else if mode & OTHERS != 0 {
+        if mode & EVERYBODY != 0 {
             outcome = Outcome::Fail;
-            wrong.push(format!("{shown} can be read by users other than its owner (mode {mode:o})"));
+            wrong.push(format!("Every user can access {shown} (mode {mode:o})"));
             mends.push(format!("chmod 600 {shown}"));
+        } else if mode & GROUP != 0 {
+            // What is mounted into a container often belongs to another user, and its group alone lets the server in.
+            wrong.push(format!("Its group can {} {shown} (mode {mode:o})", group_permission(mode)));
+            open_to_group.push(shown.to_string());
         }
         // A command that was run as another user leaves files that the server cannot open.
         if let Some((_, owner)) =
@@ -121,6 +146,10 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
             mends.push(format!("chown {owner} {shown}"));
         }
     }
+    if !open_to_group.is_empty() {
+        outcome = if outcome == Outcome::Fail { outcome } else { Outcome::Warn };
+        mends.push(format!("chmod 600 {}, {GROUP_IS_PRIVATE}", open_to_group.join(" ")));
+    }
     let sentence = format!("{}.", wrong.join(". "));
     match (looked_at, outcome) {
         (0, _) => None,
@@ -129,6 +158,15 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
         }
         (_, Outcome::Warn) => Some(Check::warn(NAME, sentence, mends.join("; "))),
         (_, Outcome::Fail) => Some(Check::fail(NAME, sentence, mends.join("; "))),
+    }
+}
+
+fn group_permission(mode: u32) -> &'static str {
+    match (mode & 0o040, mode & GROUP_WRITE) {
+        (0, 0) => "run",
+        (0, _) => "write",
+        (_, 0) => "read",
+        _ => "read and write",
     }
 }
 

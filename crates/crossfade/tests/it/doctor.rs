@@ -193,15 +193,18 @@ on_both_engines! {
         for bad in [0o644, 0o604, 0o666, 0o601] {
             mode(bad);
             let found = look(&world, world.now()).await;
-            finds(&found, "files", Outcome::Fail, &format!("can be read by users other than its owner (mode {bad:o})"));
+            finds(&found, "files", Outcome::Fail, &format!("(mode {bad:o})"));
             let mend = found.checks.iter().find_map(|check| check.mend.clone()).unwrap();
             assert_eq!(mend, format!("chmod 600 {}", world.master_key_file().display()));
         }
         // As it is mounted into a container whose user is not its owner.
-        for mounted in [0o440, 0o640, 0o660] {
+        for (mounted, can) in [(0o440, "read"), (0o640, "read"), (0o660, "read and write")] {
             mode(mounted);
-            let says = format!("can be read by its group (mode {mounted:o})");
-            finds(&look(&world, world.now()).await, "files", Outcome::Warn, &says);
+            let says = format!("Its group can {can} {} (mode {mounted:o})", world.master_key_file().display());
+            let found = look(&world, world.now()).await;
+            finds(&found, "files", Outcome::Warn, &says);
+            let mend = found.checks.iter().find_map(|check| check.mend.clone()).unwrap();
+            assert!(mend.contains("fsGroup"), "{mend}");
         }
         mode(0o400);
         assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
@@ -303,18 +306,46 @@ fn where_nothing_is_the_program_says_so_and_makes_nothing() {
     assert!(!missing.exists());
 }
 
+/// As on a volume that Kubernetes mounts with fsGroup.
+#[test]
+fn files_of_a_group_are_a_warning_and_a_start_logs_no_error() {
+    let data = made();
+    let directory = Path::new(data.path());
+    mode(directory, 0o2770);
+    for name in ["crossfade.db", "master.key"] {
+        mode(&data.file(name), 0o640);
+    }
+    // Such a volume belongs to root. Only root can give it away.
+    let _ = std::os::unix::fs::chown(directory, Some(12345), None);
+    let (status, out, _) = doctor(directory, &[]);
+    let lines = |outcome: &str| out.lines().filter(|line| line.starts_with(outcome)).count();
+    assert_eq!((status, lines("FAIL"), lines("warn")), (0, 0, 2), "{out}");
+    for says in ["Its group can add and remove files", "Its group can read", "fsGroup"] {
+        assert!(out.contains(says), "{says}: {out}");
+    }
+    let mut server = data.serve(&[]);
+    let log = is_serving(&mut server);
+    assert!(!log.contains("ERROR") && log.contains("Its group can read"), "{log}");
+}
+
 #[test]
 fn the_program_finds_files_that_are_not_private() {
     let data = made();
     let directory = Path::new(data.path());
     mode(directory, 0o755);
-    tells(directory, &[], "warn", "data_directory", "Users other than its owner can list");
-    mode(directory, 0o770);
-    tells(directory, &[], "FAIL", "data_directory", "can add and remove files in");
+    tells(directory, &[], "warn", "data_directory", "Every user can list");
+    mode(directory, 0o777);
+    tells(directory, &[], "FAIL", "data_directory", "Every user can add and remove files");
+    mode(directory, 0o750);
+    tells(directory, &[], "warn", "data_directory", "Its group can list");
     mode(directory, 0o700);
-    for (name, bad, outcome) in
-        [("master.key", 0o640, "warn"), ("master.key", 0o644, "FAIL"), ("crossfade.db", 0o640, "FAIL")]
-    {
+    for (name, bad, outcome) in [
+        ("master.key", 0o640, "warn"),
+        ("master.key", 0o644, "FAIL"),
+        ("crossfade.db", 0o640, "warn"),
+        ("crossfade.db", 0o604, "FAIL"),
+        ("crossfade.db", 0o660, "warn"),
+    ] {
         mode(&data.file(name), bad);
         tells(directory, &[], outcome, "files", name);
         mode(&data.file(name), 0o600);
