@@ -122,7 +122,10 @@ fn crossfade() -> Result<Command, Failure> {
     if !path.exists() {
         return Err(format!("{} is not there; build it first: cargo build --release", path.display()).into());
     }
-    Ok(Command::new(path))
+    let mut command = Command::new(path);
+    // Settings of the benchmark itself, which the program refuses as unknown.
+    command.env_remove("CROSSFADE_TEST_POSTGRES");
+    Ok(command)
 }
 
 fn start(command: &mut Command) -> Result<Child, Failure> {
