@@ -53,6 +53,7 @@ def play(checks, arguments):
         serve = [server.binary, "serve", "--listen", "127.0.0.1:0", *server.place]
         host = f"127.0.0.1:{postgres.port}"
 
+        _init_waits(checks, postgres, server, host)
         said = Said(serve, server.environment)
         at = said.first(REFUSED, 5)
         holds(checks, at is not None and at < 1.5, "serve says why PostgreSQL does not answer", f"{at} {said.lines}")
@@ -75,6 +76,20 @@ def play(checks, arguments):
         last = said.lines[-1][1] if said.lines else ""
         holds(checks, status == 1 and took < 45, "serve gives up in the end", f"status {status} after {took:.0f} s")
         holds(checks, "Gave up after 10 attempts" in last and host in last and REFUSED in last, "the end says all of it", last)
+
+
+def _init_waits(checks, postgres, server, host):
+    """As in a deployment that starts both at the same time."""
+    init = [server.binary, "init", "--owner-email", "late@example.com", "--password-stdin", *server.place]
+    said = Said(init, server.environment, "a lighthouse and an umbrella\n")
+    at = said.first(REFUSED, 5)
+    holds(checks, at is not None and at < 1.5, "init says why PostgreSQL does not answer", f"{at} {said.lines}")
+    told = next((line for _, line in said.lines if REFUSED in line), "")
+    holds(checks, host in told and "Try 1 of 10" in told, "init names the host and tells its tries", told)
+    holds(checks, said.first("Try 2 of", 5) is not None, "init tries again", str(said.lines))
+    postgres.start()
+    holds(checks, said.process.wait(30) == 0, "init creates the Owner once PostgreSQL starts", str(said.lines))
+    postgres.stop("fast")
 
 
 def _stop_while_waiting(checks, postgres, serve, environment):
