@@ -54,6 +54,9 @@ server=$(jobs -p | head -n 1)
 check 'each command succeeds' is "$(cat failures)" ''
 check 'the token endpoint answered with a token' grep -q access_token typed.out
 check 'the change-over is told' grep -q 'No caller has used the new secret' typed.out
+check 'the second change-over shows the use' grep -q 'no known caller still uses the old secret' typed.out
+check 'the revocation warns' grep -q '^Warning: Not safe to end yet' typed.err
+check 'the revocation says what it did' grep -q '^Revoked the old secret sec_' typed.err
 check 'the history shows the rotation' grep -qi 'revoked' typed.out
 check 'the old secret is refused' is "$(token_of billing.secret)" 401
 check 'the new secret works' is "$(token_of billing.new)" 200
