@@ -37,8 +37,8 @@ pub(crate) struct Watch {
     /// Time between checks, 1s to 1h.
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = within(1..=3600, "from 1s to 1h"))]
     pub(crate) every: Duration,
-    /// Time limit, such as 30m or 12h, after which the exit status is 6. Without one, the command fails when the server has
-    /// not answered for 15 minutes.
+    /// Time limit, such as 30m or 12h, after which the exit status is 6. Without a limit, the command fails when the
+    /// server has not answered for 15 minutes.
     #[arg(long, value_name = "DURATION", value_parser = within(1..=u64::MAX, "at least 1s"))]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]

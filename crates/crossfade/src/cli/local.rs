@@ -90,7 +90,7 @@ pub(crate) struct RecoverOwner {
 
 #[derive(Subcommand)]
 pub(crate) enum Token {
-    /// Create an API token on the server machine and print only the token on stdout, or write it to a file.
+    /// Create an API token on the server machine and print only the token, or write it to a file.
     Create(Box<CreateToken>),
     #[command(flatten)]
     Remote(RemoteToken),

@@ -40,7 +40,7 @@ pub(crate) enum Secret {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Wait until it is safe to end the old secret. Exit status 0 when it is, 1 when the old secret ends first, 6 at
+    /// Wait until it is safe to end the old secret. Exit status 0 when it is, 1 if the old secret ends first, 6 at
     /// the timeout.
     Watch(Watch),
     /// Rotate the current secret. The old secret stays valid for the transition period.
