@@ -114,7 +114,7 @@ fn a_token_and_a_recovery_link_go_to_new_files_that_only_their_owner_reads() {
         assert!(value.starts_with(begins) && !value.contains('\n') && !err.contains(&value), "{value}");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let (status, _, err) = run();
-        assert!(status == 1 && err.contains("exists already"), "{err}");
+        assert!(status == 1 && err.contains("already exists"), "{err}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), value, "it is not overwritten");
     }
     let unused = data.file("unused");
