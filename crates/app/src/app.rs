@@ -257,6 +257,16 @@ impl App {
         &self.mark
     }
 
+    /// Returns the code that proves that this instance wrote a message, for a cookie.
+    pub fn message_code(&self, text: &str) -> String {
+        self.digests.message(text)
+    }
+
+    /// Whether `code` is the code of a message.
+    pub fn is_message_code(&self, text: &str, code: &str) -> bool {
+        self.digests.is_message(text, code)
+    }
+
     /// Whether this node can verify secrets now: it holds the lock, or held it a moment ago, and its tables have
     /// applied every stored change.
     pub async fn readiness(&self) -> Readiness {

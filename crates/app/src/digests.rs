@@ -2,7 +2,7 @@
 //! chosen value.
 
 use crate::seal::derived;
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::{constant_time, digest, hmac};
 use crossfade_store::Digested;
 
 /// Keys of the digests of API tokens, sessions, one-time links and known browsers.
@@ -12,6 +12,7 @@ pub(crate) struct Digests {
     links: hmac::Key,
     devices: hmac::Key,
     marks: hmac::Key,
+    messages: hmac::Key,
 }
 
 impl Digests {
@@ -25,6 +26,7 @@ impl Digests {
             links: key(b"crossfade: digests of one-time links"),
             devices: key(b"crossfade: digests of known browsers"),
             marks: key(b"crossfade: marks of instances"),
+            messages: key(b"crossfade: messages of the Console"),
         }
     }
 
@@ -32,6 +34,17 @@ impl Digests {
     pub(crate) fn mark(&self, public_url: &str) -> String {
         let digest = hmac::sign(&self.marks, public_url.as_bytes());
         digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Returns the code that proves that this instance wrote a message: 32 hexadecimal digits.
+    pub(crate) fn message(&self, text: &str) -> String {
+        let digest = hmac::sign(&self.messages, text.as_bytes());
+        digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether `code` is that of a message, compared in constant time.
+    pub(crate) fn is_message(&self, text: &str, code: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.message(text).as_bytes(), code.as_bytes()).is_ok()
     }
 
     pub(crate) fn token(&self, value: &str) -> Vec<u8> {

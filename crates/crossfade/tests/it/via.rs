@@ -133,7 +133,7 @@ on_both_engines! {
         browser.post("/console/account/tokens", &[("name", "laptop"), ("expires_days", "30")]).await;
         let new = "four quite unrelated words";
         let fields = [("current_password", PASSWORD), ("password", new), ("repeated", new)];
-        assert_eq!(browser.post("/console/account/password", &fields).await.leads_to(), "/console/account?done=password");
+        assert_eq!(browser.post("/console/account/password", &fields).await.leads_to(), "/console/account");
         // A person comes in by a link.
         let created = owner.post("/users", json!({"email": "bob@example.com"})).await.created();
         let link = text(&created["activation_link"]["url"]);

@@ -4,6 +4,7 @@ use super::{
     error::{Refused, Reply, status},
     form::{Fields, Form},
     layout::{Layout, Section},
+    message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn, Submitted},
     sign_in,
@@ -12,7 +13,7 @@ use crate::Web;
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
 };
 use crossfade_app::{AccountTokens, ListQuery, SessionSummary};
 use crossfade_core::{Problem, Timestamp, UserId, api::Token, roles::Permission};
@@ -48,7 +49,6 @@ struct AccountPage {
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
-    done: Option<String>,
     cursor: Option<String>,
 }
 
@@ -107,7 +107,7 @@ impl AccountPage {
 }
 
 pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply {
-    let done = asked.done.as_deref().and_then(|word| match word {
+    let done = match signed.said() {
         "password" => {
             Some("Your password was changed. All other sessions have ended. Your API tokens still work.")
         }
@@ -117,7 +117,7 @@ pub(super) async fn show(signed: SignedIn, Query(asked): Query<Asked>) -> Reply 
         "ended" => Some("The session has ended."),
         "token-deleted" => Some("The token was deleted. Anything that uses it is refused from now on."),
         _ => None,
-    });
+    };
     let mut shown = AccountPage::load(&signed, asked.cursor).await?;
     shown.layout = shown.layout.done(done);
     Ok(page(&shown))
@@ -206,8 +206,8 @@ pub(super) async fn delete_token(Path(id): Path<String>, Fresh { signed, .. }: F
     Ok(to("token-deleted"))
 }
 
-fn to(done: &str) -> Response {
-    Redirect::to(&format!("/console/account?done={done}")).into_response()
+fn to(done: &'static str) -> Response {
+    redirect_with("/console/account", done)
 }
 
 #[cfg(test)]

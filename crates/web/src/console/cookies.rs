@@ -1,4 +1,4 @@
-//! Cookies of the Console (RFC 6265): the session, the known browser, the theme.
+//! Cookies of the Console (RFC 6265): the session, the known browser, the theme, and the result of a form.
 
 use super::error::Refused;
 use axum::{
@@ -39,6 +39,10 @@ fn name(app: &App, kind: &str) -> String {
 const SESSION: &str = "session";
 const DEVICE: &str = "device";
 const THEME: &str = "theme";
+/// Kind of the cookie with the result of a form. The page's code follows, so that two tabs keep their messages apart.
+const DONE: &str = "done_";
+/// Seconds for which a message waits for its page.
+const DONE_FOR: u64 = 60;
 
 /// Returns the value of a request's session cookie.
 pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<String> {
@@ -70,6 +74,21 @@ pub(super) fn theme(app: &App, headers: &HeaderMap) -> Option<String> {
 /// Returns the cookie of a theme, which is kept for a year.
 pub(super) fn of_theme(app: &App, word: &str) -> Result<HeaderValue, Refused> {
     cookie(app, THEME, word, Some(365 * 86_400))
+}
+
+/// Returns the value of the cookie with the message for the page with this code.
+pub(super) fn message(app: &App, headers: &HeaderMap, page: &str) -> Option<String> {
+    read(headers, &name(app, &format!("{DONE}{page}")))
+}
+
+/// Returns the cookie of a message for a page.
+pub(super) fn of_message(app: &App, page: &str, value: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, &format!("{DONE}{page}"), value, Some(DONE_FOR))
+}
+
+/// Returns the cookie that removes the message of a page, because the page has shown it.
+pub(super) fn without_message(app: &App, page: &str) -> Result<HeaderValue, Refused> {
+    cookie(app, &format!("{DONE}{page}"), "", Some(0))
 }
 
 /// Redirects with the cookies of a new session.

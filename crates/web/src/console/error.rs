@@ -116,6 +116,7 @@ fn page_in_words(problem: &Problem, status: StatusCode, found: &Found, theme: Th
                 environment: None,
                 names_environment: false,
                 done: None,
+                warning: None,
             };
             page_with(status, &ErrorPage { layout, detail: &problem.detail })
         }

@@ -4,6 +4,7 @@
 use super::{
     cookies::{self, CookiesToSet},
     error,
+    message::{self, Said},
     session::Found,
     theme::Theme,
 };
@@ -22,7 +23,7 @@ use crossfade_app::Intent;
 use crossfade_core::{Code, Problem};
 
 /// Header that the script sends with automatic requests of a page.
-const BACKGROUND: &str = "crossfade-background";
+pub(super) const BACKGROUND: &str = "crossfade-background";
 
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
@@ -33,14 +34,19 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     let script = error::is_script(&parts.headers);
     let Ok(theme) = Theme::from_request_parts(&mut parts, &web).await;
     let cookies = CookiesToSet::default();
+    let said = Said::of(&web.app, &parts, &found);
+    let uri = parts.uri.clone();
     // Our own addresses are made of ids and slugs, which nothing has to escape.
     let mut response = if parts.uri.path().contains('%') {
         error::Refused::from(Problem::not_found()).into_response()
+    } else if let Some(redirect) = message::without_secret(&parts.method, &parts.uri) {
+        redirect
     } else if is_encoded(&parts.headers) && !body.is_end_stream() {
         error::Refused::from(unsupported_encoding()).into_response()
     } else if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url()) {
         parts.extensions.insert(found.clone());
         parts.extensions.insert(cookies.clone());
+        parts.extensions.insert(said.clone());
         next.run(Request::from_parts(parts, body)).await
     } else {
         let text =
@@ -50,7 +56,9 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = error::page_of(&problem, &found, theme, script);
     }
-    for cookie in cookies.take() {
+    said.shown(&web.app, &uri, &mut response);
+    let message = message::cookie_of(&web.app, &found, &mut response);
+    for cookie in cookies.take().into_iter().chain(message) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     hardened(&web, response)

@@ -128,6 +128,8 @@ pub(crate) struct Layout {
     pub(crate) names_environment: bool,
     /// What the previous request did, as a sentence.
     pub(crate) done: Option<String>,
+    /// What the reader must know about the previous request, on any page.
+    pub(crate) warning: Option<&'static str>,
 }
 
 impl Layout {
@@ -185,6 +187,7 @@ impl Layout {
             environment: None,
             names_environment: false,
             done: None,
+            warning: None,
         }
     }
 }

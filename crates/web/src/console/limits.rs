@@ -6,14 +6,12 @@ use super::{
     error::{Refused, Reply, status},
     form::{Fields, Form},
     layout::{Layout, Section},
+    message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
 use askama::Template;
-use axum::{
-    extract::{Path, RawQuery},
-    response::{IntoResponse, Redirect},
-};
+use axum::extract::Path;
 use crossfade_app::{Input, PlacePath, PropertyPath};
 use crossfade_core::{Code, Problem, api, api::UpdateLimits, roles::Permission};
 
@@ -58,14 +56,13 @@ impl Row {
 }
 
 /// Returns the page of a property.
-pub(super) async fn show(Path(id): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
+pub(super) async fn show(Path(id): Path<String>, signed: SignedIn) -> Reply {
     let (property, _) = signed.app.read_property(signed.caller(), PropertyPath(&id)).await?;
     let all = signed.app.list_limits(signed.caller(), PropertyPath(&id)).await?;
     let rows =
         all.into_iter().enumerate().map(|(at, (environment, limits))| Row::new(at, environment, limits));
     let rows = rows.collect();
-    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let done = (query.text("done") == "saved")
+    let done = (signed.said() == "saved")
         .then_some("The limits were saved. Clients keep their present values until they are changed.");
     let layout =
         signed.layout(Section::Properties, &property.name).crumb("Properties", "/console/properties");
@@ -122,7 +119,7 @@ pub(super) async fn submit(
     };
     let path = PlacePath { property: &id, environment: &slug };
     match signed.app.update_limits(&signed.request_for(&fields), path, Input::Value(body)).await {
-        Ok(_) => Ok(Redirect::to(&format!("/console/properties/{id}?done=saved")).into_response()),
+        Ok(_) => Ok(redirect_with(&format!("/console/properties/{id}"), "saved")),
         Err(error) if belongs_to_form(&error.problem) => {
             let answer = status(&error.problem);
             let mut shown = load(&signed, &id, &slug).await?;

@@ -20,6 +20,7 @@ mod home;
 mod layout;
 mod limits;
 mod link;
+mod message;
 mod moment;
 mod paths;
 mod people;

@@ -5,6 +5,7 @@ use super::{
     error::{Refused, Reply, status},
     form::{Fields, Form, with_label},
     layout::{Layout, Section},
+    message::redirect_with,
     page, page_with,
     paths::own_page,
     session::{Fresh, SignedIn, Submitted},
@@ -38,6 +39,7 @@ struct Line {
     rename: Form,
 }
 
+const PATH: &str = "/console/properties";
 /// A version that no object has.
 const OVERTAKEN: i64 = -1;
 
@@ -73,7 +75,7 @@ impl PropertiesPage {
 pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     let mut shown = load(&signed, query.filled("cursor").map(str::to_owned)).await?;
-    let done = match query.text("done") {
+    let done = match signed.said() {
         "created" => Some("The property was created."),
         "renamed" => Some("The property was renamed."),
         "deleted" => Some("The property was deleted."),
@@ -91,10 +93,10 @@ pub(super) async fn back() -> Redirect {
 pub(super) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
     let body = PropertyBody { name: fields.text("name").to_owned() };
     match signed.app.create_property(&signed.request(), Input::Value(body)).await {
-        Ok(_) => {
-            let to = own_page(fields.text("to")).unwrap_or("/console/properties?done=created");
-            Ok(Redirect::to(to).into_response())
-        }
+        Ok(_) => Ok(match own_page(fields.text("to")) {
+            Some(to) => Redirect::to(to).into_response(),
+            None => redirect_with(PATH, "created"),
+        }),
         Err(error) => {
             again(&signed, error, |shown, problem| {
                 shown.create = Form::new("create", fields).refused(problem);
@@ -114,7 +116,7 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
         ..signed.request()
     };
     match signed.app.update_property(&request, PropertyPath(&id), Input::Value(body)).await {
-        Ok(_) => Ok(Redirect::to("/console/properties?done=renamed").into_response()),
+        Ok(_) => Ok(redirect_with(PATH, "renamed")),
         Err(error) if error.problem.code == Code::PreconditionFailed => {
             let by = signed.app.last_change_of_property(signed.caller(), PropertyPath(&id)).await?;
             again(&signed, error, |shown, _| {
@@ -141,7 +143,7 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
 
 pub(super) async fn delete(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
     match signed.app.delete_property(&signed.request(), PropertyPath(&id)).await {
-        Ok(()) => Ok(Redirect::to("/console/properties?done=deleted").into_response()),
+        Ok(()) => Ok(redirect_with(PATH, "deleted")),
         Err(error) => {
             again(&signed, error, |shown, problem| {
                 shown.problem = Form::default().refused(problem);

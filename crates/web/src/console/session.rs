@@ -6,6 +6,7 @@ use super::{
     error::{Refused, is_script},
     form::Fields,
     layout::{Layout, Person, Section},
+    message::Said,
     theme::Theme,
 };
 use crate::{Web, observe};
@@ -36,6 +37,7 @@ pub(crate) struct SignedIn {
     /// Whether the path is a page that the person can return to.
     is_page: bool,
     cookies: CookiesToSet,
+    said: Said,
 }
 
 /// A form submitted by a signed-in person.
@@ -69,7 +71,13 @@ impl SignedIn {
             environment: None,
             names_environment: false,
             done: None,
+            warning: self.said.warning(),
         }
+    }
+
+    /// Returns the word of the message about the previous form; empty if there is none.
+    pub(crate) fn said(&self) -> &str {
+        self.said.word()
     }
 
     /// Returns the change request of a page.
@@ -155,6 +163,7 @@ impl FromRequestParts<Web> for SignedIn {
             path,
             is_page: parts.method.is_safe(),
             cookies,
+            said: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }

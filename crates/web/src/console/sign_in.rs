@@ -5,6 +5,7 @@ use super::{
     error::{Refused, Reply, is_script, retry_after},
     form::{Fields, Form},
     layout::Sheet,
+    message::{Said, redirect_with},
     page, page_with,
     paths::own_page,
     session::{Sent, SignedIn, seconds_until, wait},
@@ -37,24 +38,24 @@ struct SignInPage {
 #[derive(Deserialize)]
 pub(super) struct Asked {
     to: Option<String>,
-    done: Option<String>,
 }
 
 pub(super) async fn show(
     State(web): State<Web>,
     theme: Theme,
     Query(asked): Query<Asked>,
+    said: Said,
     signed: Result<SignedIn, Response>,
 ) -> Reply {
     let to = asked.to.as_deref().and_then(own_page).unwrap_or("/console");
     if signed.is_ok() {
         return Ok(Redirect::to(to).into_response());
     }
-    let done = match asked.done.as_deref() {
-        Some("out") => Some("You are signed out."),
-        Some("everywhere") => Some("You are signed out everywhere. Your API tokens still work."),
-        Some("everywhere-tokens") => Some("You are signed out everywhere, and your API tokens have ended."),
-        _ => None,
+    let done = match said.word() {
+        "out" => Some("You are signed out."),
+        "everywhere" => Some("You are signed out everywhere. Your API tokens still work."),
+        "everywhere-tokens" => Some("You are signed out everywhere, and your API tokens have ended."),
+        _ => said.warning(),
     };
     let has_owner = web.app.has_owner().await?;
     Ok(page(&SignInPage { sheet: sheet(theme), form: Form::default(), to: to.to_owned(), done, has_owner }))
@@ -116,9 +117,8 @@ pub(super) async fn sign_out(State(web): State<Web>, signed: Result<SignedIn, Re
 }
 
 /// Redirects to the sign-in page and clears everything stored in the browser.
-pub(super) fn out(web: &Web, how: &str) -> Response {
-    let to = Redirect::to(&format!("/console/sign-in?done={how}"));
-    let mut response = without_session(&web.app, to.into_response());
+pub(super) fn out(web: &Web, how: &'static str) -> Response {
+    let mut response = without_session(&web.app, redirect_with("/console/sign-in", how));
     // Not "cookies": that would take those of every other host of the domain too. Ours is taken back above.
     let clear = HeaderValue::from_static("\"cache\", \"storage\"");
     response.headers_mut().insert("clear-site-data", clear);

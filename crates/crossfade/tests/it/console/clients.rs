@@ -35,6 +35,22 @@ fn sent<'f>(
     own.map(|(name, value)| (*name, value.as_str())).chain(other.iter().copied()).collect()
 }
 
+/// The page that follows the creation of a client in production.
+async fn created_by(browser: &Browser<'_>, name: &str, client: &Client) -> String {
+    let property = browser.get("/console/clients/new").await.page(200);
+    let property = property.split("value=\"prop_").nth(1).unwrap();
+    let property = format!("prop_{}", property.split('"').next().unwrap());
+    let form = [
+        ("name", name),
+        ("property_id", &property),
+        ("owners", "ada@example.com"),
+        ("environments", "production"),
+    ];
+    let page = browser.post("/console/clients/new", &form).await.leads_to().to_owned();
+    assert!(!page.contains(client.id.as_str()) && !page.contains('?'), "{page}");
+    browser.get(&page).await.page(200)
+}
+
 async fn rotations(world: &World) -> i64 {
     world.number("SELECT COUNT(*) FROM rotations").await
 }
@@ -46,10 +62,10 @@ on_both_engines! {
         let form = form(&browser, &client).await;
         for _ in 0..2 {
             let answer = browser.post(&path(&client, "/rotate"), &sent(&form, &[])).await;
-            assert_eq!(answer.header("location"), Some(path(&client, "/credentials?done=rotated").as_str()));
+            assert_eq!(answer.header("location"), Some(path(&client, "/credentials").as_str()));
         }
         assert_eq!(rotations(&world).await, 1);
-        let page = browser.get(&path(&client, "/credentials?done=rotated")).await.page(200);
+        let page = browser.get(&path(&client, "/credentials")).await.page(200);
         assert!(page.contains("The old secret expires") && !page.contains("crossfade_live_"), "{page}");
     }
 
@@ -122,7 +138,7 @@ on_both_engines! {
         oauth.token(&it.client_id, &it.secret).await.is_token();
         // A person who types the name knows.
         let done = browser.post(&revoke, &[("reason", "moved"), ("confirm_client_name", "Billing")]).await;
-        assert_eq!(done.header("location"), Some(path(&client, "/security?done=revoked").as_str()));
+        assert_eq!(done.header("location"), Some(path(&client, "/security").as_str()));
         oauth.token(&it.client_id, &it.secret).await.is_invalid_client();
     }
 
@@ -144,7 +160,7 @@ on_both_engines! {
         let refused = "SELECT COUNT(*) FROM audit_events WHERE action = 'access.refused' AND outcome = 'refused'";
         assert_eq!(world.number(refused).await, 4, "each is in the trail");
         let done = browser.post(&revoke, &[("reason", "moved"), ("confirm_client_name", "Billing")]).await;
-        assert_eq!(done.header("location"), Some(path(&client, "/security?done=revoked").as_str()));
+        assert_eq!(done.header("location"), Some(path(&client, "/security").as_str()));
         oauth.token(&it.client_id, &it.secret).await.is_invalid_client();
     }
 
@@ -159,8 +175,8 @@ on_both_engines! {
         for (tokens, said) in [(false, "issued under the leaked secret were not ended"), (true, "issued under the leaked secret were ended")] {
             let form = form(&browser, &client).await;
             let answer = browser.post(&rotate, &sent(&form, &leaked(tokens))).await;
-            assert_eq!(answer.header("location"), Some(path(&client, "/credentials?done=rotated").as_str()));
-            for rest in ["/credentials?done=rotated", "/security"] {
+            assert_eq!(answer.header("location"), Some(path(&client, "/credentials").as_str()));
+            for rest in ["/credentials", "/security"] {
                 let page = browser.get(&path(&client, rest)).await.page(200);
                 assert!(page.contains(said), "{rest}: {page}");
             }
@@ -175,7 +191,7 @@ on_both_engines! {
         let rotation = rest.split('/').next().unwrap().to_owned();
         let undo = [("reason", "it leaked"), ("compromised", "true"), ("revoke_tokens", "true")];
         browser.post(&path(&client, &format!("/rotations/{rotation}/rollback")), &undo).await;
-        let page = browser.get(&path(&client, "/security?done=rolled-back")).await.page(200);
+        let page = browser.get(&path(&client, "/security")).await.page(200);
         assert!(page.contains("The new secret was revoked. Access tokens issued under the leaked secret were ended"), "{page}");
     }
 
@@ -219,7 +235,7 @@ on_both_engines! {
         let viewer = world.person("viewer@example.com", "viewer").await;
         let rotator = world.person("rotator@example.com", "secret_rotator").await;
         let manager = world.person("manager@example.com", "operations_manager").await;
-        let created = manager.get(&path(&client, "/credentials?done=created")).await.page(200);
+        let created = created_by(&manager, "Payroll", &client).await;
         assert!(created.contains("hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it"), "{created}");
         assert!(!created.contains("is under Credentials"), "{created}");
         let security = viewer.get(&path(&client, "/security")).await.page(200);
@@ -231,7 +247,7 @@ on_both_engines! {
             assert!(!page.contains("Hidden from your role"), "{page}");
         }
         world.raw("UPDATE environments SET show_once = 1").await;
-        let created = manager.get(&path(&client, "/credentials?done=created")).await.page(200);
+        let created = created_by(&manager, "Ledger", &client).await;
         assert!(created.contains("nobody has the first secret"), "{created}");
     }
 

@@ -4,6 +4,7 @@ pub mod browser;
 mod clients;
 mod forms;
 mod guard;
+mod messages;
 mod people;
 mod sections;
 mod sign_in;

@@ -196,14 +196,14 @@ on_both_engines! {
         assert_eq!(browser.get("/console/sign-out").await.leads_to(), "/console");
         assert!(browser.is_signed_in().await, "a link does not sign out");
         let answer = browser.post("/console/sign-out", &[]).await;
-        assert_eq!(answer.leads_to(), "/console/sign-in?done=out");
+        assert_eq!(answer.leads_to(), "/console/sign-in");
         assert_eq!(answer.header("clear-site-data"), Some("\"cache\", \"storage\""));
         assert_eq!(browser.cookie(), None);
-        assert!(browser.get("/console/sign-in?done=out").await.page(200).contains("You are signed out."));
+        assert!(browser.get("/console/sign-in").await.page(200).contains("You are signed out."));
         browser.jar().insert(browser.name_of("session"), cookie);
         assert!(!browser.is_signed_in().await, "a copy of the cookie is worth nothing either");
         assert!(other.is_signed_in().await);
-        assert_eq!(browser.post("/console/sign-out", &[]).await.leads_to(), "/console/sign-in?done=out", "twice is no error");
+        assert_eq!(browser.post("/console/sign-out", &[]).await.leads_to(), "/console/sign-in", "twice is no error");
         assert_eq!(actions(&world, 1).await, ["session.ended"]);
     }
 
@@ -221,11 +221,11 @@ on_both_engines! {
         let end = format!("/console/account/sessions/{}/end", ids[0]);
         assert_eq!(bob.post(&end, &[]).await.status.as_u16(), 404, "another's is not there");
         assert!(phone.is_signed_in().await);
-        assert_eq!(laptop.post(&end, &[]).await.leads_to(), "/console/account?done=ended");
+        assert_eq!(laptop.post(&end, &[]).await.leads_to(), "/console/account");
         assert!(!phone.is_signed_in().await && laptop.is_signed_in().await);
         assert_eq!(laptop.post(&end, &[]).await.status.as_u16(), 404);
         let second = world.signed_in().await;
-        assert_eq!(laptop.post("/console/account/sessions/end", &[]).await.leads_to(), "/console/sign-in?done=everywhere");
+        assert_eq!(laptop.post("/console/account/sessions/end", &[]).await.leads_to(), "/console/sign-in");
         assert!(!laptop.is_signed_in().await && !second.is_signed_in().await && bob.is_signed_in().await);
     }
 
@@ -259,7 +259,7 @@ on_both_engines! {
         }
         assert!(there.is_signed_in().await);
         let (link, before) = (world.app.recover_owner(OWNER).await.unwrap().url, here.cookie().unwrap());
-        assert_eq!(here.post("/console/account/password", &change(PASSWORD, new, new)).await.leads_to(), "/console/account?done=password");
+        assert_eq!(here.post("/console/account/password", &change(PASSWORD, new, new)).await.leads_to(), "/console/account");
         assert!(here.is_signed_in().await && !there.is_signed_in().await);
         // Whoever had copied the cookie, or a link, is out, too.
         let thief = world.browser();
@@ -286,8 +286,8 @@ on_both_engines! {
         assert!(page.contains("name=\"end_tokens\" value=\"yes\" checked") && page.matches(&id).count() >= 2, "offered by name: {page}");
         let new = "four quite unrelated words";
         let fields = [("current_password", PASSWORD), ("password", new), ("repeated", new), ("end_tokens", "yes")];
-        assert_eq!(victim.post("/console/account/password", &fields).await.leads_to(), "/console/account?done=password-tokens");
-        assert!(victim.get("/console/account?done=password-tokens").await.page(200).contains("all your API tokens have ended"));
+        assert_eq!(victim.post("/console/account/password", &fields).await.leads_to(), "/console/account");
+        assert!(victim.get("/console/account").await.page(200).contains("all your API tokens have ended"));
         caller.get("/me").await.refused(401, "unauthenticated");
         assert!(!thief.is_signed_in().await && victim.is_signed_in().await);
         let program = Caller { world: &world, token: Some(program.reveal().to_owned()) };
@@ -307,8 +307,8 @@ on_both_engines! {
         let page = victim.get("/console/account").await.page(200);
         assert!(page.contains("<dialog id=\"sign-out\""), "{page}");
         let done = victim.post("/console/account/sessions/end", &[("end_tokens", "yes")]).await;
-        assert_eq!(done.leads_to(), "/console/sign-in?done=everywhere-tokens");
-        assert!(victim.get("/console/sign-in?done=everywhere-tokens").await.page(200).contains("your API tokens have ended"));
+        assert_eq!(done.leads_to(), "/console/sign-in");
+        assert!(victim.get("/console/sign-in").await.page(200).contains("your API tokens have ended"));
         caller.get("/me").await.refused(401, "unauthenticated");
         let owner = world.owner().await;
         let ended = owner.get("/audit-events?action=session.ended").await.ok();
@@ -321,9 +321,9 @@ on_both_engines! {
         let caller = Caller { world: &world, token: Some(create_token(&browser).await) };
         let new = "four quite unrelated words";
         let fields = [("current_password", PASSWORD), ("password", new), ("repeated", new)];
-        assert_eq!(browser.post("/console/account/password", &fields).await.leads_to(), "/console/account?done=password");
+        assert_eq!(browser.post("/console/account/password", &fields).await.leads_to(), "/console/account");
         caller.get("/me").await.ok();
-        assert_eq!(browser.post("/console/account/sessions/end", &[]).await.leads_to(), "/console/sign-in?done=everywhere");
+        assert_eq!(browser.post("/console/account/sessions/end", &[]).await.leads_to(), "/console/sign-in");
         caller.get("/me").await.ok();
         let refused = [("current_password", "wrong horse battery staple"), ("end_tokens", "yes")];
         let again = world.browser();

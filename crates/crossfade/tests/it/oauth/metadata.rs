@@ -198,7 +198,9 @@ on_both_engines! {
         let from: Timestamp = serde_json::from_value(changed["signing_alg_from"].clone()).unwrap();
         assert_eq!((&changed["signing_alg"], signs(&world).await), (&json!("EdDSA"), json!("ES256")));
         let browser = world.signed_in().await;
-        let page = browser.get("/console/environments/production?done=saved").await.page(200);
+        let settings = [("name", "Production"), ("kind", "live"), ("signing_alg", "EdDSA"), ("position", "2"), ("wipe_after_days", "30")];
+        let page = browser.post("/console/environments/production", &settings).await.leads_to().to_owned();
+        let page = browser.get(&page).await.page(200);
         assert!(page.contains("New tokens are signed with EdDSA from ") && page.contains(&format!("datetime=\"{from}\"")), "{page}");
         // To the microsecond, as every reading and the trail tell it.
         world.advance(Duration::from_micros(from.since(world.now()).as_micros() as u64 - 1));

@@ -37,11 +37,6 @@ async function post(url, fields = {}) {
   }
 }
 
-// A message that came with a redirect has been read; a reload or a bookmark must not say it again. And a page that
-// answered a form, with something that is shown once, must not send the form again when it is reloaded.
+// A page that answered a form, with something that is shown once, must not send the form again when it is reloaded.
 const onceOnly = one("[data-once], [data-shown-once]");
-if (onceOnly) {
-  const url = new URL(onceOnly.dataset.shownOnce ?? location.href, location.href);
-  url.searchParams.delete("done");
-  history.replaceState(null, "", url);
-}
+if (onceOnly) history.replaceState(null, "", onceOnly.dataset.shownOnce ?? location.href);

@@ -5,6 +5,7 @@ use super::place::Place;
 use crate::console::{
     error::{Reply, is_script},
     form::{Fields, Form},
+    message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
@@ -27,9 +28,14 @@ pub(super) fn of(names: &Names) -> RegistrationPath<'_> {
     RegistrationPath { client: &names.0, environment: &names.1 }
 }
 
-pub(super) fn to(names: &Names, tab: &str, done: &str) -> axum::response::Response {
-    Redirect::to(&format!("/console/clients/{}/environments/{}/{tab}?done={done}", names.0, names.1))
-        .into_response()
+/// Returns the address of a tab.
+fn tab_path(names: &Names, tab: &str) -> String {
+    format!("/console/clients/{}/environments/{}/{tab}", names.0, names.1)
+}
+
+/// Redirects to a tab, which says what was done.
+pub(super) fn to(names: &Names, tab: &str, done: &'static str) -> axum::response::Response {
+    redirect_with(&tab_path(names, tab), done)
 }
 
 pub(super) fn own(fields: &Fields, name: &str) -> Option<String> {
@@ -68,7 +74,9 @@ pub(super) async fn rotate(Path(names): Path<Names>, Fresh { signed, fields }: F
     match rotated(&signed, &names, &fields).await {
         Ok(reply) => delivered(&signed, &names, &place, reply, fields.ticked("revoke_tokens")),
         // The same click twice: the first one is doing it, and the page shows it in a moment.
-        Err(error) if error.problem.code == Code::IdempotencyInFlight => Ok(to(&names, "credentials", "")),
+        Err(error) if error.problem.code == Code::IdempotencyInFlight => {
+            Ok(Redirect::to(&tab_path(&names, "credentials")).into_response())
+        }
         Err(error) => {
             refused(&signed, &names, error, |forms, problem| {
                 // What is expected to be current, and the key of this attempt, are those of the page as it is now.

@@ -9,14 +9,12 @@ use crate::console::{
     error::{Refused, Reply, status},
     form::{Fields, Form},
     layout::{Layout, Section},
+    message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
 use askama::Template;
-use axum::{
-    http::StatusCode,
-    response::{IntoResponse, Redirect},
-};
+use axum::http::StatusCode;
 use crossfade_app::{Input, ListQuery};
 use crossfade_core::{
     Problem, PropertyId,
@@ -60,9 +58,9 @@ pub(super) async fn submit(Fresh { signed, fields }: Fresh) -> Reply {
         Ok(client) => {
             let id = client.id.to_string();
             let first = client.registrations.first().map(|it| it.environment.clone()).unwrap_or_default();
-            let next = format!("/console/clients/{id}/environments/{first}/credentials?done=created");
+            let next = format!("/console/clients/{id}/environments/{first}/credentials");
             let secrets = client.registrations.into_iter().map(|it| (it.environment.clone(), it)).collect();
-            delivered(&signed, &id, secrets, next).await
+            delivered(&signed, &id, secrets, next, "created").await
         }
         Err(error) if belongs_to_form(&error.problem) => {
             let problem = error.problem;
@@ -93,6 +91,7 @@ pub(super) async fn delivered(
     client: &str,
     registrations: Vec<(String, api::Registration)>,
     next: String,
+    done: &'static str,
 ) -> Reply {
     let place = Place::load(signed, client).await?;
     let unstored = |slug: &str| place.environments.iter().any(|it| it.slug == slug && it.show_once);
@@ -103,7 +102,7 @@ pub(super) async fn delivered(
     };
     let secrets: Vec<_> = registrations.into_iter().filter_map(one).collect();
     if secrets.is_empty() {
-        return Ok(Redirect::to(&next).into_response());
+        return Ok(redirect_with(&next, done));
     }
     let sentence = format!("{} has a new client_id and a new secret.", place.client.name);
     let shown = ValuesPage { layout: place.layout(signed), sentence, once: true, secrets, next };

@@ -11,6 +11,7 @@ use crate::console::{
     form::{Fields, Form},
     fragment,
     layout::Layout,
+    message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
@@ -18,7 +19,7 @@ use askama::Template;
 use axum::{
     extract::{Path, RawQuery},
     http::HeaderMap,
-    response::{IntoResponse, Redirect},
+    response::Redirect,
 };
 use crossfade_app::{Input, RegistrationPath, Request};
 use crossfade_core::{Code, Problem, api::UpdateRegistration, registration::AuthMethod};
@@ -289,7 +290,7 @@ pub(super) async fn show(
     let configure = Configure::parse(&tab)?;
     let history = HistoryPlace::of(&query);
     let shown = EnvironmentPage::load(&signed, &client, &environment, configure, history).await?;
-    Ok(page(&shown.done(query.text("done"))))
+    Ok(page(&shown.done(signed.said())))
 }
 
 /// Renders the live part of the page.
@@ -359,8 +360,8 @@ pub(super) async fn configure(
     let request: Request<'_> = signed.request_for(&fields);
     match signed.app.update_registration(&request, path, Input::Value(body)).await {
         Ok(_) => {
-            let to = format!("/console/clients/{client}/environments/{environment}/settings?done={done}");
-            Ok(Redirect::to(&to).into_response())
+            let to = format!("/console/clients/{client}/environments/{environment}/settings");
+            Ok(redirect_with(&to, done))
         }
         Err(error) if belongs_to_form(&error.problem) => {
             let by = match error.problem.code {

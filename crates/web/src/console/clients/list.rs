@@ -142,7 +142,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
         property: line.property.to_string(),
     };
     let address = Address(fields.clone());
-    let done = (fields.text("done") == "deleted")
+    let done = (signed.said() == "deleted")
         .then_some("The client was deleted. Its secrets and tokens no longer work.");
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     Ok(page(&ListPage {

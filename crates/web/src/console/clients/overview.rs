@@ -4,9 +4,9 @@ use super::{
     parts::{Standing, State, registration_state},
     place::{Place, Tabs},
 };
-use crate::console::{error::Reply, form::Fields, layout::Layout, page, session::SignedIn};
+use crate::console::{error::Reply, layout::Layout, page, session::SignedIn};
 use askama::Template;
-use axum::extract::{Path, RawQuery};
+use axum::extract::Path;
 use crossfade_app::{ClientPath, Rotator, Rotators};
 use crossfade_core::{Timestamp, api, roles::Scope};
 
@@ -32,13 +32,12 @@ fn place(rotator: &Rotator) -> &'static str {
     }
 }
 
-pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
-    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply {
     let place = Place::load(&signed, &client).await?;
     let now = signed.session.now;
     let lines = signed.app.read_client_line(signed.caller(), ClientPath(&client)).await?.registrations;
     let rotators = signed.app.list_rotators(signed.caller(), ClientPath(&client)).await?;
-    let done = match query.text("done") {
+    let done = match signed.said() {
         "created" => Some("The client was created."),
         "saved" => Some("The client was updated."),
         _ => None,

@@ -5,14 +5,12 @@ use crate::console::{
     error::{Refused, Reply, status},
     form::{Fields, Form},
     layout::Layout,
+    message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
 use askama::Template;
-use axum::{
-    extract::{Path, RawQuery},
-    response::{IntoResponse, Redirect},
-};
+use axum::extract::Path;
 use crossfade_app::{ClientPath, Input};
 use crossfade_core::{
     Code, Problem,
@@ -81,10 +79,9 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
     })
 }
 
-pub(super) async fn show(Path(client): Path<String>, RawQuery(raw): RawQuery, signed: SignedIn) -> Reply {
+pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply {
     let mut shown = load(&signed, &client).await?;
-    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let done = (query.text("done") == "saved").then_some("The client was updated.");
+    let done = (signed.said() == "saved").then_some("The client was updated.");
     shown.layout = shown.layout.done(done);
     Ok(page(&shown))
 }
@@ -135,7 +132,7 @@ pub(super) async fn submit(Path(client): Path<String>, Fresh { signed, fields }:
         .update_client(&signed.request_for(&fields), ClientPath(&client), Input::Value(body))
         .await
     {
-        Ok(_) => Ok(Redirect::to(&format!("/console/clients/{client}/settings?done=saved")).into_response()),
+        Ok(_) => Ok(redirect_with(&format!("/console/clients/{client}/settings"), "saved")),
         Err(error) => again(&signed, &client, fields, error, Which::Edit).await,
     }
 }
@@ -146,8 +143,8 @@ pub(super) async fn add_environment(Path(client): Path<String>, Fresh { signed, 
     match signed.app.create_registration(&signed.request(), ClientPath(&client), Input::Value(body)).await {
         Ok((registration, _)) => {
             let secrets = vec![(slug.clone(), registration)];
-            let next = format!("/console/clients/{client}/environments/{slug}/credentials?done=added");
-            super::create::delivered(&signed, &client, secrets, next).await
+            let next = format!("/console/clients/{client}/environments/{slug}/credentials");
+            super::create::delivered(&signed, &client, secrets, next, "added").await
         }
         Err(error) => again(&signed, &client, fields, error, Which::Add).await,
     }
@@ -159,7 +156,7 @@ pub(super) async fn delete(Path(client): Path<String>, Fresh { signed, fields }:
         reason: fields.text("reason").to_owned(),
     };
     match signed.app.delete_client(&signed.request(), ClientPath(&client), Input::Value(body)).await {
-        Ok(()) => Ok(Redirect::to("/console/clients?done=deleted").into_response()),
+        Ok(()) => Ok(redirect_with("/console/clients", "deleted")),
         Err(error) => again(&signed, &client, fields, error, Which::Delete).await,
     }
 }

@@ -6,14 +6,11 @@ use crate::console::{
     error::{Refused, Reply, status},
     form::{Fields, Form},
     layout::{Layout, Section},
+    message::redirect_with,
     page, page_with,
     session::{SignedIn, Submitted},
 };
 use askama::Template;
-use axum::{
-    extract::RawQuery,
-    response::{IntoResponse, Redirect},
-};
 use crossfade_app::Input;
 use crossfade_core::{
     api,
@@ -47,10 +44,9 @@ async fn load(signed: &SignedIn) -> Result<ListPage, Refused> {
     })
 }
 
-pub(in crate::console) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
+pub(in crate::console) async fn show(signed: SignedIn) -> Reply {
     let mut shown = load(&signed).await?;
-    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let done = match query.text("done") {
+    let done = match signed.said() {
         "created" => Some("The environment was created with its own signing key."),
         "deleted" => Some("The environment was deleted."),
         _ => None,
@@ -76,7 +72,7 @@ pub(in crate::console) async fn create(Submitted { signed, fields }: Submitted) 
         signing_alg: algorithm(&fields),
     };
     match signed.app.create_environment(&signed.request(), Input::Value(body)).await {
-        Ok(_) => Ok(Redirect::to("/console/environments?done=created").into_response()),
+        Ok(_) => Ok(redirect_with("/console/environments", "created")),
         Err(error) if belongs_to_form(&error.problem) => {
             let mut shown = load(&signed).await?;
             let answer = status(&error.problem);

@@ -7,14 +7,12 @@ use crate::console::{
     error::{Refused, Reply, status},
     form::{Fields, Form},
     layout::{Layout, Section},
+    message::redirect_with,
     moment, page, page_with,
     session::{Fresh, SignedIn},
 };
 use askama::Template;
-use axum::{
-    extract::{Path, RawQuery},
-    response::{IntoResponse, Redirect},
-};
+use axum::extract::Path;
 use crossfade_app::{EnvironmentPath, Input};
 use crossfade_core::{
     Code, Problem, Timestamp, api,
@@ -119,14 +117,9 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
     })
 }
 
-pub(in crate::console) async fn show(
-    Path(slug): Path<String>,
-    RawQuery(raw): RawQuery,
-    signed: SignedIn,
-) -> Reply {
+pub(in crate::console) async fn show(Path(slug): Path<String>, signed: SignedIn) -> Reply {
     let mut shown = load(&signed, &slug).await?;
-    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let done = match query.text("done") {
+    let done = match signed.said() {
         "saved" => Some(match shown.it.signing_alg_from {
             None => "The settings were saved.".to_owned(),
             Some(from) => format!(
@@ -198,7 +191,7 @@ pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed,
         .update_environment(&signed.request_for(&fields), EnvironmentPath(&slug), Input::Value(body))
         .await
     {
-        Ok(_) => Ok(Redirect::to(&format!("/console/environments/{slug}?done=saved")).into_response()),
+        Ok(_) => Ok(redirect_with(&format!("/console/environments/{slug}"), "saved")),
         Err(error) => again(&signed, &slug, fields, error, Which::Edit).await,
     }
 }
@@ -213,14 +206,14 @@ pub(in crate::console) async fn rotate_key(
         compromised: fields.ticked("compromised"),
     };
     match signed.app.rotate_signing_key(&signed.request(), EnvironmentPath(&slug), Input::Value(body)).await {
-        Ok(_) => Ok(Redirect::to(&format!("/console/environments/{slug}?done=key")).into_response()),
+        Ok(_) => Ok(redirect_with(&format!("/console/environments/{slug}"), "key")),
         Err(error) => again(&signed, &slug, fields, error, Which::Rotate).await,
     }
 }
 
 pub(in crate::console) async fn delete(Path(slug): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
     match signed.app.delete_environment(&signed.request(), EnvironmentPath(&slug)).await {
-        Ok(()) => Ok(Redirect::to("/console/environments?done=deleted").into_response()),
+        Ok(()) => Ok(redirect_with("/console/environments", "deleted")),
         Err(error) => again(&signed, &slug, fields, error, Which::Delete).await,
     }
 }

@@ -37,21 +37,22 @@ struct PeoplePage {
     create: Form,
 }
 
+const DELETED: &str = "The account was deleted with its sessions, tokens and roles.";
+
 #[derive(Deserialize, Default)]
 pub(in crate::console) struct Asked {
     q: Option<String>,
     cursor: Option<String>,
-    done: Option<String>,
 }
 
 impl PeoplePage {
     async fn load(signed: &SignedIn, asked: Asked) -> Result<Self, Refused> {
         let list = ListQuery { limit: None, cursor: asked.cursor.clone() };
         let found = signed.app.list_users(signed.caller(), asked.q.as_deref(), &list).await?;
-        let done = asked.done.filter(|word| word == "deleted");
+        let done = (signed.said() == "deleted").then_some(DELETED);
         let layout = signed.layout(Section::People, "People");
         Ok(Self {
-            layout: layout.done(done.map(|_| "The account was deleted with its sessions, tokens and roles.")),
+            layout: layout.done(done),
             now: signed.session.now,
             users: found.items,
             q: asked.q.unwrap_or_default(),

@@ -5,16 +5,14 @@ use super::{
         error::{Refused, Reply, status},
         form::{Fields, Form},
         layout::{Layout, Section},
+        message::redirect_with,
         page, page_with,
         session::{Fresh, SignedIn},
     },
     role_options,
 };
 use askama::Template;
-use axum::{
-    extract::{Path, Query},
-    response::{IntoResponse, Redirect, Response},
-};
+use axum::{extract::Path, response::Response};
 use crossfade_app::{
     ClientPath, ClientQuery, Error, IfMatch, Input, ListQuery, PropertyPath, Request, UserPath,
 };
@@ -23,7 +21,6 @@ use crossfade_core::{
     api::{CreateGrant, CreateLink, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
     roles::{Permission, Role},
 };
-use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "console/people/user.html")]
@@ -62,11 +59,6 @@ struct May {
     /// Can create a link; never for the own account.
     link: bool,
     give: bool,
-}
-
-#[derive(Deserialize)]
-pub(in crate::console) struct Asked {
-    done: Option<String>,
 }
 
 const GIVEN: &str = "The role was granted, effective from the next request.";
@@ -165,17 +157,13 @@ fn environment_names(environments: &[Environment], grant: &Grant) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-pub(in crate::console) async fn show(
-    Path(id): Path<String>,
-    signed: SignedIn,
-    Query(asked): Query<Asked>,
-) -> Reply {
-    let done = asked.done.as_deref().and_then(|word| match word {
+pub(in crate::console) async fn show(Path(id): Path<String>, signed: SignedIn) -> Reply {
+    let done = match signed.said() {
         "changed" => Some("The account was updated."),
         "given" => Some(GIVEN),
         "taken" => Some("The role was removed, effective from the next request."),
         _ => None,
-    });
+    };
     let mut shown = UserPage::load(&signed, &id).await?;
     shown.layout = shown.layout.done(done);
     Ok(page(&shown))
@@ -252,7 +240,7 @@ pub(in crate::console) async fn delete_grant(
 
 pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
     signed.app.delete_user(&signed.request(), UserPath(&id)).await?;
-    Ok(Redirect::to("/console/people?done=deleted").into_response())
+    Ok(redirect_with("/console/people", "deleted"))
 }
 
 /// Returns the page with the refused form, or an error page if the error is not about the input.
@@ -299,8 +287,8 @@ fn grant_of(fields: &Fields) -> Result<CreateGrant, Problem> {
     })
 }
 
-fn to(id: &str, done: &str) -> Response {
-    Redirect::to(&format!("/console/people/{id}?done={done}")).into_response()
+fn to(id: &str, done: &'static str) -> Response {
+    redirect_with(&format!("/console/people/{id}"), done)
 }
 
 #[cfg(test)]
