@@ -164,6 +164,21 @@ on_both_engines! {
         oauth.token(&it.client_id, &it.secret).await.is_invalid_client();
     }
 
+    async fn without_a_leak_a_dialog_ends_no_tokens(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let it = client.registration("production").clone();
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+        let browser = world.signed_in().await;
+        let page = browser.get(&path(&client, "/security")).await.page(200);
+        assert_eq!(page.matches("name=\"revoke_tokens\" value=\"true\" checked").count(), 3, "hidden until a leak is chosen: {page}");
+        // What a browser sends with the choice that the page hides.
+        let revoke = path(&client, &format!("/secrets/{}/revoke", it.secret_id));
+        let form = [("reason", "moved"), ("confirm_client_name", "Billing"), ("revoke_tokens", "true")];
+        assert_eq!(browser.post(&revoke, &form).await.leads_to(), path(&client, "/security"));
+        let events = world.owner().await.get("/audit-events?action=secret.revoked").await.ok();
+        assert_ne!(events["items"][0]["details"]["revoke_tokens"], json!(true), "{events}");
+    }
+
     async fn after_a_leak_the_pages_say_what_became_of_the_tokens(world: World) {
         let client = world.client("Billing", &["production"]).await;
         let browser = world.signed_in().await;

@@ -1,7 +1,7 @@
 //! Messages about what a form did, and secrets in addresses.
 
 use super::browser::Browser;
-use crate::world::{World, on_both_engines};
+use crate::world::on_both_engines;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 /// The name and the value of the only message that waits.

@@ -4,26 +4,17 @@ document.addEventListener("click", (event) => {
   if (button) document.getElementById(button.dataset.copySecret)?.copyValue();
 });
 
-// A leaked secret ends immediately, with its tokens: the transition period is 0 then. What was set before comes back.
+// A leaked secret ends immediately: the transition period is 0 then. What was set before comes back.
 function setLeaked(form, isFirst = false) {
-  const { compromised, revoke_tokens: tokens, transition_hours: hours } = form.elements;
+  const { compromised, transition_hours: hours } = form.elements;
   const isLeaked = compromised.checked;
   if (isLeaked === (form.dataset.leaked === "yes")) return;
   form.dataset.leaked = isLeaked ? "yes" : "no";
-  // A form that was refused comes back with its own choice.
-  if (!isFirst) tokens.checked = isLeaked;
   if (!hours) return;
   if (isLeaked) hours.dataset.before = isFirst ? hours.defaultValue : hours.value;
   hours.value = isLeaked ? "0" : hours.dataset.before ?? "24";
   hours.readOnly = isLeaked;
   hours.dispatchEvent(new Event("input", { bubbles: true }));
-}
-/** Whether a secret ends with this form, so that its tokens can be ended, too. */
-function markEnding(form) {
-  const { compromised, revoke_tokens: tokens, transition_hours: hours, end_running_transition: running } = form.elements;
-  const isEnding = !hours || compromised.checked || hours.value.trim() === "0" || running?.checked === true;
-  form.toggleAttribute("data-ending", isEnding);
-  if (!isEnding) tokens.checked = false;
 }
 const leakForms = (root) => all("form", root).filter((form) => form.elements.compromised);
 for (const type of ["input", "change"]) {
@@ -31,10 +22,9 @@ for (const type of ["input", "change"]) {
     const form = target.form;
     if (!form?.elements?.compromised) return;
     setLeaked(form);
-    markEnding(form);
   });
 }
-for (const form of leakForms(document)) { setLeaked(form, true); markEnding(form); }
+for (const form of leakForms(document)) setLeaked(form, true);
 
 // A page that a key led to starts with the focus where the work goes on: at the result of what was done, at what was
 // found, at the tab that was chosen, at the tabs of what was opened.

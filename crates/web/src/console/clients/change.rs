@@ -102,6 +102,7 @@ pub(super) async fn rotate(Path(names): Path<Names>, Fresh { signed, fields }: F
 
 async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<RotateSecretReply, Error> {
     let expected = own(fields, "expected_current_secret_id").map(|id| SecretId::parse(&id)).transpose();
+    let compromised = fields.ticked("compromised");
     let body = RotateSecret {
         transition_hours: Some(hours(fields.text("transition_hours"))),
         confirm_client_name: Some(fields.text("confirm_client_name").to_owned()),
@@ -113,8 +114,9 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
             )
         })?,
         end_running_transition: fields.ticked("end_running_transition"),
-        compromised: fields.ticked("compromised"),
-        revoke_tokens: fields.ticked("revoke_tokens"),
+        compromised,
+        // The choice belongs to a leak, and the page hides it otherwise.
+        revoke_tokens: compromised && fields.ticked("revoke_tokens"),
         require_value: false,
     };
     let sent = serde_json::to_vec(&body).map_err(Error::internal)?;
@@ -219,7 +221,7 @@ pub(super) async fn revoke(
     let body = RevokeSecret {
         reason: own(&fields, "reason"),
         compromised: fields.ticked("compromised"),
-        revoke_tokens: fields.ticked("revoke_tokens"),
+        revoke_tokens: fields.ticked("compromised") && fields.ticked("revoke_tokens"),
         // A dialog that was drawn while it was safe does not ask for the name. A leaked secret ends whoever uses it.
         only_if_safe: !fields.ticked("confirm_client_name") && !fields.ticked("compromised"),
         quiet_seconds: None,
@@ -279,7 +281,7 @@ pub(super) async fn rollback(
         reason: own(&fields, "reason"),
         acknowledge_in_use: fields.ticked("acknowledge_in_use"),
         compromised: fields.ticked("compromised"),
-        revoke_tokens: fields.ticked("revoke_tokens"),
+        revoke_tokens: fields.ticked("compromised") && fields.ticked("revoke_tokens"),
     };
     match signed.app.rollback_secret(&signed.request(), of(&names), &rotation, Input::Value(body)).await {
         Ok(_) => Ok(to(&names, "security", "rolled-back")),

@@ -415,12 +415,14 @@ impl Secrets {
             .with("transition_hours", "24")
             .with("confirm_client_name", "")
             .with("reason", "")
+            .with("revoke_tokens", "true")
             .with("idempotency_key", format!("console-{}-{}-{current}", self.registration.id, self.version));
         self.form("rotate", fields.with("expected_current_secret_id", current))
     }
 
     pub(super) fn revoke_form(&self) -> Form {
-        self.form("revoke", Fields::default().with("confirm_client_name", "").with("reason", ""))
+        let fields = Fields::default().with("confirm_client_name", "").with("reason", "");
+        self.form("revoke", fields.with("revoke_tokens", "true"))
     }
 
     pub(super) fn extend_form(&self) -> Form {
@@ -429,7 +431,7 @@ impl Secrets {
     }
 
     pub(super) fn rollback_form(&self) -> Form {
-        self.form("rollback", Fields::default().with("reason", ""))
+        self.form("rollback", Fields::default().with("reason", "").with("revoke_tokens", "true"))
     }
 
     pub(super) fn confirm_hint(&self) -> String {
