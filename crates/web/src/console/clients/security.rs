@@ -116,10 +116,14 @@ pub(super) struct Drilled {
 }
 
 impl Old {
-    /// For how long the old secret has been quiet, and must be: "12 min of the required 1 h".
+    /// For how long the old secret has been quiet: "12 min".
     pub(super) fn quiet(&self) -> String {
-        let [quiet, needed] = [self.change.quiet_seconds, self.change.quiet_needed_seconds].map(moment::span);
-        format!("{quiet} of the required {needed}")
+        moment::span(self.change.quiet_seconds)
+    }
+
+    /// Returns a sentence about how long the old secret must be quiet.
+    pub(super) fn quiet_needed(&self) -> String {
+        format!("At least {} is needed.", moment::span(self.change.quiet_needed_seconds))
     }
 
     pub(super) fn callers_shown(&self) -> impl Iterator<Item = &api::Caller> {
