@@ -8,7 +8,10 @@ use crate::console::{error::Reply, layout::Layout, page, session::SignedIn};
 use askama::Template;
 use axum::extract::Path;
 use crossfade_app::{ClientPath, Rotator, Rotators};
-use crossfade_core::{Timestamp, api, roles::Scope};
+use crossfade_core::{
+    Timestamp, api,
+    roles::{Permission, Scope},
+};
 
 #[derive(Template)]
 #[template(path = "console/clients/overview.html")]
@@ -17,6 +20,8 @@ struct OverviewPage {
     tabs: Tabs,
     now: Timestamp,
     client: api::Client,
+    /// Whether the reader can read the audit trail.
+    audits: bool,
     property: String,
     standings: Vec<Standing>,
     /// Accounts that can rotate its secrets; `None` for a reader who cannot view grants.
@@ -47,6 +52,7 @@ pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply 
         tabs: place.tabs("Overview"),
         now,
         rotators,
+        audits: signed.caller().may_somewhere(Permission::AuditRead),
         standings: lines.iter().filter_map(|line| registration_state(line, &place.badges, now)).collect(),
         property: place.property,
         client: place.client,
