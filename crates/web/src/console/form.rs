@@ -3,6 +3,7 @@
 use super::moment;
 use crossfade_app::Meanwhile;
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
+use std::borrow::Borrow;
 
 /// Fields of a form, submitted or initial.
 #[derive(Clone, Debug, Default)]
@@ -193,6 +194,17 @@ impl Form {
         self.problem.as_ref().map(|problem| problem.detail.as_str())
     }
 
+    /// Returns the attribute that focuses the field at fault or, without one, the first field. Also accepts a reference,
+    /// because templates pass it.
+    pub(crate) fn autofocus(&self, name: &str, is_first: impl Borrow<bool>) -> &'static str {
+        let at_fault = self.problem.as_ref().and_then(|problem| problem.field.as_deref());
+        let is_focused = match at_fault.filter(|field| self.fields.ticked(field)) {
+            Some(field) => field == name,
+            None => *is_first.borrow(),
+        };
+        if is_focused { " autofocus" } else { "" }
+    }
+
     /// Returns the attributes with which assistive technology finds a field's hint and error.
     pub(crate) fn aria(&self, name: &str, hint: bool) -> Aria {
         Aria { id: self.id(name), hint, error: self.problem_of(name).is_some() }
@@ -236,6 +248,17 @@ mod tests {
         assert_eq!(form.error("name", "Name"), None);
         let complete = Problem::new(Code::InvalidBody, "names are unique here.").with_field("name");
         assert_eq!(refused(complete).error("name", "Name").as_deref(), Some("names are unique here."));
+    }
+
+    #[test]
+    fn a_refused_form_focuses_the_field_at_fault() {
+        let fields = Fields::default().with("hours", "24").with("name", "Biling");
+        let form = Form::new("", fields);
+        assert_eq!((form.autofocus("hours", true), form.autofocus("name", false)), (" autofocus", ""));
+        let form = form.refused(Problem::invalid("name", "must be the client's name"));
+        assert_eq!((form.autofocus("hours", true), form.autofocus("name", false)), ("", " autofocus"));
+        let form = form.refused(Problem::invalid("other", "is unknown"));
+        assert_eq!((form.autofocus("hours", true), form.autofocus("name", false)), (" autofocus", ""));
     }
 
     #[test]
