@@ -166,7 +166,8 @@ impl App {
                 }
                 // The lock on the database may have been lost while this change waited.
                 self.hold.may_change()?;
-                // After the lock: whatever ended while this change waited has ended for it too.
+                // Read after the lock, so that everything that ended while this change waited has also ended for the
+                // change.
                 if let Some(told) = tx.told() {
                     self.clock.calibrate(told);
                 }
@@ -184,7 +185,7 @@ impl App {
             self.hold.doubt();
         }
         if written.as_ref().is_err_and(|error| error.problem.code == Code::OutcomeUnknown) {
-            // If it was stored after all, this node enforces it without waiting for the next look at the log.
+            // If it was stored after all, this node enforces it without waiting for the next read of the log.
             let _ = tokio::time::timeout(APPLIED_WITHIN, self.apply_changes()).await;
         }
         written
@@ -393,7 +394,7 @@ impl App {
     ) -> Result<R, Error> {
         let result = self
             .read(async |tx| {
-                // Read again: a right that was taken away while the request was on its way is gone.
+                // Read again, because a right may have been removed while the request was on its way.
                 let caller = caller.refreshed(tx, self.clock.now()).await?;
                 let loaded = target.load(tx, &caller, operation.access()).await?;
                 work(tx, &caller, loaded).await
@@ -447,7 +448,7 @@ impl App {
             Ok(()) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot write a refusal to the audit trail");
-                // What was perhaps written is not written again.
+                // Rows that may already be stored are not written again.
                 if error.problem.code != Code::OutcomeUnknown {
                     self.refusals.keep([refused]);
                 }
@@ -474,7 +475,7 @@ impl App {
             kept.settle(true);
             return self.write_each_refusal(events).await;
         }
-        // What was perhaps written is not written again.
+        // Rows that may already be stored are not written again.
         let is_written =
             written.as_ref().err().is_none_or(|error| error.problem.code == Code::OutcomeUnknown);
         kept.settle(is_written);

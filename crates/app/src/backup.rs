@@ -88,7 +88,7 @@ async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup,
     let (_, highest_time) = db.read::<_, Error>(async |tx| Ok(tx.read_head().await?)).await?;
     calibrate(db, clock).await?;
     clock.raise(highest_time);
-    // Before the snapshot, so that it never says that it holds what it does not.
+    // Read before the snapshot, so that the header never claims more than the backup contains.
     let created_at = clock.now();
     let (engine, mut out) = (db.engine().to_owned(), Sealing::new(out));
     db.read_all::<_, Error>(async |tx| {

@@ -299,7 +299,7 @@ impl App {
         let active_from = signing_key::activation(act.now, immediate || compromised);
         for old in act.tx.signing_keys(&environment.slug).await? {
             let removal = match compromised {
-                // Whoever has the key can make tokens: nothing that it signs counts from now on.
+                // Anyone who has the key can create tokens, so nothing that it signs is valid from now on.
                 true => act.now,
                 false => signing_key::removal(old.times, active_from, act.now),
             };

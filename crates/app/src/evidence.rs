@@ -241,7 +241,7 @@ impl App {
     pub(crate) fn beat(&self, begin: bool) -> Option<(Timestamp, Timestamp)> {
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.clock.is_caught_up() {
-            // It is moved by hours at a time, and nobody is waited for.
+            // A manual clock moves by hours at a time, without missing any caller.
             *alive = Alive::default();
             return None;
         }

@@ -107,7 +107,7 @@ impl std::fmt::Display for Loss {
 /// Position of a process without tables.
 const NOTHING_TO_APPLY: i64 = i64::MAX;
 const PAGE: i64 = 5000;
-/// Number of attempts to apply a stored change before its caller is told that it may not be enforced.
+/// Number of attempts to apply a stored change before its caller learns that it may not be enforced.
 const ATTEMPTS: u32 = 5;
 /// Maximum number of registrations named in the audit trail after a loss.
 const MAX_NAMED: usize = 50;

@@ -99,7 +99,7 @@ impl App {
                 let mut due = Vec::new();
                 for row in rows {
                     match row {
-                        // Most were told, and are not judged again.
+                        // Most have had their warning, and are not judged again.
                         Ok(row) if row.rule.due(now).is_nothing() => {}
                         Ok(row) => due.extend(self.judge_deadline(tx, row, now).await.transpose()),
                         Err(error) => due.push(Err(error.into())),
@@ -112,7 +112,7 @@ impl App {
 
     /// Handles one deadline.
     async fn guard_deadline(&self, tx: &mut Tx, judged: &NeededSecret, now: Timestamp) -> Result<(), Error> {
-        // Since it was judged it can have been revoked, extended, rolled back, or told of.
+        // Since the judgement it may have been revoked, extended or rolled back, or a warning may have been sent.
         let Some(near) = tx.near_deadline(near(now), &judged.near.secret_id).await? else { return Ok(()) };
         let (secret_id, deadline) = (&near.secret_id, near.rule.deadline);
         if (&near.rotation_id, deadline) != (&judged.near.rotation_id, judged.near.rule.deadline) {
@@ -138,7 +138,7 @@ impl App {
         let rotated_at = near.rule.rotated_at;
         let event = extend(tx, &near.registration_id, &mut secret, rotated_at, extended, now).await?;
         tx.deadline_extended(&near.rotation_id, (deadline, Mark::OneHour), extended).await?;
-        // Whoever learns of the new deadline need not be told in the same moment that it is near.
+        // The notification of the new deadline makes a warning for it at the same moment unnecessary.
         if let Some(mark) = Mark::reached(rotated_at, extended, now) {
             tx.insert_deadline_warning(&near.rotation_id, (extended, mark), now).await?;
         }

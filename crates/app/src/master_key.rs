@@ -22,7 +22,7 @@ impl MasterKey {
     /// Reads the key file; `Ok(None)` if there is none. Refuses a file that every user of the machine can read, because
     /// nothing sealed under such a key is secret.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
-        // What is not there, or is a directory, is told by the attempt to read it.
+        // Reading reports a missing file or a directory.
         let found = std::fs::metadata(path).ok().filter(|found| !found.is_dir());
         let mode = found.map_or(0, |found| found.mode() & 0o7777);
         if mode & EVERYBODY == 0 {
@@ -69,7 +69,7 @@ impl MasterKey {
     }
 
     fn from_bytes(bytes: &[u8; 32]) -> Self {
-        // The id tells keys apart without telling anything about them: a hash, cut to eight bytes.
+        // The id distinguishes keys without revealing anything about them: a hash, truncated to eight bytes.
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
         let mut id = [0; 8];
         id.copy_from_slice(&digest.as_ref()[..8]);

@@ -67,7 +67,7 @@ impl App {
         self.view(Operation::UpdateClient, caller, path, async |tx, caller, client: Client| {
             let (id, property) = (client.id.clone(), client.property_id);
             let filter = AuditFilter { client: Some(client.id), ..AuditFilter::default() };
-            // What happened where this caller may not look is not told.
+            // Changes that this caller cannot read are left out.
             let seen =
                 |slug: &Slug| caller.may(Permission::ClientRead, Object::Registration(&property, &id, slug));
             let is = |event: &NewAuditEvent| {

@@ -115,7 +115,7 @@ impl App {
         self.transact(async |tx, now| {
             let owners = tx.owners().await?;
             let Some(owner) = owners.iter().find(|owner| owner.email.as_deref() == Some(&email)) else {
-                // It can have been changed. Whoever reads this can read the database, too.
+                // The address may have been changed. Anyone who reads this output can also read the database.
                 let known: Vec<&str> = owners.iter().filter_map(|owner| owner.email.as_deref()).collect();
                 let text = format!(
                     "No Owner has the email address {email}. Owners: {}.",
@@ -190,13 +190,13 @@ impl App {
         password: &str,
         visitor: &Visitor,
     ) -> Result<NewSession, Error> {
-        // Looked at first, so that nobody without a link can make the server hash.
+        // Checked first, so that a request without a valid link cannot make the server hash.
         let kind = self.read_link(value, visitor.origin.ip).await?;
         let email = match (&kind, email) {
             (LinkKind::SetUp, email) => text::email("email", email.unwrap_or_default())?,
             (LinkKind::Password { email }, _) => email.clone(),
         };
-        // The link is the proof that this is no stranger.
+        // The link proves that this is a known person.
         let place = self.hashing.known(&email)?;
         let hash = self.hash_password(place, password, &[&email]).await?;
         self.transact(async |tx, now| {

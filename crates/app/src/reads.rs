@@ -161,7 +161,7 @@ impl<T: Clone> Readings<T> {
 
     fn slot(&self, key: ReadingKey, now: Timestamp) -> Slot<T> {
         let mut slots = self.slots();
-        // A slot that another request holds is in use, whatever is in it.
+        // A slot that another request holds is in use, even if it is empty.
         slots.retain(|_, slot| {
             let is_fresh = || {
                 slot.try_lock()

@@ -98,7 +98,7 @@ impl Refusals {
             written: 0,
             gathered: HashMap::new(),
         });
-        // A window that holds gathered refusals is ended by whoever writes them down.
+        // A window with grouped refusals ends when they are written.
         if now >= pace.ends_at && pace.gathered.is_empty() {
             (pace.ends_at, pace.written) = (now.after(WINDOW), 0);
         }

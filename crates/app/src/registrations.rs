@@ -249,7 +249,8 @@ impl App {
                 }
             }
             if body.may_introspect == Some(true) && !site.registration.may_introspect {
-                // It opens the tokens of every client of the environment, so it is not for whoever manages this one.
+                // It gives access to the tokens of every client of the environment, so managing this client is not
+                // enough.
                 if !act.caller.may(Permission::EnvironmentManage, Object::Platform) {
                     return Err(forbidden(Permission::EnvironmentManage));
                 }
@@ -271,7 +272,7 @@ impl App {
                 Some(true) | None => {}
             }
             if after.disabled_at.is_some() && site.registration.disabled_at.is_none() {
-                // Its windows would find nobody, and say so.
+                // Otherwise its windows would report that no caller is left.
                 for secret in act.tx.open_secrets(&after.id, act.now).await? {
                     act.stop_drill_of(&secret.id, StoppedAs::Disabled, site.about()).await?;
                 }

@@ -58,7 +58,7 @@ impl App {
         input: Input<'_, RevokeSecret>,
     ) -> Result<SecretChanged, Error> {
         if input.clone().read().is_ok_and(|body| is_conditional(&body)) {
-            // What is judged must be stored, and that takes the lock that the change holds.
+            // Evidence must be stored before it is judged, and storing it takes the lock that the change holds.
             self.judge_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
                 .await?;
         }

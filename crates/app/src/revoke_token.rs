@@ -92,7 +92,7 @@ impl App {
         let mut taken = Vec::new();
         let stored = self
             .transact(async |tx, now| {
-                // Under the lock, so that all that came while it was waited for is stored at once.
+                // Taken under the lock, so that everything that arrived while waiting for it is stored together.
                 taken = self.revocations.take();
                 store(tx, &taken, now).await
             })

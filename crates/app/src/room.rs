@@ -28,7 +28,7 @@ impl<T> Room<T> {
     /// rank, if that is greater than its own; the channel of the other request closes. `failures_of` is called again
     /// for this, because the networks of an attack had no failures when they arrived.
     pub(crate) fn enter(&mut self, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Option<Receiver<T>> {
-        // A request whose caller has gone needs no place.
+        // A request whose caller has disconnected needs no place.
         self.waiting.retain(|it| !it.call.is_closed());
         let others = self.waiting.iter().filter(|it| it.source == source).count();
         let rank = failures_of(source).saturating_add(others as u64);

@@ -56,7 +56,7 @@ impl App {
             };
             let body = input.read().map_err(|problem| {
                 match (problem.field.as_deref(), TransitionHours::from_json(None)) {
-                    // A number beyond all floats, which is no JSON value to look at.
+                    // A number beyond the range of floats, which has no JSON value.
                     (Some("transition_hours"), Err(error)) => out_of_range(&error),
                     _ => problem,
                 }

@@ -102,7 +102,8 @@ impl App {
         }
         let begun = self
             .transact(async |tx, now| {
-                // Read again under the lock: an account may be gone, or have another password, by now.
+                // Read again under the lock, because the account may have been deleted or its password changed since
+                // then.
                 match tx.user(&user.id).await? {
                     Some(again) if again.password_hash == hash => {
                         let id = SessionId::generate(self.random.as_ref());

@@ -148,7 +148,7 @@ impl Target for Platform {
     type Loaded = ();
 
     async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
-        // The platform is no secret; whether somebody may do a thing to it is.
+        // The platform itself is not secret; permissions on it are checked.
         let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
         if caller.may(permission, Object::Platform) { Ok(()) } else { Err(forbidden(permission)) }
     }
@@ -175,7 +175,7 @@ impl Target for EnvironmentPath<'_> {
     async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Environment, Error> {
         let slug = Slug::parse("environment", self.0).map_err(|_| Problem::not_found())?;
         let environment = tx.environment(&slug).await?.ok_or_else(Problem::not_found)?;
-        // Everybody who is known may read the list of environments.
+        // Every known caller can read the list of environments.
         Platform.load(tx, caller, access).await?;
         Ok(environment)
     }
@@ -234,7 +234,7 @@ impl Target for RegistrationPath<'_> {
         let slug = Slug::parse("environment", self.environment).map_err(|_| Problem::not_found())?;
         let object = Object::Registration(&client.property_id, &client.id, &slug);
         let checked = check(caller, access, Permission::ClientRead, object);
-        // Whoever may not read there takes the same way whether anything is there or not.
+        // A caller without read access takes the same path whether or not anything exists.
         if checked.as_ref().is_err_and(|error| error.hidden) {
             return Err(Error::hidden());
         }

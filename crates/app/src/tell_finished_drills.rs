@@ -25,7 +25,7 @@ impl App {
     pub(crate) async fn tell_finished_drills(&self, flushed: Timestamp) -> Result<(), Error> {
         let before = flushed.before(TOLD_AFTER);
         loop {
-            // Most of the time there is none, and then nobody waits for the lock.
+            // Usually there is none, and then the lock is not needed.
             let due = self.db.read::<_, Error>(async |tx| Ok(tx.untold_drills(before, 1).await?)).await?;
             if due.is_empty() {
                 return Ok(());
@@ -34,7 +34,7 @@ impl App {
                 for row in tx.untold_drills(before, MOST_DRILLS).await? {
                     let drill = &row.rule;
                     tx.drill_told(&drill.id, now).await?;
-                    // Stopped before it began: it found nobody, and that it was stopped is told already.
+                    // Stopped before it began: it found no caller, and the stop is already recorded.
                     if drill.windows().is_empty() {
                         continue;
                     }

@@ -268,7 +268,7 @@ impl Target for OwnToken<'_> {
         if manages(caller, access) || caller.may_end_token(&token.id, &token.user_id) {
             Ok(token)
         } else if token.user_id == caller.user {
-            // A token that is limited ends itself and no other, or whoever finds it could lock its owner out.
+            // A limited token can end only itself; otherwise anyone who finds it could lock its owner out.
             Err(forbidden(Permission::TokenManage))
         } else {
             Err(Error::hidden())

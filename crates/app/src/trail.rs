@@ -136,7 +136,7 @@ impl AuditQuery {
 
 impl FailureQuery {
     fn filter(&self) -> Result<FailureFilter, Problem> {
-        // A word that is none would find nothing, as if nobody had failed.
+        // An unknown reason would find nothing, as if there were no failures.
         let words = Failure::ALL.map(Failure::as_str);
         if self.reason.as_deref().is_some_and(|reason| !words.contains(&reason)) {
             return Err(invalid("reason", &format!("must be one of {}", words.join(", "))));
@@ -211,7 +211,7 @@ impl App {
     ) -> Result<Page<api::AuditEvent>, Error> {
         let start = self.cursors.start("audit events", &query.list)?;
         let filter = query.filter()?;
-        // What has failed up to now is told.
+        // Include the failures up to now.
         self.view_evidence(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
             let mut readable = Readable::new(caller);
             let key = |row: &AuditEvent| (row.seq, "audit".to_owned());

@@ -170,7 +170,7 @@ async fn callers(
         let known = callers.entry(row.source.clone()).or_default();
         known.new = Some(row);
     }
-    // Whoever was refused has tried the old secret: it is left, as if it had been let in.
+    // A refused caller has tried the old secret, so it counts as left like one that was accepted.
     for row in refused {
         let known = callers.entry(row.source.clone()).or_default();
         known.refused = known.refused.max(Some(row.refusals.last_used_at));

@@ -212,7 +212,7 @@ pub(crate) async fn signing_keys(
             .and_then(|private| SigningKey::parse(key.alg, &private, key.times).map_err(Error::internal));
         match opened {
             Ok(opened) => keys.push(opened),
-            // It has left the key set: nothing that it signed counts any more.
+            // It has left the key set, so nothing it signed is valid any more.
             Err(_) if !key.times.is_published(now) => {}
             Err(error) => {
                 let cause = error.source.map_or_else(String::new, |source| source.to_string());
@@ -237,7 +237,7 @@ pub(crate) async fn each_registration(
     loop {
         let page = tx.verifiers(after.as_deref(), PAGE).await?;
         let is_last = (page.len() as i64) < PAGE;
-        // An ID that is no text sorts behind all others and names no place to go on from.
+        // An ID that is not text sorts after all others and cannot be used to continue from.
         after = page.last().map(|last| last.id.clone()).filter(|id| !id.is_empty());
         for read in page {
             let id = read.id.clone();

@@ -162,7 +162,7 @@ impl App {
 
     async fn flush(&self) -> Result<(), Error> {
         if self.changes.failing().is_some() {
-            // Nobody may ask for a change for hours: this is how the end of a failure is noticed.
+            // There may be no change for hours, so this is how the end of a failure is noticed.
             self.write(async |_, _| Ok(())).await?;
         }
         self.resume_recording().await?;
@@ -188,7 +188,7 @@ impl App {
                         let (secret_id, expires_at) = (secret.secret_id.clone(), secret.expires_at);
                         let event = Event::SecretExpired { secret_id, expires_at };
                         let actor = Actor::policy("deadline", "Deadline");
-                        // The event is the deadline's, not the moment at which somebody looked.
+                        // The event has the time of the deadline, not of this check.
                         tx.append_audit(&about.event(secret.expires_at, actor, &event)).await?;
                         if let Some(client) = tx.client(&secret.client_id).await? {
                             let environment = Some(&secret.environment);
@@ -247,7 +247,7 @@ impl App {
             Ok(())
         });
         let written = written.await;
-        // As with evidence: what was perhaps written is not written again.
+        // As with evidence, rows that may already be stored are not written again.
         if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
             self.refusals.put_back(gathered, self.clock.now());
         }

@@ -108,7 +108,7 @@ impl Restore {
                     "The backup was modified while it was read. Nothing was changed. Try again.",
                 ));
             }
-            // Time goes on from where it was: what had ended then has ended now.
+            // Time continues from the backup's time, so that everything that had ended then has also ended now.
             clock.raise(tx.highest_time());
             let now = clock.now();
             tx.stamp(now);

@@ -32,7 +32,7 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
             checks.push(private_directory(&directory, &found));
             Some(owner_of_files(instance, &found))
         }
-        // On PostgreSQL nothing need be in it; on SQLite the missing database is told by its own check.
+        // On PostgreSQL the directory can be empty; on SQLite a missing database is reported by its own check.
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {
             checks.push(unreadable("data_directory", &directory, &error));
@@ -123,7 +123,7 @@ fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Op
     let mut open_to_group: Vec<String> = Vec::new();
     for path in files {
         let shown = path.display();
-        // A missing file is told by the check that needs it.
+        // A missing file is reported by the check that needs it.
         let Ok(found) = std::fs::metadata(&path) else { continue };
         looked_at += 1;
         let mode = found.mode() & 0o7777;

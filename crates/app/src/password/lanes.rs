@@ -100,7 +100,7 @@ impl Drop for Turn {
             drop(state);
             match next.send(Self(Some(lane.clone()))) {
                 Ok(()) => return,
-                // The request has gone, so another one is called; this turn must not call one as well.
+                // The request is gone, so another one gets the turn; dropping this turn must not pass it on again.
                 Err(mut unused) => unused.0 = None,
             }
         }
