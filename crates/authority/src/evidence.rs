@@ -608,8 +608,8 @@ mod tests {
         assert_eq!(failures[0].ip, Some("2001:db8::".parse().unwrap()));
     }
 
-    /// A known source goes on being counted as itself while the table is full: a flood from elsewhere does
-    /// not hide who uses the old secret.
+    /// A known source is still counted individually while the table is full: a flood from elsewhere does not hide the
+    /// callers of the old secret.
     #[test]
     fn a_flood_does_not_hide_a_source_that_is_known_already() {
         let evidence = Evidence::new(1);
@@ -627,7 +627,7 @@ mod tests {
         );
     }
 
-    /// Who holds a secret and invents addresses, agents and labels hides nobody who uses another.
+    /// A caller that invents addresses, agents and labels for its secret does not hide the callers of another secret.
     #[test]
     fn a_flood_of_one_secret_leaves_room_for_new_sources_of_others() {
         let evidence = Evidence::new(1);
@@ -649,7 +649,7 @@ mod tests {
         assert!(!evidence.drain().0[0].gathered);
     }
 
-    /// Who holds a secret that has leaked and was ended has no more room than who holds a valid one.
+    /// A leaked and ended secret has no more room than a valid one.
     #[test]
     fn a_flood_with_an_ended_secret_leaves_room_for_others() {
         let evidence = Evidence::new(1);
@@ -667,7 +667,7 @@ mod tests {
         assert!(of(2).count() <= SHARDS * MOST_OF_SECRET as usize * 2 + 1);
     }
 
-    /// The rows that gather are the last that there are: one a secret, so that their number is bounded by the table.
+    /// The grouped rows are the last resort: one per secret, so that their number is bounded by the table.
     #[test]
     fn rule_17_no_use_is_lost_however_many_secrets_are_used_at_once() {
         let evidence = Evidence::new(1);
@@ -683,7 +683,7 @@ mod tests {
         assert_eq!(secrets.len(), uses, "each secret's first use is there");
     }
 
-    /// Whoever invents a user agent a request hides behind none: the address stays.
+    /// Inventing a user agent per request does not hide a caller: the address stays.
     #[test]
     fn a_flood_of_agents_from_one_address_is_gathered_under_the_address() {
         let evidence = Evidence::new(1);
@@ -721,7 +721,7 @@ mod tests {
             (counter(0, 10, 4), counter(40, 50, 3), 30),
             (counter(40, 50, 3), counter(0, 10, 4), 30),
             (counter(0, 100, 60), counter(101, 120, 3), 60),
-            // What lies within each other has a pause that nobody knows; it is not longer than either knows.
+            // The pause of overlapping spans is unknown; it is not longer than either's longest pause.
             (counter(0, 100, 60), counter(20, 30, 5), 60),
         ] {
             let mut merged = one;

@@ -31,8 +31,8 @@ pub(crate) fn mint(issuer: &str, key: &SigningKey, content: &Content<'_>) -> Opt
     let iat = issued_at.as_seconds();
     let exp = iat + i64::from(*ttl_seconds);
     let mut claims = String::with_capacity(issuer.len() + audience.len() + scope.len() + 300);
-    // Nothing here holds a character that JSON would escape: ids are base62; issuer, audience and scopes are
-    // visible ASCII without quote and backslash, which is checked where they enter.
+    // Nothing here contains a character that JSON would escape: ids are base62; issuer, audience and scopes are visible
+    // ASCII without quote and backslash, which is checked at input.
     write!(
         claims,
         r#"{{"iss":"{issuer}","sub":"{client_id}","client_id":"{client_id}","aud":"{audience}","iat":{iat},"exp":{exp},"jti":"{jti}","crossfade_secret":"{secret}""#
@@ -181,8 +181,8 @@ mod tests {
         })
     }
 
-    /// Signs whatever is given with the environment's own key: stronger than any attacker, so that what is
-    /// refused is refused for its form and not for its signature.
+    /// Signs any input with the environment's own key. That is stronger than any attacker, so that refusals are due to
+    /// the form and not to the signature.
     fn forge(environment: &Environment, header: &str, payload: &str) -> String {
         let input = format!("{}.{}", b64(header), b64(payload));
         let mut signature = Vec::new();
@@ -451,8 +451,8 @@ mod tests {
         assert_eq!(read(environment, &format!("{input}.{}", b64(signature)), now()), None);
     }
 
-    /// ECDSA lets anybody turn a signature (r, s) into (r, n - s). Such a token says the same and has the same
-    /// `jti`; revocation goes by the `jti` and never by the text, so nothing is gained.
+    /// ECDSA allows anyone to turn a signature (r, s) into (r, n - s). Such a token has the same content and the same
+    /// `jti`; revocation uses the `jti` and never the text, so nothing is gained.
     #[test]
     fn a_turned_ecdsa_signature_does_not_change_what_a_token_says() {
         const N: [u8; 32] = [

@@ -12,7 +12,7 @@ impl Random for SystemRandom {
         #[expect(clippy::disallowed_methods, reason = "this is the injected source itself")]
         let filled = aws_lc_rs::rand::fill(bytes);
         if filled.is_err() {
-            // A secret made without randomness is worse than no server. There is nobody to answer to.
+            // A secret generated without randomness is worse than no server, and there is no caller to report to.
             std::process::abort();
         }
     }

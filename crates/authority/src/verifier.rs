@@ -397,8 +397,8 @@ mod tests {
         }
     }
 
-    /// The record has room for four. Whatever the order of the rows, the valid ones are among them, and of
-    /// the ended ones those that ended last.
+    /// The record has room for four secrets. In any order of the rows, the valid ones are among them, and of the ended
+    /// ones those that ended last.
     #[test]
     fn the_valid_secrets_and_the_two_that_ended_last_are_kept_in_any_order() {
         let keys = keys(&[("k1", OLD_KEY)]);

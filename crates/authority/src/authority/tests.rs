@@ -314,7 +314,7 @@ fn an_authenticated_client_is_the_one_that_was_asked_for() {
     assert_eq!(client.secret(), &secret_id(1));
 }
 
-/// Who is refused with a secret that was recognised is known, whatever refuses it; who guesses is not noted.
+/// A caller refused with a recognised secret is recorded, whatever refused it; a caller that guesses is not.
 #[test]
 fn whoever_is_refused_with_a_secret_that_is_known_is_recorded_with_it() {
     let world = World::new();
@@ -641,7 +641,7 @@ fn rfc_6749_3_3_scope_is_granted_whole_or_refused() {
     assert_eq!(grant(Some("read\",\"aud\":\"x")).err(), Some(OauthError::MalformedScope));
 }
 
-/// Every character that a scope and an audience may hold (RFC 6749 §3.3) stands in the claims unescaped.
+/// Every character that a scope and an audience can contain (RFC 6749 §3.3) is unescaped in the claims.
 #[test]
 fn claims_are_json_whatever_a_registration_holds() {
     let world = World::new();
@@ -722,7 +722,7 @@ fn signing_keys_roll_over_without_a_token_that_fails() {
     assert!(kid == new_kid && active(&token));
 }
 
-// Who is told about a token.
+// Who gets information about a token.
 
 #[test]
 fn rfc_7662_4_a_client_is_told_of_its_own_tokens_and_a_permitted_one_of_all() {
@@ -879,8 +879,7 @@ fn a_text_that_is_no_token_is_inactive() {
 
 // Under threads.
 
-/// Tells the readers that the writer is done, also when it is done because an assertion failed: a test that
-/// fails must not hang.
+/// Tells the readers that the writer is done, even if an assertion failed, because a failing test must not hang.
 struct Finished<'a>(&'a AtomicBool);
 
 impl Drop for Finished<'_> {

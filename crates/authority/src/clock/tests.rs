@@ -25,7 +25,7 @@ fn the_system_clock_advances_and_respects_what_was_stored() {
     assert!(clock.now() >= future && clock.now() < future.after(Duration::from_secs(3600)));
 }
 
-/// A window of a drill that has begun ends, also where the machine was started anew with a clock that is behind.
+/// A window of a drill that has begun ends even if the machine restarts with a clock that is behind.
 #[test]
 fn time_goes_on_at_half_the_pace_while_the_machine_s_clock_is_behind() {
     let (present, clock) = (Clock::system(), Clock::system());

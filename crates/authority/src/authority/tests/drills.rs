@@ -52,7 +52,7 @@ fn the_old_secret_is_refused_from_the_first_instant_of_a_window_until_its_last()
 
 #[test]
 fn a_drill_outlives_neither_its_windows_nor_its_secret() {
-    // The windows reach beyond the deadline, which no rule lets through; the deadline holds all the same.
+    // The windows reach beyond the deadline, which no rule allows; the deadline applies anyway.
     let world = drilled(&[(0, 2 * HOUR)], Some(HOUR), None);
     world.set(HOUR - 1);
     assert_eq!(world.present(&value(1)), REFUSED);
