@@ -50,7 +50,7 @@ impl Holding<'_> {
                 let in_environment = match (&held.environments, environment) {
                     (None, _) => true,
                     (Some(list), Some(environment)) => list.contains(environment),
-                    // A grant for all environments holds in later ones, too.
+                    // A grant for all environments also applies to later ones.
                     (Some(_), None) => false,
                 };
                 in_environment
@@ -118,7 +118,7 @@ mod tests {
         }
         let of_a_property = grant(Role::ApplicationManager, Scope::Property(property(1)), None);
         assert_eq!(holding.may_give(&of_a_property, None), Ok(()));
-        // Auditor is an Owner's to give, also for who holds it.
+        // Only an Owner can grant Auditor, even if the caller has that role.
         let both = [platform(Role::OperationsManager), platform(Role::Auditor)];
         let holding = Holding { grants: &both, limit: None };
         assert_eq!(holding.may_give(&platform(Role::Auditor), None), Err(Permission::OwnerManage));

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(Scopes::default().grant(Some("read")), Err(OauthError::InvalidScope));
     }
 
-    /// What stands in a token's claims without escaping must need none.
+    /// Values that are written to a token's claims without escaping must not need any.
     #[test]
     fn an_audience_is_1_to_500_visible_ascii_characters_without_quote_and_backslash() {
         for good in ["api", "https://api.example.com/v1?a=b#c", "urn:example:api", "!", "~", &"a".repeat(500)]

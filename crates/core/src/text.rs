@@ -294,7 +294,7 @@ mod tests {
     }
 
     proptest! {
-        /// Rule 10: whatever was accepted as a name confirms itself, as it was typed and as it is shown.
+        /// Rule 10: every accepted name confirms itself, both as typed and as shown.
         #[test]
         fn rule_10_a_name_is_confirmed_by_typing_it(text in "[ a-zé\u{300}-\u{303}\u{ac00}-\u{ac10}\u{2000}\u{212b}]{1,20}") {
             if let Ok(name) = Name::parse("name", &text) {

@@ -54,7 +54,7 @@ fn until_the_new_secret_is_used_nothing_has_started() {
     assert_eq!(verdict(&[], HOUR), Verdict::NotStarted);
     let left = judged(&[steady(HOUR, 60)], HOUR, |_| {});
     assert_eq!((left.verdict, left.reasons), (Verdict::NotStarted, vec![Why::NewNeverUsed]));
-    // However quiet the old one is: nobody has shown that the new one works.
+    // However quiet the old secret is, no caller has shown that the new one works.
     let silent = judged(&[steady(-90 * HOUR, 60)], 100 * HOUR, |_| {});
     assert_eq!((silent.verdict, silent.safe_at), (Verdict::NotStarted, None));
 }
@@ -104,7 +104,7 @@ fn a_nightly_job_is_waited_for() {
     let nightly = Caller { old: used(-8 * 24 * HOUR, -10 * HOUR, 24 * HOUR), ..Caller::default() };
     let rest = moved(steady(HOUR, 60), HOUR + 60, 40 * HOUR);
     assert_eq!(verdict(&[nightly, rest], 13 * HOUR), Verdict::CallersLeft);
-    // Longer silent than it ever was, and the quiet time beyond: it is gone.
+    // Silent for longer than ever before plus the quiet time, so it no longer counts.
     assert_eq!(verdict(&[nightly, rest], 14 * HOUR + 24 * MINUTE), Verdict::CallersLeft);
     assert_eq!(verdict(&[nightly, rest], 15 * HOUR), Verdict::SafeToEnd);
 }
@@ -148,7 +148,7 @@ fn what_many_do_together_has_the_pauses_in_which_none_of_them_came() {
     assert_eq!(Used::together([]), None);
     assert_eq!(Used::together([one(5, 50)]), used(5, 50, 7));
     assert_eq!(Used::together([one(100, 120), one(0, 40), one(10, 30), one(45, 60)]), used(0, 120, 40));
-    // Nobody knows when within their spans they came: no more rarely than whoever paused least.
+    // When they called within their spans is unknown, but at least as often as the caller with the shortest pause.
     assert_eq!(Used::together([one(0, 100), one(20, 30)]), used(0, 100, 7));
     let rare = |first, last| used(first, last, 50).unwrap();
     assert_eq!(Used::together([rare(0, 500), one(20, 30)]), used(0, 500, 50));
@@ -208,7 +208,7 @@ fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
     assert_eq!(gap(10 * HOUR, 11 * HOUR).verdict, Verdict::SafeToEnd);
     // One before the last use says nothing about the time since.
     assert_eq!(gap(HOUR / 2, 2 * HOUR).quiet_since, at(HOUR));
-    // Whoever is silent is waited for from the end of the gap.
+    // A silent caller is waited for again from the end of the gap.
     let hourly = steady(-HOUR, HOUR);
     assert_eq!(hourly.expected_until(QUIET, &[]), Some(at(HOUR)));
     let between = |began: i64, ended: i64| Gap { began: at(began), ended: at(ended) };
@@ -219,7 +219,7 @@ fn no_verdict_is_given_across_a_gap_as_if_nothing_had_happened() {
         at(HOUR / 2 + 2 * HOUR),
         "also one before the rotation"
     );
-    // Whoever had been silent for too long before is not waited for once more, but by what follows from another gap.
+    // A caller that had already been silent for too long is not waited for again, except because of another gap.
     assert_eq!(until(&[between(HOUR, 5 * HOUR)]), at(HOUR));
     assert_eq!(until(&[between(0, 5 * HOUR), between(6 * HOUR, 8 * HOUR)]), at(10 * HOUR));
     assert_eq!(until(&[between(-3 * HOUR, -2 * HOUR)]), at(HOUR), "it has called since");
@@ -242,12 +242,12 @@ fn quiet_counts_from_the_last_use_before_the_rotation() {
 
 #[test]
 fn nothing_is_safe_while_the_new_secret_is_silent_too() {
-    // Everybody called every minute, and nobody has since two hours: an outage in front of the server looks so.
+    // Every caller called every minute, and none has for two hours, as in an outage in front of the server.
     let everybody = [moved(steady(HOUR, 60), HOUR + 60, 2 * HOUR), steady(2 * HOUR, 60)];
     let silent = judged(&everybody, 4 * HOUR, |_| {});
     assert_eq!((silent.verdict, silent.callers.left(), silent.safe_at), (Verdict::Quiet, 0, None));
     assert_eq!(silent.reasons, [Why::NobodyLeft, Why::NewSilent]);
-    // As soon as somebody comes with the new one, the silence of the old one says something again.
+    // As soon as a caller uses the new secret, the silence of the old one is meaningful again.
     let back = [moved(steady(HOUR, 60), HOUR + 60, 4 * HOUR), steady(2 * HOUR, 60)];
     assert_eq!(verdict(&back, 4 * HOUR), Verdict::SafeToEnd);
     // A job that is known to come once a night has not been missed before it is due.

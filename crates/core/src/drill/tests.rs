@@ -245,8 +245,8 @@ fn stored_words_are_read_back() {
 }
 
 proptest! {
-    /// Whatever is scheduled and whenever it is stopped: windows do not touch, none begins before the drill does or
-    /// ends after it is over, and the secret is refused in them alone.
+    /// For any schedule and any stop: windows do not touch, none begins before the drill or ends after it, and the
+    /// secret is refused only in the windows.
     #[test]
     fn a_drill_never_outlives_its_windows(
         length in 5..901_i64,

@@ -88,7 +88,7 @@ fn a_policy_extends_from_an_hour_before_the_deadline_on() {
     for now in [at, at.after(MS), it.deadline.before(MS)] {
         assert_eq!(it.due(now).extend_to, Some(it.deadline.after(hours(12))));
     }
-    // Also where the owners were told before there was a policy.
+    // Also if the owners were warned before there was a policy.
     let told = Guarded { told: Some(Mark::OneHour), ..it };
     assert_eq!(told.due(at), Due { tell: None, extend_to: Some(it.deadline.after(hours(12))) });
     assert_eq!(guarded(24).due(at).extend_to, None, "off by default");

@@ -64,7 +64,7 @@ fn states_and_ends_have_the_words_of_the_vocabulary() {
 #[test]
 fn a_revoked_secret_stays_revoked_whatever_its_deadline() {
     for deadline in [None, Some(micros(1)), Some(micros(-1))] {
-        // Also when the revocation was written by a node whose clock is ahead of this one's.
+        // Also if the revocation was written by a node whose clock is ahead of this one's.
         for revoked_at in [-5, 0, 5] {
             assert_eq!(state_at(deadline, Some(micros(revoked_at)), now()), SecretState::Revoked);
         }
@@ -127,7 +127,7 @@ fn rule_6_another_current_secret_than_expected_is_a_conflict() {
     assert!(rotate(&secrets, &expecting(2), now()).is_ok());
 }
 
-/// Which refusal comes first decides what a caller is told: of a stale view before a running transition.
+/// The first refusal determines the response: a stale view is reported before a running transition.
 #[test]
 fn rule_6_a_conflict_is_named_before_a_running_transition() {
     let secrets = [secret(2, None), secret(1, Some(micros(1)))];
