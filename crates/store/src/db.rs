@@ -211,8 +211,8 @@ impl Db {
 
     /// Opens the database without migrating it. Creates a missing SQLite file.
     pub async fn connect(location: &Location) -> Result<Self, StoreError> {
-        // Created here, before SQLite does, so that it and the files that SQLite puts beside it are private.
-        // Locks stand beside the file itself, so that two names of one database have one lock.
+        // Created here, before SQLite does, so that the file and SQLite's other files are private. Lock files are next
+        // to the file itself, so that two names of one database have one lock.
         let location = match location {
             Location::File(path) => {
                 drop(private_file(path)?);

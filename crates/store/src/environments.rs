@@ -119,8 +119,8 @@ impl Tx {
         self.optional(GET, vec![slug.as_str().into()]).await?.as_ref().map(environment).transpose()
     }
 
-    /// Environments in their order. One whose row cannot be read is left out, so that it does not keep the others from
-    /// being listed; it is refused, and told to the operator, where the tables are loaded.
+    /// Returns the environments in their order. An environment whose row cannot be read is left out, so that the others
+    /// can still be listed; it is refused and reported when the tables are loaded.
     pub async fn environments(&mut self) -> Result<Vec<Environment>, StoreError> {
         let rows = self.rows(LIST, vec![]).await?;
         let read = rows.iter().map(environment);

@@ -195,7 +195,8 @@ impl Link for PgLink {
             let sql = "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('statement_timeout')";
             let row = sqlx::query(sql).fetch_one(&mut session).await?;
             let found: [String; 3] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
-            // Lets the server end a statement whose caller is gone. Some platforms cannot; there the limits end it.
+            // Lets the server end a statement whose caller has disconnected. Some platforms cannot; there the timeouts
+            // end it.
             let _ = sqlx::raw_sql("SET client_connection_check_interval = '2s'").execute(&mut session).await;
             let keeps_settings = found == SETTINGS;
             Ok::<_, StoreError>(Self { session, keeps_settings, identity: identity.clone(), generation })

@@ -143,7 +143,7 @@ impl Db {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
                     Err(error) => return Err(cannot_open(&path, &error)),
                 };
-                // A shared lock, given back at once: it asks, and does not claim.
+                // A shared lock, released immediately: it checks without claiming.
                 match file.try_lock_shared() {
                     Ok(()) => Ok(false),
                     Err(TryLockError::WouldBlock) => Ok(true),
@@ -152,7 +152,7 @@ impl Db {
             }
             Engine::Postgres(pools) => {
                 let mut lent = pools.lend(Purpose::Read).await?;
-                // A key of 64 bits stands there in two halves.
+                // A key of 64 bits is stored there in two halves.
                 let sql = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
                              AND CAST(classid AS BIGINT) = $1 AND CAST(objid AS BIGINT) = $2
                              AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";

@@ -94,7 +94,7 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 pub(super) fn is_rolled_back(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(inner) = error else { return false };
     match inner.try_downcast_ref::<PgDatabaseError>() {
-        // FATAL ends the session, perhaps after the commit was written.
+        // FATAL ends the session, possibly after the commit was written.
         Some(postgres) => postgres.severity() == PgSeverity::Error,
         // SQLite writes the frame that makes a commit valid last. After a failed flush that frame may be on the disk.
         None => {

@@ -29,7 +29,7 @@ impl Files {
     ) -> Result<Watch, StoreError> {
         let names = std::fs::metadata(database).map_err(|error| cannot_open(database, &error))?.nlink();
         if names > 1 {
-            // SQLite keeps a log beside each name, so servers of two names would overwrite each other's changes.
+            // SQLite keeps a log next to each name, so servers using two names would overwrite each other's changes.
             let text = format!("the file has {names} names (hard links); remove all but one");
             return Err(cannot_open(database, &text));
         }

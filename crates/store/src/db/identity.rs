@@ -157,7 +157,7 @@ pub(super) async fn connected(connection: &mut PgConnection) -> Result<Option<Se
             "the database server is a standby, which cannot be written to".to_owned(),
         ));
     }
-    // Some services do not let everybody call these functions: then every new session counts as another server.
+    // Some services restrict these functions. Then every new session counts as another server.
     let system = told(connection, SYSTEM).await?.map(|row| row.try_get::<i64, _>(0)).transpose()?;
     let log = told(connection, TIMELINE).await?.map(|row| row.try_get::<String, _>(0)).transpose()?;
     let timeline = log.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());

@@ -123,7 +123,7 @@ impl<L: Link> Pools<L> {
             let mut lent = Lent::new(pool.shared.clone(), taken.link);
             match lent.begin(sql, L::ANSWERS.map(|(begin, _)| begin)).await {
                 Ok(()) => return Ok(lent.with_turn(turn)),
-                // The server has ended a connection while nobody used it. Nothing was asked of it yet.
+                // The server has ended an unused connection. No statement was sent on it yet.
                 Err(error) if kept && Fault::of(&error) == Fault::Unreachable => {
                     if is_time_out(&error) {
                         // What swallowed this connection has most likely swallowed the others too.
@@ -181,7 +181,7 @@ impl<L: Link> Pools<L> {
             pool.shut();
         }
         for (purpose, turns) in Purpose::ALL.into_iter().zip(&self.turns) {
-            // Whoever works still has its turn, and keeps it until its transaction has ended.
+            // A running transaction keeps its turn until it has ended.
             let all = u32::try_from(turns_of::<L>(purpose)).unwrap_or(u32::MAX);
             let _all = timeout(2 * ROLLBACK_WITHIN, turns.acquire_many(all)).await;
             turns.close();
@@ -469,7 +469,7 @@ impl<L: Link> Shared<L> {
             drop(link);
             return self.lost_one();
         }
-        // Also when the pool is closed: whoever closes it waits for the turns, which are given back after this.
+        // Also if the pool is closed: closing waits for the turns, which are returned after this.
         state.kept.push(link);
         drop(state);
         self.changed.notify_waiters();

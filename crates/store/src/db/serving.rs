@@ -156,7 +156,7 @@ impl Db {
             let found: i64 = sqlx::query_scalar(LOCK_TERM).fetch_one(&mut *session).await?;
             let term = found.max(before).max(0).saturating_add(1).max(started);
             sqlx::query(SET_TERM).bind(term).execute(&mut *session).await?;
-            // Before anybody can see it: a change of this process that does must find itself in it.
+            // Set before it becomes visible, so that a change of this process that sees the term is in it.
             self.term.store(term, Ordering::SeqCst);
             session.execute("COMMIT").await?;
             Ok::<_, sqlx::Error>((found, term))
@@ -258,7 +258,7 @@ impl ServeLock {
             Held::Session { mut session, .. } => {
                 let released = async {
                     let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)").bind(ADVISORY_KEY);
-                    // What fails here is a session that is gone, and its lock with it.
+                    // A failure here means that the session is gone, and its lock with it.
                     let _ = unlocked.execute(session.as_mut()).await;
                     let _ = Connection::close(*session).await;
                 };

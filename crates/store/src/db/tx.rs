@@ -237,7 +237,7 @@ impl Tx {
                 hand_over(rows.map_ok(|row| Row { table, row: AnyRow::Postgres(row) }), work).await
             }
         };
-        // Whoever has not taken every row has not seen what this transaction sees.
+        // A caller that has not read every row has not seen the complete result.
         if done.is_err() && self.failed.is_none() {
             self.failed = Some((Fault::Failed, format!("the rows of {table} were not read to the end")));
         }
