@@ -53,7 +53,7 @@ impl Page {
         };
         let mut response = protected(document.answer(headers));
         let out = response.headers_mut();
-        // Nothing here is anybody's own, so the page may be kept; the theme is in a cookie.
+        // Nothing here is personal, so the page can be cached; the theme is in a cookie.
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         out.insert(header::VARY, HeaderValue::from_static("cookie"));
         response

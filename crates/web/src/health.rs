@@ -23,14 +23,14 @@ async fn readyz(State(web): State<Web>) -> Response {
         let text = format!("not ready: {why}\n");
         (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response()
     };
-    // A node with a warning decides all the same; whoever reads the text learns what is wrong.
+    // A node with a warning still verifies secrets; the text says what is wrong.
     let ready = |text: String| {
         let lines = [text].into_iter().chain(web.app.clock_warning()).chain(web.app.lock_notes());
         lines.map(|line| format!("{line}\n")).collect::<String>().into_response()
     };
     match web.app.readiness().await {
         Readiness::Ready => ready("ready".to_owned()),
-        // A balancer that took this node out would end everybody's tokens.
+        // If a load balancer removed this node, nobody would get tokens.
         Readiness::ChangesFail(fault) => ready(format!("ready, but changes fail: {}", what_fails(fault))),
         Readiness::LockLost(why) => not_ready(&format!("the lock on the database is lost: {why}")),
         Readiness::Behind => not_ready("the tables are behind the database"),

@@ -145,7 +145,7 @@ impl Metrics {
             Opts::new("crossfade_client_authentications_total", "Client authentications, by outcome."),
             &["outcome"],
         )?;
-        // Why one failed is for whoever audits: here it would tell what the endpoint's one answer hides (rule 16).
+        // The reason is only for auditors: here it would reveal what the endpoint's single response hides (rule 16).
         for (outcome, count) in &gauges.authentications {
             let outcome = if *outcome == "ok" { "ok" } else { "failed" };
             authentications.with_label_values(&[outcome]).inc_by(*count);

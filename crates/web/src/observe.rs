@@ -63,7 +63,7 @@ pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) ->
 pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: Next) -> Response {
     let id = request_id(&web, &request);
     request.extensions_mut().insert(RequestId(id.clone()));
-    // The route, not the path: somebody may have pasted a secret where an id belongs.
+    // The route, not the path, because the path may contain a pasted secret instead of an id.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = known_method(request.method());
     let account = Account::default();
@@ -75,7 +75,8 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     let operation = response.extensions().get::<Named>().map_or("other", |named| named.0);
     let status = response.status().as_u16();
     let micros = elapsed.as_micros() as u64;
-    // A line with an account is always written, one without only so often: strangers can cause as many as they like.
+    // A line with an account is always written, one without only at a limited rate, because unknown sources can cause
+    // any number of them.
     macro_rules! line {
         ($level:ident $(, $account:ident)?) => {
             tracing::$level!(request_id = id, %from, $(%$account,)? method, route, operation, status, micros, "request")

@@ -30,8 +30,8 @@ impl TrustedProxies {
         let mut hops = 0;
         if self.trusts(caller) {
             let forwarded = headers.get_all(FORWARDED_FOR).iter().rev();
-            // Bytes, because what is no text must end the walk like any other hop that cannot be read, and not be
-            // left out: to its left stands what the caller itself has written.
+            // Bytes, because a hop that is not text must end the walk like any other unreadable hop, and must not be
+            // skipped: the hops to its left were written by the caller itself.
             for hop in forwarded.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')) {
                 let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else {
                     return Forwarded { caller, is_readable: false };

@@ -164,7 +164,7 @@ fn require_json(headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
             "The content type must be application/json. Nothing was changed.",
         ));
     }
-    // RFC 8259 §8.1: JSON is UTF-8, also in the strings that nobody reads.
+    // RFC 8259 §8.1: JSON is UTF-8, even in strings that are never read.
     let text = std::str::from_utf8(body).map_err(|_| {
         Problem::new(
             Code::InvalidJson,

@@ -111,7 +111,7 @@ fn nothing(status: u16) -> Shape {
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
-            // A condition lists a few members of the object that it is about, and must hold for it whatever else it has.
+            // A condition lists a few members of its object, and must stay true for any other members.
             let is_object = members.get("type").is_some_and(|kind| kind == "object");
             if is_object
                 && members.contains_key("properties")

@@ -73,7 +73,7 @@ async fn look_up(web: &Web, parts: &Parts) -> Found {
         Ok(session) => Found::Session(Box::new(session)),
         Err(error) if error.problem.code == Code::Unauthenticated => Found::Nobody,
         Err(error) => {
-            // Without a cause too many strangers wait: a line for each would flood the log.
+            // Without a cause, too many unknown callers are waiting; a line for each would flood the log.
             match error.source.is_some() {
                 true => tracing::error!(%error, "cannot look up a session"),
                 false => tracing::debug!(%error, "a session was not looked up"),
@@ -88,13 +88,13 @@ async fn look_up(web: &Web, parts: &Parts) -> Found {
 fn is_ours(headers: &HeaderMap, uri: &Uri, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     match (text("sec-fetch-site"), text("origin")) {
-        // "none": somebody typed it or reloaded the page.
+        // "none": the person typed the address or reloaded the page.
         (Some(site), _) => ["same-origin", "none"].contains(&site),
         (None, None) => true,
         (None, Some(origin)) => {
             let host = text("host").or_else(|| uri.authority().map(|authority| authority.as_str()));
             let named = origin.split_once("://").map(|(_, host)| host);
-            // Where there is TLS, a page that came without it is somebody else's.
+            // With TLS, a page that was loaded without it is not ours.
             let by_host = !public_url.starts_with("https://") && named.is_some() && named == host;
             origin == public_url || by_host
         }

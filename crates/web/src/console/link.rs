@@ -38,7 +38,7 @@ pub(super) async fn submit(
     Sent { visitor, fields: sent }: Sent,
 ) -> Reply {
     let (link, email, password) = (sent.text("link"), sent.text("email"), sent.text("password"));
-    // Neither the link nor a password is shown again: somebody may look over a shoulder.
+    // Neither the link nor a password is shown again, because others may see the screen.
     let fields =
         Fields::default().with("link", "").with("email", email).with("password", "").with("repeated", "");
     if !["link", "password", "repeated"].iter().all(|name| sent.ticked(name)) {
@@ -53,7 +53,8 @@ pub(super) async fn submit(
     let value = link.trim().rsplit('#').next().unwrap_or_default();
     match web.app.use_link(value, Some(email), password, &visitor).await {
         Ok(new) => {
-            // The cookie is about to be replaced; what it held must not go on unseen. It can have ended by the link.
+            // The cookie is about to be replaced, and its session must not continue unseen. The link may already have
+            // ended it.
             if let Ok(replaced) = replaced {
                 let ended = web.app.end_session(&replaced.session, replaced.session.id.as_str()).await;
                 ended.or_else(|error| match error.problem.code {

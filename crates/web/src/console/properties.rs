@@ -108,7 +108,7 @@ pub(super) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
 
 pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }: Submitted) -> Reply {
     let body = PropertyBody { name: fields.text("name").to_owned() };
-    // A list tells no versions: the name that it has shown stands for one.
+    // A list has no versions, so the shown name is used as one.
     let (now, version) = signed.app.read_property(signed.caller(), PropertyPath(&id)).await?;
     let seen = fields.text("name_shown") == now.name;
     let request = Request {

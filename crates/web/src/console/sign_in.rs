@@ -78,7 +78,7 @@ pub(super) async fn submit(
         }
         Err(error) => return Err(error.into()),
         Ok(SignIn::Done(new)) => {
-            // The cookie is about to be replaced; what it held must not go on unseen.
+            // The cookie is about to be replaced, and its session must not continue unseen.
             if let Ok(replaced) = replaced {
                 web.app.end_session(&replaced.session, replaced.session.id.as_str()).await?;
             }
@@ -93,7 +93,7 @@ pub(super) async fn submit(
             Some(seconds_until(&web.app, until)),
         ),
     };
-    // From the dialog over a page of whoever was signed out meanwhile.
+    // From the dialog over a page whose session has ended since it was loaded.
     if is_script(&headers) {
         let mut response =
             Refused::from(Problem::new(Code::InvalidBody, why).with_field("password")).into_response();

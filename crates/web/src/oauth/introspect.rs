@@ -15,7 +15,7 @@ pub(super) async fn introspect(request: OauthRequest) -> Response {
     };
     let body: Value = match answer() {
         Err(error) => return Refused(error).into_response(),
-        // RFC 7662 §2.2: whatever the cause, nothing but this.
+        // RFC 7662 §2.2: this is the only response, whatever the cause.
         Ok(None) => json!({"active": false}),
         Ok(Some(token)) => {
             let claims = token.0;

@@ -30,7 +30,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/env/{environment}/oauth2/revoke", name(revoke, "revoke"))
         .route("/env/{environment}/oauth2/jwks", name(get(metadata::jwks), "jwks"))
         .route("/env/{environment}/.well-known/openid-configuration", metadata.clone())
-        // RFC 8414 §3.1: the well-known part stands between host and path of the issuer.
+        // RFC 8414 §3.1: the well-known part is between host and path of the issuer.
         .route("/.well-known/oauth-authorization-server/env/{environment}", metadata)
 }
 

@@ -160,7 +160,7 @@ impl EnvironmentPage {
     }
 }
 
-// So that a page can name it where it stands.
+// So that a page can name it in place.
 impl askama::filters::HtmlSafe for Live<'_> {}
 
 /// Returns a sentence about where the first secret of a registration is, or who can reveal it.

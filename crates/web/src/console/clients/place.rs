@@ -45,7 +45,7 @@ impl Place {
     pub(super) async fn load(signed: &SignedIn, client: &str) -> Result<Self, Refused> {
         let (app, caller) = (&signed.app, signed.caller());
         let (client, version) = app.read_client(caller, ClientPath(client)).await?;
-        // Whoever may read a client alone may not read its property, and is told its name with the client.
+        // A reader of a single client cannot read its property, and gets the property's name with the client.
         let line = app.read_client_line(caller, ClientPath(client.id.as_str())).await?;
         let environments = app.list_environments(caller).await?;
         let may = app.client_abilities(caller, ClientPath(client.id.as_str())).await?;

@@ -185,7 +185,7 @@ pub(in crate::console) async fn update(Path(id): Path<String>, Fresh { signed, f
         name: Some(fields.text("name").to_owned()),
         email: fields.filled("email").map(str::to_owned),
     };
-    // Of two who change it at once, the second is told.
+    // Of two simultaneous changes, the second is refused.
     let request = Request { if_match: fields.version().map(IfMatch::Version), ..signed.request() };
     match signed.app.update_user(&request, UserPath(&id), Input::Value(body)).await {
         Ok(_) => Ok(to(&id, "changed")),
