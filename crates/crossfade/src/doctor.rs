@@ -68,7 +68,7 @@ async fn check(settings: Settings) -> Vec<Check> {
     match found.served {
         Some(true) => checks.push(ready(settings.listen).await),
         Some(false) => checks.push(listen(settings.listen)),
-        // The database cannot be asked; that has been told.
+        // The database cannot be read, which was already reported.
         None => {}
     }
     checks

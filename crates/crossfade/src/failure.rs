@@ -155,8 +155,8 @@ impl Failure {
 
     /// Writes the failure to stderr, and returns the exit status.
     pub(crate) fn exit(self) -> ExitCode {
-        // Where nobody listens on stderr the status still tells.
-        // Cleaned: a server may have written it.
+        // Without a reader of stderr, the exit status still reports the failure. Cleaned, because the text may come
+        // from a server.
         let _ = writeln!(std::io::stderr(), "crossfade: {}", crate::output::line(&self.line()));
         ExitCode::from(self.status)
     }

@@ -48,7 +48,7 @@ impl Service<Request<Incoming>> for Requests {
         let is_full = is_multiplexed && running.is_none();
         let unread = Unread::of(&request).or(is_full.then_some(Unread::TooManyRunning));
         if let Some(unread) = unread {
-            // It is answered at once, and whatever of the answer waits unread holds nothing of the request.
+            // It is answered immediately, and unread parts of the response keep nothing of the request in memory.
             std::mem::take(request.headers_mut());
             request.extensions_mut().insert(unread);
         }

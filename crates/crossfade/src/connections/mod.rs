@@ -122,7 +122,7 @@ impl Serving {
 fn prepare(listener: &std::net::TcpListener) -> std::io::Result<()> {
     use rustix::net::{listen, sockopt};
     sockopt::set_socket_send_buffer_size(listener, SOCKET_BYTES)?;
-    // What the kernel still holds of a connection that we have closed.
+    // Limits what the kernel keeps of a connection after we have closed it.
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(listener, 2 * PROGRESS_WITHIN.as_millis() as u32)?;
     listen(listener, BACKLOG)?;

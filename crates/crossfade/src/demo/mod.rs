@@ -60,7 +60,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     let app = open_at(&settings, true, Creation::WithNewKey, clock.clone()).await?;
     let server = Server::start(app.clone(), listener, &settings)?;
 
-    // Whatever the demo comes to, the server stops in order and the directory is taken away.
+    // Whatever the outcome of the demo, the server stops in an orderly way and the directory is removed.
     let played = tokio::select! {
         played = play(&app, &clock, &settings.public_url, args.quick) => played,
         () = stop_or_hang_up() => Ok(()),

@@ -49,7 +49,7 @@ pub(super) async fn begin(
 async fn work(caller: Caller, old: String, new: String, moves_after: u64) {
     for passed in (0..FOR.as_secs()).step_by(EVERY.as_secs() as usize) {
         let secret = if passed < moves_after { &old } else { &new };
-        // Whoever watches may end the old secret: then a program moves at once, as a person would make it.
+        // The reader may end the old secret. Then a program moves immediately, as a person would do.
         let refused =
             caller.token(secret).await.is_ok_and(|answer| answer.status == StatusCode::UNAUTHORIZED);
         if refused && caller.token(&new).await.is_err() {

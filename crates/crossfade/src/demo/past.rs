@@ -1,5 +1,5 @@
 //! The simulated past: what the instance would contain if people and programs had used it for months. People make
-//! changes through the API, programs authenticate, and the clock catches up with the present meanwhile.
+//! changes through the API, programs authenticate, and the clock catches up with the present at the same time.
 
 use super::{
     cast::{CLIENTS, Fate, MANAGED, PEOPLE, PIPELINE, Seed},
@@ -169,7 +169,8 @@ fn steps() -> Vec<(u32, Step)> {
     steps.push((5, Step::UseAll));
     steps.extend((4..150).map(|day| (day * DAY + 3, Step::UseClosely)));
     steps.extend((0..CLOSE).map(|hour| (hour, Step::UseClosely)));
-    // The latest first; of the same hour in this order, so that nobody uses what is not there yet.
+    // Earliest first, and within the same hour in this order, so that no program uses something that does not exist
+    // yet.
     steps.sort_by_key(|(hours_ago, _)| std::cmp::Reverse(*hours_ago));
     steps
 }
@@ -403,7 +404,7 @@ impl Held {
     /// Lets each program authenticate, at this many hours before the present.
     fn fetch(&self, app: &App, hours_ago: u32) -> Result<(), Failure> {
         let disabled = self.seed.fate == Fate::Disabled && hours_ago < 40 * DAY;
-        // Other programs than these are watched: they have gone for longer than any pause of theirs.
+        // The watched programs are different ones: these have been silent for longer than any of their pauses.
         let gone = self.seed.name == WATCHED && self.environment == "production" && hours_ago < 3 * DAY;
         let environment = app.authority().environment(self.environment).filter(|_| !disabled && !gone);
         let Some(environment) = environment else { return Ok(()) };

@@ -129,7 +129,7 @@ pub(crate) const RECOVERY: Kind =
 
 /// Writes a line for people to stderr.
 pub(crate) fn note(text: &str) {
-    // A person who cannot be told is no reason to stop.
+    // Failing to write a note is no reason to stop.
     let _ = writeln!(std::io::stderr(), "{}", lines(text));
 }
 

@@ -148,7 +148,7 @@ async fn shown_client(api: &Api, client: &Client, json: bool) -> Result<(), Fail
     if json {
         return output::json(client);
     }
-    // Whoever may read one client only may not read its property.
+    // A caller who can read only one client cannot read its property.
     let property: Option<Property> = api.get(&format!("/properties/{}", client.property_id)).await.ok();
     let property = property.map_or_else(|| client.property_id.to_string(), |property| property.name);
     let about = vec![

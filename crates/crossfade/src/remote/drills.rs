@@ -32,7 +32,7 @@ pub(crate) async fn drill(command: Command) -> Result<(), Failure> {
 }
 
 async fn schedule(args: Schedule) -> Result<(), Failure> {
-    // What the server would refuse anyway, before anybody types a name.
+    // Check what the server would refuse anyway before asking for a name.
     Pattern::new(args.length, args.repeat, args.every)
         .map_err(|wrong| Failure::misused(Problem::from(wrong)))?;
     let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
@@ -40,7 +40,7 @@ async fn schedule(args: Schedule) -> Result<(), Failure> {
     let confirm = confirmed(args.confirm, &what)?;
     let starts_at = args.start.map(|start| start.resolve(Clock::system().now()));
     let body = ScheduleDrill {
-        // What this command believes to refuse.
+        // The secret that this command expects to refuse.
         secret_id: site.retiring().await?,
         starts_at: starts_at.map(|time| time.to_string()),
         length_seconds: Some(args.length.into()),

@@ -187,7 +187,7 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         transition_hours: Some(args.transition.hours().into()),
         confirm_client_name: Some(confirm),
         reason: args.reason,
-        // What this command believes to replace, so that two people who rotate at once do not both.
+        // The secret that this command expects to replace, so that of two simultaneous rotations only one succeeds.
         expected_current_secret_id: site.in_state(SecretState::Current).await?,
         end_running_transition: args.end_running_transition,
         compromised: args.compromised,
