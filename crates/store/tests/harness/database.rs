@@ -48,7 +48,7 @@ impl Place {
         self.try_raw(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The same where the database itself may refuse.
+    /// Runs SQL past the store and returns the database's error.
     pub async fn try_raw(&self, sql: &str) -> Result<(), sqlx::Error> {
         match &self.location {
             Location::File(path) => {
