@@ -1,5 +1,5 @@
-//! The bare server: the same HTTP stack with the same settings, and on it nothing but what a token cannot do
-//! without. It parses the request, verifies an HMAC, and signs.
+//! The bare server: the same HTTP stack with the same settings, doing only what a token requires. It parses the
+//! request, verifies an HMAC, and signs.
 
 use crate::{Alg, Failure, fill};
 use aws_lc_rs::{

@@ -1,22 +1,22 @@
-//! Which CPU does what, and how much of it was used.
+//! Pinning to CPUs, and measuring CPU time.
 
 use crate::Failure;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::{fs, time::Duration};
 
-/// The CPU of the server under test.
+/// CPU of the server under test.
 pub(crate) const SERVER: usize = 0;
-/// The CPU of the load.
+/// CPU of the load.
 pub(crate) const GENERATOR: usize = 1;
 
-/// Keeps this thread, and the processes that it starts from now on, to one CPU.
+/// Pins this thread, and the processes it starts from now on, to one CPU.
 pub(crate) fn keep_to(cpu: usize) -> Result<(), Failure> {
     let mut set = CpuSet::new();
     set.set(cpu);
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// The time that all threads of a process have run.
+/// Returns the CPU time of all threads of a process.
 pub(crate) fn used(process: u32) -> Result<Duration, Failure> {
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {

@@ -1,4 +1,4 @@
-//! How long the end of a leaked secret takes while an account of the same server reads all it can: from the begin of an
+//! Measures how long ending a leaked secret takes while an account reads as much as it can: from the start of an
 //! emergency rotation until the old secret is refused.
 
 use crate::{
@@ -24,16 +24,16 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Registrations, which are rotated in turn. The first one is read.
+/// Number of registrations, which are rotated in turn. The first one is read.
 const REGISTRATIONS: usize = 50;
-/// Callers of the registration that is read.
+/// Number of callers of the registration that is read.
 const CALLERS: usize = 6_000;
-/// Connections that read, from a quiet time to a flood.
+/// Numbers of reading connections, from none to a flood.
 const READERS: [usize; 3] = [0, 100, 1500];
-/// Rotations between two loads.
+/// Number of rotations between two loads.
 const BLOCK: usize = 20;
 
-/// Reads that were answered, and reads that were refused.
+/// Numbers of answered and of refused reads.
 #[derive(Default)]
 struct Reads {
     answered: AtomicU64,
@@ -49,7 +49,8 @@ struct Operator {
     registrations: Vec<(String, OauthClientId, Value, String)>,
 }
 
-/// Prints how long enforcement takes beside each load. The loads alternate, so that what else the machine does hits all.
+/// Prints how long enforcement takes under each load. The loads alternate, so that other activity on the machine
+/// affects all of them.
 pub(crate) async fn measure(rounds: usize) -> Result<(), Failure> {
     cpu::keep_to(cpu::GENERATOR)?;
     let limit = getrlimit(Resource::Nofile);
@@ -75,7 +76,7 @@ pub(crate) async fn measure(rounds: usize) -> Result<(), Failure> {
                     counts.clone(),
                 ));
             }
-            // The burst that an account is free to begin with is over.
+            // Wait until the initial burst of the account is used up.
             tokio::time::sleep(Duration::from_secs(2)).await;
             for _ in 0..BLOCK {
                 next = next % (REGISTRATIONS - 1) + 1;
@@ -110,7 +111,7 @@ fn print(times: &mut [Vec<Duration>], reads: &[(u64, u64)]) {
     }
 }
 
-/// Reads again as soon as there is an answer. After a refusal it waits as the refusal says.
+/// Reads in a loop, as fast as responses come. After a refusal, it waits as long as the refusal says.
 async fn read_on(mut stream: TcpStream, request: Arc<[u8]>, counts: Arc<Reads>) -> Result<(), Failure> {
     let mut answer = Vec::new();
     while !counts.over.load(Ordering::Relaxed) {
@@ -150,7 +151,7 @@ impl Operator {
         Ok(operator)
     }
 
-    /// Calls the registration that is read from many programs, and rotates it. Returns the account of a Viewer.
+    /// Lets many programs call the registration that is read, and rotates it. Returns the account of a Viewer.
     async fn prepare(&mut self) -> Result<String, Failure> {
         for caller in 0..CALLERS {
             let (_, client_id, _, secret) = &self.registrations[0];
@@ -168,7 +169,7 @@ impl Operator {
         Ok(viewer)
     }
 
-    /// Ends the secret of a registration as leaked. Returns how long it took until the old secret was refused.
+    /// Ends the secret of a registration as leaked. Returns the time until the old secret was refused.
     async fn end(&mut self, number: usize) -> Result<Duration, Failure> {
         let old = self.registrations[number].3.clone();
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Registrations whose credentials follow from their number, so that the three processes agree on them.
+//! Registrations whose credentials are derived from their number, so that the three processes agree on them.
 
 use crate::{ASKED, Alg, Failure, server};
 use crossfade_app::{App, Creation, Options};
@@ -19,10 +19,10 @@ use std::{
     },
 };
 
-/// Registrations that are stored in one transaction.
+/// Number of registrations stored in one transaction.
 const BATCH: usize = 20_000;
 
-/// Repeatable bytes (splitmix64). Nothing that is secret outside a benchmark is made of them.
+/// Repeatable bytes (splitmix64), only for secrets of a benchmark.
 struct Repeatable(AtomicU64);
 
 impl Repeatable {
@@ -42,14 +42,14 @@ impl Random for Repeatable {
     }
 }
 
-/// The `client_id` and the secret of a registration.
+/// Returns the `client_id` and the secret of a registration.
 pub(crate) fn credentials(alg: Alg, number: usize) -> (OauthClientId, SecretValue) {
     let random = Repeatable::of(alg, number);
     let kind = SecretKind::Client(EnvironmentKind::Live);
     (OauthClientId::generate(&random), SecretValue::generate(kind, &random))
 }
 
-/// The numbers of the registrations that the load is spread over: across the whole table.
+/// Returns the credentials of the registrations that the load is spread over, across the complete table.
 pub(crate) fn asked(alg: Alg, registrations: usize) -> Vec<(OauthClientId, SecretValue)> {
     let there = match alg {
         Alg::Es256 => registrations,
@@ -58,10 +58,10 @@ pub(crate) fn asked(alg: Alg, registrations: usize) -> Vec<(OauthClientId, Secre
     (0..there).step_by(there.div_ceil(ASKED)).map(|number| credentials(alg, number)).collect()
 }
 
-/// The Owner, and their password.
+/// Email address and password of the Owner.
 pub(crate) const OWNER: (&str, &str) = ("bench@example.com", "a password of a benchmark");
 
-/// Opens what [`fill`] has filled, in this process.
+/// Opens the database filled by [`fill`], in this process.
 pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
     let options = Options {
         audit_retention_days: None,
@@ -79,8 +79,8 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
     Ok(App::open(options).await?)
 }
 
-/// Fills a new database: two environments, and so many registrations with a secret in each of them. Gives a token of the
-/// Owner.
+/// Fills a new database with two environments and this number of registrations with a secret in each. Returns a token
+/// of the Owner.
 pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<String, Failure> {
     let token = server::initialise(directory).await?;
     let app = open(directory).await?;
@@ -106,7 +106,7 @@ pub(crate) async fn fill(directory: &Path, registrations: usize) -> Result<Strin
     Ok(token)
 }
 
-/// One client with a registration and a secret in each environment.
+/// Inserts a client with a registration and a secret in each environment.
 async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) -> Result<(), StoreError> {
     let refused = |error: crossfade_core::Problem| StoreError::Open(error.detail);
     let now = app.authority().clock().now();
@@ -153,7 +153,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             sealed: None,
         };
         tx.insert_secret(&row).await?;
-        // Beyond what is asked for, one is enough to fill the table.
+        // Beyond the requested registrations, one environment is enough to fill the table.
         if number >= ASKED {
             break;
         }

@@ -1,4 +1,4 @@
-//! A closed loop of requests over kept connections: each asks again as soon as it has its answer.
+//! A closed loop of requests over kept connections: each sends its next request as soon as it has the response.
 
 use crate::{Alg, Failure, cpu, server::Server};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -13,19 +13,19 @@ use tokio::{
     task::JoinSet,
 };
 
-/// What one round came to.
+/// Result of one round.
 pub(crate) struct Round {
     /// Tokens per second.
     pub(crate) rate: f64,
-    /// CPU time of the server for one request.
+    /// CPU time of the server per request.
     pub(crate) cpu: Duration,
-    /// The median latency.
+    /// Median latency.
     pub(crate) p50: Duration,
-    /// The latency that 99 of 100 requests stay within.
+    /// 99th percentile of the latency.
     pub(crate) p99: Duration,
 }
 
-/// Asks for tokens on so many connections for so long. Any answer but a token ends the benchmark.
+/// Requests tokens on a number of connections for a duration. Any response other than a token ends the benchmark.
 pub(crate) async fn run(
     server: &Server,
     alg: Alg,
@@ -44,7 +44,8 @@ pub(crate) async fn run(
     let (cpu_before, begun) = (cpu::used(server.process())?, Instant::now());
     let mut tasks = JoinSet::new();
     for (number, stream) in streams.into_iter().enumerate() {
-        // Each connection starts elsewhere and walks by a prime, so that no two ask in step.
+        // Each connection starts at a different place and advances by a prime, so that no two request the same
+        // sequence.
         tasks.spawn(ask(stream, requests.clone(), number * 7919, begun + span));
     }
     let mut latencies = Vec::new();
@@ -107,7 +108,7 @@ async fn ask(
     }
 }
 
-/// Whether the answer has come to its end.
+/// Whether the response is complete.
 pub(crate) fn whole(answer: &[u8]) -> Result<bool, Failure> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
     let text = std::str::from_utf8(&answer[..head])?;

@@ -1,6 +1,6 @@
-//! The token endpoint of a real `crossfade serve`, and beside it, alternating in the same run, a bare server on
-//! the same HTTP stack that only parses, verifies an HMAC and signs. What travels to other machines is the
-//! ratio, so that is what is printed. See README.md.
+//! Compares the token endpoint of a real `crossfade serve` with a bare server on the same HTTP stack that only parses,
+//! verifies an HMAC and signs, in alternating rounds. Ratios are comparable between machines, so they are printed. See
+//! README.md.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock; it is no part of the product")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its result")]
@@ -18,14 +18,14 @@ mod server;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::time::Duration;
 
-/// Whatever ends a benchmark early.
+/// An error that ends a benchmark early.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Connections that ask at the same time.
+/// Numbers of simultaneous connections.
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
-/// Registrations that the table holds.
+/// Numbers of registrations in the table.
 const REGISTRATIONS: [usize; 2] = [1_000, 1_000_000];
-/// Registrations that the load is spread over at most.
+/// Maximum number of registrations that the load is spread over.
 const ASKED: usize = 10_000;
 
 #[derive(Parser)]
@@ -46,22 +46,22 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// How long the pages of the Console take that grow.
+    /// Measure the pages of the Console that grow.
     Pages {
-        /// Clients that there are.
+        /// Number of clients.
         #[arg(long, default_value_t = 100_000)]
         clients: usize,
-        /// Times that each page is asked for.
+        /// Number of times each page is requested.
         #[arg(long, default_value_t = 50)]
         rounds: usize,
     },
-    /// How long the end of a leaked secret takes while others read.
+    /// Measure how long ending a leaked secret takes during reads.
     Enforcement {
-        /// Rounds of 20 rotations beside each load.
+        /// Rounds of 20 rotations under each load.
         #[arg(long, default_value_t = 10)]
         rounds: usize,
     },
-    /// What evidence, a second secret and a drill cost a token.
+    /// Measure the cost of evidence, a second secret and a drill for a token.
     Recording {
         /// Alternating rounds; the fastest counts.
         #[arg(long, default_value_t = 100)]
@@ -72,7 +72,7 @@ enum Command {
     Bare { alg: Alg, registrations: usize },
 }
 
-/// What tokens are signed with.
+/// Signing algorithm of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Alg {
     #[value(name = "ES256")]
@@ -91,7 +91,7 @@ impl Alg {
         }
     }
 
-    /// The environment that signs with it.
+    /// Returns the environment that signs with it.
     fn environment(self) -> &'static str {
         match self {
             Self::Es256 => "bench-es256",
@@ -144,7 +144,7 @@ async fn compare(args: &Args) -> Result<(), Failure> {
             let asked: Vec<_> = fill::asked(alg, registrations);
             for connections in CONNECTIONS {
                 let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
-                // Half a second warms up what the measured rounds find warm.
+                // Warm up for half a second before the measured rounds.
                 for server in [&ours, &bare] {
                     load::run(server, alg, &asked, connections, Duration::from_millis(500)).await?;
                 }

@@ -5,10 +5,10 @@ use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Rotations of the client with a long history.
+/// Number of rotations of the client with a long history.
 const ROTATIONS: usize = 500;
 
-/// A browser that is signed in, and the API as the same person.
+/// A signed-in browser, and the API as the same person.
 struct Visitor {
     http: Client,
     url: String,
@@ -16,7 +16,7 @@ struct Visitor {
     token: String,
 }
 
-/// Prints how long each page takes, and how long the smallest page does.
+/// Prints the time of each page, and of the smallest page.
 pub(crate) async fn measure(clients: usize, rounds: usize) -> Result<(), Failure> {
     cpu::keep_to(cpu::GENERATOR)?;
     let directory = tempfile::tempdir()?;
@@ -36,12 +36,12 @@ pub(crate) async fn measure(clients: usize, rounds: usize) -> Result<(), Failure
         ("the smallest page: /healthz", "/healthz".to_owned()),
         ("clients, first page", list.to_owned()),
         ("clients, second page", next),
-        ("clients, found by name", format!("{list}?q=client+{}", clients / 2)),
-        ("clients, found by nothing", format!("{list}?q=nobody+is+called+so")),
-        ("clients, the oldest secret first", format!("{list}?sort=oldest-secret")),
+        ("clients, search by name", format!("{list}?q=client+{}", clients / 2)),
+        ("clients, search without a match", format!("{list}?q=nobody+is+called+so")),
+        ("clients, oldest secret first", format!("{list}?sort=oldest-secret")),
         ("overview", "/console".to_owned()),
         ("security of a client with 500 rotations", history.clone()),
-        ("the same, drawn again", history.replace("/security", "/live?tab=security")),
+        ("the same page, live update", history.replace("/security", "/live?tab=security")),
     ];
     println!("{clients} clients, {ROTATIONS} rotations of one of them, median and slowest of {rounds}\n");
     println!("| page | median | slowest | kB |\n|---|--:|--:|--:|");
@@ -75,7 +75,7 @@ impl Visitor {
         Ok(Self { http, url, cookies, token })
     }
 
-    /// A page, and how long it took until its last byte.
+    /// Returns a page, and the time until its last byte.
     async fn page(&self, path: &str) -> Result<(Duration, String), Failure> {
         let begun = Instant::now();
         let asked = self.http.get(format!("{}{path}", self.url)).header(header::COOKIE, &self.cookies);
@@ -99,7 +99,7 @@ impl Visitor {
         }
     }
 
-    /// Rotates one client again and again; gives its id.
+    /// Rotates one client many times. Returns its id.
     async fn rotate_often(&self) -> Result<String, Failure> {
         let clients = self.api(Method::GET, "/clients?limit=1", None).await?;
         let client = &clients["items"][0];

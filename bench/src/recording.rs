@@ -1,4 +1,5 @@
-//! What evidence, a second secret and a drill cost a token: the authority alone, in alternating rounds on one CPU.
+//! Measures the cost of evidence, a second secret and a drill for a token: only the authority, in alternating rounds on
+//! one CPU.
 
 use crate::{Alg, Failure, cpu, fill};
 use crossfade_authority::{
@@ -19,36 +20,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Tokens, or records, of one round.
+/// Number of tokens or records in one round.
 const EACH: u32 = 4_000;
-/// Secrets whose uses are written down.
+/// Numbers of secrets whose uses are written.
 const SECRETS: [usize; 3] = [100, 1_000, 10_000];
-/// Uses of each of them.
+/// Number of uses of each secret.
 const EACH_USED: usize = 20;
-/// Callers that each secret is used by.
+/// Number of callers of each secret.
 const CALLERS: u32 = 50;
-/// Uses, or guesses, of a flood, each from a source of its own.
+/// Number of uses or guesses in a flood, each from a different source.
 const FLOOD: u32 = 10_000;
-/// Windows of a drill: as many as there can be.
+/// Maximum number of windows of a drill.
 const WINDOWS: u64 = 48;
 
 fn now() -> Timestamp {
     Timestamp::from_seconds(1_800_000_000)
 }
 
-/// Does so many of what is measured.
+/// Runs the measured operation this many times.
 type Run = dyn Fn(&Authority, &Environment, u32) -> Result<(), Failure>;
 
-/// One thing that is measured.
+/// One measured case.
 struct Case {
     name: &'static str,
     run: Box<Run>,
 }
 
-/// Prints nanoseconds of each case, and what is added to a token.
+/// Prints the nanoseconds of each case, and its share of a token.
 pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
     cpu::keep_to(cpu::SERVER)?;
-    println!("| alg | | ns | of a token |\n|---|---|--:|--:|");
+    println!("| alg | | ns | share of a token |\n|---|---|--:|--:|");
     for (alg, signing) in [(Alg::Es256, SigningAlg::ES256), (Alg::EdDsa, SigningAlg::EdDSA)] {
         let authority = Authority::new(
             Arc::new(Clock::manual(now())),
@@ -67,7 +68,7 @@ pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
         let cases = [
             token("one secret", 0, alg, &[Life::Current], &authority, &slug)?,
             token(
-                "two secrets, by the new one",
+                "two secrets, using the new one",
                 1,
                 alg,
                 &[Life::Current, Life::Retiring],
@@ -75,7 +76,7 @@ pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
                 &slug,
             )?,
             token(
-                "two secrets, by the old one",
+                "two secrets, using the old one",
                 2,
                 alg,
                 &[Life::Retiring, Life::Current],
@@ -83,7 +84,7 @@ pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
                 &slug,
             )?,
             token(
-                "by the old one, between windows of a drill",
+                "using the old one, between windows of a drill",
                 3,
                 alg,
                 &[Life::Drilled, Life::Current],
@@ -99,10 +100,10 @@ pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
                 (case.run)(&authority, &environment, EACH)?;
                 took.push(begun.elapsed() / EACH);
             }
-            // As the flush does every few seconds.
+            // Drain as the flush does every few seconds.
             authority.evidence().drain();
         }
-        // The fastest round: whatever else the machine does only ever adds.
+        // The fastest round, because other activity on the machine can only add time.
         let fastest = |times: &Vec<Duration>| times.iter().min().map_or(0.0, |time| time.as_nanos() as f64);
         let nanos: Vec<f64> = took.iter().map(fastest).collect();
         let whole = nanos[0];
@@ -113,8 +114,8 @@ pub(crate) fn measure(rounds: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints what it costs to write down what was recorded of so many secrets, with all else that is done in the
-/// background: CPU time of the whole process.
+/// Prints the cost of writing the evidence of a number of secrets: CPU time of the complete process, including all
+/// background work.
 pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
     println!(
         "\n| secrets used since the last flush | CPU of a flush | of the CPU, at its pace |\n|--:|--:|--:|"
@@ -144,7 +145,7 @@ pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
         }
         app.close().await;
         let flush = took.into_iter().min().unwrap_or_default();
-        // As the worker paces itself.
+        // At the pace of the worker.
         let pause = (flush * 40).clamp(Duration::from_secs(2), Duration::from_secs(5));
         let share = flush.as_secs_f64() / (flush + pause).as_secs_f64();
         println!("| {secrets} | {:.1} ms | {:.1} % |", flush.as_secs_f64() * 1e3, share * 100.0);
@@ -152,8 +153,9 @@ pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints how long a flush takes, for which whoever reads evidence waits, while somebody floods: in every use with a
-/// source of its own, more than are told apart. As a ratio to a flush of as many secrets without a flood.
+/// Prints how long a flush takes during a flood in which every use has a different source, more than are tracked
+/// individually. Readers of evidence wait for this flush. Also prints the ratio to a flush of as many secrets without a
+/// flood.
 pub(crate) async fn measure_flood(rounds: usize) -> Result<(), Failure> {
     println!("\n| flood since the last flush | flush | to none |\n|---|--:|--:|");
     let directory = tempfile::tempdir()?;
@@ -189,7 +191,7 @@ pub(crate) async fn measure_flood(rounds: usize) -> Result<(), Failure> {
             app.flush_evidence().await?;
             took.push(begun.elapsed());
         }
-        // The slowest: the first ones store their sources one by one, and the later ones find no room.
+        // The slowest round: the first ones store their sources individually, and the later ones exceed the limits.
         let flush = took.into_iter().max().unwrap_or_default().as_secs_f64();
         let ratio = flush / *without.get_or_insert(flush);
         println!("| {name} | {:.0} ms | {ratio:.1} |", flush * 1e3);
@@ -205,7 +207,7 @@ enum Life {
     Drilled,
 }
 
-/// Tokens for a registration with these secrets, by the first of them.
+/// Returns the case of tokens for a registration with these secrets, using the first one.
 fn token(
     name: &'static str,
     number: usize,
@@ -264,7 +266,7 @@ fn token(
     Ok(Case { name, run: Box::new(run) })
 }
 
-/// What each of these tokens has recorded, alone.
+/// Returns the case of only the recording of each of these tokens.
 fn recording(number: usize) -> Result<Case, Failure> {
     let secret = secret_id(number * 10)?;
     let run = move |authority: &Authority, _: &Environment, count| {
@@ -273,7 +275,7 @@ fn recording(number: usize) -> Result<Case, Failure> {
         }
         Ok(())
     };
-    Ok(Case { name: "the recording alone", run: Box::new(run) })
+    Ok(Case { name: "only the recording", run: Box::new(run) })
 }
 
 fn source(n: u32) -> Source<'static> {
@@ -284,7 +286,7 @@ fn secret_id(number: usize) -> Result<SecretId, Failure> {
     Ok(SecretId::parse(&format!("sec_{number:022}"))?)
 }
 
-/// As many windows as a drill can have, none of them now.
+/// Returns a drill with the maximum number of windows, none of them open now.
 fn drill() -> Result<DrillSlot, Failure> {
     let minute = |minutes: u64| now().after(Duration::from_secs(60 * minutes));
     let windows = (1..=WINDOWS).map(|n| Window { from: minute(n * 20), to: minute(n * 20 + 5) });

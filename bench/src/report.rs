@@ -1,4 +1,4 @@
-//! The result, as the table that stands in README.md.
+//! The result, as the table in README.md.
 
 use crate::{Alg, load::Round};
 use std::time::Duration;
@@ -7,7 +7,7 @@ pub(crate) fn head(seconds: u64, rounds: usize) {
     let today = jiff::Timestamp::now().to_string();
     println!("{}, median of {rounds} alternating rounds of {seconds} s\n", &today[..10]);
     println!(
-        "| alg | registrations | connections | tokens/s | bare | ratio | CPU a token | bare | ratio | p50 | p99 | bare p50 | bare p99 |"
+        "| alg | registrations | connections | tokens/s | bare | ratio | CPU per token | bare | ratio | p50 | p99 | bare p50 | bare p99 |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
 }
@@ -36,7 +36,7 @@ pub(crate) fn line(
 }
 
 pub(crate) fn memory(registrations: usize, megabytes: u64) {
-    eprintln!("crossfade with {registrations} registrations holds {megabytes} MB");
+    eprintln!("crossfade with {registrations} registrations uses {megabytes} MB");
 }
 
 fn median(rounds: &mut [Round], of: impl Fn(&Round) -> f64) -> f64 {

@@ -1,4 +1,4 @@
-//! The processes under test, each kept to the server's CPU.
+//! The processes under test, each pinned to the server's CPU.
 
 use crate::{Alg, Failure, cpu, fill};
 use reqwest::StatusCode;
@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-/// How long a server may take until it answers. A million registrations are loaded within it.
+/// Timeout for a server to answer. Includes loading a million registrations.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
-/// A running server; ended when it is dropped.
+/// A running server, stopped when it is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -21,7 +21,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The product, as it is shipped, on this data directory.
+    /// Starts the released product on this data directory.
     pub(crate) async fn crossfade(directory: &Path) -> Result<Self, Failure> {
         let address = free_address()?;
         let mut command = crossfade()?;
@@ -34,7 +34,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The bare server.
+    /// Starts the bare server.
     pub(crate) async fn bare(alg: Alg, registrations: usize) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bare", alg.name(), &registrations.to_string()]);
@@ -45,12 +45,12 @@ impl Server {
         Ok(Self { child, address, name: "bare" })
     }
 
-    /// Its process.
+    /// Returns its process id.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// The memory that it holds.
+    /// Returns its resident memory.
     pub(crate) fn resident_megabytes(&self) -> Result<u64, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -73,7 +73,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing of a benchmark is worth an orderly farewell.
+        // A benchmark needs no orderly shutdown.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -116,7 +116,7 @@ pub(crate) fn token_of(directory: &Path, user: &str) -> Result<String, Failure> 
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// The binary beside this one.
+/// Returns the binary next to this one.
 fn crossfade() -> Result<Command, Failure> {
     let path: PathBuf = std::env::current_exe()?.with_file_name("crossfade");
     if !path.exists() {
