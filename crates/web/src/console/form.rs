@@ -243,7 +243,7 @@ mod tests {
         let form = refused(Problem::invalid("max_age_days", "must be a whole number of days"));
         assert_eq!(
             form.error("max_age_days", "Maximum secret age (days)").as_deref(),
-            Some("Maximum secret age (days) must be a whole number of days.")
+            Some("Maximum secret age (days) must be a whole number of days. Nothing was changed.")
         );
         assert_eq!(form.error("name", "Name"), None);
         let complete = Problem::new(Code::InvalidBody, "names are unique here.").with_field("name");
