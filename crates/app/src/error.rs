@@ -152,6 +152,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_guide_lists_every_failure_of_the_database() {
+        let guide = include_str!("../../../docs/guide/operate.md");
+        for fault in Fault::ALL {
+            let detail = unavailable(fault).detail;
+            let sentence = detail.split(" Nothing was changed.").next().unwrap();
+            assert!(guide.contains(&format!("| `{sentence}` |")), "{sentence}");
+        }
+    }
+
+    #[test]
     fn each_fault_of_the_database_has_a_sentence_of_its_own() {
         let said: Vec<String> = Fault::ALL.map(|fault| unavailable(fault).detail).into();
         for (at, text) in said.iter().enumerate() {

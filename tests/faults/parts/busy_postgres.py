@@ -62,7 +62,7 @@ def waiting_rotations(checks, server, cluster):
 def unreadable_database(checks, server, cluster):
     """A balancer that took the node out would end everybody's tokens, which it still issues."""
     what = "a database in which nothing can be read for 6 s"
-    with psycopg.connect(cluster.url("postgres", "app")) as session:
+    with psycopg.connect(cluster.url("app", "app")) as session:
         session.execute("LOCK TABLE head IN ACCESS EXCLUSIVE MODE")
         answers, until = [], time.monotonic() + 6
         while time.monotonic() < until:

@@ -86,7 +86,7 @@ def ended_sessions(checks, server, cluster):
 def full_by_error(checks, server, cluster):
     what = "a disk that is full at the commit"
     cluster.execute(AT_COMMIT.format(body="RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100';"), "app")
-    server.refuses_changes(checks, what, "The disk of the database is full. Nothing was changed.")
+    server.refuses_changes(checks, what, "The database disk is full. Nothing was changed.")
     server.tells(checks, what, "the database disk is full", "SQLSTATE 53100: could not extend file", "full")
     cluster.execute(NO_TRIGGER, "app")
     server.changes(checks, what)
@@ -105,7 +105,7 @@ def no_create(checks, server, cluster):
     what = "a role that may not write a table"
     cluster.execute("ALTER TABLE secrets OWNER TO crossfade", "app")
     cluster.execute("GRANT SELECT ON secrets TO app", "app")
-    server.refuses_changes(checks, what, "denies the role of this server a permission. Nothing was changed.")
+    server.refuses_changes(checks, what, "refuses a permission to this server's role. Nothing was changed.")
     server.tells(checks, what, "the database refuses a permission", "SQLSTATE 42501", "denied")
     cluster.execute("ALTER TABLE secrets OWNER TO app", "app")
     server.changes(checks, what)
@@ -135,7 +135,7 @@ def full_tablespace(checks, arguments, cluster):
                     if answer.status_code != 201:
                         break
                     answer = server.change()
-                server.refuses_changes(checks, what, "The disk of the database is full. Nothing was changed.")
+                server.refuses_changes(checks, what, "The database disk is full. Nothing was changed.")
                 server.tells(checks, what, "the database disk is full", "SQLSTATE 53100", "full")
                 found = server.doctor()
                 holds(checks, found["changes"][0] == "FAIL" and "53100" in found["changes"][1],

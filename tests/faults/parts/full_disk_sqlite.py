@@ -9,7 +9,7 @@ import time
 from small_disk import SmallDisk
 from watched import holds, watched
 
-FULL = "The disk of the database is full"
+FULL = "The database disk is full"
 FULL_SECONDS = 6
 # Rotations that fit into what the log of the database has allocated already.
 MOST_ROTATIONS = 2000

@@ -9,7 +9,7 @@ import psycopg
 from cluster import Cluster
 from instance import require
 
-SENTENCE = "The database stores text as LATIN1, which not every name fits into."
+SENTENCE = "The database stores text as LATIN1, which cannot represent every name."
 
 
 def play(checks, arguments):
