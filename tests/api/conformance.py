@@ -13,7 +13,7 @@ from instance import OWNER, instance, operations, program, require, token_of
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPARE_TOKENS = 12
-MAXIMUM_SECONDS = 240
+MAXIMUM_SECONDS = 1200
 
 
 def seeded(server):

@@ -7,7 +7,7 @@ import generated
 import kills
 from instance import frame
 
-MAXIMUM_SECONDS = 900
+MAXIMUM_SECONDS = 2400
 PARTS = {"conformance": conformance, "generated": generated, "kills": kills, "canaries": canaries}
 
 

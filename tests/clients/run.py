@@ -16,7 +16,7 @@ import time
 import frame
 from harness import HERE, Adapter, Registration, Server, eventually, fresh_database, require
 
-MAXIMUM_SECONDS = 600
+MAXIMUM_SECONDS = 1800
 
 Library = collections.namedtuple("Library", "program operations refusal other_error user_agent")
 # The exceptions are what a program that uses the library has to catch.

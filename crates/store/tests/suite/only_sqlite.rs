@@ -120,7 +120,7 @@ async fn damage_is_found() {
     t.place.raw("DELETE FROM properties").await;
     let found = looking.integrity().await.unwrap();
     assert_eq!(found.damage, [""; 0]);
-    assert_eq!(found.dangling, ["a row of clients refers to one of properties that is not there"]);
+    assert_eq!(found.dangling, ["a row of clients refers to a missing row of properties"]);
     t.place
         .raw("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = rootpage + 1 WHERE name = 'clients_page'")
         .await;
