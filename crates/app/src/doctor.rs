@@ -63,6 +63,8 @@ pub struct Instance<'a> {
     pub data_dir: PathBuf,
     /// Path of its master key file.
     pub master_key_file: PathBuf,
+    /// Base of its issuers.
+    pub public_url: String,
     /// The machine's clock, not raised to any stored time.
     pub clock: &'a Clock,
 }
@@ -117,6 +119,7 @@ pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> 
         Err(error) => database::cannot_read("durability", &error),
     });
     checks.push(database::changes(&app.db().try_own_change().await));
+    contents::check_audiences(app.db(), instance, &mut checks).await;
     checks.retain(|check| check.outcome != Outcome::Ok);
     checks
 }

@@ -61,6 +61,7 @@ async fn check(settings: Settings) -> Vec<Check> {
         location: settings.location.clone(),
         data_dir: settings.data_dir.clone(),
         master_key_file: settings.master_key_file.clone(),
+        public_url: settings.public_url.clone(),
         clock: &clock,
     };
     let found = examine(&instance).await;

@@ -69,6 +69,7 @@ async fn warn_of_findings(settings: &Resolved, app: &App) {
         location: settings.location.clone(),
         data_dir: settings.data_dir.clone(),
         master_key_file: settings.master_key_file.clone(),
+        public_url: settings.public_url.clone(),
         clock: &clock,
     };
     for Check { name, outcome, sentence, mend } in examine_at_start(&instance, app).await {

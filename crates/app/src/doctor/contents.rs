@@ -6,10 +6,13 @@ use crate::{
     opening::is_bound,
     proxies::told_since,
     seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
-    unreadable::{self, Kind, Unreadable, each_registration},
+    unreadable::{self, Kind, Taken, Unreadable, each_registration},
 };
 use crossfade_authority::SigningKey;
-use crossfade_core::{Timestamp, api::GapKind, audit::Action, environment::Slug, signing_key::signing};
+use crossfade_core::{
+    Timestamp, api::GapKind, audit::Action, environment::Slug, limits::is_issuer_address,
+    signing_key::signing,
+};
 use crossfade_store::{AuditFilter, Db, StoreError, Tx};
 use std::time::Duration;
 
@@ -50,6 +53,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     })
     .await;
     look(db, checks, "registrations", registrations).await;
+    check_audiences(db, instance, checks).await;
     look(db, checks, "owner", async |tx| {
         let owners = tx.owners().await?.len();
         Ok(match owners {
@@ -240,6 +244,40 @@ async fn registrations(tx: &mut Tx) -> Found {
         format!("{rows} of registrations and secrets cannot be read. The first is of {what}: {cause}."),
         "The rows were modified or copied from elsewhere. Rotate each refused secret with --transition 0. \
         For a registration, restore the last backup into an empty database.",
+    ))
+}
+
+/// Checks the audiences of all registrations.
+pub(super) async fn check_audiences(db: &Db, instance: &Instance<'_>, checks: &mut Vec<Check>) {
+    look(db, checks, "audiences", async |tx| audiences(tx, &instance.public_url).await).await;
+}
+
+/// Looks for registrations whose audience is another issuer of this server. A change refuses such an audience, but the
+/// public URL can become one that was set before.
+async fn audiences(tx: &mut Tx, public_url: &str) -> Found {
+    const NAME: &str = "audiences";
+    let mut foreign = Vec::new();
+    each_registration(tx, |id, taken, _| {
+        if let Taken::Registration(it) = taken {
+            let own = format!("{public_url}/env/{}", it.environment);
+            let audience = it.audience.filter(|audience| *audience != own);
+            if audience.is_some_and(|audience| is_issuer_address(&audience, public_url)) {
+                foreign.push(id);
+            }
+        }
+    })
+    .await?;
+    let Some(first) = foreign.first() else {
+        return Ok(Check::ok(NAME, "No registration's audience is another issuer of this server."));
+    };
+    let number = count(foreign.len() as u64, "registration");
+    Ok(Check::fail(
+        NAME,
+        format!(
+            "{number}, the first {first}, issue tokens whose audience is another issuer of this server. \
+            Resource servers of that environment can take them for their own."
+        ),
+        "Set another audience, or restore the earlier public URL.",
     ))
 }
 

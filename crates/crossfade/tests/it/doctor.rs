@@ -33,6 +33,7 @@ async fn look(world: &World, now: Timestamp) -> Findings {
         location: world.location().clone(),
         data_dir: world.master_key_file().parent().unwrap().to_owned(),
         master_key_file: world.master_key_file().to_owned(),
+        public_url: world.app.public_url().to_owned(),
         clock: &clock,
     };
     examine(&instance).await
@@ -135,6 +136,20 @@ on_both_engines! {
         assert_eq!(names(&found.checks, Outcome::Ok).len(), found.checks.len(), "{:?}", found.checks);
     }
 
+    async fn an_audience_that_has_become_an_issuer_of_this_server_is_found(world: World) {
+        let mut world = world;
+        world.client("Billing", &["production"]).await;
+        world.owner().await;
+        world.raw("UPDATE registrations SET audience = 'https://b.example.com/env/staging'").await;
+        assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
+        world.restart_under("https://b.example.com").await;
+        let found = look(&world, world.now()).await;
+        assert_eq!(names(&found.checks, Outcome::Fail), ["audiences"]);
+        // The own issuer is no other one.
+        world.raw("UPDATE registrations SET audience = 'https://b.example.com/env/production'").await;
+        assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
+    }
+
     async fn values_that_were_sealed_elsewhere_are_counted(world: World) {
         live(&world).await;
         // The value of another secret, in both places of a registration.
@@ -220,6 +235,7 @@ async fn a_server_that_cannot_be_reached_is_told_without_its_password() {
         location: Location::Postgres("postgres://u:hunter2@127.0.0.1:1/x".into()),
         data_dir: directory.path().to_owned(),
         master_key_file: directory.path().join("master.key"),
+        public_url: "http://127.0.0.1".to_owned(),
         clock: &clock,
     };
     let found = examine(&instance).await;

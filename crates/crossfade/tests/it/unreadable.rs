@@ -47,6 +47,7 @@ async fn found(world: &World, name: &str) -> (Outcome, String) {
         location: world.location().clone(),
         data_dir: world.master_key_file().parent().unwrap().to_owned(),
         master_key_file: world.master_key_file().to_owned(),
+        public_url: world.app.public_url().to_owned(),
         clock: &clock,
     };
     let check = examine(&instance).await.checks.into_iter().find(|check| check.name == name).unwrap();
