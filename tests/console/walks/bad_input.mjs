@@ -67,6 +67,8 @@ export default async function badInput(server) {
   await look(page, "client-settings-overtaken");
   await button(page, "Save").first().click();
   await until(async () => (await server.api("GET", `/clients/${client.id}`)).description === "Mine", "saved again, it replaces what is set now");
+  await page.getByRole("alert").first().waitFor({ state: "hidden" });
+  await page.waitForLoadState();
   check("saved again, it replaces what is set now", true);
 
   // The transition ends while the dialog is open.
