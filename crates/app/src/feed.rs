@@ -80,10 +80,10 @@ impl Feed {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Whether a database whose last change is `stored` lacks changes that the tables have applied.
+    /// Whether a database whose last change is `stored` lacks changes that the tables have applied. No change may be
+    /// applied between the look at the database and this call.
     pub(crate) fn is_ahead_of(&self, stored: i64) -> bool {
-        let applied = self.applied();
-        applied != NOTHING_TO_APPLY && stored < applied
+        lacks(stored, self.applied())
     }
 
     /// Returns the last loss, and the number of changes lost since the start.
@@ -102,6 +102,11 @@ impl std::fmt::Display for Loss {
         let Self { applied, found, at, .. } = self;
         write!(f, "the database lost changes {} to {applied}, noticed {at}", found + 1)
     }
+}
+
+/// Whether a database whose last change is `stored` lacks changes that tables had applied before it was asked.
+pub(crate) fn lacks(stored: i64, applied: i64) -> bool {
+    applied != NOTHING_TO_APPLY && stored < applied
 }
 
 /// Position of a process without tables.

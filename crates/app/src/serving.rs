@@ -4,7 +4,7 @@
 //! known to be held. That is longer than a restart of the database, and too short to miss another server's changes for
 //! long.
 
-use crate::{app::App, error::Error};
+use crate::{app::App, error::Error, feed::lacks};
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Fault, Purpose, ServeLock, StoreError};
 use std::{
@@ -165,8 +165,8 @@ impl App {
         if self.hold.why_lost().is_none()
             && let Some(lock) = lock.as_mut()
         {
-            // Before the question: the answer is about no later moment.
-            let asked_at = Instant::now();
+            // Before the question: the answer is about no later moment, and changes are applied meanwhile.
+            let (asked_at, applied) = (Instant::now(), self.feed.applied());
             let found = timeout(ANSWERS_WITHIN, lock.look()).await;
             match (found, self.db.leads_elsewhere()) {
                 (Ok(Err(StoreError::Replaced(file))), _) => {
@@ -174,7 +174,7 @@ impl App {
                     return Err(Stopped::FileReplaced);
                 }
                 (Ok(Ok(stored)), None) => {
-                    if !stored.is_some_and(|stored| self.feed.is_ahead_of(stored)) {
+                    if !stored.is_some_and(|stored| lacks(stored, applied)) {
                         self.hold.held(lock, asked_at);
                         return Ok(());
                     }
