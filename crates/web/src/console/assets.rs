@@ -34,7 +34,7 @@ macro_rules! asset {
 asset! {
     /// The style of every page.
     STYLE = "/console/assets/console.css", "text/css; charset=utf-8",
-    ["tokens.css", "base.css", "frame.css", "controls.css", "content.css", "secret.css", "crossfade.css", "clients.css"]
+    ["tokens.css", "base.css", "frame.css", "controls.css", "content.css", "secret.css", "crossfade.css", "clients.css", "touch.css"]
 }
 asset! {
     /// The custom elements and related code, as one module.
