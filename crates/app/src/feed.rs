@@ -413,3 +413,19 @@ fn lost(seq: i64) -> Error {
         fault: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_is_applied_after_the_look_is_no_loss() {
+        let feed = Feed::new(true);
+        feed.applied.store(5, Ordering::SeqCst);
+        let (applied, stored) = (feed.applied(), 5);
+        feed.applied.store(6, Ordering::SeqCst);
+        assert!(!lacks(stored, applied), "compared with what was applied before the look");
+        assert!(lacks(4, applied));
+        assert!(!lacks(0, Feed::new(false).applied()), "a process without tables misses nothing");
+    }
+}
