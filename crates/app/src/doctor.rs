@@ -119,7 +119,6 @@ pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> 
         Err(error) => database::cannot_read("durability", &error),
     });
     checks.push(database::changes(&app.db().try_own_change().await));
-    contents::check_audiences(app.db(), instance, &mut checks).await;
     checks.retain(|check| check.outcome != Outcome::Ok);
     checks
 }

@@ -53,7 +53,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     })
     .await;
     look(db, checks, "registrations", registrations).await;
-    check_audiences(db, instance, checks).await;
+    look(db, checks, "audiences", async |tx| audiences(tx, &instance.public_url).await).await;
     look(db, checks, "owner", async |tx| {
         let owners = tx.owners().await?.len();
         Ok(match owners {
@@ -245,11 +245,6 @@ async fn registrations(tx: &mut Tx) -> Found {
         "The rows were modified or copied from elsewhere. Rotate each refused secret with --transition 0. \
         For a registration, restore the last backup into an empty database.",
     ))
-}
-
-/// Checks the audiences of all registrations.
-pub(super) async fn check_audiences(db: &Db, instance: &Instance<'_>, checks: &mut Vec<Check>) {
-    look(db, checks, "audiences", async |tx| audiences(tx, &instance.public_url).await).await;
 }
 
 /// Looks for registrations whose audience is another issuer of this server. A change refuses such an audience, but the
