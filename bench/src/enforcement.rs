@@ -2,13 +2,15 @@
 //! emergency rotation until the old secret is refused.
 
 use crate::{
-    Alg, Failure, cpu,
+    Alg, Failure,
+    api::Api,
+    cpu,
     fill::{self, credentials},
     load::whole,
     server::{self, Server},
 };
 use crossfade_core::OauthClientId;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::{
@@ -42,9 +44,7 @@ struct Reads {
 }
 
 struct Operator {
-    http: Client,
-    url: String,
-    token: String,
+    api: Api,
     /// Path, `client_id`, name and current secret of each registration.
     registrations: Vec<(String, OauthClientId, Value, String)>,
 }
@@ -136,10 +136,8 @@ async fn read_on(mut stream: TcpStream, request: Arc<[u8]>, counts: Arc<Reads>) 
 
 impl Operator {
     async fn new(server: &Server, token: String) -> Result<Self, Failure> {
-        let http = Client::builder().timeout(Duration::from_secs(60)).build()?;
-        let url = format!("http://{}", server.address);
-        let mut operator = Self { http, url, token, registrations: Vec::new() };
-        let clients = operator.api(Method::GET, "/clients?limit=200", None).await?;
+        let mut operator = Self { api: Api::new(server, token)?, registrations: Vec::new() };
+        let clients = operator.api.call(Method::GET, "/clients?limit=200", None).await?;
         for client in clients["items"].as_array().ok_or("no clients")? {
             let name = client["name"].clone();
             let number = name.as_str().and_then(|it| it.rsplit(' ').next()).ok_or("no name")?.parse()?;
@@ -162,10 +160,10 @@ impl Operator {
         }
         self.rotate(0, 24).await?;
         let viewer = json!({"kind": "program", "name": "viewer"});
-        let viewer = self.api(Method::POST, "/users", Some(viewer)).await?;
+        let viewer = self.api.call(Method::POST, "/users", Some(viewer)).await?;
         let viewer = viewer["id"].as_str().ok_or("no account")?.to_owned();
         let role = json!({"role": "viewer"});
-        self.api(Method::POST, &format!("/users/{viewer}/grants"), Some(role)).await?;
+        self.api.call(Method::POST, &format!("/users/{viewer}/grants"), Some(role)).await?;
         Ok(viewer)
     }
 
@@ -185,29 +183,19 @@ impl Operator {
     async fn rotate(&mut self, number: usize, hours: u32) -> Result<(), Failure> {
         let (path, _, name, _) = &self.registrations[number];
         let body = json!({"transition_hours": hours, "compromised": hours == 0, "confirm_client_name": name, "reason": "bench"});
-        let rotated = self.api(Method::POST, &format!("{path}/secrets/rotate"), Some(body)).await?;
+        let rotated = self.api.call(Method::POST, &format!("{path}/secrets/rotate"), Some(body)).await?;
         let value = rotated["secret"]["value"].as_str().ok_or("no secret")?;
         self.registrations[number].3 = value.to_owned();
         Ok(())
     }
 
     async fn present(&self, id: &OauthClientId, secret: &str, caller: usize) -> Result<StatusCode, Failure> {
-        let token = format!("{}/env/{}/oauth2/token", self.url, Alg::Es256.environment());
-        let asked = self.http.post(token).basic_auth(id, Some(secret));
+        let token = format!("{}/env/{}/oauth2/token", self.api.url, Alg::Es256.environment());
+        let asked = self.api.http.post(token).basic_auth(id, Some(secret));
         let asked = asked.header("user-agent", format!("caller/{caller}"));
         let answer = asked.form(&[("grant_type", "client_credentials")]).send().await?;
         let status = answer.status();
         answer.bytes().await?;
         Ok(status)
-    }
-
-    async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let asked = self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(&self.token);
-        let asked = if let Some(body) = body { asked.json(&body) } else { asked };
-        let answer = asked.send().await?;
-        match answer.status().is_success() {
-            true => Ok(answer.json().await?),
-            false => Err(format!("{path}: {}", answer.text().await?).into()),
-        }
     }
 }

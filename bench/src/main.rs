@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock; it is no part of the product")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its result")]
 
+mod api;
 mod bare;
 mod cpu;
 mod enforcement;

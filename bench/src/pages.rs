@@ -1,8 +1,8 @@
 //! The pages of the Console that grow: the list of clients, and the page of a client with a long history.
 
-use crate::{Alg, Failure, cpu, fill, server::Server};
-use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
-use serde_json::{Value, json};
+use crate::{Alg, Failure, api::Api, cpu, fill, server::Server};
+use reqwest::{Method, StatusCode, header};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Number of rotations of the client with a long history.
@@ -10,10 +10,8 @@ const ROTATIONS: usize = 500;
 
 /// A signed-in browser, and the API as the same person.
 struct Visitor {
-    http: Client,
-    url: String,
+    api: Api,
     cookies: String,
-    token: String,
 }
 
 /// Prints the time of each page, and of the smallest page.
@@ -65,20 +63,20 @@ pub(crate) async fn measure(clients: usize, rounds: usize) -> Result<(), Failure
 
 impl Visitor {
     async fn sign_in(server: &Server, token: String) -> Result<Self, Failure> {
-        let url = format!("http://{}", server.address);
-        let http = Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(60)).build()?;
+        let api = Api::new(server, token)?;
         let form = [("email", fill::OWNER.0), ("password", fill::OWNER.1), ("to", "/console")];
-        let answer = http.post(format!("{url}/console/sign-in")).form(&form).send().await?;
+        let answer = api.http.post(format!("{}/console/sign-in", api.url)).form(&form).send().await?;
         let cookies = answer.headers().get_all(header::SET_COOKIE).iter();
         let cookies: Vec<_> = cookies.filter_map(|it| it.to_str().ok()?.split(';').next()).collect();
         let cookies = cookies.join("; ");
-        Ok(Self { http, url, cookies, token })
+        Ok(Self { api, cookies })
     }
 
     /// Returns a page, and the time until its last byte.
     async fn page(&self, path: &str) -> Result<(Duration, String), Failure> {
         let begun = Instant::now();
-        let asked = self.http.get(format!("{}{path}", self.url)).header(header::COOKIE, &self.cookies);
+        let asked =
+            self.api.http.get(format!("{}{path}", self.api.url)).header(header::COOKIE, &self.cookies);
         let answer = asked.send().await?;
         let status = answer.status();
         let text = answer.text().await?;
@@ -89,25 +87,15 @@ impl Visitor {
         }
     }
 
-    async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let asked = self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(&self.token);
-        let asked = if let Some(body) = body { asked.json(&body) } else { asked };
-        let answer = asked.send().await?;
-        match answer.status().is_success() {
-            true => Ok(answer.json().await?),
-            false => Err(format!("{path}: {}", answer.text().await?).into()),
-        }
-    }
-
     /// Rotates one client many times. Returns its id.
     async fn rotate_often(&self) -> Result<String, Failure> {
-        let clients = self.api(Method::GET, "/clients?limit=1", None).await?;
+        let clients = self.api.call(Method::GET, "/clients?limit=1", None).await?;
         let client = &clients["items"][0];
         let id = client["id"].as_str().ok_or("no client")?;
         let path = format!("/clients/{id}/environments/{}/secrets/rotate", Alg::Es256.environment());
         for _ in 0..ROTATIONS {
             let body = json!({"transition_hours": 0, "confirm_client_name": client["name"]});
-            self.api(Method::POST, &path, Some(body)).await?;
+            self.api.call(Method::POST, &path, Some(body)).await?;
         }
         Ok(id.to_owned())
     }
