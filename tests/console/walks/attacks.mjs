@@ -65,7 +65,8 @@ export default async function attacks(server) {
   const own = await forged({ origin: server.url, "sec-fetch-site": "same-origin" });
   check("the same form from the Console's own origin does rotate", own.status === 303 && (await rotations()) === 1, String(own.status));
 
-  // A secret that was shown stays nowhere.
+  // A secret that was shown stays nowhere. The rotation ended the one that this page still offers.
+  await page.goto(`${home}/credentials`);
   const value = await revealed(page, region(page, "Credentials"));
   const kept = await page.evaluate(async () => JSON.stringify([
     { ...localStorage }, { ...sessionStorage }, document.cookie, location.href, document.title, history.state,
