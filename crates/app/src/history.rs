@@ -13,8 +13,8 @@ use crossfade_core::{
     api::{self, Page},
     rotation::{EndedAs, state_at},
 };
-use crossfade_store::{Registration, Secret, Tx};
-use std::{collections::HashMap, time::Duration};
+use crossfade_store::{Decision, Registration, Secret, Tx};
+use std::time::Duration;
 
 /// How long after its rotation a secret can be revoked or made current again: 168 hours, plus a day as a margin.
 const LONGEST_TRANSITION: Duration = Duration::from_secs(8 * 86_400);
@@ -68,16 +68,26 @@ pub struct TokensEnded {
 fn shown_rotation(
     row: crossfade_store::RotationLine,
     registration: &Registration,
-    reasons: &HashMap<String, String>,
+    decisions: &[Decision],
     now: Timestamp,
 ) -> RotationLine {
     let (rotation, outgoing) = (row.rotation, row.outgoing);
     let ended_as = EndedAs::at(rotation.decided, &outgoing, now);
-    let ended_reason = match ended_as {
-        EndedAs::Revoked => reasons.get(outgoing.id.as_str()),
-        EndedAs::RolledBack => reasons.get(rotation.id.as_str()),
+    let last = |target: &str, is_extension, until: Timestamp| {
+        let holds = |it: &&Decision| {
+            it.target == target
+                && it.is_extension == is_extension
+                && (rotation.rotated_at..=until).contains(&it.at)
+        };
+        decisions.iter().rev().find(holds)
+    };
+    let end = match ended_as {
+        EndedAs::Revoked => last(outgoing.id.as_str(), false, now),
+        EndedAs::RolledBack => last(rotation.id.as_str(), false, now),
         _ => None,
     };
+    // After a roll back, a later rotation can replace the same secret, and that rotation has extensions of its own.
+    let extension = last(outgoing.id.as_str(), true, end.map_or(now, |end| end.at));
     // A roll back makes the replaced secret current again and ends the replacing one.
     let is_rolled_back = ended_as == EndedAs::RolledBack;
     let marks = if is_rolled_back { row.incoming_marks } else { row.outgoing_marks };
@@ -87,7 +97,9 @@ fn shown_rotation(
         tokens_ended: marks.tokens_revoked_at.map(ended),
         rotation: api::Rotation {
             ended_as,
-            ended_reason: ended_reason.cloned(),
+            ended_by: end.map(|end| end.by.clone()),
+            ended_reason: end.and_then(|end| end.reason.clone()),
+            extended_by: extension.map(|extension| extension.by.clone()),
             id: rotation.id,
             initiated_by: rotation.actor,
             rotated_at: rotation.rotated_at,
@@ -169,17 +181,17 @@ impl App {
             let rows = tx.rotation_lines(&site.registration.id, &start, oldest_first).await?;
             let now = self.clock.now();
             let times = rows.iter().map(|row| row.rotation.rotated_at);
-            let reasons = match times.clone().min().zip(times.max()) {
+            let decisions = match times.clone().min().zip(times.max()) {
                 // What was revoked or rolled back was so within the longest transition.
                 Some((from, last)) => {
                     let until = last.after(LONGEST_TRANSITION);
-                    tx.end_reasons(&site.client.id, &site.environment.slug, (from, until)).await?
+                    tx.decisions(&site.client.id, &site.environment.slug, (from, until)).await?
                 }
-                None => HashMap::new(),
+                None => Vec::new(),
             };
             let key =
                 |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
-            page(&start, rows, key, |row| shown_rotation(row, &site.registration, &reasons, now))
+            page(&start, rows, key, |row| shown_rotation(row, &site.registration, &decisions, now))
         })
         .await
     }

@@ -47,7 +47,7 @@ pub use makers::Maker;
 pub use properties::Property;
 pub use refused::{DrillCounts, DrillFindings, RefusedCaller};
 pub use secrets::{
-    Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretRow, VerifierRow,
+    Decision, Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretRow, VerifierRow,
 };
 pub use sessions::SessionRow;
 pub use support::{Change, ChangeKind, Remembered};

@@ -202,9 +202,9 @@ statements! {
                  FROM rotations WHERE registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR number < $2) ORDER BY number DESC LIMIT $3";
     ROTATION_LINES = rotation_lines!("t.number < $2", "t.number DESC");
     ROTATION_LINES_OLDEST = rotation_lines!("t.number > $2", "t.number");
-    END_REASONS = "SELECT target, reason FROM audit_events
-                   WHERE client_id = $1 AND environment = $2 AND at >= $3 AND at <= $4 AND outcome = 'done'
-                     AND action IN ('secret.revoked', 'secret.rolled_back') AND target IS NOT NULL AND reason IS NOT NULL";
+    DECISIONS = "SELECT at, target, action, reason, actor_kind, actor_id, actor_name FROM audit_events
+                 WHERE client_id = $1 AND environment = $2 AND at >= $3 AND at <= $4 AND outcome = 'done'
+                   AND action IN ('secret.revoked', 'secret.rolled_back', 'secret.extended') AND target IS NOT NULL ORDER BY seq";
     ROTATION = "SELECT id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
                     outgoing_secret_id, incoming_secret_id, ended_as
                 FROM rotations WHERE registration_id = $1 AND id = $2";
@@ -219,6 +219,21 @@ statements! {
     PLACE_OF_SECRET = "SELECT s.id, c.property_id, r.client_id, r.environment FROM secrets s
                        JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id WHERE s.id = $1";
     REGISTRATION_OF_SECRET = "SELECT registration_id FROM secrets WHERE id = $1";
+}
+
+/// A decision about the end of a secret, from the audit trail.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The revoked or extended secret, or the rolled back rotation.
+    pub target: String,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Whether it moved the deadline.
+    pub is_extension: bool,
+    /// The reason; `None` if none was given.
+    pub reason: Option<String>,
+    /// Who decided.
+    pub by: Actor,
 }
 
 fn rule(row: &Row) -> Result<rotation::Secret, StoreError> {
@@ -506,17 +521,24 @@ impl Tx {
         self.rows(statement, args).await?.iter().map(rotation_line).collect()
     }
 
-    /// Returns the reasons for the revocations and rollbacks of a registration between two times, by the revoked secret
-    /// or the rolled back rotation.
-    pub async fn end_reasons(
+    /// Returns who revoked, rolled back or extended what of a registration between two times, oldest first.
+    pub async fn decisions(
         &mut self,
         client: &ClientId,
         environment: &Slug,
         (from, until): (Timestamp, Timestamp),
-    ) -> Result<HashMap<String, String>, StoreError> {
+    ) -> Result<Vec<Decision>, StoreError> {
         let args = vec![client.as_str().into(), environment.as_str().into(), from.into(), until.into()];
-        let rows = self.rows(END_REASONS, args).await?;
-        rows.iter().map(|row| Ok((row.text("target")?, row.text("reason")?))).collect()
+        let decision = |row: &Row| {
+            Ok(Decision {
+                target: row.text("target")?,
+                at: row.time("at")?,
+                is_extension: row.text("action")? == "secret.extended",
+                reason: row.opt_text("reason")?,
+                by: actor(row)?,
+            })
+        };
+        self.rows(DECISIONS, args).await?.iter().map(decision).collect()
     }
 
     /// Returns a rotation of a registration.

@@ -163,9 +163,16 @@ pub struct Rotation {
     pub incoming_secret: IncomingSecret,
     /// How the outgoing secret ended.
     pub ended_as: EndedAs,
+    /// Who revoked the outgoing secret or rolled back the rotation; `null` if nobody did, or if the audit trail no longer
+    /// has it.
+    #[serde(default)]
+    pub ended_by: Option<Actor>,
     /// Reason for the revocation or rollback; `null` if there was neither, or if the audit trail no longer has it.
     #[serde(default)]
     pub ended_reason: Option<String>,
+    /// Who last extended the deadline of the outgoing secret; `null` if nobody did, or if the audit trail no longer has it.
+    #[serde(default)]
+    pub extended_by: Option<Actor>,
 }
 
 /// The replaced secret in the history.

@@ -317,6 +317,7 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
             time(it.outgoing_secret.ended_at.or(it.outgoing_secret.expires_at)),
             time(it.outgoing_secret.last_used_at),
             it.reason,
+            it.ended_by.map(|by| by.name().to_owned()).unwrap_or_default(),
             it.ended_reason.unwrap_or_default(),
         ]
     };
@@ -330,6 +331,7 @@ fn shown_rotations(rotations: Vec<Rotation>, json: bool) -> Result<(), Failure> 
             fixed("ends"),
             fixed("last used"),
             text("reason"),
+            text("ended by"),
             text("end reason"),
         ],
         rotations.into_iter().map(row).collect(),

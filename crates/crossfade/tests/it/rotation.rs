@@ -72,7 +72,7 @@ on_both_engines! {
         let fresh = oauth.token(&old.client_id, new).await.is_token();
         assert_eq!(oauth.introspect(&old.client_id, new, &fresh).await["active"], true);
     }
-    async fn the_history_has_the_reason_of_a_revocation_and_of_a_roll_back(world: World) {
+    async fn the_history_says_who_ended_or_extended_a_secret_and_why(world: World) {
         let client = world.client("Billing API", &["production", "staging"]).await;
         let owner = world.owner().await;
         let at = |rest: &str| client.path("production", rest);
@@ -85,6 +85,9 @@ on_both_engines! {
         owner.post(&at(&rolled), json!({"reason": "callers failed"})).await.ok();
         world.advance(HOUR);
         let second = rotate().await;
+        let extended = format!("/secrets/{}/extend", second["previous_secret"]["id"].as_str().unwrap());
+        let later = world.now().after(HOUR * 30).to_string();
+        owner.post(&at(&extended), json!({"expires_at": later, "reason": "slow team"})).await.ok();
         let revoked = format!("/secrets/{}/revoke", second["previous_secret"]["id"].as_str().unwrap());
         owner.post(&at(&revoked), json!({"reason": "everybody has moved"})).await.ok();
         world.advance(HOUR);
@@ -99,6 +102,12 @@ on_both_engines! {
             ("rolled_back", Some("callers failed")),
         ];
         assert_eq!(told, expected.map(|(ended_as, reason)| (json!(ended_as), json!(reason))));
+        let by: Vec<_> = history().await.as_array().unwrap().iter().map(|it| (it["ended_by"]["name"].clone(), it["extended_by"]["name"].clone())).collect();
+        let (nobody, owner_name) = (json!(null), json!("owner"));
+        assert_eq!(
+            by,
+            [(&nobody, &nobody), (&owner_name, &owner_name), (&owner_name, &nobody)].map(|(a, b)| (a.clone(), b.clone()))
+        );
         // A page of one has its own, and no other environment has any.
         let page = owner.get(&at("/rotations?limit=1")).await.ok();
         let next = format!("/rotations?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
