@@ -308,13 +308,21 @@ fn progress(now: &ChangeOver) -> u64 {
     }
 }
 
+/// Returns how many of the callers still use the old secret: "1 of 3 callers", or "1 caller" where it is the only one.
+fn callers(now: &ChangeOver) -> String {
+    let left = now.callers_left;
+    match left + now.caller_counts.moved + now.caller_counts.on_new {
+        1 => "1 caller".to_owned(),
+        all => format!("{left} of {all} callers"),
+    }
+}
+
 fn line(now: &ChangeOver) -> String {
     let ends = format!("ends in {}", rounded(now.ends_at.since(now.at)));
     let counts = match now.verdict {
         Verdict::NotStarted => format!("the new secret has not been used; the old secret {ends}"),
         Verdict::Moving | Verdict::CallersLeft => {
-            let of = now.callers_left + now.caller_counts.moved + now.caller_counts.on_new;
-            format!("{} of {of} callers left on the old secret, which {ends}", now.callers_left)
+            format!("{} left on the old secret, which {ends}", callers(now))
         }
         Verdict::Quiet => {
             let quiet = Duration::from_secs(now.quiet_seconds);
@@ -351,8 +359,7 @@ fn short_line(now: &ChangeOver) -> String {
     match now.verdict {
         Verdict::NotStarted => format!("new secret not used yet, {ends}"),
         Verdict::Moving | Verdict::CallersLeft => {
-            let of = now.callers_left + now.caller_counts.moved + now.caller_counts.on_new;
-            format!("{} of {of} callers left, {ends}", now.callers_left)
+            format!("{} left, {ends}", callers(now))
         }
         Verdict::Quiet if further.is_some() => format!("{}, {ends}", further.unwrap_or_default()),
         Verdict::Quiet => {
