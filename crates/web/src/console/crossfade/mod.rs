@@ -188,6 +188,11 @@ impl Transition {
         self.segments.iter().filter(|segment| segment.old + segment.new > 0)
     }
 
+    /// Whether no known caller is left on the old secret, so that its share of past uses misleads.
+    fn is_quiet(&self) -> bool {
+        matches!(&self.callers, Callers::Left(uses) if uses.is_empty())
+    }
+
     /// Returns the share of the old secret in the latest segment with any use, in percent.
     fn latest_share(&self) -> Option<u64> {
         self.latest().map(Segment::old_percent)
