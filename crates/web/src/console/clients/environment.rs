@@ -181,6 +181,15 @@ fn first_secret(s: &Secrets) -> String {
     }
 }
 
+/// Joins names: "Development, Staging and Production".
+fn listed(names: &[String]) -> String {
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// Adds a sentence about the tokens if the ended secret has leaked or its tokens were ended.
 fn with_tokens(sentence: String, s: &Secrets) -> String {
     match s.ended_tokens() {
@@ -231,7 +240,9 @@ fn done(word: &str, s: &Secrets) -> Option<String> {
         ("added", _) => {
             format!("{} was registered in {}. {}", s.client, s.environment.name, first_secret(s))
         }
-        ("created", _) => format!("{} was created. {}", s.client, first_secret(s)),
+        ("created", _) => {
+            format!("{} was created in {}. {}", s.client, listed(&s.registered_in), first_secret(s))
+        }
         ("saved", _) => "The settings were saved. They apply from the next request.".to_owned(),
         ("disabled", _) => "The registration was disabled. Every secret is refused.".to_owned(),
         ("enabled", _) => {

@@ -32,6 +32,8 @@ pub(super) struct Secrets {
     pub(super) now: Timestamp,
     pub(super) client: String,
     pub(super) environment: api::Environment,
+    /// Names of the environments that the client is registered in.
+    pub(super) registered_in: Vec<String>,
     pub(super) registration: api::Registration,
     pub(super) version: i64,
     pub(super) may: Abilities,
@@ -163,6 +165,12 @@ pub(super) fn colour(state: &CallerState) -> &'static str {
     }
 }
 
+/// Returns the names of the environments that a client is registered in, in the order of its registrations.
+fn registered_in(place: &Place) -> Vec<String> {
+    let name = |slug: &str| place.badges.get(slug).map(|known| known.badge.name().to_owned());
+    place.client.registrations.iter().filter_map(|it| name(&it.environment)).collect()
+}
+
 impl Secrets {
     pub(super) async fn load(
         signed: &SignedIn,
@@ -250,6 +258,7 @@ impl Secrets {
             now,
             client: place.client.name.clone(),
             environment,
+            registered_in: registered_in(place),
             registration,
             version,
             may,
@@ -338,6 +347,11 @@ impl Secrets {
 
     pub(super) fn reveal_path(&self, secret: &impl ToString) -> String {
         format!("{}/secrets/{}/reveal", self.path, secret.to_string())
+    }
+
+    /// Returns the address of the Security tab.
+    pub(super) fn security_path(&self) -> String {
+        format!("{}/security", self.path)
     }
 
     /// Whether the current secret is older than the policy allows.
@@ -591,6 +605,7 @@ pub(super) mod samples {
         };
         Secrets {
             now,
+            registered_in: vec!["Production".into()],
             latest: Some(latest.clone()),
             drills: Drills::new(vec![drill(now)]),
             last_token_ends_at: now.after(HOUR),
