@@ -144,6 +144,12 @@ impl Form {
         &self.set_now
     }
 
+    /// Returns the address of the page of the form if it was refused, and so stands at the address that it was sent to;
+    /// else an empty text.
+    pub(crate) fn leave(&self, page: impl Into<String>) -> String {
+        if self.is_refused() { page.into() } else { String::new() }
+    }
+
     /// Whether it was refused. Its dialog is then sent open.
     pub(crate) fn is_refused(&self) -> bool {
         self.problem.is_some()

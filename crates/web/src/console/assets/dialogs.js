@@ -12,6 +12,14 @@ if (!("commandForElement" in HTMLButtonElement.prototype)) {
   });
 }
 
+// The way out of a refused dialog leads to the page of its form; a script only needs to close it.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("dialog a[data-close]");
+  if (!link) return;
+  event.preventDefault();
+  link.closest("dialog").close();
+});
+
 // A dialog that the server sent open, because what was filled in was refused, becomes a modal one.
 const refusedDialogs = all("dialog[open]");
 for (const dialog of refusedDialogs) {
