@@ -38,7 +38,8 @@ function focusResult() {
   const from = sessionStorage.getItem("focus");
   sessionStorage.removeItem("focus");
   const isTaken = document.activeElement && document.activeElement !== document.body;
-  if (isTaken || one("dialog:modal") || location.hash || one("[autofocus]:not(dialog [autofocus])")) return;
+  if (isTaken || one("dialog:modal") || one("[autofocus]:not(dialog [autofocus])")) return;
+  if (location.hash) { focusPart(); return; }
   const said = one("[data-once]") ?? one("main > .notice[role=alert], #panel .notice[role=alert]");
   const tab = from === "content" && one("main [role=tab][aria-selected=true]");
   const chosen = from && document.getElementById(from);
@@ -54,3 +55,17 @@ function focusResult() {
   result.focus();
 }
 focusResult();
+
+/** Focuses the part of the page that the address names, so that keys go on from there; or opens the dialog Rotate. */
+function focusPart() {
+  const part = document.getElementById(location.hash.slice(1));
+  if (part?.id === "rotate" && part.matches("dialog")) {
+    history.replaceState(null, "", location.pathname + location.search);
+    one("button[commandfor=rotate]")?.click();
+    return;
+  }
+  if (!part || part.matches("dialog, tr")) return;
+  if (part.tabIndex < 0) part.tabIndex = -1;
+  part.focus();
+}
+addEventListener("hashchange", focusPart);

@@ -23,7 +23,11 @@ pub(super) struct Place {
 
 /// The tabs of a client's page.
 #[derive(Clone, Debug)]
-pub(super) struct Tabs(pub(super) Vec<Tab>);
+pub(super) struct Tabs {
+    pub(super) tabs: Vec<Tab>,
+    /// Address of the dialog Rotate in the environment that the tab Environment leads to.
+    pub(super) rotate: Option<String>,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Tab {
@@ -79,8 +83,11 @@ impl Place {
         if self.may.manage {
             tabs.push(("Settings", format!("{}/settings", self.path())));
         }
+        let rotate = self.client.registrations.first();
+        let rotate =
+            rotate.map(|first| format!("{}/security#rotate", self.environment_path(&first.environment)));
         let tab = |(label, path)| Tab { label, path, selected: label == selected };
-        Tabs(tabs.into_iter().map(tab).collect())
+        Tabs { tabs: tabs.into_iter().map(tab).collect(), rotate }
     }
 
     /// Returns the environments that the client is registered in.
@@ -103,6 +110,6 @@ impl Tabs {
             path: "/console/clients/cl_1".into(),
             selected: label == selected,
         };
-        Self(["Overview", "Environment", "Settings"].map(tab).to_vec())
+        Self { tabs: ["Overview", "Environment", "Settings"].map(tab).to_vec(), rotate: None }
     }
 }
