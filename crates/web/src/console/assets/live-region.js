@@ -50,6 +50,7 @@ customElements.define("live-region", class extends HTMLElement {
       if (node.id && !next(node)) { tellStale(open); return false; }
     }
     morph(this, fresh);
+    stopAtTimes(this);
     for (const part of open ? all("[data-live]", open) : []) if (next(part)) morph(part, next(part));
     return true;
   }
@@ -71,7 +72,7 @@ const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName &
 /** What is left alone, because it holds what the reader is doing. */
 const USED = "dialog[open], secret-field, input, textarea, select, [data-keep]";
 /** What an element sets on itself, and what it draws by itself. */
-const OWN = { BUTTON: ["tabindex"], DETAILS: ["open"], "LOCAL-TIME": ["role", "aria-label", "data-full"], "TIME-LEFT": ["ticking"] };
+const OWN = { BUTTON: ["tabindex"], DETAILS: ["open"], "LOCAL-TIME": ["role", "aria-label", "data-full", "tabindex"], "TIME-LEFT": ["ticking"] };
 const DRAWN = "local-time, time-left, deadline-preview, time-preview, drill-preview, token-end";
 
 /** Makes the children of `have` those of `want`, touching only what differs. What has an id is found again wherever
@@ -100,7 +101,7 @@ function change(node, next) {
     if (!next.hasAttribute(name) && !OWN[node.nodeName]?.includes(name)) node.removeAttribute(name);
   }
   for (const { name, value } of [...next.attributes]) {
-    if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+    if (node.getAttribute(name) !== value && !OWN[node.nodeName]?.includes(name)) node.setAttribute(name, value);
   }
   if (!node.matches(DRAWN)) morph(node, next);
 }

@@ -70,7 +70,7 @@ customElements.define("time-left", class extends Ticking {
   }
 });
 
-/** A time in the reader's zone with UTC beside it; or how long ago, with the time on focus. */
+/** A time in the reader's zone with UTC beside it; or how long ago, with the time on focus (see `stopAtTimes`). */
 customElements.define("local-time", class extends Ticking {
   update() {
     if (this.hasAttribute("stacked")) { this.replaceChildren(...twoLines(this.date)); return; }
@@ -87,6 +87,29 @@ customElements.define("local-time", class extends Ticking {
     this.role = "note";
     this.again(size < 3600 ? 60 : 3600);
   }
+});
+
+/** Makes the times of a table one stop of the Tab key; the arrow keys move between them. */
+function stopAtTimes(root = document) {
+  for (const table of all("table", root)) {
+    const times = all("local-time[relative]", table);
+    const stop = times.find((time) => time === document.activeElement) ?? times[0];
+    for (const time of times) time.tabIndex = time === stop ? 0 : -1;
+  }
+}
+stopAtTimes();
+document.addEventListener("keydown", (event) => {
+  const here = event.target.closest?.("table local-time[relative]");
+  if (!here) return;
+  const times = all("local-time[relative]", here.closest("table"));
+  const at = times.indexOf(here);
+  const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: times.length - 1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  const next = times[(to + times.length) % times.length];
+  here.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
 });
 
 /** Says when the old secret would end with the hours that stand in a field. */
