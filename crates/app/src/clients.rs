@@ -19,10 +19,10 @@ use crossfade_core::{
     environment::{MAX_ENVIRONMENTS, Slug},
     operations::Access,
     roles::{Object, Permission, Scope},
+    rotation::{due_at, is_overdue},
     text::{self, Name, REASON_CHARACTERS, Reason, folded},
 };
 use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Tx};
-use std::time::Duration;
 
 /// Filter for a list of clients, as sent.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,6 @@ impl Reply for (api::Client, i64) {
     }
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
 /// Maximum length of a search in characters; SQLite limits the length of a pattern.
 const LONGEST_SEARCH: usize = 200;
 
@@ -169,8 +168,8 @@ pub(crate) fn is_found_in(
 ) -> bool {
     let overdue = |it: &Facts<'_>, now: Timestamp| {
         let environment = environments.iter().find(|environment| environment.slug == *it.environment);
-        let days = environment.and_then(|it| it.max_age_days).and_then(|days| u32::try_from(days).ok());
-        it.current_since.zip(days).is_some_and(|(since, days)| since.after(DAY * days) <= now)
+        let max_age = environment.and_then(|it| it.max_age_days);
+        is_overdue(it.current_since.and_then(|since| due_at(since, max_age)), now)
     };
     let any = |asked: &dyn Fn(&Facts<'_>) -> bool| readable.iter().any(asked);
     let called = |q: &String| folded(name.as_str()).contains(&folded(q));

@@ -19,14 +19,12 @@ use crossfade_core::{
     environment::Slug,
     registration::{AuthMethods, Scopes, TokenTtl},
     roles::{Object, Permission},
-    rotation::SecretState,
+    rotation::{SecretState, due_at},
     secret::{SecretKind, SecretValue},
     text::Reason,
 };
 use crossfade_store::{ChangeKind, Client, Environment, Registration, SecretRow};
 use std::time::Duration;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reply for (api::Registration, i64) {
     fn secrets(&self) -> Vec<SecretId> {
@@ -50,7 +48,6 @@ pub(crate) fn shown_registration(
     registration: &Registration,
     environment: &Environment,
 ) -> api::Registration {
-    let days = environment.max_age_days.and_then(|days| u32::try_from(days).ok());
     api::Registration {
         id: registration.id.clone(),
         environment: registration.environment.to_string(),
@@ -62,7 +59,7 @@ pub(crate) fn shown_registration(
         access_token_ttl_seconds: registration.ttl.seconds(),
         may_introspect: registration.may_introspect,
         created_at: registration.created_at,
-        rotation_due_at: registration.current_since.zip(days).map(|(since, days)| since.after(DAY * days)),
+        rotation_due_at: registration.current_since.and_then(|since| due_at(since, environment.max_age_days)),
         secret: None,
     }
 }

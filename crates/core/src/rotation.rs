@@ -7,6 +7,9 @@
 use crate::{Code, Problem, SecretId, Timestamp, TransitionHours};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// One secret of a registration, without its value.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -191,6 +194,17 @@ pub enum Refusal {
 
 fn current(secrets: &[Secret], now: Timestamp) -> Option<&Secret> {
     secrets.iter().find(|secret| secret.state(now) == SecretState::Current)
+}
+
+/// Returns when a secret is due for rotation under an environment's policy; `None` if the policy sets no maximum age.
+pub fn due_at(created_at: Timestamp, max_age_days: Option<i64>) -> Option<Timestamp> {
+    let days = max_age_days.and_then(|days| u32::try_from(days).ok())?;
+    Some(created_at.after(DAY * days))
+}
+
+/// Whether a secret that is due at this time is overdue: its maximum age is reached.
+pub fn is_overdue(due_at: Option<Timestamp>, now: Timestamp) -> bool {
+    due_at.is_some_and(|due| due <= now)
 }
 
 /// Returns the retiring secret among `secrets`, if a transition is running at `now`.
