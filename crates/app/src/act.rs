@@ -21,6 +21,8 @@ use std::time::Duration;
 const APPLIED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a read of evidence waits for unstored evidence.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a read waits for a connection.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a judgement waits for unstored evidence.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3);
 
@@ -380,7 +382,8 @@ impl App {
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let _turn = self.readers.acquire().await.map_err(Error::internal)?;
+        let turn = tokio::time::timeout(TURN_WITHIN, self.readers.acquire()).await;
+        let _turn = turn.map_err(|_| unavailable(Fault::Busy))?.map_err(Error::internal)?;
         self.db.read(work).await
     }
 

@@ -138,7 +138,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(300);
 const PARALLEL_BACKGROUND: usize = 2;
 /// Maximum number of simultaneous reads that no change waits for. One less than the number of connections, so that the
 /// reads at the start of a change do not queue behind others.
-const PARALLEL_READERS: usize = 3;
+pub(crate) const PARALLEL_READERS: usize = 5;
 
 /// Whether a node can verify secrets.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,6 +2,7 @@
 //! total and per account, a pace per account, and results that are reused for 1 second.
 
 use crate::{
+    app::PARALLEL_READERS,
     error::Error,
     pace::{Pace, Rate},
 };
@@ -16,8 +17,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Maximum number of simultaneous costly reads.
-const MAX_RUNNING: usize = 4;
+/// Maximum number of simultaneous costly reads. They leave readers to all other reads, however slow they are.
+const MAX_RUNNING: usize = PARALLEL_READERS - 2;
 /// Maximum number of simultaneous costly reads of one account, however many tokens and sessions it has.
 const MAX_RUNNING_OF_ACCOUNT: usize = 2;
 /// Costly reads that one account begins.
@@ -71,14 +72,14 @@ impl Reads {
         });
         sleep_until(begins_at.unwrap_or(now + self.wait)).await;
         if begins_at.is_none() {
-            return Err(too_many());
+            return Err(too_many_of_account());
         }
-        Ok(AccountTurn { _running: self.within(running).await? })
+        Ok(AccountTurn { _running: self.within(running, too_many_of_account).await? })
     }
 
     /// Waits for one of the total turns. Each account has at most its own number of reads in this queue.
     pub(crate) async fn turn(&self) -> Result<ReadTurn, Error> {
-        Ok(ReadTurn { _running: self.within(self.all.clone()).await? })
+        Ok(ReadTurn { _running: self.within(self.all.clone(), too_many).await? })
     }
 
     /// Waits for the turns of one part of a long response, without a limit, because a response that has begun cannot be
@@ -92,10 +93,14 @@ impl Reads {
         Ok((of_account, self.all.clone().acquire_owned().await.map_err(Error::internal)?))
     }
 
-    async fn within(&self, turns: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    async fn within(
+        &self,
+        turns: Arc<Semaphore>,
+        refusal: impl FnOnce() -> Error,
+    ) -> Result<OwnedSemaphorePermit, Error> {
         match tokio::time::timeout(self.wait, turns.acquire_owned()).await {
             Ok(turn) => turn.map_err(Error::internal),
-            Err(_) => Err(too_many()),
+            Err(_) => Err(refusal()),
         }
     }
 
@@ -113,6 +118,11 @@ impl Reads {
 }
 
 fn too_many() -> Error {
+    let text = "The server has too many expensive reads running. Try again in 1 second.";
+    Problem::new(Code::TooManyRequests, text).into()
+}
+
+fn too_many_of_account() -> Error {
     let text = "Your account has too many expensive reads running. Try again in 1 second.";
     Problem::new(Code::TooManyRequests, text).into()
 }
@@ -203,6 +213,22 @@ mod tests {
         assert!(reads.account_turn(&user(2)).await.is_ok(), "another account");
         drop(turns);
         assert!(reads.account_turn(&user(1)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn slow_reads_of_many_accounts_leave_readers_to_all_other_reads() {
+        let reads = Reads::waiting(Duration::from_millis(1));
+        let (mut accounts, mut running) = (1.., Vec::new());
+        let refused = loop {
+            let of_account = reads.account_turn(&user(accounts.next().unwrap())).await.unwrap();
+            match reads.turn().await {
+                Ok(turn) => running.push((of_account, turn)),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused.problem.code, Code::TooManyRequests);
+        assert!(refused.problem.detail.starts_with("The server has"), "{}", refused.problem.detail);
+        assert!(running.len() < PARALLEL_READERS && running.len() > MAX_RUNNING_OF_ACCOUNT);
     }
 
     #[tokio::test]

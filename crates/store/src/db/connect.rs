@@ -133,7 +133,7 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError
 impl Link for SqliteConnection {
     type Opener = Opener<SqliteConnectOptions>;
     const FOR_CHANGES: usize = 1;
-    const READS: usize = 4;
+    const READS: usize = 6;
     /// None: a request to a disk cannot be cancelled.
     const ANSWERS: Option<(Duration, Duration)> = None;
 
