@@ -123,9 +123,9 @@ fn read(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut values = headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        // Another application of this host can set cookies that are no text. They must not hide ours.
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
         .filter(|(own, _)| *own == name)
         .map(|(_, value)| value.to_owned());
     let value = values.next()?;
@@ -152,5 +152,17 @@ mod tests {
         assert_eq!(read(&["a=1", "a=1"]), None);
         assert_eq!(read(&["A=1", "x a=1"]), None);
         assert_eq!(read(&[]), None);
+    }
+
+    #[test]
+    fn a_cookie_of_another_application_that_is_no_text_hides_nothing() {
+        let read = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::COOKIE, HeaderValue::from_bytes(value).unwrap());
+            super::read(&headers, "a")
+        };
+        assert_eq!(read("shop=café; a=1".as_bytes()), Some("1".into()));
+        assert_eq!(read(b"shop=caf\xe9; a=1"), Some("1".into()));
+        assert_eq!(read(b"a=1\xe9"), None, "ours is text");
     }
 }
