@@ -74,11 +74,17 @@ struct ErrorPage<'a> {
 struct ErrorSheet<'a> {
     sheet: Sheet,
     detail: &'a str,
+    warning: Option<&'static str>,
 }
 
 /// Returns the page of a refusal for its reader.
-pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
-    let mut response = page_without_headers(problem, found, theme, script);
+pub(super) fn page_of(
+    problem: &Problem,
+    found: &Found,
+    (theme, script): (Theme, bool),
+    warning: Option<&'static str>,
+) -> Response {
+    let mut response = page_without_headers(problem, found, (theme, script), warning);
     retry_after(&mut response, retry_seconds(problem.code));
     if problem.code == Code::TooManyRequests && !script {
         // Only reads are refused with it, so the page can be asked for again.
@@ -87,13 +93,18 @@ pub(super) fn page_of(problem: &Problem, found: &Found, theme: Theme, script: bo
     response
 }
 
-fn page_without_headers(problem: &Problem, found: &Found, theme: Theme, script: bool) -> Response {
+fn page_without_headers(
+    problem: &Problem,
+    found: &Found,
+    (theme, script): (Theme, bool),
+    warning: Option<&'static str>,
+) -> Response {
     let status = status(problem);
     let mut response = if script {
         let body = json!({"code": problem.code.as_str(), "detail": problem.detail, "field": problem.field});
         (status, Json(body)).into_response()
     } else {
-        page_in_words(problem, status, found, theme)
+        page_in_words(problem, status, found, (theme, warning))
     };
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -101,7 +112,12 @@ fn page_without_headers(problem: &Problem, found: &Found, theme: Theme, script: 
     response
 }
 
-fn page_in_words(problem: &Problem, status: StatusCode, found: &Found, theme: Theme) -> Response {
+fn page_in_words(
+    problem: &Problem,
+    status: StatusCode,
+    found: &Found,
+    (theme, warning): (Theme, Option<&'static str>),
+) -> Response {
     let title = title(problem.code);
     match found {
         Found::Session(session) => {
@@ -116,13 +132,13 @@ fn page_in_words(problem: &Problem, status: StatusCode, found: &Found, theme: Th
                 environment: None,
                 names_environment: false,
                 done: None,
-                warning: None,
+                warning,
             };
             page_with(status, &ErrorPage { layout, detail: &problem.detail })
         }
         Found::Nobody | Found::Unknown(_) => {
             let sheet = Sheet { title, theme, wide: false };
-            page_with(status, &ErrorSheet { sheet, detail: &problem.detail })
+            page_with(status, &ErrorSheet { sheet, detail: &problem.detail, warning })
         }
     }
 }
@@ -153,7 +169,7 @@ mod tests {
             let html = ErrorPage { layout, detail }.render().unwrap();
             assert!(html.contains(title(*code)) && html.contains(detail));
             let sheet = Sheet { title: title(*code), theme: Theme::System, wide: false };
-            let html = ErrorSheet { sheet, detail }.render().unwrap();
+            let html = ErrorSheet { sheet, detail, warning: None }.render().unwrap();
             assert!(html.contains(title(*code)) && html.contains(detail));
         }
     }

@@ -54,8 +54,10 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
         error::Refused::from(Problem::new(Code::Forbidden, text)).into_response()
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = error::page_of(&problem, &found, theme, script);
+        let warning = said.warning().or_else(|| message::warning_of_path(uri.path()));
+        response = error::page_of(&problem, &found, (theme, script), warning);
     }
+    said.carry_on(&mut response);
     said.shown(&web.app, &uri, &mut response);
     let message = message::cookie_of(&web.app, &found, &mut response);
     for cookie in cookies.take().into_iter().chain(message) {

@@ -14,6 +14,8 @@ use std::convert::Infallible;
 
 /// Word of the message that the address of a page contained a secret.
 const SECRET_IN_ADDRESS: &str = "secret-in-address";
+const SECRET_IN_ADDRESS_SENTENCE: &str = "The address of this page contained a secret. The browser history and the \
+    logs of proxies may still contain it. Rotate or revoke that secret.";
 /// Page for people who are not signed in.
 const SIGN_IN: &str = "/console/sign-in";
 
@@ -35,9 +37,7 @@ impl Said {
 
     /// Returns the warning for any page.
     pub(super) fn warning(&self) -> Option<&'static str> {
-        (self.0 == SECRET_IN_ADDRESS).then_some(
-            "The address of this page contained a secret. The browser history and the logs of proxies may still contain it. Rotate or revoke that secret.",
-        )
+        (self.0 == SECRET_IN_ADDRESS).then_some(SECRET_IN_ADDRESS_SENTENCE)
     }
 
     /// Returns the message for this page and reader. A request of a script or in advance leaves it for the page.
@@ -61,9 +61,22 @@ impl Said {
         Self(known.map(|(word, _)| word.to_owned()).unwrap_or_default())
     }
 
+    /// Hands the warning on to the page that this response redirects to, such as the sign-in page.
+    pub(super) fn carry_on(&self, response: &mut Response) {
+        if self.warning().is_none() || !response.status().is_redirection() {
+            return;
+        }
+        let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+        let path = to.and_then(|to| to.split(['?', '#']).next()).map(str::to_owned);
+        if let Some(path) = path.filter(|_| response.extensions().get::<Message>().is_none()) {
+            response.extensions_mut().insert(Message { path, word: SECRET_IN_ADDRESS });
+        }
+    }
+
     /// Removes the message from the browser if this response has shown it.
     pub(super) fn shown(&self, app: &App, uri: &Uri, response: &mut Response) {
-        if self.0.is_empty() || !response.status().is_success() {
+        let is_page = response.status().is_success() || self.warning().is_some();
+        if self.0.is_empty() || !is_page || response.status().is_redirection() {
             return;
         }
         if let Ok(cookie) = cookies::without_message(app, &code_of_page(app, uri.path())) {
@@ -86,6 +99,11 @@ pub(super) fn redirect_with(to: &str, word: &'static str) -> Response {
     let mut response = Redirect::to(to).into_response();
     response.extensions_mut().insert(Message { path, word });
     response
+}
+
+/// Returns the warning for the error page of an address that contains a secret in its path.
+pub(super) fn warning_of_path(path: &str) -> Option<&'static str> {
+    looks_like_secret(path).then_some(SECRET_IN_ADDRESS_SENTENCE)
 }
 
 /// Redirects to the same address without parameters that contain a secret.

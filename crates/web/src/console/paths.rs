@@ -1,5 +1,7 @@
 //! Paths of pages: which ones a reader can be redirected to, and which page a form belongs to.
 
+use crossfade_core::secret::looks_like_secret;
+
 /// All pages behind a sign-in and all public ones, with `*` for an ID, a slug or a tab.
 const PAGES: &[&str] = &[
     "/console",
@@ -46,7 +48,7 @@ fn is_page(path: &str) -> bool {
 pub(super) fn own_page(text: &str) -> Option<&str> {
     let plain = text.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\');
     let path = text.split(['?', '#']).next().unwrap_or_default();
-    (plain && is_page(path)).then_some(text)
+    (plain && is_page(path) && !looks_like_secret(text)).then_some(text)
 }
 
 /// Returns the page of a form: the nearest one above the path that the form is sent to.

@@ -105,5 +105,29 @@ on_both_engines! {
         let stranger = world.browser();
         let answer = stranger.get(&format!("/console/clients?q={secret}")).await;
         assert_eq!(answer.leads_to(), "/console/clients");
+        // The sign-in page names it to whoever is not signed in.
+        let sign_in = stranger.get(answer.leads_to()).await.leads_to().to_owned();
+        assert!(stranger.get(&sign_in).await.page(200).contains("contained a secret"), "{sign_in}");
+        assert!(!stranger.get(&sign_in).await.page(200).contains("contained a secret"), "once");
+        // A redirect hands it on, and so does a page that is not there.
+        let environment = format!("/console{}", client.path("production", ""));
+        let mut to = format!("{environment}?{secret}");
+        for _ in 0..2 {
+            to = browser.get(&to).await.leads_to().to_owned();
+        }
+        assert!(browser.get(&to).await.page(200).contains("contained a secret"), "{to}");
+        let missing = "/console/clients/cl_0000000000000000000009";
+        browser.get(&format!("{missing}?{secret}")).await.leads_to();
+        assert!(browser.get(missing).await.page(404).contains("contained a secret"));
+        assert!(browser.get(&format!("/console/clients/{secret}")).await.page(404).contains("contained a secret"));
+    }
+
+    async fn a_sign_in_leads_to_no_address_with_a_secret(world: World) {
+        let client = world.client("Billing", &["production"]).await;
+        let to = format!("/console/clients?q={}", client.registration("production").secret);
+        let stranger = world.browser();
+        let form = [("email", "owner@example.com"), ("password", "not the password"), ("to", &to)];
+        let refused = stranger.post("/console/sign-in", &form).await;
+        assert!(!refused.text().contains("crossfade_live_"), "{}", refused.text());
     }
 }
