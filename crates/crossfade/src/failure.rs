@@ -121,6 +121,11 @@ impl Failure {
         self.status == 3
     }
 
+    /// Whether the server gave this code.
+    pub(crate) fn has_code(&self, code: Code) -> bool {
+        self.code.as_deref() == Some(code.as_str())
+    }
+
     /// Whether it conflicts with the present state.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status == 5

@@ -155,6 +155,18 @@ impl Site {
         self.in_state(SecretState::Retiring).await
     }
 
+    /// Returns the secret that the latest rotation has ended. Fails if there is none, or if the rotation was rolled back.
+    async fn ended_by_rotation(&self) -> Result<SecretId, Failure> {
+        let latest: Vec<Rotation> = self.api.list(&format!("{}/rotations?limit=1", self.path), 1).await?;
+        let why = match latest.into_iter().next() {
+            Some(latest) if latest.ended_as != EndedAs::RolledBack => return Ok(latest.outgoing_secret.id),
+            Some(_) => "The rotation was rolled back. The old secret is current again.",
+            None => "The secret has never been rotated.",
+        };
+        let sentence = format!("{} has no retiring secret. {why} Nothing was changed.", self.name);
+        Err(Failure::conflict(sentence).with_code(Code::NotRetiring))
+    }
+
     async fn secrets(&self) -> Result<Vec<Secret>, Failure> {
         self.api.list(&format!("{}/secrets", self.path), usize::MAX).await
     }
@@ -238,17 +250,15 @@ fn keep(sink: Sink, value: Option<String>, new: &SecretId) -> Result<(), Failure
 }
 
 /// Ends the retiring secret. While that is not safe, a person must confirm it; without a confirmation the server
-/// refuses unless it is safe. With a condition, a registration without a retiring secret is not an error, so that a job
-/// can be run again.
+/// refuses unless it is safe. With a condition, it is no error if the old secret of the latest rotation has ended, so
+/// that a job can be run again.
 async fn revoke(args: Revoke) -> Result<(), Failure> {
     let Revoke { place, secret, only_if, confirm, end, remote } = args;
     let site = Site::find(Api::new(&remote)?, &place).await?;
-    if only_if.is_some() && secret.is_none() && site.retiring().await?.is_none() {
-        output::note(&format!("{} has no retiring secret in {}. Nothing was changed.", site.name, place.env));
-        let nothing = serde_json::json!({"secret": null});
-        return if remote.json { output::json(&nothing) } else { Ok(()) };
-    }
-    let id = site.named_or(secret, SecretState::Retiring).await?;
+    let (id, has_ended) = match (only_if.is_some() && secret.is_none(), site.retiring().await?) {
+        (true, None) => (site.ended_by_rotation().await?.to_string(), true),
+        _ => (site.named_or(secret, SecretState::Retiring).await?, false),
+    };
     let End { reason, compromised, revoke_tokens } = end;
     let only_if_safe = match (only_if, confirm) {
         (Some(_), _) => true,
@@ -273,8 +283,19 @@ async fn revoke(args: Revoke) -> Result<(), Failure> {
         only_if_safe,
         quiet_seconds: only_if.and_then(|goal| goal.0).map(|quiet| quiet.as_secs()),
     };
-    let changed: SecretChanged =
-        site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await?;
+    // Also for a secret that has ended, so that a job without the permission fails in each of its runs.
+    let changed = site.api.send(Method::POST, &format!("{}/secrets/{id}/revoke", site.path), &body).await;
+    let changed: SecretChanged = match changed {
+        Err(failure) if has_ended && failure.has_code(Code::NotRetiring) => {
+            output::note(&format!(
+                "{} has no retiring secret in {}. Nothing was changed.",
+                site.name, place.env
+            ));
+            let nothing = serde_json::json!({"secret": null});
+            return if remote.json { output::json(&nothing) } else { Ok(()) };
+        }
+        changed => changed?,
+    };
     let done = format!("Revoked the old secret {}. Callers that present it are refused.", changed.secret.id);
     shown_change(changed, &done, remote.json)
 }

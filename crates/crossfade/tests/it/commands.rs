@@ -209,6 +209,15 @@ fn a_revocation_says_what_it_did_and_can_be_run_again_with_a_condition() {
     assert_eq!((again.status, nothing), (0, serde_json::json!({"secret": null})));
     let refused = revoke(&["--confirm", "Billing"]);
     assert!(refused.status == 5 && refused.err.ends_with("[not_retiring]\n"), "{refused:?}");
+    // The server still judges what it is asked for.
+    let refused = site.run(&with(&["secret", "revoke"], &["--reason", "", "--only-if", "safe"]));
+    assert!(refused.status != 0 && refused.err.contains("--reason"), "{refused:?}");
+    // After a roll back the old secret is current again: the job has not reached its goal.
+    site.does(&with(&["secret", "rotate"], &["--transition", "24h", "--confirm", "Billing", "--no-value"]));
+    site.does(&with(&["secret", "rollback"], &["--reason", "callers failed"]));
+    let refused = revoke(&["--only-if", "safe"]);
+    assert!(refused.status == 5 && refused.err.ends_with("[not_retiring]\n"), "{refused:?}");
+    assert!(refused.err.contains("was rolled back") && refused.out.is_empty(), "{refused:?}");
 }
 
 /// The server keeps a reading for a second.
