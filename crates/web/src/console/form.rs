@@ -1,6 +1,6 @@
 //! Submitted input and its errors, so that the page can show both again.
 
-use super::moment;
+use super::{moment, words};
 use crossfade_app::Meanwhile;
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use std::borrow::Borrow;
@@ -102,6 +102,17 @@ impl Form {
     pub(crate) fn refused(mut self, problem: Problem) -> Self {
         self.fields.forget_secrets();
         self.problem = Some(problem);
+        self.in_words_of_page()
+    }
+
+    /// Says the refusal in the words of the page. The labels of its fields follow where they are known.
+    fn in_words_of_page(mut self) -> Self {
+        if let Some(problem) = &mut self.problem {
+            // The sentence of a field begins with its name, which its label replaces.
+            let field = problem.field.as_deref().filter(|field| problem.detail.starts_with(*field));
+            let (name, rest) = problem.detail.split_at(field.map_or(0, str::len));
+            problem.detail = format!("{name}{}", words::of_page(rest));
+        }
         self
     }
 
@@ -204,7 +215,7 @@ impl Form {
     /// because templates pass it.
     pub(crate) fn autofocus(&self, name: &str, is_first: impl Borrow<bool>) -> &'static str {
         let at_fault = self.problem.as_ref().and_then(|problem| problem.field.as_deref());
-        let is_focused = match at_fault.filter(|field| self.fields.ticked(field)) {
+        let is_focused = match at_fault.filter(|field| self.fields.ticked(field) || *field == name) {
             Some(field) => field == name,
             None => *is_first.borrow(),
         };

@@ -28,6 +28,7 @@ mod properties;
 mod session;
 mod sign_in;
 mod theme;
+mod words;
 
 use crate::{
     Web,

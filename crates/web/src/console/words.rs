@@ -1,0 +1,107 @@
+//! Refusals in the words of the page: they are written for the API, whose members and times a reader of the Console does
+//! not see.
+
+use super::moment;
+use crossfade_core::Timestamp;
+
+/// What a refusal says to callers of the API, and what a page says.
+const PHRASES: &[(&str, &str)] = &[
+    (
+        "To roll back and let its callers fail, set acknowledge_in_use.",
+        "To roll back and let its callers fail, select “Revoke it anyway”.",
+    ),
+    (
+        "or set end_running_transition to end it with this rotation",
+        "or select “End the running transition now”",
+    ),
+    (
+        "Set transition_hours to 0, or set end_running_transition.",
+        "Set the transition period to 0, or select “End the running transition now”.",
+    ),
+    ("Set transition_hours to 0.", "Set the transition period to 0."),
+    ("rotate it with transition_hours 0 and set compromised", "rotate it and select “The secret has leaked”"),
+    ("set confirm_environment_slug to", "enter this name to confirm:"),
+    ("Omit starts_at", "Leave “First window” empty"),
+    ("with this length_seconds", "with this window length"),
+    ("at least length_seconds", "at least the window length"),
+    ("length_seconds", "the window length"),
+    ("every_seconds", "the interval"),
+    ("starts_at", "the first window"),
+    ("expires_at", "the new deadline"),
+    ("transition_hours", "the transition period"),
+    ("token_endpoint_auth_methods", "Authentication methods"),
+    ("access_token_ttl_seconds", "the token lifetime"),
+    ("so property_id or client_id is required", "so choose one under Scope"),
+    ("confirm_client_name", "the client's name"),
+    ("max_age_days", "the maximum secret age"),
+    ("wipe_after_days", "the days until values are wiped"),
+    ("guard_extension_hours", "the automatic extension"),
+    ("show_once", "“Show secrets once”"),
+    ("signing_alg", "the signing algorithm"),
+    ("may_introspect", "“Introspect all tokens”"),
+];
+
+/// Returns a refusal in the words of the page.
+pub(super) fn of_page(detail: &str) -> String {
+    let mut text = detail.to_owned();
+    for (said, shown) in PHRASES {
+        text = text.replace(said, shown);
+    }
+    let words = text.split(' ').filter(|word| !is_secret_id(word)).map(in_page_time);
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a word is the id of a secret, which a page names by its place.
+fn is_secret_id(word: &str) -> bool {
+    word.strip_prefix("sec_").is_some_and(|rest| rest.len() > 8 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Returns a time of the API as the Console writes it, and any other word as it is.
+fn in_page_time(word: &str) -> String {
+    let time = word.trim_end_matches([',', '.']);
+    match Timestamp::parse(time).ok().filter(|_| time.ends_with('Z')) {
+        Some(at) => format!("{}{}", moment::utc(at), &word[time.len()..]),
+        None => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossfade_core::{SecretId, rotation::Refusal};
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_names_what_the_page_has() {
+        let id = SecretId::parse("sec_49c9AhufPEgYVUwNHIo3Il").unwrap();
+        let used = at("2026-11-29T00:00:36.436580Z");
+        let refusals = [
+            Refusal::NewerSecretInUse { newer: id.clone(), last_used_at: used },
+            Refusal::TransitionInProgress { retiring: id, expires_at: used },
+            Refusal::ExtensionOutOfRange { later_than: used, at_most: used },
+            Refusal::NotRetiring,
+            Refusal::CompromisedNeedsZero,
+        ];
+        for refusal in refusals {
+            let shown = of_page(&refusal.problem(None).detail);
+            let is_word = |word: &str| !word.contains('_') && !word.contains("2026-11");
+            assert!(shown.split(' ').all(is_word), "{shown}");
+        }
+        assert_eq!(
+            of_page(
+                "The newer secret sec_49c9AhufPEgYVUwNHIo3Il is in use: its last use was at 2026-11-29T00:00:36.436580Z. Nothing was changed."
+            ),
+            "The newer secret is in use: its last use was at 29 Nov 2026, 00:00 UTC. Nothing was changed."
+        );
+    }
+
+    #[test]
+    fn other_words_stay() {
+        for text in ["Use client_id or redirect_uri.", "a sec_ of it", "at 2026-11-29."] {
+            assert_eq!(of_page(text), text);
+        }
+    }
+}
