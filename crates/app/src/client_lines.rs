@@ -1,10 +1,10 @@
-//! Lists for the Console: clients with the state of their registrations, and running transitions.
+//! Lists for the Console: clients with the state of their registrations.
 
 use crate::{
     app::App,
     caller::Caller,
     clients::{ClientQuery, Facts, is_found_in},
-    cursor::{Scan, unknown_cursor},
+    cursor::{Scan, Start, unknown_cursor},
     error::Error,
     targets::ClientPath,
 };
@@ -12,7 +12,7 @@ use crossfade_core::{
     ClientId, Operation, Problem, SecretId, Timestamp,
     roles::{Object, Permission},
 };
-use crossfade_store::{Client, ClientFilter, ClientLine, ClientOrder, LinePlace, RegistrationLine};
+use crossfade_store::{Client, ClientFilter, ClientLine, ClientOrder, LinePlace, RegistrationLine, Tx};
 
 /// A page of clients.
 #[derive(Clone, Debug)]
@@ -23,13 +23,8 @@ pub struct ClientLines {
     pub next_cursor: Option<String>,
 }
 
-/// Maximum number of transitions that are read at a time and listed.
-const MOST_TRANSITIONS: i64 = 500;
-/// Maximum number of reads for callers who can read only few of many.
-const MOST_READINGS: usize = 40;
-
 /// Removes from a line what the caller cannot read; `None` if nothing is left.
-fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
+pub(crate) fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
     let (property, id) = (&line.property_id, &line.id);
     let read = Permission::ClientRead;
     let whole = caller.may(read, Object::Client(property, id));
@@ -70,11 +65,6 @@ fn place(order: ClientOrder, (at, id): &(i64, String)) -> Option<LinePlace> {
     })
 }
 
-/// Returns the deadline of the retiring secret, and its id.
-fn ends(line: &RegistrationLine) -> Option<(Timestamp, SecretId)> {
-    Some((line.retiring_until?, line.retiring.clone()?))
-}
-
 impl App {
     /// Returns the clients that the caller can read, as lines.
     pub async fn list_client_lines(
@@ -87,37 +77,48 @@ impl App {
         let filter = query.filter(self)?;
         let _turns = self.costly(Operation::ListClients, caller).await?;
         self.read(async |tx| {
-            let now = self.clock.now();
-            let caller = &caller.refreshed(tx, now).await?;
-            let everything = caller.may(Permission::ClientRead, Object::Platform);
-            let environments = tx.environments().await?;
-            let found = |line: &ClientLine| {
-                let facts = line.registrations.iter().map(|it| Facts {
-                    environment: &it.environment,
-                    oauth_client_id: &it.oauth_client_id,
-                    current_since: it.current_since,
-                });
-                everything || is_found_in(&filter, &line.name, &facts.collect::<Vec<_>>(), &environments)
-            };
-            let mut scan = Scan::new(&start, everything);
-            while let Some(from) = scan.next() {
-                let after = match &from.after {
-                    Some(after) => Some(place(order, after).ok_or_else(unknown_cursor)?),
-                    None => None,
-                };
-                let lines = tx.client_lines(&filter, order, after.as_ref(), from.limit, now).await?;
-                scan.read(lines.len(), lines.last().map(key));
-                lines
-                    .into_iter()
-                    .filter_map(|line| readable(caller, line))
-                    .filter(|line| belongs(line, order, &filter))
-                    .filter(found)
-                    .for_each(|line| scan.keep(line));
-            }
-            let (items, next_cursor) = scan.rows(key)?;
-            Ok(ClientLines { items, next_cursor })
+            let caller = &caller.refreshed(tx, self.clock.now()).await?;
+            self.client_lines(tx, caller, (&filter, order), &start).await
         })
         .await
+    }
+
+    /// Returns a page of clients, within a read.
+    pub(crate) async fn client_lines(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        (filter, order): (&ClientFilter, ClientOrder),
+        start: &Start<'_>,
+    ) -> Result<ClientLines, Error> {
+        let now = self.clock.now();
+        let everything = caller.may(Permission::ClientRead, Object::Platform);
+        let environments = tx.environments().await?;
+        let found = |line: &ClientLine| {
+            let facts = line.registrations.iter().map(|it| Facts {
+                environment: &it.environment,
+                oauth_client_id: &it.oauth_client_id,
+                current_since: it.current_since,
+            });
+            everything || is_found_in(filter, &line.name, &facts.collect::<Vec<_>>(), &environments)
+        };
+        let mut scan = Scan::new(start, everything);
+        while let Some(from) = scan.next() {
+            let after = match &from.after {
+                Some(after) => Some(place(order, after).ok_or_else(unknown_cursor)?),
+                None => None,
+            };
+            let lines = tx.client_lines(filter, order, after.as_ref(), from.limit, now).await?;
+            scan.read(lines.len(), lines.last().map(key));
+            lines
+                .into_iter()
+                .filter_map(|line| readable(caller, line))
+                .filter(|line| belongs(line, order, filter))
+                .filter(found)
+                .for_each(|line| scan.keep(line));
+        }
+        let (items, next_cursor) = scan.rows(key)?;
+        Ok(ClientLines { items, next_cursor })
     }
 
     /// Returns one client as it appears in a list.
@@ -125,36 +126,6 @@ impl App {
         self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
             let line = tx.client_line(&client.id, self.clock.now()).await?;
             Ok(line.and_then(|line| readable(caller, line)).ok_or_else(Problem::not_found)?)
-        })
-        .await
-    }
-
-    /// Returns the running transitions that the caller can read, the one that ends next first.
-    pub async fn list_transitions(&self, caller: &Caller) -> Result<Vec<ClientLine>, Error> {
-        // Evidence is flushed for those alone who may read any of it.
-        let now = self.clock.now();
-        let caller = &self.read(async |tx| caller.refreshed(tx, now).await).await?;
-        if !caller.may_somewhere(Permission::ClientRead) {
-            return Ok(Vec::new());
-        }
-        let _turns = self.costly(Operation::ListClients, caller).await?;
-        self.store_evidence().await;
-        self.read(async |tx| {
-            let now = self.clock.now();
-            let caller = &caller.refreshed(tx, now).await?;
-            let (mut found, mut after) = (Vec::new(), None);
-            for _ in 0..MOST_READINGS {
-                let lines = tx.transitions(now, after.as_ref(), MOST_TRANSITIONS).await?;
-                let last = lines.last().filter(|_| lines.len() as i64 == MOST_TRANSITIONS);
-                after = last.and_then(|line| line.registrations.first()).and_then(ends);
-                let readable = lines.into_iter().filter_map(|line| readable(caller, line));
-                found.extend(readable.filter(|line| !line.registrations.is_empty()));
-                if after.is_none() || found.len() as i64 >= MOST_TRANSITIONS {
-                    break;
-                }
-            }
-            found.truncate(MOST_TRANSITIONS as usize);
-            Ok(found)
         })
         .await
     }

@@ -58,13 +58,18 @@ impl App {
     /// Returns all environments in their order. Every known caller can read them.
     pub async fn list_environments(&self, caller: &Caller) -> Result<Vec<api::Environment>, Error> {
         self.view(Operation::ListEnvironments, caller, Platform, async |tx, _, ()| {
-            let mut shown = Vec::new();
-            for environment in tx.environments().await? {
-                shown.push(self.shown_environment(tx, &environment, self.clock.now()).await?);
-            }
-            Ok(shown)
+            self.all_environments(tx).await
         })
         .await
+    }
+
+    /// Returns all environments, within a read.
+    pub(crate) async fn all_environments(&self, tx: &mut Tx) -> Result<Vec<api::Environment>, Error> {
+        let mut shown = Vec::new();
+        for environment in tx.environments().await? {
+            shown.push(self.shown_environment(tx, &environment, self.clock.now()).await?);
+        }
+        Ok(shown)
     }
 
     /// Returns an environment and its version.

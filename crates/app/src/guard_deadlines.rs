@@ -5,34 +5,24 @@
 //! revoked since then. A sent warning is stored together with its event, so that no restart or kill makes it come twice
 //! or not at all.
 
-use crate::{
-    act::About, app::App, caller::Caller, error::Error, extend_secret::extend, transition::Transition,
-};
+use crate::{act::About, app::App, error::Error, extend_secret::extend, transition::Transition};
 use crossfade_core::{
-    Operation, Timestamp,
+    Timestamp,
     audit::{Actor, Event},
     change_over::Assessment,
     guard::{Due, Mark, is_needed},
-    roles::{Object, Permission},
 };
 use crossfade_store::{NearDeadline, PageStart, Tx};
 
 /// Number of deadlines read at a time.
 const PAGE: i64 = 500;
-/// Maximum number of deadlines judged for a page, the next ones first.
-const MOST_LISTED: usize = 200;
 
 /// An approaching deadline of a secret that is still needed.
-#[derive(Clone, Debug)]
-pub struct NeededSecret {
-    /// The deadline and its secret.
-    pub near: NearDeadline,
-    /// Verdict of the change-over.
-    pub assessment: Assessment,
-    /// The last use of the old secret.
-    pub last_used_at: Option<Timestamp>,
-    /// The first use of the new secret.
-    pub new_first_used_at: Option<Timestamp>,
+struct NeededSecret {
+    near: NearDeadline,
+    assessment: Assessment,
+    last_used_at: Option<Timestamp>,
+    new_first_used_at: Option<Timestamp>,
 }
 
 impl App {
@@ -55,36 +45,6 @@ impl App {
             let Some(last) = last else { return done };
             page.after = Some(last);
         }
-    }
-
-    /// Returns the deadlines with a warning whose old secret is still needed and which the caller can read, the next
-    /// one first.
-    pub async fn list_told_deadlines(&self, caller: &Caller) -> Result<Vec<NeededSecret>, Error> {
-        let _turns = self.costly(Operation::ListClients, caller).await?;
-        self.read(async |tx| {
-            let now = self.clock.now();
-            let caller = caller.refreshed(tx, now).await?;
-            let shown = |row: &NearDeadline| {
-                let object = Object::Registration(&row.property_id, &row.client_id, &row.environment);
-                row.rule.told.is_some() && caller.may(Permission::ClientRead, object)
-            };
-            let (mut page, mut told) = (PageStart { after: None, limit: PAGE }, Vec::new());
-            loop {
-                let (rows, next) = tx.near_deadlines(near(now), &page).await?;
-                page.after = next;
-                // A corrupt row must not hide the others. The guard reports it.
-                told.extend(rows.into_iter().flatten().filter(shown));
-                if page.after.is_none() || told.len() >= MOST_LISTED {
-                    break;
-                }
-            }
-            let mut needed = Vec::new();
-            for row in told.into_iter().take(MOST_LISTED) {
-                needed.extend(self.judge_deadline(tx, row, now).await.ok().flatten());
-            }
-            Ok(needed)
-        })
-        .await
     }
 
     /// Returns the deadlines of a page that need action, and where the next page begins.

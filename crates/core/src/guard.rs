@@ -112,6 +112,11 @@ pub fn is_needed(verdict: Verdict) -> bool {
     }
 }
 
+/// Whether a deadline needs attention now: callers would fail at it, and it is at most 24 hours away.
+pub fn is_urgent(verdict: Verdict, deadline: Timestamp, now: Timestamp) -> bool {
+    is_needed(verdict) && now >= deadline.before(Mark::OneDay.span())
+}
+
 fn hours(hours: i64) -> Duration {
     HOUR * u32::try_from(hours).unwrap_or(0)
 }

@@ -33,12 +33,13 @@ export default async function walk(server) {
   check("the guard tells", told.every((it) => it.actor.id === "guard" && it.details.hours_before === 1));
 
   await page.goto(`${server.url}/console`);
-  const near = region(page, "Upcoming deadlines");
+  const near = region(page, "Running transitions");
   const places = await near.getByRole("link", { name: "Billing API" }).evaluateAll((links) => links.map((link) => link.getAttribute("href")));
   // In staging the policy gave 12 hours more, so that it is not the next one any more.
-  check("the next deadline stands first", places[0]?.includes("/production/") && places.length === 1, places.join());
+  check("the next deadline stands first, once", places[0]?.includes("/production/") && places[1]?.includes("/staging/") && places.length === 2, places.join());
+  check("what would fail soon is marked", (await near.locator(".badge.danger").count()) === 2 && (await near.textContent()).includes("Not started"));
   await look(page, "overview-guard");
-  await near.getByRole("link", { name: "Billing API" }).click();
+  await near.getByRole("link", { name: "Billing API" }).first().click();
   await region(page, "Secret rotation").getByText("The deadline guard warned").waitFor();
   await look(page, "security-guard-warned");
   await page.goto(`${server.url}/console/clients/${client.id}/environments/staging/security`);

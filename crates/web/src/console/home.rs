@@ -9,11 +9,17 @@ use super::{
     page,
     session::SignedIn,
 };
-use crate::console::clients::{Standing, State};
+use crate::console::clients::State;
 use askama::Template;
 use axum::response::{IntoResponse, Redirect};
-use crossfade_app::{ClientLine, ClientOrder, ClientQuery, ListQuery, NeededSecret};
-use crossfade_core::{Timestamp, roles::Permission};
+use crossfade_app::{OverdueSecret, RunningTransition};
+use crossfade_core::{
+    Timestamp,
+    change_over::{Assessment, Verdict},
+    guard::is_urgent,
+    roles::Permission,
+};
+use std::time::Duration;
 
 #[derive(Template)]
 #[template(path = "console/home.html")]
@@ -22,24 +28,12 @@ struct HomePage {
     now: Timestamp,
     /// Warning about the machine's clock.
     clock: Option<String>,
-    near: Vec<Near>,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
     /// Whether there is any client at all.
     has_clients: bool,
     may_create: bool,
-}
-
-/// A deadline with a warning, of a secret that is still needed.
-struct Near {
-    client: String,
-    name: String,
-    slug: String,
-    badge: EnvironmentBadge,
-    deadline: Timestamp,
-    /// The verdict as a sentence.
-    summary: String,
 }
 
 /// A running transition.
@@ -49,7 +43,18 @@ struct Moving {
     slug: String,
     badge: EnvironmentBadge,
     picture: Transition,
-    old_used_at: Option<Timestamp>,
+    verdict: Option<Judged>,
+}
+
+/// The verdict of a running transition.
+struct Judged {
+    verdict: Verdict,
+    /// Number of callers left.
+    left: u64,
+    /// The verdict as a sentence.
+    summary: String,
+    /// Whether callers would fail soon.
+    urgent: bool,
 }
 
 /// A secret older than the environment's policy allows.
@@ -59,87 +64,104 @@ struct Overdue {
     slug: String,
     badge: EnvironmentBadge,
     created: Timestamp,
+    /// How long it has been overdue.
+    late: Duration,
+    may_rotate: bool,
 }
 
-const URGENT_SECONDS: u64 = 6 * 3600;
+impl Judged {
+    fn new(assessment: &Assessment, deadline: Timestamp, now: Timestamp) -> Self {
+        Self {
+            verdict: assessment.verdict,
+            left: assessment.callers.left(),
+            summary: assessment.summary(),
+            urgent: is_urgent(assessment.verdict, deadline, now),
+        }
+    }
 
-impl Moving {
-    /// Whether callers would fail soon.
-    fn is_urgent(&self) -> bool {
-        self.old_used_at.is_some() && self.picture.deadline.since(self.picture.now).as_secs() < URGENT_SECONDS
+    /// Returns the verdict in a few words.
+    fn word(&self) -> String {
+        match self.verdict {
+            Verdict::NotStarted => "Not started".into(),
+            Verdict::Moving | Verdict::CallersLeft if self.left == 1 => "1 caller left".into(),
+            Verdict::Moving | Verdict::CallersLeft => format!("{} callers left", self.left),
+            Verdict::Quiet => "Quiet".into(),
+            Verdict::SafeToEnd => "Safe to end".into(),
+            Verdict::Ended => "Ended".into(),
+        }
+    }
+
+    fn icon(&self) -> &'static str {
+        match self.verdict {
+            Verdict::SafeToEnd | Verdict::Ended => "check",
+            _ if self.urgent => "problem",
+            _ => "clock",
+        }
+    }
+
+    fn colour(&self) -> &'static str {
+        match self.verdict {
+            Verdict::SafeToEnd => "good",
+            _ if self.urgent => "danger",
+            _ => "",
+        }
     }
 }
 
-fn moving(line: &ClientLine, standing: Standing) -> Option<Moving> {
-    let State::Moving(picture) = standing.state else { return None };
+impl Overdue {
+    /// Returns how long it has been overdue: "12 days".
+    fn days(&self) -> String {
+        match self.late.as_secs() / 86_400 {
+            0 => "Less than a day".to_owned(),
+            1 => "1 day".to_owned(),
+            days => format!("{days} days"),
+        }
+    }
+}
+
+fn moving(it: RunningTransition, known: &Badges, now: Timestamp) -> Option<Moving> {
+    let standing = registration_state(it.line.registrations.first()?, known, now)?;
+    let State::Moving(mut picture) = standing.state else { return None };
+    picture.quiet = it.assessment.as_ref().is_some_and(|assessment| assessment.callers.left() == 0);
     Some(Moving {
-        client: line.id.to_string(),
-        name: line.name.to_string(),
+        client: it.line.id.to_string(),
+        name: it.line.name.to_string(),
         slug: standing.slug,
         badge: standing.badge,
+        verdict: it.assessment.map(|assessment| Judged::new(&assessment, picture.deadline, now)),
         picture,
-        old_used_at: standing.old_used_at,
     })
 }
 
-fn near(it: NeededSecret, known: &Badges) -> Option<Near> {
-    let slug = it.near.environment.to_string();
-    Some(Near {
-        client: it.near.client_id.to_string(),
-        name: it.near.client.to_string(),
+fn overdue(it: OverdueSecret, known: &Badges, now: Timestamp) -> Option<Overdue> {
+    let slug = it.environment.to_string();
+    Some(Overdue {
+        client: it.client.to_string(),
+        name: it.name.to_string(),
         badge: known.get(&slug)?.badge.clone(),
         slug,
-        deadline: it.near.rule.deadline,
-        summary: it.assessment.summary(),
-    })
-}
-
-fn overdue(line: &ClientLine, standing: Standing) -> Option<Overdue> {
-    let late = standing.is_overdue();
-    let State::Rest(rest) = standing.state else { return None };
-    late.then(|| Overdue {
-        client: line.id.to_string(),
-        name: line.name.to_string(),
-        slug: standing.slug,
-        badge: standing.badge,
-        created: rest.created,
+        created: it.created_at,
+        late: now.since(it.due_at),
+        may_rotate: it.may_rotate,
     })
 }
 
 pub(super) async fn show(signed: SignedIn) -> Reply {
-    let (app, caller, now) = (&signed.app, signed.caller(), signed.session.now);
+    let (app, caller) = (&signed.app, signed.caller());
     if !caller.may_somewhere(Permission::ClientRead) {
         let first = Section::of(caller).into_iter().next().unwrap_or(Section::Account);
         return Ok(Redirect::to(first.path()).into_response());
     }
-    let known = badges(&app.list_environments(caller).await?);
-    let list = |limit: &str| ListQuery { limit: Some(limit.to_owned()), cursor: None };
-    let late = ClientQuery { list: list("20"), overdue: Some("true".into()), ..ClientQuery::default() };
-    let late = app.list_client_lines(caller, &late, ClientOrder::Name).await?;
-    let any = ClientQuery { list: list("1"), ..ClientQuery::default() };
-    let any = app.list_client_lines(caller, &any, ClientOrder::Name).await?;
-    let lines = app.list_transitions(caller).await?;
-    // Listing transitions has just flushed the evidence, so this reads fresh data.
-    let told = app.list_told_deadlines(caller).await?;
-    let standings = |line: &ClientLine| -> Vec<Standing> {
-        line.registrations.iter().filter_map(|it| registration_state(it, &known, now)).collect()
-    };
+    let read = app.read_overview(caller).await?;
+    let (now, known) = (read.now, badges(&read.environments));
     Ok(page(&HomePage {
         layout: signed.layout(Section::Overview, "Overview"),
         now,
         clock: app.clock_warning(),
-        near: told.into_iter().filter_map(|it| near(it, &known)).collect(),
-        transitions: lines
-            .iter()
-            .flat_map(|line| standings(line).into_iter().filter_map(move |it| moving(line, it)))
-            .collect(),
-        overdue: late
-            .items
-            .iter()
-            .flat_map(|line| standings(line).into_iter().filter_map(move |it| overdue(line, it)))
-            .collect(),
-        more_overdue: late.next_cursor.is_some(),
-        has_clients: !any.items.is_empty(),
+        transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
+        overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
+        more_overdue: read.more_overdue,
+        has_clients: read.has_clients,
         may_create: caller.may_somewhere(Permission::ClientManage),
     }))
 }
@@ -154,7 +176,6 @@ mod tests {
             layout: Layout::sample(Section::Overview, "Overview"),
             now: samples::now(),
             clock: None,
-            near: Vec::new(),
             transitions,
             overdue: Vec::new(),
             more_overdue: false,
@@ -171,17 +192,26 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_near_its_deadline_with_callers_left_is_marked() {
-        let moving = |hours, used: bool| Moving {
+    fn each_transition_has_its_verdict_and_an_urgent_one_stands_out() {
+        let moving = |verdict, left, urgent| Moving {
             client: "cl_1".into(),
             name: "Billing".into(),
             slug: "production".into(),
             badge: EnvironmentBadge::new("Production", crossfade_core::environment::EnvironmentKind::Live, 2),
-            picture: samples::moving(hours),
-            old_used_at: used.then(samples::now),
+            picture: samples::moving(20),
+            verdict: Some(Judged { verdict, left, summary: "As the rules say.".into(), urgent }),
         };
-        assert!(sample(vec![moving(20, true)], true).contains("Old secret still in use"));
-        assert!(!sample(vec![moving(20, false)], true).contains("Old secret still in use"));
-        assert!(!sample(vec![moving(2, true)], true).contains("Old secret still in use"));
+        let html = sample(vec![moving(Verdict::CallersLeft, 1, true)], true);
+        assert!(
+            html.contains("1 caller left")
+                && html.contains("badge danger")
+                && html.contains("As the rules say.")
+        );
+        let html = sample(vec![moving(Verdict::Moving, 7, false)], true);
+        assert!(html.contains("7 callers left") && !html.contains("badge danger"));
+        let html = sample(vec![moving(Verdict::SafeToEnd, 0, false)], true);
+        assert!(html.contains("Safe to end") && html.contains("badge good"));
+        let html = sample(vec![Moving { verdict: None, ..moving(Verdict::Quiet, 0, false) }], true);
+        assert!(!html.contains("Quiet"));
     }
 }

@@ -174,22 +174,29 @@ on_both_engines! {
         assert_eq!(world.number("SELECT COUNT(*) FROM environments WHERE guard_extension_hours IS NOT NULL").await, 0);
     }
 
-    async fn the_overview_names_near_deadlines_that_were_told_of_while_the_old_secret_is_needed(world: World) {
-        let near = async |who: &str| world.person(who, "viewer").await.get("/console").await.page(200);
+    async fn the_overview_marks_near_deadlines_while_the_old_secret_is_needed(world: World) {
+        let overview = async |who: &str| world.person(who, "viewer").await.get("/console").await.page(200);
+        let row = |page: &str, name: &str| {
+            let at = page.find(&format!(">{name}<"))?;
+            page[at..].split("class=\"standing\"").next().map(str::to_owned)
+        };
+        let is_urgent = |page: &str, name: &str| row(page, name).unwrap().contains("badge danger");
         let mut clients = Vec::new();
         for (name, hours) in [("Later", 30), ("Sooner", 26), ("Far", 168)] {
             let client = world.client(name, &["production"]).await;
             world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(hours)).await.created();
             clients.push(client);
         }
+        let page = overview("a@example.com").await;
+        assert!(["Later", "Sooner", "Far"].iter().all(|name| !is_urgent(&page, name)), "{page}");
         world.advance(Duration::from_secs(6 * 3600));
-        assert!(!near("a@example.com").await.contains("Upcoming deadlines"), "nobody was told yet");
         world.run_jobs().await;
-        let page = near("b@example.com").await;
-        let section = page.split("Upcoming deadlines").nth(1).unwrap().split("</section>").next().unwrap();
-        let place = |name: &str| section.find(&format!(">{name}<"));
-        assert!(place("Sooner").unwrap() < place("Later").unwrap() && place("Far").is_none(), "{section}");
-        assert!(section.contains("No caller has used the new secret") && section.contains(&format!("/clients/{}/environments/production/security", clients[1].id)));
+        let page = overview("b@example.com").await;
+        let place = |name: &str| page.find(&format!(">{name}<")).unwrap();
+        assert!(place("Sooner") < place("Later") && place("Later") < place("Far"), "{page}");
+        assert_eq!(["Sooner", "Later", "Far"].map(|name| is_urgent(&page, name)), [true, true, false]);
+        assert!(row(&page, "Sooner").unwrap().contains("No caller has used the new secret"));
+        assert!(page.contains(&format!("/clients/{}/environments/production/security", clients[1].id)));
         let owner = world.signed_in().await;
         let page = owner.get(&format!("/console/clients/{}/environments/production/security", clients[1].id)).await.page(200);
         assert!(page.contains("The deadline guard warned"), "{page}");
@@ -200,12 +207,11 @@ on_both_engines! {
         let path = clients[0].path("production", &format!("/secrets/{}/reveal", secrets["items"][0]["id"].as_str().unwrap()));
         let value = world.owner().await.post(&path, serde_json::json!({})).await.ok()["value"].as_str().unwrap().to_owned();
         world.oauth("production").token(&it.client_id, &value).await.is_token();
-        let page = near("c@example.com").await;
-        let section = page.split("Upcoming deadlines").nth(1).unwrap().split("</section>").next().unwrap();
-        assert!(section.contains(">Sooner<") && !section.contains(">Later<"), "{section}");
+        let page = overview("c@example.com").await;
+        assert_eq!(["Sooner", "Later"].map(|name| is_urgent(&page, name)), [true, false]);
         let it = clients[1].registration("production");
         let path = clients[1].path("production", &format!("/secrets/{}/revoke", it.secret_id));
         world.owner().await.post(&path, serde_json::json!({"reason": "enough"})).await.ok();
-        assert!(!near("d@example.com").await.contains("Upcoming deadlines"));
+        assert!(row(&overview("d@example.com").await, "Sooner").is_none(), "its transition is over");
     }
 }

@@ -19,7 +19,7 @@ use axum::{
 };
 
 pub(super) use environment::belongs_to_form;
-pub(super) use parts::{Badges, Standing, State, badges, registration_state};
+pub(super) use parts::{Badges, State, badges, registration_state};
 
 pub(super) fn router() -> Router<Web> {
     Router::new()

@@ -5,17 +5,16 @@ use crate::console::{
     environment::EnvironmentBadge,
 };
 use crossfade_app::{RegistrationLine, SharedHour};
-use crossfade_core::{Timestamp, api};
+use crossfade_core::{Timestamp, api, rotation::due_at};
 use std::{collections::HashMap, time::Duration};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// An environment, for lists.
 #[derive(Clone, Debug)]
 pub(in crate::console) struct Known {
     pub(in crate::console) badge: EnvironmentBadge,
-    max_age: Option<Duration>,
+    max_age_days: Option<u16>,
 }
 
 /// All environments by slug.
@@ -24,8 +23,7 @@ pub(in crate::console) type Badges = HashMap<String, Known>;
 pub(in crate::console) fn badges(environments: &[api::Environment]) -> Badges {
     let known = |(position, it): (usize, &api::Environment)| {
         let badge = EnvironmentBadge::new(&it.name, it.kind, position);
-        let max_age = it.max_age_days.map(|days| DAY * u32::from(days));
-        (it.slug.clone(), Known { badge, max_age })
+        (it.slug.clone(), Known { badge, max_age_days: it.max_age_days })
     };
     environments.iter().enumerate().map(known).collect()
 }
@@ -48,22 +46,23 @@ pub(in crate::console) struct Standing {
     pub(in crate::console) disabled: bool,
     pub(in crate::console) state: State,
     pub(in crate::console) last_used_at: Option<Timestamp>,
-    /// Last use of the retiring secret since the rotation.
-    pub(in crate::console) old_used_at: Option<Timestamp>,
 }
 
 impl Standing {
     /// Whether its secret is older than the environment's policy allows.
     pub(in crate::console) fn is_overdue(&self) -> bool {
-        matches!(&self.state, State::Rest(rest) if rest.due.is_some_and(|due| due <= rest.now))
+        matches!(&self.state, State::Rest(rest) if rest.is_overdue())
     }
 
-    /// Returns the sort key by urgency: transitions by their deadline, then the oldest secrets.
+    /// Returns the sort key by urgency: transitions by their deadline, overdue secrets, then production, then the oldest
+    /// secrets.
     fn urgency(&self) -> (u8, Timestamp) {
         match &self.state {
             State::Moving(transition) => (0, transition.deadline),
-            State::Rest(rest) => (1, rest.created),
-            State::Nothing => (2, Timestamp::from_seconds(0)),
+            State::Rest(rest) if rest.is_overdue() => (1, rest.created),
+            State::Rest(rest) if self.badge.is_live() => (2, rest.created),
+            State::Rest(rest) => (3, rest.created),
+            State::Nothing => (4, Timestamp::from_seconds(0)),
         }
     }
 }
@@ -85,11 +84,12 @@ pub(in crate::console) fn registration_state(
             deadline,
             segments: line.hours.iter().map(|it| segment(it, from, now)).collect(),
             callers: Callers::LastUse(old_used_at),
+            quiet: false,
             windows: Vec::new(),
             gaps: Vec::new(),
         }),
         (Some(created), None) => {
-            State::Rest(Rest { created, now, due: known.max_age.map(|age| created.after(age)) })
+            State::Rest(Rest { created, now, due: due_at(created, known.max_age_days.map(i64::from)) })
         }
         (None, _) => State::Nothing,
     };
@@ -100,7 +100,6 @@ pub(in crate::console) fn registration_state(
         disabled: line.disabled,
         state,
         last_used_at: line.current_used_at.max(line.retiring_used_at),
-        old_used_at,
     })
 }
 
@@ -134,7 +133,6 @@ pub(in crate::console) mod samples {
             disabled: false,
             state,
             last_used_at: Some(pictures::now()),
-            old_used_at: None,
         }
     }
 

@@ -7,7 +7,7 @@ mod shape;
 
 use super::moment;
 use askama::{Template, filters::HtmlSafe};
-use crossfade_core::{Timestamp, drill::Window};
+use crossfade_core::{Timestamp, drill::Window, rotation::is_overdue};
 use std::borrow::Borrow;
 
 /// Uses recorded within an interval.
@@ -33,6 +33,8 @@ pub(crate) struct Transition {
     pub(crate) segments: Vec<Segment>,
     /// Callers of the old secret.
     pub(crate) callers: Callers,
+    /// Whether no known caller is left on the old secret, so that its share of past uses misleads.
+    pub(crate) quiet: bool,
     /// Windows in which drills refuse or refused the old secret.
     pub(crate) windows: Vec<Window>,
     /// Periods without complete evidence.
@@ -132,8 +134,17 @@ pub(crate) struct RestPicture {
     of: String,
 }
 
+/// The legend of the pictures of a page: one for all of them.
+#[derive(Template)]
+#[template(path = "console/crossfade/legend.html")]
+pub(crate) struct Legend;
+
+impl HtmlSafe for Legend {}
 impl HtmlSafe for TransitionPicture<'_> {}
 impl HtmlSafe for RestPicture {}
+
+/// Least width of the past, in percent.
+const PAST_AT_LEAST: f64 = 25.0;
 
 impl Transition {
     /// Returns the large picture, with its numbers as a table.
@@ -174,9 +185,21 @@ impl Transition {
         self.from.after(span + span / 16)
     }
 
-    /// Returns the position of a time, in percent of the width.
+    /// Returns the position of a time, in percent of the width. The past of a young transition is stretched, so that
+    /// what was recorded can be seen; the time ahead takes the rest.
     fn x(&self, time: impl Borrow<Timestamp>) -> f64 {
-        percent(self.from, self.until(), *time.borrow())
+        let (time, until) = (*time.borrow(), self.until());
+        let now = percent(self.from, until, self.now);
+        let shown = if self.is_young() { PAST_AT_LEAST } else { now };
+        if time <= self.now {
+            return if now == 0.0 { 0.0 } else { percent(self.from, self.now, time) * shown / 100.0 };
+        }
+        shown + percent(self.now, until, time) * (100.0 - shown) / 100.0
+    }
+
+    /// Whether what was recorded would be too narrow to be seen.
+    fn is_young(&self) -> bool {
+        self.latest().is_some() && percent(self.from, self.until(), self.now) < PAST_AT_LEAST
     }
 
     fn is_over(&self) -> bool {
@@ -186,11 +209,6 @@ impl Transition {
     /// Returns the segments that have any use.
     fn used(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.old + segment.new > 0)
-    }
-
-    /// Whether no known caller is left on the old secret, so that its share of past uses misleads.
-    fn is_quiet(&self) -> bool {
-        matches!(&self.callers, Callers::Left(uses) if uses.is_empty())
     }
 
     /// Returns the share of the old secret in the latest segment with any use, in percent.
@@ -214,6 +232,7 @@ impl Transition {
     fn summary(&self) -> String {
         let share = match self.latest_share() {
             None => "No use of either secret has been recorded yet.".to_owned(),
+            Some(_) if self.quiet => "No known caller is left on the old secret.".to_owned(),
             Some(old) => format!("Latest recorded uses: {old}% old secret, {}% new secret.", 100 - old),
         };
         let end = match self.is_over() {
@@ -280,6 +299,22 @@ impl Rest {
         percent(self.created, end, *time.borrow()) * 0.94
     }
 
+    /// Returns the end of the part within the policy, in percent of the width.
+    fn fresh(&self) -> f64 {
+        self.x(self.due.map_or(self.now, |due| due.min(self.now)))
+    }
+
+    /// Whether it is older than the policy allows.
+    pub(crate) fn is_overdue(&self) -> bool {
+        is_overdue(self.due, self.now)
+    }
+
+    /// Returns the day of a time, in UTC.
+    fn due_day(&self, due: impl Borrow<Timestamp>) -> String {
+        let text = moment::utc(*due.borrow());
+        text.split_once(',').map_or(text.clone(), |(day, _)| day.to_owned())
+    }
+
     fn summary(&self) -> String {
         let age = self.now.since(self.created).as_secs() / 86_400;
         let days = |count: u64| if count == 1 { "1 day".to_owned() } else { format!("{count} days") };
@@ -344,6 +379,7 @@ pub(crate) mod samples {
             deadline: from.after(HOUR * 24),
             segments,
             callers: Callers::Left(still_on_old),
+            quiet: still == 0,
             windows: Vec::new(),
             gaps: Vec::new(),
         }
