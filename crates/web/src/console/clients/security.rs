@@ -13,7 +13,7 @@ use crossfade_core::{
     Timestamp,
     api::{self, ChangeOver, RefusedCaller, Rotation, Secret, Usage},
     change_over::{CallerState, Verdict},
-    rotation::{EndedAs, SecretState},
+    rotation::{EndedAs, SecretState, is_overdue},
 };
 use std::{collections::BTreeSet, time::Duration};
 
@@ -123,6 +123,11 @@ impl Old {
         moment::span(self.change.quiet_seconds)
     }
 
+    /// Returns the icon of the verdict.
+    pub(super) fn icon(&self) -> &'static str {
+        if self.change.verdict == Verdict::SafeToEnd { "check" } else { "problem" }
+    }
+
     /// Returns a sentence about how long the old secret must be quiet.
     pub(super) fn quiet_needed(&self) -> String {
         format!("At least {} is needed.", moment::span(self.change.quiet_needed_seconds))
@@ -141,8 +146,18 @@ impl Old {
 
     /// Returns how long before its deadline the guard gave a warning: "4 h".
     pub(super) fn ahead(&self, warning: &api::DeadlineWarning) -> String {
-        moment::span(warning.deadline.since(warning.told_at).as_secs())
+        moment::span((warning.deadline.since(warning.told_at).as_secs() + 30) / 60 * 60)
     }
+}
+
+/// Returns the refused callers without those that have used the current secret since.
+fn still_refused(refused: Vec<RefusedCaller>, uses: &[&Usage]) -> Vec<RefusedCaller> {
+    let has_moved = |it: &RefusedCaller| {
+        let who = (&it.source_ip, &it.user_agent, &it.instance);
+        let same = |usage: &&&Usage| (&usage.source_ip, &usage.user_agent, &usage.instance) == who;
+        !it.gathered && uses.iter().filter(same).any(|usage| usage.last_used_at > it.last_at)
+    };
+    refused.into_iter().filter(|it| !has_moved(it)).collect()
 }
 
 /// Returns the state of a caller in words.
@@ -221,6 +236,7 @@ impl Secrets {
                     left.filter_map(|it| it.old.map(|used| used.last_used_at).max(it.refused_at)).collect();
                 let drills = drills.of(rotation, None);
                 let picture = Transition {
+                    quiet: change.callers_left == 0,
                     windows: drills.windows(),
                     gaps: change.gaps.iter().map(|gap| Gap { from: gap.from, to: gap.to }).collect(),
                     from,
@@ -244,7 +260,11 @@ impl Secrets {
         };
         let refused = match (&old, &latest) {
             (None, Some(_)) => {
-                app.read_change_over(caller, path, &ChangeOverQuery::default()).await?.refused_since_end
+                let change = app.read_change_over(caller, path, &ChangeOverQuery::default()).await?;
+                let uses = current
+                    .iter()
+                    .flat_map(|current| callers.items.iter().filter(|usage| usage.secret_id == current.id));
+                still_refused(change.refused_since_end, &uses.collect::<Vec<_>>())
             }
             _ => Vec::new(),
         };
@@ -356,7 +376,7 @@ impl Secrets {
 
     /// Whether the current secret is older than the policy allows.
     pub(super) fn is_overdue(&self) -> bool {
-        self.registration.rotation_due_at.is_some_and(|due| due <= self.now)
+        is_overdue(self.registration.rotation_due_at, self.now)
     }
 
     /// "40 days (maximum 90)".
@@ -413,6 +433,21 @@ impl Secrets {
         format!("crossfade secret usage {} --env {}", self.client_argument(), self.environment.slug)
     }
 
+    /// Returns the use of every secret, grouped by caller, the caller of the latest use first.
+    pub(super) fn uses_by_caller(&self) -> Vec<Vec<&Usage>> {
+        let mut groups: Vec<Vec<&Usage>> = Vec::new();
+        let who =
+            |it: &Usage| (it.source_ip.clone(), it.user_agent.clone(), it.instance.clone(), it.gathered);
+        for usage in &self.callers {
+            match groups.iter_mut().find(|group| group.first().is_some_and(|first| who(first) == who(usage)))
+            {
+                Some(group) => group.push(usage),
+                None => groups.push(vec![usage]),
+            }
+        }
+        groups
+    }
+
     pub(super) fn is_current(&self, caller: &Usage) -> bool {
         self.current.as_ref().is_some_and(|current| current.id == caller.secret_id)
     }
@@ -443,9 +478,16 @@ impl Secrets {
         self.form("revoke", fields.with("revoke_tokens", "true"))
     }
 
+    /// Whether the deadline can be moved at all.
+    pub(super) fn can_extend(&self) -> bool {
+        // The form has times to the minute.
+        self.old.as_ref().is_some_and(|old| old.deadline.after(HOUR / 60) <= old.latest)
+    }
+
     pub(super) fn extend_form(&self) -> Form {
-        let latest = self.old.as_ref().map_or(self.now, |old| old.latest);
-        self.form("extend", Fields::default().with("expires_at", to_the_minute(latest)).with("reason", ""))
+        let day_later = |old: &Old| old.deadline.after(HOUR * 24).min(old.latest);
+        let proposed = self.old.as_ref().map_or(self.now, day_later);
+        self.form("extend", Fields::default().with("expires_at", to_the_minute(proposed)).with("reason", ""))
     }
 
     pub(super) fn rollback_form(&self) -> Form {
