@@ -43,7 +43,7 @@ struct Line {
     name: String,
     property: String,
     standings: Vec<Standing>,
-    /// The environment that determines the order; without one, what needs attention comes first.
+    /// The environment that determines the order, or that was asked for; without one, what needs attention comes first.
     about: Option<String>,
 }
 
@@ -134,8 +134,9 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
         let placed = line.registrations.iter().find(|it| it.current.as_ref() == Some(secret))?;
         Some(placed.environment.to_string())
     };
+    let asked = fields.filled("environment").map(str::to_owned);
     let line = |line: ClientLine| Line {
-        about: about(&line),
+        about: about(&line).or_else(|| asked.clone()),
         standings: line.registrations.iter().filter_map(|it| registration_state(it, &known, now)).collect(),
         id: line.id.to_string(),
         name: line.name.to_string(),
