@@ -40,7 +40,7 @@ function focusResult() {
   const isTaken = document.activeElement && document.activeElement !== document.body;
   if (isTaken || one("dialog:modal") || one("[autofocus]:not(dialog [autofocus])")) return;
   if (location.hash) { focusPart(); return; }
-  const said = one("[data-once]") ?? one("main > .notice[role=alert], #panel .notice[role=alert]");
+  const said = one("[data-once]") ?? one("main .notice[role=alert], main .empty [data-found]");
   const tab = from === "content" && one("main [role=tab][aria-selected=true]");
   const chosen = from && document.getElementById(from);
   const made = one("[data-once]") && one("[data-result] button");

@@ -19,6 +19,11 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   link.closest("dialog").close();
 });
+document.addEventListener("keydown", (event) => {
+  if (event.key !== " " || !event.target.matches?.("a[role=button]")) return;
+  event.preventDefault();
+  event.target.click();
+});
 
 // A dialog that the server sent open, because what was filled in was refused, becomes a modal one.
 const refusedDialogs = all("dialog[open]");
@@ -74,6 +79,9 @@ document.addEventListener("close", (event) => {
   const dialog = event.target;
   if (!dialog.matches("dialog") || one("form[data-sending]", dialog)) return;
   freshDialogs.has(dialog.id) ? putFresh(dialog) : renew(dialog);
+  // The browser returns the focus to what opened a dialog, but a refused one was opened by the page.
+  const opener = one(`button[commandfor="${CSS.escape(dialog.id)}"][command=show-modal]`);
+  if (refusedDialogs.includes(dialog) && document.activeElement === document.body) opener?.focus();
 }, true);
 
 // A refused dialog holds what was refused as its first values. The page is read once more for the dialog as it is at first.

@@ -160,7 +160,7 @@ customElements.define("time-preview", class extends HTMLElement {
     const full = fullTime(asked);
     if (asked <= after) this.textContent = `${full} is not later than the current deadline.`;
     else if (asked > latest) this.textContent = `${full} is too late. The latest possible deadline is ${fullTime(latest)}.`;
-    else this.textContent = `The old secret ends ${full}, ${span(Math.round((asked - after) / 1000))} later than the current deadline.`;
+    else this.textContent = `The old secret ends ${full}, ${span(Math.round((asked - after) / 60000) * 60)} later than the current deadline.`;
   }
 });
 

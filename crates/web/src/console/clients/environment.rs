@@ -334,8 +334,6 @@ pub(super) async fn again(
         "Idempotency-Key",
         "compromised",
         "revoke_tokens",
-        "acknowledge_in_use",
-        "end_running_transition",
     ];
     if problem.field.as_deref().is_some_and(|field| hidden.contains(&field)) {
         problem.field = None;

@@ -25,7 +25,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Tabs {
     pub(super) tabs: Vec<Tab>,
-    /// Address of the dialog Rotate in the environment that the tab Environment leads to.
+    /// Address of the dialog Rotate, if the client is registered in one environment alone.
     pub(super) rotate: Option<String>,
 }
 
@@ -83,9 +83,10 @@ impl Place {
         if self.may.manage {
             tabs.push(("Settings", format!("{}/settings", self.path())));
         }
-        let rotate = self.client.registrations.first();
-        let rotate =
-            rotate.map(|first| format!("{}/security#rotate", self.environment_path(&first.environment)));
+        let rotate = match self.client.registrations.as_slice() {
+            [only] => Some(format!("{}/security#rotate", self.environment_path(&only.environment))),
+            _ => None,
+        };
         let tab = |(label, path)| Tab { label, path, selected: label == selected };
         Tabs { tabs: tabs.into_iter().map(tab).collect(), rotate }
     }
