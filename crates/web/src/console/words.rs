@@ -53,7 +53,8 @@ pub(super) fn of_page(detail: &str) -> String {
 
 /// Whether a word is the id of a secret, which a page names by its place.
 fn is_secret_id(word: &str) -> bool {
-    word.strip_prefix("sec_").is_some_and(|rest| rest.len() > 8 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    word.strip_prefix("sec_")
+        .is_some_and(|rest| rest.len() > 8 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Returns a time of the API as the Console writes it, and any other word as it is.
