@@ -60,8 +60,8 @@ export default async function changeOver(server) {
   server.earlier();
   await server.crash();
   await page.goto(three.path);
-  await region(page, "Secret rotation").getByText("Not recorded", { exact: true }).waitFor();
-  check("what a killed server lost is drawn as a gap, and told", (await region(page, "Secret rotation").locator("svg .cf-gap").count()) >= 1 && /No use was recorded from/.test(await change.textContent()) && /Recording was interrupted/.test(await region(page, "Secret rotation").getByRole("img").first().getAttribute("aria-label")));
+  await region(page, "Use of both secrets").getByText("Not recorded", { exact: true }).waitFor();
+  check("what a killed server lost is drawn as a gap, and told", (await region(page, "Use of both secrets").locator("svg .cf-gap").count()) >= 1 && /No use was recorded from/.test(await change.textContent()) && /Recording was interrupted/.test(await region(page, "Use of both secrets").getByRole("img").first().getAttribute("aria-label")));
   await look(page, "change-over-gap");
 
   // Three thousand.

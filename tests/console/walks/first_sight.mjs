@@ -151,7 +151,7 @@ export default async function firstSight(server) {
   await rotate(invoices, "Invoices");
   await page.goto(`${invoices.page}/environments/production/security`);
   await card.waitFor();
-  check("the picture ahead is empty until the new secret is used", (await card.locator(".cf-new-wash").count()) === 0);
+  check("the picture ahead is empty until the new secret is used", (await region(page, "Use of both secrets").locator(".cf-new-wash").count()) === 0 && (await region(page, "Use of both secrets").locator("svg.crossfade").count()) === 1);
   await look(page, "security-unmoved");
   await server.use("production", invoices.id, invoices.secret, "job-a/1.0");
   await until(async () => /1 caller still uses/.test(await card.textContent()), "the caller is counted");

@@ -5,7 +5,7 @@ import { until } from "../server.mjs";
 export default async function keys(server) {
   const property = await server.api("POST", "/properties", { name: "Shop" });
   const client = await server.api("POST", "/clients", { name: "Billing", property_id: property.id, environments: ["development", "production"] });
-  for (const name of ["Search", "Stock"]) await server.api("POST", "/clients", { name, property_id: property.id, environments: ["production"] });
+  const [single] = await Promise.all(["Search", "Stock"].map((name) => server.api("POST", "/clients", { name, property_id: property.id, environments: ["production"] })));
   const path = `/clients/${client.id}/environments/production`;
   await server.api("POST", `${path}/secrets/rotate`, { transition_hours: 24, confirm_client_name: "Billing" });
   const page = await open(server, await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] }));
@@ -30,17 +30,39 @@ export default async function keys(server) {
   check("an arrow key moves to the next time, which shows itself in full", await isFocused(table.locator("local-time[relative]").nth(1)) && (await page.evaluate(() => getComputedStyle(document.activeElement, "::after").content)).includes("UTC"));
   check("and the stop has moved with it", (await stops()).findIndex((it) => it === 0) === 1);
 
-  // `r` rotates on every tab of a client.
-  for (const tab of ["", "/settings", "/environments/production/credentials", "/environments/production/settings", "/environments/production/security"]) {
+  // `r` rotates on every tab that is about one environment.
+  for (const tab of ["/environments/production/credentials", "/environments/production/settings", "/environments/production/security"]) {
     await page.goto(`${server.url}/console/clients/${client.id}${tab}`);
     await page.getByRole("heading", { level: 1, name: "Billing" }).waitFor();
     await page.keyboard.press("r");
     const dialog = page.getByRole("dialog", { name: "Rotate client secret" });
-    check(`r opens Rotate from the tab ${tab || "Overview"}`, await dialog.waitFor({ timeout: 5000 }).then(() => true, () => false));
-    check(`and the address of ${tab || "Overview"} keeps no trace of it`, new URL(page.url()).hash === "");
+    check(`r opens Rotate from the tab ${tab}`, await dialog.waitFor({ timeout: 5000 }).then(() => true, () => false));
+    check(`and the address of ${tab} keeps no trace of it`, new URL(page.url()).hash === "");
   }
   const dialog = page.getByRole("dialog", { name: "Rotate client secret" });
   await button(dialog, "Cancel").click();
+  await page.goto(`${server.url}/console/clients/${client.id}`);
+  await page.keyboard.press("r");
+  await page.waitForTimeout(300);
+  check("r does nothing where the environment is not clear", new URL(page.url()).pathname === `/console/clients/${client.id}` && !(await dialog.isVisible()));
+  await page.goto(`${server.url}/console/clients/${single.id}`);
+  await page.keyboard.press("r");
+  check("r rotates on the Overview of a client with one environment", await dialog.waitFor({ timeout: 5000 }).then(() => true, () => false));
+
+  // A refused dialog that is closed gives the focus back to its opener.
+  await page.goto(`${server.url}/console${path}/security`);
+  page.expected.add(422);
+  await page.keyboard.press("r");
+  await dialog.getByRole("textbox", { name: "Client name" }).fill("Biling");
+  await button(dialog, "Rotate secret").click();
+  await dialog.getByRole("alert").first().waitFor();
+  await page.locator("dialog:modal").waitFor();
+  check("a refusal names no member of the API", !/[a-z]_[a-z]/.test((await dialog.getByRole("alert").allTextContents()).join()));
+  await page.keyboard.press("Escape");
+  check("a refused dialog that is closed returns the focus to its opener", await isFocused(button(region(page, "Secret rotation"), "Rotate")), await page.evaluate(() => `${document.activeElement.outerHTML.slice(0, 150)} ${document.querySelectorAll("dialog[open]").length} ${document.querySelector("button[commandfor=rotate][command=show-modal]")?.outerHTML.slice(0,80)}`));
+  await page.goto(`${server.url}/console/clients?q=nobody+here`);
+  await page.locator("input[name=q]").press("Enter");
+  check("a search without a hit leads the focus to what it says", await isFocused(page.getByRole("heading", { name: "No matching clients" })));
 
   // What was copied is said where no button to copy is covered.
   await page.goto(`${server.url}/console${path}/credentials`);

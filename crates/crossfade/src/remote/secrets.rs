@@ -157,7 +157,7 @@ impl Site {
 
     /// Returns the secret that the latest rotation has ended. Fails if there is none, or if the rotation was rolled back.
     async fn ended_by_rotation(&self) -> Result<SecretId, Failure> {
-        let latest: Vec<Rotation> = self.api.list(&format!("{}/rotations?limit=1", self.path), 1).await?;
+        let latest: Vec<Rotation> = self.api.list(&format!("{}/rotations", self.path), 1).await?;
         let why = match latest.into_iter().next() {
             Some(latest) if latest.ended_as != EndedAs::RolledBack => return Ok(latest.outgoing_secret.id),
             Some(_) => "The rotation was rolled back. The old secret is current again.",

@@ -101,7 +101,7 @@ on_both_engines! {
         let page = owner.post(&format!("{path}/grants"), &nowhere).await.page(422);
         assert!(page.contains("Client must be a client&#39;s ID") && page.contains("<dialog id=\"give\" open"), "{page}");
         let platform = [("role", "application_manager"), ("scope", "platform")];
-        assert!(owner.post(&format!("{path}/grants"), &platform).await.page(422).contains("property_id or client_id is required"));
+        assert!(owner.post(&format!("{path}/grants"), &platform).await.page(422).contains("so choose one under Scope"));
         assert_eq!(world.number("SELECT COUNT(*) FROM grants").await, 1, "the Owner's own");
     }
 
