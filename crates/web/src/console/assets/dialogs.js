@@ -80,8 +80,9 @@ document.addEventListener("close", (event) => {
   if (!dialog.matches("dialog") || one("form[data-sending]", dialog)) return;
   freshDialogs.has(dialog.id) ? putFresh(dialog) : renew(dialog);
   // The browser returns the focus to what opened a dialog, but a refused one was opened by the page.
+  const isLost = document.activeElement === document.body || dialog.contains(document.activeElement);
   const opener = one(`button[commandfor="${CSS.escape(dialog.id)}"][command=show-modal]`);
-  if (refusedDialogs.includes(dialog) && document.activeElement === document.body) opener?.focus();
+  if (refusedDialogs.includes(dialog) && isLost) opener?.focus();
 }, true);
 
 // A refused dialog holds what was refused as its first values. The page is read once more for the dialog as it is at first.
