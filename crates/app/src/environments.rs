@@ -15,7 +15,9 @@ use crossfade_core::{
     Code, Operation, Problem, Timestamp,
     api::{self, CreateEnvironment, RotateSigningKey, UpdateEnvironment},
     audit::Event,
-    environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, SigningAlg, Slug},
+    environment::{
+        DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, SigningAlg, Slug, age_days, retention_days,
+    },
     guard,
     signing_key::{self, KeyTimes},
     text::{Name, Reason},
@@ -25,9 +27,6 @@ use std::time::Duration;
 
 impl Reply for (api::Environment, i64) {}
 impl Reply for Vec<api::SigningKey> {}
-
-/// Maximum retention and age in days.
-const MOST_DAYS: i64 = 3650;
 
 impl App {
     pub(crate) async fn shown_environment(
@@ -176,13 +175,13 @@ impl App {
             after.signing_alg = body.signing_alg.unwrap_or(before.signing_alg);
             after.show_once = body.show_once.unwrap_or(before.show_once);
             if let Some(days) = body.wipe_after_days {
-                after.wipe_after_days = days_from("wipe_after_days", days, 0)?;
+                after.wipe_after_days = retention_days(days)?;
             }
             if let Some(days) = body.max_age_days {
-                after.max_age_days = days.map(|days| days_from("max_age_days", days, 1)).transpose()?;
+                after.max_age_days = days.map(age_days).transpose()?;
             }
             if let Some(hours) = body.guard_extension_hours {
-                after.guard_extension_hours = hours.map(extension_hours).transpose()?;
+                after.guard_extension_hours = hours.map(guard::extension_hours).transpose()?;
             }
             let position = body.position.map(position_in).transpose()?;
             let destroyed_values = destroyed_values(act.tx, &before, &after, act.now).await?;
@@ -361,23 +360,6 @@ async fn shown_keys(tx: &mut Tx, slug: &Slug, now: Timestamp) -> Result<Vec<api:
     };
     let keys = tx.signing_keys(slug).await?.into_iter();
     Ok(keys.filter(|key| key.times.is_published(now)).map(shown).collect())
-}
-
-fn days_from(field: &'static str, days: i64, least: i64) -> Result<i64, Problem> {
-    if (least..=MOST_DAYS).contains(&days) {
-        Ok(days)
-    } else {
-        Err(Problem::invalid(field, &format!("must be a whole number of days from {least} to {MOST_DAYS}")))
-    }
-}
-
-fn extension_hours(hours: i64) -> Result<i64, Problem> {
-    if guard::EXTENSION_HOURS.contains(&hours) {
-        Ok(hours)
-    } else {
-        let must = "must be a whole number of hours from 1 to 168, or null to switch extensions off";
-        Err(Problem::invalid("guard_extension_hours", must))
-    }
 }
 
 fn position_in(position: i64) -> Result<usize, Problem> {

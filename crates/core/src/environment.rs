@@ -123,6 +123,27 @@ pub const DEFAULT_WIPE_AFTER_DAYS: u16 = 30;
 /// Default maximum secret age in days, after which a secret is overdue for rotation.
 pub const DEFAULT_MAX_AGE_DAYS: u16 = 90;
 
+/// Maximum retention and age in days.
+const MAX_DAYS: i64 = 3650;
+
+/// Reads the number of days to keep a stored value after the end of its secret.
+pub fn retention_days(days: i64) -> Result<i64, Problem> {
+    days_from("wipe_after_days", days, 0)
+}
+
+/// Reads the maximum secret age in days.
+pub fn age_days(days: i64) -> Result<i64, Problem> {
+    days_from("max_age_days", days, 1)
+}
+
+fn days_from(field: &str, days: i64, least: i64) -> Result<i64, Problem> {
+    if (least..=MAX_DAYS).contains(&days) {
+        Ok(days)
+    } else {
+        Err(Problem::invalid(field, &format!("must be a whole number of days from {least} to {MAX_DAYS}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

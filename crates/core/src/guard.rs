@@ -4,11 +4,18 @@
 //! A pure function of stored rows and the time. A warning stays due until it, or a more urgent one, has been sent. A
 //! stopped server or late evidence can delay a warning but never lose it.
 
-use crate::{Timestamp, TransitionHours, change_over::Verdict};
+use crate::{Problem, Timestamp, TransitionHours, change_over::Verdict};
 use std::{ops::RangeInclusive, time::Duration};
 
 /// Hours by which a policy can let the guard extend a deadline at a time.
-pub const EXTENSION_HOURS: RangeInclusive<i64> = 1..=168;
+const EXTENSION_HOURS: RangeInclusive<i64> = 1..=168;
+
+/// Reads the hours by which the guard can extend a deadline at a time.
+pub fn extension_hours(hours: i64) -> Result<i64, Problem> {
+    let must = "must be a whole number of hours from 1 to 168, or null to switch extensions off";
+    let is_within = EXTENSION_HOURS.contains(&hours);
+    is_within.then_some(hours).ok_or_else(|| Problem::invalid("guard_extension_hours", must))
+}
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -167,12 +167,18 @@ impl Role {
 
     /// Whether the role can be given within this scope and these environments. `Err` says where it can.
     pub fn fits(self, scope: &Scope, limited: bool) -> Result<(), &'static str> {
-        match (self, scope) {
-            (Self::Owner | Self::OperationsManager, Scope::Platform) if !limited => Ok(()),
+        self.fits_on(*scope == Scope::Platform, limited)
+    }
+
+    /// Whether the role can be given on the whole platform (or on a property or client) and in these environments.
+    /// `Err` says where it can.
+    pub fn fits_on(self, is_platform: bool, limited: bool) -> Result<(), &'static str> {
+        match (self, is_platform) {
+            (Self::Owner | Self::OperationsManager, true) if !limited => Ok(()),
             (Self::Owner | Self::OperationsManager, _) => Err(
                 "applies to the whole platform, so property_id, client_id and environments must be omitted",
             ),
-            (Self::ApplicationManager, Scope::Platform) => {
+            (Self::ApplicationManager, true) => {
                 Err("applies to one property or client, so property_id or client_id is required")
             }
             _ => Ok(()),

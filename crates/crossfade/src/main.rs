@@ -7,6 +7,7 @@ mod database;
 mod demo;
 mod doctor;
 mod failure;
+mod judge;
 mod local;
 mod log;
 mod log_pace;
@@ -45,6 +46,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error, &line),
     };
+    if let Err(problem) = judge::judge(&cli.command) {
+        return Failure::misused(problem).with_flag(&flags).exit();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("Cannot start the program: {error}.")).exit(),

@@ -2,7 +2,7 @@
 
 use super::{
     Place, Remote,
-    times::seconds,
+    times::token_ttl,
     values::{OrNone, item, one_of},
 };
 use clap::{Args, Subcommand};
@@ -60,7 +60,7 @@ pub(crate) struct RegistrationChange {
     #[arg(long, value_name = "AUDIENCE|none")]
     pub(crate) audience: Option<OrNone<String>>,
     /// Access token lifetime, 1m to 24h.
-    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = token_ttl)]
     pub(crate) token_ttl: Option<i64>,
     /// Allow introspection of every token in the environment, not only its own.
     #[arg(long, value_name = "true|false")]
@@ -81,6 +81,10 @@ mod tests {
         assert_eq!(update("--auth-method private_key_jwt"), 2);
         assert_eq!(update("--scope a --scope b --audience none --token-ttl 60s --may-introspect true"), 0);
         assert_eq!(update("--token-ttl 60"), 2, "a number has a unit");
+        assert_eq!(
+            [update("--token-ttl 1s"), update("--token-ttl 2d"), update("--token-ttl 24h")],
+            [2, 2, 0]
+        );
         assert_eq!(update("--scope a --no-scopes"), 2);
         assert_eq!(update("--scope a,,b"), 2);
         assert_eq!(update("--may-introspect yes"), 2);

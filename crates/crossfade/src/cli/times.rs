@@ -1,6 +1,6 @@
 //! The one notation for durations and times, for every flag.
 
-use crossfade_core::{Timestamp, TransitionHours};
+use crossfade_core::{Timestamp, TransitionHours, registration::TokenTtl};
 use std::{ops::RangeInclusive, time::Duration};
 
 const SECOND: u64 = 1;
@@ -60,6 +60,12 @@ fn with_unit(text: &str) -> Option<Duration> {
 /// Reads a duration as seconds.
 pub(super) fn seconds(text: &str) -> Result<i64, String> {
     i64::try_from(duration(text)?.as_secs()).map_err(|_| format!("must be less, such as {DURATIONS}"))
+}
+
+/// Reads the lifetime of access tokens as seconds.
+pub(super) fn token_ttl(text: &str) -> Result<i64, String> {
+    let seconds = seconds(text)?;
+    TokenTtl::parse(seconds).map(|_| seconds).map_err(|_| "must be from 1m to 24h".to_owned())
 }
 
 /// Reads a duration within bounds.

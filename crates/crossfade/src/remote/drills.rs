@@ -13,9 +13,8 @@ use crate::{
 };
 use crossfade_authority::Clock;
 use crossfade_core::{
-    Problem, Timestamp,
+    Timestamp,
     api::{Drill, RefusedCaller, ScheduleDrill, StopDrill},
-    drill::Pattern,
 };
 use reqwest::Method;
 
@@ -32,9 +31,6 @@ pub(crate) async fn drill(command: Command) -> Result<(), Failure> {
 }
 
 async fn schedule(args: Schedule) -> Result<(), Failure> {
-    // Check what the server would refuse anyway before asking for a name.
-    Pattern::new(args.length, args.repeat, args.every)
-        .map_err(|wrong| Failure::misused(Problem::from(wrong)))?;
     let site = Site::find(Api::new(&args.remote)?, &args.place).await?;
     let what = format!("refuses the old secret of {} in {} during each window", site.name(), args.place.env);
     let confirm = confirmed(args.confirm, &what)?;

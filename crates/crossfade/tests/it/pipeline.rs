@@ -167,9 +167,11 @@ fn a_refusal_names_flags_and_not_members_of_the_api() {
         "or set --end-running-transition to end",
     );
     let leaked = [&rotate[..], &["--transition", "1h", "--compromised"]].concat();
-    site.refuses(&leaked, 1, "Set --transition to 0");
+    site.refuses(&leaked, 2, "Set --transition to 0");
     let extend = [&["secret", "extend"], &place[..], &["--reason", "late", "--until", "+7d"]].concat();
     site.refuses(&extend, 1, "--until must be later than");
+    let beyond = [&["secret", "extend"], &place[..], &["--reason", "late", "--until", "+400h"]].concat();
+    site.refuses(&beyond, 2, "--until must be at most 168 hours after the rotation");
     let done =
         site.run(&[&["secret", "extend"], &place[..], &["--reason", "late", "--until", "+48h"]].concat());
     assert_eq!(done.status, 0, "{done:?}");
