@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     error::Error,
     idempotency::Reply,
-    request::{Input, NO_VERSION, Request},
+    request::{Deletion, Input, NO_VERSION, Request},
     seal::Place,
     targets::{EnvironmentPath, Platform},
 };
@@ -226,9 +226,12 @@ impl App {
         &self,
         request: &Request<'_>,
         path: EnvironmentPath<'_>,
+        deletion: Deletion<'_>,
     ) -> Result<(), Error> {
         self.change(Operation::DeleteEnvironment, request, path, async |act, environment: Environment| {
             act.matches(environment.version)?;
+            let names = [environment.slug.as_str(), environment.name.as_str()];
+            deletion.check("confirm_environment", &names, "the environment's slug or name")?;
             if act.tx.environment_has_registrations(&environment.slug).await? {
                 return Err(Problem::new(
                     Code::InUse,

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     giving::{closes_account, may_change_roles_of, may_give, may_give_role, missing},
     idempotency::Reply,
-    request::{Input, NO_VERSION, Request},
+    request::{Input, NO_VERSION, NoInput, Request},
     targets::forbidden,
     users::{Account, UserPath},
 };
@@ -119,6 +119,7 @@ impl App {
         request: &Request<'_>,
         path: UserPath<'_>,
         grant: &str,
+        input: NoInput<'_>,
     ) -> Result<(), Error> {
         self.change(Operation::DeleteGrant, request, path, async |act, account: Account| {
             let id = GrantId::parse(grant).map_err(|_| Problem::not_found())?;
@@ -128,6 +129,7 @@ impl App {
                 return Err(forbidden(Permission::OwnerManage));
             }
             act.matches(NO_VERSION)?;
+            input.check()?;
             self.keep_an_owner(act, &account.user.id, std::slice::from_ref(row)).await?;
             act.tx.delete_grant(&row.id).await?;
             let event = Event::GrantDeleted { user_id: account.user.id.clone(), grant: shown_grant(row) };

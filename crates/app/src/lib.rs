@@ -87,7 +87,7 @@ pub use opening::Creation;
 pub use overview::{OverdueSecret, Overview, RunningTransition};
 pub use owners::{LinkKind, OneTimeLink};
 pub use read_change_over::ChangeOverQuery;
-pub use request::{IfMatch, Input, Request};
+pub use request::{Deletion, IfMatch, Input, NO_INPUT, NoBody, NoInput, Request};
 pub use rotators::{Rotator, Rotators};
 pub use serving::{DECIDES_FOR, Stopped};
 pub use sessions::{ABSOLUTE_LIMIT, Confirmed, IDLE_LIMIT, Session, SessionSummary, Visitor};

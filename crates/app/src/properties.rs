@@ -7,7 +7,7 @@ use crate::{
     cursor::{ListQuery, Scan},
     error::Error,
     idempotency::Reply,
-    request::{Input, NO_VERSION, Request},
+    request::{Input, NO_VERSION, NoInput, Request},
     targets::{Platform, PropertyPath},
 };
 use crossfade_core::{
@@ -125,9 +125,15 @@ impl App {
     }
 
     /// Deletes a property that has never had a client.
-    pub async fn delete_property(&self, request: &Request<'_>, path: PropertyPath<'_>) -> Result<(), Error> {
+    pub async fn delete_property(
+        &self,
+        request: &Request<'_>,
+        path: PropertyPath<'_>,
+        input: NoInput<'_>,
+    ) -> Result<(), Error> {
         self.change(Operation::DeleteProperty, request, path, async |act, property: Property| {
             act.matches(property.version)?;
+            input.check()?;
             if act.tx.property_has_clients(&property.id).await? {
                 return Err(Problem::new(
                     Code::InUse,

@@ -1,8 +1,8 @@
 //! The envelope of a change request, and reading its body.
 
 use crate::{caller::Caller, idempotency::IdempotencyKey};
-use crossfade_core::{Code, Problem};
-use serde::de::DeserializeOwned;
+use crossfade_core::{Code, Problem, text::Name};
+use serde::{Deserialize, de::DeserializeOwned};
 
 /// Version of an object without versions, such as a list: no tag can match it (RFC 9110 §13.1.1).
 pub(crate) const NO_VERSION: i64 = 0;
@@ -63,6 +63,52 @@ impl<T: DeserializeOwned> Input<'_, T> {
                 Ok(body)
             }
         }
+    }
+}
+
+/// Input of an operation that takes no members. An empty object is as good as no body.
+pub type NoInput<'a> = Input<'a, NoBody>;
+
+/// A request body without members.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoBody {}
+
+/// Input of a form that takes no members.
+pub const NO_INPUT: NoInput<'static> = Input::Value(NoBody {});
+
+impl NoInput<'_> {
+    /// Refuses a body with members, because its sender expects them to have an effect.
+    pub(crate) fn check(self) -> Result<(), Problem> {
+        let text = "This operation takes no members in the request body. Nothing was changed. Send no body.";
+        self.read().map(|NoBody {}| ()).map_err(|mut problem| {
+            problem.detail = text.to_owned();
+            problem
+        })
+    }
+}
+
+/// What the deletion of an object with a name is sent with.
+#[derive(Clone, Debug)]
+pub enum Deletion<'a> {
+    /// The body of a request to the API, which has no members.
+    Body(NoInput<'a>),
+    /// The name that was typed in the Console to confirm the deletion.
+    Typed(&'a str),
+}
+
+impl Deletion<'_> {
+    /// Requires one of these names where a person was asked for it. `whose_name` is a text such as "the account's name".
+    pub(crate) fn check(self, field: &str, names: &[&str], whose_name: &str) -> Result<(), Problem> {
+        let typed = match self {
+            Self::Body(input) => return input.check(),
+            Self::Typed(typed) => typed,
+        };
+        if names.iter().any(|name| Name::from_stored((*name).to_owned()).is_typed_as(typed)) {
+            return Ok(());
+        }
+        let text = format!("{field} must match {whose_name} exactly. Nothing was changed.");
+        Err(Problem::new(Code::ConfirmationMismatch, text).with_field(field))
     }
 }
 

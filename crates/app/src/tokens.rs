@@ -7,7 +7,7 @@ use crate::{
     cursor::{ListQuery, page},
     error::Error,
     pace::Rate,
-    request::{NO_VERSION, Request},
+    request::{NO_VERSION, NoInput, Request},
     sessions::Session,
     targets::{Names, Target, forbidden},
 };
@@ -232,9 +232,15 @@ impl App {
     }
 
     /// Ends one of the caller's own tokens; an Owner can end anyone's.
-    pub async fn delete_token(&self, request: &Request<'_>, token: &str) -> Result<(), Error> {
+    pub async fn delete_token(
+        &self,
+        request: &Request<'_>,
+        token: &str,
+        input: NoInput<'_>,
+    ) -> Result<(), Error> {
         self.change(Operation::DeleteToken, request, OwnToken(token), async |act, token: TokenRow| {
             act.matches(NO_VERSION)?;
+            input.check()?;
             act.tx.delete_token(&token.id, act.now).await?;
             let about = About::target(&token.id);
             act.audit(&Event::TokenDeleted { name: token.name, user_id: token.user_id }, about).await

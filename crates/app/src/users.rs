@@ -9,7 +9,7 @@ use crate::{
     giving::{missing, within_reach},
     grants::{holds_owner, shown_grant},
     idempotency::Reply,
-    request::{Input, NO_VERSION, Request},
+    request::{Deletion, Input, NO_VERSION, Request},
     targets::{Names, Platform, Target, forbidden},
     tokens::end_tokens_of,
 };
@@ -287,13 +287,19 @@ impl App {
     }
 
     /// Deletes an account: its sessions, tokens, links and grants end now.
-    pub async fn delete_user(&self, request: &Request<'_>, path: UserPath<'_>) -> Result<(), Error> {
+    pub async fn delete_user(
+        &self,
+        request: &Request<'_>,
+        path: UserPath<'_>,
+        deletion: Deletion<'_>,
+    ) -> Result<(), Error> {
         self.change(Operation::DeleteUser, request, path, async |act, account: Account| {
             // Taking rights away hands no secret out; but only an Owner may remove an Owner.
             if holds_owner(&account.grants) && !act.caller.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
             act.matches(account.user.version)?;
+            deletion.check("confirm_user_name", &[&account.user.name], "the account's name")?;
             self.keep_an_owner(act, &account.user.id, &account.grants).await?;
             self.end_tokens(act, &account.user.id).await?;
             act.tx.delete_user(&account.user.id, act.now).await?;

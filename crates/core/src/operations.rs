@@ -254,7 +254,8 @@ impl Operation {
 
     /// Returns all codes that it can be refused with.
     pub fn codes(self) -> Vec<Code> {
-        let mut codes = vec![Code::Unauthenticated, Code::InvalidQuery, Code::BodyTooLarge];
+        let mut codes =
+            vec![Code::Unauthenticated, Code::InvalidQuery, Code::InvalidBody, Code::BodyTooLarge];
         if self.permission().is_some() {
             codes.push(Code::Forbidden);
         }
@@ -265,7 +266,6 @@ impl Operation {
             codes.extend([
                 Code::InvalidJson,
                 Code::UnsupportedEncoding,
-                Code::InvalidBody,
                 Code::PreconditionFailed,
                 Code::IdempotencyMismatch,
                 Code::IdempotencyInFlight,

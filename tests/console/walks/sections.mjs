@@ -109,6 +109,7 @@ export default async function sections(server) {
   await page.getByRole("heading", { level: 1, name: "Deploy" }).waitFor();
   await look(page, "program");
   open_ = await dialog(page, button(page, "Delete account"), "Delete account", "delete-account");
+  await open_.getByRole("textbox", { name: "Account name" }).fill("Deploy");
   await button(open_, "Delete account").click();
   await page.getByRole("table", { name: "People and programs" }).waitFor();
   check("a deleted account is gone from the list", (await page.getByRole("rowheader", { name: "Deploy" }).count()) === 0);
@@ -194,6 +195,7 @@ export default async function sections(server) {
   await button(open_, "Cancel").click();
   await page.goto(`${server.url}/console/environments/production`);
   open_ = await dialog(page, button(page, "Delete"), "Delete environment", "delete-environment");
+  await open_.getByRole("textbox", { name: "Slug or name" }).fill("production");
   await button(open_, "Delete environment").click();
   await page.getByRole("alert").first().waitFor();
   check("an environment with clients stays, and it is said why", /client/i.test(await page.getByRole("alert").first().textContent()));

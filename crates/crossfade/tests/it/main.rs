@@ -20,6 +20,7 @@ mod bad_input;
 mod carry_over;
 mod change_over;
 mod clock;
+mod closed_bodies;
 mod commands;
 mod confirmations;
 mod console;

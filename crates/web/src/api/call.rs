@@ -11,7 +11,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request},
     http::{HeaderMap, Method, Uri, header},
 };
-use crossfade_app::{App, Caller, IdempotencyKey, IfMatch, Input, Intent, ListQuery};
+use crossfade_app::{App, Caller, Deletion, IdempotencyKey, IfMatch, Input, Intent, ListQuery};
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{collections::HashMap, sync::Arc};
@@ -51,6 +51,11 @@ impl Call {
     /// Returns the body of an operation for which it is optional.
     pub(crate) fn optional_input<T: Default>(&self) -> Input<'_, T> {
         if self.body.is_empty() { Input::Value(T::default()) } else { Input::Json(&self.body) }
+    }
+
+    /// Returns a deletion that the caller has confirmed elsewhere.
+    pub(crate) fn deletion(&self) -> Deletion<'_> {
+        Deletion::Body(self.optional_input())
     }
 
     /// Returns a parameter of the query.
@@ -107,8 +112,14 @@ impl FromRequest<Web> for Call {
                 "The request body must be at most 65536 bytes. Nothing was changed.",
             )
         })?;
-        if method != Method::GET && !body.is_empty() {
-            require_json(&headers, &body)?;
+        match method.is_safe() {
+            true if body.is_empty() || body.trim_ascii() == b"{}" => {}
+            true => {
+                let text = "A read takes no request body. Send what to read as parameters of the query.";
+                return Err(Problem::new(Code::InvalidBody, text).into());
+            }
+            false if body.is_empty() => {}
+            false => require_json(&headers, &body)?,
         }
         let idempotency = idempotency(&headers, &method, &uri, &body)?;
         Ok(Self { app: web.app.clone(), caller, uri, query, idempotency, if_match: if_match(&headers), body })

@@ -30,7 +30,7 @@ pub(super) async fn update(Ids(environment): Ids<String>, call: Call) -> Reply {
 }
 
 pub(super) async fn delete(Ids(environment): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_environment(&call.request(), EnvironmentPath(&environment)).await?)
+    done(call.app.delete_environment(&call.request(), EnvironmentPath(&environment), call.deletion()).await?)
 }
 
 pub(super) async fn list_signing_keys(Ids(environment): Ids<String>, call: Call) -> Reply {

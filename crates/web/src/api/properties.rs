@@ -29,7 +29,7 @@ pub(super) async fn update(Ids(property): Ids<String>, call: Call) -> Reply {
 }
 
 pub(super) async fn delete(Ids(property): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_property(&call.request(), PropertyPath(&property)).await?)
+    done(call.app.delete_property(&call.request(), PropertyPath(&property), call.optional_input()).await?)
 }
 
 pub(super) async fn read_limits(Ids((property, environment)): Ids<(String, String)>, call: Call) -> Reply {

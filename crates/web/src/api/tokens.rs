@@ -10,5 +10,5 @@ pub(super) async fn list(call: Call) -> Reply {
 }
 
 pub(super) async fn delete(Ids(token): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_token(&call.request(), &token).await?)
+    done(call.app.delete_token(&call.request(), &token, call.optional_input()).await?)
 }

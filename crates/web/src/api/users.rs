@@ -32,7 +32,7 @@ pub(super) async fn update(Ids(user): Ids<String>, call: Call) -> Reply {
 }
 
 pub(super) async fn delete(Ids(user): Ids<String>, call: Call) -> Reply {
-    done(call.app.delete_user(&call.request(), UserPath(&user)).await?)
+    done(call.app.delete_user(&call.request(), UserPath(&user), call.deletion()).await?)
 }
 
 pub(super) async fn create_link(Ids(user): Ids<String>, call: Call) -> Reply {
@@ -48,5 +48,5 @@ pub(super) async fn create_grant(Ids(user): Ids<String>, call: Call) -> Reply {
 }
 
 pub(super) async fn delete_grant(Ids((user, grant)): Ids<(String, String)>, call: Call) -> Reply {
-    done(call.app.delete_grant(&call.request(), UserPath(&user), &grant).await?)
+    done(call.app.delete_grant(&call.request(), UserPath(&user), &grant, call.optional_input()).await?)
 }

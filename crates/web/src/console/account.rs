@@ -15,7 +15,7 @@ use axum::{
     extract::{Path, Query, State},
     response::Response,
 };
-use crossfade_app::{AccountTokens, ListQuery, SessionSummary};
+use crossfade_app::{AccountTokens, ListQuery, NO_INPUT, SessionSummary};
 use crossfade_core::{Problem, Timestamp, UserId, api::Token, roles::Permission};
 use serde::Deserialize;
 
@@ -202,7 +202,7 @@ pub(super) async fn create_token(Fresh { signed, fields }: Fresh) -> Reply {
 }
 
 pub(super) async fn delete_token(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
-    signed.app.delete_token(&signed.request(), &id).await?;
+    signed.app.delete_token(&signed.request(), &id, NO_INPUT).await?;
     Ok(to("token-deleted"))
 }
 

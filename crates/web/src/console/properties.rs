@@ -15,7 +15,7 @@ use axum::{
     extract::{Path, RawQuery},
     response::{IntoResponse, Redirect},
 };
-use crossfade_app::{IfMatch, Input, ListQuery, PropertyPath, Request};
+use crossfade_app::{IfMatch, Input, ListQuery, NO_INPUT, PropertyPath, Request};
 use crossfade_core::{Code, Timestamp, api, api::PropertyBody, roles::Permission};
 
 #[derive(Template)]
@@ -142,7 +142,7 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
 }
 
 pub(super) async fn delete(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
-    match signed.app.delete_property(&signed.request(), PropertyPath(&id)).await {
+    match signed.app.delete_property(&signed.request(), PropertyPath(&id), NO_INPUT).await {
         Ok(()) => Ok(redirect_with(PATH, "deleted")),
         Err(error) => {
             again(&signed, error, |shown, problem| {

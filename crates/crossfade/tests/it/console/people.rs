@@ -46,7 +46,13 @@ on_both_engines! {
         let grant = &page[at + "/grants/".len()..][..28];
         assert_eq!(owner.post(&format!("{path}/grants/{grant}/delete"), &[]).await.leads_to(), path);
         assert_eq!(bob.get("/console/people").await.status.as_u16(), 403);
-        assert_eq!(owner.post(&format!("{path}/delete"), &[]).await.leads_to(), "/console/people");
+        for typed in ["", "bob@example.com", "bob <b>"] {
+            let page = owner.post(&format!("{path}/delete"), &[("confirm_user_name", typed)]).await.page(422);
+            assert!(page.contains("aria-labelledby=\"delete-title\" open") && page.contains("aria-invalid"), "{page}");
+        }
+        assert!(bob.is_signed_in().await);
+        let done = owner.post(&format!("{path}/delete"), &[("confirm_user_name", " Bob <b>")]).await;
+        assert_eq!(done.leads_to(), "/console/people");
         assert!(!bob.is_signed_in().await);
         assert_eq!(owner.get(&path).await.status.as_u16(), 404);
     }
@@ -147,7 +153,8 @@ on_both_engines! {
     async fn the_last_owner_stays(world: World) {
         let owner = world.signed_in().await;
         let path = format!("/console/people/{}", id_in(&owner.get("/console/people").await.page(200)));
-        assert!(owner.post(&format!("{path}/delete"), &[]).await.page(409).contains("at least one Owner"));
+        let name = [("confirm_user_name", "ada")];
+        assert!(owner.post(&format!("{path}/delete"), &name).await.page(409).contains("at least one Owner"));
         assert!(owner.is_signed_in().await);
     }
 

@@ -174,6 +174,24 @@ on_both_engines! {
         assert_eq!(world.number("SELECT COUNT(*) FROM environments WHERE guard_extension_hours IS NOT NULL").await, 0);
     }
 
+    async fn an_environment_is_deleted_only_for_its_typed_slug_or_name(world: World) {
+        let browser = world.signed_in().await;
+        for slug in ["development", "staging"] {
+            let path = format!("/console/environments/{slug}/delete");
+            for typed in ["", "production", "STAGING"] {
+                let page = browser.post(&path, &[("confirm_environment", typed)]).await.page(422);
+                assert!(page.contains("aria-labelledby=\"delete-title\" open") && page.contains("aria-invalid"), "{page}");
+            }
+            let typed = if slug == "staging" { "Staging" } else { "development " };
+            let done = browser.post(&path, &[("confirm_environment", typed)]).await;
+            assert_eq!(done.leads_to(), "/console/environments", "{slug}");
+        }
+        assert_eq!(world.number("SELECT COUNT(*) FROM environments").await, 1);
+        world.client("Billing", &["production"]).await;
+        let kept = browser.post("/console/environments/production/delete", &[("confirm_environment", "production")]).await;
+        assert!(kept.page(409).contains("clients are or were registered"));
+    }
+
     async fn the_overview_marks_near_deadlines_while_the_old_secret_is_needed(world: World) {
         let overview = async |who: &str| world.person(who, "viewer").await.get("/console").await.page(200);
         let row = |page: &str, name: &str| {

@@ -13,7 +13,7 @@ use crate::console::{
 };
 use askama::Template;
 use axum::extract::Path;
-use crossfade_app::{EnvironmentPath, Input};
+use crossfade_app::{Deletion, EnvironmentPath, Input};
 use crossfade_core::{
     Code, Problem, Timestamp, api,
     api::{RotateSigningKey, UpdateEnvironment},
@@ -69,6 +69,10 @@ impl OnePage {
         }
     }
 
+    fn delete_hint(&self) -> String {
+        format!("Type {} to confirm.", self.it.slug)
+    }
+
     fn confirm_hint(&self) -> String {
         format!(
             "Needed only if the change destroys stored values: Show secrets once, or an earlier wipe. Type {} to confirm.",
@@ -111,7 +115,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         stored_values: app.stored_values(caller, EnvironmentPath(slug)).await?,
         edit: Form::new("edit", fields),
         rotate: Form::new("rotate", Fields::default().with("reason", "")),
-        delete: Form::new("delete", Fields::default()),
+        delete: Form::new("delete", Fields::default().with("confirm_environment", "")),
         badge,
         it,
     })
@@ -212,7 +216,8 @@ pub(in crate::console) async fn rotate_key(
 }
 
 pub(in crate::console) async fn delete(Path(slug): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
-    match signed.app.delete_environment(&signed.request(), EnvironmentPath(&slug)).await {
+    let typed = Deletion::Typed(fields.text("confirm_environment"));
+    match signed.app.delete_environment(&signed.request(), EnvironmentPath(&slug), typed).await {
         Ok(()) => Ok(redirect_with("/console/environments", "deleted")),
         Err(error) => again(&signed, &slug, fields, error, Which::Delete).await,
     }

@@ -14,7 +14,8 @@ use super::{
 use askama::Template;
 use axum::{extract::Path, response::Response};
 use crossfade_app::{
-    ClientPath, ClientQuery, Error, IfMatch, Input, ListQuery, PropertyPath, Request, UserPath,
+    ClientPath, ClientQuery, Deletion, Error, IfMatch, Input, ListQuery, NO_INPUT, PropertyPath, Request,
+    UserPath,
 };
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
@@ -42,6 +43,7 @@ struct UserPage {
     link: Option<OneTimeLink>,
     edit: Form,
     grant: Form,
+    delete: Form,
 }
 
 /// A role of the account, with the names of its scope.
@@ -106,6 +108,7 @@ impl UserPage {
             link: None,
             edit: Form::new("edit", edit),
             grant: Form::new("grant", Fields::default().with("scope", "platform")),
+            delete: Form::new("delete", Fields::default().with("confirm_user_name", "")),
             user,
             version,
         })
@@ -118,6 +121,10 @@ impl UserPage {
     /// Returns the names of the roles that close the account.
     fn closing_names(&self) -> String {
         self.closing.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn confirm_hint(&self) -> String {
+        format!("Type {} to confirm.", self.user.name)
     }
 
     fn token_command(&self) -> String {
@@ -234,13 +241,21 @@ pub(in crate::console) async fn delete_grant(
     Path((id, grant)): Path<(String, String)>,
     Fresh { signed, .. }: Fresh,
 ) -> Reply {
-    signed.app.delete_grant(&signed.request(), UserPath(&id), &grant).await?;
+    signed.app.delete_grant(&signed.request(), UserPath(&id), &grant, NO_INPUT).await?;
     Ok(to(&id, "taken"))
 }
 
-pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, .. }: Fresh) -> Reply {
-    signed.app.delete_user(&signed.request(), UserPath(&id)).await?;
-    Ok(redirect_with("/console/people", "deleted"))
+pub(in crate::console) async fn delete(Path(id): Path<String>, Fresh { signed, fields }: Fresh) -> Reply {
+    let typed = Deletion::Typed(fields.text("confirm_user_name"));
+    match signed.app.delete_user(&signed.request(), UserPath(&id), typed).await {
+        Ok(()) => Ok(redirect_with("/console/people", "deleted")),
+        Err(error) => {
+            refused(&signed, &id, error, |shown, problem| {
+                shown.delete = Form::new("delete", fields).refused(problem);
+            })
+            .await
+        }
+    }
 }
 
 /// Returns the page with the refused form, or an error page if the error is not about the input.
@@ -329,6 +344,7 @@ mod tests {
             closing: Vec::new(),
             link: None,
             edit: Form::new("edit", Fields::default()),
+            delete: Form::new("delete", Fields::default()),
             grant: Form::new("grant", Fields::default()),
             user,
         }
