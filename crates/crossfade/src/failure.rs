@@ -40,6 +40,11 @@ impl Failure {
         Self { member: problem.field.map(Into::into), ..Self::usage(in_flags(&problem.detail)) }
     }
 
+    /// Returns the same failure as wrong usage.
+    pub(crate) fn into_usage(self) -> Self {
+        Self { status: 2, ..self }
+    }
+
     /// Returns the failure for a missing object.
     pub(crate) fn not_found(sentence: impl Into<String>) -> Self {
         Self::new(3, sentence)

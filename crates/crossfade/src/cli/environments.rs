@@ -31,6 +31,9 @@ pub(crate) enum Env {
         /// Environment slug.
         #[arg(value_parser = one_environment)]
         environment: String,
+        /// Environment slug, to confirm. Prompted for on a terminal if omitted.
+        #[arg(long, value_name = "SLUG")]
+        confirm: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },

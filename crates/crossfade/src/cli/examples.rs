@@ -120,7 +120,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade env update production --show-once true --confirm production",
         ],
     ),
-    ("env delete", ["crossfade env delete qa", "crossfade env delete qa --url https://auth.example.com"]),
+    ("env delete", ["crossfade env delete qa", "crossfade env delete qa --confirm qa"]),
     (
         "env rotate-key",
         [

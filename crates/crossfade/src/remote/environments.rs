@@ -48,15 +48,27 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
             if let Err(refused) = &changed
                 && refused.asks_for("confirm_environment_slug")
                 && body.confirm_environment_slug.is_none()
-                && let Some(typed) = confirm::typed(refused.sentence(), "the environment's slug")?
             {
-                body.confirm_environment_slug = Some(typed);
-                changed = api.send(Method::PATCH, &path(&environment), &body).await;
+                changed = match confirm::typed(refused.sentence(), "the environment's slug")? {
+                    Some(typed) => {
+                        body.confirm_environment_slug = Some(typed);
+                        api.send(Method::PATCH, &path(&environment), &body).await
+                    }
+                    // As for every other confirmation that is missing.
+                    None => changed.map_err(Failure::into_usage),
+                };
             }
             one(changed?, remote.json)
         }
-        Env::Delete { environment, remote } => {
-            Api::new(&remote)?.delete(&path(&environment)).await?;
+        Env::Delete { environment, confirm, remote } => {
+            let api = Api::new(&remote)?;
+            let found: Environment = api.get(&path(&environment)).await?;
+            let sentence = format!(
+                "This deletes the environment {} ({}), its issuer and its signing keys.",
+                found.name, found.slug
+            );
+            confirm_name(confirm, &found.slug, &sentence, "the environment's slug")?;
+            api.delete(&path(&environment)).await?;
             output::note(&format!("Deleted the environment {environment}."));
             Ok(())
         }

@@ -519,21 +519,24 @@ fn environments_and_properties_are_made_changed_and_deleted() {
     assert_eq!(changed["guard_extension_hours"], 168);
     site.refuses(
         &["env", "update", "qa", "--guard-extension-hours", "169"],
-        1,
+        2,
         "--guard-extension-hours must be",
     );
     assert_eq!(
         site.json(&["env", "update", "qa", "--guard-extension-hours", "none"])["guard_extension_hours"],
         Json::Null
     );
-    site.does(&["env", "delete", "qa"]);
+    site.refuses(&["env", "delete", "qa"], 2, "Set --confirm to the environment's slug");
+    site.refuses(&["env", "delete", "qa", "--confirm", "Quality"], 1, "[confirmation_mismatch]");
+    site.does(&["env", "delete", "qa", "--confirm", "qa"]);
     site.refuses(&["env", "show", "qa"], 3, "[not_found]");
 
     site.client("Billing");
     let renamed = site.json(&["property", "update", "Payments", "--name", "Money"]);
     assert_eq!(site.json(&["property", "show", "Money"]), renamed);
     site.refuses(&["property", "delete", "Money"], 5, "[in_use]");
-    site.refuses(&["env", "delete", "staging"], 5, "[in_use]");
+    site.refuses(&["env", "delete", "staging", "--confirm", "staging"], 5, "[in_use]");
+    site.refuses(&["env", "update", "staging", "--show-once", "true"], 2, "destroys 1 stored value");
     site.does(&["property", "create", "Empty"]);
     assert_eq!(site.does(&["property", "delete", "Empty"]), "");
     site.refuses(&["property", "show", "Empty"], 3, "No property that you can read is named Empty");

@@ -90,6 +90,21 @@ fn deleting_a_user_asks_for_the_name_on_a_terminal() {
 }
 
 #[test]
+fn deleting_an_environment_asks_for_the_slug_on_a_terminal() {
+    let site = Site::new();
+    let delete = ["env", "delete", "development"];
+    site.refuses(&delete, 2, "Set --confirm to the environment's slug");
+    let asked = at_a_terminal(&site, &delete, "staging");
+    assert_eq!(asked.status, 1, "{asked:?}");
+    for says in ["Development (development)", "signing keys", "Type the environment's slug"] {
+        assert!(asked.err.contains(says), "{says}: {asked:?}");
+    }
+    site.does(&["env", "show", "development"]);
+    assert_eq!(at_a_terminal(&site, &delete, "development").status, 0);
+    site.refuses(&["env", "show", "development"], 3, "[not_found]");
+}
+
+#[test]
 fn a_signing_key_that_ends_tokens_asks_for_the_environment() {
     let site = Site::new();
     let keys = || site.json(&["env", "keys", "staging"]).as_array().unwrap().len();
