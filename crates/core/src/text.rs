@@ -150,10 +150,11 @@ pub fn shown(text: &str) -> String {
     text.chars().map(|it| if it.is_control() || is_invisible(it) { '\u{fffd}' } else { it }).collect()
 }
 
-/// Returns the text for searching and sorting: composed, in lower case. Databases fold case differently, or only for
-/// ASCII.
+/// Returns the text for searching and sorting: composed, in lower case, with one form of sigma. Databases fold case
+/// differently, or only for ASCII.
 pub fn folded(text: &str) -> String {
-    text.nfc().collect::<String>().to_lowercase()
+    // Lower case has another sigma at the end of a word, so the start of a name would not be found in the whole.
+    text.nfc().collect::<String>().to_lowercase().replace('ς', "σ")
 }
 
 /// Returns the text with `?` for each non-ASCII character, for a database that accepts only ASCII.
@@ -183,6 +184,14 @@ mod tests {
     fn names_are_trimmed_and_normalised() {
         assert_eq!(Name::parse("name", "  Caf\u{65}\u{301} ").unwrap().as_str(), "Caf\u{e9}");
         assert!(Name::parse("name", "Caf\u{e9}").unwrap().is_typed_as("Cafe\u{301} "));
+    }
+
+    #[test]
+    fn a_folded_part_is_a_part_of_the_folded_whole() {
+        for (part, whole) in [("ΚΩΣΤΑΣ", "ΚΩΣΤΑΣΑ"), ("κώστας", "ΚΏΣΤΑΣ Α."), ("Élo", "ÉLODIE"), ("Σ", "ς")]
+        {
+            assert!(folded(whole).contains(&folded(part)), "{part} {whole}");
+        }
     }
 
     #[test]

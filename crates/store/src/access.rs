@@ -115,7 +115,7 @@ statements! {
     LIST = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users
             WHERE deleted_at IS NULL
               AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
-              AND (CAST($4 AS TEXT) IS NULL OR name_key LIKE $4 ESCAPE '!' OR email LIKE $4 ESCAPE '!')
+              AND (CAST($4 AS TEXT) IS NULL OR name_key LIKE $4 ESCAPE '!' OR REPLACE(email, 'ς', 'σ') LIKE $4 ESCAPE '!')
             ORDER BY created_at, id LIMIT $3";
     UPDATE = "UPDATE users SET name = $2, name_key = $3, email = $4, version = version + 1 WHERE id = $1";
     ANY_UNFOLDED = "SELECT id FROM users WHERE name_key IS NULL LIMIT 1";

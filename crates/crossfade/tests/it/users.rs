@@ -407,6 +407,55 @@ on_both_engines! {
         owner.get("/users?name=ada").await.refused(400, "invalid_query");
     }
 
+    async fn a_name_is_found_by_its_start_whatever_its_last_letter_is(world: World) {
+        let owner = world.owner().await;
+        owner.post("/users", json!({"email": "κώστας@example.com", "name": "ΚΩΣΤΑΣΑ"})).await.created();
+        owner.post("/users", json!({"kind": "program", "name": "ΚΩΣΤΑΣ"})).await.created();
+        world.client("ΚΩΣΤΑΣΑ", &["production"]).await;
+        let browser = world.signed_in().await;
+        let found = async |path: &str| owner.get(path).await.ok()["items"].as_array().unwrap().len();
+        // The final form, the other one, and capitals; then names of an older version.
+        let queries = ["%CE%BA%CF%89%CF%83%CF%84%CE%B1%CF%82", "%CE%BA%CF%89%CF%83%CF%84%CE%B1%CF%83", "%CE%9A%CE%A9%CE%A3%CE%A4%CE%91%CE%A3"];
+        for is_old in [false, true] {
+            if is_old {
+                world.raw("UPDATE users SET name_key = 'κωστας' WHERE name = 'ΚΩΣΤΑΣ'; UPDATE clients SET name = 'ΚΩΣΤΑΣ', name_key = 'κωστας'").await;
+                world.raw(include_str!("../../../store/migrations/0025_sigma.sql")).await;
+            }
+            for q in queries {
+                assert_eq!(found(&format!("/users?q={q}")).await, 2, "{q} {is_old}");
+                assert_eq!(found(&format!("/clients?q={q}")).await, 1, "{q} {is_old}");
+                for path in ["people", "clients"] {
+                    let page = browser.get(&format!("/console/{path}?q={q}")).await.page(200);
+                    assert!(page.contains("ΚΩΣΤΑΣ</") || page.contains("ΚΩΣΤΑΣΑ</"), "{path} {q} {is_old}");
+                }
+            }
+            assert_eq!(found("/users?q=%CE%BA%CF%8E%CF%83%CF%84%CE%B1%CF%82@EXAMPLE").await, 1, "an address {is_old}");
+        }
+    }
+
+    async fn names_that_fold_alike_survive_the_upgrade(world: World) {
+        let owner = world.owner().await;
+        for name in ["one", "two", "three"] {
+            owner.post("/properties", json!({"name": name})).await.created();
+            world.client(name, &["production"]).await;
+        }
+        world.raw("UPDATE clients SET property_id = (SELECT property_id FROM clients WHERE name = 'one')").await;
+        for table in ["properties", "clients"] {
+            world.raw(&format!(
+                "UPDATE {table} SET name_key = 'κωστας' WHERE name = 'one'; UPDATE {table} SET name_key = 'κωστασ' WHERE name = 'two'; \
+                 UPDATE {table} SET name_key = 'σας' WHERE name = 'three'"
+            )).await;
+        }
+        world.raw(include_str!("../../../store/migrations/0025_sigma.sql")).await;
+        for table in ["properties", "clients"] {
+            let rows = |key: &str| format!("SELECT COUNT(*) FROM {table} WHERE name_key = '{key}'");
+            for key in ["κωστας", "κωστασ", "σασ"] {
+                assert_eq!(world.number(&rows(key)).await, 1, "{table} {key}");
+            }
+        }
+        owner.post("/properties", json!({"name": "ΣΑΣ"})).await.refused(409, "name_taken");
+    }
+
     async fn a_name_is_found_in_any_case_and_composition_also_one_of_an_older_version(world: World) {
         let mut world = world;
         let owner = world.owner().await;

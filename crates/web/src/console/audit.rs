@@ -19,6 +19,7 @@ use crossfade_core::{
     api::AuditEvent,
     audit::{Action, Via},
     roles::Permission,
+    text::folded,
 };
 
 #[derive(Template)]
@@ -109,7 +110,7 @@ async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> 
         let clients = ClientQuery { list: list(), q: Some(name.clone()), ..ClientQuery::default() };
         let is_meant = |it: &api::Client| {
             let by_id = it.registrations.iter().any(|own| own.client_id.as_str() == name);
-            by_id || it.name.to_lowercase() == name.to_lowercase()
+            by_id || folded(&it.name) == folded(&name)
         };
         let mut found = app.list_clients(caller, &clients).await?.items.into_iter().filter(is_meant);
         query.client = match (found.next(), found.next()) {
@@ -125,7 +126,7 @@ async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> 
         && caller.may_somewhere(Permission::UserRead)
     {
         let users = app.list_users(caller, Some(&name), &list()).await?.items;
-        let is = |text: &str| text.to_lowercase() == name.to_lowercase();
+        let is = |text: &str| folded(text) == folded(&name);
         let mut found = users.into_iter().filter(|it| it.email.as_deref().is_some_and(is) || is(&it.name));
         query.actor = match (found.next(), found.next()) {
             (Some(only), None) => Some(only.id.to_string()),
