@@ -98,10 +98,22 @@ ALLOWED = {
     "rotate_secret": [
         {"transition_hours": 0, "confirm_client_name": "Billing", "compromised": True, "revoke_tokens": True},
         {"transition_hours": 168, "confirm_client_name": "Billing"},
+        {"transition_hours": 0, "confirm_client_name": "Billing", "revoke_tokens": True},
+        {"transition_hours": 1, "confirm_client_name": "Billing", "revoke_tokens": True, "end_running_transition": True},
     ],
     "create_grant": [
         {"role": "owner"}, {"role": "viewer", "client_id": "cl_7bLx3Q9aTzKw5mPd2RfYh8"},
-        {"role": "viewer", "environments": ["staging"]},
+        {"role": "viewer", "environments": ["staging"]}, {"role": "owner", "property_id": None, "environments": None},
+        {"role": "auditor", "property_id": "prop_7bLx3Q9aTzKw5mPd2RfYh8"},
+        {"role": "application_manager", "client_id": "cl_7bLx3Q9aTzKw5mPd2RfYh8", "environments": ["staging"]},
+        {"role": "application_manager", "property_id": "prop_7bLx3Q9aTzKw5mPd2RfYh8"},
+    ],
+    "schedule_drill": [
+        {"length_seconds": 60, "confirm_client_name": "Billing", "reason": "who?"},
+        {"length_seconds": 60, "repeat": 1, "confirm_client_name": "Billing", "reason": "who?"},
+    ],
+    "update_registration": [
+        {"enabled": True}, {"enabled": None}, {"enabled": False, "confirm_client_name": "Billing"},
     ],
 }
 FORBIDDEN = {
@@ -113,11 +125,26 @@ FORBIDDEN = {
         {"transition_hours": 24, "confirm_client_name": "Billing", "compromised": True}, {"transition_hours": 24},
         {"transition_hours": 169, "confirm_client_name": "Billing"}, {"confirm_client_name": "Billing"},
         {"transition_hours": "24", "confirm_client_name": "Billing"},
+        {"transition_hours": 24, "confirm_client_name": "Billing", "revoke_tokens": True},
     ],
     "create_grant": [
         {}, {"role": "king"},
         {"role": "viewer", "client_id": "cl_7bLx3Q9aTzKw5mPd2RfYh8", "property_id": "prop_7bLx3Q9aTzKw5mPd2RfYh8"},
         {"role": "viewer", "environments": []}, {"role": "viewer", "environments": ["staging"] * 101},
+        {"role": "owner", "property_id": "prop_7bLx3Q9aTzKw5mPd2RfYh8"},
+        {"role": "owner", "client_id": "cl_7bLx3Q9aTzKw5mPd2RfYh8"},
+        {"role": "operations_manager", "environments": ["staging"]},
+        {"role": "application_manager"}, {"role": "application_manager", "environments": ["staging"]},
+        {"role": "application_manager", "property_id": None},
+    ],
+    "schedule_drill": [
+        {"length_seconds": 60, "repeat": 2, "confirm_client_name": "Billing", "reason": "who?"},
+        {"length_seconds": 60, "every_seconds": 600, "confirm_client_name": "Billing", "reason": "who?"},
+        {"length_seconds": 60, "repeat": 1, "every_seconds": 600, "confirm_client_name": "Billing", "reason": "who?"},
+        {"length_seconds": 901, "confirm_client_name": "Billing", "reason": "who?"},
+    ],
+    "update_registration": [
+        {"enabled": False}, {"enabled": False, "confirm_client_name": None}, {"access_token_ttl_seconds": 59},
     ],
 }
 

@@ -171,8 +171,8 @@ def settle_body(operation, case):
     # Windows that fit into what is left of the transition, and what that secret is depends on the transition.
     if operation == "schedule_drill":
         settle_drill(body)
-    # This stands in the schema as a condition, which the coverage phase does not read.
-    if operation == "rotate_secret" and body.get("compromised"):
+    # These stand in the schema as conditions, which the coverage phase does not read.
+    if operation == "rotate_secret" and (body.get("compromised") or body.get("revoke_tokens")):
         body["transition_hours"] = 0
     if operation == "create_grant":
         settle_scope(body)
@@ -196,7 +196,7 @@ def settle_drill(body):
 
 
 def settle_scope(body):
-    """One scope, and one that fits the role: the description of the role says which."""
+    """One scope, and one that fits the role. The schema has this as conditions, which the coverage phase does not read."""
     if body.get("property_id"):
         body.pop("client_id", None)
     if body["role"] in ("owner", "operations_manager"):

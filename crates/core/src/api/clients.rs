@@ -9,6 +9,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// A client and its registrations.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -130,9 +131,18 @@ pub struct Registration {
     pub secret: Option<RevealedSecret>,
 }
 
+/// Schema rule: disabling requires the client's name.
+fn disabling_is_confirmed(schema: &mut schemars::Schema) {
+    let disables = json!({"properties": {"enabled": {"const": false}}, "required": ["enabled"]});
+    schema.insert("if".into(), disables);
+    let named = json!({"properties": {"confirm_client_name": {"type": "string"}}, "required": ["confirm_client_name"]});
+    schema.insert("then".into(), named);
+}
+
 /// Changes a registration. An absent member stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = disabling_is_confirmed)]
 pub struct UpdateRegistration {
     /// Whether it can authenticate at all. `false` requires `confirm_client_name`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Schedules windows in which the retiring secret is refused. `length_seconds`, `confirm_client_name` and `reason` are
 /// required. With more than one window, `every_seconds` is also required.
@@ -45,11 +45,15 @@ pub struct ScheduleDrill {
     pub reason: Option<String>,
 }
 
-/// Keeps fields optional whose schema is a whole number, so that `null` is not a valid value.
+/// Schema rule: more than one window requires the time between them; one window has none. Keeps fields optional whose
+/// schema is a whole number, so that `null` is not a valid value.
 fn one_window_is_enough(schema: &mut schemars::Schema) {
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
         required.retain(|name| name != "repeat" && name != "every_seconds");
     }
+    schema.insert("if".into(), json!({"properties": {"repeat": {"minimum": 2}}, "required": ["repeat"]}));
+    schema.insert("then".into(), json!({"required": ["every_seconds"]}));
+    schema.insert("else".into(), json!({"not": {"required": ["every_seconds"]}}));
 }
 
 /// Stops a drill. The body can be left out.

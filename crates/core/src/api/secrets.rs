@@ -89,11 +89,15 @@ pub struct RotateSecret {
     pub require_value: bool,
 }
 
-/// Schema rule: a compromised rotation requires a transition of 0.
+/// Schema rule: a compromised rotation requires a transition of 0. Tokens are revoked only where a secret ends.
 fn compromised_at_once(schema: &mut schemars::Schema) {
     let leaked = json!({"properties": {"compromised": {"const": true}}, "required": ["compromised"]});
     schema.insert("if".into(), leaked);
-    schema.insert("then".into(), json!({"properties": {"transition_hours": {"const": 0}}}));
+    let immediately = json!({"properties": {"transition_hours": {"const": 0}}});
+    schema.insert("then".into(), immediately.clone());
+    let is_set = |member: &str| json!({"properties": {member: {"const": true}}, "required": [member]});
+    let ends_one = json!({"anyOf": [immediately, is_set("end_running_transition")]});
+    schema.insert("else".into(), json!({"if": is_set("revoke_tokens"), "then": ends_one}));
 }
 
 /// Response to a rotation.

@@ -3,6 +3,7 @@
 use crate::{
     ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
     environment::{MAX_ENVIRONMENTS, Slug},
+    roles::Role,
     text::{EMAIL_PATTERN, NAME_PATTERN},
 };
 use schemars::JsonSchema;
@@ -124,7 +125,7 @@ pub struct Grant {
     /// ID.
     pub id: GrantId,
     /// The role.
-    pub role: crate::roles::Role,
+    pub role: Role,
     /// Property it is limited to.
     pub property_id: Option<PropertyId>,
     /// Client it is limited to.
@@ -146,7 +147,7 @@ pub struct Grant {
 pub struct CreateGrant {
     /// The role. Owner and Operations Manager apply to the whole platform, Application Manager to a property or a
     /// client.
-    pub role: crate::roles::Role,
+    pub role: Role,
     /// Property it is limited to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property_id: Option<PropertyId>,
@@ -160,13 +161,25 @@ pub struct CreateGrant {
 }
 
 /// Schema rule: a grant applies to the platform, one property or one client. The role decides which of these are
-/// allowed.
+/// allowed (`Role::fits_on`).
 fn one_scope(schema: &mut schemars::Schema) {
     let both = json!({
         "properties": {"property_id": {"type": "string"}, "client_id": {"type": "string"}},
         "required": ["property_id", "client_id"],
     });
     schema.insert("not".into(), both);
+    let role = |roles: &[Role]| json!({"properties": {"role": {"enum": roles}}, "required": ["role"]});
+    let is_on = |member: &str| json!({"properties": {member: {"type": "string"}}, "required": [member]});
+    schema.insert("if".into(), role(&[Role::Owner, Role::OperationsManager]));
+    let absent = json!({"type": "null"});
+    let platform =
+        json!({"properties": {"property_id": &absent, "client_id": &absent, "environments": &absent}});
+    schema.insert("then".into(), platform);
+    let within = json!({
+        "if": role(&[Role::ApplicationManager]),
+        "then": {"anyOf": [is_on("property_id"), is_on("client_id")]},
+    });
+    schema.insert("else".into(), within);
 }
 
 /// The account and the token of the request.
