@@ -54,8 +54,7 @@ async fn check(settings: Settings) -> Vec<Check> {
             return vec![Check::fail("settings", failure.sentence(), mend)];
         }
     };
-    let mut checks = vec![public_url(&settings), trusted_proxies(&settings)];
-    checks.extend(settings.database_url_file.as_deref().and_then(database_url_file));
+    let mut checks = check_settings(&settings);
     let clock = Clock::system();
     let instance = Instance {
         location: settings.location.clone(),
@@ -72,6 +71,13 @@ async fn check(settings: Settings) -> Vec<Check> {
         // The database cannot be read, which was already reported.
         None => {}
     }
+    checks
+}
+
+/// Checks the settings of an instance, without reading anything of it.
+pub(crate) fn check_settings(settings: &Resolved) -> Vec<Check> {
+    let mut checks = vec![public_url(settings), trusted_proxies(settings)];
+    checks.extend(settings.database_url_file.as_deref().and_then(database_url_file));
     checks
 }
 

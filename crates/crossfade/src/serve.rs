@@ -3,6 +3,7 @@
 use crate::{
     connections::Serving,
     database::wait_for,
+    doctor::check_settings,
     failure::Failure,
     log,
     log_pace::LogPace,
@@ -72,7 +73,10 @@ async fn warn_of_findings(settings: &Resolved, app: &App) {
         public_url: settings.public_url.clone(),
         clock: &clock,
     };
-    for Check { name, outcome, sentence, mend } in examine_at_start(&instance, app).await {
+    let mut found = check_settings(settings);
+    found.retain(|check| check.outcome != Outcome::Ok);
+    found.extend(examine_at_start(&instance, app).await);
+    for Check { name, outcome, sentence, mend } in found {
         let mend = mend.unwrap_or_default();
         match outcome {
             Outcome::Fail => tracing::error!(check = name, mend, "{sentence}"),

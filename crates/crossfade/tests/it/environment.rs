@@ -141,6 +141,25 @@ async fn a_database_url_is_read_from_a_file_and_its_password_is_no_argument() {
         let said = is_serving(&mut server);
         assert!(!said.contains("Warning"), "{said}");
         drop(server);
+        for (mode, warns) in [(0o644, true), (0o600, false), (0o440, false)] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let mut server = with(&[], &arguments);
+            let said = is_serving(&mut server);
+            assert_eq!(said.contains("Every user of this machine has access to"), warns, "{mode:o} {said}");
+            drop(server);
+            // A password that the server does not ask for makes the settings file one to keep from others.
+            let has_password = url.starts_with("postgres");
+            let url = if has_password { url.replacen("@", ":unused@", 1) } else { url.clone() };
+            let config = data.file("crossfade.toml");
+            std::fs::write(&config, format!("database_url = \"{url}\"\n")).unwrap();
+            std::fs::set_permissions(&config, std::fs::Permissions::from_mode(mode)).unwrap();
+            let by_config = ["serve", "--listen", "127.0.0.1:0", "--master-key-file", &key, "--config"];
+            let mut server = with(&[], &[&by_config[..], &[config.to_str().unwrap()]].concat());
+            let said = is_serving(&mut server);
+            let is_told = said.contains("Every user of this machine has access to");
+            assert_eq!(is_told, warns && has_password, "{mode:o} {said}");
+        }
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let both = [&arguments[..], &["--database-url", &url]].concat();
         refuses(with(&[], &both), 2, "must not both be set");
     }
