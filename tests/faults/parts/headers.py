@@ -15,6 +15,9 @@ REQUIRED = {
 UNREADABLE = {
     "no HTTP at all": (b"hello\r\n\r\n", 400),
     "a header without a name": (b"GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", 400),
+    "a host with a space": (b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "two hosts in one header": (b"GET /console HTTP/1.1\r\nHost: a,b\r\n\r\n", 400),
+    "a host with a user in the address": (b"GET http://u@a/healthz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "two lengths": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
     "40 KiB of headers": (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + 40_000 * b"a" + b"\r\n\r\n", 431),
     "200 headers": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: y\r\n" % at for at in range(200)) + b"\r\n", 431),
