@@ -177,7 +177,7 @@ impl App {
         let checked = CheckedToken::new(name, expires_days, scope)?;
         if !self.new_tokens.admit(session.caller.user(), Instant::now()) {
             let text = "Your account has created many API tokens lately. Nothing was changed. Try again in 30 seconds.";
-            return Err(Problem::new(Code::TooManyRequests, text).into());
+            return Err(Problem::new(Code::TooManyRequests, text).retry_after(30).into());
         }
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         let row = self

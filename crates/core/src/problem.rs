@@ -127,12 +127,14 @@ pub struct Problem {
     pub field: Option<String>,
     /// Further members, documented per code (`retiring_secret` and the like).
     pub members: Map<String, Value>,
+    /// Seconds after which to try again, if that is longer than its code says.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     /// Returns a problem with this sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, members: Map::new() }
+        Self { code, detail: detail.into(), field: None, members: Map::new(), retry_after: None }
     }
 
     /// Returns `invalid_body` at `field`: "`field` `predicate`. Nothing was changed." Only for the body of a change, which
@@ -150,6 +152,21 @@ impl Problem {
     /// Returns the same response for a missing object and for one that the caller is not permitted to see.
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "The resource does not exist, or you do not have access to it.")
+    }
+
+    /// Sets the seconds after which to try again.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Returns the seconds after which to try again; `None` if that would not help (RFC 9110 §10.2.3).
+    pub fn retry_seconds(&self) -> Option<u64> {
+        let is_passing = matches!(
+            self.code,
+            Code::TooManyRequests | Code::Unavailable | Code::OutcomeUnknown | Code::IdempotencyInFlight
+        );
+        self.retry_after.or(is_passing.then_some(1))
     }
 
     /// Names the field at fault.

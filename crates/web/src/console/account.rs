@@ -1,7 +1,7 @@
 //! The account page of the signed-in person: sessions, password, API tokens.
 
 use super::{
-    error::{Refused, Reply, status},
+    error::{Refused, Reply, retry_after, status},
     form::{Fields, Form},
     layout::{Layout, Section},
     message::redirect_with,
@@ -16,7 +16,7 @@ use axum::{
     response::Response,
 };
 use crossfade_app::{AccountTokens, ListQuery, NO_INPUT, SessionSummary};
-use crossfade_core::{Problem, Timestamp, UserId, api::Token, roles::Permission};
+use crossfade_core::{Code, Problem, Timestamp, UserId, api::Token, roles::Permission};
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -191,11 +191,14 @@ pub(super) async fn create_token(Fresh { signed, fields }: Fresh) -> Reply {
             shown.created = Some((token.name, value.reveal().to_owned()));
             Ok(page(&shown))
         }
-        Err(error) if error.is_about_input() => {
+        // Of a pace that is exceeded, too: what was typed can be sent again.
+        Err(error) if error.is_about_input() || error.problem.code == Code::TooManyRequests => {
             let mut shown = AccountPage::load(&signed, None).await?;
-            let answer = status(&error.problem);
+            let (answer, seconds) = (status(&error.problem), error.problem.retry_seconds());
             shown.token = Form::new("token", fields).refused(error.problem);
-            Ok(page_with(answer, &shown))
+            let mut response = page_with(answer, &shown);
+            retry_after(&mut response, seconds);
+            Ok(response)
         }
         Err(error) => Err(error.into()),
     }

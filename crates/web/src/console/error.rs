@@ -46,11 +46,6 @@ pub(super) fn retry_after(response: &mut Response, seconds: Option<u64>) {
     }
 }
 
-/// Returns the seconds after which a refused request is tried again.
-fn retry_seconds(code: Code) -> Option<u64> {
-    matches!(code.status(), 429 | 503).then_some(1)
-}
-
 pub(super) fn status(problem: &Problem) -> StatusCode {
     StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -85,7 +80,7 @@ pub(super) fn page_of(
     warning: Option<&'static str>,
 ) -> Response {
     let mut response = page_without_headers(problem, found, (theme, script), warning);
-    retry_after(&mut response, retry_seconds(problem.code));
+    retry_after(&mut response, problem.retry_seconds());
     if problem.code == Code::TooManyRequests && !script {
         // Only reads are refused with it, so the page can be asked for again.
         response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("2"));

@@ -153,7 +153,7 @@ on_both_engines! {
     async fn the_last_owner_stays(world: World) {
         let owner = world.signed_in().await;
         let path = format!("/console/people/{}", id_in(&owner.get("/console/people").await.page(200)));
-        let name = [("confirm_user_name", "ada")];
+        let name = [("confirm_user_name", "owner")];
         assert!(owner.post(&format!("{path}/delete"), &name).await.page(409).contains("at least one Owner"));
         assert!(owner.is_signed_in().await);
     }
@@ -166,6 +166,26 @@ on_both_engines! {
         let second = owner.post(&path, &fields("Bobby")).await.page(412);
         assert!(second.contains("has changed since you read it") && second.contains("value=\"Bobby\""), "{second}");
         assert!(owner.get(&path).await.page(200).contains("<h1>Robert</h1>"));
+    }
+
+    async fn too_many_new_tokens_keep_the_form_and_say_when(world: World) {
+        let owner = world.signed_in().await;
+        let mut made = 0;
+        let refused = loop {
+            let fields = [("name", "night job"), ("expires_days", "30"), ("scope", "client:read")];
+            let answer = owner.post("/console/account/tokens", &fields).await;
+            if answer.status.as_u16() != 200 {
+                break answer;
+            }
+            made += 1;
+            assert!(made < 1000, "there is no limit");
+        };
+        assert_eq!((refused.header("retry-after"), refused.header("refresh")), (Some("30"), None));
+        let page = refused.page(429);
+        for kept in ["<dialog id=\"create-token\" open", "value=\"night job\"", "Try again in 30 seconds."] {
+            assert!(page.contains(kept), "{kept} {page}");
+        }
+        assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE name = 'night job'").await, made);
     }
 
     async fn a_token_is_shown_once_and_ends_when_it_is_deleted(world: World) {
