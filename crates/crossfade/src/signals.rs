@@ -1,5 +1,6 @@
 //! Signals: those that stop this process in an orderly way, and those that must not end it.
 
+use crate::output;
 use std::{
     convert::Infallible,
     future::poll_fn,
@@ -69,8 +70,38 @@ pub(crate) fn clear_line_on_interrupt(runtime: &tokio::runtime::Runtime) {
             return;
         }
         let _ = std::io::stderr().write_all(b"\r\x1b[Kcrossfade: Interrupted.\n");
+        let _until_exit = output::abandon();
         std::process::exit(INTERRUPTED)
     });
+}
+
+/// Runs `last` when a signal is to end this process, and then ends it with the status that shells give such a process.
+/// Ctrl-C on a terminal is left to [`clear_line_on_interrupt`].
+pub(crate) fn end_after(last: fn()) {
+    let Ok(handle) = tokio::runtime::Handle::try_current() else { return };
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let is_ours = |kind: &SignalKind| {
+        let is_cleared = *kind == SignalKind::interrupt() && std::io::stderr().is_terminal();
+        !is_cleared && !is_ignored(*kind)
+    };
+    for kind in kinds.into_iter().filter(is_ours) {
+        let Ok(mut signal) = signal(kind) else { continue };
+        let handle = handle.clone();
+        std::thread::spawn(move || {
+            if handle.block_on(signal.recv()).is_some() {
+                last();
+                std::process::exit(128 + kind.as_raw_value());
+            }
+        });
+    }
+}
+
+/// Whether whoever started this process wants it to outlive this signal, as `nohup` does.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 fn signals<const N: usize>(kinds: [SignalKind; N]) -> [Option<Signal>; N] {

@@ -1,10 +1,13 @@
 //! Output of commands: data on stdout, everything else on stderr. A reader that stops reading (`| head`) is not an
 //! error.
 
+mod awaited;
 mod clean;
 mod table;
 
+use self::awaited::{await_value, received};
 pub(crate) use self::{
+    awaited::abandon,
     clean::{line, lines},
     table::{fixed, table, table_of_values, text},
 };
@@ -183,8 +186,14 @@ impl Sink {
         request: impl Future<Output = Result<T, Failure>>,
     ) -> Result<(Self, T), Failure> {
         let sink = Self::open(output)?;
+        await_value(output);
         match request.await {
-            Ok(reply) => Ok((sink, reply)),
+            Ok(reply) => {
+                if output.is_none() {
+                    received();
+                }
+                Ok((sink, reply))
+            }
             Err(failure) => {
                 sink.discard();
                 Err(failure)
@@ -215,6 +224,7 @@ impl Sink {
 
     /// Writes the value. A file contains it without a line end, like mounted secrets.
     pub(crate) fn put(self, text: &str, kind: &Kind) -> Result<(), Failure> {
+        let _whole = received();
         match self {
             Self::Closed => Ok(()),
             Self::Show => value(&format!("{text}\n"), kind.lost),
@@ -235,6 +245,7 @@ impl Sink {
 
     /// Removes the unused file after a refusal.
     pub(crate) fn discard(self) {
+        let _whole = received();
         if let Self::File(file, path) = self {
             drop(file);
             let _ = std::fs::remove_file(path);

@@ -34,6 +34,7 @@ mod failover;
 mod giving;
 mod guard;
 mod headers;
+mod interrupted;
 mod limits;
 mod links;
 mod load;
