@@ -199,16 +199,13 @@ def everybody(suite, tokens):
     described = operations(suite.ask("GET", "/api/openapi.json").json())
     value = next(value for value, name in suite.canaries.names.items() if name == "rotated secret")
     for role, token in [*tokens.items(), ("nobody", None)]:
-        for operation, (method, path) in described.items():
+        for method, path in described.values():
             filled = re.sub(r"{(\w+)}", lambda it: suite.ids[it.group(1)], path)
             if method == "GET":
                 answer = suite.api("GET", filled, token)
                 require(role != "owner" or answer.ok, f"GET {filled} answers the owner {answer.status_code}")
                 while answer.ok and "next" in answer.links:
                     answer = suite.ask("GET", answer.links["next"]["url"], token)
-            elif method == "DELETE" or operation == "create_link":  # these read no body that could be refused
-                wrong = re.sub(r"_\w{22}", "_" + "0" * 22, filled).replace("production", "no-such")
-                require(not suite.api(method, wrong, token).ok, f"{method} {wrong} is done for {role}")
             else:
                 answer = suite.api(method, filled, token, {"nonsense": value, value: 1})
                 require(not answer.ok, f"{method} {filled} takes nonsense from {role}: {answer.status_code}")
