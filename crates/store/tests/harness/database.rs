@@ -43,6 +43,14 @@ impl Place {
         Some(Self { location: Location::Postgres(url), keeper })
     }
 
+    /// Another empty place on this engine.
+    pub async fn another(&self) -> Self {
+        match &self.location {
+            Location::File(_) => Self::file(),
+            Location::Postgres(_) => Self::database().await.unwrap(),
+        }
+    }
+
     /// Runs SQL past the store: what a broken disk, another version or a hand at the console leaves behind.
     pub async fn raw(&self, sql: &str) {
         self.try_raw(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));

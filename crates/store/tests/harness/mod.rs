@@ -1,16 +1,31 @@
 //! What the suite shares: a fresh database for each test, a way past the store, and rows to fill it with.
 
 mod database;
+pub mod engines;
 mod rows;
 
 pub use database::{Place, TestDb};
 pub use rows::*;
 
+use engines::Subject;
 use std::{
     future::poll_fn,
     pin::pin,
     task::{Context, Poll},
 };
+
+impl Subject for TestDb {
+    async fn open(place: Place) -> Self {
+        Self::open(place).await
+    }
+}
+
+/// For checks that open it themselves.
+impl Subject for Place {
+    async fn open(place: Place) -> Self {
+        place
+    }
+}
 
 /// A repeatable source of choices (xorshift64*), so that a failure can be repeated.
 pub struct Choices(pub u64);

@@ -1,13 +1,23 @@
 //! People and programs: accounts, grants, tokens, links.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::api::UserKind;
 use crossfade_core::roles::{Grant, Role, Scope};
 use crossfade_store::{GrantRow, Link, LinkPurpose, Maker, StoreError, TokenRow, User};
 
-#[tokio::test]
-async fn an_account_survives_storage() {
-    let Some(t) = super::open().await else { return };
+on_both_engines! {
+    an_account_survives_storage,
+    grants_of_every_role_and_scope_survive_storage,
+    an_owner_of_the_platform_is_one_without_any_limit,
+    a_token_is_found_by_its_digest_with_its_owner,
+    the_last_use_of_a_token_only_moves_forward,
+    tokens_are_listed_of_one_or_of_all_page_by_page,
+    a_link_works_once_and_until_but_not_at_its_end,
+    a_new_link_replaces_the_earlier_one_of_the_same_purpose_and_account,
+}
+
+async fn an_account_survives_storage(t: TestDb) {
     let person = User { name: "Ada 請求書 O'Brien".into(), ..user(1, Some("ada@example.com")) };
     let programs = [user(2, None), user(3, None)];
     assert_eq!((person.kind, programs[0].kind), (UserKind::Person, UserKind::Program));
@@ -34,9 +44,7 @@ async fn an_account_survives_storage() {
     assert!(matches!(twice, Err(StoreError::Duplicate)), "one account for an address");
 }
 
-#[tokio::test]
-async fn grants_of_every_role_and_scope_survive_storage() {
-    let Some(t) = super::open().await else { return };
+async fn grants_of_every_role_and_scope_survive_storage(t: TestDb) {
     let scopes = [Scope::Platform, Scope::Property(property_id(1)), Scope::Client(client_id(1))];
     let environments = [None, Some(vec![]), Some(vec![slug("staging"), slug("production")])];
     let mut expected = Vec::new();
@@ -64,9 +72,7 @@ async fn grants_of_every_role_and_scope_survive_storage() {
     assert!(grants(2).await.is_empty(), "another's are not among them");
 }
 
-#[tokio::test]
-async fn an_owner_of_the_platform_is_one_without_any_limit() {
-    let Some(t) = super::open().await else { return };
+async fn an_owner_of_the_platform_is_one_without_any_limit(t: TestDb) {
     let cases = [
         (Role::Owner, Scope::Platform, None, true),
         (Role::Owner, Scope::Platform, Some(vec![slug("staging")]), false),
@@ -107,9 +113,7 @@ fn token(n: usize, user: usize) -> TokenRow {
     }
 }
 
-#[tokio::test]
-async fn a_token_is_found_by_its_digest_with_its_owner() {
-    let Some(t) = super::open().await else { return };
+async fn a_token_is_found_by_its_digest_with_its_owner(t: TestDb) {
     let limited = TokenRow {
         scope: Some(vec!["client:read".into(), "secret:rotate".into()]),
         expires_at: Some(at(500)),
@@ -143,9 +147,7 @@ async fn a_token_is_found_by_its_digest_with_its_owner() {
     assert!(by_digest(&[3; 32]).await.is_none(), "so is one of a deleted account");
 }
 
-#[tokio::test]
-async fn the_last_use_of_a_token_only_moves_forward() {
-    let Some(t) = super::open().await else { return };
+async fn the_last_use_of_a_token_only_moves_forward(t: TestDb) {
     t.write(async |tx| {
         tx.insert_user(&user(1, None)).await?;
         tx.insert_token(&token(1, 1), &[1]).await
@@ -158,9 +160,7 @@ async fn the_last_use_of_a_token_only_moves_forward() {
     }
 }
 
-#[tokio::test]
-async fn tokens_are_listed_of_one_or_of_all_page_by_page() {
-    let Some(t) = super::open().await else { return };
+async fn tokens_are_listed_of_one_or_of_all_page_by_page(t: TestDb) {
     t.write(async |tx| {
         for n in 1..=2 {
             tx.insert_user(&user(n, None)).await?;
@@ -205,9 +205,7 @@ async fn put_link(t: &TestDb, new: &Link, digest: u8, now: u32) {
     t.write(async |tx| tx.insert_link(new, &[digest], at(now)).await).await;
 }
 
-#[tokio::test]
-async fn a_link_works_once_and_until_but_not_at_its_end() {
-    let Some(t) = super::open().await else { return };
+async fn a_link_works_once_and_until_but_not_at_its_end(t: TestDb) {
     t.write(async |tx| tx.insert_user(&user(1, Some("ada@example.com"))).await).await;
     let links = [link(LinkPurpose::SetUp, None, 100), link(LinkPurpose::Password, Some(1), 100)];
     for (digest, new) in (1..).zip(&links) {
@@ -222,9 +220,7 @@ async fn a_link_works_once_and_until_but_not_at_its_end() {
     }
 }
 
-#[tokio::test]
-async fn a_new_link_replaces_the_earlier_one_of_the_same_purpose_and_account() {
-    let Some(t) = super::open().await else { return };
+async fn a_new_link_replaces_the_earlier_one_of_the_same_purpose_and_account(t: TestDb) {
     t.write(async |tx| {
         tx.insert_user(&user(1, Some("ada@example.com"))).await?;
         tx.insert_user(&user(2, Some("grace@example.com"))).await

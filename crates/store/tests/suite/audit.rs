@@ -1,5 +1,6 @@
 //! The audit trail and the messages to owners.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     Timestamp,
@@ -7,6 +8,18 @@ use crossfade_core::{
 };
 use crossfade_store::{AuditFilter, LOOKED_AT_ONCE, NewAuditEvent, Notification, Statement};
 use serde_json::json;
+
+on_both_engines! {
+    an_event_survives_storage_whoever_acted,
+    every_action_can_be_stored_and_filtered_by,
+    the_trail_is_limited_by_each_filter_and_by_all_together,
+    the_trail_is_read_page_by_page_while_it_grows,
+    what_the_trail_is_read_by_has_an_index,
+    a_filter_without_an_index_looks_at_so_many_events_and_says_where_to_look_on,
+    a_message_survives_storage_until_it_is_forgotten,
+    an_export_reads_forward_and_stops_where_it_began,
+    a_trail_is_trimmed_at_its_beginning_and_never_in_the_middle,
+}
 
 async fn append(t: &TestDb, events: &[NewAuditEvent]) {
     t.write(async |tx| {
@@ -39,9 +52,7 @@ fn full(actor: Actor) -> NewAuditEvent {
     }
 }
 
-#[tokio::test]
-async fn an_event_survives_storage_whoever_acted() {
-    let Some(t) = super::open().await else { return };
+async fn an_event_survives_storage_whoever_acted(t: TestDb) {
     let events = [
         full(Actor::User { id: user_id(1), name: "Ada".into() }),
         full(Actor::Program { id: user_id(2), name: "CI".into() }),
@@ -63,9 +74,7 @@ async fn an_event_survives_storage_whoever_acted() {
     }
 }
 
-#[tokio::test]
-async fn every_action_can_be_stored_and_filtered_by() {
-    let Some(t) = super::open().await else { return };
+async fn every_action_can_be_stored_and_filtered_by(t: TestDb) {
     let events: Vec<_> = Action::ALL.iter().map(|action| event(*action, at(1))).collect();
     append(&t, &events).await;
     for (seq, action) in (1..).zip(Action::ALL) {
@@ -74,9 +83,7 @@ async fn every_action_can_be_stored_and_filtered_by() {
     }
 }
 
-#[tokio::test]
-async fn the_trail_is_limited_by_each_filter_and_by_all_together() {
-    let Some(t) = super::open().await else { return };
+async fn the_trail_is_limited_by_each_filter_and_by_all_together(t: TestDb) {
     let by = |n: usize| Actor::User { id: user_id(n), name: format!("user {n}") };
     let mut events = Vec::new();
     for (actor, client, environment, time) in [
@@ -131,9 +138,7 @@ async fn the_trail_is_limited_by_each_filter_and_by_all_together() {
     }
 }
 
-#[tokio::test]
-async fn the_trail_is_read_page_by_page_while_it_grows() {
-    let Some(t) = super::open().await else { return };
+async fn the_trail_is_read_page_by_page_while_it_grows(t: TestDb) {
     let events: Vec<_> = (0..9)
         .map(|n| event(if n % 2 == 0 { Action::SecretRotated } else { Action::ClientUpdated }, at(n)))
         .collect();
@@ -174,9 +179,7 @@ async fn long_trail(t: &TestDb) {
         .await;
 }
 
-#[tokio::test]
-async fn what_the_trail_is_read_by_has_an_index() {
-    let Some(t) = super::open().await else { return };
+async fn what_the_trail_is_read_by_has_an_index(t: TestDb) {
     long_trail(&t).await;
     let sqlite = matches!(t.place.location, crossfade_store::Location::File(_));
     for (name, index) in [
@@ -216,9 +219,7 @@ async fn what_the_trail_is_read_by_has_an_index() {
     }
 }
 
-#[tokio::test]
-async fn a_filter_without_an_index_looks_at_so_many_events_and_says_where_to_look_on() {
-    let Some(t) = super::open().await else { return };
+async fn a_filter_without_an_index_looks_at_so_many_events_and_says_where_to_look_on(t: TestDb) {
     long_trail(&t).await;
     let look = async |filter: &AuditFilter, before, limit| {
         let page = t.read(async |tx| tx.audit_events(filter, before, limit).await).await;
@@ -238,9 +239,7 @@ async fn a_filter_without_an_index_looks_at_so_many_events_and_says_where_to_loo
     assert_eq!(look(&late, None, 50).await, (vec![25_000, 24_999], LOOKED_AT_ONCE, None));
 }
 
-#[tokio::test]
-async fn a_message_survives_storage_until_it_is_forgotten() {
-    let Some(t) = super::open().await else { return };
+async fn a_message_survives_storage_until_it_is_forgotten(t: TestDb) {
     let message = |n: usize, client: Option<usize>, time: u32| Notification {
         id: format!("message {n}"),
         created_at: at(time),
@@ -276,9 +275,7 @@ async fn a_message_survives_storage_until_it_is_forgotten() {
     assert_eq!(list(None).await.len(), 1);
 }
 
-#[tokio::test]
-async fn an_export_reads_forward_and_stops_where_it_began() {
-    let Some(t) = super::open().await else { return };
+async fn an_export_reads_forward_and_stops_where_it_began(t: TestDb) {
     let events: Vec<_> = (0..5).map(|n| event(Action::SecretRotated, at(n))).collect();
     append(&t, &events).await;
     let up_to = t.read(async |tx| tx.last_audit_event().await).await;
@@ -294,9 +291,7 @@ async fn an_export_reads_forward_and_stops_where_it_began() {
     );
 }
 
-#[tokio::test]
-async fn a_trail_is_trimmed_at_its_beginning_and_never_in_the_middle() {
-    let Some(t) = super::open().await else { return };
+async fn a_trail_is_trimmed_at_its_beginning_and_never_in_the_middle(t: TestDb) {
     // The third is dated back, as the event of a deadline is.
     let events: Vec<_> = [1, 5, 2, 8].map(|second| event(Action::SecretExpired, at(second))).into();
     append(&t, &events).await;

@@ -1,11 +1,21 @@
 //! What a backup holds, and that it can be written again.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::Timestamp;
 use crossfade_store::{
     Db, Link, LinkPurpose, Maker, StoreError, Value,
     backup::{Kind, LEFT_OUT, TABLES, Table},
 };
+
+on_both_engines! {
+    no_table_and_no_column_is_forgotten,
+    every_value_of_every_table_survives,
+    a_restored_head_goes_on_counting_and_never_goes_back,
+    a_database_is_empty_until_anything_is_in_it,
+    rows_are_handed_over_one_by_one_until_somebody_says_stop,
+    a_backup_sees_one_moment_whatever_is_written_meanwhile,
+}
 
 /// A row with a value in every column. All texts are the same, so that rows refer to each other.
 fn row(table: &Table) -> Vec<Value> {
@@ -42,9 +52,7 @@ async fn rows_of(db: &Db, table: &Table) -> Vec<Vec<Value>> {
     .unwrap()
 }
 
-#[tokio::test]
-async fn no_table_and_no_column_is_forgotten() {
-    let Some(t) = super::open().await else { return };
+async fn no_table_and_no_column_is_forgotten(t: TestDb) {
     let mut named = Vec::new();
     for table in TABLES {
         for (column, kind) in table.columns {
@@ -64,9 +72,7 @@ async fn no_table_and_no_column_is_forgotten() {
     assert_eq!(named, real);
 }
 
-#[tokio::test]
-async fn every_value_of_every_table_survives() {
-    let Some(t) = super::open().await else { return };
+async fn every_value_of_every_table_survives(t: TestDb) {
     fill(&t).await;
     for table in TABLES {
         let mut rows = rows_of(&t.db, table).await;
@@ -80,9 +86,7 @@ async fn every_value_of_every_table_survives() {
     assert_eq!(t.place.number("SELECT COUNT(*) FROM idempotency WHERE sealed IS NULL").await, 1);
 }
 
-#[tokio::test]
-async fn a_restored_head_goes_on_counting_and_never_goes_back() {
-    let Some(t) = super::open().await else { return };
+async fn a_restored_head_goes_on_counting_and_never_goes_back(t: TestDb) {
     let head = |change, audit, highest| [1, change, audit, highest].map(|n| Value::Int(Some(n))).to_vec();
     let late = Timestamp::from_seconds(1_900_000_000);
     let event = event(crossfade_core::audit::Action::OwnerCreated, late);
@@ -99,9 +103,7 @@ async fn a_restored_head_goes_on_counting_and_never_goes_back() {
     assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
 }
 
-#[tokio::test]
-async fn a_database_is_empty_until_anything_is_in_it() {
-    let Some(t) = super::open().await else { return };
+async fn a_database_is_empty_until_anything_is_in_it(t: TestDb) {
     let empty = async || t.read(async |tx| tx.is_empty().await).await;
     assert!(empty().await);
     let link =
@@ -123,9 +125,7 @@ async fn a_database_is_empty_until_anything_is_in_it() {
     }
 }
 
-#[tokio::test]
-async fn rows_are_handed_over_one_by_one_until_somebody_says_stop() {
-    let Some(t) = super::open().await else { return };
+async fn rows_are_handed_over_one_by_one_until_somebody_says_stop(t: TestDb) {
     t.write(async |tx| {
         for n in 1..=500 {
             tx.insert_property(&property_id(n), &name(&format!("Property {n}")), at(0)).await?;
@@ -152,9 +152,7 @@ async fn rows_are_handed_over_one_by_one_until_somebody_says_stop() {
     assert_eq!(rows_of(&t.db, properties).await.len(), 500, "the connection is as good as before");
 }
 
-#[tokio::test]
-async fn a_backup_sees_one_moment_whatever_is_written_meanwhile() {
-    let Some(t) = super::open().await else { return };
+async fn a_backup_sees_one_moment_whatever_is_written_meanwhile(t: TestDb) {
     t.write(seed).await;
     let properties = TABLES.iter().find(|table| table.name == "properties").unwrap();
     let seen =

@@ -1,5 +1,6 @@
 //! Clients, their registrations, and the list of clients with its filters.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     ClientId, OauthClientId, RegistrationId, Timestamp,
@@ -7,6 +8,20 @@ use crossfade_core::{
 };
 use crossfade_store::{Client, ClientFilter, Environment, PageStart, Registration, StoreError};
 use std::time::Duration;
+
+on_both_engines! {
+    a_client_is_created_changed_and_deleted,
+    a_name_is_unique_in_its_property_among_living_clients,
+    every_setting_of_a_registration_survives_storage,
+    registrations_come_in_the_order_of_the_environments,
+    an_oauth_client_id_is_never_given_again_rule_14,
+    a_search_takes_what_was_typed_literally_and_ignores_case,
+    a_search_finds_a_whole_oauth_client_id_and_no_part_of_it,
+    the_list_is_limited_by_property_and_environment_together,
+    a_client_is_overdue_exactly_when_its_secret_reaches_the_maximum_age,
+    pages_skip_and_repeat_nothing_while_clients_come_and_go,
+    registrations_of_a_missing_client_are_none,
+}
 
 async fn list(t: &TestDb, filter: ClientFilter) -> Vec<String> {
     let clients = t.read(async |tx| tx.clients(&filter, &all()).await).await;
@@ -17,9 +32,7 @@ async fn search(t: &TestDb, q: &str) -> Vec<String> {
     list(t, ClientFilter { q: Some(q.into()), ..ClientFilter::default() }).await
 }
 
-#[tokio::test]
-async fn a_client_is_created_changed_and_deleted() {
-    let Some(t) = super::open().await else { return };
+async fn a_client_is_created_changed_and_deleted(t: TestDb) {
     t.write(seed).await;
     let created = client(1, "Billing \"API\" 💸");
     t.write(async |tx| tx.insert_client(&created).await).await;
@@ -41,9 +54,7 @@ async fn a_client_is_created_changed_and_deleted() {
     assert_eq!(t.place.number("SELECT COUNT(*) FROM clients").await, 1, "its history stays");
 }
 
-#[tokio::test]
-async fn a_name_is_unique_in_its_property_among_living_clients() {
-    let Some(t) = super::open().await else { return };
+async fn a_name_is_unique_in_its_property_among_living_clients(t: TestDb) {
     t.write(seed).await;
     t.write(async |tx| tx.insert_client(&client(1, "Billing")).await).await;
     let named = async |text| t.read(async |tx| tx.client_named(&property_id(1), &name(text)).await).await;
@@ -61,9 +72,7 @@ async fn a_name_is_unique_in_its_property_among_living_clients() {
     assert_eq!(named("Billing").await, Some(client_id(2)), "a deleted client's name is free");
 }
 
-#[tokio::test]
-async fn every_setting_of_a_registration_survives_storage() {
-    let Some(t) = super::open().await else { return };
+async fn every_setting_of_a_registration_survives_storage(t: TestDb) {
     t.write(seed).await;
     let created = Registration {
         methods: AuthMethods::parse(&[AuthMethod::ClientSecretPost]).unwrap(),
@@ -103,9 +112,7 @@ async fn every_setting_of_a_registration_survives_storage() {
     assert!(none.is_none());
 }
 
-#[tokio::test]
-async fn registrations_come_in_the_order_of_the_environments() {
-    let Some(t) = super::open().await else { return };
+async fn registrations_come_in_the_order_of_the_environments(t: TestDb) {
     t.write(seed_client).await;
     t.write(async |tx| {
         tx.insert_registration(&registration(3, 1, "development")).await?;
@@ -121,9 +128,7 @@ async fn registrations_come_in_the_order_of_the_environments() {
     assert_eq!(of(2).await, [registration_id(4)]);
 }
 
-#[tokio::test]
-async fn an_oauth_client_id_is_never_given_again_rule_14() {
-    let Some(t) = super::open().await else { return };
+async fn an_oauth_client_id_is_never_given_again_rule_14(t: TestDb) {
     t.write(seed_client).await;
     t.write(async |tx| {
         tx.delete_client(&client_id(1), at(9)).await?;
@@ -138,9 +143,7 @@ async fn an_oauth_client_id_is_never_given_again_rule_14() {
     assert!(matches!(second, Err(StoreError::Duplicate)), "one registration in each environment");
 }
 
-#[tokio::test]
-async fn a_search_takes_what_was_typed_literally_and_ignores_case() {
-    let Some(t) = super::open().await else { return };
+async fn a_search_takes_what_was_typed_literally_and_ignores_case(t: TestDb) {
     t.write(seed).await;
     let names =
         ["100% sure", "1000 sure", "a_b", "axb", "wow!", "wow", "back\\slash", "Ölmühle", "O'Brien \"x\""];
@@ -175,9 +178,7 @@ async fn a_search_takes_what_was_typed_literally_and_ignores_case() {
     }
 }
 
-#[tokio::test]
-async fn a_search_finds_a_whole_oauth_client_id_and_no_part_of_it() {
-    let Some(t) = super::open().await else { return };
+async fn a_search_finds_a_whole_oauth_client_id_and_no_part_of_it(t: TestDb) {
     t.write(seed_client).await;
     let oauth = OauthClientId::parse("AbCdEfGhIjKlMnOpQrStUv").unwrap();
     t.write(async |tx| {
@@ -193,9 +194,7 @@ async fn a_search_finds_a_whole_oauth_client_id_and_no_part_of_it() {
     }
 }
 
-#[tokio::test]
-async fn the_list_is_limited_by_property_and_environment_together() {
-    let Some(t) = super::open().await else { return };
+async fn the_list_is_limited_by_property_and_environment_together(t: TestDb) {
     t.write(seed_client).await;
     t.write(async |tx| {
         tx.insert_property(&property_id(2), &name("Other"), at(0)).await?;
@@ -226,9 +225,7 @@ async fn the_list_is_limited_by_property_and_environment_together() {
     assert_eq!(list(&t, both).await, ["Ledger"]);
 }
 
-#[tokio::test]
-async fn a_client_is_overdue_exactly_when_its_secret_reaches_the_maximum_age() {
-    let Some(t) = super::open().await else { return };
+async fn a_client_is_overdue_exactly_when_its_secret_reaches_the_maximum_age(t: TestDb) {
     t.write(seed_client).await;
     let overdue = async |now: Timestamp| {
         !list(&t, ClientFilter { overdue_at: Some(now), ..ClientFilter::default() }).await.is_empty()
@@ -279,9 +276,7 @@ async fn paged(t: &TestDb, limit: i64, mut between: impl AsyncFnMut(&Client)) ->
     }
 }
 
-#[tokio::test]
-async fn pages_skip_and_repeat_nothing_while_clients_come_and_go() {
-    let Some(t) = super::open().await else { return };
+async fn pages_skip_and_repeat_nothing_while_clients_come_and_go(t: TestDb) {
     t.write(seed).await;
     // Of the same microsecond three at a time, with ids that differ in case alone: the hardest order there is.
     let id = |text: &str| ClientId::parse(&format!("cl_000000000000000000000{text}")).unwrap();
@@ -334,9 +329,7 @@ async fn pages_skip_and_repeat_nothing_while_clients_come_and_go() {
     assert_eq!(unique.len(), seen.len(), "nothing twice");
 }
 
-#[tokio::test]
-async fn registrations_of_a_missing_client_are_none() {
-    let Some(t) = super::open().await else { return };
+async fn registrations_of_a_missing_client_are_none(t: TestDb) {
     t.write(seed).await;
     let none: Vec<RegistrationId> = t
         .read(async |tx| tx.registrations(&client_id(1)).await)

@@ -1,5 +1,6 @@
 //! A row that does not hold what its column promises is named, never guessed at.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     SecretId,
@@ -12,6 +13,11 @@ use crossfade_store::{
     AuditFilter, ChangeKind, ClientFilter, FailureFilter, FailureRow, Link, LinkPurpose, Maker, Notification,
     PageStart, SigningKey, StoreError, TokenRow, Tx, Usage,
 };
+
+on_both_engines! {
+    a_corrupt_row_is_named_by_table_column_and_row,
+    a_secret_without_its_registration_keeps_no_other_from_being_loaded,
+}
 
 /// One row at least in each table.
 async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
@@ -151,9 +157,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-#[tokio::test]
-async fn a_corrupt_row_is_named_by_table_column_and_row() {
-    let Some(t) = super::open().await else { return };
+async fn a_corrupt_row_is_named_by_table_column_and_row(t: TestDb) {
     t.write(fill).await;
     t.place.unlink().await;
     let wrong = std::cell::RefCell::new(Vec::new());
@@ -190,9 +194,7 @@ fn one_row(table: &str) -> String {
     }
 }
 
-#[tokio::test]
-async fn a_secret_without_its_registration_keeps_no_other_from_being_loaded() {
-    let Some(t) = super::open().await else { return };
+async fn a_secret_without_its_registration_keeps_no_other_from_being_loaded(t: TestDb) {
     t.write(fill).await;
     t.place.unlink().await;
     // Between two registrations that are there, so that the page's range holds it.

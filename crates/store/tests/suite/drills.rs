@@ -1,5 +1,6 @@
 //! Drills as they are stored, and as the authority loads them.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     DrillId, Timestamp,
@@ -9,6 +10,15 @@ use crossfade_core::{
 use crossfade_store::{
     DrillCounts, DrillRow, RefusedCaller, Registration, SecretWindows, StoreError, Usage, UsageSource,
 };
+
+on_both_engines! {
+    a_drill_comes_back_as_it_was_stored_and_as_it_was_stopped,
+    the_authority_loads_the_windows_of_the_last_drill_of_a_retiring_secret,
+    pages_join_each_registration_with_its_own_windows,
+    callers_add_up_and_beyond_the_cap_are_gathered_without_loss,
+    a_drill_is_untold_from_its_end_on_until_it_is_told,
+    a_pattern_that_no_rule_lets_through_is_a_corrupt_row,
+}
 
 fn drill_id(n: usize) -> DrillId {
     DrillId::parse(&format!("drill_{n:022}")).unwrap()
@@ -57,9 +67,7 @@ async fn windows(t: &TestDb) -> Vec<SecretWindows> {
     whole(t.read(async |tx| tx.verifier(&registration_id(1)).await).await.unwrap()).unwrap().windows
 }
 
-#[tokio::test]
-async fn a_drill_comes_back_as_it_was_stored_and_as_it_was_stopped() {
-    let Some(t) = super::open().await else { return };
+async fn a_drill_comes_back_as_it_was_stored_and_as_it_was_stopped(t: TestDb) {
     seeded(&t).await;
     let (one, two) = (drill(1, 1, at(10)), drill(2, 1, at(2000)));
     t.write(async |tx| {
@@ -87,9 +95,7 @@ async fn a_drill_comes_back_as_it_was_stored_and_as_it_was_stopped() {
     assert_eq!(t.read(async |tx| tx.newest_drill_number(&registration_id(2)).await).await, 0);
 }
 
-#[tokio::test]
-async fn the_authority_loads_the_windows_of_the_last_drill_of_a_retiring_secret() {
-    let Some(t) = super::open().await else { return };
+async fn the_authority_loads_the_windows_of_the_last_drill_of_a_retiring_secret(t: TestDb) {
     seeded(&t).await;
     assert!(windows(&t).await.is_empty());
     let (one, two) = (drill(1, 1, at(10)), drill(2, 1, at(2000)));
@@ -115,9 +121,7 @@ async fn the_authority_loads_the_windows_of_the_last_drill_of_a_retiring_secret(
 }
 
 /// Ids that differ in case alone come in the database's own order, in which windows are joined to registrations.
-#[tokio::test]
-async fn pages_join_each_registration_with_its_own_windows() {
-    let Some(t) = super::open().await else { return };
+async fn pages_join_each_registration_with_its_own_windows(t: TestDb) {
     let letters: Vec<char> = "aAbBcC019zZyY".chars().collect();
     t.write(async |tx| {
         seed(tx).await?;
@@ -166,9 +170,7 @@ async fn pages_join_each_registration_with_its_own_windows() {
     }
 }
 
-#[tokio::test]
-async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss() {
-    let Some(t) = super::open().await else { return };
+async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss(t: TestDb) {
     seeded(&t).await;
     t.write(async |tx| {
         tx.insert_drill(&drill(1, 1, at(10))).await?;
@@ -225,9 +227,7 @@ async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss() {
     assert_eq!(none, DrillCounts { callers: 0, refusals: 0 });
 }
 
-#[tokio::test]
-async fn a_drill_is_untold_from_its_end_on_until_it_is_told() {
-    let Some(t) = super::open().await else { return };
+async fn a_drill_is_untold_from_its_end_on_until_it_is_told(t: TestDb) {
     seeded(&t).await;
     t.write(async |tx| {
         tx.insert_drill(&drill(1, 1, at(10))).await?;
@@ -246,9 +246,7 @@ async fn a_drill_is_untold_from_its_end_on_until_it_is_told() {
     assert_eq!(untold(at(9000)).await, [drill_id(2)]);
 }
 
-#[tokio::test]
-async fn a_pattern_that_no_rule_lets_through_is_a_corrupt_row() {
-    let Some(t) = super::open().await else { return };
+async fn a_pattern_that_no_rule_lets_through_is_a_corrupt_row(t: TestDb) {
     seeded(&t).await;
     t.write(async |tx| tx.insert_drill(&drill(1, 1, at(10))).await).await;
     for (column, value, told) in [

@@ -1,11 +1,21 @@
 //! Environments and their signing keys.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     environment::{EnvironmentKind, SigningAlg},
     signing_key::KeyTimes,
 };
 use crossfade_store::{Environment, SigningKey, StoreError};
+
+on_both_engines! {
+    every_setting_of_an_environment_survives_storage,
+    environments_keep_the_order_that_an_operator_gave_them,
+    an_environment_is_deleted_with_its_keys_but_not_from_under_a_registration,
+    a_deleted_client_s_registration_still_counts_as_history,
+    signing_keys_come_in_the_order_in_which_they_become_active,
+    a_removed_key_is_forgotten_at_its_time_and_not_before,
+}
 
 fn key(kid: &str, environment: &str, alg: SigningAlg, active_from: u32) -> SigningKey {
     SigningKey {
@@ -17,9 +27,7 @@ fn key(kid: &str, environment: &str, alg: SigningAlg, active_from: u32) -> Signi
     }
 }
 
-#[tokio::test]
-async fn every_setting_of_an_environment_survives_storage() {
-    let Some(t) = super::open().await else { return };
+async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
     let created = environment("staging", 7);
     t.write(async |tx| tx.insert_environment(&created).await).await;
     let stored = t.read(async |tx| tx.environment(&slug("staging")).await).await.unwrap();
@@ -47,9 +55,7 @@ async fn every_setting_of_an_environment_survives_storage() {
     assert!(matches!(twice, Err(StoreError::Duplicate)));
 }
 
-#[tokio::test]
-async fn environments_keep_the_order_that_an_operator_gave_them() {
-    let Some(t) = super::open().await else { return };
+async fn environments_keep_the_order_that_an_operator_gave_them(t: TestDb) {
     t.write(seed).await;
     let order = async || {
         let list = t.read(async |tx| tx.environments().await).await;
@@ -61,9 +67,7 @@ async fn environments_keep_the_order_that_an_operator_gave_them() {
     assert_eq!(order().await, ["production", "development", "staging"]);
 }
 
-#[tokio::test]
-async fn an_environment_is_deleted_with_its_keys_but_not_from_under_a_registration() {
-    let Some(t) = super::open().await else { return };
+async fn an_environment_is_deleted_with_its_keys_but_not_from_under_a_registration(t: TestDb) {
     t.write(seed_client).await;
     t.write(async |tx| {
         tx.insert_signing_key(&key("a", "development", SigningAlg::ES256, 0), at(0)).await?;
@@ -78,9 +82,7 @@ async fn an_environment_is_deleted_with_its_keys_but_not_from_under_a_registrati
     assert_eq!(t.read(async |tx| tx.signing_keys(&slug("staging")).await).await.len(), 1, "with its keys");
 }
 
-#[tokio::test]
-async fn a_deleted_client_s_registration_still_counts_as_history() {
-    let Some(t) = super::open().await else { return };
+async fn a_deleted_client_s_registration_still_counts_as_history(t: TestDb) {
     t.write(seed_client).await;
     t.write(async |tx| tx.delete_client(&client_id(1), at(9)).await).await;
     let counts = async |text| t.read(async |tx| tx.environment_has_registrations(&slug(text)).await).await;
@@ -88,9 +90,7 @@ async fn a_deleted_client_s_registration_still_counts_as_history() {
     assert!(!counts("development").await);
 }
 
-#[tokio::test]
-async fn signing_keys_come_in_the_order_in_which_they_become_active() {
-    let Some(t) = super::open().await else { return };
+async fn signing_keys_come_in_the_order_in_which_they_become_active(t: TestDb) {
     t.write(seed).await;
     let keys = [
         key("first", "staging", SigningAlg::ES256, 10),
@@ -108,9 +108,7 @@ async fn signing_keys_come_in_the_order_in_which_they_become_active() {
     assert_same(&stored, &keys.to_vec());
 }
 
-#[tokio::test]
-async fn a_removed_key_is_forgotten_at_its_time_and_not_before() {
-    let Some(t) = super::open().await else { return };
+async fn a_removed_key_is_forgotten_at_its_time_and_not_before(t: TestDb) {
     t.write(seed).await;
     t.write(async |tx| {
         tx.insert_signing_key(&key("old", "staging", SigningAlg::ES256, 0), at(0)).await?;

@@ -1,8 +1,18 @@
 //! Evidence of failures, as the flush adds it (rule 17).
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::Timestamp;
 use crossfade_store::{FailureFilter, FailureRow, KnownFailure, PageStart, Usage};
+
+on_both_engines! {
+    failures_of_one_kind_and_source_add_up_within_the_hour,
+    failures_beyond_the_cap_are_gathered_without_their_source,
+    the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next,
+    an_hour_is_summed_once_when_it_has_ended,
+    failures_are_read_page_by_page_without_a_repetition,
+    many_failures_at_once_are_what_they_are_one_by_one,
+}
 
 fn usage(first: u32, last: u32, use_count: i64) -> Usage {
     Usage { first_used_at: at(first), last_used_at: at(last), use_count }
@@ -48,9 +58,7 @@ fn full_hour() -> u32 {
     u32::try_from(3600 - begin % 3600).unwrap()
 }
 
-#[tokio::test]
-async fn failures_of_one_kind_and_source_add_up_within_the_hour() {
-    let Some(t) = super::open().await else { return };
+async fn failures_of_one_kind_and_source_add_up_within_the_hour(t: TestDb) {
     seeded(&t).await;
     let hour = full_hour();
     for row in [
@@ -79,9 +87,7 @@ async fn failures_of_one_kind_and_source_add_up_within_the_hour() {
     assert_eq!(since(at(hour)).await.len(), 1);
 }
 
-#[tokio::test]
-async fn failures_beyond_the_cap_are_gathered_without_their_source() {
-    let Some(t) = super::open().await else { return };
+async fn failures_beyond_the_cap_are_gathered_without_their_source(t: TestDb) {
     seeded(&t).await;
     let hour = full_hour();
     for n in 1..=6 {
@@ -96,9 +102,7 @@ async fn failures_beyond_the_cap_are_gathered_without_their_source() {
     assert_eq!(told, expected, "a source that is known goes on by itself");
 }
 
-#[tokio::test]
-async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next() {
-    let Some(t) = super::open().await else { return };
+async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next(t: TestDb) {
     seeded(&t).await;
     let hour = full_hour();
     let add = async |row: FailureRow, most| {
@@ -123,8 +127,7 @@ async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next() {
 }
 
 /// However a flush is divided, what is stored and what is told is the same.
-#[tokio::test]
-async fn many_failures_at_once_are_what_they_are_one_by_one() {
+async fn many_failures_at_once_are_what_they_are_one_by_one(place: Place) {
     let hour = full_hour();
     let rows: Vec<_> = (0..60)
         .map(|n| {
@@ -136,7 +139,7 @@ async fn many_failures_at_once_are_what_they_are_one_by_one() {
         .collect();
     let mut outcomes = Vec::new();
     for at_once in [1, 7, 60] {
-        let Some(t) = super::open().await else { return };
+        let t = TestDb::open(place.another().await).await;
         seeded(&t).await;
         let mut told = Vec::new();
         for some in rows.chunks(at_once) {
@@ -151,9 +154,7 @@ async fn many_failures_at_once_are_what_they_are_one_by_one() {
     assert_eq!(outcomes[0], outcomes[2]);
 }
 
-#[tokio::test]
-async fn an_hour_is_summed_once_when_it_has_ended() {
-    let Some(t) = super::open().await else { return };
+async fn an_hour_is_summed_once_when_it_has_ended(t: TestDb) {
     seeded(&t).await;
     let hour = full_hour();
     for (ip, count) in [("192.0.2.1", 4), ("192.0.2.2", 3)] {
@@ -170,9 +171,7 @@ async fn an_hour_is_summed_once_when_it_has_ended() {
     assert_eq!(sum(at(hour + 7200)).await, [], "once");
 }
 
-#[tokio::test]
-async fn failures_are_read_page_by_page_without_a_repetition() {
-    let Some(t) = super::open().await else { return };
+async fn failures_are_read_page_by_page_without_a_repetition(t: TestDb) {
     seeded(&t).await;
     let hour = full_hour();
     for n in 0..7 {

@@ -1,11 +1,18 @@
 //! Looking at a database without touching it.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_store::{Db, StoreError};
 
-#[tokio::test]
-async fn what_is_opened_to_be_read_cannot_be_changed() {
-    let Some(t) = super::open().await else { return };
+on_both_engines! {
+    what_is_opened_to_be_read_cannot_be_changed,
+    the_stored_schema_is_told_and_none_is_made,
+    whether_a_server_runs_is_found_out_without_taking_its_lock,
+    a_sound_database_is_found_to_be_sound,
+    secrets_and_clients_are_counted,
+}
+
+async fn what_is_opened_to_be_read_cannot_be_changed(t: TestDb) {
     t.write(seed).await;
     let looking = Db::open_read_only(&t.place.location).await.unwrap();
     assert_eq!(looking.read::<_, StoreError>(async |tx| tx.environments().await).await.unwrap().len(), 3);
@@ -17,18 +24,14 @@ async fn what_is_opened_to_be_read_cannot_be_changed() {
     looking.close().await;
 }
 
-#[tokio::test]
-async fn the_stored_schema_is_told_and_none_is_made() {
-    let Some(t) = super::open().await else { return };
+async fn the_stored_schema_is_told_and_none_is_made(t: TestDb) {
     assert_eq!(t.db.stored_schema().await.unwrap(), Some(Db::program_schema()));
     t.place.raw("DROP TABLE _sqlx_migrations").await;
     let looking = Db::open_read_only(&t.place.location).await.unwrap();
     assert_eq!(looking.stored_schema().await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn whether_a_server_runs_is_found_out_without_taking_its_lock() {
-    let Some(t) = super::open().await else { return };
+async fn whether_a_server_runs_is_found_out_without_taking_its_lock(t: TestDb) {
     let looking = Db::open_read_only(&t.place.location).await.unwrap();
     assert!(!looking.is_served().await.unwrap(), "nobody ever served it");
     let lock = t.db.lock_for_serving().await.unwrap();
@@ -45,18 +48,14 @@ async fn whether_a_server_runs_is_found_out_without_taking_its_lock() {
     panic!("the lock was not released");
 }
 
-#[tokio::test]
-async fn a_sound_database_is_found_to_be_sound() {
-    let Some(t) = super::open().await else { return };
+async fn a_sound_database_is_found_to_be_sound(t: TestDb) {
     t.write(seed_client).await;
     let looking = Db::open_read_only(&t.place.location).await.unwrap();
     assert_eq!(looking.integrity().await.unwrap(), crossfade_store::Integrity::default());
     assert_eq!(looking.durability().await.unwrap(), t.db.durability().await.unwrap());
 }
 
-#[tokio::test]
-async fn secrets_and_clients_are_counted() {
-    let Some(t) = super::open().await else { return };
+async fn secrets_and_clients_are_counted(t: TestDb) {
     t.write(async |tx| {
         seed_client(tx).await?;
         tx.insert_client(&crossfade_store::Client { owners: vec![], ..client(2, "Shipping") }).await?;

@@ -1,5 +1,6 @@
 //! What is left of a connection after a failure, and who waits for whom.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_store::{Db, Fault, Purpose, StoreError, Tx};
 use std::{
@@ -11,6 +12,18 @@ use std::{
 };
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 
+on_both_engines! {
+    a_failed_commit_stores_nothing_and_the_next_change_works,
+    a_change_dropped_in_a_failing_commit_leaves_the_next_working,
+    changes_that_wait_keep_no_read_waiting,
+    reads_that_do_not_end_keep_no_change_and_no_feed_waiting,
+    strangers_that_are_looked_up_keep_nothing_else_waiting,
+    a_change_that_gets_no_lock_is_told_that_the_database_is_busy,
+    every_connection_is_opened_early_and_kept,
+    a_trial_finds_whether_changes_work_and_changes_nothing,
+    a_closed_database_lends_no_connection,
+}
+
 /// Far above what a read takes, and below any wait for a lock.
 const QUICK: Duration = Duration::from_secs(3);
 
@@ -19,9 +32,7 @@ async fn add(t: &TestDb, n: usize) -> Result<(), StoreError> {
         .await
 }
 
-#[tokio::test]
-async fn a_failed_commit_stores_nothing_and_the_next_change_works() {
-    let Some(t) = super::open().await else { return };
+async fn a_failed_commit_stores_nothing_and_the_next_change_works(t: TestDb) {
     t.place.fail_commits().await;
     for n in 1..4 {
         let failed = add(&t, n).await.unwrap_err();
@@ -35,9 +46,7 @@ async fn a_failed_commit_stores_nothing_and_the_next_change_works() {
     assert_eq!(found.iter().map(|it| it.id.clone()).collect::<Vec<_>>(), [property_id(4)]);
 }
 
-#[tokio::test]
-async fn a_change_dropped_in_a_failing_commit_leaves_the_next_working() {
-    let Some(t) = super::open().await else { return };
+async fn a_change_dropped_in_a_failing_commit_leaves_the_next_working(t: TestDb) {
     t.place.fail_commits().await;
     let (polls, _) = count_polls(add(&t, 1)).await;
     for times in 1..polls {
@@ -48,9 +57,7 @@ async fn a_change_dropped_in_a_failing_commit_leaves_the_next_working() {
     assert_eq!(t.place.number("SELECT COUNT(*) FROM properties").await, 1);
 }
 
-#[tokio::test]
-async fn changes_that_wait_keep_no_read_waiting() {
-    let Some(t) = super::open().await else { return };
+async fn changes_that_wait_keep_no_read_waiting(t: TestDb) {
     let t = Arc::new(t);
     let held = t.place.hold_writes().await;
     let mut changes = JoinSet::new();
@@ -74,9 +81,7 @@ async fn changes_that_wait_keep_no_read_waiting() {
     assert_eq!(t.place.number("SELECT COUNT(*) FROM properties").await, 14);
 }
 
-#[tokio::test]
-async fn reads_that_do_not_end_keep_no_change_and_no_feed_waiting() {
-    let Some(t) = super::open().await else { return };
+async fn reads_that_do_not_end_keep_no_change_and_no_feed_waiting(t: TestDb) {
     let (t, reading, go_on) = (Arc::new(t), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let mut reads = JoinSet::new();
     for _ in 0..20 {
@@ -108,9 +113,7 @@ async fn reads_that_do_not_end_keep_no_change_and_no_feed_waiting() {
     }
 }
 
-#[tokio::test]
-async fn strangers_that_are_looked_up_keep_nothing_else_waiting() {
-    let Some(t) = super::open().await else { return };
+async fn strangers_that_are_looked_up_keep_nothing_else_waiting(t: TestDb) {
     let (t, looking, go_on) = (Arc::new(t), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let mut strangers = JoinSet::new();
     for _ in 0..1000 {
@@ -142,9 +145,7 @@ async fn strangers_that_are_looked_up_keep_nothing_else_waiting() {
     }
 }
 
-#[tokio::test]
-async fn a_change_that_gets_no_lock_is_told_that_the_database_is_busy() {
-    let Some(t) = super::open().await else { return };
+async fn a_change_that_gets_no_lock_is_told_that_the_database_is_busy(t: TestDb) {
     let held = t.place.hold_writes().await;
     // The second waits behind the first on SQLite, and for the lock on PostgreSQL; the last for its turn.
     let (one, two, three) = tokio::join!(add(&t, 1), add(&t, 2), add(&t, 3));
@@ -155,17 +156,13 @@ async fn a_change_that_gets_no_lock_is_told_that_the_database_is_busy() {
     add(&t, 4).await.unwrap();
 }
 
-#[tokio::test]
-async fn every_connection_is_opened_early_and_kept() {
-    let Some(t) = super::open().await else { return };
+async fn every_connection_is_opened_early_and_kept(t: TestDb) {
     let (opened, most) = t.db.open_connections().await;
     assert!(opened == most && most >= 8, "{opened} of {most}");
     assert_eq!(t.db.open_connections().await, (opened, most));
 }
 
-#[tokio::test]
-async fn a_trial_finds_whether_changes_work_and_changes_nothing() {
-    let Some(t) = super::open().await else { return };
+async fn a_trial_finds_whether_changes_work_and_changes_nothing(t: TestDb) {
     let before = t.place.fingerprint().await;
     Db::try_to_change(&t.place.location).await.unwrap();
     assert_eq!(t.place.fingerprint().await, before);
@@ -177,9 +174,7 @@ async fn a_trial_finds_whether_changes_work_and_changes_nothing() {
     assert!(failed.to_string().contains("idempotency"), "{failed}");
 }
 
-#[tokio::test]
-async fn a_closed_database_lends_no_connection() {
-    let Some(t) = super::open().await else { return };
+async fn a_closed_database_lends_no_connection(t: TestDb) {
     t.db.close().await;
     for purpose in [Purpose::Read, Purpose::LookUp, Purpose::Feed, Purpose::Readiness] {
         let refused = t.db.read_for::<_, StoreError>(purpose, async |tx| tx.read_head().await).await;

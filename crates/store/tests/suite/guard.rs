@@ -1,5 +1,6 @@
 //! Deadlines that are near, and what was told of them.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     Timestamp,
@@ -7,6 +8,13 @@ use crossfade_core::{
     rotation::EndedAs,
 };
 use crossfade_store::{DeadlineWarning, Environment, NearDeadline, Registration, StoreError};
+
+on_both_engines! {
+    deadlines_between_two_times_are_listed_page_by_page_with_what_the_rules_look_at,
+    what_has_ended_is_disabled_or_deleted_has_no_near_deadline,
+    a_secret_that_was_made_current_again_and_retires_anew_is_listed_once_with_its_last_rotation,
+    each_mark_of_a_deadline_is_noted_once_and_another_deadline_has_its_own,
+}
 
 /// Client 1: in staging secret 1 retires until 5000, in production secret 3 until 5000, too.
 async fn seeded(t: &TestDb) {
@@ -33,9 +41,7 @@ async fn near(t: &TestDb, now: Timestamp, until: Timestamp) -> Vec<NearDeadline>
     }
 }
 
-#[tokio::test]
-async fn deadlines_between_two_times_are_listed_page_by_page_with_what_the_rules_look_at() {
-    let Some(t) = super::open().await else { return };
+async fn deadlines_between_two_times_are_listed_page_by_page_with_what_the_rules_look_at(t: TestDb) {
     seeded(&t).await;
     t.write(async |tx| {
         let policy = Environment { guard_extension_hours: Some(12), ..environment("production", 2) };
@@ -71,9 +77,7 @@ async fn deadlines_between_two_times_are_listed_page_by_page_with_what_the_rules
     assert_eq!((one(1).await, one(2).await), (Some(staging), None));
 }
 
-#[tokio::test]
-async fn what_has_ended_is_disabled_or_deleted_has_no_near_deadline() {
-    let Some(t) = super::open().await else { return };
+async fn what_has_ended_is_disabled_or_deleted_has_no_near_deadline(t: TestDb) {
     seeded(&t).await;
     let count = async || near(&t, at(0), at(9000)).await.len();
     t.write(async |tx| tx.set_secret_end(&secret_id(1), Some(at(5000)), Some(at(10))).await).await;
@@ -87,9 +91,9 @@ async fn what_has_ended_is_disabled_or_deleted_has_no_near_deadline() {
     assert_eq!(count().await, 0);
 }
 
-#[tokio::test]
-async fn a_secret_that_was_made_current_again_and_retires_anew_is_listed_once_with_its_last_rotation() {
-    let Some(t) = super::open().await else { return };
+async fn a_secret_that_was_made_current_again_and_retires_anew_is_listed_once_with_its_last_rotation(
+    t: TestDb,
+) {
     seeded(&t).await;
     t.write(async |tx| {
         tx.decide_rotation(&registration_id(1), &secret_id(1), EndedAs::RolledBack, at(10)).await?;
@@ -103,9 +107,7 @@ async fn a_secret_that_was_made_current_again_and_retires_anew_is_listed_once_wi
     assert_eq!((of_secret.len(), &of_secret[0].rotation_id), (1, &rotation_id(20)));
 }
 
-#[tokio::test]
-async fn each_mark_of_a_deadline_is_noted_once_and_another_deadline_has_its_own() {
-    let Some(t) = super::open().await else { return };
+async fn each_mark_of_a_deadline_is_noted_once_and_another_deadline_has_its_own(t: TestDb) {
     seeded(&t).await;
     let tell = async |deadline, mark, now| {
         t.try_write(async |tx| tx.insert_deadline_warning(&rotation_id(1), (deadline, mark), now).await).await

@@ -1,9 +1,16 @@
 //! Connections that lead to another instance, and terms of processes that serve.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::Timestamp;
 use crossfade_store::{Db, InstanceRow, StoreError, Tx};
 use std::pin::Pin;
+
+on_both_engines! {
+    a_process_whose_term_has_passed_changes_nothing,
+    a_text_with_a_null_character_is_refused_and_poisons_nothing,
+    a_new_connection_to_another_instance_is_refused,
+}
 
 async fn instance(tx: &mut Tx) -> Result<(), StoreError> {
     let row = InstanceRow { id: "inst_1".into(), binding: vec![1, 2, 3] };
@@ -18,12 +25,11 @@ fn use_connections(t: &TestDb, more: u32) -> Pin<Box<dyn Future<Output = Result<
     }))
 }
 
-#[tokio::test]
-async fn a_new_connection_to_another_instance_is_refused() {
+async fn a_new_connection_to_another_instance_is_refused(place: Place) {
     for (other, says) in
         [("UPDATE instance SET id = 'inst_2'", "inst_2"), ("DROP TABLE instance", "is empty")]
     {
-        let Some(t) = super::open().await else { return };
+        let t = TestDb::open(place.another().await).await;
         t.write(instance).await;
         t.db.expect_instance("inst_1");
         assert_eq!(t.db.leads_elsewhere(), None);
@@ -34,9 +40,7 @@ async fn a_new_connection_to_another_instance_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_process_whose_term_has_passed_changes_nothing() {
-    let Some(t) = super::open().await else { return };
+async fn a_process_whose_term_has_passed_changes_nothing(t: TestDb) {
     let first = t.db.lock_for_serving().await.unwrap();
     assert!(first.term() > 0 && !first.was_served_since);
     t.write(seed).await;
@@ -56,9 +60,7 @@ async fn a_process_whose_term_has_passed_changes_nothing() {
     local.close().await;
 }
 
-#[tokio::test]
-async fn a_text_with_a_null_character_is_refused_and_poisons_nothing() {
-    let Some(t) = super::open().await else { return };
+async fn a_text_with_a_null_character_is_refused_and_poisons_nothing(t: TestDb) {
     let found = t
         .try_read(async |tx| {
             let refused = tx.remembered("a\0b", "c").await.err();

@@ -1,9 +1,18 @@
 //! The lists of the Console.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{Timestamp, api::Grain};
 use crossfade_store::{ClientFilter, ClientLine, ClientOrder, LinePlace, SharedHour, Usage};
 use std::time::Duration;
+
+on_both_engines! {
+    clients_are_listed_by_name_without_case_and_by_their_secrets_a_page_at_a_time,
+    a_line_says_how_each_registration_stands,
+    a_line_has_the_hours_of_its_transition_and_no_earlier_ones,
+    only_current_secrets_older_than_their_environment_allows_are_overdue,
+    transitions_are_listed_while_they_run,
+}
 
 async fn lines(t: &TestDb, order: ClientOrder, after: Option<&LinePlace>, limit: i64) -> Vec<ClientLine> {
     let filter = ClientFilter::default();
@@ -28,9 +37,7 @@ async fn seeded(t: &TestDb) {
     .await;
 }
 
-#[tokio::test]
-async fn clients_are_listed_by_name_without_case_and_by_their_secrets_a_page_at_a_time() {
-    let Some(t) = super::open().await else { return };
+async fn clients_are_listed_by_name_without_case_and_by_their_secrets_a_page_at_a_time(t: TestDb) {
     seeded(&t).await;
     let all = lines(&t, ClientOrder::Name, None, 9).await;
     assert_eq!((all.len(), names(&all)[0], names(&all)[2]), (3, "Apple", "zebra"));
@@ -64,9 +71,7 @@ async fn clients_are_listed_by_name_without_case_and_by_their_secrets_a_page_at_
     }
 }
 
-#[tokio::test]
-async fn a_line_says_how_each_registration_stands() {
-    let Some(t) = super::open().await else { return };
+async fn a_line_says_how_each_registration_stands(t: TestDb) {
     seeded(&t).await;
     let line = t.read(async |tx| tx.client_line(&client_id(1), at(100)).await).await.unwrap();
     let until: Vec<Option<Timestamp>> = line.registrations.iter().map(|it| it.retiring_until).collect();
@@ -76,9 +81,7 @@ async fn a_line_says_how_each_registration_stands() {
     assert_eq!(later.registrations[0].retiring_until, None, "the deadline itself is the end");
 }
 
-#[tokio::test]
-async fn a_line_has_the_hours_of_its_transition_and_no_earlier_ones() {
-    let Some(t) = super::open().await else { return };
+async fn a_line_has_the_hours_of_its_transition_and_no_earlier_ones(t: TestDb) {
     seeded(&t).await;
     let made = t.read(async |tx| tx.client_line(&client_id(1), at(100)).await).await.unwrap();
     let since = made.registrations[0].current_since.unwrap();
@@ -108,9 +111,7 @@ async fn a_line_has_the_hours_of_its_transition_and_no_earlier_ones() {
     assert_eq!(running[0].registrations[0].hours, expected);
 }
 
-#[tokio::test]
-async fn only_current_secrets_older_than_their_environment_allows_are_overdue() {
-    let Some(t) = super::open().await else { return };
+async fn only_current_secrets_older_than_their_environment_allows_are_overdue(t: TestDb) {
     seeded(&t).await;
     let overdue = async |now| {
         let filter = ClientFilter { overdue_at: Some(now), ..ClientFilter::default() };
@@ -126,9 +127,7 @@ async fn only_current_secrets_older_than_their_environment_allows_are_overdue() 
     assert_eq!(overdue(due).await, 1);
 }
 
-#[tokio::test]
-async fn transitions_are_listed_while_they_run() {
-    let Some(t) = super::open().await else { return };
+async fn transitions_are_listed_while_they_run(t: TestDb) {
     seeded(&t).await;
     let running = async |now| t.read(async |tx| tx.transitions(now, None, 9).await).await;
     assert_eq!(running(at(899)).await.len(), 1);

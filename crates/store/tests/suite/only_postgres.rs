@@ -1,11 +1,25 @@
 //! What only a server can get wrong.
 
+use crate::engines::on_postgres;
 use crate::harness::*;
 use crossfade_store::{Db, Fault, Location, Purpose, StoreError};
 
-#[tokio::test]
-async fn a_serve_lock_whose_session_broke_is_not_held() {
-    let Some(t) = super::open().await else { return };
+on_postgres! {
+    a_serve_lock_whose_session_broke_is_not_held,
+    a_lock_that_an_ended_session_still_holds_is_taken_over,
+    broken_sessions_are_replaced,
+    a_commit_whose_session_breaks_is_unknown_never_done,
+    sessions_of_a_read_only_time_are_not_kept,
+    a_start_writes_nothing_where_nothing_is_to_migrate,
+    a_session_that_ends_while_a_change_waits_leaves_the_next_working,
+    a_change_that_waits_for_a_new_term_of_its_own_process_is_in_it,
+    a_history_of_another_process_is_not_taken_for_the_own,
+    reads_that_are_held_back_leave_their_connections_to_the_feed,
+    a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process,
+    a_server_that_cannot_be_reached_is_refused_without_telling_the_password,
+}
+
+async fn a_serve_lock_whose_session_broke_is_not_held(t: TestDb) {
     let mut lock = t.db.lock_for_serving().await.unwrap();
     assert!(lock.is_held().await);
     t.place
@@ -14,9 +28,7 @@ async fn a_serve_lock_whose_session_broke_is_not_held() {
     assert!(!lock.is_held().await);
 }
 
-#[tokio::test]
-async fn a_lock_that_an_ended_session_still_holds_is_taken_over() {
-    let Some(t) = super::open().await else { return };
+async fn a_lock_that_an_ended_session_still_holds_is_taken_over(t: TestDb) {
     let lost = t.db.lock_for_serving().await.unwrap();
     // The session lives on: to the server it looks as if its client had not gone.
     assert!(matches!(t.db.lock_for_serving().await.err(), Some(StoreError::AlreadyServed)));
@@ -30,9 +42,7 @@ async fn a_lock_that_an_ended_session_still_holds_is_taken_over() {
     assert!(again.is_held().await);
 }
 
-#[tokio::test]
-async fn broken_sessions_are_replaced() {
-    let Some(t) = super::open().await else { return };
+async fn broken_sessions_are_replaced(t: TestDb) {
     t.write(seed).await;
     t.place
         .raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
@@ -40,9 +50,7 @@ async fn broken_sessions_are_replaced() {
     assert_eq!(t.read(async |tx| tx.environments().await).await.len(), 3);
 }
 
-#[tokio::test]
-async fn a_commit_whose_session_breaks_is_unknown_never_done() {
-    let Some(t) = super::open().await else { return };
+async fn a_commit_whose_session_breaks_is_unknown_never_done(t: TestDb) {
     let outcome = t
         .try_write(async |tx| {
             seed(tx).await?;
@@ -56,11 +64,9 @@ async fn a_commit_whose_session_breaks_is_unknown_never_done() {
     assert_eq!(t.place.number("SELECT COUNT(*) FROM environments").await, 0);
 }
 
-#[tokio::test]
-async fn a_server_that_cannot_be_reached_is_refused_without_telling_the_password() {
+async fn a_server_that_cannot_be_reached_is_refused_without_telling_the_password(_: Place) {
     // Port 1 of this machine: nothing listens there.
     let location = Location::Postgres("postgres://u:hunter2@127.0.0.1:1/x".into());
-    let Some(_) = super::place().await else { return };
     let error = Db::open(&location).await.err().unwrap();
     assert!(matches!(error, StoreError::Open(_)), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
@@ -72,9 +78,7 @@ fn database(t: &TestDb) -> String {
     url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned()
 }
 
-#[tokio::test]
-async fn sessions_of_a_read_only_time_are_not_kept() {
-    let Some(t) = super::open().await else { return };
+async fn sessions_of_a_read_only_time_are_not_kept(t: TestDb) {
     let name = database(&t);
     let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     t.place.raw(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
@@ -90,9 +94,7 @@ async fn sessions_of_a_read_only_time_are_not_kept() {
     t.write(seed).await;
 }
 
-#[tokio::test]
-async fn a_start_writes_nothing_where_nothing_is_to_migrate() {
-    let Some(t) = super::open().await else { return };
+async fn a_start_writes_nothing_where_nothing_is_to_migrate(t: TestDb) {
     t.write(seed).await;
     let name = database(&t);
     t.place.raw(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
@@ -101,9 +103,7 @@ async fn a_start_writes_nothing_where_nothing_is_to_migrate() {
     assert_eq!(found.len(), 3);
 }
 
-#[tokio::test]
-async fn a_session_that_ends_while_a_change_waits_leaves_the_next_working() {
-    let Some(t) = super::open().await else { return };
+async fn a_session_that_ends_while_a_change_waits_leaves_the_next_working(t: TestDb) {
     let held = t.place.hold_writes().await;
     let end_waiting = async {
         while t.place.number("SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").await == 0 {}
@@ -116,9 +116,7 @@ async fn a_session_that_ends_while_a_change_waits_leaves_the_next_working() {
     t.write(seed).await;
 }
 
-#[tokio::test]
-async fn a_change_that_waits_for_a_new_term_of_its_own_process_is_in_it() {
-    let Some(t) = super::open().await else { return };
+async fn a_change_that_waits_for_a_new_term_of_its_own_process_is_in_it(t: TestDb) {
     let mut lock = t.db.lock_for_serving().await.unwrap();
     t.write(seed).await;
     for _ in 0..5 {
@@ -141,9 +139,7 @@ async fn a_change_that_waits_for_a_new_term_of_its_own_process_is_in_it() {
     }
 }
 
-#[tokio::test]
-async fn a_history_of_another_process_is_not_taken_for_the_own() {
-    let Some(t) = super::open().await else { return };
+async fn a_history_of_another_process_is_not_taken_for_the_own(t: TestDb) {
     let lock = t.db.lock_for_serving().await.unwrap();
     let own = lock.term();
     lock.release().await;
@@ -161,9 +157,7 @@ async fn a_history_of_another_process_is_not_taken_for_the_own() {
     other.close().await;
 }
 
-#[tokio::test]
-async fn reads_that_are_held_back_leave_their_connections_to_the_feed() {
-    let Some(t) = super::open().await else { return };
+async fn reads_that_are_held_back_leave_their_connections_to_the_feed(t: TestDb) {
     let own = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'crossfade'";
     let (opened, _) = t.db.open_connections().await;
     t.place.wait_for(own, opened as i64).await;
@@ -181,9 +175,7 @@ async fn reads_that_are_held_back_leave_their_connections_to_the_feed() {
     t.place.wait_for(own, 3).await;
 }
 
-#[tokio::test]
-async fn a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process() {
-    let Some(t) = super::open().await else { return };
+async fn a_commit_that_was_given_up_does_not_keep_the_lock_from_its_process(t: TestDb) {
     let lock = t.db.lock_for_serving().await.unwrap();
     let holder = lock.holder();
     // A claim that hangs in its own transaction, and is dropped there.

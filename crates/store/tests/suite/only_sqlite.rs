@@ -1,8 +1,21 @@
 //! What only a file can get wrong.
 
+use crate::engines::on_sqlite;
 use crate::harness::*;
 use crossfade_store::{Db, Location, StoreError};
 use std::{os::unix::fs::PermissionsExt, path::Path};
+
+on_sqlite! {
+    the_data_file_and_all_beside_it_are_private,
+    closing_folds_the_log_into_the_file,
+    a_word_where_a_number_is_promised_is_corrupt,
+    a_missing_head_is_corrupt_and_nothing_is_written,
+    what_a_crash_left_in_the_log_is_seen_without_folding_it_in,
+    damage_is_found,
+    other_connections_that_open_and_close_leave_the_files_in_place,
+    a_serve_lock_whose_files_were_replaced_is_not_held,
+    a_change_whose_files_are_replaced_meanwhile_is_of_unknown_outcome,
+}
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode()
@@ -14,9 +27,7 @@ fn file(t: &TestDb) -> &Path {
     path
 }
 
-#[tokio::test]
-async fn the_data_file_and_all_beside_it_are_private() {
-    let t = super::open().await.unwrap();
+async fn the_data_file_and_all_beside_it_are_private(t: TestDb) {
     let _serving = t.db.lock_for_serving().await.unwrap();
     t.write(seed).await;
     t.read(async |tx| tx.environments().await).await;
@@ -31,18 +42,14 @@ async fn the_data_file_and_all_beside_it_are_private() {
     }
 }
 
-#[tokio::test]
-async fn closing_folds_the_log_into_the_file() {
-    let t = super::open().await.unwrap();
+async fn closing_folds_the_log_into_the_file(t: TestDb) {
     t.write(seed).await;
     t.db.close().await;
     assert!(!file(&t).with_extension("db-wal").exists());
     assert_eq!(t.place.number("SELECT COUNT(*) FROM environments").await, 3);
 }
 
-#[tokio::test]
-async fn a_word_where_a_number_is_promised_is_corrupt() {
-    let t = super::open().await.unwrap();
+async fn a_word_where_a_number_is_promised_is_corrupt(t: TestDb) {
     t.write(seed).await;
     for (sql, column) in [
         ("UPDATE environments SET position = 'last' WHERE slug = 'staging'", "position"),
@@ -55,9 +62,7 @@ async fn a_word_where_a_number_is_promised_is_corrupt() {
     }
 }
 
-#[tokio::test]
-async fn a_missing_head_is_corrupt_and_nothing_is_written() {
-    let t = super::open().await.unwrap();
+async fn a_missing_head_is_corrupt_and_nothing_is_written(t: TestDb) {
     t.place.raw("DELETE FROM head").await;
     let error = t.try_write(seed).await.unwrap_err();
     assert_corrupt(&error, "head", "(no row)", "LOCK_HEAD");
@@ -95,9 +100,7 @@ async fn looking_creates_nothing() {
     assert!(refused.await.is_err(), "what is no database");
 }
 
-#[tokio::test]
-async fn what_a_crash_left_in_the_log_is_seen_without_folding_it_in() {
-    let t = super::open().await.unwrap();
+async fn what_a_crash_left_in_the_log_is_seen_without_folding_it_in(t: TestDb) {
     t.write(seed).await;
     let crashed = tempfile::tempdir().unwrap();
     let copy = crashed.path().join("crossfade.db");
@@ -112,9 +115,7 @@ async fn what_a_crash_left_in_the_log_is_seen_without_folding_it_in() {
     assert!(before == after, "the file and its log are as they were");
 }
 
-#[tokio::test]
-async fn damage_is_found() {
-    let t = super::open().await.unwrap();
+async fn damage_is_found(t: TestDb) {
     t.write(seed_client).await;
     let looking = Db::open_read_only(&t.place.location).await.unwrap();
     t.place.raw("DELETE FROM properties").await;
@@ -128,10 +129,9 @@ async fn damage_is_found() {
     assert!(!looking.integrity().await.unwrap().damage.is_empty());
 }
 
-#[tokio::test]
-async fn a_serve_lock_whose_files_were_replaced_is_not_held() {
+async fn a_serve_lock_whose_files_were_replaced_is_not_held(place: Place) {
     for name in ["crossfade.db", "crossfade.db-wal", "crossfade.db-shm", "crossfade.serve-lock"] {
-        let t = super::open().await.unwrap();
+        let t = TestDb::open(place.another().await).await;
         let path = file(&t).canonicalize().unwrap();
         let mut lock = t.db.lock_for_serving().await.unwrap();
         t.write(seed).await;
@@ -150,10 +150,9 @@ async fn a_serve_lock_whose_files_were_replaced_is_not_held() {
 }
 
 /// A file can also be replaced while the change is being made: the commit succeeds, and is in no file with a name.
-#[tokio::test]
-async fn a_change_whose_files_are_replaced_meanwhile_is_of_unknown_outcome() {
+async fn a_change_whose_files_are_replaced_meanwhile_is_of_unknown_outcome(place: Place) {
     for name in ["crossfade.db", "crossfade.db-wal", "crossfade.db-shm"] {
-        let t = super::open().await.unwrap();
+        let t = TestDb::open(place.another().await).await;
         let file = file(&t).canonicalize().unwrap().with_file_name(name);
         let _lock = t.db.lock_for_serving().await.unwrap();
         t.write(seed).await;
@@ -168,9 +167,7 @@ async fn a_change_whose_files_are_replaced_meanwhile_is_of_unknown_outcome() {
 }
 
 /// SQLite removes the log when the last connection closes. That must not look like a log that somebody removed.
-#[tokio::test]
-async fn other_connections_that_open_and_close_leave_the_files_in_place() {
-    let t = super::open().await.unwrap();
+async fn other_connections_that_open_and_close_leave_the_files_in_place(t: TestDb) {
     let mut lock = t.db.lock_for_serving().await.unwrap();
     for _ in 0..3 {
         t.write(async |tx| tx.delete_failures(at(0)).await).await;

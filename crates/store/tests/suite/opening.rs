@@ -1,17 +1,24 @@
 //! Opening, migrating, and claiming a database.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_store::{Db, Statement, StoreError};
 
-#[tokio::test]
-async fn every_statement_prepares_on_this_engine() {
-    let Some(t) = super::open().await else { return };
+on_both_engines! {
+    every_statement_prepares_on_this_engine,
+    migrations_run_twice_and_keep_what_is_there,
+    two_processes_that_migrate_at_the_same_time_both_succeed,
+    a_database_of_a_newer_version_is_refused_and_left_alone,
+    a_database_whose_first_migration_differs_is_refused,
+    a_second_server_is_refused_until_the_first_lets_go,
+    servers_of_different_databases_do_not_hinder_each_other,
+}
+
+async fn every_statement_prepares_on_this_engine(t: TestDb) {
     assert_eq!(t.db.check_statements().await.unwrap(), Statement::all().count());
 }
 
-#[tokio::test]
-async fn migrations_run_twice_and_keep_what_is_there() {
-    let Some(t) = super::open().await else { return };
+async fn migrations_run_twice_and_keep_what_is_there(t: TestDb) {
     t.write(seed_client).await;
     let before = t.place.fingerprint().await;
     let migrations = t.place.number("SELECT COUNT(*) FROM _sqlx_migrations WHERE success").await;
@@ -22,9 +29,7 @@ async fn migrations_run_twice_and_keep_what_is_there() {
     again.close().await;
 }
 
-#[tokio::test]
-async fn two_processes_that_migrate_at_the_same_time_both_succeed() {
-    let Some(place) = super::place().await else { return };
+async fn two_processes_that_migrate_at_the_same_time_both_succeed(place: Place) {
     let open = || Db::open(&place.location);
     let (a, b, c, d) = tokio::join!(open(), open(), open(), open());
     for db in [a, b, c, d] {
@@ -34,9 +39,7 @@ async fn two_processes_that_migrate_at_the_same_time_both_succeed() {
     assert_eq!(place.number("SELECT COUNT(*) FROM head").await, 1);
 }
 
-#[tokio::test]
-async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
-    let Some(t) = super::open().await else { return };
+async fn a_database_of_a_newer_version_is_refused_and_left_alone(t: TestDb) {
     t.write(seed_client).await;
     let before = t.place.fingerprint().await;
     t.db.close().await;
@@ -52,9 +55,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     assert_eq!(t.place.fingerprint().await, before);
 }
 
-#[tokio::test]
-async fn a_database_whose_first_migration_differs_is_refused() {
-    let Some(t) = super::open().await else { return };
+async fn a_database_whose_first_migration_differs_is_refused(t: TestDb) {
     t.write(async |tx| {
         seed_client(tx).await?;
         tx.insert_secret(&secret(1, 1, 1)).await
@@ -67,9 +68,7 @@ async fn a_database_whose_first_migration_differs_is_refused() {
     assert!(refused.to_string().contains("cannot migrate"), "{refused}");
 }
 
-#[tokio::test]
-async fn a_second_server_is_refused_until_the_first_lets_go() {
-    let Some(t) = super::open().await else { return };
+async fn a_second_server_is_refused_until_the_first_lets_go(t: TestDb) {
     let other_process = Db::open(&t.place.location).await.unwrap();
     let mut first = t.db.lock_for_serving().await.unwrap();
     for db in [&other_process, &t.db] {
@@ -90,9 +89,8 @@ async fn a_second_server_is_refused_until_the_first_lets_go() {
     panic!("the lock was not released");
 }
 
-#[tokio::test]
-async fn servers_of_different_databases_do_not_hinder_each_other() {
-    let (Some(one), Some(two)) = (super::open().await, super::open().await) else { return };
+async fn servers_of_different_databases_do_not_hinder_each_other(one: TestDb) {
+    let two = TestDb::open(one.place.another().await).await;
     let _first = one.db.lock_for_serving().await.unwrap();
     assert!(two.db.lock_for_serving().await.is_ok());
 }

@@ -1,11 +1,17 @@
 //! Properties.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_store::{Property, StoreError};
 
-#[tokio::test]
-async fn a_property_is_created_renamed_and_deleted() {
-    let Some(t) = super::open().await else { return };
+on_both_engines! {
+    a_property_is_created_renamed_and_deleted,
+    names_that_differ_in_case_alone_are_one_name,
+    properties_are_listed_oldest_first_page_by_page,
+    a_property_whose_clients_were_all_deleted_still_has_their_history,
+}
+
+async fn a_property_is_created_renamed_and_deleted(t: TestDb) {
     let odd = "O'Brien \"%_!\\ 請求書 💸";
     t.write(async |tx| tx.insert_property(&property_id(1), &name(odd), at(5)).await).await;
     let stored = t.read(async |tx| tx.property(&property_id(1)).await).await.unwrap();
@@ -18,9 +24,7 @@ async fn a_property_is_created_renamed_and_deleted() {
     assert!(t.read(async |tx| tx.property(&property_id(1)).await).await.is_none());
 }
 
-#[tokio::test]
-async fn names_that_differ_in_case_alone_are_one_name() {
-    let Some(t) = super::open().await else { return };
+async fn names_that_differ_in_case_alone_are_one_name(t: TestDb) {
     t.write(async |tx| tx.insert_property(&property_id(1), &name("Ölmühle"), at(0)).await).await;
     let named = t.read(async |tx| tx.property_named(&name("ÖLMÜHLE")).await).await;
     assert_eq!(named, Some(property_id(1)));
@@ -33,9 +37,7 @@ async fn names_that_differ_in_case_alone_are_one_name() {
     t.write(async |tx| tx.rename_property(&property_id(2), &name("MILL")).await).await;
 }
 
-#[tokio::test]
-async fn properties_are_listed_oldest_first_page_by_page() {
-    let Some(t) = super::open().await else { return };
+async fn properties_are_listed_oldest_first_page_by_page(t: TestDb) {
     // Two of each second: the id decides between them.
     t.write(async |tx| {
         for n in (1..=7).rev() {
@@ -54,9 +56,7 @@ async fn properties_are_listed_oldest_first_page_by_page() {
     assert_eq!(seen, (1..=7).map(property_id).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn a_property_whose_clients_were_all_deleted_still_has_their_history() {
-    let Some(t) = super::open().await else { return };
+async fn a_property_whose_clients_were_all_deleted_still_has_their_history(t: TestDb) {
     t.write(seed).await;
     assert!(!t.read(async |tx| tx.property_has_clients(&property_id(1)).await).await);
     t.write(async |tx| {

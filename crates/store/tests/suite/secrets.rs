@@ -1,5 +1,6 @@
 //! Secrets and rotations.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     SecretId, Timestamp, TransitionHours,
@@ -7,6 +8,24 @@ use crossfade_core::{
     rotation::{self, EndedAs, SecretState},
 };
 use crossfade_store::{Rotation, Secret, SecretRow, StoreError, Usage};
+
+on_both_engines! {
+    a_second_current_secret_is_a_duplicate_rule_1,
+    a_number_is_given_once_in_a_registration,
+    a_secret_survives_storage_with_its_use,
+    secrets_are_listed_newest_first_page_by_page,
+    what_the_rules_look_at_is_what_is_valid_rule_2,
+    ending_all_secrets_of_a_registration_revokes_the_valid_ones_and_wipes_every_value_rule_14,
+    a_show_once_environment_loses_its_stored_values_and_no_other,
+    values_are_wiped_when_their_secrets_have_been_ended_long_enough_rule_15,
+    an_expiry_is_found_at_the_deadline_and_noted_once,
+    leaked_secrets_and_ended_tokens_are_marked,
+    a_rotation_survives_storage_whoever_made_it,
+    the_history_is_listed_newest_first_page_by_page,
+    a_rotation_is_decided_once_and_only_the_one_that_is_meant,
+    the_schema_refuses_a_transition_beyond_168_hours_rule_9,
+    no_secret_of_a_missing_registration,
+}
 
 const NONE: [SecretId; 0] = [];
 
@@ -26,9 +45,7 @@ async fn insert(t: &TestDb, secrets: impl IntoIterator<Item = SecretRow>) {
     }
 }
 
-#[tokio::test]
-async fn a_second_current_secret_is_a_duplicate_rule_1() {
-    let Some(t) = super::open().await else { return };
+async fn a_second_current_secret_is_a_duplicate_rule_1(t: TestDb) {
     t.write(seed_client).await;
     insert(&t, [secret(1, 1, 1)]).await;
     let second = t.try_write(async |tx| tx.insert_secret(&secret(2, 1, 2)).await).await;
@@ -48,9 +65,7 @@ async fn a_second_current_secret_is_a_duplicate_rule_1() {
     assert_eq!(state, SecretState::Current);
 }
 
-#[tokio::test]
-async fn a_number_is_given_once_in_a_registration() {
-    let Some(t) = super::open().await else { return };
+async fn a_number_is_given_once_in_a_registration(t: TestDb) {
     t.write(seed_client).await;
     let newest = async |n| t.read(async |tx| tx.newest_secret_number(&registration_id(n)).await).await;
     assert_eq!(newest(1).await, 0);
@@ -62,9 +77,7 @@ async fn a_number_is_given_once_in_a_registration() {
     assert_eq!((newest(1).await, newest(2).await), (10, 1));
 }
 
-#[tokio::test]
-async fn a_secret_survives_storage_with_its_use() {
-    let Some(t) = super::open().await else { return };
+async fn a_secret_survives_storage_with_its_use(t: TestDb) {
     t.write(seed_client).await;
     let expected = Secret {
         rule: rotation::Secret { id: secret_id(1), created_at: at(1), expires_at: None, revoked_at: None },
@@ -88,9 +101,7 @@ async fn a_secret_survives_storage_with_its_use() {
     assert_eq!((owner(1).await, owner(9).await), (Some(registration_id(1)), None));
 }
 
-#[tokio::test]
-async fn secrets_are_listed_newest_first_page_by_page() {
-    let Some(t) = super::open().await else { return };
+async fn secrets_are_listed_newest_first_page_by_page(t: TestDb) {
     t.write(seed_client).await;
     for n in 1..=5 {
         insert(&t, [secret(n, 1, n as i64)]).await;
@@ -111,9 +122,7 @@ async fn secrets_are_listed_newest_first_page_by_page() {
     assert_eq!(seen, [5, 4, 3, 2, 1].map(secret_id));
 }
 
-#[tokio::test]
-async fn what_the_rules_look_at_is_what_is_valid_rule_2() {
-    let Some(t) = super::open().await else { return };
+async fn what_the_rules_look_at_is_what_is_valid_rule_2(t: TestDb) {
     t.write(seed_client).await;
     insert(&t, [secret(1, 1, 1)]).await;
     end(&t, 1, Some(at(50)), None).await;
@@ -128,9 +137,9 @@ async fn what_the_rules_look_at_is_what_is_valid_rule_2() {
     assert_eq!(open(at(50)).await, [secret_id(3)], "until but not at the deadline");
 }
 
-#[tokio::test]
-async fn ending_all_secrets_of_a_registration_revokes_the_valid_ones_and_wipes_every_value_rule_14() {
-    let Some(t) = super::open().await else { return };
+async fn ending_all_secrets_of_a_registration_revokes_the_valid_ones_and_wipes_every_value_rule_14(
+    t: TestDb,
+) {
     t.write(seed_client).await;
     // Expired, revoked, retiring, current; and another registration's.
     for (n, expires_at, revoked_at) in
@@ -157,9 +166,7 @@ async fn ending_all_secrets_of_a_registration_revokes_the_valid_ones_and_wipes_e
     assert!(t.read(async |tx| tx.open_secrets(&registration_id(1), at(20)).await).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_show_once_environment_loses_its_stored_values_and_no_other() {
-    let Some(t) = super::open().await else { return };
+async fn a_show_once_environment_loses_its_stored_values_and_no_other(t: TestDb) {
     t.write(seed_client).await;
     insert(&t, [secret(1, 1, 1), secret(2, 2, 1)]).await;
     let wipe = async || t.write(async |tx| tx.wipe_environment(&slug("staging")).await).await;
@@ -168,9 +175,7 @@ async fn a_show_once_environment_loses_its_stored_values_and_no_other() {
     assert!(get(&t, 2, 2).await.sealed.is_some());
 }
 
-#[tokio::test]
-async fn values_are_wiped_when_their_secrets_have_been_ended_long_enough_rule_15() {
-    let Some(t) = super::open().await else { return };
+async fn values_are_wiped_when_their_secrets_have_been_ended_long_enough_rule_15(t: TestDb) {
     t.write(seed_client).await;
     // Expired at 10; revoked at 20, long before its deadline; retiring; current.
     for (n, expires_at, revoked_at) in
@@ -191,9 +196,7 @@ async fn values_are_wiped_when_their_secrets_have_been_ended_long_enough_rule_15
     assert!(get(&t, 2, 5).await.sealed.is_some(), "another environment has a time of its own");
 }
 
-#[tokio::test]
-async fn an_expiry_is_found_at_the_deadline_and_noted_once() {
-    let Some(t) = super::open().await else { return };
+async fn an_expiry_is_found_at_the_deadline_and_noted_once(t: TestDb) {
     t.write(seed_client).await;
     for (n, expires_at, revoked_at) in [
         (1, Some(at(30)), None),
@@ -220,9 +223,7 @@ async fn an_expiry_is_found_at_the_deadline_and_noted_once() {
     assert_eq!(expired(at(99), 10).await, [4, 1].map(secret_id));
 }
 
-#[tokio::test]
-async fn leaked_secrets_and_ended_tokens_are_marked() {
-    let Some(t) = super::open().await else { return };
+async fn leaked_secrets_and_ended_tokens_are_marked(t: TestDb) {
     t.write(seed_client).await;
     insert(&t, [secret(1, 1, 1), secret(2, 2, 1)]).await;
     t.write(async |tx| {
@@ -253,9 +254,7 @@ async fn secrets_of_registration_1(t: &TestDb, count: usize) {
     }
 }
 
-#[tokio::test]
-async fn a_rotation_survives_storage_whoever_made_it() {
-    let Some(t) = super::open().await else { return };
+async fn a_rotation_survives_storage_whoever_made_it(t: TestDb) {
     t.write(seed_client).await;
     secrets_of_registration_1(&t, 6).await;
     let actors = [
@@ -285,9 +284,7 @@ async fn a_rotation_survives_storage_whoever_made_it() {
     assert!(matches!(same, Err(StoreError::Duplicate)), "a number is given once");
 }
 
-#[tokio::test]
-async fn the_history_is_listed_newest_first_page_by_page() {
-    let Some(t) = super::open().await else { return };
+async fn the_history_is_listed_newest_first_page_by_page(t: TestDb) {
     t.write(seed_client).await;
     secrets_of_registration_1(&t, 6).await;
     for n in 1..=5 {
@@ -304,9 +301,7 @@ async fn the_history_is_listed_newest_first_page_by_page() {
     assert!(t.read(async |tx| tx.rotations(&registration_id(2), &all()).await).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_rotation_is_decided_once_and_only_the_one_that_is_meant() {
-    let Some(t) = super::open().await else { return };
+async fn a_rotation_is_decided_once_and_only_the_one_that_is_meant(t: TestDb) {
     t.write(seed_client).await;
     secrets_of_registration_1(&t, 5).await;
     for n in 1..=4 {
@@ -330,9 +325,7 @@ async fn a_rotation_is_decided_once_and_only_the_one_that_is_meant() {
     assert_eq!(decided, expected);
 }
 
-#[tokio::test]
-async fn the_schema_refuses_a_transition_beyond_168_hours_rule_9() {
-    let Some(t) = super::open().await else { return };
+async fn the_schema_refuses_a_transition_beyond_168_hours_rule_9(t: TestDb) {
     t.write(seed_client).await;
     secrets_of_registration_1(&t, 2).await;
     t.write(async |tx| tx.insert_rotation(&rotation(1, 1, 1, 1, 2)).await).await;
@@ -342,9 +335,7 @@ async fn the_schema_refuses_a_transition_beyond_168_hours_rule_9() {
     }
 }
 
-#[tokio::test]
-async fn no_secret_of_a_missing_registration() {
-    let Some(t) = super::open().await else { return };
+async fn no_secret_of_a_missing_registration(t: TestDb) {
     t.write(seed_client).await;
     let none: Vec<SecretId> = Vec::new();
     let listed = t.read(async |tx| tx.secrets(&registration_id(9), &all()).await).await;

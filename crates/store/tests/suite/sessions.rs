@@ -1,8 +1,18 @@
 //! Sessions of people in the Console.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{SessionId, Timestamp};
 use crossfade_store::SessionRow;
+
+on_both_engines! {
+    a_sign_in_survives_storage_and_is_found_by_its_digest_alone,
+    an_account_s_sign_ins_are_listed_newest_first_within_their_limits,
+    confirming_changes_the_digest_and_the_time_of_that_one_only,
+    what_is_ended_is_not_found_and_cannot_be_ended_or_confirmed_again,
+    an_account_that_is_deleted_has_no_sign_ins,
+    old_sign_ins_are_forgotten_when_a_new_one_begins,
+}
 
 fn session_id(n: usize) -> SessionId {
     SessionId::parse(&format!("ses_{n:022}")).unwrap()
@@ -44,18 +54,14 @@ async fn listed(t: &TestDb, began: Timestamp, seen: Timestamp) -> Vec<SessionId>
     rows.into_iter().map(|row| row.id).collect()
 }
 
-#[tokio::test]
-async fn a_sign_in_survives_storage_and_is_found_by_its_digest_alone() {
-    let Some(t) = super::open().await else { return };
+async fn a_sign_in_survives_storage_and_is_found_by_its_digest_alone(t: TestDb) {
     some(&t).await;
     assert_eq!(found(&t, 2).await, Some(session(2, 1)));
     assert_eq!(found(&t, 9).await, None);
     assert_eq!(t.read(async |tx| tx.session_by_digest(&[2; 31]).await).await, None);
 }
 
-#[tokio::test]
-async fn an_account_s_sign_ins_are_listed_newest_first_within_their_limits() {
-    let Some(t) = super::open().await else { return };
+async fn an_account_s_sign_ins_are_listed_newest_first_within_their_limits(t: TestDb) {
     some(&t).await;
     let [one, two, three] = [1, 2, 3].map(session_id);
     assert_eq!(listed(&t, at(0), at(0)).await, [three.clone(), two.clone(), one.clone()]);
@@ -68,9 +74,7 @@ async fn an_account_s_sign_ins_are_listed_newest_first_within_their_limits() {
     assert_eq!(page.into_iter().map(|row| row.id).collect::<Vec<_>>(), [three, two]);
 }
 
-#[tokio::test]
-async fn confirming_changes_the_digest_and_the_time_of_that_one_only() {
-    let Some(t) = super::open().await else { return };
+async fn confirming_changes_the_digest_and_the_time_of_that_one_only(t: TestDb) {
     some(&t).await;
     t.write(async |tx| tx.confirm_session(&session_id(2), &[22; 32], at(50)).await).await;
     assert_eq!(found(&t, 2).await, None);
@@ -79,9 +83,7 @@ async fn confirming_changes_the_digest_and_the_time_of_that_one_only() {
     assert_eq!(found(&t, 1).await, Some(session(1, 1)));
 }
 
-#[tokio::test]
-async fn what_is_ended_is_not_found_and_cannot_be_ended_or_confirmed_again() {
-    let Some(t) = super::open().await else { return };
+async fn what_is_ended_is_not_found_and_cannot_be_ended_or_confirmed_again(t: TestDb) {
     some(&t).await;
     let end =
         async |n, of| t.write(async |tx| tx.end_session(&session_id(n), &user_id(of), at(60)).await).await;
@@ -99,18 +101,14 @@ async fn what_is_ended_is_not_found_and_cannot_be_ended_or_confirmed_again() {
     assert!(found(&t, 3).await.is_none() && found(&t, 4).await.is_some());
 }
 
-#[tokio::test]
-async fn an_account_that_is_deleted_has_no_sign_ins() {
-    let Some(t) = super::open().await else { return };
+async fn an_account_that_is_deleted_has_no_sign_ins(t: TestDb) {
     some(&t).await;
     t.write(async |tx| tx.delete_user(&user_id(1), at(60)).await).await;
     assert!(found(&t, 1).await.is_none() && found(&t, 4).await.is_some());
     assert_eq!(t.place.number("SELECT COUNT(*) FROM sessions WHERE ended_at IS NULL").await, 1);
 }
 
-#[tokio::test]
-async fn old_sign_ins_are_forgotten_when_a_new_one_begins() {
-    let Some(t) = super::open().await else { return };
+async fn old_sign_ins_are_forgotten_when_a_new_one_begins(t: TestDb) {
     some(&t).await;
     t.write(async |tx| tx.insert_session(&session(5, 2), &[5; 32], at(2)).await).await;
     assert_eq!(t.place.number("SELECT COUNT(*) FROM sessions").await, 4);

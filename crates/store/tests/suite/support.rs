@@ -1,13 +1,22 @@
 //! The change log, remembered answers, revoked access tokens, data keys.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{Timestamp, forget::Passed};
 use crossfade_store::{ChangeKind, DataKey, Remembered, StoreError};
 use std::time::Duration;
 
-#[tokio::test]
-async fn every_kind_of_change_survives_storage() {
-    let Some(t) = super::open().await else { return };
+on_both_engines! {
+    every_kind_of_change_survives_storage,
+    the_log_is_read_behind_a_place_and_trimmed_up_to_it,
+    an_answer_is_remembered_for_its_actor_and_key_rule_7,
+    a_remembered_value_is_wiped_first_and_its_answer_forgotten_later_rule_7,
+    a_revoked_access_token_is_kept_until_it_would_have_ended_rfc7009,
+    the_time_that_the_clock_has_shown_is_stored,
+    data_keys_come_oldest_first,
+}
+
+async fn every_kind_of_change_survives_storage(t: TestDb) {
     let kinds = [
         ChangeKind::Registration(registration_id(1)),
         ChangeKind::Environment(slug("staging")),
@@ -26,9 +35,7 @@ async fn every_kind_of_change_survives_storage() {
     assert_eq!(changes.into_iter().map(|change| change.kind).collect::<Vec<_>>(), kinds);
 }
 
-#[tokio::test]
-async fn the_log_is_read_behind_a_place_and_trimmed_up_to_it() {
-    let Some(t) = super::open().await else { return };
+async fn the_log_is_read_behind_a_place_and_trimmed_up_to_it(t: TestDb) {
     t.write(async |tx| {
         for n in 1..=5 {
             tx.append_change(&ChangeKind::Registration(registration_id(n))).await?;
@@ -62,9 +69,7 @@ fn answer(time: Timestamp) -> Remembered {
     }
 }
 
-#[tokio::test]
-async fn an_answer_is_remembered_for_its_actor_and_key_rule_7() {
-    let Some(t) = super::open().await else { return };
+async fn an_answer_is_remembered_for_its_actor_and_key_rule_7(t: TestDb) {
     t.write(async |tx| tx.remember("usr_1", "key", &answer(at(1))).await).await;
     let get = async |actor, key| t.read(async |tx| tx.remembered(actor, key).await).await;
     assert_same(&get("usr_1", "key").await, &Some(answer(at(1))));
@@ -78,9 +83,7 @@ async fn an_answer_is_remembered_for_its_actor_and_key_rule_7() {
     assert_same(&get("usr_2", "key").await, &Some(without_value));
 }
 
-#[tokio::test]
-async fn a_remembered_value_is_wiped_first_and_its_answer_forgotten_later_rule_7() {
-    let Some(t) = super::open().await else { return };
+async fn a_remembered_value_is_wiped_first_and_its_answer_forgotten_later_rule_7(t: TestDb) {
     t.write(async |tx| tx.remember("usr_1", "key", &answer(at(10))).await).await;
     let tidy = async |values, answers| {
         t.write(async |tx| tx.tidy_remembered(values, answers).await).await;
@@ -94,9 +97,7 @@ async fn a_remembered_value_is_wiped_first_and_its_answer_forgotten_later_rule_7
     assert!(tidy(at(99), at(10)).await.is_none());
 }
 
-#[tokio::test]
-async fn a_revoked_access_token_is_kept_until_it_would_have_ended_rfc7009() {
-    let Some(t) = super::open().await else { return };
+async fn a_revoked_access_token_is_kept_until_it_would_have_ended_rfc7009(t: TestDb) {
     let revoke = async |jti, expires, now| {
         let token = [(String::from(jti), at(expires))];
         !t.write(async |tx| tx.revoke_access_tokens(&token, at(now)).await).await.is_empty()
@@ -120,9 +121,7 @@ async fn a_revoked_access_token_is_kept_until_it_would_have_ended_rfc7009() {
     assert_eq!(all().await, [b]);
 }
 
-#[tokio::test]
-async fn the_time_that_the_clock_has_shown_is_stored() {
-    let Some(t) = super::open().await else { return };
+async fn the_time_that_the_clock_has_shown_is_stored(t: TestDb) {
     let read = async || t.read(async |tx| tx.passed().await).await;
     assert_eq!(read().await, Passed { at: Timestamp::from_micros(0), ran: Duration::ZERO });
     let passed = Passed { at: at(50), ran: Duration::from_micros(7) };
@@ -130,9 +129,7 @@ async fn the_time_that_the_clock_has_shown_is_stored() {
     assert_eq!(read().await, passed);
 }
 
-#[tokio::test]
-async fn data_keys_come_oldest_first() {
-    let Some(t) = super::open().await else { return };
+async fn data_keys_come_oldest_first(t: TestDb) {
     let key = |id: &str, purpose: &str| DataKey {
         id: id.into(),
         purpose: purpose.into(),

@@ -1,8 +1,14 @@
 //! Access tokens that OAuth clients revoked.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::Timestamp;
 use crossfade_store::{RevocationSum, TokenRevocation};
+
+on_both_engines! {
+    revocations_are_numbered_within_their_hour_and_registration,
+    an_hour_is_summed_once_it_has_ended_by_secret_and_address,
+}
 
 const HOUR: u32 = 3600;
 
@@ -27,9 +33,7 @@ async fn sums(t: &TestDb, told: i64, second: u32) -> Vec<RevocationSum> {
     t.write(async |tx| tx.sum_token_revocations(told, past_hour(second)).await).await
 }
 
-#[tokio::test]
-async fn revocations_are_numbered_within_their_hour_and_registration() {
-    let Some(t) = super::open().await else { return };
+async fn revocations_are_numbered_within_their_hour_and_registration(t: TestDb) {
     t.write(seed_client).await;
     let (one, two) = (revocation(1, 1, "192.0.2.1"), revocation(2, 2, "192.0.2.1"));
     assert_eq!(count(&t, &[one.clone(), two.clone(), one.clone()], 10).await, [1, 1, 2]);
@@ -38,9 +42,7 @@ async fn revocations_are_numbered_within_their_hour_and_registration() {
     assert_eq!(count(&t, &[], HOUR).await, [0; 0]);
 }
 
-#[tokio::test]
-async fn an_hour_is_summed_once_it_has_ended_by_secret_and_address() {
-    let Some(t) = super::open().await else { return };
+async fn an_hour_is_summed_once_it_has_ended_by_secret_and_address(t: TestDb) {
     t.write(seed_client).await;
     let flood: Vec<_> = (0..70).map(|n| revocation(1, 1 + n % 2, "192.0.2.1")).collect();
     count(&t, &flood, 10).await;

@@ -1,10 +1,29 @@
 //! What a transaction promises: all or nothing, in one order, and a time that never goes back (rules 2, 3).
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::audit::Action;
 use crossfade_store::{AuditFilter, ChangeKind, StoreError, Tx};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinSet;
+
+on_both_engines! {
+    what_is_committed_stands_and_what_comes_after_sees_it,
+    a_refusal_rolls_everything_back_rule_3,
+    a_caught_failure_still_refuses_the_commit_and_nothing_is_written,
+    a_failure_that_is_not_caught_is_told_as_it_is,
+    a_panic_rolls_everything_back_rule_3,
+    a_read_stays_on_one_snapshot,
+    a_read_cannot_write,
+    the_highest_time_is_never_lowered_rule_2,
+    a_read_whose_caller_hangs_up_leaves_the_connection_clean,
+}
+
+on_both_engines! {
+    in parallel:
+    the_change_log_is_gap_free_and_in_commit_order_under_20_writers,
+    a_write_whose_caller_hangs_up_leaves_all_or_nothing_rule_3,
+}
 
 /// A refusal of a rule, as a use case has it.
 #[derive(Debug)]
@@ -29,9 +48,7 @@ async fn change(tx: &mut Tx, n: usize) -> Result<(), StoreError> {
     tx.append_audit(&event(Action::PropertyCreated, at(n as u32))).await
 }
 
-#[tokio::test]
-async fn what_is_committed_stands_and_what_comes_after_sees_it() {
-    let Some(t) = super::open().await else { return };
+async fn what_is_committed_stands_and_what_comes_after_sees_it(t: TestDb) {
     let ((), seq) = t.db.write::<_, StoreError>(async |tx| change(tx, 1).await).await.unwrap();
     assert_eq!(seq, 2, "the sequence number of the last change");
     let (quiet, seq) = t.db.write::<_, StoreError>(async |tx| Ok(tx.highest_time())).await.unwrap();
@@ -43,9 +60,7 @@ async fn what_is_committed_stands_and_what_comes_after_sees_it() {
     assert_eq!(kinds, [(1, token("1/first")), (2, token("1/last"))]);
 }
 
-#[tokio::test]
-async fn a_refusal_rolls_everything_back_rule_3() {
-    let Some(t) = super::open().await else { return };
+async fn a_refusal_rolls_everything_back_rule_3(t: TestDb) {
     t.write(async |tx| change(tx, 1).await).await;
     let before = t.place.fingerprint().await;
     let refused =
@@ -60,9 +75,7 @@ async fn a_refusal_rolls_everything_back_rule_3() {
     assert_eq!(seq, 4, "a refusal leaves no gap in the log");
 }
 
-#[tokio::test]
-async fn a_caught_failure_still_refuses_the_commit_and_nothing_is_written() {
-    let Some(t) = super::open().await else { return };
+async fn a_caught_failure_still_refuses_the_commit_and_nothing_is_written(t: TestDb) {
     t.write(async |tx| change(tx, 1).await).await;
     let before = t.place.fingerprint().await;
     let result = t
@@ -88,9 +101,7 @@ async fn a_caught_failure_still_refuses_the_commit_and_nothing_is_written() {
     assert_eq!(seq, 4, "the next transaction is clean");
 }
 
-#[tokio::test]
-async fn a_failure_that_is_not_caught_is_told_as_it_is() {
-    let Some(t) = super::open().await else { return };
+async fn a_failure_that_is_not_caught_is_told_as_it_is(t: TestDb) {
     t.write(async |tx| change(tx, 1).await).await;
     let before = t.place.fingerprint().await;
     let duplicate = t.try_write(async |tx| change(tx, 1).await).await;
@@ -108,9 +119,7 @@ async fn a_failure_that_is_not_caught_is_told_as_it_is() {
     assert!(matches!(used, Err(StoreError::Database(_))), "a row that others point to: {used:?}");
 }
 
-#[tokio::test]
-async fn a_panic_rolls_everything_back_rule_3() {
-    let Some(t) = super::open().await else { return };
+async fn a_panic_rolls_everything_back_rule_3(t: TestDb) {
     let before = t.place.fingerprint().await;
     let t = Arc::new(t);
     let mut tasks = JoinSet::new();
@@ -130,9 +139,7 @@ async fn a_panic_rolls_everything_back_rule_3() {
     t.write(async |tx| change(tx, 2).await).await;
 }
 
-#[tokio::test]
-async fn a_read_stays_on_one_snapshot() {
-    let Some(t) = super::open().await else { return };
+async fn a_read_stays_on_one_snapshot(t: TestDb) {
     t.write(async |tx| change(tx, 1).await).await;
     let count = t
         .read(async |tx| {
@@ -147,18 +154,14 @@ async fn a_read_stays_on_one_snapshot() {
     assert_eq!(t.read(async |tx| tx.properties(&all()).await).await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_read_cannot_write() {
-    let Some(t) = super::open().await else { return };
+async fn a_read_cannot_write(t: TestDb) {
     let before = t.place.fingerprint().await;
     let refused = t.try_read(async |tx| change(tx, 1).await).await;
     assert!(matches!(refused, Err(StoreError::Database(_))), "{refused:?}");
     assert_eq!(t.place.fingerprint().await, before);
 }
 
-#[tokio::test]
-async fn the_highest_time_is_never_lowered_rule_2() {
-    let Some(t) = super::open().await else { return };
+async fn the_highest_time_is_never_lowered_rule_2(t: TestDb) {
     let stamp = async |seconds| {
         t.write(async |tx| {
             let before = tx.highest_time();
@@ -186,9 +189,7 @@ async fn the_highest_time_is_never_lowered_rule_2() {
 const WRITERS: usize = 20;
 const WRITES: usize = 6;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_change_log_is_gap_free_and_in_commit_order_under_20_writers() {
-    let Some(t) = super::open().await else { return };
+async fn the_change_log_is_gap_free_and_in_commit_order_under_20_writers(t: TestDb) {
     let t = Arc::new(t);
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
@@ -237,9 +238,7 @@ async fn the_change_log_is_gap_free_and_in_commit_order_under_20_writers() {
     assert_eq!(seqs, (1..=done as i64).collect::<Vec<_>>(), "the trail has no gap either");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_whose_caller_hangs_up_leaves_all_or_nothing_rule_3() {
-    let Some(t) = super::open().await else { return };
+async fn a_write_whose_caller_hangs_up_leaves_all_or_nothing_rule_3(t: TestDb) {
     let (polls, ()) = count_polls(t.write(async |tx| change(tx, 1).await)).await;
     let mut choices = Choices(0x9e37_79b9_7f4a_7c15);
     let (mut done, mut dropped) = (1, 0);
@@ -277,9 +276,7 @@ async fn a_write_whose_caller_hangs_up_leaves_all_or_nothing_rule_3() {
     assert_eq!(t.read(async |tx| tx.read_head().await).await.0, (done + 30) * 2);
 }
 
-#[tokio::test]
-async fn a_read_whose_caller_hangs_up_leaves_the_connection_clean() {
-    let Some(t) = super::open().await else { return };
+async fn a_read_whose_caller_hangs_up_leaves_the_connection_clean(t: TestDb) {
     t.write(async |tx| change(tx, 1).await).await;
     let (polls, _) = count_polls(t.read(async |tx| tx.properties(&all()).await)).await;
     let mut choices = Choices(42);

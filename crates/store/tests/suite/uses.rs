@@ -1,5 +1,6 @@
 //! Evidence of use, as the flush adds it (rule 17).
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     Timestamp,
@@ -7,6 +8,19 @@ use crossfade_core::{
 };
 use crossfade_store::{EvidenceGap, PageStart, SourceCaps, SourceUsage, Usage, UsageRow, UsageSource};
 use std::time::Duration;
+
+on_both_engines! {
+    uses_add_up_whatever_order_the_flushes_come_in,
+    a_flush_of_any_size_writes_each_row_once,
+    the_longest_pause_grows_with_what_is_seen_and_never_shrinks,
+    sources_beyond_the_caps_are_gathered_by_address_and_at_last_together,
+    labels_tell_instances_apart,
+    sources_are_listed_page_by_page_and_from_a_time_on,
+    uses_stand_in_the_minute_the_hour_and_the_day_of_their_last_one,
+    minutes_are_kept_for_transitions_and_thinned_elsewhere,
+    gaps_are_told_latest_first_and_forgotten_in_time,
+    many_sources_at_once_are_what_they_are_one_by_one,
+}
 
 fn usage(first: u32, last: u32, use_count: i64) -> Usage {
     Usage { first_used_at: at(first), last_used_at: at(last), use_count }
@@ -47,9 +61,7 @@ fn keys(rows: &[SourceUsage]) -> Vec<(usize, &str, &str, bool, i64)> {
         .collect()
 }
 
-#[tokio::test]
-async fn uses_add_up_whatever_order_the_flushes_come_in() {
-    let Some(t) = super::open().await else { return };
+async fn uses_add_up_whatever_order_the_flushes_come_in(t: TestDb) {
     seeded(&t).await;
     for (first, last, count) in [(50, 60, 3), (10, 55, 4), (58, 99, 1), (60, 60, 1_i64 << 40)] {
         add(&t, &[source(1, "192.0.2.1", "curl", usage(first, last, count))], (10, 10)).await;
@@ -66,9 +78,7 @@ async fn uses_add_up_whatever_order_the_flushes_come_in() {
 }
 
 /// The sizes at which a flush is cut into statements, and one beside each.
-#[tokio::test]
-async fn a_flush_of_any_size_writes_each_row_once() {
-    let Some(t) = super::open().await else { return };
+async fn a_flush_of_any_size_writes_each_row_once(t: TestDb) {
     seeded(&t).await;
     let mut uses = 0;
     for size in [1_u32, 3, 4, 5, 16, 17, 64, 65, 200] {
@@ -82,9 +92,7 @@ async fn a_flush_of_any_size_writes_each_row_once() {
     assert_eq!(stored.usage, Some(usage(1, 200, uses)));
 }
 
-#[tokio::test]
-async fn the_longest_pause_grows_with_what_is_seen_and_never_shrinks() {
-    let Some(t) = super::open().await else { return };
+async fn the_longest_pause_grows_with_what_is_seen_and_never_shrinks(t: TestDb) {
     seeded(&t).await;
     let pause = async |first, last, within: u64| {
         let row = UsageRow {
@@ -104,8 +112,7 @@ async fn the_longest_pause_grows_with_what_is_seen_and_never_shrinks() {
 
 /// However a flush is divided, what finds room is the same, and so is how much is gathered. Which addresses have a row of
 /// their own where there are too many for all depends on who comes first.
-#[tokio::test]
-async fn many_sources_at_once_are_what_they_are_one_by_one() {
+async fn many_sources_at_once_are_what_they_are_one_by_one(place: Place) {
     let rows: Vec<_> = (0..90)
         .map(|n| {
             let (of, address, agent) = (1 + n as usize % 2, n % 31, n / 3 % 4);
@@ -124,7 +131,7 @@ async fn many_sources_at_once_are_what_they_are_one_by_one() {
         .collect();
     let mut outcomes = Vec::new();
     for at_once in [1, 7, 90] {
-        let Some(t) = super::open().await else { return };
+        let t = TestDb::open(place.another().await).await;
         seeded(&t).await;
         for some in rows.chunks(at_once) {
             add(&t, some, (9, 2)).await;
@@ -144,9 +151,7 @@ async fn many_sources_at_once_are_what_they_are_one_by_one() {
     assert!(outcomes[0] == outcomes[1] && outcomes[0] == outcomes[2], "{outcomes:#?}");
 }
 
-#[tokio::test]
-async fn sources_beyond_the_caps_are_gathered_by_address_and_at_last_together() {
-    let Some(t) = super::open().await else { return };
+async fn sources_beyond_the_caps_are_gathered_by_address_and_at_last_together(t: TestDb) {
     seeded(&t).await;
     for n in 1..=4 {
         add(&t, &[source(1, "192.0.2.1", &format!("agent/{n}"), usage(n, n, 1))], (4, 2)).await;
@@ -179,9 +184,7 @@ async fn sources_beyond_the_caps_are_gathered_by_address_and_at_last_together() 
     assert_eq!((rows.len(), others.usage.use_count), (4 + 4 + 1, 49));
 }
 
-#[tokio::test]
-async fn labels_tell_instances_apart() {
-    let Some(t) = super::open().await else { return };
+async fn labels_tell_instances_apart(t: TestDb) {
     seeded(&t).await;
     let labelled = |label: &str, last| {
         let mut row = source(1, "192.0.2.1", "curl", usage(last, last, 1));
@@ -196,9 +199,7 @@ async fn labels_tell_instances_apart() {
     assert_eq!(told, [("", 1), ("a", 1), ("b", 2)]);
 }
 
-#[tokio::test]
-async fn sources_are_listed_page_by_page_and_from_a_time_on() {
-    let Some(t) = super::open().await else { return };
+async fn sources_are_listed_page_by_page_and_from_a_time_on(t: TestDb) {
     seeded(&t).await;
     for n in 1..=5 {
         add(&t, &[source(1, &format!("192.0.2.{n}"), "", usage(1, n * 10, 1))], (99, 99)).await;
@@ -221,9 +222,7 @@ async fn series(t: &TestDb, grain: Grain, from: u32, until: u32) -> Vec<(usize, 
     rows.into_iter().map(|it| (number(it.secret_id), it.from, it.use_count)).collect()
 }
 
-#[tokio::test]
-async fn uses_stand_in_the_minute_the_hour_and_the_day_of_their_last_one() {
-    let Some(t) = super::open().await else { return };
+async fn uses_stand_in_the_minute_the_hour_and_the_day_of_their_last_one(t: TestDb) {
     seeded(&t).await;
     // The tests begin at a whole minute: 60 seconds later the next one begins.
     for (secret, last, count) in [(1, 0, 4), (2, 59, 1), (1, 60, 2), (3, 0, 9)] {
@@ -240,9 +239,7 @@ async fn uses_stand_in_the_minute_the_hour_and_the_day_of_their_last_one() {
     }
 }
 
-#[tokio::test]
-async fn minutes_are_kept_for_transitions_and_thinned_elsewhere() {
-    let Some(t) = super::open().await else { return };
+async fn minutes_are_kept_for_transitions_and_thinned_elsewhere(t: TestDb) {
     seeded(&t).await;
     for secret in [1, 2, 3] {
         add(&t, &[source(secret, "192.0.2.1", "", usage(0, 30, 1))], (9, 9)).await;
@@ -269,9 +266,7 @@ async fn minutes_are_kept_for_transitions_and_thinned_elsewhere() {
     assert_eq!(day().await, 0);
 }
 
-#[tokio::test]
-async fn gaps_are_told_latest_first_and_forgotten_in_time() {
-    let Some(t) = super::open().await else { return };
+async fn gaps_are_told_latest_first_and_forgotten_in_time(t: TestDb) {
     let gap = |from, to, kind| EvidenceGap { began_at: at(from), ended_at: at(to), kind };
     let state = async || t.read(async |tx| tx.evidence_state().await).await;
     assert_eq!(state().await, None, "nothing was ever recorded");

@@ -1,5 +1,6 @@
 //! What the authority loads: registrations page by page, each with its secrets.
 
+use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     OauthClientId, RegistrationId,
@@ -8,9 +9,14 @@ use crossfade_core::{
 use crossfade_store::{Registration, SecretRow, VerifierRow};
 use std::collections::BTreeMap;
 
-#[tokio::test]
-async fn everything_that_decides_is_loaded() {
-    let Some(t) = super::open().await else { return };
+on_both_engines! {
+    everything_that_decides_is_loaded,
+    pages_join_each_registration_with_its_own_secrets,
+    an_empty_database_has_nothing_to_load,
+    a_secret_that_cannot_be_read_keeps_no_other_from_being_loaded,
+}
+
+async fn everything_that_decides_is_loaded(t: TestDb) {
     t.write(seed).await;
     let registered = Registration {
         methods: AuthMethods::parse(&[AuthMethod::ClientSecretPost]).unwrap(),
@@ -99,9 +105,7 @@ fn numbers(row: &VerifierRow) -> Vec<i64> {
         .collect()
 }
 
-#[tokio::test]
-async fn pages_join_each_registration_with_its_own_secrets() {
-    let Some(t) = super::open().await else { return };
+async fn pages_join_each_registration_with_its_own_secrets(t: TestDb) {
     let expected = many(&t).await;
     for limit in [1, 2, 3, 5, 13, 100] {
         let (mut last, mut seen) = (None::<String>, BTreeMap::new());
@@ -123,15 +127,11 @@ async fn pages_join_each_registration_with_its_own_secrets() {
     }
 }
 
-#[tokio::test]
-async fn an_empty_database_has_nothing_to_load() {
-    let Some(t) = super::open().await else { return };
+async fn an_empty_database_has_nothing_to_load(t: TestDb) {
     assert!(t.read(async |tx| tx.verifiers(None, 10).await).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_secret_that_cannot_be_read_keeps_no_other_from_being_loaded() {
-    let Some(t) = super::open().await else { return };
+async fn a_secret_that_cannot_be_read_keeps_no_other_from_being_loaded(t: TestDb) {
     t.write(async |tx| {
         seed_client(tx).await?;
         tx.insert_secret(&secret(1, 1, 1)).await?;
