@@ -1,9 +1,10 @@
 //! Backups: of one moment while everything goes on, between the engines, and refused when anything is wrong.
 
+use crate::engines::{on_both_engines, on_postgres, on_sqlite};
 use crate::{
     database::Place,
     start::{Data, Running, is_serving, refuses},
-    world::{Caller, Client, World, on_both_engines},
+    world::{Caller, Client, World},
 };
 use crossfade_app::{Backup, Restore, Restored, back_up};
 use crossfade_authority::Clock;
@@ -24,6 +25,34 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+
+on_both_engines! {
+    in parallel:
+    a_backup_is_of_one_moment_while_somebody_rotates,
+}
+
+on_postgres! {
+    postgres_to_sqlite_and_back,
+    postgres_to_postgres,
+}
+
+on_both_engines! {
+    a_restore_is_written_down_and_tells_what_is_valid,
+    time_does_not_run_backwards_over_a_restore_rule_2,
+    a_backup_holds_no_key_and_no_value,
+    a_backup_changes_nothing_and_does_not_migrate,
+    a_restore_into_a_database_with_data_is_refused,
+    rows_that_contradict_each_other_leave_nothing_behind,
+}
+
+on_sqlite! {
+    what_is_no_whole_backup_of_this_version_is_refused,
+    a_backup_of_which_one_byte_was_changed_is_refused,
+    a_backup_that_changes_while_it_is_restored_is_refused,
+    sqlite_to_sqlite,
+    sqlite_to_postgres_and_back,
+    a_backup_is_nothing_without_its_master_key,
+}
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -198,27 +227,22 @@ async fn moves_and_comes_back(world: World, there: Place, back: Place) {
     }
 }
 
-#[tokio::test]
-async fn sqlite_to_sqlite() {
-    moves_and_comes_back(World::sqlite().await, Place::file(), Place::file()).await;
+async fn sqlite_to_sqlite(world: World) {
+    moves_and_comes_back(world, Place::file(), Place::file()).await;
 }
 
-#[tokio::test]
-async fn sqlite_to_postgres_and_back() {
+async fn sqlite_to_postgres_and_back(world: World) {
     let Some(there) = Place::database().await else { return };
-    moves_and_comes_back(World::sqlite().await, there, Place::file()).await;
+    moves_and_comes_back(world, there, Place::file()).await;
 }
 
-#[tokio::test]
-async fn postgres_to_sqlite_and_back() {
-    let (Some(world), Some(back)) = (World::postgres().await, Place::database().await) else { return };
+async fn postgres_to_sqlite_and_back(world: World) {
+    let Some(back) = Place::database().await else { return };
     moves_and_comes_back(world, Place::file(), back).await;
 }
 
-#[tokio::test]
-async fn postgres_to_postgres() {
-    let (Some(world), Some(there)) = (World::postgres().await, Place::database().await) else { return };
-    let Some(back) = Place::database().await else { return };
+async fn postgres_to_postgres(world: World) {
+    let (Some(there), Some(back)) = (Place::database().await, Place::database().await) else { return };
     moves_and_comes_back(world, there, back).await;
 }
 
@@ -251,7 +275,7 @@ impl Write for Slow {
     }
 }
 
-async fn is_consistent_under_load(world: World) {
+async fn a_backup_is_of_one_moment_while_somebody_rotates(world: World) {
     let world = Arc::new(world);
     let client = world.client("Billing", &["production"]).await;
     let (rotated, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -307,127 +331,122 @@ async fn is_consistent_under_load(world: World) {
     writer.join_all().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_backup_is_of_one_moment_while_somebody_rotates_sqlite() {
-    is_consistent_under_load(World::sqlite().await).await;
+async fn a_restore_is_written_down_and_tells_what_is_valid(world: World) {
+    let lived = live(&world).await;
+    let saved = Saved::of(&world).await;
+    assert_eq!(saved.backup.header.created_at, world.now());
+    // After the backup the retiring secret ends. The restore makes it valid again, and says so.
+    let owner = world.owner().await;
+    let rotate = lived.client.path("production", "/secrets/rotate");
+    let mut leak = lived.client.rotation(0);
+    leak["compromised"] = true.into();
+    owner.post(&rotate, leak).await.created();
+    world.advance(HOUR);
+    let place = Place::file();
+    let restored = saved.restore(&world, &place).await;
+    assert_eq!((restored.current_secrets, restored.retiring_secrets), (2, 1));
+    assert_eq!(restored.restored_at, world.now());
+    let after = served(&world, place, world.now()).await;
+    let owner = Caller { world: &after, token: lived.token.clone() };
+    let events = owner.get("/audit-events?action=database.restored").await.ok();
+    let event = &events["items"][0];
+    assert_eq!(event["actor"]["id"], "restore");
+    assert_eq!(event["details"]["backup_created_at"], saved.backup.header.created_at.to_string());
+    assert_eq!(events["items"].as_array().unwrap().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_backup_is_of_one_moment_while_somebody_rotates_postgres() {
-    if let Some(world) = World::postgres().await {
-        is_consistent_under_load(world).await;
-    }
+async fn time_does_not_run_backwards_over_a_restore_rule_2(world: World) {
+    let lived = live(&world).await;
+    world.advance(HOUR * 48);
+    world.run_jobs().await;
+    let saved = Saved::of(&world).await;
+    let ended = world.now();
+    // A machine whose clock is two days behind.
+    let place = Place::file();
+    let clock = Clock::manual(ended.before(HOUR * 48));
+    let restored = Restore::check(&saved.path(), world.master_key_file())
+        .unwrap()
+        .run(&place.location, &clock)
+        .await
+        .unwrap();
+    assert!(restored.restored_at >= ended, "{} {ended}", restored.restored_at);
+    assert_eq!(restored.retiring_secrets, 0);
+    let after = served(&world, place, ended.before(HOUR * 48)).await;
+    let client_id = &lived.client.registration("production").client_id;
+    after.oauth("production").token(client_id, &lived.retiring).await.is_invalid_client();
+    after.oauth("production").token(client_id, &lived.current).await.is_token();
 }
 
-on_both_engines! {
-    async fn a_restore_is_written_down_and_tells_what_is_valid(world: World) {
-        let lived = live(&world).await;
-        let saved = Saved::of(&world).await;
-        assert_eq!(saved.backup.header.created_at, world.now());
-        // After the backup the retiring secret ends. The restore makes it valid again, and says so.
-        let owner = world.owner().await;
-        let rotate = lived.client.path("production", "/secrets/rotate");
-        let mut leak = lived.client.rotation(0);
-        leak["compromised"] = true.into();
-        owner.post(&rotate, leak).await.created();
-        world.advance(HOUR);
-        let place = Place::file();
-        let restored = saved.restore(&world, &place).await;
-        assert_eq!((restored.current_secrets, restored.retiring_secrets), (2, 1));
-        assert_eq!(restored.restored_at, world.now());
-        let after = served(&world, place, world.now()).await;
-        let owner = Caller { world: &after, token: lived.token.clone() };
-        let events = owner.get("/audit-events?action=database.restored").await.ok();
-        let event = &events["items"][0];
-        assert_eq!(event["actor"]["id"], "restore");
-        assert_eq!(event["details"]["backup_created_at"], saved.backup.header.created_at.to_string());
-        assert_eq!(events["items"].as_array().unwrap().len(), 1);
+async fn a_backup_holds_no_key_and_no_value(world: World) {
+    let lived = live(&world).await;
+    let saved = Saved::of(&world).await;
+    let text = String::from_utf8(saved.bytes()).unwrap();
+    let key = std::fs::read_to_string(world.master_key_file()).unwrap();
+    let key = key.trim().rsplit(':').next().unwrap().to_owned();
+    for secret in [&key, &lived.current, &lived.retiring, &lived.revoked, &lived.token.clone().unwrap()] {
+        assert!(!text.contains(secret.as_str()));
     }
+    assert_eq!(text.len() as u64, saved.backup.bytes);
+    assert_eq!(text.lines().count() as u64, saved.backup.total() + TABLES.len() as u64 + 2);
+    assert!(
+        saved.backup.header.data_keys.len() == 2
+            && text.lines().all(|line| serde_json::from_str::<Json>(line).is_ok())
+    );
+}
 
-    async fn time_does_not_run_backwards_over_a_restore_rule_2(world: World) {
-        let lived = live(&world).await;
-        world.advance(HOUR * 48);
-        world.run_jobs().await;
-        let saved = Saved::of(&world).await;
-        let ended = world.now();
-        // A machine whose clock is two days behind.
-        let place = Place::file();
-        let clock = Clock::manual(ended.before(HOUR * 48));
-        let restored = Restore::check(&saved.path(), world.master_key_file()).unwrap().run(&place.location, &clock).await.unwrap();
-        assert!(restored.restored_at >= ended, "{} {ended}", restored.restored_at);
-        assert_eq!(restored.retiring_secrets, 0);
-        let after = served(&world, place, ended.before(HOUR * 48)).await;
-        let client_id = &lived.client.registration("production").client_id;
-        after.oauth("production").token(client_id, &lived.retiring).await.is_invalid_client();
-        after.oauth("production").token(client_id, &lived.current).await.is_token();
-    }
-
-    async fn a_backup_holds_no_key_and_no_value(world: World) {
-        let lived = live(&world).await;
-        let saved = Saved::of(&world).await;
-        let text = String::from_utf8(saved.bytes()).unwrap();
-        let key = std::fs::read_to_string(world.master_key_file()).unwrap();
-        let key = key.trim().rsplit(':').next().unwrap().to_owned();
-        for secret in [&key, &lived.current, &lived.retiring, &lived.revoked, &lived.token.clone().unwrap()] {
-            assert!(!text.contains(secret.as_str()));
-        }
-        assert_eq!(text.len() as u64, saved.backup.bytes);
-        assert_eq!(text.lines().count() as u64, saved.backup.total() + TABLES.len() as u64 + 2);
-        assert!(saved.backup.header.data_keys.len() == 2 && text.lines().all(|line| serde_json::from_str::<Json>(line).is_ok()));
-    }
-
-    async fn a_backup_changes_nothing_and_does_not_migrate(world: World) {
-        live(&world).await;
-        let before = contents(world.location()).await;
-        Saved::of(&world).await;
-        assert_eq!(contents(world.location()).await, before);
-        world.app.close().await;
-        for (version, says) in [(0, "has schema 0"), (9999, "newer version of Crossfade")] {
-            world.raw(&format!("DELETE FROM _sqlx_migrations WHERE version BETWEEN 2 AND 100; UPDATE _sqlx_migrations SET version = {version}")).await;
-            let refused = back_up(world.location(), &Clock::manual(world.now()), Vec::new()).await.err().unwrap();
-            assert!(refused.to_string().contains(says), "{refused}");
-        }
-        world.raw("DROP TABLE _sqlx_migrations").await;
+async fn a_backup_changes_nothing_and_does_not_migrate(world: World) {
+    live(&world).await;
+    let before = contents(world.location()).await;
+    Saved::of(&world).await;
+    assert_eq!(contents(world.location()).await, before);
+    world.app.close().await;
+    for (version, says) in [(0, "has schema 0"), (9999, "newer version of Crossfade")] {
+        world.raw(&format!("DELETE FROM _sqlx_migrations WHERE version BETWEEN 2 AND 100; UPDATE _sqlx_migrations SET version = {version}")).await;
         let refused = back_up(world.location(), &Clock::manual(world.now()), Vec::new()).await.err().unwrap();
-        assert!(refused.to_string().contains("no Crossfade data"), "{refused}");
+        assert!(refused.to_string().contains(says), "{refused}");
     }
+    world.raw("DROP TABLE _sqlx_migrations").await;
+    let refused = back_up(world.location(), &Clock::manual(world.now()), Vec::new()).await.err().unwrap();
+    assert!(refused.to_string().contains("no Crossfade data"), "{refused}");
+    world.ends_unable_to_run_jobs();
+}
 
-    async fn a_restore_into_a_database_with_data_is_refused(world: World) {
-        live(&world).await;
-        let saved = Saved::of(&world).await;
-        let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
+async fn a_restore_into_a_database_with_data_is_refused(world: World) {
+    live(&world).await;
+    let saved = Saved::of(&world).await;
+    let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
+    let clock = Clock::manual(world.now());
+    let served = checked.run(world.location(), &clock).await.err().unwrap();
+    assert!(served.to_string().contains("nother crossfade serve is already using"), "{served}");
+    world.app.close().await;
+    let before = contents(world.location()).await;
+    // A server notices a closed session a moment later; each attempt is a round trip to it.
+    let mut refused = served;
+    for _ in 0..10_000 {
+        refused = checked.run(world.location(), &clock).await.err().unwrap();
+        if !refused.to_string().contains("nother crossfade serve") {
+            break;
+        }
+    }
+    assert!(refused.to_string().contains("already contains data. Nothing was changed"), "{refused}");
+    assert_eq!(contents(world.location()).await, before);
+    world.ends_unable_to_run_jobs();
+}
+
+async fn rows_that_contradict_each_other_leave_nothing_behind(world: World) {
+    live(&world).await;
+    // What a broken disk does: a property is gone, and its clients are there.
+    if let Location::Postgres(_) = world.location() {
+        world.raw("ALTER TABLE clients DROP CONSTRAINT clients_property_id_fkey").await;
+    }
+    world.raw("DELETE FROM properties").await;
+    let saved = Saved::of(&world).await;
+    for place in [Some(Place::file()), Place::database().await].into_iter().flatten() {
         let clock = Clock::manual(world.now());
-        let served = checked.run(world.location(), &clock).await.err().unwrap();
-        assert!(served.to_string().contains("nother crossfade serve is already using"), "{served}");
-        world.app.close().await;
-        let before = contents(world.location()).await;
-        // A server notices a closed session a moment later; each attempt is a round trip to it.
-        let mut refused = served;
-        for _ in 0..10_000 {
-            refused = checked.run(world.location(), &clock).await.err().unwrap();
-            if !refused.to_string().contains("nother crossfade serve") {
-                break;
-            }
-        }
-        assert!(refused.to_string().contains("already contains data. Nothing was changed"), "{refused}");
-        assert_eq!(contents(world.location()).await, before);
-    }
-
-    async fn rows_that_contradict_each_other_leave_nothing_behind(world: World) {
-        live(&world).await;
-        // What a broken disk does: a property is gone, and its clients are there.
-        if let Location::Postgres(_) = world.location() {
-            world.raw("ALTER TABLE clients DROP CONSTRAINT clients_property_id_fkey").await;
-        }
-        world.raw("DELETE FROM properties").await;
-        let saved = Saved::of(&world).await;
-        for place in [Some(Place::file()), Place::database().await].into_iter().flatten() {
-            let clock = Clock::manual(world.now());
-            let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
-            let refused = checked.run(&place.location, &clock).await.err().unwrap();
-            assert!(refused.to_string().contains("refused a row"), "{refused}");
-            assert!(place.fingerprint().await.iter().all(|(table, rows)| rows.is_empty() == (table != "head")));
-        }
+        let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();
+        let refused = checked.run(&place.location, &clock).await.err().unwrap();
+        assert!(refused.to_string().contains("refused a row"), "{refused}");
+        assert!(place.fingerprint().await.iter().all(|(table, rows)| rows.is_empty() == (table != "head")));
     }
 }
 
@@ -440,9 +459,7 @@ fn with_header(bytes: &[u8], change: impl FnOnce(&mut Json)) -> Vec<u8> {
     format!("{header}\n{rest}").into_bytes()
 }
 
-#[tokio::test]
-async fn what_is_no_whole_backup_of_this_version_is_refused() {
-    let world = World::sqlite().await;
+async fn what_is_no_whole_backup_of_this_version_is_refused(world: World) {
     live(&world).await;
     let saved = Saved::of(&world).await;
     let bytes = saved.bytes();
@@ -496,9 +513,7 @@ async fn what_is_no_whole_backup_of_this_version_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_backup_of_which_one_byte_was_changed_is_refused() {
-    let world = World::sqlite().await;
+async fn a_backup_of_which_one_byte_was_changed_is_refused(world: World) {
     live(&world).await;
     let saved = Saved::of(&world).await;
     let bytes = saved.bytes();
@@ -519,9 +534,8 @@ async fn a_backup_of_which_one_byte_was_changed_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_backup_is_nothing_without_its_master_key() {
-    let (world, other) = (World::sqlite().await, World::sqlite().await);
+async fn a_backup_is_nothing_without_its_master_key(world: World) {
+    let other = World::another().await;
     live(&world).await;
     let saved = Saved::of(&world).await;
     let missing = saved.directory.path().join("master.key");
@@ -536,9 +550,7 @@ async fn a_backup_is_nothing_without_its_master_key() {
     }
 }
 
-#[tokio::test]
-async fn a_backup_that_changes_while_it_is_restored_is_refused() {
-    let world = World::sqlite().await;
+async fn a_backup_that_changes_while_it_is_restored_is_refused(world: World) {
     live(&world).await;
     let saved = Saved::of(&world).await;
     let checked = Restore::check(&saved.path(), world.master_key_file()).unwrap();

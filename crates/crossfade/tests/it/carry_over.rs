@@ -1,7 +1,8 @@
 //! Digests and seals: what an older version stored is carried over, and what somebody writes into the database counts for
 //! nothing. The formats are made here by other code than the product's.
 
-use crate::world::{Caller, Client, World, on_both_engines};
+use crate::engines::on_both_engines;
+use crate::world::{Caller, Client, World};
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest::{SHA256, digest},
@@ -13,6 +14,16 @@ use crossfade_core::secret::{SecretKind, SecretValue};
 use crossfade_store::{Db, Location, StoreError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+on_both_engines! {
+    an_older_database_is_carried_over_and_nothing_is_lost,
+    a_carry_over_that_was_killed_goes_on,
+    a_start_that_fails_during_a_carry_over_loses_nothing,
+    a_digest_that_was_inserted_into_the_database_is_no_credential,
+    a_session_or_link_that_was_inserted_into_the_database_opens_nothing,
+    data_keys_of_before_an_upgrade_are_refused_beside_newer_rows,
+    a_sealed_value_that_was_moved_to_another_registration_is_not_revealed,
+}
 
 fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
     sign(&Key::new(HMAC_SHA256, key), data).as_ref().to_vec()
@@ -268,135 +279,135 @@ fn planted_value(kind: SecretKind) -> String {
     SecretValue::generate(kind, &SystemRandom).reveal().to_owned()
 }
 
-on_both_engines! {
-    async fn an_older_database_is_carried_over_and_nothing_is_lost(world: World) {
-        let mut world = world;
-        let lived = live(&world).await;
-        lived.works_on(&world).await;
-        let keys = Keys::of(&world).await;
-        raw_all(&world, keys.old_values(&world, 1).await).await;
-        raw_all(&world, lived.old_digests(&keys, 1)).await;
-        raw_all(&world, keys.old_data_keys()).await;
-        world.restart().await;
-        lived.works_on(&world).await;
-        world.restart().await;
-        lived.works_on(&world).await;
-    }
+async fn an_older_database_is_carried_over_and_nothing_is_lost(mut world: World) {
+    let lived = live(&world).await;
+    lived.works_on(&world).await;
+    let keys = Keys::of(&world).await;
+    raw_all(&world, keys.old_values(&world, 1).await).await;
+    raw_all(&world, lived.old_digests(&keys, 1)).await;
+    raw_all(&world, keys.old_data_keys()).await;
+    world.restart().await;
+    lived.works_on(&world).await;
+    world.restart().await;
+    lived.works_on(&world).await;
+}
 
-    async fn a_carry_over_that_was_killed_goes_on(world: World) {
-        let mut world = world;
-        let lived = live(&world).await;
-        let keys = Keys::of(&world).await;
-        raw_all(&world, keys.old_values(&world, 2).await).await;
-        raw_all(&world, lived.old_digests(&keys, 2)).await;
-        raw_all(&world, keys.old_data_keys()).await;
-        world.raw(&keys.begun()).await;
-        world.restart().await;
-        lived.works_on(&world).await;
-    }
+async fn a_carry_over_that_was_killed_goes_on(mut world: World) {
+    let lived = live(&world).await;
+    let keys = Keys::of(&world).await;
+    raw_all(&world, keys.old_values(&world, 2).await).await;
+    raw_all(&world, lived.old_digests(&keys, 2)).await;
+    raw_all(&world, keys.old_data_keys()).await;
+    world.raw(&keys.begun()).await;
+    world.restart().await;
+    lived.works_on(&world).await;
+}
 
-    async fn a_start_that_fails_during_a_carry_over_loses_nothing(world: World) {
-        let mut world = world;
-        let lived = live(&world).await;
-        let keys = Keys::of(&world).await;
-        raw_all(&world, keys.old_values(&world, 1).await).await;
-        raw_all(&world, lived.old_digests(&keys, 1)).await;
-        raw_all(&world, keys.old_data_keys()).await;
-        // The last transaction fails behind the first ones, and behind the signing keys of its own.
-        world.raw("ALTER TABLE idempotency RENAME TO elsewhere").await;
-        world.try_restart().await.unwrap_err();
-        assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE keyed = 0").await, 0, "it got so far");
-        assert_eq!(world.number("SELECT COUNT(*) FROM data_keys WHERE purpose = 'carry_over'").await, 1);
-        world.raw("ALTER TABLE elsewhere RENAME TO idempotency").await;
-        // PostgreSQL takes a moment to notice that the session with the lock is gone.
-        for _ in 0..200 {
-            if world.try_restart().await.is_ok() {
-                break;
-            }
+async fn a_start_that_fails_during_a_carry_over_loses_nothing(mut world: World) {
+    let lived = live(&world).await;
+    let keys = Keys::of(&world).await;
+    raw_all(&world, keys.old_values(&world, 1).await).await;
+    raw_all(&world, lived.old_digests(&keys, 1)).await;
+    raw_all(&world, keys.old_data_keys()).await;
+    // The last transaction fails behind the first ones, and behind the signing keys of its own.
+    world.raw("ALTER TABLE idempotency RENAME TO elsewhere").await;
+    world.try_restart().await.unwrap_err();
+    assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE keyed = 0").await, 0, "it got so far");
+    assert_eq!(world.number("SELECT COUNT(*) FROM data_keys WHERE purpose = 'carry_over'").await, 1);
+    world.raw("ALTER TABLE elsewhere RENAME TO idempotency").await;
+    // PostgreSQL takes a moment to notice that the session with the lock is gone.
+    for _ in 0..200 {
+        if world.try_restart().await.is_ok() {
+            break;
         }
-        lived.works_on(&world).await;
     }
+    lived.works_on(&world).await;
+}
 
-    async fn a_digest_that_was_inserted_into_the_database_is_no_credential(world: World) {
-        let mut world = world;
-        world.owner().await;
-        let keys = Keys::of(&world).await;
-        let value = planted_value(SecretKind::ApiToken);
-        let plain = sha256(value.as_bytes());
-        world.raw(&planted(&keys, 1, &plain, 0)).await;
-        world.raw(&planted(&keys, 2, &keys.keyed("sessions", &value), 1)).await;
-        for _ in 0..2 {
-            let caller = Caller { world: &world, token: Some(value.clone()) };
-            caller.get("/me").await.refused(401, "unauthenticated");
-            world.restart().await;
-        }
-        world.raw(&planted(&keys, 3, &keys.keyed("API tokens", &value), 1)).await;
-        Caller { world: &world, token: Some(value) }.get("/me").await.ok();
+async fn a_digest_that_was_inserted_into_the_database_is_no_credential(mut world: World) {
+    world.owner().await;
+    let keys = Keys::of(&world).await;
+    let value = planted_value(SecretKind::ApiToken);
+    let plain = sha256(value.as_bytes());
+    world.raw(&planted(&keys, 1, &plain, 0)).await;
+    world.raw(&planted(&keys, 2, &keys.keyed("sessions", &value), 1)).await;
+    for _ in 0..2 {
+        let caller = Caller { world: &world, token: Some(value.clone()) };
+        caller.get("/me").await.refused(401, "unauthenticated");
+        world.restart().await;
     }
+    world.raw(&planted(&keys, 3, &keys.keyed("API tokens", &value), 1)).await;
+    Caller { world: &world, token: Some(value) }.get("/me").await.ok();
+}
 
-    async fn a_session_or_link_that_was_inserted_into_the_database_opens_nothing(world: World) {
-        let mut world = world;
-        world.owner().await;
-        let keys = Keys::of(&world).await;
-        let (cookie, link) = (planted_value(SecretKind::Session), planted_value(SecretKind::Link));
-        let (at, until) = (world.now().as_micros(), world.now().as_micros() + 3_600_000_000);
-        for keyed in [0, 1] {
-            let link_value = link.clone();
-            let (session, link) = (sha256(cookie.as_bytes()), sha256(link.as_bytes()));
-            let (session, link) = match keyed {
-                0 => (session, link),
-                _ => (keys.keyed("API tokens", &cookie), keys.keyed("sessions", &link_value)),
-            };
-            world.raw(&format!(
+async fn a_session_or_link_that_was_inserted_into_the_database_opens_nothing(mut world: World) {
+    world.owner().await;
+    let keys = Keys::of(&world).await;
+    let (cookie, link) = (planted_value(SecretKind::Session), planted_value(SecretKind::Link));
+    let (at, until) = (world.now().as_micros(), world.now().as_micros() + 3_600_000_000);
+    for keyed in [0, 1] {
+        let link_value = link.clone();
+        let (session, link) = (sha256(cookie.as_bytes()), sha256(link.as_bytes()));
+        let (session, link) = match keyed {
+            0 => (session, link),
+            _ => (keys.keyed("API tokens", &cookie), keys.keyed("sessions", &link_value)),
+        };
+        world.raw(&format!(
                 "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent, keyed)
                  SELECT 'ses_{keyed:022}', user_id, {}, {at}, {at}, {at}, '', '', {keyed} FROM grants WHERE role = 'owner'",
                 keys.bytes(&session)
             )).await;
-            world.raw(&format!(
+        world
+            .raw(&format!(
                 "INSERT INTO links (digest, purpose, user_id, created_at, expires_at, keyed)
                  SELECT {}, 'password', user_id, {at}, {until}, {keyed} FROM grants WHERE role = 'owner'",
                 keys.bytes(&link)
-            )).await;
-        }
-        for _ in 0..2 {
-            let browser = world.browser();
-            browser.jar().insert(browser.name_of("session"), cookie.clone());
-            assert!(!browser.is_signed_in().await);
-            assert!(world.app.read_link(&link, None).await.is_err());
-            world.restart().await;
-        }
-        let right = keys.bytes(&keys.keyed("sessions", &cookie));
-        world.raw(&format!("UPDATE sessions SET digest = {right} WHERE keyed = 1")).await;
+            ))
+            .await;
+    }
+    for _ in 0..2 {
         let browser = world.browser();
-        browser.jar().insert(browser.name_of("session"), cookie);
-        assert!(browser.is_signed_in().await, "the row itself is right");
+        browser.jar().insert(browser.name_of("session"), cookie.clone());
+        assert!(!browser.is_signed_in().await);
+        assert!(world.app.read_link(&link, None).await.is_err());
+        world.restart().await;
     }
+    let right = keys.bytes(&keys.keyed("sessions", &cookie));
+    world.raw(&format!("UPDATE sessions SET digest = {right} WHERE keyed = 1")).await;
+    let browser = world.browser();
+    browser.jar().insert(browser.name_of("session"), cookie);
+    assert!(browser.is_signed_in().await, "the row itself is right");
+}
 
-    async fn data_keys_of_before_an_upgrade_are_refused_beside_newer_rows(world: World) {
-        let mut world = world;
-        let lived = live(&world).await;
-        let keys = Keys::of(&world).await;
-        raw_all(&world, keys.old_data_keys()).await;
-        world.raw(&planted(&keys, 1, &sha256(planted_value(SecretKind::ApiToken).as_bytes()), 0)).await;
-        let refused = world.try_restart().await.unwrap_err();
-        assert!(refused.problem.detail.contains("are from before an upgrade"), "{refused:?}");
-        assert_eq!(world.number("SELECT COUNT(*) FROM api_tokens WHERE keyed = 0").await, 1, "nothing was changed");
-        drop(lived);
-    }
+async fn data_keys_of_before_an_upgrade_are_refused_beside_newer_rows(mut world: World) {
+    let lived = live(&world).await;
+    let keys = Keys::of(&world).await;
+    raw_all(&world, keys.old_data_keys()).await;
+    world.raw(&planted(&keys, 1, &sha256(planted_value(SecretKind::ApiToken).as_bytes()), 0)).await;
+    let refused = world.try_restart().await.unwrap_err();
+    assert!(refused.problem.detail.contains("are from before an upgrade"), "{refused:?}");
+    assert_eq!(
+        world.number("SELECT COUNT(*) FROM api_tokens WHERE keyed = 0").await,
+        1,
+        "nothing was changed"
+    );
+    drop(lived);
+    world.ends_unable_to_run_jobs();
+}
 
-    async fn a_sealed_value_that_was_moved_to_another_registration_is_not_revealed(world: World) {
-        let (mine, other) = (world.client("Mine", &["production"]).await, world.client("Other", &["production"]).await);
-        let owner = world.owner().await;
-        let theirs = other.registration("production").clone();
-        let reveal = mine.path("production", &format!("/secrets/{}/reveal", theirs.secret_id));
-        let reason = json!({"reason": "test"});
-        owner.post(&reveal, reason.clone()).await.refused(404, "not_found");
-        let (at, own) = (world.now().as_micros(), &mine.registration("production").client_id);
-        world.raw(&format!(
+async fn a_sealed_value_that_was_moved_to_another_registration_is_not_revealed(world: World) {
+    let (mine, other) =
+        (world.client("Mine", &["production"]).await, world.client("Other", &["production"]).await);
+    let owner = world.owner().await;
+    let theirs = other.registration("production").clone();
+    let reveal = mine.path("production", &format!("/secrets/{}/reveal", theirs.secret_id));
+    let reason = json!({"reason": "test"});
+    owner.post(&reveal, reason.clone()).await.refused(404, "not_found");
+    let (at, own) = (world.now().as_micros(), &mine.registration("production").client_id);
+    world.raw(&format!(
             "UPDATE secrets SET number = 99, revoked_at = {at}, registration_id = (SELECT id FROM registrations WHERE oauth_client_id = '{own}')
              WHERE id = '{}'", theirs.secret_id)).await;
-        let answer = owner.post(&reveal, reason).await;
-        assert_eq!(answer.status, 500);
-        assert!(!String::from_utf8(answer.bytes).unwrap().contains(&theirs.secret));
-    }
+    let answer = owner.post(&reveal, reason).await;
+    assert_eq!(answer.status, 500);
+    assert!(!String::from_utf8(answer.bytes).unwrap().contains(&theirs.secret));
 }

@@ -1,9 +1,10 @@
 //! The doctor finds each thing that is broken on purpose, and nothing else; it says how to mend it, and
 //! changes nothing.
 
+use crate::engines::on_both_engines;
 use crate::{
     start::{Data, Running, is_serving, raw},
-    world::{World, on_both_engines},
+    world::World,
 };
 use crossfade_app::doctor::{Check, Findings, Instance, Outcome, examine};
 use crossfade_authority::Clock;
@@ -12,6 +13,17 @@ use crossfade_store::Location;
 use serde_json::Value as Json;
 use std::{net::TcpListener, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 use tempfile::TempDir;
+
+on_both_engines! {
+    a_sound_instance_is_sound_and_stays_as_it_is,
+    each_thing_that_is_broken_in_the_database_is_found,
+    an_audience_that_has_become_an_issuer_of_this_server_is_found,
+    values_that_were_sealed_elsewhere_are_counted,
+    a_clock_that_is_wrong_is_found,
+    a_database_of_another_schema_is_told_and_not_migrated,
+    a_missing_or_foreign_master_key_is_found,
+    a_master_key_that_others_can_read_is_found,
+}
 
 /// What an instance is after a while: a client, rotated, with stored values, an owner, a remembered answer.
 async fn live(world: &World) {
@@ -59,171 +71,200 @@ fn finds(found: &Findings, name: &str, outcome: Outcome, says: &str) {
     );
 }
 
-on_both_engines! {
-    async fn a_sound_instance_is_sound_and_stays_as_it_is(world: World) {
-        live(&world).await;
-        let audited = world.number("SELECT COUNT(*) FROM audit_events").await;
-        let found = look(&world, world.now()).await;
-        assert_eq!(names(&found.checks, Outcome::Ok).len(), found.checks.len(), "{:?}", found.checks);
-        assert_eq!(found.served, Some(true));
-        let said = |name: &str| &found.checks.iter().find(|check| check.name == name).unwrap().sentence;
-        assert_eq!(said("sealed_values"), "4 stored values can be opened.");
-        assert_eq!(said("signing_keys"), "3 environments with an active signing key.");
-        assert_eq!(world.number("SELECT COUNT(*) FROM audit_events").await, audited);
-    }
+async fn a_sound_instance_is_sound_and_stays_as_it_is(world: World) {
+    live(&world).await;
+    let audited = world.number("SELECT COUNT(*) FROM audit_events").await;
+    let found = look(&world, world.now()).await;
+    assert_eq!(names(&found.checks, Outcome::Ok).len(), found.checks.len(), "{:?}", found.checks);
+    assert_eq!(found.served, Some(true));
+    let said = |name: &str| &found.checks.iter().find(|check| check.name == name).unwrap().sentence;
+    assert_eq!(said("sealed_values"), "4 stored values can be opened.");
+    assert_eq!(said("signing_keys"), "3 environments with an active signing key.");
+    assert_eq!(world.number("SELECT COUNT(*) FROM audit_events").await, audited);
+}
 
-    async fn each_thing_that_is_broken_in_the_database_is_found(world: World) {
-        live(&world).await;
-        let year = "UPDATE secrets SET created_at = created_at - 31536000000000 WHERE number = 1 AND expires_at IS NULL";
-        // Each is undone before the next.
-        for (breaking, mending, name, outcome, says) in [
-            (
-                "UPDATE grants SET role = 'auditor'",
-                "UPDATE grants SET role = 'owner'",
-                "owner", Outcome::Fail, "There is no Owner",
-            ),
-            (
-                "UPDATE clients SET owners = '[]'",
-                "UPDATE clients SET owners = '[\"ada@example.com\"]'",
-                "client_owners", Outcome::Warn, "1 client without owners",
-            ),
-            (
-                year,
-                "UPDATE secrets SET created_at = created_at + 31536000000000 WHERE number = 1 AND expires_at IS NULL",
-                "overdue_secrets", Outcome::Warn, "1 secret older",
-            ),
-            (
-                "UPDATE audit_events SET seq = 999 WHERE seq = 4",
-                "UPDATE audit_events SET seq = 4 WHERE seq = 999",
-                "audit_trail", Outcome::Fail, "but it has",
-            ),
-            (
-                "UPDATE secrets SET digest_key = 'x' || digest_key WHERE number = 2",
-                "UPDATE secrets SET digest_key = SUBSTR(digest_key, 2) WHERE number = 2",
-                "secret_hashes", Outcome::Fail, "1 secret cannot be verified",
-            ),
-            (
-                "UPDATE signing_keys SET active_from = active_from + 1000000000000 WHERE environment = 'staging'",
-                "UPDATE signing_keys SET active_from = active_from - 1000000000000 WHERE environment = 'staging'",
-                "signing_keys", Outcome::Fail, "The environment staging has no active signing key",
-            ),
-            (
-                "UPDATE signing_keys SET environment = CASE environment WHEN 'staging' THEN 'production' WHEN 'production' THEN 'staging' ELSE environment END",
-                "UPDATE signing_keys SET environment = CASE environment WHEN 'staging' THEN 'production' WHEN 'production' THEN 'staging' ELSE environment END",
-                "signing_keys", Outcome::Fail, "has a signing key that cannot be opened, and 1 more",
-            ),
-            (
-                "ALTER TABLE notifications RENAME TO elsewhere",
-                "ALTER TABLE elsewhere RENAME TO notifications",
-                "statements", Outcome::Fail, "notifications",
-            ),
-            (
-                "ALTER TABLE users RENAME COLUMN email TO mail",
-                "ALTER TABLE users RENAME COLUMN mail TO email",
-                "owner", Outcome::Fail, "Reading failed",
-            ),
-        ] {
-            world.raw(breaking).await;
-            let mut found = look(&world, world.now()).await;
-            if name == "owner" && breaking.starts_with("ALTER") {
-                // A statement that does not prepare is told, too.
-                found.checks.retain(|check| check.name != "statements");
-            }
-            finds(&found, name, outcome, says);
-            world.raw(mending).await;
+async fn each_thing_that_is_broken_in_the_database_is_found(world: World) {
+    live(&world).await;
+    let year =
+        "UPDATE secrets SET created_at = created_at - 31536000000000 WHERE number = 1 AND expires_at IS NULL";
+    // Each is undone before the next.
+    for (breaking, mending, name, outcome, says) in [
+        (
+            "UPDATE grants SET role = 'auditor'",
+            "UPDATE grants SET role = 'owner'",
+            "owner",
+            Outcome::Fail,
+            "There is no Owner",
+        ),
+        (
+            "UPDATE clients SET owners = '[]'",
+            "UPDATE clients SET owners = '[\"ada@example.com\"]'",
+            "client_owners",
+            Outcome::Warn,
+            "1 client without owners",
+        ),
+        (
+            year,
+            "UPDATE secrets SET created_at = created_at + 31536000000000 WHERE number = 1 AND expires_at IS NULL",
+            "overdue_secrets",
+            Outcome::Warn,
+            "1 secret older",
+        ),
+        (
+            "UPDATE audit_events SET seq = 999 WHERE seq = 4",
+            "UPDATE audit_events SET seq = 4 WHERE seq = 999",
+            "audit_trail",
+            Outcome::Fail,
+            "but it has",
+        ),
+        (
+            "UPDATE secrets SET digest_key = 'x' || digest_key WHERE number = 2",
+            "UPDATE secrets SET digest_key = SUBSTR(digest_key, 2) WHERE number = 2",
+            "secret_hashes",
+            Outcome::Fail,
+            "1 secret cannot be verified",
+        ),
+        (
+            "UPDATE signing_keys SET active_from = active_from + 1000000000000 WHERE environment = 'staging'",
+            "UPDATE signing_keys SET active_from = active_from - 1000000000000 WHERE environment = 'staging'",
+            "signing_keys",
+            Outcome::Fail,
+            "The environment staging has no active signing key",
+        ),
+        (
+            "UPDATE signing_keys SET environment = CASE environment WHEN 'staging' THEN 'production' WHEN 'production' THEN 'staging' ELSE environment END",
+            "UPDATE signing_keys SET environment = CASE environment WHEN 'staging' THEN 'production' WHEN 'production' THEN 'staging' ELSE environment END",
+            "signing_keys",
+            Outcome::Fail,
+            "has a signing key that cannot be opened, and 1 more",
+        ),
+        (
+            "ALTER TABLE notifications RENAME TO elsewhere",
+            "ALTER TABLE elsewhere RENAME TO notifications",
+            "statements",
+            Outcome::Fail,
+            "notifications",
+        ),
+        (
+            "ALTER TABLE users RENAME COLUMN email TO mail",
+            "ALTER TABLE users RENAME COLUMN mail TO email",
+            "owner",
+            Outcome::Fail,
+            "Reading failed",
+        ),
+    ] {
+        world.raw(breaking).await;
+        let mut found = look(&world, world.now()).await;
+        if name == "owner" && breaking.starts_with("ALTER") {
+            // A statement that does not prepare is told, too.
+            found.checks.retain(|check| check.name != "statements");
         }
+        finds(&found, name, outcome, says);
+        world.raw(mending).await;
+    }
+    let found = look(&world, world.now()).await;
+    assert_eq!(names(&found.checks, Outcome::Ok).len(), found.checks.len(), "{:?}", found.checks);
+}
+
+async fn an_audience_that_has_become_an_issuer_of_this_server_is_found(mut world: World) {
+    world.client("Billing", &["production"]).await;
+    world.owner().await;
+    world.raw("UPDATE registrations SET audience = 'https://b.example.com/env/staging'").await;
+    assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
+    world.restart_under("https://b.example.com").await;
+    let found = look(&world, world.now()).await;
+    assert_eq!(names(&found.checks, Outcome::Fail), ["audiences"]);
+    // The own issuer is no other one.
+    world.raw("UPDATE registrations SET audience = 'https://b.example.com/env/production'").await;
+    assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
+}
+
+async fn values_that_were_sealed_elsewhere_are_counted(world: World) {
+    live(&world).await;
+    // The value of another secret, in both places of a registration.
+    world.raw("UPDATE secrets SET sealed = (SELECT sealed FROM signing_keys ORDER BY kid LIMIT 1) WHERE number = 1").await;
+    let found = look(&world, world.now()).await;
+    finds(&found, "sealed_values", Outcome::Fail, "2 of 4 stored values cannot be opened: secret sec_");
+    world.raw("UPDATE idempotency SET actor = 'usr_0000000000000000000009'").await;
+    let found = look(&world, world.now()).await;
+    finds(&found, "sealed_values", Outcome::Fail, "3 of 4");
+}
+
+async fn a_clock_that_is_wrong_is_found(world: World) {
+    live(&world).await;
+    let now = world.now();
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    finds(&look(&world, now.before(day)).await, "clock", Outcome::Fail, "24 hours behind the stored time");
+    finds(
+        &look(&world, now.after(second * 61)).await,
+        "clock",
+        Outcome::Warn,
+        "61 seconds after the last stored time",
+    );
+    world.app.close().await;
+    assert_eq!(names(&look(&world, now.after(second * 61)).await.checks, Outcome::Warn), [""; 0]);
+    let ahead = look(&world, now.after(day * 31)).await;
+    finds(&ahead, "clock", Outcome::Warn, "31 days after the last stored time");
+    world.raw("UPDATE environments SET max_age_days = NULL").await;
+    finds(&look(&world, now.after(day * 4000)).await, "clock", Outcome::Fail, "4000 days");
+    world.ends_unable_to_run_jobs();
+}
+
+async fn a_database_of_another_schema_is_told_and_not_migrated(world: World) {
+    live(&world).await;
+    for (version, outcome, says) in
+        [(9999, Outcome::Fail, "newer version of Crossfade"), (0, Outcome::Warn, "has schema 0")]
+    {
+        world.raw(&format!("DELETE FROM _sqlx_migrations WHERE version BETWEEN 2 AND 100; UPDATE _sqlx_migrations SET version = {version}")).await;
+        finds(&look(&world, world.now()).await, "database", outcome, says);
+        assert_eq!(world.number("SELECT MAX(version) FROM _sqlx_migrations").await, version);
+    }
+    world.raw("DROP TABLE _sqlx_migrations").await;
+    finds(&look(&world, world.now()).await, "database", Outcome::Fail, "contains no Crossfade data");
+}
+
+async fn a_missing_or_foreign_master_key_is_found(world: World) {
+    live(&world).await;
+    let other = World::another().await;
+    let key = std::fs::read(world.master_key_file()).unwrap();
+    std::fs::copy(other.master_key_file(), world.master_key_file()).unwrap();
+    finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "does not match this database");
+    std::fs::write(world.master_key_file(), "nothing").unwrap();
+    finds(
+        &look(&world, world.now()).await,
+        "master_key",
+        Outcome::Fail,
+        "does not contain a Crossfade master key",
+    );
+    std::fs::remove_file(world.master_key_file()).unwrap();
+    finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "is missing");
+    assert!(!world.master_key_file().exists(), "none is made");
+    std::fs::write(world.master_key_file(), key).unwrap();
+}
+
+async fn a_master_key_that_others_can_read_is_found(world: World) {
+    live(&world).await;
+    let mode = |mode| {
+        std::fs::set_permissions(world.master_key_file(), std::fs::Permissions::from_mode(mode)).unwrap()
+    };
+    for bad in [0o644, 0o604, 0o666, 0o601] {
+        mode(bad);
         let found = look(&world, world.now()).await;
-        assert_eq!(names(&found.checks, Outcome::Ok).len(), found.checks.len(), "{:?}", found.checks);
+        finds(&found, "files", Outcome::Fail, &format!("(mode {bad:o})"));
+        let mend = found.checks.iter().find_map(|check| check.mend.clone()).unwrap();
+        assert_eq!(mend, format!("chmod 600 {}", world.master_key_file().display()));
     }
-
-    async fn an_audience_that_has_become_an_issuer_of_this_server_is_found(world: World) {
-        let mut world = world;
-        world.client("Billing", &["production"]).await;
-        world.owner().await;
-        world.raw("UPDATE registrations SET audience = 'https://b.example.com/env/staging'").await;
-        assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
-        world.restart_under("https://b.example.com").await;
+    // As it is mounted into a container whose user is not its owner.
+    for (mounted, can) in [(0o440, "read"), (0o640, "read"), (0o660, "read and write")] {
+        mode(mounted);
+        let says = format!("Its group can {can} {} (mode {mounted:o})", world.master_key_file().display());
         let found = look(&world, world.now()).await;
-        assert_eq!(names(&found.checks, Outcome::Fail), ["audiences"]);
-        // The own issuer is no other one.
-        world.raw("UPDATE registrations SET audience = 'https://b.example.com/env/production'").await;
-        assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
+        finds(&found, "files", Outcome::Warn, &says);
+        let mend = found.checks.iter().find_map(|check| check.mend.clone()).unwrap();
+        assert!(mend.contains("fsGroup"), "{mend}");
     }
-
-    async fn values_that_were_sealed_elsewhere_are_counted(world: World) {
-        live(&world).await;
-        // The value of another secret, in both places of a registration.
-        world.raw("UPDATE secrets SET sealed = (SELECT sealed FROM signing_keys ORDER BY kid LIMIT 1) WHERE number = 1").await;
-        let found = look(&world, world.now()).await;
-        finds(&found, "sealed_values", Outcome::Fail, "2 of 4 stored values cannot be opened: secret sec_");
-        world.raw("UPDATE idempotency SET actor = 'usr_0000000000000000000009'").await;
-        let found = look(&world, world.now()).await;
-        finds(&found, "sealed_values", Outcome::Fail, "3 of 4");
-    }
-
-    async fn a_clock_that_is_wrong_is_found(world: World) {
-        live(&world).await;
-        let now = world.now();
-        let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
-        finds(&look(&world, now.before(day)).await, "clock", Outcome::Fail, "24 hours behind the stored time");
-        finds(&look(&world, now.after(second * 61)).await, "clock", Outcome::Warn, "61 seconds after the last stored time");
-        world.app.close().await;
-        assert_eq!(names(&look(&world, now.after(second * 61)).await.checks, Outcome::Warn), [""; 0]);
-        let ahead = look(&world, now.after(day * 31)).await;
-        finds(&ahead, "clock", Outcome::Warn, "31 days after the last stored time");
-        world.raw("UPDATE environments SET max_age_days = NULL").await;
-        finds(&look(&world, now.after(day * 4000)).await, "clock", Outcome::Fail, "4000 days");
-    }
-
-    async fn a_database_of_another_schema_is_told_and_not_migrated(world: World) {
-        live(&world).await;
-        for (version, outcome, says) in
-            [(9999, Outcome::Fail, "newer version of Crossfade"), (0, Outcome::Warn, "has schema 0")]
-        {
-            world.raw(&format!("DELETE FROM _sqlx_migrations WHERE version BETWEEN 2 AND 100; UPDATE _sqlx_migrations SET version = {version}")).await;
-            finds(&look(&world, world.now()).await, "database", outcome, says);
-            assert_eq!(world.number("SELECT MAX(version) FROM _sqlx_migrations").await, version);
-        }
-        world.raw("DROP TABLE _sqlx_migrations").await;
-        finds(&look(&world, world.now()).await, "database", Outcome::Fail, "contains no Crossfade data");
-    }
-
-    async fn a_missing_or_foreign_master_key_is_found(world: World) {
-        live(&world).await;
-        let other = World::sqlite().await;
-        let key = std::fs::read(world.master_key_file()).unwrap();
-        std::fs::copy(other.master_key_file(), world.master_key_file()).unwrap();
-        finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "does not match this database");
-        std::fs::write(world.master_key_file(), "nothing").unwrap();
-        finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "does not contain a Crossfade master key");
-        std::fs::remove_file(world.master_key_file()).unwrap();
-        finds(&look(&world, world.now()).await, "master_key", Outcome::Fail, "is missing");
-        assert!(!world.master_key_file().exists(), "none is made");
-        std::fs::write(world.master_key_file(), key).unwrap();
-    }
-
-    async fn a_master_key_that_others_can_read_is_found(world: World) {
-        live(&world).await;
-        let mode = |mode| std::fs::set_permissions(world.master_key_file(), std::fs::Permissions::from_mode(mode)).unwrap();
-        for bad in [0o644, 0o604, 0o666, 0o601] {
-            mode(bad);
-            let found = look(&world, world.now()).await;
-            finds(&found, "files", Outcome::Fail, &format!("(mode {bad:o})"));
-            let mend = found.checks.iter().find_map(|check| check.mend.clone()).unwrap();
-            assert_eq!(mend, format!("chmod 600 {}", world.master_key_file().display()));
-        }
-        // As it is mounted into a container whose user is not its owner.
-        for (mounted, can) in [(0o440, "read"), (0o640, "read"), (0o660, "read and write")] {
-            mode(mounted);
-            let says = format!("Its group can {can} {} (mode {mounted:o})", world.master_key_file().display());
-            let found = look(&world, world.now()).await;
-            finds(&found, "files", Outcome::Warn, &says);
-            let mend = found.checks.iter().find_map(|check| check.mend.clone()).unwrap();
-            assert!(mend.contains("fsGroup"), "{mend}");
-        }
-        mode(0o400);
-        assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
-    }
+    mode(0o400);
+    assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
 }
 
 #[tokio::test]

@@ -1,9 +1,19 @@
 //! The headers of every answer, whichever door gives it and however it came out.
 
-use crate::world::{Answer, World, on_both_engines};
+use crate::engines::{on_both_engines, on_sqlite};
+use crate::world::{Answer, World};
 use axum::body::Body;
 use http::{Method, Request};
 use std::net::IpAddr;
+
+on_both_engines! {
+    every_answer_of_every_door_is_hardened,
+    a_method_that_is_not_there_is_refused_in_words_and_not_stored,
+}
+
+on_sqlite! {
+    a_page_is_found_with_a_slash_at_its_end,
+}
 
 async fn ask(world: &World, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
     let request =
@@ -58,48 +68,46 @@ async fn answers(world: &World) -> Vec<(String, Answer)> {
     answers
 }
 
-on_both_engines! {
-    async fn every_answer_of_every_door_is_hardened(world: World) {
-        let mut world = world;
-        for (what, answer) in answers(&world).await {
-            let policy = answer.header("content-security-policy").unwrap_or_default();
-            assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{what}");
-            for (name, value) in [
-                ("x-content-type-options", "nosniff"),
-                ("x-frame-options", "DENY"),
-                ("referrer-policy", "no-referrer"),
-                ("strict-transport-security", "max-age=31536000"),
-            ] {
-                let all: Vec<_> = answer.headers.get_all(name).iter().collect();
-                assert_eq!(all, [value], "{name} of {what}");
-            }
-            assert_eq!(answer.headers.get_all("cache-control").iter().count(), 1, "{what}");
+async fn every_answer_of_every_door_is_hardened(mut world: World) {
+    for (what, answer) in answers(&world).await {
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{what}"
+        );
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            let all: Vec<_> = answer.headers.get_all(name).iter().collect();
+            assert_eq!(all, [value], "{name} of {what}");
         }
-        world.restart_under("http://127.0.0.1:8080").await;
-        for (what, answer) in answers(&world).await {
-            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
-            assert_eq!(answer.header("strict-transport-security"), None, "{what}");
-        }
+        assert_eq!(answer.headers.get_all("cache-control").iter().count(), 1, "{what}");
     }
+    world.restart_under("http://127.0.0.1:8080").await;
+    for (what, answer) in answers(&world).await {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
+        assert_eq!(answer.header("strict-transport-security"), None, "{what}");
+    }
+}
 
-    async fn a_method_that_is_not_there_is_refused_in_words_and_not_stored(world: World) {
-        for (what, answer) in answers(&world).await {
-            if answer.status.as_u16() != 405 {
-                continue;
-            }
-            assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
-            assert!(!answer.header("allow").unwrap().is_empty(), "{what}");
-            assert!(answer.bytes.len() > 40, "{what}");
-            if what.contains("/oauth2/") {
-                assert_eq!(answer.json()["error"], "invalid_request", "{what}");
-            }
+async fn a_method_that_is_not_there_is_refused_in_words_and_not_stored(world: World) {
+    for (what, answer) in answers(&world).await {
+        if answer.status.as_u16() != 405 {
+            continue;
+        }
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
+        assert!(!answer.header("allow").unwrap().is_empty(), "{what}");
+        assert!(answer.bytes.len() > 40, "{what}");
+        if what.contains("/oauth2/") {
+            assert_eq!(answer.json()["error"], "invalid_request", "{what}");
         }
     }
 }
 
-#[tokio::test]
-async fn a_page_is_found_with_a_slash_at_its_end() {
-    let world = World::sqlite().await;
+async fn a_page_is_found_with_a_slash_at_its_end(world: World) {
     for (from, to) in [
         ("/console/", "/console"),
         ("/console//", "/console"),

@@ -1,6 +1,7 @@
 //! A load that runs on across a rotation: no caller hears a gap, and at the deadline the old secret is dead
 //! for all of them at once.
 
+use crate::engines::on_both_engines;
 use crate::world::World;
 use std::{
     sync::{
@@ -10,6 +11,11 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::Barrier, task::JoinSet};
+
+on_both_engines! {
+    in parallel:
+    nobody_hears_a_gap_rule_2,
+}
 
 /// Callers at the same time: the even ones never learn of the new secret, the odd ones move over.
 const CALLERS: usize = 8;
@@ -79,7 +85,7 @@ async fn rotate_under_load(world: &Arc<World>, client: &crate::world::Client) ->
     Secrets { client_id: registration.client_id, old: registration.secret, new }
 }
 
-async fn nobody_hears_a_gap(world: World) {
+async fn nobody_hears_a_gap_rule_2(world: World) {
     let world = Arc::new(world);
     let client = world.client("Billing", &["production"]).await;
     let all = CALLERS / 2 * REQUESTS;
@@ -98,16 +104,4 @@ async fn nobody_hears_a_gap(world: World) {
     assert_eq!((count(1), count(0)), (2 * all + CALLERS * REQUESTS, 3 * all + 1));
     let usage = owner.get(&client.path("production", "/usage")).await.ok();
     assert_eq!(usage["items"].as_array().unwrap().len(), CALLERS + CALLERS / 2 + 1, "one line a source");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_hears_a_gap_rule_2_sqlite() {
-    nobody_hears_a_gap(World::sqlite().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_hears_a_gap_rule_2_postgres() {
-    if let Some(world) = World::postgres().await {
-        nobody_hears_a_gap(world).await;
-    }
 }

@@ -5,6 +5,8 @@
 #[path = "../../../store/tests/harness/database.rs"]
 #[allow(dead_code, reason = "shared with the store's suite, which uses more of it")]
 mod database;
+#[path = "../../../store/tests/harness/engines.rs"]
+mod engines;
 #[allow(dead_code, reason = "a vocabulary of which each suite uses a part")]
 mod world;
 
@@ -55,3 +57,4 @@ mod unreadable;
 mod users;
 mod values;
 mod via;
+mod worlds;

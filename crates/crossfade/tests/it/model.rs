@@ -2,6 +2,7 @@
 //! of them the whole instance must be what a model of product rules 1 to 8, 12 and 13 says. The model is
 //! written from the rules, not from the code, and knows no database.
 
+use crate::engines::{run_on_postgres, run_on_sqlite};
 use crate::{
     oauth::jws::Parts,
     world::{Client, World},
@@ -626,18 +627,17 @@ async fn play(world: World, ops: &[Op]) {
     play.world.check_ways().await;
 }
 
-fn run(cases: u32, on_postgres: bool) {
+fn run(cases: u32, is_postgres: bool) {
     let cases = crate::random_cases(cases);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     TestRunner::new(config)
         .run(&ops(), |ops| {
-            runtime.block_on(async {
-                let world = if on_postgres { World::postgres().await } else { Some(World::sqlite().await) };
-                if let Some(world) = world {
-                    play(world, &ops).await;
-                }
-            });
+            let check = async |world| play(world, &ops).await;
+            match is_postgres {
+                true => runtime.block_on(run_on_postgres(check)),
+                false => runtime.block_on(run_on_sqlite(check)),
+            }
             Ok(())
         })
         .unwrap();

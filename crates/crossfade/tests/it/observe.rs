@@ -1,10 +1,24 @@
 //! What is seen from outside: request ids, metrics, the OpenAPI document.
 
-use crate::world::{Answer, World, on_both_engines};
+use crate::engines::{on_both_engines, on_sqlite};
+use crate::world::{Answer, World};
 use axum::body::Body;
 use http::Request;
 use serde_json::json;
 use std::net::IpAddr;
+
+on_both_engines! {
+    metrics_are_for_this_machine_or_a_token,
+    metrics_of_another_host_need_a_token,
+    metrics_count_what_happened_and_name_nobody,
+    a_declared_proxy_that_cannot_be_read_is_noted_for_doctor,
+    a_request_has_an_id_that_only_a_declared_proxy_may_give,
+}
+
+on_sqlite! {
+    the_openapi_document_is_open_to_everybody_and_says_3_1,
+    constant_pages_and_assets_are_sent_once_to_each_reader,
+}
 
 const HERE: [u8; 4] = [127, 0, 0, 1];
 const AFAR: [u8; 4] = [192, 0, 2, 9];
@@ -23,123 +37,137 @@ fn value(metrics: &str, series: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().unwrap()
 }
 
-on_both_engines! {
-    async fn metrics_are_for_this_machine_or_a_token(world: World) {
-        let mut world = world;
-        let token = format!("Bearer {}", world.owner().await.token.unwrap());
-        assert_eq!(get(&world, "/metrics", HERE, &[]).await.status, 200);
-        for headers in [&[][..], &[("authorization", "Bearer crossfade_api_x")], &[("authorization", "Basic eA==")]] {
-            assert_eq!(get(&world, "/metrics", AFAR, headers).await.status, 401, "{headers:?}");
-        }
-        assert_eq!(get(&world, "/metrics", AFAR, &[("authorization", &token)]).await.status, 200);
-        // A proxy on this machine that was not declared makes everybody look local; what it forwards is not.
-        for name in ["x-forwarded-for", "forwarded", "x-real-ip"] {
-            assert_eq!(get(&world, "/metrics", HERE, &[(name, "127.0.0.1")]).await.status, 401, "{name}");
-        }
-        world.trust(&["127.0.0.1/32"]);
-        assert_eq!(get(&world, "/metrics", HERE, &[("x-forwarded-for", "192.0.2.9")]).await.status, 401);
-        assert_eq!(get(&world, "/metrics", HERE, &[("x-forwarded-for", "127.0.0.1")]).await.status, 401);
-        assert_eq!(get(&world, "/metrics", HERE, &[]).await.status, 200);
+async fn metrics_are_for_this_machine_or_a_token(mut world: World) {
+    let token = format!("Bearer {}", world.owner().await.token.unwrap());
+    assert_eq!(get(&world, "/metrics", HERE, &[]).await.status, 200);
+    for headers in
+        [&[][..], &[("authorization", "Bearer crossfade_api_x")], &[("authorization", "Basic eA==")]]
+    {
+        assert_eq!(get(&world, "/metrics", AFAR, headers).await.status, 401, "{headers:?}");
     }
-
-    async fn metrics_of_another_host_need_a_token(world: World) {
-        let token = format!("Bearer {}", world.owner().await.token.unwrap());
-        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "127.3.2.1", "[::ffff:127.0.0.1]"] {
-            assert_eq!(get(&world, "/metrics", HERE, &[("host", host)]).await.status, 200, "{host}");
-        }
-        // A name of a stranger's can lead to 127.0.0.1, and then a browser here sends the request.
-        for host in [
-            "evil.example", "localhost.evil.example:8080", "127.0.0.1.nip.io", "10.0.0.1", "0.0.0.0:8080", "[::]", "", "é",
-            "evil@127.0.0.1",
-        ] {
-            assert_eq!(get(&world, "/metrics", HERE, &[("host", host)]).await.status, 401, "{host}");
-            let named = [("host", host), ("authorization", &*token)];
-            assert_eq!(get(&world, "/metrics", HERE, &named).await.status, 200, "{host}");
-        }
-        let two = [("host", "localhost"), ("host", "evil.example")];
-        assert_eq!(get(&world, "/metrics", HERE, &two).await.status, 401);
-        // HTTP/2 names the host in the target of the request.
-        for (target, status) in [("http://localhost:8080/metrics", 200), ("http://evil.example/metrics", 401)] {
-            assert_eq!(get(&world, target, HERE, &[]).await.status, status, "{target}");
-        }
+    assert_eq!(get(&world, "/metrics", AFAR, &[("authorization", &token)]).await.status, 200);
+    // A proxy on this machine that was not declared makes everybody look local; what it forwards is not.
+    for name in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+        assert_eq!(get(&world, "/metrics", HERE, &[(name, "127.0.0.1")]).await.status, 401, "{name}");
     }
+    world.trust(&["127.0.0.1/32"]);
+    assert_eq!(get(&world, "/metrics", HERE, &[("x-forwarded-for", "192.0.2.9")]).await.status, 401);
+    assert_eq!(get(&world, "/metrics", HERE, &[("x-forwarded-for", "127.0.0.1")]).await.status, 401);
+    assert_eq!(get(&world, "/metrics", HERE, &[]).await.status, 200);
+}
 
-    async fn metrics_count_what_happened_and_name_nobody(world: World) {
-        let client = world.client("Billing", &["production"]).await;
-        let owner = world.owner().await;
-        let it = client.registration("production").clone();
-        let oauth = world.oauth("production");
-        oauth.token(&it.client_id, &it.secret).await.is_token();
-        oauth.token(&it.client_id, &it.secret).await.is_token();
-        oauth.token(&it.client_id, "wrong").await.is_invalid_client();
-        oauth.token("nobody", "wrong").await.is_invalid_client();
-        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
-        owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.refused(409, "transition_in_progress");
-        let answer = get(&world, "/metrics", HERE, &[]).await;
-        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
-        let metrics = String::from_utf8(answer.bytes).unwrap();
-        for (series, expected) in [
-            ("crossfade_client_authentications_total{outcome=\"ok\"}", 2.0),
-            ("crossfade_client_authentications_total{outcome=\"failed\"}", 2.0),
-            ("crossfade_http_requests_total{operation=\"token\",status=\"200\"}", 2.0),
-            ("crossfade_http_requests_total{operation=\"token\",status=\"401\"}", 2.0),
-            ("crossfade_http_requests_total{operation=\"rotate_secret\",status=\"201\"}", 1.0),
-            ("crossfade_http_requests_total{operation=\"rotate_secret\",status=\"409\"}", 1.0),
-            ("crossfade_http_request_duration_seconds_count{operation=\"token\"}", 4.0),
-            ("crossfade_registrations", 1.0),
-            ("crossfade_transitions_running", 1.0),
-            ("crossfade_secrets_overdue", 0.0),
-            ("crossfade_changes_behind", 0.0),
-        ] {
-            assert!((value(&metrics, series) - expected).abs() < f64::EPSILON, "{series} is not {expected}\n{metrics}");
-        }
-        for private in [&client.id, &it.client_id, &it.secret_id, "Billing", "192.0.2.1", "owner@example.com"] {
-            assert!(!metrics.contains(private), "{private} stands in\n{metrics}");
-        }
-        // A flush takes nothing of what was counted away.
-        world.run_jobs().await;
-        let again = String::from_utf8(get(&world, "/metrics", HERE, &[]).await.bytes).unwrap();
-        assert!((value(&again, "crossfade_client_authentications_total{outcome=\"ok\"}") - 2.0).abs() < f64::EPSILON);
+async fn metrics_of_another_host_need_a_token(world: World) {
+    let token = format!("Bearer {}", world.owner().await.token.unwrap());
+    for host in
+        ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "127.3.2.1", "[::ffff:127.0.0.1]"]
+    {
+        assert_eq!(get(&world, "/metrics", HERE, &[("host", host)]).await.status, 200, "{host}");
     }
-
-    async fn a_declared_proxy_that_cannot_be_read_is_noted_for_doctor(world: World) {
-        let mut world = world;
-        world.trust(&["192.0.2.9/32"]);
-        let noted = async |world: &World| {
-            world.run_jobs().await;
-            world.number("SELECT COUNT(*) FROM unreadable_proxies").await
-        };
-        for readable in ["203.0.113.8:51008", "[2001:db8::7]:443, 192.0.2.9"] {
-            get(&world, "/api/v1/me", AFAR, &[("x-forwarded-for", readable)]).await;
-        }
-        assert_eq!(noted(&world).await, 0);
-        get(&world, "/api/v1/me", AFAR, &[("forwarded", "for=203.0.113.8")]).await;
-        get(&world, "/api/v1/me", AFAR, &[("x-forwarded-for", "unknown")]).await;
-        assert_eq!(noted(&world).await, 1);
-        assert_eq!(world.number("SELECT COUNT(*) FROM unreadable_proxies WHERE address = '192.0.2.9'").await, 1);
+    // A name of a stranger's can lead to 127.0.0.1, and then a browser here sends the request.
+    for host in [
+        "evil.example",
+        "localhost.evil.example:8080",
+        "127.0.0.1.nip.io",
+        "10.0.0.1",
+        "0.0.0.0:8080",
+        "[::]",
+        "",
+        "é",
+        "evil@127.0.0.1",
+    ] {
+        assert_eq!(get(&world, "/metrics", HERE, &[("host", host)]).await.status, 401, "{host}");
+        let named = [("host", host), ("authorization", &*token)];
+        assert_eq!(get(&world, "/metrics", HERE, &named).await.status, 200, "{host}");
     }
-
-    async fn a_request_has_an_id_that_only_a_declared_proxy_may_give(world: World) {
-        let mut world = world;
-        let ids = async |world: &World, given: &str| get(world, "/api/v1/me", AFAR, &[("x-request-id", given)]).await.request_id.unwrap();
-        let (one, two) = (ids(&world, "mine").await, ids(&world, "mine").await);
-        assert!(one != two && one != "mine" && one.len() == 11, "{one} {two}");
-        world.trust(&["192.0.2.9/32"]);
-        assert_eq!(ids(&world, "edge-7.3_a").await, "edge-7.3_a");
-        let long = "x".repeat(65);
-        for bad in ["a b", "", "x\"y", &long, "crossfade_live_0123456789ab"] {
-            assert_ne!(ids(&world, bad).await, bad);
-        }
-        // The OAuth endpoints answer byte for byte the same, so there is none.
-        let client = world.client("Billing", &["production"]).await;
-        let answer = world.oauth("production").token(&client.registration("production").client_id, "wrong").await;
-        assert_eq!(answer.request_id, None);
+    let two = [("host", "localhost"), ("host", "evil.example")];
+    assert_eq!(get(&world, "/metrics", HERE, &two).await.status, 401);
+    // HTTP/2 names the host in the target of the request.
+    for (target, status) in [("http://localhost:8080/metrics", 200), ("http://evil.example/metrics", 401)] {
+        assert_eq!(get(&world, target, HERE, &[]).await.status, status, "{target}");
     }
 }
 
-#[tokio::test]
-async fn the_openapi_document_is_open_to_everybody_and_says_3_1() {
-    let world = World::sqlite().await;
+async fn metrics_count_what_happened_and_name_nobody(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let it = client.registration("production").clone();
+    let oauth = world.oauth("production");
+    oauth.token(&it.client_id, &it.secret).await.is_token();
+    oauth.token(&it.client_id, &it.secret).await.is_token();
+    oauth.token(&it.client_id, "wrong").await.is_invalid_client();
+    oauth.token("nobody", "wrong").await.is_invalid_client();
+    owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+    owner
+        .post(&client.path("production", "/secrets/rotate"), client.rotation(24))
+        .await
+        .refused(409, "transition_in_progress");
+    let answer = get(&world, "/metrics", HERE, &[]).await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
+    let metrics = String::from_utf8(answer.bytes).unwrap();
+    for (series, expected) in [
+        ("crossfade_client_authentications_total{outcome=\"ok\"}", 2.0),
+        ("crossfade_client_authentications_total{outcome=\"failed\"}", 2.0),
+        ("crossfade_http_requests_total{operation=\"token\",status=\"200\"}", 2.0),
+        ("crossfade_http_requests_total{operation=\"token\",status=\"401\"}", 2.0),
+        ("crossfade_http_requests_total{operation=\"rotate_secret\",status=\"201\"}", 1.0),
+        ("crossfade_http_requests_total{operation=\"rotate_secret\",status=\"409\"}", 1.0),
+        ("crossfade_http_request_duration_seconds_count{operation=\"token\"}", 4.0),
+        ("crossfade_registrations", 1.0),
+        ("crossfade_transitions_running", 1.0),
+        ("crossfade_secrets_overdue", 0.0),
+        ("crossfade_changes_behind", 0.0),
+    ] {
+        assert!(
+            (value(&metrics, series) - expected).abs() < f64::EPSILON,
+            "{series} is not {expected}\n{metrics}"
+        );
+    }
+    for private in [&client.id, &it.client_id, &it.secret_id, "Billing", "192.0.2.1", "owner@example.com"] {
+        assert!(!metrics.contains(private), "{private} stands in\n{metrics}");
+    }
+    // A flush takes nothing of what was counted away.
+    world.run_jobs().await;
+    let again = String::from_utf8(get(&world, "/metrics", HERE, &[]).await.bytes).unwrap();
+    assert!(
+        (value(&again, "crossfade_client_authentications_total{outcome=\"ok\"}") - 2.0).abs() < f64::EPSILON
+    );
+}
+
+async fn a_declared_proxy_that_cannot_be_read_is_noted_for_doctor(mut world: World) {
+    world.trust(&["192.0.2.9/32"]);
+    let noted = async |world: &World| {
+        world.run_jobs().await;
+        world.number("SELECT COUNT(*) FROM unreadable_proxies").await
+    };
+    for readable in ["203.0.113.8:51008", "[2001:db8::7]:443, 192.0.2.9"] {
+        get(&world, "/api/v1/me", AFAR, &[("x-forwarded-for", readable)]).await;
+    }
+    assert_eq!(noted(&world).await, 0);
+    get(&world, "/api/v1/me", AFAR, &[("forwarded", "for=203.0.113.8")]).await;
+    get(&world, "/api/v1/me", AFAR, &[("x-forwarded-for", "unknown")]).await;
+    assert_eq!(noted(&world).await, 1);
+    assert_eq!(world.number("SELECT COUNT(*) FROM unreadable_proxies WHERE address = '192.0.2.9'").await, 1);
+}
+
+async fn a_request_has_an_id_that_only_a_declared_proxy_may_give(mut world: World) {
+    let ids = async |world: &World, given: &str| {
+        get(world, "/api/v1/me", AFAR, &[("x-request-id", given)]).await.request_id.unwrap()
+    };
+    let (one, two) = (ids(&world, "mine").await, ids(&world, "mine").await);
+    assert!(one != two && one != "mine" && one.len() == 11, "{one} {two}");
+    world.trust(&["192.0.2.9/32"]);
+    assert_eq!(ids(&world, "edge-7.3_a").await, "edge-7.3_a");
+    let long = "x".repeat(65);
+    for bad in ["a b", "", "x\"y", &long, "crossfade_live_0123456789ab"] {
+        assert_ne!(ids(&world, bad).await, bad);
+    }
+    // The OAuth endpoints answer byte for byte the same, so there is none.
+    let client = world.client("Billing", &["production"]).await;
+    let answer = world.oauth("production").token(&client.registration("production").client_id, "wrong").await;
+    assert_eq!(answer.request_id, None);
+}
+
+async fn the_openapi_document_is_open_to_everybody_and_says_3_1(world: World) {
     let answer = get(&world, "/api/openapi.json", AFAR, &[]).await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let tag = answer.header("etag").unwrap().to_owned();
@@ -149,9 +177,7 @@ async fn the_openapi_document_is_open_to_everybody_and_says_3_1() {
     assert_eq!((&document["openapi"], &document["servers"][0]["url"]), (&json!("3.1.0"), &json!("/api/v1")));
 }
 
-#[tokio::test]
-async fn constant_pages_and_assets_are_sent_once_to_each_reader() {
-    let world = World::sqlite().await;
+async fn constant_pages_and_assets_are_sent_once_to_each_reader(world: World) {
     for path in [
         "/docs/api",
         "/docs/errors",

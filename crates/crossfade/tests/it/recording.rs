@@ -1,6 +1,7 @@
 //! What is recorded against what was done: over stops in order the same; over kills never more, and less by no more
 //! than what had not been flushed, with a gap where it is missing.
 
+use crate::engines::{run_on_postgres, run_on_sqlite};
 use crate::world::{Client, World};
 use crossfade_core::Timestamp;
 use proptest::{
@@ -146,22 +147,23 @@ impl Play {
     }
 }
 
-fn run(cases: u32, on_postgres: bool) {
+fn run(cases: u32, is_postgres: bool) {
     let cases = crate::random_cases(cases);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     TestRunner::new(config)
         .run(&ops(), |ops| {
-            runtime.block_on(async {
-                let world = if on_postgres { World::postgres().await } else { Some(World::sqlite().await) };
-                if let Some(world) = world {
-                    let mut play = Play::new(world).await;
-                    for op in &ops {
-                        play.apply(op).await;
-                    }
-                    play.check().await;
+            let check = async |world| {
+                let mut play = Play::new(world).await;
+                for op in &ops {
+                    play.apply(op).await;
                 }
-            });
+                play.check().await;
+            };
+            match is_postgres {
+                true => runtime.block_on(run_on_postgres(check)),
+                false => runtime.block_on(run_on_sqlite(check)),
+            }
             Ok(())
         })
         .unwrap();

@@ -2,6 +2,7 @@
 //! is the table docs/reference/access.md, which this test compares and regenerates if it differs; and most of it
 //! is also derived a second time from the roles, so that a wrong table cannot be committed by habit.
 
+use crate::engines::on_sqlite;
 use crate::world::{Caller, Client, World};
 use crossfade_core::{
     Operation,
@@ -10,6 +11,10 @@ use crossfade_core::{
 };
 use serde_json::{Value, json};
 use std::{fmt::Write, fs, path::Path, time::Duration};
+
+on_sqlite! {
+    every_operation_for_every_role_and_object,
+}
 
 /// What the columns of a cell are about.
 const OBJECTS: [&str; 4] = ["own", "foreign", "other environment", "unreadable"];
@@ -30,9 +35,7 @@ struct Stage<'w> {
     other_token: String,
 }
 
-#[tokio::test]
-async fn every_operation_for_every_role_and_object() {
-    let world = World::sqlite().await;
+async fn every_operation_for_every_role_and_object(world: World) {
     let stage = Stage::set(&world).await;
     let mut holders = Vec::new();
     for role in Role::ALL {

@@ -1,12 +1,18 @@
 //! The value of a new secret: a command whose value cannot be received changes nothing.
 
+use crate::engines::on_both_engines;
 use crate::{
     commands::{Site, token},
     start::{Data, Running},
-    world::{Caller, on_both_engines},
+    world::{Caller, World},
 };
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
+
+on_both_engines! {
+    a_rotation_that_requires_the_value_is_refused_without_the_permission_to_reveal,
+    a_client_that_requires_its_value_is_not_created_without_the_permission_to_reveal,
+}
 
 const BLIND: [&str; 3] = ["client:read", "client:manage", "secret:rotate"];
 
@@ -21,43 +27,48 @@ async fn secrets(owner: &Caller<'_>, path: &str) -> Value {
     owner.get(path).await.ok()["items"].clone()
 }
 
-on_both_engines! {
-    async fn a_rotation_that_requires_the_value_is_refused_without_the_permission_to_reveal(world: World) {
-        let client = world.client("Billing", &["production"]).await;
-        let owner = world.owner().await;
-        let blind = world.token_of(crate::world::OWNER, &BLIND).await;
-        let (list, rotate) = (client.path("production", "/secrets"), client.path("production", "/secrets/rotate"));
-        let before = secrets(&owner, &list).await;
-        let mut body = client.rotation(24);
-        body["require_value"] = json!(true);
-        lacks_reveal(&blind.post(&rotate, body.clone()).await.refused(403, "forbidden"));
-        // Before anything of the request is judged.
-        let mut wrong = body.clone();
-        wrong["confirm_client_name"] = json!("Somebody else");
-        lacks_reveal(&blind.post(&rotate, wrong).await.refused(403, "forbidden"));
-        assert_eq!(secrets(&owner, &list).await, before);
-        assert!(owner.post(&rotate, body).await.created()["secret"]["value"].is_string());
-        let without = blind.post(&rotate, json!({"transition_hours": 0, "confirm_client_name": "Billing", "end_running_transition": true})).await.created();
-        assert!(without["secret"].get("value").is_none(), "{without}");
-    }
+async fn a_rotation_that_requires_the_value_is_refused_without_the_permission_to_reveal(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let blind = world.token_of(crate::world::OWNER, &BLIND).await;
+    let (list, rotate) =
+        (client.path("production", "/secrets"), client.path("production", "/secrets/rotate"));
+    let before = secrets(&owner, &list).await;
+    let mut body = client.rotation(24);
+    body["require_value"] = json!(true);
+    lacks_reveal(&blind.post(&rotate, body.clone()).await.refused(403, "forbidden"));
+    // Before anything of the request is judged.
+    let mut wrong = body.clone();
+    wrong["confirm_client_name"] = json!("Somebody else");
+    lacks_reveal(&blind.post(&rotate, wrong).await.refused(403, "forbidden"));
+    assert_eq!(secrets(&owner, &list).await, before);
+    assert!(owner.post(&rotate, body).await.created()["secret"]["value"].is_string());
+    let without = blind
+        .post(
+            &rotate,
+            json!({"transition_hours": 0, "confirm_client_name": "Billing", "end_running_transition": true}),
+        )
+        .await
+        .created();
+    assert!(without["secret"].get("value").is_none(), "{without}");
+}
 
-    async fn a_client_that_requires_its_value_is_not_created_without_the_permission_to_reveal(world: World) {
-        let client = world.client("Billing", &["production"]).await;
-        let owner = world.owner().await;
-        let manager = world.user("manager@example.com", "operations_manager").await;
-        let property = owner.get("/properties").await.ok()["items"][0]["id"].clone();
-        let create = json!({"name": "Reports", "property_id": property, "environments": ["staging"], "require_value": true});
-        lacks_reveal(&manager.post("/clients", create.clone()).await.refused(403, "forbidden"));
-        let register = json!({"environment": "staging", "require_value": true});
-        let path = format!("/clients/{}/environments", client.id);
-        lacks_reveal(&manager.post(&path, register.clone()).await.refused(403, "forbidden"));
-        let clients = owner.get("/clients").await.ok();
-        assert_eq!(clients["items"].as_array().unwrap().len(), 1, "{clients}");
-        assert_eq!(clients["items"][0]["registrations"].as_array().unwrap().len(), 1, "{clients}");
-        assert!(owner.post(&path, register).await.created()["secret"]["value"].is_string());
-        let made = owner.post("/clients", create).await.created();
-        assert!(made["registrations"][0]["secret"]["value"].is_string(), "{made}");
-    }
+async fn a_client_that_requires_its_value_is_not_created_without_the_permission_to_reveal(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let manager = world.user("manager@example.com", "operations_manager").await;
+    let property = owner.get("/properties").await.ok()["items"][0]["id"].clone();
+    let create = json!({"name": "Reports", "property_id": property, "environments": ["staging"], "require_value": true});
+    lacks_reveal(&manager.post("/clients", create.clone()).await.refused(403, "forbidden"));
+    let register = json!({"environment": "staging", "require_value": true});
+    let path = format!("/clients/{}/environments", client.id);
+    lacks_reveal(&manager.post(&path, register.clone()).await.refused(403, "forbidden"));
+    let clients = owner.get("/clients").await.ok();
+    assert_eq!(clients["items"].as_array().unwrap().len(), 1, "{clients}");
+    assert_eq!(clients["items"][0]["registrations"].as_array().unwrap().len(), 1, "{clients}");
+    assert!(owner.post(&path, register).await.created()["secret"]["value"].is_string());
+    let made = owner.post("/clients", create).await.created();
+    assert!(made["registrations"][0]["secret"]["value"].is_string(), "{made}");
 }
 
 #[test]

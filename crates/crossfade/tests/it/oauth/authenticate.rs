@@ -3,7 +3,8 @@
 use super::{
     GRANT, PROTECTED, Seen, basic, disable, encoded, is_error, is_the_refusal, needed, post, settings,
 };
-use crate::world::{World, on_both_engines};
+use crate::engines::{Subject, on_both_engines, on_sqlite};
+use crate::{database::Place, world::World};
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any, prop_oneof},
@@ -12,10 +13,25 @@ use proptest::{
 };
 use serde_json::json;
 
+on_both_engines! {
+    every_failed_authentication_looks_the_same_rfc6749_5_2,
+    a_registration_uses_only_its_methods_rfc7591_2,
+    a_disabled_registration_gets_no_token_until_it_is_enabled_rfc6749_5_2,
+}
+
+on_sqlite! {
+    what_is_no_credentials_gets_the_one_refusal_rfc7617_2_rfc6749_5_2,
+    two_authorization_headers_are_refused_alike_whatever_they_hold_rfc6749_5_2,
+    basic_credentials_are_form_decoded_rfc6749_2_3_1_appendix_b,
+    two_authentication_methods_are_refused_rfc6749_2_3,
+    a_client_id_in_the_body_is_the_one_in_the_header_oauth2_1_3_2,
+    credentials_are_opaque_visible_ascii_and_not_chosen_rfc6749_appendix_a_rfc9068_5,
+    user_agent_and_forwarded_headers_do_not_change_the_answer_rfc9700_4_13,
+    an_encoded_body_is_refused_before_authentication,
+}
+
 /// TOK-09, TOK-12, TOK-18, SEC-17: what cannot be credentials is refused like credentials that are wrong.
-#[tokio::test]
-async fn what_is_no_credentials_gets_the_one_refusal_rfc7617_2_rfc6749_5_2() {
-    let world = World::sqlite().await;
+async fn what_is_no_credentials_gets_the_one_refusal_rfc7617_2_rfc6749_5_2(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production");
     let (id, secret) = (own.client_id.as_str(), own.secret.as_str());
@@ -81,9 +97,7 @@ async fn what_is_no_credentials_gets_the_one_refusal_rfc7617_2_rfc6749_5_2() {
 
 /// RFC 9110 §11.6.2 gives a request one `Authorization`; RFC 6749 §5.2 names "multiple credentials" among the
 /// causes of `invalid_request`. Both have to hold without telling whether either header is right.
-#[tokio::test]
-async fn two_authorization_headers_are_refused_alike_whatever_they_hold_rfc6749_5_2() {
-    let world = World::sqlite().await;
+async fn two_authorization_headers_are_refused_alike_whatever_they_hold_rfc6749_5_2(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production");
     let right = basic(format!("{}:{}", own.client_id, own.secret));
@@ -102,9 +116,7 @@ async fn two_authorization_headers_are_refused_alike_whatever_they_hold_rfc6749_
 }
 
 /// TOK-08, TOK-10 and the vectors of §1.1 of the checklist.
-#[tokio::test]
-async fn basic_credentials_are_form_decoded_rfc6749_2_3_1_appendix_b() {
-    let world = World::sqlite().await;
+async fn basic_credentials_are_form_decoded_rfc6749_2_3_1_appendix_b(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production");
     let (id, secret) = (own.client_id.as_str(), own.secret.as_str());
@@ -145,9 +157,7 @@ async fn basic_credentials_are_form_decoded_rfc6749_2_3_1_appendix_b() {
 }
 
 /// TOK-06. OAuth 2.1 §2.4 says the same.
-#[tokio::test]
-async fn two_authentication_methods_are_refused_rfc6749_2_3() {
-    let world = World::sqlite().await;
+async fn two_authentication_methods_are_refused_rfc6749_2_3(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production");
     let (id, secret) = (own.client_id.as_str(), own.secret.as_str());
@@ -185,9 +195,7 @@ async fn two_authentication_methods_are_refused_rfc6749_2_3() {
 }
 
 /// TOK-07.
-#[tokio::test]
-async fn a_client_id_in_the_body_is_the_one_in_the_header_oauth2_1_3_2() {
-    let world = World::sqlite().await;
+async fn a_client_id_in_the_body_is_the_one_in_the_header_oauth2_1_3_2(world: World) {
     let (one, other) =
         (world.client("One", &["production"]).await, world.client("Other", &["production"]).await);
     let (one, other) = (one.registration("production"), other.registration("production"));
@@ -216,9 +224,7 @@ async fn a_client_id_in_the_body_is_the_one_in_the_header_oauth2_1_3_2() {
 }
 
 /// TOK-22, TOK-23, SEC-01: ids and secrets come from the server alone.
-#[tokio::test]
-async fn credentials_are_opaque_visible_ascii_and_not_chosen_rfc6749_appendix_a_rfc9068_5() {
-    let world = World::sqlite().await;
+async fn credentials_are_opaque_visible_ascii_and_not_chosen_rfc6749_appendix_a_rfc9068_5(world: World) {
     let client = world.client("Billing API", &["development", "staging", "production"]).await;
     let mut seen = std::collections::HashSet::new();
     for registration in &client.registrations {
@@ -240,121 +246,122 @@ async fn credentials_are_opaque_visible_ascii_and_not_chosen_rfc6749_appendix_a_
     }
 }
 
-on_both_engines! {
-    /// TOK-12, TOK-13, SEC-15: one answer for every cause, by either method, at every endpoint.
-    async fn every_failed_authentication_looks_the_same_rfc6749_5_2(world: World) {
-        let (rotated, disabled, deleted, basic_only, post_only) = (
-            world.client("Rotated", &["production", "staging"]).await,
-            world.client("Disabled", &["production"]).await,
-            world.client("Deleted", &["production"]).await,
-            world.client("Basic only", &["production"]).await,
-            world.client("Post only", &["production"]).await,
-        );
-        let owner = world.owner().await;
-        let rotate = rotated.path("production", "/secrets/rotate");
-        let expired = rotated.registration("production").secret.clone();
-        let second = owner.post(&rotate, rotated.rotation(0)).await.created()["secret"].clone();
-        owner.post(&rotate, rotated.rotation(24)).await.created();
-        let revoke = format!("/secrets/{}/revoke", second["id"].as_str().unwrap());
-        owner.post(&rotated.path("production", &revoke), json!({"reason": "test"})).await.ok();
-        disable(&world, &disabled, "production").await;
-        let body = json!({"confirm_client_name": "Deleted", "reason": "test"});
-        owner.delete(&format!("/clients/{}", deleted.id), body).await;
-        let only = |method: &str| json!({"token_endpoint_auth_methods": [method]});
-        settings(&world, &basic_only, "production", only("client_secret_basic")).await;
-        settings(&world, &post_only, "production", only("client_secret_post")).await;
+/// TOK-12, TOK-13, SEC-15: one answer for every cause, by either method, at every endpoint.
+async fn every_failed_authentication_looks_the_same_rfc6749_5_2(world: World) {
+    let (rotated, disabled, deleted, basic_only, post_only) = (
+        world.client("Rotated", &["production", "staging"]).await,
+        world.client("Disabled", &["production"]).await,
+        world.client("Deleted", &["production"]).await,
+        world.client("Basic only", &["production"]).await,
+        world.client("Post only", &["production"]).await,
+    );
+    let owner = world.owner().await;
+    let rotate = rotated.path("production", "/secrets/rotate");
+    let expired = rotated.registration("production").secret.clone();
+    let second = owner.post(&rotate, rotated.rotation(0)).await.created()["secret"].clone();
+    owner.post(&rotate, rotated.rotation(24)).await.created();
+    let revoke = format!("/secrets/{}/revoke", second["id"].as_str().unwrap());
+    owner.post(&rotated.path("production", &revoke), json!({"reason": "test"})).await.ok();
+    disable(&world, &disabled, "production").await;
+    let body = json!({"confirm_client_name": "Deleted", "reason": "test"});
+    owner.delete(&format!("/clients/{}", deleted.id), body).await;
+    let only = |method: &str| json!({"token_endpoint_auth_methods": [method]});
+    settings(&world, &basic_only, "production", only("client_secret_basic")).await;
+    settings(&world, &post_only, "production", only("client_secret_post")).await;
 
-        let of = |client: &crate::world::Client, environment: &str| {
-            let own = client.registration(environment);
-            (own.client_id.clone(), own.secret.clone())
-        };
-        let id = rotated.registration("production").client_id.clone();
-        let (staging_id, staging_secret) = of(&rotated, "staging");
-        // Cause, id, secret, and the one method that is tried; `None` tries both.
-        let causes = [
-            ("unknown client", "0".repeat(22), "x".to_owned(), None),
-            ("wrong secret", id.clone(), "x".to_owned(), None),
-            ("expired secret", id.clone(), expired, None),
-            ("revoked secret", id.clone(), second["value"].as_str().unwrap().to_owned(), None),
-            ("disabled client", of(&disabled, "production").0, of(&disabled, "production").1, None),
-            ("deleted client", of(&deleted, "production").0, of(&deleted, "production").1, None),
-            ("another environment's client", staging_id.clone(), staging_secret.clone(), None),
-            ("another environment's secret", id, staging_secret, None),
-            ("method not allowed", of(&basic_only, "production").0, of(&basic_only, "production").1, Some("post")),
-            ("method not allowed", of(&post_only, "production").0, of(&post_only, "production").1, Some("basic")),
-        ];
-        let oauth = world.oauth("production");
+    let of = |client: &crate::world::Client, environment: &str| {
+        let own = client.registration(environment);
+        (own.client_id.clone(), own.secret.clone())
+    };
+    let id = rotated.registration("production").client_id.clone();
+    let (staging_id, staging_secret) = of(&rotated, "staging");
+    // Cause, id, secret, and the one method that is tried; `None` tries both.
+    let causes = [
+        ("unknown client", "0".repeat(22), "x".to_owned(), None),
+        ("wrong secret", id.clone(), "x".to_owned(), None),
+        ("expired secret", id.clone(), expired, None),
+        ("revoked secret", id.clone(), second["value"].as_str().unwrap().to_owned(), None),
+        ("disabled client", of(&disabled, "production").0, of(&disabled, "production").1, None),
+        ("deleted client", of(&deleted, "production").0, of(&deleted, "production").1, None),
+        ("another environment's client", staging_id.clone(), staging_secret.clone(), None),
+        ("another environment's secret", id, staging_secret, None),
+        (
+            "method not allowed",
+            of(&basic_only, "production").0,
+            of(&basic_only, "production").1,
+            Some("post"),
+        ),
+        ("method not allowed", of(&post_only, "production").0, of(&post_only, "production").1, Some("basic")),
+    ];
+    let oauth = world.oauth("production");
+    for endpoint in PROTECTED {
+        let needed = if endpoint == "token" { GRANT } else { ("token", "x") };
+        for (cause, id, secret, method) in &causes {
+            if *method != Some("post") {
+                let answer = oauth.basic(endpoint, id, secret, &[needed]).await;
+                is_the_refusal(&answer, &format!("{endpoint}, basic: {cause}"));
+            }
+            if *method != Some("basic") {
+                let form = [needed, ("client_id", id.as_str()), ("client_secret", secret.as_str())];
+                let answer = oauth.form(endpoint, &form, &[]).await;
+                is_the_refusal(&answer, &format!("{endpoint}, post: {cause}"));
+            }
+        }
+    }
+}
+
+/// TOK-11: what is not in the list of the registration does not authenticate it.
+async fn a_registration_uses_only_its_methods_rfc7591_2(world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production");
+    let oauth = world.oauth("production");
+    for (methods, by_basic, by_post) in [
+        (json!(["client_secret_basic"]), true, false),
+        (json!(["client_secret_post"]), false, true),
+        (json!(["client_secret_post", "client_secret_basic"]), true, true),
+    ] {
+        settings(&world, &client, "production", json!({"token_endpoint_auth_methods": methods})).await;
         for endpoint in PROTECTED {
             let needed = if endpoint == "token" { GRANT } else { ("token", "x") };
-            for (cause, id, secret, method) in &causes {
-                if *method != Some("post") {
-                    let answer = oauth.basic(endpoint, id, secret, &[needed]).await;
-                    is_the_refusal(&answer, &format!("{endpoint}, basic: {cause}"));
-                }
-                if *method != Some("basic") {
-                    let form = [needed, ("client_id", id.as_str()), ("client_secret", secret.as_str())];
-                    let answer = oauth.form(endpoint, &form, &[]).await;
-                    is_the_refusal(&answer, &format!("{endpoint}, post: {cause}"));
-                }
-            }
-        }
-    }
-
-    /// TOK-11: what is not in the list of the registration does not authenticate it.
-    async fn a_registration_uses_only_its_methods_rfc7591_2(world: World) {
-        let client = world.client("Billing API", &["production"]).await;
-        let own = client.registration("production");
-        let oauth = world.oauth("production");
-        for (methods, by_basic, by_post) in [
-            (json!(["client_secret_basic"]), true, false),
-            (json!(["client_secret_post"]), false, true),
-            (json!(["client_secret_post", "client_secret_basic"]), true, true),
-        ] {
-            settings(&world, &client, "production", json!({"token_endpoint_auth_methods": methods})).await;
-            for endpoint in PROTECTED {
-                let needed = if endpoint == "token" { GRANT } else { ("token", "x") };
-                let form = [needed, ("client_id", own.client_id.as_str()), ("client_secret", own.secret.as_str())];
-                for (answer, allowed) in [
-                    (oauth.basic(endpoint, &own.client_id, &own.secret, &[needed]).await, by_basic),
-                    (oauth.form(endpoint, &form, &[]).await, by_post),
-                ] {
-                    if allowed {
-                        assert_eq!(answer.status.as_u16(), 200, "{endpoint} {methods}");
-                    } else {
-                        is_the_refusal(&answer, endpoint);
-                    }
+            let form =
+                [needed, ("client_id", own.client_id.as_str()), ("client_secret", own.secret.as_str())];
+            for (answer, allowed) in [
+                (oauth.basic(endpoint, &own.client_id, &own.secret, &[needed]).await, by_basic),
+                (oauth.form(endpoint, &form, &[]).await, by_post),
+            ] {
+                if allowed {
+                    assert_eq!(answer.status.as_u16(), 200, "{endpoint} {methods}");
+                } else {
+                    is_the_refusal(&answer, endpoint);
                 }
             }
         }
-        // TOK-18: there is no way to make a public client.
-        for methods in [json!([]), json!(["none"]), json!(["private_key_jwt"]), json!("none")] {
-            let change = json!({"token_endpoint_auth_methods": methods});
-            world.owner().await.patch(&client.path("production", ""), change).await.refused(422, "invalid_body");
-        }
-        oauth.token(&own.client_id, &own.secret).await.is_token();
     }
+    // TOK-18: there is no way to make a public client.
+    for methods in [json!([]), json!(["none"]), json!(["private_key_jwt"]), json!("none")] {
+        let change = json!({"token_endpoint_auth_methods": methods});
+        world.owner().await.patch(&client.path("production", ""), change).await.refused(422, "invalid_body");
+    }
+    oauth.token(&own.client_id, &own.secret).await.is_token();
+}
 
-    async fn a_disabled_registration_gets_no_token_until_it_is_enabled_rfc6749_5_2(world: World) {
-        let mut world = world;
-        let client = world.client("Billing API", &["production", "staging"]).await;
-        let own = client.registration("production").clone();
-        let other = client.registration("staging").clone();
-        world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
-        disable(&world, &client, "production").await;
-        is_the_refusal(&world.oauth("production").token(&own.client_id, &own.secret).await, "at once");
-        world.restart().await;
-        is_the_refusal(&world.oauth("production").token(&own.client_id, &own.secret).await, "after a restart");
-        world.oauth("staging").token(&other.client_id, &other.secret).await.is_token();
-        settings(&world, &client, "production", json!({"enabled": true})).await;
-        world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
-    }
+async fn a_disabled_registration_gets_no_token_until_it_is_enabled_rfc6749_5_2(mut world: World) {
+    let client = world.client("Billing API", &["production", "staging"]).await;
+    let own = client.registration("production").clone();
+    let other = client.registration("staging").clone();
+    world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
+    disable(&world, &client, "production").await;
+    is_the_refusal(&world.oauth("production").token(&own.client_id, &own.secret).await, "at once");
+    world.restart().await;
+    is_the_refusal(&world.oauth("production").token(&own.client_id, &own.secret).await, "after a restart");
+    world.oauth("staging").token(&other.client_id, &other.secret).await.is_token();
+    settings(&world, &client, "production", json!({"enabled": true})).await;
+    world.oauth("production").token(&own.client_id, &own.secret).await.is_token();
 }
 
 /// TOK-28: nothing that a caller says about itself changes the answer, and what it says about its address is
 /// believed from a declared proxy only.
-#[tokio::test]
-async fn user_agent_and_forwarded_headers_do_not_change_the_answer_rfc9700_4_13() {
-    let mut world = World::sqlite().await;
+async fn user_agent_and_forwarded_headers_do_not_change_the_answer_rfc9700_4_13(mut world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production").clone();
     let right = basic(format!("{}:{}", own.client_id, own.secret));
@@ -402,9 +409,7 @@ async fn user_agent_and_forwarded_headers_do_not_change_the_answer_rfc9700_4_13(
 }
 
 /// A body that would have to be decoded is refused before anybody is authenticated by it.
-#[tokio::test]
-async fn an_encoded_body_is_refused_before_authentication() {
-    let world = World::sqlite().await;
+async fn an_encoded_body_is_refused_before_authentication(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production").clone();
     let (right, wrong) =
@@ -429,7 +434,7 @@ async fn an_encoded_body_is_refused_before_authentication() {
 #[test]
 fn random_requests_get_neither_a_token_nor_a_5xx() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let world = runtime.block_on(World::sqlite());
+    let world = runtime.block_on(<World as Subject>::open(Place::file()));
     let client = runtime.block_on(world.client("Billing API", &["production"]));
     let id = client.registration("production").client_id.clone();
 
@@ -479,4 +484,6 @@ fn random_requests_get_neither_a_token_nor_a_5xx() {
             Ok(())
         })
         .unwrap();
+    drop(world);
+    runtime.block_on(World::end());
 }

@@ -5,9 +5,23 @@ use super::{
     jws::{Parts, b64, forged, hmac_sha256, unb64},
     settings,
 };
-use crate::world::{Answer, Registration, World, on_both_engines};
+use crate::engines::{on_both_engines, on_sqlite};
+use crate::world::{Answer, Registration, World};
 use serde_json::{Value, json};
 use std::time::Duration;
+
+on_both_engines! {
+    a_client_learns_of_its_own_tokens_and_with_the_right_of_others_rfc7662_2_2,
+    a_token_ends_with_its_time_its_client_and_its_secret_rfc7662_4,
+    tokens_of_an_ended_secret_live_on_unless_they_are_ended_too_rfc7662_2_2,
+}
+
+on_sqlite! {
+    the_caller_is_authenticated_and_names_a_token_rfc7662_2_1_2_3,
+    what_is_no_token_is_inactive_rfc7662_2_2,
+    forged_tokens_are_inactive_rfc8725_2_1_3_1_3_10,
+    a_token_is_not_taken_from_the_url_rfc7662_2_1,
+}
 
 /// RFC 7662 §2.2: this, to the byte, is all that is said of a token that is not active.
 #[track_caller]
@@ -26,90 +40,94 @@ async fn token(world: &World, own: &Registration) -> String {
     world.oauth(&own.environment).token(&own.client_id, &own.secret).await.is_token()
 }
 
-on_both_engines! {
-    /// INT-01, INT-02, INT-04: its own tokens; others' with `may_introspect`, of its environment.
-    async fn a_client_learns_of_its_own_tokens_and_with_the_right_of_others_rfc7662_2_2(world: World) {
-        let (one, other) = (world.client("One", &["production", "staging"]).await, world.client("Other", &["production"]).await);
-        let (own, foreign) = (one.registration("production"), other.registration("production"));
-        let elsewhere = one.registration("staging");
-        let (mine, theirs, staging) = (token(&world, own).await, token(&world, foreign).await, token(&world, elsewhere).await);
+/// INT-01, INT-02, INT-04: its own tokens; others' with `may_introspect`, of its environment.
+async fn a_client_learns_of_its_own_tokens_and_with_the_right_of_others_rfc7662_2_2(world: World) {
+    let (one, other) =
+        (world.client("One", &["production", "staging"]).await, world.client("Other", &["production"]).await);
+    let (own, foreign) = (one.registration("production"), other.registration("production"));
+    let elsewhere = one.registration("staging");
+    let (mine, theirs, staging) =
+        (token(&world, own).await, token(&world, foreign).await, token(&world, elsewhere).await);
 
-        let answer = introspect(&world, own, &mine).await;
-        is_not_stored(&answer, "active");
-        assert_eq!(answer.header("content-type"), Some("application/json"));
-        let body = answer.ok();
-        let claims = Parts::of(&mine).claims;
-        let expected = json!({
-            "active": true, "token_type": "Bearer", "client_id": own.client_id, "sub": own.client_id,
-            "iss": issuer("production"), "aud": issuer("production"), "iat": world.now().as_seconds(),
-            "exp": world.now().as_seconds() + 3600, "jti": claims["jti"], "crossfade_secret": own.secret_id,
-        });
-        assert_eq!(body, expected);
+    let answer = introspect(&world, own, &mine).await;
+    is_not_stored(&answer, "active");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let body = answer.ok();
+    let claims = Parts::of(&mine).claims;
+    let expected = json!({
+        "active": true, "token_type": "Bearer", "client_id": own.client_id, "sub": own.client_id,
+        "iss": issuer("production"), "aud": issuer("production"), "iat": world.now().as_seconds(),
+        "exp": world.now().as_seconds() + 3600, "jti": claims["jti"], "crossfade_secret": own.secret_id,
+    });
+    assert_eq!(body, expected);
 
-        is_inactive(&introspect(&world, own, &theirs).await, "another's");
-        settings(&world, &one, "production", json!({"may_introspect": true, "scopes": ["read"]})).await;
-        assert_eq!(introspect(&world, own, &theirs).await.ok()["client_id"], foreign.client_id);
-        assert_eq!(introspect(&world, own, &token(&world, own).await).await.ok()["scope"], "read");
-        is_inactive(&introspect(&world, own, &staging).await, "of another environment");
-        is_inactive(&introspect(&world, foreign, &mine).await, "the right is not mutual");
-        settings(&world, &one, "production", json!({"may_introspect": false})).await;
-        is_inactive(&introspect(&world, own, &theirs).await, "the right was taken away");
-        // The same client, another registration: environments know nothing of each other.
-        is_inactive(&introspect(&world, elsewhere, &mine).await, "the same client elsewhere");
+    is_inactive(&introspect(&world, own, &theirs).await, "another's");
+    settings(&world, &one, "production", json!({"may_introspect": true, "scopes": ["read"]})).await;
+    assert_eq!(introspect(&world, own, &theirs).await.ok()["client_id"], foreign.client_id);
+    assert_eq!(introspect(&world, own, &token(&world, own).await).await.ok()["scope"], "read");
+    is_inactive(&introspect(&world, own, &staging).await, "of another environment");
+    is_inactive(&introspect(&world, foreign, &mine).await, "the right is not mutual");
+    settings(&world, &one, "production", json!({"may_introspect": false})).await;
+    is_inactive(&introspect(&world, own, &theirs).await, "the right was taken away");
+    // The same client, another registration: environments know nothing of each other.
+    is_inactive(&introspect(&world, elsewhere, &mine).await, "the same client elsewhere");
+}
+
+/// INT-04: each thing that can end a token ends it for introspection, at once and after a restart.
+async fn a_token_ends_with_its_time_its_client_and_its_secret_rfc7662_4(mut world: World) {
+    let (watcher, client, gone, leaked) = (
+        world.client("Watcher", &["production"]).await,
+        world.client("Client", &["production"]).await,
+        world.client("Gone", &["production"]).await,
+        world.client("Leaked", &["production"]).await,
+    );
+    settings(&world, &watcher, "production", json!({"may_introspect": true})).await;
+    settings(&world, &client, "production", json!({"access_token_ttl_seconds": 60})).await;
+    let watcher = watcher.registration("production").clone();
+    let timed = token(&world, client.registration("production")).await;
+    world.advance(Duration::from_secs(60) - Duration::from_micros(1));
+    assert_eq!(introspect(&world, &watcher, &timed).await.ok()["active"], true);
+    world.advance(Duration::from_micros(1));
+    is_inactive(&introspect(&world, &watcher, &timed).await, "at its exp (RFC 7519 §4.1.4: on or after)");
+
+    let of_disabled = token(&world, client.registration("production")).await;
+    let of_deleted = token(&world, gone.registration("production")).await;
+    let of_leaked = token(&world, leaked.registration("production")).await;
+    for token in [&of_disabled, &of_deleted, &of_leaked] {
+        assert_eq!(introspect(&world, &watcher, token).await.ok()["active"], true);
     }
-
-    /// INT-04: each thing that can end a token ends it for introspection, at once and after a restart.
-    async fn a_token_ends_with_its_time_its_client_and_its_secret_rfc7662_4(world: World) {
-        let mut world = world;
-        let (watcher, client, gone, leaked) = (
-            world.client("Watcher", &["production"]).await,
-            world.client("Client", &["production"]).await,
-            world.client("Gone", &["production"]).await,
-            world.client("Leaked", &["production"]).await,
-        );
-        settings(&world, &watcher, "production", json!({"may_introspect": true})).await;
-        settings(&world, &client, "production", json!({"access_token_ttl_seconds": 60})).await;
-        let watcher = watcher.registration("production").clone();
-        let timed = token(&world, client.registration("production")).await;
-        world.advance(Duration::from_secs(60) - Duration::from_micros(1));
-        assert_eq!(introspect(&world, &watcher, &timed).await.ok()["active"], true);
-        world.advance(Duration::from_micros(1));
-        is_inactive(&introspect(&world, &watcher, &timed).await, "at its exp (RFC 7519 §4.1.4: on or after)");
-
-        let of_disabled = token(&world, client.registration("production")).await;
-        let of_deleted = token(&world, gone.registration("production")).await;
-        let of_leaked = token(&world, leaked.registration("production")).await;
-        for token in [&of_disabled, &of_deleted, &of_leaked] {
-            assert_eq!(introspect(&world, &watcher, token).await.ok()["active"], true);
-        }
-        disable(&world, &client, "production").await;
-        let owner = world.owner().await;
-        owner.delete(&format!("/clients/{}", gone.id), json!({"confirm_client_name": "Gone", "reason": "test"})).await;
-        let body = json!({"transition_hours": 0, "confirm_client_name": "Leaked", "revoke_tokens": true});
-        owner.post(&leaked.path("production", "/secrets/rotate"), body).await.created();
-        for _ in 0..2 {
-            is_inactive(&introspect(&world, &watcher, &of_disabled).await, "client disabled");
-            is_inactive(&introspect(&world, &watcher, &of_deleted).await, "client deleted");
-            is_inactive(&introspect(&world, &watcher, &of_leaked).await, "tokens of the secret ended");
-            world.restart().await;
-        }
-    }
-
-    /// A rotation without `revoke_tokens` leaves tokens alone: they end by themselves.
-    async fn tokens_of_an_ended_secret_live_on_unless_they_are_ended_too_rfc7662_2_2(world: World) {
-        let client = world.client("Billing API", &["production"]).await;
-        let old = client.registration("production");
-        let before = token(&world, old).await;
-        let reply = world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
-        let new = Registration { secret: reply["secret"]["value"].as_str().unwrap().to_owned(), ..old.clone() };
-        assert_eq!(introspect(&world, &new, &before).await.ok()["crossfade_secret"], old.secret_id);
+    disable(&world, &client, "production").await;
+    let owner = world.owner().await;
+    owner
+        .delete(&format!("/clients/{}", gone.id), json!({"confirm_client_name": "Gone", "reason": "test"}))
+        .await;
+    let body = json!({"transition_hours": 0, "confirm_client_name": "Leaked", "revoke_tokens": true});
+    owner.post(&leaked.path("production", "/secrets/rotate"), body).await.created();
+    for _ in 0..2 {
+        is_inactive(&introspect(&world, &watcher, &of_disabled).await, "client disabled");
+        is_inactive(&introspect(&world, &watcher, &of_deleted).await, "client deleted");
+        is_inactive(&introspect(&world, &watcher, &of_leaked).await, "tokens of the secret ended");
+        world.restart().await;
     }
 }
 
+/// A rotation without `revoke_tokens` leaves tokens alone: they end by themselves.
+async fn tokens_of_an_ended_secret_live_on_unless_they_are_ended_too_rfc7662_2_2(world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let old = client.registration("production");
+    let before = token(&world, old).await;
+    let reply = world
+        .owner()
+        .await
+        .post(&client.path("production", "/secrets/rotate"), client.rotation(0))
+        .await
+        .created();
+    let new = Registration { secret: reply["secret"]["value"].as_str().unwrap().to_owned(), ..old.clone() };
+    assert_eq!(introspect(&world, &new, &before).await.ok()["crossfade_secret"], old.secret_id);
+}
+
 /// INT-01, INT-03. Who asks is decided before what is asked.
-#[tokio::test]
-async fn the_caller_is_authenticated_and_names_a_token_rfc7662_2_1_2_3() {
-    let world = World::sqlite().await;
+async fn the_caller_is_authenticated_and_names_a_token_rfc7662_2_1_2_3(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production");
     let good = token(&world, own).await;
@@ -147,9 +165,7 @@ async fn the_caller_is_authenticated_and_names_a_token_rfc7662_2_1_2_3() {
 }
 
 /// INT-02: garbage is answered like a token that has ended.
-#[tokio::test]
-async fn what_is_no_token_is_inactive_rfc7662_2_2() {
-    let world = World::sqlite().await;
+async fn what_is_no_token_is_inactive_rfc7662_2_2(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production");
     settings(&world, &client, "production", json!({"may_introspect": true})).await;
@@ -210,9 +226,7 @@ async fn what_is_no_token_is_inactive_rfc7662_2_2() {
 
 /// JWT-03, JWT-04 (RFC 8725 §2.1, §3.1, §3.10; RFC 7515 §4.1): what a token says of its own verification is not
 /// believed.
-#[tokio::test]
-async fn forged_tokens_are_inactive_rfc8725_2_1_3_1_3_10() {
-    let world = World::sqlite().await;
+async fn forged_tokens_are_inactive_rfc8725_2_1_3_1_3_10(world: World) {
     let client = world.client("Billing API", &["production", "staging"]).await;
     let own = client.registration("production");
     settings(&world, &client, "production", json!({"may_introspect": true})).await;
@@ -345,9 +359,7 @@ async fn forged_tokens_are_inactive_rfc8725_2_1_3_1_3_10() {
 }
 
 /// INT-03: the endpoint takes forms, like the token endpoint, and none of its parameters from a URL.
-#[tokio::test]
-async fn a_token_is_not_taken_from_the_url_rfc7662_2_1() {
-    let world = World::sqlite().await;
+async fn a_token_is_not_taken_from_the_url_rfc7662_2_1(world: World) {
     let client = world.client("Billing API", &["production"]).await;
     let own = client.registration("production");
     let good = token(&world, own).await;

@@ -1,17 +1,23 @@
 //! The admin API as a resource server (RFC 6750): checklist row RS-01.
 
 use super::ask;
+use crate::engines::on_sqlite;
 use crate::world::{Answer, OWNER, World};
 use http::Method;
 use serde_json::json;
+
+on_sqlite! {
+    without_a_token_the_challenge_has_no_error_code_rfc6750_3_1,
+    a_bad_token_is_told_to_be_one_rfc6750_3_1,
+    a_token_travels_in_one_header_and_never_in_the_url_rfc6750_2,
+    too_narrow_a_scope_is_told_to_be_so_rfc6750_3_1,
+}
 
 async fn with(world: &World, uri: &str, headers: &[(&str, &[u8])]) -> Answer {
     ask(world, Method::GET, uri, headers, b"").await
 }
 
-#[tokio::test]
-async fn without_a_token_the_challenge_has_no_error_code_rfc6750_3_1() {
-    let world = World::sqlite().await;
+async fn without_a_token_the_challenge_has_no_error_code_rfc6750_3_1(world: World) {
     let answer = with(&world, "/api/v1/clients", &[]).await;
     assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"crossfade\""));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -20,9 +26,7 @@ async fn without_a_token_the_challenge_has_no_error_code_rfc6750_3_1() {
 
 /// RFC 6750 §3.1 gives `invalid_token` to a token that is expired, revoked, malformed or unknown; the row of the
 /// checklist makes it a must.
-#[tokio::test]
-async fn a_bad_token_is_told_to_be_one_rfc6750_3_1() {
-    let world = World::sqlite().await;
+async fn a_bad_token_is_told_to_be_one_rfc6750_3_1(world: World) {
     let answer = with(&world, "/api/v1/clients", &[("authorization", b"Bearer nonsense")]).await;
     assert_eq!(answer.status.as_u16(), 401);
     let challenge = answer.header("www-authenticate").unwrap();
@@ -30,9 +34,7 @@ async fn a_bad_token_is_told_to_be_one_rfc6750_3_1() {
 }
 
 /// TOK-10 for Bearer; and a token is taken from the header alone.
-#[tokio::test]
-async fn a_token_travels_in_one_header_and_never_in_the_url_rfc6750_2() {
-    let world = World::sqlite().await;
+async fn a_token_travels_in_one_header_and_never_in_the_url_rfc6750_2(world: World) {
     let owner = world.owner().await;
     let token = owner.token.clone().unwrap();
     for scheme in ["Bearer", "bearer", "BEARER"] {
@@ -55,9 +57,7 @@ async fn a_token_travels_in_one_header_and_never_in_the_url_rfc6750_2() {
 
 /// RFC 6750 §3: an answer to a token that does not enable the access MUST carry a challenge; §3.1 names it
 /// `insufficient_scope`, with 403.
-#[tokio::test]
-async fn too_narrow_a_scope_is_told_to_be_so_rfc6750_3_1() {
-    let world = World::sqlite().await;
+async fn too_narrow_a_scope_is_told_to_be_so_rfc6750_3_1(world: World) {
     world.owner().await;
     let narrow = world.token_of(OWNER, &["client:read"]).await;
     narrow.get("/clients").await.ok();

@@ -4,7 +4,8 @@ use super::{
     FORM, GRANT, PROTECTED, ask, basic, encoded, is_error, is_not_stored, is_the_refusal, jws::Parts, needed,
     post, settings,
 };
-use crate::world::{Answer, Registration, World, on_both_engines};
+use crate::engines::{on_both_engines, on_sqlite};
+use crate::world::{Answer, Registration, World};
 use http::Method;
 use serde_json::{Value, json};
 use std::{
@@ -12,12 +13,27 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// A world with one client in production.
-async fn world() -> (World, Registration) {
-    let world = World::sqlite().await;
-    let client = world.client("Billing API", &["production"]).await;
-    let own = client.registration("production").clone();
-    (world, own)
+on_sqlite! {
+    only_post_is_allowed_rfc6749_3_2,
+    an_unknown_environment_is_not_found,
+    the_body_is_one_form_rfc6749_3_2_appendix_b,
+    a_repeated_parameter_is_refused_rfc6749_3_2,
+    an_empty_parameter_is_absent_and_an_unknown_one_ignored_rfc6749_3_2,
+    large_requests_are_refused_rfc9110_15_5_14,
+    the_one_grant_is_client_credentials_rfc6749_5_2,
+    errors_reflect_nothing_rfc6749_5_2,
+    parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1,
+    a_foreign_client_library_understands_the_answers_rfc6749_4_4,
+}
+
+on_both_engines! {
+    a_token_response_has_these_members_and_is_not_stored_rfc6749_5_1,
+    a_scope_is_granted_whole_or_refused_rfc6749_3_3,
+}
+
+/// Creates a client in production.
+async fn registration(world: &World) -> Registration {
+    world.client("Billing API", &["production"]).await.registration("production").clone()
 }
 
 fn header_of(own: &Registration) -> String {
@@ -30,9 +46,8 @@ async fn authenticated(world: &World, own: &Registration, endpoint: &str, body: 
 }
 
 /// TOK-01, TOK-27. RFC 9110 §15.5.6: a 405 lists what is allowed.
-#[tokio::test]
-async fn only_post_is_allowed_rfc6749_3_2() {
-    let (world, own) = world().await;
+async fn only_post_is_allowed_rfc6749_3_2(world: World) {
+    let own = registration(&world).await;
     let header = header_of(&own);
     let headers: [(&str, &[u8]); 2] = [("authorization", header.as_bytes()), (FORM.0, FORM.1.as_bytes())];
     for endpoint in PROTECTED {
@@ -61,9 +76,8 @@ async fn only_post_is_allowed_rfc6749_3_2() {
     }
 }
 
-#[tokio::test]
-async fn an_unknown_environment_is_not_found() {
-    let (world, own) = world().await;
+async fn an_unknown_environment_is_not_found(world: World) {
+    let own = registration(&world).await;
     let header = header_of(&own);
     let headers: [(&str, &[u8]); 2] = [("authorization", header.as_bytes()), (FORM.0, FORM.1.as_bytes())];
     for environment in
@@ -84,9 +98,8 @@ async fn an_unknown_environment_is_not_found() {
 }
 
 /// TOK-02.
-#[tokio::test]
-async fn the_body_is_one_form_rfc6749_3_2_appendix_b() {
-    let (world, own) = world().await;
+async fn the_body_is_one_form_rfc6749_3_2_appendix_b(world: World) {
+    let own = registration(&world).await;
     let header = header_of(&own);
     let authorization: (&str, &[u8]) = ("authorization", header.as_bytes());
     for endpoint in PROTECTED {
@@ -142,8 +155,7 @@ impl io::Write for Log {
 
 /// TOK-03: a URL is written into logs and histories everywhere, so what stands in it is refused, right or not,
 /// and does not reach a log of ours.
-#[tokio::test]
-async fn parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1() {
+async fn parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1(world: World) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -151,7 +163,7 @@ async fn parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let (world, own) = world().await;
+    let own = registration(&world).await;
     tracing::info!("the log works");
     let canary = "canary4711";
     for endpoint in PROTECTED {
@@ -191,9 +203,8 @@ async fn parameters_in_the_url_are_refused_and_logged_nowhere_rfc6749_2_3_1() {
 }
 
 /// TOK-04. RFC 8707 §2 and RFC 8693 §2.1 let `resource` and `audience` stand more than once.
-#[tokio::test]
-async fn a_repeated_parameter_is_refused_rfc6749_3_2() {
-    let (world, own) = world().await;
+async fn a_repeated_parameter_is_refused_rfc6749_3_2(world: World) {
+    let own = registration(&world).await;
     let header = header_of(&own);
     let (id, secret) = (own.client_id.as_str(), own.secret.as_str());
     for endpoint in PROTECTED {
@@ -218,9 +229,8 @@ async fn a_repeated_parameter_is_refused_rfc6749_3_2() {
 }
 
 /// TOK-05.
-#[tokio::test]
-async fn an_empty_parameter_is_absent_and_an_unknown_one_ignored_rfc6749_3_2() {
-    let (world, own) = world().await;
+async fn an_empty_parameter_is_absent_and_an_unknown_one_ignored_rfc6749_3_2(world: World) {
+    let own = registration(&world).await;
     for body in [
         "grant_type=client_credentials&scope=",
         "grant_type=client_credentials&scope",
@@ -239,9 +249,8 @@ async fn an_empty_parameter_is_absent_and_an_unknown_one_ignored_rfc6749_3_2() {
 }
 
 /// SEC-17: the size of a request is bounded before anything is computed.
-#[tokio::test]
-async fn large_requests_are_refused_rfc9110_15_5_14() {
-    let (world, own) = world().await;
+async fn large_requests_are_refused_rfc9110_15_5_14(world: World) {
+    let own = registration(&world).await;
     for endpoint in PROTECTED {
         let of_length = |length: usize| {
             let start = format!("{}&x=", needed(endpoint));
@@ -267,9 +276,8 @@ async fn large_requests_are_refused_rfc9110_15_5_14() {
 }
 
 /// TOK-15. The client is authenticated first: to anybody else, the endpoint says nothing of what it can.
-#[tokio::test]
-async fn the_one_grant_is_client_credentials_rfc6749_5_2() {
-    let (world, own) = world().await;
+async fn the_one_grant_is_client_credentials_rfc6749_5_2(world: World) {
+    let own = registration(&world).await;
     for grant in [
         "authorization_code",
         "refresh_token",
@@ -296,9 +304,8 @@ async fn the_one_grant_is_client_credentials_rfc6749_5_2() {
 }
 
 /// TOK-14: nothing that was sent comes back.
-#[tokio::test]
-async fn errors_reflect_nothing_rfc6749_5_2() {
-    let (world, own) = world().await;
+async fn errors_reflect_nothing_rfc6749_5_2(world: World) {
+    let own = registration(&world).await;
     let hostile = "\"\\\r\nSet-Cookie: x=1\u{1f980}<script>canary";
     for (code, form) in [
         ("unsupported_grant_type", vec![("grant_type", hostile)]),
@@ -315,95 +322,100 @@ async fn errors_reflect_nothing_rfc6749_5_2() {
     is_the_refusal(&post(&world, "token", &[], &encoded(&form)).await, "hostile credentials");
 }
 
-on_both_engines! {
-    /// TOK-16, TOK-17, TOK-19, TOK-25.
-    async fn a_token_response_has_these_members_and_is_not_stored_rfc6749_5_1(world: World) {
-        let client = world.client("Billing API", &["production"]).await;
-        let own = client.registration("production");
-        let oauth = world.oauth("production");
-        let members = |answer: &Answer| -> Vec<String> {
-            let Value::Object(members) = answer.json() else { panic!("not an object") };
-            members.keys().cloned().collect()
-        };
-        let check = |answer: &Answer, ttl: i64| {
-            assert_eq!(answer.status.as_u16(), 200);
-            assert_eq!(answer.header("content-type"), Some("application/json"));
-            is_not_stored(answer, "a token");
-            assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "no CORS");
-            assert_eq!(answer.json()["token_type"], "Bearer");
-            assert_eq!(answer.json()["expires_in"], json!(ttl), "a number, not a text");
-        };
-        // Both ways to authenticate give the same.
-        for answer in [oauth.token(&own.client_id, &own.secret).await, oauth.token_by_post(&own.client_id, &own.secret).await] {
-            check(&answer, 3600);
-            assert_eq!(members(&answer), ["access_token", "expires_in", "token_type"]);
-        }
-        for ttl in [60, 86_400] {
-            settings(&world, &client, "production", json!({"access_token_ttl_seconds": ttl, "scopes": ["read"]})).await;
-            let answer = oauth.token(&own.client_id, &own.secret).await;
-            check(&answer, ttl);
-            assert_eq!(members(&answer), ["access_token", "expires_in", "scope", "token_type"]);
-        }
-        let origin = oauth.form("token", &[GRANT], &[("origin", "https://evil.example"), ("authorization", &header_of(own))]).await;
-        check(&origin, 86_400);
+/// TOK-16, TOK-17, TOK-19, TOK-25.
+async fn a_token_response_has_these_members_and_is_not_stored_rfc6749_5_1(world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production");
+    let oauth = world.oauth("production");
+    let members = |answer: &Answer| -> Vec<String> {
+        let Value::Object(members) = answer.json() else { panic!("not an object") };
+        members.keys().cloned().collect()
+    };
+    let check = |answer: &Answer, ttl: i64| {
+        assert_eq!(answer.status.as_u16(), 200);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        is_not_stored(answer, "a token");
+        assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control-")), "no CORS");
+        assert_eq!(answer.json()["token_type"], "Bearer");
+        assert_eq!(answer.json()["expires_in"], json!(ttl), "a number, not a text");
+    };
+    // Both ways to authenticate give the same.
+    for answer in [
+        oauth.token(&own.client_id, &own.secret).await,
+        oauth.token_by_post(&own.client_id, &own.secret).await,
+    ] {
+        check(&answer, 3600);
+        assert_eq!(members(&answer), ["access_token", "expires_in", "token_type"]);
     }
-
-    /// TOK-20: whole or not at all, case-sensitive, in any order.
-    async fn a_scope_is_granted_whole_or_refused_rfc6749_3_3(world: World) {
-        let client = world.client("Billing API", &["production"]).await;
-        let own = client.registration("production");
-        let oauth = world.oauth("production");
-        let asked = async |scope: &str| oauth.basic("token", &own.client_id, &own.secret, &[GRANT, ("scope", scope)]).await;
-        // Without scopes, none is granted and none is told.
-        is_error(&asked("read").await, 400, "invalid_scope", "nothing registered");
-        let token = oauth.token(&own.client_id, &own.secret).await;
-        assert_eq!(token.json().get("scope"), None);
-        assert_eq!(Parts::of(&token.is_token()).claims.get("scope"), None);
-
-        settings(&world, &client, "production", json!({"scopes": ["read", "write", "a:b/c.d~!#"]})).await;
-        for (scope, granted) in [
-            ("", "read write a:b/c.d~!#"),
-            ("read", "read"),
-            ("write", "write"),
-            ("read write", "read write"),
-            ("write read", "read write"),
-            ("write write", "write"),
-            ("read  write", "read write"),
-            (" read ", "read"),
-            (" ", "read write a:b/c.d~!#"),
-            ("a:b/c.d~!# write read", "read write a:b/c.d~!#"),
-        ] {
-            let answer = asked(scope).await;
-            let claims = Parts::of(&answer.is_token()).claims;
-            // RFC 9068 §2.2.3: the claim says what the response says. The order means nothing.
-            assert_eq!(claims["scope"], answer.json()["scope"], "{scope}");
-            let set = |text: &str| text.split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
-            assert_eq!(set(answer.json()["scope"].as_str().unwrap()), set(granted), "{scope}");
-        }
+    for ttl in [60, 86_400] {
+        settings(&world, &client, "production", json!({"access_token_ttl_seconds": ttl, "scopes": ["read"]}))
+            .await;
         let answer = oauth.token(&own.client_id, &own.secret).await;
-        assert_eq!(answer.json()["scope"], "read write a:b/c.d~!#", "without a request, all of it");
-        for scope in ["admin", "read admin", "Read", "READ", "read,write", "re", "*"] {
-            is_error(&asked(scope).await, 400, "invalid_scope", scope);
-        }
-        for scope in ["read\twrite", "read\nwrite", "read\0", "\u{e9}", "read\"", "a\\b"] {
-            let refused = asked(scope).await;
-            is_error(&refused, 400, "invalid_scope", scope);
-            let said = refused.json()["error_description"].as_str().unwrap().to_owned();
-            assert!(said.starts_with("The scope contains a character that is not allowed."), "{scope}: {said}");
-        }
-        settings(&world, &client, "production", json!({"scopes": ["read"]})).await;
-        is_error(&asked("write").await, 400, "invalid_scope", "taken away, at once");
+        check(&answer, ttl);
+        assert_eq!(members(&answer), ["access_token", "expires_in", "scope", "token_type"]);
     }
+    let origin = oauth
+        .form("token", &[GRANT], &[("origin", "https://evil.example"), ("authorization", &header_of(own))])
+        .await;
+    check(&origin, 86_400);
+}
+
+/// TOK-20: whole or not at all, case-sensitive, in any order.
+async fn a_scope_is_granted_whole_or_refused_rfc6749_3_3(world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production");
+    let oauth = world.oauth("production");
+    let asked = async |scope: &str| {
+        oauth.basic("token", &own.client_id, &own.secret, &[GRANT, ("scope", scope)]).await
+    };
+    // Without scopes, none is granted and none is told.
+    is_error(&asked("read").await, 400, "invalid_scope", "nothing registered");
+    let token = oauth.token(&own.client_id, &own.secret).await;
+    assert_eq!(token.json().get("scope"), None);
+    assert_eq!(Parts::of(&token.is_token()).claims.get("scope"), None);
+
+    settings(&world, &client, "production", json!({"scopes": ["read", "write", "a:b/c.d~!#"]})).await;
+    for (scope, granted) in [
+        ("", "read write a:b/c.d~!#"),
+        ("read", "read"),
+        ("write", "write"),
+        ("read write", "read write"),
+        ("write read", "read write"),
+        ("write write", "write"),
+        ("read  write", "read write"),
+        (" read ", "read"),
+        (" ", "read write a:b/c.d~!#"),
+        ("a:b/c.d~!# write read", "read write a:b/c.d~!#"),
+    ] {
+        let answer = asked(scope).await;
+        let claims = Parts::of(&answer.is_token()).claims;
+        // RFC 9068 §2.2.3: the claim says what the response says. The order means nothing.
+        assert_eq!(claims["scope"], answer.json()["scope"], "{scope}");
+        let set = |text: &str| text.split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(set(answer.json()["scope"].as_str().unwrap()), set(granted), "{scope}");
+    }
+    let answer = oauth.token(&own.client_id, &own.secret).await;
+    assert_eq!(answer.json()["scope"], "read write a:b/c.d~!#", "without a request, all of it");
+    for scope in ["admin", "read admin", "Read", "READ", "read,write", "re", "*"] {
+        is_error(&asked(scope).await, 400, "invalid_scope", scope);
+    }
+    for scope in ["read\twrite", "read\nwrite", "read\0", "\u{e9}", "read\"", "a\\b"] {
+        let refused = asked(scope).await;
+        is_error(&refused, 400, "invalid_scope", scope);
+        let said = refused.json()["error_description"].as_str().unwrap().to_owned();
+        assert!(said.starts_with("The scope contains a character that is not allowed."), "{scope}: {said}");
+    }
+    settings(&world, &client, "production", json!({"scopes": ["read"]})).await;
+    is_error(&asked("write").await, 400, "invalid_scope", "taken away, at once");
 }
 
 /// RFC 6749 §4.4, end to end with a client library of others.
-#[tokio::test]
-async fn a_foreign_client_library_understands_the_answers_rfc6749_4_4() {
+async fn a_foreign_client_library_understands_the_answers_rfc6749_4_4(world: World) {
     use oauth2::{
         ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, TokenResponse, TokenUrl,
         basic::BasicClient,
     };
-    let (world, own) = world().await;
+    let own = registration(&world).await;
     let url = TokenUrl::new(format!("{}/oauth2/token", super::issuer("production"))).unwrap();
     let there = &world;
     let send = move |request: HttpRequest| async move {
