@@ -202,8 +202,8 @@ impl App {
             act.changed(ChangeKind::Environment(after.slug.clone())).await?;
             let shown = self.shown_environment(act.tx, &after, act.now).await?;
             let event = Event::EnvironmentUpdated {
-                before: Box::new(shown_before),
-                after: Box::new(shown.clone()),
+                before: Box::new(shown_before.into()),
+                after: Box::new(shown.clone().into()),
                 position: position.map(|position| position as u64),
                 destroyed_values,
             };

@@ -103,7 +103,7 @@ impl App {
             let row = GrantRow { id, user_id: account.user.id.clone(), grant, created_at: act.now };
             act.tx.insert_grant(&row).await?;
             let mut shown = shown_grant(&row);
-            let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone() };
+            let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone().into() };
             act.audit(&event, About::target(&account.user.id)).await?;
             if closes_account(act.tx, &account.user, &account.grants, &row.grant).await? {
                 shown.activation_link = self.deactivate(act, &account.user).await?;
@@ -132,7 +132,8 @@ impl App {
             input.check()?;
             self.keep_an_owner(act, &account.user.id, std::slice::from_ref(row)).await?;
             act.tx.delete_grant(&row.id).await?;
-            let event = Event::GrantDeleted { user_id: account.user.id.clone(), grant: shown_grant(row) };
+            let event =
+                Event::GrantDeleted { user_id: account.user.id.clone(), grant: shown_grant(row).into() };
             act.audit(&event, About::target(&account.user.id)).await
         })
         .await
@@ -157,7 +158,7 @@ impl App {
     pub(crate) async fn end_grants_on(&self, act: &mut Act<'_>, scope: &Scope) -> Result<(), Error> {
         for row in act.tx.grants_on(scope).await? {
             act.tx.delete_grant(&row.id).await?;
-            let event = Event::GrantDeleted { user_id: row.user_id.clone(), grant: shown_grant(&row) };
+            let event = Event::GrantDeleted { user_id: row.user_id.clone(), grant: shown_grant(&row).into() };
             act.audit(&event, About::target(&row.user_id)).await?;
         }
         Ok(())

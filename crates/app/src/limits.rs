@@ -75,7 +75,8 @@ impl App {
             let body = input.read()?;
             let after = Limits::parse(&body.audiences, body.scopes.as_deref(), &self.public_url)?;
             act.tx.set_limits(property, environment, &after).await?;
-            let event = Event::LimitsUpdated { before: shown(&before.limits), after: shown(&after) };
+            let event =
+                Event::LimitsUpdated { before: shown(&before.limits).into(), after: shown(&after).into() };
             let about = About { target: Some(property.to_string()), ..About::environment(environment) };
             act.audit(&event, about).await?;
             Ok((shown(&after), before.version + 1))

@@ -280,8 +280,8 @@ impl App {
             let after_shown = shown_registration(self, &after, &site.environment);
             let changes_state = before_shown.enabled != after_shown.enabled;
             let event = Event::RegistrationUpdated {
-                before: Box::new(before_shown),
-                after: Box::new(after_shown.clone()),
+                before: Box::new(before_shown.into()),
+                after: Box::new(after_shown.clone().into()),
             };
             let about = About {
                 client: Some(&site.client.id),

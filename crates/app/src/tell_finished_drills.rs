@@ -49,7 +49,7 @@ impl App {
                         caller_count: counts.callers,
                         refusal_count: counts.refusals,
                         unrecorded_seconds,
-                        callers: callers.into_iter().map(shown_caller).collect(),
+                        callers: callers.into_iter().map(|it| shown_caller(it).into()).collect(),
                     };
                     let Some(place) = tx.place_of_registration(&row.registration_id).await? else { continue };
                     let about = About {

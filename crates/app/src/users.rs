@@ -304,7 +304,7 @@ impl App {
             self.end_tokens(act, &account.user.id).await?;
             act.tx.delete_user(&account.user.id, act.now).await?;
             let UserFacts { name, email } = account.facts();
-            let grants = account.grants.iter().map(shown_grant).collect();
+            let grants = account.grants.iter().map(|row| shown_grant(row).into()).collect();
             act.audit(&Event::UserDeleted { name, email, grants }, About::target(&account.user.id)).await
         })
         .await

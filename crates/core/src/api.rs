@@ -15,6 +15,7 @@ mod places;
 mod secrets;
 mod users;
 
+pub use crate::account::UserKind;
 pub use clients::{
     Client, CreateClient, CreateRegistration, DeleteClient, Registration, UpdateClient, UpdateRegistration,
 };
@@ -32,9 +33,7 @@ pub use secrets::{
     RevokeSecret, RollBackRotation, RotateSecret, RotateSecretReply, Rotation, RotationSummary, Secret,
     SecretChanged,
 };
-pub use users::{
-    CreateGrant, CreateLink, CreateUser, Grant, Me, OneTimeLink, Token, UpdateUser, User, UserKind,
-};
+pub use users::{CreateGrant, CreateLink, CreateUser, Grant, Me, OneTimeLink, Token, UpdateUser, User};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

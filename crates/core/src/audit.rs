@@ -1,9 +1,15 @@
 //! Vocabulary of the audit trail: who acted, what they did, and the outcome.
 
+mod facts;
+
+pub use facts::{
+    ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, RefusedCallerFacts, RegistrationFacts, UserFacts,
+};
+
 use crate::{
     DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId, Timestamp, TokenId,
     TransitionHours, UserId,
-    api::{self, UserKind},
+    account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
     environment::{EnvironmentKind, SigningAlg},
@@ -269,7 +275,7 @@ events! {
         /// The email address.
         email: Option<String>,
         /// Their roles.
-        grants: Vec<api::Grant>,
+        grants: Vec<GrantFacts>,
     }
     /// A one-time link to set a password was created for a user.
     LinkCreated = "link.created" {
@@ -306,14 +312,14 @@ events! {
         /// User who got the role.
         user_id: UserId,
         /// The grant.
-        grant: api::Grant,
+        grant: GrantFacts,
     }
     /// A role was removed.
     GrantDeleted = "grant.deleted" {
         /// User who lost the role.
         user_id: UserId,
         /// The grant.
-        grant: api::Grant,
+        grant: GrantFacts,
     }
     /// An API token was created.
     TokenCreated = "token.created" {
@@ -375,9 +381,9 @@ events! {
     /// The limits of a property in an environment were set.
     LimitsUpdated = "limits.updated" {
         /// Before the change.
-        before: api::Limits,
+        before: LimitsFacts,
         /// After the change.
-        after: api::Limits,
+        after: LimitsFacts,
     }
     /// An environment was created.
     EnvironmentCreated = "environment.created" {
@@ -391,9 +397,9 @@ events! {
     /// An environment's settings were changed.
     EnvironmentUpdated = "environment.updated" {
         /// Before the change.
-        before: Box<api::Environment>,
+        before: Box<EnvironmentFacts>,
         /// After the change.
-        after: Box<api::Environment>,
+        after: Box<EnvironmentFacts>,
         /// Its new position in the list, if it was moved.
         position: Option<u64>,
         /// Stored values that the change destroys.
@@ -446,9 +452,9 @@ events! {
     /// A registration's settings were changed.
     RegistrationUpdated = "registration.updated" {
         /// Before the change.
-        before: Box<api::Registration>,
+        before: Box<RegistrationFacts>,
         /// After the change.
-        after: Box<api::Registration>,
+        after: Box<RegistrationFacts>,
     }
     /// A secret was rotated.
     SecretRotated = "secret.rotated" {
@@ -555,7 +561,7 @@ events! {
         /// Seconds of its windows without evidence. Callers of these seconds are missing.
         unrecorded_seconds: u64,
         /// Refused callers, the latest refusal first. At most 20.
-        callers: Vec<api::RefusedCaller>,
+        callers: Vec<RefusedCallerFacts>,
     }
     /// A secret is close to its deadline and still needed: callers are left on it, or the new secret has never been
     /// used. Recorded once for each warning time.
@@ -687,26 +693,6 @@ events! {
     }
 }
 
-/// The changeable facts of a user.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct UserFacts {
-    /// Display name.
-    pub name: String,
-    /// The email address.
-    pub email: Option<String>,
-}
-
-/// The changeable facts of a client.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ClientFacts {
-    /// The name.
-    pub name: String,
-    /// Description.
-    pub description: String,
-    /// Email addresses of the people who are notified about the client.
-    pub owners: Vec<String>,
-}
-
 impl Event {
     /// Returns the facts, as they are stored and exported.
     pub fn details(&self) -> serde_json::Value {
@@ -786,6 +772,20 @@ mod tests {
         assert_eq!(event.action().as_str(), "property.updated");
         assert_eq!(event.details(), serde_json::json!({"name": "New", "name_before": "Old"}));
         assert_eq!(Event::SessionCreated {}.details(), serde_json::json!({}));
+    }
+
+    /// The API can change; what was recorded cannot.
+    #[test]
+    fn no_event_embeds_a_type_of_the_api() {
+        let mut generator = schemars::SchemaGenerator::default();
+        details_schemas(&mut generator);
+        let definitions = generator.definitions();
+        assert!(definitions.contains_key("EnvironmentFacts"));
+        for (name, schema) in definitions {
+            if schema.get("type").is_some_and(|kind| kind == "object") {
+                assert!(name.ends_with("Facts"), "{name} is not a type of the trail");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     ClientId, GrantId, PropertyId, Timestamp, TokenId, UserId,
+    account::UserKind,
     environment::{MAX_ENVIRONMENTS, Slug},
     roles::Role,
     text::{EMAIL_PATTERN, NAME_PATTERN},
@@ -9,31 +10,6 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-
-/// Whether an account belongs to a person or a program.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UserKind {
-    /// A person, who signs in with an email address and a password.
-    Person,
-    /// A program, which has only API tokens.
-    Program,
-}
-
-impl UserKind {
-    /// Returns the word that is stored and sent.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Person => "person",
-            Self::Program => "program",
-        }
-    }
-
-    /// Parses the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Person, Self::Program].into_iter().find(|kind| kind.as_str() == text)
-    }
-}
 
 /// An account of a person or a program.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

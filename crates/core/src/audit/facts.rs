@@ -1,0 +1,199 @@
+//! Facts that events of the audit trail record. They are types of their own: when a type of the API changes, the
+//! recorded trail and its meaning stay as they are.
+
+use crate::{
+    ClientId, GrantId, OauthClientId, PropertyId, RegistrationId, Timestamp, api,
+    environment::{EnvironmentKind, SigningAlg},
+    registration::AuthMethod,
+    roles::Role,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The changeable facts of a user.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct UserFacts {
+    /// Display name.
+    pub name: String,
+    /// The email address.
+    pub email: Option<String>,
+}
+
+/// The changeable facts of a client.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ClientFacts {
+    /// The name.
+    pub name: String,
+    /// Description.
+    pub description: String,
+    /// Email addresses of the people who are notified about the client.
+    pub owners: Vec<String>,
+}
+
+/// Defines the facts of an object, with their documentation, and takes them from the object as the API shows it.
+macro_rules! facts_of {
+    ($($(#[doc = $doc:literal])+ $name:ident of $object:ident { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)* })+) => { $(
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, Serialize, JsonSchema)]
+        pub struct $name { $($(#[doc = $field_doc])+ pub $field: $type,)* }
+
+        impl From<api::$object> for $name {
+            fn from(shown: api::$object) -> Self {
+                Self { $($field: shown.$field,)* }
+            }
+        }
+    )+ };
+}
+
+facts_of! {
+    /// The facts of a grant.
+    GrantFacts of Grant {
+        /// ID.
+        id: GrantId,
+        /// The role.
+        role: Role,
+        /// Property it is limited to.
+        property_id: Option<PropertyId>,
+        /// Client it is limited to.
+        client_id: Option<ClientId>,
+        /// Environments it is limited to; `null`: all.
+        environments: Option<Vec<String>>,
+        /// When it was granted.
+        created_at: Timestamp,
+    }
+    /// The limits of a property in an environment.
+    LimitsFacts of Limits {
+        /// Audiences that a registration can have besides the issuer, which is always allowed.
+        audiences: Vec<String>,
+        /// Scopes that a registration can have; `null`: any.
+        scopes: Option<Vec<String>>,
+    }
+    /// The facts of an environment.
+    EnvironmentFacts of Environment {
+        /// Its name in URLs. Never changes.
+        slug: String,
+        /// Display name.
+        name: String,
+        /// Whether it serves real users.
+        kind: EnvironmentKind,
+        /// Its OAuth issuer.
+        issuer: String,
+        /// Signing algorithm of new access tokens.
+        signing_alg: SigningAlg,
+        /// When new access tokens will be signed with `signing_alg`; `null` if they already were.
+        signing_alg_from: Option<Timestamp>,
+        /// Whether secrets are shown once and never stored.
+        show_once: bool,
+        /// Days after a secret's end until its stored value is wiped.
+        wipe_after_days: u16,
+        /// Maximum secret age in days, after which a secret is overdue; `null`: no limit.
+        max_age_days: Option<u16>,
+        /// Hours the deadline guard adds; `null` turns this off.
+        guard_extension_hours: Option<u16>,
+    }
+    /// The facts of a registration.
+    RegistrationFacts of Registration {
+        /// ID.
+        id: RegistrationId,
+        /// The environment.
+        environment: String,
+        /// The OAuth `client_id`.
+        client_id: OauthClientId,
+        /// Whether it can authenticate at all.
+        enabled: bool,
+        /// Allowed authentication methods.
+        token_endpoint_auth_methods: Vec<AuthMethod>,
+        /// Scopes it can request.
+        scopes: Vec<String>,
+        /// The `aud` of its access tokens.
+        audience: String,
+        /// Access token lifetime in seconds.
+        access_token_ttl_seconds: u32,
+        /// Whether it can introspect every token of its environment, not only its own.
+        may_introspect: bool,
+        /// When it was created.
+        created_at: Timestamp,
+        /// When the current secret is overdue for rotation; `null`: never.
+        rotation_due_at: Option<Timestamp>,
+    }
+    /// The facts of a refused caller.
+    RefusedCallerFacts of RefusedCaller {
+        /// Its address; `null` in the row that groups callers beyond the limit.
+        source_ip: Option<String>,
+        /// User agent; `null` if none was sent.
+        user_agent: Option<String>,
+        /// Instance label, from the header Crossfade-Instance; `null` if none was sent.
+        instance: Option<String>,
+        /// Whether this row groups callers beyond the limit: those of its address or, without an address, all others.
+        gathered: bool,
+        /// First refusal.
+        first_at: Timestamp,
+        /// Last refusal.
+        last_at: Timestamp,
+        /// Number of times.
+        refusal_count: i64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json, to_value};
+
+    const AT: &str = "2026-11-24T13:05:00Z";
+
+    /// Takes the facts of an object that the API shows as this JSON.
+    fn recorded<Shown: serde::de::DeserializeOwned, Facts: From<Shown> + Serialize>(shown: &Value) -> Value {
+        to_value(Facts::from(serde_json::from_value(shown.clone()).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn the_facts_of_a_grant_are_recorded_in_this_form() {
+        let grant = json!({
+            "id": "grant_0000000000000000000001", "role": "operations_manager", "property_id": null,
+            "client_id": "cl_0000000000000000000001", "environments": ["staging"], "created_at": AT,
+        });
+        assert_eq!(recorded::<api::Grant, GrantFacts>(&grant), grant);
+    }
+
+    #[test]
+    fn the_facts_of_limits_are_recorded_in_this_form() {
+        for limits in [
+            json!({"audiences": ["https://api.example.com"], "scopes": null}),
+            json!({"audiences": [], "scopes": ["read"]}),
+        ] {
+            assert_eq!(recorded::<api::Limits, LimitsFacts>(&limits), limits);
+        }
+    }
+
+    #[test]
+    fn the_facts_of_an_environment_are_recorded_in_this_form() {
+        let environment = json!({
+            "slug": "staging", "name": "Staging", "kind": "test",
+            "issuer": "https://auth.example.com/env/staging", "signing_alg": "RS256", "signing_alg_from": AT,
+            "show_once": true, "wipe_after_days": 30, "max_age_days": null, "guard_extension_hours": 24,
+        });
+        assert_eq!(recorded::<api::Environment, EnvironmentFacts>(&environment), environment);
+    }
+
+    /// A secret that the API shows once is no fact.
+    #[test]
+    fn the_facts_of_a_registration_are_recorded_in_this_form() {
+        let registration = json!({
+            "id": "reg_0000000000000000000001", "environment": "staging",
+            "client_id": "0000000000000000000001", "enabled": false,
+            "token_endpoint_auth_methods": ["client_secret_basic"], "scopes": ["read"], "audience": "a",
+            "access_token_ttl_seconds": 600, "may_introspect": true, "created_at": AT, "rotation_due_at": AT,
+        });
+        assert_eq!(recorded::<api::Registration, RegistrationFacts>(&registration), registration);
+    }
+
+    #[test]
+    fn the_facts_of_a_refused_caller_are_recorded_in_this_form() {
+        let caller = json!({
+            "source_ip": "192.0.2.1", "user_agent": null, "instance": "blue", "gathered": false,
+            "first_at": AT, "last_at": AT, "refusal_count": 3,
+        });
+        assert_eq!(recorded::<api::RefusedCaller, RefusedCallerFacts>(&caller), caller);
+    }
+}
