@@ -22,7 +22,7 @@ use crossfade_core::{
     rotation::{due_at, is_overdue},
     text::{self, Name, REASON_CHARACTERS, Reason, folded},
 };
-use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Tx};
+use crossfade_store::{ChangeKind, Client, ClientFilter, Environment, Registration, Tx};
 
 /// Filter for a list of clients, as sent.
 #[derive(Clone, Debug, Default)]
@@ -119,17 +119,25 @@ fn facts(client: &Client) -> ClientFacts {
 
 /// Returns a client as the API shows it to this caller, with the registrations that the caller can read.
 async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Result<api::Client, Error> {
-    let environments = tx.environments().await?;
-    let mut registrations = Vec::new();
-    for registration in tx.registrations(&client.id).await? {
+    let (environments, registrations) = (tx.environments().await?, tx.registrations(&client.id).await?);
+    Ok(shown_with(app, caller, client, &registrations, &environments))
+}
+
+fn shown_with(
+    app: &App,
+    caller: &Caller,
+    client: &Client,
+    registrations: &[Registration],
+    environments: &[Environment],
+) -> api::Client {
+    let shown = |registration: &Registration| {
         let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
-        let environment =
-            environments.iter().find(|environment| environment.slug == registration.environment);
-        if let (true, Some(environment)) = (caller.may(Permission::ClientRead, object), environment) {
-            registrations.push(shown_registration(app, &registration, environment));
-        }
-    }
-    Ok(api::Client {
+        let environment = environments.iter().find(|it| it.slug == registration.environment)?;
+        let may = caller.may(Permission::ClientRead, object);
+        may.then(|| shown_registration(app, registration, environment))
+    };
+    let registrations = registrations.iter().filter_map(shown).collect();
+    api::Client {
         id: client.id.clone(),
         name: client.name.to_string(),
         description: client.description.clone(),
@@ -137,7 +145,7 @@ async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Resu
         owners: client.owners.clone(),
         created_at: client.created_at,
         registrations,
-    })
+    }
 }
 
 /// Returns the version of a client for this caller. It covers the registrations that the caller can see; each of their
@@ -178,28 +186,27 @@ pub(crate) fn is_found_in(
         && filter.overdue_at.is_none_or(|now| any(&|it| overdue(it, now)))
 }
 
-/// Whether the filter matches a client in its readable registrations, which this loads first.
-async fn is_found_by(
-    tx: &mut Tx,
+/// Whether the filter matches a client in those of its registrations that the caller can read.
+fn is_found_by(
     caller: &Caller,
     filter: &ClientFilter,
     client: &Client,
+    registrations: &[Registration],
     environments: &[Environment],
-) -> Result<bool, Error> {
+) -> bool {
     if filter.q.is_none() && filter.environment.is_none() && filter.overdue_at.is_none() {
-        return Ok(true);
+        return true;
     }
-    let mut registrations = tx.registrations(&client.id).await?;
-    registrations.retain(|it| {
+    let readable = registrations.iter().filter(|it| {
         let object = Object::Registration(&client.property_id, &client.id, &it.environment);
         caller.may(Permission::ClientRead, object)
     });
-    let facts = registrations.iter().map(|it| Facts {
+    let facts = readable.map(|it| Facts {
         environment: &it.environment,
         oauth_client_id: &it.oauth_client_id,
         current_since: it.current_since,
     });
-    Ok(is_found_in(filter, &client.name, &facts.collect::<Vec<_>>(), environments))
+    is_found_in(filter, &client.name, &facts.collect::<Vec<_>>(), environments)
 }
 
 impl ClientQuery {
@@ -246,28 +253,31 @@ impl App {
                 )
                 .into());
             }
-            let key = |row: &Client| (row.created_at.as_micros(), row.id.to_string());
+            let key = |(row, _): &(Client, _)| (row.created_at.as_micros(), row.id.to_string());
             let everything = caller.may(Permission::ClientRead, Object::Platform);
             let environments = tx.environments().await?;
             let mut scan = Scan::new(&start, everything);
             while let Some(from) = scan.next() {
                 let rows = tx.clients(&filter, &from).await?;
+                let ids: Vec<_> = rows.iter().map(|row| &row.id).collect();
+                let mut registrations = tx.registrations_of(&ids).await?;
+                let of = |row: Client| (registrations.remove(&row.id).unwrap_or_default(), row);
+                let rows: Vec<_> = rows.into_iter().map(of).map(|(of, row)| (row, of)).collect();
                 scan.read(rows.len(), rows.last().map(key));
-                for row in rows {
+                for (row, registrations) in rows {
                     let object = Object::Client(&row.property_id, &row.id);
                     let readable = caller.may(Permission::ClientRead, object);
-                    if everything || readable && is_found_by(tx, caller, &filter, &row, &environments).await?
-                    {
-                        scan.keep(row);
+                    let found = || is_found_by(caller, &filter, &row, &registrations, &environments);
+                    if everything || readable && found() {
+                        scan.keep((row, registrations));
                     }
                 }
             }
             let (rows, next_cursor) = scan.rows(key)?;
-            let mut items = Vec::with_capacity(rows.len());
-            for client in &rows {
-                items.push(shown(self, tx, caller, client).await?);
-            }
-            Ok(Page { items, next_cursor })
+            let shown = |(row, registrations): &(Client, Vec<Registration>)| {
+                shown_with(self, caller, row, registrations, &environments)
+            };
+            Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
         })
         .await
     }

@@ -36,9 +36,31 @@ impl App {
         now: Timestamp,
     ) -> Result<api::Environment, Error> {
         let keys = tx.signing_keys(&environment.slug).await?;
-        let keys: Vec<_> = keys.iter().map(|key| (key.alg, key.times)).collect();
+        Ok(self.shown_with_keys(environment, &keys, now))
+    }
+
+    /// Returns environments, with a fixed number of reads.
+    pub(crate) async fn shown_environments(
+        &self,
+        tx: &mut Tx,
+        environments: &[Environment],
+        now: Timestamp,
+    ) -> Result<Vec<api::Environment>, Error> {
+        let slugs: Vec<_> = environments.iter().map(|it| &it.slug).collect();
+        let keys = tx.signing_keys_of(&slugs).await?;
+        Ok(environments.iter().map(|environment| self.shown_with_keys(environment, &keys, now)).collect())
+    }
+
+    fn shown_with_keys(
+        &self,
+        environment: &Environment,
+        keys: &[SigningKey],
+        now: Timestamp,
+    ) -> api::Environment {
+        let keys = keys.iter().filter(|key| key.environment == environment.slug);
+        let keys: Vec<_> = keys.map(|key| (key.alg, key.times)).collect();
         let days = |days: i64| u16::try_from(days).unwrap_or(u16::MAX);
-        Ok(api::Environment {
+        api::Environment {
             slug: environment.slug.to_string(),
             name: environment.name.clone(),
             kind: environment.kind,
@@ -51,7 +73,7 @@ impl App {
             guard_extension_hours: environment
                 .guard_extension_hours
                 .map(|hours| u16::try_from(hours).unwrap_or(u16::MAX)),
-        })
+        }
     }
 
     /// Returns all environments in their order. Every known caller can read them.
@@ -64,11 +86,8 @@ impl App {
 
     /// Returns all environments, within a read.
     pub(crate) async fn all_environments(&self, tx: &mut Tx) -> Result<Vec<api::Environment>, Error> {
-        let mut shown = Vec::new();
-        for environment in tx.environments().await? {
-            shown.push(self.shown_environment(tx, &environment, self.clock.now()).await?);
-        }
-        Ok(shown)
+        let environments = tx.environments().await?;
+        self.shown_environments(tx, &environments, self.clock.now()).await
     }
 
     /// Returns an environment and its version.

@@ -48,15 +48,15 @@ impl App {
         path: PropertyPath<'_>,
     ) -> Result<Vec<(api::Environment, api::Limits)>, Error> {
         self.view(Operation::ReadProperty, caller, path, async |tx, caller, property: Property| {
-            let mut all = Vec::new();
-            for environment in tx.environments().await? {
-                if caller.may(Permission::ClientRead, Object::Place(&property.id, &environment.slug)) {
-                    let stored = tx.limits(&property.id, &environment.slug).await?;
-                    let environment = self.shown_environment(tx, &environment, self.clock.now()).await?;
-                    all.push((environment, shown(&stored.limits)));
-                }
-            }
-            Ok(all)
+            let mut environments = tx.environments().await?;
+            environments
+                .retain(|it| caller.may(Permission::ClientRead, Object::Place(&property.id, &it.slug)));
+            let slugs: Vec<_> = environments.iter().map(|it| &it.slug).collect();
+            let mut stored = tx.limits_in(&property.id, &slugs).await?;
+            let limits: Vec<_> =
+                slugs.iter().map(|slug| shown(&stored.remove(*slug).unwrap_or_default().limits)).collect();
+            let environments = self.shown_environments(tx, &environments, self.clock.now()).await?;
+            Ok(environments.into_iter().zip(limits).collect())
         })
         .await
     }

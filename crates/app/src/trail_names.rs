@@ -34,49 +34,70 @@ impl App {
         let ids: HashSet<String> = ids.into_iter().collect();
         self.read(async |tx| {
             let caller = &caller.refreshed(tx, self.clock.now()).await?;
-            let mut names = HashMap::new();
-            for id in ids {
-                if let Some(name) = name(tx, caller, &id).await? {
-                    names.insert(id, name);
-                }
-            }
+            let mut names = accounts(tx, caller, &ids).await?;
+            names.extend(objects(tx, caller, &ids).await?);
             Ok(names)
         })
         .await
     }
 }
 
-async fn name(tx: &mut Tx, caller: &Caller, id: &str) -> Result<Option<Named>, Error> {
-    let reads_all = caller.may(Permission::AuditRead, Object::Platform);
-    if let Ok(id) = UserId::parse(id) {
-        return Ok(account(tx, caller, &id).await?.map(|(name, is_there)| Named::Account(name, is_there)));
-    }
-    if let Ok(id) = TokenId::parse(id) {
-        let Some((owner, name)) = tx.token_name(&id).await? else { return Ok(None) };
-        let may =
-            reads_all || &owner == caller.user() || caller.may(Permission::TokenManage, Object::Platform);
-        let owner = account(tx, caller, &owner).await?.filter(|_| may);
-        return Ok(owner.map(|(owner, _)| Named::Token(name, owner)));
-    }
-    if let Ok(id) = SessionId::parse(id) {
-        let Some(owner) = tx.user_of_session(&id).await? else { return Ok(None) };
-        return Ok(account(tx, caller, &owner).await?.map(|(name, _)| Named::Session(name)));
-    }
-    if let Ok(id) = ClientId::parse(id) {
-        let Some((name, property)) = tx.client_name(&id).await? else { return Ok(None) };
-        let may = caller.may(Permission::ClientRead, Object::Client(&property, &id));
-        return Ok(may.then(|| Named::Client(name.to_string())));
-    }
-    if let Ok(id) = PropertyId::parse(id) {
-        let may = reads_all || caller.may(Permission::ClientRead, Object::Property(&id));
-        let property = tx.property(&id).await?.filter(|_| may);
-        return Ok(property.map(|property| Named::Property(property.name.to_string())));
-    }
-    Ok(None)
+/// Returns those IDs that `parse` understands.
+fn parsed<Id>(ids: &HashSet<String>, parse: impl Fn(&str) -> Option<Id>) -> Vec<Id> {
+    ids.iter().filter_map(|id| parse(id)).collect()
 }
 
-async fn account(tx: &mut Tx, caller: &Caller, id: &UserId) -> Result<Option<(String, bool)>, Error> {
+/// Returns the names of accounts, tokens and sessions, with a fixed number of reads.
+async fn accounts(
+    tx: &mut Tx,
+    caller: &Caller,
+    ids: &HashSet<String>,
+) -> Result<HashMap<String, Named>, Error> {
+    let tokens = tx.token_names(&parsed(ids, |id| TokenId::parse(id).ok())).await?;
+    let sessions = tx.users_of_sessions(&parsed(ids, |id| SessionId::parse(id).ok())).await?;
+    let mut users: HashSet<_> = parsed(ids, |id| UserId::parse(id).ok()).into_iter().collect();
+    users.extend(tokens.values().map(|(owner, _)| owner.clone()));
+    users.extend(sessions.values().cloned());
+    let mut known = tx.user_names(&users.into_iter().collect::<Vec<_>>()).await?;
     let reads_all = caller.may(Permission::AuditRead, Object::Platform);
-    let may = reads_all || id == caller.user() || caller.may(Permission::UserRead, Object::Platform);
-    Ok(tx.user_name(id).await?.filter(|_| may))
+    let reads_users = reads_all || caller.may(Permission::UserRead, Object::Platform);
+    known.retain(|id, _| reads_users || id == caller.user());
+    let reads_tokens = reads_all || caller.may(Permission::TokenManage, Object::Platform);
+    let mut names = HashMap::new();
+    for (id, (owner, name)) in tokens {
+        if let (true, Some((owner, _))) = (reads_tokens || owner == *caller.user(), known.get(&owner)) {
+            names.insert(id.to_string(), Named::Token(name, owner.clone()));
+        }
+    }
+    for (id, owner) in sessions {
+        if let Some((owner, _)) = known.get(&owner) {
+            names.insert(id.to_string(), Named::Session(owner.clone()));
+        }
+    }
+    let known =
+        known.into_iter().map(|(id, (name, is_there))| (id.to_string(), Named::Account(name, is_there)));
+    names.extend(known.filter(|(id, _)| ids.contains(id)));
+    Ok(names)
+}
+
+/// Returns the names of clients and properties, with a fixed number of reads.
+async fn objects(
+    tx: &mut Tx,
+    caller: &Caller,
+    ids: &HashSet<String>,
+) -> Result<HashMap<String, Named>, Error> {
+    let reads_all = caller.may(Permission::AuditRead, Object::Platform);
+    let read = Permission::ClientRead;
+    let mut names = HashMap::new();
+    for (id, (name, property)) in tx.client_names(&parsed(ids, |id| ClientId::parse(id).ok())).await? {
+        if caller.may(read, Object::Client(&property, &id)) {
+            names.insert(id.to_string(), Named::Client(name.to_string()));
+        }
+    }
+    for (id, name) in tx.property_names(&parsed(ids, |id| PropertyId::parse(id).ok())).await? {
+        if reads_all || caller.may(read, Object::Property(&id)) {
+            names.insert(id.to_string(), Named::Property(name.to_string()));
+        }
+    }
+    Ok(names)
 }

@@ -175,10 +175,10 @@ impl App {
         let q = q.map(str::trim).filter(|q| !q.is_empty());
         let _turns = self.costly(Operation::ListUsers, caller).await?;
         self.view(Operation::ListUsers, caller, Platform, async |tx, _, ()| {
-            let mut accounts = Vec::new();
-            for user in tx.users(q, &start).await? {
-                accounts.push(Account { grants: tx.grants(&user.id).await?, user });
-            }
+            let users = tx.users(q, &start).await?;
+            let mut grants = tx.grants_of(&users.iter().map(|it| &it.id).collect::<Vec<_>>()).await?;
+            let account = |user: User| Account { grants: grants.remove(&user.id).unwrap_or_default(), user };
+            let accounts = users.into_iter().map(account).collect();
             let key = |it: &Account| (it.user.created_at.as_micros(), it.user.id.to_string());
             page(&start, accounts, key, |account| account.shown())
         })

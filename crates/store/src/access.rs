@@ -8,6 +8,7 @@ use crossfade_core::{
     roles::{Grant, Role, Scope},
     text::folded,
 };
+use std::collections::HashMap;
 
 /// A stored account.
 #[derive(Clone, Debug)]
@@ -111,7 +112,7 @@ statements! {
     INSERT = "INSERT INTO users (id, kind, email, name, name_key, password_hash, created_at, created_by, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1)";
     GET = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE id = $1 AND deleted_at IS NULL";
     BY_EMAIL = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users WHERE email = $1 AND deleted_at IS NULL";
-    NAMED = "SELECT name, deleted_at FROM users WHERE id = $1";
+    NAMED = "SELECT u.id, u.name, u.deleted_at FROM users u JOIN (VALUES {rows:1}) AS v ON u.id = v.column1";
     LIST = "SELECT id, kind, email, name, password_hash, created_at, created_by, version FROM users
             WHERE deleted_at IS NULL
               AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
@@ -132,6 +133,8 @@ statements! {
     INSERT_GRANT = "INSERT INTO grants (id, user_id, role, property_id, client_id, environments, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     GRANT = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE id = $1";
     GRANTS = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants WHERE user_id = $1 ORDER BY created_at, id";
+    GRANTS_OF = "SELECT g.id, g.user_id, g.role, g.property_id, g.client_id, g.environments, g.created_at FROM grants g
+                 JOIN (VALUES {rows:1}) AS v ON g.user_id = v.column1 ORDER BY g.created_at, g.id";
     GRANT_PAGE = "SELECT id, user_id, role, property_id, client_id, environments, created_at FROM grants
                   WHERE user_id = $4 AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
                   ORDER BY created_at, id LIMIT $3";
@@ -146,7 +149,7 @@ statements! {
     INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
     TOKEN_BY_DIGEST = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE digest = $1 AND deleted_at IS NULL";
     TOKEN = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE id = $1 AND deleted_at IS NULL";
-    TOKEN_NAMED = "SELECT user_id, name FROM api_tokens WHERE id = $1";
+    TOKENS_NAMED = "SELECT t.id, t.user_id, t.name FROM api_tokens t JOIN (VALUES {rows:1}) AS v ON t.id = v.column1";
     TOKENS = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens
               WHERE deleted_at IS NULL AND (CAST($4 AS TEXT) IS NULL OR user_id = $4)
                 AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
@@ -250,17 +253,30 @@ impl Tx {
         self.optional(GET, vec![id.as_str().into()]).await?.as_ref().map(user).transpose()
     }
 
-    /// Returns the name of an account, even a deleted one, and whether the account still exists.
-    pub async fn user_name(&mut self, id: &UserId) -> Result<Option<(String, bool)>, StoreError> {
-        let row = self.optional(NAMED, vec![id.as_str().into()]).await?;
-        row.map(|row| Ok((row.text("name")?, row.opt_time("deleted_at")?.is_none()))).transpose()
+    /// Returns the names of accounts, even of deleted ones, and whether each still exists, in one statement.
+    pub async fn user_names(
+        &mut self,
+        ids: &[UserId],
+    ) -> Result<HashMap<UserId, (String, bool)>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let name = |row: &Row| {
+            let id = row.parsed("id", |text| UserId::parse(text).ok())?;
+            Ok((id, (row.text("name")?, row.opt_time("deleted_at")?.is_none())))
+        };
+        self.look_up(NAMED, &keys).await?.iter().map(name).collect()
     }
 
-    /// Returns the owner and the name of an API token, even a deleted one.
-    pub async fn token_name(&mut self, id: &TokenId) -> Result<Option<(UserId, String)>, StoreError> {
-        let row = self.optional(TOKEN_NAMED, vec![id.as_str().into()]).await?;
-        row.map(|row| Ok((row.parsed("user_id", |text| UserId::parse(text).ok())?, row.text("name")?)))
-            .transpose()
+    /// Returns the owners and the names of API tokens, even of deleted ones, in one statement.
+    pub async fn token_names(
+        &mut self,
+        ids: &[TokenId],
+    ) -> Result<HashMap<TokenId, (UserId, String)>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let name = |row: &Row| {
+            let id = row.parsed("id", |text| TokenId::parse(text).ok())?;
+            Ok((id, (row.parsed("user_id", |text| UserId::parse(text).ok())?, row.text("name")?)))
+        };
+        self.look_up(TOKENS_NAMED, &keys).await?.iter().map(name).collect()
     }
 
     /// Returns the account with this email address.
@@ -375,6 +391,20 @@ impl Tx {
     /// Returns the grants of an account, oldest first.
     pub async fn grants(&mut self, holder: &UserId) -> Result<Vec<GrantRow>, StoreError> {
         self.rows(GRANTS, vec![holder.as_str().into()]).await?.iter().map(grant).collect()
+    }
+
+    /// Returns the grants of each of these accounts, oldest first, in one statement.
+    pub async fn grants_of(
+        &mut self,
+        holders: &[&UserId],
+    ) -> Result<HashMap<UserId, Vec<GrantRow>>, StoreError> {
+        let keys: Vec<_> = holders.iter().map(|id| vec![id.as_str().into()]).collect();
+        let mut grants: HashMap<_, Vec<_>> = HashMap::new();
+        for row in self.look_up(GRANTS_OF, &keys).await? {
+            let grant = grant(&row)?;
+            grants.entry(grant.user_id.clone()).or_default().push(grant);
+        }
+        Ok(grants)
     }
 
     /// Returns a page of the grants of an account, oldest first.

@@ -7,6 +7,7 @@ use crossfade_core::{
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     text::{Name, folded},
 };
+use std::collections::HashMap;
 
 /// A stored client.
 #[derive(Clone, Debug)]
@@ -127,6 +128,13 @@ statements! {
                      JOIN environments e ON e.slug = r.environment
                      LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                      WHERE r.client_id = $1 ORDER BY e.position, e.slug";
+    REGISTRATIONS_OF = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
+                            r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                        FROM registrations r
+                        JOIN (VALUES {rows:1}) AS v ON r.client_id = v.column1
+                        JOIN environments e ON e.slug = r.environment
+                        LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
+                        ORDER BY e.position, e.slug";
     PLACE = "SELECT r.client_id, c.property_id, r.environment, r.oauth_client_id, c.name FROM registrations r JOIN clients c ON c.id = r.client_id WHERE r.id = $1";
     PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
     TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
@@ -311,6 +319,20 @@ impl Tx {
     /// Returns a client's registrations in the order of the environments.
     pub async fn registrations(&mut self, client: &ClientId) -> Result<Vec<Registration>, StoreError> {
         self.rows(REGISTRATIONS, vec![client.as_str().into()]).await?.iter().map(registration).collect()
+    }
+
+    /// Returns the registrations of each of these clients, in the order of the environments, in one statement.
+    pub async fn registrations_of(
+        &mut self,
+        clients: &[&ClientId],
+    ) -> Result<HashMap<ClientId, Vec<Registration>>, StoreError> {
+        let keys: Vec<_> = clients.iter().map(|id| vec![id.as_str().into()]).collect();
+        let mut registrations: HashMap<_, Vec<_>> = HashMap::new();
+        for row in self.look_up(REGISTRATIONS_OF, &keys).await? {
+            let registration = registration(&row)?;
+            registrations.entry(registration.client_id.clone()).or_default().push(registration);
+        }
+        Ok(registrations)
     }
 
     /// Marks a registration's secrets as changed, so that earlier versions of it are no longer current.

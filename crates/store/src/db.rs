@@ -21,7 +21,7 @@ pub use pool::Purpose;
 pub(crate) use row::Row;
 pub use row::Value;
 pub use serving::{Holder, ServeLock};
-pub use tx::Tx;
+pub use tx::{TRACE_STATEMENTS, Tx};
 
 use crate::catalogue::{Statement, statements};
 use connect::{PgLink, cannot_open, open_postgres, open_sqlite, postgres_options, private_file};

@@ -113,7 +113,7 @@ impl Tx {
     pub async fn drills_of_secrets(&mut self, secrets: &[SecretId]) -> Result<Vec<DrillRow>, StoreError> {
         let args: Vec<_> = secrets.iter().map(|id| vec![id.as_str().into()]).collect();
         let mut drills: Vec<_> =
-            self.many(OF_SECRETS, &args).await?.iter().map(drill).collect::<Result<_, _>>()?;
+            self.look_up(OF_SECRETS, &args).await?.iter().map(drill).collect::<Result<_, _>>()?;
         drills.sort_by_key(|drill| std::cmp::Reverse(drill.number));
         Ok(drills)
     }

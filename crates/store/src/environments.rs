@@ -65,6 +65,8 @@ statements! {
     INSERT_KEY = "INSERT INTO signing_keys (kid, environment, alg, sealed, created_at, active_from) VALUES ($1, $2, $3, $4, $5, $6)";
     KEYS = "SELECT kid, environment, alg, sealed, active_from, removed_at FROM signing_keys
             WHERE environment = $1 ORDER BY active_from, created_at, kid";
+    KEYS_OF = "SELECT k.kid, k.environment, k.alg, k.sealed, k.active_from, k.removed_at FROM signing_keys k
+               JOIN (VALUES {rows:1}) AS v ON k.environment = v.column1 ORDER BY k.active_from, k.created_at, k.kid";
     KEY_REMOVAL = "UPDATE signing_keys SET removed_at = $2 WHERE kid = $1";
     DELETE_KEYS = "DELETE FROM signing_keys WHERE environment = $1";
     DELETE_REMOVED_KEYS = "DELETE FROM signing_keys WHERE removed_at IS NOT NULL AND removed_at <= $1";
@@ -184,6 +186,12 @@ impl Tx {
     /// Returns the signing keys of an environment, in the order in which they become active.
     pub async fn signing_keys(&mut self, slug: &Slug) -> Result<Vec<SigningKey>, StoreError> {
         self.read_signing_keys(slug).await?.into_iter().collect()
+    }
+
+    /// Returns the signing keys of these environments, in one statement.
+    pub async fn signing_keys_of(&mut self, slugs: &[&Slug]) -> Result<Vec<SigningKey>, StoreError> {
+        let keys: Vec<_> = slugs.iter().map(|slug| vec![slug.as_str().into()]).collect();
+        self.look_up(KEYS_OF, &keys).await?.iter().map(signing_key).collect()
     }
 
     /// Returns the signing keys as [`Self::signing_keys`] does, with an error for each key that cannot be read.

@@ -33,7 +33,8 @@ pub use catalogue::Statement;
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use db::{
-    Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, StoreError, Tx, Value,
+    Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, StoreError,
+    TRACE_STATEMENTS, Tx, Value,
 };
 pub use devices::DeviceRow;
 pub use drills::{DrillRow, SecretWindows};

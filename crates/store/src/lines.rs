@@ -164,7 +164,7 @@ statements! {
     // From an hour on, each secret: as many rows as the pictures of a page have hours.
     HOURS = "SELECT p.secret_id, p.bucket, p.use_count FROM secret_usage_series p
              JOIN (VALUES {rows:2}) AS v ON p.secret_id = v.column1 AND p.grain = 3600 AND p.bucket >= CAST(v.column2 AS BIGINT)";
-    NAMED = "SELECT name, property_id FROM clients WHERE id = $1";
+    NAMED = "SELECT c.id, c.name, c.property_id FROM clients c JOIN (VALUES {rows:1}) AS v ON c.id = v.column1";
     PLACE_OF = "SELECT name_key FROM clients WHERE id = $1";
     // Read from the deadlines that have not been noted yet: there are as many as transitions.
     TRANSITIONS = concat!("SELECT c.id, c.name, c.property_id, c.created_at, CAST(NULL AS BIGINT) AS placed_at, CAST(NULL AS TEXT) AS placed_by, ",
@@ -263,7 +263,7 @@ impl Tx {
             })
             .collect();
         let mut uses: HashMap<String, Vec<(i64, i64)>> = HashMap::new();
-        for row in self.many(HOURS, &args).await? {
+        for row in self.look_up(HOURS, &args).await? {
             uses.entry(row.text("secret_id")?).or_default().push((row.int("bucket")?, row.int("use_count")?));
         }
         for registration in lines.iter_mut().flat_map(|line| &mut line.registrations) {
@@ -281,11 +281,18 @@ impl Tx {
         Ok(lines)
     }
 
-    /// Returns the name and the property of a client, even a deleted one.
-    pub async fn client_name(&mut self, id: &ClientId) -> Result<Option<(Name, PropertyId)>, StoreError> {
-        let Some(row) = self.optional(NAMED, vec![id.as_str().into()]).await? else { return Ok(None) };
-        let property = row.parsed("property_id", |text| PropertyId::parse(text).ok())?;
-        Ok(Some((Name::from_stored(row.text("name")?), property)))
+    /// Returns the names and the properties of clients, even of deleted ones, in one statement.
+    pub async fn client_names(
+        &mut self,
+        ids: &[ClientId],
+    ) -> Result<HashMap<ClientId, (Name, PropertyId)>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let name = |row: &Row| {
+            let id = row.parsed("id", |text| ClientId::parse(text).ok())?;
+            let property = row.parsed("property_id", |text| PropertyId::parse(text).ok())?;
+            Ok((id, (Name::from_stored(row.text("name")?), property)))
+        };
+        self.look_up(NAMED, &keys).await?.iter().map(name).collect()
     }
 
     async fn start_of_lines(

@@ -9,6 +9,7 @@ use crossfade_core::{
     PropertyId, Timestamp,
     text::{Name, folded},
 };
+use std::collections::HashMap;
 
 /// A stored property.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub struct Property {
 statements! {
     INSERT = "INSERT INTO properties (id, name, name_key, created_at, version) VALUES ($1, $2, $3, $4, 1)";
     GET = "SELECT id, name, created_at, version FROM properties WHERE id = $1";
+    NAMED = "SELECT p.id, p.name FROM properties p JOIN (VALUES {rows:1}) AS v ON p.id = v.column1";
     TAKEN = "SELECT id FROM properties WHERE name_key = $1";
     LIST = "SELECT id, name, created_at, version FROM properties
             WHERE CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2)
@@ -50,6 +52,19 @@ fn property(row: &Row) -> Result<Property, StoreError> {
 }
 
 impl Tx {
+    /// Returns the names of properties, in one statement.
+    pub async fn property_names(
+        &mut self,
+        ids: &[PropertyId],
+    ) -> Result<HashMap<PropertyId, Name>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let name = |row: &Row| {
+            let id = row.parsed("id", |text| PropertyId::parse(text).ok())?;
+            Ok((id, Name::from_stored(row.text("name")?)))
+        };
+        self.look_up(NAMED, &keys).await?.iter().map(name).collect()
+    }
+
     /// Stores a new property.
     pub async fn insert_property(
         &mut self,

@@ -152,7 +152,7 @@ impl Tx {
     ) -> Result<HashMap<DrillId, DrillFindings>, StoreError> {
         let args: Vec<_> = drills.iter().map(|id| vec![Value::from(id.as_str())]).collect();
         let mut found: HashMap<DrillId, DrillFindings> = HashMap::new();
-        for row in self.many(OF_DRILLS, &args).await? {
+        for row in self.look_up(OF_DRILLS, &args).await? {
             let caller = caller(&row)?;
             let counts = DrillCounts { callers: row.int("callers")?, refusals: row.int("refusals")? };
             let drill = caller.drill_id.clone().ok_or_else(|| row.corrupt("drill_id"))?;

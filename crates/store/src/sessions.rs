@@ -2,6 +2,7 @@
 
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{SessionId, Timestamp, UserId};
+use std::collections::HashMap;
 
 /// A stored session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ statements! {
     OF_USER = "SELECT id, user_id, created_at, authenticated_at, last_seen_at, source_ip, user_agent FROM sessions
                WHERE user_id = $1 AND ended_at IS NULL AND created_at > $2 AND last_seen_at > $3
                ORDER BY created_at DESC, id DESC LIMIT $4";
-    USER_OF = "SELECT user_id FROM sessions WHERE id = $1";
+    USERS_OF = "SELECT s.id, s.user_id FROM sessions s JOIN (VALUES {rows:1}) AS v ON s.id = v.column1";
     SEEN = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2";
     CONFIRM = "UPDATE sessions SET digest = $2, keyed = 1, authenticated_at = $3, last_seen_at = $3 WHERE id = $1 AND ended_at IS NULL";
     END = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
@@ -51,10 +52,17 @@ fn session(row: &Row) -> Result<SessionRow, StoreError> {
 }
 
 impl Tx {
-    /// Returns the account of a session, even an ended one, as long as it is stored.
-    pub async fn user_of_session(&mut self, id: &SessionId) -> Result<Option<UserId>, StoreError> {
-        let row = self.optional(USER_OF, vec![id.as_str().into()]).await?;
-        row.map(|row| row.parsed("user_id", |text| UserId::parse(text).ok())).transpose()
+    /// Returns the accounts of sessions, even of ended ones, in one statement.
+    pub async fn users_of_sessions(
+        &mut self,
+        ids: &[SessionId],
+    ) -> Result<HashMap<SessionId, UserId>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let user = |row: &Row| {
+            let id = row.parsed("id", |text| SessionId::parse(text).ok())?;
+            Ok((id, row.parsed("user_id", |text| UserId::parse(text).ok())?))
+        };
+        self.look_up(USERS_OF, &keys).await?.iter().map(user).collect()
     }
 
     /// Stores a session by its keyed digest, and forgets sessions started before `forget`.

@@ -16,6 +16,17 @@ pub enum Value {
     Blob(Option<Vec<u8>>),
 }
 
+impl Value {
+    /// Returns NULL of the same type.
+    pub(crate) fn null(&self) -> Self {
+        match self {
+            Self::Int(_) => Self::Int(None),
+            Self::Text(_) => Self::Text(None),
+            Self::Blob(_) => Self::Blob(None),
+        }
+    }
+}
+
 macro_rules! values {
     ($($type:ty => $variant:ident($value:ident) $convert:expr;)+) => { $(
         impl From<$type> for Value {

@@ -17,6 +17,11 @@ use std::time::Duration;
 
 /// Numbers of rows for which a statement is run in one execution. Only a few, so that each text stays prepared.
 const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
+/// Numbers of keys that one execution looks up.
+const KEYS_AT_ONCE: [usize; 5] = [16, 64, 256, 1024, 4096];
+const MAX_KEYS: usize = 4096;
+/// Target of the trace events that name each statement as it is executed.
+pub const TRACE_STATEMENTS: &str = "crossfade_store::statements";
 
 pub(super) enum Conn {
     Sqlite(Lent<SqliteConnection>),
@@ -183,18 +188,31 @@ impl Tx {
             let (sql, width) = statement.for_rows(size, matches!(self.conn, Conn::Postgres(_)));
             while let Some((rows, rest)) = args.split_at_checked(size) {
                 let values: Vec<Value> = rows.iter().flatten().cloned().collect();
-                self.refuse_poisoned()?;
-                if values.len() != size * width {
-                    return Err(StoreError::Arguments(statement.name, values.len(), size * width));
-                }
-                if !is_storable(&values) {
-                    return Err(StoreError::Unstorable);
-                }
+                self.check(&statement, &values, size * width)?;
                 returned.extend(self.fetch(statement.table(), sql.clone(), values).await?);
                 args = rest;
             }
         }
         Ok(returned)
+    }
+
+    /// Reads the rows of many keys, in one execution for any page: keys are filled up with NULL, which equals nothing.
+    pub(crate) async fn look_up(
+        &mut self,
+        statement: Statement,
+        keys: &[Vec<Value>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        for keys in keys.chunks(MAX_KEYS) {
+            let size = KEYS_AT_ONCE.into_iter().find(|size| *size >= keys.len()).unwrap_or(MAX_KEYS);
+            let (sql, width) = statement.for_rows(size, matches!(self.conn, Conn::Postgres(_)));
+            let nothing = keys.iter().take(1).flatten().map(Value::null).cycle();
+            let missing = (size - keys.len()) * width;
+            let values: Vec<Value> = keys.iter().flatten().cloned().chain(nothing.take(missing)).collect();
+            self.check(&statement, &values, size * width)?;
+            found.extend(self.fetch(statement.table(), sql, values).await?);
+        }
+        Ok(found)
     }
 
     async fn fetch(
@@ -263,14 +281,19 @@ impl Tx {
     }
 
     fn guard(&self, statement: &Statement, args: &[Value]) -> Result<(), StoreError> {
+        self.check(statement, args, statement.arguments())
+    }
+
+    fn check(&self, statement: &Statement, args: &[Value], needed: usize) -> Result<(), StoreError> {
         self.refuse_poisoned()?;
         // SQLite would bind a missing argument as NULL, silently.
-        if statement.arguments() != args.len() {
-            return Err(StoreError::Arguments(statement.name, args.len(), statement.arguments()));
+        if args.len() != needed {
+            return Err(StoreError::Arguments(statement.name, args.len(), needed));
         }
         if !is_storable(args) {
             return Err(StoreError::Unstorable);
         }
+        tracing::trace!(target: TRACE_STATEMENTS, statement = statement.name, table = statement.table());
         Ok(())
     }
 

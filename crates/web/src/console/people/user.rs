@@ -14,14 +14,14 @@ use super::{
 use askama::Template;
 use axum::{extract::Path, response::Response};
 use crossfade_app::{
-    ClientPath, ClientQuery, Deletion, Error, IfMatch, Input, ListQuery, NO_INPUT, PropertyPath, Request,
-    UserPath,
+    ClientQuery, Deletion, Error, IfMatch, Input, ListQuery, NO_INPUT, Named, Request, UserPath,
 };
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
     api::{CreateGrant, CreateLink, Environment, Grant, OneTimeLink, UpdateUser, User, UserKind},
     roles::{Permission, Role},
 };
+use std::collections::HashMap;
 
 #[derive(Template)]
 #[template(path = "console/people/user.html")]
@@ -83,10 +83,19 @@ impl UserPage {
         let clients =
             signed.app.list_clients(caller, &ClientQuery { list, ..ClientQuery::default() }).await?.items;
         let environments = signed.app.list_environments(caller).await?;
+        let mut names: HashMap<String, String> = HashMap::new();
+        names.extend(properties.iter().map(|it| (it.id.to_string(), it.name.clone())));
+        names.extend(clients.iter().map(|it| (it.id.to_string(), it.name.clone())));
+        let unnamed = user.grants.iter().filter_map(scope_of).filter(|id| !names.contains_key(id));
+        for (id, named) in signed.app.names_in_trail(caller, unnamed.collect::<Vec<_>>()).await? {
+            if let Named::Client(name) | Named::Property(name) = named {
+                names.insert(id, name);
+            }
+        }
         let mut grants = Vec::new();
         for grant in &user.grants {
             grants.push(Row {
-                place: place(signed, grant).await?,
+                place: place(grant, &names),
                 environments: environment_names(&environments, grant),
                 may_take: abilities.remove_roles && (grant.role != Role::Owner || owner),
                 grant: grant.clone(),
@@ -132,26 +141,19 @@ impl UserPage {
     }
 }
 
-/// Returns the scope of a role by name.
-async fn place(signed: &SignedIn, grant: &Grant) -> Result<String, Refused> {
-    let caller = signed.caller();
-    let named = match (&grant.property_id, &grant.client_id) {
-        (_, Some(client)) => {
-            let read = signed.app.read_client(caller, ClientPath(client.as_str())).await;
-            read.map(|(client, _)| format!("Client {}", client.name))
-        }
-        (Some(property), None) => {
-            let read = signed.app.read_property(caller, PropertyPath(property.as_str())).await;
-            read.map(|(property, _)| format!("Property {}", property.name))
-        }
-        (None, None) => Ok("The whole platform".to_owned()),
-    };
-    // What this reader may not read has its id and no name.
-    let id = grant.client_id.as_ref().map(ClientId::as_str);
-    let id = id.or(grant.property_id.as_ref().map(PropertyId::as_str)).unwrap_or_default();
-    match named {
-        Err(error) if error.problem.code.status() == 404 => Ok(id.to_owned()),
-        named => Ok(named?),
+/// Returns the ID of the client or property that a role is limited to.
+fn scope_of(grant: &Grant) -> Option<String> {
+    let client = grant.client_id.as_ref().map(ToString::to_string);
+    client.or_else(|| grant.property_id.as_ref().map(ToString::to_string))
+}
+
+/// Returns the scope of a role by name, or by ID if the reader does not know its name.
+fn place(grant: &Grant, names: &HashMap<String, String>) -> String {
+    let Some(id) = scope_of(grant) else { return "The whole platform".to_owned() };
+    match names.get(&id) {
+        Some(name) if grant.client_id.is_some() => format!("Client {name}"),
+        Some(name) => format!("Property {name}"),
+        None => id,
     }
 }
 
