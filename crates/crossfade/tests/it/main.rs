@@ -33,6 +33,7 @@ mod encoded_secrets;
 mod environment;
 mod failing_changes;
 mod failover;
+mod few_statements;
 mod giving;
 mod guard;
 mod headers;
