@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     caller::Caller,
+    entry::{About, Author},
     error::{Error, unavailable},
     idempotency::{InFlight, Reply},
     reads::{AccountTurn, ReadTurn, Readings},
@@ -10,9 +11,7 @@ use crate::{
     targets::{Names, RegistrationPath, Site, Target},
 };
 use crossfade_core::{
-    ClientId, Code, Operation, Problem, SecretId, Timestamp,
-    audit::{Actor, Event, Origin, Via},
-    environment::Slug,
+    Code, Operation, Problem, RegistrationId, SecretId, Timestamp, audit::Event, environment::Slug,
 };
 use crossfade_store::{ChangeKind, Client, Fault, NewAuditEvent, Notification, StoreError, Tx};
 use std::time::Duration;
@@ -26,16 +25,21 @@ const TURN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a judgement waits for unstored evidence.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3);
 
-/// A change in progress: the transaction, its time, and the actor.
+/// A change in progress: the transaction, its time, and its author. The permissions of a person are no part of it, so
+/// that a policy's change is recorded, told and fed by the same lines as a person's.
 pub(crate) struct Act<'a> {
     pub(crate) tx: &'a mut Tx,
     /// Time of the complete change, read once, after the lock was taken.
     pub(crate) now: Timestamp,
-    pub(crate) caller: &'a Caller,
+    pub(crate) by: Author,
     if_match: Option<IfMatch<'a>>,
 }
 
-impl Act<'_> {
+impl<'a> Act<'a> {
+    pub(crate) fn new(tx: &'a mut Tx, now: Timestamp, by: impl Into<Author>) -> Self {
+        Self { tx, now, by: by.into(), if_match: None }
+    }
+
     /// Refuses the change if the caller has read another version than the present one.
     pub(crate) fn matches(&self, version: i64) -> Result<(), Problem> {
         match self.if_match {
@@ -54,14 +58,24 @@ impl Act<'_> {
     }
 
     /// Appends a change of a registration's secrets to the change log, and increases the version of the registration.
-    pub(crate) async fn secrets_changed(&mut self, site: &Site) -> Result<(), Error> {
-        self.tx.touch_registration(&site.registration.id).await?;
-        self.changed(ChangeKind::Registration(site.registration.id.clone())).await
+    pub(crate) async fn secrets_changed(&mut self, registration: &RegistrationId) -> Result<(), Error> {
+        self.tx.touch_registration(registration).await?;
+        self.changed(ChangeKind::Registration(registration.clone())).await
     }
 
     /// Appends to the audit trail.
     pub(crate) async fn audit(&mut self, event: &Event, about: About<'_>) -> Result<(), Error> {
-        Ok(self.tx.append_audit(&self.caller.event(self.now, event, about)).await?)
+        self.audit_at(self.now, event, about).await
+    }
+
+    /// Appends an event of an earlier time to the audit trail, such as a deadline that has passed.
+    pub(crate) async fn audit_at(
+        &mut self,
+        at: Timestamp,
+        event: &Event,
+        about: About<'_>,
+    ) -> Result<(), Error> {
+        Ok(self.tx.append_audit(&self.by.entry(at, event, about)).await?)
     }
 
     /// Appends an event about a registration to the audit trail, and queues a message to the owners of its client.
@@ -109,44 +123,6 @@ impl Act<'_> {
         environment: Option<&Slug>,
     ) -> Result<(), Error> {
         app.queue_notification(self.tx, self.now, event, client, environment).await
-    }
-}
-
-/// Subject of an audit event.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct About<'a> {
-    pub(crate) client: Option<&'a ClientId>,
-    pub(crate) environment: Option<&'a Slug>,
-    pub(crate) target: Option<String>,
-    pub(crate) reason: Option<&'a str>,
-}
-
-impl<'a> About<'a> {
-    /// Returns the subject for an object that belongs to no client.
-    pub(crate) fn target(id: impl ToString) -> Self {
-        Self { target: Some(id.to_string()), ..Self::default() }
-    }
-
-    /// Returns the subject for an environment.
-    pub(crate) fn environment(slug: &'a Slug) -> Self {
-        Self { environment: Some(slug), ..Self::default() }
-    }
-
-    /// Returns the event of an actor that is not a caller; see [`Caller::event`].
-    pub(crate) fn event(self, at: Timestamp, actor: Actor, event: &Event) -> NewAuditEvent {
-        NewAuditEvent {
-            at,
-            via: Via::of(&actor),
-            actor,
-            origin: Origin::default(),
-            action: event.action(),
-            done: true,
-            client_id: self.client.cloned(),
-            environment: self.environment.cloned(),
-            target: self.target,
-            reason: self.reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
-            details: event.details(),
-        }
     }
 }
 
@@ -223,7 +199,7 @@ impl App {
         operation: Operation,
         request: &Request<'_>,
         target: T,
-        work: impl AsyncFnOnce(&mut Act<'_>, T::Loaded) -> Result<R, Error>,
+        work: impl AsyncFnOnce(&mut Act<'_>, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let _in_flight =
             request.idempotency.map(|key| InFlight::enter(self, request.caller, key)).transpose()?;
@@ -233,15 +209,15 @@ impl App {
                 self.transact(async |tx, now| {
                     let caller = request.caller.refreshed(tx, now).await?;
                     let loaded = target.load(tx, &caller, operation.access()).await;
-                    let mut act = Act { tx, now, caller: &caller, if_match: request.if_match };
+                    let mut act = Act { if_match: request.if_match, ..Act::new(tx, now, caller.author()) };
                     if let Some(key) = request.idempotency
-                        && let Some(reply) = self.replay(&mut act, key, operation, &loaded).await?
+                        && let Some(reply) = self.replay(&mut act, &caller, key, operation, &loaded).await?
                     {
                         return Ok(reply);
                     }
-                    let mut reply = work(&mut act, loaded?).await?;
+                    let mut reply = work(&mut act, &caller, loaded?).await?;
                     if let Some(key) = request.idempotency {
-                        self.remember(&mut act, key, &mut reply).await?;
+                        self.remember(&mut act, &caller, key, &mut reply).await?;
                     }
                     Ok(reply)
                 })
@@ -434,7 +410,7 @@ impl App {
             target: names.target.clone(),
             reason: Some(code.title()),
         };
-        let mut refused = caller.event(now, &event, about);
+        let mut refused = caller.author().entry(now, &event, about);
         refused.done = false;
         // A read stops with its client, so its refusal is noted before anything is waited for.
         if code == Code::NotFound || !operation.is_mutation() || self.changes.failing().is_some() {

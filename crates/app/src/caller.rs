@@ -1,6 +1,11 @@
 //! The caller of a use case: an authenticated account with its grants, or a local command.
 
-use crate::{act::About, app::App, error::Error, sessions};
+use crate::{
+    app::App,
+    entry::{About, Author},
+    error::Error,
+    sessions,
+};
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
@@ -89,9 +94,14 @@ impl Caller {
         }
     }
 
-    /// Returns the event for an action or a refusal of this caller.
+    /// Returns the caller as the author of what it does or is refused.
+    pub(crate) fn author(&self) -> Author {
+        Author::from(self.actor.clone()).at(&self.origin).with(self.via())
+    }
+
+    /// Returns the event for an action of this caller.
     pub(crate) fn event(&self, at: Timestamp, event: &Event, about: About<'_>) -> NewAuditEvent {
-        about.event(at, self.actor.clone(), event).from(&self.origin).through(self.via())
+        self.author().entry(at, event, about)
     }
 
     /// Returns the key of its remembered responses.

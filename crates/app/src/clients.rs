@@ -1,10 +1,11 @@
 //! Clients: list, read, create, change, delete.
 
 use crate::{
-    act::{About, Act},
+    act::Act,
     app::App,
     caller::Caller,
     cursor::{ListQuery, Scan, invalid},
+    entry::About,
     error::Error,
     idempotency::Reply,
     registrations::shown_registration,
@@ -43,20 +44,20 @@ pub struct ClientQuery {
 const MOST_OWNERS: usize = 50;
 
 impl Reply for (api::Client, i64) {
-    async fn may_be_given(&self, act: &mut Act<'_>, operation: Operation) -> Result<(), Error> {
+    async fn may_be_given(&self, caller: &Caller, operation: Operation) -> Result<(), Error> {
         // The property and the environments of a new client are in the body, so its target does not ask for them.
         if operation != Operation::CreateClient {
             return Ok(());
         }
         let (property, client) = (&self.0.property_id, &self.0.id);
-        if !act.caller.may(Permission::ClientRead, Object::Client(property, client)) {
+        if !caller.may(Permission::ClientRead, Object::Client(property, client)) {
             let what = "must be the id of a property that you can read";
             return Err(Problem::invalid("property_id", what).into());
         }
         for registration in &self.0.registrations {
             let environment = Slug::from_stored(registration.environment.clone());
             let object = Object::Registration(property, client, &environment);
-            if !act.caller.may(Permission::ClientManage, object) {
+            if !caller.may(Permission::ClientManage, object) {
                 return Err(crate::targets::forbidden_on(Permission::ClientManage, object));
             }
         }
@@ -300,10 +301,10 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, CreateClient>,
     ) -> Result<(api::Client, i64), Error> {
-        self.change(Operation::CreateClient, request, NewClient, async |act, ()| {
+        self.change(Operation::CreateClient, request, NewClient, async |act, caller, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
-            let property = self.property_of_new_client(act, &body.property_id).await?;
+            let property = self.property_of_new_client(act, caller, &body.property_id).await?;
             let name = Name::parse("name", &body.name)?;
             let description = text::line(
                 "description",
@@ -322,10 +323,10 @@ impl App {
             };
             for environment in &environments {
                 let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
-                if !act.caller.may(Permission::ClientManage, object) {
+                if !caller.may(Permission::ClientManage, object) {
                     return Err(crate::targets::forbidden_on(Permission::ClientManage, object));
                 }
-                crate::targets::check_value(act.caller, body.require_value, object)?;
+                crate::targets::check_value(caller, body.require_value, object)?;
             }
             if act.tx.client_named(&client.property_id, &client.name).await?.is_some() {
                 return Err(name_taken().into());
@@ -341,20 +342,25 @@ impl App {
             act.audit(&event, about).await?;
             let mut registrations = Vec::new();
             for environment in &environments {
-                registrations.push(self.register(act, &client, environment).await?);
+                registrations.push(self.register(act, caller, &client, environment).await?);
             }
-            let mut reply = shown(self, act.tx, act.caller, &client).await?;
+            let mut reply = shown(self, act.tx, caller, &client).await?;
             for (shown, secret) in reply.registrations.iter_mut().zip(registrations) {
                 shown.secret = secret;
             }
-            Ok((reply, version(act.tx, act.caller, &client).await?))
+            Ok((reply, version(act.tx, caller, &client).await?))
         })
         .await
     }
 
     /// Returns the property for a new client, if it exists and the caller can create clients there.
-    async fn property_of_new_client(&self, act: &mut Act<'_>, id: &PropertyId) -> Result<PropertyId, Error> {
-        match PropertyPath(id.as_str()).load(act.tx, act.caller, Operation::CreateClient.access()).await {
+    async fn property_of_new_client(
+        &self,
+        act: &mut Act<'_>,
+        caller: &Caller,
+        id: &PropertyId,
+    ) -> Result<PropertyId, Error> {
+        match PropertyPath(id.as_str()).load(act.tx, caller, Operation::CreateClient.access()).await {
             Ok(property) => Ok(property.id),
             Err(error) if error.problem.code == Code::NotFound => {
                 Err(Problem::invalid("property_id", "must be the id of a property that you can read").into())
@@ -370,8 +376,8 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, UpdateClient>,
     ) -> Result<(api::Client, i64), Error> {
-        self.change(Operation::UpdateClient, request, path, async |act, mut client: Client| {
-            let read = version(act.tx, act.caller, &client).await?;
+        self.change(Operation::UpdateClient, request, path, async |act, caller, mut client: Client| {
+            let read = version(act.tx, caller, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
             let (before, client_before) = (facts(&client), client.clone());
@@ -402,7 +408,7 @@ impl App {
                 About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
             act.audit(&Event::ClientUpdated { before, after: facts(&client) }, about).await?;
             client.version += 1;
-            Ok((shown(self, act.tx, act.caller, &client).await?, version(act.tx, act.caller, &client).await?))
+            Ok((shown(self, act.tx, caller, &client).await?, version(act.tx, caller, &client).await?))
         })
         .await
     }
@@ -414,8 +420,8 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, DeleteClient>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteClient, request, path, async |act, client: Client| {
-            let read = version(act.tx, act.caller, &client).await?;
+        self.change(Operation::DeleteClient, request, path, async |act, caller, client: Client| {
+            let read = version(act.tx, caller, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
             let reason = Reason::required(Some(&body.reason))?;

@@ -2,7 +2,7 @@
 //! the cookie is not delayed by failures from its network or by failures at the account. Ten wrong passwords end the
 //! cookie, so a stolen one allows at most ten guesses.
 
-use crate::{act::About, app::App, error::Error, sessions::Visitor};
+use crate::{app::App, entry::About, error::Error, sessions::Visitor};
 use crossfade_core::{
     Timestamp, UserId,
     audit::{Actor, Event},

@@ -1,9 +1,10 @@
 //! Environments and their signing keys.
 
 use crate::{
-    act::{About, Act},
+    act::Act,
     app::App,
     caller::Caller,
+    entry::About,
     error::Error,
     idempotency::Reply,
     request::{Deletion, Input, NO_VERSION, Request},
@@ -109,7 +110,7 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, CreateEnvironment>,
     ) -> Result<(api::Environment, i64), Error> {
-        self.change(Operation::CreateEnvironment, request, Platform, async |act, ()| {
+        self.change(Operation::CreateEnvironment, request, Platform, async |act, _, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
             let slug = Slug::parse("slug", &body.slug)?;
@@ -183,7 +184,7 @@ impl App {
         path: EnvironmentPath<'_>,
         input: Input<'_, UpdateEnvironment>,
     ) -> Result<(api::Environment, i64), Error> {
-        self.change(Operation::UpdateEnvironment, request, path, async |act, before: Environment| {
+        self.change(Operation::UpdateEnvironment, request, path, async |act, _, before: Environment| {
             act.matches(before.version)?;
             let body = input.read()?;
             let mut after = before.clone();
@@ -247,7 +248,7 @@ impl App {
         path: EnvironmentPath<'_>,
         deletion: Deletion<'_>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteEnvironment, request, path, async |act, environment: Environment| {
+        self.change(Operation::DeleteEnvironment, request, path, async |act, _, environment: Environment| {
             act.matches(environment.version)?;
             let names = [environment.slug.as_str(), environment.name.as_str()];
             deletion.check("confirm_environment", &names, "the environment's slug or name")?;
@@ -297,7 +298,7 @@ impl App {
         path: EnvironmentPath<'_>,
         input: Input<'_, RotateSigningKey>,
     ) -> Result<Vec<api::SigningKey>, Error> {
-        self.change(Operation::RotateSigningKey, request, path, async |act, environment: Environment| {
+        self.change(Operation::RotateSigningKey, request, path, async |act, _, environment: Environment| {
             act.matches(environment.version)?;
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;

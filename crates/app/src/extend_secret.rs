@@ -25,7 +25,7 @@ impl App {
         secret: &str,
         input: Input<'_, ExtendSecret>,
     ) -> Result<SecretChanged, Error> {
-        self.change(Operation::ExtendSecret, request, path, async |act, site: Site| {
+        self.change(Operation::ExtendSecret, request, path, async |act, _, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
             let body = input.read()?;

@@ -1,8 +1,8 @@
 //! Feeds changes to the authority's tables: everything at the start, then one by one from the change log.
 
 use crate::{
-    act::About,
     app::App,
+    entry::About,
     error::Error,
     unreadable::{
         Kind, Subject, Taken, Unreadable, UnreadableRows, each_registration, registration, row_of,

@@ -1,10 +1,11 @@
 //! Roles of users: grant, list, remove.
 
 use crate::{
-    act::{About, Act},
+    act::Act,
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
+    entry::About,
     error::Error,
     giving::{closes_account, may_change_roles_of, may_give, may_give_role, missing},
     idempotency::Reply,
@@ -22,12 +23,12 @@ use crossfade_core::{
 use crossfade_store::GrantRow;
 
 impl Reply for api::Grant {
-    async fn may_have_values(&self, act: &mut Act<'_>, _: Operation) -> Result<bool, Error> {
+    async fn may_have_values(&self, act: &mut Act<'_>, caller: &Caller, _: Operation) -> Result<bool, Error> {
         // The link opens the whole account, and not this one role alone.
         let Some(row) = act.tx.grant(&self.id).await? else { return Ok(false) };
         let held = act.tx.grants(&row.user_id).await?;
-        Ok(act.caller.may(Permission::UserManage, Object::Platform)
-            && missing(act.tx, act.caller.holding(), &held).await?.is_none())
+        Ok(caller.may(Permission::UserManage, Object::Platform)
+            && missing(act.tx, caller.holding(), &held).await?.is_none())
     }
 
     fn take_values(&mut self) -> Vec<String> {
@@ -88,13 +89,13 @@ impl App {
         path: UserPath<'_>,
         input: Input<'_, CreateGrant>,
     ) -> Result<api::Grant, Error> {
-        self.change(Operation::CreateGrant, request, path, async |act, account: Account| {
-            may_change_roles_of(act.tx, act.caller, &account.user.id).await?;
+        self.change(Operation::CreateGrant, request, path, async |act, caller, account: Account| {
+            may_change_roles_of(act.tx, caller, &account.user.id).await?;
             act.matches(NO_VERSION)?;
             let body = input.read()?;
-            may_give_role(act.caller, body.role)?;
+            may_give_role(caller, body.role)?;
             let grant = grant_from(act, &body).await?;
-            may_give(act.tx, act.caller, &grant).await?;
+            may_give(act.tx, caller, &grant).await?;
             if account.grants.iter().any(|row| row.grant == grant) {
                 let text = "The user already has this role in this scope. Nothing was changed.";
                 return Err(Problem::new(Code::AlreadyGranted, text).into());
@@ -106,7 +107,7 @@ impl App {
             let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone().into() };
             act.audit(&event, About::target(&account.user.id)).await?;
             if closes_account(act.tx, &account.user, &account.grants, &row.grant).await? {
-                shown.activation_link = self.deactivate(act, &account.user).await?;
+                shown.activation_link = self.deactivate(act, caller, &account.user).await?;
             }
             Ok(shown)
         })
@@ -121,11 +122,11 @@ impl App {
         grant: &str,
         input: NoInput<'_>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteGrant, request, path, async |act, account: Account| {
+        self.change(Operation::DeleteGrant, request, path, async |act, caller, account: Account| {
             let id = GrantId::parse(grant).map_err(|_| Problem::not_found())?;
             let row = account.grants.iter().find(|row| row.id == id).ok_or_else(Problem::not_found)?;
-            may_change_roles_of(act.tx, act.caller, &account.user.id).await?;
-            if row.grant.role == Role::Owner && !act.caller.may(Permission::OwnerManage, Object::Platform) {
+            may_change_roles_of(act.tx, caller, &account.user.id).await?;
+            if row.grant.role == Role::Owner && !caller.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
             act.matches(NO_VERSION)?;

@@ -5,7 +5,7 @@
 //! revoked since then. A sent warning is stored together with its event, so that no restart or kill makes it come twice
 //! or not at all.
 
-use crate::{act::About, app::App, error::Error, extend_secret::extend, transition::Transition};
+use crate::{app::App, entry::About, error::Error, extend_secret::extend, transition::Transition};
 use crossfade_core::{
     Timestamp,
     audit::{Actor, Event},

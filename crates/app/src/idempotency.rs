@@ -1,12 +1,6 @@
 //! Repeated requests: a change is made once, and its response is returned again (product rule 7).
 
-use crate::{
-    act::{About, Act},
-    app::App,
-    caller::Caller,
-    error::Error,
-    seal::Place,
-};
+use crate::{act::Act, app::App, caller::Caller, entry::About, error::Error, seal::Place};
 use crossfade_core::{
     Code, Operation, Problem, SecretId,
     audit::Event,
@@ -61,13 +55,18 @@ pub(crate) trait Reply: Serialize + DeserializeOwned {
 
     /// Refuses a caller who no longer has permission where the request was made, for an operation whose target does not
     /// determine the place.
-    async fn may_be_given(&self, _act: &mut Act<'_>, _operation: Operation) -> Result<(), Error> {
+    async fn may_be_given(&self, _caller: &Caller, _operation: Operation) -> Result<(), Error> {
         Ok(())
     }
 
     /// Whether the caller can see the values now. Records a reveal if so.
-    async fn may_have_values(&self, act: &mut Act<'_>, operation: Operation) -> Result<bool, Error> {
-        reveal(act, operation, &self.secrets()).await
+    async fn may_have_values(
+        &self,
+        act: &mut Act<'_>,
+        caller: &Caller,
+        operation: Operation,
+    ) -> Result<bool, Error> {
+        reveal(act, caller, operation, &self.secrets()).await
     }
 
     /// Removes the secret values, in the order of [`Self::secrets`].
@@ -89,11 +88,12 @@ impl App {
     pub(crate) async fn replay<R: Reply, L>(
         &self,
         act: &mut Act<'_>,
+        caller: &Caller,
         key: &IdempotencyKey,
         operation: Operation,
         loaded: &Result<L, Error>,
     ) -> Result<Option<R>, Error> {
-        let Some(remembered) = act.tx.remembered(act.caller.key(), &key.key).await? else { return Ok(None) };
+        let Some(remembered) = act.tx.remembered(caller.key(), &key.key).await? else { return Ok(None) };
         // Authorised again. What the first request deleted is not there any more, which is its success.
         let gone = matches!(loaded, Err(error) if error.problem.code == Code::NotFound);
         let deleted = operation.method() == Method::Delete;
@@ -110,14 +110,14 @@ impl App {
             .into());
         }
         let mut reply: R = serde_json::from_str(&remembered.reply).map_err(Error::internal)?;
-        reply.may_be_given(act, operation).await?;
+        reply.may_be_given(caller, operation).await?;
         if let Some(sealed) = &remembered.sealed
             && act.now < remembered.created_at.after(VALUES_REMEMBERED)
         {
             // The key belongs to the account; this token of it may be one that sees no secrets.
-            if reply.may_have_values(act, operation).await? {
+            if reply.may_have_values(act, caller, operation).await? {
                 let values =
-                    self.vault.open(&Place::Answer { actor: act.caller.key(), key: &key.key }, sealed)?;
+                    self.vault.open(&Place::Answer { actor: caller.key(), key: &key.key }, sealed)?;
                 reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
             }
         } else {
@@ -129,6 +129,7 @@ impl App {
     pub(crate) async fn remember<R: Reply>(
         &self,
         act: &mut Act<'_>,
+        caller: &Caller,
         key: &IdempotencyKey,
         reply: &mut R,
     ) -> Result<(), Error> {
@@ -138,22 +139,27 @@ impl App {
             None
         } else {
             let plain = zeroize::Zeroizing::new(serde_json::to_vec(&values).map_err(Error::internal)?);
-            Some(self.vault.seal(&Place::Answer { actor: act.caller.key(), key: &key.key }, &plain)?)
+            Some(self.vault.seal(&Place::Answer { actor: caller.key(), key: &key.key }, &plain)?)
         };
         reply.put_values(values);
         let answer = Remembered { request: key.request.clone(), created_at: act.now, reply: stored, sealed };
-        Ok(act.tx.remember(act.caller.key(), &key.key, &answer).await?)
+        Ok(act.tx.remember(caller.key(), &key.key, &answer).await?)
     }
 }
 
 /// Whether the caller can see all of these secrets. If so, records a reveal for each.
-async fn reveal(act: &mut Act<'_>, operation: Operation, secrets: &[SecretId]) -> Result<bool, Error> {
+async fn reveal(
+    act: &mut Act<'_>,
+    caller: &Caller,
+    operation: Operation,
+    secrets: &[SecretId],
+) -> Result<bool, Error> {
     let mut places = Vec::new();
     for secret in secrets {
         let Some((property, client, environment)) = act.tx.place_of_secret(secret).await? else {
             return Ok(false);
         };
-        if !act.caller.may(Permission::SecretReveal, Object::Registration(&property, &client, &environment)) {
+        if !caller.may(Permission::SecretReveal, Object::Registration(&property, &client, &environment)) {
             return Ok(false);
         }
         places.push((secret, client, environment));

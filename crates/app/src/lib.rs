@@ -15,6 +15,7 @@ mod cursor;
 mod devices;
 mod digests;
 pub mod doctor;
+mod entry;
 mod environments;
 mod error;
 mod evidence;

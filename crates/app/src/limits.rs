@@ -1,9 +1,10 @@
 //! The limits of a property in an environment: reading, setting and checking them.
 
 use crate::{
-    act::{About, Act},
+    act::Act,
     app::App,
     caller::Caller,
+    entry::About,
     error::Error,
     idempotency::Reply,
     request::{Input, Request},
@@ -68,7 +69,7 @@ impl App {
         path: PlacePath<'_>,
         input: Input<'_, UpdateLimits>,
     ) -> Result<(api::Limits, i64), Error> {
-        self.change(Operation::UpdateLimits, request, path, async |act, place: PropertyPlace| {
+        self.change(Operation::UpdateLimits, request, path, async |act, _, place: PropertyPlace| {
             let (property, environment) = (&place.property.id, &place.environment.slug);
             let before = act.tx.limits(property, environment).await?;
             act.matches(before.version)?;

@@ -2,7 +2,7 @@
 //! and for locked-out Owners.
 
 use crate::{
-    act::About, app::App, caller::Caller, error::Error, giving, sessions::Visitor, sign_in::NewSession,
+    app::App, caller::Caller, entry::About, error::Error, giving, sessions::Visitor, sign_in::NewSession,
     tokens::end_tokens_of,
 };
 use crossfade_core::{

@@ -1,10 +1,10 @@
 //! Properties: list, read, create, rename, delete.
 
 use crate::{
-    act::About,
     app::App,
     caller::Caller,
     cursor::{ListQuery, Scan},
+    entry::About,
     error::Error,
     idempotency::Reply,
     request::{Input, NO_VERSION, NoInput, Request},
@@ -81,7 +81,7 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, PropertyBody>,
     ) -> Result<(api::Property, i64), Error> {
-        self.change(Operation::CreateProperty, request, Platform, async |act, ()| {
+        self.change(Operation::CreateProperty, request, Platform, async |act, _, ()| {
             act.matches(NO_VERSION)?;
             let name = Name::parse("name", &input.read()?.name)?;
             if act.tx.property_named(&name).await?.is_some() {
@@ -108,7 +108,7 @@ impl App {
         path: PropertyPath<'_>,
         input: Input<'_, PropertyBody>,
     ) -> Result<(api::Property, i64), Error> {
-        self.change(Operation::UpdateProperty, request, path, async |act, mut property: Property| {
+        self.change(Operation::UpdateProperty, request, path, async |act, _, mut property: Property| {
             act.matches(property.version)?;
             let name = Name::parse("name", &input.read()?.name)?;
             if act.tx.property_named(&name).await?.is_some_and(|other| other != property.id) {
@@ -131,7 +131,7 @@ impl App {
         path: PropertyPath<'_>,
         input: NoInput<'_>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteProperty, request, path, async |act, property: Property| {
+        self.change(Operation::DeleteProperty, request, path, async |act, _, property: Property| {
             act.matches(property.version)?;
             input.check()?;
             if act.tx.property_has_clients(&property.id).await? {

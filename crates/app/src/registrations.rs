@@ -1,10 +1,11 @@
 //! Registrations: a client in an environment, its settings, and its first secret.
 
 use crate::{
-    act::{About, Act},
+    act::Act,
     app::App,
     caller::Caller,
     clients::version,
+    entry::About,
     error::Error,
     idempotency::Reply,
     request::{Input, Request},
@@ -122,6 +123,7 @@ impl App {
     pub(crate) async fn register(
         &self,
         act: &mut Act<'_>,
+        caller: &Caller,
         client: &Client,
         environment: &Environment,
     ) -> Result<Option<RevealedSecret>, Error> {
@@ -147,7 +149,7 @@ impl App {
         let secret = self.add_secret(act, &registration, environment).await?;
         act.changed(ChangeKind::Registration(registration.id.clone())).await?;
         let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
-        let may_reveal = act.caller.may(Permission::SecretReveal, object);
+        let may_reveal = caller.may(Permission::SecretReveal, object);
         let about = About {
             client: Some(&client.id),
             environment: Some(&environment.slug),
@@ -170,14 +172,14 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, CreateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.change(Operation::CreateRegistration, request, path, async |act, client: Client| {
+        self.change(Operation::CreateRegistration, request, path, async |act, caller, client: Client| {
             if let Ok(body) = input.clone().read()
                 && let Ok(slug) = Slug::parse("environment", &body.environment)
             {
                 let object = Object::Registration(&client.property_id, &client.id, &slug);
-                check_value(act.caller, body.require_value, object)?;
+                check_value(caller, body.require_value, object)?;
             }
-            let read = version(act.tx, act.caller, &client).await?;
+            let read = version(act.tx, caller, &client).await?;
             act.matches(read)?;
             let unknown = || Problem::invalid("environment", "must be the slug of an environment");
             let slug = Slug::parse("environment", &input.read()?.environment)?;
@@ -190,7 +192,7 @@ impl App {
                 .with_field("environment")
                 .into());
             }
-            let secret = self.register(act, &client, &environment).await?;
+            let secret = self.register(act, caller, &client, &environment).await?;
             let stored = act
                 .tx
                 .registration(&client.id, &slug)
@@ -222,7 +224,7 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, UpdateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.change(Operation::UpdateRegistration, request, path, async |act, site: Site| {
+        self.change(Operation::UpdateRegistration, request, path, async |act, caller, site: Site| {
             act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;
@@ -248,7 +250,7 @@ impl App {
             if body.may_introspect == Some(true) && !site.registration.may_introspect {
                 // It gives access to the tokens of every client of the environment, so managing this client is not
                 // enough.
-                if !act.caller.may(Permission::EnvironmentManage, Object::Platform) {
+                if !caller.may(Permission::EnvironmentManage, Object::Platform) {
                     return Err(forbidden(Permission::EnvironmentManage));
                 }
             }

@@ -1,8 +1,8 @@
 //! Shows the stored value of a secret.
 
 use crate::{
-    act::About,
     app::App,
+    entry::About,
     error::Error,
     history::secret_of,
     idempotency::Reply,
@@ -44,7 +44,7 @@ impl App {
         secret: &str,
         input: Input<'_, RevealSecret>,
     ) -> Result<RevealReply, Error> {
-        self.change(Operation::RevealSecret, request, path, async |act, site: Site| {
+        self.change(Operation::RevealSecret, request, path, async |act, _, site: Site| {
             let secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
             let reason = Reason::parse(input.read()?.reason.as_deref())?;

@@ -62,7 +62,7 @@ impl App {
             self.judge_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
                 .await?;
         }
-        self.change(Operation::RevokeSecret, request, path, async |act, site: Site| {
+        self.change(Operation::RevokeSecret, request, path, async |act, _, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;
             act.matches(site.registration.version)?;
             let body = input.read()?;
@@ -81,7 +81,7 @@ impl App {
             act.tx.decide_rotation(&site.registration.id, id, EndedAs::Revoked, act.now).await?;
             act.stop_drill_of(id, StoppedAs::Revoked, site.about()).await?;
             act.end_tokens(id, body.compromised, body.revoke_tokens).await?;
-            act.secrets_changed(&site).await?;
+            act.secrets_changed(&site.registration.id).await?;
             let event = Event::SecretRevoked {
                 secret_id: id.clone(),
                 compromised: body.compromised,

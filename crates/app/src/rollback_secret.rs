@@ -25,7 +25,7 @@ impl App {
         rotation: &str,
         input: Input<'_, RollBackRotation>,
     ) -> Result<SecretChanged, Error> {
-        self.change(Operation::RollbackSecret, request, path, async |act, site: Site| {
+        self.change(Operation::RollbackSecret, request, path, async |act, _, site: Site| {
             let registration = &site.registration.id;
             let id = RotationId::parse(rotation).map_err(|_| Problem::not_found())?;
             let rotation = act.tx.rotation(registration, &id).await?.ok_or_else(Problem::not_found)?;
@@ -54,7 +54,7 @@ impl App {
             act.tx.decide_rotation(registration, &rotation.outgoing, EndedAs::RolledBack, act.now).await?;
             act.stop_drill_of(&rotation.outgoing, StoppedAs::RolledBack, site.about()).await?;
             act.end_tokens(&rotation.incoming, body.compromised, body.revoke_tokens).await?;
-            act.secrets_changed(&site).await?;
+            act.secrets_changed(&site.registration.id).await?;
             let event = Event::SecretRolledBack {
                 rotation_id: rotation.id.clone(),
                 current_secret_id: rotation.outgoing.clone(),

@@ -46,9 +46,9 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, RotateSecret>,
     ) -> Result<RotateSecretReply, Error> {
-        self.change(Operation::RotateSecret, request, path, async |act, site: Site| {
+        self.change(Operation::RotateSecret, request, path, async |act, caller, site: Site| {
             let needs_value = input.clone().read().is_ok_and(|body| body.require_value);
-            check_value(act.caller, needs_value, site.object())?;
+            check_value(caller, needs_value, site.object())?;
             act.matches(site.registration.version)?;
             let out_of_range = |error: &dyn std::fmt::Display| {
                 let text = format!("{error}. It has no default. Nothing was changed.");
@@ -99,7 +99,7 @@ impl App {
                 id: rotation_id,
                 registration_id: site.registration.id.clone(),
                 number: act.tx.newest_rotation_number(&site.registration.id).await? + 1,
-                actor: act.caller.actor.clone(),
+                actor: act.by.actor.clone(),
                 rotated_at: act.now,
                 transition,
                 reason: reason.as_str().to_owned(),
@@ -109,7 +109,7 @@ impl App {
                 decided: None,
             };
             act.tx.insert_rotation(&rotation).await?;
-            act.secrets_changed(&site).await?;
+            act.secrets_changed(&site.registration.id).await?;
 
             let event = Event::SecretRotated {
                 rotation_id: rotation.id.clone(),
@@ -123,7 +123,7 @@ impl App {
             };
             act.tell(self, &event, &site, rotation.id.as_str(), reason.as_str()).await?;
 
-            let may_reveal = act.caller.may(Permission::SecretReveal, site.object());
+            let may_reveal = caller.may(Permission::SecretReveal, site.object());
             Ok(RotateSecretReply {
                 secret: incoming.shown(may_reveal),
                 previous_secret: PreviousSecret {

@@ -28,7 +28,7 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, ScheduleDrill>,
     ) -> Result<api::Drill, Error> {
-        self.change(Operation::ScheduleDrill, request, path, async |act, site: Site| {
+        self.change(Operation::ScheduleDrill, request, path, async |act, _, site: Site| {
             act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::required(body.reason.as_deref())?;
@@ -67,13 +67,13 @@ impl App {
                 rule,
                 registration_id: site.registration.id.clone(),
                 number: act.tx.newest_drill_number(&site.registration.id).await? + 1,
-                scheduled_by: act.caller.actor.clone(),
+                scheduled_by: act.by.actor.clone(),
                 scheduled_at: act.now,
                 reason: reason.as_str().to_owned(),
                 stopped_by: None,
             };
             act.tx.insert_drill(&row).await?;
-            act.secrets_changed(&site).await?;
+            act.secrets_changed(&site.registration.id).await?;
             let event = Event::DrillScheduled {
                 drill_id: row.rule.id.clone(),
                 secret_id: row.rule.secret_id.clone(),

@@ -1,9 +1,9 @@
 //! Sessions in the Console: finding them by cookie, confirming, listing and ending them.
 
 use crate::{
-    act::About,
     app::App,
     caller::{Caller, Intent, by_session_digest, signed_out},
+    entry::About,
     error::Error,
     sign_in::NewSession,
     tokens::{AccountTokens, end_own_tokens},

@@ -1,9 +1,9 @@
 //! Signing in with an email address and a password.
 
 use crate::{
-    act::About,
     app::App,
     devices::KnownBrowser,
+    entry::About,
     error::Error,
     password::{Place, busy},
     sessions::Visitor,

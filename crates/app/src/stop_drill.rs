@@ -1,8 +1,9 @@
 //! Stops a drill immediately, on request or because its secret is no longer retiring.
 
 use crate::{
-    act::{About, Act},
+    act::Act,
     app::App,
+    entry::About,
     error::Error,
     list_drills::shown_drill,
     request::{Input, Request},
@@ -25,15 +26,15 @@ impl App {
         drill: &str,
         input: Input<'_, StopDrill>,
     ) -> Result<api::Drill, Error> {
-        self.change(Operation::StopDrill, request, path, async |act, site: Site| {
+        self.change(Operation::StopDrill, request, path, async |act, _, site: Site| {
             let id = DrillId::parse(drill).map_err(|_| Problem::not_found())?;
             let mut row = act.tx.drill(&site.registration.id, &id).await?.ok_or_else(Problem::not_found)?;
             act.matches(site.registration.version)?;
             let reason = Reason::parse(input.read()?.reason.as_deref())?;
             row.rule = drill::stop(&row.rule, StoppedAs::Stopped, act.now).map_err(|it| it.problem())?;
-            row.stopped_by = Some(act.caller.actor.clone());
-            act.tx.stop_drill(&id, (act.now, StoppedAs::Stopped), &act.caller.actor).await?;
-            act.secrets_changed(&site).await?;
+            row.stopped_by = Some(act.by.actor.clone());
+            act.tx.stop_drill(&id, (act.now, StoppedAs::Stopped), &act.by.actor).await?;
+            act.secrets_changed(&site.registration.id).await?;
             let event = Event::DrillStopped {
                 drill_id: id.clone(),
                 secret_id: row.rule.secret_id.clone(),
@@ -57,7 +58,7 @@ impl Act<'_> {
     ) -> Result<(), Error> {
         let Some(row) = self.tx.latest_drill(secret).await? else { return Ok(()) };
         let Ok(stopped) = drill::stop(&row.rule, stopped_as, self.now) else { return Ok(()) };
-        self.tx.stop_drill(&stopped.id, (self.now, stopped_as), &self.caller.actor).await?;
+        self.tx.stop_drill(&stopped.id, (self.now, stopped_as), &self.by.actor).await?;
         let event =
             Event::DrillStopped { drill_id: stopped.id.clone(), secret_id: secret.clone(), stopped_as };
         self.audit(&event, About { target: Some(stopped.id.to_string()), ..about }).await

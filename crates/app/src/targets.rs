@@ -1,7 +1,7 @@
 //! Targets of operations. Loading a target authorises it: unreadable targets are not found, readable but forbidden ones
 //! are refused, and only permitted ones are returned.
 
-use crate::{act::About, caller::Caller, error::Error};
+use crate::{caller::Caller, entry::About, error::Error};
 use crossfade_core::{
     ClientId, Code, Problem, PropertyId,
     environment::Slug,

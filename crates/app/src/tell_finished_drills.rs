@@ -2,8 +2,8 @@
 //! is stored.
 
 use crate::{
-    act::About,
     app::App,
+    entry::About,
     error::Error,
     list_drills::{shown_caller, unrecorded_seconds},
 };

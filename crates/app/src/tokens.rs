@@ -1,10 +1,10 @@
 //! API tokens: create (from the machine or the Console), list, end.
 
 use crate::{
-    act::About,
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
+    entry::About,
     error::Error,
     pace::Rate,
     request::{NO_VERSION, NoInput, Request},
@@ -238,7 +238,7 @@ impl App {
         token: &str,
         input: NoInput<'_>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteToken, request, OwnToken(token), async |act, token: TokenRow| {
+        self.change(Operation::DeleteToken, request, OwnToken(token), async |act, _, token: TokenRow| {
             act.matches(NO_VERSION)?;
             input.check()?;
             act.tx.delete_token(&token.id, act.now).await?;

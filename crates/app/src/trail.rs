@@ -1,10 +1,10 @@
 //! The audit trail and the failed client authentications: lists, export, retention.
 
 use crate::{
-    act::About,
     app::App,
     caller::Caller,
     cursor::{ListQuery, Scan, invalid, time},
+    entry::About,
     error::Error,
     targets::{Target, forbidden},
 };

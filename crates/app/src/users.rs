@@ -1,10 +1,11 @@
 //! Accounts of people and programs.
 
 use crate::{
-    act::{About, Act},
+    act::Act,
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
+    entry::About,
     error::Error,
     giving::{missing, within_reach},
     grants::{holds_owner, shown_grant},
@@ -110,9 +111,9 @@ impl Target for UserPath<'_> {
 }
 
 impl Reply for (api::User, i64) {
-    async fn may_have_values(&self, act: &mut Act<'_>, _: Operation) -> Result<bool, Error> {
+    async fn may_have_values(&self, act: &mut Act<'_>, caller: &Caller, _: Operation) -> Result<bool, Error> {
         let grants = act.tx.grants(&self.0.id).await?;
-        Ok(missing(act.tx, act.caller.holding(), &grants).await?.is_none())
+        Ok(missing(act.tx, caller.holding(), &grants).await?.is_none())
     }
 
     fn take_values(&mut self) -> Vec<String> {
@@ -199,7 +200,7 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, CreateUser>,
     ) -> Result<(api::User, i64), Error> {
-        self.change(Operation::CreateUser, request, Platform, async |act, ()| {
+        self.change(Operation::CreateUser, request, Platform, async |act, caller, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
             let kind = body.kind.unwrap_or(UserKind::Person);
@@ -232,7 +233,7 @@ impl App {
                 name: name.to_string(),
                 password_hash: None,
                 created_at: act.now,
-                created_by: Some(act.caller.user.clone()),
+                created_by: Some(caller.user.clone()),
                 version: 1,
             };
             act.tx.insert_user(&user).await?;
@@ -241,7 +242,7 @@ impl App {
             act.audit(&Event::UserCreated { kind, name, email }, About::target(&account.user.id)).await?;
             let mut reply = account.shown();
             if kind == UserKind::Person {
-                reply.activation_link = Some(self.make_link(act, &account.user.id).await?);
+                reply.activation_link = Some(self.make_link(act, caller, &account.user.id).await?);
             }
             Ok((reply, account.user.version))
         })
@@ -255,34 +256,39 @@ impl App {
         path: UserPath<'_>,
         input: Input<'_, UpdateUser>,
     ) -> Result<(api::User, i64), Error> {
-        self.change(Operation::UpdateUser, request, WithinReach(path), async |act, mut account: Account| {
-            act.matches(account.user.version)?;
-            let body = input.read()?;
-            let before = account.facts();
-            if let Some(name) = &body.name {
-                account.user.name = Name::parse("name", name)?.to_string();
-            }
-            if let Some(email) = &body.email {
-                let email = text::email("email", email)?;
-                if account.user.kind == UserKind::Program {
-                    return Err(Problem::invalid(
-                        "email",
-                        "must be omitted for a program, which does not sign in",
-                    )
-                    .into());
+        self.change(
+            Operation::UpdateUser,
+            request,
+            WithinReach(path),
+            async |act, _, mut account: Account| {
+                act.matches(account.user.version)?;
+                let body = input.read()?;
+                let before = account.facts();
+                if let Some(name) = &body.name {
+                    account.user.name = Name::parse("name", name)?.to_string();
                 }
-                free_email(act, Some(&email), Some(&account.user.id)).await?;
-                // A link that went to the wrong address must not open the account of the right one.
-                if account.user.email.as_ref() != Some(&email) {
-                    act.tx.end_links(&account.user.id).await?;
+                if let Some(email) = &body.email {
+                    let email = text::email("email", email)?;
+                    if account.user.kind == UserKind::Program {
+                        return Err(Problem::invalid(
+                            "email",
+                            "must be omitted for a program, which does not sign in",
+                        )
+                        .into());
+                    }
+                    free_email(act, Some(&email), Some(&account.user.id)).await?;
+                    // A link that went to the wrong address must not open the account of the right one.
+                    if account.user.email.as_ref() != Some(&email) {
+                        act.tx.end_links(&account.user.id).await?;
+                    }
+                    account.user.email = Some(email);
                 }
-                account.user.email = Some(email);
-            }
-            act.tx.update_user(&account.user).await?;
-            let event = Event::UserUpdated { before, after: account.facts() };
-            act.audit(&event, About::target(&account.user.id)).await?;
-            Ok((account.shown(), account.user.version + 1))
-        })
+                act.tx.update_user(&account.user).await?;
+                let event = Event::UserUpdated { before, after: account.facts() };
+                act.audit(&event, About::target(&account.user.id)).await?;
+                Ok((account.shown(), account.user.version + 1))
+            },
+        )
         .await
     }
 
@@ -293,9 +299,9 @@ impl App {
         path: UserPath<'_>,
         deletion: Deletion<'_>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteUser, request, path, async |act, account: Account| {
+        self.change(Operation::DeleteUser, request, path, async |act, caller, account: Account| {
             // Taking rights away hands no secret out; but only an Owner may remove an Owner.
-            if holds_owner(&account.grants) && !act.caller.may(Permission::OwnerManage, Object::Platform) {
+            if holds_owner(&account.grants) && !caller.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
             act.matches(account.user.version)?;
@@ -318,14 +324,14 @@ impl App {
         input: Input<'_, CreateLink>,
     ) -> Result<api::OneTimeLink, Error> {
         let target = AnotherWithinReach(path);
-        self.change(Operation::CreateLink, request, target, async |act, account: Account| {
+        self.change(Operation::CreateLink, request, target, async |act, caller, account: Account| {
             act.matches(account.user.version)?;
             let CreateLink {} = input.read()?;
             if account.user.kind == UserKind::Program {
                 let text = "Programs have no password. Create an API token instead: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
             }
-            self.make_link(act, &account.user.id).await
+            self.make_link(act, caller, &account.user.id).await
         })
         .await
     }
@@ -336,6 +342,7 @@ impl App {
     pub(crate) async fn deactivate(
         &self,
         act: &mut Act<'_>,
+        caller: &Caller,
         user: &User,
     ) -> Result<Option<api::OneTimeLink>, Error> {
         act.tx.end_links(&user.id).await?;
@@ -346,9 +353,9 @@ impl App {
             let event = Event::UserDeactivated { had_password, ended_sessions, ended_tokens };
             act.audit(&event, About::target(&user.id)).await?;
         }
-        let may_link = act.caller.may(Permission::UserManage, Object::Platform);
+        let may_link = caller.may(Permission::UserManage, Object::Platform);
         match user.kind {
-            UserKind::Person if may_link => Ok(Some(self.make_link(act, &user.id).await?)),
+            UserKind::Person if may_link => Ok(Some(self.make_link(act, caller, &user.id).await?)),
             UserKind::Person | UserKind::Program => Ok(None),
         }
     }
@@ -362,9 +369,14 @@ impl App {
         Ok(ended.len() as u64)
     }
 
-    async fn make_link(&self, act: &mut Act<'_>, user: &UserId) -> Result<api::OneTimeLink, Error> {
+    async fn make_link(
+        &self,
+        act: &mut Act<'_>,
+        caller: &Caller,
+        user: &UserId,
+    ) -> Result<api::OneTimeLink, Error> {
         act.tx.end_devices(user).await?;
-        let link = self.insert_password_link(act.tx, user, act.caller, act.now).await?;
+        let link = self.insert_password_link(act.tx, user, caller, act.now).await?;
         let event = Event::LinkCreated { user_id: user.clone(), expires_at: link.expires_at };
         act.audit(&event, About::target(user)).await?;
         Ok(api::OneTimeLink { url: Some(link.url), expires_at: link.expires_at })

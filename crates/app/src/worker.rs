@@ -3,7 +3,7 @@
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
 pub(crate) use crate::tokens::Touched;
-use crate::{act::About, app::App, error::Error, evidence::usage, idempotency::ANSWERS_REMEMBERED};
+use crate::{app::App, entry::About, error::Error, evidence::usage, idempotency::ANSWERS_REMEMBERED};
 use crossfade_authority::FailureCount;
 use crossfade_core::{
     Code, Timestamp,

@@ -3,9 +3,9 @@
 
 use super::{Header, read::Reader, refused};
 use crate::{
-    act::About,
     app::cannot_start,
     clock_watch::calibrate,
+    entry::About,
     error::Error,
     master_key::MasterKey,
     opening::{Creation, open_database},
