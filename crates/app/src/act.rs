@@ -11,7 +11,8 @@ use crate::{
     targets::{Names, RegistrationPath, Site, Target},
 };
 use crossfade_core::{
-    Code, Operation, Problem, RegistrationId, SecretId, Timestamp, audit::Event, environment::Slug,
+    Code, Operation, Problem, Random, RegistrationId, SecretId, Timestamp, audit::Event, base62,
+    environment::Slug,
 };
 use crossfade_store::{ChangeKind, Client, Fault, NewAuditEvent, Notification, StoreError, Tx};
 use std::time::Duration;
@@ -40,6 +41,11 @@ impl<'a> Act<'a> {
         Self { tx, now, by: by.into(), if_match: None }
     }
 
+    /// Returns this change as one of another author, for entries that are not the actor's own.
+    pub(crate) fn on_behalf_of(&mut self, by: impl Into<Author>) -> Act<'_> {
+        Act::new(self.tx, self.now, by)
+    }
+
     /// Refuses the change if the caller has read another version than the present one.
     pub(crate) fn matches(&self, version: i64) -> Result<(), Problem> {
         match self.if_match {
@@ -54,7 +60,12 @@ impl<'a> Act<'a> {
 
     /// Appends a change to the change log, for the tables of every node.
     pub(crate) async fn changed(&mut self, kind: ChangeKind) -> Result<(), Error> {
-        Ok(self.tx.append_change(&kind).await?)
+        self.all_changed(&[kind]).await
+    }
+
+    /// Appends changes to the change log, for the tables of every node.
+    pub(crate) async fn all_changed(&mut self, kinds: &[ChangeKind]) -> Result<(), Error> {
+        Ok(self.tx.append_changes(kinds).await?)
     }
 
     /// Appends a change of a registration's secrets to the change log, and increases the version of the registration.
@@ -78,10 +89,15 @@ impl<'a> Act<'a> {
         Ok(self.tx.append_audit(&self.by.entry(at, event, about)).await?)
     }
 
+    /// Appends to the audit trail something that was refused, and not done.
+    pub(crate) async fn audit_refused(&mut self, event: &Event, about: About<'_>) -> Result<(), Error> {
+        Ok(self.tx.append_audit(&self.by.refusal(self.now, event, about)).await?)
+    }
+
     /// Appends an event about a registration to the audit trail, and queues a message to the owners of its client.
     pub(crate) async fn tell(
         &mut self,
-        app: &App,
+        random: &dyn Random,
         event: &Event,
         site: &Site,
         target: &str,
@@ -94,7 +110,23 @@ impl<'a> Act<'a> {
             reason: Some(reason),
         };
         self.audit(event, about).await?;
-        self.notify(app, event, &site.client, Some(&site.environment.slug)).await
+        self.notify(random, event, &site.client, Some(&site.environment.slug)).await
+    }
+
+    /// Appends an event of an earlier time about a client to the audit trail, and queues a message to the owners of the
+    /// client.
+    pub(crate) async fn tell_at(
+        &mut self,
+        at: Timestamp,
+        random: &dyn Random,
+        event: &Event,
+        about: About<'_>,
+    ) -> Result<(), Error> {
+        let (client, environment) = (about.client, about.environment);
+        self.audit_at(at, event, about).await?;
+        let Some(client) = client else { return Ok(()) };
+        let Some(client) = self.tx.client(client).await? else { return Ok(()) };
+        self.notify(random, event, &client, environment).await
     }
 
     /// If requested, marks a secret that ends now as leaked, and ends the tokens issued under it.
@@ -117,12 +149,26 @@ impl<'a> Act<'a> {
     /// Queues a message to the owners of a client, for delivery after the commit.
     pub(crate) async fn notify(
         &mut self,
-        app: &App,
+        random: &dyn Random,
         event: &Event,
         client: &Client,
         environment: Option<&Slug>,
     ) -> Result<(), Error> {
-        app.queue_notification(self.tx, self.now, event, client, environment).await
+        if client.owners.is_empty() {
+            return Ok(());
+        }
+        let mut id = [0; 16];
+        random.fill(&mut id);
+        let notification = Notification {
+            id: base62::encode_fixed(&id, 22),
+            created_at: self.now,
+            event: event.action(),
+            client_id: Some(client.id.clone()),
+            environment: environment.cloned(),
+            recipients: client.owners.clone(),
+            details: event.details(),
+        };
+        Ok(self.tx.insert_notification(&notification).await?)
     }
 }
 
@@ -190,6 +236,29 @@ impl App {
             fault: None,
         })?;
         Ok(done)
+    }
+
+    /// Runs a change of a policy, a local command, or another actor that needs no permission.
+    pub(crate) async fn change_as<T>(
+        &self,
+        by: impl Into<Author>,
+        work: impl AsyncFnOnce(&mut Act<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let by = by.into();
+        self.transact(async |tx, now| work(&mut Act::new(tx, now, by)).await).await
+    }
+
+    /// Runs a change of a caller's own account, which needs no permission.
+    pub(crate) async fn change_own<T>(
+        &self,
+        caller: &Caller,
+        work: impl AsyncFnOnce(&mut Act<'_>, &Caller) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.transact(async |tx, now| {
+            let caller = caller.refreshed(tx, now).await?;
+            work(&mut Act::new(tx, now, caller.author()), &caller).await
+        })
+        .await
     }
 
     /// Performs `operation` on `target` for a caller with permission. The only way to change anything on behalf of a
@@ -410,8 +479,7 @@ impl App {
             target: names.target.clone(),
             reason: Some(code.title()),
         };
-        let mut refused = caller.author().entry(now, &event, about);
-        refused.done = false;
+        let refused = caller.author().refusal(now, &event, about);
         // A read stops with its client, so its refusal is noted before anything is waited for.
         if code == Code::NotFound || !operation.is_mutation() || self.changes.failing().is_some() {
             self.refusals.keep([refused]);
@@ -485,30 +553,5 @@ impl App {
     /// rotation or revocation.
     pub(crate) async fn background_turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         self.background.acquire().await.ok()
-    }
-
-    pub(crate) async fn queue_notification(
-        &self,
-        tx: &mut Tx,
-        now: Timestamp,
-        event: &Event,
-        client: &Client,
-        environment: Option<&Slug>,
-    ) -> Result<(), Error> {
-        if client.owners.is_empty() {
-            return Ok(());
-        }
-        let mut id = [0; 16];
-        self.random.fill(&mut id);
-        let notification = Notification {
-            id: crossfade_core::base62::encode_fixed(&id, 22),
-            created_at: now,
-            event: event.action(),
-            client_id: Some(client.id.clone()),
-            environment: environment.cloned(),
-            recipients: client.owners.clone(),
-            details: event.details(),
-        };
-        Ok(tx.insert_notification(&notification).await?)
     }
 }

@@ -29,6 +29,7 @@ use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
     Code, Problem, Random, SecretId,
     api::{self, Page},
+    audit::Actor,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
 use crossfade_store::{Db, Environment, Fault, Location, Purpose, ServeLock, StoreError};
@@ -330,9 +331,9 @@ impl App {
         if !self.db.read::<_, Error>(async |tx| Ok(tx.environment_slugs().await?)).await?.is_empty() {
             return Ok(());
         }
-        self.transact(async |tx, now| {
+        self.change_as(Actor::machine("init"), async |act| {
             // Another command may have been quicker.
-            if !tx.environment_slugs().await?.is_empty() {
+            if !act.tx.environment_slugs().await?.is_empty() {
                 return Ok(());
             }
             for (position, (slug, name, kind)) in DEFAULTS.into_iter().enumerate() {
@@ -346,10 +347,10 @@ impl App {
                     wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
                     max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
                     guard_extension_hours: None,
-                    created_at: now,
+                    created_at: act.now,
                     version: 1,
                 };
-                self.add_environment(tx, &environment, now).await?;
+                self.add_environment(act, &environment).await?;
             }
             Ok(())
         })

@@ -1,20 +1,15 @@
 //! The caller of a use case: an authenticated account with its grants, or a local command.
 
-use crate::{
-    app::App,
-    entry::{About, Author},
-    error::Error,
-    sessions,
-};
+use crate::{app::App, entry::Author, error::Error, sessions};
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
-    audit::{Actor, Event, Origin, Via},
+    audit::{Actor, Origin, Via},
     giving::Holding,
     roles::{Grant, Object, Permission},
     secret::{SecretKind, SecretValue},
 };
-use crossfade_store::{NewAuditEvent, SessionRow, StoreError, Tx, User};
+use crossfade_store::{SessionRow, StoreError, Tx, User};
 
 /// A known caller and its permissions.
 #[derive(Clone, Debug)]
@@ -97,11 +92,6 @@ impl Caller {
     /// Returns the caller as the author of what it does or is refused.
     pub(crate) fn author(&self) -> Author {
         Author::from(self.actor.clone()).at(&self.origin).with(self.via())
-    }
-
-    /// Returns the event for an action of this caller.
-    pub(crate) fn event(&self, at: Timestamp, event: &Event, about: About<'_>) -> NewAuditEvent {
-        self.author().entry(at, event, about)
     }
 
     /// Returns the key of its remembered responses.

@@ -448,7 +448,7 @@ impl App {
             };
             let event = Event::ClientDeleted { name: client.name.to_string() };
             act.audit(&event, about).await?;
-            act.notify(self, &event, &client, None).await
+            act.notify(self.random.as_ref(), &event, &client, None).await
         })
         .await
     }

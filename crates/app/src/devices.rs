@@ -2,13 +2,18 @@
 //! the cookie is not delayed by failures from its network or by failures at the account. Ten wrong passwords end the
 //! cookie, so a stolen one allows at most ten guesses.
 
-use crate::{app::App, entry::About, error::Error, sessions::Visitor};
+use crate::{
+    app::App,
+    entry::{About, Author},
+    error::Error,
+    sessions::Visitor,
+};
 use crossfade_core::{
     Timestamp, UserId,
     audit::{Actor, Event},
     secret::{SecretKind, SecretValue},
 };
-use crossfade_store::{NewAuditEvent, Tx, User};
+use crossfade_store::{Tx, User};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -129,15 +134,13 @@ impl App {
     ) -> Result<(), Error> {
         let KnownBrowser(guess) = browser;
         let _turn = self.background_turn().await;
-        self.transact(async |tx, now| {
-            let wrong = tx.count_wrong_password(&guess.digest).await?;
+        let actor = Actor::Unknown { id: user.email.clone().unwrap_or_default(), name: user.name.clone() };
+        self.change_as(Author::from(actor).at(&visitor.origin), async |act| {
+            let wrong = act.tx.count_wrong_password(&guess.digest).await?;
             let Some(wrong) = wrong.filter(|wrong| *wrong >= MAX_WRONG_PASSWORDS) else { return Ok(()) };
-            tx.end_device(&guess.digest).await?;
-            let actor =
-                Actor::Unknown { id: user.email.clone().unwrap_or_default(), name: user.name.clone() };
+            act.tx.end_device(&guess.digest).await?;
             let event = Event::DeviceEnded { wrong_passwords: wrong.unsigned_abs() };
-            let written = About::target(&user.id).event(now, actor, &event).from(&visitor.origin);
-            Ok(tx.append_audit(&NewAuditEvent { done: true, ..written }).await?)
+            act.audit(&event, About::target(&user.id)).await
         })
         .await
     }

@@ -5,7 +5,7 @@ use crossfade_core::{
     audit::{Actor, Event, Origin, Via},
     environment::Slug,
 };
-use crossfade_store::NewAuditEvent;
+use crossfade_store::{NewAuditEvent, Place};
 
 /// Author of entries: the actor, the origin of its request, and the credential, command or policy it acts with.
 #[derive(Clone, Debug)]
@@ -22,6 +22,14 @@ impl From<Actor> for Author {
 }
 
 impl Author {
+    /// Returns the author for failed authentications and revoked tokens: a known client or an unknown caller.
+    pub(crate) fn client(place: Option<&Place>) -> Self {
+        Self::from(match place {
+            Some(place) => Actor::Client { id: place.oauth_client_id.clone(), name: place.name.to_string() },
+            None => Actor::Unknown { id: String::new(), name: "unknown client".to_owned() },
+        })
+    }
+
     /// Sets the origin of the request.
     pub(crate) fn at(self, origin: &Origin) -> Self {
         Self { origin: origin.clone(), ..self }
@@ -30,6 +38,11 @@ impl Author {
     /// Sets the credential.
     pub(crate) fn with(self, via: Via) -> Self {
         Self { via: Some(via), ..self }
+    }
+
+    /// Returns the entry for something that was refused to this author.
+    pub(crate) fn refusal(&self, at: Timestamp, event: &Event, about: About<'_>) -> NewAuditEvent {
+        NewAuditEvent { done: false, ..self.entry(at, event, about) }
     }
 
     /// Returns the entry for an event of this author.
@@ -70,8 +83,12 @@ impl<'a> About<'a> {
         Self { environment: Some(slug), ..Self::default() }
     }
 
-    /// Returns the event of an actor that is not a caller.
-    pub(crate) fn event(self, at: Timestamp, actor: Actor, event: &Event) -> NewAuditEvent {
-        Author::from(actor).entry(at, event, self)
+    /// Returns the subject for a client in an environment; `None` is an unknown client.
+    pub(crate) fn place(place: Option<&'a Place>) -> Self {
+        Self {
+            client: place.map(|place| &place.client_id),
+            environment: place.map(|place| &place.environment),
+            ..Self::default()
+        }
     }
 }

@@ -136,7 +136,7 @@ impl App {
                 created_at: act.now,
                 version: 1,
             };
-            self.add_environment(act.tx, &environment, act.now).await?;
+            self.add_environment(act, &environment).await?;
             let event = Event::EnvironmentCreated {
                 name: environment.name.clone(),
                 kind: environment.kind,
@@ -151,22 +151,20 @@ impl App {
     /// Stores an environment with its first signing key, which signs immediately because no other key set is cached.
     pub(crate) async fn add_environment(
         &self,
-        tx: &mut Tx,
+        act: &mut Act<'_>,
         environment: &Environment,
-        now: Timestamp,
     ) -> Result<(), Error> {
-        tx.insert_environment(environment).await?;
-        self.add_signing_key(tx, &environment.slug, environment.signing_alg, now, now).await?;
-        Ok(tx.append_change(&ChangeKind::Environment(environment.slug.clone())).await?)
+        act.tx.insert_environment(environment).await?;
+        self.add_signing_key(act, &environment.slug, environment.signing_alg, act.now).await?;
+        act.changed(ChangeKind::Environment(environment.slug.clone())).await
     }
 
     async fn add_signing_key(
         &self,
-        tx: &mut Tx,
+        act: &mut Act<'_>,
         slug: &Slug,
         alg: SigningAlg,
         active_from: Timestamp,
-        now: Timestamp,
     ) -> Result<(), Error> {
         let private = PrivateKey::generate(alg).map_err(Error::internal)?;
         let times = KeyTimes { active_from, removed_at: None };
@@ -174,7 +172,7 @@ impl App {
         let place = Place::SigningKey { environment: slug, kid: parsed.kid() };
         let sealed = self.vault.seal(&place, &private)?;
         let key = SigningKey { kid: parsed.kid().to_owned(), environment: slug.clone(), alg, sealed, times };
-        Ok(tx.insert_signing_key(&key, now).await?)
+        Ok(act.tx.insert_signing_key(&key, act.now).await?)
     }
 
     /// Changes the settings of an environment.
@@ -335,7 +333,7 @@ impl App {
                 act.tx.remove_signing_key_at(&old.kid, removal).await?;
             }
         }
-        self.add_signing_key(act.tx, &environment.slug, environment.signing_alg, active_from, act.now).await
+        self.add_signing_key(act, &environment.slug, environment.signing_alg, active_from).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! Evidence of use on its way from memory to the database, and the gaps in it.
 
-use crate::{app::App, error::Error, worker::write_failures};
+use crate::{act::Act, app::App, error::Error, failures::write_failures};
 use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
-use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, text};
+use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, audit::Actor, text};
 use crossfade_store::{
     EvidenceGap, PageStart, RefusedCaller, Registration, Secret, SourceCaps, Tx, Usage, UsageRow, UsageSource,
 };
@@ -313,7 +313,7 @@ impl App {
                 Some(RefusedCaller { secret_id, drill_id, source, refusals: usage })
             });
             tx.add_refused_callers(&refused.collect::<Vec<_>>(), MOST_REFUSED).await?;
-            write_failures(tx, failed, now).await?;
+            write_failures(&mut Act::new(tx, now, Actor::machine("serve")), failed).await?;
             // Only the commit is left. A caller who hangs up from now on leaves its outcome open.
             is_committing.store(true, Ordering::Relaxed);
             Ok(())

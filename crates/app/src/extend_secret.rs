@@ -1,6 +1,7 @@
 //! Extends the deadline of a retiring secret.
 
 use crate::{
+    act::Act,
     app::App,
     error::Error,
     history::secret_of,
@@ -14,7 +15,7 @@ use crossfade_core::{
     rotation::{self, Refusal},
     text::Reason,
 };
-use crossfade_store::{ChangeKind, PageStart, Secret, Tx};
+use crossfade_store::{PageStart, Secret};
 
 impl App {
     /// Extends the deadline of a retiring secret, to at most 168 hours after its rotation.
@@ -39,9 +40,8 @@ impl App {
                 .filter(|rotation| rotation.outgoing == secret.rule.id)
                 .map(|rotation| rotation.rotated_at)
                 .ok_or_else(|| Refusal::NotRetiring.problem(None))?;
-            let event =
-                extend(act.tx, &site.registration.id, &mut secret, rotated_at, expires_at, act.now).await?;
-            act.tell(self, &event, &site, secret.rule.id.as_str(), reason.as_str()).await?;
+            let event = extend(act, &site.registration.id, &mut secret, rotated_at, expires_at).await?;
+            act.tell(self.random.as_ref(), &event, &site, secret.rule.id.as_str(), reason.as_str()).await?;
             Ok(SecretChanged {
                 secret: self.shown_secret(&secret, act.now),
                 tokens_valid_offline_until: None,
@@ -54,18 +54,17 @@ impl App {
 /// Extends the deadline of a retiring secret within a transaction, for a person or for the policy of an environment.
 /// Returns the event to record.
 pub(crate) async fn extend(
-    tx: &mut Tx,
+    act: &mut Act<'_>,
     registration: &RegistrationId,
     secret: &mut Secret,
     rotated_at: Timestamp,
     expires_at: Timestamp,
-    now: Timestamp,
 ) -> Result<Event, Error> {
-    rotation::extend(&secret.rule, rotated_at, expires_at, now).map_err(|refusal| refusal.problem(None))?;
+    rotation::extend(&secret.rule, rotated_at, expires_at, act.now)
+        .map_err(|refusal| refusal.problem(None))?;
     let expires_at_before = secret.rule.expires_at.replace(expires_at);
     let id = &secret.rule.id;
-    tx.set_secret_end(id, secret.rule.expires_at, None).await?;
-    tx.touch_registration(registration).await?;
-    tx.append_change(&ChangeKind::Registration(registration.clone())).await?;
+    act.tx.set_secret_end(id, secret.rule.expires_at, None).await?;
+    act.secrets_changed(registration).await?;
     Ok(Event::SecretExtended { secret_id: id.clone(), expires_at, expires_at_before })
 }

@@ -313,7 +313,7 @@ impl App {
         if losses.is_empty() {
             return Ok(());
         }
-        let written = self.transact(async |tx, now| {
+        let written = self.change_as(Actor::machine("serve"), async |act| {
             for loss in &losses {
                 let named = loss.registrations.iter().take(MAX_NAMED);
                 let event = Event::ChangesLost {
@@ -322,7 +322,7 @@ impl App {
                     registrations: loss.registrations.len() as u64,
                     client_ids: named.map(ToString::to_string).collect(),
                 };
-                tx.append_audit(&About::default().event(now, Actor::machine("serve"), &event)).await?;
+                act.audit(&event, About::default()).await?;
             }
             Ok(())
         });

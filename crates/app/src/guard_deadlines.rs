@@ -5,7 +5,7 @@
 //! revoked since then. A sent warning is stored together with its event, so that no restart or kill makes it come twice
 //! or not at all.
 
-use crate::{app::App, entry::About, error::Error, extend_secret::extend, transition::Transition};
+use crate::{act::Act, app::App, entry::About, error::Error, extend_secret::extend, transition::Transition};
 use crossfade_core::{
     Timestamp,
     audit::{Actor, Event},
@@ -36,7 +36,8 @@ impl App {
             for judged in due {
                 let told = match judged {
                     Ok(judged) => {
-                        self.transact(async |tx, now| self.guard_deadline(tx, &judged, now).await).await
+                        let guard = Actor::policy("guard", "Deadline guard");
+                        self.change_as(guard, async |act| self.guard_deadline(act, &judged).await).await
                     }
                     Err(error) => Err(error),
                 };
@@ -71,16 +72,19 @@ impl App {
     }
 
     /// Handles one deadline.
-    async fn guard_deadline(&self, tx: &mut Tx, judged: &NeededSecret, now: Timestamp) -> Result<(), Error> {
+    async fn guard_deadline(&self, act: &mut Act<'_>, judged: &NeededSecret) -> Result<(), Error> {
+        let now = act.now;
         // Since the judgement it may have been revoked, extended or rolled back, or a warning may have been sent.
-        let Some(near) = tx.near_deadline(near(now), &judged.near.secret_id).await? else { return Ok(()) };
+        let Some(near) = act.tx.near_deadline(near(now), &judged.near.secret_id).await? else {
+            return Ok(());
+        };
         let (secret_id, deadline) = (&near.secret_id, near.rule.deadline);
         if (&near.rotation_id, deadline) != (&judged.near.rotation_id, judged.near.rule.deadline) {
             return Ok(());
         }
         let Due { tell, extend_to } = near.rule.due(now);
         if let Some(mark) = tell {
-            tx.insert_deadline_warning(&near.rotation_id, (deadline, mark), now).await?;
+            act.tx.insert_deadline_warning(&near.rotation_id, (deadline, mark), now).await?;
             let event = Event::DeadlineNear {
                 rotation_id: near.rotation_id.clone(),
                 secret_id: secret_id.clone(),
@@ -91,40 +95,19 @@ impl App {
                 last_used_at: judged.last_used_at,
                 new_first_used_at: judged.new_first_used_at,
             };
-            self.tell_by_guard(tx, &near, &event, None, now).await?;
+            act.tell_at(now, self.random.as_ref(), &event, about(&near, None)).await?;
         }
         let Some(extended) = extend_to else { return Ok(()) };
-        let Some(mut secret) = tx.secret(&near.registration_id, secret_id).await? else { return Ok(()) };
+        let Some(mut secret) = act.tx.secret(&near.registration_id, secret_id).await? else { return Ok(()) };
         let rotated_at = near.rule.rotated_at;
-        let event = extend(tx, &near.registration_id, &mut secret, rotated_at, extended, now).await?;
-        tx.deadline_extended(&near.rotation_id, (deadline, Mark::OneHour), extended).await?;
+        let event = extend(act, &near.registration_id, &mut secret, rotated_at, extended).await?;
+        act.tx.deadline_extended(&near.rotation_id, (deadline, Mark::OneHour), extended).await?;
         // The notification of the new deadline makes a warning for it at the same moment unnecessary.
         if let Some(mark) = Mark::reached(rotated_at, extended, now) {
-            tx.insert_deadline_warning(&near.rotation_id, (extended, mark), now).await?;
+            act.tx.insert_deadline_warning(&near.rotation_id, (extended, mark), now).await?;
         }
-        self.tell_by_guard(tx, &near, &event, Some(&judged.assessment.summary()), now).await
-    }
-
-    async fn tell_by_guard(
-        &self,
-        tx: &mut Tx,
-        near: &NearDeadline,
-        event: &Event,
-        reason: Option<&str>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let about = About {
-            client: Some(&near.client_id),
-            environment: Some(&near.environment),
-            target: Some(near.secret_id.to_string()),
-            reason,
-        };
-        let actor = Actor::policy("guard", "Deadline guard");
-        tx.append_audit(&about.event(now, actor, event)).await?;
-        if let Some(client) = tx.client(&near.client_id).await? {
-            self.queue_notification(tx, now, event, &client, Some(&near.environment)).await?;
-        }
-        Ok(())
+        let reason = judged.assessment.summary();
+        act.tell_at(now, self.random.as_ref(), &event, about(&near, Some(&reason))).await
     }
 
     /// Judges a deadline; `None` if the old secret is no longer needed, as far as is known.
@@ -148,6 +131,16 @@ impl App {
             last_used_at: transition.old.usage.map(|usage| usage.last_used_at),
             new_first_used_at: transition.new.usage.map(|usage| usage.first_used_at),
         }))
+    }
+}
+
+/// Returns the subject of an event about a deadline.
+fn about<'a>(near: &'a NearDeadline, reason: Option<&'a str>) -> About<'a> {
+    About {
+        client: Some(&near.client_id),
+        environment: Some(&near.environment),
+        target: Some(near.secret_id.to_string()),
+        reason,
     }
 }
 

@@ -20,6 +20,7 @@ mod environments;
 mod error;
 mod evidence;
 mod extend_secret;
+mod failures;
 mod feed;
 mod giving;
 mod grants;

@@ -2,13 +2,20 @@
 //! and for locked-out Owners.
 
 use crate::{
-    app::App, caller::Caller, entry::About, error::Error, giving, sessions::Visitor, sign_in::NewSession,
+    act::Act,
+    app::App,
+    caller::Caller,
+    entry::{About, Author},
+    error::Error,
+    giving,
+    sessions::{Visitor, author_in},
+    sign_in::NewSession,
     tokens::end_tokens_of,
 };
 use crossfade_core::{
     Code, GrantId, Problem, SessionId, Timestamp, UserId,
     api::UserKind,
-    audit::{Actor, Event, Origin, Via},
+    audit::{Actor, Event},
     giving::Holding,
     roles::{Grant, Object, Permission, Role, Scope},
     secret::{SecretKind, SecretValue},
@@ -56,23 +63,14 @@ impl App {
         let email = text::email("email", email)?;
         let place = self.hashing.known("machine")?;
         let hash = self.hash_password(place, password, &[&email]).await?;
-        let from = Origin::default();
-        let owner = self
-            .transact(async |tx, now| self.insert_owner(tx, &email, &hash, now, "init", &from).await)
-            .await?;
+        let owner =
+            self.change_as(Actor::machine("init"), async |act| self.insert_owner(act, &email, &hash).await);
+        let owner = owner.await?;
         Ok(owner.id)
     }
 
-    async fn insert_owner(
-        &self,
-        tx: &mut Tx,
-        email: &str,
-        hash: &str,
-        now: Timestamp,
-        command: &str,
-        origin: &Origin,
-    ) -> Result<User, Error> {
-        if !tx.owners().await?.is_empty() {
+    async fn insert_owner(&self, act: &mut Act<'_>, email: &str, hash: &str) -> Result<User, Error> {
+        if !act.tx.owners().await?.is_empty() {
             return Err(Problem::new(
                 Code::InUse,
                 "This instance already has an Owner. Nothing was changed. To recover a locked-out Owner, use \
@@ -87,17 +85,17 @@ impl App {
             email: Some(email.to_owned()),
             name: Name::parse("email", name)?.to_string(),
             password_hash: Some(hash.to_owned()),
-            created_at: now,
+            created_at: act.now,
             created_by: None,
             version: 1,
         };
-        tx.insert_user(&user).await?;
+        act.tx.insert_user(&user).await?;
         let grant = Grant { role: Role::Owner, scope: Scope::Platform, environments: None };
         let id = GrantId::generate(self.random.as_ref());
-        tx.insert_grant(&GrantRow { id, user_id: user.id.clone(), grant, created_at: now }).await?;
+        let row = GrantRow { id, user_id: user.id.clone(), grant, created_at: act.now };
+        act.tx.insert_grant(&row).await?;
         let event = Event::OwnerCreated { email: email.to_owned() };
-        let written = About::target(&user.id).event(now, Actor::machine(command), &event);
-        tx.append_audit(&written.from(origin)).await?;
+        act.audit(&event, About::target(&user.id)).await?;
         Ok(user)
     }
 
@@ -112,8 +110,8 @@ impl App {
     /// Creates a link with which a locked-out Owner sets a new password.
     pub async fn recover_owner(&self, email: &str) -> Result<OneTimeLink, Error> {
         let email = text::email("email", email)?;
-        self.transact(async |tx, now| {
-            let owners = tx.owners().await?;
+        self.change_as(Actor::machine("owner recover"), async |act| {
+            let owners = act.tx.owners().await?;
             let Some(owner) = owners.iter().find(|owner| owner.email.as_deref() == Some(&email)) else {
                 // The address may have been changed. Anyone who reads this output can also read the database.
                 let known: Vec<&str> = owners.iter().filter_map(|owner| owner.email.as_deref()).collect();
@@ -123,10 +121,10 @@ impl App {
                 );
                 return Err(Problem::new(Code::NotFound, text).with_field("email").into());
             };
-            let about = About::target(&owner.id);
             let event = Event::OwnerRecovered { email: email.clone() };
-            tx.append_audit(&about.event(now, Actor::machine("owner recover"), &event)).await?;
-            self.insert_link(tx, LinkPurpose::Password, Some(owner.id.clone()), Maker::default(), now).await
+            act.audit(&event, About::target(&owner.id)).await?;
+            let user = Some(owner.id.clone());
+            self.insert_link(act.tx, LinkPurpose::Password, user, Maker::default(), act.now).await
         })
         .await
     }
@@ -204,7 +202,10 @@ impl App {
             tx.use_link(&self.digests.link(value), now).await?;
             let session = SessionId::generate(self.random.as_ref());
             let user = match user {
-                None => self.insert_owner(tx, &email, &hash, now, "serve", &visitor.origin).await?,
+                None => {
+                    let server = Author::from(Actor::machine("serve")).at(&visitor.origin);
+                    self.insert_owner(&mut Act::new(tx, now, server), &email, &hash).await?
+                }
                 Some(user) => {
                     tx.set_password(&user.id, &hash).await?;
                     tx.set_entered_by(&user.id, &link.maker).await?;
@@ -220,17 +221,16 @@ impl App {
                         .collect();
                     let ended_tokens = events.len() as u64;
                     events.push((user.id.to_string(), Event::UserActivated { ended_sessions, ended_tokens }));
-                    let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
                     // The link ends with its use, so the session that begins with it names the way in.
-                    let via = Via::Session { id: session.clone() };
+                    let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
                     for (target, event) in &events {
-                        let written = About::target(target).event(now, actor.clone(), event);
-                        tx.append_audit(&written.from(&visitor.origin).through(via.clone())).await?;
+                        act.audit(event, About::target(target)).await?;
                     }
                     user
                 }
             };
-            self.begin_session(tx, session, &user, visitor, now).await
+            let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
+            self.begin_session(&mut act, session, &user, visitor).await
         })
         .await
     }

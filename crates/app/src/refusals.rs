@@ -1,9 +1,14 @@
 //! Refusals on their way to the trail: recorded individually as long as they come at a human pace, and grouped beyond
 //! that. A program that is refused a thousand times per second must neither fill the disk nor delay a rotation.
 
+use crate::{
+    app::App,
+    entry::{About, Author},
+    error::Error,
+};
 use crossfade_core::{
     Code, Operation, Timestamp,
-    audit::{Actor, Via},
+    audit::{Actor, Event, Via},
 };
 use crossfade_store::NewAuditEvent;
 use std::{
@@ -161,6 +166,36 @@ impl Refusals {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Pace>> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl App {
+    /// Records grouped refusals that came too fast to be recorded individually.
+    pub(crate) async fn write_grouped_refusals(&self, all: bool) -> Result<(), Error> {
+        let gathered = self.refusals.take(self.clock.now(), all);
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let written = self.change_as(Actor::machine("serve"), async |act| {
+            for it in &gathered {
+                let event = Event::AccessRefused {
+                    operation: it.operation.id().to_owned(),
+                    code: it.code.as_str().to_owned(),
+                    field: None,
+                    count: it.count,
+                };
+                let about = About { reason: Some(it.code.title()), ..About::default() };
+                let author = Author::from(it.actor.clone()).with(it.via.clone());
+                act.on_behalf_of(author).audit_refused(&event, about).await?;
+            }
+            Ok(())
+        });
+        let written = written.await;
+        // As with evidence, rows that may already be stored are not written again.
+        if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
+            self.refusals.put_back(gathered, self.clock.now());
+        }
+        written
     }
 }
 

@@ -293,7 +293,7 @@ impl App {
             };
             act.audit(&event, about).await?;
             if changes_state {
-                act.notify(self, &event, &site.client, Some(&site.environment.slug)).await?;
+                act.notify(self.random.as_ref(), &event, &site.client, Some(&site.environment.slug)).await?;
             }
             Ok((after_shown, after.version + 1))
         })

@@ -87,7 +87,7 @@ impl App {
                 compromised: body.compromised,
                 revoke_tokens: body.revoke_tokens,
             };
-            act.tell(self, &event, &site, id.as_str(), reason.as_str()).await?;
+            act.tell(self.random.as_ref(), &event, &site, id.as_str(), reason.as_str()).await?;
             let until =
                 (body.compromised || body.revoke_tokens).then(|| tokens_end(&site.registration, act.now));
             Ok(SecretChanged {

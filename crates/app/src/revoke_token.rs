@@ -1,16 +1,17 @@
 //! Revokes access tokens for the clients they were issued to (RFC 7009).
 
 use crate::{
+    act::Act,
     app::App,
+    entry::{About, Author},
     error::Error,
-    worker::{about, actor},
 };
 use crossfade_authority::{Claims, Client};
 use crossfade_core::{
     Problem, RegistrationId, SecretId, Timestamp, address,
-    audit::{Event, Origin},
+    audit::{Actor, Event, Origin},
 };
-use crossfade_store::{ChangeKind, RevocationSum, TokenRevocation, Tx};
+use crossfade_store::{ChangeKind, RevocationSum, TokenRevocation};
 use std::{
     collections::VecDeque,
     net::IpAddr,
@@ -91,10 +92,10 @@ impl App {
     async fn store_revocations(&self) {
         let mut taken = Vec::new();
         let stored = self
-            .transact(async |tx, now| {
+            .change_as(Actor::machine("serve"), async |act| {
                 // Taken under the lock, so that everything that arrived while waiting for it is stored together.
                 taken = self.revocations.take();
-                store(tx, &taken, now).await
+                store(act, &taken).await
             })
             .await;
         if taken.is_empty() {
@@ -112,12 +113,12 @@ impl App {
 
     /// Records the totals of revocations for hours that have ended.
     pub(crate) async fn sum_token_revocations(&self) -> Result<(), Error> {
-        self.transact(async |tx, now| {
-            let before = now.before(SUMMED_AFTER);
+        self.change_as(Actor::machine("serve"), async |act| {
+            let before = act.now.before(SUMMED_AFTER);
             for RevocationSum { hour, revocation, last_at, count } in
-                tx.sum_token_revocations(MAX_RECORDED_PER_HOUR, before).await?
+                act.tx.sum_token_revocations(MAX_RECORDED_PER_HOUR, before).await?
             {
-                let place = tx.place_of_registration(&revocation.registration_id).await?;
+                let place = act.tx.place_of_registration(&revocation.registration_id).await?;
                 let event = Event::AccessTokenRevocations {
                     registration_id: revocation.registration_id,
                     secret_id: revocation.secret_id,
@@ -125,9 +126,9 @@ impl App {
                     last_at,
                     count,
                 };
-                let mut written = about(place.as_ref()).event(now, actor(place.as_ref()), &event);
-                written.origin.ip = revocation.source_ip.parse().ok();
-                tx.append_audit(&written).await?;
+                let origin = Origin { ip: revocation.source_ip.parse().ok(), ..Origin::default() };
+                let client = Author::client(place.as_ref()).at(&origin);
+                act.on_behalf_of(client).audit(&event, About::place(place.as_ref())).await?;
             }
             Ok(())
         })
@@ -135,13 +136,13 @@ impl App {
     }
 }
 
-async fn store(tx: &mut Tx, waiting: &[Waiting], now: Timestamp) -> Result<(), Error> {
+async fn store(act: &mut Act<'_>, waiting: &[Waiting]) -> Result<(), Error> {
     let tokens: Vec<_> = waiting.iter().map(|it| (it.jti.clone(), it.expires_at)).collect();
-    let mut first = tx.revoke_access_tokens(&tokens, now).await?;
+    let mut first = act.tx.revoke_access_tokens(&tokens, act.now).await?;
     // A token that several requests revoke is revoked by the first of them.
     let revoked: Vec<&Waiting> = waiting.iter().filter(|it| first.remove(&it.jti)).collect();
     let changes: Vec<_> = revoked.iter().map(|it| ChangeKind::AccessToken(it.jti.clone())).collect();
-    tx.append_changes(&changes).await?;
+    act.all_changed(&changes).await?;
     let counted: Vec<_> = revoked
         .iter()
         .map(|it| TokenRevocation {
@@ -150,21 +151,20 @@ async fn store(tx: &mut Tx, waiting: &[Waiting], now: Timestamp) -> Result<(), E
             source_ip: it.origin.ip.map(|ip: IpAddr| address::network(ip).to_string()).unwrap_or_default(),
         })
         .collect();
-    let ordinals = tx.count_token_revocations(&counted, MAX_GROUPS, now).await?;
+    let ordinals = act.tx.count_token_revocations(&counted, MAX_GROUPS, act.now).await?;
     for (revoked, ordinal) in revoked.into_iter().zip(ordinals) {
         if ordinal > MAX_RECORDED_PER_HOUR {
             continue;
         }
-        let place = tx.place_of_registration(&revoked.registration).await?;
+        let place = act.tx.place_of_registration(&revoked.registration).await?;
         let event = Event::AccessTokenRevoked {
             registration_id: revoked.registration.clone(),
             secret_id: revoked.secret.clone(),
             expires_at: revoked.expires_at,
         };
-        let mut written =
-            about(place.as_ref()).event(now, actor(place.as_ref()), &event).from(&revoked.origin);
-        written.target = Some(revoked.jti.clone());
-        tx.append_audit(&written).await?;
+        let client = Author::client(place.as_ref()).at(&revoked.origin);
+        let about = About { target: Some(revoked.jti.clone()), ..About::place(place.as_ref()) };
+        act.on_behalf_of(client).audit(&event, about).await?;
     }
     Ok(())
 }

@@ -121,7 +121,7 @@ impl App {
                 incoming_secret_id: incoming.id.clone(),
                 superseded_secret_id: plan.superseded.clone(),
             };
-            act.tell(self, &event, &site, rotation.id.as_str(), reason.as_str()).await?;
+            act.tell(self.random.as_ref(), &event, &site, rotation.id.as_str(), reason.as_str()).await?;
 
             let may_reveal = caller.may(Permission::SecretReveal, site.object());
             Ok(RotateSecretReply {

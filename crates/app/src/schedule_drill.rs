@@ -83,7 +83,7 @@ impl App {
                 repeat: pattern.repeat(),
                 every_seconds: pattern.every_seconds(),
             };
-            act.tell(self, &event, &site, row.rule.id.as_str(), reason.as_str()).await?;
+            act.tell(self.random.as_ref(), &event, &site, row.rule.id.as_str(), reason.as_str()).await?;
             shown_drill(act.tx, row, act.now).await
         })
         .await

@@ -1,9 +1,10 @@
 //! Sessions in the Console: finding them by cookie, confirming, listing and ending them.
 
 use crate::{
+    act::Act,
     app::App,
     caller::{Caller, Intent, by_session_digest, signed_out},
-    entry::About,
+    entry::{About, Author},
     error::Error,
     sign_in::NewSession,
     tokens::{AccountTokens, end_own_tokens},
@@ -106,6 +107,12 @@ pub(crate) fn ends_at(session: &SessionRow) -> Timestamp {
     session.last_seen_at.after(IDLE_LIMIT).min(session.created_at.after(ABSOLUTE_LIMIT))
 }
 
+/// Returns the author of what a person does in a session that begins with it.
+pub(crate) fn author_in(session: &SessionId, user: &User, visitor: &Visitor) -> Author {
+    let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
+    Author::from(actor).at(&visitor.origin).with(Via::Session { id: session.clone() })
+}
+
 impl App {
     /// Returns the session whose cookie contains `value`. `seen` records activity. Automatic requests of a page do not
     /// set it, because otherwise a session with an open page would never end.
@@ -144,33 +151,30 @@ impl App {
         }
     }
 
-    /// Begins the session `id` of an authenticated account, and makes its browser known.
+    /// Begins the session `id` of an authenticated account, as [`author_in`] it, and makes its browser known.
     pub(crate) async fn begin_session(
         &self,
-        tx: &mut Tx,
+        act: &mut Act<'_>,
         id: SessionId,
         user: &User,
         visitor: &Visitor,
-        now: Timestamp,
     ) -> Result<NewSession, Error> {
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let agent: String = text::shown(&visitor.user_agent).chars().take(AGENT_CHARACTERS).collect();
         let row = SessionRow {
             id,
             user_id: user.id.clone(),
-            created_at: now,
-            authenticated_at: now,
-            last_seen_at: now,
+            created_at: act.now,
+            authenticated_at: act.now,
+            last_seen_at: act.now,
             source_ip: visitor.address().to_string(),
             user_agent: agent,
         };
         let digest = self.digests.session(value.reveal());
-        tx.insert_session(&row, &digest, now.before(KEPT)).await?;
+        act.tx.insert_session(&row, &digest, act.now.before(KEPT)).await?;
         self.strangers.know(&digest);
-        let actor = Actor::User { id: user.id.clone(), name: user.name.clone() };
-        let written = About::target(&row.id).event(now, actor, &Event::SessionCreated {});
-        tx.append_audit(&written.from(&visitor.origin).through(Via::Session { id: row.id })).await?;
-        let devices = self.know_browser(tx, &user.id, visitor, now).await?;
+        act.audit(&Event::SessionCreated {}, About::target(&row.id)).await?;
+        let devices = self.know_browser(act.tx, &user.id, visitor, act.now).await?;
         Ok(NewSession { value, devices, user: user.id.clone() })
     }
 
@@ -200,16 +204,14 @@ impl App {
     /// its one-time links end, too.
     pub async fn end_session(&self, session: &Session, id: &str) -> Result<(), Error> {
         let id = SessionId::parse(id).map_err(|_| Problem::not_found())?;
-        self.transact(async |tx, now| {
-            let caller = session.caller.refreshed(tx, now).await?;
-            if !tx.end_session(&id, &caller.user, now).await? {
+        self.change_own(&session.caller, async |act, caller| {
+            if !act.tx.end_session(&id, &caller.user, act.now).await? {
                 return Err(Problem::not_found().into());
             }
             if id != session.id {
-                tx.end_links_by_session(&id).await?;
+                act.tx.end_links_by_session(&id).await?;
             }
-            let event = Event::SessionEnded { sessions: 1, ended_tokens: 0 };
-            Ok(tx.append_audit(&caller.event(now, &event, About::target(&id))).await?)
+            act.audit(&Event::SessionEnded { sessions: 1, ended_tokens: 0 }, About::target(&id)).await
         })
         .await
     }
@@ -217,13 +219,11 @@ impl App {
     /// Ends all sessions of the caller, including this one, the one-time links created in them and those to the account
     /// and, if requested, the caller's API tokens, because anyone who had a cookie may have created one.
     pub async fn end_sessions(&self, session: &Session, tokens: AccountTokens) -> Result<(), Error> {
-        self.transact(async |tx, now| {
-            let caller = session.caller.refreshed(tx, now).await?;
-            let sessions = tx.end_sessions(&caller.user, None, now).await?;
-            tx.end_links(&caller.user).await?;
-            let ended_tokens = end_own_tokens(tx, &caller, tokens, now).await?;
-            let event = Event::SessionEnded { sessions, ended_tokens };
-            Ok(tx.append_audit(&caller.event(now, &event, About::target(&caller.user))).await?)
+        self.change_own(&session.caller, async |act, caller| {
+            let sessions = act.tx.end_sessions(&caller.user, None, act.now).await?;
+            act.tx.end_links(&caller.user).await?;
+            let ended_tokens = end_own_tokens(act, caller, tokens).await?;
+            act.audit(&Event::SessionEnded { sessions, ended_tokens }, About::target(&caller.user)).await
         })
         .await
     }
@@ -244,16 +244,16 @@ impl App {
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let digest = self.digests.session(value.reveal());
         let confirmed = self
-            .transact(async |tx, now| {
-                let caller = session.caller.refreshed(tx, now).await?;
-                let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+            .change_own(&session.caller, async |act, caller| {
+                let user = act.tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
                 if user.password_hash.as_deref() != Some(hash.as_str()) {
                     return Err(changed_meanwhile());
                 }
-                tx.confirm_session(&session.id, &digest, now).await?;
+                act.tx.confirm_session(&session.id, &digest, act.now).await?;
                 self.strangers.know(&digest);
-                let (caller, row, user) = by_session_digest(tx, &digest, &visitor.origin, now).await?;
-                Ok(self.seen_as(caller, &row, user, now))
+                let found = by_session_digest(act.tx, &digest, &visitor.origin, act.now).await?;
+                let (caller, row, user) = found;
+                Ok(self.seen_as(caller, &row, user, act.now))
             })
             .await?;
         Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
@@ -284,21 +284,20 @@ impl App {
         let new = self.hash_password(place, new, &[&session.email, &session.name]).await?;
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let digest = self.digests.session(value.reveal());
-        let devices = self.transact(async |tx, now| {
-            let caller = session.caller.refreshed(tx, now).await?;
-            let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+        let devices = self.change_own(&session.caller, async |act, caller| {
+            let user = act.tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
             if user.password_hash.as_deref() != Some(hash.as_str()) {
                 return Err(changed_meanwhile());
             }
-            tx.set_password(&user.id, &new).await?;
-            tx.confirm_session(&session.id, &digest, now).await?;
+            act.tx.set_password(&user.id, &new).await?;
+            act.tx.confirm_session(&session.id, &digest, act.now).await?;
             self.strangers.know(&digest);
-            tx.end_links(&user.id).await?;
-            let ended_sessions = tx.end_sessions(&user.id, caller.session(), now).await?;
-            let ended_tokens = end_own_tokens(tx, &caller, tokens, now).await?;
+            act.tx.end_links(&user.id).await?;
+            let ended_sessions = act.tx.end_sessions(&user.id, caller.session(), act.now).await?;
+            let ended_tokens = end_own_tokens(act, caller, tokens).await?;
             let event = Event::UserPasswordChanged { ended_sessions, ended_tokens };
-            tx.append_audit(&caller.event(now, &event, About::target(&user.id))).await?;
-            self.know_browser(tx, &user.id, visitor, now).await
+            act.audit(&event, About::target(&user.id)).await?;
+            self.know_browser(act.tx, &user.id, visitor, act.now).await
         });
         let devices = devices.await?;
         Ok(NewSession { value, devices, user: session.caller.user().clone() })

@@ -1,12 +1,13 @@
 //! Signing in with an email address and a password.
 
 use crate::{
+    act::Act,
     app::App,
     devices::KnownBrowser,
-    entry::About,
+    entry::{About, Author},
     error::Error,
     password::{Place, busy},
-    sessions::Visitor,
+    sessions::{Visitor, author_in},
     throttle::{Admitted, Held},
 };
 use crossfade_core::{
@@ -17,7 +18,7 @@ use crossfade_core::{
     secret::SecretValue,
     text,
 };
-use crossfade_store::{NewAuditEvent, Tx, User};
+use crossfade_store::{Tx, User};
 use std::time::Duration;
 
 /// A new session.
@@ -107,7 +108,8 @@ impl App {
                 match tx.user(&user.id).await? {
                     Some(again) if again.password_hash == hash => {
                         let id = SessionId::generate(self.random.as_ref());
-                        Ok(Some(self.begin_session(tx, id, &again, visitor, now).await?))
+                        let mut act = Act::new(tx, now, author_in(&id, &again, visitor));
+                        Ok(Some(self.begin_session(&mut act, id, &again, visitor).await?))
                     }
                     _ => Ok(None),
                 }
@@ -193,11 +195,8 @@ impl App {
         let about = About { target: user.map(|user| user.id.to_string()), ..About::default() };
         let event = Event::SessionRefused { reason: reason.to_owned(), count };
         let _turn = self.background_turn().await;
-        self.transact(async |tx, now| {
-            let written = about.event(now, Actor::Unknown { id, name }, &event).from(&visitor.origin);
-            Ok(tx.append_audit(&NewAuditEvent { done: false, via, ..written }).await?)
-        })
-        .await
+        let author = Author { via, ..Author::from(Actor::Unknown { id, name }).at(&visitor.origin) };
+        self.change_as(author, async |act| act.audit_refused(&event, about).await).await
     }
 
     /// Records once that a source is throttled. The number of its further attempts is recorded with the next event.

@@ -40,7 +40,7 @@ impl App {
                 secret_id: row.rule.secret_id.clone(),
                 stopped_as: StoppedAs::Stopped,
             };
-            act.tell(self, &event, &site, id.as_str(), reason.as_str()).await?;
+            act.tell(self.random.as_ref(), &event, &site, id.as_str(), reason.as_str()).await?;
             shown_drill(act.tx, row, act.now).await
         })
         .await

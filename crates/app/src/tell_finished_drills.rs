@@ -30,17 +30,17 @@ impl App {
             if due.is_empty() {
                 return Ok(());
             }
-            self.transact(async |tx, now| {
-                for row in tx.untold_drills(before, MOST_DRILLS).await? {
+            self.change_as(Actor::policy("drill", "Drill"), async |act| {
+                for row in act.tx.untold_drills(before, MOST_DRILLS).await? {
                     let drill = &row.rule;
-                    tx.drill_told(&drill.id, now).await?;
+                    act.tx.drill_told(&drill.id, act.now).await?;
                     // Stopped before it began: it found no caller, and the stop is already recorded.
                     if drill.windows().is_empty() {
                         continue;
                     }
-                    let counts = tx.drill_counts(&drill.id).await?;
-                    let callers = tx.drill_callers(&drill.id, MOST_CALLERS).await?;
-                    let unrecorded_seconds = unrecorded_seconds(tx, drill, now).await?;
+                    let counts = act.tx.drill_counts(&drill.id).await?;
+                    let callers = act.tx.drill_callers(&drill.id, MOST_CALLERS).await?;
+                    let unrecorded_seconds = unrecorded_seconds(act.tx, drill, act.now).await?;
                     let event = Event::DrillFinished {
                         drill_id: drill.id.clone(),
                         secret_id: drill.secret_id.clone(),
@@ -51,18 +51,16 @@ impl App {
                         unrecorded_seconds,
                         callers: callers.into_iter().map(|it| shown_caller(it).into()).collect(),
                     };
-                    let Some(place) = tx.place_of_registration(&row.registration_id).await? else { continue };
+                    let Some(place) = act.tx.place_of_registration(&row.registration_id).await? else {
+                        continue;
+                    };
                     let about = About {
                         client: Some(&place.client_id),
                         environment: Some(&place.environment),
                         target: Some(drill.id.to_string()),
                         reason: None,
                     };
-                    tx.append_audit(&about.event(now, Actor::policy("drill", "Drill"), &event)).await?;
-                    if let Some(client) = tx.client(&place.client_id).await? {
-                        let environment = Some(&place.environment);
-                        self.queue_notification(tx, now, &event, &client, environment).await?;
-                    }
+                    act.tell_at(act.now, self.random.as_ref(), &event, about).await?;
                 }
                 Ok(())
             })

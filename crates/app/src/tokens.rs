@@ -1,6 +1,7 @@
 //! API tokens: create (from the machine or the Console), list, end.
 
 use crate::{
+    act::Act,
     app::App,
     caller::Caller,
     cursor::{ListQuery, page},
@@ -87,17 +88,16 @@ pub(crate) async fn end_tokens_of(
 
 /// Ends the API tokens of a caller if requested, and records each. Returns their number.
 pub(crate) async fn end_own_tokens(
-    tx: &mut Tx,
+    act: &mut Act<'_>,
     caller: &Caller,
     tokens: AccountTokens,
-    now: Timestamp,
 ) -> Result<u64, Error> {
     if tokens == AccountTokens::Keep {
         return Ok(0);
     }
-    let ended = end_tokens_of(tx, &caller.user, now).await?;
+    let ended = end_tokens_of(act.tx, &caller.user, act.now).await?;
     for (id, event) in &ended {
-        tx.append_audit(&caller.event(now, event, About::target(id))).await?;
+        act.audit(event, About::target(id)).await?;
     }
     Ok(ended.len() as u64)
 }
@@ -142,12 +142,12 @@ impl App {
     pub async fn create_token(&self, new: &NewToken) -> Result<SecretValue, Error> {
         let checked = CheckedToken::new(&new.name, new.expires_days, &new.scope)?;
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
-        self.transact(async |tx, now| {
-            let user = named_user(tx, &new.user).await?;
-            let row = self.token_row(&checked, user.id, now);
-            tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
+        self.change_as(Actor::machine("token create"), async |act| {
+            let user = named_user(act.tx, &new.user).await?;
+            let row = self.token_row(&checked, user.id, act.now);
+            act.tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
             let about = About::target(&row.id);
-            Ok(tx.append_audit(&about.event(now, Actor::machine("token create"), &created(row))).await?)
+            act.audit(&created(row), about).await
         })
         .await?;
         Ok(value)
@@ -181,14 +181,12 @@ impl App {
         }
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         let row = self
-            .transact(async |tx, now| {
-                let caller = session.caller.refreshed(tx, now).await?;
-                let row = self.token_row(&checked, caller.user.clone(), now);
+            .change_own(&session.caller, async |act, caller| {
+                let row = self.token_row(&checked, caller.user.clone(), act.now);
                 let digest = self.digests.token(value.reveal());
-                tx.insert_token(&row, &digest).await?;
+                act.tx.insert_token(&row, &digest).await?;
                 self.strangers.know(&digest);
-                let written = caller.event(now, &created(row.clone()), About::target(&row.id));
-                tx.append_audit(&written).await?;
+                act.audit(&created(row.clone()), About::target(&row.id)).await?;
                 Ok(row)
             })
             .await?;

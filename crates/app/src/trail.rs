@@ -12,7 +12,7 @@ use crossfade_authority::Failure;
 use crossfade_core::{
     ClientId, Operation, Problem, PropertyId, Timestamp,
     api::{self, Page},
-    audit::{Action, Event, Via},
+    audit::{Action, Actor, Event, Via},
     environment::Slug,
     operations::Access,
     roles::{Object, Permission},
@@ -245,10 +245,7 @@ impl App {
         let last = async |tx: &mut Tx, _: &Caller, ()| Ok(tx.last_audit_event().await?);
         let up_to = self.judge_evidence(operation, caller, Trail, last).await?;
         let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };
-        self.transact(async |tx, now| {
-            Ok(tx.append_audit(&caller.event(now, &event, About::default())).await?)
-        })
-        .await?;
+        self.change_as(caller.author(), async |act| act.audit(&event, About::default()).await).await?;
         Ok(AuditExport { app: self.clone(), caller: caller.clone(), filter, after: 0, up_to })
     }
 
@@ -286,17 +283,16 @@ impl App {
     pub(crate) async fn trim_trail(&self) -> Result<(), Error> {
         let Some(days) = self.audit_retention_days else { return Ok(()) };
         loop {
-            let trimmed = self.transact(async |tx, now| {
+            let actor = Actor::policy("audit_retention", "Retention of the audit trail");
+            let trimmed = self.change_as(actor, async |act| {
                 let day = DAY.as_micros() as i64;
-                let before = Timestamp::from_micros(now.before(DAY * days).as_micros() / day * day);
-                let (events, up_to_seq) = tx.trim_audit_events(before, MOST_TRIMMED).await?;
+                let before = Timestamp::from_micros(act.now.before(DAY * days).as_micros() / day * day);
+                let (events, up_to_seq) = act.tx.trim_audit_events(before, MOST_TRIMMED).await?;
                 if events == 0 {
                     return Ok(0);
                 }
-                let actor =
-                    crossfade_core::audit::Actor::policy("audit_retention", "Retention of the audit trail");
                 let event = Event::AuditTrimmed { events, up_to_seq, retention_days: days };
-                tx.append_audit(&About::default().event(now, actor, &event)).await?;
+                act.audit(&event, About::default()).await?;
                 Ok(events)
             });
             if trimmed.await? < MOST_TRIMMED.unsigned_abs() {

@@ -3,15 +3,14 @@
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
 pub(crate) use crate::tokens::Touched;
-use crate::{app::App, entry::About, error::Error, evidence::usage, idempotency::ANSWERS_REMEMBERED};
-use crossfade_authority::FailureCount;
+use crate::{app::App, entry::About, error::Error, idempotency::ANSWERS_REMEMBERED};
 use crossfade_core::{
-    Code, Timestamp,
+    Timestamp,
     api::Grain,
     audit::{Actor, Event},
     forget::TOKENS_LIVE_ON,
 };
-use crossfade_store::{FailureRow, Place, StoreError, Tx};
+use crossfade_store::{StoreError, Tx};
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
@@ -29,13 +28,6 @@ const PAUSE: u32 = 40;
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// Number of flushes after which everything else is tidied.
 const TIDY_EVERY: u32 = 5;
-/// Maximum number of rows of failed authentications per hour.
-const MOST_FAILURES: i64 = 5000;
-/// Maximum number of failed authentications of one client recorded individually in the trail within an hour; their
-/// total follows.
-const MOST_TOLD: i64 = 20;
-/// How long after its end an hour of failed authentications is totalled: by then its last flush is stored.
-const SUMMED_AFTER: Duration = Duration::from_secs(60);
 /// Maximum number of deadlines recorded in one transaction.
 const MOST_EXPIRED: i64 = 500;
 /// How long remembered values are stored.
@@ -120,7 +112,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             tracing::error!(%error, "a background job failed and will be retried");
         }
         if stop {
-            if let Err(error) = app.tell_gathered_refusals(true).await {
+            if let Err(error) = app.write_grouped_refusals(true).await {
                 tracing::error!(%error, "cannot write grouped refusals to the audit trail");
             }
             if let Err(error) = app.end_recording().await {
@@ -152,7 +144,7 @@ impl App {
             self.note_expiries().await,
             self.sum_failures().await,
             self.sum_token_revocations().await,
-            self.tell_gathered_refusals(false).await,
+            self.write_grouped_refusals(false).await,
             self.store_unreadable_proxies().await,
             self.tidy().await,
             self.trim_trail().await,
@@ -175,10 +167,10 @@ impl App {
     async fn note_expiries(&self) -> Result<(), Error> {
         loop {
             let noted = self
-                .transact(async |tx, now| {
-                    let expired = tx.expired_secrets(now, MOST_EXPIRED).await?;
+                .change_as(Actor::policy("deadline", "Deadline"), async |act| {
+                    let expired = act.tx.expired_secrets(act.now, MOST_EXPIRED).await?;
                     for secret in &expired {
-                        tx.note_expiry(&secret.secret_id, now).await?;
+                        act.tx.note_expiry(&secret.secret_id, act.now).await?;
                         let about = About {
                             client: Some(&secret.client_id),
                             environment: Some(&secret.environment),
@@ -187,13 +179,8 @@ impl App {
                         };
                         let (secret_id, expires_at) = (secret.secret_id.clone(), secret.expires_at);
                         let event = Event::SecretExpired { secret_id, expires_at };
-                        let actor = Actor::policy("deadline", "Deadline");
                         // The event has the time of the deadline, not of this check.
-                        tx.append_audit(&about.event(secret.expires_at, actor, &event)).await?;
-                        if let Some(client) = tx.client(&secret.client_id).await? {
-                            let environment = Some(&secret.environment);
-                            self.queue_notification(tx, now, &event, &client, environment).await?;
-                        }
+                        act.tell_at(secret.expires_at, self.random.as_ref(), &event, about).await?;
                     }
                     Ok(expired.len() as i64)
                 })
@@ -204,78 +191,29 @@ impl App {
         }
     }
 
-    /// Records the totals of failed authentications for hours that have ended.
-    async fn sum_failures(&self) -> Result<(), Error> {
-        self.transact(async |tx, now| {
-            for sum in tx.sum_failures(now.before(SUMMED_AFTER)).await? {
-                let place = match &sum.registration_id {
-                    Some(id) => tx.place_of_registration(id).await?,
-                    None => None,
-                };
-                let event = Event::AuthenticationFailures {
-                    reason: sum.reason,
-                    since: sum.hour,
-                    count: sum.count,
-                    sources: sum.sources,
-                };
-                tx.append_audit(&about(place.as_ref()).event(now, actor(place.as_ref()), &event)).await?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Records grouped refusals that came too fast to be recorded individually.
-    async fn tell_gathered_refusals(&self, all: bool) -> Result<(), Error> {
-        let gathered = self.refusals.take(self.clock.now(), all);
-        if gathered.is_empty() {
-            return Ok(());
-        }
-        let written = self.transact(async |tx, now| {
-            for it in &gathered {
-                let event = Event::AccessRefused {
-                    operation: it.operation.id().to_owned(),
-                    code: it.code.as_str().to_owned(),
-                    field: None,
-                    count: it.count,
-                };
-                let about = About { reason: Some(it.code.title()), ..About::default() };
-                let mut refused = about.event(now, it.actor.clone(), &event).through(it.via.clone());
-                refused.done = false;
-                tx.append_audit(&refused).await?;
-            }
-            Ok(())
-        });
-        let written = written.await;
-        // As with evidence, rows that may already be stored are not written again.
-        if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
-            self.refusals.put_back(gathered, self.clock.now());
-        }
-        written
-    }
-
     async fn tidy(&self) -> Result<(), Error> {
         let (applied, ran, mut forgotten) = (self.applied(), self.take_run_time(), None);
-        self.transact(async |tx, now| {
-            for slug in tx.environment_slugs().await? {
-                let environment = match tx.environment(&slug).await {
+        self.change_as(Actor::policy("wipe", "Wiping of stored values"), async |act| {
+            for slug in act.tx.environment_slugs().await? {
+                let environment = match act.tx.environment(&slug).await {
                     // Its settings cannot be read: the values of the others are wiped all the same.
                     Ok(None) | Err(StoreError::Corrupt { .. }) => continue,
                     Ok(Some(environment)) => environment,
                     Err(error) => return Err(error.into()),
                 };
                 let days = u32::try_from(environment.wipe_after_days).unwrap_or(u32::MAX);
-                for secret in tx.wipe_ended_secrets(&environment.slug, now.before(DAY * days)).await? {
+                let before = act.now.before(DAY * days);
+                for secret in act.tx.wipe_ended_secrets(&environment.slug, before).await? {
                     let about =
                         About { target: Some(secret.to_string()), ..About::environment(&environment.slug) };
                     let event = Event::SecretWiped {
                         secret_id: secret,
                         wipe_after_days: environment.wipe_after_days,
                     };
-                    let actor = Actor::policy("wipe", "Wiping of stored values");
-                    tx.append_audit(&about.event(now, actor, &event)).await?;
+                    act.audit(&event, about).await?;
                 }
             }
+            let (tx, now) = (&mut *act.tx, act.now);
             tx.tidy_remembered(now.before(VALUES_LIVE), now.before(ANSWERS_REMEMBERED)).await?;
             forgotten = self.forget_revocations(tx, ran).await?;
             tx.delete_failures(now.before(FAILURES_LIVE)).await?;
@@ -319,65 +257,5 @@ impl App {
         let Some(ended_by) = outlived.max(measured) else { return Ok(None) };
         tx.forget_revoked_access_tokens(ended_by).await?;
         Ok(Some(ended_by))
-    }
-}
-
-/// Returns the actor of a failed authentication: a known client or an unknown caller.
-pub(crate) fn actor(place: Option<&Place>) -> Actor {
-    match place {
-        Some(place) => Actor::Client { id: place.oauth_client_id.clone(), name: place.name.to_string() },
-        None => Actor::Unknown { id: String::new(), name: "unknown client".to_owned() },
-    }
-}
-
-pub(crate) fn about(place: Option<&Place>) -> About<'_> {
-    About {
-        client: place.map(|place| &place.client_id),
-        environment: place.map(|place| &place.environment),
-        ..About::default()
-    }
-}
-
-/// Stores failed authentications, and records the first ones of an hour in the trail.
-pub(crate) async fn write_failures(
-    tx: &mut Tx,
-    failures: &[FailureCount],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let rows: Vec<FailureRow> = failures.iter().map(failure_row).collect();
-    let kinds = tx.add_failures(&rows, MOST_FAILURES).await?;
-    for (failure, kinds) in failures.iter().zip(kinds) {
-        if kinds.is_some_and(|kinds| kinds <= MOST_TOLD) {
-            tell_failure(tx, failure, now).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn tell_failure(tx: &mut Tx, failure: &FailureCount, now: Timestamp) -> Result<(), StoreError> {
-    let place = match &failure.registration {
-        Some(id) => tx.place_of_registration(id).await?,
-        None => None,
-    };
-    let event = Event::AuthenticationFailed {
-        reason: failure.failure.as_str().to_owned(),
-        secret_id: failure.secret.clone(),
-        source_ip: failure.ip.map(|ip| ip.to_string()),
-        count: usage(failure.counter).use_count,
-    };
-    let mut failed = about(place.as_ref()).event(now, actor(place.as_ref()), &event);
-    failed.done = false;
-    failed.target = failure.secret.as_ref().map(ToString::to_string);
-    failed.origin.ip = failure.ip;
-    tx.append_audit(&failed).await
-}
-
-fn failure_row(failure: &FailureCount) -> FailureRow {
-    FailureRow {
-        registration_id: failure.registration.clone(),
-        secret_id: failure.secret.clone(),
-        reason: failure.failure.as_str(),
-        source_ip: failure.ip.map(|ip| ip.to_string()).unwrap_or_default(),
-        usage: usage(failure.counter),
     }
 }

@@ -39,20 +39,6 @@ pub struct NewAuditEvent {
     pub details: serde_json::Value,
 }
 
-impl NewAuditEvent {
-    /// Sets what it was done with.
-    pub fn through(mut self, via: Via) -> Self {
-        self.via = Some(via);
-        self
-    }
-
-    /// Sets the origin of the request.
-    pub fn from(mut self, origin: &Origin) -> Self {
-        self.origin = origin.clone();
-        self
-    }
-}
-
 /// A stored event.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {

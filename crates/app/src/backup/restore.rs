@@ -3,6 +3,7 @@
 
 use super::{Header, read::Reader, refused};
 use crate::{
+    act::Act,
     app::cannot_start,
     clock_watch::calibrate,
     entry::About,
@@ -143,8 +144,7 @@ async fn audit(tx: &mut Tx, header: &Header, now: Timestamp) -> Result<(), Error
         engine: header.engine.clone(),
         program_version: header.program_version.clone(),
     };
-    let event = About::default().event(now, Actor::machine("restore"), &event);
-    Ok(tx.append_audit(&event).await?)
+    Act::new(tx, now, Actor::machine("restore")).audit(&event, About::default()).await
 }
 
 /// Returns the error for a file that breaks a rule of the schema. Only a file made by hand can do that.

@@ -1,0 +1,83 @@
+//! Failed authentications: their rows, the first ones of an hour in the trail, and the totals of the hours.
+
+use crate::{
+    act::Act,
+    app::App,
+    entry::{About, Author},
+    error::Error,
+    evidence::usage,
+};
+use crossfade_authority::FailureCount;
+use crossfade_core::audit::{Actor, Event, Origin};
+use crossfade_store::FailureRow;
+use std::time::Duration;
+
+/// Maximum number of rows of failed authentications per hour.
+const MOST_FAILURES: i64 = 5000;
+/// Maximum number of failed authentications of one client recorded individually in the trail within an hour; their
+/// total follows.
+const MOST_TOLD: i64 = 20;
+/// How long after its end an hour of failed authentications is totalled: by then its last flush is stored.
+const SUMMED_AFTER: Duration = Duration::from_secs(60);
+
+impl App {
+    /// Records the totals of failed authentications for hours that have ended.
+    pub(crate) async fn sum_failures(&self) -> Result<(), Error> {
+        self.change_as(Actor::machine("serve"), async |act| {
+            for sum in act.tx.sum_failures(act.now.before(SUMMED_AFTER)).await? {
+                let place = match &sum.registration_id {
+                    Some(id) => act.tx.place_of_registration(id).await?,
+                    None => None,
+                };
+                let event = Event::AuthenticationFailures {
+                    reason: sum.reason,
+                    since: sum.hour,
+                    count: sum.count,
+                    sources: sum.sources,
+                };
+                let client = Author::client(place.as_ref());
+                act.on_behalf_of(client).audit(&event, About::place(place.as_ref())).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Stores failed authentications, and records the first ones of an hour in the trail.
+pub(crate) async fn write_failures(act: &mut Act<'_>, failures: &[FailureCount]) -> Result<(), Error> {
+    let rows: Vec<FailureRow> = failures.iter().map(failure_row).collect();
+    let kinds = act.tx.add_failures(&rows, MOST_FAILURES).await?;
+    for (failure, kinds) in failures.iter().zip(kinds) {
+        if kinds.is_some_and(|kinds| kinds <= MOST_TOLD) {
+            tell_failure(act, failure).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn tell_failure(act: &mut Act<'_>, failure: &FailureCount) -> Result<(), Error> {
+    let place = match &failure.registration {
+        Some(id) => act.tx.place_of_registration(id).await?,
+        None => None,
+    };
+    let event = Event::AuthenticationFailed {
+        reason: failure.failure.as_str().to_owned(),
+        secret_id: failure.secret.clone(),
+        source_ip: failure.ip.map(|ip| ip.to_string()),
+        count: usage(failure.counter).use_count,
+    };
+    let client = Author::client(place.as_ref()).at(&Origin { ip: failure.ip, ..Origin::default() });
+    let target = failure.secret.as_ref().map(ToString::to_string);
+    act.on_behalf_of(client).audit_refused(&event, About { target, ..About::place(place.as_ref()) }).await
+}
+
+fn failure_row(failure: &FailureCount) -> FailureRow {
+    FailureRow {
+        registration_id: failure.registration.clone(),
+        secret_id: failure.secret.clone(),
+        reason: failure.failure.as_str(),
+        source_ip: failure.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        usage: usage(failure.counter),
+    }
+}
