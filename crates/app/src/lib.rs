@@ -7,6 +7,7 @@ mod app;
 mod backup;
 mod caller;
 mod carry_over;
+mod change;
 mod changes;
 mod client_lines;
 mod clients;
@@ -67,6 +68,7 @@ mod trail_names;
 mod transition;
 mod unreadable;
 mod users;
+mod view;
 mod worker;
 
 pub use abilities::{Abilities, AccountAbilities};
