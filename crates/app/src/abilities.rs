@@ -2,10 +2,12 @@
 
 use crate::{
     app::App,
-    caller::Caller,
     error::Error,
+    frame::{
+        caller::Caller,
+        targets::{ClientPath, RegistrationPath, Site},
+    },
     giving::{closes_account, may_change_roles_of, within_reach},
-    targets::{ClientPath, RegistrationPath, Site},
     users::{Account, UserPath},
 };
 use crossfade_core::{

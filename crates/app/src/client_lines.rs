@@ -2,11 +2,13 @@
 
 use crate::{
     app::App,
-    caller::Caller,
     clients::{ClientQuery, Facts, is_found_in},
-    cursor::{Scan, Start, unknown_cursor},
     error::Error,
-    targets::ClientPath,
+    frame::{
+        caller::Caller,
+        cursor::{Scan, Start, unknown_cursor},
+        targets::ClientPath,
+    },
 };
 use crossfade_core::{
     ClientId, Operation, Problem, SecretId, Timestamp,

@@ -1,16 +1,18 @@
 //! Clients: list, read, create, change, delete.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, Scan, invalid},
-    entry::About,
     error::Error,
-    idempotency::Reply,
+    frame::{
+        act::Act,
+        caller::Caller,
+        cursor::{ListQuery, Scan, invalid},
+        entry::About,
+        idempotency::Reply,
+        request::{Input, NO_VERSION, Request},
+        targets::{ClientPath, PropertyPath, Target, confirm},
+    },
     registrations::shown_registration,
-    request::{Input, NO_VERSION, Request},
-    targets::{ClientPath, PropertyPath, Target, confirm},
 };
 use crossfade_core::{
     ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp,
@@ -58,7 +60,7 @@ impl Reply for (api::Client, i64) {
             let environment = Slug::from_stored(registration.environment.clone());
             let object = Object::Registration(property, client, &environment);
             if !caller.may(Permission::ClientManage, object) {
-                return Err(crate::targets::forbidden_on(Permission::ClientManage, object));
+                return Err(crate::frame::targets::forbidden_on(Permission::ClientManage, object));
             }
         }
         Ok(())
@@ -324,9 +326,9 @@ impl App {
             for environment in &environments {
                 let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
                 if !caller.may(Permission::ClientManage, object) {
-                    return Err(crate::targets::forbidden_on(Permission::ClientManage, object));
+                    return Err(crate::frame::targets::forbidden_on(Permission::ClientManage, object));
                 }
-                crate::targets::check_value(caller, body.require_value, object)?;
+                crate::frame::targets::check_value(caller, body.require_value, object)?;
             }
             if act.tx.client_named(&client.property_id, &client.name).await?.is_some() {
                 return Err(name_taken().into());
@@ -463,7 +465,11 @@ impl Target for NewClient {
 
     async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
         let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
-        if caller.may_somewhere(permission) { Ok(()) } else { Err(crate::targets::forbidden(permission)) }
+        if caller.may_somewhere(permission) {
+            Ok(())
+        } else {
+            Err(crate::frame::targets::forbidden(permission))
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 
 use crate::{
     app::App,
-    entry::{About, Author},
     error::Error,
+    frame::entry::{About, Author},
     sessions::Visitor,
 };
 use crossfade_core::{

@@ -1,15 +1,17 @@
 //! Environments and their signing keys.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    entry::About,
     error::Error,
-    idempotency::Reply,
-    request::{Deletion, Input, NO_VERSION, Request},
+    frame::{
+        act::Act,
+        caller::Caller,
+        entry::About,
+        idempotency::Reply,
+        request::{Deletion, Input, NO_VERSION, Request},
+        targets::{EnvironmentPath, Platform},
+    },
     seal::Place,
-    targets::{EnvironmentPath, Platform},
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{

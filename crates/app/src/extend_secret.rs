@@ -1,12 +1,14 @@
 //! Extends the deadline of a retiring secret.
 
 use crate::{
-    act::Act,
     app::App,
     error::Error,
+    frame::{
+        act::Act,
+        request::{Input, Request},
+        targets::{RegistrationPath, Site},
+    },
     history::secret_of,
-    request::{Input, Request},
-    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
     Operation, Problem, RegistrationId, Timestamp,

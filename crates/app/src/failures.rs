@@ -1,11 +1,13 @@
 //! Failed authentications: their rows, the first ones of an hour in the trail, and the totals of the hours.
 
 use crate::{
-    act::Act,
     app::App,
-    entry::{About, Author},
     error::Error,
     evidence::usage,
+    frame::{
+        act::Act,
+        entry::{About, Author},
+    },
 };
 use crossfade_authority::FailureCount;
 use crossfade_core::audit::{Actor, Event, Origin};

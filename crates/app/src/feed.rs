@@ -2,8 +2,8 @@
 
 use crate::{
     app::App,
-    entry::About,
     error::Error,
+    frame::entry::About,
     unreadable::{
         Kind, Subject, Taken, Unreadable, UnreadableRows, each_registration, registration, row_of,
         signing_keys,

@@ -1,6 +1,9 @@
 //! Granting roles and access to accounts (rule 24). The rule is in `core/giving.rs`; this applies it to stored rows.
 
-use crate::{caller::Caller, error::Error, targets::forbidden_because};
+use crate::{
+    error::Error,
+    frame::{caller::Caller, targets::forbidden_because},
+};
 use crossfade_core::{
     PropertyId, UserId,
     giving::Holding,

@@ -1,16 +1,18 @@
 //! Roles of users: grant, list, remove.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, page},
-    entry::About,
     error::Error,
+    frame::{
+        act::Act,
+        caller::Caller,
+        cursor::{ListQuery, page},
+        entry::About,
+        idempotency::Reply,
+        request::{Input, NO_VERSION, NoInput, Request},
+        targets::forbidden,
+    },
     giving::{closes_account, may_change_roles_of, may_give, may_give_role, missing},
-    idempotency::Reply,
-    request::{Input, NO_VERSION, NoInput, Request},
-    targets::forbidden,
     users::{Account, UserPath},
 };
 use crossfade_core::{

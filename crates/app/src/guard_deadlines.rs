@@ -5,7 +5,13 @@
 //! revoked since then. A sent warning is stored together with its event, so that no restart or kill makes it come twice
 //! or not at all.
 
-use crate::{act::Act, app::App, entry::About, error::Error, extend_secret::extend, transition::Transition};
+use crate::{
+    app::App,
+    error::Error,
+    extend_secret::extend,
+    frame::{act::Act, entry::About},
+    transition::Transition,
+};
 use crossfade_core::{
     Timestamp,
     audit::{Actor, Event},

@@ -2,11 +2,13 @@
 
 use crate::{
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, page, time, unknown_cursor},
     error::Error,
+    frame::{
+        caller::Caller,
+        cursor::{ListQuery, page, time, unknown_cursor},
+        targets::{RegistrationPath, Site},
+    },
     registrations::tokens_end,
-    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
     Operation, Problem, RegistrationId, SecretId, Timestamp,

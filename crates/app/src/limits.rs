@@ -1,14 +1,16 @@
 //! The limits of a property in an environment: reading, setting and checking them.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    entry::About,
     error::Error,
-    idempotency::Reply,
-    request::{Input, Request},
-    targets::{PlacePath, PropertyPath, PropertyPlace, Site},
+    frame::{
+        act::Act,
+        caller::Caller,
+        entry::About,
+        idempotency::Reply,
+        request::{Input, Request},
+        targets::{PlacePath, PropertyPath, PropertyPlace, Site},
+    },
 };
 use crossfade_core::{
     Operation,

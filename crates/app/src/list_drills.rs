@@ -2,11 +2,13 @@
 
 use crate::{
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, page},
     error::Error,
+    frame::{
+        caller::Caller,
+        cursor::{ListQuery, page},
+        targets::{RegistrationPath, Site},
+    },
     history::given,
-    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
     Operation, SecretId, Timestamp,

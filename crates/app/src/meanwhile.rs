@@ -2,9 +2,11 @@
 
 use crate::{
     app::App,
-    caller::Caller,
     error::Error,
-    targets::{ClientPath, EnvironmentPath, PropertyPath, RegistrationPath, Site},
+    frame::{
+        caller::Caller,
+        targets::{ClientPath, EnvironmentPath, PropertyPath, RegistrationPath, Site},
+    },
 };
 use crossfade_core::{
     Operation, Timestamp,

@@ -1,7 +1,11 @@
 //! The first page of the Console: running transitions with their verdicts, and overdue secrets, on one snapshot.
 
 use crate::{
-    app::App, caller::Caller, client_lines::readable, clients::ClientQuery, cursor::ListQuery, error::Error,
+    app::App,
+    client_lines::readable,
+    clients::ClientQuery,
+    error::Error,
+    frame::{caller::Caller, cursor::ListQuery},
     transition::Transition,
 };
 use crossfade_core::{

@@ -2,11 +2,13 @@
 //! and for locked-out Owners.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    entry::{About, Author},
     error::Error,
+    frame::{
+        act::Act,
+        caller::Caller,
+        entry::{About, Author},
+    },
     giving,
     sessions::{Visitor, author_in},
     sign_in::NewSession,

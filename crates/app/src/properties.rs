@@ -2,13 +2,15 @@
 
 use crate::{
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, Scan},
-    entry::About,
     error::Error,
-    idempotency::Reply,
-    request::{Input, NO_VERSION, NoInput, Request},
-    targets::{Platform, PropertyPath},
+    frame::{
+        caller::Caller,
+        cursor::{ListQuery, Scan},
+        entry::About,
+        idempotency::Reply,
+        request::{Input, NO_VERSION, NoInput, Request},
+        targets::{Platform, PropertyPath},
+    },
 };
 use crossfade_core::{
     Code, Operation, Problem, PropertyId,

@@ -2,12 +2,14 @@
 
 use crate::{
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, invalid, page, time, unknown_cursor},
     error::Error,
+    frame::{
+        caller::Caller,
+        cursor::{ListQuery, invalid, page, time, unknown_cursor},
+        targets::{RegistrationPath, Site},
+    },
     history::{MOST_OFFSET, given, shown_secret},
     list_drills,
-    targets::{RegistrationPath, Site},
     transition::{Both, Transition},
 };
 use crossfade_core::{

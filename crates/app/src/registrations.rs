@@ -1,16 +1,18 @@
 //! Registrations: a client in an environment, its settings, and its first secret.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
     clients::version,
-    entry::About,
     error::Error,
-    idempotency::Reply,
-    request::{Input, Request},
+    frame::{
+        act::Act,
+        caller::Caller,
+        entry::About,
+        idempotency::Reply,
+        request::{Input, Request},
+        targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
+    },
     seal::Place,
-    targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,

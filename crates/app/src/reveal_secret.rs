@@ -2,13 +2,15 @@
 
 use crate::{
     app::App,
-    entry::About,
     error::Error,
+    frame::{
+        entry::About,
+        idempotency::Reply,
+        request::{Input, Request},
+        targets::{RegistrationPath, Site},
+    },
     history::secret_of,
-    idempotency::Reply,
-    request::{Input, Request},
     seal::Place,
-    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
     Code, Operation, Problem, SecretId,

@@ -3,12 +3,14 @@
 use crate::{
     app::App,
     error::Error,
+    frame::{
+        idempotency::Reply,
+        request::{Input, Request},
+        targets::{RegistrationPath, Site},
+    },
     history::secret_of,
-    idempotency::Reply,
     read_change_over::{QUIET_SECONDS_ARE, quiet_time},
     registrations::tokens_end,
-    request::{Input, Request},
-    targets::{RegistrationPath, Site},
     transition::Transition,
 };
 use crossfade_core::{

@@ -1,10 +1,12 @@
 //! Revokes access tokens for the clients they were issued to (RFC 7009).
 
 use crate::{
-    act::Act,
     app::App,
-    entry::{About, Author},
     error::Error,
+    frame::{
+        act::Act,
+        entry::{About, Author},
+    },
 };
 use crossfade_authority::{Claims, Client};
 use crossfade_core::{

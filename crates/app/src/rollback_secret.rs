@@ -3,9 +3,11 @@
 use crate::{
     app::App,
     error::Error,
+    frame::{
+        request::{Input, Request},
+        targets::{RegistrationPath, Site},
+    },
     registrations::tokens_end,
-    request::{Input, Request},
-    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
     Operation, Problem, RotationId,

@@ -1,13 +1,15 @@
 //! Rotates the secret of a registration.
 
 use crate::{
-    act::Act,
     app::App,
     error::Error,
-    idempotency::Reply,
+    frame::{
+        act::Act,
+        idempotency::Reply,
+        request::{Input, Request},
+        targets::{RegistrationPath, Site, check_value},
+    },
     registrations::tokens_end,
-    request::{Input, Request},
-    targets::{RegistrationPath, Site, check_value},
 };
 use crossfade_core::{
     Code, Operation, Problem, RotationId, SecretId, TransitionHours,

@@ -1,6 +1,10 @@
 //! The accounts that can rotate the secrets of a client, for callers who can view grants.
 
-use crate::{app::App, caller::Caller, error::Error, targets::ClientPath};
+use crate::{
+    app::App,
+    error::Error,
+    frame::{caller::Caller, targets::ClientPath},
+};
 use crossfade_core::{
     Operation, UserId,
     environment::Slug,

@@ -3,10 +3,12 @@
 use crate::{
     app::App,
     error::Error,
-    idempotency::Reply,
+    frame::{
+        idempotency::Reply,
+        request::{Input, Request},
+        targets::{RegistrationPath, Site},
+    },
     list_drills::shown_drill,
-    request::{Input, Request},
-    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
     DrillId, Operation, Problem, Timestamp,

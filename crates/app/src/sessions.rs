@@ -1,11 +1,13 @@
 //! Sessions in the Console: finding them by cookie, confirming, listing and ending them.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::{Caller, Intent, by_session_digest, signed_out},
-    entry::{About, Author},
     error::Error,
+    frame::{
+        act::Act,
+        caller::{Caller, Intent, by_session_digest, signed_out},
+        entry::{About, Author},
+    },
     sign_in::NewSession,
     tokens::{AccountTokens, end_own_tokens},
 };

@@ -1,11 +1,13 @@
 //! Signing in with an email address and a password.
 
 use crate::{
-    act::Act,
     app::App,
     devices::KnownBrowser,
-    entry::{About, Author},
     error::Error,
+    frame::{
+        act::Act,
+        entry::{About, Author},
+    },
     password::{Place, busy},
     sessions::{Visitor, author_in},
     throttle::{Admitted, Held},

@@ -1,13 +1,15 @@
 //! Stops a drill immediately, on request or because its secret is no longer retiring.
 
 use crate::{
-    act::Act,
     app::App,
-    entry::About,
     error::Error,
+    frame::{
+        act::Act,
+        entry::About,
+        request::{Input, Request},
+        targets::{RegistrationPath, Site},
+    },
     list_drills::shown_drill,
-    request::{Input, Request},
-    targets::{RegistrationPath, Site},
 };
 use crossfade_core::{
     DrillId, Operation, Problem, SecretId,

@@ -4,8 +4,8 @@
 
 use crate::{
     app::App,
-    caller::Intent,
     error::Error,
+    frame::caller::Intent,
     password::{Lane, Turn},
 };
 use crossfade_core::{Code, Problem, address::wide_network};

@@ -3,8 +3,8 @@
 
 use crate::{
     app::App,
-    entry::About,
     error::Error,
+    frame::entry::About,
     list_drills::{shown_caller, unrecorded_seconds},
 };
 use crossfade_core::{

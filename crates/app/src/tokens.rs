@@ -1,16 +1,18 @@
 //! API tokens: create (from the machine or the Console), list, end.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, page},
-    entry::About,
     error::Error,
-    pace::Rate,
-    request::{NO_VERSION, NoInput, Request},
+    frame::{
+        act::Act,
+        caller::Caller,
+        cursor::{ListQuery, page},
+        entry::About,
+        pace::Rate,
+        request::{NO_VERSION, NoInput, Request},
+        targets::{Names, Target, forbidden},
+    },
     sessions::Session,
-    targets::{Names, Target, forbidden},
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp, TokenId, UserId,

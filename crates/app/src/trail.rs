@@ -2,11 +2,13 @@
 
 use crate::{
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, Scan, invalid, time},
-    entry::About,
     error::Error,
-    targets::{Target, forbidden},
+    frame::{
+        caller::Caller,
+        cursor::{ListQuery, Scan, invalid, time},
+        entry::About,
+        targets::{Target, forbidden},
+    },
 };
 use crossfade_authority::Failure;
 use crossfade_core::{

@@ -1,17 +1,19 @@
 //! Accounts of people and programs.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    cursor::{ListQuery, page},
-    entry::About,
     error::Error,
+    frame::{
+        act::Act,
+        caller::Caller,
+        cursor::{ListQuery, page},
+        entry::About,
+        idempotency::Reply,
+        request::{Deletion, Input, NO_VERSION, Request},
+        targets::{Names, Platform, Target, forbidden},
+    },
     giving::{missing, within_reach},
     grants::{holds_owner, shown_grant},
-    idempotency::Reply,
-    request::{Deletion, Input, NO_VERSION, Request},
-    targets::{Names, Platform, Target, forbidden},
     tokens::end_tokens_of,
 };
 use crossfade_core::{
@@ -100,7 +102,7 @@ impl Target for UserPath<'_> {
 
     async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
         let id = UserId::parse(self.0).map_err(|_| Problem::not_found())?;
-        crate::targets::check(caller, access, Permission::UserRead, Object::Platform)?;
+        crate::frame::targets::check(caller, access, Permission::UserRead, Object::Platform)?;
         let user = tx.user(&id).await?.ok_or_else(Problem::not_found)?;
         Ok(Account { grants: tx.grants(&user.id).await?, user })
     }

@@ -3,7 +3,11 @@
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
 pub(crate) use crate::tokens::Touched;
-use crate::{app::App, entry::About, error::Error, idempotency::ANSWERS_REMEMBERED};
+use crate::{
+    app::App,
+    error::Error,
+    frame::{entry::About, idempotency::ANSWERS_REMEMBERED},
+};
 use crossfade_core::{
     Timestamp,
     api::Grain,

@@ -3,11 +3,10 @@
 
 use super::{Header, read::Reader, refused};
 use crate::{
-    act::Act,
     app::cannot_start,
     clock_watch::calibrate,
-    entry::About,
     error::Error,
+    frame::{act::Act, entry::About},
     master_key::MasterKey,
     opening::{Creation, open_database},
     seal::open_data_keys,

@@ -2,7 +2,7 @@
 //! sign-ins from unknown sources, and one for requests that are already authenticated. Unknown sources never use the
 //! second.
 
-use crate::{error::Error, room::Room};
+use crate::{error::Error, frame::room::Room};
 use crossfade_core::{Code, Problem, address::wide_network};
 use std::{
     net::IpAddr,

@@ -1,6 +1,6 @@
 //! Sign-ins that wait because of failures at their account. They take no turn for hashing, and their number is limited.
 
-use crate::room::Room;
+use crate::frame::room::Room;
 use crossfade_core::address::wide_network;
 use std::{
     collections::HashMap,

@@ -1,7 +1,10 @@
 //! Targets of operations. Loading a target authorises it: unreadable targets are not found, readable but forbidden ones
 //! are refused, and only permitted ones are returned.
 
-use crate::{caller::Caller, entry::About, error::Error};
+use crate::{
+    error::Error,
+    frame::{caller::Caller, entry::About},
+};
 use crossfade_core::{
     ClientId, Code, Problem, PropertyId,
     environment::Slug,

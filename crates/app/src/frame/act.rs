@@ -1,10 +1,12 @@
 //! A change in progress. Only an act appends to the audit trail, the change log and the messages to owners.
 
 use crate::{
-    entry::{About, Author},
     error::Error,
-    request::IfMatch,
-    targets::Site,
+    frame::{
+        entry::{About, Author},
+        request::IfMatch,
+        targets::Site,
+    },
 };
 use crossfade_core::{
     Code, Problem, Random, RegistrationId, SecretId, Timestamp, audit::Event, base62, environment::Slug,

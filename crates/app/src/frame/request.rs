@@ -1,6 +1,6 @@
 //! The envelope of a change request, and reading its body.
 
-use crate::{caller::Caller, idempotency::IdempotencyKey};
+use crate::frame::{caller::Caller, idempotency::IdempotencyKey};
 use crossfade_core::{Code, Problem, text::Name};
 use serde::{Deserialize, de::DeserializeOwned};
 

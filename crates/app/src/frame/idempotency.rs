@@ -1,6 +1,11 @@
 //! Repeated requests: a change is made once, and its response is returned again (product rule 7).
 
-use crate::{act::Act, app::App, caller::Caller, entry::About, error::Error, seal::Place};
+use crate::{
+    app::App,
+    error::Error,
+    frame::{act::Act, caller::Caller, entry::About},
+    seal::Place,
+};
 use crossfade_core::{
     Code, Operation, Problem, SecretId,
     audit::Event,

@@ -1,14 +1,16 @@
 //! Runs every change in one transaction: authorise, load, decide, store, audit, queue.
 
 use crate::{
-    act::Act,
     app::App,
-    caller::Caller,
-    entry::Author,
     error::Error,
-    idempotency::{InFlight, Reply},
-    request::Request,
-    targets::Target,
+    frame::{
+        act::Act,
+        caller::Caller,
+        entry::Author,
+        idempotency::{InFlight, Reply},
+        request::Request,
+        targets::Target,
+    },
 };
 use crossfade_core::{Code, Operation, Problem, Timestamp};
 use crossfade_store::{StoreError, Tx};

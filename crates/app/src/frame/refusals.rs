@@ -3,10 +3,12 @@
 
 use crate::{
     app::App,
-    caller::Caller,
-    entry::{About, Author},
     error::Error,
-    targets::Names,
+    frame::{
+        caller::Caller,
+        entry::{About, Author},
+        targets::Names,
+    },
 };
 use crossfade_core::{
     Code, Operation, Timestamp,

@@ -2,10 +2,12 @@
 
 use crate::{
     app::App,
-    caller::Caller,
     error::{Error, unavailable},
-    reads::{AccountTurn, ReadTurn, Readings},
-    targets::{RegistrationPath, Site, Target},
+    frame::{
+        caller::Caller,
+        reads::{AccountTurn, ReadTurn, Readings},
+        targets::{RegistrationPath, Site, Target},
+    },
 };
 use crossfade_core::{Code, Operation};
 use crossfade_store::{Fault, Tx};

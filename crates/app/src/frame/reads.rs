@@ -4,7 +4,7 @@
 use crate::{
     app::PARALLEL_READERS,
     error::Error,
-    pace::{Pace, Rate},
+    frame::pace::{Pace, Rate},
 };
 use crossfade_core::{Code, Problem, RegistrationId, Timestamp, UserId};
 use std::{

@@ -1,0 +1,19 @@
+//! Frame of every use case: what a change and a read are, and who asks for them.
+//! An operation loads its target with a permission (`targets`), changes it in one transaction (`change`, `act`) or
+//! reads it on one snapshot (`view`), answers repeated requests (`idempotency`), and records refusals (`refusals`).
+//! `entry` names the author and the subject of what is recorded. `cursor`, `reads` and `pace` limit lists and costly
+//! reads.
+
+pub(crate) mod act;
+pub(crate) mod caller;
+pub(crate) mod change;
+pub(crate) mod cursor;
+pub(crate) mod entry;
+pub(crate) mod idempotency;
+pub(crate) mod pace;
+pub(crate) mod reads;
+pub(crate) mod refusals;
+pub(crate) mod request;
+pub(crate) mod room;
+pub(crate) mod targets;
+pub(crate) mod view;
