@@ -16,7 +16,7 @@ mod restore;
 
 pub use restore::{Restore, Restored};
 
-use crate::{app::cannot_start, clock_watch::calibrate, error::Error};
+use crate::{app::cannot_start, error::Error, node::clock_watch::calibrate};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_authority::Clock;

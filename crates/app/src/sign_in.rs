@@ -8,9 +8,9 @@ use crate::{
         act::Act,
         entry::{About, Author},
     },
+    node::throttle::{Admitted, Held},
     password::{Place, busy},
     sessions::{Visitor, author_in},
-    throttle::{Admitted, Held},
 };
 use crossfade_core::{
     SessionId, Timestamp, UserId,

@@ -4,10 +4,10 @@
 use super::{Header, read::Reader, refused};
 use crate::{
     app::cannot_start,
-    clock_watch::calibrate,
     error::Error,
     frame::{act::Act, entry::About},
     master_key::MasterKey,
+    node::clock_watch::calibrate,
     opening::{Creation, open_database},
     seal::open_data_keys,
 };

@@ -1,7 +1,7 @@
 //! Checks the machine's clock against the latest stored time.
 
 use super::{Check, shown};
-use crate::clock_watch::length;
+use crate::node::clock_watch::length;
 use crossfade_authority::MAX_OFFSET;
 use crossfade_core::Timestamp;
 use std::time::Duration;

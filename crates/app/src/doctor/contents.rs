@@ -3,10 +3,12 @@
 use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
     master_key::MasterKey,
+    node::{
+        proxies::told_since,
+        unreadable::{self, Kind, Taken, Unreadable, each_registration},
+    },
     opening::is_bound,
-    proxies::told_since,
     seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
-    unreadable::{self, Kind, Taken, Unreadable, each_registration},
 };
 use crossfade_authority::SigningKey;
 use crossfade_core::{

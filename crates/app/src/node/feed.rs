@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::Error,
     frame::entry::About,
-    unreadable::{
+    node::unreadable::{
         Kind, Subject, Taken, Unreadable, UnreadableRows, each_registration, registration, row_of,
         signing_keys,
     },

@@ -4,7 +4,7 @@
 //! known to be held. That is longer than a restart of the database, and too short to miss another server's changes for
 //! long.
 
-use crate::{app::App, error::Error, feed::lacks};
+use crate::{app::App, error::Error, node::feed::lacks};
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Fault, Purpose, ServeLock, StoreError};
 use std::{

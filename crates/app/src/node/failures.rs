@@ -3,11 +3,11 @@
 use crate::{
     app::App,
     error::Error,
-    evidence::usage,
     frame::{
         act::Act,
         entry::{About, Author},
     },
+    node::evidence::usage,
 };
 use crossfade_authority::FailureCount;
 use crossfade_core::audit::{Actor, Event, Origin};

@@ -1,6 +1,6 @@
 //! Evidence of use on its way from memory to the database, and the gaps in it.
 
-use crate::{app::App, error::Error, failures::write_failures, frame::act::Act};
+use crate::{app::App, error::Error, frame::act::Act, node::failures::write_failures};
 use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
 use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, audit::Actor, text};
 use crossfade_store::{
