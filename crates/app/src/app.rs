@@ -2,13 +2,17 @@
 
 use crate::{
     devices::Guesses,
-    digests::Digests,
     error::Error,
     frame::{
         cursor::Cursors,
         pace::Paces,
         reads::{Readings, Reads},
         refusals::Refusals,
+    },
+    keys::{
+        digests::Digests,
+        opening::{Creation, fold_names, open_database, open_keys},
+        seal::{Vault, VerifierKeyBytes},
     },
     node::{
         addresses::{AddressPolicy, Addresses},
@@ -22,10 +26,8 @@ use crate::{
         strangers::Strangers,
         throttle::Throttle,
     },
-    opening::{Creation, fold_names, open_database, open_keys},
     password::Lanes,
     revoke_token::Revocations,
-    seal::{Vault, VerifierKeyBytes},
     tokens::RATE_OF_NEW_TOKENS,
     worker::Touched,
 };

@@ -11,7 +11,7 @@ use crate::{
         request::{Deletion, Input, NO_VERSION, Request},
         targets::{EnvironmentPath, Platform},
     },
-    seal::Place,
+    keys::seal::Place,
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{

@@ -12,7 +12,7 @@ use crate::{
         request::{Input, Request},
         targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
     },
-    seal::Place,
+    keys::seal::Place,
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,

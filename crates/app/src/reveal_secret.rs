@@ -10,7 +10,7 @@ use crate::{
         targets::{RegistrationPath, Site},
     },
     history::secret_of,
-    seal::Place,
+    keys::seal::Place,
 };
 use crossfade_core::{
     Code, Operation, Problem, SecretId,

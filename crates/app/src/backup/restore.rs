@@ -6,10 +6,12 @@ use crate::{
     app::cannot_start,
     error::Error,
     frame::{act::Act, entry::About},
-    master_key::MasterKey,
+    keys::{
+        master_key::MasterKey,
+        opening::{Creation, open_database},
+        seal::open_data_keys,
+    },
     node::clock_watch::calibrate,
-    opening::{Creation, open_database},
-    seal::open_data_keys,
 };
 use crossfade_authority::Clock;
 use crossfade_core::{

@@ -2,13 +2,15 @@
 
 use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
-    master_key::MasterKey,
+    keys::{
+        master_key::MasterKey,
+        opening::is_bound,
+        seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
+    },
     node::{
         proxies::told_since,
         unreadable::{self, Kind, Taken, Unreadable, each_registration},
     },
-    opening::is_bound,
-    seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
 };
 use crossfade_authority::SigningKey;
 use crossfade_core::{

@@ -1,7 +1,7 @@
 //! Checks of the data directory: its files, their permissions, and the free space.
 
 use super::{Check, Instance, Outcome, count};
-use crate::master_key::EVERYBODY;
+use crate::keys::master_key::EVERYBODY;
 use crossfade_store::Location;
 use std::{
     fs::Metadata,

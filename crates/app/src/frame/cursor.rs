@@ -4,7 +4,7 @@
 
 use crate::{
     error::Error,
-    seal::{Place, SealKey, derived},
+    keys::seal::{Place, SealKey, derived},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossfade_core::{Code, Problem, Timestamp, api::Page};

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::Error,
     frame::{act::Act, caller::Caller, entry::About},
-    seal::Place,
+    keys::seal::Place,
 };
 use crossfade_core::{
     Code, Operation, Problem, SecretId,

@@ -1,6 +1,6 @@
 //! Storage of addresses in evidence: complete, shortened to their network, or hashed.
 
-use crate::seal::derived;
+use crate::keys::seal::derived;
 use aws_lc_rs::hmac;
 use std::net::IpAddr;
 

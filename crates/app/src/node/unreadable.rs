@@ -5,7 +5,7 @@
 
 use crate::{
     error::Error,
-    seal::{Place, Vault},
+    keys::seal::{Place, Vault},
 };
 use crossfade_authority::{DrillSlot, Registration, SecretSlot, SigningKey};
 use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug};

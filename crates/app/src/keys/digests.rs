@@ -1,7 +1,7 @@
 //! Keyed digests of credentials, so that anyone who can write to the database cannot create a digest that matches a
 //! chosen value.
 
-use crate::seal::derived;
+use crate::keys::seal::derived;
 use aws_lc_rs::{constant_time, digest, hmac};
 use crossfade_store::Digested;
 

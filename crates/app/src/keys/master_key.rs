@@ -1,6 +1,6 @@
 //! The master key, the only secret that is not in the database. It seals the data keys and nothing else.
 
-use crate::{error::Error, seal::SealKey};
+use crate::{error::Error, keys::seal::SealKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_core::{Code, Problem, Random};
 use std::{

@@ -2,7 +2,7 @@
 //! key's id in the clear. The key's id and the place of the value are bound as associated data, so that a sealed value
 //! that is copied to another row, or whose row is moved, cannot be opened.
 
-use crate::{error::Error, master_key::MasterKey};
+use crate::{error::Error, keys::master_key::MasterKey};
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
     digest::{SHA256, digest},

@@ -7,10 +7,12 @@
 //! and a start checks nothing else.
 
 use crate::{
-    digests::Digests,
     error::Error,
-    master_key::MasterKey,
-    seal::{PURPOSE_CARRY_OVER, Place, Vault, is_old_seal, new_data_key, resealed_data_key},
+    keys::{
+        digests::Digests,
+        master_key::MasterKey,
+        seal::{PURPOSE_CARRY_OVER, Place, Vault, is_old_seal, new_data_key, resealed_data_key},
+    },
 };
 use crossfade_core::{Code, Problem, Random, SecretId};
 use crossfade_store::{Db, Digested, Tx};

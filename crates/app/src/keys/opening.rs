@@ -2,12 +2,14 @@
 
 use crate::{
     app::{Options, cannot_start, root},
-    carry_over::carry_over,
-    digests::Digests,
     doctor::durability_problem,
     error::Error,
-    master_key::MasterKey,
-    seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Place, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
+    keys::{
+        carry_over::carry_over,
+        digests::Digests,
+        master_key::MasterKey,
+        seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Place, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
+    },
 };
 use crossfade_core::{Code, Problem, Random, base62};
 use crossfade_store::{Db, InstanceRow, Location, Tx};

@@ -1,0 +1,10 @@
+//! Keys and what they protect.
+//! The master key (`master_key`) opens the keys of an instance (`opening`). `seal` encrypts stored values and binds
+//! each to its place. `digests` finds credentials again without storing them. `carry_over` converts what older versions
+//! stored.
+
+pub(crate) mod carry_over;
+pub(crate) mod digests;
+pub(crate) mod master_key;
+pub(crate) mod opening;
+pub(crate) mod seal;
