@@ -8,9 +8,8 @@
 use crate::{
     app::App,
     error::Error,
-    extend_secret::extend,
     frame::{act::Act, entry::About},
-    transition::Transition,
+    secrets::{extend::extend, transition::Transition},
 };
 use crossfade_core::{
     Timestamp,

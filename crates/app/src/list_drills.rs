@@ -8,7 +8,7 @@ use crate::{
         cursor::{ListQuery, page},
         targets::{RegistrationPath, Site},
     },
-    history::given,
+    secrets::list::given,
 };
 use crossfade_core::{
     Operation, SecretId, Timestamp,

@@ -6,7 +6,7 @@ use crate::{
     clients::ClientQuery,
     error::Error,
     frame::{caller::Caller, cursor::ListQuery},
-    transition::Transition,
+    secrets::transition::Transition,
 };
 use crossfade_core::{
     ClientId, Operation, SecretId, Timestamp, api,

@@ -9,8 +9,8 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    history::secret_of,
     keys::seal::Place,
+    secrets::list::secret_of,
 };
 use crossfade_core::{
     Code, Operation, Problem, SecretId,

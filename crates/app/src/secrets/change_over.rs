@@ -8,9 +8,11 @@ use crate::{
         cursor::{ListQuery, invalid, page, time, unknown_cursor},
         targets::{RegistrationPath, Site},
     },
-    history::{MOST_OFFSET, given, shown_secret},
     list_drills,
-    transition::{Both, Transition},
+    secrets::{
+        list::{MOST_OFFSET, given, shown_secret},
+        transition::{Both, Transition},
+    },
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,

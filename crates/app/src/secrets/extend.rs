@@ -8,7 +8,7 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    history::secret_of,
+    secrets::list::secret_of,
 };
 use crossfade_core::{
     Operation, Problem, RegistrationId, Timestamp,

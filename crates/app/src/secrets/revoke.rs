@@ -8,10 +8,12 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    history::secret_of,
-    read_change_over::{QUIET_SECONDS_ARE, quiet_time},
     registrations::tokens_end,
-    transition::Transition,
+    secrets::{
+        change_over::{QUIET_SECONDS_ARE, quiet_time},
+        list::secret_of,
+        transition::Transition,
+    },
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
