@@ -3,9 +3,9 @@
 
 use crate::{
     app::App,
+    drills::list::{shown_caller, unrecorded_seconds},
     error::Error,
     frame::entry::About,
-    list_drills::{shown_caller, unrecorded_seconds},
 };
 use crossfade_core::{
     Timestamp,

@@ -2,13 +2,13 @@
 
 use crate::{
     app::App,
+    drills::list,
     error::Error,
     frame::{
         caller::Caller,
         cursor::{ListQuery, invalid, page, time, unknown_cursor},
         targets::{RegistrationPath, Site},
     },
-    list_drills,
     secrets::{
         list::{MOST_OFFSET, given, shown_secret},
         transition::{Both, Transition},
@@ -258,7 +258,7 @@ fn refused_since(mut refused: Vec<RefusedCaller>, ended_at: Option<Timestamp>) -
     refused.retain(|it| it.drill_id.is_none() && since(it));
     refused.sort_by_key(|it| Reverse(it.refusals.last_used_at));
     refused.truncate(MOST_REFUSED);
-    refused.into_iter().map(list_drills::shown_caller).collect()
+    refused.into_iter().map(list::shown_caller).collect()
 }
 
 fn shown_caller(

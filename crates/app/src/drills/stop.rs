@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    drills::list::shown_drill,
     error::Error,
     frame::{
         act::Act,
@@ -9,7 +10,6 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    list_drills::shown_drill,
 };
 use crossfade_core::{
     DrillId, Operation, Problem, SecretId,

@@ -2,13 +2,13 @@
 
 use crate::{
     app::App,
+    drills::list::shown_drill,
     error::Error,
     frame::{
         idempotency::Reply,
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    list_drills::shown_drill,
 };
 use crossfade_core::{
     DrillId, Operation, Problem, Timestamp,
