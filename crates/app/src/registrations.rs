@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    clients::version,
+    clients::client::version,
     error::Error,
     frame::{
         act::Act,

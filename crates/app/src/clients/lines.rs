@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    clients::{ClientQuery, Facts, is_found_in},
+    clients::client::{ClientQuery, Facts, is_found_in},
     error::Error,
     frame::{
         caller::Caller,

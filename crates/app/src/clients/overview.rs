@@ -2,8 +2,7 @@
 
 use crate::{
     app::App,
-    client_lines::readable,
-    clients::ClientQuery,
+    clients::{client::ClientQuery, lines::readable},
     error::Error,
     frame::{caller::Caller, cursor::ListQuery},
     secrets::transition::Transition,
