@@ -27,7 +27,7 @@ use crate::{
         throttle::Throttle,
     },
     password::Lanes,
-    revoke_token::Revocations,
+    registrations::revoke_token::Revocations,
     tokens::RATE_OF_NEW_TOKENS,
     worker::Touched,
 };

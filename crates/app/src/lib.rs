@@ -20,7 +20,6 @@ mod owners;
 mod password;
 mod properties;
 mod registrations;
-mod revoke_token;
 mod secrets;
 mod sessions;
 mod sign_in;

@@ -12,7 +12,7 @@ use crate::{
         request::{Input, NO_VERSION, Request},
         targets::{ClientPath, PropertyPath, Target, confirm},
     },
-    registrations::shown_registration,
+    registrations::registration::shown_registration,
 };
 use crossfade_core::{
     ClientId, Code, OauthClientId, Operation, Problem, PropertyId, SecretId, Timestamp,

@@ -8,7 +8,7 @@ use crate::{
         cursor::{ListQuery, page, time, unknown_cursor},
         targets::{RegistrationPath, Site},
     },
-    registrations::tokens_end,
+    registrations::registration::tokens_end,
 };
 use crossfade_core::{
     Operation, Problem, RegistrationId, SecretId, Timestamp,

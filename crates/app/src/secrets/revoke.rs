@@ -8,7 +8,7 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    registrations::tokens_end,
+    registrations::registration::tokens_end,
     secrets::{
         change_over::{QUIET_SECONDS_ARE, quiet_time},
         list::secret_of,

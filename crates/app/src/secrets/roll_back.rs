@@ -7,7 +7,7 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    registrations::tokens_end,
+    registrations::registration::tokens_end,
 };
 use crossfade_core::{
     Operation, Problem, RotationId,

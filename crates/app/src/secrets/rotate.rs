@@ -9,7 +9,7 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site, check_value},
     },
-    registrations::tokens_end,
+    registrations::registration::tokens_end,
 };
 use crossfade_core::{
     Code, Operation, Problem, RotationId, SecretId, TransitionHours,
