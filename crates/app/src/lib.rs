@@ -14,7 +14,6 @@ mod giving;
 mod grants;
 mod guard_deadlines;
 mod keys;
-mod limits;
 mod node;
 mod owners;
 mod password;
