@@ -1,7 +1,6 @@
 //! The application: shared state of all use cases, and its start.
 
 use crate::{
-    devices::Guesses,
     error::Error,
     frame::{
         cursor::Cursors,
@@ -26,9 +25,8 @@ use crate::{
         strangers::Strangers,
         throttle::Throttle,
     },
-    password::Lanes,
+    people::{devices::Guesses, password::Lanes, tokens::RATE_OF_NEW_TOKENS},
     registrations::revoke_token::Revocations,
-    tokens::RATE_OF_NEW_TOKENS,
     worker::Touched,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};

@@ -1,6 +1,6 @@
 //! The caller of a use case: an authenticated account with its grants, or a local command.
 
-use crate::{app::App, error::Error, frame::entry::Author, sessions};
+use crate::{app::App, error::Error, frame::entry::Author, people::sessions};
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,

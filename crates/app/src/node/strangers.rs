@@ -6,7 +6,7 @@ use crate::{
     app::App,
     error::Error,
     frame::caller::Intent,
-    password::{Lane, Turn},
+    people::password::{Lane, Turn},
 };
 use crossfade_core::{Code, Problem, address::wide_network};
 use crossfade_store::{Purpose, Tx};

@@ -8,8 +8,10 @@ use crate::{
         caller::{Caller, Intent, by_session_digest, signed_out},
         entry::{About, Author},
     },
-    sign_in::NewSession,
-    tokens::{AccountTokens, end_own_tokens},
+    people::{
+        sign_in::NewSession,
+        tokens::{AccountTokens, end_own_tokens},
+    },
 };
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp,

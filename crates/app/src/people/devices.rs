@@ -6,7 +6,7 @@ use crate::{
     app::App,
     error::Error,
     frame::entry::{About, Author},
-    sessions::Visitor,
+    people::sessions::Visitor,
 };
 use crossfade_core::{
     Timestamp, UserId,

@@ -12,7 +12,7 @@ use crate::{
         request::{NO_VERSION, NoInput, Request},
         targets::{Names, Target, forbidden},
     },
-    sessions::Session,
+    people::sessions::Session,
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp, TokenId, UserId,

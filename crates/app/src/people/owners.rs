@@ -9,10 +9,12 @@ use crate::{
         caller::Caller,
         entry::{About, Author},
     },
-    giving,
-    sessions::{Visitor, author_in},
-    sign_in::NewSession,
-    tokens::end_tokens_of,
+    people::{
+        giving,
+        sessions::{Visitor, author_in},
+        sign_in::NewSession,
+        tokens::end_tokens_of,
+    },
 };
 use crossfade_core::{
     Code, GrantId, Problem, SessionId, Timestamp, UserId,

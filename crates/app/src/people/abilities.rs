@@ -7,8 +7,10 @@ use crate::{
         caller::Caller,
         targets::{ClientPath, RegistrationPath, Site},
     },
-    giving::{closes_account, may_change_roles_of, within_reach},
-    users::{Account, UserPath},
+    people::{
+        giving::{closes_account, may_change_roles_of, within_reach},
+        users::{Account, UserPath},
+    },
 };
 use crossfade_core::{
     Code, Operation,

@@ -12,8 +12,10 @@ use crate::{
         request::{Input, NO_VERSION, NoInput, Request},
         targets::forbidden,
     },
-    giving::{closes_account, may_change_roles_of, may_give, may_give_role, missing},
-    users::{Account, UserPath},
+    people::{
+        giving::{closes_account, may_change_roles_of, may_give, may_give_role, missing},
+        users::{Account, UserPath},
+    },
 };
 use crossfade_core::{
     Code, GrantId, Operation, Problem, UserId,

@@ -2,15 +2,17 @@
 
 use crate::{
     app::App,
-    devices::KnownBrowser,
     error::Error,
     frame::{
         act::Act,
         entry::{About, Author},
     },
     node::throttle::{Admitted, Held},
-    password::{Place, busy},
-    sessions::{Visitor, author_in},
+    people::{
+        devices::KnownBrowser,
+        password::{Place, busy},
+        sessions::{Visitor, author_in},
+    },
 };
 use crossfade_core::{
     SessionId, Timestamp, UserId,

@@ -12,9 +12,11 @@ use crate::{
         request::{Deletion, Input, NO_VERSION, Request},
         targets::{Names, Platform, Target, forbidden},
     },
-    giving::{missing, within_reach},
-    grants::{holds_owner, shown_grant},
-    tokens::end_tokens_of,
+    people::{
+        giving::{missing, within_reach},
+        grants::{holds_owner, shown_grant},
+        tokens::end_tokens_of,
+    },
 };
 use crossfade_core::{
     Code, Operation, Problem, UserId,
