@@ -17,7 +17,6 @@ mod registrations;
 mod secrets;
 mod tell_finished_drills;
 mod trail;
-mod trail_names;
 mod worker;
 
 pub use app::{App, Options, Readiness};
@@ -48,6 +47,6 @@ pub use people::tokens::{AccountTokens, NewToken};
 pub use people::users::UserPath;
 pub use secrets::change_over::ChangeOverQuery;
 pub use secrets::list::{RotationLine, TokensEnded};
-pub use trail::{AuditExport, AuditQuery, FailureQuery};
-pub use trail_names::Named;
+pub use trail::events::{AuditExport, AuditQuery, FailureQuery};
+pub use trail::names::Named;
 pub use worker::Worker;
