@@ -8,6 +8,7 @@ use crate::{
         reads::{Readings, Reads},
         refusals::Refusals,
     },
+    jobs::worker::Touched,
     keys::{
         digests::Digests,
         opening::{Creation, fold_names, open_database, open_keys},
@@ -27,7 +28,6 @@ use crate::{
     },
     people::{devices::Guesses, password::Lanes, tokens::RATE_OF_NEW_TOKENS},
     registrations::revoke_token::Revocations,
-    worker::Touched,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{

@@ -47,7 +47,7 @@ mod tests {
             "off",
             "info,sqlx=warn",
             "crossfade_web=debug",
-            "warn, crossfade_app::worker=trace",
+            "warn, crossfade_app::jobs::worker=trace",
         ] {
             assert!(checked(good.to_owned()).is_ok(), "{good}");
         }
@@ -56,12 +56,12 @@ mod tests {
     #[test]
     fn the_filter_of_a_list_has_the_level_of_each_part() {
         use tracing::Level;
-        let filter = filter("Warn, crossfade_app::worker=trace,sqlx=OFF").unwrap();
+        let filter = filter("Warn, crossfade_app::jobs::worker=trace,sqlx=OFF").unwrap();
         for (part, level, wanted) in [
             ("crossfade_web", Level::WARN, true),
             ("crossfade_web", Level::INFO, false),
-            ("crossfade_app::worker", Level::TRACE, true),
-            ("crossfade_app::worker::flush", Level::TRACE, true),
+            ("crossfade_app::jobs::worker", Level::TRACE, true),
+            ("crossfade_app::jobs::worker::flush", Level::TRACE, true),
             ("crossfade_app", Level::INFO, false),
             ("sqlx::query", Level::ERROR, false),
         ] {
