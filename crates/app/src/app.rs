@@ -6,9 +6,7 @@ use crate::{
         cursor::Cursors,
         pace::Paces,
         reads::{Readings, Reads},
-        refusals::Refusals,
     },
-    jobs::worker::Touched,
     keys::{
         digests::Digests,
         opening::{Creation, fold_names, open_database, open_keys},
@@ -20,14 +18,19 @@ use crate::{
         clock_watch::{ClockWatch, calibrate},
         evidence::{Alive, Recorded, Unflushed},
         feed::Feed,
+        guesses::Guesses,
+        in_flight::InFlight,
+        lanes::Lanes,
         measure::Counted,
         proxies::UnreadableProxies,
+        refusals::Refusals,
+        revocations::Revocations,
         serving::Hold,
         strangers::Strangers,
         throttle::Throttle,
+        touched::Touched,
     },
-    people::{devices::Guesses, password::Lanes, tokens::RATE_OF_NEW_TOKENS},
-    registrations::revoke_token::Revocations,
+    people::tokens::RATE_OF_NEW_TOKENS,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -38,7 +41,7 @@ use crossfade_core::{
 };
 use crossfade_store::{Db, Environment, Fault, Location, Purpose, ServeLock, StoreError};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, Weak,
@@ -109,8 +112,7 @@ pub struct App {
     pub(crate) changes: Changes,
     /// Permits for non-urgent changes that wait for the lock.
     pub(crate) background: Semaphore,
-    /// Idempotency keys of requests that are running, each with its actor.
-    pub(crate) in_flight: Mutex<HashSet<(String, String)>>,
+    pub(crate) in_flight: InFlight,
     pub(crate) hashing: Lanes,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) throttle: Throttle,
@@ -200,7 +202,7 @@ impl App {
             counted: Counted::default(),
             changes: Changes::default(),
             background: Semaphore::new(PARALLEL_BACKGROUND),
-            in_flight: Mutex::default(),
+            in_flight: InFlight::default(),
             alive: Mutex::default(),
             hashing: Lanes::default(),
             fresh_sign_in: options.fresh_sign_in,

@@ -3,14 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{
-        act::Act,
-        caller::Caller,
-        entry::Author,
-        idempotency::{InFlight, Reply},
-        request::Request,
-        targets::Target,
-    },
+    frame::{act::Act, caller::Caller, entry::Author, idempotency::Reply, request::Request, targets::Target},
 };
 use crossfade_core::{Code, Operation, Problem, Timestamp};
 use crossfade_store::{StoreError, Tx};
@@ -118,7 +111,7 @@ impl App {
         work: impl AsyncFnOnce(&mut Act<'_>, &Caller, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let _in_flight =
-            request.idempotency.map(|key| InFlight::enter(self, request.caller, key)).transpose()?;
+            request.idempotency.map(|key| key.enter(&self.in_flight, request.caller)).transpose()?;
         let result = match self.admit(operation, request, &target).await {
             Err(error) => Err(error),
             Ok(()) => {

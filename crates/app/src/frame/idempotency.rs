@@ -5,6 +5,7 @@ use crate::{
     error::Error,
     frame::{act::Act, caller::Caller, entry::About},
     keys::seal::Place,
+    node::in_flight::{Entered, InFlight},
 };
 use crossfade_core::{
     Code, Operation, Problem, SecretId,
@@ -43,6 +44,15 @@ impl IdempotencyKey {
         request.extend_from_slice(body);
         let request = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &request).as_ref().to_vec();
         Ok(Self { key: key.to_owned(), request })
+    }
+
+    /// Reserves the key for a request of the caller until the result is dropped.
+    pub(crate) fn enter<'a>(&self, running: &'a InFlight, caller: &Caller) -> Result<Entered<'a>, Problem> {
+        let in_flight = || {
+            let text = "A request with this Idempotency-Key is still running. Try again in a moment.";
+            Problem::new(Code::IdempotencyInFlight, text).with_field("Idempotency-Key")
+        };
+        running.enter(caller.key(), &self.key).ok_or_else(in_flight)
     }
 
     /// Whether a request of the caller with this key has been answered.
@@ -184,33 +194,4 @@ async fn reveal(
         act.audit(&event, about).await?;
     }
     Ok(true)
-}
-
-/// Reserves a key while its request runs.
-pub(crate) struct InFlight<'a> {
-    app: &'a App,
-    entry: (String, String),
-}
-
-impl<'a> InFlight<'a> {
-    pub(crate) fn enter(app: &'a App, caller: &Caller, key: &IdempotencyKey) -> Result<Self, Problem> {
-        let entry = (caller.key().to_owned(), key.key.clone());
-        let entered =
-            app.in_flight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(entry.clone());
-        if entered {
-            Ok(Self { app, entry })
-        } else {
-            Err(Problem::new(
-                Code::IdempotencyInFlight,
-                "A request with this Idempotency-Key is still running. Try again in a moment.",
-            )
-            .with_field("Idempotency-Key"))
-        }
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.app.in_flight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&self.entry);
-    }
 }

@@ -4,4 +4,5 @@
 
 pub(crate) mod finish_drills;
 pub(crate) mod guard_deadlines;
+pub(crate) mod sum_failures;
 pub(crate) mod worker;

@@ -2,7 +2,6 @@
 //!
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
-pub(crate) use crate::people::tokens::Touched;
 use crate::{
     app::App,
     error::Error,

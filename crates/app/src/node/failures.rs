@@ -1,7 +1,6 @@
-//! Failed authentications: their rows, the first ones of an hour in the trail, and the totals of the hours.
+//! Failed authentications: their rows, and the first ones of an hour in the trail.
 
 use crate::{
-    app::App,
     error::Error,
     frame::{
         act::Act,
@@ -10,41 +9,14 @@ use crate::{
     node::evidence::usage,
 };
 use crossfade_authority::FailureCount;
-use crossfade_core::audit::{Actor, Event, Origin};
+use crossfade_core::audit::{Event, Origin};
 use crossfade_store::FailureRow;
-use std::time::Duration;
 
 /// Maximum number of rows of failed authentications per hour.
 const MOST_FAILURES: i64 = 5000;
 /// Maximum number of failed authentications of one client recorded individually in the trail within an hour; their
 /// total follows.
 const MOST_TOLD: i64 = 20;
-/// How long after its end an hour of failed authentications is totalled: by then its last flush is stored.
-const SUMMED_AFTER: Duration = Duration::from_secs(60);
-
-impl App {
-    /// Records the totals of failed authentications for hours that have ended.
-    pub(crate) async fn sum_failures(&self) -> Result<(), Error> {
-        self.change_as(Actor::machine("serve"), async |act| {
-            for sum in act.tx.sum_failures(act.now.before(SUMMED_AFTER)).await? {
-                let place = match &sum.registration_id {
-                    Some(id) => act.tx.place_of_registration(id).await?,
-                    None => None,
-                };
-                let event = Event::AuthenticationFailures {
-                    reason: sum.reason,
-                    since: sum.hour,
-                    count: sum.count,
-                    sources: sum.sources,
-                };
-                let client = Author::client(place.as_ref());
-                act.on_behalf_of(client).audit(&event, About::place(place.as_ref())).await?;
-            }
-            Ok(())
-        })
-        .await
-    }
-}
 
 /// Stores failed authentications, and records the first ones of an hour in the trail.
 pub(crate) async fn write_failures(act: &mut Act<'_>, failures: &[FailureCount]) -> Result<(), Error> {

@@ -3,13 +3,10 @@
 //! the change that ends a leaked secret does not wait in it.
 
 use crate::{
-    app::App,
     error::Error,
-    frame::caller::Intent,
-    people::password::{Lane, Turn},
+    node::lanes::{Lane, Turn},
 };
 use crossfade_core::{Code, Problem, address::wide_network};
-use crossfade_store::{Purpose, Tx};
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr},
@@ -99,7 +96,7 @@ impl Strangers {
 
     /// Waits for the turn of an unknown caller. In a full queue, a network with many requests gives way to another
     /// network.
-    async fn turn(&self, address: Option<IpAddr>) -> Result<Turn, Error> {
+    pub(crate) async fn turn(&self, address: Option<IpAddr>) -> Result<Turn, Error> {
         let network = wide_network(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).to_string();
         let turn = match self.lane.enter(&network, &|_| 0) {
             Some(place) => place.turn(MAX_WAIT).await,
@@ -116,38 +113,6 @@ fn too_many() -> Error {
     let text = "Too many requests are waiting to be authenticated. Nothing was changed. Try again in 1 \
         second.";
     Problem::new(Code::Unavailable, text).into()
-}
-
-impl App {
-    /// Looks up a credential by its digest: a known one with the purpose of its request, an unknown one in the queue.
-    pub(crate) async fn look_up<T>(
-        &self,
-        digest: &[u8],
-        address: Option<IpAddr>,
-        intent: Intent,
-        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        if self.strangers.is_known(digest) {
-            let found = self.read_for(intent, work).await;
-            if found.as_ref().is_err_and(|error| error.problem.code == Code::Unauthenticated) {
-                self.strangers.forget(digest);
-            }
-            return found;
-        }
-        let found = self.look_up_for(address, work).await?;
-        self.strangers.know(digest);
-        Ok(found)
-    }
-
-    /// Looks something up for an unknown caller at this address.
-    pub(crate) async fn look_up_for<T>(
-        &self,
-        address: Option<IpAddr>,
-        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let _turn = self.strangers.turn(address).await?;
-        self.db.read_for(Purpose::LookUp, work).await
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::{
     app::App,
     error::Error,
     frame::entry::{About, Author},
+    node::guesses::Guess,
     people::sessions::Visitor,
 };
 use crossfade_core::{
@@ -14,11 +15,7 @@ use crossfade_core::{
     secret::{SecretKind, SecretValue},
 };
 use crossfade_store::{Tx, User};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// How long a browser is known after a sign-in.
 pub const KNOWN_FOR: Duration = Duration::from_secs(90 * 86_400);
@@ -29,49 +26,8 @@ const MAX_ACCOUNTS: usize = 4;
 /// Separator of the accounts' values in the cookie. No value contains it.
 const SEPARATOR: char = '.';
 
-type Digest = Vec<u8>;
-
-/// Passwords being checked, by known browser.
-#[derive(Clone, Default)]
-pub(crate) struct Guesses(Arc<Mutex<HashMap<Digest, i64>>>);
-
-/// A password being checked.
-struct Guess {
-    guesses: Guesses,
-    digest: Digest,
-}
-
 /// A known browser signing in to its account.
 pub(crate) struct KnownBrowser(Guess);
-
-impl Guesses {
-    fn counts(&self) -> MutexGuard<'_, HashMap<Digest, i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a guess until it is dropped. Returns it with the number of guesses being checked, including this one.
-    fn begin(&self, digest: Digest) -> (Guess, i64) {
-        let mut counts = self.counts();
-        let count = counts.entry(digest.clone()).or_default();
-        *count += 1;
-        let running = *count;
-        drop(counts);
-        (Guess { guesses: self.clone(), digest }, running)
-    }
-}
-
-impl Drop for Guess {
-    fn drop(&mut self) {
-        let mut counts = self.guesses.counts();
-        let left = counts.get_mut(&self.digest).map_or(0, |count| {
-            *count -= 1;
-            *count
-        });
-        if left <= 0 {
-            counts.remove(&self.digest);
-        }
-    }
-}
 
 /// Parses the values in the cookie of known browsers.
 pub fn parse_devices(cookie: &str) -> Vec<SecretValue> {
@@ -176,19 +132,6 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_guess_counts_until_it_is_over() {
-        let guesses = Guesses::default();
-        let (first, one) = guesses.begin(vec![1]);
-        let (second, two) = guesses.begin(vec![1]);
-        let (_other, other) = guesses.begin(vec![2]);
-        assert_eq!((one, two, other), (1, 2, 1));
-        drop(first);
-        assert_eq!(guesses.begin(vec![1]).1, 2);
-        drop(second);
-        assert_eq!(guesses.counts().len(), 1);
-    }
 
     #[test]
     fn a_cookie_is_read_as_it_was_written_and_is_bounded() {

@@ -7,6 +7,7 @@ pub(crate) mod abilities;
 pub(crate) mod devices;
 pub(crate) mod giving;
 pub(crate) mod grants;
+pub(crate) mod look_up;
 pub(crate) mod owners;
 pub(crate) mod password;
 pub(crate) mod sessions;

@@ -7,10 +7,10 @@ use crate::{
         act::Act,
         entry::{About, Author},
     },
+    node::lanes::{Place, busy},
     node::throttle::{Admitted, Held},
     people::{
         devices::KnownBrowser,
-        password::{Place, busy},
         sessions::{Visitor, author_in},
     },
 };

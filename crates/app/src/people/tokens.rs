@@ -24,11 +24,7 @@ use crossfade_core::{
     text::Name,
 };
 use crossfade_store::{TokenRow, Tx, User};
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Input for a new token.
@@ -308,81 +304,5 @@ impl App {
             self.touched.put_back(&touched);
         }
         written.map(drop)
-    }
-}
-
-const MINUTE: i64 = 60_000_000;
-
-/// When tokens were last used, to the minute, so that a busy token costs one write per minute.
-#[derive(Default)]
-pub(crate) struct Touched(Mutex<HashMap<TokenId, Touch>>);
-
-struct Touch {
-    minute: Timestamp,
-    written: bool,
-}
-
-fn minute(at: Timestamp) -> Timestamp {
-    Timestamp::from_micros(at.as_micros() / MINUTE * MINUTE)
-}
-
-impl Touched {
-    pub(crate) fn note(&self, token: &TokenId, at: Timestamp) {
-        let minute = minute(at);
-        let mut touched = self.lock();
-        match touched.get_mut(token) {
-            Some(touch) if touch.minute >= minute => {}
-            Some(touch) => *touch = Touch { minute, written: false },
-            None => drop(touched.insert(token.clone(), Touch { minute, written: false })),
-        }
-    }
-
-    /// Returns the uses to write, and remembers for a minute that they were written.
-    fn take(&self, now: Timestamp) -> Vec<(TokenId, Timestamp)> {
-        let mut touched = self.lock();
-        touched.retain(|_, touch| !touch.written || touch.minute >= minute(now));
-        let unwritten = touched.iter_mut().filter(|(_, touch)| !touch.written);
-        unwritten
-            .map(|(token, touch)| {
-                touch.written = true;
-                (token.clone(), touch.minute)
-            })
-            .collect()
-    }
-
-    fn put_back(&self, unwritten: &[(TokenId, Timestamp)]) {
-        let mut touched = self.lock();
-        for (token, minute) in unwritten {
-            let touch = touched.entry(token.clone()).or_insert(Touch { minute: *minute, written: true });
-            touch.written = false;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Touch>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_busy_token_is_written_once_a_minute_and_again_when_that_failed() {
-        let (touched, token) = (Touched::default(), TokenId::parse("tok_0000000000000000000001").unwrap());
-        let at = |seconds| Timestamp::from_seconds(seconds);
-        let note = |seconds| touched.note(&token, at(seconds));
-        for second in [61, 65, 62] {
-            note(second);
-        }
-        let first = touched.take(at(70));
-        assert_eq!(first, [(token.clone(), at(60))]);
-        note(119);
-        assert!(touched.take(at(119)).is_empty(), "its minute stands");
-        touched.put_back(&first);
-        assert_eq!(touched.take(at(119)), first);
-        note(120);
-        assert_eq!(touched.take(at(121)), [(token.clone(), at(120))]);
-        assert!(touched.take(at(200)).is_empty() && touched.lock().is_empty(), "what is idle is forgotten");
     }
 }

@@ -7,23 +7,17 @@ use crate::{
         act::Act,
         entry::{About, Author},
     },
+    node::revocations::Waiting,
 };
 use crossfade_authority::{Claims, Client};
 use crossfade_core::{
-    Problem, RegistrationId, SecretId, Timestamp, address,
+    SecretId, Timestamp, address,
     audit::{Actor, Event, Origin},
 };
 use crossfade_store::{ChangeKind, RevocationSum, TokenRevocation};
-use std::{
-    collections::VecDeque,
-    net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 use tokio::sync::oneshot;
 
-/// Maximum number of revocations in one transaction, so that a flood of one client does not hold the lock for long.
-const MAX_AT_ONCE: usize = 64;
 /// Maximum number of revocations by one registration in an hour recorded individually; the total of the hour follows.
 const MAX_RECORDED_PER_HOUR: i64 = 20;
 /// Maximum number of groups by secret and address in the totals of a registration's hour.
@@ -31,39 +25,6 @@ const MAX_GROUPS: usize = 20;
 /// How long after its end an hour is totalled: a revocation that waited for the lock belongs to the time at which it
 /// got the lock.
 const SUMMED_AFTER: Duration = Duration::from_secs(60);
-
-/// Revocations waiting for the next transaction. A request that finds no transaction running stores all waiting
-/// revocations, so a flood costs one commit for many and takes only one place in the queue for the lock.
-#[derive(Default)]
-pub(crate) struct Revocations {
-    waiting: Mutex<VecDeque<Waiting>>,
-    storing: tokio::sync::Mutex<()>,
-}
-
-struct Waiting {
-    jti: String,
-    expires_at: Timestamp,
-    registration: RegistrationId,
-    secret: SecretId,
-    origin: Origin,
-    done: oneshot::Sender<Result<(), Problem>>,
-}
-
-impl Revocations {
-    fn add(&self, waiting: Waiting) {
-        self.lock().push_back(waiting);
-    }
-
-    fn take(&self) -> Vec<Waiting> {
-        let mut waiting = self.lock();
-        let count = waiting.len().min(MAX_AT_ONCE);
-        waiting.drain(..count).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl App {
     /// Revokes a token of this client. The token is inactive on this node when the call returns.
@@ -169,30 +130,4 @@ async fn store(act: &mut Act<'_>, waiting: &[Waiting]) -> Result<(), Error> {
         act.on_behalf_of(client).audit(&event, about).await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_is_taken_in_parts_and_in_order() {
-        let revocations = Revocations::default();
-        for n in 0..150 {
-            revocations.add(Waiting {
-                jti: n.to_string(),
-                expires_at: Timestamp::from_seconds(0),
-                registration: RegistrationId::parse("reg_0000000000000000000001").unwrap(),
-                secret: SecretId::parse("sec_0000000000000000000001").unwrap(),
-                origin: Origin::default(),
-                done: oneshot::channel().0,
-            });
-        }
-        let sizes: Vec<Vec<String>> = std::iter::from_fn(|| Some(revocations.take()))
-            .take(4)
-            .map(|part| part.into_iter().map(|it| it.jti).collect())
-            .collect();
-        assert_eq!(sizes.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 22, 0]);
-        assert!(sizes.concat().into_iter().eq((0..150).map(|n: u32| n.to_string())));
-    }
 }

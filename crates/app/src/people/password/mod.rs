@@ -1,12 +1,10 @@
 //! Passwords of people: Argon2id, outside the async threads, two at a time.
 
 mod guessable;
-mod lanes;
 mod memory;
 
-use crate::{app::App, error::Error};
+use crate::{app::App, error::Error, node::lanes::Place};
 use crossfade_core::{Problem, text};
-pub(crate) use lanes::{Lane, Lanes, Place, Turn, busy};
 
 /// Minimum length of a password in characters: it is the only factor (NIST SP 800-63B-4 §3.1.1.2).
 const SHORTEST: usize = 15;
