@@ -1,151 +1,77 @@
 //! The application: shared state of all use cases, and its start.
 
 use crate::{
-    error::Error,
+    error::{Error, cannot_start},
     frame::{
         cursor::Cursors,
-        pace::Paces,
+        pace::{Paces, Rate},
         reads::{Readings, Reads},
     },
     keys::{
         digests::Digests,
-        opening::{Creation, fold_names, open_database, open_keys},
-        seal::{Vault, VerifierKeyBytes},
+        opening::{fold_names, open_database, open_keys},
+        seal::{Vault, root},
     },
     node::{
-        addresses::{AddressPolicy, Addresses},
-        changes::Changes,
-        clock_watch::{ClockWatch, calibrate},
-        evidence::{Alive, Recorded, Unflushed},
-        feed::Feed,
-        guesses::Guesses,
-        in_flight::InFlight,
-        lanes::Lanes,
-        measure::Counted,
-        proxies::UnreadableProxies,
-        refusals::Refusals,
-        revocations::Revocations,
-        serving::Hold,
-        strangers::Strangers,
-        throttle::Throttle,
-        touched::Touched,
+        addresses::Addresses,
+        clock_watch::calibrate,
+        measure::Gauges,
+        serving::Stopped,
+        state::{Node, Parts},
     },
-    people::tokens::RATE_OF_NEW_TOKENS,
+    options::Options,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Code, Problem, Random, SecretId,
+    Random,
     api::{self, Page},
     audit::Actor,
     environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
 };
-use crossfade_store::{Db, Environment, Fault, Location, Purpose, ServeLock, StoreError};
+use crossfade_store::{Db, Environment, Fault, Purpose, ServeLock, StoreError};
 use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    net::IpAddr,
+    sync::{Arc, Weak, atomic::AtomicBool},
     time::Duration,
 };
-use tokio::sync::Semaphore;
-
-/// Options for opening an application.
-pub struct Options {
-    /// Location of the database.
-    pub location: Location,
-    /// Path of the master key file.
-    pub master_key_file: PathBuf,
-    /// The base of issuers and links, without a path.
-    pub public_url: String,
-    /// The clock that decides.
-    pub clock: Arc<Clock>,
-    /// The source of ids and secrets.
-    pub random: Arc<dyn Random>,
-    /// Retention of the audit trail in days; `None`: forever.
-    pub audit_retention_days: Option<u32>,
-    /// How evidence stores addresses.
-    pub evidence_addresses: AddressPolicy,
-    /// How long a sign-in counts as fresh for dangerous actions.
-    pub fresh_sign_in: Duration,
-    /// How long evidence data is reused.
-    pub readings_kept: Duration,
-    /// Whether this process verifies secrets. A local command does not: it takes no lock and loads no tables.
-    pub decides: bool,
-    /// Whether an empty database becomes a new instance.
-    pub creation: Creation,
-}
 
 /// The application.
 pub struct App {
     /// Reference to the application itself, for work that outlives its caller.
     pub(crate) this: Weak<Self>,
-    /// Number of flushes of evidence that have begun.
-    pub(crate) flushes: AtomicU64,
-    pub(crate) db: Db,
+    pub(crate) node: Node,
+    pub(crate) db: Arc<Db>,
     pub(crate) authority: Arc<Authority>,
-    pub(crate) vault: Vault,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) digests: Digests,
     pub(crate) clock: Arc<Clock>,
-    pub(crate) clock_watch: ClockWatch,
-    /// How long the clock had run when that was last recorded.
-    pub(crate) ran_until: Mutex<Duration>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
     /// Mark that distinguishes this instance from others on the same host, in the names of its cookies.
     mark: String,
-    pub(crate) feed: Feed,
-    pub(crate) flush: tokio::sync::Mutex<Recorded>,
-    /// Number of rows of evidence that the database refused since the start.
-    pub(crate) set_aside: AtomicU64,
-    pub(crate) addresses: Addresses,
     pub(crate) cursors: Cursors,
-    pub(crate) alive: Mutex<Alive>,
-    /// Last use of secrets whose evidence is being flushed.
-    pub(crate) unflushed: Mutex<HashMap<SecretId, Unflushed>>,
-    pub(crate) touched: Touched,
     pub(crate) audit_retention_days: Option<u32>,
-    pub(crate) refusals: Refusals,
-    pub(crate) revocations: Revocations,
-    pub(crate) counted: Counted,
-    pub(crate) changes: Changes,
-    /// Permits for non-urgent changes that wait for the lock.
-    pub(crate) background: Semaphore,
-    pub(crate) in_flight: InFlight,
-    pub(crate) hashing: Lanes,
     pub(crate) fresh_sign_in: Duration,
-    pub(crate) throttle: Throttle,
-    pub(crate) unreadable_proxies: UnreadableProxies,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
     /// API tokens that accounts create for themselves.
     pub(crate) new_tokens: Paces,
-    /// Credentials that worked recently, and the queue for all others.
-    pub(crate) strangers: Strangers,
     /// Whether the platform is known to have an Owner.
     pub(crate) has_owner: AtomicBool,
-    /// Turns for connections of reads that no change waits for.
-    pub(crate) readers: Semaphore,
     pub(crate) change_overs: Readings<api::ChangeOver>,
     pub(crate) usages: Readings<Page<api::Usage>>,
     pub(crate) usage_series: Readings<Page<api::UsagePoint>>,
-    pub(crate) guesses: Guesses,
-    /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
-    pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
-    pub(crate) hold: Hold,
 }
+
+/// API tokens that an account creates for itself. Each is an event and a row that are kept, so nobody fills the database
+/// with them.
+const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
 
 /// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);
 /// Number of attempts at the start to take a lock that another process holds, and the pause between two attempts.
 const LOCK_TRIES: u32 = 6;
 const LOCK_PAUSE: Duration = Duration::from_millis(300);
-/// Maximum number of non-urgent changes, such as recording a refusal, that wait for the lock at the same time.
-const PARALLEL_BACKGROUND: usize = 2;
-/// Maximum number of simultaneous reads that no change waits for. One less than the number of connections, so that the
-/// reads at the start of a change do not queue behind others.
-pub(crate) const PARALLEL_READERS: usize = 5;
 
 /// Whether a node can verify secrets.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,59 +98,36 @@ impl App {
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
         fold_names(&db).await?;
         let root = root(&verifier_keys);
-        let addresses = Addresses::new(options.evidence_addresses, &root);
-        let cursors = Cursors::new(&root);
         let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
-        let digests = Digests::new(&root);
+        let (db, vault, digests) = (Arc::new(db), Arc::new(vault), Digests::new(&root));
+        let parts = Parts { db: db.clone(), authority: authority.clone(), vault: vault.clone(), lock };
+        let node = Node::new(parts, Addresses::new(options.evidence_addresses, &root), &options);
         let app = Arc::new_cyclic(|this| Self {
             this: this.clone(),
-            flushes: AtomicU64::new(0),
+            node,
             db,
             authority,
             vault,
-            ran_until: Mutex::new(options.clock.elapsed()),
             mark: digests.mark(&options.public_url),
             digests,
             clock: options.clock,
-            clock_watch: ClockWatch::default(),
             random: options.random,
             public_url: options.public_url,
-            feed: Feed::new(options.decides),
-            flush: tokio::sync::Mutex::default(),
-            set_aside: AtomicU64::new(0),
-            addresses,
-            cursors,
-            unflushed: Mutex::default(),
-            touched: Touched::default(),
+            cursors: Cursors::new(&root),
             audit_retention_days: options.audit_retention_days,
-            refusals: Refusals::default(),
-            revocations: Revocations::default(),
-            counted: Counted::default(),
-            changes: Changes::default(),
-            background: Semaphore::new(PARALLEL_BACKGROUND),
-            in_flight: InFlight::default(),
-            alive: Mutex::default(),
-            hashing: Lanes::default(),
             fresh_sign_in: options.fresh_sign_in,
-            throttle: Throttle::default(),
-            unreadable_proxies: UnreadableProxies::default(),
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
-            strangers: Strangers::default(),
             has_owner: AtomicBool::new(false),
-            readers: Semaphore::new(PARALLEL_READERS),
             change_overs: Readings::new(options.readings_kept),
             usages: Readings::new(options.readings_kept),
             usage_series: Readings::new(options.readings_kept),
-            guesses: Guesses::default(),
-            lock: tokio::sync::Mutex::new(lock),
-            hold: Hold::new(),
         });
-        app.calibrate().await?;
+        app.node.calibrate().await?;
         app.create_default_environments().await?;
         if options.decides {
-            app.load_authority().await?;
-            match app.begin_recording().await {
+            app.node.load_authority().await?;
+            match app.node.begin_recording().await {
                 // This node decides all the same; the worker begins to record as soon as changes work.
                 Err(error) if error.fault.is_some() => {
                     tracing::error!(%error, "cannot save that evidence is recorded");
@@ -247,7 +150,7 @@ impl App {
 
     /// Releases the lock and closes the database.
     pub async fn close(&self) {
-        if let Some(lock) = self.lock.lock().await.take() {
+        if let Some(lock) = self.node.lock.lock().await.take() {
             lock.release().await;
         }
         self.db.close().await;
@@ -277,8 +180,8 @@ impl App {
     /// Whether this node can verify secrets now: it holds the lock, or held it a moment ago, and its tables have
     /// applied every stored change.
     pub async fn readiness(&self) -> Readiness {
-        match self.hold.why_lost() {
-            why if !self.may_decide() => {
+        match self.node.hold.why_lost() {
+            why if !self.node.may_decide() => {
                 return Readiness::LockLost(
                     why.unwrap_or_else(|| "the database does not respond".to_owned()),
                 );
@@ -291,12 +194,12 @@ impl App {
                 self.db.read_for(Purpose::Readiness, async |tx| Ok::<_, Error>(tx.read_head().await?.0));
             let stored = stored.await;
             if stored.is_ok()
-                && let Err(error) = self.calibrate().await
+                && let Err(error) = self.node.calibrate().await
             {
                 tracing::debug!(%error, "cannot read the database's clock");
             }
             match stored {
-                Ok(stored) if self.follows(stored).await => match self.changes.failing() {
+                Ok(stored) if self.follows(stored).await => match self.node.changes.failing() {
                     None => Readiness::Ready,
                     Some(fault) => Readiness::ChangesFail(fault),
                 },
@@ -311,7 +214,7 @@ impl App {
 
     /// Updates the tables to a database whose last change is `stored`. Returns whether they are up to date.
     async fn follows(&self, stored: i64) -> bool {
-        stored == self.applied() || self.apply_changes().await.is_ok()
+        stored == self.node.applied() || self.node.apply_changes().await.is_ok()
     }
 
     /// Opens and keeps every connection to the database that this server can use, so that it still has them when the
@@ -329,7 +232,48 @@ impl App {
 
     /// Returns the issuer of an environment.
     pub(crate) fn issuer(&self, slug: &Slug) -> String {
-        format!("{}/env/{slug}", self.public_url)
+        self.node.issuer(slug)
+    }
+
+    /// Writes the evidence collected so far. Returns when it is stored, including evidence taken by another flush.
+    pub async fn flush_evidence(&self) -> Result<(), Error> {
+        self.node.flush_evidence().await
+    }
+
+    /// Writes the remaining evidence, and records that it is complete up to now. For the orderly end of a process.
+    pub async fn end_recording(&self) -> Result<(), Error> {
+        self.node.end_recording().await
+    }
+
+    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago.
+    pub fn may_decide(&self) -> bool {
+        self.node.may_decide()
+    }
+
+    /// Keeps the lock on the database. Returns when this process must stop.
+    pub async fn keep_serving(&self) -> Stopped {
+        self.node.keep_serving().await
+    }
+
+    /// Returns warnings for the text of `readyz` while this node is ready.
+    pub fn lock_notes(&self) -> Vec<String> {
+        self.node.lock_notes()
+    }
+
+    /// Returns a sentence about the machine's clock if it is more than a minute behind the stored time.
+    pub fn clock_warning(&self) -> Option<String> {
+        self.node.clock_warning()
+    }
+
+    /// Measures the instance. If the database does not answer, returns the other values.
+    pub async fn measure(&self) -> Gauges {
+        self.node.measure().await
+    }
+
+    /// Records that the caller's address in a request from this declared proxy could not be read, so that the proxy
+    /// counts as the caller.
+    pub fn note_unreadable_proxy(&self, proxy: IpAddr) {
+        self.node.note_unreadable_proxy(proxy);
     }
 
     /// Creates the three environments of a new instance, each with a signing key.
@@ -374,19 +318,4 @@ async fn take_lock(db: &Db) -> Result<ServeLock, StoreError> {
         }
     }
     db.lock_for_serving().await
-}
-
-/// Returns the root key for deriving keys that only need to be the same in each process.
-pub(crate) fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
-    verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default()
-}
-
-pub(crate) fn cannot_start(error: crossfade_store::StoreError) -> Error {
-    Problem::new(Code::Unavailable, sentence(&error.to_string())).into()
-}
-
-fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", characters.as_str())
 }

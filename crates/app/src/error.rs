@@ -136,6 +136,17 @@ pub fn what_fails(fault: Fault) -> &'static str {
     }
 }
 
+/// Returns the error for a database that a command cannot start on.
+pub(crate) fn cannot_start(error: StoreError) -> Error {
+    Problem::new(Code::Unavailable, sentence(&error.to_string())).into()
+}
+
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}
+
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.source {

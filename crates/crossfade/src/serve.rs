@@ -75,7 +75,7 @@ async fn warn_of_findings(settings: &Resolved, app: &App) {
     };
     let mut found = check_settings(settings);
     found.retain(|check| check.outcome != Outcome::Ok);
-    found.extend(examine_at_start(&instance, app).await);
+    found.extend(examine_at_start(&instance, app.db()).await);
     for Check { name, outcome, sentence, mend } in found {
         let mend = mend.unwrap_or_default();
         match outcome {

@@ -16,7 +16,10 @@ mod restore;
 
 pub use restore::{Restore, Restored};
 
-use crate::{app::cannot_start, error::Error, node::clock_watch::calibrate};
+use crate::{
+    error::{Error, cannot_start},
+    node::clock_watch::calibrate,
+};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_authority::Clock;

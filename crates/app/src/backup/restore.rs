@@ -3,15 +3,11 @@
 
 use super::{Header, read::Reader, refused};
 use crate::{
-    app::cannot_start,
-    error::Error,
+    error::{Error, cannot_start},
     frame::{act::Act, entry::About},
-    keys::{
-        master_key::MasterKey,
-        opening::{Creation, open_database},
-        seal::open_data_keys,
-    },
+    keys::{master_key::MasterKey, opening::open_database, seal::open_data_keys},
     node::clock_watch::calibrate,
+    options::Creation,
 };
 use crossfade_authority::Clock;
 use crossfade_core::{

@@ -177,7 +177,7 @@ impl App {
         let Some(it) = line.registrations.first() else { return Ok(None) };
         let Some(registration) = tx.registration(&line.id, &it.environment).await? else { return Ok(None) };
         let Some(transition) = Transition::latest(tx, &registration.id, now).await? else { return Ok(None) };
-        let tried = self.unflushed_try(&transition.old.rule.id);
+        let tried = self.node.unflushed_try(&transition.old.rule.id);
         Ok(Some(transition.assess(&registration, None, tried, now)))
     }
 }

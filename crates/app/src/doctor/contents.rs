@@ -4,8 +4,7 @@ use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
     keys::{
         master_key::MasterKey,
-        opening::is_bound,
-        seal::{PURPOSE_VERIFY, Place, Vault, open_data_keys},
+        seal::{PURPOSE_VERIFY, Place, Vault, is_bound, open_data_keys},
     },
     node::{
         proxies::told_since,

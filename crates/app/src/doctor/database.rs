@@ -1,7 +1,8 @@
 //! Checks of the database itself: reachability, schema version, and the engine's durability and integrity.
 
-use super::Check;
-use crate::what_fails;
+use super::{Check, Outcome};
+use crate::error::what_fails;
+use crossfade_core::{Code, Problem};
 use crossfade_store::{Db, Durability, Fault, Integrity, StoreError};
 
 const RESTORE: &str =
@@ -222,6 +223,24 @@ fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", characters.as_str())
+}
+
+/// Returns what prevents a server from starting on a database, in the words of the check; `None` if nothing does. A
+/// missing fsync does not: such a server is used for tests and loses data only in a power failure, so only `doctor`
+/// reports it.
+pub(crate) fn durability_problem(found: &Durability) -> Option<Problem> {
+    if matches!(found, Durability::Sqlite { .. }) {
+        return None;
+    }
+    let mut found = found.clone();
+    if let Durability::Postgres { fsync, .. } = &mut found {
+        *fsync = "on".to_owned();
+    }
+    let check = durability(&found);
+    (check.outcome == Outcome::Fail).then(|| {
+        let mend = check.mend.unwrap_or_default();
+        Problem::new(Code::Unavailable, format!("{} Nothing was changed. {mend}", check.sentence))
+    })
 }
 
 #[cfg(test)]

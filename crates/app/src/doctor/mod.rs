@@ -3,13 +3,12 @@
 
 mod clock;
 mod contents;
-mod database;
+pub(crate) mod database;
 mod files;
 
-use crate::App;
+pub(crate) use crate::wording::{count, shown};
 use crossfade_authority::Clock;
-use crossfade_core::{Code, Problem, Timestamp};
-use crossfade_store::{Db, Durability, Location};
+use crossfade_store::{Db, Location};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -112,41 +111,13 @@ pub async fn examine(instance: &Instance<'_>) -> Findings {
 }
 
 /// Runs the quick checks of an instance that is about to serve. Returns only the problems.
-pub async fn examine_at_start(instance: &Instance<'_>, app: &App) -> Vec<Check> {
+pub async fn examine_at_start(instance: &Instance<'_>, db: &Db) -> Vec<Check> {
     let mut checks = files::check(instance);
-    checks.push(match app.db().durability().await {
+    checks.push(match db.durability().await {
         Ok(found) => database::durability(&found),
         Err(error) => database::cannot_read("durability", &error),
     });
-    checks.push(database::changes(&app.db().try_own_change().await));
+    checks.push(database::changes(&db.try_own_change().await));
     checks.retain(|check| check.outcome != Outcome::Ok);
     checks
-}
-
-/// Returns what prevents a server from starting on a database, in the words of the check; `None` if nothing does. A
-/// missing fsync does not: such a server is used for tests and loses data only in a power failure, so only `doctor`
-/// reports it.
-pub(crate) fn durability_problem(found: &Durability) -> Option<Problem> {
-    if matches!(found, Durability::Sqlite { .. }) {
-        return None;
-    }
-    let mut found = found.clone();
-    if let Durability::Postgres { fsync, .. } = &mut found {
-        *fsync = "on".to_owned();
-    }
-    let check = database::durability(&found);
-    (check.outcome == Outcome::Fail).then(|| {
-        let mend = check.mend.unwrap_or_default();
-        Problem::new(Code::Unavailable, format!("{} Nothing was changed. {mend}", check.sentence))
-    })
-}
-
-/// Returns a count such as `3 secrets` or `1 secret`.
-pub(crate) fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
-
-/// Returns a time to the second.
-pub(crate) fn shown(time: Timestamp) -> String {
-    Timestamp::from_seconds(time.as_seconds()).to_string().replace(".000000", "")
 }

@@ -4,8 +4,7 @@ use crate::{
     error::Error,
     frame::{
         entry::{About, Author},
-        request::IfMatch,
-        targets::Site,
+        if_match::IfMatch,
     },
 };
 use crossfade_core::{
@@ -79,25 +78,6 @@ impl<'a> Act<'a> {
     /// Appends to the audit trail something that was refused, and not done.
     pub(crate) async fn audit_refused(&mut self, event: &Event, about: About<'_>) -> Result<(), Error> {
         Ok(self.tx.append_audit(&self.by.refusal(self.now, event, about)).await?)
-    }
-
-    /// Appends an event about a registration to the audit trail, and queues a message to the owners of its client.
-    pub(crate) async fn tell(
-        &mut self,
-        random: &dyn Random,
-        event: &Event,
-        site: &Site,
-        target: &str,
-        reason: &str,
-    ) -> Result<(), Error> {
-        let about = About {
-            client: Some(&site.client.id),
-            environment: Some(&site.environment.slug),
-            target: Some(target.to_owned()),
-            reason: Some(reason),
-        };
-        self.audit(event, about).await?;
-        self.notify(random, event, &site.client, Some(&site.environment.slug)).await
     }
 
     /// Appends an event of an earlier time about a client to the audit trail, and queues a message to the owners of the

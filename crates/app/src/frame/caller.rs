@@ -231,7 +231,7 @@ impl App {
         let look = async |tx: &mut Tx| by_token_digest(tx, &digest, &origin, now).await;
         let caller = self.look_up(&digest, origin.ip, intent, look).await?;
         if let By::Token(token, _) = &caller.by {
-            self.touched.note(token, now);
+            self.node.touched.note(token, now);
         }
         Ok(caller)
     }

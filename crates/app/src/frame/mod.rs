@@ -10,6 +10,7 @@ pub(crate) mod change;
 pub(crate) mod cursor;
 pub(crate) mod entry;
 pub(crate) mod idempotency;
+pub(crate) mod if_match;
 pub(crate) mod pace;
 pub(crate) mod reads;
 pub(crate) mod refusals;

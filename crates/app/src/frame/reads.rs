@@ -2,9 +2,9 @@
 //! total and per account, a pace per account, and results that are reused for 1 second.
 
 use crate::{
-    app::PARALLEL_READERS,
     error::Error,
     frame::pace::{Pace, Rate},
+    node::state::PARALLEL_READERS,
 };
 use crossfade_core::{Code, Problem, RegistrationId, Timestamp, UserId};
 use std::{

@@ -37,7 +37,7 @@ impl App {
             count: 1,
         };
         let now = self.clock.now();
-        if !self.refusals.note(&caller.actor, &caller.via(), operation, code, now) {
+        if !self.node.refusals.note(&caller.actor, &caller.via(), operation, code, now) {
             return;
         }
         let about = About {
@@ -48,14 +48,15 @@ impl App {
         };
         let refused = caller.author().refusal(now, &event, about);
         // A read stops with its client, so its refusal is noted before anything is waited for.
-        if code == Code::NotFound || !operation.is_mutation() || self.changes.failing().is_some() {
-            self.refusals.keep([refused]);
+        if code == Code::NotFound || !operation.is_mutation() || self.node.changes.failing().is_some() {
+            self.node.refusals.keep([refused]);
             return;
         }
         let written = async {
-            let _turn = self.background_turn().await;
+            let _turn = self.node.background_turn().await;
             let again = refused.clone();
-            self.transact(async |tx, now| Ok(tx.append_audit(&NewAuditEvent { at: now, ..again }).await?))
+            self.node
+                .transact(async |tx, now| Ok(tx.append_audit(&NewAuditEvent { at: now, ..again }).await?))
                 .await
         };
         match written.await {
@@ -64,7 +65,7 @@ impl App {
                 tracing::error!(%error, "cannot write a refusal to the audit trail");
                 // Rows that may already be stored are not written again.
                 if error.problem.code != Code::OutcomeUnknown {
-                    self.refusals.keep([refused]);
+                    self.node.refusals.keep([refused]);
                 }
             }
         }
@@ -72,11 +73,11 @@ impl App {
 
     /// Writes the queued refusals.
     pub(crate) async fn write_kept_refusals(&self) -> Result<(), Error> {
-        let kept = self.refusals.take_kept();
+        let kept = self.node.refusals.take_kept();
         if kept.is_empty() {
             return Ok(());
         }
-        let written = self.transact(async |tx, _| {
+        let written = self.node.transact(async |tx, _| {
             for refused in kept.events() {
                 tx.append_audit(refused).await?;
             }
@@ -100,7 +101,7 @@ impl App {
     async fn write_each_refusal(&self, kept: Vec<NewAuditEvent>) -> Result<(), Error> {
         let mut kept = kept.into_iter();
         while let Some(refused) = kept.next() {
-            match self.transact(async |tx, _| Ok(tx.append_audit(&refused).await?)).await {
+            match self.node.transact(async |tx, _| Ok(tx.append_audit(&refused).await?)).await {
                 Ok(()) => {}
                 Err(error) if error.is_refusal_of_data() => {
                     tracing::error!(%error, "omitted a refusal from the audit trail because the database \
@@ -108,7 +109,7 @@ impl App {
                 }
                 Err(error) => {
                     let again = (error.problem.code != Code::OutcomeUnknown).then_some(refused);
-                    self.refusals.keep(again.into_iter().chain(kept));
+                    self.node.refusals.keep(again.into_iter().chain(kept));
                     return Err(error);
                 }
             }
@@ -118,7 +119,7 @@ impl App {
 
     /// Records grouped refusals that came too fast to be recorded individually.
     pub(crate) async fn write_grouped_refusals(&self, all: bool) -> Result<(), Error> {
-        let gathered = self.refusals.take(self.clock.now(), all);
+        let gathered = self.node.refusals.take(self.clock.now(), all);
         if gathered.is_empty() {
             return Ok(());
         }
@@ -139,7 +140,7 @@ impl App {
         let written = written.await;
         // As with evidence, rows that may already be stored are not written again.
         if written.as_ref().is_err_and(|error| error.problem.code != Code::OutcomeUnknown) {
-            self.refusals.put_back(gathered, self.clock.now());
+            self.node.refusals.put_back(gathered, self.clock.now());
         }
         written
     }

@@ -1,6 +1,6 @@
 //! The envelope of a change request, and reading its body.
 
-use crate::frame::{caller::Caller, idempotency::IdempotencyKey};
+use crate::frame::{caller::Caller, idempotency::IdempotencyKey, if_match::IfMatch};
 use crossfade_core::{Code, Problem, text::Name};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -16,24 +16,6 @@ pub struct Request<'a> {
     pub idempotency: Option<&'a IdempotencyKey>,
     /// Version that the caller has read, if it must still be the present one.
     pub if_match: Option<IfMatch<'a>>,
-}
-
-/// Versions of which one must be the present one (RFC 9110 §13.1.1).
-#[derive(Clone, Copy, Debug)]
-pub enum IfMatch<'a> {
-    /// This one.
-    Version(i64),
-    /// One of these. An empty list matches nothing and is refused.
-    AnyOf(&'a [i64]),
-}
-
-impl IfMatch<'_> {
-    pub(crate) fn holds(self, version: i64) -> bool {
-        match self {
-            Self::Version(read) => read == version,
-            Self::AnyOf(read) => read.contains(&version),
-        }
-    }
 }
 
 /// Input of an operation: JSON that is parsed only after the caller has been authorised, so that only permitted callers

@@ -3,10 +3,11 @@
 
 use crate::{
     error::Error,
-    frame::{caller::Caller, entry::About},
+    frame::{act::Act, caller::Caller, entry::About},
 };
 use crossfade_core::{
-    ClientId, Code, Problem, PropertyId,
+    ClientId, Code, Problem, PropertyId, Random,
+    audit::Event,
     environment::Slug,
     operations::Access,
     roles::{Object, Permission},
@@ -269,6 +270,27 @@ impl Site {
     /// Requires the client's name as confirmation for a change that callers depend on (product rule 10).
     pub(crate) fn confirm(&self, typed: Option<&str>) -> Result<(), Problem> {
         confirm(&self.client, typed)
+    }
+}
+
+impl Act<'_> {
+    /// Appends an event about a registration to the audit trail, and queues a message to the owners of its client.
+    pub(crate) async fn tell(
+        &mut self,
+        random: &dyn Random,
+        event: &Event,
+        site: &Site,
+        target: &str,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let about = About {
+            client: Some(&site.client.id),
+            environment: Some(&site.environment.slug),
+            target: Some(target.to_owned()),
+            reason: Some(reason),
+        };
+        self.audit(event, about).await?;
+        self.notify(random, event, &site.client, Some(&site.environment.slug)).await
     }
 }
 

@@ -17,8 +17,6 @@ use std::time::Duration;
 const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 /// How long a judgement waits for unstored evidence.
 const JUDGED_WITHIN: Duration = Duration::from_secs(3);
-/// How long a read waits for a connection.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
 
 impl App {
     /// Runs `work` on one consistent snapshot, for a read that no change waits for.
@@ -26,9 +24,7 @@ impl App {
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let turn = tokio::time::timeout(TURN_WITHIN, self.readers.acquire()).await;
-        let _turn = turn.map_err(|_| unavailable(Fault::Busy))?.map_err(Error::internal)?;
-        self.db.read(work).await
+        self.node.read(work).await
     }
 
     /// Reads `target` on one consistent snapshot for a caller with permission.
@@ -128,7 +124,7 @@ impl App {
 
     /// Stores the evidence collected so far, unless changes fail or wait.
     pub(crate) async fn store_evidence(&self) {
-        if self.changes.failing().is_some() {
+        if self.node.changes.failing().is_some() {
             return;
         }
         match tokio::time::timeout(FLUSHED_WITHIN, self.store_all()).await {
@@ -147,11 +143,11 @@ impl App {
     /// Stores the evidence and the refusals so far, for a read. Runs to the end even if the reader disconnects, because
     /// a commit with unknown outcome would be a gap in the evidence. Simultaneous readers share one flush.
     async fn store_all(&self) -> Result<(), Error> {
-        let asked = self.flushes_begun();
+        let asked = self.node.flushes_begun();
         let app = self.this.upgrade().ok_or_else(|| Error::internal("the application is closed"))?;
         #[expect(clippy::disallowed_methods, reason = "a flush of evidence is not dropped half-way")]
         let task = tokio::spawn(async move {
-            app.flush_evidence_after(asked).await?;
+            app.node.flush_evidence_after(asked).await?;
             app.write_kept_refusals().await
         });
         task.await.map_err(Error::internal)?

@@ -128,7 +128,7 @@ impl App {
         let Some(transition) = Transition::latest(tx, &near.registration_id, now).await? else {
             return Ok(None);
         };
-        let tried = self.unflushed_try(&transition.old.rule.id);
+        let tried = self.node.unflushed_try(&transition.old.rule.id);
         let assessment = transition.assess(&registration, None, tried, now);
         Ok(is_needed(assessment.verdict).then(|| NeededSecret {
             near,

@@ -85,7 +85,7 @@ impl Worker {
 /// Records heartbeats, even while other work waits for the database.
 async fn beats(app: &App) {
     loop {
-        app.beat(true);
+        app.node.beat(true);
         tokio::time::sleep(BEAT_EVERY).await;
     }
 }
@@ -94,7 +94,7 @@ async fn beats(app: &App) {
 /// answer takes a while.
 async fn watch_clock(app: &App) {
     loop {
-        app.watch_clock().await;
+        app.node.watch_clock().await;
         tokio::time::sleep(BEAT_EVERY).await;
     }
 }
@@ -118,7 +118,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             if let Err(error) = app.write_grouped_refusals(true).await {
                 tracing::error!(%error, "cannot write grouped refusals to the audit trail");
             }
-            if let Err(error) = app.end_recording().await {
+            if let Err(error) = app.node.end_recording().await {
                 tracing::error!(%error, "cannot write the final evidence");
             }
             return;
@@ -142,13 +142,13 @@ impl App {
             flushed,
             guarded,
             drills,
-            self.apply_changes().await,
-            self.tell_losses().await,
+            self.node.apply_changes().await,
+            self.node.tell_losses().await,
             self.note_expiries().await,
             self.sum_failures().await,
             self.sum_token_revocations().await,
             self.write_grouped_refusals(false).await,
-            self.store_unreadable_proxies().await,
+            self.node.store_unreadable_proxies().await,
             self.tidy().await,
             self.trim_trail().await,
         ];
@@ -156,12 +156,12 @@ impl App {
     }
 
     async fn flush(&self) -> Result<(), Error> {
-        if self.changes.failing().is_some() {
+        if self.node.changes.failing().is_some() {
             // There may be no change for hours, so this is how the end of a failure is noticed.
-            self.write(async |_, _| Ok(())).await?;
+            self.node.write(async |_, _| Ok(())).await?;
         }
-        self.resume_recording().await?;
-        self.flush_evidence().await?;
+        self.node.resume_recording().await?;
+        self.node.flush_evidence().await?;
         self.write_kept_refusals().await?;
         self.write_token_uses().await
     }
@@ -195,7 +195,7 @@ impl App {
     }
 
     async fn tidy(&self) -> Result<(), Error> {
-        let (applied, ran, mut forgotten) = (self.applied(), self.take_run_time(), None);
+        let (applied, ran, mut forgotten) = (self.node.applied(), self.take_run_time(), None);
         self.change_as(Actor::policy("wipe", "Wiping of stored values"), async |act| {
             for slug in act.tx.environment_slugs().await? {
                 let environment = match act.tx.environment(&slug).await {
@@ -245,7 +245,7 @@ impl App {
     /// Returns how long the clock has run since the last call.
     fn take_run_time(&self) -> Duration {
         let elapsed = self.clock.elapsed();
-        let mut noted = self.ran_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.node.ran_until.lock().unwrap_or_else(PoisonError::into_inner);
         elapsed.saturating_sub(std::mem::replace(&mut *noted, elapsed))
     }
 

@@ -1,30 +1,22 @@
 //! Opening a database: it must be durable, and it must belong to the master key.
 
 use crate::{
-    app::{Options, cannot_start, root},
-    doctor::durability_problem,
-    error::Error,
+    doctor::database::durability_problem,
+    error::{Error, cannot_start},
     keys::{
         carry_over::carry_over,
         digests::Digests,
         master_key::MasterKey,
-        seal::{PURPOSE_SEAL, PURPOSE_VERIFY, Place, Vault, VerifierKeyBytes, new_data_key, open_data_keys},
+        seal::{
+            PURPOSE_SEAL, PURPOSE_VERIFY, Place, Vault, VerifierKeyBytes, is_bound, new_data_key,
+            open_data_keys, root,
+        },
     },
+    options::{Creation, Options},
 };
 use crossfade_core::{Code, Problem, Random, base62};
 use crossfade_store::{Db, InstanceRow, Location, Tx};
 use std::path::Path;
-
-/// Whether an empty database becomes a new instance.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Creation {
-    /// Never. A command that needs an instance must not create one in the wrong place.
-    Never,
-    /// With a master key that is created together with the instance. An existing key belongs to another instance.
-    WithNewKey,
-    /// With an existing master key as well, on explicit request.
-    WithAnyKey,
-}
 
 /// Opens and migrates the database of an instance. A refused database is left unchanged.
 pub(crate) async fn open_database(
@@ -195,11 +187,6 @@ async fn new_instance(
     let instance = InstanceRow { id, binding };
     tx.insert_instance(&instance, now).await?;
     Ok(instance)
-}
-
-/// Whether the row of an instance was written with this master key.
-pub(crate) fn is_bound(master: &MasterKey, instance: &InstanceRow) -> bool {
-    master.sealing().open(&Place::Instance { id: &instance.id }, &instance.binding).is_some()
 }
 
 fn missing(path: &Path) -> Error {

@@ -9,7 +9,7 @@ use aws_lc_rs::{
     hmac,
 };
 use crossfade_core::{Code, Problem, Random, RegistrationId, SecretId, environment::Slug};
-use crossfade_store::DataKey;
+use crossfade_store::{DataKey, InstanceRow};
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -242,6 +242,16 @@ fn hex(bytes: &[u8]) -> String {
 fn unhex(text: &str) -> Option<[u8; ID]> {
     let number = u64::from_str_radix(text, 16).ok()?;
     (text.len() == 2 * ID).then(|| number.to_be_bytes())
+}
+
+/// Whether the row of an instance was written with this master key.
+pub(crate) fn is_bound(master: &MasterKey, instance: &InstanceRow) -> bool {
+    master.sealing().open(&Place::Instance { id: &instance.id }, &instance.binding).is_some()
+}
+
+/// Returns the root key for deriving keys that only need to be the same in each process.
+pub(crate) fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
+    verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Compares the machine's clock with the stored time, and warns if they differ (rule 20).
 
-use crate::{app::App, error::Error};
+use crate::{error::Error, node::state::Node};
 use crossfade_authority::{Clock, MAX_OFFSET, Moment};
 use crossfade_store::{Db, StoreError};
 use std::{
@@ -79,9 +79,9 @@ pub(crate) async fn calibrate(db: &Db, clock: &Clock) -> Result<(), StoreError> 
     Ok(())
 }
 
-impl App {
+impl Node {
     /// Returns a sentence about the machine's clock if it is more than a minute behind the stored time.
-    pub fn clock_warning(&self) -> Option<String> {
+    pub(crate) fn clock_warning(&self) -> Option<String> {
         let moment = self.clock.read();
         let offset = length(moment.offset()?);
         let whose = self.whose_clock();
@@ -89,7 +89,7 @@ impl App {
             "The {whose} clock is {offset} behind the stored time {}. Tokens use that clock and are not \
             affected. Secrets use the stored time, which runs at half speed until the clock catches up. \
             Correct the clock and synchronise it with NTP.",
-            crate::doctor::shown(moment.now)
+            crate::wording::shown(moment.now)
         ))
     }
 
@@ -163,7 +163,7 @@ pub(crate) fn length(span: Duration) -> String {
         120.. => ((seconds + 30) / 60, "minute"),
         _ => (seconds, "second"),
     };
-    crate::doctor::count(number, unit)
+    crate::wording::count(number, unit)
 }
 
 #[cfg(test)]

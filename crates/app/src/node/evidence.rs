@@ -1,6 +1,10 @@
 //! Evidence of use on its way from memory to the database, and the gaps in it.
 
-use crate::{app::App, error::Error, frame::act::Act, node::failures::write_failures};
+use crate::{
+    error::Error,
+    frame::act::Act,
+    node::{failures::write_failures, state::Node},
+};
 use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
 use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, audit::Actor, text};
 use crossfade_store::{
@@ -110,7 +114,7 @@ type EvidenceRow = (Option<RefusedBy>, UsageRow, Vec<usize>);
 /// Evidence on its way to the database. Dropping it puts back what was not written, even if the waiting caller
 /// disconnects.
 struct Taken<'a> {
-    app: &'a App,
+    node: &'a Node,
     recorded: &'a mut Recorded,
     sources: Vec<SourceCount>,
     failures: Vec<FailureCount>,
@@ -130,11 +134,11 @@ struct Batch {
 }
 
 impl<'a> Taken<'a> {
-    fn take(app: &'a App, recorded: &'a mut Recorded) -> Self {
-        let (sources, failures) = app.drain_evidence();
-        let rows = app.rows(&sources);
+    fn take(node: &'a Node, recorded: &'a mut Recorded) -> Self {
+        let (sources, failures) = node.drain_evidence();
+        let rows = node.rows(&sources);
         Self {
-            app,
+            node,
             recorded,
             sources,
             failures,
@@ -196,12 +200,12 @@ impl Drop for Taken<'_> {
         let (rows, failures) = self.written;
         let left = self.rows[rows..].iter().flat_map(|(.., counts)| counts);
         let sources = left.map(|at| self.sources[*at].clone()).collect();
-        self.app.authority.evidence().restore(sources, self.failures[failures..].to_vec());
-        self.app.unflushed().clear();
+        self.node.authority.evidence().restore(sources, self.failures[failures..].to_vec());
+        self.node.unflushed().clear();
     }
 }
 
-impl App {
+impl Node {
     /// Records that this process records evidence from now on, and the gap since the last process did.
     pub(crate) async fn begin_recording(&self) -> Result<(), Error> {
         let mut recorded = self.flush.lock().await;
@@ -227,7 +231,7 @@ impl App {
     }
 
     /// Writes the remaining evidence, and records that it is complete up to now. For the orderly end of a process.
-    pub async fn end_recording(&self) -> Result<(), Error> {
+    pub(crate) async fn end_recording(&self) -> Result<(), Error> {
         self.flush_evidence().await?;
         let mut recorded = self.flush.lock().await;
         if recorded.until.take().is_some() {
@@ -252,7 +256,7 @@ impl App {
     ///
     /// Writes in small transactions, so that rotations and revocations get the lock in between. A flood of evidence
     /// must not delay ending the secret that causes it.
-    pub async fn flush_evidence(&self) -> Result<(), Error> {
+    pub(crate) async fn flush_evidence(&self) -> Result<(), Error> {
         self.flush_evidence_after(self.flushes_begun()).await
     }
 

@@ -1,12 +1,14 @@
 //! Feeds changes to the authority's tables: everything at the start, then one by one from the change log.
 
 use crate::{
-    app::App,
     error::Error,
-    frame::entry::About,
-    node::unreadable::{
-        Kind, Subject, Taken, Unreadable, UnreadableRows, each_registration, registration, row_of,
-        signing_keys,
+    frame::{act::Act, entry::About},
+    node::{
+        state::Node,
+        unreadable::{
+            Kind, Subject, Taken, Unreadable, UnreadableRows, each_registration, registration, row_of,
+            signing_keys,
+        },
     },
 };
 use crossfade_authority::{Environment, Tables};
@@ -147,7 +149,7 @@ enum History {
     Another,
 }
 
-impl App {
+impl Node {
     /// Loads the tables from one consistent snapshot, and removes everything that is not in it. If the database lacks
     /// changes that the tables had applied, the loss is logged and later recorded.
     pub(crate) async fn load_authority(&self) -> Result<(), Error> {
@@ -313,7 +315,8 @@ impl App {
         if losses.is_empty() {
             return Ok(());
         }
-        let written = self.change_as(Actor::machine("serve"), async |act| {
+        let written = self.transact(async |tx, now| {
+            let mut act = Act::new(tx, now, Actor::machine("serve"));
             for loss in &losses {
                 let named = loss.registrations.iter().take(MAX_NAMED);
                 let event = Event::ChangesLost {

@@ -1,6 +1,6 @@
 //! Metrics of the complete instance.
 
-use crate::{app::App, error::Error};
+use crate::{error::Error, node::state::Node};
 use crossfade_core::Timestamp;
 use crossfade_store::Fault;
 use std::{
@@ -53,9 +53,9 @@ const COUNTED_EVERY: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Counted(Mutex<Option<(Timestamp, i64)>>);
 
-impl App {
+impl Node {
     /// Measures the instance. If the database does not answer, returns the other values.
-    pub async fn measure(&self) -> Gauges {
+    pub(crate) async fn measure(&self) -> Gauges {
         let stored = self.measure_stored().await;
         if let Err(error) = &stored {
             tracing::warn!(%error, "cannot read the numbers that the database has");

@@ -1,8 +1,8 @@
 //! State of this process: what it has applied, counted and not stored yet, and whether it is allowed to decide.
-//! `feed` brings changes to the authority's tables, and `unreadable` says which rows it left out. `evidence` and
-//! `failures` take what was counted to the database. `serving` keeps the lock. `throttle` and `strangers` hold callers
-//! back whose credentials are not known to work. `clock_watch`, `changes`, `proxies` and `measure` are what an operator
-//! is told. Nothing here is needed after a restart.
+//! `state` is all of it. It knows the database, the clock and the authority, and no use case. `transaction` stores a change
+//! and waits for `feed`, which brings it to the authority's tables. `evidence` and `failures` store what was counted.
+//! `serving` keeps the lock. `throttle`, `lanes` and `strangers` hold back callers whose credentials are not known to work.
+//! `clock_watch`, `changes`, `proxies`, `unreadable` and `measure` are for the operator.
 
 pub(crate) mod addresses;
 pub(crate) mod changes;
@@ -18,7 +18,9 @@ pub(crate) mod proxies;
 pub(crate) mod refusals;
 pub(crate) mod revocations;
 pub(crate) mod serving;
+pub(crate) mod state;
 pub(crate) mod strangers;
 pub(crate) mod throttle;
 pub(crate) mod touched;
+pub(crate) mod transaction;
 pub(crate) mod unreadable;

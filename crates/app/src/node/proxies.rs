@@ -1,6 +1,6 @@
 //! Declared proxies that send unreadable addresses, reported in the log and stored for `crossfade doctor`.
 
-use crate::{app::App, error::Error};
+use crate::{error::Error, node::state::Node};
 use crossfade_core::Timestamp;
 use std::{
     collections::HashMap,
@@ -59,10 +59,10 @@ impl UnreadableProxies {
     }
 }
 
-impl App {
+impl Node {
     /// Records that the caller's address in a request from this declared proxy could not be read, so that the proxy
     /// counts as the caller.
-    pub fn note_unreadable_proxy(&self, proxy: IpAddr) {
+    pub(crate) fn note_unreadable_proxy(&self, proxy: IpAddr) {
         if self.unreadable_proxies.note(proxy, self.clock.now()) {
             tracing::warn!(
                 %proxy,

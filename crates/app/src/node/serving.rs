@@ -4,7 +4,10 @@
 //! known to be held. That is longer than a restart of the database, and too short to miss another server's changes for
 //! long.
 
-use crate::{app::App, error::Error, node::feed::lacks};
+use crate::{
+    error::Error,
+    node::{feed::lacks, state::Node},
+};
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Fault, Purpose, ServeLock, StoreError};
 use std::{
@@ -135,15 +138,15 @@ impl Hold {
     }
 }
 
-impl App {
+impl Node {
     /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago.
-    pub fn may_decide(&self) -> bool {
+    pub(crate) fn may_decide(&self) -> bool {
         self.hold.may_decide()
     }
 
     /// Keeps the lock on the database: checks it, takes it again when it was lost, and then updates the tables before
     /// anything is changed. Returns when this process must stop.
-    pub async fn keep_serving(&self) -> Stopped {
+    pub(crate) async fn keep_serving(&self) -> Stopped {
         self.hold.watched.store(true, Ordering::SeqCst);
         loop {
             if let Err(stopped) = self.check_lock().await {
@@ -268,7 +271,7 @@ impl App {
     }
 
     /// Returns warnings for the text of `readyz` while this node is ready.
-    pub fn lock_notes(&self) -> Vec<String> {
+    pub(crate) fn lock_notes(&self) -> Vec<String> {
         let lost = self.hold.why_lost();
         let lost = lost
             .map(|why| format!("no changes for now, the lock on the database is being taken again: {why}"));

@@ -107,7 +107,7 @@ impl UnreadableRows {
             *counts.entry(row.kind).or_insert(0) += 1;
         }
         let counts: Vec<String> =
-            counts.into_iter().map(|(kind, number)| crate::doctor::count(number, kind.as_str())).collect();
+            counts.into_iter().map(|(kind, number)| crate::wording::count(number, kind.as_str())).collect();
         let told = format!("refused because they cannot be read (the log names them): {}", counts.join(", "));
         (!counts.is_empty()).then_some(told)
     }

@@ -52,12 +52,12 @@ impl App {
         let Some(user) = user else { return Ok(None) };
         for value in &visitor.devices {
             // Counted before the row is read: two guesses at the same time are two.
-            let (guess, running) = self.guesses.begin(self.digests.device(value.reveal()));
+            let (guess, running) = self.node.guesses.begin(self.digests.device(value.reveal()));
             let look = async |tx: &mut Tx| Ok(tx.device(&guess.digest, now).await?);
             let device = self.look_up_visitor(visitor, look).await?;
             match &device {
-                Some(_) => self.strangers.know(&guess.digest),
-                None => self.strangers.forget(&guess.digest),
+                Some(_) => self.node.strangers.know(&guess.digest),
+                None => self.node.strangers.forget(&guess.digest),
             }
             let is_left = |wrong: i64| wrong.saturating_add(running) <= MAX_WRONG_PASSWORDS;
             if device.is_some_and(|it| it.user_id == user.id && is_left(it.wrong_passwords)) {
@@ -75,7 +75,7 @@ impl App {
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut devices = visitor.devices.iter();
-        match devices.any(|value| self.strangers.is_known(&self.digests.device(value.reveal()))) {
+        match devices.any(|value| self.node.strangers.is_known(&self.digests.device(value.reveal()))) {
             true => self.read(work).await,
             false => self.look_up_for(visitor.origin.ip, work).await,
         }
@@ -89,7 +89,7 @@ impl App {
         visitor: &Visitor,
     ) -> Result<(), Error> {
         let KnownBrowser(guess) = browser;
-        let _turn = self.background_turn().await;
+        let _turn = self.node.background_turn().await;
         let actor = Actor::Unknown { id: user.email.clone().unwrap_or_default(), name: user.name.clone() };
         self.change_as(Author::from(actor).at(&visitor.origin), async |act| {
             let wrong = act.tx.count_wrong_password(&guess.digest).await?;
@@ -122,7 +122,7 @@ impl App {
         }
         let digest = self.digests.device(value.reveal());
         tx.insert_device(user, &digest, now, now.after(KNOWN_FOR)).await?;
-        self.strangers.know(&digest);
+        self.node.strangers.know(&digest);
         values.insert(0, value);
         values.truncate(MAX_ACCOUNTS);
         Ok(values)

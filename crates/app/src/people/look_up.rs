@@ -14,15 +14,15 @@ impl App {
         intent: Intent,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if self.strangers.is_known(digest) {
+        if self.node.strangers.is_known(digest) {
             let found = self.read_for(intent, work).await;
             if found.as_ref().is_err_and(|error| error.problem.code == Code::Unauthenticated) {
-                self.strangers.forget(digest);
+                self.node.strangers.forget(digest);
             }
             return found;
         }
         let found = self.look_up_for(address, work).await?;
-        self.strangers.know(digest);
+        self.node.strangers.know(digest);
         Ok(found)
     }
 
@@ -32,7 +32,7 @@ impl App {
         address: Option<IpAddr>,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let _turn = self.strangers.turn(address).await?;
+        let _turn = self.node.strangers.turn(address).await?;
         self.db.read_for(Purpose::LookUp, work).await
     }
 }

@@ -65,7 +65,7 @@ impl App {
     /// Creates the first Owner. Refused if there already is one.
     pub async fn create_owner(&self, email: &str, password: &str) -> Result<UserId, Error> {
         let email = text::email("email", email)?;
-        let place = self.hashing.known("machine")?;
+        let place = self.node.hashing.known("machine")?;
         let hash = self.hash_password(place, password, &[&email]).await?;
         let owner =
             self.change_as(Actor::machine("init"), async |act| self.insert_owner(act, &email, &hash).await);
@@ -105,10 +105,11 @@ impl App {
 
     /// Creates a link for creating the first Owner. It replaces any earlier link.
     pub async fn create_set_up_link(&self) -> Result<OneTimeLink, Error> {
-        self.transact(async |tx, now| {
-            self.insert_link(tx, LinkPurpose::SetUp, None, Maker::default(), now).await
-        })
-        .await
+        self.node
+            .transact(async |tx, now| {
+                self.insert_link(tx, LinkPurpose::SetUp, None, Maker::default(), now).await
+            })
+            .await
     }
 
     /// Creates a link with which a locked-out Owner sets a new password.
@@ -199,44 +200,48 @@ impl App {
             (LinkKind::Password { email }, _) => email.clone(),
         };
         // The link proves that this is a known person.
-        let place = self.hashing.known(&email)?;
+        let place = self.node.hashing.known(&email)?;
         let hash = self.hash_password(place, password, &[&email]).await?;
-        self.transact(async |tx, now| {
-            let Usable { link, user, by_owner } = self.usable_link(tx, value, now).await?;
-            tx.use_link(&self.digests.link(value), now).await?;
-            let session = SessionId::generate(self.random.as_ref());
-            let user = match user {
-                None => {
-                    let server = Author::from(Actor::machine("serve")).at(&visitor.origin);
-                    self.insert_owner(&mut Act::new(tx, now, server), &email, &hash).await?
-                }
-                Some(user) => {
-                    tx.set_password(&user.id, &hash).await?;
-                    tx.set_entered_by(&user.id, &link.maker).await?;
-                    if by_owner {
-                        tx.forget_earlier_makers(&user.id).await?;
+        self.node
+            .transact(async |tx, now| {
+                let Usable { link, user, by_owner } = self.usable_link(tx, value, now).await?;
+                tx.use_link(&self.digests.link(value), now).await?;
+                let session = SessionId::generate(self.random.as_ref());
+                let user = match user {
+                    None => {
+                        let server = Author::from(Actor::machine("serve")).at(&visitor.origin);
+                        self.insert_owner(&mut Act::new(tx, now, server), &email, &hash).await?
                     }
-                    // End all existing sessions and tokens.
-                    let ended_sessions = tx.end_sessions(&user.id, None, now).await?;
-                    let mut events: Vec<(String, Event)> = end_tokens_of(tx, &user.id, now)
-                        .await?
-                        .into_iter()
-                        .map(|(id, event)| (id.to_string(), event))
-                        .collect();
-                    let ended_tokens = events.len() as u64;
-                    events.push((user.id.to_string(), Event::UserActivated { ended_sessions, ended_tokens }));
-                    // The link ends with its use, so the session that begins with it names the way in.
-                    let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
-                    for (target, event) in &events {
-                        act.audit(event, About::target(target)).await?;
+                    Some(user) => {
+                        tx.set_password(&user.id, &hash).await?;
+                        tx.set_entered_by(&user.id, &link.maker).await?;
+                        if by_owner {
+                            tx.forget_earlier_makers(&user.id).await?;
+                        }
+                        // End all existing sessions and tokens.
+                        let ended_sessions = tx.end_sessions(&user.id, None, now).await?;
+                        let mut events: Vec<(String, Event)> = end_tokens_of(tx, &user.id, now)
+                            .await?
+                            .into_iter()
+                            .map(|(id, event)| (id.to_string(), event))
+                            .collect();
+                        let ended_tokens = events.len() as u64;
+                        events.push((
+                            user.id.to_string(),
+                            Event::UserActivated { ended_sessions, ended_tokens },
+                        ));
+                        // The link ends with its use, so the session that begins with it names the way in.
+                        let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
+                        for (target, event) in &events {
+                            act.audit(event, About::target(target)).await?;
+                        }
+                        user
                     }
-                    user
-                }
-            };
-            let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
-            self.begin_session(&mut act, session, &user, visitor).await
-        })
-        .await
+                };
+                let mut act = Act::new(tx, now, author_in(&session, &user, visitor));
+                self.begin_session(&mut act, session, &user, visitor).await
+            })
+            .await
     }
 
     async fn usable_link(&self, tx: &mut Tx, value: &str, now: Timestamp) -> Result<Usable, Error> {

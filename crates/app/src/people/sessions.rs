@@ -132,9 +132,9 @@ impl App {
         let now = self.clock.now();
         let look = async |tx: &mut Tx| by_session_digest(tx, &digest, origin, now).await;
         let (caller, row, user) = self.look_up(&digest, origin.ip, intent, look).await?;
-        if seen && row.last_seen_at.after(NOTED_EVERY) <= now && self.changes.failing().is_none() {
+        if seen && row.last_seen_at.after(NOTED_EVERY) <= now && self.node.changes.failing().is_none() {
             // A session that is not noted ends earlier than it could. No page waits long for that.
-            let noted = self.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
+            let noted = self.node.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
             match tokio::time::timeout(NOTED_WITHIN, noted).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "cannot save the last use of a session"),
@@ -176,7 +176,7 @@ impl App {
         };
         let digest = self.digests.session(value.reveal());
         act.tx.insert_session(&row, &digest, act.now.before(KEPT)).await?;
-        self.strangers.know(&digest);
+        self.node.strangers.know(&digest);
         act.audit(&Event::SessionCreated {}, About::target(&row.id)).await?;
         let devices = self.know_browser(act.tx, &user.id, visitor, act.now).await?;
         Ok(NewSession { value, devices, user: user.id.clone() })
@@ -254,7 +254,7 @@ impl App {
                     return Err(changed_meanwhile());
                 }
                 act.tx.confirm_session(&session.id, &digest, act.now).await?;
-                self.strangers.know(&digest);
+                self.node.strangers.know(&digest);
                 let found = by_session_digest(act.tx, &digest, &visitor.origin, act.now).await?;
                 let (caller, row, user) = found;
                 Ok(self.seen_as(caller, &row, user, act.now))
@@ -284,7 +284,7 @@ impl App {
                 return Err(problem.advise("Wait 1 minute and try again, or sign in again.").into());
             }
         };
-        let place = self.hashing.known(session.caller.key())?;
+        let place = self.node.hashing.known(session.caller.key())?;
         let new = self.hash_password(place, new, &[&session.email, &session.name]).await?;
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let digest = self.digests.session(value.reveal());
@@ -295,7 +295,7 @@ impl App {
             }
             act.tx.set_password(&user.id, &new).await?;
             act.tx.confirm_session(&session.id, &digest, act.now).await?;
-            self.strangers.know(&digest);
+            self.node.strangers.know(&digest);
             act.tx.end_links(&user.id).await?;
             let ended_sessions = act.tx.end_sessions(&user.id, caller.session(), act.now).await?;
             let ended_tokens = end_own_tokens(act, caller, tokens).await?;
@@ -316,14 +316,14 @@ impl App {
         visitor: &Visitor,
     ) -> Result<Checked, Error> {
         let now = self.clock.now();
-        let admitted = match self.throttle.enter_session(&session.id, now) {
+        let admitted = match self.node.throttle.enter_session(&session.id, now) {
             Ok(admitted) => admitted,
             Err(held) => {
                 self.audit_held_up(&held, visitor, Some(session.caller.via())).await?;
                 return Ok(Checked::Wait(held.until));
             }
         };
-        let place = self.hashing.known(session.caller.key())?;
+        let place = self.node.hashing.known(session.caller.key())?;
         let user = self.db.read::<_, Error>(async |tx| {
             let caller = session.caller.refreshed(tx, now).await?;
             Ok(tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?)
@@ -334,7 +334,7 @@ impl App {
             self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor, via).await?;
             return Ok(Checked::Wrong);
         }
-        self.throttle.session_succeeded(&session.id);
+        self.node.throttle.session_succeeded(&session.id);
         Ok(Checked::Right(user.password_hash.unwrap_or_default()))
     }
 }

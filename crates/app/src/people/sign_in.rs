@@ -7,8 +7,10 @@ use crate::{
         act::Act,
         entry::{About, Author},
     },
-    node::lanes::{Place, busy},
-    node::throttle::{Admitted, Held},
+    node::{
+        lanes::{Place, busy},
+        throttle::{Admitted, Held},
+    },
     people::{
         devices::KnownBrowser,
         sessions::{Visitor, author_in},
@@ -68,7 +70,7 @@ impl App {
         };
         let entered = match known {
             Some(browser) => {
-                let place = self.hashing.known(&email);
+                let place = self.node.hashing.known(&email);
                 Ok(Entered { place: self.placed(place, visitor).await?, unseen: 0, browser: Some(browser) })
             }
             None => self.enter_as_stranger(&email, visitor).await?,
@@ -93,7 +95,7 @@ impl App {
                     (Some(_), Some(_)) => "password",
                 };
                 if is_stranger {
-                    self.throttle.fail(visitor.address(), &email, self.clock.now());
+                    self.node.throttle.fail(visitor.address(), &email, self.clock.now());
                 }
                 if let (Some(browser), Some(user)) = (browser, &user) {
                     self.count_wrong_password(browser, user, visitor).await?;
@@ -103,9 +105,10 @@ impl App {
             }
         };
         if is_stranger {
-            self.throttle.succeeded(visitor.address(), &email);
+            self.node.throttle.succeeded(visitor.address(), &email);
         }
         let begun = self
+            .node
             .transact(async |tx, now| {
                 // Read again under the lock, because the account may have been deleted or its password changed since
                 // then.
@@ -130,14 +133,14 @@ impl App {
         visitor: &Visitor,
     ) -> Result<Result<Entered, Held>, Error> {
         // Counted by what was typed, so that a missing account is treated like an existing one.
-        let admitted = self.throttle.enter(visitor.address(), email, self.clock.now());
+        let admitted = self.node.throttle.enter(visitor.address(), email, self.clock.now());
         let Admitted { unseen, wait } = match admitted {
             Ok(admitted) => admitted,
             Err(held) => return Ok(Err(held)),
         };
         if !wait.is_zero() {
-            let at_account = |network: &str| self.throttle.failures_at(email, network, self.clock.now());
-            let displaced = self.throttle.waits.enter(visitor.address(), email, &at_account);
+            let at_account = |network: &str| self.node.throttle.failures_at(email, network, self.clock.now());
+            let displaced = self.node.throttle.waits.enter(visitor.address(), email, &at_account);
             let displaced = self.placed(displaced.ok_or_else(busy), visitor).await?;
             let lost = tokio::select! {
                 () = self.pause(wait) => false,
@@ -150,10 +153,10 @@ impl App {
         // This try itself is counted already, and is no failure yet.
         let own = wide_network(visitor.address()).to_string();
         let failures_of = |network: &str| {
-            let failures = self.throttle.failures_of(network, self.clock.now());
+            let failures = self.node.throttle.failures_of(network, self.clock.now());
             failures.saturating_sub(u64::from(network == own))
         };
-        let place = self.hashing.stranger(visitor.address(), &failures_of);
+        let place = self.node.hashing.stranger(visitor.address(), &failures_of);
         Ok(Ok(Entered { place: self.placed(place, visitor).await?, unseen, browser: None }))
     }
 
@@ -193,12 +196,12 @@ impl App {
         visitor: &Visitor,
         via: Option<Via>,
     ) -> Result<(), Error> {
-        let Some(count) = self.throttle.tell(count, self.clock.now()) else { return Ok(()) };
+        let Some(count) = self.node.throttle.tell(count, self.clock.now()) else { return Ok(()) };
         let id = user.and_then(|user| user.email.clone()).unwrap_or_default();
         let name = user.map_or_else(|| "somebody unknown".to_owned(), |user| user.name.clone());
         let about = About { target: user.map(|user| user.id.to_string()), ..About::default() };
         let event = Event::SessionRefused { reason: reason.to_owned(), count };
-        let _turn = self.background_turn().await;
+        let _turn = self.node.background_turn().await;
         let author = Author { via, ..Author::from(Actor::Unknown { id, name }).at(&visitor.origin) };
         self.change_as(author, async |act| act.audit_refused(&event, about).await).await
     }

@@ -8,7 +8,6 @@ use crate::{
         caller::Caller,
         cursor::{ListQuery, page},
         entry::About,
-        pace::Rate,
         request::{NO_VERSION, NoInput, Request},
         targets::{Names, Target, forbidden},
     },
@@ -131,10 +130,6 @@ fn shown(row: TokenRow) -> api::Token {
     }
 }
 
-/// API tokens that an account creates for itself. Each is an event and a row that are kept, so nobody fills the database
-/// with them.
-pub(crate) const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
-
 impl App {
     /// Creates an API token on the server machine and returns its value, only this once.
     pub async fn create_token(&self, new: &NewToken) -> Result<SecretValue, Error> {
@@ -183,7 +178,7 @@ impl App {
                 let row = self.token_row(&checked, caller.user.clone(), act.now);
                 let digest = self.digests.token(value.reveal());
                 act.tx.insert_token(&row, &digest).await?;
-                self.strangers.know(&digest);
+                self.node.strangers.know(&digest);
                 act.audit(&created(row.clone()), About::target(&row.id)).await?;
                 Ok(row)
             })
@@ -289,11 +284,11 @@ fn manages(caller: &Caller, access: Access) -> bool {
 impl App {
     /// Writes when tokens were last used. Only the worker does this: a read must not cause a write.
     pub(crate) async fn write_token_uses(&self) -> Result<(), Error> {
-        let touched = self.touched.take(self.clock.now());
+        let touched = self.node.touched.take(self.clock.now());
         if touched.is_empty() {
             return Ok(());
         }
-        let written = self.write(async |tx, _| {
+        let written = self.node.write(async |tx, _| {
             for (token, at) in &touched {
                 tx.touch_token(token, *at).await?;
             }
@@ -301,7 +296,7 @@ impl App {
         });
         let written = written.await;
         if written.is_err() {
-            self.touched.put_back(&touched);
+            self.node.touched.put_back(&touched);
         }
         written.map(drop)
     }

@@ -243,7 +243,7 @@ impl App {
             if let Some(seconds) = body.access_token_ttl_seconds {
                 after.ttl = TokenTtl::parse(seconds)?;
                 if after.ttl.seconds() < site.registration.ttl.seconds()
-                    && !self.is_unused(act.tx, &site.registration).await?
+                    && !self.node.is_unused(act.tx, &site.registration).await?
                 {
                     after.earlier_tokens_end_at =
                         after.earlier_tokens_end_at.max(Some(tokens_end(&site.registration, act.now)));

@@ -30,7 +30,7 @@ impl App {
     /// Revokes a token of this client. The token is inactive on this node when the call returns.
     pub async fn revoke_token(&self, client: &Client, claims: &Claims, origin: Origin) -> Result<(), Error> {
         let (done, mut answer) = oneshot::channel();
-        self.revocations.add(Waiting {
+        self.node.revocations.add(Waiting {
             jti: claims.jti.clone(),
             expires_at: Timestamp::from_seconds(claims.exp),
             registration: client.registration().clone(),
@@ -38,7 +38,7 @@ impl App {
             origin,
             done,
         });
-        let _storing = self.revocations.storing.lock().await;
+        let _storing = self.node.revocations.storing.lock().await;
         loop {
             match answer.try_recv() {
                 Ok(done) => return Ok(done?),
@@ -57,12 +57,12 @@ impl App {
         let stored = self
             .change_as(Actor::machine("serve"), async |act| {
                 // Taken under the lock, so that everything that arrived while waiting for it is stored together.
-                taken = self.revocations.take();
+                taken = self.node.revocations.take();
                 store(act, &taken).await
             })
             .await;
         if taken.is_empty() {
-            taken = self.revocations.take();
+            taken = self.node.revocations.take();
         }
         let answer = stored.map_err(|error| {
             tracing::error!(%error, tokens = taken.len(), "cannot revoke access tokens");

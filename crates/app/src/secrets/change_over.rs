@@ -178,7 +178,7 @@ impl App {
         if callers.keys().any(|source| source.gathered) {
             blind.push(Blind::Others);
         }
-        if !self.addresses.are_whole() {
+        if !self.node.addresses.are_whole() {
             blind.push(Blind::Addresses);
         }
         blind

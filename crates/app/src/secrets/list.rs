@@ -129,7 +129,7 @@ impl App {
     /// Returns a secret for the caller who has just changed it, with its exact last use.
     pub(crate) fn shown_secret(&self, secret: &Secret, now: Timestamp) -> api::Secret {
         let mut shown = shown_secret(secret, now);
-        shown.last_used_at = shown.last_used_at.max(self.unflushed_use(&shown.id));
+        shown.last_used_at = shown.last_used_at.max(self.node.unflushed_use(&shown.id));
         shown
     }
 

@@ -114,7 +114,7 @@ impl App {
         let missing = || Error::internal("a retiring secret has no rotation");
         let transition = Transition::latest(tx, &site.registration.id, now).await?.ok_or_else(missing)?;
         // Who came since the evidence was written counts, too.
-        let tried = self.unflushed_try(&transition.old.rule.id);
+        let tried = self.node.unflushed_try(&transition.old.rule.id);
         let assessed = transition.assess(&site.registration, quiet, tried, now);
         if assessed.verdict == Verdict::SafeToEnd {
             return Ok(());

@@ -46,7 +46,7 @@ impl App {
                 incoming_last_used_at: incoming
                     .usage
                     .map(|usage| usage.last_used_at)
-                    .max(self.unflushed_use(&incoming.rule.id)),
+                    .max(self.node.unflushed_use(&incoming.rule.id)),
                 acknowledge_in_use: body.acknowledge_in_use,
             };
             rotation::roll_back(&asked, act.now).map_err(|refusal| refusal.problem(None))?;

@@ -161,7 +161,7 @@ impl App {
                 let secret = act.tx.secret(&site.registration.id, retiring).await?;
                 let stored = secret.and_then(|secret| secret.usage).map(|usage| usage.last_used_at);
                 // To the moment, without waiting for a flush.
-                stored.max(self.unflushed_use(retiring))
+                stored.max(self.node.unflushed_use(retiring))
             }
             _ => None,
         };

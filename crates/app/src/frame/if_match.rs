@@ -1,0 +1,19 @@
+//! The versions that a caller has read, for a change that must not overwrite another one.
+
+/// Versions of which one must be the present one (RFC 9110 §13.1.1).
+#[derive(Clone, Copy, Debug)]
+pub enum IfMatch<'a> {
+    /// This one.
+    Version(i64),
+    /// One of these. An empty list matches nothing and is refused.
+    AnyOf(&'a [i64]),
+}
+
+impl IfMatch<'_> {
+    pub(crate) fn holds(self, version: i64) -> bool {
+        match self {
+            Self::Version(read) => read == version,
+            Self::AnyOf(read) => read.contains(&version),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The state of this process, and what it knows: the database, the clock and the authority.
+
+use crate::{
+    keys::seal::Vault,
+    node::{
+        addresses::Addresses,
+        changes::Changes,
+        clock_watch::ClockWatch,
+        evidence::{Alive, Recorded, Unflushed},
+        feed::Feed,
+        guesses::Guesses,
+        in_flight::InFlight,
+        lanes::Lanes,
+        measure::Counted,
+        proxies::UnreadableProxies,
+        refusals::Refusals,
+        revocations::Revocations,
+        serving::Hold,
+        strangers::Strangers,
+        throttle::Throttle,
+        touched::Touched,
+    },
+    options::Options,
+};
+use crossfade_authority::{Authority, Clock};
+use crossfade_core::{SecretId, environment::Slug};
+use crossfade_store::{Db, ServeLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+
+/// Maximum number of non-urgent changes, such as recording a refusal, that wait for the lock at the same time.
+const PARALLEL_BACKGROUND: usize = 2;
+/// Maximum number of simultaneous reads that no change waits for. One less than the number of connections, so that the
+/// reads at the start of a change do not queue behind others.
+pub(crate) const PARALLEL_READERS: usize = 5;
+
+/// What a node is made of.
+pub(crate) struct Parts {
+    pub(crate) db: Arc<Db>,
+    pub(crate) authority: Arc<Authority>,
+    /// Opens the signing keys for the tables.
+    pub(crate) vault: Arc<Vault>,
+    /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
+    pub(crate) lock: Option<ServeLock>,
+}
+
+/// The state of this process. It knows no use case.
+pub(crate) struct Node {
+    pub(crate) db: Arc<Db>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) vault: Arc<Vault>,
+    /// The base of issuers, without a path.
+    public_url: String,
+    pub(crate) feed: Feed,
+    /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
+    pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
+    pub(crate) hold: Hold,
+    pub(crate) changes: Changes,
+    /// Permits for non-urgent changes that wait for the lock.
+    pub(crate) background: Semaphore,
+    /// Turns for connections of reads that no change waits for.
+    pub(crate) readers: Semaphore,
+    pub(crate) clock_watch: ClockWatch,
+    /// How long the clock had run when that was last recorded.
+    pub(crate) ran_until: Mutex<Duration>,
+    /// Number of flushes of evidence that have begun.
+    pub(crate) flushes: AtomicU64,
+    pub(crate) flush: tokio::sync::Mutex<Recorded>,
+    /// Number of rows of evidence that the database refused since the start.
+    pub(crate) set_aside: AtomicU64,
+    pub(crate) alive: Mutex<Alive>,
+    /// Last use of secrets whose evidence is being flushed.
+    pub(crate) unflushed: Mutex<HashMap<SecretId, Unflushed>>,
+    pub(crate) addresses: Addresses,
+    pub(crate) touched: Touched,
+    pub(crate) refusals: Refusals,
+    pub(crate) revocations: Revocations,
+    pub(crate) in_flight: InFlight,
+    pub(crate) hashing: Lanes,
+    pub(crate) throttle: Throttle,
+    pub(crate) guesses: Guesses,
+    /// Credentials that worked recently, and the queue for all others.
+    pub(crate) strangers: Strangers,
+    pub(crate) unreadable_proxies: UnreadableProxies,
+    pub(crate) counted: Counted,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts, addresses: Addresses, options: &Options) -> Self {
+        let Parts { db, authority, vault, lock } = parts;
+        Self {
+            db,
+            clock: options.clock.clone(),
+            authority,
+            vault,
+            public_url: options.public_url.clone(),
+            feed: Feed::new(options.decides),
+            lock: tokio::sync::Mutex::new(lock),
+            hold: Hold::new(),
+            changes: Changes::default(),
+            background: Semaphore::new(PARALLEL_BACKGROUND),
+            readers: Semaphore::new(PARALLEL_READERS),
+            clock_watch: ClockWatch::default(),
+            ran_until: Mutex::new(options.clock.elapsed()),
+            flushes: AtomicU64::new(0),
+            flush: tokio::sync::Mutex::default(),
+            set_aside: AtomicU64::new(0),
+            alive: Mutex::default(),
+            unflushed: Mutex::default(),
+            addresses,
+            touched: Touched::default(),
+            refusals: Refusals::default(),
+            revocations: Revocations::default(),
+            in_flight: InFlight::default(),
+            hashing: Lanes::default(),
+            throttle: Throttle::default(),
+            guesses: Guesses::default(),
+            strangers: Strangers::default(),
+            unreadable_proxies: UnreadableProxies::default(),
+            counted: Counted::default(),
+        }
+    }
+
+    /// Returns the issuer of an environment.
+    pub(crate) fn issuer(&self, slug: &Slug) -> String {
+        format!("{}/env/{slug}", self.public_url)
+    }
+}

@@ -1,0 +1,97 @@
+//! Runs work in one transaction, and waits until the tables of this node enforce it. Runs reads on one snapshot.
+
+use crate::{
+    error::{Error, unavailable},
+    node::state::Node,
+};
+use crossfade_core::{Code, Problem, Timestamp};
+use crossfade_store::{Fault, StoreError, Tx};
+use std::time::Duration;
+
+/// How long a change with unknown outcome is searched for in the change log.
+const APPLIED_WITHIN: Duration = Duration::from_secs(2);
+/// How long a read waits for a connection.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Runs `work` in one transaction, with a single time. Returns the sequence number that the tables must have
+    /// applied to enforce it.
+    pub(crate) async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
+    ) -> Result<(T, i64), Error> {
+        self.hold.may_change()?;
+        let mut went_back = false;
+        let written = self
+            .db
+            .write::<T, Error>(async |tx| {
+                if self.feed.is_ahead_of(tx.last_change()) {
+                    went_back = true;
+                    return Err(StoreError::WentBack.into());
+                }
+                // The lock on the database may have been lost while this change waited.
+                self.hold.may_change()?;
+                // Read after the lock, so that everything that ended while this change waited has also ended for the
+                // change.
+                if let Some(told) = tx.told() {
+                    self.clock.calibrate(told);
+                }
+                self.clock.raise(tx.highest_time());
+                let now = self.clock.now();
+                tx.stamp(now);
+                work(tx, now).await
+            })
+            .await;
+        self.changes.note(&written);
+        if went_back {
+            self.load_authority().await?;
+        }
+        if written.as_ref().is_err_and(Error::is_superseded) {
+            self.hold.doubt();
+        }
+        if written.as_ref().is_err_and(|error| error.problem.code == Code::OutcomeUnknown) {
+            // If it was stored after all, this node enforces it without waiting for the next read of the log.
+            let _ = tokio::time::timeout(APPLIED_WITHIN, self.apply_changes()).await;
+        }
+        written
+    }
+
+    /// Runs a change in one transaction and waits until this node's own tables enforce it.
+    pub(crate) async fn transact<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let epoch = self.feed.epoch();
+        let (done, seq) = self.write(work).await?;
+        self.catch_up(seq, epoch).await.map_err(|error| Error {
+            problem: match error.problem.code {
+                Code::OutcomeUnknown => error.problem.clone(),
+                _ => Problem::new(
+                    Code::OutcomeUnknown,
+                    "The change was stored, but the server has not confirmed that it is enforced yet. Read \
+                    the current state before you retry.",
+                ),
+            },
+            source: Some(Box::new(error)),
+            hidden: false,
+            fault: None,
+        })?;
+        Ok(done)
+    }
+
+    /// Waits for a permit to write non-urgent data. Few permits exist, so a flood of such writes cannot delay a
+    /// rotation or revocation.
+    pub(crate) async fn background_turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.background.acquire().await.ok()
+    }
+
+    /// Runs `work` on one consistent snapshot, for a read that no change waits for.
+    pub(crate) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let turn = tokio::time::timeout(TURN_WITHIN, self.readers.acquire()).await;
+        let _turn = turn.map_err(|_| unavailable(Fault::Busy))?.map_err(Error::internal)?;
+        self.db.read(work).await
+    }
+}

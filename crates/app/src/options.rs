@@ -1,0 +1,44 @@
+//! Options for opening an application.
+
+use crate::node::addresses::AddressPolicy;
+use crossfade_authority::Clock;
+use crossfade_core::Random;
+use crossfade_store::Location;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Options for opening an application.
+pub struct Options {
+    /// Location of the database.
+    pub location: Location,
+    /// Path of the master key file.
+    pub master_key_file: PathBuf,
+    /// The base of issuers and links, without a path.
+    pub public_url: String,
+    /// The clock that decides.
+    pub clock: Arc<Clock>,
+    /// The source of ids and secrets.
+    pub random: Arc<dyn Random>,
+    /// Retention of the audit trail in days; `None`: forever.
+    pub audit_retention_days: Option<u32>,
+    /// How evidence stores addresses.
+    pub evidence_addresses: AddressPolicy,
+    /// How long a sign-in counts as fresh for dangerous actions.
+    pub fresh_sign_in: Duration,
+    /// How long evidence data is reused.
+    pub readings_kept: Duration,
+    /// Whether this process verifies secrets. A local command does not: it takes no lock and loads no tables.
+    pub decides: bool,
+    /// Whether an empty database becomes a new instance.
+    pub creation: Creation,
+}
+
+/// Whether an empty database becomes a new instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Creation {
+    /// Never. A command that needs an instance must not create one in the wrong place.
+    Never,
+    /// With a master key that is created together with the instance. An existing key belongs to another instance.
+    WithNewKey,
+    /// With an existing master key as well, on explicit request.
+    WithAnyKey,
+}
