@@ -3,16 +3,20 @@
 use crate::{
     error::Error,
     frame::act::Act,
-    node::{failures::write_failures, state::Node},
+    node::{
+        alive::Alive,
+        failures::write_failures,
+        state::Node,
+        taken::{Batch, EvidenceRow, Taken},
+    },
 };
 use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
-use crossfade_core::{Code, SecretId, Timestamp, api::GapKind, audit::Actor, text};
+use crossfade_core::{SecretId, Timestamp, api::GapKind, audit::Actor, text};
 use crossfade_store::{
     EvidenceGap, PageStart, RefusedCaller, Registration, Secret, SourceCaps, Tx, Usage, UsageRow, UsageSource,
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::Range,
     sync::{
         MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -24,8 +28,6 @@ use std::{
 const CAPS: SourceCaps = SourceCaps { of_secret: 5000, of_address: 100 };
 /// Maximum number of callers stored per drill, and per secret for other refusals.
 const MOST_REFUSED: i64 = 1000;
-/// Maximum number of rows of evidence written in one transaction.
-const ROWS_AT_ONCE: usize = 500;
 /// Maximum number of secrets and gaps that are checked for a use; with more, a use is assumed.
 const MAX_LOOKED_AT: i64 = 100;
 /// Interval for recording that everything is stored, even if there was nothing to store. After a kill, the evidence has
@@ -40,7 +42,7 @@ pub(crate) struct Recorded {
     /// Whether this process serves and could not yet store that it is recording.
     is_due: bool,
     /// Whether some evidence since then may not have been stored.
-    in_doubt: bool,
+    pub(crate) in_doubt: bool,
     /// Number of the last flush that stored everything.
     stored_by: u64,
     /// Period of the evidence that the database refused since then.
@@ -53,7 +55,7 @@ impl Recorded {
         self.until.is_some() && !self.is_due && !self.in_doubt && self.refused.is_none()
     }
 
-    fn note_refused(&mut self, usage: &Usage) {
+    pub(crate) fn note_refused(&mut self, usage: &Usage) {
         let (from, to) = self.refused.unwrap_or((usage.first_used_at, usage.last_used_at));
         self.refused = Some((from.min(usage.first_used_at), to.max(usage.last_used_at)));
     }
@@ -68,35 +70,6 @@ pub(crate) struct Unflushed {
     tried: Option<Timestamp>,
 }
 
-/// The longest heartbeat interval of a serving process that does not count as a gap. A longer one means that the
-/// machine was suspended or moved, or its clock was set forward, so callers may have been missed.
-const STOOD_STILL: Duration = Duration::from_secs(15);
-
-/// Heartbeats of a serving process.
-#[derive(Default)]
-pub(crate) struct Alive {
-    /// The last heartbeat; `None` before the first.
-    last: Option<Timestamp>,
-    /// A period without heartbeats that is not yet recorded as a gap.
-    still: Option<(Timestamp, Timestamp)>,
-}
-
-impl Alive {
-    /// Notes a heartbeat at `now`; with `begin`, also the first one. Returns a heartbeat gap that still has to be
-    /// recorded.
-    fn beat(&mut self, now: Timestamp, begin: bool) -> Option<(Timestamp, Timestamp)> {
-        match self.last {
-            None if !begin => return None,
-            Some(last) if now.since(last) > STOOD_STILL => {
-                self.still = Some((self.still.map_or(last, |(from, _)| from), now));
-            }
-            _ => {}
-        }
-        self.last = Some(now);
-        self.still
-    }
-}
-
 /// Key of a row of evidence: what refused the caller, if anything, the secret, and the source.
 type Kept<'a> = (Option<&'a RefusedBy>, &'a SecretId, UsageSource);
 
@@ -105,103 +78,6 @@ pub(crate) fn usage(counter: Counter) -> Usage {
         first_used_at: counter.first,
         last_used_at: counter.last,
         use_count: i64::try_from(counter.count).unwrap_or(i64::MAX),
-    }
-}
-
-/// One row of evidence: what refused the caller, if anything, and the indexes of the counts in it.
-type EvidenceRow = (Option<RefusedBy>, UsageRow, Vec<usize>);
-
-/// Evidence on its way to the database. Dropping it puts back what was not written, even if the waiting caller
-/// disconnects.
-struct Taken<'a> {
-    node: &'a Node,
-    recorded: &'a mut Recorded,
-    sources: Vec<SourceCount>,
-    failures: Vec<FailureCount>,
-    rows: Vec<EvidenceRow>,
-    /// Numbers of rows and failures that need not be put back.
-    written: (usize, usize),
-    /// Whether the current batch may be committed.
-    is_committing: AtomicBool,
-    /// Maximum number of rows and failures in the next batch. Lower after the database has refused one of them.
-    at_once: usize,
-}
-
-/// Rows and failures of one transaction.
-struct Batch {
-    rows: Range<usize>,
-    failures: Range<usize>,
-}
-
-impl<'a> Taken<'a> {
-    fn take(node: &'a Node, recorded: &'a mut Recorded) -> Self {
-        let (sources, failures) = node.drain_evidence();
-        let rows = node.rows(&sources);
-        Self {
-            node,
-            recorded,
-            sources,
-            failures,
-            rows,
-            written: (0, 0),
-            is_committing: AtomicBool::new(false),
-            at_once: ROWS_AT_ONCE,
-        }
-    }
-
-    fn next_batch(&self) -> Option<Batch> {
-        let (rows, failures) = self.written;
-        let rows = rows..self.rows.len().min(rows + self.at_once);
-        // A single row is alone in its batch: a refusal is of that row, and of no failure.
-        let failures_at_once = if self.at_once == 1 && !rows.is_empty() { 0 } else { self.at_once };
-        let failures = failures..self.failures.len().min(failures + failures_at_once);
-        let batch = Batch { rows, failures };
-        (!batch.rows.is_empty() || !batch.failures.is_empty()).then_some(batch)
-    }
-
-    fn rows_of(&self, batch: &Batch) -> (&[EvidenceRow], &[FailureCount]) {
-        (&self.rows[batch.rows.clone()], &self.failures[batch.failures.clone()])
-    }
-
-    /// Makes the next batch smaller than one that the database refused; `false` if that was a single row.
-    fn narrow(&mut self, batch: &Batch) -> bool {
-        let most = batch.rows.len().max(batch.failures.len());
-        let is_single = batch.rows.len() + batch.failures.len() < 2;
-        self.at_once = (most / 2).max(1);
-        !is_single
-    }
-
-    /// Continues after a batch.
-    fn pass(&mut self, batch: &Batch) {
-        self.written = (batch.rows.end, batch.failures.end);
-        self.at_once = (self.at_once * 4).min(ROWS_AT_ONCE);
-    }
-
-    /// Records the outcome of a batch. A batch that may already be stored is not retried: evidence can be incomplete
-    /// but never overstated.
-    fn settle(&mut self, batch: &Batch, error: Option<&Error>) {
-        self.is_committing = AtomicBool::new(false);
-        let in_doubt = error.is_some_and(|error| error.problem.code == Code::OutcomeUnknown);
-        self.recorded.in_doubt |= in_doubt;
-        if error.is_none() || in_doubt {
-            self.pass(batch);
-        }
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        if *self.is_committing.get_mut()
-            && let Some(batch) = self.next_batch()
-        {
-            self.recorded.in_doubt = true;
-            self.written = (batch.rows.end, batch.failures.end);
-        }
-        let (rows, failures) = self.written;
-        let left = self.rows[rows..].iter().flat_map(|(.., counts)| counts);
-        let sources = left.map(|at| self.sources[*at].clone()).collect();
-        self.node.authority.evidence().restore(sources, self.failures[failures..].to_vec());
-        self.node.unflushed().clear();
     }
 }
 
@@ -394,7 +270,7 @@ impl Node {
 
     /// Returns the rows to store for the counts: one row per secret, stored source and kind of refusal, with the
     /// indexes of the counts in it.
-    fn rows(&self, sources: &[SourceCount]) -> Vec<EvidenceRow> {
+    pub(crate) fn rows(&self, sources: &[SourceCount]) -> Vec<EvidenceRow> {
         let mut merged: BTreeMap<Kept<'_>, (Counter, Vec<usize>)> = BTreeMap::new();
         for (at, count) in sources.iter().enumerate() {
             let source = UsageSource {
@@ -420,7 +296,7 @@ impl Node {
     }
 
     /// Removes the evidence from memory, and remembers when each secret was last used until that is stored.
-    fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
+    pub(crate) fn drain_evidence(&self) -> (Vec<SourceCount>, Vec<FailureCount>) {
         let mut unflushed = self.unflushed();
         let drained = self.authority.evidence().drain();
         for source in &drained.0 {
@@ -433,7 +309,7 @@ impl Node {
         drained
     }
 
-    fn unflushed(&self) -> MutexGuard<'_, HashMap<SecretId, Unflushed>> {
+    pub(crate) fn unflushed(&self) -> MutexGuard<'_, HashMap<SecretId, Unflushed>> {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -479,28 +355,4 @@ fn in_ascii(row: &UsageRow) -> Option<UsageRow> {
         row.source.instance = text::in_ascii(&row.source.instance);
         row
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_seconds(1_800_000_000 + seconds)
-    }
-
-    /// A machine that stood still and a clock that was set forward look the same: callers may have been missed in both
-    /// cases.
-    #[test]
-    fn a_jump_of_the_time_between_two_signs_of_life_is_a_gap_and_a_short_one_is_none() {
-        let mut alive = Alive::default();
-        assert_eq!(alive.beat(at(-500), false), None, "a process that does not serve");
-        assert_eq!(alive.beat(at(0), true), None);
-        assert_eq!(alive.beat(at(15), false), None);
-        assert_eq!(alive.beat(at(31), false), Some((at(15), at(31))));
-        assert_eq!(alive.beat(at(32), true), Some((at(15), at(31))), "until it is recorded");
-        assert_eq!(alive.beat(at(3632), true), Some((at(15), at(3632))), "one more, before it was");
-        alive.still = None;
-        assert_eq!(alive.beat(at(3633), true), None);
-    }
 }

@@ -4,9 +4,10 @@ use crate::{
     keys::seal::Vault,
     node::{
         addresses::Addresses,
+        alive::Alive,
         changes::Changes,
         clock_watch::ClockWatch,
-        evidence::{Alive, Recorded, Unflushed},
+        evidence::{Recorded, Unflushed},
         feed::Feed,
         guesses::Guesses,
         in_flight::InFlight,
