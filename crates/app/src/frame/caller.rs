@@ -1,6 +1,6 @@
 //! The caller of a use case: an authenticated account with its grants, or a local command.
 
-use crate::{app::App, error::Error, frame::entry::Author, people::sessions};
+use crate::{app::App, error::Error, frame::entry::Author, people::session_limits};
 use crossfade_core::{
     Code, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
@@ -178,7 +178,7 @@ pub(crate) async fn by_session_digest(
     now: Timestamp,
 ) -> Result<(Caller, SessionRow, User), Error> {
     let session = tx.session_by_digest(digest).await?.ok_or_else(signed_out)?;
-    if now >= sessions::ends_at(&session) {
+    if now >= session_limits::ends_at(&session) {
         return Err(signed_out());
     }
     let user = tx.user(&session.user_id).await?.ok_or_else(signed_out)?;

@@ -10,6 +10,7 @@ pub(crate) mod grants;
 pub(crate) mod look_up;
 pub(crate) mod owners;
 pub(crate) mod password;
+pub(crate) mod session_limits;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod tokens;

@@ -9,6 +9,7 @@ use crate::{
         entry::{About, Author},
     },
     people::{
+        session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},
         sign_in::NewSession,
         tokens::{AccountTokens, end_own_tokens},
     },
@@ -25,10 +26,6 @@ use std::{
     time::Duration,
 };
 
-/// How long an unused session lasts.
-pub const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
-/// How long a session lasts at most.
-pub const ABSOLUTE_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 /// How often the last request is saved. Rare enough to be cheap; a stale value only ends a session early.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// How long a page waits for saving the last request.
@@ -104,11 +101,6 @@ pub enum Confirmed {
     Wrong,
     /// Too many passwords were wrong; the next attempt is allowed at this time.
     Wait(Timestamp),
-}
-
-/// Returns when a session ends without further requests.
-pub(crate) fn ends_at(session: &SessionRow) -> Timestamp {
-    session.last_seen_at.after(IDLE_LIMIT).min(session.created_at.after(ABSOLUTE_LIMIT))
 }
 
 /// Returns the author of what a person does in a session that begins with it.
