@@ -155,13 +155,13 @@ export default async function rotation(server) {
   check("what does not apply any more is not offered", (await button(page.getByRole("table", { name: "Secret rotation history" }), "Revoke").count()) === 0);
 
   // Settings.
-  await tab(page, "Settings").last().click();
+  await tab(page, "OAuth settings").click();
   await look(page, "registration-settings");
   await button(page, "Disable").click();
   dialog = page.getByRole("dialog", { name: "Disable registration" });
   await look(page, "dialog-disable");
   await button(dialog, "Cancel").click();
-  await tab(page, "Settings").first().click();
+  await tab(page, "Client settings").click();
   await look(page, "client-settings");
 
   // The other sections.
@@ -197,7 +197,7 @@ export default async function rotation(server) {
   await server.api("PATCH", "/environments/staging", { show_once: true });
   await page.goto(`${server.url}/console/clients`);
   await page.getByRole("rowheader", { name: "Billing" }).getByRole("link").click();
-  await tab(page, "Settings").click();
+  await tab(page, "Client settings").click();
   await page.getByRole("combobox", { name: "Environment" }).selectOption("staging");
   await button(page, "Add environment").click();
   await page.getByRole("heading", { name: /New secret/ }).waitFor();

@@ -32,6 +32,8 @@ struct AuditPage {
     environments: Vec<(String, String)>,
     outcomes: [(&'static str, &'static str); 3],
     kinds: [(&'static str, &'static str); 5],
+    /// Whether one of the folded filters is set.
+    more: bool,
     lines: Vec<Line>,
     /// Start and end of the filter, as applied.
     since: Option<Timestamp>,
@@ -186,6 +188,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let answer = problem.as_ref().map_or(StatusCode::OK, status);
     let (is_first, address) = (!fields.ticked("cursor"), address(&fields));
     let names = app.names_in_trail(caller, events.iter().flat_map(audit_event::ids)).await?;
+    let more = ["actor", "outcome", "via", "via_kind"].iter().any(|name| fields.filled(name).is_some());
     let filter = Form::new("", days(fields));
     Ok(page_with(
         answer,
@@ -200,6 +203,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
             environments: any("All environments").into_iter().chain(environments).collect(),
             outcomes: [("", "All outcomes"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
+            more,
             lines: events.into_iter().map(|event| Line::new(event, &names)).collect(),
             since,
             until,
@@ -254,6 +258,7 @@ mod tests {
             environments: vec![(String::new(), "All environments".into())],
             outcomes: [("", "All outcomes"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
+            more: false,
             lines: events.into_iter().map(|event| Line::new(event, names)).collect(),
             since: None,
             until: None,

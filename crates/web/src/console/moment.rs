@@ -40,6 +40,7 @@ enum Shown {
     Absolute,
     Stacked,
     Relative(Timestamp),
+    Full(Timestamp),
     Left(Timestamp),
 }
 
@@ -56,6 +57,11 @@ pub(crate) fn stacked(at: impl Borrow<Timestamp>) -> Moment {
 /// Returns the time as a duration from now, with the time itself on focus, for lists.
 pub(crate) fn relative(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> Moment {
     Moment { at: *at.borrow(), shown: Shown::Relative(*now.borrow()) }
+}
+
+/// Returns the time itself, with the duration from now on focus, for records.
+pub(crate) fn recorded(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> Moment {
+    Moment { at: *at.borrow(), shown: Shown::Full(*now.borrow()) }
 }
 
 /// Returns a countdown.
@@ -80,6 +86,13 @@ impl fmt::Display for Moment {
                 write!(
                     f,
                     "<local-time datetime=\"{at}\" relative tabindex=\"0\" role=\"note\" aria-label=\"{text}, {full}\" data-full=\"{full}\">{text}</local-time>"
+                )
+            }
+            Shown::Full(now) => {
+                let ago = ago(at, now);
+                write!(
+                    f,
+                    "<local-time datetime=\"{at}\" recorded tabindex=\"0\" role=\"note\" aria-label=\"{full}, {ago}\" data-full=\"{ago}\">{full}</local-time>"
                 )
             }
             Shown::Left(now) => {

@@ -75,15 +75,19 @@ customElements.define("local-time", class extends Ticking {
   update() {
     if (this.hasAttribute("stacked")) { this.replaceChildren(...twoLines(this.date)); return; }
     const full = fullTime(this.date);
-    if (!this.hasAttribute("relative")) { this.textContent = full; return; }
+    const isRecorded = this.hasAttribute("recorded");
+    if (!this.hasAttribute("relative") && !isRecorded) { this.textContent = full; return; }
     const seconds = Math.round((this.date - Date.now()) / 1000);
     const size = Math.abs(seconds);
     const about = size < 60 ? "a moment" : span(size).split(" ").slice(0, 2).join(" ");
     const year = sameYear(this.date) ? {} : { year: "numeric" };
     const day = local({ day: "numeric", month: "short", ...year }).format(this.date);
-    this.textContent = size > 30 * 86400 ? day : seconds > 0 ? `in ${about}` : `${about} ago`;
-    this.dataset.full = full;
-    this.setAttribute("aria-label", `${this.textContent}, ${full}`);
+    const ago = size > 30 * 86400 ? day : seconds > 0 ? `in ${about}` : `${about} ago`;
+    // A record shows when it was, and a list how long ago; each has the other on focus.
+    const [shown, other] = isRecorded ? [full, ago] : [ago, full];
+    this.textContent = shown;
+    this.dataset.full = other;
+    this.setAttribute("aria-label", `${shown}, ${other}`);
     this.role = "note";
     this.again(size < 3600 ? 60 : 3600);
   }
@@ -92,16 +96,16 @@ customElements.define("local-time", class extends Ticking {
 /** Makes the times of a table one stop of the Tab key; the arrow keys move between them. */
 function stopAtTimes(root = document) {
   for (const table of all("table", root)) {
-    const times = all("local-time[relative]", table);
+    const times = all("local-time[tabindex]", table);
     const stop = times.find((time) => time === document.activeElement) ?? times[0];
     for (const time of times) time.tabIndex = time === stop ? 0 : -1;
   }
 }
 stopAtTimes();
 document.addEventListener("keydown", (event) => {
-  const here = event.target.closest?.("table local-time[relative]");
+  const here = event.target.closest?.("table local-time[tabindex]");
   if (!here) return;
-  const times = all("local-time[relative]", here.closest("table"));
+  const times = all("local-time[tabindex]", here.closest("table"));
   const at = times.indexOf(here);
   const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: times.length - 1 }[event.key];
   if (to === undefined) return;

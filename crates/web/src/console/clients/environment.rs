@@ -47,7 +47,7 @@ impl Configure {
         match self {
             Self::Credentials => "Credentials",
             Self::Security => "Security",
-            Self::Settings => "Settings",
+            Self::Settings => "OAuth settings",
         }
     }
 

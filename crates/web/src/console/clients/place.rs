@@ -81,7 +81,7 @@ impl Place {
             tabs.push(("Environment", self.environment_path(&first.environment)));
         }
         if self.may.manage {
-            tabs.push(("Settings", format!("{}/settings", self.path())));
+            tabs.push(("Client settings", format!("{}/settings", self.path())));
         }
         let rotate = match self.client.registrations.as_slice() {
             [only] => Some(format!("{}/security#rotate", self.environment_path(&only.environment))),
@@ -103,6 +103,13 @@ impl Place {
     }
 }
 
+impl Tab {
+    /// Returns the last part of its id, which contains no space.
+    pub(super) fn id(&self) -> String {
+        self.label.replace(' ', "-")
+    }
+}
+
 #[cfg(test)]
 impl Tabs {
     pub(super) fn sample(selected: &str) -> Self {
@@ -111,6 +118,6 @@ impl Tabs {
             path: "/console/clients/cl_1".into(),
             selected: label == selected,
         };
-        Self { tabs: ["Overview", "Environment", "Settings"].map(tab).to_vec(), rotate: None }
+        Self { tabs: ["Overview", "Environment", "Client settings"].map(tab).to_vec(), rotate: None }
     }
 }

@@ -69,7 +69,7 @@ async fn load(signed: &SignedIn, client: &str) -> Result<SettingsPage, Refused> 
         .with("version", place.version.to_string());
     Ok(SettingsPage {
         layout: place.layout(signed),
-        tabs: place.tabs("Settings"),
+        tabs: place.tabs("Client settings"),
         id: it.id.to_string(),
         name: it.name.clone(),
         others: others.map(|other| (other.slug.clone(), other.name.clone())).collect(),
@@ -183,7 +183,7 @@ mod tests {
                 .with_field("confirm_client_name");
         let html = SettingsPage {
             layout: Layout::sample(Section::Clients, "Billing"),
-            tabs: Tabs::sample("Settings"),
+            tabs: Tabs::sample("Client settings"),
             id: "cl_1".into(),
             name: "Billing".into(),
             others: vec![("staging".into(), "Staging".into())],
