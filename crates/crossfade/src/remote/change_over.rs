@@ -354,7 +354,7 @@ fn short_reason(why: Why) -> Option<&'static str> {
 
 /// Returns a text like [`line`], short enough for a terminal of 60 columns beside a bar.
 fn short_line(now: &ChangeOver) -> String {
-    let ends = format!("ends in {}", rounded(now.ends_at.since(now.at)));
+    let ends = format!("old ends in {}", rounded(now.ends_at.since(now.at)));
     let further = further_obstacles(now).next().and_then(|reason| short_reason(reason.code));
     match now.verdict {
         Verdict::NotStarted => format!("new secret not used yet, {ends}"),

@@ -44,7 +44,9 @@ function focusResult() {
   const tab = from === "content" && one("main [role=tab][aria-selected=true]");
   const chosen = from && document.getElementById(from);
   const made = one("[data-once]") && one("[data-result] button");
-  const result = one("[data-focus]") ?? made ?? said ?? (tab || chosen);
+  // What is shown once and never again comes first.
+  const once = one("[data-shown-once] copy-button button");
+  const result = once ?? one("[data-focus]") ?? made ?? said ?? (tab || chosen);
   if (!result) return;
   // What was said is read out with what is focused.
   if (made && said) {
