@@ -136,6 +136,7 @@ statements! {
                         LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                         ORDER BY e.position, e.slug";
     PLACE = "SELECT r.client_id, c.property_id, r.environment, r.oauth_client_id, c.name FROM registrations r JOIN clients c ON c.id = r.client_id WHERE r.id = $1";
+    PROPERTIES_OF = "SELECT c.id, c.property_id FROM clients c JOIN (VALUES {rows:1}) AS v ON c.id = v.column1 WHERE c.deleted_at IS NULL";
     PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
     TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
     UPDATE_REGISTRATION = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5,
@@ -319,6 +320,19 @@ impl Tx {
     /// Returns a client's registrations in the order of the environments.
     pub async fn registrations(&mut self, client: &ClientId) -> Result<Vec<Registration>, StoreError> {
         self.rows(REGISTRATIONS, vec![client.as_str().into()]).await?.iter().map(registration).collect()
+    }
+
+    /// Returns the properties of these clients, in one statement. Deleted clients are left out.
+    pub async fn properties_of_clients(
+        &mut self,
+        clients: &[&ClientId],
+    ) -> Result<HashMap<ClientId, PropertyId>, StoreError> {
+        let keys: Vec<_> = clients.iter().map(|id| vec![id.as_str().into()]).collect();
+        let property = |row: &Row| {
+            let id = row.parsed("id", |text| ClientId::parse(text).ok())?;
+            Ok((id, row.parsed("property_id", |text| PropertyId::parse(text).ok())?))
+        };
+        self.look_up(PROPERTIES_OF, &keys).await?.iter().map(property).collect()
     }
 
     /// Returns the registrations of each of these clients, in the order of the environments, in one statement.

@@ -5,17 +5,25 @@ use crate::{
     frame::{caller::Caller, targets::forbidden_because},
 };
 use crossfade_core::{
-    PropertyId, UserId,
+    ClientId, PropertyId, UserId,
     giving::Holding,
     roles::{Grant, Object, Permission, Role, Scope},
 };
 use crossfade_store::{GrantRow, Maker, StoreError, Tx, User};
 
+/// Returns the client that a grant covers, if it covers one.
+fn client_of(grant: &Grant) -> Option<&ClientId> {
+    match &grant.scope {
+        Scope::Client(client) => Some(client),
+        Scope::Platform | Scope::Property(_) => None,
+    }
+}
+
 /// Returns the property of the client that a grant covers, if it covers one client.
 async fn property_of(tx: &mut Tx, grant: &Grant) -> Result<Option<PropertyId>, StoreError> {
-    match &grant.scope {
-        Scope::Client(client) => Ok(tx.client(client).await?.map(|client| client.property_id)),
-        Scope::Platform | Scope::Property(_) => Ok(None),
+    match client_of(grant) {
+        Some(client) => Ok(tx.client(client).await?.map(|client| client.property_id)),
+        None => Ok(None),
     }
 }
 
@@ -73,13 +81,13 @@ pub(crate) async fn missing(
     holding: Holding<'_>,
     grants: &[GrantRow],
 ) -> Result<Option<Permission>, StoreError> {
-    for row in grants {
-        let property = property_of(tx, &row.grant).await?;
-        if let Err(permission) = holding.may_give(&row.grant, property.as_ref()) {
-            return Ok(Some(permission));
-        }
-    }
-    Ok(None)
+    let clients = grants.iter().filter_map(|row| client_of(&row.grant)).collect::<Vec<_>>();
+    let properties = tx.properties_of_clients(&clients).await?;
+    let missing = |row: &GrantRow| {
+        let property = client_of(&row.grant).and_then(|client| properties.get(client));
+        holding.may_give(&row.grant, property).err()
+    };
+    Ok(grants.iter().find_map(missing))
 }
 
 /// Refuses a caller who could not grant every role of an account: with a link or another email address the caller could
