@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json, to_value};
 
-    const AT: &str = "2026-11-24T13:05:00Z";
+    const AT: &str = "2026-11-24T13:05:00.000000Z";
 
     /// Takes the facts of an object that the API shows as this JSON.
     fn recorded<Shown: serde::de::DeserializeOwned, Facts: From<Shown> + Serialize>(shown: &Value) -> Value {
