@@ -20,6 +20,7 @@ use crate::{
         state::{Node, Parts},
     },
     options::Options,
+    secrets::security::Security,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -60,6 +61,7 @@ pub struct App {
     pub(crate) has_owner: AtomicBool,
     pub(crate) change_overs: Readings<api::ChangeOver>,
     pub(crate) usages: Readings<Page<api::Usage>>,
+    pub(crate) securities: Readings<Security>,
     pub(crate) usage_series: Readings<Page<api::UsagePoint>>,
 }
 
@@ -121,6 +123,7 @@ impl App {
             has_owner: AtomicBool::new(false),
             change_overs: Readings::new(options.readings_kept),
             usages: Readings::new(options.readings_kept),
+            securities: Readings::new(options.readings_kept),
             usage_series: Readings::new(options.readings_kept),
         });
         app.node.calibrate().await?;

@@ -50,5 +50,6 @@ pub use people::tokens::{AccountTokens, NewToken};
 pub use people::users::UserPath;
 pub use secrets::change_over::ChangeOverQuery;
 pub use secrets::list::{RotationLine, TokensEnded};
+pub use secrets::security::{HistoryQuery, Security};
 pub use trail::events::{AuditExport, AuditQuery, FailureQuery};
 pub use trail::names::Named;

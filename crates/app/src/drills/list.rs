@@ -38,21 +38,18 @@ impl App {
         })
         .await
     }
+}
 
-    /// Returns the drills of these secrets of a registration, newest first, at most 100 per secret.
-    pub async fn list_drills_of(
-        &self,
-        caller: &Caller,
-        path: RegistrationPath<'_>,
-        secrets: &[SecretId],
-    ) -> Result<Vec<api::Drill>, Error> {
-        self.view_evidence(Operation::ListDrills, caller, path, async |tx, _, site: Site| {
-            let mut rows = tx.drills_of_secrets(secrets).await?;
-            rows.retain(|row| row.registration_id == site.registration.id);
-            shown_drills(tx, rows, self.clock.now()).await
-        })
-        .await
-    }
+/// Returns the drills of these secrets of a registration, newest first, at most 100 per secret.
+pub(crate) async fn drills_of(
+    tx: &mut Tx,
+    site: &Site,
+    secrets: &[SecretId],
+    now: Timestamp,
+) -> Result<Vec<api::Drill>, Error> {
+    let mut rows = tx.drills_of_secrets(secrets).await?;
+    rows.retain(|row| row.registration_id == site.registration.id);
+    shown_drills(tx, rows, now).await
 }
 
 /// Returns drills as the API shows them, with the stored callers that each has found.

@@ -135,7 +135,7 @@ impl App {
     }
 
     /// Stores the evidence for a judgement.
-    async fn store_for_judgement(&self) -> Result<(), Error> {
+    pub(crate) async fn store_for_judgement(&self) -> Result<(), Error> {
         let stored = tokio::time::timeout(JUDGED_WITHIN, self.store_all()).await;
         stored.unwrap_or_else(|_| Err(unavailable(Fault::Busy).into()))
     }

@@ -3,10 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{
-        caller::Caller,
-        targets::{ClientPath, RegistrationPath, Site},
-    },
+    frame::{caller::Caller, targets::ClientPath},
     people::{
         giving::{closes_account, may_change_roles_of, within_reach},
         users::{Account, UserPath},
@@ -62,7 +59,7 @@ impl Abilities {
         drill: true,
     };
 
-    fn of(caller: &Caller, object: Object<'_>) -> Self {
+    pub(crate) fn of(caller: &Caller, object: Object<'_>) -> Self {
         let may = |permission| caller.may(permission, object);
         Self {
             manage: may(Permission::ClientManage),
@@ -114,14 +111,6 @@ impl App {
                 roles,
                 closing,
             })
-        })
-        .await
-    }
-
-    /// Returns the caller's permissions on a client in one environment.
-    pub async fn abilities(&self, caller: &Caller, path: RegistrationPath<'_>) -> Result<Abilities, Error> {
-        self.view(Operation::ReadRegistration, caller, path, async |_, caller, site: Site| {
-            Ok(Abilities::of(caller, site.object()))
         })
         .await
     }

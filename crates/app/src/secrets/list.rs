@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     frame::{
         caller::Caller,
-        cursor::{ListQuery, page, time, unknown_cursor},
+        cursor::{ListQuery, Start, page, time, unknown_cursor},
         targets::{RegistrationPath, Site},
     },
     registrations::registration::tokens_end,
@@ -161,68 +161,38 @@ impl App {
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Rotation>, Error> {
-        let found = self.list_rotation_lines(caller, path, query, false).await?;
+        let start = self.cursors.start(path.list("rotations"), query)?;
+        let found = self
+            .view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
+                self.rotation_lines(tx, &site, (&start, false), self.clock.now()).await
+            })
+            .await?;
         Ok(Page {
             items: found.items.into_iter().map(|line| line.rotation).collect(),
             next_cursor: found.next_cursor,
         })
     }
 
-    /// Lists rotations as the history page shows them, in either order. A cursor is valid only for the order it was
-    /// issued for.
-    pub async fn list_rotation_lines(
+    /// Returns the rotations of a registration as the Console shows them, in either order.
+    pub(crate) async fn rotation_lines(
         &self,
-        caller: &Caller,
-        path: RegistrationPath<'_>,
-        query: &ListQuery,
-        oldest_first: bool,
+        tx: &mut Tx,
+        site: &Site,
+        (start, oldest_first): (&Start<'_>, bool),
+        now: Timestamp,
     ) -> Result<Page<RotationLine>, Error> {
-        let order = if oldest_first { "rotations, oldest first" } else { "rotations" };
-        let start = self.cursors.start(path.list(order), query)?;
-        self.view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
-            let rows = tx.rotation_lines(&site.registration.id, &start, oldest_first).await?;
-            let now = self.clock.now();
-            let times = rows.iter().map(|row| row.rotation.rotated_at);
-            let decisions = match times.clone().min().zip(times.max()) {
-                // What was revoked or rolled back was so within the longest transition.
-                Some((from, last)) => {
-                    let until = last.after(LONGEST_TRANSITION);
-                    tx.decisions(&site.client.id, &site.environment.slug, (from, until)).await?
-                }
-                None => Vec::new(),
-            };
-            let key =
-                |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
-            page(&start, rows, key, |row| shown_rotation(row, &site.registration, &decisions, now))
-        })
-        .await
-    }
-
-    /// Returns when the last token that can have been issued by now expires, for a resource server that validates
-    /// offline.
-    pub async fn last_token_ends_at(
-        &self,
-        caller: &Caller,
-        path: RegistrationPath<'_>,
-    ) -> Result<Timestamp, Error> {
-        self.view(Operation::ReadRegistration, caller, path, async |_, _, site: Site| {
-            Ok(tokens_end(&site.registration, self.clock.now()))
-        })
-        .await
-    }
-
-    /// Returns the valid secrets of a registration: the current one and the retiring one.
-    pub async fn list_valid_secrets(
-        &self,
-        caller: &Caller,
-        path: RegistrationPath<'_>,
-    ) -> Result<Vec<api::Secret>, Error> {
-        self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
-            let now = self.clock.now();
-            let rows = tx.valid_secrets_of(&site.registration.id, now).await?;
-            Ok(rows.iter().map(|row| self.shown_secret(row, now)).collect())
-        })
-        .await
+        let rows = tx.rotation_lines(&site.registration.id, start, oldest_first).await?;
+        let times = rows.iter().map(|row| row.rotation.rotated_at);
+        let decisions = match times.clone().min().zip(times.max()) {
+            // What was revoked or rolled back was so within the longest transition.
+            Some((from, last)) => {
+                let until = last.after(LONGEST_TRANSITION);
+                tx.decisions(&site.client.id, &site.environment.slug, (from, until)).await?
+            }
+            None => Vec::new(),
+        };
+        let key = |row: &crossfade_store::RotationLine| (row.rotation.number, row.rotation.id.to_string());
+        page(start, rows, key, |row| shown_rotation(row, &site.registration, &decisions, now))
     }
 
     /// Returns the sources of each secret: newest secret first, then latest use first.
@@ -241,26 +211,38 @@ impl App {
         }
         let kept = (&self.usages, format!("{since:?} {query:?}"));
         self.view_kept(Operation::ListUsage, caller, path, kept, async |tx, _, site: Site| {
-            let rows = tx.usage_sources(&site.registration.id, since, &start).await?;
-            let now = self.clock.now();
-            let next = offset + start.limit - 1;
-            page(
-                &start,
-                rows,
-                |_| (next, "usage".into()),
-                |used| api::Usage {
-                    state: state_at(used.expires_at, used.revoked_at, now),
-                    secret_id: used.row.secret_id,
-                    source_ip: given(used.row.source.ip),
-                    user_agent: given(used.row.source.user_agent),
-                    instance: given(used.row.source.instance),
-                    gathered: used.row.source.gathered,
-                    first_used_at: used.row.usage.first_used_at,
-                    last_used_at: used.row.usage.last_used_at,
-                    use_count: used.row.usage.use_count,
-                },
-            )
+            self.usage(tx, &site, since, &start, self.clock.now()).await
         })
         .await
+    }
+
+    /// Returns the sources of each secret of a loaded registration.
+    pub(crate) async fn usage(
+        &self,
+        tx: &mut Tx,
+        site: &Site,
+        since: Option<Timestamp>,
+        start: &Start<'_>,
+        now: Timestamp,
+    ) -> Result<Page<api::Usage>, Error> {
+        let rows = tx.usage_sources(&site.registration.id, since, start).await?;
+        let offset = start.after.as_ref().map_or(0, |(offset, _)| *offset);
+        let next = offset + start.limit - 1;
+        page(
+            start,
+            rows,
+            |_| (next, "usage".into()),
+            |used| api::Usage {
+                state: state_at(used.expires_at, used.revoked_at, now),
+                secret_id: used.row.secret_id,
+                source_ip: given(used.row.source.ip),
+                user_agent: given(used.row.source.user_agent),
+                instance: given(used.row.source.instance),
+                gathered: used.row.source.gathered,
+                first_used_at: used.row.usage.first_used_at,
+                last_used_at: used.row.usage.last_used_at,
+                use_count: used.row.usage.use_count,
+            },
+        )
     }
 }

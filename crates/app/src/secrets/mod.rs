@@ -1,6 +1,6 @@
 //! Secrets of a registration.
 //! One file for each operation that changes one: rotate, reveal, revoke, extend, roll back. `list` reads secrets,
-//! rotations and use. `transition` gathers the facts about the callers of a running transition, and `change_over`
+//! rotations and use; `security` reads what the Console shows of all of them. `transition` gathers the facts about the callers of a running transition, and `change_over`
 //! answers whether it is safe to end the old secret. The rules are in `core::rotation` and `core::change_over`.
 
 pub(crate) mod change_over;
@@ -10,4 +10,5 @@ pub(crate) mod reveal;
 pub(crate) mod revoke;
 pub(crate) mod roll_back;
 pub(crate) mod rotate;
+pub(crate) mod security;
 pub(crate) mod transition;

@@ -1,0 +1,134 @@
+//! What the Console shows of a registration: its secrets, their history and their callers, on one snapshot after one flush
+//! of the evidence.
+
+use crate::{
+    app::App,
+    drills::list::drills_of,
+    error::{Error, unavailable},
+    frame::{
+        caller::Caller,
+        cursor::{ListQuery, Start},
+        targets::{RegistrationPath, Site},
+    },
+    people::abilities::Abilities,
+    registrations::registration::{shown_registration, tokens_end},
+    secrets::list::RotationLine,
+};
+use crossfade_core::{
+    Operation, Timestamp,
+    api::{self, ChangeOver, Page},
+    rotation::SecretState,
+};
+use crossfade_store::Tx;
+use std::collections::BTreeSet;
+
+/// Which part of the history is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryQuery {
+    /// Limit and cursor. A cursor is valid only for the order that it was issued for.
+    pub list: ListQuery,
+    /// Whether the oldest rotation comes first.
+    pub oldest_first: bool,
+    /// Maximum number of callers.
+    pub callers: String,
+}
+
+/// The state of a registration.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// Time of the snapshot.
+    pub now: Timestamp,
+    /// The registration.
+    pub registration: api::Registration,
+    /// Its version.
+    pub version: i64,
+    /// Its valid secrets: the current one and the retiring one.
+    pub secrets: Vec<api::Secret>,
+    /// A page of its rotations.
+    pub history: Page<RotationLine>,
+    /// Its latest rotation.
+    pub latest: Option<RotationLine>,
+    /// The drills of the transitions among these rotations.
+    pub drills: Vec<api::Drill>,
+    /// Its callers, by secret.
+    pub usage: Page<api::Usage>,
+    /// Its latest change-over; `None` if it was never rotated.
+    pub change_over: Option<ChangeOver>,
+    /// When the last token that can have been issued by now expires, for a resource server that validates offline.
+    pub last_token_ends_at: Timestamp,
+}
+
+impl App {
+    /// Returns the state of a registration, which can be up to 1 second old but not older than its last change, and what
+    /// the caller can do about it. Fails if a transition runs and the evidence to judge it by cannot be stored.
+    pub async fn read_security(
+        &self,
+        caller: &Caller,
+        path: RegistrationPath<'_>,
+        query: &HistoryQuery,
+    ) -> Result<(Security, Abilities), Error> {
+        let order = if query.oldest_first { "rotations, oldest first" } else { "rotations" };
+        let history = self.cursors.start(path.list(order), &query.list)?;
+        let latest = ListQuery { limit: Some("1".to_owned()), cursor: None };
+        let latest = self.cursors.start(path.list("rotations"), &latest)?;
+        let callers = ListQuery { limit: Some(query.callers.clone()), cursor: None };
+        let callers = self.cursors.start(path.list("usage"), &callers)?;
+        // What is used while evidence is being written down is not judged, so that the answer is of the time before.
+        let before = self.clock.now();
+        // The turn of the account covers the wait for a reading that another request computes.
+        let _turn_of_account = self.reads.account_turn(caller.user()).await?;
+        let (registration, version, may) = self
+            .view(Operation::ReadChangeOver, caller, path, async |_, caller, site: Site| {
+                let may = Abilities::of(caller, site.object());
+                Ok((site.registration.id, site.registration.version, may))
+            })
+            .await?;
+        let compute = async || {
+            let _turn = self.reads.turn().await?;
+            let stored = match self.node.changes.failing() {
+                Some(fault) => Err(unavailable(fault).into()),
+                None => self.store_for_judgement().await,
+            };
+            self.view(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
+                let read =
+                    self.security(tx, &site, (&history, query.oldest_first), (&latest, &callers), before);
+                let read = read.await?;
+                if read.secrets.iter().any(|it| it.state == SecretState::Retiring) {
+                    stored?;
+                }
+                Ok(read)
+            })
+            .await
+        };
+        let key = (registration, format!("{query:?}"), version);
+        Ok((self.securities.get(key, || self.clock.now(), compute).await?, may))
+    }
+
+    async fn security(
+        &self,
+        tx: &mut Tx,
+        site: &Site,
+        (history, oldest_first): (&Start<'_>, bool),
+        (latest, callers): (&Start<'_>, &Start<'_>),
+        before: Timestamp,
+    ) -> Result<Security, Error> {
+        let now = self.clock.now();
+        let history = self.rotation_lines(tx, site, (history, oldest_first), now).await?;
+        let latest = self.rotation_lines(tx, site, (latest, false), now).await?.items.pop();
+        let outgoing = history.items.iter().chain(&latest).map(|line| &line.rotation.outgoing_secret.id);
+        let outgoing: BTreeSet<_> = outgoing.cloned().collect();
+        let valid = tx.valid_secrets_of(&site.registration.id, now).await?;
+        Ok(Security {
+            now,
+            registration: shown_registration(self, &site.registration, &site.environment),
+            version: site.registration.version,
+            secrets: valid.iter().map(|row| self.shown_secret(row, now)).collect(),
+            drills: drills_of(tx, site, &outgoing.into_iter().collect::<Vec<_>>(), now).await?,
+            usage: self.usage(tx, site, None, callers, now).await?,
+            change_over: self.change_over(tx, site, None, None, before).await?,
+            last_token_ends_at: tokens_end(&site.registration, now),
+            history,
+            latest,
+        })
+    }
+}
