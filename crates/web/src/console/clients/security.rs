@@ -8,14 +8,14 @@ use crate::console::{
     moment,
     session::SignedIn,
 };
-use crossfade_app::{Abilities, ChangeOverQuery, ListQuery, RegistrationPath, RotationLine};
+use crossfade_app::{Abilities, HistoryQuery, ListQuery, RegistrationPath, RotationLine, Security};
 use crossfade_core::{
     Timestamp,
     api::{self, ChangeOver, RefusedCaller, Rotation, Secret, Usage},
     change_over::{CallerState, Verdict},
     rotation::{EndedAs, SecretState, is_overdue},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 /// Maximum number of callers on the page.
 const MOST_CALLERS: usize = 50;
@@ -75,11 +75,6 @@ impl HistoryPlace {
     pub(super) fn of(query: &Fields) -> Self {
         let cursor = query.filled("cursor").map(str::to_owned);
         Self { oldest_first: query.text("order") == "oldest", cursor }
-    }
-
-    /// Whether it is the page with the latest rotation.
-    fn is_start(&self) -> bool {
-        !self.oldest_first && self.cursor.is_none()
     }
 
     fn order(&self) -> &'static str {
@@ -193,37 +188,30 @@ impl Secrets {
         slug: &str,
         place_in_history: HistoryPlace,
     ) -> Result<Self, Refused> {
-        let (app, caller) = (&signed.app, signed.caller());
         let path = RegistrationPath { client: place.client.id.as_str(), environment: slug };
-        let (registration, version) = app.read_registration(caller, path).await?;
-        let may = app.abilities(caller, path).await?;
-        let most = ListQuery { limit: Some(MOST_CALLERS.to_string()), cursor: None };
-        let secrets = app.list_valid_secrets(caller, path).await?;
-        let page = ListQuery { limit: Some(HISTORY_PAGE.into()), cursor: place_in_history.cursor.clone() };
-        let oldest_first = place_in_history.oldest_first;
-        let history = app.list_rotation_lines(caller, path, &page, oldest_first).await?;
-        let latest = match place_in_history.is_start() {
-            true => history.items.first().cloned(),
-            false => {
-                let one = ListQuery { limit: Some("1".into()), cursor: None };
-                app.list_rotation_lines(caller, path, &one, false).await?.items.pop()
-            }
+        let query = HistoryQuery {
+            list: ListQuery { limit: Some(HISTORY_PAGE.into()), cursor: place_in_history.cursor.clone() },
+            oldest_first: place_in_history.oldest_first,
+            callers: MOST_CALLERS.to_string(),
         };
-        let outgoing = history.items.iter().chain(&latest).map(|line| &line.rotation.outgoing_secret.id);
-        let outgoing: BTreeSet<_> = outgoing.cloned().collect();
-        let drills = app.list_drills_of(caller, path, &outgoing.into_iter().collect::<Vec<_>>()).await?;
+        let (read, may) = signed.app.read_security(signed.caller(), path, &query).await?;
+        let Security { now, registration, version, secrets, history, latest, drills, .. } = read;
+        let Security { usage: callers, change_over, last_token_ends_at, .. } = read;
         let drills = Drills::new(drills);
-        let callers = app.list_usage(caller, path, None, &most).await?;
-        let now = app.authority().clock().now();
         let environment = place.environments.iter().find(|it| it.slug == slug).cloned();
         let environment = environment.ok_or_else(crossfade_core::Problem::not_found)?;
         let of = |state| secrets.iter().find(|secret| secret.state == state).cloned();
         let (current, retiring) = (of(SecretState::Current), of(SecretState::Retiring));
-        let last_token_ends_at = app.last_token_ends_at(caller, path).await?;
-        let old = match (&current, retiring, latest.as_ref().map(|line| &line.rotation)) {
-            (Some(current), Some(secret), Some(rotation)) => {
+        let (change, refused_since_end) = match change_over {
+            Some(mut change) => {
+                let refused = std::mem::take(&mut change.refused_since_end);
+                (Some(change), refused)
+            }
+            None => (None, Vec::new()),
+        };
+        let old = match (&current, retiring, latest.as_ref().map(|line| &line.rotation), change) {
+            (Some(current), Some(secret), Some(rotation), Some(change)) => {
                 let from = rotation.rotated_at;
-                let change = app.read_change_over(caller, path, &ChangeOverQuery::default()).await?;
                 let segment = |it: api::SharePoint| Segment {
                     from: it.from.max(from),
                     to: it.to.min(now),
@@ -260,11 +248,10 @@ impl Secrets {
         };
         let refused = match (&old, &latest) {
             (None, Some(_)) => {
-                let change = app.read_change_over(caller, path, &ChangeOverQuery::default()).await?;
                 let uses = current
                     .iter()
                     .flat_map(|current| callers.items.iter().filter(|usage| usage.secret_id == current.id));
-                still_refused(change.refused_since_end, &uses.collect::<Vec<_>>())
+                still_refused(refused_since_end, &uses.collect::<Vec<_>>())
             }
             _ => Vec::new(),
         };
