@@ -18,6 +18,8 @@ on_both_engines! {
     every_drill_of_a_transition_stays_listed_with_the_callers_it_found,
     a_role_that_sees_no_secrets_is_told_who_does_and_that_a_value_is_gone,
     the_list_finds_what_is_looked_for,
+    a_secret_that_was_replaced_twice_has_rows_of_its_own,
+    a_caller_that_has_moved_is_not_listed_as_refused,
 }
 
 fn path(client: &Client, rest: &str) -> String {
@@ -362,4 +364,36 @@ async fn the_list_finds_what_is_looked_for(world: World) {
     let browser = world.signed_in().await;
     assert!(browser.get("/console/clients?overdue=true").await.page(200).contains(&client.id));
     assert!(browser.get("/console").await.page(200).contains("Overdue secrets"));
+}
+
+async fn a_secret_that_was_replaced_twice_has_rows_of_its_own(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let rotate = client.path("production", "/secrets/rotate");
+    let first = owner.post(&rotate, client.rotation(24)).await.created();
+    let rollback = format!("/rotations/{}/rollback", first["rotation"]["id"].as_str().unwrap());
+    owner.post(&client.path("production", &rollback), json!({"reason": "callers failed"})).await.ok();
+    owner.post(&rotate, client.rotation(24)).await.created();
+    let page = world.signed_in().await.get(&path(&client, "/security")).await.page(200);
+    let mut ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "an id stands twice: {page}");
+}
+
+async fn a_caller_that_has_moved_is_not_listed_as_refused(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let registration = client.registration("production");
+    let rotated =
+        world.owner().await.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await;
+    let new = rotated.created()["secret"]["value"].as_str().unwrap().to_owned();
+    let oauth = world.oauth("production");
+    oauth.token(&registration.client_id, &registration.secret).await.is_invalid_client();
+    let browser = world.signed_in().await;
+    let page = async || browser.get(&path(&client, "/security")).await.page(200);
+    assert!(page().await.contains("Callers refused since the old secret ended"));
+    world.advance(Duration::from_secs(60));
+    oauth.token(&registration.client_id, &new).await.is_token();
+    assert!(!page().await.contains("Callers refused since the old secret ended"));
 }
