@@ -96,7 +96,7 @@ pub(crate) fn end_after(last: fn()) {
     }
 }
 
-/// Whether whoever started this process wants it to outlive this signal, as `nohup` does.
+/// Whether this process was started to outlive this signal, as with `nohup`.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
