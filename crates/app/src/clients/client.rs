@@ -5,10 +5,10 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::Caller,
         cursor::{ListQuery, Scan, invalid},
         entry::About,
         idempotency::Reply,
+        principal::Caller,
         request::{Input, NO_VERSION, Request},
         targets::{ClientPath, PropertyPath, Target, confirm},
     },

@@ -5,8 +5,8 @@ use crate::{
     clients::client::{ClientQuery, Facts, is_found_in},
     error::Error,
     frame::{
-        caller::Caller,
         cursor::{Scan, Start, unknown_cursor},
+        principal::Caller,
         targets::ClientPath,
     },
 };

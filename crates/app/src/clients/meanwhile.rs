@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        caller::Caller,
+        principal::Caller,
         targets::{ClientPath, EnvironmentPath, PropertyPath, RegistrationPath, Site},
     },
 };

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     clients::{client::ClientQuery, lines::readable},
     error::Error,
-    frame::{caller::Caller, cursor::ListQuery},
+    frame::{cursor::ListQuery, principal::Caller},
     secrets::transition::Transition,
 };
 use crossfade_core::{

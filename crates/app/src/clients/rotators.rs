@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{caller::Caller, targets::ClientPath},
+    frame::{principal::Caller, targets::ClientPath},
 };
 use crossfade_core::{
     Operation, UserId,

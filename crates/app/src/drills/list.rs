@@ -4,8 +4,8 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        caller::Caller,
         cursor::{ListQuery, page},
+        principal::Caller,
         targets::{RegistrationPath, Site},
     },
     secrets::list::given,

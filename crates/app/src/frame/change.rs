@@ -3,7 +3,9 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{act::Act, caller::Caller, entry::Author, idempotency::Reply, request::Request, targets::Target},
+    frame::{
+        act::Act, entry::Author, idempotency::Reply, principal::Caller, request::Request, targets::Target,
+    },
 };
 use crossfade_core::Operation;
 

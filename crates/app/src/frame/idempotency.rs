@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{act::Act, caller::Caller, entry::About},
+    frame::{act::Act, entry::About, principal::Caller},
     keys::seal::Place,
     node::in_flight::{Entered, InFlight},
 };

@@ -5,13 +5,13 @@
 //! reads.
 
 pub(crate) mod act;
-pub(crate) mod caller;
 pub(crate) mod change;
 pub(crate) mod cursor;
 pub(crate) mod entry;
 pub(crate) mod idempotency;
 pub(crate) mod if_match;
 pub(crate) mod pace;
+pub(crate) mod principal;
 pub(crate) mod reads;
 pub(crate) mod refusals;
 pub(crate) mod request;

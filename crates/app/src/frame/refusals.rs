@@ -5,8 +5,8 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        caller::Caller,
         entry::{About, Author},
+        principal::Caller,
         targets::Names,
     },
 };

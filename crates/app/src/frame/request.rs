@@ -1,6 +1,6 @@
 //! The envelope of a change request, and reading its body.
 
-use crate::frame::{caller::Caller, idempotency::IdempotencyKey, if_match::IfMatch};
+use crate::frame::{idempotency::IdempotencyKey, if_match::IfMatch, principal::Caller};
 use crossfade_core::{Code, Problem, text::Name};
 use serde::{Deserialize, de::DeserializeOwned};
 

@@ -3,7 +3,7 @@
 
 use crate::{
     error::Error,
-    frame::{act::Act, caller::Caller, entry::About},
+    frame::{act::Act, entry::About, principal::Caller},
 };
 use crossfade_core::{
     ClientId, Code, Problem, PropertyId, Random,

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::{Error, unavailable},
     frame::{
-        caller::Caller,
+        principal::Caller,
         reads::{AccountTurn, ReadTurn, Readings},
         targets::{RegistrationPath, Site, Target},
     },

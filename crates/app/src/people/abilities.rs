@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{caller::Caller, targets::ClientPath},
+    frame::{principal::Caller, targets::ClientPath},
     people::{
         giving::{closes_account, may_change_roles_of, within_reach},
         users::{Account, UserPath},

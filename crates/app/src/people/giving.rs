@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    frame::{caller::Caller, targets::forbidden_because},
+    frame::{principal::Caller, targets::forbidden_because},
 };
 use crossfade_core::{
     ClientId, PropertyId, UserId,

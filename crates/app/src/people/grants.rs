@@ -5,10 +5,10 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::Caller,
         cursor::{ListQuery, page},
         entry::About,
         idempotency::Reply,
+        principal::Caller,
         request::{Input, NO_VERSION, NoInput, Request},
         targets::forbidden,
     },

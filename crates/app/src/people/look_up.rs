@@ -1,6 +1,6 @@
 //! Looks up a credential: a known one immediately, and an unknown one in its queue.
 
-use crate::{app::App, error::Error, frame::caller::Intent};
+use crate::{app::App, error::Error, frame::principal::Intent};
 use crossfade_core::Code;
 use crossfade_store::{Purpose, Tx};
 use std::net::IpAddr;

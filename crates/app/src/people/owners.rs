@@ -6,8 +6,8 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::Caller,
         entry::{About, Author},
+        principal::Caller,
     },
     people::{
         giving,

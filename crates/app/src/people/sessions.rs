@@ -5,8 +5,8 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::{Caller, Intent, by_session_digest, signed_out},
         entry::{About, Author},
+        principal::{Caller, Intent, by_session_digest, signed_out},
     },
     people::{
         session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},

@@ -5,9 +5,9 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::Caller,
         cursor::{ListQuery, page},
         entry::About,
+        principal::Caller,
         request::{NO_VERSION, NoInput, Request},
         targets::{Names, Target, forbidden},
     },

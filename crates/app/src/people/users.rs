@@ -5,10 +5,10 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::Caller,
         cursor::{ListQuery, page},
         entry::About,
         idempotency::Reply,
+        principal::Caller,
         request::{Deletion, Input, NO_VERSION, Request},
         targets::{Names, Platform, Target, forbidden},
     },

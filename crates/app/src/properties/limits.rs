@@ -5,9 +5,9 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::Caller,
         entry::About,
         idempotency::Reply,
+        principal::Caller,
         request::{Input, Request},
         targets::{PlacePath, PropertyPath, PropertyPlace, Site},
     },

@@ -4,10 +4,10 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        caller::Caller,
         cursor::{ListQuery, Scan},
         entry::About,
         idempotency::Reply,
+        principal::Caller,
         request::{Input, NO_VERSION, NoInput, Request},
         targets::{Platform, PropertyPath},
     },

@@ -6,9 +6,9 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        caller::Caller,
         entry::About,
         idempotency::Reply,
+        principal::Caller,
         request::{Input, Request},
         targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
     },

@@ -5,8 +5,8 @@ use crate::{
     drills::list,
     error::Error,
     frame::{
-        caller::Caller,
         cursor::{ListQuery, invalid, page, time, unknown_cursor},
+        principal::Caller,
         targets::{RegistrationPath, Site},
     },
     secrets::{

@@ -4,8 +4,8 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        caller::Caller,
         cursor::{ListQuery, Start, page, time, unknown_cursor},
+        principal::Caller,
         targets::{RegistrationPath, Site},
     },
     registrations::registration::tokens_end,

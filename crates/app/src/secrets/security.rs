@@ -6,8 +6,8 @@ use crate::{
     drills::list::drills_of,
     error::{Error, unavailable},
     frame::{
-        caller::Caller,
         cursor::{ListQuery, Start},
+        principal::Caller,
         targets::{RegistrationPath, Site},
     },
     people::abilities::Abilities,

@@ -4,9 +4,9 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        caller::Caller,
         cursor::{ListQuery, Scan, invalid, time},
         entry::About,
+        principal::Caller,
         targets::{Target, forbidden},
     },
 };

@@ -1,6 +1,6 @@
 //! Names for the IDs in events of the trail: the trail contains IDs, and readers know people and clients by name.
 
-use crate::{app::App, error::Error, frame::caller::Caller};
+use crate::{app::App, error::Error, frame::principal::Caller};
 use crossfade_core::{
     ClientId, PropertyId, SessionId, TokenId, UserId,
     roles::{Object, Permission},
