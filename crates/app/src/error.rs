@@ -1,4 +1,4 @@
-//! The error type of the use cases: a problem for the caller, and its cause for the log.
+//! The error type of the use cases: a problem for the principal, and its cause for the log.
 
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Fault, StoreError};
@@ -6,19 +6,19 @@ use crossfade_store::{Fault, StoreError};
 /// A use case was refused or failed.
 #[derive(Debug)]
 pub struct Error {
-    /// Problem for the caller.
+    /// The problem, as it is sent.
     pub problem: Problem,
     /// Cause for the log. Never leaves the server.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    /// Whether the object exists but the caller is not permitted to know that. For the trail; on the wire it looks like
-    /// a missing object.
+    /// Whether the object exists but the principal is not permitted to know that. For the trail; on the wire it looks
+    /// like a missing object.
     pub(crate) hidden: bool,
     /// Kind of database failure; `None` if the database did not fail.
     pub(crate) fault: Option<Fault>,
 }
 
 impl Error {
-    /// Returns an internal error. The caller learns no details.
+    /// Returns an internal error. The response has no details.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let problem = Problem::new(
             Code::Internal,
@@ -27,7 +27,7 @@ impl Error {
         Self { source: Some(source.into()), ..problem.into() }
     }
 
-    /// Returns the error for an existing object that the caller cannot read.
+    /// Returns the error for an existing object that the principal cannot read.
     pub(crate) fn hidden() -> Self {
         Self { hidden: true, ..Problem::not_found().into() }
     }

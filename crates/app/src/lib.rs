@@ -31,7 +31,7 @@ pub use error::{Error, what_fails};
 pub use frame::cursor::ListQuery;
 pub use frame::idempotency::IdempotencyKey;
 pub use frame::if_match::IfMatch;
-pub use frame::principal::{Caller, Intent};
+pub use frame::principal::{Intent, Principal};
 pub use frame::request::{Deletion, Input, NO_INPUT, NoBody, NoInput, Request};
 pub use frame::targets::{ClientPath, EnvironmentPath, PlacePath, PropertyPath, RegistrationPath};
 pub use jobs::worker::Worker;

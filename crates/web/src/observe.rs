@@ -4,7 +4,7 @@
 use crate::{
     Web,
     metrics::Endpoint,
-    source::{caller, peer},
+    source::{peer, source_address},
 };
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -53,7 +53,7 @@ pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRou
 /// Returns the origin of a request, for the trail.
 pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Origin {
     Origin {
-        ip: Some(caller(web, extensions, headers)),
+        ip: Some(source_address(web, extensions, headers)),
         request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
     }
 }
@@ -68,7 +68,7 @@ pub(crate) async fn observe(State(web): State<Web>, mut request: Request, next: 
     let method = known_method(request.method());
     let account = Account::default();
     request.extensions_mut().insert(account.clone());
-    let from = caller(&web, request.extensions(), request.headers());
+    let from = source_address(&web, request.extensions(), request.headers());
     let begun = Instant::now();
     let mut response = next.run(request).await;
     let elapsed = begun.elapsed();
@@ -113,7 +113,7 @@ async fn observe_endpoint(
 ) -> Response {
     let asked_for = tracing::enabled!(tracing::Level::DEBUG).then(|| {
         let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-        let from = caller(&web, request.extensions(), request.headers());
+        let from = source_address(&web, request.extensions(), request.headers());
         (known_method(request.method()), route, from)
     });
     let begun = Instant::now();

@@ -22,30 +22,30 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the caller of a request: the other end of the connection or, as long as that is a declared proxy, the
+    /// Returns the source of a request: the other end of the connection or, as long as that is a declared proxy, the
     /// address that the proxy forwards for. Reads the header from the right, because only that end is written by
     /// trusted proxies.
     fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Forwarded {
-        let mut caller = peer.to_canonical();
+        let mut source = peer.to_canonical();
         let mut hops = 0;
-        if self.trusts(caller) {
+        if self.trusts(source) {
             let forwarded = headers.get_all(FORWARDED_FOR).iter().rev();
             // Bytes, because a hop that is not text must end the walk like any other unreadable hop, and must not be
-            // skipped: the hops to its left were written by the caller itself.
+            // skipped: the hops to its left were written by the source itself.
             for hop in forwarded.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')) {
                 let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else {
-                    return Forwarded { caller, is_readable: false };
+                    return Forwarded { source, is_readable: false };
                 };
-                caller = address;
+                source = address;
                 hops += 1;
-                if !self.trusts(caller) {
+                if !self.trusts(source) {
                     break;
                 }
             }
         }
         // A proxy that writes only the header that is not read.
-        let is_readable = hops > 0 || !self.trusts(caller) || !headers.contains_key(header::FORWARDED);
-        Forwarded { caller, is_readable }
+        let is_readable = hops > 0 || !self.trusts(source) || !headers.contains_key(header::FORWARDED);
+        Forwarded { source, is_readable }
     }
 }
 
@@ -53,12 +53,12 @@ impl TrustedProxies {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Forwarded {
     /// The nearest hop that is not a declared proxy, or the last readable one.
-    caller: IpAddr,
+    source: IpAddr,
     is_readable: bool,
 }
 
 /// Header with the list of hops. `Forwarded` (RFC 7239) is not read, because a proxy that writes one of the two passes
-/// the other on as the caller wrote it.
+/// the other on as the source wrote it.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Reads a hop: an address, with or without brackets and port.
@@ -69,16 +69,16 @@ fn address(hop: &str) -> Option<IpAddr> {
     hop.parse().ok().or_else(bare).or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
-/// Returns the address of the caller. Reports a declared proxy that sends an unreadable address.
-pub(crate) fn caller(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
-    let Forwarded { caller, is_readable } = web.proxies.forwarded(peer(extensions), headers);
+/// Returns the address of the source. Reports a declared proxy that sends an unreadable address.
+pub(crate) fn source_address(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+    let Forwarded { source, is_readable } = web.proxies.forwarded(peer(extensions), headers);
     if !is_readable {
-        web.app.note_unreadable_proxy(caller);
+        web.app.note_unreadable_proxy(source);
     }
-    caller
+    source
 }
 
-/// Header with a label for the caller's instance, so that evidence can distinguish its instances.
+/// Header with a label for the source's instance, so that evidence can distinguish its instances.
 const INSTANCE: HeaderName = HeaderName::from_static("crossfade-instance");
 
 /// The source of a request: address, user agent, and the label of the instance.
@@ -107,7 +107,7 @@ impl FromRequestParts<Web> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        let ip = caller(web, &parts.extensions, &parts.headers);
+        let ip = source_address(web, &parts.extensions, &parts.headers);
         let of = |name: HeaderName| parts.headers.get(name).cloned();
         Ok(Self { ip, user_agent: of(header::USER_AGENT), instance: of(INSTANCE) })
     }
@@ -138,36 +138,36 @@ mod tests {
     #[test]
     fn a_forwarded_header_is_believed_only_from_a_declared_proxy() {
         let none = TrustedProxies::default();
-        assert_eq!(none.forwarded(ip("192.0.2.1"), &headers(&["203.0.113.9"])).caller, ip("192.0.2.1"));
+        assert_eq!(none.forwarded(ip("192.0.2.1"), &headers(&["203.0.113.9"])).source, ip("192.0.2.1"));
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
-        assert_eq!(proxies.forwarded(ip("192.0.2.1"), &headers(&["203.0.113.9"])).caller, ip("192.0.2.1"));
-        assert_eq!(proxies.forwarded(ip("10.0.0.1"), &headers(&["203.0.113.9"])).caller, ip("203.0.113.9"));
+        assert_eq!(proxies.forwarded(ip("192.0.2.1"), &headers(&["203.0.113.9"])).source, ip("192.0.2.1"));
+        assert_eq!(proxies.forwarded(ip("10.0.0.1"), &headers(&["203.0.113.9"])).source, ip("203.0.113.9"));
         assert_eq!(
-            proxies.forwarded(ip("::ffff:10.0.0.1"), &headers(&["203.0.113.9"])).caller,
+            proxies.forwarded(ip("::ffff:10.0.0.1"), &headers(&["203.0.113.9"])).source,
             ip("203.0.113.9")
         );
     }
 
     #[test]
-    fn what_a_caller_writes_into_the_header_itself_is_not_believed() {
+    fn what_a_source_writes_into_the_header_itself_is_not_believed() {
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
-        let caller = |values: &[&str]| proxies.forwarded(ip("10.0.0.1"), &headers(values)).caller;
+        let source = |values: &[&str]| proxies.forwarded(ip("10.0.0.1"), &headers(values)).source;
         assert_eq!(
-            caller(&["1.1.1.1, 203.0.113.9"]),
+            source(&["1.1.1.1, 203.0.113.9"]),
             ip("203.0.113.9"),
-            "the nearest untrusted hop is the caller"
+            "the nearest untrusted hop is the source"
         );
-        assert_eq!(caller(&["1.1.1.1", "203.0.113.9, 10.0.0.2"]), ip("203.0.113.9"));
-        assert_eq!(caller(&["203.0.113.9, nonsense, 10.0.0.2"]), ip("10.0.0.2"));
-        assert_eq!(caller(&["nonsense"]), ip("10.0.0.1"));
+        assert_eq!(source(&["1.1.1.1", "203.0.113.9, 10.0.0.2"]), ip("203.0.113.9"));
+        assert_eq!(source(&["203.0.113.9, nonsense, 10.0.0.2"]), ip("10.0.0.2"));
+        assert_eq!(source(&["nonsense"]), ip("10.0.0.1"));
         let mut bytes = headers(&["198.51.100.1"]);
         bytes.append("x-forwarded-for", axum::http::HeaderValue::from_bytes(b"\xe9, 10.0.0.2").unwrap());
         assert_eq!(
-            proxies.forwarded(ip("10.0.0.1"), &bytes).caller,
+            proxies.forwarded(ip("10.0.0.1"), &bytes).source,
             ip("10.0.0.2"),
             "not what stands to the left of it"
         );
-        assert_eq!(caller(&[]), ip("10.0.0.1"));
+        assert_eq!(source(&[]), ip("10.0.0.1"));
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
             ("203.0.113.8:51008, [fd00::2]:80, 10.0.0.2:9", "203.0.113.8"),
         ] {
             let forwarded = proxies.forwarded(ip("10.0.0.1"), &headers(&[hop]));
-            assert_eq!(forwarded, Forwarded { caller: ip(read), is_readable: true }, "{hop}");
+            assert_eq!(forwarded, Forwarded { source: ip(read), is_readable: true }, "{hop}");
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
         assert!(!told("10.0.0.1", &headers(&[])), "a balancer that looks whether we live");
         assert!(
             !told("10.0.0.1", &headers(&["nonsense, 203.0.113.8"])),
-            "to the left stands what the caller wrote"
+            "to the left stands what the source wrote"
         );
     }
 }

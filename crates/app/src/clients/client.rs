@@ -8,7 +8,7 @@ use crate::{
         cursor::{ListQuery, Scan, invalid},
         entry::About,
         idempotency::Reply,
-        principal::Caller,
+        principal::Principal,
         request::{Input, NO_VERSION, Request},
         targets::{ClientPath, PropertyPath, Target, confirm},
     },
@@ -46,20 +46,20 @@ pub struct ClientQuery {
 const MOST_OWNERS: usize = 50;
 
 impl Reply for (api::Client, i64) {
-    async fn may_be_given(&self, caller: &Caller, operation: Operation) -> Result<(), Error> {
+    async fn may_be_given(&self, principal: &Principal, operation: Operation) -> Result<(), Error> {
         // The property and the environments of a new client are in the body, so its target does not ask for them.
         if operation != Operation::CreateClient {
             return Ok(());
         }
         let (property, client) = (&self.0.property_id, &self.0.id);
-        if !caller.may(Permission::ClientRead, Object::Client(property, client)) {
+        if !principal.may(Permission::ClientRead, Object::Client(property, client)) {
             let what = "must be the id of a property that you can read";
             return Err(Problem::invalid("property_id", what).into());
         }
         for registration in &self.0.registrations {
             let environment = Slug::from_stored(registration.environment.clone());
             let object = Object::Registration(property, client, &environment);
-            if !caller.may(Permission::ClientManage, object) {
+            if !principal.may(Permission::ClientManage, object) {
                 return Err(crate::frame::targets::forbidden_on(Permission::ClientManage, object));
             }
         }
@@ -120,15 +120,15 @@ fn facts(client: &Client) -> ClientFacts {
     }
 }
 
-/// Returns a client as the API shows it to this caller, with the registrations that the caller can read.
-async fn shown(app: &App, tx: &mut Tx, caller: &Caller, client: &Client) -> Result<api::Client, Error> {
+/// Returns a client as the API shows it to this principal, with the registrations that the principal can read.
+async fn shown(app: &App, tx: &mut Tx, principal: &Principal, client: &Client) -> Result<api::Client, Error> {
     let (environments, registrations) = (tx.environments().await?, tx.registrations(&client.id).await?);
-    Ok(shown_with(app, caller, client, &registrations, &environments))
+    Ok(shown_with(app, principal, client, &registrations, &environments))
 }
 
 fn shown_with(
     app: &App,
-    caller: &Caller,
+    principal: &Principal,
     client: &Client,
     registrations: &[Registration],
     environments: &[Environment],
@@ -136,7 +136,7 @@ fn shown_with(
     let shown = |registration: &Registration| {
         let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
         let environment = environments.iter().find(|it| it.slug == registration.environment)?;
-        let may = caller.may(Permission::ClientRead, object);
+        let may = principal.may(Permission::ClientRead, object);
         may.then(|| shown_registration(app, registration, environment))
     };
     let registrations = registrations.iter().filter_map(shown).collect();
@@ -151,13 +151,13 @@ fn shown_with(
     }
 }
 
-/// Returns the version of a client for this caller. It covers the registrations that the caller can see; each of their
-/// versions starts at 1 and increases.
-pub(crate) async fn version(tx: &mut Tx, caller: &Caller, client: &Client) -> Result<i64, Error> {
+/// Returns the version of a client for this principal. It covers the registrations that the principal can see; each of
+/// their versions starts at 1 and increases.
+pub(crate) async fn version(tx: &mut Tx, principal: &Principal, client: &Client) -> Result<i64, Error> {
     let registrations = tx.registrations(&client.id).await?;
     let seen = registrations.iter().filter(|registration| {
         let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
-        [Permission::ClientRead, Permission::ClientManage].iter().any(|it| caller.may(*it, object))
+        [Permission::ClientRead, Permission::ClientManage].iter().any(|it| principal.may(*it, object))
     });
     Ok(client.version + seen.map(|registration| registration.version).sum::<i64>())
 }
@@ -170,7 +170,7 @@ pub(crate) struct Facts<'a> {
 }
 
 /// Whether the filter still matches when only readable registrations count. Without this check, filtering would reveal
-/// registrations that the caller cannot read.
+/// registrations that the principal cannot read.
 pub(crate) fn is_found_in(
     filter: &ClientFilter,
     name: &Name,
@@ -189,9 +189,9 @@ pub(crate) fn is_found_in(
         && filter.overdue_at.is_none_or(|now| any(&|it| overdue(it, now)))
 }
 
-/// Whether the filter matches a client in those of its registrations that the caller can read.
+/// Whether the filter matches a client in those of its registrations that the principal can read.
 fn is_found_by(
-    caller: &Caller,
+    principal: &Principal,
     filter: &ClientFilter,
     client: &Client,
     registrations: &[Registration],
@@ -202,7 +202,7 @@ fn is_found_by(
     }
     let readable = registrations.iter().filter(|it| {
         let object = Object::Registration(&client.property_id, &client.id, &it.environment);
-        caller.may(Permission::ClientRead, object)
+        principal.may(Permission::ClientRead, object)
     });
     let facts = readable.map(|it| Facts {
         environment: &it.environment,
@@ -236,17 +236,17 @@ impl ClientQuery {
 }
 
 impl App {
-    /// Returns the clients that the caller can read, oldest first.
+    /// Returns the clients that the principal can read, oldest first.
     pub async fn list_clients(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         query: &ClientQuery,
     ) -> Result<Page<api::Client>, Error> {
         let start = self.cursors.start("clients", &query.list)?;
         let filter = query.filter(self)?;
-        let _turns = self.costly(Operation::ListClients, caller).await?;
+        let _turns = self.costly(Operation::ListClients, principal).await?;
         self.read(async |tx| {
-            let caller = &caller.refreshed(tx, self.clock.now()).await?;
+            let principal = &principal.refreshed(tx, self.clock.now()).await?;
             if let Some(slug) = &filter.environment
                 && tx.environment(slug).await?.is_none()
             {
@@ -257,7 +257,7 @@ impl App {
                 .into());
             }
             let key = |(row, _): &(Client, _)| (row.created_at.as_micros(), row.id.to_string());
-            let everything = caller.may(Permission::ClientRead, Object::Platform);
+            let everything = principal.may(Permission::ClientRead, Object::Platform);
             let environments = tx.environments().await?;
             let mut scan = Scan::new(&start, everything);
             while let Some(from) = scan.next() {
@@ -269,8 +269,8 @@ impl App {
                 scan.read(rows.len(), rows.last().map(key));
                 for (row, registrations) in rows {
                     let object = Object::Client(&row.property_id, &row.id);
-                    let readable = caller.may(Permission::ClientRead, object);
-                    let found = || is_found_by(caller, &filter, &row, &registrations, &environments);
+                    let readable = principal.may(Permission::ClientRead, object);
+                    let found = || is_found_by(principal, &filter, &row, &registrations, &environments);
                     if everything || readable && found() {
                         scan.keep((row, registrations));
                     }
@@ -278,7 +278,7 @@ impl App {
             }
             let (rows, next_cursor) = scan.rows(key)?;
             let shown = |(row, registrations): &(Client, Vec<Registration>)| {
-                shown_with(self, caller, row, registrations, &environments)
+                shown_with(self, principal, row, registrations, &environments)
             };
             Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
         })
@@ -288,11 +288,11 @@ impl App {
     /// Returns a client and its version.
     pub async fn read_client(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: ClientPath<'_>,
     ) -> Result<(api::Client, i64), Error> {
-        self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
-            Ok((shown(self, tx, caller, &client).await?, version(tx, caller, &client).await?))
+        self.view(Operation::ReadClient, principal, path, async |tx, principal, client: Client| {
+            Ok((shown(self, tx, principal, &client).await?, version(tx, principal, &client).await?))
         })
         .await
     }
@@ -303,10 +303,10 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, CreateClient>,
     ) -> Result<(api::Client, i64), Error> {
-        self.change(Operation::CreateClient, request, NewClient, async |act, caller, ()| {
+        self.change(Operation::CreateClient, request, NewClient, async |act, principal, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
-            let property = self.property_of_new_client(act, caller, &body.property_id).await?;
+            let property = self.property_of_new_client(act, principal, &body.property_id).await?;
             let name = Name::parse("name", &body.name)?;
             let description = text::line(
                 "description",
@@ -325,10 +325,10 @@ impl App {
             };
             for environment in &environments {
                 let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
-                if !caller.may(Permission::ClientManage, object) {
+                if !principal.may(Permission::ClientManage, object) {
                     return Err(crate::frame::targets::forbidden_on(Permission::ClientManage, object));
                 }
-                crate::frame::targets::check_value(caller, body.require_value, object)?;
+                crate::frame::targets::check_value(principal, body.require_value, object)?;
             }
             if act.tx.client_named(&client.property_id, &client.name).await?.is_some() {
                 return Err(name_taken().into());
@@ -344,25 +344,25 @@ impl App {
             act.audit(&event, about).await?;
             let mut registrations = Vec::new();
             for environment in &environments {
-                registrations.push(self.register(act, caller, &client, environment).await?);
+                registrations.push(self.register(act, principal, &client, environment).await?);
             }
-            let mut reply = shown(self, act.tx, caller, &client).await?;
+            let mut reply = shown(self, act.tx, principal, &client).await?;
             for (shown, secret) in reply.registrations.iter_mut().zip(registrations) {
                 shown.secret = secret;
             }
-            Ok((reply, version(act.tx, caller, &client).await?))
+            Ok((reply, version(act.tx, principal, &client).await?))
         })
         .await
     }
 
-    /// Returns the property for a new client, if it exists and the caller can create clients there.
+    /// Returns the property for a new client, if it exists and the principal can create clients there.
     async fn property_of_new_client(
         &self,
         act: &mut Act<'_>,
-        caller: &Caller,
+        principal: &Principal,
         id: &PropertyId,
     ) -> Result<PropertyId, Error> {
-        match PropertyPath(id.as_str()).load(act.tx, caller, Operation::CreateClient.access()).await {
+        match PropertyPath(id.as_str()).load(act.tx, principal, Operation::CreateClient.access()).await {
             Ok(property) => Ok(property.id),
             Err(error) if error.problem.code == Code::NotFound => {
                 Err(Problem::invalid("property_id", "must be the id of a property that you can read").into())
@@ -378,8 +378,8 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, UpdateClient>,
     ) -> Result<(api::Client, i64), Error> {
-        self.change(Operation::UpdateClient, request, path, async |act, caller, mut client: Client| {
-            let read = version(act.tx, caller, &client).await?;
+        self.change(Operation::UpdateClient, request, path, async |act, principal, mut client: Client| {
+            let read = version(act.tx, principal, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
             let (before, client_before) = (facts(&client), client.clone());
@@ -410,7 +410,7 @@ impl App {
                 About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
             act.audit(&Event::ClientUpdated { before, after: facts(&client) }, about).await?;
             client.version += 1;
-            Ok((shown(self, act.tx, caller, &client).await?, version(act.tx, caller, &client).await?))
+            Ok((shown(self, act.tx, principal, &client).await?, version(act.tx, principal, &client).await?))
         })
         .await
     }
@@ -422,8 +422,8 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, DeleteClient>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteClient, request, path, async |act, caller, client: Client| {
-            let read = version(act.tx, caller, &client).await?;
+        self.change(Operation::DeleteClient, request, path, async |act, principal, client: Client| {
+            let read = version(act.tx, principal, &client).await?;
             act.matches(read)?;
             let body = input.read()?;
             let reason = Reason::required(Some(&body.reason))?;
@@ -463,9 +463,9 @@ struct NewClient;
 impl Target for NewClient {
     type Loaded = ();
 
-    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
+    async fn load(&self, _: &mut Tx, principal: &Principal, access: Access) -> Result<(), Error> {
         let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
-        if caller.may_somewhere(permission) {
+        if principal.may_somewhere(permission) {
             Ok(())
         } else {
             Err(crate::frame::targets::forbidden(permission))

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     frame::{
         cursor::{Scan, Start, unknown_cursor},
-        principal::Caller,
+        principal::Principal,
         targets::ClientPath,
     },
 };
@@ -25,17 +25,17 @@ pub struct ClientLines {
     pub next_cursor: Option<String>,
 }
 
-/// Removes from a line what the caller cannot read; `None` if nothing is left.
-pub(crate) fn readable(caller: &Caller, mut line: ClientLine) -> Option<ClientLine> {
+/// Removes from a line what the principal cannot read; `None` if nothing is left.
+pub(crate) fn readable(principal: &Principal, mut line: ClientLine) -> Option<ClientLine> {
     let (property, id) = (&line.property_id, &line.id);
     let read = Permission::ClientRead;
-    let whole = caller.may(read, Object::Client(property, id));
-    line.registrations.retain(|it| caller.may(read, Object::Registration(property, id, &it.environment)));
+    let whole = principal.may(read, Object::Client(property, id));
+    line.registrations.retain(|it| principal.may(read, Object::Registration(property, id, &it.environment)));
     (whole || !line.registrations.is_empty()).then_some(line)
 }
 
 /// Whether a line is in its right place: when sorted by secrets, a client appears once, at the first of its secrets
-/// that the caller can read.
+/// that the principal can read.
 fn belongs(line: &ClientLine, order: ClientOrder, filter: &ClientFilter) -> bool {
     let Some((at, secret)) = &line.placed_by else { return true };
     let asked =
@@ -68,19 +68,19 @@ fn place(order: ClientOrder, (at, id): &(i64, String)) -> Option<LinePlace> {
 }
 
 impl App {
-    /// Returns the clients that the caller can read, as lines.
+    /// Returns the clients that the principal can read, as lines.
     pub async fn list_client_lines(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         query: &ClientQuery,
         order: ClientOrder,
     ) -> Result<ClientLines, Error> {
         let start = self.cursors.start(format!("lines of clients, {order:?}"), &query.list)?;
         let filter = query.filter(self)?;
-        let _turns = self.costly(Operation::ListClients, caller).await?;
+        let _turns = self.costly(Operation::ListClients, principal).await?;
         self.read(async |tx| {
-            let caller = &caller.refreshed(tx, self.clock.now()).await?;
-            self.client_lines(tx, caller, (&filter, order), &start).await
+            let principal = &principal.refreshed(tx, self.clock.now()).await?;
+            self.client_lines(tx, principal, (&filter, order), &start).await
         })
         .await
     }
@@ -89,12 +89,12 @@ impl App {
     pub(crate) async fn client_lines(
         &self,
         tx: &mut Tx,
-        caller: &Caller,
+        principal: &Principal,
         (filter, order): (&ClientFilter, ClientOrder),
         start: &Start<'_>,
     ) -> Result<ClientLines, Error> {
         let now = self.clock.now();
-        let everything = caller.may(Permission::ClientRead, Object::Platform);
+        let everything = principal.may(Permission::ClientRead, Object::Platform);
         let environments = tx.environments().await?;
         let found = |line: &ClientLine| {
             let facts = line.registrations.iter().map(|it| Facts {
@@ -114,7 +114,7 @@ impl App {
             scan.read(lines.len(), lines.last().map(key));
             lines
                 .into_iter()
-                .filter_map(|line| readable(caller, line))
+                .filter_map(|line| readable(principal, line))
                 .filter(|line| belongs(line, order, filter))
                 .filter(found)
                 .for_each(|line| scan.keep(line));
@@ -124,10 +124,14 @@ impl App {
     }
 
     /// Returns one client as it appears in a list.
-    pub async fn read_client_line(&self, caller: &Caller, path: ClientPath<'_>) -> Result<ClientLine, Error> {
-        self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
+    pub async fn read_client_line(
+        &self,
+        principal: &Principal,
+        path: ClientPath<'_>,
+    ) -> Result<ClientLine, Error> {
+        self.view(Operation::ReadClient, principal, path, async |tx, principal, client: Client| {
             let line = tx.client_line(&client.id, self.clock.now()).await?;
-            Ok(line.and_then(|line| readable(caller, line)).ok_or_else(Problem::not_found)?)
+            Ok(line.and_then(|line| readable(principal, line)).ok_or_else(Problem::not_found)?)
         })
         .await
     }

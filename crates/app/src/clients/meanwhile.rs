@@ -1,10 +1,10 @@
-//! The last change of an object, for a caller who wanted to change it and had read an earlier version.
+//! The last change of an object, for a principal who wanted to change it and had read an earlier version.
 
 use crate::{
     app::App,
     error::Error,
     frame::{
-        principal::Caller,
+        principal::Principal,
         targets::{ClientPath, EnvironmentPath, PropertyPath, RegistrationPath, Site},
     },
 };
@@ -21,7 +21,7 @@ use crossfade_store::{AuditFilter, Client, Environment, NewAuditEvent, Property,
 pub struct Meanwhile {
     /// Who created it.
     pub by: String,
-    /// Whether the caller made it.
+    /// Whether the principal made it.
     pub own: bool,
     /// Action, as in the trail.
     pub action: Action,
@@ -44,7 +44,7 @@ const OF_REGISTRATION: [Action; 6] = [
 
 async fn last(
     tx: &mut Tx,
-    caller: &Caller,
+    principal: &Principal,
     filter: AuditFilter,
     is: impl Fn(&NewAuditEvent) -> bool,
 ) -> Result<Option<Meanwhile>, Error> {
@@ -52,7 +52,7 @@ async fn last(
     let found = tx.audit_events(&filter, None, LOOKED_THROUGH).await?.events;
     let found = found.into_iter().map(|event| event.event).find(is);
     Ok(found.map(|event| Meanwhile {
-        own: event.actor.id() == caller.actor.id(),
+        own: event.actor.id() == principal.actor.id(),
         by: event.actor.name().to_owned(),
         action: event.action,
         at: event.at,
@@ -60,70 +60,71 @@ async fn last(
 }
 
 impl App {
-    /// Returns the last change of a client, to a caller who can change it.
+    /// Returns the last change of a client, to a principal who can change it.
     pub async fn last_change_of_client(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: ClientPath<'_>,
     ) -> Result<Option<Meanwhile>, Error> {
-        self.view(Operation::UpdateClient, caller, path, async |tx, caller, client: Client| {
+        self.view(Operation::UpdateClient, principal, path, async |tx, principal, client: Client| {
             let (id, property) = (client.id.clone(), client.property_id);
             let filter = AuditFilter { client: Some(client.id), ..AuditFilter::default() };
-            // Changes that this caller cannot read are left out.
-            let seen =
-                |slug: &Slug| caller.may(Permission::ClientRead, Object::Registration(&property, &id, slug));
+            // Changes that this principal cannot read are left out.
+            let seen = |slug: &Slug| {
+                principal.may(Permission::ClientRead, Object::Registration(&property, &id, slug))
+            };
             let is = |event: &NewAuditEvent| {
                 (event.action == Action::ClientUpdated || OF_REGISTRATION.contains(&event.action))
                     && event.environment.as_ref().is_none_or(seen)
             };
-            last(tx, caller, filter, is).await
+            last(tx, principal, filter, is).await
         })
         .await
     }
 
-    /// Returns the last change of a registration, to a caller who can change it.
+    /// Returns the last change of a registration, to a principal who can change it.
     pub async fn last_change_of_registration(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
     ) -> Result<Option<Meanwhile>, Error> {
-        self.view(Operation::UpdateRegistration, caller, path, async |tx, caller, site: Site| {
+        self.view(Operation::UpdateRegistration, principal, path, async |tx, principal, site: Site| {
             let filter = AuditFilter {
                 client: Some(site.client.id),
                 environment: Some(site.environment.slug),
                 ..AuditFilter::default()
             };
-            last(tx, caller, filter, |event| OF_REGISTRATION.contains(&event.action)).await
+            last(tx, principal, filter, |event| OF_REGISTRATION.contains(&event.action)).await
         })
         .await
     }
 
-    /// Returns the last change of a property, to a caller who can change it.
+    /// Returns the last change of a property, to a principal who can change it.
     pub async fn last_change_of_property(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: PropertyPath<'_>,
     ) -> Result<Option<Meanwhile>, Error> {
-        self.view(Operation::UpdateProperty, caller, path, async |tx, caller, property: Property| {
+        self.view(Operation::UpdateProperty, principal, path, async |tx, principal, property: Property| {
             let filter = AuditFilter { action: Some(Action::PropertyUpdated), ..AuditFilter::default() };
-            last(tx, caller, filter, |event| event.target.as_deref() == Some(property.id.as_str())).await
+            last(tx, principal, filter, |event| event.target.as_deref() == Some(property.id.as_str())).await
         })
         .await
     }
 
-    /// Returns the last change of an environment, to a caller who can change it.
+    /// Returns the last change of an environment, to a principal who can change it.
     pub async fn last_change_of_environment(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: EnvironmentPath<'_>,
     ) -> Result<Option<Meanwhile>, Error> {
-        self.view(Operation::UpdateEnvironment, caller, path, async |tx, caller, it: Environment| {
+        self.view(Operation::UpdateEnvironment, principal, path, async |tx, principal, it: Environment| {
             let filter = AuditFilter {
                 action: Some(Action::EnvironmentUpdated),
                 environment: Some(it.slug),
                 ..AuditFilter::default()
             };
-            last(tx, caller, filter, |_| true).await
+            last(tx, principal, filter, |_| true).await
         })
         .await
     }

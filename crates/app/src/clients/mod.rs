@@ -1,6 +1,6 @@
 //! Clients: what they are, in every environment together.
 //! `client` has the operations. `lines` reads the lists of the Console, and `overview` its first page. `meanwhile` says
-//! who changed a client that a caller wanted to change, and `rotators` which accounts can rotate its secrets.
+//! who changed a client that a principal wanted to change, and `rotators` which accounts can rotate its secrets.
 
 pub(crate) mod client;
 pub(crate) mod lines;

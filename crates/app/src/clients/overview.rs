@@ -4,7 +4,7 @@ use crate::{
     app::App,
     clients::{client::ClientQuery, lines::readable},
     error::Error,
-    frame::{cursor::ListQuery, principal::Caller},
+    frame::{cursor::ListQuery, principal::Principal},
     secrets::transition::Transition,
 };
 use crossfade_core::{
@@ -19,7 +19,7 @@ use crossfade_store::{ClientFilter, ClientLine, ClientOrder, Environment, Regist
 
 /// Maximum number of transitions that are read at a time and listed.
 const MOST_TRANSITIONS: i64 = 500;
-/// Maximum number of reads for callers who can read only few of many.
+/// Maximum number of reads for principals who can read only few of many.
 const MOST_READINGS: usize = 40;
 /// Number of transitions that are judged, those that end next.
 const MOST_JUDGED: usize = 100;
@@ -28,7 +28,7 @@ const MOST_OVERDUE: &str = "200";
 /// Number of overdue secrets that are returned.
 const MOST_OVERDUE_SHOWN: usize = 20;
 
-/// What needs attention among the clients that the caller can read.
+/// What needs attention among the clients that the principal can read.
 #[derive(Clone, Debug)]
 pub struct Overview {
     /// Time of the snapshot.
@@ -41,7 +41,7 @@ pub struct Overview {
     pub overdue: Vec<OverdueSecret>,
     /// Whether there are more.
     pub more_overdue: bool,
-    /// Whether the caller can read any client at all.
+    /// Whether the principal can read any client at all.
     pub has_clients: bool,
 }
 
@@ -67,12 +67,12 @@ pub struct OverdueSecret {
     pub created_at: Timestamp,
     /// When it was due for rotation.
     pub due_at: Timestamp,
-    /// Whether the caller can rotate it.
+    /// Whether the principal can rotate it.
     pub may_rotate: bool,
 }
 
 fn overdue(
-    caller: &Caller,
+    principal: &Principal,
     line: &ClientLine,
     environments: &[Environment],
     now: Timestamp,
@@ -89,7 +89,7 @@ fn overdue(
             environment: it.environment.clone(),
             created_at,
             due_at,
-            may_rotate: caller.may(Permission::SecretRotate, object),
+            may_rotate: principal.may(Permission::SecretRotate, object),
         })
     };
     line.registrations.iter().filter_map(of).collect()
@@ -101,12 +101,12 @@ fn ends(line: &RegistrationLine) -> Option<(Timestamp, SecretId)> {
 }
 
 impl App {
-    /// Returns what needs attention. Empty for a caller who can read no client.
-    pub async fn read_overview(&self, caller: &Caller) -> Result<Overview, Error> {
+    /// Returns what needs attention. Empty for a principal who can read no client.
+    pub async fn read_overview(&self, principal: &Principal) -> Result<Overview, Error> {
         // Evidence is flushed for those alone who may read any of it.
-        let caller = &self.read(async |tx| caller.refreshed(tx, self.clock.now()).await).await?;
-        let _turns = self.costly(Operation::ListClients, caller).await?;
-        if caller.may_somewhere(Permission::ClientRead) {
+        let principal = &self.read(async |tx| principal.refreshed(tx, self.clock.now()).await).await?;
+        let _turns = self.costly(Operation::ListClients, principal).await?;
+        if principal.may_somewhere(Permission::ClientRead) {
             self.store_evidence().await;
         }
         let late = ClientQuery { overdue: Some("true".into()), ..ClientQuery::default() }.filter(self)?;
@@ -115,13 +115,13 @@ impl App {
         let (one, some) = (self.cursors.start("overview", &one)?, self.cursors.start("overview", &some)?);
         self.read(async |tx| {
             let now = self.clock.now();
-            let caller = &caller.refreshed(tx, now).await?;
+            let principal = &principal.refreshed(tx, now).await?;
             let any = (&ClientFilter::default(), ClientOrder::Name);
-            let any = self.client_lines(tx, caller, any, &one).await?;
+            let any = self.client_lines(tx, principal, any, &one).await?;
             let late = (&late, ClientOrder::OldestSecret);
-            let late = self.client_lines(tx, caller, late, &some).await?;
+            let late = self.client_lines(tx, principal, late, &some).await?;
             let environments = tx.environments().await?;
-            let of = |line| overdue(caller, line, &environments, now);
+            let of = |line| overdue(principal, line, &environments, now);
             let mut overdue: Vec<OverdueSecret> = late.items.iter().flat_map(of).collect();
             overdue.sort_by_key(|it| it.due_at);
             let more_overdue = late.next_cursor.is_some() || overdue.len() > MOST_OVERDUE_SHOWN;
@@ -129,7 +129,7 @@ impl App {
             Ok(Overview {
                 now,
                 environments: self.all_environments(tx).await?,
-                transitions: self.running_transitions(tx, caller, now).await?,
+                transitions: self.running_transitions(tx, principal, now).await?,
                 overdue,
                 more_overdue,
                 has_clients: !any.items.is_empty(),
@@ -141,7 +141,7 @@ impl App {
     async fn running_transitions(
         &self,
         tx: &mut Tx,
-        caller: &Caller,
+        principal: &Principal,
         now: Timestamp,
     ) -> Result<Vec<RunningTransition>, Error> {
         let (mut found, mut after) = (Vec::new(), None);
@@ -149,7 +149,7 @@ impl App {
             let lines = tx.transitions(now, after.as_ref(), MOST_TRANSITIONS).await?;
             let last = lines.last().filter(|_| lines.len() as i64 == MOST_TRANSITIONS);
             after = last.and_then(|line| line.registrations.first()).and_then(ends);
-            let readable = lines.into_iter().filter_map(|line| readable(caller, line));
+            let readable = lines.into_iter().filter_map(|line| readable(principal, line));
             found.extend(readable.filter(|line| !line.registrations.is_empty()));
             if after.is_none() || found.len() as i64 >= MOST_TRANSITIONS {
                 break;

@@ -1,9 +1,9 @@
-//! The accounts that can rotate the secrets of a client, for callers who can view grants.
+//! The accounts that can rotate the secrets of a client, for principals who can view grants.
 
 use crate::{
     app::App,
     error::Error,
-    frame::{principal::Caller, targets::ClientPath},
+    frame::{principal::Principal, targets::ClientPath},
 };
 use crossfade_core::{
     Operation, UserId,
@@ -41,14 +41,14 @@ pub struct Rotator {
 }
 
 impl App {
-    /// Returns the accounts that can rotate the secrets of a client; `None` for a caller who cannot view grants.
+    /// Returns the accounts that can rotate the secrets of a client; `None` for a principal who cannot view grants.
     pub async fn list_rotators(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: ClientPath<'_>,
     ) -> Result<Option<Rotators>, Error> {
-        self.view(Operation::ReadClient, caller, path, async |tx, caller, client: Client| {
-            if !caller.may(Permission::UserRead, Object::Platform) {
+        self.view(Operation::ReadClient, principal, path, async |tx, principal, client: Client| {
+            if !principal.may(Permission::UserRead, Object::Platform) {
                 return Ok(None);
             }
             let (mut items, mut more) = (Vec::new(), false);

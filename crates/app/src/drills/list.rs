@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     frame::{
         cursor::{ListQuery, page},
-        principal::Caller,
+        principal::Principal,
         targets::{RegistrationPath, Site},
     },
     secrets::list::given,
@@ -24,12 +24,12 @@ impl App {
     /// Returns the drills of a registration, newest first.
     pub async fn list_drills(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Drill>, Error> {
         let start = self.cursors.start(path.list("drills"), query)?;
-        self.view_evidence(Operation::ListDrills, caller, path, async |tx, _, site: Site| {
+        self.view_evidence(Operation::ListDrills, principal, path, async |tx, _, site: Site| {
             let now = self.clock.now();
             let rows = tx.drills(&site.registration.id, &start).await?;
             let numbers: Vec<_> = rows.iter().map(|row| row.number).collect();

@@ -51,7 +51,7 @@ impl App {
 
 impl Act<'_> {
     /// Stops the drill, if any, of a secret that ends or becomes current in this change, so that nothing of the drill
-    /// is left if the secret ever retires again. The caller must append the change to the change log.
+    /// is left if the secret ever retires again. Whoever stops it appends the change to the change log.
     pub(crate) async fn stop_drill_of(
         &mut self,
         secret: &SecretId,

@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         entry::About,
         idempotency::Reply,
-        principal::Caller,
+        principal::Principal,
         request::{Deletion, Input, NO_VERSION, Request},
         targets::{EnvironmentPath, Platform},
     },
@@ -79,9 +79,9 @@ impl App {
         }
     }
 
-    /// Returns all environments in their order. Every known caller can read them.
-    pub async fn list_environments(&self, caller: &Caller) -> Result<Vec<api::Environment>, Error> {
-        self.view(Operation::ListEnvironments, caller, Platform, async |tx, _, ()| {
+    /// Returns all environments in their order. Every known principal can read them.
+    pub async fn list_environments(&self, principal: &Principal) -> Result<Vec<api::Environment>, Error> {
+        self.view(Operation::ListEnvironments, principal, Platform, async |tx, _, ()| {
             self.all_environments(tx).await
         })
         .await
@@ -96,10 +96,10 @@ impl App {
     /// Returns an environment and its version.
     pub async fn read_environment(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: EnvironmentPath<'_>,
     ) -> Result<(api::Environment, i64), Error> {
-        self.view(Operation::ReadEnvironment, caller, path, async |tx, _, environment| {
+        self.view(Operation::ReadEnvironment, principal, path, async |tx, _, environment| {
             let shown = self.shown_environment(tx, &environment, self.clock.now()).await?;
             Ok((shown, environment.version))
         })
@@ -233,9 +233,13 @@ impl App {
         .await
     }
 
-    /// Counts the values that an environment stores now, for a caller with permission to change it.
-    pub async fn stored_values(&self, caller: &Caller, path: EnvironmentPath<'_>) -> Result<u64, Error> {
-        self.view(Operation::ReadEnvironment, caller, path, async |tx, _, environment: Environment| {
+    /// Counts the values that an environment stores now, for a principal with permission to change it.
+    pub async fn stored_values(
+        &self,
+        principal: &Principal,
+        path: EnvironmentPath<'_>,
+    ) -> Result<u64, Error> {
+        self.view(Operation::ReadEnvironment, principal, path, async |tx, _, environment: Environment| {
             Ok(tx.stored_values(&environment.slug, None).await?)
         })
         .await
@@ -281,10 +285,10 @@ impl App {
     /// Returns the signing keys of an environment, in the order in which they become active.
     pub async fn list_signing_keys(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: EnvironmentPath<'_>,
     ) -> Result<Vec<api::SigningKey>, Error> {
-        self.view(Operation::ListSigningKeys, caller, path, async |tx, _, environment| {
+        self.view(Operation::ListSigningKeys, principal, path, async |tx, _, environment| {
             shown_keys(tx, &environment.slug, self.clock.now()).await
         })
         .await

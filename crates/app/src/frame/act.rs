@@ -32,7 +32,7 @@ impl<'a> Act<'a> {
         Act::new(self.tx, self.now, by)
     }
 
-    /// Refuses the change if the caller has read another version than the present one.
+    /// Refuses the change if the principal has read another version than the present one.
     pub(crate) fn matches(&self, version: i64) -> Result<(), Problem> {
         match self.if_match {
             Some(read) if !read.holds(version) => Err(Problem::new(

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        act::Act, entry::Author, idempotency::Reply, principal::Caller, request::Request, targets::Target,
+        act::Act, entry::Author, idempotency::Reply, principal::Principal, request::Request, targets::Target,
     },
 };
 use crossfade_core::Operation;
@@ -20,49 +20,49 @@ impl App {
         self.node.transact(async |tx, now| work(&mut Act::new(tx, now, by)).await).await
     }
 
-    /// Runs a change of a caller's own account, which needs no permission.
+    /// Runs a change of a principal's own account, which needs no permission.
     pub(crate) async fn change_own<T>(
         &self,
-        caller: &Caller,
-        work: impl AsyncFnOnce(&mut Act<'_>, &Caller) -> Result<T, Error>,
+        principal: &Principal,
+        work: impl AsyncFnOnce(&mut Act<'_>, &Principal) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.node
             .transact(async |tx, now| {
-                let caller = caller.refreshed(tx, now).await?;
-                work(&mut Act::new(tx, now, caller.author()), &caller).await
+                let principal = principal.refreshed(tx, now).await?;
+                work(&mut Act::new(tx, now, principal.author()), &principal).await
             })
             .await
     }
 
-    /// Performs `operation` on `target` for a caller with permission. The only way to change anything on behalf of a
-    /// caller.
+    /// Performs `operation` on `target` for a principal with permission. The only way to change anything on behalf of a
+    /// principal.
     pub(crate) async fn change<T: Target, R: Reply>(
         &self,
         operation: Operation,
         request: &Request<'_>,
         target: T,
-        work: impl AsyncFnOnce(&mut Act<'_>, &Caller, T::Loaded) -> Result<R, Error>,
+        work: impl AsyncFnOnce(&mut Act<'_>, &Principal, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let _in_flight =
-            request.idempotency.map(|key| key.enter(&self.node.in_flight, request.caller)).transpose()?;
+            request.idempotency.map(|key| key.enter(&self.node.in_flight, request.principal)).transpose()?;
         let result = match self.admit(operation, request, &target).await {
             Err(error) => Err(error),
             Ok(()) => {
                 self.node
                     .transact(async |tx, now| {
-                        let caller = request.caller.refreshed(tx, now).await?;
-                        let loaded = target.load(tx, &caller, operation.access()).await;
+                        let principal = request.principal.refreshed(tx, now).await?;
+                        let loaded = target.load(tx, &principal, operation.access()).await;
                         let mut act =
-                            Act { if_match: request.if_match, ..Act::new(tx, now, caller.author()) };
+                            Act { if_match: request.if_match, ..Act::new(tx, now, principal.author()) };
                         if let Some(key) = request.idempotency
                             && let Some(reply) =
-                                self.replay(&mut act, &caller, key, operation, &loaded).await?
+                                self.replay(&mut act, &principal, key, operation, &loaded).await?
                         {
                             return Ok(reply);
                         }
-                        let mut reply = work(&mut act, &caller, loaded?).await?;
+                        let mut reply = work(&mut act, &principal, loaded?).await?;
                         if let Some(key) = request.idempotency {
-                            self.remember(&mut act, &caller, key, &mut reply).await?;
+                            self.remember(&mut act, &principal, key, &mut reply).await?;
                         }
                         Ok(reply)
                     })
@@ -70,12 +70,12 @@ impl App {
             }
         };
         if let Err(error) = &result {
-            self.audit_refusal(operation, request.caller, &target.names(), error).await;
+            self.audit_refusal(operation, request.principal, &target.names(), error).await;
         }
         result
     }
 
-    /// Checks access in a read transaction, so that refused callers never wait for the write lock. Access is checked
+    /// Checks access in a read transaction, so that refused principals never wait for the write lock. Access is checked
     /// again under the lock, because it may have been removed since.
     async fn admit<T: Target>(
         &self,
@@ -85,11 +85,11 @@ impl App {
     ) -> Result<(), Error> {
         self.db
             .read(async |tx| {
-                let caller = request.caller.refreshed(tx, self.clock.now()).await?;
-                let Err(error) = target.load(tx, &caller, operation.access()).await else { return Ok(()) };
+                let principal = request.principal.refreshed(tx, self.clock.now()).await?;
+                let Err(error) = target.load(tx, &principal, operation.access()).await else { return Ok(()) };
                 // On a retry, the first request may already have deleted the target.
                 match request.idempotency {
-                    Some(key) if key.is_remembered(tx, &caller).await? => Ok(()),
+                    Some(key) if key.is_remembered(tx, &principal).await? => Ok(()),
                     _ => Err(error),
                 }
             })

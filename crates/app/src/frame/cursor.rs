@@ -117,15 +117,15 @@ pub(crate) fn page<R, T>(
     Ok(Page { items: rows.into_iter().map(item).collect(), next_cursor })
 }
 
-/// Number of rows read at a time for a caller who can read only some of them.
+/// Number of rows read at a time for a principal who can read only some of them.
 const READ_AT_ONCE: i64 = 500;
 /// Maximum number of rows searched in the database for one page.
 const LOOKED_AT_FOR_A_PAGE: i64 = 100_000;
 /// Maximum number of rows read for one page. A page can be short or empty and still have a next one.
 const READ_FOR_A_PAGE: i64 = 20_000;
 
-/// A scan that reads until a page is full, skipping rows the caller cannot read. Stops after a fixed number of rows, so that a
-/// caller with little access cannot force a scan of the whole table.
+/// A scan that reads until a page is full, skipping rows the principal cannot read. Stops after a fixed number of rows,
+/// so that a principal with little access cannot force a scan of the whole table.
 pub(crate) struct Scan<'a, R> {
     start: &'a Start<'a>,
     wanted: usize,
@@ -138,7 +138,7 @@ pub(crate) struct Scan<'a, R> {
 }
 
 impl<'a, R> Scan<'a, R> {
-    /// Creates a scan. `everything`: the caller can read every row.
+    /// Creates a scan. `everything`: the principal can read every row.
     pub(crate) fn new(start: &'a Start<'a>, everything: bool) -> Self {
         Self {
             start,

@@ -22,7 +22,7 @@ impl From<Actor> for Author {
 }
 
 impl Author {
-    /// Returns the author for failed authentications and revoked tokens: a known client or an unknown caller.
+    /// Returns the author for failed authentications and revoked tokens: a known client or an unknown source.
     pub(crate) fn client(place: Option<&Place>) -> Self {
         Self::from(match place {
             Some(place) => Actor::Client { id: place.oauth_client_id.clone(), name: place.name.to_string() },

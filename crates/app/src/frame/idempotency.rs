@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{act::Act, entry::About, principal::Caller},
+    frame::{act::Act, entry::About, principal::Principal},
     keys::seal::Place,
     node::in_flight::{Entered, InFlight},
 };
@@ -46,18 +46,22 @@ impl IdempotencyKey {
         Ok(Self { key: key.to_owned(), request })
     }
 
-    /// Reserves the key for a request of the caller until the result is dropped.
-    pub(crate) fn enter<'a>(&self, running: &'a InFlight, caller: &Caller) -> Result<Entered<'a>, Problem> {
+    /// Reserves the key for a request of the principal until the result is dropped.
+    pub(crate) fn enter<'a>(
+        &self,
+        running: &'a InFlight,
+        principal: &Principal,
+    ) -> Result<Entered<'a>, Problem> {
         let in_flight = || {
             let text = "A request with this Idempotency-Key is still running. Try again in a moment.";
             Problem::new(Code::IdempotencyInFlight, text).with_field("Idempotency-Key")
         };
-        running.enter(caller.key(), &self.key).ok_or_else(in_flight)
+        running.enter(principal.key(), &self.key).ok_or_else(in_flight)
     }
 
-    /// Whether a request of the caller with this key has been answered.
-    pub(crate) async fn is_remembered(&self, tx: &mut Tx, caller: &Caller) -> Result<bool, Error> {
-        Ok(tx.remembered(caller.key(), &self.key).await?.is_some())
+    /// Whether a request of the principal with this key has been answered.
+    pub(crate) async fn is_remembered(&self, tx: &mut Tx, principal: &Principal) -> Result<bool, Error> {
+        Ok(tx.remembered(principal.key(), &self.key).await?.is_some())
     }
 }
 
@@ -68,20 +72,20 @@ pub(crate) trait Reply: Serialize + DeserializeOwned {
         Vec::new()
     }
 
-    /// Refuses a caller who no longer has permission where the request was made, for an operation whose target does not
-    /// determine the place.
-    async fn may_be_given(&self, _caller: &Caller, _operation: Operation) -> Result<(), Error> {
+    /// Refuses a principal who no longer has permission where the request was made, for an operation whose target does
+    /// not determine the place.
+    async fn may_be_given(&self, _principal: &Principal, _operation: Operation) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Whether the caller can see the values now. Records a reveal if so.
+    /// Whether the principal can see the values now. Records a reveal if so.
     async fn may_have_values(
         &self,
         act: &mut Act<'_>,
-        caller: &Caller,
+        principal: &Principal,
         operation: Operation,
     ) -> Result<bool, Error> {
-        reveal(act, caller, operation, &self.secrets()).await
+        reveal(act, principal, operation, &self.secrets()).await
     }
 
     /// Removes the secret values, in the order of [`Self::secrets`].
@@ -103,12 +107,12 @@ impl App {
     pub(crate) async fn replay<R: Reply, L>(
         &self,
         act: &mut Act<'_>,
-        caller: &Caller,
+        principal: &Principal,
         key: &IdempotencyKey,
         operation: Operation,
         loaded: &Result<L, Error>,
     ) -> Result<Option<R>, Error> {
-        let Some(remembered) = act.tx.remembered(caller.key(), &key.key).await? else { return Ok(None) };
+        let Some(remembered) = act.tx.remembered(principal.key(), &key.key).await? else { return Ok(None) };
         // Authorised again. What the first request deleted is not there any more, which is its success.
         let gone = matches!(loaded, Err(error) if error.problem.code == Code::NotFound);
         let deleted = operation.method() == Method::Delete;
@@ -125,14 +129,14 @@ impl App {
             .into());
         }
         let mut reply: R = serde_json::from_str(&remembered.reply).map_err(Error::internal)?;
-        reply.may_be_given(caller, operation).await?;
+        reply.may_be_given(principal, operation).await?;
         if let Some(sealed) = &remembered.sealed
             && act.now < remembered.created_at.after(VALUES_REMEMBERED)
         {
             // The key belongs to the account; this token of it may be one that sees no secrets.
-            if reply.may_have_values(act, caller, operation).await? {
+            if reply.may_have_values(act, principal, operation).await? {
                 let values =
-                    self.vault.open(&Place::Answer { actor: caller.key(), key: &key.key }, sealed)?;
+                    self.vault.open(&Place::Answer { actor: principal.key(), key: &key.key }, sealed)?;
                 reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
             }
         } else {
@@ -144,7 +148,7 @@ impl App {
     pub(crate) async fn remember<R: Reply>(
         &self,
         act: &mut Act<'_>,
-        caller: &Caller,
+        principal: &Principal,
         key: &IdempotencyKey,
         reply: &mut R,
     ) -> Result<(), Error> {
@@ -154,18 +158,18 @@ impl App {
             None
         } else {
             let plain = zeroize::Zeroizing::new(serde_json::to_vec(&values).map_err(Error::internal)?);
-            Some(self.vault.seal(&Place::Answer { actor: caller.key(), key: &key.key }, &plain)?)
+            Some(self.vault.seal(&Place::Answer { actor: principal.key(), key: &key.key }, &plain)?)
         };
         reply.put_values(values);
         let answer = Remembered { request: key.request.clone(), created_at: act.now, reply: stored, sealed };
-        Ok(act.tx.remember(caller.key(), &key.key, &answer).await?)
+        Ok(act.tx.remember(principal.key(), &key.key, &answer).await?)
     }
 }
 
-/// Whether the caller can see all of these secrets. If so, records a reveal for each.
+/// Whether the principal can see all of these secrets. If so, records a reveal for each.
 async fn reveal(
     act: &mut Act<'_>,
-    caller: &Caller,
+    principal: &Principal,
     operation: Operation,
     secrets: &[SecretId],
 ) -> Result<bool, Error> {
@@ -174,7 +178,7 @@ async fn reveal(
         let Some((property, client, environment)) = act.tx.place_of_secret(secret).await? else {
             return Ok(false);
         };
-        if !caller.may(Permission::SecretReveal, Object::Registration(&property, &client, &environment)) {
+        if !principal.may(Permission::SecretReveal, Object::Registration(&property, &client, &environment)) {
             return Ok(false);
         }
         places.push((secret, client, environment));

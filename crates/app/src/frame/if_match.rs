@@ -1,4 +1,4 @@
-//! The versions that a caller has read, for a change that must not overwrite another one.
+//! The versions that a principal has read, for a change that must not overwrite another one.
 
 /// Versions of which one must be the present one (RFC 9110 §13.1.1).
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,6 @@
-//! The caller of a use case: an authenticated account with its grants, or a local command.
+//! Who acts in the Console, the API and the CLI: an account with its permissions. The trail names a principal as an
+//! [`Actor`], and also policies, OAuth clients and local commands. A program that presents a secret is a source, not a
+//! principal; evidence lists the sources of a registration as its callers.
 
 use crate::{app::App, error::Error, frame::entry::Author, people::session_limits};
 use crossfade_core::{
@@ -11,9 +13,9 @@ use crossfade_core::{
 };
 use crossfade_store::{SessionRow, StoreError, Tx, User};
 
-/// A known caller and its permissions.
+/// A known principal and its permissions.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct Principal {
     pub(crate) actor: Actor,
     pub(crate) user: UserId,
     pub(crate) grants: Vec<Grant>,
@@ -24,25 +26,25 @@ pub struct Caller {
     by: By,
 }
 
-/// Credential of a caller, with the digest that finds it again.
+/// Credential of a principal, with the digest that finds it again.
 #[derive(Clone, Debug)]
 enum By {
     Token(TokenId, Vec<u8>),
     Session(SessionId, Vec<u8>),
 }
 
-impl Caller {
+impl Principal {
     /// Returns the actor, for the trail.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// Whether the caller has `permission` on `object`.
+    /// Whether the principal has `permission` on `object`.
     pub(crate) fn may(&self, permission: Permission, object: Object<'_>) -> bool {
         self.holding().allows(permission, object)
     }
 
-    /// Returns the caller's grants, within the limit of its token.
+    /// Returns the principal's grants, within the limit of its token.
     pub(crate) fn holding(&self) -> Holding<'_> {
         Holding { grants: &self.grants, limit: self.limit.as_deref() }
     }
@@ -53,17 +55,17 @@ impl Caller {
         self.limit.as_ref().map(words)
     }
 
-    /// Whether the caller has `permission` on the platform.
+    /// Whether the principal has `permission` on the platform.
     pub fn may_on_platform(&self, permission: Permission) -> bool {
         self.may(permission, Object::Platform)
     }
 
-    /// Returns the account of the caller.
+    /// Returns the account of the principal.
     pub fn user(&self) -> &UserId {
         &self.user
     }
 
-    /// Whether the caller has `permission` on any object.
+    /// Whether the principal has `permission` on any object.
     pub fn may_somewhere(&self, permission: Permission) -> bool {
         let within_limit = self.limit.as_ref().is_none_or(|limit| limit.contains(&permission));
         within_limit && self.grants.iter().any(|grant| grant.role.permissions().contains(&permission))
@@ -74,8 +76,8 @@ impl Caller {
         self.limit.as_deref()
     }
 
-    /// Whether the caller can end this token of this account without permission to manage tokens. It can end the tokens
-    /// of its own account; a limited token can end only itself.
+    /// Whether the principal can end this token of this account without permission to manage tokens. It can end the
+    /// tokens of its own account; a limited token can end only itself.
     pub(crate) fn may_end_token(&self, token: &TokenId, user: &UserId) -> bool {
         let itself = matches!(&self.by, By::Token(own, _) if own == token);
         *user == self.user && (self.limit.is_none() || itself)
@@ -89,7 +91,7 @@ impl Caller {
         }
     }
 
-    /// Returns the caller as the author of what it does or is refused.
+    /// Returns the principal as the author of what it does or is refused.
     pub(crate) fn author(&self) -> Author {
         Author::from(self.actor.clone()).at(&self.origin).with(self.via())
     }
@@ -99,7 +101,7 @@ impl Caller {
         self.actor.id()
     }
 
-    /// Reads the caller's rights again inside a transaction, so that removed rights no longer count.
+    /// Reads the principal's rights again inside a transaction, so that removed rights no longer count.
     pub(crate) async fn refreshed(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, Error> {
         match &self.by {
             By::Token(_, digest) => by_token_digest(tx, digest, &self.origin, now).await,
@@ -150,7 +152,7 @@ async fn by_token_digest(
     digest: &[u8],
     origin: &Origin,
     now: Timestamp,
-) -> Result<Caller, Error> {
+) -> Result<Principal, Error> {
     let owner = tx.token_owner(digest).await?.ok_or_else(unauthenticated)?;
     if owner.token.expires_at.is_some_and(|expires_at| expires_at <= now) {
         return Err(unauthenticated());
@@ -160,7 +162,7 @@ async fn by_token_digest(
         .scope
         .as_ref()
         .map(|words| words.iter().filter_map(|word| Permission::parse(word)).collect::<Vec<_>>());
-    Ok(Caller {
+    Ok(Principal {
         actor: actor(&owner.user),
         grants: grants(tx, &owner.user.id).await?,
         user: owner.user.id,
@@ -170,19 +172,19 @@ async fn by_token_digest(
     })
 }
 
-/// Returns the caller of a session that has not ended, and the session itself.
+/// Returns the principal of a session that has not ended, and the session itself.
 pub(crate) async fn by_session_digest(
     tx: &mut Tx,
     digest: &[u8],
     origin: &Origin,
     now: Timestamp,
-) -> Result<(Caller, SessionRow, User), Error> {
+) -> Result<(Principal, SessionRow, User), Error> {
     let session = tx.session_by_digest(digest).await?.ok_or_else(signed_out)?;
     if now >= session_limits::ends_at(&session) {
         return Err(signed_out());
     }
     let user = tx.user(&session.user_id).await?.ok_or_else(signed_out)?;
-    let caller = Caller {
+    let principal = Principal {
         actor: actor(&user),
         grants: grants(tx, &user.id).await?,
         user: user.id.clone(),
@@ -190,7 +192,7 @@ pub(crate) async fn by_session_digest(
         limit: None,
         by: By::Session(session.id.clone(), digest.to_vec()),
     };
-    Ok((caller, session, user))
+    Ok((principal, session, user))
 }
 
 pub(crate) fn signed_out() -> Error {
@@ -201,7 +203,7 @@ pub(crate) fn signed_out() -> Error {
     .into()
 }
 
-/// Purpose of a request. Known callers are authenticated for a change without waiting for reads.
+/// Purpose of a request. Known principals are authenticated for a change without waiting for reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Intent {
     /// To read.
@@ -224,15 +226,20 @@ impl App {
     }
 
     /// Authenticates an API token sent from `origin`.
-    pub async fn authenticate(&self, token: &str, origin: Origin, intent: Intent) -> Result<Caller, Error> {
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        origin: Origin,
+        intent: Intent,
+    ) -> Result<Principal, Error> {
         let value = SecretValue::parse(SecretKind::ApiToken, token).ok_or_else(unauthenticated)?;
         let digest = self.digests.token(value.reveal());
         let now = self.clock.now();
         let look = async |tx: &mut Tx| by_token_digest(tx, &digest, &origin, now).await;
-        let caller = self.look_up(&digest, origin.ip, intent, look).await?;
-        if let By::Token(token, _) = &caller.by {
+        let principal = self.look_up(&digest, origin.ip, intent, look).await?;
+        if let By::Token(token, _) = &principal.by {
             self.node.touched.note(token, now);
         }
-        Ok(caller)
+        Ok(principal)
     }
 }

@@ -145,8 +145,8 @@ impl<T: Clone> Readings<T> {
         Self { slots: Mutex::default(), kept_for }
     }
 
-    /// Returns a cached result, or computes it. `now` is read when a result is looked up or cached. If the caller
-    /// disconnects during the computation, the next caller computes it.
+    /// Returns a cached result, or computes it. `now` is read when a result is looked up or cached. If the principal
+    /// disconnects during the computation, the next principal computes it.
     pub(crate) async fn get(
         &self,
         key: ReadingKey,

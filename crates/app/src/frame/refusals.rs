@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     frame::{
         entry::{About, Author},
-        principal::Caller,
+        principal::Principal,
         targets::Names,
     },
 };
@@ -22,7 +22,7 @@ impl App {
     pub(crate) async fn audit_refusal(
         &self,
         operation: Operation,
-        caller: &Caller,
+        principal: &Principal,
         names: &Names,
         error: &Error,
     ) {
@@ -37,7 +37,7 @@ impl App {
             count: 1,
         };
         let now = self.clock.now();
-        if !self.node.refusals.note(&caller.actor, &caller.via(), operation, code, now) {
+        if !self.node.refusals.note(&principal.actor, &principal.via(), operation, code, now) {
             return;
         }
         let about = About {
@@ -46,7 +46,7 @@ impl App {
             target: names.target.clone(),
             reason: Some(code.title()),
         };
-        let refused = caller.author().refusal(now, &event, about);
+        let refused = principal.author().refusal(now, &event, about);
         // A read stops with its client, so its refusal is noted before anything is waited for.
         if code == Code::NotFound || !operation.is_mutation() || self.node.changes.failing().is_some() {
             self.node.refusals.keep([refused]);

@@ -1,6 +1,6 @@
 //! The envelope of a change request, and reading its body.
 
-use crate::frame::{idempotency::IdempotencyKey, if_match::IfMatch, principal::Caller};
+use crate::frame::{idempotency::IdempotencyKey, if_match::IfMatch, principal::Principal};
 use crossfade_core::{Code, Problem, text::Name};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -11,15 +11,15 @@ pub(crate) const NO_VERSION: i64 = 0;
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The account and the token of the request.
-    pub caller: &'a Caller,
+    pub principal: &'a Principal,
     /// Key that makes a repetition harmless.
     pub idempotency: Option<&'a IdempotencyKey>,
-    /// Version that the caller has read, if it must still be the present one.
+    /// Version that the principal has read, if it must still be the present one.
     pub if_match: Option<IfMatch<'a>>,
 }
 
-/// Input of an operation: JSON that is parsed only after the caller has been authorised, so that only permitted callers
-/// learn what is wrong with a body; or a value created by a form.
+/// Input of an operation: JSON that is parsed only after the principal has been authorised, so that only permitted
+/// principals learn what is wrong with a body; or a value created by a form.
 #[derive(Clone, Debug)]
 pub enum Input<'a, T> {
     /// A JSON text.
@@ -80,7 +80,8 @@ pub enum Deletion<'a> {
 }
 
 impl Deletion<'_> {
-    /// Requires one of these names where a person was asked for it. `whose_name` is a text such as "the account's name".
+    /// Requires one of these names where a person was asked for it. `whose_name` is a text such as "the account's
+    /// name".
     pub(crate) fn check(self, field: &str, names: &[&str], whose_name: &str) -> Result<(), Problem> {
         let typed = match self {
             Self::Body(input) => return input.check(),

@@ -3,7 +3,7 @@
 
 use crate::{
     error::Error,
-    frame::{act::Act, entry::About, principal::Caller},
+    frame::{act::Act, entry::About, principal::Principal},
 };
 use crossfade_core::{
     ClientId, Code, Problem, PropertyId, Random,
@@ -14,13 +14,13 @@ use crossfade_core::{
 };
 use crossfade_store::{Client, Environment, Property, Registration, Tx};
 
-/// An object that a caller with the required permission can load.
+/// An object that a principal with the required permission can load.
 pub(crate) trait Target {
     /// The loaded object.
     type Loaded;
 
     /// Loads the target, or returns that it is missing or forbidden.
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Self::Loaded, Error>;
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Self::Loaded, Error>;
 
     /// Returns the ids to record when access is refused, as far as the request's text parses as ids.
     fn names(&self) -> Names {
@@ -90,18 +90,18 @@ pub(crate) struct Site {
     pub(crate) environment: Environment,
 }
 
-/// Returns 404 for an object that the caller cannot read, and 403 for one that the caller can read but not change this
-/// way.
+/// Returns 404 for an object that the principal cannot read, and 403 for one that the principal can read but not change
+/// this way.
 pub(crate) fn check(
-    caller: &Caller,
+    principal: &Principal,
     access: Access,
     read: Permission,
     object: Object<'_>,
 ) -> Result<(), Error> {
     let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
-    if caller.may(permission, object) {
+    if principal.may(permission, object) {
         Ok(())
-    } else if caller.may(read, object) {
+    } else if principal.may(read, object) {
         Err(forbidden_on(permission, object))
     } else {
         Err(Error::hidden())
@@ -125,10 +125,10 @@ pub(crate) fn forbidden_on(permission: Permission, object: Object<'_>) -> Error 
     forbidden_because(permission, &text)
 }
 
-/// Refuses a caller who requires the value of a new secret but is not permitted to see it.
-pub(crate) fn check_value(caller: &Caller, required: bool, object: Object<'_>) -> Result<(), Error> {
+/// Refuses a principal who requires the value of a new secret but is not permitted to see it.
+pub(crate) fn check_value(principal: &Principal, required: bool, object: Object<'_>) -> Result<(), Error> {
     let permission = Permission::SecretReveal;
-    if !required || caller.may(permission, object) {
+    if !required || principal.may(permission, object) {
         return Ok(());
     }
     let place = match object {
@@ -151,20 +151,20 @@ pub(crate) fn forbidden_because(permission: Permission, text: &str) -> Error {
 impl Target for Platform {
     type Loaded = ();
 
-    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
+    async fn load(&self, _: &mut Tx, principal: &Principal, access: Access) -> Result<(), Error> {
         // The platform itself is not secret; permissions on it are checked.
         let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
-        if caller.may(permission, Object::Platform) { Ok(()) } else { Err(forbidden(permission)) }
+        if principal.may(permission, Object::Platform) { Ok(()) } else { Err(forbidden(permission)) }
     }
 }
 
 impl Target for PropertyPath<'_> {
     type Loaded = Property;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Property, Error> {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Property, Error> {
         let id = PropertyId::parse(self.0).map_err(|_| Problem::not_found())?;
         let property = tx.property(&id).await?.ok_or_else(Problem::not_found)?;
-        check(caller, access, Permission::ClientRead, Object::Property(&property.id))?;
+        check(principal, access, Permission::ClientRead, Object::Property(&property.id))?;
         Ok(property)
     }
 
@@ -176,11 +176,11 @@ impl Target for PropertyPath<'_> {
 impl Target for EnvironmentPath<'_> {
     type Loaded = Environment;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Environment, Error> {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Environment, Error> {
         let slug = Slug::parse("environment", self.0).map_err(|_| Problem::not_found())?;
         let environment = tx.environment(&slug).await?.ok_or_else(Problem::not_found)?;
-        // Every known caller can read the list of environments.
-        Platform.load(tx, caller, access).await?;
+        // Every known principal can read the list of environments.
+        Platform.load(tx, principal, access).await?;
         Ok(environment)
     }
 
@@ -192,11 +192,11 @@ impl Target for EnvironmentPath<'_> {
 impl Target for PlacePath<'_> {
     type Loaded = PropertyPlace;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<PropertyPlace, Error> {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<PropertyPlace, Error> {
         let id = PropertyId::parse(self.property).map_err(|_| Problem::not_found())?;
         let property = tx.property(&id).await?.ok_or_else(Problem::not_found)?;
         let slug = Slug::parse("environment", self.environment).map_err(|_| Problem::not_found())?;
-        let checked = check(caller, access, Permission::ClientRead, Object::Place(&property.id, &slug));
+        let checked = check(principal, access, Permission::ClientRead, Object::Place(&property.id, &slug));
         if checked.as_ref().is_err_and(|error| error.hidden) {
             return Err(Error::hidden());
         }
@@ -217,10 +217,10 @@ impl Target for PlacePath<'_> {
 impl Target for ClientPath<'_> {
     type Loaded = Client;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Client, Error> {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Client, Error> {
         let id = ClientId::parse(self.0).map_err(|_| Problem::not_found())?;
         let client = tx.client(&id).await?.ok_or_else(Problem::not_found)?;
-        check(caller, access, Permission::ClientRead, Object::Client(&client.property_id, &client.id))?;
+        check(principal, access, Permission::ClientRead, Object::Client(&client.property_id, &client.id))?;
         Ok(client)
     }
 
@@ -232,13 +232,13 @@ impl Target for ClientPath<'_> {
 impl Target for RegistrationPath<'_> {
     type Loaded = Site;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Site, Error> {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Site, Error> {
         let id = ClientId::parse(self.client).map_err(|_| Problem::not_found())?;
         let client = tx.client(&id).await?.ok_or_else(Problem::not_found)?;
         let slug = Slug::parse("environment", self.environment).map_err(|_| Problem::not_found())?;
         let object = Object::Registration(&client.property_id, &client.id, &slug);
-        let checked = check(caller, access, Permission::ClientRead, object);
-        // A caller without read access takes the same path whether or not anything exists.
+        let checked = check(principal, access, Permission::ClientRead, object);
+        // A principal without read access takes the same path whether or not anything exists.
         if checked.as_ref().is_err_and(|error| error.hidden) {
             return Err(Error::hidden());
         }

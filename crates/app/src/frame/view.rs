@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::{Error, unavailable},
     frame::{
-        principal::Caller,
+        principal::Principal,
         reads::{AccountTurn, ReadTurn, Readings},
         targets::{RegistrationPath, Site, Target},
     },
@@ -27,74 +27,74 @@ impl App {
         self.node.read(work).await
     }
 
-    /// Reads `target` on one consistent snapshot for a caller with permission.
+    /// Reads `target` on one consistent snapshot for a principal with permission.
     pub(crate) async fn view<T: Target, R>(
         &self,
         operation: Operation,
-        caller: &Caller,
+        principal: &Principal,
         target: T,
-        work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
+        work: impl AsyncFnOnce(&mut Tx, &Principal, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let result = self
             .read(async |tx| {
                 // Read again, because a right may have been removed while the request was on its way.
-                let caller = caller.refreshed(tx, self.clock.now()).await?;
-                let loaded = target.load(tx, &caller, operation.access()).await?;
-                work(tx, &caller, loaded).await
+                let principal = principal.refreshed(tx, self.clock.now()).await?;
+                let loaded = target.load(tx, &principal, operation.access()).await?;
+                work(tx, &principal, loaded).await
             })
             .await;
         if let Err(error) = &result
             && (error.hidden || error.problem.code == Code::Forbidden)
         {
-            self.audit_refusal(operation, caller, &target.names(), error).await;
+            self.audit_refusal(operation, principal, &target.names(), error).await;
         }
         result
     }
 
     /// Reads `target` after storing the evidence. While changes fail or wait, it reads the evidence stored before.
-    /// Checks access first, so that callers without it cannot trigger a flush.
+    /// Checks access first, so that principals without it cannot trigger a flush.
     pub(crate) async fn view_evidence<T: Target + Copy, R>(
         &self,
         operation: Operation,
-        caller: &Caller,
+        principal: &Principal,
         target: T,
-        work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
+        work: impl AsyncFnOnce(&mut Tx, &Principal, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let _turns = self.costly(operation, caller).await?;
-        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
+        let _turns = self.costly(operation, principal).await?;
+        self.view(operation, principal, target, async |_, _, _| Ok(())).await?;
         self.store_evidence().await;
-        self.view(operation, caller, target, work).await
+        self.view(operation, principal, target, work).await
     }
 
     /// Reads `target` after storing all evidence, for a judgement. Fails if the evidence cannot be stored. Checks
-    /// access first, so that callers without it cannot trigger a flush.
+    /// access first, so that principals without it cannot trigger a flush.
     pub(crate) async fn judge_evidence<T: Target + Copy, R>(
         &self,
         operation: Operation,
-        caller: &Caller,
+        principal: &Principal,
         target: T,
-        work: impl AsyncFnOnce(&mut Tx, &Caller, T::Loaded) -> Result<R, Error>,
+        work: impl AsyncFnOnce(&mut Tx, &Principal, T::Loaded) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let _turns = self.costly(operation, caller).await?;
-        self.view(operation, caller, target, async |_, _, _| Ok(())).await?;
+        let _turns = self.costly(operation, principal).await?;
+        self.view(operation, principal, target, async |_, _, _| Ok(())).await?;
         self.store_for_judgement().await?;
-        self.view(operation, caller, target, work).await
+        self.view(operation, principal, target, work).await
     }
 
     /// Returns evidence data that can be up to 1 second old, but is not older than the last change of the registration.
-    /// Checks access first, so that cached data is never returned to a caller without permission. `parameters`
+    /// Checks access first, so that cached data is never returned to a principal without permission. `parameters`
     /// distinguish the data of one registration.
     pub(crate) async fn view_kept<R: Clone>(
         &self,
         operation: Operation,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         (readings, parameters): (&Readings<R>, String),
-        work: impl AsyncFnOnce(&mut Tx, &Caller, Site) -> Result<R, Error>,
+        work: impl AsyncFnOnce(&mut Tx, &Principal, Site) -> Result<R, Error>,
     ) -> Result<R, Error> {
         // The turn of the account covers the wait for a reading that another request computes.
-        let _turn_of_account = self.reads.account_turn(caller.user()).await?;
-        let authorised = self.view(operation, caller, path, async |_, _, site: Site| {
+        let _turn_of_account = self.reads.account_turn(principal.user()).await?;
+        let authorised = self.view(operation, principal, path, async |_, _, site: Site| {
             Ok((site.registration.id, site.registration.version))
         });
         let (registration, version) = authorised.await?;
@@ -104,7 +104,7 @@ impl App {
                 Operation::ReadChangeOver => self.store_for_judgement().await?,
                 _ => self.store_evidence().await,
             }
-            self.view(operation, caller, path, work).await
+            self.view(operation, principal, path, work).await
         };
         readings.get((registration, parameters, version), || self.clock.now(), compute).await
     }
@@ -113,12 +113,12 @@ impl App {
     pub(crate) async fn costly(
         &self,
         operation: Operation,
-        caller: &Caller,
+        principal: &Principal,
     ) -> Result<Option<(AccountTurn, ReadTurn)>, Error> {
         if !operation.is_costly() {
             return Ok(None);
         }
-        let of_account = self.reads.account_turn(caller.user()).await?;
+        let of_account = self.reads.account_turn(principal.user()).await?;
         Ok(Some((of_account, self.reads.turn().await?)))
     }
 

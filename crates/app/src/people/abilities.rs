@@ -1,9 +1,9 @@
-//! Permissions of a caller on an object, checked in advance, so that a page offers nothing that would be refused.
+//! Permissions of a principal on an object, checked in advance, so that a page offers nothing that would be refused.
 
 use crate::{
     app::App,
     error::Error,
-    frame::{principal::Caller, targets::ClientPath},
+    frame::{principal::Principal, targets::ClientPath},
     people::{
         giving::{closes_account, may_change_roles_of, within_reach},
         users::{Account, UserPath},
@@ -15,7 +15,7 @@ use crossfade_core::{
 };
 use crossfade_store::Client;
 
-/// Permissions of a caller on a client, or on one of its registrations.
+/// Permissions of a principal on a client, or on one of its registrations.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Abilities {
     /// Can change and delete it.
@@ -34,14 +34,14 @@ pub struct Abilities {
     pub drill: bool,
 }
 
-/// Permissions of a caller on an account.
+/// Permissions of a principal on an account.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct AccountAbilities {
     /// Can change it and create a link for it.
     pub manage: bool,
     /// Can remove its roles, except Owner.
     pub remove_roles: bool,
-    /// Roles that the caller can grant to it.
+    /// Roles that the principal can grant to it.
     pub roles: Vec<Role>,
     /// Those of `roles` that would close the account: end its password, sessions, tokens and links.
     pub closing: Vec<Role>,
@@ -59,8 +59,8 @@ impl Abilities {
         drill: true,
     };
 
-    pub(crate) fn of(caller: &Caller, object: Object<'_>) -> Self {
-        let may = |permission| caller.may(permission, object);
+    pub(crate) fn of(principal: &Principal, object: Object<'_>) -> Self {
+        let may = |permission| principal.may(permission, object);
         Self {
             manage: may(Permission::ClientManage),
             reveal: may(Permission::SecretReveal),
@@ -74,29 +74,33 @@ impl Abilities {
 }
 
 impl App {
-    /// Returns the caller's permissions on a client in every environment.
-    pub async fn client_abilities(&self, caller: &Caller, path: ClientPath<'_>) -> Result<Abilities, Error> {
-        self.view(Operation::ReadClient, caller, path, async |_, caller, client: Client| {
-            Ok(Abilities::of(caller, Object::Client(&client.property_id, &client.id)))
+    /// Returns the principal's permissions on a client in every environment.
+    pub async fn client_abilities(
+        &self,
+        principal: &Principal,
+        path: ClientPath<'_>,
+    ) -> Result<Abilities, Error> {
+        self.view(Operation::ReadClient, principal, path, async |_, principal, client: Client| {
+            Ok(Abilities::of(principal, Object::Client(&client.property_id, &client.id)))
         })
         .await
     }
 
-    /// Returns the caller's permissions on an account.
+    /// Returns the principal's permissions on an account.
     pub async fn account_abilities(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: UserPath<'_>,
     ) -> Result<AccountAbilities, Error> {
-        self.view(Operation::ReadUser, caller, path, async |tx, caller, account: Account| {
+        self.view(Operation::ReadUser, principal, path, async |tx, principal, account: Account| {
             let is_permitted = |asked: Result<(), Error>| match asked {
                 Ok(()) => Ok(true),
                 Err(error) if error.problem.code == Code::Forbidden => Ok(false),
                 Err(error) => Err(error),
             };
-            let reaches = is_permitted(within_reach(tx, &account.grants, caller).await)?;
-            let changes = is_permitted(may_change_roles_of(tx, caller, &account.user.id).await)?;
-            let given = |role: &Role| changes && caller.holding().may_give_role(*role).is_ok();
+            let reaches = is_permitted(within_reach(tx, &account.grants, principal).await)?;
+            let changes = is_permitted(may_change_roles_of(tx, principal, &account.user.id).await)?;
+            let given = |role: &Role| changes && principal.holding().may_give_role(*role).is_ok();
             let roles: Vec<Role> = Role::ALL.into_iter().filter(given).collect();
             let mut closing = Vec::new();
             for role in &roles {
@@ -106,8 +110,8 @@ impl App {
                 }
             }
             Ok(AccountAbilities {
-                manage: reaches && caller.may_on_platform(Permission::UserManage),
-                remove_roles: changes && caller.may_on_platform(Permission::GrantManage),
+                manage: reaches && principal.may_on_platform(Permission::UserManage),
+                remove_roles: changes && principal.may_on_platform(Permission::GrantManage),
                 roles,
                 closing,
             })

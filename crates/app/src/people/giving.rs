@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    frame::{principal::Caller, targets::forbidden_because},
+    frame::{principal::Principal, targets::forbidden_because},
 };
 use crossfade_core::{
     ClientId, PropertyId, UserId,
@@ -90,10 +90,14 @@ pub(crate) async fn missing(
     Ok(grants.iter().find_map(missing))
 }
 
-/// Refuses a caller who could not grant every role of an account: with a link or another email address the caller could
-/// take over the account and gain its permissions.
-pub(crate) async fn within_reach(tx: &mut Tx, grants: &[GrantRow], caller: &Caller) -> Result<(), Error> {
-    match missing(tx, caller.holding(), grants).await? {
+/// Refuses a principal who could not grant every role of an account: with a link or another email address the principal
+/// could take over the account and gain its permissions.
+pub(crate) async fn within_reach(
+    tx: &mut Tx,
+    grants: &[GrantRow],
+    principal: &Principal,
+) -> Result<(), Error> {
+    match missing(tx, principal.holding(), grants).await? {
         None => Ok(()),
         Some(permission) => Err(forbidden_because(
             permission,
@@ -106,15 +110,15 @@ pub(crate) async fn within_reach(tx: &mut Tx, grants: &[GrantRow], caller: &Call
     }
 }
 
-/// Refuses a role with more permissions than the caller or its token.
-pub(crate) fn may_give_role(caller: &Caller, role: Role) -> Result<(), Error> {
-    caller.holding().may_give_role(role).map_err(|permission| cannot_give(role, permission))
+/// Refuses a role with more permissions than the principal or its token.
+pub(crate) fn may_give_role(principal: &Principal, role: Role) -> Result<(), Error> {
+    principal.holding().may_give_role(role).map_err(|permission| cannot_give(role, permission))
 }
 
-/// Refuses a grant with permissions that the caller or its token does not have there.
-pub(crate) async fn may_give(tx: &mut Tx, caller: &Caller, grant: &Grant) -> Result<(), Error> {
+/// Refuses a grant with permissions that the principal or its token does not have there.
+pub(crate) async fn may_give(tx: &mut Tx, principal: &Principal, grant: &Grant) -> Result<(), Error> {
     let property = property_of(tx, grant).await?;
-    caller
+    principal
         .holding()
         .may_give(grant, property.as_ref())
         .map_err(|permission| cannot_give(grant.role, permission))
@@ -139,17 +143,22 @@ fn cannot_give(role: Role, permission: Permission) -> Error {
     forbidden_because(permission, &text)
 }
 
-/// Refuses to change the roles of the caller's own account and of the accounts behind it: its creator, the creators of
-/// its links since an Owner last let its person in, and the accounts behind those. Otherwise people could change their
-/// own roles through an account that they created. Owners are exempt, because they can change their own roles anyway.
-pub(crate) async fn may_change_roles_of(tx: &mut Tx, caller: &Caller, account: &UserId) -> Result<(), Error> {
-    if caller.may(Permission::OwnerManage, Object::Platform) {
+/// Refuses to change the roles of the principal's own account and of the accounts behind it: its creator, the creators
+/// of its links since an Owner last let its person in, and the accounts behind those. Otherwise people could change
+/// their own roles through an account that they created. Owners are exempt, because they can change their own roles
+/// anyway.
+pub(crate) async fn may_change_roles_of(
+    tx: &mut Tx,
+    principal: &Principal,
+    account: &UserId,
+) -> Result<(), Error> {
+    if principal.may(Permission::OwnerManage, Object::Platform) {
         return Ok(());
     }
-    let text = if caller.user == *account {
+    let text = if principal.user == *account {
         "Only Owners change their own roles. This action requires the permission owner:manage. Nothing was \
         changed."
-    } else if tx.is_made_by(&caller.user, account).await? {
+    } else if tx.is_made_by(&principal.user, account).await? {
         "This account created your account or a link to it, directly or through other accounts, so only \
         Owners can change its roles. This action requires the permission owner:manage. Nothing was changed."
     } else {

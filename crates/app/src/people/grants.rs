@@ -8,7 +8,7 @@ use crate::{
         cursor::{ListQuery, page},
         entry::About,
         idempotency::Reply,
-        principal::Caller,
+        principal::Principal,
         request::{Input, NO_VERSION, NoInput, Request},
         targets::forbidden,
     },
@@ -27,12 +27,17 @@ use crossfade_core::{
 use crossfade_store::GrantRow;
 
 impl Reply for api::Grant {
-    async fn may_have_values(&self, act: &mut Act<'_>, caller: &Caller, _: Operation) -> Result<bool, Error> {
+    async fn may_have_values(
+        &self,
+        act: &mut Act<'_>,
+        principal: &Principal,
+        _: Operation,
+    ) -> Result<bool, Error> {
         // The link opens the whole account, and not this one role alone.
         let Some(row) = act.tx.grant(&self.id).await? else { return Ok(false) };
         let held = act.tx.grants(&row.user_id).await?;
-        Ok(caller.may(Permission::UserManage, Object::Platform)
-            && missing(act.tx, caller.holding(), &held).await?.is_none())
+        Ok(principal.may(Permission::UserManage, Object::Platform)
+            && missing(act.tx, principal.holding(), &held).await?.is_none())
     }
 
     fn take_values(&mut self) -> Vec<String> {
@@ -73,12 +78,12 @@ impl App {
     /// Returns the grants of a user, oldest first.
     pub async fn list_grants(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: UserPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Grant>, Error> {
         let start = self.cursors.start(format!("grants {}", path.0), query)?;
-        self.view(Operation::ListGrants, caller, path, async |tx, _, account| {
+        self.view(Operation::ListGrants, principal, path, async |tx, _, account| {
             let rows = tx.grant_page(&account.user.id, &start).await?;
             let key = |row: &GrantRow| (row.created_at.as_micros(), row.id.to_string());
             page(&start, rows, key, |row| shown_grant(&row))
@@ -93,13 +98,13 @@ impl App {
         path: UserPath<'_>,
         input: Input<'_, CreateGrant>,
     ) -> Result<api::Grant, Error> {
-        self.change(Operation::CreateGrant, request, path, async |act, caller, account: Account| {
-            may_change_roles_of(act.tx, caller, &account.user.id).await?;
+        self.change(Operation::CreateGrant, request, path, async |act, principal, account: Account| {
+            may_change_roles_of(act.tx, principal, &account.user.id).await?;
             act.matches(NO_VERSION)?;
             let body = input.read()?;
-            may_give_role(caller, body.role)?;
+            may_give_role(principal, body.role)?;
             let grant = grant_from(act, &body).await?;
-            may_give(act.tx, caller, &grant).await?;
+            may_give(act.tx, principal, &grant).await?;
             if account.grants.iter().any(|row| row.grant == grant) {
                 let text = "The user already has this role in this scope. Nothing was changed.";
                 return Err(Problem::new(Code::AlreadyGranted, text).into());
@@ -111,7 +116,7 @@ impl App {
             let event = Event::GrantCreated { user_id: account.user.id.clone(), grant: shown.clone().into() };
             act.audit(&event, About::target(&account.user.id)).await?;
             if closes_account(act.tx, &account.user, &account.grants, &row.grant).await? {
-                shown.activation_link = self.deactivate(act, caller, &account.user).await?;
+                shown.activation_link = self.deactivate(act, principal, &account.user).await?;
             }
             Ok(shown)
         })
@@ -126,11 +131,11 @@ impl App {
         grant: &str,
         input: NoInput<'_>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteGrant, request, path, async |act, caller, account: Account| {
+        self.change(Operation::DeleteGrant, request, path, async |act, principal, account: Account| {
             let id = GrantId::parse(grant).map_err(|_| Problem::not_found())?;
             let row = account.grants.iter().find(|row| row.id == id).ok_or_else(Problem::not_found)?;
-            may_change_roles_of(act.tx, caller, &account.user.id).await?;
-            if row.grant.role == Role::Owner && !caller.may(Permission::OwnerManage, Object::Platform) {
+            may_change_roles_of(act.tx, principal, &account.user.id).await?;
+            if row.grant.role == Role::Owner && !principal.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
             act.matches(NO_VERSION)?;

@@ -7,7 +7,7 @@ use crate::{
     frame::{
         act::Act,
         entry::{About, Author},
-        principal::Caller,
+        principal::Principal,
     },
     people::{
         giving,
@@ -140,7 +140,7 @@ impl App {
         &self,
         tx: &mut Tx,
         user: &UserId,
-        maker: &Caller,
+        maker: &Principal,
         now: Timestamp,
     ) -> Result<OneTimeLink, Error> {
         let maker = Maker {

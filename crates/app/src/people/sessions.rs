@@ -6,7 +6,7 @@ use crate::{
     frame::{
         act::Act,
         entry::{About, Author},
-        principal::{Caller, Intent, by_session_digest, signed_out},
+        principal::{Intent, Principal, by_session_digest, signed_out},
     },
     people::{
         session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT},
@@ -59,8 +59,8 @@ impl Visitor {
 pub struct Session {
     /// ID.
     pub id: SessionId,
-    /// The signed-in caller.
-    pub caller: Caller,
+    /// The signed-in principal.
+    pub principal: Principal,
     /// Their name.
     pub name: String,
     /// Their email address.
@@ -123,7 +123,7 @@ impl App {
         let digest = self.digests.session(value.reveal());
         let now = self.clock.now();
         let look = async |tx: &mut Tx| by_session_digest(tx, &digest, origin, now).await;
-        let (caller, row, user) = self.look_up(&digest, origin.ip, intent, look).await?;
+        let (principal, row, user) = self.look_up(&digest, origin.ip, intent, look).await?;
         if seen && row.last_seen_at.after(NOTED_EVERY) <= now && self.node.changes.failing().is_none() {
             // A session that is not noted ends earlier than it could. No page waits long for that.
             let noted = self.node.write(async |tx, now| Ok(tx.touch_session(&row.id, now).await?));
@@ -133,13 +133,13 @@ impl App {
                 Err(_) => tracing::warn!("cannot save the last use of a session within 1 s"),
             }
         }
-        Ok(self.seen_as(caller, &row, user, now))
+        Ok(self.seen_as(principal, &row, user, now))
     }
 
-    fn seen_as(&self, caller: Caller, row: &SessionRow, user: User, now: Timestamp) -> Session {
+    fn seen_as(&self, principal: Principal, row: &SessionRow, user: User, now: Timestamp) -> Session {
         Session {
             id: row.id.clone(),
-            caller,
+            principal,
             name: user.name,
             email: user.email.unwrap_or_default(),
             is_fresh: now < row.authenticated_at.after(self.fresh_sign_in),
@@ -178,9 +178,9 @@ impl App {
     pub async fn list_sessions(&self, session: &Session) -> Result<Vec<SessionSummary>, Error> {
         let now = self.clock.now();
         self.read(async |tx| {
-            let caller = session.caller.refreshed(tx, now).await?;
+            let principal = session.principal.refreshed(tx, now).await?;
             let (began, seen) = (now.before(ABSOLUTE_LIMIT), now.before(IDLE_LIMIT));
-            let rows = tx.sessions_of(&caller.user, began, seen, LISTED).await?;
+            let rows = tx.sessions_of(&principal.user, began, seen, LISTED).await?;
             Ok(rows
                 .into_iter()
                 .map(|row| SessionSummary {
@@ -196,12 +196,12 @@ impl App {
         .await
     }
 
-    /// Ends one of the caller's own sessions; ending the current one signs out. Another session may be a thief's, so
+    /// Ends one of the principal's own sessions; ending the current one signs out. Another session may be a thief's, so
     /// its one-time links end, too.
     pub async fn end_session(&self, session: &Session, id: &str) -> Result<(), Error> {
         let id = SessionId::parse(id).map_err(|_| Problem::not_found())?;
-        self.change_own(&session.caller, async |act, caller| {
-            if !act.tx.end_session(&id, &caller.user, act.now).await? {
+        self.change_own(&session.principal, async |act, principal| {
+            if !act.tx.end_session(&id, &principal.user, act.now).await? {
                 return Err(Problem::not_found().into());
             }
             if id != session.id {
@@ -212,14 +212,14 @@ impl App {
         .await
     }
 
-    /// Ends all sessions of the caller, including this one, the one-time links created in them and those to the account
-    /// and, if requested, the caller's API tokens, because anyone who had a cookie may have created one.
+    /// Ends all sessions of the principal, including this one, the one-time links created in them and those to the
+    /// account and, if requested, the principal's API tokens, because anyone who had a cookie may have created one.
     pub async fn end_sessions(&self, session: &Session, tokens: AccountTokens) -> Result<(), Error> {
-        self.change_own(&session.caller, async |act, caller| {
-            let sessions = act.tx.end_sessions(&caller.user, None, act.now).await?;
-            act.tx.end_links(&caller.user).await?;
-            let ended_tokens = end_own_tokens(act, caller, tokens).await?;
-            act.audit(&Event::SessionEnded { sessions, ended_tokens }, About::target(&caller.user)).await
+        self.change_own(&session.principal, async |act, principal| {
+            let sessions = act.tx.end_sessions(&principal.user, None, act.now).await?;
+            act.tx.end_links(&principal.user).await?;
+            let ended_tokens = end_own_tokens(act, principal, tokens).await?;
+            act.audit(&Event::SessionEnded { sessions, ended_tokens }, About::target(&principal.user)).await
         })
         .await
     }
@@ -240,16 +240,16 @@ impl App {
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let digest = self.digests.session(value.reveal());
         let confirmed = self
-            .change_own(&session.caller, async |act, caller| {
-                let user = act.tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+            .change_own(&session.principal, async |act, principal| {
+                let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
                 if user.password_hash.as_deref() != Some(hash.as_str()) {
                     return Err(changed_meanwhile());
                 }
                 act.tx.confirm_session(&session.id, &digest, act.now).await?;
                 self.node.strangers.know(&digest);
                 let found = by_session_digest(act.tx, &digest, &visitor.origin, act.now).await?;
-                let (caller, row, user) = found;
-                Ok(self.seen_as(caller, &row, user, act.now))
+                let (principal, row, user) = found;
+                Ok(self.seen_as(principal, &row, user, act.now))
             })
             .await?;
         Ok(Confirmed::Yes { value, session: Box::new(confirmed) })
@@ -276,12 +276,12 @@ impl App {
                 return Err(problem.advise("Wait 1 minute and try again, or sign in again.").into());
             }
         };
-        let place = self.node.hashing.known(session.caller.key())?;
+        let place = self.node.hashing.known(session.principal.key())?;
         let new = self.hash_password(place, new, &[&session.email, &session.name]).await?;
         let value = SecretValue::generate(SecretKind::Session, self.random.as_ref());
         let digest = self.digests.session(value.reveal());
-        let devices = self.change_own(&session.caller, async |act, caller| {
-            let user = act.tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+        let devices = self.change_own(&session.principal, async |act, principal| {
+            let user = act.tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
             if user.password_hash.as_deref() != Some(hash.as_str()) {
                 return Err(changed_meanwhile());
             }
@@ -289,14 +289,14 @@ impl App {
             act.tx.confirm_session(&session.id, &digest, act.now).await?;
             self.node.strangers.know(&digest);
             act.tx.end_links(&user.id).await?;
-            let ended_sessions = act.tx.end_sessions(&user.id, caller.session(), act.now).await?;
-            let ended_tokens = end_own_tokens(act, caller, tokens).await?;
+            let ended_sessions = act.tx.end_sessions(&user.id, principal.session(), act.now).await?;
+            let ended_tokens = end_own_tokens(act, principal, tokens).await?;
             let event = Event::UserPasswordChanged { ended_sessions, ended_tokens };
             act.audit(&event, About::target(&user.id)).await?;
             self.know_browser(act.tx, &user.id, visitor, act.now).await
         });
         let devices = devices.await?;
-        Ok(NewSession { value, devices, user: session.caller.user().clone() })
+        Ok(NewSession { value, devices, user: session.principal.user().clone() })
     }
 
     /// Checks the password of a signed-in person. Wrong ones count only for the session, so that a stolen cookie cannot
@@ -311,18 +311,18 @@ impl App {
         let admitted = match self.node.throttle.enter_session(&session.id, now) {
             Ok(admitted) => admitted,
             Err(held) => {
-                self.audit_held_up(&held, visitor, Some(session.caller.via())).await?;
+                self.audit_held_up(&held, visitor, Some(session.principal.via())).await?;
                 return Ok(Checked::Wait(held.until));
             }
         };
-        let place = self.node.hashing.known(session.caller.key())?;
+        let place = self.node.hashing.known(session.principal.key())?;
         let user = self.db.read::<_, Error>(async |tx| {
-            let caller = session.caller.refreshed(tx, now).await?;
-            Ok(tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?)
+            let principal = session.principal.refreshed(tx, now).await?;
+            Ok(tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?)
         });
         let user = user.await?;
         if !self.verify_password(place, password, user.password_hash.as_deref()).await? {
-            let via = Some(session.caller.via());
+            let via = Some(session.principal.via());
             self.audit_refused_sign_in(Some(&user), "password", admitted.unseen + 1, visitor, via).await?;
             return Ok(Checked::Wrong);
         }

@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         cursor::{ListQuery, page},
         entry::About,
-        principal::Caller,
+        principal::Principal,
         request::{NO_VERSION, NoInput, Request},
         targets::{Names, Target, forbidden},
     },
@@ -83,16 +83,16 @@ pub(crate) async fn end_tokens_of(
     Ok(ended.into_iter().map(event).collect())
 }
 
-/// Ends the API tokens of a caller if requested, and records each. Returns their number.
+/// Ends the API tokens of a principal if requested, and records each. Returns their number.
 pub(crate) async fn end_own_tokens(
     act: &mut Act<'_>,
-    caller: &Caller,
+    principal: &Principal,
     tokens: AccountTokens,
 ) -> Result<u64, Error> {
     if tokens == AccountTokens::Keep {
         return Ok(0);
     }
-    let ended = end_tokens_of(act.tx, &caller.user, act.now).await?;
+    let ended = end_tokens_of(act.tx, &principal.user, act.now).await?;
     for (id, event) in &ended {
         act.audit(event, About::target(id)).await?;
     }
@@ -168,14 +168,14 @@ impl App {
         scope: &[String],
     ) -> Result<(api::Token, SecretValue), Error> {
         let checked = CheckedToken::new(name, expires_days, scope)?;
-        if !self.new_tokens.admit(session.caller.user(), Instant::now()) {
+        if !self.new_tokens.admit(session.principal.user(), Instant::now()) {
             let text = "Your account has created many API tokens lately. Nothing was changed. Try again in 30 seconds.";
             return Err(Problem::new(Code::TooManyRequests, text).retry_after(30).into());
         }
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         let row = self
-            .change_own(&session.caller, async |act, caller| {
-                let row = self.token_row(&checked, caller.user.clone(), act.now);
+            .change_own(&session.principal, async |act, principal| {
+                let row = self.token_row(&checked, principal.user.clone(), act.now);
                 let digest = self.digests.token(value.reveal());
                 act.tx.insert_token(&row, &digest).await?;
                 self.node.strangers.know(&digest);
@@ -206,23 +206,27 @@ impl App {
     ) -> Result<Page<api::Token>, Error> {
         let start = self.cursors.start("own tokens", query)?;
         self.read(async |tx| {
-            let caller = session.caller.refreshed(tx, self.clock.now()).await?;
-            page(&start, tx.tokens(Some(&caller.user), &start).await?, place, shown)
+            let principal = session.principal.refreshed(tx, self.clock.now()).await?;
+            page(&start, tx.tokens(Some(&principal.user), &start).await?, place, shown)
         })
         .await
     }
 
-    /// Returns the caller's own tokens; for an Owner, everyone's.
-    pub async fn list_tokens(&self, caller: &Caller, query: &ListQuery) -> Result<Page<api::Token>, Error> {
+    /// Returns the principal's own tokens; for an Owner, everyone's.
+    pub async fn list_tokens(
+        &self,
+        principal: &Principal,
+        query: &ListQuery,
+    ) -> Result<Page<api::Token>, Error> {
         let start = self.cursors.start("tokens", query)?;
-        self.view(Operation::ListTokens, caller, OwnTokens, async |tx, _, owner: Option<UserId>| {
+        self.view(Operation::ListTokens, principal, OwnTokens, async |tx, _, owner: Option<UserId>| {
             let rows = tx.tokens(owner.as_ref(), &start).await?;
             page(&start, rows, place, shown)
         })
         .await
     }
 
-    /// Ends one of the caller's own tokens; an Owner can end anyone's.
+    /// Ends one of the principal's own tokens; an Owner can end anyone's.
     pub async fn delete_token(
         &self,
         request: &Request<'_>,
@@ -240,31 +244,31 @@ impl App {
     }
 }
 
-/// Target: the caller's own tokens, or everyone's (`None`) for a caller who manages tokens.
+/// Target: the principal's own tokens, or everyone's (`None`) for a principal who manages tokens.
 #[derive(Clone, Copy)]
 struct OwnTokens;
 
 impl Target for OwnTokens {
     type Loaded = Option<UserId>;
 
-    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<Option<UserId>, Error> {
-        Ok((!manages(caller, access)).then(|| caller.user.clone()))
+    async fn load(&self, _: &mut Tx, principal: &Principal, access: Access) -> Result<Option<UserId>, Error> {
+        Ok((!manages(principal, access)).then(|| principal.user.clone()))
     }
 }
 
-/// Target: one of the caller's own tokens, or any token for a caller who manages tokens.
+/// Target: one of the principal's own tokens, or any token for a principal who manages tokens.
 #[derive(Clone, Copy)]
 struct OwnToken<'a>(&'a str);
 
 impl Target for OwnToken<'_> {
     type Loaded = TokenRow;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<TokenRow, Error> {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<TokenRow, Error> {
         let id = TokenId::parse(self.0).map_err(|_| Problem::not_found())?;
         let token = tx.token(&id).await?.ok_or_else(Problem::not_found)?;
-        if manages(caller, access) || caller.may_end_token(&token.id, &token.user_id) {
+        if manages(principal, access) || principal.may_end_token(&token.id, &token.user_id) {
             Ok(token)
-        } else if token.user_id == caller.user {
+        } else if token.user_id == principal.user {
             // A limited token can end only itself; otherwise anyone who finds it could lock its owner out.
             Err(forbidden(Permission::TokenManage))
         } else {
@@ -277,8 +281,8 @@ impl Target for OwnToken<'_> {
     }
 }
 
-fn manages(caller: &Caller, access: Access) -> bool {
-    matches!(access, Access::OwnOr(permission) if caller.may(permission, Object::Platform))
+fn manages(principal: &Principal, access: Access) -> bool {
+    matches!(access, Access::OwnOr(permission) if principal.may(permission, Object::Platform))
 }
 
 impl App {

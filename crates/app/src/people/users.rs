@@ -8,7 +8,7 @@ use crate::{
         cursor::{ListQuery, page},
         entry::About,
         idempotency::Reply,
-        principal::Caller,
+        principal::Principal,
         request::{Deletion, Input, NO_VERSION, Request},
         targets::{Names, Platform, Target, forbidden},
     },
@@ -57,17 +57,17 @@ impl Account {
     }
 }
 
-/// An account that the caller can take over. The target checks this, and not the use case, so that a repeated request
-/// is refused, too.
+/// An account that the principal can take over. The target checks this, and not the use case, so that a repeated
+/// request is refused, too.
 #[derive(Clone, Copy)]
 struct WithinReach<'a>(UserPath<'a>);
 
 impl Target for WithinReach<'_> {
     type Loaded = Account;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
-        let account = self.0.load(tx, caller, access).await?;
-        within_reach(tx, &account.grants, caller).await?;
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Account, Error> {
+        let account = self.0.load(tx, principal, access).await?;
+        within_reach(tx, &account.grants, principal).await?;
         Ok(account)
     }
 
@@ -76,7 +76,7 @@ impl Target for WithinReach<'_> {
     }
 }
 
-/// Another account that the caller can create a link for. A link to the own account would let the holder of a stolen
+/// Another account that the principal can create a link for. A link to the own account would let the holder of a stolen
 /// session or token back in after its end, without the password.
 #[derive(Clone, Copy)]
 struct AnotherWithinReach<'a>(UserPath<'a>);
@@ -84,9 +84,9 @@ struct AnotherWithinReach<'a>(UserPath<'a>);
 impl Target for AnotherWithinReach<'_> {
     type Loaded = Account;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
-        let account = WithinReach(self.0).load(tx, caller, access).await?;
-        if account.user.id == caller.user {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Account, Error> {
+        let account = WithinReach(self.0).load(tx, principal, access).await?;
+        if account.user.id == principal.user {
             let text = "You cannot create a link to your own account. Nothing was changed. Change your \
                 password on the account page of the Console.";
             return Err(Problem::new(Code::Forbidden, text).into());
@@ -102,9 +102,9 @@ impl Target for AnotherWithinReach<'_> {
 impl Target for UserPath<'_> {
     type Loaded = Account;
 
-    async fn load(&self, tx: &mut Tx, caller: &Caller, access: Access) -> Result<Account, Error> {
+    async fn load(&self, tx: &mut Tx, principal: &Principal, access: Access) -> Result<Account, Error> {
         let id = UserId::parse(self.0).map_err(|_| Problem::not_found())?;
-        crate::frame::targets::check(caller, access, Permission::UserRead, Object::Platform)?;
+        crate::frame::targets::check(principal, access, Permission::UserRead, Object::Platform)?;
         let user = tx.user(&id).await?.ok_or_else(Problem::not_found)?;
         Ok(Account { grants: tx.grants(&user.id).await?, user })
     }
@@ -115,9 +115,14 @@ impl Target for UserPath<'_> {
 }
 
 impl Reply for (api::User, i64) {
-    async fn may_have_values(&self, act: &mut Act<'_>, caller: &Caller, _: Operation) -> Result<bool, Error> {
+    async fn may_have_values(
+        &self,
+        act: &mut Act<'_>,
+        principal: &Principal,
+        _: Operation,
+    ) -> Result<bool, Error> {
         let grants = act.tx.grants(&self.0.id).await?;
-        Ok(missing(act.tx, caller.holding(), &grants).await?.is_none())
+        Ok(missing(act.tx, principal.holding(), &grants).await?.is_none())
     }
 
     fn take_values(&mut self) -> Vec<String> {
@@ -150,16 +155,16 @@ fn email_taken() -> Problem {
 }
 
 impl App {
-    /// Returns the account of the caller, and what its token is limited to.
-    pub async fn read_me(&self, caller: &Caller) -> Result<api::Me, Error> {
-        self.view(Operation::ReadMe, caller, Platform, async |tx, caller, ()| {
-            let user = tx.user(&caller.user).await?.ok_or_else(Problem::not_found)?;
+    /// Returns the account of the principal, and what its token is limited to.
+    pub async fn read_me(&self, principal: &Principal) -> Result<api::Me, Error> {
+        self.view(Operation::ReadMe, principal, Platform, async |tx, principal, ()| {
+            let user = tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
             let account = Account { grants: tx.grants(&user.id).await?, user };
             let words = |limit: &[Permission]| limit.iter().map(|it| it.as_str().to_owned()).collect();
             Ok(api::Me {
                 user: account.shown(),
-                scope: caller.limit().map(words),
-                token_id: caller.token().cloned(),
+                scope: principal.limit().map(words),
+                token_id: principal.token().cloned(),
             })
         })
         .await
@@ -168,7 +173,7 @@ impl App {
     /// Returns the accounts, oldest first; `q` is part of a name or of an email address.
     pub async fn list_users(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         q: Option<&str>,
         query: &ListQuery,
     ) -> Result<Page<api::User>, Error> {
@@ -178,8 +183,8 @@ impl App {
             return Err(Problem::new(Code::InvalidQuery, text).with_field("q").into());
         }
         let q = q.map(str::trim).filter(|q| !q.is_empty());
-        let _turns = self.costly(Operation::ListUsers, caller).await?;
-        self.view(Operation::ListUsers, caller, Platform, async |tx, _, ()| {
+        let _turns = self.costly(Operation::ListUsers, principal).await?;
+        self.view(Operation::ListUsers, principal, Platform, async |tx, _, ()| {
             let users = tx.users(q, &start).await?;
             let mut grants = tx.grants_of(&users.iter().map(|it| &it.id).collect::<Vec<_>>()).await?;
             let account = |user: User| Account { grants: grants.remove(&user.id).unwrap_or_default(), user };
@@ -191,8 +196,12 @@ impl App {
     }
 
     /// Returns an account and its version.
-    pub async fn read_user(&self, caller: &Caller, path: UserPath<'_>) -> Result<(api::User, i64), Error> {
-        self.view(Operation::ReadUser, caller, path, async |_, _, account| {
+    pub async fn read_user(
+        &self,
+        principal: &Principal,
+        path: UserPath<'_>,
+    ) -> Result<(api::User, i64), Error> {
+        self.view(Operation::ReadUser, principal, path, async |_, _, account| {
             Ok((account.shown(), account.user.version))
         })
         .await
@@ -204,7 +213,7 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, CreateUser>,
     ) -> Result<(api::User, i64), Error> {
-        self.change(Operation::CreateUser, request, Platform, async |act, caller, ()| {
+        self.change(Operation::CreateUser, request, Platform, async |act, principal, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
             let kind = body.kind.unwrap_or(UserKind::Person);
@@ -237,7 +246,7 @@ impl App {
                 name: name.to_string(),
                 password_hash: None,
                 created_at: act.now,
-                created_by: Some(caller.user.clone()),
+                created_by: Some(principal.user.clone()),
                 version: 1,
             };
             act.tx.insert_user(&user).await?;
@@ -246,7 +255,7 @@ impl App {
             act.audit(&Event::UserCreated { kind, name, email }, About::target(&account.user.id)).await?;
             let mut reply = account.shown();
             if kind == UserKind::Person {
-                reply.activation_link = Some(self.make_link(act, caller, &account.user.id).await?);
+                reply.activation_link = Some(self.make_link(act, principal, &account.user.id).await?);
             }
             Ok((reply, account.user.version))
         })
@@ -303,9 +312,9 @@ impl App {
         path: UserPath<'_>,
         deletion: Deletion<'_>,
     ) -> Result<(), Error> {
-        self.change(Operation::DeleteUser, request, path, async |act, caller, account: Account| {
+        self.change(Operation::DeleteUser, request, path, async |act, principal, account: Account| {
             // Taking rights away hands no secret out; but only an Owner may remove an Owner.
-            if holds_owner(&account.grants) && !caller.may(Permission::OwnerManage, Object::Platform) {
+            if holds_owner(&account.grants) && !principal.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
             act.matches(account.user.version)?;
@@ -328,25 +337,25 @@ impl App {
         input: Input<'_, CreateLink>,
     ) -> Result<api::OneTimeLink, Error> {
         let target = AnotherWithinReach(path);
-        self.change(Operation::CreateLink, request, target, async |act, caller, account: Account| {
+        self.change(Operation::CreateLink, request, target, async |act, principal, account: Account| {
             act.matches(account.user.version)?;
             let CreateLink {} = input.read()?;
             if account.user.kind == UserKind::Program {
                 let text = "Programs have no password. Create an API token instead: crossfade token create.";
                 return Err(Problem::new(Code::NotAPerson, text).into());
             }
-            self.make_link(act, caller, &account.user.id).await
+            self.make_link(act, principal, &account.user.id).await
         })
         .await
     }
 
     /// Ends every way into an account before it gets a role that closes it. Until now every manager of users could get
     /// into the account, and may have kept a way in (docs/decisions/0010). A person gets in again with the link, which
-    /// only this caller sees.
+    /// only this principal sees.
     pub(crate) async fn deactivate(
         &self,
         act: &mut Act<'_>,
-        caller: &Caller,
+        principal: &Principal,
         user: &User,
     ) -> Result<Option<api::OneTimeLink>, Error> {
         act.tx.end_links(&user.id).await?;
@@ -357,9 +366,9 @@ impl App {
             let event = Event::UserDeactivated { had_password, ended_sessions, ended_tokens };
             act.audit(&event, About::target(&user.id)).await?;
         }
-        let may_link = caller.may(Permission::UserManage, Object::Platform);
+        let may_link = principal.may(Permission::UserManage, Object::Platform);
         match user.kind {
-            UserKind::Person if may_link => Ok(Some(self.make_link(act, caller, &user.id).await?)),
+            UserKind::Person if may_link => Ok(Some(self.make_link(act, principal, &user.id).await?)),
             UserKind::Person | UserKind::Program => Ok(None),
         }
     }
@@ -376,11 +385,11 @@ impl App {
     async fn make_link(
         &self,
         act: &mut Act<'_>,
-        caller: &Caller,
+        principal: &Principal,
         user: &UserId,
     ) -> Result<api::OneTimeLink, Error> {
         act.tx.end_devices(user).await?;
-        let link = self.insert_password_link(act.tx, user, caller, act.now).await?;
+        let link = self.insert_password_link(act.tx, user, principal, act.now).await?;
         let event = Event::LinkCreated { user_id: user.clone(), expires_at: link.expires_at };
         act.audit(&event, About::target(user)).await?;
         Ok(api::OneTimeLink { url: Some(link.url), expires_at: link.expires_at })

@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         entry::About,
         idempotency::Reply,
-        principal::Caller,
+        principal::Principal,
         request::{Input, Request},
         targets::{PlacePath, PropertyPath, PropertyPlace, Site},
     },
@@ -33,27 +33,27 @@ impl App {
     /// Returns the limits of a property in an environment, and their version.
     pub async fn read_limits(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: PlacePath<'_>,
     ) -> Result<(api::Limits, i64), Error> {
-        self.view(Operation::ReadLimits, caller, path, async |tx, _, place: PropertyPlace| {
+        self.view(Operation::ReadLimits, principal, path, async |tx, _, place: PropertyPlace| {
             let stored = tx.limits(&place.property.id, &place.environment.slug).await?;
             Ok((shown(&stored.limits), stored.version))
         })
         .await
     }
 
-    /// Returns the limits of a property in each environment in which the caller can read it, in the order of the
+    /// Returns the limits of a property in each environment in which the principal can read it, in the order of the
     /// environments.
     pub async fn list_limits(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: PropertyPath<'_>,
     ) -> Result<Vec<(api::Environment, api::Limits)>, Error> {
-        self.view(Operation::ReadProperty, caller, path, async |tx, caller, property: Property| {
+        self.view(Operation::ReadProperty, principal, path, async |tx, principal, property: Property| {
             let mut environments = tx.environments().await?;
             environments
-                .retain(|it| caller.may(Permission::ClientRead, Object::Place(&property.id, &it.slug)));
+                .retain(|it| principal.may(Permission::ClientRead, Object::Place(&property.id, &it.slug)));
             let slugs: Vec<_> = environments.iter().map(|it| &it.slug).collect();
             let mut stored = tx.limits_in(&property.id, &slugs).await?;
             let limits: Vec<_> =

@@ -7,7 +7,7 @@ use crate::{
         cursor::{ListQuery, Scan},
         entry::About,
         idempotency::Reply,
-        principal::Caller,
+        principal::Principal,
         request::{Input, NO_VERSION, NoInput, Request},
         targets::{Platform, PropertyPath},
     },
@@ -41,22 +41,23 @@ fn name_taken() -> Problem {
 }
 
 impl App {
-    /// Returns the properties that the caller can read, oldest first.
+    /// Returns the properties that the principal can read, oldest first.
     pub async fn list_properties(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         query: &ListQuery,
     ) -> Result<Page<api::Property>, Error> {
         let start = self.cursors.start("properties", query)?;
-        let _turns = self.costly(Operation::ListProperties, caller).await?;
+        let _turns = self.costly(Operation::ListProperties, principal).await?;
         self.read(async |tx| {
-            let caller = &caller.refreshed(tx, self.clock.now()).await?;
+            let principal = &principal.refreshed(tx, self.clock.now()).await?;
             let key = |row: &Property| (row.created_at.as_micros(), row.id.to_string());
-            let mut scan = Scan::new(&start, caller.may(Permission::ClientRead, Object::Platform));
+            let mut scan = Scan::new(&start, principal.may(Permission::ClientRead, Object::Platform));
             while let Some(from) = scan.next() {
                 let rows = tx.properties(&from).await?;
                 scan.read(rows.len(), rows.last().map(key));
-                let readable = |row: &Property| caller.may(Permission::ClientRead, Object::Property(&row.id));
+                let readable =
+                    |row: &Property| principal.may(Permission::ClientRead, Object::Property(&row.id));
                 rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
             }
             let (rows, next_cursor) = scan.rows(key)?;
@@ -68,10 +69,10 @@ impl App {
     /// Returns a property and its version.
     pub async fn read_property(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: PropertyPath<'_>,
     ) -> Result<(api::Property, i64), Error> {
-        self.view(Operation::ReadProperty, caller, path, async |_, _, property| {
+        self.view(Operation::ReadProperty, principal, path, async |_, _, property| {
             Ok((shown(&property), property.version))
         })
         .await

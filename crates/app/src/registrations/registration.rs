@@ -8,7 +8,7 @@ use crate::{
         act::Act,
         entry::About,
         idempotency::Reply,
-        principal::Caller,
+        principal::Principal,
         request::{Input, Request},
         targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
     },
@@ -75,7 +75,7 @@ pub(crate) struct NewSecret {
 }
 
 impl NewSecret {
-    /// Returns the secret, with its value only for a caller who can see it.
+    /// Returns the secret, with its value only for a principal who can see it.
     pub(crate) fn shown(&self, may_reveal: bool) -> RevealedSecret {
         RevealedSecret {
             id: self.id.clone(),
@@ -121,11 +121,11 @@ impl App {
         Ok(NewSecret { id, value, created_at: act.now })
     }
 
-    /// Registers a client in an environment. Returns the first secret if the caller can see it.
+    /// Registers a client in an environment. Returns the first secret if the principal can see it.
     pub(crate) async fn register(
         &self,
         act: &mut Act<'_>,
-        caller: &Caller,
+        principal: &Principal,
         client: &Client,
         environment: &Environment,
     ) -> Result<Option<RevealedSecret>, Error> {
@@ -151,7 +151,7 @@ impl App {
         let secret = self.add_secret(act, &registration, environment).await?;
         act.changed(ChangeKind::Registration(registration.id.clone())).await?;
         let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
-        let may_reveal = caller.may(Permission::SecretReveal, object);
+        let may_reveal = principal.may(Permission::SecretReveal, object);
         let about = About {
             client: Some(&client.id),
             environment: Some(&environment.slug),
@@ -174,14 +174,14 @@ impl App {
         path: ClientPath<'_>,
         input: Input<'_, CreateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.change(Operation::CreateRegistration, request, path, async |act, caller, client: Client| {
+        self.change(Operation::CreateRegistration, request, path, async |act, principal, client: Client| {
             if let Ok(body) = input.clone().read()
                 && let Ok(slug) = Slug::parse("environment", &body.environment)
             {
                 let object = Object::Registration(&client.property_id, &client.id, &slug);
-                check_value(caller, body.require_value, object)?;
+                check_value(principal, body.require_value, object)?;
             }
-            let read = version(act.tx, caller, &client).await?;
+            let read = version(act.tx, principal, &client).await?;
             act.matches(read)?;
             let unknown = || Problem::invalid("environment", "must be the slug of an environment");
             let slug = Slug::parse("environment", &input.read()?.environment)?;
@@ -194,7 +194,7 @@ impl App {
                 .with_field("environment")
                 .into());
             }
-            let secret = self.register(act, caller, &client, &environment).await?;
+            let secret = self.register(act, principal, &client, &environment).await?;
             let stored = act
                 .tx
                 .registration(&client.id, &slug)
@@ -210,10 +210,10 @@ impl App {
     /// Returns a registration and its version.
     pub async fn read_registration(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.view(Operation::ReadRegistration, caller, path, async |_, _, site: Site| {
+        self.view(Operation::ReadRegistration, principal, path, async |_, _, site: Site| {
             Ok((shown_registration(self, &site.registration, &site.environment), site.registration.version))
         })
         .await
@@ -226,7 +226,7 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, UpdateRegistration>,
     ) -> Result<(api::Registration, i64), Error> {
-        self.change(Operation::UpdateRegistration, request, path, async |act, caller, site: Site| {
+        self.change(Operation::UpdateRegistration, request, path, async |act, principal, site: Site| {
             act.matches(site.registration.version)?;
             let body = input.read()?;
             let reason = Reason::parse(body.reason.as_deref())?;
@@ -252,7 +252,7 @@ impl App {
             if body.may_introspect == Some(true) && !site.registration.may_introspect {
                 // It gives access to the tokens of every client of the environment, so managing this client is not
                 // enough.
-                if !caller.may(Permission::EnvironmentManage, Object::Platform) {
+                if !principal.may(Permission::EnvironmentManage, Object::Platform) {
                     return Err(forbidden(Permission::EnvironmentManage));
                 }
             }

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     frame::{
         cursor::{ListQuery, invalid, page, time, unknown_cursor},
-        principal::Caller,
+        principal::Principal,
         targets::{RegistrationPath, Site},
     },
     secrets::{
@@ -76,7 +76,7 @@ impl App {
     /// Returns the latest change-over of a registration.
     pub async fn read_change_over(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         query: &ChangeOverQuery,
     ) -> Result<ChangeOver, Error> {
@@ -84,7 +84,7 @@ impl App {
         // What is used while evidence is being written down is not judged, so that the answer is of the time before.
         let before = self.clock.now();
         let kept = (&self.change_overs, format!("{grain:?} {quiet:?}"));
-        self.view_kept(Operation::ReadChangeOver, caller, path, kept, async |tx, _, site: Site| {
+        self.view_kept(Operation::ReadChangeOver, principal, path, kept, async |tx, _, site: Site| {
             self.change_over(tx, &site, grain, quiet, before).await?.ok_or_else(|| {
                 let text = "This registration's secret has never been rotated, so there is no change-over.";
                 Problem::new(Code::NotRetiring, text).into()
@@ -187,7 +187,7 @@ impl App {
     /// Returns the uses of a registration's secrets over time, oldest first.
     pub async fn list_usage_series(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         (grain, since, until): (Option<&str>, Option<&str>, Option<&str>),
         query: &ListQuery,
@@ -205,7 +205,7 @@ impl App {
             return Err(unknown_cursor().into());
         }
         let kept = (&self.usage_series, format!("{grain:?} {since:?} {until:?} {query:?}"));
-        self.view_kept(Operation::ListUsageSeries, caller, path, kept, async |tx, _, site: Site| {
+        self.view_kept(Operation::ListUsageSeries, principal, path, kept, async |tx, _, site: Site| {
             let from = since.unwrap_or(Timestamp::from_micros(0));
             let until = until.unwrap_or_else(|| self.clock.now());
             let rows = tx.usage_series(&site.registration.id, grain, (from, until), &start).await?;

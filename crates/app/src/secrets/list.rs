@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     frame::{
         cursor::{ListQuery, Start, page, time, unknown_cursor},
-        principal::Caller,
+        principal::Principal,
         targets::{RegistrationPath, Site},
     },
     registrations::registration::tokens_end,
@@ -126,7 +126,7 @@ pub(crate) fn given(text: String) -> Option<String> {
 }
 
 impl App {
-    /// Returns a secret for the caller who has just changed it, with its exact last use.
+    /// Returns a secret for the principal who has just changed it, with its exact last use.
     pub(crate) fn shown_secret(&self, secret: &Secret, now: Timestamp) -> api::Secret {
         let mut shown = shown_secret(secret, now);
         shown.last_used_at = shown.last_used_at.max(self.node.unflushed_use(&shown.id));
@@ -136,12 +136,12 @@ impl App {
     /// Returns the secrets of a registration, newest first, without values.
     pub async fn list_secrets(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Secret>, Error> {
         let start = self.cursors.start(path.list("secrets"), query)?;
-        self.view_evidence(Operation::ListSecrets, caller, path, async |tx, _, site: Site| {
+        self.view_evidence(Operation::ListSecrets, principal, path, async |tx, _, site: Site| {
             let rows = tx.secrets(&site.registration.id, &start).await?;
             let now = self.clock.now();
             page(
@@ -157,13 +157,13 @@ impl App {
     /// Returns the rotations of a registration, newest first.
     pub async fn list_rotations(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         query: &ListQuery,
     ) -> Result<Page<api::Rotation>, Error> {
         let start = self.cursors.start(path.list("rotations"), query)?;
         let found = self
-            .view_evidence(Operation::ListRotations, caller, path, async |tx, _, site: Site| {
+            .view_evidence(Operation::ListRotations, principal, path, async |tx, _, site: Site| {
                 self.rotation_lines(tx, &site, (&start, false), self.clock.now()).await
             })
             .await?;
@@ -198,7 +198,7 @@ impl App {
     /// Returns the sources of each secret: newest secret first, then latest use first.
     pub async fn list_usage(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         since: Option<&str>,
         query: &ListQuery,
@@ -210,7 +210,7 @@ impl App {
             return Err(unknown_cursor().into());
         }
         let kept = (&self.usages, format!("{since:?} {query:?}"));
-        self.view_kept(Operation::ListUsage, caller, path, kept, async |tx, _, site: Site| {
+        self.view_kept(Operation::ListUsage, principal, path, kept, async |tx, _, site: Site| {
             self.usage(tx, &site, since, &start, self.clock.now()).await
         })
         .await

@@ -63,8 +63,10 @@ impl App {
     ) -> Result<SecretChanged, Error> {
         if input.clone().read().is_ok_and(|body| is_conditional(&body)) {
             // Evidence must be stored before it is judged, and storing it takes the lock that the change holds.
-            self.judge_evidence(Operation::RevokeSecret, request.caller, path, async |_, _, _: Site| Ok(()))
-                .await?;
+            self.judge_evidence(Operation::RevokeSecret, request.principal, path, async |_, _, _: Site| {
+                Ok(())
+            })
+            .await?;
         }
         self.change(Operation::RevokeSecret, request, path, async |act, _, site: Site| {
             let mut secret = secret_of(act.tx, &site.registration.id, secret).await?;

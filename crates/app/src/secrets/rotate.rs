@@ -48,9 +48,9 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, RotateSecret>,
     ) -> Result<RotateSecretReply, Error> {
-        self.change(Operation::RotateSecret, request, path, async |act, caller, site: Site| {
+        self.change(Operation::RotateSecret, request, path, async |act, principal, site: Site| {
             let needs_value = input.clone().read().is_ok_and(|body| body.require_value);
-            check_value(caller, needs_value, site.object())?;
+            check_value(principal, needs_value, site.object())?;
             act.matches(site.registration.version)?;
             let out_of_range = |error: &dyn std::fmt::Display| {
                 let text = format!("{error}. It has no default. Nothing was changed.");
@@ -125,7 +125,7 @@ impl App {
             };
             act.tell(self.random.as_ref(), &event, &site, rotation.id.as_str(), reason.as_str()).await?;
 
-            let may_reveal = caller.may(Permission::SecretReveal, site.object());
+            let may_reveal = principal.may(Permission::SecretReveal, site.object());
             Ok(RotateSecretReply {
                 secret: incoming.shown(may_reveal),
                 previous_secret: PreviousSecret {

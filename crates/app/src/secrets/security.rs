@@ -1,5 +1,5 @@
-//! What the Console shows of a registration: its secrets, their history and their callers, on one snapshot after one flush
-//! of the evidence.
+//! What the Console shows of a registration: its secrets, their history and their callers, on one snapshot after one
+//! flush of the evidence.
 
 use crate::{
     app::App,
@@ -7,7 +7,7 @@ use crate::{
     error::{Error, unavailable},
     frame::{
         cursor::{ListQuery, Start},
-        principal::Caller,
+        principal::Principal,
         targets::{RegistrationPath, Site},
     },
     people::abilities::Abilities,
@@ -59,11 +59,11 @@ pub struct Security {
 }
 
 impl App {
-    /// Returns the state of a registration, which can be up to 1 second old but not older than its last change, and what
-    /// the caller can do about it. Fails if a transition runs and the evidence to judge it by cannot be stored.
+    /// Returns the state of a registration, which can be up to 1 second old but not older than its last change, and
+    /// what the principal can do about it. Fails if a transition runs and the evidence to judge it by cannot be stored.
     pub async fn read_security(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         path: RegistrationPath<'_>,
         query: &HistoryQuery,
     ) -> Result<(Security, Abilities), Error> {
@@ -76,10 +76,10 @@ impl App {
         // What is used while evidence is being written down is not judged, so that the answer is of the time before.
         let before = self.clock.now();
         // The turn of the account covers the wait for a reading that another request computes.
-        let _turn_of_account = self.reads.account_turn(caller.user()).await?;
+        let _turn_of_account = self.reads.account_turn(principal.user()).await?;
         let (registration, version, may) = self
-            .view(Operation::ReadChangeOver, caller, path, async |_, caller, site: Site| {
-                let may = Abilities::of(caller, site.object());
+            .view(Operation::ReadChangeOver, principal, path, async |_, principal, site: Site| {
+                let may = Abilities::of(principal, site.object());
                 Ok((site.registration.id, site.registration.version, may))
             })
             .await?;
@@ -89,7 +89,7 @@ impl App {
                 Some(fault) => Err(unavailable(fault).into()),
                 None => self.store_for_judgement().await,
             };
-            self.view(Operation::ReadChangeOver, caller, path, async |tx, _, site: Site| {
+            self.view(Operation::ReadChangeOver, principal, path, async |tx, _, site: Site| {
                 let read =
                     self.security(tx, &site, (&history, query.oldest_first), (&latest, &callers), before);
                 let read = read.await?;

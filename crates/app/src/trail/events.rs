@@ -6,7 +6,7 @@ use crate::{
     frame::{
         cursor::{ListQuery, Scan, invalid, time},
         entry::About,
-        principal::Caller,
+        principal::Principal,
         targets::{Target, forbidden},
     },
 };
@@ -152,30 +152,30 @@ impl FailureQuery {
     }
 }
 
-/// Target: the trail, for a caller who can audit anything. Each event is checked separately.
+/// Target: the trail, for a principal who can audit anything. Each event is checked separately.
 #[derive(Clone, Copy)]
 struct Trail;
 
 impl Target for Trail {
     type Loaded = ();
 
-    async fn load(&self, _: &mut Tx, caller: &Caller, access: Access) -> Result<(), Error> {
+    async fn load(&self, _: &mut Tx, principal: &Principal, access: Access) -> Result<(), Error> {
         let (Access::Needs(permission) | Access::OwnOr(permission)) = access else { return Ok(()) };
-        if caller.may_somewhere(permission) { Ok(()) } else { Err(forbidden(permission)) }
+        if principal.may_somewhere(permission) { Ok(()) } else { Err(forbidden(permission)) }
     }
 }
 
-/// Decides which events a caller can read, and caches the property of each client.
+/// Decides which events a principal can read, and caches the property of each client.
 struct Readable<'a> {
-    caller: &'a Caller,
+    principal: &'a Principal,
     everything: bool,
     properties: HashMap<ClientId, Option<PropertyId>>,
 }
 
 impl<'a> Readable<'a> {
-    fn new(caller: &'a Caller) -> Self {
-        let everything = caller.may(Permission::AuditRead, Object::Platform);
-        Self { caller, everything, properties: HashMap::new() }
+    fn new(principal: &'a Principal) -> Self {
+        let everything = principal.may(Permission::AuditRead, Object::Platform);
+        Self { principal, everything, properties: HashMap::new() }
     }
 
     async fn allows(
@@ -197,7 +197,7 @@ impl<'a> Readable<'a> {
             Some(environment) => Object::Registration(property, client, environment),
             None => Object::Client(property, client),
         };
-        Ok(self.caller.may(Permission::AuditRead, object))
+        Ok(self.principal.may(Permission::AuditRead, object))
     }
 }
 
@@ -205,17 +205,17 @@ impl<'a> Readable<'a> {
 const MOST_TRIMMED: i64 = 10_000;
 
 impl App {
-    /// Returns the part of the audit trail that the caller can audit, newest first.
+    /// Returns the part of the audit trail that the principal can audit, newest first.
     pub async fn list_audit_events(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         query: &AuditQuery,
     ) -> Result<Page<api::AuditEvent>, Error> {
         let start = self.cursors.start("audit events", &query.list)?;
         let filter = query.filter()?;
         // Include the failures up to now.
-        self.view_evidence(Operation::ListAuditEvents, caller, Trail, async |tx, caller, ()| {
-            let mut readable = Readable::new(caller);
+        self.view_evidence(Operation::ListAuditEvents, principal, Trail, async |tx, principal, ()| {
+            let mut readable = Readable::new(principal);
             let key = |row: &AuditEvent| (row.seq, "audit".to_owned());
             let mut scan = Scan::new(&start, readable.everything);
             while let Some(from) = scan.next() {
@@ -239,43 +239,48 @@ impl App {
     /// Begins an export of the trail as it is now. The export is itself recorded as an event.
     pub async fn export_audit_events(
         self: &Arc<Self>,
-        caller: &Caller,
+        principal: &Principal,
         query: &AuditQuery,
     ) -> Result<AuditExport, Error> {
         let filter = query.filter()?;
         let operation = Operation::ExportAuditEvents;
-        let last = async |tx: &mut Tx, _: &Caller, ()| Ok(tx.last_audit_event().await?);
-        let up_to = self.judge_evidence(operation, caller, Trail, last).await?;
+        let last = async |tx: &mut Tx, _: &Principal, ()| Ok(tx.last_audit_event().await?);
+        let up_to = self.judge_evidence(operation, principal, Trail, last).await?;
         let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };
-        self.change_as(caller.author(), async |act| act.audit(&event, About::default()).await).await?;
-        Ok(AuditExport { app: self.clone(), caller: caller.clone(), filter, after: 0, up_to })
+        self.change_as(principal.author(), async |act| act.audit(&event, About::default()).await).await?;
+        Ok(AuditExport { app: self.clone(), principal: principal.clone(), filter, after: 0, up_to })
     }
 
-    /// Returns failed client authentications of the clients that the caller can audit, latest hour first.
+    /// Returns failed client authentications of the clients that the principal can audit, latest hour first.
     pub async fn list_authentication_failures(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         query: &FailureQuery,
     ) -> Result<Page<api::AuthenticationFailure>, Error> {
         let start = self.cursors.start("authentication failures", &query.list)?;
         let filter = query.filter()?;
-        self.view_evidence(Operation::ListAuthenticationFailures, caller, Trail, async |tx, caller, ()| {
-            let mut readable = Readable::new(caller);
-            let key = |row: &KnownFailure| (row.hour.as_micros(), row.key.clone());
-            let mut scan = Scan::new(&start, readable.everything);
-            while let Some(from) = scan.next() {
-                let rows = tx.authentication_failures(&filter, &from).await?;
-                scan.read(rows.len(), rows.last().map(key));
-                for row in rows {
-                    let client = row.client.as_ref().map(|(_, client)| client);
-                    if readable.allows(tx, client, row.environment.as_ref()).await? {
-                        scan.keep(row);
+        self.view_evidence(
+            Operation::ListAuthenticationFailures,
+            principal,
+            Trail,
+            async |tx, principal, ()| {
+                let mut readable = Readable::new(principal);
+                let key = |row: &KnownFailure| (row.hour.as_micros(), row.key.clone());
+                let mut scan = Scan::new(&start, readable.everything);
+                while let Some(from) = scan.next() {
+                    let rows = tx.authentication_failures(&filter, &from).await?;
+                    scan.read(rows.len(), rows.last().map(key));
+                    for row in rows {
+                        let client = row.client.as_ref().map(|(_, client)| client);
+                        if readable.allows(tx, client, row.environment.as_ref()).await? {
+                            scan.keep(row);
+                        }
                     }
                 }
-            }
-            let (rows, next_cursor) = scan.rows(key)?;
-            Ok(Page { items: rows.into_iter().map(shown_failure).collect(), next_cursor })
-        })
+                let (rows, next_cursor) = scan.rows(key)?;
+                Ok(Page { items: rows.into_iter().map(shown_failure).collect(), next_cursor })
+            },
+        )
         .await
     }
 
@@ -308,22 +313,22 @@ impl App {
 /// because events are only appended to the trail.
 pub struct AuditExport {
     app: Arc<App>,
-    caller: Caller,
+    principal: Principal,
     filter: AuditFilter,
     after: i64,
     up_to: i64,
 }
 
 impl AuditExport {
-    /// Returns the next events; `None` at the end. Fails if the caller's permission has been removed since then.
+    /// Returns the next events; `None` at the end. Fails if the principal's permission has been removed since then.
     pub async fn next(&mut self) -> Result<Option<Vec<api::AuditEvent>>, Error> {
         let (filter, from, up_to) = (&self.filter, self.after, self.up_to);
         let operation = Operation::ExportAuditEvents;
-        let _turns = self.app.reads.part(self.caller.user()).await?;
+        let _turns = self.app.reads.part(self.principal.user()).await?;
         let (rows, last) = self
             .app
-            .view(operation, &self.caller, Trail, async |tx, caller, ()| {
-                let mut readable = Readable::new(caller);
+            .view(operation, &self.principal, Trail, async |tx, principal, ()| {
+                let mut readable = Readable::new(principal);
                 let rows = tx.export_audit_events(filter, from, up_to, EXPORTED_AT_ONCE).await?;
                 let last = rows.last().map(|row| row.seq);
                 let mut seen = Vec::new();

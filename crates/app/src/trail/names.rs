@@ -1,6 +1,6 @@
 //! Names for the IDs in events of the trail: the trail contains IDs, and readers know people and clients by name.
 
-use crate::{app::App, error::Error, frame::principal::Caller};
+use crate::{app::App, error::Error, frame::principal::Principal};
 use crossfade_core::{
     ClientId, PropertyId, SessionId, TokenId, UserId,
     roles::{Object, Permission},
@@ -24,18 +24,19 @@ pub enum Named {
 }
 
 impl App {
-    /// Returns the names of those IDs that have one, if the caller is permitted to know it. A caller who can read the
-    /// complete trail knows all names from it; other callers know the names of objects they can read, and their own.
+    /// Returns the names of those IDs that have one, if the principal is permitted to know it. A principal who can read
+    /// the complete trail knows all names from it; other principals know the names of objects they can read, and their
+    /// own.
     pub async fn names_in_trail(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         ids: impl IntoIterator<Item = String>,
     ) -> Result<HashMap<String, Named>, Error> {
         let ids: HashSet<String> = ids.into_iter().collect();
         self.read(async |tx| {
-            let caller = &caller.refreshed(tx, self.clock.now()).await?;
-            let mut names = accounts(tx, caller, &ids).await?;
-            names.extend(objects(tx, caller, &ids).await?);
+            let principal = &principal.refreshed(tx, self.clock.now()).await?;
+            let mut names = accounts(tx, principal, &ids).await?;
+            names.extend(objects(tx, principal, &ids).await?);
             Ok(names)
         })
         .await
@@ -50,7 +51,7 @@ fn parsed<Id>(ids: &HashSet<String>, parse: impl Fn(&str) -> Option<Id>) -> Vec<
 /// Returns the names of accounts, tokens and sessions, with a fixed number of reads.
 async fn accounts(
     tx: &mut Tx,
-    caller: &Caller,
+    principal: &Principal,
     ids: &HashSet<String>,
 ) -> Result<HashMap<String, Named>, Error> {
     let tokens = tx.token_names(&parsed(ids, |id| TokenId::parse(id).ok())).await?;
@@ -59,13 +60,13 @@ async fn accounts(
     users.extend(tokens.values().map(|(owner, _)| owner.clone()));
     users.extend(sessions.values().cloned());
     let mut known = tx.user_names(&users.into_iter().collect::<Vec<_>>()).await?;
-    let reads_all = caller.may(Permission::AuditRead, Object::Platform);
-    let reads_users = reads_all || caller.may(Permission::UserRead, Object::Platform);
-    known.retain(|id, _| reads_users || id == caller.user());
-    let reads_tokens = reads_all || caller.may(Permission::TokenManage, Object::Platform);
+    let reads_all = principal.may(Permission::AuditRead, Object::Platform);
+    let reads_users = reads_all || principal.may(Permission::UserRead, Object::Platform);
+    known.retain(|id, _| reads_users || id == principal.user());
+    let reads_tokens = reads_all || principal.may(Permission::TokenManage, Object::Platform);
     let mut names = HashMap::new();
     for (id, (owner, name)) in tokens {
-        if let (true, Some((owner, _))) = (reads_tokens || owner == *caller.user(), known.get(&owner)) {
+        if let (true, Some((owner, _))) = (reads_tokens || owner == *principal.user(), known.get(&owner)) {
             names.insert(id.to_string(), Named::Token(name, owner.clone()));
         }
     }
@@ -83,19 +84,19 @@ async fn accounts(
 /// Returns the names of clients and properties, with a fixed number of reads.
 async fn objects(
     tx: &mut Tx,
-    caller: &Caller,
+    principal: &Principal,
     ids: &HashSet<String>,
 ) -> Result<HashMap<String, Named>, Error> {
-    let reads_all = caller.may(Permission::AuditRead, Object::Platform);
+    let reads_all = principal.may(Permission::AuditRead, Object::Platform);
     let read = Permission::ClientRead;
     let mut names = HashMap::new();
     for (id, (name, property)) in tx.client_names(&parsed(ids, |id| ClientId::parse(id).ok())).await? {
-        if caller.may(read, Object::Client(&property, &id)) {
+        if principal.may(read, Object::Client(&property, &id)) {
             names.insert(id.to_string(), Named::Client(name.to_string()));
         }
     }
     for (id, name) in tx.property_names(&parsed(ids, |id| PropertyId::parse(id).ok())).await? {
-        if reads_all || caller.may(read, Object::Property(&id)) {
+        if reads_all || principal.may(read, Object::Property(&id)) {
             names.insert(id.to_string(), Named::Property(name.to_string()));
         }
     }

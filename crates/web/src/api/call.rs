@@ -1,5 +1,5 @@
-//! The part of every API request that is read before its use case runs: the caller, and whether the body is JSON at
-//! all. Everything else in the body is checked only after the caller has been authorised.
+//! The part of every API request that is read before its use case runs: the principal, and whether the body is JSON at
+//! all. Everything else in the body is checked only after the principal has been authorised.
 
 use super::reply::{Refused, if_match};
 use crate::{
@@ -11,7 +11,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request},
     http::{HeaderMap, Method, Uri, header},
 };
-use crossfade_app::{App, Caller, Deletion, IdempotencyKey, IfMatch, Input, Intent, ListQuery};
+use crossfade_app::{App, Deletion, IdempotencyKey, IfMatch, Input, Intent, ListQuery, Principal};
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{collections::HashMap, sync::Arc};
@@ -19,7 +19,7 @@ use std::{collections::HashMap, sync::Arc};
 /// An authenticated request.
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
-    pub(crate) caller: Caller,
+    pub(crate) principal: Principal,
     pub(crate) uri: Uri,
     query: HashMap<String, String>,
     idempotency: Option<IdempotencyKey>,
@@ -31,7 +31,7 @@ impl Call {
     /// Returns the envelope of a change request.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
         crossfade_app::Request {
-            caller: &self.caller,
+            principal: &self.principal,
             idempotency: self.idempotency.as_ref(),
             if_match: self.if_match.as_deref().map(IfMatch::AnyOf),
         }
@@ -53,7 +53,7 @@ impl Call {
         if self.body.is_empty() { Input::Value(T::default()) } else { Input::Json(&self.body) }
     }
 
-    /// Returns a deletion that the caller has confirmed elsewhere.
+    /// Returns a deletion that the principal has confirmed elsewhere.
     pub(crate) fn deletion(&self) -> Deletion<'_> {
         Deletion::Body(self.optional_input())
     }
@@ -91,8 +91,8 @@ impl FromRequest<Web> for Call {
             return Err(unsupported_encoding().into());
         }
         let origin = observe::origin(web, request.extensions(), &headers);
-        let caller = web.app.authenticate(bearer(&headers)?, origin, intent(request.method())).await?;
-        observe::note_account(request.extensions(), caller.user());
+        let principal = web.app.authenticate(bearer(&headers)?, origin, intent(request.method())).await?;
+        observe::note_account(request.extensions(), principal.user());
         let method = request.method().clone();
         let uri = request
             .extensions()
@@ -122,7 +122,15 @@ impl FromRequest<Web> for Call {
             false => require_json(&headers, &body)?,
         }
         let idempotency = idempotency(&headers, &method, &uri, &body)?;
-        Ok(Self { app: web.app.clone(), caller, uri, query, idempotency, if_match: if_match(&headers), body })
+        Ok(Self {
+            app: web.app.clone(),
+            principal,
+            uri,
+            query,
+            idempotency,
+            if_match: if_match(&headers),
+            body,
+        })
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) async fn list(call: Call) -> Reply {
         environment: call.parameter("environment"),
         overdue: call.parameter("overdue"),
     };
-    page(&call.uri, &call.app.list_clients(&call.caller, &query).await?)
+    page(&call.uri, &call.app.list_clients(&call.principal, &query).await?)
 }
 
 pub(super) async fn create(call: Call) -> Reply {
@@ -23,7 +23,7 @@ pub(super) async fn create(call: Call) -> Reply {
 }
 
 pub(super) async fn read(Ids(client): Ids<String>, call: Call) -> Reply {
-    let (client, version) = call.app.read_client(&call.caller, ClientPath(&client)).await?;
+    let (client, version) = call.app.read_client(&call.principal, ClientPath(&client)).await?;
     tagged(ok(&client), version)
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn read_registration(
     call: Call,
 ) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    let (registration, version) = call.app.read_registration(&call.caller, path).await?;
+    let (registration, version) = call.app.read_registration(&call.principal, path).await?;
     tagged(ok(&registration), version)
 }
 

@@ -16,7 +16,7 @@ pub(super) async fn schedule(Ids((client, environment)): Registration, call: Cal
 
 pub(super) async fn list(Ids((client, environment)): Registration, call: Call) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    page(&call.uri, &call.app.list_drills(&call.caller, path, &call.list(&[])?).await?)
+    page(&call.uri, &call.app.list_drills(&call.principal, path, &call.list(&[])?).await?)
 }
 
 pub(super) async fn stop(Ids((client, environment, drill)): Part, call: Call) -> Reply {

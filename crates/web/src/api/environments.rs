@@ -8,12 +8,12 @@ use crossfade_app::EnvironmentPath;
 
 pub(super) async fn list(call: Call) -> Reply {
     call.only(&[])?;
-    ok(&call.app.list_environments(&call.caller).await?)
+    ok(&call.app.list_environments(&call.principal).await?)
 }
 
 pub(super) async fn read(Ids(environment): Ids<String>, call: Call) -> Reply {
     let (environment, version) =
-        call.app.read_environment(&call.caller, EnvironmentPath(&environment)).await?;
+        call.app.read_environment(&call.principal, EnvironmentPath(&environment)).await?;
     tagged(ok(&environment), version)
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn delete(Ids(environment): Ids<String>, call: Call) -> Reply {
 }
 
 pub(super) async fn list_signing_keys(Ids(environment): Ids<String>, call: Call) -> Reply {
-    ok(&call.app.list_signing_keys(&call.caller, EnvironmentPath(&environment)).await?)
+    ok(&call.app.list_signing_keys(&call.principal, EnvironmentPath(&environment)).await?)
 }
 
 pub(super) async fn rotate_signing_key(Ids(environment): Ids<String>, call: Call) -> Reply {

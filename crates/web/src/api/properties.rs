@@ -7,7 +7,7 @@ use super::{
 use crossfade_app::{PlacePath, PropertyPath};
 
 pub(super) async fn list(call: Call) -> Reply {
-    let properties = call.app.list_properties(&call.caller, &call.list(&[])?).await?;
+    let properties = call.app.list_properties(&call.principal, &call.list(&[])?).await?;
     page(&call.uri, &properties)
 }
 
@@ -17,7 +17,7 @@ pub(super) async fn create(call: Call) -> Reply {
 }
 
 pub(super) async fn read(Ids(property): Ids<String>, call: Call) -> Reply {
-    let (property, version) = call.app.read_property(&call.caller, PropertyPath(&property)).await?;
+    let (property, version) = call.app.read_property(&call.principal, PropertyPath(&property)).await?;
     tagged(ok(&property), version)
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn delete(Ids(property): Ids<String>, call: Call) -> Reply {
 
 pub(super) async fn read_limits(Ids((property, environment)): Ids<(String, String)>, call: Call) -> Reply {
     let path = PlacePath { property: &property, environment: &environment };
-    let (limits, version) = call.app.read_limits(&call.caller, path).await?;
+    let (limits, version) = call.app.read_limits(&call.principal, path).await?;
     tagged(ok(&limits), version)
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 
 pub(super) async fn list(call: Call) -> Reply {
-    page(&call.uri, &call.app.list_tokens(&call.caller, &call.list(&[])?).await?)
+    page(&call.uri, &call.app.list_tokens(&call.principal, &call.list(&[])?).await?)
 }
 
 pub(super) async fn delete(Ids(token): Ids<String>, call: Call) -> Reply {

@@ -20,13 +20,13 @@ pub(crate) const FAILURE_FILTERS: &[&str] = &["client", "environment", "reason",
 
 pub(super) async fn list(call: Call) -> Reply {
     let query = AuditQuery { list: call.list(AUDIT_FILTERS)?, ..filters(&call) };
-    page(&call.uri, &call.app.list_audit_events(&call.caller, &query).await?)
+    page(&call.uri, &call.app.list_audit_events(&call.principal, &query).await?)
 }
 
 /// Exports JSON Lines, streamed while they are read.
 pub(super) async fn export(call: Call) -> Reply {
     call.only(AUDIT_FILTERS)?;
-    let export = call.app.export_audit_events(&call.caller, &filters(&call)).await?;
+    let export = call.app.export_audit_events(&call.principal, &filters(&call)).await?;
     Ok(json_lines(export))
 }
 
@@ -73,5 +73,5 @@ pub(super) async fn list_failures(call: Call) -> Reply {
         reason: call.parameter("reason"),
         since: call.parameter("since"),
     };
-    page(&call.uri, &call.app.list_authentication_failures(&call.caller, &query).await?)
+    page(&call.uri, &call.app.list_authentication_failures(&call.principal, &query).await?)
 }

@@ -8,12 +8,12 @@ use crossfade_app::UserPath;
 
 pub(super) async fn read_me(call: Call) -> Reply {
     call.only(&[])?;
-    ok(&call.app.read_me(&call.caller).await?)
+    ok(&call.app.read_me(&call.principal).await?)
 }
 
 pub(super) async fn list(call: Call) -> Reply {
     let (query, q) = (call.list(&["q"])?, call.parameter("q"));
-    page(&call.uri, &call.app.list_users(&call.caller, q.as_deref(), &query).await?)
+    page(&call.uri, &call.app.list_users(&call.principal, q.as_deref(), &query).await?)
 }
 
 pub(super) async fn create(call: Call) -> Reply {
@@ -22,7 +22,7 @@ pub(super) async fn create(call: Call) -> Reply {
 }
 
 pub(super) async fn read(Ids(user): Ids<String>, call: Call) -> Reply {
-    let (user, version) = call.app.read_user(&call.caller, UserPath(&user)).await?;
+    let (user, version) = call.app.read_user(&call.principal, UserPath(&user)).await?;
     tagged(ok(&user), version)
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn create_link(Ids(user): Ids<String>, call: Call) -> Reply {
 }
 
 pub(super) async fn list_grants(Ids(user): Ids<String>, call: Call) -> Reply {
-    page(&call.uri, &call.app.list_grants(&call.caller, UserPath(&user), &call.list(&[])?).await?)
+    page(&call.uri, &call.app.list_grants(&call.principal, UserPath(&user), &call.list(&[])?).await?)
 }
 
 pub(super) async fn create_grant(Ids(user): Ids<String>, call: Call) -> Reply {

@@ -77,9 +77,9 @@ impl AccountPage {
         Ok(Self {
             layout: signed.layout(Section::Account, "Your account"),
             now: signed.session.now,
-            user: signed.caller().user().clone(),
-            audits: signed.caller().may_somewhere(Permission::AuditRead),
-            without_role: !Permission::ALL.iter().any(|it| signed.caller().may_somewhere(*it)),
+            user: signed.principal().user().clone(),
+            audits: signed.principal().may_somewhere(Permission::AuditRead),
+            without_role: !Permission::ALL.iter().any(|it| signed.principal().may_somewhere(*it)),
             sessions: signed.app.list_sessions(&signed.session).await?,
             tokens: tokens.items,
             has_more: live.next_cursor.is_some(),

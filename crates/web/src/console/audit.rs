@@ -106,7 +106,7 @@ fn query(fields: &Fields) -> AuditQuery {
 
 /// Reads the filters, with client and actor names resolved to ids.
 async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> {
-    let (app, caller, mut query) = (&signed.app, signed.caller(), query(fields));
+    let (app, principal, mut query) = (&signed.app, signed.principal(), query(fields));
     let list = || ListQuery { limit: Some("200".into()), cursor: None };
     if let Some(name) = query.client.clone().filter(|name| ClientId::parse(name).is_err()) {
         let clients = ClientQuery { list: list(), q: Some(name.clone()), ..ClientQuery::default() };
@@ -114,7 +114,7 @@ async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> 
             let by_id = it.registrations.iter().any(|own| own.client_id.as_str() == name);
             by_id || folded(&it.name) == folded(&name)
         };
-        let mut found = app.list_clients(caller, &clients).await?.items.into_iter().filter(is_meant);
+        let mut found = app.list_clients(principal, &clients).await?.items.into_iter().filter(is_meant);
         query.client = match (found.next(), found.next()) {
             (Some(only), None) => Some(only.id.to_string()),
             (None, _) => {
@@ -125,9 +125,9 @@ async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> 
     }
     // An actor can be a program of this server or an address that failed to sign in, too.
     if let Some(name) = query.actor.clone().filter(|name| UserId::parse(name).is_err())
-        && caller.may_somewhere(Permission::UserRead)
+        && principal.may_somewhere(Permission::UserRead)
     {
-        let users = app.list_users(caller, Some(&name), &list()).await?.items;
+        let users = app.list_users(principal, Some(&name), &list()).await?.items;
         let is = |text: &str| folded(text) == folded(&name);
         let mut found = users.into_iter().filter(|it| it.email.as_deref().is_some_and(is) || is(&it.name));
         query.actor = match (found.next(), found.next()) {
@@ -169,11 +169,11 @@ fn address(fields: &Fields) -> String {
 
 pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let (app, caller) = (&signed.app, signed.caller());
+    let (app, principal) = (&signed.app, signed.principal());
     let bound = |name: &str| time(&fields, name).and_then(|text| Timestamp::parse_bound(&text).ok());
     let (since, until) = (bound("since"), bound("until"));
     let found = match meant(&signed, &fields).await {
-        Ok(query) => app.list_audit_events(caller, &query).await,
+        Ok(query) => app.list_audit_events(principal, &query).await,
         Err(error) => Err(error),
     };
     let (events, next_cursor, problem): (_, _, Option<Problem>) = match found {
@@ -184,10 +184,10 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     };
     let any = |label: &str| vec![(String::new(), label.to_owned())];
     let actions = Action::ALL.iter().map(|action| (action.as_str().to_owned(), action.as_str().to_owned()));
-    let environments = app.list_environments(caller).await?.into_iter().map(|it| (it.slug, it.name));
+    let environments = app.list_environments(principal).await?.into_iter().map(|it| (it.slug, it.name));
     let answer = problem.as_ref().map_or(StatusCode::OK, status);
     let (is_first, address) = (!fields.ticked("cursor"), address(&fields));
-    let names = app.names_in_trail(caller, events.iter().flat_map(audit_event::ids)).await?;
+    let names = app.names_in_trail(principal, events.iter().flat_map(audit_event::ids)).await?;
     let more = ["actor", "outcome", "via", "via_kind"].iter().any(|name| fields.filled(name).is_some());
     let filter = Form::new("", days(fields));
     Ok(page_with(
@@ -223,7 +223,7 @@ pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): 
         return Err(Problem::new(Code::Forbidden, text).into());
     }
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let export = signed.app.export_audit_events(signed.caller(), &meant(&signed, &fields).await?).await?;
+    let export = signed.app.export_audit_events(signed.principal(), &meant(&signed, &fields).await?).await?;
     let mut response = crate::api::json_lines(export);
     let named = HeaderValue::from_static("attachment; filename=\"crossfade-audit.jsonl\"");
     response.headers_mut().insert(header::CONTENT_DISPOSITION, named);

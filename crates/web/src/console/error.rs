@@ -119,7 +119,7 @@ fn page_in_words(
             let layout = Layout {
                 title: title.to_owned(),
                 section: Section::Account,
-                nav: Section::of(&session.caller),
+                nav: Section::of(&session.principal),
                 person: Person { name: session.name.clone(), email: session.email.clone() },
                 theme,
                 here: "/console".to_owned(),

@@ -29,7 +29,7 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     let (mut parts, body) = request.into_parts();
     let found = look_up(&web, &parts).await;
     if let Found::Session(session) = &found {
-        observe::note_account(&parts.extensions, session.caller.user());
+        observe::note_account(&parts.extensions, session.principal.user());
     }
     let script = error::is_script(&parts.headers);
     let Ok(theme) = Theme::from_request_parts(&mut parts, &web).await;

@@ -147,12 +147,12 @@ fn overdue(it: OverdueSecret, known: &Badges, now: Timestamp) -> Option<Overdue>
 }
 
 pub(super) async fn show(signed: SignedIn) -> Reply {
-    let (app, caller) = (&signed.app, signed.caller());
-    if !caller.may_somewhere(Permission::ClientRead) {
-        let first = Section::of(caller).into_iter().next().unwrap_or(Section::Account);
+    let (app, principal) = (&signed.app, signed.principal());
+    if !principal.may_somewhere(Permission::ClientRead) {
+        let first = Section::of(principal).into_iter().next().unwrap_or(Section::Account);
         return Ok(Redirect::to(first.path()).into_response());
     }
-    let read = app.read_overview(caller).await?;
+    let read = app.read_overview(principal).await?;
     let (now, known) = (read.now, badges(&read.environments));
     Ok(page(&HomePage {
         layout: signed.layout(Section::Overview, "Overview"),
@@ -162,7 +162,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
         has_clients: read.has_clients,
-        may_create: caller.may_somewhere(Permission::ClientManage),
+        may_create: principal.may_somewhere(Permission::ClientManage),
     }))
 }
 

@@ -1,7 +1,7 @@
 //! The frame of a page: title, breadcrumbs, navigation and the signed-in person.
 
 use super::{environment::EnvironmentBadge, theme::Theme};
-use crossfade_app::Caller;
+use crossfade_app::Principal;
 use crossfade_core::roles::Permission;
 
 /// A section of the navigation rail.
@@ -58,10 +58,11 @@ impl Section {
         }
     }
 
-    /// Returns the rail of a caller.
-    pub(crate) fn of(caller: &Caller) -> Vec<Self> {
-        let may =
-            |section: &&Self| section.permission().is_none_or(|permission| caller.may_somewhere(permission));
+    /// Returns the rail of a principal.
+    pub(crate) fn of(principal: &Principal) -> Vec<Self> {
+        let may = |section: &&Self| {
+            section.permission().is_none_or(|permission| principal.may_somewhere(permission))
+        };
         Self::RAIL.iter().filter(may).copied().collect()
     }
 

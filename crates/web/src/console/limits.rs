@@ -57,8 +57,8 @@ impl Row {
 
 /// Returns the page of a property.
 pub(super) async fn show(Path(id): Path<String>, signed: SignedIn) -> Reply {
-    let (property, _) = signed.app.read_property(signed.caller(), PropertyPath(&id)).await?;
-    let all = signed.app.list_limits(signed.caller(), PropertyPath(&id)).await?;
+    let (property, _) = signed.app.read_property(signed.principal(), PropertyPath(&id)).await?;
+    let all = signed.app.list_limits(signed.principal(), PropertyPath(&id)).await?;
     let rows =
         all.into_iter().enumerate().map(|(at, (environment, limits))| Row::new(at, environment, limits));
     let rows = rows.collect();
@@ -70,18 +70,18 @@ pub(super) async fn show(Path(id): Path<String>, signed: SignedIn) -> Reply {
         layout: layout.done(done),
         id,
         rows,
-        may_manage: signed.caller().may_on_platform(Permission::EnvironmentManage),
+        may_manage: signed.principal().may_on_platform(Permission::EnvironmentManage),
     }))
 }
 
 async fn load(signed: &SignedIn, id: &str, slug: &str) -> Result<LimitsPage, Refused> {
-    let (property, _) = signed.app.read_property(signed.caller(), PropertyPath(id)).await?;
-    if !signed.caller().may_on_platform(Permission::EnvironmentManage) {
+    let (property, _) = signed.app.read_property(signed.principal(), PropertyPath(id)).await?;
+    if !signed.principal().may_on_platform(Permission::EnvironmentManage) {
         return Err(Problem::not_found().into());
     }
     let path = PlacePath { property: id, environment: slug };
-    let (limits, version) = signed.app.read_limits(signed.caller(), path).await?;
-    let environments = signed.app.list_environments(signed.caller()).await?;
+    let (limits, version) = signed.app.read_limits(signed.principal(), path).await?;
+    let environments = signed.app.list_environments(signed.principal()).await?;
     let found = environments.into_iter().enumerate().find(|(_, it)| it.slug == slug);
     let (at, environment) = found.ok_or_else(Problem::not_found)?;
     let row = Row::new(at, environment, limits);

@@ -1,5 +1,5 @@
-//! Message about what a form did, shown once on the page that follows. It is in a cookie and not in the URL, so no link,
-//! bookmark or reload can show it.
+//! Message about what a form did, shown once on the page that follows. It is in a cookie and not in the URL, so no
+//! link, bookmark or reload can show it.
 
 use super::{cookies, guard::BACKGROUND, session::Found};
 use crate::Web;
@@ -130,7 +130,7 @@ pub(super) fn cookie_of(app: &App, found: &Found, response: &mut Response) -> Op
 /// Returns the account that a message is for; empty on the page for people who are not signed in.
 fn reader<'a>(path: &str, found: &'a Found) -> &'a str {
     match found {
-        Found::Session(session) if path != SIGN_IN => session.caller.user().as_str(),
+        Found::Session(session) if path != SIGN_IN => session.principal.user().as_str(),
         _ => "",
     }
 }

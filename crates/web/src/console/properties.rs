@@ -46,7 +46,7 @@ const OVERTAKEN: i64 = -1;
 async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<PropertiesPage, Refused> {
     let is_first = cursor.is_none();
     let query = ListQuery { limit: None, cursor };
-    let found = signed.app.list_properties(signed.caller(), &query).await?;
+    let found = signed.app.list_properties(signed.principal(), &query).await?;
     let line = |property: api::Property| {
         let rename = Form::new("rename", Fields::default().with("name", property.name.clone()));
         Line { property, rename }
@@ -60,7 +60,7 @@ async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<PropertiesPag
             .map(|cursor| format!("/console/properties?cursor={cursor}"))
             .unwrap_or_default(),
         is_first,
-        may_manage: signed.caller().may_somewhere(Permission::PropertyManage),
+        may_manage: signed.principal().may_somewhere(Permission::PropertyManage),
         create: Form::new("create", Fields::default().with("name", "")),
         problem: Form::default(),
     })
@@ -109,7 +109,7 @@ pub(super) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
 pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }: Submitted) -> Reply {
     let body = PropertyBody { name: fields.text("name").to_owned() };
     // A list has no versions, so the shown name is used as one.
-    let (now, version) = signed.app.read_property(signed.caller(), PropertyPath(&id)).await?;
+    let (now, version) = signed.app.read_property(signed.principal(), PropertyPath(&id)).await?;
     let seen = fields.text("name_shown") == now.name;
     let request = Request {
         if_match: Some(IfMatch::Version(if seen { version } else { OVERTAKEN })),
@@ -118,7 +118,7 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
     match signed.app.update_property(&request, PropertyPath(&id), Input::Value(body)).await {
         Ok(_) => Ok(redirect_with(PATH, "renamed")),
         Err(error) if error.problem.code == Code::PreconditionFailed => {
-            let by = signed.app.last_change_of_property(signed.caller(), PropertyPath(&id)).await?;
+            let by = signed.app.last_change_of_property(signed.principal(), PropertyPath(&id)).await?;
             again(&signed, error, |shown, _| {
                 if let Some(line) = shown.properties.iter_mut().find(|line| line.property.id.as_str() == id) {
                     let now = std::mem::take(&mut line.rename);

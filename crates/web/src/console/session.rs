@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use bytes::Bytes;
-use crossfade_app::{App, Caller, Confirmed, NewSession, Session, Visitor};
+use crossfade_app::{App, Confirmed, NewSession, Principal, Session, Visitor};
 use crossfade_core::{Code, Problem, secret::SecretValue};
 use serde_json::json;
 use std::sync::Arc;
@@ -53,9 +53,9 @@ pub(crate) struct Fresh {
 }
 
 impl SignedIn {
-    /// Returns the caller, for the use cases.
-    pub(crate) fn caller(&self) -> &Caller {
-        &self.session.caller
+    /// Returns the principal, for the use cases.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.session.principal
     }
 
     /// Returns the frame of a page.
@@ -63,7 +63,7 @@ impl SignedIn {
         Layout {
             title: title.to_owned(),
             section,
-            nav: Section::of(&self.session.caller),
+            nav: Section::of(&self.session.principal),
             person: Person { name: self.session.name.clone(), email: self.session.email.clone() },
             theme: self.theme,
             here: if self.is_page { self.path.clone() } else { section.path().to_owned() },
@@ -82,7 +82,7 @@ impl SignedIn {
 
     /// Returns the change request of a page.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
-        crossfade_app::Request { caller: &self.session.caller, idempotency: None, if_match: None }
+        crossfade_app::Request { principal: &self.session.principal, idempotency: None, if_match: None }
     }
 
     /// Builds a change request with `If-Match`, which is refused if the object's version is not the one the page

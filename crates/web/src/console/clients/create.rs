@@ -33,20 +33,20 @@ struct NewPage {
 }
 
 async fn load(signed: &SignedIn, form: Form) -> Result<NewPage, Refused> {
-    let (app, caller) = (&signed.app, signed.caller());
+    let (app, principal) = (&signed.app, signed.principal());
     let all = ListQuery { limit: Some("200".into()), cursor: None };
-    let properties = app.list_properties(caller, &all).await?.items;
+    let properties = app.list_properties(principal, &all).await?.items;
     Ok(NewPage {
         layout: signed.layout(Section::Clients, "Create client").crumb("Clients", "/console/clients"),
         form,
         properties: properties.into_iter().map(|it| (it.id.to_string(), it.name)).collect(),
-        environments: app.list_environments(caller).await?,
-        may_create_property: caller.may_somewhere(Permission::PropertyManage),
+        environments: app.list_environments(principal).await?,
+        may_create_property: principal.may_somewhere(Permission::PropertyManage),
     })
 }
 
 pub(super) async fn show(signed: SignedIn) -> Reply {
-    if !signed.caller().may_somewhere(Permission::ClientManage) {
+    if !signed.principal().may_somewhere(Permission::ClientManage) {
         return Err(Problem::not_found().into());
     }
     let fields = Fields::default().with("environments", "development").with("name", "");

@@ -375,7 +375,7 @@ pub(super) async fn configure(
         Err(error) if belongs_to_form(&error.problem) => {
             let by = match error.problem.code {
                 Code::PreconditionFailed => {
-                    signed.app.last_change_of_registration(signed.caller(), path).await?
+                    signed.app.last_change_of_registration(signed.principal(), path).await?
                 }
                 _ => None,
             };

@@ -123,12 +123,12 @@ fn query(fields: &Fields) -> ClientQuery {
 pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
     let order = order(&fields);
-    let (app, caller, now) = (&signed.app, signed.caller(), signed.session.now);
-    let found = app.list_client_lines(caller, &query(&fields), order).await?;
-    let environments = app.list_environments(caller).await?;
+    let (app, principal, now) = (&signed.app, signed.principal(), signed.session.now);
+    let found = app.list_client_lines(principal, &query(&fields), order).await?;
+    let environments = app.list_environments(principal).await?;
     let known = badges(&environments);
     let all = ListQuery { limit: Some("200".into()), cursor: None };
-    let properties = app.list_properties(caller, &all).await?.items;
+    let properties = app.list_properties(principal, &all).await?.items;
     let about = |line: &ClientLine| {
         let (_, secret) = line.placed_by.as_ref()?;
         let placed = line.registrations.iter().find(|it| it.current.as_ref() == Some(secret))?;
@@ -162,7 +162,7 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
         order,
         next: found.next_cursor.map(|cursor| address.with(&[("cursor", &cursor)])).unwrap_or_default(),
         address,
-        may_create: caller.may_somewhere(Permission::ClientManage),
+        may_create: principal.may_somewhere(Permission::ClientManage),
     }))
 }
 

@@ -40,8 +40,8 @@ fn place(rotator: &Rotator) -> &'static str {
 pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply {
     let place = Place::load(&signed, &client).await?;
     let now = signed.session.now;
-    let lines = signed.app.read_client_line(signed.caller(), ClientPath(&client)).await?.registrations;
-    let rotators = signed.app.list_rotators(signed.caller(), ClientPath(&client)).await?;
+    let lines = signed.app.read_client_line(signed.principal(), ClientPath(&client)).await?.registrations;
+    let rotators = signed.app.list_rotators(signed.principal(), ClientPath(&client)).await?;
     let done = match signed.said() {
         "created" => Some("The client was created."),
         "saved" => Some("The client was updated."),
@@ -52,7 +52,7 @@ pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply 
         tabs: place.tabs("Overview"),
         now,
         rotators,
-        audits: signed.caller().may_somewhere(Permission::AuditRead),
+        audits: signed.principal().may_somewhere(Permission::AuditRead),
         standings: lines.iter().filter_map(|line| registration_state(line, &place.badges, now)).collect(),
         property: place.property,
         client: place.client,

@@ -47,12 +47,12 @@ pub(super) struct Switch {
 
 impl Place {
     pub(super) async fn load(signed: &SignedIn, client: &str) -> Result<Self, Refused> {
-        let (app, caller) = (&signed.app, signed.caller());
-        let (client, version) = app.read_client(caller, ClientPath(client)).await?;
+        let (app, principal) = (&signed.app, signed.principal());
+        let (client, version) = app.read_client(principal, ClientPath(client)).await?;
         // A reader of a single client cannot read its property, and gets the property's name with the client.
-        let line = app.read_client_line(caller, ClientPath(client.id.as_str())).await?;
-        let environments = app.list_environments(caller).await?;
-        let may = app.client_abilities(caller, ClientPath(client.id.as_str())).await?;
+        let line = app.read_client_line(principal, ClientPath(client.id.as_str())).await?;
+        let environments = app.list_environments(principal).await?;
+        let may = app.client_abilities(principal, ClientPath(client.id.as_str())).await?;
         Ok(Self {
             badges: badges(&environments),
             property: line.property.to_string(),

@@ -194,7 +194,7 @@ impl Secrets {
             oldest_first: place_in_history.oldest_first,
             callers: MOST_CALLERS.to_string(),
         };
-        let (read, may) = signed.app.read_security(signed.caller(), path, &query).await?;
+        let (read, may) = signed.app.read_security(signed.principal(), path, &query).await?;
         let Security { now, registration, version, secrets, history, latest, drills, .. } = read;
         let Security { usage: callers, change_over, last_token_ends_at, .. } = read;
         let drills = Drills::new(drills);
@@ -420,7 +420,7 @@ impl Secrets {
         format!("crossfade secret usage {} --env {}", self.client_argument(), self.environment.slug)
     }
 
-    /// Returns the use of every secret, grouped by caller, the caller of the latest use first.
+    /// Returns the use of every secret, grouped by principal, the caller of the latest use first.
     pub(super) fn uses_by_caller(&self) -> Vec<Vec<&Usage>> {
         let mut groups: Vec<Vec<&Usage>> = Vec::new();
         let who =

@@ -101,7 +101,7 @@ async fn again(
     let mut shown = load(signed, client).await?;
     match which {
         Which::Edit if problem.code == Code::PreconditionFailed => {
-            let by = signed.app.last_change_of_client(signed.caller(), ClientPath(client)).await?;
+            let by = signed.app.last_change_of_client(signed.principal(), ClientPath(client)).await?;
             shown.edit = shown.edit.overtaken(fields, by, &LABELS);
         }
         Which::Edit => shown.edit = Form::new("edit", fields).refused(problem),

@@ -29,7 +29,7 @@ struct ListPage {
 }
 
 async fn load(signed: &SignedIn) -> Result<ListPage, Refused> {
-    let environments = signed.app.list_environments(signed.caller()).await?;
+    let environments = signed.app.list_environments(signed.principal()).await?;
     let fields =
         Fields::default().with("slug", "").with("name", "").with("kind", "test").with("signing_alg", "ES256");
     Ok(ListPage {
@@ -39,7 +39,7 @@ async fn load(signed: &SignedIn) -> Result<ListPage, Refused> {
             .enumerate()
             .map(|(at, it)| (EnvironmentBadge::new(&it.name, it.kind, at), it))
             .collect(),
-        may_manage: signed.caller().may_somewhere(Permission::EnvironmentManage),
+        may_manage: signed.principal().may_somewhere(Permission::EnvironmentManage),
         create: Form::new("create", fields),
     })
 }

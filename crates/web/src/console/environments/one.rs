@@ -82,11 +82,11 @@ impl OnePage {
 }
 
 async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
-    let (app, caller) = (&signed.app, signed.caller());
-    let all = app.list_environments(caller).await?;
+    let (app, principal) = (&signed.app, signed.principal());
+    let all = app.list_environments(principal).await?;
     let at = all.iter().position(|it| it.slug == slug).ok_or_else(Problem::not_found)?;
     let it = all[at].clone();
-    let (_, version) = app.read_environment(caller, EnvironmentPath(slug)).await?;
+    let (_, version) = app.read_environment(principal, EnvironmentPath(slug)).await?;
     let mut fields = Fields::default()
         .with("name", it.name.clone())
         .with("kind", it.kind.as_str())
@@ -109,10 +109,10 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
     Ok(OnePage {
         layout: layout.of_environment(badge.clone()),
         now: signed.session.now,
-        keys: app.list_signing_keys(caller, EnvironmentPath(slug)).await?,
+        keys: app.list_signing_keys(principal, EnvironmentPath(slug)).await?,
         positions: (0..all.len()).map(|place| (place.to_string(), (place + 1).to_string())).collect(),
-        may_manage: caller.may_somewhere(Permission::EnvironmentManage),
-        stored_values: app.stored_values(caller, EnvironmentPath(slug)).await?,
+        may_manage: principal.may_somewhere(Permission::EnvironmentManage),
+        stored_values: app.stored_values(principal, EnvironmentPath(slug)).await?,
         edit: Form::new("edit", fields),
         rotate: Form::new("rotate", Fields::default().with("reason", "")),
         delete: Form::new("delete", Fields::default().with("confirm_environment", "")),
@@ -161,7 +161,7 @@ async fn again(
     let mut shown = load(signed, slug).await?;
     match which {
         Which::Edit if problem.code == Code::PreconditionFailed => {
-            let by = signed.app.last_change_of_environment(signed.caller(), EnvironmentPath(slug)).await?;
+            let by = signed.app.last_change_of_environment(signed.principal(), EnvironmentPath(slug)).await?;
             shown.edit = shown.edit.overtaken(fields, by, &LABELS);
         }
         Which::Edit => shown.edit = Form::new("edit", fields).refused(problem),

@@ -48,7 +48,7 @@ pub(in crate::console) struct Asked {
 impl PeoplePage {
     async fn load(signed: &SignedIn, asked: Asked) -> Result<Self, Refused> {
         let list = ListQuery { limit: None, cursor: asked.cursor.clone() };
-        let found = signed.app.list_users(signed.caller(), asked.q.as_deref(), &list).await?;
+        let found = signed.app.list_users(signed.principal(), asked.q.as_deref(), &list).await?;
         let done = (signed.said() == "deleted").then_some(DELETED);
         let layout = signed.layout(Section::People, "People");
         Ok(Self {
@@ -58,7 +58,7 @@ impl PeoplePage {
             q: asked.q.unwrap_or_default(),
             is_later: asked.cursor.is_some(),
             next: found.next_cursor,
-            may_create: signed.caller().may_on_platform(Permission::UserManage),
+            may_create: signed.principal().may_on_platform(Permission::UserManage),
             create: Form::new("create", Fields::default().with("kind", "person")),
         })
     }

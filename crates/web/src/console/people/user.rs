@@ -69,25 +69,25 @@ const OFFERED: &str = "200";
 
 impl UserPage {
     async fn load(signed: &SignedIn, id: &str) -> Result<Self, Refused> {
-        let caller = signed.caller();
-        let (user, version) = signed.app.read_user(caller, UserPath(id)).await?;
-        let owner = caller.may_on_platform(Permission::OwnerManage);
-        let abilities = signed.app.account_abilities(caller, UserPath(id)).await?;
+        let principal = signed.principal();
+        let (user, version) = signed.app.read_user(principal, UserPath(id)).await?;
+        let owner = principal.may_on_platform(Permission::OwnerManage);
+        let abilities = signed.app.account_abilities(principal, UserPath(id)).await?;
         let may = May {
             manage: abilities.manage,
-            link: abilities.manage && user.kind == UserKind::Person && user.id != *caller.user(),
+            link: abilities.manage && user.kind == UserKind::Person && user.id != *principal.user(),
             give: !abilities.roles.is_empty(),
         };
         let list = ListQuery { limit: Some(OFFERED.to_owned()), cursor: None };
-        let properties = signed.app.list_properties(caller, &list).await?.items;
+        let properties = signed.app.list_properties(principal, &list).await?.items;
         let clients =
-            signed.app.list_clients(caller, &ClientQuery { list, ..ClientQuery::default() }).await?.items;
-        let environments = signed.app.list_environments(caller).await?;
+            signed.app.list_clients(principal, &ClientQuery { list, ..ClientQuery::default() }).await?.items;
+        let environments = signed.app.list_environments(principal).await?;
         let mut names: HashMap<String, String> = HashMap::new();
         names.extend(properties.iter().map(|it| (it.id.to_string(), it.name.clone())));
         names.extend(clients.iter().map(|it| (it.id.to_string(), it.name.clone())));
         let unnamed = user.grants.iter().filter_map(scope_of).filter(|id| !names.contains_key(id));
-        for (id, named) in signed.app.names_in_trail(caller, unnamed.collect::<Vec<_>>()).await? {
+        for (id, named) in signed.app.names_in_trail(principal, unnamed.collect::<Vec<_>>()).await? {
             if let Named::Client(name) | Named::Property(name) = named {
                 names.insert(id, name);
             }
