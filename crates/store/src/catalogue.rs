@@ -2,9 +2,9 @@
 //! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
-    access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence, guard,
-    keys, limits, lines, makers, properties, proxies, refused, secrets, sessions, support, token_revocations,
-    uses,
+    access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence,
+    failures, guard, keys, limits, lines, makers, properties, proxies, refused, secrets, sessions, support,
+    token_revocations,
 };
 
 use std::borrow::Cow;
@@ -40,7 +40,7 @@ impl Statement {
             db::STATEMENTS,
             drills::STATEMENTS,
             environments::STATEMENTS,
-            evidence::STATEMENTS,
+            failures::STATEMENTS,
             guard::STATEMENTS,
             keys::STATEMENTS,
             limits::STATEMENTS,
@@ -54,7 +54,7 @@ impl Statement {
             devices::STATEMENTS,
             support::STATEMENTS,
             token_revocations::STATEMENTS,
-            uses::STATEMENTS,
+            evidence::STATEMENTS,
         ]
         .into_iter()
         .flatten()

@@ -1,279 +1,426 @@
-//! Failed authentications, as flushed by the authority.
+//! Evidence of use, as flushed by the authority: how often each secret was used, from where, and when.
 
-use crate::{PageStart, StoreError, Tx, Usage, Value, catalogue::statements, db::Row, uses::usage_args};
-use crossfade_core::{ClientId, PropertyId, RegistrationId, SecretId, Timestamp, environment::Slug};
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use crate::{PageStart, StoreError, Tx, Value, catalogue::statements, db::Row};
+use crossfade_core::{
+    RegistrationId, SecretId, Timestamp,
+    api::{GapKind, Grain},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
+    time::Duration,
+};
 
-/// Failed authentications of one kind from one source within an hour, to add to the stored ones.
-#[derive(Clone, Debug)]
-pub struct FailureRow {
-    /// The registration, if the `client_id` is known.
-    pub registration_id: Option<RegistrationId>,
-    /// The ended secret that was presented, if it was recognised.
-    pub secret_id: Option<SecretId>,
-    /// Why it failed.
-    pub reason: &'static str,
-    /// The address.
-    pub source_ip: String,
-    /// Times and count.
-    pub usage: Usage,
-}
-
-/// Stored failed authentications, with the client and environment of the registration.
-#[derive(Clone, Debug)]
-pub struct KnownFailure {
-    /// When the hour began.
-    pub hour: Timestamp,
-    /// The client and its property; `None` if the `client_id` is not known.
-    pub client: Option<(PropertyId, ClientId)>,
-    /// The environment.
-    pub environment: Option<Slug>,
-    /// The ended secret that was presented.
-    pub secret_id: Option<SecretId>,
-    /// Reason.
-    pub reason: String,
-    /// The address; empty in the row that groups the rest.
-    pub source_ip: String,
-    /// Times and count.
-    pub usage: Usage,
-    /// Sort key within the hour.
-    pub key: String,
-}
-
-/// Filter for a list of failed authentications.
-#[derive(Clone, Debug, Default)]
-pub struct FailureFilter {
-    /// A client.
-    pub client: Option<ClientId>,
-    /// An environment.
-    pub environment: Option<Slug>,
-    /// A reason.
-    pub reason: Option<String>,
-    /// Only rows whose last failure is not older.
-    pub since: Option<Timestamp>,
-}
-
-/// The failed authentications of one registration, for one reason, in one hour.
-#[derive(Clone, Debug)]
-pub struct FailureSum {
-    /// When the hour began.
-    pub hour: Timestamp,
-    /// The registration; `None` if the `client_id` is not known.
-    pub registration_id: Option<RegistrationId>,
-    /// Reason.
-    pub reason: String,
+/// The use of one secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The first use.
+    pub first_used_at: Timestamp,
+    /// The last use.
+    pub last_used_at: Timestamp,
     /// Number of times.
-    pub count: i64,
-    /// Number of distinct sources.
-    pub sources: i64,
+    pub use_count: i64,
 }
 
-const HOUR_MICROS: i64 = 3_600_000_000;
+impl Usage {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.first_used_at = self.first_used_at.min(other.first_used_at);
+        self.last_used_at = self.last_used_at.max(other.last_used_at);
+        self.use_count += other.use_count;
+    }
+}
 
-fn hour_of(at: Timestamp) -> i64 {
-    at.as_micros() / HOUR_MICROS
+/// Source of a use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UsageSource {
+    /// The address in its stored form; empty in the row that groups all others.
+    pub ip: String,
+    /// The user agent; empty if none was sent.
+    pub user_agent: String,
+    /// The instance label; empty if none was sent.
+    pub instance: String,
+    /// Whether this groups sources beyond the limit: those of this address or, without an address, all others.
+    pub gathered: bool,
+}
+
+/// The use of one secret from one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRow {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// The source.
+    pub source: UsageSource,
+    /// The use.
+    pub usage: Usage,
+    /// Longest time between two consecutive uses.
+    pub longest_pause: Duration,
+}
+
+/// The use of one secret from one source, as stored.
+#[derive(Clone, Debug)]
+pub struct SourceUsage {
+    /// The use.
+    pub row: UsageRow,
+    /// The secret's deadline.
+    pub expires_at: Option<Timestamp>,
+    /// The secret's revocation.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Limits for sources that are stored individually.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceCaps {
+    /// Limit per secret.
+    pub of_secret: i64,
+    /// Limit per secret and address.
+    pub of_address: i64,
+}
+
+/// Uses of a secret within an interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePoint {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// Start of the interval.
+    pub from: Timestamp,
+    /// Number of uses.
+    pub use_count: i64,
+}
+
+/// A period with no evidence, or without complete evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvidenceGap {
+    /// Start.
+    pub began_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Cause.
+    pub kind: GapKind,
 }
 
 statements! {
-    ADD_FAILURES = "INSERT INTO authentication_failures (hour, registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count)
-                    VALUES {rows:8}
-                    ON CONFLICT (hour, registration_id, secret_id, reason, source_ip) DO UPDATE SET
-                      first_at = CASE WHEN excluded.first_at < authentication_failures.first_at THEN excluded.first_at ELSE authentication_failures.first_at END,
-                      last_at = CASE WHEN excluded.last_at > authentication_failures.last_at THEN excluded.last_at ELSE authentication_failures.last_at END,
-                      failure_count = authentication_failures.failure_count + excluded.failure_count";
-    COUNT_FAILURES = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1 AND secret_id = ''";
-    KNOWN_FAILURES = "SELECT f.hour, f.registration_id, f.secret_id, f.reason, f.source_ip FROM authentication_failures f JOIN (VALUES {rows:5}) AS v
-                      ON f.hour = CAST(v.column1 AS BIGINT) AND f.registration_id = v.column2 AND f.secret_id = v.column3 AND f.reason = v.column4 AND f.source_ip = v.column5";
-    COUNT_FAILURES_OF = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM authentication_failures WHERE hour = $1 AND registration_id = $2 AND secret_id = $3";
-    FAILURES = "SELECT f.hour, c.property_id, r.client_id, r.environment, f.secret_id, f.reason, f.source_ip, f.first_at, f.last_at, f.failure_count,
-                    f.registration_id || '~' || f.secret_id || '~' || f.reason || '~' || f.source_ip AS place
-                FROM authentication_failures f
-                LEFT JOIN registrations r ON r.id = f.registration_id
-                LEFT JOIN clients c ON c.id = r.client_id
-                WHERE (CAST($1 AS BIGINT) IS NULL OR f.hour < $1
-                       OR (f.hour = $1 AND f.registration_id || '~' || f.secret_id || '~' || f.reason || '~' || f.source_ip > $2))
-                  AND (CAST($4 AS TEXT) IS NULL OR r.client_id = $4)
-                  AND (CAST($5 AS TEXT) IS NULL OR r.environment = $5)
-                  AND (CAST($6 AS TEXT) IS NULL OR f.reason = $6)
-                  AND (CAST($7 AS BIGINT) IS NULL OR f.last_at >= $7)
-                ORDER BY f.hour DESC, place LIMIT $3";
-    SUMS = "SELECT hour, registration_id, reason, CAST(SUM(failure_count) AS BIGINT) AS failures,
-                CAST(COUNT(DISTINCT source_ip) AS BIGINT) AS sources
-            FROM authentication_failures WHERE hour < $1 AND summed = 0
-            GROUP BY hour, registration_id, reason ORDER BY hour, registration_id, reason";
-    MARK_SUMMED = "UPDATE authentication_failures SET summed = 1 WHERE hour < $1 AND summed = 0";
-    DELETE_FAILURES = "DELETE FROM authentication_failures WHERE hour < $1";
+    ADD = "INSERT INTO secret_usage (secret_id, first_used_at, last_used_at, use_count) VALUES {rows:4}
+           ON CONFLICT (secret_id) DO UPDATE SET
+             first_used_at = CASE WHEN excluded.first_used_at < secret_usage.first_used_at THEN excluded.first_used_at ELSE secret_usage.first_used_at END,
+             last_used_at = CASE WHEN excluded.last_used_at > secret_usage.last_used_at THEN excluded.last_used_at ELSE secret_usage.last_used_at END,
+             use_count = secret_usage.use_count + excluded.use_count";
+    ADD_POINTS = "INSERT INTO secret_usage_series (secret_id, grain, bucket, use_count) VALUES {rows:4}
+                  ON CONFLICT (secret_id, grain, bucket) DO UPDATE SET use_count = secret_usage_series.use_count + excluded.use_count";
+    POINTS = "SELECT p.secret_id, p.grain, p.bucket, p.use_count FROM secret_usage_series p JOIN secrets s ON s.id = p.secret_id
+              WHERE s.registration_id = $1 AND p.grain = $2 AND p.bucket >= $3 AND p.bucket <= $4
+              ORDER BY p.bucket, s.number LIMIT $5 OFFSET $6";
+    DELETE_POINTS = "DELETE FROM secret_usage_series WHERE grain = $1 AND bucket < $2";
+    THIN_POINTS = "DELETE FROM secret_usage_series WHERE grain = $1 AND bucket >= $2 AND bucket < $3
+                   AND NOT EXISTS (SELECT 1 FROM secrets own JOIN secrets old ON old.registration_id = own.registration_id
+                                   WHERE own.id = secret_usage_series.secret_id AND old.expires_at > $4)";
+    UPDATE_SOURCES = "UPDATE secret_usage_sources SET
+                        first_used_at = CASE WHEN CAST(v.column6 AS BIGINT) < first_used_at THEN CAST(v.column6 AS BIGINT) ELSE first_used_at END,
+                        longest_pause = CASE WHEN CAST(v.column6 AS BIGINT) - last_used_at > longest_pause AND CAST(v.column6 AS BIGINT) - last_used_at > CAST(v.column9 AS BIGINT) THEN CAST(v.column6 AS BIGINT) - last_used_at
+                                             WHEN CAST(v.column9 AS BIGINT) > longest_pause THEN CAST(v.column9 AS BIGINT) ELSE longest_pause END,
+                        last_used_at = CASE WHEN CAST(v.column7 AS BIGINT) > last_used_at THEN CAST(v.column7 AS BIGINT) ELSE last_used_at END,
+                        use_count = use_count + CAST(v.column8 AS BIGINT)
+                      FROM (VALUES {rows:9}) AS v
+                      WHERE secret_id = v.column1 AND source_ip = v.column2 AND user_agent = v.column3 AND instance = v.column4 AND gathered = CAST(v.column5 AS BIGINT)
+                      RETURNING secret_id, source_ip, user_agent, instance, gathered";
+    INSERT_SOURCES = "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, instance, gathered, first_used_at, last_used_at, use_count, longest_pause)
+                      VALUES {rows:9}";
+    COUNT_SOURCES = "SELECT u.secret_id, CAST(SUM(1 - u.gathered) AS BIGINT) AS own, CAST(SUM(u.gathered) AS BIGINT) AS gathered
+                     FROM secret_usage_sources u JOIN (VALUES {rows:1}) AS v ON u.secret_id = v.column1 GROUP BY u.secret_id";
+    COUNT_AT_ADDRESSES = "SELECT u.secret_id, u.source_ip, CAST(COUNT(*) AS BIGINT) AS own
+                          FROM secret_usage_sources u JOIN (VALUES {rows:2}) AS v ON u.secret_id = v.column1 AND u.source_ip = v.column2
+                          WHERE u.gathered = 0 GROUP BY u.secret_id, u.source_ip";
+    SOURCES = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
+               FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
+               WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
+               ORDER BY s.number DESC, u.last_used_at DESC, u.source_ip, u.user_agent, u.instance, u.gathered LIMIT $3 OFFSET $4";
+    SOURCES_OF = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
+                  FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id WHERE u.secret_id = $1";
+    RECORDED = "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, $1, $2)
+                ON CONFLICT (one) DO UPDATE SET recorded_until = excluded.recorded_until, recording = excluded.recording";
+    STATE = "SELECT recorded_until, recording FROM evidence_state WHERE one = 1";
+    INSERT_GAP = "INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES ($1, $2, $3)
+                  ON CONFLICT (began_at) DO UPDATE SET ended_at = excluded.ended_at, kind = excluded.kind";
+    GAPS = "SELECT began_at, ended_at, kind FROM evidence_gaps WHERE ended_at > $1 ORDER BY began_at DESC LIMIT $2";
+    DELETE_GAPS = "DELETE FROM evidence_gaps WHERE ended_at < $1";
+}
+
+pub(crate) fn usage_args(usage: &Usage) -> [Value; 3] {
+    [usage.first_used_at.into(), usage.last_used_at.into(), usage.use_count.into()]
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn source_args(row: &UsageRow) -> Vec<Value> {
+    let UsageSource { ip, user_agent, instance, gathered } = &row.source;
+    let mut args: Vec<Value> = vec![row.secret_id.as_str().into()];
+    args.extend([
+        ip.as_str().into(),
+        user_agent.as_str().into(),
+        instance.as_str().into(),
+        (*gathered).into(),
+    ]);
+    args.extend(usage_args(&row.usage));
+    args.push(micros(row.longest_pause).into());
+    args
 }
 
 impl Tx {
-    /// Adds failed authentications. Above `most_rows` rows per hour, new sources are grouped without an address. The
-    /// limit applies separately to each ended secret and to everything else, so that no flood hides the callers of an
-    /// ended secret. For each row that is the first of its kind in its hour, returns the number of kinds so far for
-    /// that secret, or for the registration if no secret was recognised.
+    /// Adds uses to the totals of their secrets, to the series of every grain, and to their sources. No two rows must
+    /// have the same secret and source.
     ///
-    /// Stored rows are counted once per call and not per row, so that a flood does not delay other evidence.
-    pub async fn add_failures(
-        &mut self,
-        rows: &[FailureRow],
-        most_rows: i64,
-    ) -> Result<Vec<Option<i64>>, StoreError> {
-        let keys: Vec<Key> = rows.iter().map(Key::of).collect();
-        let distinct: BTreeSet<&Key> = keys.iter().collect();
-        let args: Vec<_> = distinct.into_iter().map(Key::args).collect();
-        let stored = self.many(KNOWN_FAILURES, &args).await?;
-        let mut known = stored.iter().map(Key::stored).collect::<Result<BTreeSet<_>, _>>()?;
-        let (mut of_hours, mut of_owners) = (HashMap::new(), HashMap::new());
-        for key in &keys {
-            if let Entry::Vacant(place) = of_hours.entry(key.hour) {
-                place.insert(self.one(COUNT_FAILURES, vec![key.hour.into()]).await?.int("failures")?);
-            }
-            if let Entry::Vacant(place) = of_owners.entry(key.owner()) {
-                let args = key.args().into_iter().take(3).collect();
-                place.insert(self.one(COUNT_FAILURES_OF, args).await?.int("failures")?);
-            }
+    /// Beyond the limits, a source is grouped with others of its address, and finally with all others.
+    pub async fn add_uses(&mut self, rows: &[UsageRow], caps: SourceCaps) -> Result<(), StoreError> {
+        let mut totals: BTreeMap<&SecretId, Usage> = BTreeMap::new();
+        for row in rows {
+            totals.entry(&row.secret_id).and_modify(|total| total.merge(&row.usage)).or_insert(row.usage);
         }
-        let mut added: BTreeMap<Key, Usage> = BTreeMap::new();
-        let mut told = Vec::with_capacity(rows.len());
-        for (row, mut key) in rows.iter().zip(keys) {
-            let is_known = known.contains(&key);
-            let of_owner = of_owners.entry(key.owner()).or_default();
-            let of_hour = of_hours.entry(key.hour).or_default();
-            let full = match &*key.secret {
-                "" => *of_hour >= most_rows,
-                _ => *of_owner >= most_rows,
-            };
-            told.push((!is_known && !full).then(|| {
-                *of_owner += 1;
-                *of_hour += i64::from(key.secret.is_empty());
-                *of_owner
-            }));
-            if full && !is_known {
-                key.source_ip = String::new();
-            }
-            known.insert(key.clone());
-            added.entry(key).and_modify(|usage| usage.merge(&row.usage)).or_insert(row.usage);
-        }
-        let args = added.into_iter().map(|(key, usage)| {
-            let mut args = key.args();
-            args.extend(usage_args(&usage));
+        let total = |(secret, usage): (&&SecretId, &Usage)| {
+            let mut args: Vec<Value> = vec![secret.as_str().into()];
+            args.extend(usage_args(usage));
             args
-        });
-        self.many(ADD_FAILURES, &args.collect::<Vec<_>>()).await?;
-        Ok(told)
-    }
-
-    /// Returns a page of failed authentications, newest hour first. Its sort key is the hour and [`KnownFailure::key`].
-    pub async fn authentication_failures(
-        &mut self,
-        filter: &FailureFilter,
-        page: &PageStart,
-    ) -> Result<Vec<KnownFailure>, StoreError> {
-        let hour = |at: &i64| at / HOUR_MICROS;
-        let after = page.after.as_ref().map(|(at, key)| (hour(at), key.clone()));
-        let mut args = PageStart { after, limit: page.limit }.args();
-        args.extend([
-            filter.client.as_ref().map(ClientId::as_str).into(),
-            filter.environment.as_ref().map(Slug::as_str).into(),
-            filter.reason.clone().into(),
-            filter.since.into(),
-        ]);
-        self.rows(FAILURES, args).await?.iter().map(known_failure).collect()
-    }
-
-    /// Returns the totals of the hours that ended before `now` and were not totalled before, and marks these hours.
-    pub async fn sum_failures(&mut self, now: Timestamp) -> Result<Vec<FailureSum>, StoreError> {
-        let hour = hour_of(now);
-        let rows = self.rows(SUMS, vec![hour.into()]).await?;
-        let sums = rows
-            .iter()
-            .map(|row| {
-                Ok(FailureSum {
-                    hour: Timestamp::from_micros(row.int("hour")? * HOUR_MICROS),
-                    registration_id: known(row, "registration_id", |text| RegistrationId::parse(text).ok())?,
-                    reason: row.text("reason")?,
-                    count: row.int("failures")?,
-                    sources: row.int("sources")?,
-                })
+        };
+        self.many(ADD, &totals.iter().map(total).collect::<Vec<_>>()).await?;
+        let points = totals.iter().flat_map(|(secret, usage)| {
+            Grain::ALL.map(|grain| -> Vec<Value> {
+                let bucket = grain.bucket(usage.last_used_at);
+                vec![secret.as_str().into(), grain.seconds().into(), bucket.into(), usage.use_count.into()]
             })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        if !sums.is_empty() {
-            self.execute(MARK_SUMMED, vec![hour.into()]).await?;
-        }
-        Ok(sums)
-    }
+        });
+        self.many(ADD_POINTS, &points.collect::<Vec<_>>()).await?;
 
-    /// Forgets failures of hours that ended before `before`.
-    pub async fn delete_failures(&mut self, before: Timestamp) -> Result<u64, StoreError> {
-        self.execute(DELETE_FAILURES, vec![hour_of(before).into()]).await
-    }
-}
-
-/// Key of a row of failed authentications. Unknown values are empty texts.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    hour: i64,
-    registration: String,
-    secret: String,
-    reason: String,
-    source_ip: String,
-}
-
-impl Key {
-    fn of(row: &FailureRow) -> Self {
-        Self {
-            hour: hour_of(row.usage.last_used_at),
-            registration: row.registration_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            secret: row.secret_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            reason: row.reason.to_owned(),
-            source_ip: row.source_ip.clone(),
+        let new = self.add_to_sources(rows).await?;
+        match new.is_empty() {
+            true => Ok(()),
+            false => self.insert_sources(new, caps).await,
         }
     }
 
-    fn owner(&self) -> (i64, String, String) {
-        (self.hour, self.registration.clone(), self.secret.clone())
+    /// Adds uses to stored sources, and returns the other uses.
+    async fn add_to_sources(&mut self, rows: &[UsageRow]) -> Result<Vec<UsageRow>, StoreError> {
+        let stored = self.many(UPDATE_SOURCES, &rows.iter().map(source_args).collect::<Vec<_>>()).await?;
+        if stored.len() == rows.len() {
+            return Ok(Vec::new());
+        }
+        let stored = stored.iter().map(source_key).collect::<Result<HashSet<_>, _>>()?;
+        let is_new = |row: &&UsageRow| !stored.contains(&(row.secret_id.clone(), row.source.clone()));
+        Ok(rows.iter().filter(is_new).cloned().collect())
     }
 
-    fn stored(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            hour: row.int("hour")?,
-            registration: row.text("registration_id")?,
-            secret: row.text("secret_id")?,
-            reason: row.text("reason")?,
-            source_ip: row.text("source_ip")?,
-        })
+    /// Inserts new sources. Those over the limit are added to grouped rows. Free slots are counted once per call, not
+    /// per source, so that a flood of sources does not delay other evidence.
+    async fn insert_sources(&mut self, new: Vec<UsageRow>, caps: SourceCaps) -> Result<(), StoreError> {
+        let mut room = self.room(&new, caps).await?;
+        let (mut inserted, rest): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|row| !row.source.gathered && room.takes(row));
+        let address = |source: &UsageSource| UsageSource { ip: source.ip.clone(), ..OTHERS };
+        let rest = self.add_to_sources(&gathered(rest, address)).await?;
+        // Merge already grouped rows with newly grouped ones, so that each secret has a single “others” row.
+        let (of_addresses, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|row| row.source != OTHERS && room.takes(row));
+        inserted.extend(of_addresses);
+        inserted.extend(self.add_to_sources(&gathered(rest, |_| OTHERS)).await?);
+        self.many(INSERT_SOURCES, &inserted.iter().map(source_args).collect::<Vec<_>>()).await.map(drop)
     }
 
-    fn args(&self) -> Vec<Value> {
-        let Self { hour, registration, secret, reason, source_ip } = self;
-        let mut args = vec![(*hour).into()];
-        args.extend([registration, secret, reason, source_ip].map(|text| Value::from(text.as_str())));
-        args
+    async fn room(&mut self, new: &[UsageRow], caps: SourceCaps) -> Result<Room, StoreError> {
+        let mut room =
+            Room { caps, own: HashMap::new(), gathered: HashMap::new(), at_address: HashMap::new() };
+        let secrets: BTreeSet<_> = new.iter().map(|row| row.secret_id.as_str()).collect();
+        let args: Vec<Vec<Value>> = secrets.into_iter().map(|secret| vec![secret.into()]).collect();
+        for row in self.many(COUNT_SOURCES, &args).await? {
+            let secret = row.parsed("secret_id", |text| SecretId::parse(text).ok())?;
+            room.own.insert(secret.clone(), row.int("own")?);
+            room.gathered.insert(secret, row.int("gathered")?);
+        }
+        let addresses: BTreeSet<_> =
+            new.iter().map(|row| (row.secret_id.as_str(), row.source.ip.as_str())).collect();
+        let args: Vec<Vec<Value>> =
+            addresses.into_iter().map(|(secret, ip)| vec![secret.into(), ip.into()]).collect();
+        for row in self.many(COUNT_AT_ADDRESSES, &args).await? {
+            let secret = row.parsed("secret_id", |text| SecretId::parse(text).ok())?;
+            room.at_address.insert((secret, row.text("source_ip")?), row.int("own")?);
+        }
+        Ok(room)
+    }
+
+    /// Returns the uses of a registration's secrets by source, newest secret first, then latest use first.
+    pub async fn usage_sources(
+        &mut self,
+        registration: &RegistrationId,
+        since: Option<Timestamp>,
+        page: &PageStart,
+    ) -> Result<Vec<SourceUsage>, StoreError> {
+        let offset = page.after.as_ref().map_or(0, |(offset, _)| *offset);
+        let args = vec![registration.as_str().into(), since.into(), page.limit.into(), offset.into()];
+        self.rows(SOURCES, args).await?.iter().map(source_usage).collect()
+    }
+
+    /// Returns all sources of one secret.
+    pub async fn sources_of_secret(&mut self, secret: &SecretId) -> Result<Vec<UsageRow>, StoreError> {
+        let rows = self.rows(SOURCES_OF, vec![secret.as_str().into()]).await?;
+        rows.iter().map(|row| Ok(source_usage(row)?.row)).collect()
+    }
+
+    /// Returns the uses of a registration's secrets over time, in intervals that overlap `from` to `until`, oldest
+    /// first.
+    pub async fn usage_series(
+        &mut self,
+        registration: &RegistrationId,
+        grain: Grain,
+        (from, until): (Timestamp, Timestamp),
+        page: &PageStart,
+    ) -> Result<Vec<UsagePoint>, StoreError> {
+        let offset = page.after.as_ref().map_or(0, |(offset, _)| *offset);
+        let args = vec![
+            registration.as_str().into(),
+            grain.seconds().into(),
+            grain.bucket(from).into(),
+            grain.bucket(until).into(),
+            page.limit.into(),
+            offset.into(),
+        ];
+        let point = |row: &Row| {
+            Ok(UsagePoint {
+                secret_id: row.parsed("secret_id", |text| SecretId::parse(text).ok())?,
+                from: grain.begins(row.int("bucket")?),
+                use_count: row.int("use_count")?,
+            })
+        };
+        self.rows(POINTS, args).await?.iter().map(point).collect()
+    }
+
+    /// Forgets uses over time of one grain before a time.
+    pub async fn delete_usage_series(&mut self, grain: Grain, before: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE_POINTS, vec![grain.seconds().into(), grain.bucket(before).into()]).await.map(drop)
+    }
+
+    /// Forgets uses over time of one grain between two times, except for registrations with a secret whose deadline is
+    /// after `kept_until`.
+    pub async fn thin_usage_series(
+        &mut self,
+        grain: Grain,
+        (from, until): (Timestamp, Timestamp),
+        kept_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (from, until) = (grain.bucket(from), grain.bucket(until));
+        let args = vec![grain.seconds().into(), from.into(), until.into(), kept_until.into()];
+        self.execute(THIN_POINTS, args).await.map(drop)
+    }
+
+    /// Records that all evidence up to a time is stored, and whether recording continues.
+    pub async fn evidence_recorded(&mut self, until: Timestamp, recording: bool) -> Result<(), StoreError> {
+        self.execute(RECORDED, vec![until.into(), recording.into()]).await.map(drop)
+    }
+
+    /// Returns the time up to which evidence is stored, and whether a process was recording then; `None` before the
+    /// first time.
+    pub async fn evidence_state(&mut self) -> Result<Option<(Timestamp, bool)>, StoreError> {
+        let row = self.optional(STATE, vec![]).await?;
+        row.map(|row| Ok((row.time("recorded_until")?, row.flag("recording")?))).transpose()
+    }
+
+    /// Records a period without complete evidence.
+    pub async fn insert_evidence_gap(&mut self, gap: &EvidenceGap) -> Result<(), StoreError> {
+        let args = vec![gap.began_at.into(), gap.ended_at.into(), gap.kind.as_str().into()];
+        self.execute(INSERT_GAP, args).await.map(drop)
+    }
+
+    /// Returns the gaps that ended after a time, latest first.
+    pub async fn evidence_gaps(
+        &mut self,
+        after: Timestamp,
+        most: i64,
+    ) -> Result<Vec<EvidenceGap>, StoreError> {
+        let gap = |row: &Row| {
+            Ok(EvidenceGap {
+                began_at: row.time("began_at")?,
+                ended_at: row.time("ended_at")?,
+                kind: row.parsed("kind", GapKind::parse)?,
+            })
+        };
+        self.rows(GAPS, vec![after.into(), most.into()]).await?.iter().map(gap).collect()
+    }
+
+    /// Forgets gaps that ended before a time.
+    pub async fn delete_evidence_gaps(&mut self, before: Timestamp) -> Result<(), StoreError> {
+        self.execute(DELETE_GAPS, vec![before.into()]).await.map(drop)
     }
 }
 
-/// Reads an id that is stored as an empty text if it is not known.
-fn known<T>(row: &Row, column: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
-    match row.text(column)?.as_str() {
-        "" => Ok(None),
-        text => parse(text).map(Some).ok_or_else(|| row.corrupt(column)),
+/// The row that groups everything beyond the limits.
+const OTHERS: UsageSource =
+    UsageSource { ip: String::new(), user_agent: String::new(), instance: String::new(), gathered: true };
+
+/// Returns the uses by the rows that group their sources.
+fn gathered(rows: Vec<UsageRow>, into: impl Fn(&UsageSource) -> UsageSource) -> Vec<UsageRow> {
+    let mut gathered: BTreeMap<(SecretId, UsageSource), UsageRow> = BTreeMap::new();
+    for row in rows {
+        let source = into(&row.source);
+        match gathered.entry((row.secret_id.clone(), source.clone())) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().usage.merge(&row.usage);
+                let longest = known.get().longest_pause.max(row.longest_pause);
+                known.get_mut().longest_pause = longest;
+            }
+            Entry::Vacant(place) => {
+                place.insert(UsageRow { source, ..row });
+            }
+        }
+    }
+    gathered.into_values().collect()
+}
+
+/// Number of stored sources, and its limit.
+struct Room {
+    caps: SourceCaps,
+    own: HashMap<SecretId, i64>,
+    gathered: HashMap<SecretId, i64>,
+    at_address: HashMap<(SecretId, String), i64>,
+}
+
+impl Room {
+    /// Whether there is a free place. If so, it is taken.
+    fn takes(&mut self, row: &UsageRow) -> bool {
+        let secret = || row.secret_id.clone();
+        if row.source.gathered {
+            return takes(self.gathered.entry(secret()).or_default(), self.caps.of_secret);
+        }
+        let at_address = self.at_address.entry((secret(), row.source.ip.clone())).or_default();
+        *at_address < self.caps.of_address
+            && takes(self.own.entry(secret()).or_default(), self.caps.of_secret)
+            && takes(at_address, self.caps.of_address)
     }
 }
 
-fn known_failure(row: &Row) -> Result<KnownFailure, StoreError> {
-    let property = row.opt_parsed("property_id", |text| PropertyId::parse(text).ok())?;
-    let client = row.opt_parsed("client_id", |text| ClientId::parse(text).ok())?;
-    Ok(KnownFailure {
-        hour: Timestamp::from_micros(row.int("hour")? * HOUR_MICROS),
-        client: property.zip(client),
-        environment: row.opt_text("environment")?.map(Slug::from_stored),
-        secret_id: known(row, "secret_id", |text| SecretId::parse(text).ok())?,
-        reason: row.text("reason")?,
-        source_ip: row.text("source_ip")?,
-        usage: Usage {
-            first_used_at: row.time("first_at")?,
-            last_used_at: row.time("last_at")?,
-            use_count: row.int("failure_count")?,
-        },
-        key: row.text("place")?,
+fn takes(stored: &mut i64, most: i64) -> bool {
+    let room = *stored < most;
+    *stored += i64::from(room);
+    room
+}
+
+fn source_key(row: &Row) -> Result<(SecretId, UsageSource), StoreError> {
+    let source = UsageSource {
+        ip: row.text("source_ip")?,
+        user_agent: row.text("user_agent")?,
+        instance: row.text("instance")?,
+        gathered: row.flag("gathered")?,
+    };
+    Ok((row.parsed("secret_id", |text| SecretId::parse(text).ok())?, source))
+}
+
+fn source_usage(row: &Row) -> Result<SourceUsage, StoreError> {
+    let (secret_id, source) = source_key(row)?;
+    let usage = Usage {
+        first_used_at: row.time("first_used_at")?,
+        last_used_at: row.time("last_used_at")?,
+        use_count: row.int("use_count")?,
+    };
+    let longest_pause =
+        Duration::from_micros(row.parsed_int("longest_pause", |micros| u64::try_from(micros).ok())?);
+    Ok(SourceUsage {
+        row: UsageRow { secret_id, source, usage, longest_pause },
+        expires_at: row.opt_time("expires_at")?,
+        revoked_at: row.opt_time("revoked_at")?,
     })
 }

@@ -12,6 +12,7 @@ mod devices;
 mod drills;
 mod environments;
 mod evidence;
+mod failures;
 mod guard;
 mod keys;
 mod limits;
@@ -24,7 +25,6 @@ mod secrets;
 mod sessions;
 mod support;
 mod token_revocations;
-mod uses;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent, Notification};
@@ -39,7 +39,8 @@ pub use db::{
 pub use devices::DeviceRow;
 pub use drills::{DrillRow, SecretWindows};
 pub use environments::{Environment, SigningKey};
-pub use evidence::{FailureFilter, FailureRow, FailureSum, KnownFailure};
+pub use evidence::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, UsageRow, UsageSource};
+pub use failures::{FailureFilter, FailureRow, FailureSum, KnownFailure};
 pub use guard::{DeadlineWarning, NearDeadline};
 pub use keys::{DataKey, InstanceRow};
 pub use limits::StoredLimits;
@@ -53,7 +54,6 @@ pub use secrets::{
 pub use sessions::SessionRow;
 pub use support::{Change, ChangeKind, Remembered};
 pub use token_revocations::{RevocationSum, TokenRevocation};
-pub use uses::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, UsageRow, UsageSource};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
 //! Callers that presented a recognised secret and were refused, by a drill or by the record of the registration.
 
-use crate::{StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, uses::usage_args};
+use crate::{
+    StoreError, Tx, Usage, UsageSource, Value, catalogue::statements, db::Row, evidence::usage_args,
+};
 use crossfade_core::{DrillId, SecretId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 

@@ -20,6 +20,7 @@ mod suite {
     mod environments;
     mod evidence;
     mod examine;
+    mod failures;
     mod faults;
     mod guard;
     mod identity;
@@ -33,6 +34,5 @@ mod suite {
     mod support;
     mod token_revocations;
     mod transactions;
-    mod uses;
     mod verifiers;
 }

@@ -1,21 +1,34 @@
-//! Evidence of failures, as the flush adds it (rule 17).
+//! Evidence of use, as the flush adds it (rule 17).
 
 use crate::engines::on_both_engines;
 use crate::harness::*;
-use crossfade_core::Timestamp;
-use crossfade_store::{FailureFilter, FailureRow, KnownFailure, PageStart, Usage};
+use crossfade_core::{
+    Timestamp,
+    api::{GapKind, Grain},
+};
+use crossfade_store::{EvidenceGap, PageStart, SourceCaps, SourceUsage, Usage, UsageRow, UsageSource};
+use std::time::Duration;
 
 on_both_engines! {
-    failures_of_one_kind_and_source_add_up_within_the_hour,
-    failures_beyond_the_cap_are_gathered_without_their_source,
-    the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next,
-    an_hour_is_summed_once_when_it_has_ended,
-    failures_are_read_page_by_page_without_a_repetition,
-    many_failures_at_once_are_what_they_are_one_by_one,
+    uses_add_up_whatever_order_the_flushes_come_in,
+    a_flush_of_any_size_writes_each_row_once,
+    the_longest_pause_grows_with_what_is_seen_and_never_shrinks,
+    sources_beyond_the_caps_are_gathered_by_address_and_at_last_together,
+    labels_tell_instances_apart,
+    sources_are_listed_page_by_page_and_from_a_time_on,
+    uses_stand_in_the_minute_the_hour_and_the_day_of_their_last_one,
+    minutes_are_kept_for_transitions_and_thinned_elsewhere,
+    gaps_are_told_latest_first_and_forgotten_in_time,
+    many_sources_at_once_are_what_they_are_one_by_one,
 }
 
 fn usage(first: u32, last: u32, use_count: i64) -> Usage {
     Usage { first_used_at: at(first), last_used_at: at(last), use_count }
+}
+
+fn source(secret: usize, ip: &str, agent: &str, usage: Usage) -> UsageRow {
+    let source = UsageSource { ip: ip.into(), user_agent: agent.into(), ..UsageSource::default() };
+    UsageRow { secret_id: secret_id(secret), source, usage, longest_pause: Duration::ZERO }
 }
 
 /// Client 1 with secrets 1 and 2 in staging (2 is current) and secret 3 in production.
@@ -30,164 +43,244 @@ async fn seeded(t: &TestDb) {
     .await;
 }
 
-fn failure(registration: Option<usize>, secret: Option<usize>, ip: &str, usage: Usage) -> FailureRow {
-    FailureRow {
-        registration_id: registration.map(registration_id),
-        secret_id: secret.map(secret_id),
-        reason: if secret.is_some() { "expired" } else { "wrong" },
-        source_ip: ip.into(),
-        usage,
-    }
+async fn add(t: &TestDb, rows: &[UsageRow], (of_secret, of_address): (i64, i64)) {
+    t.write(async |tx| tx.add_uses(rows, SourceCaps { of_secret, of_address }).await).await;
 }
 
-async fn fail(t: &TestDb, row: &FailureRow, most: i64) {
-    t.write(async |tx| tx.add_failures(std::slice::from_ref(row), most).await).await;
+async fn sources(t: &TestDb, since: Option<Timestamp>, page: PageStart) -> Vec<SourceUsage> {
+    t.read(async |tx| tx.usage_sources(&registration_id(1), since, &page).await).await
 }
 
-/// The failures of registration 1 whose last is not older, newest hour first.
-async fn failures(t: &TestDb, since: Timestamp) -> Vec<KnownFailure> {
-    let (client, environment) = (Some(client_id(1)), Some(slug("staging")));
-    let filter = FailureFilter { client, environment, since: Some(since), reason: None };
-    let page = PageStart { after: None, limit: 1000 };
-    t.read(async |tx| tx.authentication_failures(&filter, &page).await).await
+fn keys(rows: &[SourceUsage]) -> Vec<(usize, &str, &str, bool, i64)> {
+    let number = |row: &SourceUsage| (1..9).find(|n| secret_id(*n) == row.row.secret_id).unwrap();
+    rows.iter()
+        .map(|it| {
+            let source = &it.row.source;
+            (number(it), &*source.ip, &*source.user_agent, source.gathered, it.row.usage.use_count)
+        })
+        .collect()
 }
 
-/// A time that is the beginning of an hour, in seconds behind the beginning of the tests.
-fn full_hour() -> u32 {
-    let begin = at(0).as_seconds();
-    u32::try_from(3600 - begin % 3600).unwrap()
-}
-
-async fn failures_of_one_kind_and_source_add_up_within_the_hour(t: TestDb) {
+async fn uses_add_up_whatever_order_the_flushes_come_in(t: TestDb) {
     seeded(&t).await;
-    let hour = full_hour();
-    for row in [
-        failure(Some(1), Some(1), "192.0.2.1", usage(hour + 50, hour + 60, 2)),
-        failure(Some(1), Some(1), "192.0.2.1", usage(hour + 10, hour + 20, 3)),
-        failure(Some(1), None, "192.0.2.1", usage(hour + 70, hour + 70, 1)),
-        failure(Some(2), None, "192.0.2.1", usage(hour, hour, 1)),
-        failure(None, None, "192.0.2.1", usage(hour, hour, 1)),
-        failure(Some(1), Some(1), "192.0.2.1", usage(hour + 3600, hour + 3600, 9)),
-    ] {
-        fail(&t, &row, 100).await;
+    for (first, last, count) in [(50, 60, 3), (10, 55, 4), (58, 99, 1), (60, 60, 1_i64 << 40)] {
+        add(&t, &[source(1, "192.0.2.1", "curl", usage(first, last, count))], (10, 10)).await;
     }
-    let since = async |time| {
-        let told = |it: KnownFailure| (it.secret_id, it.reason, it.source_ip, it.usage);
-        failures(&t, time).await.into_iter().map(told).collect::<Vec<_>>()
+    let total = usage(10, 99, 8 + (1 << 40));
+    let stored = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(1)).await).await.unwrap();
+    assert_eq!(stored.usage, Some(total));
+    let rows = sources(&t, None, first(10)).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].row.usage, total);
+    assert_eq!((rows[0].expires_at, rows[0].revoked_at), (Some(at(900)), None));
+    let other = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(2)).await).await.unwrap();
+    assert_eq!(other.usage, None);
+}
+
+/// The sizes at which a flush is cut into statements, and one beside each.
+async fn a_flush_of_any_size_writes_each_row_once(t: TestDb) {
+    seeded(&t).await;
+    let mut uses = 0;
+    for size in [1_u32, 3, 4, 5, 16, 17, 64, 65, 200] {
+        let row = |n| source(1, &format!("192.0.2.{n}"), "curl", usage(n + 1, n + 1, 1));
+        add(&t, &(0..size).map(row).collect::<Vec<_>>(), (1000, 10)).await;
+        uses += i64::from(size);
+    }
+    let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+    assert_eq!((rows.len(), rows.iter().map(|row| row.usage.use_count).sum::<i64>()), (200, uses));
+    let stored = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(1)).await).await.unwrap();
+    assert_eq!(stored.usage, Some(usage(1, 200, uses)));
+}
+
+async fn the_longest_pause_grows_with_what_is_seen_and_never_shrinks(t: TestDb) {
+    seeded(&t).await;
+    let pause = async |first, last, within: u64| {
+        let row = UsageRow {
+            longest_pause: Duration::from_secs(within),
+            ..source(1, "192.0.2.1", "curl", usage(first, last, 2))
+        };
+        add(&t, &[row], (10, 10)).await;
+        let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+        rows[0].longest_pause.as_secs()
     };
-    let expired = |usage| (Some(secret_id(1)), "expired".to_owned(), "192.0.2.1".to_owned(), usage);
-    let wrong = (None, "wrong".to_owned(), "192.0.2.1".to_owned(), usage(hour + 70, hour + 70, 1));
-    let second_hour = expired(usage(hour + 3600, hour + 3600, 9));
-    let first_hour = expired(usage(hour + 10, hour + 60, 5));
-    assert_eq!(since(at(hour)).await, [second_hour.clone(), first_hour, wrong]);
-    assert_eq!(since(at(hour + 3600)).await, [second_hour]);
-    let forget = async |time| t.write(async |tx| tx.delete_failures(time).await).await;
-    assert_eq!(forget(at(hour + 3600).before(MICRO)).await, 0, "an hour is forgotten when it has ended");
-    assert_eq!(forget(at(hour + 3600)).await, 4);
-    assert_eq!(since(at(hour)).await.len(), 1);
+    assert_eq!(pause(10, 20, 4).await, 4, "what was seen within the flush");
+    assert_eq!(pause(100, 110, 3).await, 80, "since the last use that is stored");
+    assert_eq!(pause(120, 130, 90).await, 90);
+    assert_eq!(pause(131, 140, 1).await, 90);
+    assert_eq!(pause(50, 60, 2).await, 90, "one that comes late lies before the last use");
 }
 
-async fn failures_beyond_the_cap_are_gathered_without_their_source(t: TestDb) {
-    seeded(&t).await;
-    let hour = full_hour();
-    for n in 1..=6 {
-        fail(&t, &failure(Some(1), None, &format!("192.0.2.{n}"), usage(hour + n, hour + n, 1)), 3).await;
-    }
-    fail(&t, &failure(Some(1), None, "192.0.2.2", usage(hour + 20, hour + 20, 5)), 3).await;
-    // The next hour begins anew.
-    fail(&t, &failure(Some(1), None, "192.0.2.9", usage(hour + 3600, hour + 3600, 1)), 3).await;
-    let rows = failures(&t, at(hour)).await;
-    let told: Vec<_> = rows.iter().map(|it| (it.source_ip.as_str(), it.usage.use_count)).collect();
-    let expected = [("192.0.2.9", 1), ("", 3), ("192.0.2.1", 1), ("192.0.2.2", 6), ("192.0.2.3", 1)];
-    assert_eq!(told, expected, "a source that is known goes on by itself");
-}
-
-async fn the_first_failure_of_a_kind_in_an_hour_is_told_from_the_next(t: TestDb) {
-    seeded(&t).await;
-    let hour = full_hour();
-    let add = async |row: FailureRow, most| {
-        let told = t.write(async |tx| tx.add_failures(std::slice::from_ref(&row), most).await).await;
-        assert_eq!(told.len(), 1);
-        told[0]
-    };
-    let used = |second| usage(hour + second, hour + second, 1);
-    assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(0)), 9).await, Some(1));
-    assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(1)), 9).await, None, "known");
-    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.1", used(1)), 9).await, Some(1), "of a secret");
-    assert_eq!(add(failure(None, None, "192.0.2.1", used(1)), 9).await, Some(1), "of nobody known");
-    assert_eq!(add(failure(Some(1), None, "192.0.2.2", used(1)), 2).await, None, "gathered");
-    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.2", used(1)), 2).await, Some(2), "has room of its own");
-    assert_eq!(add(failure(Some(1), Some(1), "192.0.2.3", used(1)), 2).await, None, "but not without end");
-    assert_eq!(
-        add(failure(Some(1), Some(2), "192.0.2.3", used(1)), 2).await,
-        Some(1),
-        "nor at another's cost"
-    );
-    assert_eq!(add(failure(Some(1), None, "192.0.2.1", used(3600)), 9).await, Some(1), "another hour");
-}
-
-/// However a flush is divided, what is stored and what is told is the same.
-async fn many_failures_at_once_are_what_they_are_one_by_one(place: Place) {
-    let hour = full_hour();
-    let rows: Vec<_> = (0..60)
+/// However a flush is divided, what finds room is the same, and so is how much is gathered. Which addresses have a row of
+/// their own where there are too many for all depends on who comes first.
+async fn many_sources_at_once_are_what_they_are_one_by_one(place: Place) {
+    let rows: Vec<_> = (0..90)
         .map(|n| {
-            let (registration, secret) = (n % 5 != 0, n % 3 == 0);
-            let at = hour + n + 3600 * u32::from(n > 40);
-            let of = registration.then_some(1);
-            failure(of, of.filter(|_| secret), &format!("192.0.2.{}", n % 23), usage(at, at, 1))
+            let (of, address, agent) = (1 + n as usize % 2, n % 31, n / 3 % 4);
+            let mut row =
+                source(of, &format!("192.0.2.{address}"), &format!("agent/{agent}/{n}"), usage(n, n, 1));
+            if n % 10 == 9 || n % 10 == 4 {
+                row.source.gathered = true;
+                row.source.user_agent.clear();
+            }
+            if n == 44 || n == 83 {
+                // The rest of all, as it comes from memory.
+                row.source.ip.clear();
+            }
+            row
         })
         .collect();
     let mut outcomes = Vec::new();
-    for at_once in [1, 7, 60] {
+    for at_once in [1, 7, 90] {
         let t = TestDb::open(place.another().await).await;
         seeded(&t).await;
-        let mut told = Vec::new();
         for some in rows.chunks(at_once) {
-            told.extend(t.write(async |tx| tx.add_failures(some, 8).await).await);
+            add(&t, some, (9, 2)).await;
         }
-        let stored = failures(&t, at(hour)).await;
-        let stored = stored.into_iter().map(|it| (it.hour, it.key, it.usage));
-        outcomes.push((told, stored.collect::<Vec<_>>()));
+        let mut stored = Vec::new();
+        for of in [1, 2] {
+            stored.extend(t.read(async |tx| tx.sources_of_secret(&secret_id(of)).await).await);
+        }
+        let (gathered, mut own): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| row.source.gathered);
+        own.sort_by(|one, other| (&one.secret_id, &one.source).cmp(&(&other.secret_id, &other.source)));
+        let others = gathered.iter().filter(|row| row.source.ip.is_empty()).count();
+        let uses = gathered.iter().map(|row| row.usage.use_count).sum::<i64>();
+        outcomes.push((own, gathered.len(), others, uses));
     }
-    assert!(outcomes[0].1.iter().any(|(_, key, _)| key.ends_with('~')), "some are gathered");
-    assert_eq!(outcomes[0], outcomes[1]);
-    assert_eq!(outcomes[0], outcomes[2]);
+    let (own, gathered, others, uses) = &outcomes[0];
+    assert_eq!((own.len() as i64 + uses, *gathered > *others, *others), (90, true, 2));
+    assert!(outcomes[0] == outcomes[1] && outcomes[0] == outcomes[2], "{outcomes:#?}");
 }
 
-async fn an_hour_is_summed_once_when_it_has_ended(t: TestDb) {
+async fn sources_beyond_the_caps_are_gathered_by_address_and_at_last_together(t: TestDb) {
     seeded(&t).await;
-    let hour = full_hour();
-    for (ip, count) in [("192.0.2.1", 4), ("192.0.2.2", 3)] {
-        fail(&t, &failure(Some(1), None, ip, usage(hour, hour + 9, count)), 100).await;
+    for n in 1..=4 {
+        add(&t, &[source(1, "192.0.2.1", &format!("agent/{n}"), usage(n, n, 1))], (4, 2)).await;
     }
-    fail(&t, &failure(None, None, "192.0.2.1", usage(hour, hour, 2)), 100).await;
-    let sum = async |time| {
-        let sums = t.write(async |tx| tx.sum_failures(time).await).await;
-        sums.into_iter().map(|it| (it.hour, it.registration_id, it.count, it.sources)).collect::<Vec<_>>()
+    for n in 2..=5 {
+        add(&t, &[source(1, &format!("192.0.2.{n}"), "curl", usage(10 + n, 10 + n, 1))], (4, 2)).await;
+    }
+    // A source that is known goes on by itself.
+    add(&t, &[source(1, "192.0.2.1", "agent/1", usage(20, 20, 5))], (4, 2)).await;
+    // Each secret has caps of its own.
+    add(&t, &[source(2, "192.0.2.9", "curl", usage(1, 1, 1))], (4, 2)).await;
+    let rows = sources(&t, None, first(20)).await;
+    let expected = [
+        (2, "192.0.2.9", "curl", false, 1),
+        (1, "192.0.2.1", "agent/1", false, 6),
+        (1, "192.0.2.5", "", true, 1),
+        (1, "192.0.2.4", "", true, 1),
+        (1, "192.0.2.3", "curl", false, 1),
+        (1, "192.0.2.2", "curl", false, 1),
+        (1, "192.0.2.1", "", true, 2),
+        (1, "192.0.2.1", "agent/2", false, 1),
+    ];
+    assert_eq!(keys(&rows), expected, "the newest secret first, then the latest use");
+    // A flood of addresses ends in one row, however long it is.
+    for n in 0..50 {
+        add(&t, &[source(1, &format!("198.51.100.{n}"), "flood", usage(30 + n, 30 + n, 1))], (4, 2)).await;
+    }
+    let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+    let others = rows.iter().find(|row| row.source.gathered && row.source.ip.is_empty()).unwrap();
+    assert_eq!((rows.len(), others.usage.use_count), (4 + 4 + 1, 49));
+}
+
+async fn labels_tell_instances_apart(t: TestDb) {
+    seeded(&t).await;
+    let labelled = |label: &str, last| {
+        let mut row = source(1, "192.0.2.1", "curl", usage(last, last, 1));
+        row.source.instance = label.to_owned();
+        row
     };
-    assert_eq!(sum(at(hour + 3600).before(MICRO)).await, [], "not before it has ended");
-    let expected = [(at(hour), None, 2, 1), (at(hour), Some(registration_id(1)), 7, 2)];
-    assert_eq!(sum(at(hour + 3600)).await, expected);
-    assert_eq!(sum(at(hour + 7200)).await, [], "once");
+    add(&t, &[labelled("a", 1), labelled("b", 2), labelled("", 3)], (9, 9)).await;
+    add(&t, &[labelled("b", 4)], (9, 9)).await;
+    let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+    let mut told: Vec<_> = rows.iter().map(|it| (it.source.instance.as_str(), it.usage.use_count)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("", 1), ("a", 1), ("b", 2)]);
 }
 
-async fn failures_are_read_page_by_page_without_a_repetition(t: TestDb) {
+async fn sources_are_listed_page_by_page_and_from_a_time_on(t: TestDb) {
     seeded(&t).await;
-    let hour = full_hour();
-    for n in 0..7 {
-        let at = hour + 3600 * (n % 3);
-        fail(&t, &failure(Some(1), None, &format!("192.0.2.{n}"), usage(at, at, 1)), 100).await;
+    for n in 1..=5 {
+        add(&t, &[source(1, &format!("192.0.2.{n}"), "", usage(1, n * 10, 1))], (99, 99)).await;
     }
-    let (mut seen, mut page) = (Vec::new(), PageStart { after: None, limit: 2 });
-    loop {
-        let rows =
-            t.read(async |tx| tx.authentication_failures(&FailureFilter::default(), &page).await).await;
-        let Some(last) = rows.last() else { break };
-        page.after = Some((last.hour.as_micros(), last.key.clone()));
-        seen.extend(rows.into_iter().map(|it| it.source_ip));
+    add(&t, &[source(3, "192.0.2.9", "", usage(1, 99, 1))], (99, 99)).await;
+    let mut seen = Vec::new();
+    for offset in [0, 2, 4, 6] {
+        let rows = sources(&t, None, after(offset, "", 2)).await;
+        seen.extend(rows.into_iter().map(|row| row.row.usage.last_used_at));
     }
-    assert_eq!(seen.len(), 7);
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen.len(), 7);
+    assert_eq!(seen, [50, 40, 30, 20, 10].map(at), "another registration's are not among them");
+    let last = async |since| sources(&t, Some(since), first(10)).await.len();
+    assert_eq!((last(at(40)).await, last(at(40).after(MICRO)).await), (2, 1), "from that time on");
+}
+
+async fn series(t: &TestDb, grain: Grain, from: u32, until: u32) -> Vec<(usize, Timestamp, i64)> {
+    let span = (at(from), at(until));
+    let rows = t.read(async |tx| tx.usage_series(&registration_id(1), grain, span, &first(100)).await).await;
+    let number = |id| (1..9).find(|n| secret_id(*n) == id).unwrap();
+    rows.into_iter().map(|it| (number(it.secret_id), it.from, it.use_count)).collect()
+}
+
+async fn uses_stand_in_the_minute_the_hour_and_the_day_of_their_last_one(t: TestDb) {
+    seeded(&t).await;
+    // The tests begin at a whole minute: 60 seconds later the next one begins.
+    for (secret, last, count) in [(1, 0, 4), (2, 59, 1), (1, 60, 2), (3, 0, 9)] {
+        add(&t, &[source(secret, "192.0.2.1", "", usage(0, last, count))], (9, 9)).await;
+    }
+    let begin = at(0);
+    assert_eq!(begin.as_seconds() % 60, 0);
+    let minutes = series(&t, Grain::Minute, 0, 3600).await;
+    assert_eq!(minutes, [(1, begin, 4), (2, begin, 1), (1, at(60), 2)]);
+    assert_eq!(series(&t, Grain::Minute, 60, 60).await, [(1, at(60), 2)]);
+    for grain in [Grain::Hour, Grain::Day] {
+        let began = grain.begins(grain.bucket(begin));
+        assert_eq!(series(&t, grain, 0, 60).await, [(1, began, 6), (2, began, 1)]);
+    }
+}
+
+async fn minutes_are_kept_for_transitions_and_thinned_elsewhere(t: TestDb) {
+    seeded(&t).await;
+    for secret in [1, 2, 3] {
+        add(&t, &[source(secret, "192.0.2.1", "", usage(0, 30, 1))], (9, 9)).await;
+    }
+    let left = async |registration| {
+        let span = (at(0), at(3600));
+        let rows = t.read(async |tx| {
+            tx.usage_series(&registration_id(registration), Grain::Minute, span, &first(9)).await
+        });
+        rows.await.len()
+    };
+    // The transition in staging ends at 900; the second registration has none.
+    let thin = async |kept| {
+        let span = (at(0), at(60));
+        t.write(async |tx| tx.thin_usage_series(Grain::Minute, span, kept).await).await;
+    };
+    thin(at(899)).await;
+    assert_eq!((left(1).await, left(2).await), (2, 0));
+    thin(at(900)).await;
+    assert_eq!(left(1).await, 0);
+    let day = async || series(&t, Grain::Day, 0, 60).await.len();
+    assert_eq!(day().await, 2, "the other grains stay");
+    t.write(async |tx| tx.delete_usage_series(Grain::Day, at(2 * 86_400)).await).await;
+    assert_eq!(day().await, 0);
+}
+
+async fn gaps_are_told_latest_first_and_forgotten_in_time(t: TestDb) {
+    let gap = |from, to, kind| EvidenceGap { began_at: at(from), ended_at: at(to), kind };
+    let state = async || t.read(async |tx| tx.evidence_state().await).await;
+    assert_eq!(state().await, None, "nothing was ever recorded");
+    for recording in [true, false] {
+        t.write(async |tx| tx.evidence_recorded(at(5), recording).await).await;
+        assert_eq!(state().await, Some((at(5), recording)));
+    }
+    let all = [gap(1, 4, GapKind::Stopped), gap(10, 12, GapKind::Killed), gap(20, 29, GapKind::Unknown)];
+    for gap in &all {
+        t.write(async |tx| tx.insert_evidence_gap(gap).await).await;
+    }
+    let told = async |after, most| t.read(async |tx| tx.evidence_gaps(at(after), most).await).await;
+    assert_eq!(told(4, 9).await, [all[2], all[1]]);
+    assert_eq!(told(0, 1).await, [all[2]]);
+    t.write(async |tx| tx.delete_evidence_gaps(at(12)).await).await;
+    assert_eq!(told(0, 9).await, [all[2], all[1]]);
 }
