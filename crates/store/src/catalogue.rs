@@ -2,9 +2,9 @@
 //! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
-    access, audit, backup, carry_over, checks, clients, db, devices, drills, environments, evidence,
-    failures, guard, keys, limits, lines, makers, properties, proxies, refused, secrets, sessions, support,
-    token_revocations,
+    access, audit, backup, carry_over, change_log, checks, clients, db, devices, drills, environments,
+    evidence, failures, guard, idempotency, keys, limits, lines, makers, properties, proxies, refused,
+    secrets, sessions, token_revocations,
 };
 
 use std::borrow::Cow;
@@ -35,6 +35,7 @@ impl Statement {
             access::STATEMENTS,
             audit::STATEMENTS,
             carry_over::STATEMENTS,
+            change_log::STATEMENTS,
             checks::STATEMENTS,
             clients::STATEMENTS,
             db::STATEMENTS,
@@ -42,6 +43,7 @@ impl Statement {
             environments::STATEMENTS,
             failures::STATEMENTS,
             guard::STATEMENTS,
+            idempotency::STATEMENTS,
             keys::STATEMENTS,
             limits::STATEMENTS,
             lines::STATEMENTS,
@@ -52,7 +54,6 @@ impl Statement {
             secrets::STATEMENTS,
             sessions::STATEMENTS,
             devices::STATEMENTS,
-            support::STATEMENTS,
             token_revocations::STATEMENTS,
             evidence::STATEMENTS,
         ]

@@ -5,6 +5,7 @@ mod audit;
 pub mod backup;
 mod carry_over;
 mod catalogue;
+mod change_log;
 mod checks;
 mod clients;
 mod db;
@@ -14,6 +15,7 @@ mod environments;
 mod evidence;
 mod failures;
 mod guard;
+mod idempotency;
 mod keys;
 mod limits;
 mod lines;
@@ -23,13 +25,13 @@ mod proxies;
 mod refused;
 mod secrets;
 mod sessions;
-mod support;
 mod token_revocations;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent, Notification};
 pub use carry_over::{Digested, SealedSecret, SealedSigningKey};
 pub use catalogue::Statement;
+pub use change_log::{Change, ChangeKind};
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
 pub use db::{
@@ -42,6 +44,7 @@ pub use environments::{Environment, SigningKey};
 pub use evidence::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, UsageRow, UsageSource};
 pub use failures::{FailureFilter, FailureRow, FailureSum, KnownFailure};
 pub use guard::{DeadlineWarning, NearDeadline};
+pub use idempotency::Remembered;
 pub use keys::{DataKey, InstanceRow};
 pub use limits::StoredLimits;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
@@ -52,7 +55,6 @@ pub use secrets::{
     Decision, Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretRow, VerifierRow,
 };
 pub use sessions::SessionRow;
-pub use support::{Change, ChangeKind, Remembered};
 pub use token_revocations::{RevocationSum, TokenRevocation};
 
 /// Where a page of a list starts and how long it is.

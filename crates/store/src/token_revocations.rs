@@ -1,8 +1,11 @@
-//! Access tokens revoked by OAuth clients (RFC 7009): the revocations and their counts.
+//! Revoked access tokens (RFC 7009): the revocations, their counts, and the time until which each is kept.
 
 use crate::{StoreError, Tx, Value, catalogue::statements, db::Row};
-use crossfade_core::{RegistrationId, SecretId, Timestamp};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
+use crossfade_core::{RegistrationId, SecretId, Timestamp, forget::Passed};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
+    time::Duration,
+};
 
 /// Revocation of one access token by its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,11 @@ statements! {
             WHERE t.hour < $1 AND CAST($2 AS BIGINT) < (SELECT CAST(SUM(o.revocation_count) AS BIGINT) FROM token_revocations o WHERE o.hour = t.hour AND o.registration_id = t.registration_id)
             ORDER BY t.hour, t.registration_id, t.secret_id, t.source_ip";
     FORGET = "DELETE FROM token_revocations WHERE hour < $1";
+    REVOKED_TOKEN = "SELECT jti, expires_at FROM revoked_tokens WHERE jti = $1";
+    REVOKED_TOKENS = "SELECT jti, expires_at FROM revoked_tokens";
+    READ_PASSED = "SELECT one, passed_at, passed_ran FROM head";
+    STORE_PASSED = "UPDATE head SET passed_at = $1, passed_ran = $2 WHERE one = 1";
+    FORGET_REVOKED = "DELETE FROM revoked_tokens WHERE expires_at <= $1";
 }
 
 /// Group in which a revocation is counted.
@@ -121,6 +129,37 @@ impl Tx {
         let sums = rows.iter().map(sum).collect::<Result<Vec<_>, _>>()?;
         self.execute(FORGET, vec![hour.into()]).await?;
         Ok(sums)
+    }
+
+    /// Returns when the revoked token `jti` would have expired.
+    pub async fn revoked_access_token(&mut self, jti: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.optional(REVOKED_TOKEN, vec![jti.into()]).await?.map(|row| row.time("expires_at")).transpose()
+    }
+
+    /// Returns the revoked tokens that are still stored, and when each would have expired.
+    pub async fn revoked_access_tokens(
+        &mut self,
+    ) -> Result<Vec<Result<(String, Timestamp), StoreError>>, StoreError> {
+        let rows = self.rows(REVOKED_TOKENS, vec![]).await?;
+        Ok(rows.iter().map(|row| Ok((row.text("jti")?, row.time("expires_at")?))).collect())
+    }
+
+    /// Reads the time that the clock has shown, and how long servers have run since then.
+    pub async fn passed(&mut self) -> Result<Passed, StoreError> {
+        let row = self.one(READ_PASSED, vec![]).await?;
+        let ran = u64::try_from(row.int("passed_ran")?).unwrap_or(0);
+        Ok(Passed { at: row.time("passed_at")?, ran: Duration::from_micros(ran) })
+    }
+
+    /// Stores the time that the clock has shown, and how long servers have run since then.
+    pub async fn set_passed(&mut self, passed: Passed) -> Result<(), StoreError> {
+        let ran = i64::try_from(passed.ran.as_micros()).unwrap_or(i64::MAX);
+        self.execute(STORE_PASSED, vec![passed.at.into(), ran.into()]).await.map(drop)
+    }
+
+    /// Forgets revoked tokens that would have expired by `now`.
+    pub async fn forget_revoked_access_tokens(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+        self.execute(FORGET_REVOKED, vec![now.into()]).await
     }
 }
 

@@ -14,6 +14,7 @@ mod suite {
     mod access;
     mod audit;
     mod backup;
+    mod change_log;
     mod clients;
     mod corrupt;
     mod drills;
@@ -23,7 +24,9 @@ mod suite {
     mod failures;
     mod faults;
     mod guard;
+    mod idempotency;
     mod identity;
+    mod keys;
     mod lines;
     mod only_postgres;
     mod only_sqlite;
@@ -31,7 +34,6 @@ mod suite {
     mod properties;
     mod secrets;
     mod sessions;
-    mod support;
     mod token_revocations;
     mod transactions;
     mod verifiers;

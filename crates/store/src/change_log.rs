@@ -1,0 +1,89 @@
+//! The change log: what every node's tables must apply.
+
+use crate::{StoreError, Tx, Value, catalogue::statements};
+use crossfade_core::{RegistrationId, SecretId, environment::Slug};
+
+/// Subject of a change in the log.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ChangeKind {
+    /// A registration's settings or secrets.
+    Registration(RegistrationId),
+    /// An environment's settings or signing keys.
+    Environment(Slug),
+    /// The tokens of a secret were ended.
+    TokensOfSecret(SecretId),
+    /// One access token was revoked, named by its `jti`.
+    AccessToken(String),
+}
+
+/// One entry of the change log.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Sequence number.
+    pub seq: i64,
+    /// What changed.
+    pub kind: ChangeKind,
+}
+
+statements! {
+    APPEND = "INSERT INTO change_log (seq, kind, subject) VALUES {rows:3}";
+    CHANGES = "SELECT seq, kind, subject FROM change_log WHERE seq > $1 ORDER BY seq LIMIT $2";
+    TRIM = "DELETE FROM change_log WHERE seq <= $1";
+}
+
+impl ChangeKind {
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Registration(id) => ("registration", id.as_str()),
+            Self::Environment(slug) => ("environment", slug.as_str()),
+            Self::TokensOfSecret(id) => ("tokens_of_secret", id.as_str()),
+            Self::AccessToken(jti) => ("access_token", jti),
+        }
+    }
+
+    fn from_parts(kind: &str, subject: String) -> Option<Self> {
+        Some(match kind {
+            "registration" => Self::Registration(RegistrationId::parse(&subject).ok()?),
+            "environment" => Self::Environment(Slug::from_stored(subject)),
+            "tokens_of_secret" => Self::TokensOfSecret(SecretId::parse(&subject).ok()?),
+            "access_token" => Self::AccessToken(subject),
+            _ => return None,
+        })
+    }
+}
+
+impl Tx {
+    /// Appends a change that every node's tables must apply.
+    pub async fn append_change(&mut self, kind: &ChangeKind) -> Result<(), StoreError> {
+        self.append_changes(std::slice::from_ref(kind)).await
+    }
+
+    /// Appends changes that every node's tables must apply.
+    pub async fn append_changes(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
+        let args: Vec<Vec<Value>> = kinds
+            .iter()
+            .map(|kind| {
+                let (kind, subject) = kind.parts();
+                vec![self.next_change().into(), kind.into(), subject.into()]
+            })
+            .collect();
+        self.many(APPEND, &args).await.map(drop)
+    }
+
+    /// Returns the changes after `after`, oldest first.
+    pub async fn changes(&mut self, after: i64, limit: i64) -> Result<Vec<Change>, StoreError> {
+        let rows = self.rows(CHANGES, vec![after.into(), limit.into()]).await?;
+        rows.iter()
+            .map(|row| {
+                let subject = row.text("subject")?;
+                let kind = row.parsed("kind", |kind| ChangeKind::from_parts(kind, subject))?;
+                Ok(Change { seq: row.int("seq")?, kind })
+            })
+            .collect()
+    }
+
+    /// Forgets changes that every node has applied.
+    pub async fn trim_changes(&mut self, up_to: i64) -> Result<u64, StoreError> {
+        self.execute(TRIM, vec![up_to.into()]).await
+    }
+}
