@@ -34,6 +34,7 @@ pub use frame::if_match::IfMatch;
 pub use frame::principal::{Intent, Principal};
 pub use frame::request::{Deletion, Input, NO_INPUT, NoBody, NoInput, Request};
 pub use frame::targets::{ClientPath, EnvironmentPath, PlacePath, PropertyPath, RegistrationPath};
+pub use frame::versioned::Versioned;
 pub use jobs::worker::Worker;
 pub use keys::master_key::MasterKey;
 pub use node::addresses::AddressPolicy;

@@ -11,6 +11,7 @@ use crate::{
         principal::Principal,
         request::{Input, NO_VERSION, Request},
         targets::{ClientPath, PropertyPath, Target, confirm},
+        versioned::Versioned,
     },
     registrations::registration::shown_registration,
 };
@@ -45,18 +46,18 @@ pub struct ClientQuery {
 /// Maximum number of owners of a client.
 const MOST_OWNERS: usize = 50;
 
-impl Reply for (api::Client, i64) {
+impl Reply for Versioned<api::Client> {
     async fn may_be_given(&self, principal: &Principal, operation: Operation) -> Result<(), Error> {
         // The property and the environments of a new client are in the body, so its target does not ask for them.
         if operation != Operation::CreateClient {
             return Ok(());
         }
-        let (property, client) = (&self.0.property_id, &self.0.id);
+        let (property, client) = (&self.object.property_id, &self.object.id);
         if !principal.may(Permission::ClientRead, Object::Client(property, client)) {
             let what = "must be the id of a property that you can read";
             return Err(Problem::invalid("property_id", what).into());
         }
-        for registration in &self.0.registrations {
+        for registration in &self.object.registrations {
             let environment = Slug::from_stored(registration.environment.clone());
             let object = Object::Registration(property, client, &environment);
             if !principal.may(Permission::ClientManage, object) {
@@ -67,15 +68,15 @@ impl Reply for (api::Client, i64) {
     }
 
     fn secrets(&self) -> Vec<SecretId> {
-        self.0.registrations.iter().filter_map(|it| it.secret.as_ref()).map(|it| it.id.clone()).collect()
+        self.object.registrations.iter().filter_map(|it| it.secret.as_ref()).map(|it| it.id.clone()).collect()
     }
 
     fn take_values(&mut self) -> Vec<String> {
-        self.0.registrations.iter_mut().filter_map(|it| it.secret.as_mut()?.value.take()).collect()
+        self.object.registrations.iter_mut().filter_map(|it| it.secret.as_mut()?.value.take()).collect()
     }
 
     fn put_values(&mut self, values: Vec<String>) {
-        let secrets = self.0.registrations.iter_mut().filter_map(|it| it.secret.as_mut());
+        let secrets = self.object.registrations.iter_mut().filter_map(|it| it.secret.as_mut());
         for (secret, value) in secrets.zip(values) {
             secret.value = Some(value);
         }
@@ -290,9 +291,12 @@ impl App {
         &self,
         principal: &Principal,
         path: ClientPath<'_>,
-    ) -> Result<(api::Client, i64), Error> {
+    ) -> Result<Versioned<api::Client>, Error> {
         self.view(Operation::ReadClient, principal, path, async |tx, principal, client: Client| {
-            Ok((shown(self, tx, principal, &client).await?, version(tx, principal, &client).await?))
+            Ok(Versioned::new(
+                shown(self, tx, principal, &client).await?,
+                version(tx, principal, &client).await?,
+            ))
         })
         .await
     }
@@ -302,7 +306,7 @@ impl App {
         &self,
         request: &Request<'_>,
         input: Input<'_, CreateClient>,
-    ) -> Result<(api::Client, i64), Error> {
+    ) -> Result<Versioned<api::Client>, Error> {
         self.change(Operation::CreateClient, request, NewClient, async |act, principal, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
@@ -350,7 +354,7 @@ impl App {
             for (shown, secret) in reply.registrations.iter_mut().zip(registrations) {
                 shown.secret = secret;
             }
-            Ok((reply, version(act.tx, principal, &client).await?))
+            Ok(Versioned::new(reply, version(act.tx, principal, &client).await?))
         })
         .await
     }
@@ -377,7 +381,7 @@ impl App {
         request: &Request<'_>,
         path: ClientPath<'_>,
         input: Input<'_, UpdateClient>,
-    ) -> Result<(api::Client, i64), Error> {
+    ) -> Result<Versioned<api::Client>, Error> {
         self.change(Operation::UpdateClient, request, path, async |act, principal, mut client: Client| {
             let read = version(act.tx, principal, &client).await?;
             act.matches(read)?;
@@ -410,7 +414,10 @@ impl App {
                 About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
             act.audit(&Event::ClientUpdated { before, after: facts(&client) }, about).await?;
             client.version += 1;
-            Ok((shown(self, act.tx, principal, &client).await?, version(act.tx, principal, &client).await?))
+            Ok(Versioned::new(
+                shown(self, act.tx, principal, &client).await?,
+                version(act.tx, principal, &client).await?,
+            ))
         })
         .await
     }

@@ -10,6 +10,7 @@ use crate::{
         principal::Principal,
         request::{Deletion, Input, NO_VERSION, Request},
         targets::{EnvironmentPath, Platform},
+        versioned::Versioned,
     },
     keys::seal::Place,
 };
@@ -28,7 +29,7 @@ use crossfade_core::{
 use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
 use std::time::Duration;
 
-impl Reply for (api::Environment, i64) {}
+impl Reply for Versioned<api::Environment> {}
 impl Reply for Vec<api::SigningKey> {}
 
 impl App {
@@ -98,10 +99,10 @@ impl App {
         &self,
         principal: &Principal,
         path: EnvironmentPath<'_>,
-    ) -> Result<(api::Environment, i64), Error> {
+    ) -> Result<Versioned<api::Environment>, Error> {
         self.view(Operation::ReadEnvironment, principal, path, async |tx, _, environment| {
             let shown = self.shown_environment(tx, &environment, self.clock.now()).await?;
-            Ok((shown, environment.version))
+            Ok(Versioned::new(shown, environment.version))
         })
         .await
     }
@@ -111,7 +112,7 @@ impl App {
         &self,
         request: &Request<'_>,
         input: Input<'_, CreateEnvironment>,
-    ) -> Result<(api::Environment, i64), Error> {
+    ) -> Result<Versioned<api::Environment>, Error> {
         self.change(Operation::CreateEnvironment, request, Platform, async |act, _, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
@@ -145,7 +146,10 @@ impl App {
                 signing_alg: environment.signing_alg,
             };
             act.audit(&event, About::environment(&environment.slug)).await?;
-            Ok((self.shown_environment(act.tx, &environment, act.now).await?, environment.version))
+            Ok(Versioned::new(
+                self.shown_environment(act.tx, &environment, act.now).await?,
+                environment.version,
+            ))
         })
         .await
     }
@@ -183,7 +187,7 @@ impl App {
         request: &Request<'_>,
         path: EnvironmentPath<'_>,
         input: Input<'_, UpdateEnvironment>,
-    ) -> Result<(api::Environment, i64), Error> {
+    ) -> Result<Versioned<api::Environment>, Error> {
         self.change(Operation::UpdateEnvironment, request, path, async |act, _, before: Environment| {
             act.matches(before.version)?;
             let body = input.read()?;
@@ -228,7 +232,7 @@ impl App {
                 destroyed_values,
             };
             act.audit(&event, About::environment(&after.slug)).await?;
-            Ok((shown, after.version + 1))
+            Ok(Versioned::new(shown, after.version + 1))
         })
         .await
     }

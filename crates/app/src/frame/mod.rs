@@ -17,4 +17,5 @@ pub(crate) mod refusals;
 pub(crate) mod request;
 pub(crate) mod room;
 pub(crate) mod targets;
+pub(crate) mod versioned;
 pub(crate) mod view;

@@ -11,6 +11,7 @@ use crate::{
         principal::Principal,
         request::{Deletion, Input, NO_VERSION, Request},
         targets::{Names, Platform, Target, forbidden},
+        versioned::Versioned,
     },
     people::{
         giving::{missing, within_reach},
@@ -114,23 +115,23 @@ impl Target for UserPath<'_> {
     }
 }
 
-impl Reply for (api::User, i64) {
+impl Reply for Versioned<api::User> {
     async fn may_have_values(
         &self,
         act: &mut Act<'_>,
         principal: &Principal,
         _: Operation,
     ) -> Result<bool, Error> {
-        let grants = act.tx.grants(&self.0.id).await?;
+        let grants = act.tx.grants(&self.object.id).await?;
         Ok(missing(act.tx, principal.holding(), &grants).await?.is_none())
     }
 
     fn take_values(&mut self) -> Vec<String> {
-        self.0.activation_link.as_mut().and_then(|link| link.url.take()).into_iter().collect()
+        self.object.activation_link.as_mut().and_then(|link| link.url.take()).into_iter().collect()
     }
 
     fn put_values(&mut self, values: Vec<String>) {
-        if let (Some(link), Some(url)) = (&mut self.0.activation_link, values.into_iter().next()) {
+        if let (Some(link), Some(url)) = (&mut self.object.activation_link, values.into_iter().next()) {
             link.url = Some(url);
         }
     }
@@ -200,9 +201,9 @@ impl App {
         &self,
         principal: &Principal,
         path: UserPath<'_>,
-    ) -> Result<(api::User, i64), Error> {
+    ) -> Result<Versioned<api::User>, Error> {
         self.view(Operation::ReadUser, principal, path, async |_, _, account| {
-            Ok((account.shown(), account.user.version))
+            Ok(Versioned::new(account.shown(), account.user.version))
         })
         .await
     }
@@ -212,7 +213,7 @@ impl App {
         &self,
         request: &Request<'_>,
         input: Input<'_, CreateUser>,
-    ) -> Result<(api::User, i64), Error> {
+    ) -> Result<Versioned<api::User>, Error> {
         self.change(Operation::CreateUser, request, Platform, async |act, principal, ()| {
             act.matches(NO_VERSION)?;
             let body = input.read()?;
@@ -257,7 +258,7 @@ impl App {
             if kind == UserKind::Person {
                 reply.activation_link = Some(self.make_link(act, principal, &account.user.id).await?);
             }
-            Ok((reply, account.user.version))
+            Ok(Versioned::new(reply, account.user.version))
         })
         .await
     }
@@ -268,7 +269,7 @@ impl App {
         request: &Request<'_>,
         path: UserPath<'_>,
         input: Input<'_, UpdateUser>,
-    ) -> Result<(api::User, i64), Error> {
+    ) -> Result<Versioned<api::User>, Error> {
         self.change(
             Operation::UpdateUser,
             request,
@@ -299,7 +300,7 @@ impl App {
                 act.tx.update_user(&account.user).await?;
                 let event = Event::UserUpdated { before, after: account.facts() };
                 act.audit(&event, About::target(&account.user.id)).await?;
-                Ok((account.shown(), account.user.version + 1))
+                Ok(Versioned::new(account.shown(), account.user.version + 1))
             },
         )
         .await

@@ -10,6 +10,7 @@ use crate::{
         principal::Principal,
         request::{Input, Request},
         targets::{PlacePath, PropertyPath, PropertyPlace, Site},
+        versioned::Versioned,
     },
 };
 use crossfade_core::{
@@ -22,7 +23,7 @@ use crossfade_core::{
 };
 use crossfade_store::Property;
 
-impl Reply for (api::Limits, i64) {}
+impl Reply for Versioned<api::Limits> {}
 
 fn shown(limits: &Limits) -> api::Limits {
     let words = |scopes: &Scopes| scopes.iter().map(str::to_owned).collect();
@@ -35,10 +36,10 @@ impl App {
         &self,
         principal: &Principal,
         path: PlacePath<'_>,
-    ) -> Result<(api::Limits, i64), Error> {
+    ) -> Result<Versioned<api::Limits>, Error> {
         self.view(Operation::ReadLimits, principal, path, async |tx, _, place: PropertyPlace| {
             let stored = tx.limits(&place.property.id, &place.environment.slug).await?;
-            Ok((shown(&stored.limits), stored.version))
+            Ok(Versioned::new(shown(&stored.limits), stored.version))
         })
         .await
     }
@@ -70,7 +71,7 @@ impl App {
         request: &Request<'_>,
         path: PlacePath<'_>,
         input: Input<'_, UpdateLimits>,
-    ) -> Result<(api::Limits, i64), Error> {
+    ) -> Result<Versioned<api::Limits>, Error> {
         self.change(Operation::UpdateLimits, request, path, async |act, _, place: PropertyPlace| {
             let (property, environment) = (&place.property.id, &place.environment.slug);
             let before = act.tx.limits(property, environment).await?;
@@ -82,7 +83,7 @@ impl App {
                 Event::LimitsUpdated { before: shown(&before.limits).into(), after: shown(&after).into() };
             let about = About { target: Some(property.to_string()), ..About::environment(environment) };
             act.audit(&event, about).await?;
-            Ok((shown(&after), before.version + 1))
+            Ok(Versioned::new(shown(&after), before.version + 1))
         })
         .await
     }

@@ -10,6 +10,7 @@ use crate::{
         principal::Principal,
         request::{Input, NO_VERSION, NoInput, Request},
         targets::{Platform, PropertyPath},
+        versioned::Versioned,
     },
 };
 use crossfade_core::{
@@ -21,7 +22,7 @@ use crossfade_core::{
 };
 use crossfade_store::Property;
 
-impl Reply for (api::Property, i64) {}
+impl Reply for Versioned<api::Property> {}
 
 /// Returns a property as the API shows it.
 fn shown(property: &Property) -> api::Property {
@@ -71,9 +72,9 @@ impl App {
         &self,
         principal: &Principal,
         path: PropertyPath<'_>,
-    ) -> Result<(api::Property, i64), Error> {
+    ) -> Result<Versioned<api::Property>, Error> {
         self.view(Operation::ReadProperty, principal, path, async |_, _, property| {
-            Ok((shown(&property), property.version))
+            Ok(Versioned::new(shown(&property), property.version))
         })
         .await
     }
@@ -83,7 +84,7 @@ impl App {
         &self,
         request: &Request<'_>,
         input: Input<'_, PropertyBody>,
-    ) -> Result<(api::Property, i64), Error> {
+    ) -> Result<Versioned<api::Property>, Error> {
         self.change(Operation::CreateProperty, request, Platform, async |act, _, ()| {
             act.matches(NO_VERSION)?;
             let name = Name::parse("name", &input.read()?.name)?;
@@ -99,7 +100,7 @@ impl App {
             act.tx.insert_property(&property.id, &property.name, act.now).await?;
             let event = Event::PropertyCreated { name: property.name.to_string() };
             act.audit(&event, About::target(&property.id)).await?;
-            Ok((shown(&property), property.version))
+            Ok(Versioned::new(shown(&property), property.version))
         })
         .await
     }
@@ -110,7 +111,7 @@ impl App {
         request: &Request<'_>,
         path: PropertyPath<'_>,
         input: Input<'_, PropertyBody>,
-    ) -> Result<(api::Property, i64), Error> {
+    ) -> Result<Versioned<api::Property>, Error> {
         self.change(Operation::UpdateProperty, request, path, async |act, _, mut property: Property| {
             act.matches(property.version)?;
             let name = Name::parse("name", &input.read()?.name)?;
@@ -122,7 +123,7 @@ impl App {
                 Event::PropertyUpdated { name: name.to_string(), name_before: property.name.to_string() };
             act.audit(&event, About::target(&property.id)).await?;
             property.name = name;
-            Ok((shown(&property), property.version + 1))
+            Ok(Versioned::new(shown(&property), property.version + 1))
         })
         .await
     }

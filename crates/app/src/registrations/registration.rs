@@ -11,6 +11,7 @@ use crate::{
         principal::Principal,
         request::{Input, Request},
         targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
+        versioned::Versioned,
     },
     keys::seal::Place,
 };
@@ -29,17 +30,17 @@ use crossfade_core::{
 use crossfade_store::{ChangeKind, Client, Environment, Registration, SecretRow};
 use std::time::Duration;
 
-impl Reply for (api::Registration, i64) {
+impl Reply for Versioned<api::Registration> {
     fn secrets(&self) -> Vec<SecretId> {
-        self.0.secret.iter().map(|secret| secret.id.clone()).collect()
+        self.object.secret.iter().map(|secret| secret.id.clone()).collect()
     }
 
     fn take_values(&mut self) -> Vec<String> {
-        self.0.secret.as_mut().and_then(|secret| secret.value.take()).into_iter().collect()
+        self.object.secret.as_mut().and_then(|secret| secret.value.take()).into_iter().collect()
     }
 
     fn put_values(&mut self, values: Vec<String>) {
-        if let (Some(secret), Some(value)) = (&mut self.0.secret, values.into_iter().next()) {
+        if let (Some(secret), Some(value)) = (&mut self.object.secret, values.into_iter().next()) {
             secret.value = Some(value);
         }
     }
@@ -173,7 +174,7 @@ impl App {
         request: &Request<'_>,
         path: ClientPath<'_>,
         input: Input<'_, CreateRegistration>,
-    ) -> Result<(api::Registration, i64), Error> {
+    ) -> Result<Versioned<api::Registration>, Error> {
         self.change(Operation::CreateRegistration, request, path, async |act, principal, client: Client| {
             if let Ok(body) = input.clone().read()
                 && let Ok(slug) = Slug::parse("environment", &body.environment)
@@ -202,7 +203,7 @@ impl App {
                 .ok_or_else(|| Error::internal("no registration"))?;
             let mut reply = shown_registration(self, &stored, &environment);
             reply.secret = secret;
-            Ok((reply, stored.version))
+            Ok(Versioned::new(reply, stored.version))
         })
         .await
     }
@@ -212,9 +213,12 @@ impl App {
         &self,
         principal: &Principal,
         path: RegistrationPath<'_>,
-    ) -> Result<(api::Registration, i64), Error> {
+    ) -> Result<Versioned<api::Registration>, Error> {
         self.view(Operation::ReadRegistration, principal, path, async |_, _, site: Site| {
-            Ok((shown_registration(self, &site.registration, &site.environment), site.registration.version))
+            Ok(Versioned::new(
+                shown_registration(self, &site.registration, &site.environment),
+                site.registration.version,
+            ))
         })
         .await
     }
@@ -225,7 +229,7 @@ impl App {
         request: &Request<'_>,
         path: RegistrationPath<'_>,
         input: Input<'_, UpdateRegistration>,
-    ) -> Result<(api::Registration, i64), Error> {
+    ) -> Result<Versioned<api::Registration>, Error> {
         self.change(Operation::UpdateRegistration, request, path, async |act, principal, site: Site| {
             act.matches(site.registration.version)?;
             let body = input.read()?;
@@ -297,7 +301,7 @@ impl App {
             if changes_state {
                 act.notify(self.random.as_ref(), &event, &site.client, Some(&site.environment.slug)).await?;
             }
-            Ok((after_shown, after.version + 1))
+            Ok(Versioned::new(after_shown, after.version + 1))
         })
         .await
     }

@@ -18,19 +18,16 @@ pub(super) async fn list(call: Call) -> Reply {
 }
 
 pub(super) async fn create(call: Call) -> Reply {
-    let (client, version) = call.app.create_client(&call.request(), call.input()?).await?;
-    tagged(created(&client), version)
+    tagged(created, &call.app.create_client(&call.request(), call.input()?).await?)
 }
 
 pub(super) async fn read(Ids(client): Ids<String>, call: Call) -> Reply {
-    let (client, version) = call.app.read_client(&call.principal, ClientPath(&client)).await?;
-    tagged(ok(&client), version)
+    tagged(ok, &call.app.read_client(&call.principal, ClientPath(&client)).await?)
 }
 
 pub(super) async fn update(Ids(client): Ids<String>, call: Call) -> Reply {
     let request = call.request();
-    let (client, version) = call.app.update_client(&request, ClientPath(&client), call.input()?).await?;
-    tagged(ok(&client), version)
+    tagged(ok, &call.app.update_client(&request, ClientPath(&client), call.input()?).await?)
 }
 
 pub(super) async fn delete(Ids(client): Ids<String>, call: Call) -> Reply {
@@ -39,9 +36,7 @@ pub(super) async fn delete(Ids(client): Ids<String>, call: Call) -> Reply {
 
 pub(super) async fn create_registration(Ids(client): Ids<String>, call: Call) -> Reply {
     let request = call.request();
-    let (registration, version) =
-        call.app.create_registration(&request, ClientPath(&client), call.input()?).await?;
-    tagged(created(&registration), version)
+    tagged(created, &call.app.create_registration(&request, ClientPath(&client), call.input()?).await?)
 }
 
 pub(super) async fn read_registration(
@@ -49,8 +44,7 @@ pub(super) async fn read_registration(
     call: Call,
 ) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    let (registration, version) = call.app.read_registration(&call.principal, path).await?;
-    tagged(ok(&registration), version)
+    tagged(ok, &call.app.read_registration(&call.principal, path).await?)
 }
 
 pub(super) async fn update_registration(
@@ -59,6 +53,5 @@ pub(super) async fn update_registration(
 ) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
     let request = call.request();
-    let (registration, version) = call.app.update_registration(&request, path, call.input()?).await?;
-    tagged(ok(&registration), version)
+    tagged(ok, &call.app.update_registration(&request, path, call.input()?).await?)
 }

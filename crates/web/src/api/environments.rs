@@ -12,21 +12,16 @@ pub(super) async fn list(call: Call) -> Reply {
 }
 
 pub(super) async fn read(Ids(environment): Ids<String>, call: Call) -> Reply {
-    let (environment, version) =
-        call.app.read_environment(&call.principal, EnvironmentPath(&environment)).await?;
-    tagged(ok(&environment), version)
+    tagged(ok, &call.app.read_environment(&call.principal, EnvironmentPath(&environment)).await?)
 }
 
 pub(super) async fn create(call: Call) -> Reply {
-    let (environment, version) = call.app.create_environment(&call.request(), call.input()?).await?;
-    tagged(created(&environment), version)
+    tagged(created, &call.app.create_environment(&call.request(), call.input()?).await?)
 }
 
 pub(super) async fn update(Ids(environment): Ids<String>, call: Call) -> Reply {
     let request = call.request();
-    let (environment, version) =
-        call.app.update_environment(&request, EnvironmentPath(&environment), call.input()?).await?;
-    tagged(ok(&environment), version)
+    tagged(ok, &call.app.update_environment(&request, EnvironmentPath(&environment), call.input()?).await?)
 }
 
 pub(super) async fn delete(Ids(environment): Ids<String>, call: Call) -> Reply {

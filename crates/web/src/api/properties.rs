@@ -12,20 +12,16 @@ pub(super) async fn list(call: Call) -> Reply {
 }
 
 pub(super) async fn create(call: Call) -> Reply {
-    let (property, version) = call.app.create_property(&call.request(), call.input()?).await?;
-    tagged(created(&property), version)
+    tagged(created, &call.app.create_property(&call.request(), call.input()?).await?)
 }
 
 pub(super) async fn read(Ids(property): Ids<String>, call: Call) -> Reply {
-    let (property, version) = call.app.read_property(&call.principal, PropertyPath(&property)).await?;
-    tagged(ok(&property), version)
+    tagged(ok, &call.app.read_property(&call.principal, PropertyPath(&property)).await?)
 }
 
 pub(super) async fn update(Ids(property): Ids<String>, call: Call) -> Reply {
     let request = call.request();
-    let (property, version) =
-        call.app.update_property(&request, PropertyPath(&property), call.input()?).await?;
-    tagged(ok(&property), version)
+    tagged(ok, &call.app.update_property(&request, PropertyPath(&property), call.input()?).await?)
 }
 
 pub(super) async fn delete(Ids(property): Ids<String>, call: Call) -> Reply {
@@ -34,13 +30,11 @@ pub(super) async fn delete(Ids(property): Ids<String>, call: Call) -> Reply {
 
 pub(super) async fn read_limits(Ids((property, environment)): Ids<(String, String)>, call: Call) -> Reply {
     let path = PlacePath { property: &property, environment: &environment };
-    let (limits, version) = call.app.read_limits(&call.principal, path).await?;
-    tagged(ok(&limits), version)
+    tagged(ok, &call.app.read_limits(&call.principal, path).await?)
 }
 
 pub(super) async fn update_limits(Ids((property, environment)): Ids<(String, String)>, call: Call) -> Reply {
     let request = call.request();
     let path = PlacePath { property: &property, environment: &environment };
-    let (limits, version) = call.app.update_limits(&request, path, call.input()?).await?;
-    tagged(ok(&limits), version)
+    tagged(ok, &call.app.update_limits(&request, path, call.input()?).await?)
 }

@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use crossfade_app::Error;
+use crossfade_app::{Error, Versioned};
 use crossfade_core::{Code, Problem, api::Page, problem::ProblemDocument};
 use serde::Serialize;
 
@@ -74,12 +74,12 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// Returns 200 with a body.
-pub(crate) fn ok(body: &impl Serialize) -> Reply {
+pub(crate) fn ok<T: Serialize>(body: &T) -> Reply {
     Ok(json(StatusCode::OK, body))
 }
 
 /// Returns 201 with a body.
-pub(crate) fn created(body: &impl Serialize) -> Reply {
+pub(crate) fn created<T: Serialize>(body: &T) -> Reply {
     Ok(json(StatusCode::CREATED, body))
 }
 
@@ -88,10 +88,10 @@ pub(crate) fn done(_: ()) -> Reply {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Adds the tag that `If-Match` is compared with.
-pub(crate) fn tagged(reply: Reply, version: i64) -> Reply {
-    reply.map(|mut response| {
-        if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+/// Returns an object with the tag that `If-Match` is compared with.
+pub(crate) fn tagged<T: Serialize>(reply: fn(&T) -> Reply, versioned: &Versioned<T>) -> Reply {
+    reply(&versioned.object).map(|mut response| {
+        if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", versioned.version)) {
             response.headers_mut().insert(header::ETAG, tag);
         }
         response

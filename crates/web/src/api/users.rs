@@ -17,18 +17,15 @@ pub(super) async fn list(call: Call) -> Reply {
 }
 
 pub(super) async fn create(call: Call) -> Reply {
-    let (user, version) = call.app.create_user(&call.request(), call.input()?).await?;
-    tagged(created(&user), version)
+    tagged(created, &call.app.create_user(&call.request(), call.input()?).await?)
 }
 
 pub(super) async fn read(Ids(user): Ids<String>, call: Call) -> Reply {
-    let (user, version) = call.app.read_user(&call.principal, UserPath(&user)).await?;
-    tagged(ok(&user), version)
+    tagged(ok, &call.app.read_user(&call.principal, UserPath(&user)).await?)
 }
 
 pub(super) async fn update(Ids(user): Ids<String>, call: Call) -> Reply {
-    let (user, version) = call.app.update_user(&call.request(), UserPath(&user), call.input()?).await?;
-    tagged(ok(&user), version)
+    tagged(ok, &call.app.update_user(&call.request(), UserPath(&user), call.input()?).await?)
 }
 
 pub(super) async fn delete(Ids(user): Ids<String>, call: Call) -> Reply {

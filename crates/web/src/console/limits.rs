@@ -12,7 +12,7 @@ use super::{
 };
 use askama::Template;
 use axum::extract::Path;
-use crossfade_app::{Input, PlacePath, PropertyPath};
+use crossfade_app::{Input, PlacePath, PropertyPath, Versioned};
 use crossfade_core::{Code, Problem, api, api::UpdateLimits, roles::Permission};
 
 #[derive(Template)]
@@ -57,7 +57,7 @@ impl Row {
 
 /// Returns the page of a property.
 pub(super) async fn show(Path(id): Path<String>, signed: SignedIn) -> Reply {
-    let (property, _) = signed.app.read_property(signed.principal(), PropertyPath(&id)).await?;
+    let property = signed.app.read_property(signed.principal(), PropertyPath(&id)).await?.object;
     let all = signed.app.list_limits(signed.principal(), PropertyPath(&id)).await?;
     let rows =
         all.into_iter().enumerate().map(|(at, (environment, limits))| Row::new(at, environment, limits));
@@ -75,12 +75,12 @@ pub(super) async fn show(Path(id): Path<String>, signed: SignedIn) -> Reply {
 }
 
 async fn load(signed: &SignedIn, id: &str, slug: &str) -> Result<LimitsPage, Refused> {
-    let (property, _) = signed.app.read_property(signed.principal(), PropertyPath(id)).await?;
+    let property = signed.app.read_property(signed.principal(), PropertyPath(id)).await?.object;
     if !signed.principal().may_on_platform(Permission::EnvironmentManage) {
         return Err(Problem::not_found().into());
     }
     let path = PlacePath { property: id, environment: slug };
-    let (limits, version) = signed.app.read_limits(signed.principal(), path).await?;
+    let Versioned { object: limits, version } = signed.app.read_limits(signed.principal(), path).await?;
     let environments = signed.app.list_environments(signed.principal()).await?;
     let found = environments.into_iter().enumerate().find(|(_, it)| it.slug == slug);
     let (at, environment) = found.ok_or_else(Problem::not_found)?;

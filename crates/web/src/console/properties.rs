@@ -109,8 +109,8 @@ pub(super) async fn create(Submitted { signed, fields }: Submitted) -> Reply {
 pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }: Submitted) -> Reply {
     let body = PropertyBody { name: fields.text("name").to_owned() };
     // A list has no versions, so the shown name is used as one.
-    let (now, version) = signed.app.read_property(signed.principal(), PropertyPath(&id)).await?;
-    let seen = fields.text("name_shown") == now.name;
+    let now = signed.app.read_property(signed.principal(), PropertyPath(&id)).await?;
+    let seen = fields.text("name_shown") == now.object.name;
     let request = Request {
         if_match: Some(IfMatch::Version(if seen { version } else { OVERTAKEN })),
         ..signed.request()

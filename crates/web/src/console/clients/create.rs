@@ -82,7 +82,7 @@ async fn created(signed: &SignedIn, fields: &Fields) -> Result<api::Client, cros
         environments: fields.all("environments").map(str::to_owned).collect(),
         require_value: false,
     };
-    Ok(signed.app.create_client(&signed.request(), Input::Value(body)).await?.0)
+    Ok(signed.app.create_client(&signed.request(), Input::Value(body)).await?.object)
 }
 
 /// Redirects to the first secrets. If they are not stored, the response itself contains them.

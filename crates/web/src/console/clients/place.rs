@@ -7,7 +7,7 @@ use crate::console::{
     layout::{Layout, Section},
     session::SignedIn,
 };
-use crossfade_app::{Abilities, ClientPath};
+use crossfade_app::{Abilities, ClientPath, Versioned};
 use crossfade_core::api;
 
 /// A client and its context.
@@ -48,7 +48,7 @@ pub(super) struct Switch {
 impl Place {
     pub(super) async fn load(signed: &SignedIn, client: &str) -> Result<Self, Refused> {
         let (app, principal) = (&signed.app, signed.principal());
-        let (client, version) = app.read_client(principal, ClientPath(client)).await?;
+        let Versioned { object: client, version } = app.read_client(principal, ClientPath(client)).await?;
         // A reader of a single client cannot read its property, and gets the property's name with the client.
         let line = app.read_client_line(principal, ClientPath(client.id.as_str())).await?;
         let environments = app.list_environments(principal).await?;

@@ -141,8 +141,8 @@ pub(super) async fn add_environment(Path(client): Path<String>, Fresh { signed, 
     let slug = fields.text("environment").to_owned();
     let body = CreateRegistration { environment: slug.clone(), require_value: false };
     match signed.app.create_registration(&signed.request(), ClientPath(&client), Input::Value(body)).await {
-        Ok((registration, _)) => {
-            let secrets = vec![(slug.clone(), registration)];
+        Ok(created) => {
+            let secrets = vec![(slug.clone(), created.object)];
             let next = format!("/console/clients/{client}/environments/{slug}/credentials");
             super::create::delivered(&signed, &client, secrets, next, "added").await
         }

@@ -86,7 +86,7 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
     let all = app.list_environments(principal).await?;
     let at = all.iter().position(|it| it.slug == slug).ok_or_else(Problem::not_found)?;
     let it = all[at].clone();
-    let (_, version) = app.read_environment(principal, EnvironmentPath(slug)).await?;
+    let version = app.read_environment(principal, EnvironmentPath(slug)).await?.version;
     let mut fields = Fields::default()
         .with("name", it.name.clone())
         .with("kind", it.kind.as_str())

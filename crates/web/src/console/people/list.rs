@@ -98,7 +98,7 @@ pub(in crate::console) async fn create(Fresh { signed, fields }: Fresh) -> Reply
     let email = fields.filled("email").filter(|_| kind == UserKind::Person).map(str::to_owned);
     let body = CreateUser { kind: Some(kind), email, name: fields.filled("name").map(str::to_owned) };
     match signed.app.create_user(&signed.request(), Input::Value(body)).await {
-        Ok((created, _)) => user::show_new(&signed, &created).await,
+        Ok(created) => user::show_new(&signed, &created.object).await,
         Err(error) if error.is_about_input() => {
             let mut shown = PeoplePage::load(&signed, Asked::default()).await?;
             let answer = status(&error.problem);

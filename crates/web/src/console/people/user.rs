@@ -14,7 +14,7 @@ use super::{
 use askama::Template;
 use axum::{extract::Path, response::Response};
 use crossfade_app::{
-    ClientQuery, Deletion, Error, IfMatch, Input, ListQuery, NO_INPUT, Named, Request, UserPath,
+    ClientQuery, Deletion, Error, IfMatch, Input, ListQuery, NO_INPUT, Named, Request, UserPath, Versioned,
 };
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
@@ -70,7 +70,7 @@ const OFFERED: &str = "200";
 impl UserPage {
     async fn load(signed: &SignedIn, id: &str) -> Result<Self, Refused> {
         let principal = signed.principal();
-        let (user, version) = signed.app.read_user(principal, UserPath(id)).await?;
+        let Versioned { object: user, version } = signed.app.read_user(principal, UserPath(id)).await?;
         let owner = principal.may_on_platform(Permission::OwnerManage);
         let abilities = signed.app.account_abilities(principal, UserPath(id)).await?;
         let may = May {
