@@ -9,7 +9,7 @@ use crate::{
         entry::About,
         idempotency::Reply,
         principal::Principal,
-        request::{Input, NO_VERSION, Request},
+        request::{Input, Request},
         targets::{ClientPath, PropertyPath, Target, confirm},
         versioned::Versioned,
     },
@@ -308,7 +308,7 @@ impl App {
         input: Input<'_, CreateClient>,
     ) -> Result<Versioned<api::Client>, Error> {
         self.change(Operation::CreateClient, request, NewClient, async |act, principal, ()| {
-            act.matches(NO_VERSION)?;
+            act.matches_list()?;
             let body = input.read()?;
             let property = self.property_of_new_client(act, principal, &body.property_id).await?;
             let name = Name::parse("name", &body.name)?;

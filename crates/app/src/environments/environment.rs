@@ -8,7 +8,7 @@ use crate::{
         entry::About,
         idempotency::Reply,
         principal::Principal,
-        request::{Deletion, Input, NO_VERSION, Request},
+        request::{Deletion, Input, Request},
         targets::{EnvironmentPath, Platform},
         versioned::Versioned,
     },
@@ -114,7 +114,7 @@ impl App {
         input: Input<'_, CreateEnvironment>,
     ) -> Result<Versioned<api::Environment>, Error> {
         self.change(Operation::CreateEnvironment, request, Platform, async |act, _, ()| {
-            act.matches(NO_VERSION)?;
+            act.matches_list()?;
             let body = input.read()?;
             let slug = Slug::parse("slug", &body.slug)?;
             let name = Name::parse("name", &body.name)?;

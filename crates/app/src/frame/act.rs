@@ -19,12 +19,12 @@ pub(crate) struct Act<'a> {
     /// Time of the complete change, read once, after the lock was taken.
     pub(crate) now: Timestamp,
     pub(crate) by: Author,
-    pub(crate) if_match: Option<IfMatch<'a>>,
+    pub(crate) if_match: IfMatch<'a>,
 }
 
 impl<'a> Act<'a> {
     pub(crate) fn new(tx: &'a mut Tx, now: Timestamp, by: impl Into<Author>) -> Self {
-        Self { tx, now, by: by.into(), if_match: None }
+        Self { tx, now, by: by.into(), if_match: IfMatch::Any }
     }
 
     /// Returns this change as one of another author, for entries that are not the actor's own.
@@ -34,14 +34,12 @@ impl<'a> Act<'a> {
 
     /// Refuses the change if the principal has read another version than the present one.
     pub(crate) fn matches(&self, version: i64) -> Result<(), Problem> {
-        match self.if_match {
-            Some(read) if !read.holds(version) => Err(Problem::new(
-                Code::PreconditionFailed,
-                "The resource has changed since you read it. Nothing was changed. Read it again, then retry \
-                with its new ETag.",
-            )),
-            _ => Ok(()),
-        }
+        unless_overtaken(self.if_match.holds(version))
+    }
+
+    /// Refuses a change of a list that names a version, because a list has none.
+    pub(crate) fn matches_list(&self) -> Result<(), Problem> {
+        unless_overtaken(self.if_match.holds_for_list())
     }
 
     /// Appends a change to the change log, for the tables of every node.
@@ -137,4 +135,15 @@ impl<'a> Act<'a> {
         };
         Ok(self.tx.insert_notification(&notification).await?)
     }
+}
+
+fn unless_overtaken(holds: bool) -> Result<(), Problem> {
+    if holds {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::PreconditionFailed,
+        "The resource has changed since you read it. Nothing was changed. Read it again, then retry \
+        with its new ETag.",
+    ))
 }

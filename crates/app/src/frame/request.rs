@@ -4,9 +4,6 @@ use crate::frame::{idempotency::IdempotencyKey, if_match::IfMatch, principal::Pr
 use crossfade_core::{Code, Problem, text::Name};
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// Version of an object without versions, such as a list: no tag can match it (RFC 9110 §13.1.1).
-pub(crate) const NO_VERSION: i64 = 0;
-
 /// The envelope of a change request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -14,8 +11,8 @@ pub struct Request<'a> {
     pub principal: &'a Principal,
     /// Key that makes a repetition harmless.
     pub idempotency: Option<&'a IdempotencyKey>,
-    /// Version that the principal has read, if it must still be the present one.
-    pub if_match: Option<IfMatch<'a>>,
+    /// Version that the principal has read and that must still be the present one.
+    pub if_match: IfMatch<'a>,
 }
 
 /// Input of an operation: JSON that is parsed only after the principal has been authorised, so that only permitted

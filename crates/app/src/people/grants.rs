@@ -9,7 +9,7 @@ use crate::{
         entry::About,
         idempotency::Reply,
         principal::Principal,
-        request::{Input, NO_VERSION, NoInput, Request},
+        request::{Input, NoInput, Request},
         targets::forbidden,
     },
     people::{
@@ -100,7 +100,7 @@ impl App {
     ) -> Result<api::Grant, Error> {
         self.change(Operation::CreateGrant, request, path, async |act, principal, account: Account| {
             may_change_roles_of(act.tx, principal, &account.user.id).await?;
-            act.matches(NO_VERSION)?;
+            act.matches_list()?;
             let body = input.read()?;
             may_give_role(principal, body.role)?;
             let grant = grant_from(act, &body).await?;
@@ -138,7 +138,7 @@ impl App {
             if row.grant.role == Role::Owner && !principal.may(Permission::OwnerManage, Object::Platform) {
                 return Err(forbidden(Permission::OwnerManage));
             }
-            act.matches(NO_VERSION)?;
+            act.matches_list()?;
             input.check()?;
             self.keep_an_owner(act, &account.user.id, std::slice::from_ref(row)).await?;
             act.tx.delete_grant(&row.id).await?;

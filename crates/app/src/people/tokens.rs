@@ -8,7 +8,7 @@ use crate::{
         cursor::{ListQuery, page},
         entry::About,
         principal::Principal,
-        request::{NO_VERSION, NoInput, Request},
+        request::{NoInput, Request},
         targets::{Names, Target, forbidden},
     },
     people::sessions::Session,
@@ -234,7 +234,7 @@ impl App {
         input: NoInput<'_>,
     ) -> Result<(), Error> {
         self.change(Operation::DeleteToken, request, OwnToken(token), async |act, _, token: TokenRow| {
-            act.matches(NO_VERSION)?;
+            act.matches_list()?;
             input.check()?;
             act.tx.delete_token(&token.id, act.now).await?;
             let about = About::target(&token.id);

@@ -9,7 +9,7 @@ use crate::{
         entry::About,
         idempotency::Reply,
         principal::Principal,
-        request::{Deletion, Input, NO_VERSION, Request},
+        request::{Deletion, Input, Request},
         targets::{Names, Platform, Target, forbidden},
         versioned::Versioned,
     },
@@ -215,7 +215,7 @@ impl App {
         input: Input<'_, CreateUser>,
     ) -> Result<Versioned<api::User>, Error> {
         self.change(Operation::CreateUser, request, Platform, async |act, principal, ()| {
-            act.matches(NO_VERSION)?;
+            act.matches_list()?;
             let body = input.read()?;
             let kind = body.kind.unwrap_or(UserKind::Person);
             let email = match (kind, &body.email) {

@@ -8,7 +8,7 @@ use crate::{
         entry::About,
         idempotency::Reply,
         principal::Principal,
-        request::{Input, NO_VERSION, NoInput, Request},
+        request::{Input, NoInput, Request},
         targets::{Platform, PropertyPath},
         versioned::Versioned,
     },
@@ -86,7 +86,7 @@ impl App {
         input: Input<'_, PropertyBody>,
     ) -> Result<Versioned<api::Property>, Error> {
         self.change(Operation::CreateProperty, request, Platform, async |act, _, ()| {
-            act.matches(NO_VERSION)?;
+            act.matches_list()?;
             let name = Name::parse("name", &input.read()?.name)?;
             if act.tx.property_named(&name).await?.is_some() {
                 return Err(name_taken().into());

@@ -1,7 +1,7 @@
 //! The part of every API request that is read before its use case runs: the principal, and whether the body is JSON at
 //! all. Everything else in the body is checked only after the principal has been authorised.
 
-use super::reply::{Refused, if_match};
+use super::reply::{Refused, Tags, tags};
 use crate::{
     Web, observe,
     unread::{is_encoded, unsupported_encoding},
@@ -11,7 +11,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request},
     http::{HeaderMap, Method, Uri, header},
 };
-use crossfade_app::{App, Deletion, IdempotencyKey, IfMatch, Input, Intent, ListQuery, Principal};
+use crossfade_app::{App, Deletion, IdempotencyKey, Input, Intent, ListQuery, Principal};
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::{collections::HashMap, sync::Arc};
@@ -23,7 +23,7 @@ pub(crate) struct Call {
     pub(crate) uri: Uri,
     query: HashMap<String, String>,
     idempotency: Option<IdempotencyKey>,
-    if_match: Option<Vec<i64>>,
+    tags: Tags,
     body: Bytes,
 }
 
@@ -33,7 +33,7 @@ impl Call {
         crossfade_app::Request {
             principal: &self.principal,
             idempotency: self.idempotency.as_ref(),
-            if_match: self.if_match.as_deref().map(IfMatch::AnyOf),
+            if_match: self.tags.if_match(),
         }
     }
 
@@ -122,15 +122,7 @@ impl FromRequest<Web> for Call {
             false => require_json(&headers, &body)?,
         }
         let idempotency = idempotency(&headers, &method, &uri, &body)?;
-        Ok(Self {
-            app: web.app.clone(),
-            principal,
-            uri,
-            query,
-            idempotency,
-            if_match: if_match(&headers),
-            body,
-        })
+        Ok(Self { app: web.app.clone(), principal, uri, query, idempotency, tags: tags(&headers), body })
     }
 }
 

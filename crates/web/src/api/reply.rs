@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use crossfade_app::{Error, Versioned};
+use crossfade_app::{Error, IfMatch, Versioned};
 use crossfade_core::{Code, Problem, api::Page, problem::ProblemDocument};
 use serde::Serialize;
 
@@ -98,19 +98,29 @@ pub(crate) fn tagged<T: Serialize>(reply: fn(&T) -> Reply, versioned: &Versioned
     })
 }
 
-/// Returns the versions in `If-Match`; `None` without one, and for `*`. Weak tags are accepted (RFC 9110 §13.1.1 would
+/// The versions in `If-Match`; `None` without one, and for `*`.
+pub(crate) struct Tags(Option<Vec<i64>>);
+
+impl Tags {
+    /// Returns the condition of a change.
+    pub(crate) fn if_match(&self) -> IfMatch<'_> {
+        self.0.as_deref().map_or(IfMatch::Any, IfMatch::AnyOf)
+    }
+}
+
+/// Reads `If-Match`. Weak tags are accepted (RFC 9110 §13.1.1 would
 /// compare strongly), because proxies weaken tags when they compress, and ours are version numbers. A tag that is not
 /// ours matches nothing.
-pub(crate) fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
+pub(crate) fn tags(headers: &HeaderMap) -> Tags {
     let values: Vec<&str> =
         headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     if values.is_empty() || values.iter().any(|value| value.trim() == "*") {
-        return None;
+        return Tags(None);
     }
     let tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);
     let version =
         |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?.parse().ok();
-    Some(tags.filter_map(version).collect())
+    Tags(Some(tags.filter_map(version).collect()))
 }
 
 /// Returns a page, with a link to the next one (RFC 8288).

@@ -1,7 +1,7 @@
 //! Submitted input and its errors, so that the page can show both again.
 
 use super::{moment, words};
-use crossfade_app::Meanwhile;
+use crossfade_app::{IfMatch, Meanwhile};
 use crossfade_core::{Code, Problem, secret::looks_like_secret};
 use std::borrow::Borrow;
 
@@ -42,8 +42,8 @@ impl Fields {
     }
 
     /// Returns the version that the page showed, so that no unseen change is overwritten.
-    pub(crate) fn version(&self) -> Option<i64> {
-        self.text("version").parse().ok()
+    pub(crate) fn if_match(&self) -> IfMatch<'static> {
+        self.text("version").parse().map_or(IfMatch::Any, IfMatch::Version)
     }
 
     /// Removes a field and returns its value.

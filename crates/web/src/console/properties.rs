@@ -40,8 +40,6 @@ struct Line {
 }
 
 const PATH: &str = "/console/properties";
-/// A version that no object has.
-const OVERTAKEN: i64 = -1;
 
 async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<PropertiesPage, Refused> {
     let is_first = cursor.is_none();
@@ -112,7 +110,7 @@ pub(super) async fn rename(Path(id): Path<String>, Submitted { signed, fields }:
     let now = signed.app.read_property(signed.principal(), PropertyPath(&id)).await?;
     let seen = fields.text("name_shown") == now.object.name;
     let request = Request {
-        if_match: Some(IfMatch::Version(if seen { version } else { OVERTAKEN })),
+        if_match: if seen { IfMatch::Version(now.version) } else { IfMatch::Overtaken },
         ..signed.request()
     };
     match signed.app.update_property(&request, PropertyPath(&id), Input::Value(body)).await {

@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use bytes::Bytes;
-use crossfade_app::{App, Confirmed, NewSession, Principal, Session, Visitor};
+use crossfade_app::{App, Confirmed, IfMatch, NewSession, Principal, Session, Visitor};
 use crossfade_core::{Code, Problem, secret::SecretValue};
 use serde_json::json;
 use std::sync::Arc;
@@ -82,16 +82,17 @@ impl SignedIn {
 
     /// Returns the change request of a page.
     pub(crate) fn request(&self) -> crossfade_app::Request<'_> {
-        crossfade_app::Request { principal: &self.session.principal, idempotency: None, if_match: None }
+        crossfade_app::Request {
+            principal: &self.session.principal,
+            idempotency: None,
+            if_match: IfMatch::Any,
+        }
     }
 
     /// Builds a change request with `If-Match`, which is refused if the object's version is not the one the page
     /// showed.
     pub(crate) fn request_for(&self, fields: &Fields) -> crossfade_app::Request<'_> {
-        crossfade_app::Request {
-            if_match: fields.version().map(crossfade_app::IfMatch::Version),
-            ..self.request()
-        }
+        crossfade_app::Request { if_match: fields.if_match(), ..self.request() }
     }
 
     /// Sets a new value for the session cookie.

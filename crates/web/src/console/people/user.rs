@@ -14,7 +14,7 @@ use super::{
 use askama::Template;
 use axum::{extract::Path, response::Response};
 use crossfade_app::{
-    ClientQuery, Deletion, Error, IfMatch, Input, ListQuery, NO_INPUT, Named, Request, UserPath, Versioned,
+    ClientQuery, Deletion, Error, Input, ListQuery, NO_INPUT, Named, Request, UserPath, Versioned,
 };
 use crossfade_core::{
     ClientId, Problem, PropertyId, Timestamp,
@@ -195,7 +195,7 @@ pub(in crate::console) async fn update(Path(id): Path<String>, Fresh { signed, f
         email: fields.filled("email").map(str::to_owned),
     };
     // Of two simultaneous changes, the second is refused.
-    let request = Request { if_match: fields.version().map(IfMatch::Version), ..signed.request() };
+    let request = Request { if_match: fields.if_match(), ..signed.request() };
     match signed.app.update_user(&request, UserPath(&id), Input::Value(body)).await {
         Ok(_) => Ok(to(&id, "changed")),
         Err(error) => {
