@@ -5,7 +5,7 @@ use crate::{
     mint::{self, Claims, Content},
     random::jti,
     signing::Environment,
-    verifier::{Refused, Verifier, verify_unknown},
+    verifier::{Unverified, Verifier, verify_unknown},
 };
 use arc_swap::ArcSwap;
 use crossfade_core::{
@@ -149,7 +149,7 @@ impl Authority {
                 let secret = secret.clone();
                 Ok(Client { verifier, secret, at })
             }
-            Err(Refused { failure, secret, by }) => {
+            Err(Unverified { failure, secret, by }) => {
                 self.evidence.failed(Some(&verifier.registration), secret, failure, ip, now);
                 if let (Some(secret), Some(by)) = (secret, by) {
                     self.evidence.refused(secret, &by, &source, now);

@@ -166,11 +166,11 @@ impl Verifier {
         secret: &str,
         method: AuthMethod,
         now: Timestamp,
-    ) -> Result<&SecretId, Refused<'_>> {
+    ) -> Result<&SecretId, Unverified<'_>> {
         let slot = matching(keys, &self.slots, self.client_id.as_str(), secret);
         let by_record = |failure| {
             let by = slot.map(|_| RefusedBy::Record);
-            Err(Refused { failure, secret: slot.map(|slot| &slot.secret), by })
+            Err(Unverified { failure, secret: slot.map(|slot| &slot.secret), by })
         };
         if self.disabled {
             return by_record(Failure::Disabled);
@@ -183,7 +183,7 @@ impl Verifier {
             SecretState::Current => Ok(&slot.secret),
             // Only a retiring one: a secret that is current again is never refused by what was scheduled before.
             SecretState::Retiring => match slot.drill_at(now) {
-                Some(drill) => Err(Refused {
+                Some(drill) => Err(Unverified {
                     failure: Failure::Drill,
                     secret: Some(&slot.secret),
                     by: Some(RefusedBy::Drill(drill.clone())),
@@ -198,7 +198,7 @@ impl Verifier {
 
 /// Why a secret is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Refused<'a> {
+pub(crate) struct Unverified<'a> {
     /// First reason that applies.
     pub(crate) failure: Failure,
     /// The secret, if it was recognised.
@@ -393,7 +393,7 @@ mod tests {
         let zeros = "\0".repeat(DIGEST);
         for secret in ["", "value-1", &zeros] {
             let verdict = empty.verify(&keys, secret, AuthMethod::ClientSecretPost, at(0));
-            assert_eq!(verdict, Err(Refused { failure: Failure::Wrong, secret: None, by: None }));
+            assert_eq!(verdict, Err(Unverified { failure: Failure::Wrong, secret: None, by: None }));
         }
     }
 

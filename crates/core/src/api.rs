@@ -21,8 +21,8 @@ pub use clients::{
 };
 pub use drills::{Drill, RefusedCaller, ScheduleDrill, StopDrill};
 pub use evidence::{
-    Caller, CallerUse, CannotSee, ChangeOver, DeadlineWarning, EvidenceGap, GapKind, Grain, Reason,
-    SharePoint, Usage, UsagePoint,
+    Caller, CallerUse, CannotSee, ChangeOver, DeadlineWarning, EvidenceGap, GapKind, Grain, SharePoint,
+    Usage, UsagePoint, VerdictReason,
 };
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,

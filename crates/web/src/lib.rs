@@ -12,6 +12,7 @@ mod oauth;
 mod observe;
 #[cfg(target_os = "linux")]
 mod process;
+mod reply;
 mod source;
 mod unread;
 

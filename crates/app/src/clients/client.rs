@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         cursor::{ListQuery, Scan, invalid},
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         principal::Principal,
         request::{Input, Request},
         targets::{ClientPath, PropertyPath, Target, confirm},
@@ -46,7 +46,7 @@ pub struct ClientQuery {
 /// Maximum number of owners of a client.
 const MOST_OWNERS: usize = 50;
 
-impl Reply for Versioned<api::Client> {
+impl Repeatable for Versioned<api::Client> {
     async fn may_be_given(&self, principal: &Principal, operation: Operation) -> Result<(), Error> {
         // The property and the environments of a new client are in the body, so its target does not ask for them.
         if operation != Operation::CreateClient {

@@ -5,7 +5,7 @@ use crate::{
     drills::list::shown_drill,
     error::Error,
     frame::{
-        idempotency::Reply,
+        idempotency::Repeatable,
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
@@ -20,7 +20,7 @@ use crossfade_core::{
 };
 use crossfade_store::DrillRow;
 
-impl Reply for api::Drill {}
+impl Repeatable for api::Drill {}
 
 impl App {
     /// Schedules windows in which the retiring secret of a registration is refused.

@@ -6,7 +6,7 @@ use crate::{
     frame::{
         act::Act,
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         principal::Principal,
         request::{Deletion, Input, Request},
         targets::{EnvironmentPath, Platform},
@@ -29,8 +29,8 @@ use crossfade_core::{
 use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
 use std::time::Duration;
 
-impl Reply for Versioned<api::Environment> {}
-impl Reply for Vec<api::SigningKey> {}
+impl Repeatable for Versioned<api::Environment> {}
+impl Repeatable for Vec<api::SigningKey> {}
 
 impl App {
     pub(crate) async fn shown_environment(

@@ -4,7 +4,8 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        act::Act, entry::Author, idempotency::Reply, principal::Principal, request::Request, targets::Target,
+        act::Act, entry::Author, idempotency::Repeatable, principal::Principal, request::Request,
+        targets::Target,
     },
 };
 use crossfade_core::Operation;
@@ -36,7 +37,7 @@ impl App {
 
     /// Performs `operation` on `target` for a principal with permission. The only way to change anything on behalf of a
     /// principal.
-    pub(crate) async fn change<T: Target, R: Reply>(
+    pub(crate) async fn change<T: Target, R: Repeatable>(
         &self,
         operation: Operation,
         request: &Request<'_>,

@@ -66,7 +66,7 @@ impl IdempotencyKey {
 }
 
 /// A response that can be remembered: JSON, with its secret values kept separately.
-pub(crate) trait Reply: Serialize + DeserializeOwned {
+pub(crate) trait Repeatable: Serialize + DeserializeOwned {
     /// Returns the secrets whose values it contains or could contain.
     fn secrets(&self) -> Vec<SecretId> {
         Vec::new()
@@ -100,11 +100,11 @@ pub(crate) trait Reply: Serialize + DeserializeOwned {
     fn mark_delivered(&mut self) {}
 }
 
-impl Reply for () {}
+impl Repeatable for () {}
 
 impl App {
     /// Returns the earlier response to this request (product rule 7).
-    pub(crate) async fn replay<R: Reply, L>(
+    pub(crate) async fn replay<R: Repeatable, L>(
         &self,
         act: &mut Act<'_>,
         principal: &Principal,
@@ -145,7 +145,7 @@ impl App {
         Ok(Some(reply))
     }
 
-    pub(crate) async fn remember<R: Reply>(
+    pub(crate) async fn remember<R: Repeatable>(
         &self,
         act: &mut Act<'_>,
         principal: &Principal,

@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         cursor::{ListQuery, page},
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         principal::Principal,
         request::{Input, NoInput, Request},
         targets::forbidden,
@@ -26,7 +26,7 @@ use crossfade_core::{
 };
 use crossfade_store::GrantRow;
 
-impl Reply for api::Grant {
+impl Repeatable for api::Grant {
     async fn may_have_values(
         &self,
         act: &mut Act<'_>,

@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         cursor::{ListQuery, page},
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         principal::Principal,
         request::{Deletion, Input, Request},
         targets::{Names, Platform, Target, forbidden},
@@ -115,7 +115,7 @@ impl Target for UserPath<'_> {
     }
 }
 
-impl Reply for Versioned<api::User> {
+impl Repeatable for Versioned<api::User> {
     async fn may_have_values(
         &self,
         act: &mut Act<'_>,
@@ -137,7 +137,7 @@ impl Reply for Versioned<api::User> {
     }
 }
 
-impl Reply for api::OneTimeLink {
+impl Repeatable for api::OneTimeLink {
     fn take_values(&mut self) -> Vec<String> {
         self.url.take().into_iter().collect()
     }

@@ -6,7 +6,7 @@ use crate::{
     frame::{
         act::Act,
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         principal::Principal,
         request::{Input, Request},
         targets::{PlacePath, PropertyPath, PropertyPlace, Site},
@@ -23,7 +23,7 @@ use crossfade_core::{
 };
 use crossfade_store::Property;
 
-impl Reply for Versioned<api::Limits> {}
+impl Repeatable for Versioned<api::Limits> {}
 
 fn shown(limits: &Limits) -> api::Limits {
     let words = |scopes: &Scopes| scopes.iter().map(str::to_owned).collect();

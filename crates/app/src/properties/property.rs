@@ -6,7 +6,7 @@ use crate::{
     frame::{
         cursor::{ListQuery, Scan},
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         principal::Principal,
         request::{Input, NoInput, Request},
         targets::{Platform, PropertyPath},
@@ -22,7 +22,7 @@ use crossfade_core::{
 };
 use crossfade_store::Property;
 
-impl Reply for Versioned<api::Property> {}
+impl Repeatable for Versioned<api::Property> {}
 
 /// Returns a property as the API shows it.
 fn shown(property: &Property) -> api::Property {

@@ -7,7 +7,7 @@ use crate::{
     frame::{
         act::Act,
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         principal::Principal,
         request::{Input, Request},
         targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
@@ -30,7 +30,7 @@ use crossfade_core::{
 use crossfade_store::{ChangeKind, Client, Environment, Registration, SecretRow};
 use std::time::Duration;
 
-impl Reply for Versioned<api::Registration> {
+impl Repeatable for Versioned<api::Registration> {
     fn secrets(&self) -> Vec<SecretId> {
         self.object.secret.iter().map(|secret| secret.id.clone()).collect()
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
-    api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, Reason, SharePoint},
+    api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, SharePoint, VerdictReason},
     change_over::{self, Blind, CallerState, Facts, Verdict},
 };
 use crossfade_store::{PageStart, RefusedCaller, Tx, UsageRow, UsageSource};
@@ -139,7 +139,7 @@ impl App {
             reasons: assessed
                 .reasons
                 .iter()
-                .map(|code| Reason { code: *code, text: code.sentence().into() })
+                .map(|code| VerdictReason { code: *code, text: code.sentence().into() })
                 .collect(),
             cannot_see: blind
                 .into_iter()

@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     frame::{
         entry::About,
-        idempotency::Reply,
+        idempotency::Repeatable,
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
@@ -19,7 +19,7 @@ use crossfade_core::{
     text::Reason,
 };
 
-impl Reply for RevealReply {
+impl Repeatable for RevealReply {
     fn secrets(&self) -> Vec<SecretId> {
         vec![self.id.clone()]
     }

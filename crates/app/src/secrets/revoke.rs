@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        idempotency::Reply,
+        idempotency::Repeatable,
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
@@ -27,7 +27,7 @@ use crossfade_core::{
 use crossfade_store::Tx;
 use std::time::Duration;
 
-impl Reply for SecretChanged {}
+impl Repeatable for SecretChanged {}
 
 impl App {
     /// Revokes a retiring secret now.

@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        idempotency::Reply,
+        idempotency::Repeatable,
         request::{Input, Request},
         targets::{RegistrationPath, Site, check_value},
     },
@@ -22,7 +22,7 @@ use crossfade_core::{
 };
 use crossfade_store::Rotation;
 
-impl Reply for RotateSecretReply {
+impl Repeatable for RotateSecretReply {
     fn secrets(&self) -> Vec<SecretId> {
         vec![self.secret.id.clone()]
     }

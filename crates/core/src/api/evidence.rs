@@ -159,7 +159,7 @@ pub struct ChangeOver {
     /// The verdict as a sentence.
     pub summary: String,
     /// Reason.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<VerdictReason>,
     /// Limits of this verdict.
     pub cannot_see: Vec<CannotSee>,
     /// Number of known callers that would fail if the old secret ended now.
@@ -206,7 +206,8 @@ pub struct DeadlineWarning {
 
 /// A reason for a verdict.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Reason {
+#[schemars(rename = "Reason")]
+pub struct VerdictReason {
     /// Stable code.
     pub code: Why,
     /// Explanation as a sentence.

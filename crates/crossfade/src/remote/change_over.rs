@@ -12,7 +12,7 @@ use crate::{
 use crossfade_authority::Clock;
 use crossfade_core::{
     Code, Timestamp,
-    api::{Caller, CallerUse, ChangeOver, Reason, RefusedCaller, UsagePoint},
+    api::{Caller, CallerUse, ChangeOver, RefusedCaller, UsagePoint, VerdictReason},
     change_over::{Verdict, Why},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -337,7 +337,7 @@ fn line(now: &ChangeOver) -> String {
 }
 
 /// Returns the reasons against ending the old secret that the numbers of a progress line do not show.
-fn further_obstacles(now: &ChangeOver) -> impl Iterator<Item = &Reason> {
+fn further_obstacles(now: &ChangeOver) -> impl Iterator<Item = &VerdictReason> {
     now.reasons.iter().filter(|reason| short_reason(reason.code).is_some())
 }
 

@@ -27,13 +27,13 @@ on_both_engines! {
 
 /// A refusal of a rule, as a use case has it.
 #[derive(Debug)]
-enum Refused {
+enum Failed {
     #[expect(dead_code, reason = "shown when a test fails")]
     Store(StoreError),
     ByARule,
 }
 
-impl From<StoreError> for Refused {
+impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -66,10 +66,10 @@ async fn a_refusal_rolls_everything_back_rule_3(t: TestDb) {
     let refused =
         t.db.write(async |tx| {
             change(tx, 2).await?;
-            Err::<(), _>(Refused::ByARule)
+            Err::<(), _>(Failed::ByARule)
         })
         .await;
-    assert!(matches!(refused, Err(Refused::ByARule)), "{refused:?}");
+    assert!(matches!(refused, Err(Failed::ByARule)), "{refused:?}");
     assert_eq!(t.place.fingerprint().await, before);
     let ((), seq) = t.db.write::<_, StoreError>(async |tx| change(tx, 3).await).await.unwrap();
     assert_eq!(seq, 4, "a refusal leaves no gap in the log");
@@ -176,7 +176,7 @@ async fn the_highest_time_is_never_lowered_rule_2(t: TestDb) {
     let refused =
         t.db.write(async |tx| {
             tx.stamp(at(900));
-            Err::<(), _>(Refused::ByARule)
+            Err::<(), _>(Failed::ByARule)
         })
         .await;
     assert!(refused.is_err());
@@ -202,12 +202,12 @@ async fn the_change_log_is_gap_free_and_in_commit_order_under_20_writers(t: Test
                 let outcome =
                     t.db.write(async |tx| {
                         change(tx, n).await?;
-                        if n.is_multiple_of(3) { Err(Refused::ByARule) } else { Ok(()) }
+                        if n.is_multiple_of(3) { Err(Failed::ByARule) } else { Ok(()) }
                     })
                     .await;
                 match outcome {
                     Ok(((), seq)) => told.push((seq, format!("{n}/last"))),
-                    Err(error) => assert!(matches!(error, Refused::ByARule), "{error:?}"),
+                    Err(error) => assert!(matches!(error, Failed::ByARule), "{error:?}"),
                 }
             }
             told

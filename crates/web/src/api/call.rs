@@ -1,9 +1,10 @@
 //! The part of every API request that is read before its use case runs: the principal, and whether the body is JSON at
 //! all. Everything else in the body is checked only after the principal has been authorised.
 
-use super::reply::{Refused, Tags, tags};
+use super::reply::{Tags, tags};
 use crate::{
     Web, observe,
+    reply::Refused,
     unread::{is_encoded, unsupported_encoding},
 };
 use axum::{

@@ -2,8 +2,9 @@
 
 use super::{
     call::{Call, Ids},
-    reply::{Reply, created, done, ok, tagged},
+    reply::{created, done, ok, tagged},
 };
+use crate::reply::Reply;
 use crossfade_app::EnvironmentPath;
 
 pub(super) async fn list(call: Call) -> Reply {

@@ -103,11 +103,11 @@ async fn openapi_document(headers: HeaderMap) -> Response {
 }
 
 async fn not_found() -> Response {
-    reply::problem(&Problem::not_found())
+    crate::reply::problem(&Problem::not_found())
 }
 
 async fn method_not_allowed() -> Response {
-    reply::problem(&Problem::new(
+    crate::reply::problem(&Problem::new(
         Code::MethodNotAllowed,
         "This resource does not support the HTTP method. The Allow header lists the supported methods.",
     ))

@@ -2,8 +2,9 @@
 
 use super::{
     call::{Call, Ids},
-    reply::{Reply, created, done, ok, page, tagged},
+    reply::{created, done, ok, page, tagged},
 };
+use crate::reply::Reply;
 use crossfade_app::{PlacePath, PropertyPath};
 
 pub(super) async fn list(call: Call) -> Reply {

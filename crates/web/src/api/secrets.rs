@@ -2,8 +2,9 @@
 
 use super::{
     call::{Call, Ids},
-    reply::{Reply, created, ok, page},
+    reply::{created, ok, page},
 };
+use crate::reply::Reply;
 use crossfade_app::{ChangeOverQuery, RegistrationPath};
 
 type Registration = Ids<(String, String)>;

@@ -2,8 +2,9 @@
 
 use super::{
     call::{Call, Ids},
-    reply::{Reply, done, page},
+    reply::{done, page},
 };
+use crate::reply::Reply;
 
 pub(super) async fn list(call: Call) -> Reply {
     page(&call.uri, &call.app.list_tokens(&call.principal, &call.list(&[])?).await?)

@@ -1,9 +1,7 @@
 //! `/audit-events` and `/authentication-failures`.
 
-use super::{
-    call::Call,
-    reply::{Reply, page},
-};
+use super::{call::Call, reply::page};
+use crate::reply::Reply;
 use axum::{
     body::{Body, Bytes},
     http::header,

@@ -1,7 +1,7 @@
 //! The account page of the signed-in person: sessions, password, API tokens.
 
 use super::{
-    error::{Refused, Reply, retry_after, status},
+    error::{retry_after, status},
     form::{Fields, Form},
     layout::{Layout, Section},
     message::redirect_with,
@@ -9,7 +9,10 @@ use super::{
     session::{Fresh, SignedIn, Submitted},
     sign_in,
 };
-use crate::Web;
+use crate::{
+    Web,
+    reply::{Refused, Reply},
+};
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},

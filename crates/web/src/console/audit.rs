@@ -2,12 +2,13 @@
 
 use super::{
     audit_event::{self, FactValue, Line},
-    error::{Reply, status},
+    error::status,
     form::{Fields, Form},
     layout::{Layout, Section},
     page_with,
     session::SignedIn,
 };
+use crate::reply::Reply;
 use askama::Template;
 use axum::{
     extract::RawQuery,

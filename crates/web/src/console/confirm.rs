@@ -2,12 +2,13 @@
 //! without, this page keeps everything that was typed.
 
 use super::{
-    error::{Reply, is_script},
+    error::is_script,
     form::{Fields, Form},
     layout::{Layout, Section},
     page_with,
     session::{CONFIRM_FIELD, SignedIn, Submitted},
 };
+use crate::reply::Reply;
 use askama::Template;
 use axum::{
     Json,

@@ -1,6 +1,6 @@
 //! Cookies of the Console (RFC 6265): the session, the known browser, the theme, and the result of a form.
 
-use super::error::Refused;
+use crate::reply::Refused;
 use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},

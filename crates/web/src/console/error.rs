@@ -12,32 +12,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use crossfade_app::Error;
 use crossfade_core::{Code, Problem};
 use serde_json::json;
-
-/// The result of a handler.
-pub(crate) type Reply = Result<Response, Refused>;
-
-/// A use case's error as a response. The guard turns it into a page, because it knows the reader.
-pub(crate) struct Refused(Error);
-
-impl<E: Into<Error>> From<E> for Refused {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        if let Some(source) = &self.0.source {
-            tracing::error!(code = self.0.problem.code.as_str(), %source, "a request to the Console failed");
-        }
-        let mut response = (status(&self.0.problem), self.0.problem.detail.clone()).into_response();
-        response.extensions_mut().insert(self.0.problem);
-        response
-    }
-}
 
 /// Sets the seconds after which to try again (RFC 9110 §10.2.3).
 pub(super) fn retry_after(response: &mut Response, seconds: Option<u64>) {

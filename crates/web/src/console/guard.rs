@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Web, observe,
+    reply::Refused,
     unread::{is_encoded, unsupported_encoding},
 };
 use axum::{
@@ -38,11 +39,11 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     let uri = parts.uri.clone();
     // Our own addresses are made of ids and slugs, which nothing has to escape.
     let mut response = if parts.uri.path().contains('%') {
-        error::Refused::from(Problem::not_found()).into_response()
+        Refused::from(Problem::not_found()).into_response()
     } else if let Some(redirect) = message::without_secret(&parts.method, &parts.uri) {
         redirect
     } else if is_encoded(&parts.headers) && !body.is_end_stream() {
-        error::Refused::from(unsupported_encoding()).into_response()
+        Refused::from(unsupported_encoding()).into_response()
     } else if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url()) {
         parts.extensions.insert(found.clone());
         parts.extensions.insert(cookies.clone());
@@ -51,7 +52,7 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
     } else {
         let text =
             "This request came from another site. Nothing was changed. Submit it from the Console page.";
-        error::Refused::from(Problem::new(Code::Forbidden, text)).into_response()
+        Refused::from(Problem::new(Code::Forbidden, text)).into_response()
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let warning = said.warning().or_else(|| message::warning_of_path(uri.path()));

@@ -4,12 +4,11 @@ use super::{
     clients::{Badges, badges, registration_state},
     crossfade::Transition,
     environment::EnvironmentBadge,
-    error::Reply,
     layout::{Layout, Section},
     page,
     session::SignedIn,
 };
-use crate::console::clients::State;
+use crate::{console::clients::State, reply::Reply};
 use askama::Template;
 use axum::response::{IntoResponse, Redirect};
 use crossfade_app::{OverdueSecret, RunningTransition};

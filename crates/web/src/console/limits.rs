@@ -3,13 +3,14 @@
 use super::{
     clients::belongs_to_form,
     environment::EnvironmentBadge,
-    error::{Refused, Reply, status},
+    error::status,
     form::{Fields, Form},
     layout::{Layout, Section},
     message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::extract::Path;
 use crossfade_app::{Input, PlacePath, PropertyPath, Versioned};

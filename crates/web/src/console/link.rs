@@ -2,14 +2,13 @@
 
 use super::{
     cookies::signed_in,
-    error::Reply,
     form::{Fields, Form},
     layout::Sheet,
     page, page_with,
     session::{Sent, SignedIn},
     theme::Theme,
 };
-use crate::Web;
+use crate::{Web, reply::Reply};
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use crossfade_core::{Code, Problem};

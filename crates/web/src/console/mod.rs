@@ -33,6 +33,7 @@ mod words;
 use crate::{
     Web,
     document::{is_known, tag},
+    reply::Refused,
 };
 use askama::Template;
 use axum::{
@@ -43,7 +44,6 @@ use axum::{
     routing::{any, get, post},
 };
 use crossfade_core::{Code, Problem};
-use error::Refused;
 pub(crate) use layout::Sheet;
 pub(crate) use theme::Theme;
 

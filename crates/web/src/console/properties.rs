@@ -2,7 +2,7 @@
 
 use super::{
     clients::belongs_to_form,
-    error::{Refused, Reply, status},
+    error::status,
     form::{Fields, Form, with_label},
     layout::{Layout, Section},
     message::redirect_with,
@@ -10,6 +10,7 @@ use super::{
     paths::own_page,
     session::{Fresh, SignedIn, Submitted},
 };
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::{
     extract::{Path, RawQuery},

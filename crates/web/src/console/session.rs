@@ -3,13 +3,13 @@
 use super::{
     confirm,
     cookies::{self, CookiesToSet},
-    error::{Refused, is_script},
+    error::is_script,
     form::Fields,
     layout::{Layout, Person, Section},
     message::Said,
     theme::Theme,
 };
-use crate::{Web, observe};
+use crate::{Web, observe, reply::Refused};
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Request},

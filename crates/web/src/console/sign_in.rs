@@ -2,7 +2,7 @@
 
 use super::{
     cookies::{signed_in, without_session},
-    error::{Refused, Reply, is_script, retry_after},
+    error::{is_script, retry_after},
     form::{Fields, Form},
     layout::Sheet,
     message::{Said, redirect_with},
@@ -11,7 +11,10 @@ use super::{
     session::{Sent, SignedIn, seconds_until, wait},
     theme::Theme,
 };
-use crate::Web;
+use crate::{
+    Web,
+    reply::{Refused, Reply},
+};
 use askama::Template;
 use axum::{
     extract::{Query, State},

@@ -70,7 +70,7 @@ pub(super) async fn submit(
     State(web): State<Web>,
     headers: HeaderMap,
     Sent { fields, .. }: Sent,
-) -> super::error::Reply {
+) -> crate::reply::Reply {
     let script = super::error::is_script(&headers);
     let theme = Theme::parse(fields.text("theme"))
         .ok_or_else(|| Problem::invalid("theme", "must be system, light or dark"))?;

@@ -1,6 +1,6 @@
 //! Token introspection (RFC 7662).
 
-use super::{Refused, json, request::OauthRequest};
+use super::{OauthRefusal, json, request::OauthRequest};
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -14,7 +14,7 @@ pub(super) async fn introspect(request: OauthRequest) -> Response {
         Ok(request.web.app.authority().introspect(&request.environment, &client, token))
     };
     let body: Value = match answer() {
-        Err(error) => return Refused(error).into_response(),
+        Err(error) => return OauthRefusal(error).into_response(),
         // RFC 7662 §2.2: this is the only response, whatever the cause.
         Ok(None) => json!({"active": false}),
         Ok(Some(token)) => {

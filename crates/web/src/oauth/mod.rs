@@ -35,15 +35,15 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
 }
 
 /// A refusal as it is sent.
-struct Refused(OauthError);
+struct OauthRefusal(OauthError);
 
-impl From<OauthError> for Refused {
+impl From<OauthError> for OauthRefusal {
     fn from(error: OauthError) -> Self {
         Self(error)
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for OauthRefusal {
     fn into_response(self) -> Response {
         let error = self.0;
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);

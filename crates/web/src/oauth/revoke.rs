@@ -1,6 +1,6 @@
 //! Token revocation (RFC 7009).
 
-use super::{Refused, request::OauthRequest};
+use super::{OauthRefusal, request::OauthRequest};
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -16,14 +16,14 @@ pub(super) async fn revoke(request: OauthRequest) -> Response {
         Ok((client, claims))
     };
     match asked() {
-        Err(error) => Refused(error).into_response(),
+        Err(error) => OauthRefusal(error).into_response(),
         // RFC 7009 §2.2: a token that is unknown, revoked or another's is answered like one that was revoked.
         Ok((_, None)) => done(),
         Ok((client, Some(claims))) => {
             match request.web.app.revoke_token(&client, &claims, request.origin()).await {
                 Ok(()) => done(),
                 // Its cause is in the log.
-                Err(_) => Refused(OauthError::TemporarilyUnavailable).into_response(),
+                Err(_) => OauthRefusal(OauthError::TemporarilyUnavailable).into_response(),
             }
         }
     }

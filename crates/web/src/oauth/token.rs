@@ -1,6 +1,6 @@
 //! The token endpoint (RFC 6749 §3.2, §4.4).
 
-use super::{Refused, json, request::OauthRequest};
+use super::{OauthRefusal, json, request::OauthRequest};
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -33,6 +33,6 @@ pub(super) async fn token(request: OauthRequest) -> Response {
                 issued.access_token, issued.expires_in, issued.scope
             ),
         ),
-        Err(error) => Refused(error).into_response(),
+        Err(error) => OauthRefusal(error).into_response(),
     }
 }

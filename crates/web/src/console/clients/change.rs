@@ -3,12 +3,13 @@
 use super::environment::{Configure, Forms, ShownValue, ValuesPage, again, belongs_to_form};
 use super::place::Place;
 use crate::console::{
-    error::{Reply, is_script},
+    error::is_script,
     form::{Fields, Form},
     message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
+use crate::reply::Reply;
 use axum::{
     Json,
     extract::Path,

@@ -6,13 +6,14 @@ use super::{
     settings::owners,
 };
 use crate::console::{
-    error::{Refused, Reply, status},
+    error::status,
     form::{Fields, Form},
     layout::{Layout, Section},
     message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::http::StatusCode;
 use crossfade_app::{Input, ListQuery};

@@ -2,11 +2,11 @@
 
 use super::change::{Names, of, own, refused, to, utc};
 use crate::console::{
-    error::Reply,
     form::{Fields, Form},
     moment,
     session::Fresh,
 };
+use crate::reply::Reply;
 use axum::extract::Path;
 use crossfade_app::Input;
 use crossfade_core::{

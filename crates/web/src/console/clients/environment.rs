@@ -7,7 +7,7 @@ use super::{
 };
 use crate::console::{
     environment::EnvironmentBadge,
-    error::{Reply, status},
+    error::status,
     form::{Fields, Form},
     fragment,
     layout::Layout,
@@ -15,6 +15,7 @@ use crate::console::{
     page, page_with,
     session::{Fresh, SignedIn},
 };
+use crate::reply::Reply;
 use askama::Template;
 use axum::{
     extract::{Path, RawQuery},
@@ -136,7 +137,7 @@ impl EnvironmentPage {
         slug: &str,
         configure: Configure,
         history: HistoryPlace,
-    ) -> Result<Self, crate::console::error::Refused> {
+    ) -> Result<Self, crate::reply::Refused> {
         let place = Place::load(signed, client).await?;
         let s = Secrets::load(signed, &place, slug, history).await?;
         let badge = place.badges.get(slug).map(|known| known.badge.clone());

@@ -2,12 +2,12 @@
 
 use super::parts::{Standing, State, badges, needs_attention, registration_state};
 use crate::console::{
-    error::Reply,
     form::{Fields, Form},
     layout::{Layout, Section},
     page,
     session::SignedIn,
 };
+use crate::reply::Reply;
 use askama::Template;
 use axum::extract::RawQuery;
 use crossfade_app::{ClientLine, ClientOrder, ClientQuery, ListQuery};

@@ -4,7 +4,10 @@ use super::{
     parts::{Standing, State, registration_state},
     place::{Place, Tabs},
 };
-use crate::console::{error::Reply, layout::Layout, page, session::SignedIn};
+use crate::{
+    console::{layout::Layout, page, session::SignedIn},
+    reply::Reply,
+};
 use askama::Template;
 use axum::extract::Path;
 use crossfade_app::{ClientPath, Rotator, Rotators};

@@ -3,10 +3,10 @@
 use super::parts::{Badges, badges};
 use crate::console::{
     environment::EnvironmentBadge,
-    error::Refused,
     layout::{Layout, Section},
     session::SignedIn,
 };
+use crate::reply::Refused;
 use crossfade_app::{Abilities, ClientPath, Versioned};
 use crossfade_core::api;
 

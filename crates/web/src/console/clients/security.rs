@@ -3,11 +3,11 @@
 use super::{drills::Drills, place::Place};
 use crate::console::{
     crossfade::{Callers, Gap, Rest, Segment, Transition},
-    error::Refused,
     form::{Fields, Form},
     moment,
     session::SignedIn,
 };
+use crate::reply::Refused;
 use crossfade_app::{Abilities, HistoryQuery, ListQuery, RegistrationPath, RotationLine, Security};
 use crossfade_core::{
     Timestamp,

@@ -2,13 +2,14 @@
 
 use super::place::{Place, Tabs};
 use crate::console::{
-    error::{Refused, Reply, status},
+    error::status,
     form::{Fields, Form},
     layout::Layout,
     message::redirect_with,
     page, page_with,
     session::{Fresh, SignedIn},
 };
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::extract::Path;
 use crossfade_app::{ClientPath, Input};

@@ -3,13 +3,14 @@
 use crate::console::{
     clients::belongs_to_form,
     environment::EnvironmentBadge,
-    error::{Refused, Reply, status},
+    error::status,
     form::{Fields, Form},
     layout::{Layout, Section},
     message::redirect_with,
     page, page_with,
     session::{SignedIn, Submitted},
 };
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use crossfade_app::Input;
 use crossfade_core::{

@@ -4,13 +4,14 @@ use super::list::{algorithm, kind};
 use crate::console::{
     clients::belongs_to_form,
     environment::EnvironmentBadge,
-    error::{Refused, Reply, status},
+    error::status,
     form::{Fields, Form},
     layout::{Layout, Section},
     message::redirect_with,
     moment, page, page_with,
     session::{Fresh, SignedIn},
 };
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::extract::Path;
 use crossfade_app::{Deletion, EnvironmentPath, Input};

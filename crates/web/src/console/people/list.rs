@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        error::{Reply, status},
+        error::status,
         form::{Fields, Form},
         layout::{Layout, Section},
         page, page_with,
@@ -10,7 +10,7 @@ use super::{
     },
     user,
 };
-use crate::console::error::Refused;
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::extract::Query;
 use crossfade_app::{Input, ListQuery};

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        error::{Refused, Reply, status},
+        error::status,
         form::{Fields, Form},
         layout::{Layout, Section},
         message::redirect_with,
@@ -11,6 +11,7 @@ use super::{
     },
     role_options,
 };
+use crate::reply::{Refused, Reply};
 use askama::Template;
 use axum::{extract::Path, response::Response};
 use crossfade_app::{
