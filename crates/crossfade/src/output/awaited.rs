@@ -25,7 +25,7 @@ pub(super) fn await_value(file: Option<&Path>) {
     ONCE.call_once(|| signals::end_after(|| drop_on_exit(abandon())));
 }
 
-/// Notes that the response has arrived. While the guard exists, no signal ends the process.
+/// Notes that the response has arrived. While the result exists, no signal ends the process.
 pub(super) fn received() -> impl Sized {
     let mut awaited = awaited();
     *awaited = None;
@@ -48,7 +48,7 @@ pub(crate) fn abandon() -> impl Sized {
     awaited
 }
 
-/// Keeps the guard until the process ends.
-fn drop_on_exit(guard: impl Sized) {
-    std::mem::forget(guard);
+/// Keeps a lock until the process ends.
+fn drop_on_exit(held: impl Sized) {
+    std::mem::forget(held);
 }

@@ -110,7 +110,7 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
         ("signs", signs(&environment)),
         ("values", values(&environment)),
         ("max age", max_age(&environment)),
-        ("guard", guard(&environment)),
+        ("guard", extension(&environment)),
     ];
     let rows = settings.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     output::table(&[fixed("setting"), fixed("value")], rows)
@@ -159,7 +159,7 @@ fn max_age(environment: &Environment) -> String {
     environment.max_age_days.map_or_else(|| "-".to_owned(), |days| format!("{days} d"))
 }
 
-fn guard(environment: &Environment) -> String {
+fn extension(environment: &Environment) -> String {
     match environment.guard_extension_hours {
         Some(hours) => format!("warns, and extends by {hours} h"),
         None => "warns".to_owned(),

@@ -153,7 +153,7 @@ impl Tx {
         statement: Statement,
         args: Vec<Value>,
     ) -> Result<u64, StoreError> {
-        self.guard(&statement, &args)?;
+        self.check_plain(&statement, &args)?;
         let (sql, limit) = (statement.sql, self.limit());
         let result = match &mut self.conn {
             Conn::Sqlite(lent) => {
@@ -173,7 +173,7 @@ impl Tx {
         statement: Statement,
         args: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        self.guard(&statement, &args)?;
+        self.check_plain(&statement, &args)?;
         self.fetch(statement.table(), statement.sql, args).await
     }
 
@@ -243,7 +243,7 @@ impl Tx {
         args: Vec<Value>,
         work: impl FnMut(&Row) -> Result<(), E>,
     ) -> Result<u64, E> {
-        self.guard(&statement, &args)?;
+        self.check_plain(&statement, &args)?;
         let table = statement.table();
         let done = match &mut self.conn {
             Conn::Sqlite(lent) => {
@@ -280,7 +280,7 @@ impl Tx {
         })
     }
 
-    fn guard(&self, statement: &Statement, args: &[Value]) -> Result<(), StoreError> {
+    fn check_plain(&self, statement: &Statement, args: &[Value]) -> Result<(), StoreError> {
         self.check(statement, args, statement.arguments())
     }
 

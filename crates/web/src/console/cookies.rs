@@ -56,7 +56,7 @@ pub(super) fn devices(app: &App, headers: &HeaderMap) -> Vec<SecretValue> {
 
 /// Returns the cookie of a session. `Lax` and not `Strict`: with `Strict`, a link in an email or a chat would lead to
 /// the sign-in page although the reader is signed in. No GET changes anything, and the origin of every other request is
-/// checked (`guard.rs`), so `Lax` is safe.
+/// checked (`gate.rs`), so `Lax` is safe.
 pub(super) fn of_session(app: &App, value: &SecretValue) -> Result<HeaderValue, Refused> {
     cookie(app, SESSION, value.reveal(), None)
 }

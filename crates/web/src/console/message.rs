@@ -1,7 +1,7 @@
 //! Message about what a form did, shown once on the page that follows. It is in a cookie and not in the URL, so no
 //! link, bookmark or reload can show it.
 
-use super::{cookies, guard::BACKGROUND, session::Found};
+use super::{cookies, gate::BACKGROUND, session::Found};
 use crate::Web;
 use axum::{
     extract::FromRequestParts,
@@ -19,7 +19,7 @@ const SECRET_IN_ADDRESS_SENTENCE: &str = "The address of this page contained a s
 /// Page for people who are not signed in.
 const SIGN_IN: &str = "/console/sign-in";
 
-/// What a form did, on its way to the page at `path`. The guard turns it into a cookie.
+/// What a form did, on its way to the page at `path`. The gate turns it into a cookie.
 #[derive(Clone)]
 struct Message {
     path: String,

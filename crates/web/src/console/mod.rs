@@ -15,7 +15,7 @@ mod error;
 mod form;
 #[cfg(debug_assertions)]
 mod gallery;
-mod guard;
+mod gate;
 mod home;
 mod layout;
 mod limits;
@@ -88,7 +88,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
     let pages = pages.merge(gallery::router());
     let mut router = pages
         .method_not_allowed_fallback(not_here)
-        .layer(middleware::from_fn_with_state(web.clone(), guard::guard))
+        .layer(middleware::from_fn_with_state(web.clone(), gate::pass))
         .layer(middleware::from_fn(crate::finish));
     for asset in [&assets::STYLE, &assets::SCRIPT, &assets::MARK] {
         router = router

@@ -135,7 +135,7 @@ pub(super) fn seconds_until(app: &App, until: crossfade_core::Timestamp) -> u64 
     left.as_micros().div_ceil(1_000_000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
-/// Result of the guard's look-up of the cookie, for the extractors.
+/// Result of the gate's look-up of the cookie, for the extractors.
 #[derive(Clone)]
 pub(super) enum Found {
     Session(Box<Session>),

@@ -3,7 +3,7 @@
 pub mod browser;
 mod clients;
 mod forms;
-mod guard;
+mod gate;
 mod messages;
 mod people;
 mod sections;

@@ -1,4 +1,4 @@
-//! The guard of the Console, which every request passes: it checks the origin and looks up the session; on the way back
+//! The gate of the Console, which every request passes: it checks the origin and looks up the session; on the way back
 //! it turns a refusal into a page.
 
 use super::{
@@ -26,7 +26,7 @@ use crossfade_core::{Code, Problem};
 /// Header that the script sends with automatic requests of a page.
 pub(super) const BACKGROUND: &str = "crossfade-background";
 
-pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(web): State<Web>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let found = look_up(&web, &parts).await;
     if let Found::Session(session) = &found {
