@@ -28,7 +28,7 @@ const UNREAD: i64 = i64::MIN;
 /// speed until the machine's clock has caught up.
 #[derive(Debug)]
 pub struct Clock {
-    source: Source,
+    source: TimeSource,
     /// The latest time stored or returned, minus half of the time elapsed since the start, in microseconds. Never
     /// lowered.
     floor: AtomicI64,
@@ -43,7 +43,7 @@ pub struct Clock {
 }
 
 #[derive(Debug)]
-enum Source {
+enum TimeSource {
     /// `set_back`: microseconds by which it was set back at the start; `behind`: microseconds by which it is still
     /// behind.
     System {
@@ -116,15 +116,15 @@ impl Clock {
     fn started(set_back: i64, is_simulated: bool) -> Self {
         let started = boot_time();
         let behind = AtomicI64::new(set_back);
-        Self::of(Source::System { started_wall: wall(), started, set_back, behind, is_simulated })
+        Self::of(TimeSource::System { started_wall: wall(), started, set_back, behind, is_simulated })
     }
 
     /// Returns a clock that is set by hand, for tests and simulations.
     pub fn manual(at: Timestamp) -> Self {
-        Self::of(Source::Manual { at: AtomicI64::new(at.as_micros()), advanced: AtomicI64::new(0) })
+        Self::of(TimeSource::Manual { at: AtomicI64::new(at.as_micros()), advanced: AtomicI64::new(0) })
     }
 
-    fn of(source: Source) -> Self {
+    fn of(source: TimeSource) -> Self {
         let database = AtomicI64::new(UNREAD);
         let (lowest, highest) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
         let (floor, stored) = (AtomicI64::new(0), AtomicI64::new(0));
@@ -166,7 +166,7 @@ impl Clock {
 
     fn sources(&self) -> Reading {
         match &self.source {
-            Source::System { started_wall, started, set_back, behind, .. } => {
+            TimeSource::System { started_wall, started, set_back, behind, .. } => {
                 let running = boot_time() - started;
                 let behind = behind.load(Ordering::SeqCst);
                 let (present, machine) = match self.database.load(Ordering::SeqCst) {
@@ -179,7 +179,7 @@ impl Clock {
                 // A simulation that catches up is no clock that was set.
                 Reading { present, machine, elapsed: running + set_back - behind, half: running / 2 }
             }
-            Source::Manual { at, advanced } => {
+            TimeSource::Manual { at, advanced } => {
                 let at = at.load(Ordering::SeqCst);
                 Reading { present: at, machine: at, elapsed: advanced.load(Ordering::SeqCst), half: 0 }
             }
@@ -202,7 +202,7 @@ impl Clock {
     /// before the first such reading no longer count. A clock that is set by hand or runs on simulated time is left
     /// unchanged.
     pub fn calibrate(&self, at: Timestamp) {
-        if let Source::System { started, is_simulated: false, .. } = &self.source {
+        if let TimeSource::System { started, is_simulated: false, .. } = &self.source {
             let begun = at.as_micros().saturating_sub(boot_time() - started);
             if self.database.swap(begun, Ordering::SeqCst) == UNREAD {
                 self.floor.store(self.stored.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -215,24 +215,24 @@ impl Clock {
     /// Whether the clock has caught up with the machine's. Always true unless it was set back.
     pub fn is_caught_up(&self) -> bool {
         match &self.source {
-            Source::System { behind, is_simulated: true, .. } => behind.load(Ordering::SeqCst) == 0,
-            Source::System { .. } | Source::Manual { .. } => true,
+            TimeSource::System { behind, is_simulated: true, .. } => behind.load(Ordering::SeqCst) == 0,
+            TimeSource::System { .. } | TimeSource::Manual { .. } => true,
         }
     }
 
     /// Whether it is set by hand.
     pub fn is_manual(&self) -> bool {
-        matches!(self.source, Source::Manual { .. })
+        matches!(self.source, TimeSource::Manual { .. })
     }
 
     /// Advances a manual clock. A clock that was set back catches up, but never goes beyond the machine's.
     pub fn advance(&self, span: Duration) {
         match &self.source {
-            Source::Manual { at, advanced } => {
+            TimeSource::Manual { at, advanced } => {
                 advanced.fetch_add(micros(span), Ordering::SeqCst);
                 at.fetch_add(micros(span), Ordering::SeqCst);
             }
-            Source::System { behind, .. } => {
+            TimeSource::System { behind, .. } => {
                 let caught_up = |behind: i64| Some(behind.saturating_sub(micros(span)).max(0));
                 let _ = behind.fetch_update(Ordering::SeqCst, Ordering::SeqCst, caught_up);
             }
@@ -241,7 +241,7 @@ impl Clock {
 
     /// Sets a manual clock, even to an earlier time. A machine's clock is left unchanged.
     pub fn set(&self, to: Timestamp) {
-        if let Source::Manual { at, .. } = &self.source {
+        if let TimeSource::Manual { at, .. } = &self.source {
             at.store(to.as_micros(), Ordering::SeqCst);
         }
     }

@@ -66,7 +66,7 @@ impl Used {
 
 /// The evidence of one caller, which is identified by its address, user agent and instance label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Caller {
+pub struct CallerEvidence {
     /// Its use of the old secret.
     pub old: Option<Used>,
     /// Its use of the new secret.
@@ -101,7 +101,7 @@ pub struct Facts<'a> {
     /// First use of the new secret by any caller.
     pub new_first_used: Option<Timestamp>,
     /// All callers that have ever used either secret.
-    pub callers: &'a [Caller],
+    pub callers: &'a [CallerEvidence],
     /// Gaps in the evidence, including those before the rotation, ordered by their end.
     pub gaps: &'a [Gap],
     /// When the last token issued before the token lifetime was shortened expires.
@@ -151,7 +151,7 @@ impl CallerState {
     }
 }
 
-impl Caller {
+impl CallerEvidence {
     /// Returns the last time the caller tried the old secret.
     pub fn old_last(&self) -> Option<Timestamp> {
         self.old.map(|used| used.last).max(self.refused)

@@ -50,7 +50,7 @@ pub use limits::StoredLimits;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
 pub use makers::Maker;
 pub use properties::Property;
-pub use refused::{DrillCounts, DrillFindings, RefusedCaller};
+pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
 pub use secrets::{
     Decision, Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretRow, VerifierRow,
 };

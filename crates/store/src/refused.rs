@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 /// Refusals of one caller, stored or to add to the stored ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedCaller {
+pub struct RefusedCallerRow {
     /// The secret.
     pub secret_id: SecretId,
     /// The drill that refused it; `None` if the record did: the registration is disabled, does not allow the
@@ -26,7 +26,7 @@ pub struct DrillFindings {
     /// Totals of the drill.
     pub counts: DrillCounts,
     /// Refused callers, the latest refusal first, at most 100.
-    pub callers: Vec<RefusedCaller>,
+    pub callers: Vec<RefusedCallerRow>,
 }
 
 /// Number of callers a drill refused, and of refusals.
@@ -99,9 +99,13 @@ impl Key {
 impl Tx {
     /// Adds refusals of callers. Above `most` callers of a drill, or of a secret outside drills, new ones are grouped
     /// in one row without a source.
-    pub async fn add_refused_callers(&mut self, rows: &[RefusedCaller], most: i64) -> Result<(), StoreError> {
-        let key = |row: &RefusedCaller| {
-            let RefusedCaller { secret_id, drill_id, source, .. } = row.clone();
+    pub async fn add_refused_callers(
+        &mut self,
+        rows: &[RefusedCallerRow],
+        most: i64,
+    ) -> Result<(), StoreError> {
+        let key = |row: &RefusedCallerRow| {
+            let RefusedCallerRow { secret_id, drill_id, source, .. } = row.clone();
             Key { secret: secret_id, drill: drill_id, source }
         };
         let keys: BTreeSet<Key> = rows.iter().map(key).collect();
@@ -143,7 +147,7 @@ impl Tx {
         &mut self,
         drill: &DrillId,
         limit: i64,
-    ) -> Result<Vec<RefusedCaller>, StoreError> {
+    ) -> Result<Vec<RefusedCallerRow>, StoreError> {
         self.rows(OF_DRILL, vec![drill.as_str().into(), limit.into()]).await?.iter().map(caller).collect()
     }
 
@@ -168,14 +172,14 @@ impl Tx {
     pub async fn refused_callers_of_secret(
         &mut self,
         secret: &SecretId,
-    ) -> Result<Vec<RefusedCaller>, StoreError> {
+    ) -> Result<Vec<RefusedCallerRow>, StoreError> {
         self.rows(OF_SECRET, vec![secret.as_str().into()]).await?.iter().map(caller).collect()
     }
 }
 
-fn caller(row: &Row) -> Result<RefusedCaller, StoreError> {
+fn caller(row: &Row) -> Result<RefusedCallerRow, StoreError> {
     let Key { secret, drill, source } = Key::stored(row)?;
-    Ok(RefusedCaller {
+    Ok(RefusedCallerRow {
         secret_id: secret,
         drill_id: drill,
         source,

@@ -82,13 +82,13 @@ pub(crate) fn source_address(web: &Web, extensions: &Extensions, headers: &Heade
 const INSTANCE: HeaderName = HeaderName::from_static("crossfade-instance");
 
 /// The source of a request: address, user agent, and the label of the instance.
-pub(crate) struct Source {
+pub(crate) struct SourceHeaders {
     pub(crate) ip: IpAddr,
     user_agent: Option<HeaderValue>,
     instance: Option<HeaderValue>,
 }
 
-impl Source {
+impl SourceHeaders {
     pub(crate) fn user_agent(&self) -> Cow<'_, str> {
         text(self.user_agent.as_ref())
     }
@@ -103,7 +103,7 @@ fn text(header: Option<&HeaderValue>) -> Cow<'_, str> {
     header.map_or("".into(), |value| String::from_utf8_lossy(value.as_bytes()))
 }
 
-impl FromRequestParts<Web> for Source {
+impl FromRequestParts<Web> for SourceHeaders {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {

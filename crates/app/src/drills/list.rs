@@ -15,7 +15,7 @@ use crossfade_core::{
     api::{self, Page},
     drill::Drill,
 };
-use crossfade_store::{DrillCounts, DrillFindings, DrillRow, EvidenceGap, RefusedCaller, Tx};
+use crossfade_store::{DrillCounts, DrillFindings, DrillRow, EvidenceGap, RefusedCallerRow, Tx};
 
 /// Maximum number of gaps in the evidence that are read, latest first.
 const MOST_GAPS: i64 = 1000;
@@ -105,7 +105,7 @@ fn unrecorded(drill: &Drill, gaps: &[EvidenceGap], now: Timestamp) -> u64 {
     drill.unrecorded(gaps, now).as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX)
 }
 
-pub(crate) fn shown_caller(row: RefusedCaller) -> api::RefusedCaller {
+pub(crate) fn shown_caller(row: RefusedCallerRow) -> api::RefusedCaller {
     api::RefusedCaller {
         source_ip: given(row.source.ip),
         user_agent: given(row.source.user_agent),

@@ -13,7 +13,8 @@ use crate::{
 use crossfade_authority::{Counter, FailureCount, RefusedBy, SourceCount};
 use crossfade_core::{SecretId, Timestamp, api::GapKind, audit::Actor, text};
 use crossfade_store::{
-    EvidenceGap, PageStart, RefusedCaller, Registration, Secret, SourceCaps, Tx, Usage, UsageRow, UsageSource,
+    EvidenceGap, PageStart, RefusedCallerRow, Registration, Secret, SourceCaps, Tx, Usage, UsageRow,
+    UsageSource,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -190,7 +191,7 @@ impl Node {
                     RefusedBy::Drill(drill) => Some(drill),
                     RefusedBy::Record => None,
                 };
-                Some(RefusedCaller { secret_id, drill_id, source, refusals: usage })
+                Some(RefusedCallerRow { secret_id, drill_id, source, refusals: usage })
             });
             tx.add_refused_callers(&refused.collect::<Vec<_>>(), MOST_REFUSED).await?;
             write_failures(&mut Act::new(tx, now, Actor::machine("serve")), failed).await?;

@@ -19,7 +19,7 @@ use crossfade_core::{
     api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, SharePoint, VerdictReason},
     change_over::{self, Blind, CallerState, Facts, Verdict},
 };
-use crossfade_store::{PageStart, RefusedCaller, Tx, UsageRow, UsageSource};
+use crossfade_store::{PageStart, RefusedCallerRow, Tx, UsageRow, UsageSource};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
@@ -253,8 +253,8 @@ fn listed(callers: HashMap<UsageSource, Both>, facts: &Facts<'_>, now: Timestamp
 }
 
 /// Returns the callers refused after the secret ended, latest first.
-fn refused_since(mut refused: Vec<RefusedCaller>, ended_at: Option<Timestamp>) -> Vec<api::RefusedCaller> {
-    let since = |it: &RefusedCaller| ended_at.is_some_and(|ended| it.refusals.last_used_at >= ended);
+fn refused_since(mut refused: Vec<RefusedCallerRow>, ended_at: Option<Timestamp>) -> Vec<api::RefusedCaller> {
+    let since = |it: &RefusedCallerRow| ended_at.is_some_and(|ended| it.refusals.last_used_at >= ended);
     refused.retain(|it| it.drill_id.is_none() && since(it));
     refused.sort_by_key(|it| Reverse(it.refusals.last_used_at));
     refused.truncate(MOST_REFUSED);

@@ -4,11 +4,11 @@ use crate::error::Error;
 use crossfade_core::{
     RegistrationId, SecretId, Timestamp,
     api::GapKind,
-    change_over::{self, Assessment, Caller as Known, Facts, Gap, Used},
+    change_over::{self, Assessment, CallerEvidence, Facts, Gap, Used},
     rotation::SecretState,
 };
 use crossfade_store::{
-    EvidenceGap, PageStart, RefusedCaller, Registration, Rotation, Secret, Tx, UsageRow, UsageSource,
+    EvidenceGap, PageStart, RefusedCallerRow, Registration, Rotation, Secret, Tx, UsageRow, UsageSource,
 };
 use std::{collections::HashMap, time::Duration};
 
@@ -24,7 +24,7 @@ pub(crate) struct Transition {
     pub(crate) ends_at: Timestamp,
     pub(crate) callers: HashMap<UsageSource, Both>,
     /// Callers that were refused with the old secret.
-    pub(crate) refused: Vec<RefusedCaller>,
+    pub(crate) refused: Vec<RefusedCallerRow>,
     /// Periods without complete evidence since its callers were last seen, latest first.
     pub(crate) gaps: Vec<EvidenceGap>,
 }
@@ -39,9 +39,9 @@ pub(crate) struct Both {
 }
 
 impl Both {
-    pub(crate) fn known(&self) -> Known {
+    pub(crate) fn known(&self) -> CallerEvidence {
         let gathered = self.old.as_ref().or(self.new.as_ref()).is_some_and(|row| row.source.gathered);
-        Known {
+        CallerEvidence {
             old: self.old.as_ref().map(used),
             new: self.new.as_ref().map(used),
             refused: self.refused,
@@ -83,7 +83,7 @@ impl Transition {
     }
 
     /// Returns its callers, as input for the rules.
-    pub(crate) fn known(&self) -> Vec<Known> {
+    pub(crate) fn known(&self) -> Vec<CallerEvidence> {
         self.callers.values().map(Both::known).collect()
     }
 
@@ -116,7 +116,7 @@ impl Transition {
     pub(crate) fn facts<'a>(
         &self,
         registration: &Registration,
-        known: &'a [Known],
+        known: &'a [CallerEvidence],
         gaps: &'a [Gap],
         quiet: Option<Duration>,
     ) -> Facts<'a> {
@@ -159,7 +159,7 @@ async fn callers(
     tx: &mut Tx,
     old: &SecretId,
     new: &SecretId,
-    refused: &[RefusedCaller],
+    refused: &[RefusedCallerRow],
 ) -> Result<HashMap<UsageSource, Both>, Error> {
     let mut callers: HashMap<UsageSource, Both> = HashMap::new();
     for row in tx.sources_of_secret(old).await? {

@@ -15,22 +15,22 @@ fn used(first: i64, last: i64, pause: i64) -> Option<Used> {
 }
 
 /// Returns a caller of the old secret that called every `pause` seconds for two days until `last`.
-fn steady(last: i64, pause: i64) -> Caller {
-    Caller { old: used(last - 48 * HOUR, last, pause), ..Caller::default() }
+fn steady(last: i64, pause: i64) -> CallerEvidence {
+    CallerEvidence { old: used(last - 48 * HOUR, last, pause), ..CallerEvidence::default() }
 }
 
-fn moved(caller: Caller, first: i64, last: i64) -> Caller {
-    Caller { new: used(first, last, 60), ..caller }
+fn moved(caller: CallerEvidence, first: i64, last: i64) -> CallerEvidence {
+    CallerEvidence { new: used(first, last, 60), ..caller }
 }
 
 /// Returns a rotation at 0 with 168 hours, judged at `now`.
-fn judged(callers: &[Caller], now: i64, change: impl FnOnce(&mut Facts<'_>)) -> Assessment {
+fn judged(callers: &[CallerEvidence], now: i64, change: impl FnOnce(&mut Facts<'_>)) -> Assessment {
     let mut facts = facts_of(callers);
     change(&mut facts);
     assess(&facts, at(now))
 }
 
-fn facts_of(callers: &[Caller]) -> Facts<'_> {
+fn facts_of(callers: &[CallerEvidence]) -> Facts<'_> {
     Facts {
         rotated_at: at(0),
         ends_at: at(168 * HOUR),
@@ -45,7 +45,7 @@ fn facts_of(callers: &[Caller]) -> Facts<'_> {
     }
 }
 
-fn verdict(callers: &[Caller], now: i64) -> Verdict {
+fn verdict(callers: &[CallerEvidence], now: i64) -> Verdict {
     judged(callers, now, |_| {}).verdict
 }
 
@@ -101,7 +101,8 @@ fn it_is_safe_when_everybody_has_moved_and_the_quiet_time_has_passed_to_the_micr
 #[test]
 fn a_nightly_job_is_waited_for() {
     // Seen every night for a week, last in the night before the rotation.
-    let nightly = Caller { old: used(-8 * 24 * HOUR, -10 * HOUR, 24 * HOUR), ..Caller::default() };
+    let nightly =
+        CallerEvidence { old: used(-8 * 24 * HOUR, -10 * HOUR, 24 * HOUR), ..CallerEvidence::default() };
     let rest = moved(steady(HOUR, 60), HOUR + 60, 40 * HOUR);
     assert_eq!(verdict(&[nightly, rest], 13 * HOUR), Verdict::CallersLeft);
     // Silent for longer than ever before plus the quiet time, so it no longer counts.
@@ -113,9 +114,9 @@ fn a_nightly_job_is_waited_for() {
 fn a_caller_that_is_hardly_known_is_waited_for_a_day() {
     let rest = moved(steady(HOUR, 60), HOUR + 60, 40 * HOUR);
     for once in [
-        Caller { old: used(HOUR, HOUR, 0), ..Caller::default() },
+        CallerEvidence { old: used(HOUR, HOUR, 0), ..CallerEvidence::default() },
         // A burst says nothing of when it comes back.
-        Caller { old: used(HOUR - 60, HOUR, 1), ..Caller::default() },
+        CallerEvidence { old: used(HOUR - 60, HOUR, 1), ..CallerEvidence::default() },
     ] {
         assert_eq!(once.expected_until(QUIET, &[]), Some(at(26 * HOUR)));
         assert_eq!(verdict(&[once, rest], 26 * HOUR - 1), Verdict::CallersLeft);
@@ -126,19 +127,23 @@ fn a_caller_that_is_hardly_known_is_waited_for_a_day() {
 #[test]
 fn who_was_seen_on_one_day_only_is_waited_for_until_the_next_unless_its_program_is_there_all_the_time() {
     // Every minute for one hour: an instance that was replaced, or a job that runs for an hour a night.
-    let brief = Caller { old: used(0, HOUR, 60), ..Caller::default() };
-    let until = |program| Caller { program, ..brief }.expected_until(QUIET, &[]).unwrap();
+    let brief = CallerEvidence { old: used(0, HOUR, 60), ..CallerEvidence::default() };
+    let until = |program| CallerEvidence { program, ..brief }.expected_until(QUIET, &[]).unwrap();
     assert_eq!(until(None), at(26 * HOUR));
     assert_eq!(until(used(0, HOUR, 60)), at(26 * HOUR), "all of it was seen on one day");
     assert_eq!(until(used(-72 * HOUR, HOUR, 10 * 60)), at(2 * HOUR + 10 * 60), "there all the time");
     assert_eq!(until(used(-72 * HOUR, HOUR, 23 * HOUR)), at(25 * HOUR), "back every night");
     assert_eq!(until(used(-48 * HOUR, HOUR, 23 * HOUR)), at(26 * HOUR), "not seen often enough to say so");
     // What it says of itself over a day counts for more.
-    let known =
-        Caller { old: used(-24 * HOUR, HOUR, 60), program: used(-72 * HOUR, HOUR, 23 * HOUR), ..brief };
+    let known = CallerEvidence {
+        old: used(-24 * HOUR, HOUR, 60),
+        program: used(-72 * HOUR, HOUR, 23 * HOUR),
+        ..brief
+    };
     assert_eq!(known.expected_until(QUIET, &[]), Some(at(2 * HOUR + 60)));
     // Of a burst nothing follows, however often its program is there.
-    let burst = Caller { old: used(HOUR - 60, HOUR, 1), program: used(-72 * HOUR, HOUR, 60), ..brief };
+    let burst =
+        CallerEvidence { old: used(HOUR - 60, HOUR, 1), program: used(-72 * HOUR, HOUR, 60), ..brief };
     assert_eq!(burst.expected_until(QUIET, &[]), Some(at(26 * HOUR)));
 }
 
@@ -157,14 +162,14 @@ fn what_many_do_together_has_the_pauses_in_which_none_of_them_came() {
     assert_eq!(Used::together([one(0, 10), one(10, 20), one(20, 20)]), used(0, 20, 7));
     // One host that runs at night for years is no program that is there all the time.
     let host = used(-240 * HOUR, -2 * HOUR, 22 * HOUR).unwrap();
-    let seen_once = Caller { old: used(0, HOUR, 5 * 60), ..Caller::default() };
+    let seen_once = CallerEvidence { old: used(0, HOUR, 5 * 60), ..CallerEvidence::default() };
     let program = Used::together([host, seen_once.old.unwrap()]);
-    assert_eq!(Caller { program, ..seen_once }.expected_until(QUIET, &[]), Some(at(24 * HOUR)));
+    assert_eq!(CallerEvidence { program, ..seen_once }.expected_until(QUIET, &[]), Some(at(24 * HOUR)));
 }
 
 #[test]
 fn a_caller_known_to_pause_for_days_is_waited_for_as_long() {
-    let weekend = Caller { old: used(-300 * HOUR, HOUR, 72 * HOUR), ..Caller::default() };
+    let weekend = CallerEvidence { old: used(-300 * HOUR, HOUR, 72 * HOUR), ..CallerEvidence::default() };
     let rest = moved(steady(HOUR, 60), HOUR + 60, 100 * HOUR);
     assert_eq!(verdict(&[weekend, rest], 73 * HOUR), Verdict::CallersLeft);
     assert_eq!(verdict(&[weekend, rest], 74 * HOUR), Verdict::SafeToEnd);
@@ -172,24 +177,27 @@ fn a_caller_known_to_pause_for_days_is_waited_for_as_long() {
 
 #[test]
 fn programs_behind_one_address_count_as_one_that_uses_both() {
-    let shared = Caller {
+    let shared = CallerEvidence {
         old: used(-48 * HOUR, 3 * HOUR, 300),
         new: used(HOUR, 3 * HOUR + 5, 60),
-        ..Caller::default()
+        ..CallerEvidence::default()
     };
     let assessed = judged(&[shared], 3 * HOUR + 10, |_| {});
     assert_eq!((assessed.callers.on_both, assessed.callers.left()), (1, 1));
     assert_eq!(assessed.reasons, [Why::CallersOnBoth]);
     // When the old secret stays unused for longer than ever before, it has moved.
     assert_eq!(shared.state(QUIET, &[], at(4 * HOUR + 299)), CallerState::OnBoth);
-    let later = Caller { new: used(HOUR, 5 * HOUR, 60), ..shared };
+    let later = CallerEvidence { new: used(HOUR, 5 * HOUR, 60), ..shared };
     assert_eq!(later.state(QUIET, &[], at(4 * HOUR + 300)), CallerState::Moved);
 }
 
 #[test]
 fn a_caller_that_went_back_is_on_both() {
-    let back =
-        Caller { old: used(-48 * HOUR, 3 * HOUR, 300), new: used(HOUR, 2 * HOUR, 60), ..Caller::default() };
+    let back = CallerEvidence {
+        old: used(-48 * HOUR, 3 * HOUR, 300),
+        new: used(HOUR, 2 * HOUR, 60),
+        ..CallerEvidence::default()
+    };
     assert_eq!(back.state(QUIET, &[], at(3 * HOUR)), CallerState::OnBoth);
     assert_eq!(back.state(QUIET, &[], at(30 * HOUR)), CallerState::Silent);
 }
@@ -251,10 +259,10 @@ fn nothing_is_safe_while_the_new_secret_is_silent_too() {
     let back = [moved(steady(HOUR, 60), HOUR + 60, 4 * HOUR), steady(2 * HOUR, 60)];
     assert_eq!(verdict(&back, 4 * HOUR), Verdict::SafeToEnd);
     // A job that is known to come once a night has not been missed before it is due.
-    let nightly = Caller {
+    let nightly = CallerEvidence {
         old: used(-8 * 24 * HOUR, -10 * HOUR, 24 * HOUR),
         new: used(14 * HOUR, 14 * HOUR, 0),
-        ..Caller::default()
+        ..CallerEvidence::default()
     };
     assert_eq!(verdict(&[nightly], 20 * HOUR), Verdict::SafeToEnd);
     assert_eq!(verdict(&[nightly], 39 * HOUR), Verdict::Quiet);
@@ -281,14 +289,15 @@ fn a_disabled_registration_proves_nothing() {
 #[test]
 fn whoever_a_drill_refused_has_tried_the_old_secret() {
     let rest = moved(steady(HOUR, 60), HOUR + 60, 40 * HOUR);
-    let found = Caller { refused: Some(at(20 * HOUR)), ..Caller::default() };
+    let found = CallerEvidence { refused: Some(at(20 * HOUR)), ..CallerEvidence::default() };
     let assessed = judged(&[rest, found], 20 * HOUR + 1, |_| {});
     assert_eq!((assessed.verdict, assessed.quiet_since), (Verdict::CallersLeft, at(20 * HOUR)));
 }
 
 #[test]
 fn when_it_would_be_safe_only_after_the_deadline_no_time_is_promised() {
-    let weekly = Caller { old: used(-90 * 24 * HOUR, -HOUR, 168 * HOUR), ..Caller::default() };
+    let weekly =
+        CallerEvidence { old: used(-90 * 24 * HOUR, -HOUR, 168 * HOUR), ..CallerEvidence::default() };
     let rest = moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR);
     let assessed = judged(&[weekly, rest], 3 * HOUR, |_| {});
     assert_eq!((assessed.verdict, assessed.safe_at), (Verdict::CallersLeft, None));
@@ -350,14 +359,14 @@ mod fleets {
     }
 
     /// Returns the evidence that would be recorded of the fleet from `since` until `now`.
-    fn recorded(fleet: &[Program], since: i64, now: i64) -> Vec<Caller> {
-        let mut callers: BTreeMap<(usize, i64), (usize, Caller)> = BTreeMap::new();
+    fn recorded(fleet: &[Program], since: i64, now: i64) -> Vec<CallerEvidence> {
+        let mut callers: BTreeMap<(usize, i64), (usize, CallerEvidence)> = BTreeMap::new();
         let mut calls: Vec<(i64, &Program)> =
             fleet.iter().flat_map(|it| it.calls(since, now).map(move |time| (time, it))).collect();
         calls.sort_by_key(|(time, program)| (*time, program.source, program.is_on_old(*time)));
         for (time, program) in calls {
             let (_, caller) =
-                callers.entry(program.seen_as(time)).or_insert((program.agent, Caller::default()));
+                callers.entry(program.seen_as(time)).or_insert((program.agent, CallerEvidence::default()));
             note(if program.is_on_old(time) { &mut caller.old } else { &mut caller.new }, time);
         }
         let agents: BTreeSet<usize> = callers.values().map(|(agent, _)| *agent).collect();
@@ -367,7 +376,10 @@ mod fleets {
         };
         let programs: BTreeMap<usize, Option<Used>> =
             agents.into_iter().map(|agent| (agent, together(agent))).collect();
-        callers.into_values().map(|(agent, caller)| Caller { program: programs[&agent], ..caller }).collect()
+        callers
+            .into_values()
+            .map(|(agent, caller)| CallerEvidence { program: programs[&agent], ..caller })
+            .collect()
     }
 
     /// Whether any caller would be refused after `now` if the old secret ended at `now`.
@@ -506,7 +518,7 @@ mod fleets {
 #[test]
 fn those_that_were_not_told_apart_have_not_moved_because_one_of_them_has() {
     let steady_one = moved(steady(HOUR, 60), HOUR + 60, 168 * HOUR);
-    let many = Caller { gathered: true, ..steady_one };
+    let many = CallerEvidence { gathered: true, ..steady_one };
     assert_eq!(verdict(&[steady_one], 3 * HOUR), Verdict::SafeToEnd);
     // A day and the quiet time after the last use of the old secret, however often they came until then.
     let day = HOUR + 24 * HOUR + HOUR;
@@ -555,7 +567,7 @@ fn the_summary_of_a_quiet_secret_names_what_it_waits_for() {
         gap.summary()
     );
     // Never used, and rotated a short time ago.
-    let unused = [Caller { new: used(60, 120, 60), ..Caller::default() }];
+    let unused = [CallerEvidence { new: used(60, 120, 60), ..CallerEvidence::default() }];
     let unused = judged(&unused, 180, |_| {});
     assert_eq!((unused.summary(), unused.reasons), (waits(quiet), vec![Why::NobodyLeft, Why::OldNeverUsed]));
 }

@@ -8,7 +8,7 @@ use crossfade_core::{
     drill::{Drill, Pattern, StoppedAs},
 };
 use crossfade_store::{
-    DrillCounts, DrillRow, RefusedCaller, Registration, SecretWindows, StoreError, Usage, UsageSource,
+    DrillCounts, DrillRow, RefusedCallerRow, Registration, SecretWindows, StoreError, Usage, UsageSource,
 };
 
 on_both_engines! {
@@ -54,8 +54,8 @@ async fn seeded(t: &TestDb) {
     .await;
 }
 
-fn caller(drill: usize, ip: &str, first: u32, last: u32, count: i64) -> RefusedCaller {
-    RefusedCaller {
+fn caller(drill: usize, ip: &str, first: u32, last: u32, count: i64) -> RefusedCallerRow {
+    RefusedCallerRow {
         secret_id: secret_id(1),
         drill_id: Some(drill_id(drill)),
         source: UsageSource { ip: ip.into(), user_agent: "curl".into(), ..UsageSource::default() },
@@ -214,7 +214,7 @@ async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss(t: TestDb) 
     assert_eq!(t.read(async |tx| tx.refused_callers_of_secret(&secret_id(1)).await).await.len(), 4);
     assert!(t.read(async |tx| tx.refused_callers_of_secret(&secret_id(2)).await).await.is_empty());
     // Whom the settings refused is found by the secret alone, and has a cap of its own.
-    let by_settings = |ip, second| RefusedCaller { drill_id: None, ..caller(1, ip, second, second, 1) };
+    let by_settings = |ip, second| RefusedCallerRow { drill_id: None, ..caller(1, ip, second, second, 1) };
     let rows = [by_settings("192.0.2.1", 40), by_settings("192.0.2.5", 41), by_settings("192.0.2.6", 42)];
     t.write(async |tx| tx.add_refused_callers(&rows, 2).await).await;
     let of_secret = t.read(async |tx| tx.refused_callers_of_secret(&secret_id(1)).await).await;

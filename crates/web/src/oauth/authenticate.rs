@@ -1,7 +1,7 @@
 //! Reads client credentials from a request (RFC 6749 §2.3.1) and lets the authority verify them.
 
 use super::form::Form;
-use crate::{Web, source::Source};
+use crate::{Web, source::SourceHeaders};
 use axum::http::{HeaderMap, header};
 use base64::{
     Engine,
@@ -25,7 +25,7 @@ const LONGEST: usize = 256;
 pub(crate) fn authenticate(
     web: &Web,
     environment: &Environment,
-    source: &Source,
+    source: &SourceHeaders,
     headers: &HeaderMap,
     form: &Form<'_>,
 ) -> Result<Client, OauthError> {

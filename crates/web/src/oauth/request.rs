@@ -1,7 +1,7 @@
 //! Common part of the three endpoints that clients post to: an environment, a form, an authenticated client.
 
 use super::{authenticate::authenticate, form::Form};
-use crate::{Web, source::Source, unread::is_encoded};
+use crate::{Web, source::SourceHeaders, unread::is_encoded};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 pub(super) struct OauthRequest {
     pub(super) web: Web,
     pub(super) environment: Arc<Environment>,
-    source: Source,
+    source: SourceHeaders,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -53,7 +53,7 @@ impl FromRequest<Web> for OauthRequest {
             Err(_) => None,
         };
         let Some(environment) = environment else { return Err(crate::nothing_here()) };
-        let Ok(source) = Source::from_request_parts(&mut parts, web).await;
+        let Ok(source) = SourceHeaders::from_request_parts(&mut parts, web).await;
         // Taken, not copied: what reads the body needs neither.
         let (uri, headers) = (std::mem::take(&mut parts.uri), std::mem::take(&mut parts.headers));
         let body = Bytes::from_request(Request::from_parts(parts, body), web);
