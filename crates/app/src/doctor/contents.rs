@@ -4,7 +4,8 @@ use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
     keys::{
         master_key::MasterKey,
-        seal::{PURPOSE_VERIFY, Place, Vault, is_bound, open_data_keys},
+        place::SealPlace,
+        seal::{PURPOSE_VERIFY, Vault, is_bound, open_data_keys},
     },
     node::{
         proxies::told_since,
@@ -189,7 +190,7 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
 async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
     const NAME: &str = "sealed_values";
     let mut broken = Vec::new();
-    let mut open = |place: Place<'_>, what: String, sealed: &[u8]| {
+    let mut open = |place: SealPlace<'_>, what: String, sealed: &[u8]| {
         if vault.open(&place, sealed).is_err() {
             broken.push(what);
         }
@@ -197,13 +198,13 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
     };
     let mut values = tx
         .each_sealed_secret(|row| {
-            let place = Place::Secret { registration: &row.registration_id, secret: &row.id };
+            let place = SealPlace::Secret { registration: &row.registration_id, secret: &row.id };
             open(place, format!("secret {}", row.id), &row.sealed)
         })
         .await?;
     values += tx
         .each_sealed_answer(|it| {
-            let place = Place::Answer { actor: &it.actor, key: &it.key };
+            let place = SealPlace::Answer { actor: &it.actor, key: &it.key };
             open(place, format!("a remembered response to {}", it.actor), &it.sealed)
         })
         .await?;

@@ -12,7 +12,7 @@ use crate::{
         targets::{EnvironmentPath, Platform},
         versioned::Versioned,
     },
-    keys::seal::Place,
+    keys::place::SealPlace,
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{
@@ -175,7 +175,7 @@ impl App {
         let private = PrivateKey::generate(alg).map_err(Error::internal)?;
         let times = KeyTimes { active_from, removed_at: None };
         let parsed = PrivateKey::parse(alg, &private, times).map_err(Error::internal)?;
-        let place = Place::SigningKey { environment: slug, kid: parsed.kid() };
+        let place = SealPlace::SigningKey { environment: slug, kid: parsed.kid() };
         let sealed = self.vault.seal(&place, &private)?;
         let key = SigningKey { kid: parsed.kid().to_owned(), environment: slug.clone(), alg, sealed, times };
         Ok(act.tx.insert_signing_key(&key, act.now).await?)

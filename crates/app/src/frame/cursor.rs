@@ -4,7 +4,10 @@
 
 use crate::{
     error::Error,
-    keys::seal::{Place, SealKey, derived},
+    keys::{
+        place::SealPlace,
+        seal::{SealKey, derived},
+    },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossfade_core::{Code, Problem, Timestamp, api::Page};
@@ -77,11 +80,11 @@ impl Cursors {
     }
 
     fn encode(&self, list: &str, (at, id): &(i64, String)) -> Result<String, Error> {
-        Ok(URL_SAFE_NO_PAD.encode(self.0.seal(&Place::Cursor { list }, format!("{at}.{id}").as_bytes())?))
+        Ok(URL_SAFE_NO_PAD.encode(self.0.seal(&SealPlace::Cursor { list }, format!("{at}.{id}").as_bytes())?))
     }
 
     fn decode(&self, list: &str, cursor: &str) -> Option<(i64, String)> {
-        let place = self.0.open(&Place::Cursor { list }, &URL_SAFE_NO_PAD.decode(cursor).ok()?)?;
+        let place = self.0.open(&SealPlace::Cursor { list }, &URL_SAFE_NO_PAD.decode(cursor).ok()?)?;
         let (at, id) = std::str::from_utf8(&place).ok()?.split_once('.')?;
         Some((at.parse().ok()?, id.to_owned()))
     }

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::Error,
     frame::{act::Act, entry::About, principal::Principal},
-    keys::seal::Place,
+    keys::place::SealPlace,
     node::in_flight::{Entered, InFlight},
 };
 use crossfade_core::{
@@ -136,7 +136,7 @@ impl App {
             // The key belongs to the account; this token of it may be one that sees no secrets.
             if reply.may_have_values(act, principal, operation).await? {
                 let values =
-                    self.vault.open(&Place::Answer { actor: principal.key(), key: &key.key }, sealed)?;
+                    self.vault.open(&SealPlace::Answer { actor: principal.key(), key: &key.key }, sealed)?;
                 reply.put_values(serde_json::from_slice(&values).map_err(Error::internal)?);
             }
         } else {
@@ -158,7 +158,7 @@ impl App {
             None
         } else {
             let plain = zeroize::Zeroizing::new(serde_json::to_vec(&values).map_err(Error::internal)?);
-            Some(self.vault.seal(&Place::Answer { actor: principal.key(), key: &key.key }, &plain)?)
+            Some(self.vault.seal(&SealPlace::Answer { actor: principal.key(), key: &key.key }, &plain)?)
         };
         reply.put_values(values);
         let answer = Remembered { request: key.request.clone(), created_at: act.now, reply: stored, sealed };

@@ -11,7 +11,8 @@ use crate::{
     keys::{
         digests::Digests,
         master_key::MasterKey,
-        seal::{PURPOSE_CARRY_OVER, Place, Vault, is_old_seal, new_data_key, resealed_data_key},
+        place::SealPlace,
+        seal::{PURPOSE_CARRY_OVER, Vault, is_old_seal, new_data_key, resealed_data_key},
     },
 };
 use crossfade_core::{Code, Problem, Random, SecretId};
@@ -112,7 +113,7 @@ async fn reseal_secrets(
 ) -> Result<Option<SecretId>, Error> {
     let page = tx.sealed_secrets(after, ROWS_AT_ONCE).await?;
     for row in &page {
-        let place = Place::Secret { registration: &row.registration_id, secret: &row.id };
+        let place = SealPlace::Secret { registration: &row.registration_id, secret: &row.id };
         if let Some(sealed) = resealed(vault, &place, &row.sealed, carried)? {
             tx.reseal_secret(&row.id, &sealed).await?;
         }
@@ -122,7 +123,7 @@ async fn reseal_secrets(
 
 async fn reseal_signing_keys(tx: &mut Tx, vault: &Vault, carried: &mut Carried) -> Result<(), Error> {
     for key in tx.sealed_signing_keys().await? {
-        let place = Place::SigningKey { environment: &key.environment, kid: &key.kid };
+        let place = SealPlace::SigningKey { environment: &key.environment, kid: &key.kid };
         if let Some(sealed) = resealed(vault, &place, &key.sealed, carried)? {
             tx.reseal_signing_key(&key.kid, &sealed).await?;
         }
@@ -139,7 +140,7 @@ async fn reseal_answers(tx: &mut Tx, vault: &Vault, carried: &mut Carried) -> Re
     })
     .await?;
     for answer in answers {
-        let place = Place::Answer { actor: &answer.actor, key: &answer.key };
+        let place = SealPlace::Answer { actor: &answer.actor, key: &answer.key };
         if let Some(sealed) = resealed(vault, &place, &answer.sealed, carried)? {
             tx.reseal_answer(&answer.actor, &answer.key, &sealed).await?;
         }
@@ -150,7 +151,7 @@ async fn reseal_answers(tx: &mut Tx, vault: &Vault, carried: &mut Carried) -> Re
 /// Returns a value of the old format with a new seal; `None` if it has another format or cannot be opened.
 fn resealed(
     vault: &Vault,
-    place: &Place<'_>,
+    place: &SealPlace<'_>,
     sealed: &[u8],
     carried: &mut Carried,
 ) -> Result<Option<Vec<u8>>, Error> {

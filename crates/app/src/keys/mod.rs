@@ -7,4 +7,5 @@ pub(crate) mod carry_over;
 pub(crate) mod digests;
 pub(crate) mod master_key;
 pub(crate) mod opening;
+pub(crate) mod place;
 pub(crate) mod seal;

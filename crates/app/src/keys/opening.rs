@@ -7,9 +7,10 @@ use crate::{
         carry_over::carry_over,
         digests::Digests,
         master_key::MasterKey,
+        place::SealPlace,
         seal::{
-            PURPOSE_SEAL, PURPOSE_VERIFY, Place, Vault, VerifierKeyBytes, is_bound, new_data_key,
-            open_data_keys, root,
+            PURPOSE_SEAL, PURPOSE_VERIFY, Vault, VerifierKeyBytes, is_bound, new_data_key, open_data_keys,
+            root,
         },
     },
     options::{Creation, Options},
@@ -183,7 +184,7 @@ async fn new_instance(
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
     let id = format!("inst_{}", base62::encode_fixed(&bytes, 22));
-    let binding = master.sealing().seal(&Place::Instance { id: &id }, id.as_bytes())?;
+    let binding = master.sealing().seal(&SealPlace::Instance { id: &id }, id.as_bytes())?;
     let instance = InstanceRow { id, binding };
     tx.insert_instance(&instance, now).await?;
     Ok(instance)

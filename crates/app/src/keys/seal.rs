@@ -2,15 +2,19 @@
 //! key's id in the clear. The key's id and the place of the value are bound as associated data, so that a sealed value
 //! that is copied to another row, or whose row is moved, cannot be opened.
 
-use crate::{error::Error, keys::master_key::MasterKey};
+use crate::{
+    error::Error,
+    keys::{
+        master_key::MasterKey,
+        place::{SealPlace, hex},
+    },
+};
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
-    digest::{SHA256, digest},
     hmac,
 };
-use crossfade_core::{Code, Problem, Random, RegistrationId, SecretId, environment::Slug};
+use crossfade_core::{Code, Problem, Random};
 use crossfade_store::{DataKey, InstanceRow};
-use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Format that is written and read.
@@ -26,59 +30,6 @@ pub(crate) const PURPOSE_SEAL: &str = "seal";
 pub(crate) const PURPOSE_VERIFY: &str = "verify";
 /// Purpose of a key that seals nothing and records that a conversion has begun.
 pub(crate) const PURPOSE_CARRY_OVER: &str = "carry_over";
-
-/// Place of a sealed value: its purpose and its owner.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
-    /// A data key, sealed under the master key.
-    DataKey { purpose: &'a str, id: &'a str },
-    /// The value of a secret.
-    Secret { registration: &'a RegistrationId, secret: &'a SecretId },
-    /// The private key of an environment.
-    SigningKey { environment: &'a Slug, kid: &'a str },
-    /// The secret values of a remembered response: the actor of the request, and its idempotency key.
-    Answer { actor: &'a str, key: &'a str },
-    /// The instance that a database belongs to.
-    Instance { id: &'a str },
-    /// A cursor, and the list that issued it.
-    Cursor { list: &'a str },
-}
-
-impl Place<'_> {
-    /// Returns its parts, each after its length, so that no two places give the same text.
-    fn bound(&self) -> Vec<u8> {
-        let parts: &[&str] = match self {
-            Self::DataKey { purpose, id } => &["data_keys", purpose, id],
-            Self::Secret { registration, secret } => &["secrets", registration.as_str(), secret.as_str()],
-            Self::SigningKey { environment, kid } => &["signing_keys", environment.as_str(), kid],
-            Self::Answer { actor, key } => &["idempotency", actor, key],
-            Self::Instance { id } => &["instance", id],
-            Self::Cursor { list } => &["cursor", list],
-        };
-        let mut bound = Vec::new();
-        for part in parts {
-            bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bound.extend_from_slice(part.as_bytes());
-        }
-        bound
-    }
-}
-
-/// Writes the place as older versions bound it, and as the log names it.
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DataKey { purpose, id } => write!(f, "data_keys/{purpose}/{id}"),
-            Self::Secret { secret, .. } => write!(f, "secrets/{secret}"),
-            Self::SigningKey { environment, .. } => write!(f, "signing_keys/{environment}"),
-            Self::Answer { actor, key } => {
-                write!(f, "idempotency/{actor}/{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
-            }
-            Self::Instance { id } => write!(f, "instance/{id}"),
-            Self::Cursor { list } => write!(f, "cursor of {list}"),
-        }
-    }
-}
 
 /// Whether a sealed value has the format of older versions.
 pub(crate) fn is_old_seal(sealed: &[u8]) -> bool {
@@ -104,7 +55,7 @@ impl SealKey {
     }
 
     /// Seals `plain` for `place`: version, key id, nonce, ciphertext and tag.
-    pub(crate) fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn seal(&self, place: &SealPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let key = self.key.as_ref().ok_or_else(|| Error::internal("no sealing key"))?;
         let mut body = plain.to_vec();
         let nonce = key
@@ -118,12 +69,12 @@ impl SealKey {
     }
 
     /// Opens a value sealed for `place`; `None` if it was sealed for another place or with another key.
-    pub(crate) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, place: &SealPlace<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.open_version(VERSION, &place.bound(), sealed)
     }
 
     /// Opens a value that an older version sealed for `place`.
-    fn open_old(&self, place: &Place<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    fn open_old(&self, place: &SealPlace<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.open_version(OLD_VERSION, place.to_string().as_bytes(), sealed)
     }
 
@@ -153,12 +104,12 @@ pub(crate) struct Vault {
 
 impl Vault {
     /// Seals with the newest key.
-    pub(crate) fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn seal(&self, place: &SealPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
         self.keys.last().ok_or_else(|| Error::internal("no data key"))?.seal(place, plain)
     }
 
     /// Opens a value with the key that sealed it.
-    pub(crate) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub(crate) fn open(&self, place: &SealPlace<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let open = |key: &SealKey| {
             let old = || self.is_old.then(|| key.open_old(place, sealed)).flatten();
             key.open(place, sealed).or_else(old)
@@ -182,7 +133,7 @@ pub(crate) fn new_data_key(master: &MasterKey, purpose: &str, random: &dyn Rando
     random.fill(&mut id);
     random.fill(bytes.as_mut_slice());
     let id = hex(&id);
-    let sealed = master.sealing().seal(&Place::DataKey { purpose, id: &id }, bytes.as_slice())?;
+    let sealed = master.sealing().seal(&SealPlace::DataKey { purpose, id: &id }, bytes.as_slice())?;
     Ok(DataKey { id, purpose: purpose.to_owned(), sealed })
 }
 
@@ -198,7 +149,7 @@ pub(crate) fn open_data_keys(
     let (mut keys, mut verifier) = (Vec::new(), Vec::new());
     let (mut is_old, mut is_being_carried_over) = (false, false);
     for key in stored {
-        let place = Place::DataKey { purpose: &key.purpose, id: &key.id };
+        let place = SealPlace::DataKey { purpose: &key.purpose, id: &key.id };
         let master = master.sealing();
         is_old |= is_old_seal(&key.sealed);
         let bytes = master
@@ -229,14 +180,10 @@ pub(crate) fn resealed_data_key(master: &MasterKey, key: &DataKey) -> Result<Opt
     if !is_old_seal(&key.sealed) {
         return Ok(None);
     }
-    let (place, master) = (Place::DataKey { purpose: &key.purpose, id: &key.id }, master.sealing());
+    let (place, master) = (SealPlace::DataKey { purpose: &key.purpose, id: &key.id }, master.sealing());
     let bytes =
         master.open_old(&place, &key.sealed).ok_or_else(|| Error::internal("a data key is corrupt"))?;
     master.seal(&place, &bytes).map(Some)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; ID]> {
@@ -246,7 +193,7 @@ fn unhex(text: &str) -> Option<[u8; ID]> {
 
 /// Whether the row of an instance was written with this master key.
 pub(crate) fn is_bound(master: &MasterKey, instance: &InstanceRow) -> bool {
-    master.sealing().open(&Place::Instance { id: &instance.id }, &instance.binding).is_some()
+    master.sealing().open(&SealPlace::Instance { id: &instance.id }, &instance.binding).is_some()
 }
 
 /// Returns the root key for deriving keys that only need to be the same in each process.
@@ -258,6 +205,7 @@ pub(crate) fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
 mod tests {
     use super::*;
     use crossfade_authority::SystemRandom;
+    use crossfade_core::{RegistrationId, SecretId};
 
     fn registration(n: u8) -> RegistrationId {
         RegistrationId::parse(&format!("reg_{n:022}")).unwrap()
@@ -271,15 +219,15 @@ mod tests {
     fn a_sealed_value_opens_only_in_its_place_and_unchanged() {
         let key = SealKey::new([7; ID], &[1; 32]);
         let (one, two) = ((registration(1), secret(1)), (registration(2), secret(2)));
-        let place = Place::Secret { registration: &one.0, secret: &one.1 };
+        let place = SealPlace::Secret { registration: &one.0, secret: &one.1 };
         let sealed = key.seal(&place, b"value").unwrap();
         assert_eq!(key.open(&place, &sealed).unwrap().as_slice(), b"value");
         for other in [
-            Place::Secret { registration: &one.0, secret: &two.1 },
-            Place::Secret { registration: &two.0, secret: &one.1 },
-            Place::Answer { actor: one.0.as_str(), key: one.1.as_str() },
-            Place::DataKey { purpose: one.0.as_str(), id: one.1.as_str() },
-            Place::Cursor { list: "clients" },
+            SealPlace::Secret { registration: &one.0, secret: &two.1 },
+            SealPlace::Secret { registration: &two.0, secret: &one.1 },
+            SealPlace::Answer { actor: one.0.as_str(), key: one.1.as_str() },
+            SealPlace::DataKey { purpose: one.0.as_str(), id: one.1.as_str() },
+            SealPlace::Cursor { list: "clients" },
         ] {
             assert!(key.open(&other, &sealed).is_none(), "{other}");
         }
@@ -295,15 +243,8 @@ mod tests {
         assert!(!sealed.windows(5).any(|window| window == b"value"));
     }
 
-    #[test]
-    fn no_two_places_are_bound_alike() {
-        let answer = |actor, key| Place::Answer { actor, key }.bound();
-        assert_ne!(answer("ab", "c"), answer("a", "bc"));
-        assert_ne!(answer("a", "/b"), answer("a/", "b"));
-    }
-
     /// Returns what an older version wrote.
-    fn old_seal(key: &SealKey, place: &Place<'_>, plain: &[u8]) -> Vec<u8> {
+    fn old_seal(key: &SealKey, place: &SealPlace<'_>, plain: &[u8]) -> Vec<u8> {
         let associated = Aad::from(key.associated(OLD_VERSION, place.to_string().as_bytes()));
         let mut body = plain.to_vec();
         let nonce = key.key.as_ref().unwrap().seal_in_place_append_tag(associated, &mut body).unwrap();
@@ -318,7 +259,7 @@ mod tests {
             is_being_carried_over: false,
         };
         let (registration, secret) = (registration(1), secret(1));
-        let place = Place::Secret { registration: &registration, secret: &secret };
+        let place = SealPlace::Secret { registration: &registration, secret: &secret };
         let mut sealed = old_seal(&vault(true).keys[0], &place, b"value");
         assert!(is_old_seal(&sealed));
         assert_eq!(vault(true).open(&place, &sealed).unwrap().as_slice(), b"value");
@@ -335,7 +276,7 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let master = MasterKey::create(&directory.join("key"), &SystemRandom).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
-        let place = Place::DataKey { purpose: PURPOSE_SEAL, id: "0000000000000007" };
+        let place = SealPlace::DataKey { purpose: PURPOSE_SEAL, id: "0000000000000007" };
         let sealed = old_seal(master.sealing(), &place, &[9; 32]);
         let old = DataKey { id: "0000000000000007".into(), purpose: PURPOSE_SEAL.into(), sealed };
         assert!(open_data_keys(&master, std::slice::from_ref(&old)).unwrap().0.is_old);
@@ -358,7 +299,7 @@ mod tests {
         let again = MasterKey::read(&one).unwrap().unwrap();
         let (vault, verifier) = open_data_keys(&again, &stored).unwrap();
         assert_eq!(verifier.len(), 1);
-        assert!(vault.seal(&Place::Cursor { list: "clients" }, b"y").is_ok() && !vault.is_old);
+        assert!(vault.seal(&SealPlace::Cursor { list: "clients" }, b"y").is_ok() && !vault.is_old);
         assert!(open_data_keys(&other, &stored).is_err());
         assert!(MasterKey::create(&one, &SystemRandom).is_err(), "an existing key is never overwritten");
         assert!(MasterKey::read(&dir.join("none")).unwrap().is_none());

@@ -5,7 +5,7 @@
 
 use crate::{
     error::Error,
-    keys::seal::{Place, Vault},
+    keys::{place::SealPlace, seal::Vault},
 };
 use crossfade_authority::{DrillSlot, Registration, SecretSlot, SigningKey};
 use crossfade_core::{OauthClientId, SecretId, Timestamp, environment::Slug};
@@ -206,7 +206,7 @@ pub(crate) async fn signing_keys(
                 continue;
             }
         };
-        let place = Place::SigningKey { environment: slug, kid: &key.kid };
+        let place = SealPlace::SigningKey { environment: slug, kid: &key.kid };
         let opened = vault
             .open(&place, &key.sealed)
             .and_then(|private| SigningKey::parse(key.alg, &private, key.times).map_err(Error::internal));

@@ -13,7 +13,7 @@ use crate::{
         targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
         versioned::Versioned,
     },
-    keys::seal::Place,
+    keys::place::SealPlace,
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
@@ -105,7 +105,7 @@ impl App {
             None
         } else {
             Some({
-                let place = Place::Secret { registration: &registration.id, secret: &id };
+                let place = SealPlace::Secret { registration: &registration.id, secret: &id };
                 self.vault.seal(&place, value.reveal().as_bytes())?
             })
         };

@@ -9,7 +9,7 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site},
     },
-    keys::seal::Place,
+    keys::place::SealPlace,
     secrets::list::secret_of,
 };
 use crossfade_core::{
@@ -57,7 +57,7 @@ impl App {
                     secret ended. If nobody has the value, rotate the secret.",
                 )
             })?;
-            let place = Place::Secret { registration: &site.registration.id, secret: &secret.rule.id };
+            let place = SealPlace::Secret { registration: &site.registration.id, secret: &secret.rule.id };
             let value = self.vault.open(&place, sealed)?;
             let about = About {
                 client: Some(&site.client.id),

@@ -1,0 +1,119 @@
+//! The places of sealed values. A seal binds its place as associated data, so that a sealed value opens nowhere else.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use crossfade_core::{RegistrationId, SecretId, environment::Slug};
+use std::fmt;
+
+/// SealPlace of a sealed value: its purpose and its owner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SealPlace<'a> {
+    /// A data key, sealed under the master key.
+    DataKey { purpose: &'a str, id: &'a str },
+    /// The value of a secret.
+    Secret { registration: &'a RegistrationId, secret: &'a SecretId },
+    /// The private key of an environment.
+    SigningKey { environment: &'a Slug, kid: &'a str },
+    /// The secret values of a remembered response: the actor of the request, and its idempotency key.
+    Answer { actor: &'a str, key: &'a str },
+    /// The instance that a database belongs to.
+    Instance { id: &'a str },
+    /// A cursor, and the list that issued it.
+    Cursor { list: &'a str },
+}
+
+impl SealPlace<'_> {
+    /// Returns its parts, each after its length, so that no two places give the same text.
+    pub(super) fn bound(&self) -> Vec<u8> {
+        let parts: &[&str] = match self {
+            Self::DataKey { purpose, id } => &["data_keys", purpose, id],
+            Self::Secret { registration, secret } => &["secrets", registration.as_str(), secret.as_str()],
+            Self::SigningKey { environment, kid } => &["signing_keys", environment.as_str(), kid],
+            Self::Answer { actor, key } => &["idempotency", actor, key],
+            Self::Instance { id } => &["instance", id],
+            Self::Cursor { list } => &["cursor", list],
+        };
+        let mut bound = Vec::new();
+        for part in parts {
+            bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bound.extend_from_slice(part.as_bytes());
+        }
+        bound
+    }
+}
+
+/// Writes the place as older versions bound it, and as the log names it.
+impl fmt::Display for SealPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataKey { purpose, id } => write!(f, "data_keys/{purpose}/{id}"),
+            Self::Secret { secret, .. } => write!(f, "secrets/{secret}"),
+            Self::SigningKey { environment, .. } => write!(f, "signing_keys/{environment}"),
+            Self::Answer { actor, key } => {
+                write!(f, "idempotency/{actor}/{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
+            }
+            Self::Instance { id } => write!(f, "instance/{id}"),
+            Self::Cursor { list } => write!(f, "cursor of {list}"),
+        }
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_places_are_bound_alike() {
+        let answer = |actor, key| SealPlace::Answer { actor, key }.bound();
+        assert_ne!(answer("ab", "c"), answer("a", "bc"));
+        assert_ne!(answer("a", "/b"), answer("a/", "b"));
+    }
+
+    /// Sealed values outlive every version of this program. The parts are written out, each after its length in eight
+    /// bytes; the second text is what older versions bound.
+    #[test]
+    fn a_place_is_bound_by_these_bytes_for_ever() {
+        let registration = RegistrationId::parse(&format!("reg_{:022}", 1)).unwrap();
+        let secret = SecretId::parse(&format!("sec_{:022}", 2)).unwrap();
+        let environment = Slug::from_stored("staging".into());
+        for (place, bound, old) in [
+            (
+                SealPlace::DataKey { purpose: "seal", id: "0000000000000007" },
+                "0000000000000009 646174615f6b657973 0000000000000004 7365616c 0000000000000010 30303030303030303030303030303037",
+                "data_keys/seal/0000000000000007",
+            ),
+            (
+                SealPlace::Secret { registration: &registration, secret: &secret },
+                "0000000000000007 73656372657473 000000000000001a 7265675f30303030303030303030303030303030303030303031 \
+                 000000000000001a 7365635f30303030303030303030303030303030303030303032",
+                "secrets/sec_0000000000000000000002",
+            ),
+            (
+                SealPlace::SigningKey { environment: &environment, kid: "kid" },
+                "000000000000000c 7369676e696e675f6b657973 0000000000000007 73746167696e67 0000000000000003 6b6964",
+                "signing_keys/staging",
+            ),
+            (
+                SealPlace::Answer { actor: "usr_1", key: "k" },
+                "000000000000000b 6964656d706f74656e6379 0000000000000005 7573725f31 0000000000000001 6b",
+                "idempotency/usr_1/8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a",
+            ),
+            (
+                SealPlace::Instance { id: "i" },
+                "0000000000000008 696e7374616e6365 0000000000000001 69",
+                "instance/i",
+            ),
+            (
+                SealPlace::Cursor { list: "clients" },
+                "0000000000000006 637572736f72 0000000000000007 636c69656e7473",
+                "cursor of clients",
+            ),
+        ] {
+            assert_eq!(hex(&place.bound()), bound.replace(' ', ""), "{place}");
+            assert_eq!(place.to_string(), old);
+        }
+    }
+}
