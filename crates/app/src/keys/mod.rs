@@ -1,7 +1,7 @@
 //! Keys and what they protect.
 //! The master key (`master_key`) opens the keys of an instance (`opening`). `seal` encrypts stored values and binds
-//! each to its place. `digests` finds credentials again without storing them. `carry_over` converts what older versions
-//! stored.
+//! each to its `place`. `digests` finds credentials again without storing them. `carry_over` converts what older
+//! versions stored.
 
 pub(crate) mod carry_over;
 pub(crate) mod digests;

@@ -4,7 +4,7 @@ use crate::engines::{on_both_engines, on_postgres, on_sqlite};
 use crate::{
     database::Place,
     start::{Data, Running, is_serving, refuses},
-    world::{Caller, Client, World},
+    world::{Client, Principal, World},
 };
 use crossfade_app::{Backup, Restore, Restored, back_up};
 use crossfade_authority::Clock;
@@ -163,7 +163,7 @@ async fn live(world: &World) -> Lived {
 }
 
 async fn behaves_as_before(lived: &Lived, before: &World, after: &World) {
-    let owner = |world| Caller { world, token: lived.token.clone() };
+    let owner = |world| Principal { world, token: lived.token.clone() };
     let (was, is) = (owner(before), owner(after));
     let path = |rest: &str| lived.client.path("production", rest);
     for rest in ["/secrets", "/rotations", "/usage"] {
@@ -347,7 +347,7 @@ async fn a_restore_is_written_down_and_tells_what_is_valid(world: World) {
     assert_eq!((restored.current_secrets, restored.retiring_secrets), (2, 1));
     assert_eq!(restored.restored_at, world.now());
     let after = served(&world, place, world.now()).await;
-    let owner = Caller { world: &after, token: lived.token.clone() };
+    let owner = Principal { world: &after, token: lived.token.clone() };
     let events = owner.get("/audit-events?action=database.restored").await.ok();
     let event = &events["items"][0];
     assert_eq!(event["actor"]["id"], "restore");

@@ -2,7 +2,7 @@
 //! nothing. The formats are made here by other code than the product's.
 
 use crate::engines::on_both_engines;
-use crate::world::{Caller, Client, World};
+use crate::world::{Client, Principal, World};
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest::{SHA256, digest},
@@ -225,14 +225,14 @@ impl Lived {
 
     /// Everything that worked works, and only in the new format.
     async fn works_on(&self, world: &World) {
-        let caller = Caller { world, token: Some(self.token.clone()) };
+        let principal = Principal { world, token: Some(self.token.clone()) };
         for (id, value) in &self.secrets {
             let path = self.client.path("production", &format!("/secrets/{id}/reveal"));
-            assert_eq!(caller.post(&path, json!({"reason": "test"})).await.ok()["value"], **value);
+            assert_eq!(principal.post(&path, json!({"reason": "test"})).await.ok()["value"], **value);
         }
         let body = Some(self.client.rotation(24).to_string());
         let path = self.client.path("production", "/secrets/rotate");
-        let again = caller.call(http::Method::POST, &path, body, &[AGAIN]).await.created();
+        let again = principal.call(http::Method::POST, &path, body, &[AGAIN]).await.created();
         assert_eq!(again, self.rotation);
         let production = self.client.registration("production");
         let told = world
@@ -332,12 +332,12 @@ async fn a_digest_that_was_inserted_into_the_database_is_no_credential(mut world
     world.raw(&planted(&keys, 1, &plain, 0)).await;
     world.raw(&planted(&keys, 2, &keys.keyed("sessions", &value), 1)).await;
     for _ in 0..2 {
-        let caller = Caller { world: &world, token: Some(value.clone()) };
-        caller.get("/me").await.refused(401, "unauthenticated");
+        let principal = Principal { world: &world, token: Some(value.clone()) };
+        principal.get("/me").await.refused(401, "unauthenticated");
         world.restart().await;
     }
     world.raw(&planted(&keys, 3, &keys.keyed("API tokens", &value), 1)).await;
-    Caller { world: &world, token: Some(value) }.get("/me").await.ok();
+    Principal { world: &world, token: Some(value) }.get("/me").await.ok();
 }
 
 async fn a_session_or_link_that_was_inserted_into_the_database_opens_nothing(mut world: World) {

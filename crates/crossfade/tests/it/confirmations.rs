@@ -1,7 +1,7 @@
 //! What destroys stored values or sends messages elsewhere asks for the name (rule 24).
 
 use crate::engines::on_both_engines;
-use crate::world::{Caller, Client, World};
+use crate::world::{Client, Principal, World};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 const PRODUCTION: &str = "/environments/production";
 
 /// The status of revealing the secret that a client was created with.
-async fn reveal(owner: &Caller<'_>, client: &Client) -> u16 {
+async fn reveal(owner: &Principal<'_>, client: &Client) -> u16 {
     let secret = &client.registration("production").secret_id;
     let path = client.path("production", &format!("/secrets/{secret}/reveal"));
     owner.post(&path, json!({})).await.status.as_u16()
 }
 
-async fn settings(owner: &Caller<'_>) -> Value {
+async fn settings(owner: &Principal<'_>) -> Value {
     owner.get(PRODUCTION).await.ok()
 }
 

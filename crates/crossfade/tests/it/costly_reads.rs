@@ -1,7 +1,7 @@
 //! Costly reads are bounded for each account, and readings of evidence are kept for a second.
 
 use crate::engines::on_both_engines;
-use crate::world::{Caller, World};
+use crate::world::{Principal, World};
 use serde_json::Value;
 use std::{task::Poll, time::Duration};
 
@@ -15,8 +15,8 @@ on_both_engines! {
 const SECOND: Duration = Duration::from_secs(1);
 const MICRO: Duration = Duration::from_micros(1);
 
-async fn uses(caller: &Caller<'_>, path: &str) -> u64 {
-    let answer = caller.get(path).await.ok();
+async fn uses(principal: &Principal<'_>, path: &str) -> u64 {
+    let answer = principal.get(path).await.ok();
     answer["items"].as_array().unwrap().iter().map(|it| it["use_count"].as_u64().unwrap()).sum()
 }
 
@@ -34,7 +34,7 @@ async fn an_account_with_two_costly_reads_gets_no_third(world: World) {
     let path = |seconds: u32| client.path("production", &format!("/change-over?quiet_seconds={seconds}"));
     let paths: Vec<_> = (61..=65).map(path).collect();
     let mut reads: Vec<_> = [(&first, 0), (&second, 1), (&second, 2), (&other, 3)]
-        .map(|(caller, path)| Box::pin(caller.get(&paths[path])))
+        .map(|(principal, path)| Box::pin(principal.get(&paths[path])))
         .into();
     // The first answer is the refusal of one of three.
     let (at, refused) = std::future::poll_fn(|context| {

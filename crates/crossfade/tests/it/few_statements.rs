@@ -3,7 +3,7 @@
 use crate::{
     console::browser::Browser,
     engines::on_both_engines,
-    world::{Caller, Client, OWNER, World},
+    world::{Client, OWNER, Principal, World},
 };
 use crossfade_app::NewToken;
 use crossfade_store::TRACE_STATEMENTS;
@@ -71,7 +71,7 @@ impl Visit for Name {
 /// What the lists show, and who reads them.
 struct Stage<'w> {
     world: &'w World,
-    owner: Caller<'w>,
+    owner: Principal<'w>,
     browser: Browser<'w>,
     /// A client that is rotated often, with a transition and drills.
     client: Client,

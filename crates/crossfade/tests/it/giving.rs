@@ -2,7 +2,7 @@
 //! behind an account.
 
 use crate::engines::{on_both_engines, on_sqlite};
-use crate::world::{Caller, OWNER, World};
+use crate::world::{OWNER, Principal, World};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -34,25 +34,25 @@ fn text(value: &Value) -> String {
 }
 
 /// An account that `by` creates: its id and its link.
-async fn account(by: &Caller<'_>, email: &str) -> (String, String) {
+async fn account(by: &Principal<'_>, email: &str) -> (String, String) {
     let created = by.post("/users", json!({"email": email})).await.created();
     (text(&created["id"]), text(&created["activation_link"]["url"]))
 }
 
-async fn give(by: &Caller<'_>, user: &str, role: &str) -> crate::world::Answer {
+async fn give(by: &Principal<'_>, user: &str, role: &str) -> crate::world::Answer {
     by.post(&format!("/users/{user}/grants"), json!({"role": role})).await
 }
 
 /// An account of an Operations Manager that the Owner created: its id, and as whom it calls.
-async fn manager<'w>(world: &'w World, email: &str) -> (String, Caller<'w>) {
+async fn manager<'w>(world: &'w World, email: &str) -> (String, Principal<'w>) {
     let owner = world.owner().await;
     let (user, _) = account(&owner, email).await;
     give(&owner, &user, "operations_manager").await.created();
     (user, world.token_of(email, &[]).await)
 }
 
-async fn id_of(caller: &Caller<'_>) -> String {
-    text(&caller.get("/me").await.ok()["user"]["id"])
+async fn id_of(principal: &Principal<'_>) -> String {
+    text(&principal.get("/me").await.ok()["user"]["id"])
 }
 
 /// Opens a link and sets the password: the status.
@@ -144,7 +144,7 @@ async fn an_account_does_not_hide_its_makers_behind_later_links_rule_24(world: W
     let (ops_id, ops) = manager(&world, "ops@example.com").await;
     let (peer_id, _) = manager(&world, "peer@example.com").await;
     let (third_id, third) = manager(&world, "third@example.com").await;
-    let made = async |by: &Caller<'_>, user: &str| {
+    let made = async |by: &Principal<'_>, user: &str| {
         text(&by.post(&format!("/users/{user}/link"), json!({})).await.created()["url"])
     };
     assert_eq!(open(&world, &made(&ops, &peer_id).await).await, 303);
@@ -321,7 +321,7 @@ fn reach(grants: &Value) -> HashSet<String> {
 async fn colluding_accounts_never_hold_more(world: World, seed: u64) {
     let owner = world.owner().await;
     let mut choices = Choices(seed);
-    let mut tokens: HashMap<String, Vec<Caller<'_>>> = HashMap::new();
+    let mut tokens: HashMap<String, Vec<Principal<'_>>> = HashMap::new();
     let mut makers: HashMap<String, HashSet<String>> = HashMap::new();
     let mut ids = Vec::new();
     for (name, role) in [("a", "operations_manager"), ("b", "operations_manager"), ("c", "viewer")] {
@@ -345,12 +345,12 @@ async fn colluding_accounts_never_hold_more(world: World, seed: u64) {
         let mine: Vec<String> = ids.iter().filter(|id| tokens.contains_key(*id)).cloned().collect();
         let who = mine[choices.below(mine.len())].clone();
         let callers = &tokens[&who];
-        let caller = callers[choices.below(callers.len())].clone();
+        let principal = callers[choices.below(callers.len())].clone();
         let target = ids[choices.below(ids.len())].clone();
         let path = format!("/users/{target}/grants");
         match choices.below(6) {
             0 => {
-                let answer = caller.post("/users", json!({"email": format!("x{step}@example.com")})).await;
+                let answer = principal.post("/users", json!({"email": format!("x{step}@example.com")})).await;
                 if answer.status.as_u16() == 201 {
                     let user = text(&answer.json()["id"]);
                     let scopes = [
@@ -370,7 +370,7 @@ async fn colluding_accounts_never_hold_more(world: World, seed: u64) {
                 }
             }
             1 => {
-                let answer = caller.post(&format!("/users/{target}/link"), json!({})).await;
+                let answer = principal.post(&format!("/users/{target}/link"), json!({})).await;
                 if answer.status.as_u16() == 201 {
                     assert_ne!(who, target, "seed {seed} step {step}: a link to the own account");
                     let above: HashSet<String> =
@@ -385,7 +385,7 @@ async fn colluding_accounts_never_hold_more(world: World, seed: u64) {
             2 => {
                 let grants = owner.get(&path).await.ok()["items"].clone();
                 if let Some(grant) = grants.as_array().unwrap().first() {
-                    caller.delete(&format!("{path}/{}", text(&grant["id"])), json!({})).await;
+                    principal.delete(&format!("{path}/{}", text(&grant["id"])), json!({})).await;
                 }
             }
             _ => {
@@ -394,7 +394,8 @@ async fn colluding_accounts_never_hold_more(world: World, seed: u64) {
                         [choices.below(6)];
                 let body = json!({"role": role}).to_string();
                 let key = format!("\"{}\"", choices.below(20));
-                let answer = caller.call(Method::POST, &path, Some(body), &[("idempotency-key", &key)]).await;
+                let answer =
+                    principal.call(Method::POST, &path, Some(body), &[("idempotency-key", &key)]).await;
                 let upwards = who == target || makers.get(&who).is_some_and(|above| above.contains(&target));
                 if upwards {
                     assert_ne!(

@@ -1,7 +1,7 @@
 //! The limits of a property in an environment: what its clients can be given there, and who sets that.
 
 use crate::engines::on_both_engines;
-use crate::world::{Caller, Client, PUBLIC_URL, World};
+use crate::world::{Client, PUBLIC_URL, Principal, World};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn limits_of(world: &World, client: &Client, environment: &str) -> String 
 }
 
 /// The manager of one client.
-async fn manager<'w>(world: &'w World, client: &Client) -> Caller<'w> {
+async fn manager<'w>(world: &'w World, client: &Client) -> Principal<'w> {
     let owner = world.owner().await;
     let user = text(&owner.post("/users", json!({"email": "app@example.com"})).await.created()["id"]);
     let body = json!({"role": "application_manager", "client_id": client.id});
@@ -36,7 +36,7 @@ async fn manager<'w>(world: &'w World, client: &Client) -> Caller<'w> {
     world.token_of("app@example.com", &[]).await
 }
 
-async fn put(by: &Caller<'_>, path: &str, body: Value) -> crate::world::Answer {
+async fn put(by: &Principal<'_>, path: &str, body: Value) -> crate::world::Answer {
     by.call(Method::PUT, path, Some(body.to_string()), &[]).await
 }
 

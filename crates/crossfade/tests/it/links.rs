@@ -3,7 +3,7 @@
 use crate::engines::on_both_engines;
 use crate::{
     console::browser::{Browser, PASSWORD},
-    world::{Caller, OWNER, World},
+    world::{OWNER, Principal, World},
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -46,12 +46,12 @@ async fn by_session(browser: &Browser<'_>, user: &str) -> String {
     page[at..].split('<').next().unwrap().to_owned()
 }
 
-async fn by_token(caller: &Caller<'_>, user: &str) -> String {
-    text(&caller.post(&format!("/users/{user}/link"), json!({})).await.created()["url"])
+async fn by_token(principal: &Principal<'_>, user: &str) -> String {
+    text(&principal.post(&format!("/users/{user}/link"), json!({})).await.created()["url"])
 }
 
-async fn token_id(caller: &Caller<'_>) -> String {
-    text(&caller.get("/me").await.ok()["token_id"])
+async fn token_id(principal: &Principal<'_>) -> String {
+    text(&principal.get("/me").await.ok()["token_id"])
 }
 
 async fn a_link_of_a_stolen_session_ends_with_a_sign_out_everywhere(world: World) {

@@ -3,7 +3,7 @@
 //! is also derived a second time from the roles, so that a wrong table cannot be committed by habit.
 
 use crate::engines::on_sqlite;
-use crate::world::{Caller, Client, World};
+use crate::world::{Client, Principal, World};
 use crossfade_core::{
     Operation,
     operations::{Access, Method},
@@ -22,7 +22,7 @@ const OBJECTS: [&str; 4] = ["own", "foreign", "other environment", "unreadable"]
 /// Somebody with a role, and the objects as they are to them.
 struct Holder<'w> {
     role: Role,
-    caller: Caller<'w>,
+    principal: Principal<'w>,
     user: String,
     token: String,
 }
@@ -191,11 +191,11 @@ impl<'w> Stage<'w> {
             owner.post(&grants, body).await.created();
             owner.post(&grants, json!({"role": "viewer", "property_id": foreign})).await.created();
         }
-        let caller = self.world.token_of(&email, &[]).await;
+        let principal = self.world.token_of(&email, &[]).await;
         let tokens = owner.get("/tokens?limit=200").await.ok();
         let own = tokens["items"].as_array().unwrap().iter().find(|it| it["user_id"] == user.as_str());
         let token = text(&own.unwrap()["id"]);
-        Holder { role, caller, user, token }
+        Holder { role, principal, user, token }
     }
 
     /// The client and the environment that an object is.
@@ -252,11 +252,11 @@ impl<'w> Stage<'w> {
         if operation == Operation::CreateClient {
             let name = format!("{} {object}", holder.role.name());
             let body = json!({"name": name, "property_id": property, "environments": [environment]});
-            let answer = holder.caller.call(method, &path, Some(body.to_string()), &[]).await;
+            let answer = holder.principal.call(method, &path, Some(body.to_string()), &[]).await;
             return if answer.status == 201 { "yes".into() } else { answer.status.as_str().into() };
         }
         let body = (operation.method() != Method::Get).then(|| "{}".to_owned());
-        let answer = holder.caller.call(method, &path, body, &[("if-match", "\"999999\"")]).await;
+        let answer = holder.principal.call(method, &path, body, &[("if-match", "\"999999\"")]).await;
         match answer.status.as_u16() {
             200 | 412 => "yes".into(),
             403 => {

@@ -1,7 +1,7 @@
 //! API tokens, what they are limited to, and the one-time links of Owners.
 
 use crate::engines::on_both_engines;
-use crate::world::{Answer, Caller, OWNER, World};
+use crate::world::{Answer, OWNER, Principal, World};
 use crossfade_app::{NewToken, OneTimeLink};
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -176,8 +176,8 @@ async fn a_token_ends_at_its_time_and_not_before(world: World) {
     let new =
         NewToken { user: OWNER.to_owned(), name: "short".to_owned(), expires_days: Some(1), scope: vec![] };
     let token = world.app.create_token(&new).await.unwrap().reveal().to_owned();
-    let caller = Caller { world: &world, token: Some(token) };
-    let row = caller.get("/tokens").await.ok()["items"]
+    let principal = Principal { world: &world, token: Some(token) };
+    let row = principal.get("/tokens").await.ok()["items"]
         .as_array()
         .unwrap()
         .iter()
@@ -186,10 +186,10 @@ async fn a_token_ends_at_its_time_and_not_before(world: World) {
         .clone();
     assert_eq!(row["expires_at"], world.now().after(DAY).to_string());
     world.advance(DAY - MICRO);
-    caller.get("/clients").await.ok();
+    principal.get("/clients").await.ok();
     world.advance(MICRO);
-    caller.get("/clients").await.refused(401, "unauthenticated");
-    caller.post("/properties", json!({"name": "x"})).await.refused(401, "unauthenticated");
+    principal.get("/clients").await.refused(401, "unauthenticated");
+    principal.post("/properties", json!({"name": "x"})).await.refused(401, "unauthenticated");
 }
 
 async fn a_deleted_token_opens_nothing_any_more(mut world: World) {
@@ -212,8 +212,8 @@ async fn a_deleted_token_opens_nothing_any_more(mut world: World) {
     let values = [owner.token.clone(), other.token.clone()];
     for round in ["running", "restarted"] {
         for token in &values {
-            let caller = Caller { world: &world, token: token.clone() };
-            let refused = caller.get("/clients").await.refused(401, "unauthenticated");
+            let principal = Principal { world: &world, token: token.clone() };
+            let refused = principal.get("/clients").await.refused(401, "unauthenticated");
             assert_eq!(refused["code"], "unauthenticated", "{round}");
         }
         world.restart().await;
@@ -228,8 +228,9 @@ async fn a_token_cannot_create_tokens(world: World) {
 async fn one_sees_one_s_own_tokens_and_an_owner_sees_all(world: World) {
     let owner = world.owner().await;
     let bob = world.user("bob@example.com", "secret_rotator").await;
-    let names =
-        async |caller: &Caller<'_>| caller.get("/tokens").await.ok()["items"].as_array().unwrap().clone();
+    let names = async |principal: &Principal<'_>| {
+        principal.get("/tokens").await.ok()["items"].as_array().unwrap().clone()
+    };
     let (all, bobs) = (names(&owner).await, names(&bob).await);
     assert_eq!((all.len(), bobs.len()), (2, 1));
     let owners = all.iter().find(|token| token["id"] != bobs[0]["id"]).unwrap();

@@ -1,7 +1,7 @@
 //! The audit trail: refusals, failed authentications, who may read what of it, export and retention.
 
 use crate::engines::on_both_engines;
-use crate::world::{Caller, Client, World};
+use crate::world::{Client, Principal, World};
 use http::Method;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -27,13 +27,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is not a text")).to_owned()
 }
 
-async fn events(caller: &Caller<'_>, filter: &str) -> Vec<Value> {
-    let page = caller.get(&format!("/audit-events?limit=200&{filter}")).await.ok();
+async fn events(principal: &Principal<'_>, filter: &str) -> Vec<Value> {
+    let page = principal.get(&format!("/audit-events?limit=200&{filter}")).await.ok();
     page["items"].as_array().unwrap().clone()
 }
 
 /// Somebody with a role on the property of a client, in one environment or in all.
-async fn holder<'w>(world: &'w World, role: &str, client: &Client, environments: Value) -> Caller<'w> {
+async fn holder<'w>(world: &'w World, role: &str, client: &Client, environments: Value) -> Principal<'w> {
     let owner = world.owner().await;
     let property = owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone();
     let email = format!("{role}-{}@example.com", environments.as_array().map_or(0, Vec::len));
@@ -360,7 +360,7 @@ async fn a_retention_takes_whole_days_away_and_says_so(mut world: World) {
     let token = world.owner().await.token;
     world.restart_with_retention(30).await;
     world.run_jobs().await;
-    let owner = Caller { world: &world, token: token.clone() };
+    let owner = Principal { world: &world, token: token.clone() };
     let before = events(&owner, "").await.len();
     assert!(before > 3);
     world.advance(29 * 24 * HOUR);
@@ -379,8 +379,8 @@ async fn a_retention_takes_whole_days_away_and_says_so(mut world: World) {
 }
 
 /// The lines of an export.
-async fn exported(caller: &Caller<'_>, filter: &str) -> Vec<Value> {
-    let answer = caller.call(Method::GET, &format!("/audit-events/export?{filter}"), None, &[]).await;
+async fn exported(principal: &Principal<'_>, filter: &str) -> Vec<Value> {
+    let answer = principal.call(Method::GET, &format!("/audit-events/export?{filter}"), None, &[]).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, Some("application/jsonl")));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let text = String::from_utf8(answer.bytes).unwrap();

@@ -3,7 +3,7 @@
 use crate::engines::on_both_engines;
 use crate::{
     console::browser::Browser,
-    world::{Caller, OWNER, World},
+    world::{OWNER, Principal, World},
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn text(value: &Value) -> String {
 }
 
 /// A person created through the API, with a role on the platform: the id, and as whom they call.
-async fn person<'w>(world: &'w World, email: &str, role: &str) -> (String, Caller<'w>) {
+async fn person<'w>(world: &'w World, email: &str, role: &str) -> (String, Principal<'w>) {
     let owner = world.owner().await;
     let user = text(&owner.post("/users", json!({"email": email})).await.created()["id"]);
     owner.post(&format!("/users/{user}/grants"), json!({"role": role})).await.created();
@@ -215,7 +215,7 @@ async fn whoever_activated_an_account_is_out_when_it_gets_to_see_secrets(world: 
     let page = browser.post("/console/account/tokens", &[("name", "kept")]).await.page(200);
     let at = page.find("crossfade_api_").unwrap();
     let token = page[at..].split('<').next().unwrap().to_owned();
-    let kept = Caller { world: &world, token: Some(token) };
+    let kept = Principal { world: &world, token: Some(token) };
     kept.get("/me").await.ok();
     let later = text(&manager.post(&format!("/users/{user}/link"), json!({})).await.created()["url"]);
     // Roles that see no secrets change nothing of that.
@@ -292,8 +292,8 @@ async fn a_link_ends_the_tokens_of_its_account(world: World) {
 async fn a_repeated_request_hands_out_no_link_to_whoever_may_not_have_it_now(world: World) {
     let owner = world.owner().await;
     let (_, manager) = person(&world, "ops@example.com", "operations_manager").await;
-    let again = async |caller: &Caller<'_>, path: &str, body: &Value, key: &str| {
-        caller.call(Method::POST, path, Some(body.to_string()), &[("idempotency-key", key)]).await
+    let again = async |principal: &Principal<'_>, path: &str, body: &Value, key: &str| {
+        principal.call(Method::POST, path, Some(body.to_string()), &[("idempotency-key", key)]).await
     };
     let body = json!({"email": "new@example.com"});
     let created = again(&manager, "/users", &body, "create").await.created();
@@ -571,7 +571,7 @@ async fn whoever_may_read_one_environment_learns_nothing_of_the_others(world: Wo
     owner.patch("/environments/staging", json!({"max_age_days": null})).await.ok();
     world.advance(Duration::from_secs(2 * 86_400));
     let eve = world.token_of("eve@example.com", &[]).await;
-    let found = async |who: &Caller<'_>, query: &str| {
+    let found = async |who: &Principal<'_>, query: &str| {
         who.get(&format!("/clients?{query}")).await.ok()["items"].as_array().unwrap().len()
     };
     // The Owner finds it by everything; she by what she may read, and by nothing else.
@@ -586,7 +586,7 @@ async fn whoever_may_read_one_environment_learns_nothing_of_the_others(world: Wo
         assert_eq!((found(&owner, &query).await, found(&eve, &query).await), (1, by_eve), "{query}");
     }
     let path = format!("/clients/{}", client.id);
-    let tag = async |who: &Caller<'_>| who.get(&path).await.header("etag").unwrap().to_owned();
+    let tag = async |who: &Principal<'_>| who.get(&path).await.header("etag").unwrap().to_owned();
     let (of_owner, of_eve) = (tag(&owner).await, tag(&eve).await);
     owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
     assert_ne!(tag(&owner).await, of_owner);

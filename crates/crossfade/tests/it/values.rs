@@ -4,7 +4,7 @@ use crate::engines::on_both_engines;
 use crate::{
     commands::{Site, token},
     start::{Data, Running},
-    world::{Caller, World},
+    world::{Principal, World},
 };
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn lacks_reveal(problem: &Value) {
     assert!(detail.contains("secret:reveal") && detail.contains("Nothing was changed."), "{problem}");
 }
 
-async fn secrets(owner: &Caller<'_>, path: &str) -> Value {
+async fn secrets(owner: &Principal<'_>, path: &str) -> Value {
     owner.get(path).await.ok()["items"].clone()
 }
 

@@ -3,7 +3,7 @@
 use crate::engines::on_both_engines;
 use crate::{
     console::browser::PASSWORD,
-    world::{Caller, Client, OWNER, World},
+    world::{Client, OWNER, Principal, World},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -23,14 +23,14 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is not a text")).to_owned()
 }
 
-async fn events(caller: &Caller<'_>, filter: &str) -> Vec<Value> {
-    let page = caller.get(&format!("/audit-events?limit=200&{filter}")).await.ok();
+async fn events(principal: &Principal<'_>, filter: &str) -> Vec<Value> {
+    let page = principal.get(&format!("/audit-events?limit=200&{filter}")).await.ok();
     page["items"].as_array().unwrap().clone()
 }
 
 /// The ID of the token that a caller uses.
-async fn token_id(caller: &Caller<'_>) -> String {
-    text(&caller.get("/me").await.ok()["token_id"])
+async fn token_id(principal: &Principal<'_>) -> String {
+    text(&principal.get("/me").await.ok()["token_id"])
 }
 
 fn reveal(client: &Client) -> String {
@@ -85,9 +85,9 @@ async fn reveals_by_two_tokens_and_the_console_are_told_apart(world: World) {
 async fn a_replayed_reveal_names_the_token_that_repeated_the_request(world: World) {
     let client = world.client("Billing", &["production"]).await;
     let (one, two) = (world.owner().await, world.token_of(OWNER, &[]).await);
-    for caller in [&one, &two] {
+    for principal in [&one, &two] {
         let key = [("idempotency-key", "again")];
-        caller.call(http::Method::POST, &reveal(&client), Some("{}".into()), &key).await.ok();
+        principal.call(http::Method::POST, &reveal(&client), Some("{}".into()), &key).await.ok();
     }
     let found = events(&one, "action=secret.revealed").await;
     assert_eq!(found[0]["details"]["replayed"], "reveal_secret");
@@ -106,8 +106,8 @@ async fn refusals_name_their_token_also_when_they_are_grouped(world: World) {
     world.advance(Duration::from_secs(60));
     world.run_jobs().await;
     let owner = world.owner().await;
-    for caller in [&one, &two] {
-        let refused = events(&owner, &format!("outcome=refused&via={}", token_id(caller).await)).await;
+    for principal in [&one, &two] {
+        let refused = events(&owner, &format!("outcome=refused&via={}", token_id(principal).await)).await;
         let counts = refused.iter().map(|event| event["details"]["count"].as_u64().unwrap());
         assert_eq!(counts.sum::<u64>(), 50);
     }

@@ -14,7 +14,7 @@ mod shapes;
 mod size_and_encoding;
 mod transition_hours;
 
-use crate::world::{Answer, Caller, Client};
+use crate::world::{Answer, Client, Principal};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -31,12 +31,12 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is not a text"))
 }
 
-async fn send(caller: &Caller<'_>, method: &Method, path: &str, body: &str) -> Answer {
-    caller.call(method.clone(), path, Some(body.to_owned()), &[]).await
+async fn send(principal: &Principal<'_>, method: &Method, path: &str, body: &str) -> Answer {
+    principal.call(method.clone(), path, Some(body.to_owned()), &[]).await
 }
 
 /// Everything that a refusal must leave as it is.
-async fn snapshot(owner: &Caller<'_>, client: &Client) -> Vec<Value> {
+async fn snapshot(owner: &Principal<'_>, client: &Client) -> Vec<Value> {
     let mut all = Vec::new();
     for path in ["/properties", "/environments", "/clients"] {
         all.push(owner.get(path).await.ok());
@@ -64,7 +64,7 @@ async fn snapshot(owner: &Caller<'_>, client: &Client) -> Vec<Value> {
 }
 
 /// Every mutation, with a body that it would take.
-async fn mutations(owner: &Caller<'_>, client: &Client) -> Vec<(Method, String, Value)> {
+async fn mutations(owner: &Principal<'_>, client: &Client) -> Vec<(Method, String, Value)> {
     let property = owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone();
     let secret = &client.registration("production").secret_id;
     let rotation = owner.get(&client.path("production", "/rotations")).await.ok()["items"][0]["id"].clone();

@@ -2,7 +2,7 @@
 
 use super::{NO_ROTATION, NO_SECRET, NOBODY, snapshot};
 use crate::engines::on_both_engines;
-use crate::world::{Caller, World};
+use crate::world::{Principal, World};
 use http::Method;
 use serde_json::json;
 
@@ -25,8 +25,8 @@ async fn checks_come_in_the_contract_s_order(world: World) {
     let nowhere = format!("/clients/{NOBODY}/environments/production/secrets/rotate");
     let stale = [("if-match", "\"999\"")];
     let good = client.rotation(24).to_string();
-    let call = async |caller: &Caller<'_>, path: &str, body: &str, headers: &[(&str, &str)]| {
-        caller.call(Method::POST, path, Some(body.to_owned()), headers).await
+    let call = async |principal: &Principal<'_>, path: &str, body: &str, headers: &[(&str, &str)]| {
+        principal.call(Method::POST, path, Some(body.to_owned()), headers).await
     };
 
     call(&world.anonymous(), &nowhere, "{", &stale).await.refused(401, "unauthenticated");

@@ -2,7 +2,7 @@
 
 use super::{HOUR, send, snapshot};
 use crate::engines::on_both_engines;
-use crate::world::{Caller, World};
+use crate::world::{Principal, World};
 use http::Method;
 use serde_json::json;
 use std::{cell::RefCell, io::Write, sync::Once};
@@ -199,7 +199,7 @@ async fn a_secret_is_never_logged_rule_18(world: World) {
     owner.get(&format!("/clients/{secret}")).await;
     owner.post("/properties", json!({"name": secret})).await;
     owner.post(&client.path("production", "/secrets/rotate"), json!({secret.as_str(): 1})).await;
-    Caller { world: &world, token: Some(secret.clone()) }.get("/clients").await;
+    Principal { world: &world, token: Some(secret.clone()) }.get("/clients").await;
     let oauth = world.oauth("production");
     oauth.token(secret, &registration.client_id).await;
     oauth.token(&registration.client_id, secret).await.is_token();

@@ -2,7 +2,7 @@
 
 use super::send;
 use crate::engines::on_both_engines;
-use crate::world::{Caller, World};
+use crate::world::{Principal, World};
 use http::Method;
 use serde_json::json;
 
@@ -27,10 +27,10 @@ async fn a_body_has_at_most_64_kib(world: World) {
 
 async fn a_body_with_an_encoding_is_415_before_authentication(world: World) {
     for authorization in ["Bearer nobody", &format!("Bearer {}", world.owner().await.token.unwrap())] {
-        let caller = Caller { world: &world, token: None };
+        let principal = Principal { world: &world, token: None };
         let headers = [("authorization", authorization), ("content-encoding", "gzip")];
         let answer =
-            caller.call(Method::POST, "/properties", Some("\u{1f}\u{8b}".to_owned()), &headers).await;
+            principal.call(Method::POST, "/properties", Some("\u{1f}\u{8b}".to_owned()), &headers).await;
         assert_eq!(answer.header("accept-encoding"), Some("identity"));
         answer.refused(415, "unsupported_encoding");
     }

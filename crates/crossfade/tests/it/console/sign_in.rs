@@ -2,7 +2,7 @@
 
 use super::browser::{Browser, PASSWORD};
 use crate::engines::on_both_engines;
-use crate::world::{Caller, OWNER, World};
+use crate::world::{OWNER, Principal, World};
 use crossfade_app::NewToken;
 use http::Method;
 use serde_json::{Value, json};
@@ -357,8 +357,8 @@ async fn another_password_ends_every_other_sign_in(world: World) {
 async fn a_new_password_ends_tokens_that_a_thief_created(world: World) {
     let thief = world.signed_in().await;
     let stolen = create_token(&thief).await;
-    let caller = Caller { world: &world, token: Some(stolen.clone()) };
-    let id = caller.get("/me").await.ok()["token_id"].as_str().unwrap().to_owned();
+    let principal = Principal { world: &world, token: Some(stolen.clone()) };
+    let id = principal.get("/me").await.ok()["token_id"].as_str().unwrap().to_owned();
     let program = world
         .app
         .create_token(&NewToken {
@@ -381,9 +381,9 @@ async fn a_new_password_ends_tokens_that_a_thief_created(world: World) {
         [("current_password", PASSWORD), ("password", new), ("repeated", new), ("end_tokens", "yes")];
     assert_eq!(victim.post("/console/account/password", &fields).await.leads_to(), "/console/account");
     assert!(victim.get("/console/account").await.page(200).contains("all your API tokens have ended"));
-    caller.get("/me").await.refused(401, "unauthenticated");
+    principal.get("/me").await.refused(401, "unauthenticated");
     assert!(!thief.is_signed_in().await && victim.is_signed_in().await);
-    let program = Caller { world: &world, token: Some(program.reveal().to_owned()) };
+    let program = Principal { world: &world, token: Some(program.reveal().to_owned()) };
     program.get("/me").await.ok();
     let owner = world.owner().await;
     let events =
@@ -396,14 +396,14 @@ async fn a_new_password_ends_tokens_that_a_thief_created(world: World) {
 
 async fn signing_out_everywhere_ends_tokens_where_asked(world: World) {
     let thief = world.signed_in().await;
-    let caller = Caller { world: &world, token: Some(create_token(&thief).await) };
+    let principal = Principal { world: &world, token: Some(create_token(&thief).await) };
     let victim = world.signed_in().await;
     let page = victim.get("/console/account").await.page(200);
     assert!(page.contains("<dialog id=\"sign-out\""), "{page}");
     let done = victim.post("/console/account/sessions/end", &[("end_tokens", "yes")]).await;
     assert_eq!(done.leads_to(), "/console/sign-in");
     assert!(victim.get("/console/sign-in").await.page(200).contains("your API tokens have ended"));
-    caller.get("/me").await.refused(401, "unauthenticated");
+    principal.get("/me").await.refused(401, "unauthenticated");
     let owner = world.owner().await;
     let ended = owner.get("/audit-events?action=session.ended").await.ok();
     let details = &ended["items"][0]["details"];
@@ -412,19 +412,19 @@ async fn signing_out_everywhere_ends_tokens_where_asked(world: World) {
 
 async fn tokens_stay_where_their_person_keeps_them(world: World) {
     let browser = world.signed_in().await;
-    let caller = Caller { world: &world, token: Some(create_token(&browser).await) };
+    let principal = Principal { world: &world, token: Some(create_token(&browser).await) };
     let new = "four quite unrelated words";
     let fields = [("current_password", PASSWORD), ("password", new), ("repeated", new)];
     assert_eq!(browser.post("/console/account/password", &fields).await.leads_to(), "/console/account");
-    caller.get("/me").await.ok();
+    principal.get("/me").await.ok();
     assert_eq!(browser.post("/console/account/sessions/end", &[]).await.leads_to(), "/console/sign-in");
-    caller.get("/me").await.ok();
+    principal.get("/me").await.ok();
     let refused = [("current_password", "wrong horse battery staple"), ("end_tokens", "yes")];
     let again = world.browser();
     again.sign_in(OWNER, new).await;
     let page = again.post("/console/account/password", &refused).await.page(422);
     assert!(page.contains("name=\"end_tokens\" value=\"yes\" checked"), "what was chosen stays");
-    caller.get("/me").await.ok();
+    principal.get("/me").await.ok();
 }
 
 /// A one-time link, a role that sees secrets and a deletion end tokens, too; each stands in the trail.

@@ -459,8 +459,8 @@ async fn no_credential_passes_for_another_kind_rfc8725_3_12(world: World) {
         }
     }
     for token in [&access, &own.secret] {
-        let caller = crate::world::Caller { world: &world, token: Some(token.clone()) };
-        caller.get("/clients").await.refused(401, "unauthenticated");
+        let principal = crate::world::Principal { world: &world, token: Some(token.clone()) };
+        principal.get("/clients").await.refused(401, "unauthenticated");
     }
     assert!(!active(&world, own, &api).await);
 }

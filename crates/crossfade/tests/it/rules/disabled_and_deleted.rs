@@ -2,7 +2,7 @@
 
 use super::{HOUR, change, items, rotate, secrets, text};
 use crate::engines::on_both_engines;
-use crate::world::{Caller, World};
+use crate::world::{Principal, World};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -157,7 +157,7 @@ async fn a_deleted_client_is_dead_its_history_stays_and_its_client_id_is_never_g
     );
     assert_eq!(world.number("SELECT COUNT(*) FROM rotations").await, 1, "its history stays");
     for round in ["running", "restarted"] {
-        let owner = Caller { world: &world, token: token.clone() };
+        let owner = Principal { world: &world, token: token.clone() };
         let oauth = world.oauth("production");
         for secret in [&registration.secret, &new] {
             oauth.token(&registration.client_id, secret).await.is_invalid_client();
@@ -178,7 +178,7 @@ async fn a_deleted_client_is_dead_its_history_stays_and_its_client_id_is_never_g
         assert_eq!(events[0]["reason"], "retired");
         world.restart().await;
     }
-    let owner = Caller { world: &world, token };
+    let owner = Principal { world: &world, token };
     let property = items(&owner, "/properties").await[0]["id"].clone();
     let again = owner
         .post("/clients", json!({"name": "Billing", "property_id": property, "environments": ["production"]}))

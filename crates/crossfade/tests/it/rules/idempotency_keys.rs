@@ -2,7 +2,7 @@
 
 use super::{MICRO, MINUTE, change, items, rotate, rotate_keyed, rotations, storm, text};
 use crate::engines::on_both_engines;
-use crate::world::{Caller, World};
+use crate::world::{Principal, World};
 use http::Method;
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc};
@@ -132,7 +132,7 @@ async fn a_replay_survives_a_restart_rule_7(mut world: World) {
     let owner = world.owner().await;
     let (token, first) = (owner.token.clone(), rotate_keyed(&owner, &client, &body, "k").await.created());
     world.restart().await;
-    let owner = Caller { world: &world, token };
+    let owner = Principal { world: &world, token };
     assert_eq!(rotate_keyed(&owner, &client, &body, "k").await.created(), first);
     assert_eq!(rotations(&owner, &client).await.len(), 1);
 }

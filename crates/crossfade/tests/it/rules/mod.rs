@@ -19,7 +19,7 @@ mod running_transition;
 mod stored_values;
 mod two_valid_secrets;
 
-use crate::world::{Answer, Caller, Client, World};
+use crate::world::{Answer, Client, Principal, World};
 use http::Method;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -40,51 +40,51 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is not a text"))
 }
 
-async fn rotate(caller: &Caller<'_>, client: &Client, body: Value) -> Answer {
-    caller.post(&client.path("production", "/secrets/rotate"), body).await
+async fn rotate(principal: &Principal<'_>, client: &Client, body: Value) -> Answer {
+    principal.post(&client.path("production", "/secrets/rotate"), body).await
 }
 
-async fn rotate_keyed(caller: &Caller<'_>, client: &Client, body: &Value, key: &str) -> Answer {
+async fn rotate_keyed(principal: &Principal<'_>, client: &Client, body: &Value, key: &str) -> Answer {
     let path = client.path("production", "/secrets/rotate");
-    caller.call(Method::POST, &path, Some(body.to_string()), &[("idempotency-key", key)]).await
+    principal.call(Method::POST, &path, Some(body.to_string()), &[("idempotency-key", key)]).await
 }
 
-async fn change(caller: &Caller<'_>, client: &Client, secret: &str, verb: &str, body: Value) -> Answer {
-    caller.post(&client.path("production", &format!("/secrets/{secret}/{verb}")), body).await
+async fn change(principal: &Principal<'_>, client: &Client, secret: &str, verb: &str, body: Value) -> Answer {
+    principal.post(&client.path("production", &format!("/secrets/{secret}/{verb}")), body).await
 }
 
-async fn roll_back(caller: &Caller<'_>, client: &Client, rotation: &Value, body: Value) -> Answer {
+async fn roll_back(principal: &Principal<'_>, client: &Client, rotation: &Value, body: Value) -> Answer {
     let path = client.path("production", &format!("/rotations/{}/rollback", text(rotation)));
-    caller.post(&path, body).await
+    principal.post(&path, body).await
 }
 
-async fn items(caller: &Caller<'_>, path: &str) -> Vec<Value> {
-    caller.get(path).await.ok()["items"].as_array().unwrap().clone()
+async fn items(principal: &Principal<'_>, path: &str) -> Vec<Value> {
+    principal.get(path).await.ok()["items"].as_array().unwrap().clone()
 }
 
-async fn secrets(caller: &Caller<'_>, client: &Client) -> Vec<Value> {
-    items(caller, &client.path("production", "/secrets")).await
+async fn secrets(principal: &Principal<'_>, client: &Client) -> Vec<Value> {
+    items(principal, &client.path("production", "/secrets")).await
 }
 
-async fn rotations(caller: &Caller<'_>, client: &Client) -> Vec<Value> {
-    items(caller, &client.path("production", "/rotations")).await
+async fn rotations(principal: &Principal<'_>, client: &Client) -> Vec<Value> {
+    items(principal, &client.path("production", "/rotations")).await
 }
 
 /// The states of the secrets, newest first.
-async fn states(caller: &Caller<'_>, client: &Client) -> Vec<String> {
-    secrets(caller, client).await.iter().map(|secret| text(&secret["state"]).to_owned()).collect()
+async fn states(principal: &Principal<'_>, client: &Client) -> Vec<String> {
+    secrets(principal, client).await.iter().map(|secret| text(&secret["state"]).to_owned()).collect()
 }
 
 /// How the rotations ended, newest first.
-async fn ended_as(caller: &Caller<'_>, client: &Client) -> Vec<String> {
-    rotations(caller, client).await.iter().map(|rotation| text(&rotation["ended_as"]).to_owned()).collect()
+async fn ended_as(principal: &Principal<'_>, client: &Client) -> Vec<String> {
+    rotations(principal, client).await.iter().map(|rotation| text(&rotation["ended_as"]).to_owned()).collect()
 }
 
 /// The whole trail, newest first.
-async fn trail(caller: &Caller<'_>) -> Vec<Value> {
+async fn trail(principal: &Principal<'_>) -> Vec<Value> {
     let (mut events, mut path) = (Vec::new(), "/audit-events?limit=200".to_owned());
     loop {
-        let page = caller.get(&path).await.ok();
+        let page = principal.get(&path).await.ok();
         events.extend(page["items"].as_array().unwrap().clone());
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("/audit-events?limit=200&cursor={cursor}"),
@@ -100,10 +100,10 @@ async fn storm(world: &Arc<World>, client: &Client, body: &Value, key: Option<&'
     for _ in 0..50 {
         let (world, client, body, token) = (world.clone(), client.clone(), body.clone(), token.clone());
         tasks.spawn(async move {
-            let caller = Caller { world: &world, token };
+            let principal = Principal { world: &world, token };
             match key {
-                Some(key) => rotate_keyed(&caller, &client, &body, key).await,
-                None => rotate(&caller, &client, body).await,
+                Some(key) => rotate_keyed(&principal, &client, &body, key).await,
+                None => rotate(&principal, &client, body).await,
             }
         });
     }

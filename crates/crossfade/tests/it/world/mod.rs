@@ -1,15 +1,15 @@
 //! A whole instance inside a test: real database, real use cases, real router, and time as an argument.
 
 mod answer;
-mod caller;
 mod check;
 mod client;
 mod oauth;
+mod principal;
 
 pub use answer::Answer;
-pub use caller::Caller;
 pub use client::{Client, Registration};
 pub use oauth::Oauth;
+pub use principal::Principal;
 
 use crate::{database::Place, engines::Subject};
 use axum::{
@@ -229,7 +229,7 @@ impl World {
     }
 
     /// The Owner, created at the first call.
-    pub async fn owner(&self) -> Caller<'_> {
+    pub async fn owner(&self) -> Principal<'_> {
         if !self.app.has_owner().await.unwrap() {
             self.app.create_owner(OWNER, "correct horse battery staple").await.unwrap();
         }
@@ -237,15 +237,15 @@ impl World {
     }
 
     /// A user's token, limited to permissions unless there are none.
-    pub async fn token_of(&self, user: &str, scope: &[&str]) -> Caller<'_> {
+    pub async fn token_of(&self, user: &str, scope: &[&str]) -> Principal<'_> {
         let scope = scope.iter().map(|word| (*word).to_owned()).collect();
         let new = NewToken { user: user.to_owned(), name: "test".to_owned(), expires_days: None, scope };
         let token = self.app.create_token(&new).await.unwrap();
-        Caller { world: self, token: Some(token.reveal().to_owned()) }
+        Principal { world: self, token: Some(token.reveal().to_owned()) }
     }
 
     /// Another person with a role on the whole platform, written past the API, which makes no people yet.
-    pub async fn user(&self, email: &str, role: &str) -> Caller<'_> {
+    pub async fn user(&self, email: &str, role: &str) -> Principal<'_> {
         let number = self.number("SELECT COUNT(*) FROM users").await;
         let (at, name) = (self.now().as_micros(), email.split('@').next().unwrap());
         self.raw(&format!(
@@ -299,8 +299,8 @@ impl World {
     }
 
     /// Nobody.
-    pub fn anonymous(&self) -> Caller<'_> {
-        Caller { world: self, token: None }
+    pub fn anonymous(&self) -> Principal<'_> {
+        Principal { world: self, token: None }
     }
 
     /// Sends a request as it is, from an address.

@@ -1,4 +1,4 @@
-//! Callers of the API.
+//! Principals of the API.
 
 use super::{Answer, World};
 use axum::body::Body;
@@ -7,14 +7,14 @@ use http::{HeaderName, HeaderValue, Method, Request, header};
 use serde_json::Value;
 use std::net::IpAddr;
 
-/// Somebody who calls the API.
+/// An account that acts in the API with a token, or without one.
 #[derive(Clone)]
-pub struct Caller<'w> {
+pub struct Principal<'w> {
     pub world: &'w World,
     pub token: Option<String>,
 }
 
-impl Caller<'_> {
+impl Principal<'_> {
     pub async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None, &[]).await
     }
