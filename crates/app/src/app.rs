@@ -1,6 +1,7 @@
 //! The application: shared state of all use cases, and its start.
 
 use crate::{
+    environments::environment::new_environment,
     error::{Error, cannot_start},
     frame::{
         cursor::Cursors,
@@ -27,9 +28,9 @@ use crossfade_core::{
     Random,
     api::{self, Page},
     audit::Actor,
-    environment::{DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, DEFAULTS, SigningAlg, Slug},
+    environment::{DEFAULTS, Slug},
 };
-use crossfade_store::{Db, Environment, Fault, Purpose, ServeLock, StoreError};
+use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
 use std::{
     net::IpAddr,
     sync::{Arc, Weak, atomic::AtomicBool},
@@ -290,19 +291,8 @@ impl App {
                 return Ok(());
             }
             for (position, (slug, name, kind)) in DEFAULTS.into_iter().enumerate() {
-                let environment = Environment {
-                    slug: Slug::from_stored(slug.to_owned()),
-                    name: name.to_owned(),
-                    kind,
-                    position: position as i64,
-                    signing_alg: SigningAlg::ES256,
-                    show_once: false,
-                    wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
-                    max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
-                    guard_extension_hours: None,
-                    created_at: act.now,
-                    version: 1,
-                };
+                let slug = Slug::from_stored(slug.to_owned());
+                let environment = new_environment(slug, name, kind, position, act.now);
                 self.add_environment(act, &environment).await?;
             }
             Ok(())

@@ -20,7 +20,8 @@ use crossfade_core::{
     api::{self, CreateEnvironment, RotateSigningKey, UpdateEnvironment},
     audit::Event,
     environment::{
-        DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, SigningAlg, Slug, age_days, retention_days,
+        DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, EnvironmentKind, SigningAlg, Slug, age_days,
+        retention_days,
     },
     guard,
     signing_key::{self, KeyTimes},
@@ -31,6 +32,29 @@ use std::time::Duration;
 
 impl Repeatable for Versioned<api::Environment> {}
 impl Repeatable for Vec<api::SigningKey> {}
+
+/// An environment with the default settings.
+pub(crate) fn new_environment(
+    slug: Slug,
+    name: &str,
+    kind: EnvironmentKind,
+    position: usize,
+    now: Timestamp,
+) -> Environment {
+    Environment {
+        slug,
+        name: name.to_owned(),
+        kind,
+        position: position as i64,
+        signing_alg: SigningAlg::ES256,
+        show_once: false,
+        wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
+        max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
+        guard_extension_hours: None,
+        created_at: now,
+        version: 1,
+    }
+}
 
 impl App {
     pub(crate) async fn shown_environment(
@@ -126,19 +150,9 @@ impl App {
                 .with_field("slug")
                 .into());
             }
-            let environment = Environment {
-                slug,
-                name: name.to_string(),
-                kind: body.kind,
-                position: act.tx.environments().await?.len() as i64,
-                signing_alg: body.signing_alg.unwrap_or(SigningAlg::ES256),
-                show_once: false,
-                wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
-                max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
-                guard_extension_hours: None,
-                created_at: act.now,
-                version: 1,
-            };
+            let position = act.tx.environments().await?.len();
+            let mut environment = new_environment(slug, name.as_str(), body.kind, position, act.now);
+            environment.signing_alg = body.signing_alg.unwrap_or(environment.signing_alg);
             self.add_environment(act, &environment).await?;
             let event = Event::EnvironmentCreated {
                 name: environment.name.clone(),
