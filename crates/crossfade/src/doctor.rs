@@ -8,7 +8,7 @@ use crate::{
     progress::while_waiting,
     settings::{Resolved, Settings},
 };
-use crossfade_app::doctor::{Check, Instance, Outcome, examine};
+use crossfade_app::doctor::{Check, Outcome, examine};
 use crossfade_authority::Clock;
 use serde::Serialize;
 use std::{
@@ -56,13 +56,7 @@ async fn check(settings: Settings) -> Vec<Check> {
     };
     let mut checks = check_settings(&settings);
     let clock = Clock::system();
-    let instance = Instance {
-        location: settings.location.clone(),
-        data_dir: settings.data_dir.clone(),
-        master_key_file: settings.master_key_file.clone(),
-        public_url: settings.public_url.clone(),
-        clock: &clock,
-    };
+    let instance = settings.instance(&clock);
     let found = examine(&instance).await;
     checks.extend(found.checks);
     match found.served {

@@ -13,7 +13,7 @@ use crate::{
 };
 use crossfade_app::{
     App, Creation, Options, Stopped, Worker,
-    doctor::{Check, Instance, Outcome, examine_at_start},
+    doctor::{Check, Outcome, examine_at_start},
 };
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_store::Location;
@@ -66,13 +66,7 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
 /// Logs what `crossfade doctor` would find, before it causes a problem.
 async fn warn_of_findings(settings: &Resolved, app: &App) {
     let clock = Clock::system();
-    let instance = Instance {
-        location: settings.location.clone(),
-        data_dir: settings.data_dir.clone(),
-        master_key_file: settings.master_key_file.clone(),
-        public_url: settings.public_url.clone(),
-        clock: &clock,
-    };
+    let instance = settings.instance(&clock);
     let mut found = check_settings(settings);
     found.retain(|check| check.outcome != Outcome::Ok);
     found.extend(examine_at_start(&instance, app.db()).await);

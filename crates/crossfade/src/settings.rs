@@ -4,7 +4,8 @@ use crate::{
     connections::Policy, failure::Failure, log::checked, loopback::is_loopback, output, variables::leaf,
 };
 use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
-use crossfade_app::AddressPolicy;
+use crossfade_app::{AddressPolicy, doctor::Instance};
+use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -246,6 +247,17 @@ impl Settings {
 }
 
 impl Resolved {
+    /// The instance of these settings, for the checks of `doctor`.
+    pub(crate) fn instance<'a>(&self, clock: &'a Clock) -> Instance<'a> {
+        Instance {
+            location: self.location.clone(),
+            data_dir: self.data_dir.clone(),
+            master_key_file: self.master_key_file.clone(),
+            public_url: self.public_url.clone(),
+            clock,
+        }
+    }
+
     /// The settings once the listener is bound: port 0 has become a real one, also in the default base.
     pub(crate) fn listening_on(mut self, address: SocketAddr) -> Self {
         if self.public_url == format!("http://{}", self.listen) {

@@ -41,14 +41,7 @@ async fn look(world: &World, now: Timestamp) -> Findings {
         mode(path.parent().unwrap(), 0o700);
     }
     let clock = Clock::manual(now);
-    let instance = Instance {
-        location: world.location().clone(),
-        data_dir: world.master_key_file().parent().unwrap().to_owned(),
-        master_key_file: world.master_key_file().to_owned(),
-        public_url: world.app.public_url().to_owned(),
-        clock: &clock,
-    };
-    examine(&instance).await
+    examine(&world.instance(&clock)).await
 }
 
 /// The names of the checks that came out like this.

@@ -3,7 +3,7 @@
 use crate::engines::on_both_engines;
 use crate::world::{Answer, Client, World};
 use axum::body::Body;
-use crossfade_app::doctor::{Instance, Outcome, examine};
+use crossfade_app::doctor::{Outcome, examine};
 use crossfade_authority::Clock;
 use http::Request;
 use serde_json::json;
@@ -52,14 +52,8 @@ async fn rotate_signing_key(world: &World, environment: &str, body: serde_json::
 /// How a check of the doctor came out, with its sentence.
 async fn found(world: &World, name: &str) -> (Outcome, String) {
     let clock = Clock::manual(world.now());
-    let instance = Instance {
-        location: world.location().clone(),
-        data_dir: world.master_key_file().parent().unwrap().to_owned(),
-        master_key_file: world.master_key_file().to_owned(),
-        public_url: world.app.public_url().to_owned(),
-        clock: &clock,
-    };
-    let check = examine(&instance).await.checks.into_iter().find(|check| check.name == name).unwrap();
+    let check =
+        examine(&world.instance(&clock)).await.checks.into_iter().find(|check| check.name == name).unwrap();
     (check.outcome, check.sentence)
 }
 

@@ -19,7 +19,7 @@ use axum::{
 };
 pub use check::Check;
 use check::{Chance, Left};
-use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options};
+use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, doctor::Instance};
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
@@ -291,6 +291,17 @@ impl World {
     /// Where everything is stored.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// This instance, for the checks of `doctor`.
+    pub fn instance<'a>(&self, clock: &'a Clock) -> Instance<'a> {
+        Instance {
+            location: self.location().clone(),
+            data_dir: self.master_key_file().parent().unwrap().to_owned(),
+            master_key_file: self.master_key_file().to_owned(),
+            public_url: self.app.public_url().to_owned(),
+            clock,
+        }
     }
 
     /// Path of the master key file.
