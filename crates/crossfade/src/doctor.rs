@@ -7,9 +7,11 @@ use crate::{
     output,
     progress::while_waiting,
     settings::{Resolved, Settings},
+    tls,
 };
 use crossfade_app::doctor::{Check, Outcome, examine};
 use crossfade_authority::Clock;
+use crossfade_core::Timestamp;
 use serde::Serialize;
 use std::{
     fmt::Write,
@@ -54,13 +56,13 @@ async fn check(settings: Settings) -> Vec<Check> {
             return vec![Check::fail("settings", failure.sentence(), mend)];
         }
     };
-    let mut checks = check_settings(&settings);
     let clock = Clock::system();
+    let mut checks = check_settings(&settings, clock.now());
     let instance = settings.instance(&clock);
     let found = examine(&instance).await;
     checks.extend(found.checks);
     match found.served {
-        Some(true) => checks.push(ready(settings.listen).await),
+        Some(true) => checks.push(ready(settings.listen, settings.tls.is_some()).await),
         Some(false) => checks.push(listen(settings.listen)),
         // The database cannot be read, which was already reported.
         None => {}
@@ -69,8 +71,9 @@ async fn check(settings: Settings) -> Vec<Check> {
 }
 
 /// Checks the settings of an instance, without reading anything of it.
-pub(crate) fn check_settings(settings: &Resolved) -> Vec<Check> {
+pub(crate) fn check_settings(settings: &Resolved, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![public_url(settings), trusted_proxies(settings)];
+    checks.extend(settings.tls.as_ref().map(|files| tls(files, settings, now)));
     checks.extend(settings.database_url_file.as_deref().and_then(database_url_file));
     checks
 }
@@ -81,11 +84,11 @@ fn public_url(settings: &Resolved) -> Check {
     let url = &settings.public_url;
     let proxied = !settings.trusted_proxies.is_empty();
     let https = url.starts_with("https://");
-    let mend = "Put a TLS proxy in front, add its address to --trusted-proxies, and set --public-url to its \
-        https address.";
-    if !settings.listen.ip().is_loopback() && !proxied {
+    let mend = "Set --tls-cert-file and --tls-key-file. Or put a TLS proxy in front, add its address to \
+        --trusted-proxies, and set --public-url to its https address.";
+    if !settings.listen.ip().is_loopback() && !proxied && settings.tls.is_none() {
         let sentence = format!(
-            "{} is reachable from other machines without TLS, and no trusted proxy is set.",
+            "{} accepts requests from other machines, but without TLS and without a trusted proxy it refuses them.",
             settings.listen
         );
         return Check::warn(NAME, sentence, mend);
@@ -114,7 +117,7 @@ fn trusted_proxies(settings: &Resolved) -> Check {
             "List only the addresses of your proxies.",
         );
     }
-    if networks.is_empty() && settings.public_url.starts_with("https://") {
+    if networks.is_empty() && settings.tls.is_none() && settings.public_url.starts_with("https://") {
         return Check::warn(
             NAME,
             "Callers connect through a proxy that is not in --trusted-proxies, so all appear with the \
@@ -128,14 +131,53 @@ fn trusted_proxies(settings: &Resolved) -> Check {
     }
 }
 
+/// Checks whether clients can verify the TLS certificate for the next two weeks.
+fn tls(files: &tls::Files, settings: &Resolved, now: Timestamp) -> Check {
+    const NAME: &str = "tls";
+    let shown = files.certificate.display();
+    let renew = format!("Renew the certificate. The server uses the new files in {shown} within 10 seconds.");
+    let pair = match files.pair() {
+        Ok(pair) => pair,
+        Err(problem) => {
+            return Check::fail(NAME, problem, "Correct the file. The server uses it within 10 seconds.");
+        }
+    };
+    if let Some(why) = pair.unusable(now) {
+        return Check::fail(NAME, format!("The certificate in {shown} {why}."), renew);
+    }
+    if let Some(mode) = mode_for_others(&files.key) {
+        let key = files.key.display();
+        let sentence =
+            format!("Every user of this machine has access to the private key in {key} (mode {mode:o}).");
+        return Check::fail(NAME, sentence, format!("Run chmod 600 {key}."));
+    }
+    let host =
+        reqwest::Url::parse(&settings.public_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    if let Some(host) = host.filter(|host| !pair.names(host)) {
+        return Check::warn(
+            NAME,
+            format!("The certificate in {shown} does not name {host}, the host of --public-url."),
+            "Get a certificate with this host among its names, or correct --public-url.",
+        );
+    }
+    if now >= pair.not_after.before(tls::SOON) {
+        return Check::warn(
+            NAME,
+            format!("The certificate in {shown} expires at {}.", pair.not_after),
+            renew,
+        );
+    }
+    Check::ok(NAME, format!("The certificate in {shown} is valid until {}.", pair.not_after))
+}
+
 /// Checks whether others can read the database URL, which may contain a password; `None` if that cannot be determined.
 fn database_url_file(path: &Path) -> Option<Check> {
     const NAME: &str = "database_url_file";
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    std::fs::metadata(path).ok()?;
     let shown = path.display();
-    Some(match mode & 0o007 {
-        0 => Check::ok(NAME, format!("{shown} is not readable by every user of this machine.")),
-        _ => Check::warn(
+    Some(match mode_for_others(path) {
+        None => Check::ok(NAME, format!("{shown} is not readable by every user of this machine.")),
+        Some(mode) => Check::warn(
             NAME,
             format!(
                 "Every user of this machine has access to {shown} (mode {mode:o}), which may contain the \
@@ -146,17 +188,28 @@ fn database_url_file(path: &Path) -> Option<Check> {
     })
 }
 
+/// Returns the mode of a file to which every user of this machine has access.
+fn mode_for_others(path: &Path) -> Option<u32> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    (mode & 0o007 != 0).then_some(mode)
+}
+
 /// Checks whether the running server can verify secrets.
-async fn ready(address: SocketAddr) -> Check {
+async fn ready(address: SocketAddr, speaks_tls: bool) -> Check {
     const NAME: &str = "server";
     let elsewhere = "If the server listens on another address, pass the same --listen to doctor. Otherwise \
         check its log and restart it.";
     if address.port() == 0 {
         return Check::warn(NAME, "A server is running on the database, on an unknown port.", elsewhere);
     }
-    let url = format!("http://{}/readyz", reachable(address));
-    // Past every proxy: this is about the server itself.
-    let client = reqwest::Client::builder().no_proxy().timeout(ANSWERS_WITHIN).build();
+    let scheme = if speaks_tls { "https" } else { "http" };
+    let url = format!("{scheme}://{}/readyz", reachable(address));
+    // Past every proxy: this is about the server itself. Its certificate names another host, and has its own check.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(true)
+        .timeout(ANSWERS_WITHIN)
+        .build();
     let answer = match client {
         Ok(client) => client.get(&url).send().await,
         Err(error) => Err(error),

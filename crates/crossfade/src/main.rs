@@ -21,6 +21,7 @@ mod remote;
 mod serve;
 mod settings;
 mod signals;
+mod tls;
 mod usage;
 mod variables;
 

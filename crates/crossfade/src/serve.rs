@@ -10,6 +10,7 @@ use crate::{
     output,
     settings::{LogFormat, Resolved, Settings},
     signals::{Ignored, Stop},
+    tls::{Files, Tls},
 };
 use crossfade_app::{
     App, Creation, Options, Stopped, Worker,
@@ -17,8 +18,9 @@ use crossfade_app::{
 };
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_store::Location;
-use crossfade_web::{Connections, TrustedProxies};
+use crossfade_web::{Transport, TrustedProxies};
 use std::{
+    convert::Infallible,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -36,6 +38,9 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let settings = settings.listening_on(address);
     let (mut stop, mut ignored) = (Stop::new(), Ignored::new());
+    let transport =
+        Transport { proxies: TrustedProxies(settings.trusted_proxies.clone()), ..Transport::default() };
+    let tls = open_tls(&settings, &transport)?;
     tokio::select! {
         reached = wait_for(&settings.location) => reached?,
         () = stop.asked() => return Ok(()),
@@ -50,11 +55,12 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
         );
         output::data(&format!("{}\n", link.url))?;
     }
-    let server = Server::start(app, listener, &settings)?;
+    let server = Server::start(app, listener, &settings, transport, tls.clone())?;
     output::note(&format!("Serving {} on {}.", settings.public_url, settings.listen));
     tokio::select! {
         () = stop.asked() => server.stop().await,
-        never = ignored.log() => match never {},
+        never = ignored.log(|| tls.iter().for_each(|tls| tls.look())) => match never {},
+        never = watch(tls.as_deref()) => match never {},
         () = pace.tell() => Ok(()),
         stopped = server.must_stop() => {
             server.stop().await?;
@@ -63,11 +69,25 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     }
 }
 
+/// Reads the certificate, if the settings name one.
+fn open_tls(settings: &Resolved, transport: &Transport) -> Result<Option<Arc<Tls>>, Failure> {
+    let open = |files: &Files| Tls::open(files.clone(), Clock::system(), transport.certificate.clone());
+    settings.tls.as_ref().map(open).transpose().map(|tls| tls.map(Arc::new))
+}
+
+/// Replaces the certificate when its files change.
+async fn watch(tls: Option<&Tls>) -> Infallible {
+    match tls {
+        Some(tls) => tls.watch().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Logs what `crossfade doctor` would find, before it causes a problem.
 async fn warn_of_findings(settings: &Resolved, app: &App) {
     let clock = Clock::system();
     let instance = settings.instance(&clock);
-    let mut found = check_settings(settings);
+    let mut found = check_settings(settings, clock.now());
     found.retain(|check| check.outcome != Outcome::Ok);
     found.extend(examine_at_start(&instance, app.db()).await);
     for Check { name, outcome, sentence, mend } in found {
@@ -132,13 +152,19 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts to serve on `listener`.
-    pub(crate) fn start(app: Arc<App>, listener: TcpListener, settings: &Resolved) -> Result<Self, Failure> {
-        let proxies = TrustedProxies(settings.trusted_proxies.clone());
-        let counts = Connections::default();
-        let router = crossfade_web::router(app.clone(), proxies.clone(), counts.clone())
+    pub(crate) fn start(
+        app: Arc<App>,
+        listener: TcpListener,
+        settings: &Resolved,
+        transport: Transport,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<Self, Failure> {
+        let router = crossfade_web::router(app.clone(), transport.clone())
             .map_err(|error| Failure::failed(format!("Cannot start the server: {error}.")))?;
         let headers = crossfade_web::headers_of_unreadable_requests(&settings.public_url);
-        let serving = Serving::start(listener, router, &settings.connections, proxies, counts, headers)?;
+        let Transport { proxies, connections, .. } = transport;
+        let serving =
+            Serving::start(listener, router, &settings.connections, proxies, connections, headers, tls)?;
         Ok(Self { worker: Worker::start(app.clone()), app, serving })
     }
 

@@ -1,7 +1,7 @@
 //! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
 
 use crate::{
-    connections::Policy, failure::Failure, log::checked, loopback::is_loopback, output, variables::leaf,
+    connections::Policy, failure::Failure, log::checked, loopback::is_loopback, output, tls, variables::leaf,
 };
 use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
 use crossfade_app::{AddressPolicy, doctor::Instance};
@@ -38,12 +38,20 @@ pub(crate) struct Settings {
     /// File that holds the database URL.
     #[arg(long, env = "CROSSFADE_DATABASE_URL_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
-    /// Public base URL of issuers and links, without a path. [default: http://LISTEN]
+    /// Public base URL of issuers and links, without a path. [default: http://LISTEN, or https://LISTEN with
+    /// TLS]
     #[arg(long, env = "CROSSFADE_PUBLIC_URL", hide_env_values = true)]
     pub(crate) public_url: Option<String>,
     /// File that holds the master key. [default: DATA_DIR/master.key]
     #[arg(long, env = "CROSSFADE_MASTER_KEY_FILE", hide_env_values = true)]
     pub(crate) master_key_file: Option<PathBuf>,
+    /// PEM file with the TLS certificate, followed by the certificates that lead to its issuer. With it and the
+    /// key, the server speaks only TLS. A new certificate is used without a restart. [default: none]
+    #[arg(long, env = "CROSSFADE_TLS_CERT_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) tls_cert_file: Option<PathBuf>,
+    /// PEM file with the private key of the TLS certificate. [default: none]
+    #[arg(long, env = "CROSSFADE_TLS_KEY_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) tls_key_file: Option<PathBuf>,
     /// Networks of trusted proxies, whose forwarded headers are used. Comma-separated. [default: none]
     #[arg(long, env = "CROSSFADE_TRUSTED_PROXIES", hide_env_values = true, value_delimiter = ',')]
     pub(crate) trusted_proxies: Option<Vec<String>>,
@@ -127,6 +135,7 @@ pub(crate) struct Resolved {
     pub(crate) public_url: String,
     pub(crate) master_key_file: PathBuf,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) tls: Option<tls::Files>,
     pub(crate) connections: Policy,
     pub(crate) fresh_sign_in: Duration,
     pub(crate) log: String,
@@ -193,15 +202,20 @@ impl Settings {
                 ))
             })?);
         }
+        let tls =
+            tls_files(self.tls_cert_file.or(file.tls_cert_file), self.tls_key_file.or(file.tls_key_file))?;
         let public_url = match self.public_url.or(file.public_url) {
-            None if listen.ip().is_loopback() || !trusted_proxies.is_empty() => format!("http://{listen}"),
+            None if tls.is_some() && listen.ip().is_loopback() => format!("https://{listen}"),
+            None if tls.is_none() && (listen.ip().is_loopback() || !trusted_proxies.is_empty()) => {
+                format!("http://{listen}")
+            }
             None => {
                 return Err(Failure::usage(
                     "public_url must be set when listening beyond loopback. Set it to the https address that \
                     clients use.",
                 ));
             }
-            Some(url) => base_url(&url, !trusted_proxies.is_empty())?,
+            Some(url) => base_url(&url, !trusted_proxies.is_empty(), tls.is_some())?,
         };
         let minutes = self.fresh_sign_in_minutes.or(file.fresh_sign_in_minutes).unwrap_or(10);
         if !(1..=720).contains(&minutes) {
@@ -233,6 +247,7 @@ impl Settings {
                     .map_or(IDLE, |seconds| Duration::from_secs(seconds.into())),
             },
             trusted_proxies,
+            tls,
             log: checked(log)?,
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
             evidence_addresses: self.evidence_addresses.or(file.evidence_addresses).unwrap_or_default(),
@@ -260,8 +275,11 @@ impl Resolved {
 
     /// The settings once the listener is bound: port 0 has become a real one, also in the default base.
     pub(crate) fn listening_on(mut self, address: SocketAddr) -> Self {
-        if self.public_url == format!("http://{}", self.listen) {
-            self.public_url = format!("http://{address}");
+        for scheme in ["http", "https"] {
+            if self.public_url == format!("{scheme}://{}", self.listen) {
+                self.public_url = format!("{scheme}://{address}");
+                break;
+            }
         }
         self.listen = address;
         self
@@ -356,8 +374,21 @@ fn retention(days: u32) -> Result<u32, Failure> {
     }
 }
 
+/// The files of the certificate, if both are set.
+fn tls_files(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<tls::Files>, Failure> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(tls::Files {
+            certificate: non_empty("tls_cert_file", certificate)?,
+            key: non_empty("tls_key_file", key)?,
+        })),
+        (Some(_), None) => Err(Failure::usage("tls_key_file must be set together with tls_cert_file.")),
+        (None, Some(_)) => Err(Failure::usage("tls_cert_file must be set together with tls_key_file.")),
+    }
+}
+
 /// A base without path, query or user; plain `http` only where nobody else can listen, or behind a proxy.
-fn base_url(text: &str, behind_proxy: bool) -> Result<String, Failure> {
+fn base_url(text: &str, behind_proxy: bool, speaks_tls: bool) -> Result<String, Failure> {
     // Not quoted: it may hold a password.
     let refused = |what: &str| Failure::usage(format!("public_url {what}."));
     let url = reqwest::Url::parse(text).map_err(|_| refused("is not a URL"))?;
@@ -374,6 +405,7 @@ fn base_url(text: &str, behind_proxy: bool) -> Result<String, Failure> {
     }
     match url.scheme() {
         "https" => {}
+        "http" if speaks_tls => return Err(refused("must use https, because tls_cert_file is set")),
         "http" if is_loopback(&url) || behind_proxy => {}
         "http" => {
             return Err(refused(

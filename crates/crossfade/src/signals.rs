@@ -38,12 +38,16 @@ impl Ignored {
         Self(signals([SignalKind::hangup(), user_1, user_2, SignalKind::alarm()]))
     }
 
-    /// Logs a line for each of these signals.
-    pub(crate) async fn log(&mut self) -> Infallible {
+    /// Logs a line for each of these signals. HUP also runs `reread`.
+    pub(crate) async fn log(&mut self, reread: impl Fn()) -> Infallible {
         let Self([hang_up, user_1, user_2, alarm]) = self;
         loop {
             let name = tokio::select! {
-                () = next(hang_up) => "HUP",
+                () = next(hang_up) => {
+                    tracing::info!(signal = "HUP", "examining the TLS certificate, if there is one");
+                    reread();
+                    continue;
+                }
                 () = next(user_1) => "USR1",
                 () = next(user_2) => "USR2",
                 () = next(alarm) => "ALRM",

@@ -1,7 +1,7 @@
 //! Headers of every response. This is the only place that adds them: it wraps the router, and responses that HTTP gives
 //! before there is a request (`crossfade`'s connections) use the same list.
 
-use crate::{Unread, Web};
+use crate::{Unread, Web, source::peer};
 use axum::{
     extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -36,12 +36,20 @@ pub fn headers_of_unreadable_requests(public_url: &str) -> String {
 
 /// Responds to a request that is refused unread, and adds missing default headers to every response.
 pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let mut response = match request.extensions().get::<Unread>() {
-        Some(refused) => refused.into_response(),
+    let url = web.app.public_url();
+    let refused = request.extensions().get::<Unread>().copied();
+    let mut response = match refused.or_else(|| web.transport.refuses(&request, url)) {
+        Some(refused) => {
+            if refused == Unread::PlainHttp {
+                let from = peer(request.extensions());
+                tracing::warn!(%from, "refused a request over plain HTTP");
+            }
+            refused.into_response()
+        }
         None => next.run(request).await,
     };
     let headers = response.headers_mut();
-    for (name, value) in of(web.app.public_url()) {
+    for (name, value) in of(url) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
+mod certificate;
 mod connections;
 mod console;
 mod docs;
@@ -14,6 +15,7 @@ mod observe;
 mod process;
 mod reply;
 mod source;
+mod transport;
 mod unread;
 
 use axum::{
@@ -23,12 +25,14 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
 };
+pub use certificate::Certificate;
 pub use connections::{Connections, Ended, Running};
 use crossfade_app::App;
 pub use headers::headers_of_unreadable_requests;
 use metrics::Metrics;
 pub use source::TrustedProxies;
 use std::{sync::Arc, time::Duration};
+pub use transport::{Encrypted, Transport};
 pub use unread::Unread;
 
 /// Shared state of every handler. A single pointer, because the layers of a request clone it a dozen times.
@@ -37,8 +41,7 @@ pub(crate) struct Web(Arc<Parts>);
 
 pub(crate) struct Parts {
     app: Arc<App>,
-    proxies: TrustedProxies,
-    connections: Connections,
+    transport: Transport,
     metrics: Metrics,
 }
 
@@ -62,12 +65,8 @@ pub fn openapi() -> &'static serde_json::Value {
 }
 
 /// Returns the complete router: OAuth, API, Console, health, metrics.
-pub fn router(
-    app: Arc<App>,
-    proxies: TrustedProxies,
-    connections: Connections,
-) -> Result<Router, prometheus::Error> {
-    let web = Web(Arc::new(Parts { app, proxies, connections, metrics: Metrics::new()? }));
+pub fn router(app: Arc<App>, transport: Transport) -> Result<Router, prometheus::Error> {
+    let web = Web(Arc::new(Parts { app, transport, metrics: Metrics::new()? }));
     let rest = Router::new()
         .merge(api::router())
         .merge(console::router(&web))

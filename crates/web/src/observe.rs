@@ -144,7 +144,7 @@ fn request_id(web: &Web, request: &Request) -> String {
         (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(plain) && !looks_like_secret(id)
     });
     match given {
-        Some(id) if web.proxies.trusts(peer(request.extensions()).to_canonical()) => id.to_owned(),
+        Some(id) if web.transport.proxies.trusts(peer(request.extensions()).to_canonical()) => id.to_owned(),
         _ => {
             let mut bytes = [0; 8];
             SystemRandom.fill(&mut bytes);

@@ -71,7 +71,7 @@ fn address(hop: &str) -> Option<IpAddr> {
 
 /// Returns the address of the source. Reports a declared proxy that sends an unreadable address.
 pub(crate) fn source_address(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
-    let Forwarded { source, is_readable } = web.proxies.forwarded(peer(extensions), headers);
+    let Forwarded { source, is_readable } = web.transport.proxies.forwarded(peer(extensions), headers);
     if !is_readable {
         web.app.note_unreadable_proxy(source);
     }

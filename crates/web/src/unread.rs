@@ -20,6 +20,8 @@ pub enum Unread {
     TooManyRunning,
     /// It names no host, several, or what is none (RFC 9112 §3.2; RFC 9113 §8.3.1, where `:authority` is the host).
     Host,
+    /// It came over plain HTTP from another machine, so others could have read it.
+    PlainHttp,
 }
 
 impl Unread {
@@ -86,6 +88,11 @@ impl IntoResponse for Unread {
             Self::Host => (
                 StatusCode::BAD_REQUEST,
                 "A request must have exactly one Host header, with a host and an optional port.\n",
+            ),
+            Self::PlainHttp => (
+                StatusCode::BAD_REQUEST,
+                "Use https. This server answers plain HTTP only from its own machine and from declared proxies. \
+                Whatever secret was sent with this request could have been read by others.\n",
             ),
         };
         let mut response =

@@ -3,7 +3,7 @@
 use super::{book::Place, life::Watch};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::{Buf, Bytes};
-use crossfade_web::{Running, Unread};
+use crossfade_web::{Encrypted, Running, Unread};
 use hyper::{
     Request, Response, Version,
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
@@ -23,6 +23,7 @@ use tower::Service as _;
 pub(super) struct Requests {
     pub(super) router: Router,
     pub(super) peer: SocketAddr,
+    pub(super) is_encrypted: bool,
     pub(super) place: Arc<Place>,
     /// Permits for running handlers. A request that its client resets continues to run, while its stream is free for
     /// another.
@@ -44,6 +45,9 @@ impl Service<Request<Incoming>> for Requests {
         let answer = Arc::new(Answer { watch, id });
         let (mut router, handlers) = (self.router.clone(), self.handlers.clone());
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        if self.is_encrypted {
+            request.extensions_mut().insert(Encrypted);
+        }
         let running = if is_multiplexed { self.place.run() } else { None };
         let is_full = is_multiplexed && running.is_none();
         let unread = Unread::of(&request).or(is_full.then_some(Unread::TooManyRunning));

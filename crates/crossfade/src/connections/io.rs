@@ -14,6 +14,7 @@ use tokio::{
     net::TcpStream,
     time::Instant,
 };
+use tokio_rustls::server::TlsStream;
 
 /// Transport of a connection: TCP, or a protocol on top of it.
 pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -26,6 +27,12 @@ impl Carrier for TcpStream {
     fn forget_unread(&self) {
         // A socket that refuses is closed in the usual way.
         let _ = rustix::net::sockopt::set_socket_linger(self, Some(Duration::ZERO));
+    }
+}
+
+impl Carrier for TlsStream<TcpStream> {
+    fn forget_unread(&self) {
+        self.get_ref().0.forget_unread();
     }
 }
 

@@ -9,7 +9,7 @@ mod descriptors;
 mod io;
 mod life;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, tls::Tls};
 use answer::Requests;
 use axum::Router;
 use book::{Book, Bounds, Place};
@@ -83,6 +83,7 @@ impl Serving {
         proxies: TrustedProxies,
         counts: Connections,
         headers: String,
+        tls: Option<Arc<Tls>>,
     ) -> Result<Self, Failure> {
         let failed =
             |error: &dyn std::fmt::Display| Failure::failed(format!("Cannot start the server: {error}."));
@@ -97,6 +98,7 @@ impl Serving {
             book: Arc::new(Book::new(bounds, proxies, counts)),
             router,
             headers: headers.into(),
+            tls,
             http: http(),
             limits: Limits {
                 headers: HEADERS_WITHIN,
@@ -153,6 +155,7 @@ struct Server {
     router: Router,
     /// Header lines of responses to unreadable input.
     headers: Arc<str>,
+    tls: Option<Arc<Tls>>,
     http: Builder<TokioExecutor>,
     limits: Limits,
 }
@@ -206,15 +209,22 @@ impl Server {
         _room: OwnedSemaphorePermit,
     ) {
         let place = Arc::new(place);
-        let handshake = timeout(self.limits.headers, handshake(stream));
-        let stream = tokio::select! {
-            () = place.watch.ordered.notified() => return,
-            stream = handshake => stream,
-        };
-        let ended = match stream {
-            Ok(Ok(stream)) => self.speak(stream, peer, &place, accepted_at).await,
-            Ok(Err(_)) => None,
-            Err(_) => Some(Ended::Headers),
+        // It only sends small segments early, and is no reason to refuse a connection.
+        let _ = stream.set_nodelay(true);
+        let ended = match &self.tls {
+            None => self.speak(stream, false, peer, &place, accepted_at).await,
+            Some(tls) => {
+                let handshake = timeout(self.limits.headers, tls.accept(stream));
+                let stream = tokio::select! {
+                    () = place.watch.ordered.notified() => return,
+                    stream = handshake => stream,
+                };
+                match stream {
+                    Ok(Ok(stream)) => self.speak(stream, true, peer, &place, accepted_at).await,
+                    Ok(Err(_)) => None,
+                    Err(_) => Some(Ended::Headers),
+                }
+            }
         };
         if let Some(reason) = ended {
             place.ended(reason);
@@ -226,6 +236,7 @@ impl Server {
     async fn speak(
         &self,
         stream: impl Carrier,
+        is_encrypted: bool,
         peer: SocketAddr,
         place: &Arc<Place>,
         accepted_at: Instant,
@@ -234,6 +245,7 @@ impl Server {
         let requests = Requests {
             router: self.router.clone(),
             peer,
+            is_encrypted,
             place: place.clone(),
             handlers: Arc::new(Semaphore::new(STREAMS as usize)),
         };
@@ -297,12 +309,6 @@ impl Seldom {
         }
         is_due
     }
-}
-
-/// Performs everything between accepting a connection and speaking HTTP on it, within the timeout for headers.
-async fn handshake(stream: TcpStream) -> std::io::Result<impl Carrier> {
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Waits for the next connection and a free place for it; `None` only if the semaphore is closed.

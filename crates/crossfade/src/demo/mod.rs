@@ -29,6 +29,7 @@ use crossfade_core::{
     roles::Role,
 };
 use crossfade_store::Location;
+use crossfade_web::Transport;
 use past::Past;
 use reqwest::Method;
 use std::{
@@ -58,7 +59,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     let settings = throwaway(address, directory.path());
     let clock = Arc::new(Clock::set_back(past::SPAN));
     let app = open_at(&settings, true, Creation::WithNewKey, clock.clone()).await?;
-    let server = Server::start(app.clone(), listener, &settings)?;
+    let server = Server::start(app.clone(), listener, &settings, Transport::default(), None)?;
 
     // Whatever the outcome of the demo, the server stops in an orderly way and the directory is removed.
     let played = tokio::select! {
@@ -105,6 +106,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         master_key_file: directory.join("master.key"),
         connections: Policy { most: None, most_per_source: None, idle: IDLE },
         trusted_proxies: Vec::new(),
+        tls: None,
         evidence_addresses: AddressWord::Full,
         fresh_sign_in: Duration::from_secs(600),
         log: "warn".to_owned(),

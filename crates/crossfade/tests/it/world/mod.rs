@@ -23,7 +23,7 @@ use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, doctor::Ins
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
-use crossfade_web::TrustedProxies;
+use crossfade_web::{Encrypted, Transport, TrustedProxies};
 use http::Request;
 use serde_json::json;
 use std::{
@@ -314,8 +314,14 @@ impl World {
         Principal { world: self, token: None }
     }
 
-    /// Sends a request as it is, from an address.
+    /// Sends a request over TLS as it is, from an address.
     pub async fn send(&self, mut request: Request<Body>, from: IpAddr) -> Answer {
+        request.extensions_mut().insert(Encrypted);
+        self.send_plain(request, from).await
+    }
+
+    /// Sends a request without TLS as it is, from an address.
+    pub async fn send_plain(&self, mut request: Request<Body>, from: IpAddr) -> Answer {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(from, 40_000)));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (mut parts, body) = response.into_parts();
@@ -357,7 +363,7 @@ impl World {
 }
 
 fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
-    crossfade_web::router(app.clone(), proxies, crossfade_web::Connections::default()).unwrap()
+    crossfade_web::router(app.clone(), Transport { proxies, ..Transport::default() }).unwrap()
 }
 
 fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chance: &Arc<Chance>) -> Options {
