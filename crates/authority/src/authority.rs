@@ -2,6 +2,7 @@
 
 use crate::{
     Clock, Evidence, Failure, Moment, Registration, Source, SystemRandom, VerifierKeys,
+    attempts::Attempts,
     mint::{self, Claims, Content},
     random::jti,
     signing::Environment,
@@ -33,6 +34,7 @@ pub struct Authority {
     /// Individual tokens revoked by their clients, until they would have expired anyway.
     revoked_tokens: Table<Box<str>, Timestamp>,
     evidence: Evidence,
+    attempts: Attempts,
 }
 
 /// The credentials of a request. Has no `Debug`, which would show the secret.
@@ -95,6 +97,7 @@ impl Authority {
             secrets_with_ended_tokens: Table::default(),
             revoked_tokens: Table::default(),
             evidence: Evidence::new(u64::from_be_bytes(seed)),
+            attempts: Attempts::new(),
         }
     }
 
@@ -140,8 +143,7 @@ impl Authority {
         let now = at.now;
         let Some(verifier) = known else {
             verify_unknown(&self.keys, client_id, secret);
-            self.evidence.failed(None, None, Failure::UnknownClient, ip, now);
-            return Err(OauthError::InvalidClient);
+            return Err(self.failed(environment, client_id, None, None, Failure::UnknownClient, ip, now));
         };
         match verifier.verify(&self.keys, secret, method, now) {
             Ok(secret) => {
@@ -150,18 +152,38 @@ impl Authority {
                 Ok(Client { verifier, secret, at })
             }
             Err(Unverified { failure, secret, by }) => {
-                self.evidence.failed(Some(&verifier.registration), secret, failure, ip, now);
+                // Also of those who fail too often: the verdict asks who still uses an ended secret.
                 if let (Some(secret), Some(by)) = (secret, by) {
                     self.evidence.refused(secret, &by, &source, now);
                 }
-                Err(OauthError::InvalidClient)
+                let registration = Some(&verifier.registration);
+                Err(self.failed(environment, client_id, registration, secret, failure, ip, now))
             }
         }
     }
 
     /// Records an attempt without usable credentials.
-    pub fn malformed(&self, ip: IpAddr) -> OauthError {
-        self.evidence.failed(None, None, Failure::Malformed, ip, self.clock.now());
+    pub fn malformed(&self, environment: &Environment, ip: IpAddr) -> OauthError {
+        self.failed(environment, "", None, None, Failure::Malformed, ip, self.clock.now())
+    }
+
+    /// Records a failed authentication, and returns its response. Beyond the limit it leaves the reason out.
+    #[expect(clippy::too_many_arguments, reason = "what is known of a failure")]
+    fn failed(
+        &self,
+        environment: &Environment,
+        client_id: &str,
+        registration: Option<&RegistrationId>,
+        secret: Option<&SecretId>,
+        failure: Failure,
+        ip: IpAddr,
+        now: Timestamp,
+    ) -> OauthError {
+        if self.attempts.are_too_many(environment.slug(), client_id, ip, self.clock.elapsed()) {
+            self.evidence.failed(registration, None, Failure::Throttled, ip, now);
+            return OauthError::TooManyFailures;
+        }
+        self.evidence.failed(registration, secret, failure, ip, now);
         OauthError::InvalidClient
     }
 

@@ -33,11 +33,13 @@ pub enum Failure {
     Revoked,
     /// A retiring secret, in a window of a drill.
     Drill,
+    /// One of too many failures of a client from a network; the reason is not recorded.
+    Throttled,
 }
 
 impl Failure {
     /// All causes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::UnknownClient,
         Self::Disabled,
@@ -46,6 +48,7 @@ impl Failure {
         Self::Expired,
         Self::Revoked,
         Self::Drill,
+        Self::Throttled,
     ];
 
     /// Returns the word that is stored and shown.
@@ -59,6 +62,7 @@ impl Failure {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Drill => "drill",
+            Self::Throttled => "throttled",
         }
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+mod attempts;
 mod authority;
 mod clock;
 mod evidence;

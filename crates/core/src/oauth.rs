@@ -7,6 +7,8 @@ pub enum OauthError {
     InvalidRequest(&'static str),
     /// Client authentication failed. Deliberately without any detail: product rule 16.
     InvalidClient,
+    /// Client authentication failed once more than is answered with a reason. As constant as [`Self::InvalidClient`].
+    TooManyFailures,
     /// The client is not permitted to do this.
     UnauthorizedClient(&'static str),
     /// A grant type that this server does not support.
@@ -26,7 +28,7 @@ impl OauthError {
     pub fn code(self) -> &'static str {
         match self {
             Self::InvalidRequest(_) | Self::BodyTooLarge => "invalid_request",
-            Self::InvalidClient => "invalid_client",
+            Self::InvalidClient | Self::TooManyFailures => "invalid_client",
             Self::UnauthorizedClient(_) => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope | Self::MalformedScope => "invalid_scope",
@@ -38,6 +40,7 @@ impl OauthError {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidClient => 401,
+            Self::TooManyFailures => 429,
             Self::BodyTooLarge => 413,
             Self::TemporarilyUnavailable => 503,
             _ => 400,
@@ -49,6 +52,9 @@ impl OauthError {
         match self {
             Self::InvalidRequest(text) | Self::UnauthorizedClient(text) => text,
             Self::InvalidClient => "Client authentication failed.",
+            Self::TooManyFailures => {
+                "Client authentication failed too often from this network. Correct the client_id or the secret."
+            }
             Self::UnsupportedGrantType => "This server supports only grant_type client_credentials.",
             Self::InvalidScope => "The requested scope exceeds the scopes of this client.",
             Self::MalformedScope => {
@@ -74,6 +80,7 @@ mod tests {
         for (error, status, code) in [
             (InvalidRequest("x"), 400, "invalid_request"),
             (InvalidClient, 401, "invalid_client"),
+            (TooManyFailures, 429, "invalid_client"),
             (UnauthorizedClient("x"), 400, "unauthorized_client"),
             (UnsupportedGrantType, 400, "unsupported_grant_type"),
             (InvalidScope, 400, "invalid_scope"),

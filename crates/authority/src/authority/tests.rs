@@ -379,7 +379,7 @@ fn rule_16_the_caller_sees_one_error_and_the_trail_tells_the_reasons_apart() {
             (Some(IP), Counter { first: at(0), last: at(0), count: 1, longest_pause: Duration::ZERO })
         );
     }
-    assert_eq!(world.authority.malformed(IP), OauthError::InvalidClient);
+    assert_eq!(world.authority.malformed(&world.staging, IP), OauthError::InvalidClient);
     let left = world.failure();
     assert_eq!((left.registration, left.secret, left.failure), (None, None, Failure::Malformed));
 }

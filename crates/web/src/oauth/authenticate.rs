@@ -40,7 +40,7 @@ pub(crate) fn authenticate(
     if methods > 1 || two_headers {
         return Err(OauthError::InvalidRequest("The request uses more than one authentication method."));
     }
-    let malformed = || authority.malformed(source.ip);
+    let malformed = || authority.malformed(environment, source.ip);
     let (user_agent, instance) = (source.user_agent(), source.instance());
     let decide = |client_id: &str, secret: &str, method| {
         if client_id.len() > LONGEST || secret.len() > LONGEST {

@@ -52,8 +52,13 @@ impl IntoResponse for OauthRefusal {
         if error == OauthError::InvalidClient {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
-        if error == OauthError::TemporarilyUnavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let seconds = match error {
+            OauthError::TemporarilyUnavailable => Some("1"),
+            OauthError::TooManyFailures => Some("3"),
+            _ => None,
+        };
+        if let Some(seconds) = seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
     }

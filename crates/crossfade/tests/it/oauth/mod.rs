@@ -11,6 +11,7 @@ mod metadata;
 mod resource_server;
 mod revoke;
 mod secrets;
+mod throttle;
 mod token;
 
 use crate::world::{Answer, Client, PUBLIC_URL, World};
