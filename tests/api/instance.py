@@ -29,7 +29,7 @@ class Instance(Server):
 
     def start_again(self):
         address = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{address}"
+        self.url = f"{self.scheme}://{address}"
         self.environment["CROSSFADE_URL"] = self.url
         with open(self.log, "a") as log:
             self.process = subprocess.Popen(

@@ -149,6 +149,8 @@ def free_port():
 class Server:
     """A real server with an Owner, and the two ways to administer it."""
 
+    scheme = "http"
+
     def __init__(self, binary, directory, database_url):
         self.binary = str(pathlib.Path(binary).resolve())
         self.log = pathlib.Path(directory) / "server.log"
@@ -163,7 +165,7 @@ class Server:
 
     def start(self):
         address = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{address}"
+        self.url = f"{self.scheme}://{address}"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 [self.binary, "serve", "--listen", address, *self.place],

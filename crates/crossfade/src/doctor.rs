@@ -163,11 +163,14 @@ fn tls(files: &tls::Files, settings: &Resolved, now: Timestamp) -> Check {
     if now >= pair.not_after.before(tls::SOON) {
         return Check::warn(
             NAME,
-            format!("The certificate in {shown} expires at {}.", pair.not_after),
+            format!("The certificate in {shown} expires at {}.", tls::to_the_second(pair.not_after)),
             renew,
         );
     }
-    Check::ok(NAME, format!("The certificate in {shown} is valid until {}.", pair.not_after))
+    Check::ok(
+        NAME,
+        format!("The certificate in {shown} is valid until {}.", tls::to_the_second(pair.not_after)),
+    )
 }
 
 /// Checks whether others can read the database URL, which may contain a password; `None` if that cannot be determined.

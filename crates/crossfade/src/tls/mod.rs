@@ -5,7 +5,7 @@
 
 mod pair;
 
-pub(crate) use pair::Files;
+pub(crate) use pair::{Files, to_the_second};
 
 use crate::failure::Failure;
 use crossfade_authority::Clock;
@@ -122,7 +122,7 @@ impl Tls {
             looked.content = read.ok();
             let problem = match usable {
                 Ok(pair) => {
-                    tracing::info!(not_after = %pair.not_after, "using a new TLS certificate");
+                    tracing::info!(not_after = to_the_second(pair.not_after), "using a new TLS certificate");
                     *self.in_use.0.write().unwrap_or_else(PoisonError::into_inner) = pair.certified.clone();
                     self.shown.in_use_until(pair.not_after);
                     looked.not_after = pair.not_after;
@@ -159,13 +159,14 @@ impl Tls {
 /// Logs what somebody must mend soon. Returns whether there is something.
 fn tell(looked: &Looked, now: Timestamp) -> bool {
     let not_after = looked.not_after;
+    let until = to_the_second(not_after);
     if let Some(problem) = &looked.problem {
-        tracing::error!(in_use_until = %not_after, "{problem} The earlier TLS certificate stays in use.");
+        tracing::error!(in_use_until = until, "{problem} The earlier TLS certificate stays in use.");
     }
     if now >= not_after {
-        tracing::error!(%not_after, "the TLS certificate in use has expired");
+        tracing::error!(not_after = until, "the TLS certificate in use has expired");
     } else if now >= not_after.before(SOON) {
-        tracing::warn!(%not_after, "the TLS certificate in use expires soon");
+        tracing::warn!(not_after = until, "the TLS certificate in use expires soon");
     }
     looked.problem.is_some() || now >= not_after.before(SOON)
 }

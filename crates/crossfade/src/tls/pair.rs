@@ -88,9 +88,9 @@ impl Pair {
     /// Why clients refuse the certificate at this time, as the end of a sentence.
     pub(crate) fn unusable(&self, now: Timestamp) -> Option<String> {
         if now >= self.not_after {
-            return Some(format!("expired at {}", self.not_after));
+            return Some(format!("expired at {}", to_the_second(self.not_after)));
         }
-        (now < self.not_before).then(|| format!("is not valid before {}", self.not_before))
+        (now < self.not_before).then(|| format!("is not valid before {}", to_the_second(self.not_before)))
     }
 
     /// Whether the certificate names this host: a DNS name or an address (RFC 9525 §6.3).
@@ -103,6 +103,11 @@ impl Pair {
         rustls::server::ParsedCertificate::try_from(first)
             .is_ok_and(|first| rustls::client::verify_server_name(&first, &host).is_ok())
     }
+}
+
+/// A time as it stands in a certificate.
+pub(crate) fn to_the_second(time: Timestamp) -> String {
+    time.to_string().replace(".000000Z", "Z")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -1,7 +1,7 @@
 //! Client authentication (RFC 6749 §2.3), the same at every endpoint that asks for it.
 
 use super::{
-    GRANT, PROTECTED, Seen, basic, disable, encoded, is_error, is_the_refusal, needed, post, settings,
+    GRANT, PROTECTED, Seen, basic, disable, encoded, is_error, is_the_refusal, needed, pause, post, settings,
 };
 use crate::engines::{Subject, on_both_engines, on_sqlite};
 use crate::{database::Place, world::World};
@@ -85,10 +85,12 @@ async fn what_is_no_credentials_gets_the_one_refusal_rfc7617_2_rfc6749_5_2(world
     ];
     for endpoint in PROTECTED {
         for (cause, value) in &headers {
+            pause(&world);
             let answer = post(&world, endpoint, &[("authorization", value)], needed(endpoint)).await;
             is_the_refusal(&answer, &format!("{endpoint}: {cause}"));
         }
         for (cause, body) in &bodies {
+            pause(&world);
             let answer = post(&world, endpoint, &[], &format!("{}&{body}", needed(endpoint))).await;
             is_the_refusal(&answer, &format!("{endpoint}: {cause}"));
         }
@@ -298,11 +300,13 @@ async fn every_failed_authentication_looks_the_same_rfc6749_5_2(world: World) {
         let needed = if endpoint == "token" { GRANT } else { ("token", "x") };
         for (cause, id, secret, method) in &causes {
             if *method != Some("post") {
+                pause(&world);
                 let answer = oauth.basic(endpoint, id, secret, &[needed]).await;
                 is_the_refusal(&answer, &format!("{endpoint}, basic: {cause}"));
             }
             if *method != Some("basic") {
                 let form = [needed, ("client_id", id.as_str()), ("client_secret", secret.as_str())];
+                pause(&world);
                 let answer = oauth.form(endpoint, &form, &[]).await;
                 is_the_refusal(&answer, &format!("{endpoint}, post: {cause}"));
             }
@@ -475,6 +479,7 @@ fn random_requests_get_neither_a_token_nor_a_5xx() {
                 headers.push(("authorization", header));
             }
             let uri = format!("/env/production/oauth2/{endpoint}");
+            super::pause(&world);
             let answer = runtime.block_on(super::ask(&world, http::Method::POST, &uri, &headers, &body));
             match answer.status.as_u16() {
                 401 => is_the_refusal(&answer, endpoint),

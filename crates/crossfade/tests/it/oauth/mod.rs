@@ -19,7 +19,7 @@ use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 /// The endpoints that authenticate their caller.
 const PROTECTED: [&str; 3] = ["token", "introspect", "revoke"];
@@ -72,6 +72,11 @@ async fn settings(world: &World, client: &Client, environment: &str, change: Val
 async fn disable(world: &World, client: &Client, environment: &str) {
     let change = json!({"enabled": false, "confirm_client_name": client.name});
     settings(world, client, environment, change).await;
+}
+
+/// Lets the time pass after which one more failure is not one too many.
+fn pause(world: &World) {
+    world.advance(Duration::from_secs(3));
 }
 
 /// The issuer of an environment.

@@ -1,7 +1,7 @@
 //! The life of a secret as its client sees it: rows SEC-01 to SEC-17 of the checklist. The rules of rotation
 //! themselves have a suite of their own.
 
-use super::{PROTECTED, basic, is_the_refusal, needed, post};
+use super::{PROTECTED, basic, is_the_refusal, needed, pause, post};
 use crate::engines::{on_both_engines, on_sqlite};
 use crate::world::{Client, Registration, World};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -256,6 +256,7 @@ async fn what_is_stored_is_no_secret_rfc6819_5_1_4_1_3(world: World) {
         for encoding in encodings {
             let header = basic([own.client_id.as_bytes(), b":", &encoding].concat());
             for endpoint in PROTECTED {
+                pause(&world);
                 let answer =
                     post(&world, endpoint, &[("authorization", header.as_bytes())], needed(endpoint)).await;
                 is_the_refusal(&answer, "what is stored");

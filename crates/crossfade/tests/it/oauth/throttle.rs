@@ -103,7 +103,7 @@ async fn the_trail_tells_once_that_failures_are_throttled(world: World) {
     }
     world.run_jobs().await;
     let owner = world.owner().await;
-    let events = owner.get("/audit-events?action=client.authentication_failed").await.ok();
+    let events = owner.get("/audit-events?action=authentication.failed").await.ok();
     let told: Vec<_> = events["items"]
         .as_array()
         .unwrap()
