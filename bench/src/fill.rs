@@ -68,6 +68,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
         location: Location::File(directory.join("crossfade.db")),
         master_key_file: directory.join("master.key"),
         public_url: "http://127.0.0.1".to_owned(),
+        admin_url: "http://127.0.0.1".to_owned(),
         clock: Arc::new(Clock::system()),
         random: Arc::new(SystemRandom),
         evidence_addresses: crossfade_app::AddressPolicy::Full,

@@ -49,6 +49,7 @@ pub struct App {
     pub(crate) clock: Arc<Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
+    pub(crate) admin_url: String,
     /// Mark that distinguishes this instance from others on the same host, in the names of its cookies.
     mark: String,
     pub(crate) cursors: Cursors,
@@ -111,11 +112,12 @@ impl App {
             db,
             authority,
             vault,
-            mark: digests.mark(&options.public_url),
+            mark: digests.mark(&options.admin_url),
             digests,
             clock: options.clock,
             random: options.random,
             public_url: options.public_url,
+            admin_url: options.admin_url,
             cursors: Cursors::new(&root),
             audit_retention_days: options.audit_retention_days,
             fresh_sign_in: options.fresh_sign_in,
@@ -163,6 +165,11 @@ impl App {
     /// Returns the base of issuers and links.
     pub fn public_url(&self) -> &str {
         &self.public_url
+    }
+
+    /// Returns the base of the Console and of links to it.
+    pub fn admin_url(&self) -> &str {
+        &self.admin_url
     }
 
     /// Returns a short mark that distinguishes this instance from others on the same host, because a browser shares

@@ -14,6 +14,8 @@ pub struct Options {
     pub master_key_file: PathBuf,
     /// The base of issuers and links, without a path.
     pub public_url: String,
+    /// Base of the Console and of links to it: the same, unless administration has an address of its own.
+    pub admin_url: String,
     /// The clock that decides.
     pub clock: Arc<Clock>,
     /// The source of ids and secrets.

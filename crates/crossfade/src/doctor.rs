@@ -63,7 +63,10 @@ async fn check(settings: Settings) -> Vec<Check> {
     checks.extend(found.checks);
     match found.served {
         Some(true) => checks.push(ready(settings.listen, settings.tls.is_some()).await),
-        Some(false) => checks.push(listen(settings.listen)),
+        Some(false) => {
+            checks.push(listen(settings.listen));
+            checks.extend(settings.admin.as_ref().map(|admin| listen(admin.listen)));
+        }
         // The database cannot be read, which was already reported.
         None => {}
     }
@@ -151,14 +154,15 @@ fn tls(files: &tls::Files, settings: &Resolved, now: Timestamp) -> Check {
             format!("Every user of this machine has access to the private key in {key} (mode {mode:o}).");
         return Check::fail(NAME, sentence, format!("Run chmod 600 {key}."));
     }
-    let host =
-        reqwest::Url::parse(&settings.public_url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    if let Some(host) = host.filter(|host| !pair.names(host)) {
-        return Check::warn(
-            NAME,
-            format!("The certificate in {shown} does not name {host}, the host of --public-url."),
-            "Get a certificate with this host among its names, or correct --public-url.",
-        );
+    for url in [&settings.public_url, settings.admin_url()] {
+        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        if let Some(host) = host.filter(|host| !pair.names(host)) {
+            return Check::warn(
+                NAME,
+                format!("The certificate in {shown} does not name {host}, the host of {url}."),
+                "Get a certificate with this host among its names, or correct the URL.",
+            );
+        }
     }
     if now >= pair.not_after.before(tls::SOON) {
         return Check::warn(

@@ -1,7 +1,7 @@
 //! `crossfade serve`: opens the database, locks it, listens, and stops without dropping a request.
 
 use crate::{
-    connections::Serving,
+    connections::{How, Serving},
     database::wait_for,
     doctor::check_settings,
     failure::Failure,
@@ -18,7 +18,7 @@ use crossfade_app::{
 };
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_store::Location;
-use crossfade_web::{Transport, TrustedProxies};
+use crossfade_web::{Routers, Transport, TrustedProxies};
 use std::{
     convert::Infallible,
     net::{SocketAddr, TcpListener},
@@ -34,9 +34,8 @@ pub(crate) const READINGS_KEPT: Duration = Duration::from_secs(1);
 pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
     let settings = settings.resolve()?;
     let pace = start_log(&settings.log, settings.log_format)?;
-    let listener = bind(settings.listen)?;
-    let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
-    let settings = settings.listening_on(address);
+    let listeners = Listeners::bind(&settings)?;
+    let settings = listeners.named(settings)?;
     let (mut stop, mut ignored) = (Stop::new(), Ignored::new());
     let transport =
         Transport { proxies: TrustedProxies(settings.trusted_proxies.clone()), ..Transport::default() };
@@ -55,8 +54,11 @@ pub(crate) async fn serve(settings: Settings) -> Result<(), Failure> {
         );
         output::data(&format!("{}\n", link.url))?;
     }
-    let server = Server::start(app, listener, &settings, transport, tls.clone())?;
+    let server = Server::start(app, listeners, &settings, transport, tls.clone())?;
     output::note(&format!("Serving {} on {}.", settings.public_url, settings.listen));
+    if let Some(admin) = &settings.admin {
+        output::note(&format!("Serving the Console and the API at {} on {}.", admin.url, admin.listen));
+    }
     tokio::select! {
         () = stop.asked() => server.stop().await,
         never = ignored.log(|| tls.iter().for_each(|tls| tls.look())) => match never {},
@@ -120,6 +122,7 @@ pub(crate) async fn open_at(
         location: settings.location.clone(),
         master_key_file: settings.master_key_file.clone(),
         public_url: settings.public_url.clone(),
+        admin_url: settings.admin_url().to_owned(),
         clock,
         random: Arc::new(SystemRandom),
         audit_retention_days: settings.audit_retention_days,
@@ -147,24 +150,64 @@ pub(crate) async fn open_existing(settings: &Resolved) -> Result<Arc<App>, Failu
 pub(crate) struct Server {
     app: Arc<App>,
     worker: Worker,
-    serving: Serving,
+    /// One of each address.
+    serving: Vec<Serving>,
+}
+
+/// The sockets of a server.
+pub(crate) struct Listeners {
+    pub(crate) main: TcpListener,
+    /// The one for administration, if it is another.
+    pub(crate) admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(settings: &Resolved) -> Result<Self, Failure> {
+        let admin = settings.admin.as_ref().map(|admin| bind(admin.listen, "--admin-listen")).transpose()?;
+        Ok(Self { main: bind(settings.listen, "--listen")?, admin })
+    }
+
+    /// Returns the settings with the addresses that were bound.
+    fn named(&self, settings: Resolved) -> Result<Resolved, Failure> {
+        let address = |listener: &TcpListener| {
+            listener.local_addr().map_err(|error| Failure::failed(format!("Cannot listen: {error}.")))
+        };
+        Ok(settings.listening_on(address(&self.main)?, self.admin.as_ref().map(address).transpose()?))
+    }
 }
 
 impl Server {
-    /// Starts to serve on `listener`.
+    /// Starts to serve.
     pub(crate) fn start(
         app: Arc<App>,
-        listener: TcpListener,
+        listeners: Listeners,
         settings: &Resolved,
         transport: Transport,
         tls: Option<Arc<Tls>>,
     ) -> Result<Self, Failure> {
-        let router = crossfade_web::router(app.clone(), transport.clone())
+        let how = How {
+            idle: settings.connections.idle,
+            proxies: transport.proxies.clone(),
+            counts: transport.connections.clone(),
+            headers: crossfade_web::headers_of_unreadable_requests(&settings.public_url).into(),
+            tls,
+        };
+        let routers = Routers::new(app.clone(), transport)
             .map_err(|error| Failure::failed(format!("Cannot start the server: {error}.")))?;
-        let headers = crossfade_web::headers_of_unreadable_requests(&settings.public_url);
-        let Transport { proxies, connections, .. } = transport;
-        let serving =
-            Serving::start(listener, router, &settings.connections, proxies, connections, headers, tls)?;
+        let policy = &settings.connections;
+        let serving = match listeners {
+            Listeners { main, admin: None } => {
+                let [bounds] = policy.bounds()?;
+                vec![Serving::start(main, routers.everything(), bounds, &how)?]
+            }
+            Listeners { main, admin: Some(admin) } => {
+                let [for_clients, for_admin] = policy.bounds()?;
+                vec![
+                    Serving::start(main, routers.clients(), for_clients, &how)?,
+                    Serving::start(admin, routers.admin(), for_admin, &how)?,
+                ]
+            }
+        };
         Ok(Self { worker: Worker::start(app.clone()), app, serving })
     }
 
@@ -185,19 +228,20 @@ impl Server {
 
     /// Lets running requests finish, flushes and closes.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        let ended = self.serving.stop().await;
+        // All at the same time: each waits for its running requests.
+        let ended = futures_util::future::try_join_all(self.serving.into_iter().map(Serving::stop)).await;
         self.worker.stop().await;
         self.app.close().await;
-        ended
+        ended.map(drop)
     }
 }
 
 /// Binds the address, before anything else is changed.
-pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => Failure::failed(format!(
             "{address} is already in use. Stop the process that listens there, or choose another address \
-            with --listen."
+            with {flag}."
         )),
         _ => Failure::failed(format!("Cannot listen on {address}: {error}.")),
     })

@@ -27,6 +27,14 @@ pub(crate) struct Settings {
     /// 127.0.0.1:8080]
     #[arg(long, env = "CROSSFADE_LISTEN", hide_env_values = true)]
     pub(crate) listen: Option<String>,
+    /// Address and port for the Console, the API, the documentation and the metrics. With it, the address of
+    /// --listen answers only the OAuth endpoints and health checks. [default: none]
+    #[arg(long, env = "CROSSFADE_ADMIN_LISTEN", hide_env_values = true)]
+    pub(crate) admin_listen: Option<String>,
+    /// Base URL of the Console and of links to it, without a path, if --admin-listen is set. [default:
+    /// https://ADMIN_LISTEN or http://ADMIN_LISTEN, if that is on this machine]
+    #[arg(long, env = "CROSSFADE_ADMIN_URL", hide_env_values = true)]
+    pub(crate) admin_url: Option<String>,
     /// Directory for the embedded database and the master key. [default: ./crossfade-data]
     #[arg(long, env = "CROSSFADE_DATA_DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
@@ -124,10 +132,19 @@ impl AddressWord {
     }
 }
 
+/// An address of its own for administration.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    pub(crate) listen: SocketAddr,
+    /// Base of the Console and of links to it.
+    pub(crate) url: String,
+}
+
 /// Settings in their final types.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub(crate) listen: SocketAddr,
+    pub(crate) admin: Option<Admin>,
     pub(crate) data_dir: PathBuf,
     pub(crate) location: Location,
     /// The file that holds the database URL, or the settings file if there is a password in it.
@@ -168,12 +185,10 @@ impl Settings {
                 })?
             }
         };
-        let listen_text = self.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-        let listen: SocketAddr = listen_text.parse().map_err(|_| {
-            Failure::usage(format!(
-                "listen must be an address and a port such as 127.0.0.1:8080, not {listen_text}."
-            ))
-        })?;
+        let listen = self.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let listen = address("listen", &listen)?;
+        let admin_listen = self.admin_listen.or(file.admin_listen);
+        let admin_listen = admin_listen.map(|text| address("admin_listen", &text)).transpose()?;
         let data_dir = self.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("crossfade-data"));
         let data_dir = non_empty("data_dir", data_dir)?;
         let typed = DatabaseUrl { url: self.database_url, file: self.database_url_file };
@@ -204,19 +219,19 @@ impl Settings {
         }
         let tls =
             tls_files(self.tls_cert_file.or(file.tls_cert_file), self.tls_key_file.or(file.tls_key_file))?;
-        let public_url = match self.public_url.or(file.public_url) {
-            None if tls.is_some() && listen.ip().is_loopback() => format!("https://{listen}"),
-            None if tls.is_none() && (listen.ip().is_loopback() || !trusted_proxies.is_empty()) => {
-                format!("http://{listen}")
+        let reached = Reached { speaks_tls: tls.is_some(), behind_proxy: !trusted_proxies.is_empty() };
+        let public_url = reached.url("public_url", self.public_url.or(file.public_url), listen)?;
+        let admin_url = self.admin_url.or(file.admin_url);
+        let admin = match admin_listen {
+            Some(listen) => Some(Admin { listen, url: reached.url("admin_url", admin_url, listen)? }),
+            None if admin_url.is_some() => {
+                return Err(Failure::usage("admin_url must be set together with admin_listen."));
             }
-            None => {
-                return Err(Failure::usage(
-                    "public_url must be set when listening beyond loopback. Set it to the https address that \
-                    clients use.",
-                ));
-            }
-            Some(url) => base_url(&url, !trusted_proxies.is_empty(), tls.is_some())?,
+            None => None,
         };
+        if admin.as_ref().is_some_and(|admin| admin.listen == listen && listen.port() != 0) {
+            return Err(Failure::usage("admin_listen must not be the address of listen."));
+        }
         let minutes = self.fresh_sign_in_minutes.or(file.fresh_sign_in_minutes).unwrap_or(10);
         if !(1..=720).contains(&minutes) {
             return Err(Failure::usage(format!(
@@ -232,6 +247,7 @@ impl Settings {
         Ok(Resolved {
             fresh_sign_in: Duration::from_secs(minutes * 60),
             listen,
+            admin,
             location,
             database_url_file: holder,
             public_url,
@@ -273,15 +289,19 @@ impl Resolved {
         }
     }
 
-    /// The settings once the listener is bound: port 0 has become a real one, also in the default base.
-    pub(crate) fn listening_on(mut self, address: SocketAddr) -> Self {
-        for scheme in ["http", "https"] {
-            if self.public_url == format!("{scheme}://{}", self.listen) {
-                self.public_url = format!("{scheme}://{address}");
-                break;
-            }
-        }
+    /// Base of the Console and of links to it.
+    pub(crate) fn admin_url(&self) -> &str {
+        self.admin.as_ref().map_or(&self.public_url, |admin| &admin.url)
+    }
+
+    /// The settings once the listeners are bound: port 0 has become a real one, also in the default base.
+    pub(crate) fn listening_on(mut self, address: SocketAddr, admin: Option<SocketAddr>) -> Self {
+        rename(&mut self.public_url, self.listen, address);
         self.listen = address;
+        if let (Some(own), Some(address)) = (&mut self.admin, admin) {
+            rename(&mut own.url, own.listen, address);
+            own.listen = address;
+        }
         self
     }
 
@@ -388,9 +408,47 @@ fn tls_files(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Optio
 }
 
 /// A base without path, query or user; plain `http` only where nobody else can listen, or behind a proxy.
-fn base_url(text: &str, behind_proxy: bool, speaks_tls: bool) -> Result<String, Failure> {
+fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
+    text.parse().map_err(|_| {
+        Failure::usage(format!("{name} must be an address and a port such as 127.0.0.1:8080, not {text}."))
+    })
+}
+
+/// Puts the address that was bound into a URL that was made of the one in the settings.
+fn rename(url: &mut String, before: SocketAddr, bound: SocketAddr) {
+    if let Some((scheme, rest)) = url.split_once("://")
+        && rest == before.to_string()
+    {
+        *url = format!("{scheme}://{bound}");
+    }
+}
+
+/// How requests reach the server.
+#[derive(Clone, Copy)]
+struct Reached {
+    speaks_tls: bool,
+    behind_proxy: bool,
+}
+
+impl Reached {
+    /// Returns the base URL of an address: the one given, or that of the address on this machine.
+    fn url(self, name: &str, given: Option<String>, listen: SocketAddr) -> Result<String, Failure> {
+        match given {
+            Some(url) => base_url(name, &url, self),
+            None if self.speaks_tls && listen.ip().is_loopback() => Ok(format!("https://{listen}")),
+            None if !self.speaks_tls && (listen.ip().is_loopback() || self.behind_proxy) => {
+                Ok(format!("http://{listen}"))
+            }
+            None => Err(Failure::usage(format!(
+                "{name} must be set when listening beyond loopback. Set it to the https address that callers use."
+            ))),
+        }
+    }
+}
+
+fn base_url(name: &str, text: &str, reached: Reached) -> Result<String, Failure> {
     // Not quoted: it may hold a password.
-    let refused = |what: &str| Failure::usage(format!("public_url {what}."));
+    let refused = |what: &str| Failure::usage(format!("{name} {what}."));
     let url = reqwest::Url::parse(text).map_err(|_| refused("is not a URL"))?;
     let bare = url.path() == "/"
         && url.query().is_none()
@@ -405,8 +463,8 @@ fn base_url(text: &str, behind_proxy: bool, speaks_tls: bool) -> Result<String, 
     }
     match url.scheme() {
         "https" => {}
-        "http" if speaks_tls => return Err(refused("must use https, because tls_cert_file is set")),
-        "http" if is_loopback(&url) || behind_proxy => {}
+        "http" if reached.speaks_tls => return Err(refused("must use https, because tls_cert_file is set")),
+        "http" if is_loopback(&url) || reached.behind_proxy => {}
         "http" => {
             return Err(refused(
                 "must use https, unless the server is on loopback or behind a trusted proxy",

@@ -64,23 +64,54 @@ pub fn openapi() -> &'static serde_json::Value {
     api::document()
 }
 
-/// Returns the complete router: OAuth, API, Console, health, metrics.
-pub fn router(app: Arc<App>, transport: Transport) -> Result<Router, prometheus::Error> {
-    let web = Web(Arc::new(Parts { app, transport, metrics: Metrics::new()? }));
-    let rest = Router::new()
-        .merge(api::router())
-        .merge(console::router(&web))
-        .merge(docs::router())
-        .merge(health::router())
-        .merge(metrics::router())
-        .method_not_allowed_fallback(headers::method_not_allowed)
-        .fallback(not_found)
-        .layer(middleware::from_fn_with_state(web.clone(), observe::observe));
-    Ok(rest
-        .merge(oauth::router(&web))
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
-        .layer(middleware::from_fn_with_state(web.clone(), headers::complete))
-        .with_state(web))
+/// The routers of a server: one for everything, or one for clients and one for people and programs that administer them.
+pub struct Routers {
+    web: Web,
+}
+
+impl Routers {
+    /// Creates them, with their shared state.
+    pub fn new(app: Arc<App>, transport: Transport) -> Result<Self, prometheus::Error> {
+        Ok(Self { web: Web(Arc::new(Parts { app, transport, metrics: Metrics::new()? })) })
+    }
+
+    /// Returns the router of an address that answers everything: OAuth, API, Console, docs, health and metrics.
+    pub fn everything(&self) -> Router {
+        self.complete(self.observed(self.administration()).merge(oauth::router(&self.web)))
+    }
+
+    /// Returns the router of the address for clients: OAuth and health.
+    pub fn clients(&self) -> Router {
+        self.complete(self.observed(health::router()).merge(oauth::router(&self.web)))
+    }
+
+    /// Returns the router of the address for administration: API, Console, docs, health and metrics.
+    pub fn admin(&self) -> Router {
+        self.complete(self.observed(self.administration()))
+    }
+
+    fn administration(&self) -> Router<Web> {
+        Router::new()
+            .merge(api::router())
+            .merge(console::router(&self.web))
+            .merge(docs::router())
+            .merge(health::router())
+            .merge(metrics::router())
+    }
+
+    fn observed(&self, routes: Router<Web>) -> Router<Web> {
+        routes
+            .method_not_allowed_fallback(headers::method_not_allowed)
+            .fallback(not_found)
+            .layer(middleware::from_fn_with_state(self.web.clone(), observe::observe))
+    }
+
+    fn complete(&self, routes: Router<Web>) -> Router {
+        routes
+            .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
+            .layer(middleware::from_fn_with_state(self.web.clone(), headers::complete))
+            .with_state(self.web.clone())
+    }
 }
 
 /// Returns the response to a body that does not arrive in time (RFC 9110 §15.5.9).

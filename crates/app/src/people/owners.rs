@@ -164,7 +164,7 @@ impl App {
         let link = Link { purpose, user_id: user, maker, expires_at: now.after(LINK_LIVES) };
         tx.insert_link(&link, &self.digests.link(value.reveal()), now).await?;
         // Behind the `#`: a browser sends it to no server and writes it to no log of a proxy.
-        let url = format!("{}/console/link#{}", self.public_url, value.reveal());
+        let url = format!("{}/console/link#{}", self.admin_url, value.reveal());
         Ok(OneTimeLink { url, expires_at: link.expires_at })
     }
 

@@ -12,7 +12,8 @@ mod life;
 use crate::{failure::Failure, tls::Tls};
 use answer::Requests;
 use axum::Router;
-use book::{Book, Bounds, Place};
+pub(crate) use book::Bounds;
+use book::{Book, Place};
 use crossfade_web::{Connections, Ended, TrustedProxies};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -68,6 +69,37 @@ pub(crate) struct Policy {
     pub(crate) idle: Duration,
 }
 
+impl Policy {
+    /// Raises the limit of open files, and returns how many connections the addresses of the server can have: of
+    /// several, the last one has an eighth, so that a flood of one does not close the other.
+    pub(crate) fn bounds<const ADDRESSES: usize>(&self) -> Result<[Bounds; ADDRESSES], Failure> {
+        let limit = descriptors::raise();
+        let all = descriptors::connections(self.most, limit)?;
+        let of_last = if ADDRESSES > 1 { (all / 8).max(1) } else { all };
+        let bounds = std::array::from_fn(|address| {
+            let all = if address + 1 == ADDRESSES { of_last } else { (all - of_last).max(1) };
+            let per_source = self.most_per_source.map_or((all / 4).max(1), |most| (most as usize).min(all));
+            tracing::info!(descriptors = limit, connections = all, per_source, "connection limits");
+            Bounds { all, per_source }
+        });
+        Ok(bounds)
+    }
+}
+
+/// How the connections of every address of a server are served.
+pub(crate) struct How {
+    /// How long a kept connection can be idle.
+    pub(crate) idle: Duration,
+    /// Networks whose forwarded headers are accepted.
+    pub(crate) proxies: TrustedProxies,
+    /// Counts of connections.
+    pub(crate) counts: Connections,
+    /// Header lines of responses to unreadable input.
+    pub(crate) headers: Arc<str>,
+    /// TLS, if it is spoken.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
 /// The listener and the task that accepts connections from it.
 pub(crate) struct Serving {
     stop: Arc<Notify>,
@@ -75,41 +107,33 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Starts to accept and serve connections.
+    /// Starts to accept and serve the connections of an address.
     pub(crate) fn start(
         listener: std::net::TcpListener,
         router: Router,
-        policy: &Policy,
-        proxies: TrustedProxies,
-        counts: Connections,
-        headers: String,
-        tls: Option<Arc<Tls>>,
+        bounds: Bounds,
+        how: &How,
     ) -> Result<Self, Failure> {
         let failed =
             |error: &dyn std::fmt::Display| Failure::failed(format!("Cannot start the server: {error}."));
-        let limit = descriptors::raise();
-        let all = descriptors::connections(policy.most, limit)?;
-        let per_source = policy.most_per_source.map_or((all / 4).max(1), |most| (most as usize).min(all));
-        tracing::info!(descriptors = limit, connections = all, per_source, "connection limits");
         prepare(&listener).map_err(|error| failed(&error))?;
         let listener = TcpListener::from_std(listener).map_err(|error| failed(&error))?;
-        let bounds = Bounds { all, per_source };
         let server = Arc::new(Server {
-            book: Arc::new(Book::new(bounds, proxies, counts)),
+            book: Arc::new(Book::new(bounds, how.proxies.clone(), how.counts.clone())),
             router,
-            headers: headers.into(),
-            tls,
+            headers: how.headers.clone(),
+            tls: how.tls.clone(),
             http: http(),
             limits: Limits {
                 headers: HEADERS_WITHIN,
-                idle: policy.idle,
+                idle: how.idle,
                 stalled: PROGRESS_WITHIN,
                 farewell: FAREWELL,
             },
         });
         let stop = Arc::new(Notify::new());
         #[expect(clippy::disallowed_methods, reason = "the server is main's one long task")]
-        let task = tokio::spawn(server.run(listener, all, stop.clone()));
+        let task = tokio::spawn(server.run(listener, bounds.all, stop.clone()));
         Ok(Self { stop, task })
     }
 

@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     output,
     remote::Api,
-    serve::{Server, bind, open_at, start_log},
+    serve::{Listeners, Server, bind, open_at, start_log},
     settings::{AddressWord, IDLE, LogFormat, Resolved},
     signals::stop_or_hang_up,
 };
@@ -52,14 +52,15 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         ));
     }
     let _pace = start_log("warn", LogFormat::Text)?;
-    let listener = bind(args.listen)?;
+    let listener = bind(args.listen, "--listen")?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     let directory = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("Cannot create a temporary directory: {error}.")))?;
     let settings = throwaway(address, directory.path());
     let clock = Arc::new(Clock::set_back(past::SPAN));
     let app = open_at(&settings, true, Creation::WithNewKey, clock.clone()).await?;
-    let server = Server::start(app.clone(), listener, &settings, Transport::default(), None)?;
+    let listeners = Listeners { main: listener, admin: None };
+    let server = Server::start(app.clone(), listeners, &settings, Transport::default(), None)?;
 
     // Whatever the outcome of the demo, the server stops in an orderly way and the directory is removed.
     let played = tokio::select! {
@@ -107,6 +108,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         connections: Policy { most: None, most_per_source: None, idle: IDLE },
         trusted_proxies: Vec::new(),
         tls: None,
+        admin: None,
         evidence_addresses: AddressWord::Full,
         fresh_sign_in: Duration::from_secs(600),
         log: "warn".to_owned(),

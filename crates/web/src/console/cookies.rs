@@ -24,7 +24,7 @@ impl CookiesToSet {
 }
 
 fn is_https(app: &App) -> bool {
-    app.public_url().starts_with("https://")
+    app.admin_url().starts_with("https://")
 }
 
 /// Returns the name of a cookie of this instance. A browser sends the cookies of every port of a host to all of them

@@ -44,7 +44,7 @@ pub(super) async fn pass(State(web): State<Web>, request: Request, next: Next) -
         redirect
     } else if is_encoded(&parts.headers) && !body.is_end_stream() {
         Refused::from(unsupported_encoding()).into_response()
-    } else if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.public_url()) {
+    } else if parts.method.is_safe() || is_ours(&parts.headers, &parts.uri, web.app.admin_url()) {
         parts.extensions.insert(found.clone());
         parts.extensions.insert(cookies.clone());
         parts.extensions.insert(said.clone());
@@ -106,7 +106,7 @@ fn is_ours(headers: &HeaderMap, uri: &Uri, public_url: &str) -> bool {
 
 fn hardened(web: &Web, response: Response) -> Response {
     let mut response = super::protected(response);
-    let url = web.app.public_url();
+    let url = web.app.admin_url();
     if !url.starts_with("https://") && !is_trustworthy(url) {
         // Over plain http a browser sends no Sec-Fetch-Site, and without a referrer no Origin either.
         let same_origin = HeaderValue::from_static("same-origin");

@@ -23,7 +23,7 @@ use crossfade_app::{AddressPolicy, App, Creation, NewToken, Options, doctor::Ins
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
 use crossfade_store::Location;
-use crossfade_web::{Encrypted, Transport, TrustedProxies};
+use crossfade_web::{Encrypted, Routers, Transport, TrustedProxies};
 use http::Request;
 use serde_json::json;
 use std::{
@@ -186,7 +186,8 @@ impl World {
     pub async fn restart_under(&mut self, public_url: &str) {
         let clock = Arc::new(Clock::manual(self.clock.now()));
         let options = self.options(&clock);
-        self.open_with(Options { public_url: public_url.to_owned(), ..options }).await;
+        let (public_url, admin_url) = (public_url.to_owned(), public_url.to_owned());
+        self.open_with(Options { public_url, admin_url, ..options }).await;
     }
 
     /// Opens the database as a local command does beside the server.
@@ -363,7 +364,7 @@ impl World {
 }
 
 fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
-    crossfade_web::router(app.clone(), Transport { proxies, ..Transport::default() }).unwrap()
+    Routers::new(app.clone(), Transport { proxies, ..Transport::default() }).unwrap().everything()
 }
 
 fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chance: &Arc<Chance>) -> Options {
@@ -371,6 +372,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chan
         location: location.clone(),
         master_key_file: master_key_file.to_owned(),
         public_url: PUBLIC_URL.to_owned(),
+        admin_url: PUBLIC_URL.to_owned(),
         clock: clock.clone(),
         random: chance.clone(),
         audit_retention_days: None,
