@@ -114,7 +114,7 @@ class Watched(Instance):
 
     def doctor(self):
         """The outcome of each check of `crossfade doctor`, with its sentence."""
-        listen = self.url.split("//")[1]
+        listen = self.issuer("").split("/")[2]
         done = subprocess.run(
             [self.binary, "doctor", "--listen", listen, *self.place], env=self.environment,
             capture_output=True, text=True, timeout=90,

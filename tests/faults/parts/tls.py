@@ -1,6 +1,7 @@
 """TLS: what is spoken, a certificate that is replaced or spoilt while serving, and requests that were not encrypted."""
 
 import contextlib
+import http.client
 import os
 import pathlib
 import signal
@@ -48,7 +49,8 @@ class Pair:
             certificate, key = pathlib.Path(directory) / "cert", pathlib.Path(directory) / "key"
             subprocess.run(
                 ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                 "-subj", "/CN=crossfade test", "-addext", f"subjectAltName={name}", "-days", str(days),
+                 "-subj", "/CN=crossfade test", "-addext", f"subjectAltName={name}",
+                 "-addext", "basicConstraints=critical,CA:FALSE", "-days", str(days),
                  "-keyout", key, "-out", certificate],
                 check=True, capture_output=True,
             )
@@ -143,10 +145,11 @@ def _alpn(server, pair, offered):
 
 def _replaces(checks, server, pair):
     """A new certificate is used without a restart, and no connection is dropped."""
-    with requests.Session() as kept:
-        kept.get(f"{server.url}/healthz", timeout=10)
-        [connection] = kept.get_adapter(server.url).poolmanager.connection_from_url(server.url).pool.queue[-1:]
-        before, stream = server.certificate(), connection.sock
+    context = ssl.create_default_context(cafile=pair.trusted)
+    kept = http.client.HTTPSConnection("127.0.0.1", server.port(), context=context, timeout=20)
+    with contextlib.closing(kept):
+        _asks(kept)
+        before, stream = server.certificate(), kept.sock
         certificate, key = pair.made()
         pair.certificate.write_text(certificate)
         server.process.send_signal(signal.SIGHUP)
@@ -156,7 +159,7 @@ def _replaces(checks, server, pair):
         pair.put(certificate, key)
         server.eventually(checks, lambda: require(server.certificate() == certificate, "the old one"),
                           "new files are used within ten seconds")
-        holds(checks, kept.get(f"{server.url}/healthz", timeout=10).status_code == 200 and connection.sock is stream,
+        holds(checks, _asks(kept) == 200 and kept.sock is stream,
               "a connection with the earlier certificate goes on")
     second = pair.made()
     pair.put(*second)
@@ -164,6 +167,13 @@ def _replaces(checks, server, pair):
     server.eventually(checks, lambda: require(server.certificate() == second[0], "the old one"),
                       "new files are used at HUP", seconds=4)
     holds(checks, server.metric("crossfade_tls_certificate_refused") == 0, "nothing is refused any more")
+
+
+def _asks(connection):
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
 
 
 def _keeps(checks, server, pair):
