@@ -11,6 +11,11 @@ use std::time::Duration;
 /// lifetime of a token that was decided just before the tables knew can start later.
 pub const TOKENS_LIVE_ON: Duration = Duration::from_secs(TokenTtl::LONGEST.seconds() as u64 + 3600);
 
+/// Returns when the last token of a secret or of a registration that ended at `ended_at` has expired on every clock.
+pub fn tokens_expired_by(ended_at: Timestamp) -> Timestamp {
+    ended_at.after(TOKENS_LIVE_ON)
+}
+
 /// A time that the clock has shown, and how long servers have run since then without the clock showing an earlier time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Passed {

@@ -4,17 +4,23 @@
 //! A pure function of stored rows and the time. A warning stays due until it, or a more urgent one, has been sent. A
 //! stopped server or late evidence can delay a warning but never lose it.
 
-use crate::{Problem, Timestamp, TransitionHours, change_over::Verdict};
+use crate::{Problem, Timestamp, TransitionHours, change_over::Verdict, rotation::latest_deadline};
 use std::{ops::RangeInclusive, time::Duration};
 
 /// Hours by which a policy can let the guard extend a deadline at a time.
-const EXTENSION_HOURS: RangeInclusive<i64> = 1..=168;
+const EXTENSION_HOURS: RangeInclusive<i64> = 1..=TransitionHours::MAX.hours() as i64;
 
 /// Reads the hours by which the guard can extend a deadline at a time.
 pub fn extension_hours(hours: i64) -> Result<i64, Problem> {
-    let must = "must be a whole number of hours from 1 to 168, or null to switch extensions off";
     let is_within = EXTENSION_HOURS.contains(&hours);
-    is_within.then_some(hours).ok_or_else(|| Problem::invalid("guard_extension_hours", must))
+    is_within.then_some(hours).ok_or_else(|| out_of_range("null to switch extensions off"))
+}
+
+/// Returns the problem of a number of hours out of range. `or` says what else is possible.
+pub fn out_of_range(or: &str) -> Problem {
+    let (least, most) = EXTENSION_HOURS.into_inner();
+    let must = format!("must be a whole number of hours from {least} to {most}, or {or}");
+    Problem::invalid("guard_extension_hours", &must)
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -105,7 +111,7 @@ impl Guarded {
     /// never later than rule 8 allows.
     fn extended(&self) -> Option<Timestamp> {
         let hours = hours(self.extension_hours.filter(|_| !self.compromised)?);
-        let latest = self.rotated_at.after(TransitionHours::MAX.span());
+        let latest = latest_deadline(self.rotated_at);
         Some(self.deadline.after(hours).min(latest)).filter(|extended| self.deadline < *extended)
     }
 }

@@ -1,7 +1,8 @@
 //! The settings of a registration, parsed into their final types.
 
-use crate::{Problem, oauth::OauthError, secret::looks_like_secret};
+use crate::{Problem, Timestamp, oauth::OauthError, secret::looks_like_secret};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Authentication method of a client (RFC 6749 §2.3.1, names from RFC 7591 §2).
 #[derive(
@@ -164,6 +165,13 @@ impl TokenTtl {
     /// Returns the number of seconds.
     pub const fn seconds(self) -> u32 {
         self.0
+    }
+
+    /// Returns when the last token that a registration can have got by `now` expires, for resource servers that validate
+    /// offline. `earlier` is when the tokens of an earlier, longer lifetime expire.
+    pub fn last_token_expires_at(self, earlier: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let newest = now.after(Duration::from_secs(self.0.into()));
+        earlier.map_or(newest, |earlier| earlier.max(newest))
     }
 }
 

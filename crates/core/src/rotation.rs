@@ -11,6 +11,11 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// How long after its rotation a secret can still be revoked or made current again: the longest transition, plus a day as
+/// a margin.
+pub const DECIDED_WITHIN: Duration =
+    Duration::from_secs(TransitionHours::MAX.span().as_secs() + DAY.as_secs());
+
 /// One secret of a registration, without its value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Secret {
@@ -142,6 +147,13 @@ pub struct RotationRequest {
     pub compromised: bool,
 }
 
+impl RotationRequest {
+    /// Whether it can end a secret now. Without that, there are no tokens to end with it.
+    pub fn may_end_secret(&self) -> bool {
+        self.transition == TransitionHours::ZERO || self.end_running_transition || self.compromised
+    }
+}
+
 /// The changes of a rotation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RotationPlan {
@@ -153,6 +165,15 @@ pub struct RotationPlan {
     pub outgoing_revoked_at: Option<Timestamp>,
     /// Secret of the running transition, which ends now.
     pub superseded: Option<SecretId>,
+}
+
+impl RotationPlan {
+    /// Returns the secrets that have ended when the rotation returns.
+    pub fn ends_now(&self, now: Timestamp) -> Vec<SecretId> {
+        let state = state_at(Some(self.outgoing_expires_at), self.outgoing_revoked_at, now);
+        let outgoing = (!state.is_valid()).then(|| self.outgoing.clone());
+        outgoing.into_iter().chain(self.superseded.clone()).collect()
+    }
 }
 
 /// Why a change of secrets is refused. Each variant is one rule of the product.
@@ -172,6 +193,8 @@ pub enum Refusal {
     },
     /// Rule 12: a compromised secret must end immediately.
     CompromisedNeedsZero,
+    /// Rule 12: the tokens of a secret can end only with the secret, and no secret ends with this rotation.
+    EndsNoSecret,
     /// Rule 8: only a retiring secret, or the latest rotation while its old secret is retiring, can be changed.
     NotRetiring,
     /// Rule 8: the deadline is not later than now and than before, or is more than 168 h after the rotation.
@@ -196,10 +219,22 @@ fn current(secrets: &[Secret], now: Timestamp) -> Option<&Secret> {
     secrets.iter().find(|secret| secret.state(now) == SecretState::Current)
 }
 
+/// Rule 8: returns the latest deadline that the secret replaced by a rotation can have.
+pub fn latest_deadline(rotated_at: Timestamp) -> Timestamp {
+    rotated_at.after(TransitionHours::MAX.span())
+}
+
 /// Returns when a secret is due for rotation under an environment's policy; `None` if the policy sets no maximum age.
 pub fn due_at(created_at: Timestamp, max_age_days: Option<i64>) -> Option<Timestamp> {
     let days = max_age_days.and_then(|days| u32::try_from(days).ok())?;
     Some(created_at.after(DAY * days))
+}
+
+/// Returns the latest time of creation of the secrets that are overdue at `now` under an environment's policy; `None` if
+/// the policy sets no maximum age.
+pub fn overdue_if_created_by(max_age_days: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+    let days = max_age_days.and_then(|days| u32::try_from(days).ok())?;
+    Some(now.before(DAY * days))
 }
 
 /// Whether a secret that is due at this time is overdue: its maximum age is reached.
@@ -263,7 +298,7 @@ pub fn extend(
     };
     // Which is later than now, because it is retiring.
     let later_than = before;
-    let at_most = rotated_at.after(TransitionHours::MAX.span());
+    let at_most = latest_deadline(rotated_at);
     if later_than < expires_at && expires_at <= at_most {
         Ok(())
     } else {
@@ -327,6 +362,10 @@ impl Refusal {
                 "A compromised secret must end immediately. Nothing was changed. Set transition_hours to 0.",
             )
             .with_field("transition_hours"),
+            Self::EndsNoSecret => {
+                Problem::invalid("revoke_tokens", "requires a secret that ends with this rotation")
+                    .advise("Set transition_hours to 0, or set end_running_transition.")
+            }
             Self::NotRetiring => Problem::new(
                 Code::NotRetiring,
                 "This action requires a retiring secret from the latest rotation. Nothing was changed. To \
@@ -334,7 +373,7 @@ impl Refusal {
             ),
             Self::ExtensionOutOfRange { later_than, at_most } => Problem::new(
                 Code::ExtensionOutOfRange,
-                format!("expires_at must be later than {later_than} and at most {at_most}, which is 168 hours after the rotation. Nothing was changed."),
+                format!("expires_at must be later than {later_than} and at most {at_most}, which is {} hours after the rotation. Nothing was changed.", TransitionHours::MAX.hours()),
             )
             .with_field("expires_at")
             .with("later_than", later_than)

@@ -129,13 +129,16 @@ impl schemars::JsonSchema for TransitionHours {
 
 /// The transition period is missing or not a whole number of hours from 0 to 168.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("transition_hours is required and must be a whole number of hours from 0 to 168")]
+#[error(
+    "transition_hours is required and must be a whole number of hours from 0 to {}",
+    TransitionHours::MAX.hours()
+)]
 pub struct TransitionOutOfRange;
 
 impl TransitionHours {
     /// The old secret ends immediately.
     pub const ZERO: Self = Self(0);
-    /// Seven days, the longest transition period.
+    /// Seven days, the longest transition period. Every rule that speaks of 168 hours takes it from here.
     pub const MAX: Self = Self(168);
 
     /// Creates a transition period from a number of hours.
@@ -154,13 +157,13 @@ impl TransitionHours {
     }
 
     /// Returns the number of hours.
-    pub fn hours(self) -> u8 {
+    pub const fn hours(self) -> u8 {
         self.0
     }
 
     /// Returns the transition period as a [`Duration`](std::time::Duration).
-    pub fn span(self) -> std::time::Duration {
-        std::time::Duration::from_secs(u64::from(self.0) * 3600)
+    pub const fn span(self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.0 as u64 * 3600)
     }
 }
 

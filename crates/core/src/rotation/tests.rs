@@ -322,3 +322,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_bound_of_creation_finds_what_is_overdue_and_nothing_else() {
+    let day = Duration::from_secs(86_400);
+    let now = micros(0).after(day * 200);
+    for days in [None, Some(1), Some(90), Some(199)] {
+        for created in [now.before(day * 90), now.before(day * 90 - Duration::from_micros(1)), now, micros(1)]
+        {
+            let by_rule = is_overdue(due_at(created, days), now);
+            let by_bound = overdue_if_created_by(days, now).is_some_and(|bound| created <= bound);
+            assert_eq!(by_rule, by_bound, "{days:?} {created}");
+        }
+    }
+}
