@@ -69,7 +69,8 @@ impl Statement {
         named.unwrap_or(self.name)
     }
 
-    /// Returns the text for `rows` rows, and how many arguments each has. Returns a text without `{rows:N}` unchanged.
+    /// Returns the text for `rows` rows, and how many arguments each has. The rows come after the other arguments.
+    /// Returns a text without `{rows:N}` unchanged.
     /// PostgreSQL needs numbered arguments. In SQLite, each numbered argument costs a lookup at binding, which took
     /// half the time of writing evidence, so there they are not numbered.
     pub fn for_rows(&self, rows: usize, numbered: bool) -> (Cow<'static, str>, usize) {
@@ -79,8 +80,10 @@ impl Statement {
         }) else {
             return (self.sql.into(), self.arguments());
         };
+        let others = self.arguments();
         let row = |row: usize| {
-            let place = |at| if numbered { format!("${}", row * width + at) } else { "?".to_owned() };
+            let number = |at| others + row * width + at;
+            let place = |at| if numbered || others > 0 { format!("${}", number(at)) } else { "?".to_owned() };
             let places: Vec<_> = (1..=width).map(place).collect();
             format!("({})", places.join(", "))
         };

@@ -45,9 +45,9 @@ statements! {
     OVERDUE = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets s
                JOIN registrations r ON r.id = s.registration_id
                JOIN clients c ON c.id = r.client_id
-               JOIN environments e ON e.slug = r.environment
+               JOIN (VALUES {rows:2}) AS v ON v.column1 = r.environment
                WHERE s.expires_at IS NULL AND s.revoked_at IS NULL AND c.deleted_at IS NULL AND r.disabled_at IS NULL
-                 AND e.max_age_days IS NOT NULL AND s.created_at + e.max_age_days * 86400000000 <= $1";
+                 AND s.created_at <= CAST(v.column2 AS BIGINT)";
     VALID = "SELECT CAST(COALESCE(SUM(CASE WHEN s.expires_at IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS current_secrets,
                     CAST(COALESCE(SUM(CASE WHEN s.expires_at > $1 THEN 1 ELSE 0 END), 0) AS BIGINT) AS retiring_secrets
              FROM secrets s WHERE s.revoked_at IS NULL";
@@ -93,7 +93,9 @@ impl Tx {
 
     /// Returns the number of current secrets that are older at `now` than their environment allows.
     pub async fn overdue_secrets(&mut self, now: Timestamp) -> Result<i64, StoreError> {
-        self.one(OVERDUE, vec![now.into()]).await?.int("number")
+        let bounds = self.overdue_bounds(Some(now)).await?;
+        let rows = self.look_up(OVERDUE, &bounds.rows).await?;
+        rows.iter().try_fold(0, |sum, row| Ok(sum + row.int("number")?))
     }
 
     /// Returns the numbers of current and retiring secrets at `now`.

@@ -109,10 +109,9 @@ statements! {
               AND (CAST($7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM registrations r WHERE r.client_id = c.id AND r.environment = $7))
               AND (CAST($8 AS BIGINT) IS NULL OR EXISTS (
                     SELECT 1 FROM registrations r
-                    JOIN environments e ON e.slug = r.environment
+                    JOIN (VALUES {rows:2}) AS v ON v.column1 = r.environment
                     JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
-                    WHERE r.client_id = c.id AND e.max_age_days IS NOT NULL
-                      AND s.created_at + e.max_age_days * 86400000000 <= $8))
+                    WHERE r.client_id = c.id AND s.created_at <= $8 AND s.created_at <= CAST(v.column2 AS BIGINT)))
             ORDER BY c.created_at, c.id LIMIT $3";
     INSERT_REGISTRATION = "INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes,
                                audience, access_token_ttl_seconds, may_introspect, created_at, version)
@@ -240,15 +239,16 @@ impl Tx {
         filter: &ClientFilter,
         page: &PageStart,
     ) -> Result<Vec<Client>, StoreError> {
+        let bounds = self.overdue_bounds(filter.overdue_at).await?;
         let mut args = page.args();
         args.extend([
             filter.q.as_deref().map(pattern).into(),
             filter.q.clone().into(),
             filter.property_id.as_ref().map(PropertyId::as_str).into(),
             filter.environment.as_ref().map(Slug::as_str).into(),
-            filter.overdue_at.into(),
+            bounds.latest.into(),
         ]);
-        self.rows(LIST, args).await?.iter().map(client).collect()
+        self.rows_with(LIST, args, &bounds.rows).await?.iter().map(client).collect()
     }
 
     /// Updates name, description and owners.

@@ -1,9 +1,10 @@
 //! Environments and their signing keys.
 
-use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, Value, catalogue::statements, db::Row};
 use crossfade_core::{
     Timestamp,
     environment::{EnvironmentKind, SigningAlg, Slug},
+    rotation::overdue_if_created_by,
     signing_key::KeyTimes,
 };
 
@@ -61,6 +62,7 @@ statements! {
               wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, version = version + 1 WHERE slug = $1";
     MOVE = "UPDATE environments SET position = $2 WHERE slug = $1";
     DELETE = "DELETE FROM environments WHERE slug = $1";
+    MAX_AGES = "SELECT slug, max_age_days FROM environments WHERE max_age_days IS NOT NULL";
     HAS_REGISTRATIONS = "SELECT id FROM registrations WHERE environment = $1 LIMIT 1";
     INSERT_KEY = "INSERT INTO signing_keys (kid, environment, alg, sealed, created_at, active_from) VALUES ($1, $2, $3, $4, $5, $6)";
     KEYS = "SELECT kid, environment, alg, sealed, active_from, removed_at FROM signing_keys
@@ -98,7 +100,38 @@ fn signing_key(row: &Row) -> Result<SigningKey, StoreError> {
     })
 }
 
+/// Bounds for the creation of overdue secrets, as arguments of a statement.
+pub(crate) struct OverdueBounds {
+    /// The latest bound; `None` if overdue secrets are not asked for.
+    pub(crate) latest: Option<Timestamp>,
+    /// Environments and their bounds; a row that matches nothing if there are none.
+    pub(crate) rows: Vec<Vec<Value>>,
+}
+
+impl OverdueBounds {
+    /// Returns the arguments of a statement that does not ask for overdue secrets.
+    pub(crate) fn none() -> Self {
+        Self { latest: None, rows: vec![vec![None::<String>.into(), None::<i64>.into()]] }
+    }
+}
+
 impl Tx {
+    /// Returns the bounds of secrets that are overdue at a time; none without a time.
+    pub(crate) async fn overdue_bounds(
+        &mut self,
+        at: Option<Timestamp>,
+    ) -> Result<OverdueBounds, StoreError> {
+        let Some(now) = at else { return Ok(OverdueBounds::none()) };
+        let mut bounds = OverdueBounds { latest: Some(Timestamp::from_micros(0)), ..OverdueBounds::none() };
+        for row in self.rows(MAX_AGES, vec![]).await? {
+            if let Some(bound) = overdue_if_created_by(row.opt_int("max_age_days")?, now) {
+                bounds.latest = bounds.latest.max(Some(bound));
+                bounds.rows.push(vec![row.text("slug")?.into(), bound.into()]);
+            }
+        }
+        Ok(bounds)
+    }
+
     /// Stores a new environment.
     pub async fn insert_environment(&mut self, new: &Environment) -> Result<(), StoreError> {
         let args = vec![

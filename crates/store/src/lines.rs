@@ -5,6 +5,7 @@ use crate::{
     catalogue::{Statement, statements},
     clients::pattern,
     db::{Row, Value},
+    environments::OverdueBounds,
 };
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, SecretId, Timestamp, api::Grain, environment::Slug, text::Name,
@@ -113,12 +114,10 @@ macro_rules! lines {
                  AND (CAST($7 AS TEXT) IS NULL OR c.property_id = $7)
                  AND (CAST($8 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM registrations f WHERE f.client_id = c.id AND f.environment = $8))
                  AND (CAST($9 AS BIGINT) IS NULL OR c.id IN (
-                       SELECT f.client_id FROM environments g
+                       SELECT f.client_id FROM (VALUES {rows:2}) AS g
                        JOIN secrets t ON t.expires_at IS NULL AND t.revoked_at IS NULL
-                                     AND t.created_at <= $9 - (SELECT MIN(max_age_days) FROM environments) * 86400000000
-                                     AND t.created_at <= $9 - g.max_age_days * 86400000000
-                       JOIN registrations f ON f.id = t.registration_id AND f.environment = g.slug
-                       WHERE g.max_age_days IS NOT NULL))
+                                     AND t.created_at <= $9 AND t.created_at <= CAST(g.column2 AS BIGINT)
+                       JOIN registrations f ON f.id = t.registration_id AND f.environment = g.column1))
                ORDER BY ", $order, " LIMIT $3)
              SELECT c.id, c.name, c.property_id, c.created_at, c.placed_at, c.placed_by, ", columns!(), "
              FROM page c JOIN properties q ON q.id = c.property_id
@@ -236,6 +235,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Vec<ClientLine>, StoreError> {
         let (statement, from) = self.start_of_lines(order, after).await?;
+        let bounds = self.overdue_bounds(filter.overdue_at).await?;
         let mut args = Vec::from(from);
         args.extend([
             limit.into(),
@@ -244,9 +244,9 @@ impl Tx {
             filter.q.clone().into(),
             filter.property_id.as_ref().map(PropertyId::as_str).into(),
             filter.environment.as_ref().map(Slug::as_str).into(),
-            filter.overdue_at.into(),
+            bounds.latest.into(),
         ]);
-        let lines = gathered(&self.rows(statement, args).await?)?;
+        let lines = gathered(&self.rows_with(statement, args, &bounds.rows).await?)?;
         self.with_hours(lines).await
     }
 
@@ -336,7 +336,7 @@ impl Tx {
         let nothing = || Value::from(None::<String>);
         let mut args = vec!["".into(), id.as_str().into(), 1.into(), now.into()];
         args.extend([nothing(), nothing(), nothing(), nothing(), None::<i64>.into()]);
-        let lines = gathered(&self.rows(ONE, args).await?)?;
+        let lines = gathered(&self.rows_with(ONE, args, &OverdueBounds::none().rows).await?)?;
         Ok(self.with_hours(lines).await?.pop())
     }
 

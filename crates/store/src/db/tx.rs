@@ -215,6 +215,24 @@ impl Tx {
         Ok(found)
     }
 
+    /// Runs a statement that has arguments and also rows of them, in one execution, and reads the rows that it returns.
+    /// The rows are filled up with NULL, which equals nothing.
+    pub(crate) async fn rows_with(
+        &mut self,
+        statement: Statement,
+        mut args: Vec<Value>,
+        rows: &[Vec<Value>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let sizes = [1].into_iter().chain(KEYS_AT_ONCE);
+        let size = sizes.into_iter().find(|size| *size >= rows.len()).unwrap_or(rows.len());
+        let (sql, width) = statement.for_rows(size, matches!(self.conn, Conn::Postgres(_)));
+        let nothing = rows.iter().take(1).flatten().map(Value::null).cycle();
+        let missing = (size - rows.len()) * width;
+        args.extend(rows.iter().flatten().cloned().chain(nothing.take(missing)));
+        self.check(&statement, &args, statement.arguments() + size * width)?;
+        self.fetch(statement.table(), sql, args).await
+    }
+
     async fn fetch(
         &mut self,
         table: &'static str,
