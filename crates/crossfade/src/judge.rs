@@ -11,12 +11,15 @@ use crossfade_core::{
     audit::Action,
     drill::Pattern,
     environment::{Slug, age_days, retention_days},
-    guard::extension_hours,
+    guard::{extension_hours, out_of_range},
     limits::MAX_AUDIENCES,
     registration::{Scopes, audience},
-    rotation::Refusal,
+    rotation::{Refusal, RotationRequest},
     text::{Name, REASON_CHARACTERS, Reason, email, line},
 };
+
+/// Hours of the longest transition.
+const LONGEST: u8 = TransitionHours::MAX.hours();
 
 /// Judges a command. `Err` names the member of the request whose flag is at fault.
 pub(crate) fn judge(command: &Command) -> Result<(), Problem> {
@@ -58,7 +61,8 @@ pub(crate) fn judge(command: &Command) -> Result<(), Problem> {
             Reason::required(Some(&args.reason))?;
             match args.start {
                 Some(Moment::Ahead(span)) if span > TransitionHours::MAX.span() => {
-                    Err(Problem::invalid("starts_at", "must be at most +168h, because no deadline is later"))
+                    let must = format!("must be at most +{LONGEST}h, because no deadline is later");
+                    Err(Problem::invalid("starts_at", &must))
                 }
                 _ => Ok(()),
             }
@@ -123,9 +127,7 @@ fn environment_change(change: &EnvChange) -> Result<(), Problem> {
     change.wipe_after_days.map(retention_days).transpose()?;
     change.max_age_days.as_ref().and_then(|days| days.0).map(age_days).transpose()?;
     let hours = change.guard_extension_hours.as_ref().and_then(|hours| hours.0);
-    hours.map(extension_hours).transpose().map_err(|_| {
-        Problem::invalid("guard_extension_hours", "must be a whole number of hours from 1 to 168, or none")
-    })?;
+    hours.map(extension_hours).transpose().map_err(|_| out_of_range("none"))?;
     match change.position {
         Some(..0) => Err(Problem::invalid("position", "must be a position in the list, starting at 0")),
         _ => Ok(()),
@@ -143,14 +145,17 @@ fn secret(command: &Secret) -> Result<(), Problem> {
     match command {
         Secret::Rotate(args) => {
             optional_reason(args.reason.as_deref())?;
-            let is_immediate = args.transition == TransitionHours::ZERO;
-            if args.compromised && !is_immediate {
+            if args.compromised && args.transition != TransitionHours::ZERO {
                 return Err(Refusal::CompromisedNeedsZero.problem(None));
             }
-            if args.revoke_tokens && !is_immediate && !args.end_running_transition {
-                let what = "requires a secret that ends with this rotation";
-                return Err(Problem::invalid("revoke_tokens", what)
-                    .advise("Set transition_hours to 0, or set end_running_transition."));
+            let asked = RotationRequest {
+                transition: args.transition,
+                expected_current: None,
+                end_running_transition: args.end_running_transition,
+                compromised: args.compromised,
+            };
+            if args.revoke_tokens && !asked.may_end_secret() {
+                return Err(Refusal::EndsNoSecret.problem(None));
             }
             Ok(())
         }
@@ -163,10 +168,12 @@ fn secret(command: &Secret) -> Result<(), Problem> {
                 Moment::Ahead(span) if span.is_zero() => {
                     Err(Problem::invalid("expires_at", "must be later than now, such as +24h"))
                 }
-                Moment::Ahead(span) if *span > TransitionHours::MAX.span() => Err(Problem::invalid(
-                    "expires_at",
-                    "must be at most 168 hours after the rotation, so +168h is the maximum",
-                )),
+                Moment::Ahead(span) if *span > TransitionHours::MAX.span() => {
+                    let must = format!(
+                        "must be at most {LONGEST} hours after the rotation, so +{LONGEST}h is the maximum"
+                    );
+                    Err(Problem::invalid("expires_at", &must))
+                }
                 _ => Ok(()),
             }
         }

@@ -10,6 +10,7 @@ use crossfade_core::{
     api::Grain,
     audit::{Actor, Event},
     forget::TOKENS_LIVE_ON,
+    rotation::DECIDED_WITHIN,
 };
 use crossfade_store::{StoreError, Tx};
 use std::{sync::PoisonError, time::Duration};
@@ -18,9 +19,8 @@ use std::{sync::PoisonError, time::Duration};
 const VALUES_LIVE: Duration = Duration::from_secs(600);
 /// How long per-minute use is kept.
 const MINUTES_LIVE: Duration = Duration::from_secs(3 * 3600);
-/// How long per-minute use is kept for a registration with a running or recent transition. A transition lasts at most
-/// 168 hours.
-const MINUTES_OF_TRANSITIONS_LIVE: Duration = Duration::from_secs(8 * 86_400);
+/// How long per-minute use is kept for a registration with a running or recent transition.
+const MINUTES_OF_TRANSITIONS_LIVE: Duration = DECIDED_WITHIN;
 /// How long hourly use is kept.
 const HOURS_LIVE: Duration = Duration::from_secs(30 * 86_400);
 /// How long daily use is kept.

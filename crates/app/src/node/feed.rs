@@ -16,7 +16,7 @@ use crossfade_core::{
     Code, OauthClientId, Problem, RegistrationId, SecretId, Timestamp,
     audit::{Actor, Event},
     environment::Slug,
-    forget::TOKENS_LIVE_ON,
+    forget::tokens_expired_by,
 };
 use crossfade_store::{ChangeKind, Purpose, ReadVerifier, StoreError, Tx};
 use std::{
@@ -217,7 +217,7 @@ impl Node {
         let mut read = Revocations::default();
         for row in tx.secrets_with_revoked_tokens().await? {
             match row {
-                Ok((secret, ended_at)) => read.secrets.push((secret, ended_at.after(TOKENS_LIVE_ON))),
+                Ok((secret, ended_at)) => read.secrets.push((secret, tokens_expired_by(ended_at))),
                 Err(error) => {
                     let secret = SecretId::parse(row_of(&error)).ok();
                     read.secrets.extend(secret.map(|secret| (secret, self.longest_life())));
@@ -239,7 +239,7 @@ impl Node {
 
     /// Returns the time by which every present token has expired.
     fn longest_life(&self) -> Timestamp {
-        self.clock.now().after(TOKENS_LIVE_ON)
+        tokens_expired_by(self.clock.now())
     }
 
     /// Waits until the tables have applied every change up to `seq`, and applies missing ones. Fails if the tables were
@@ -358,7 +358,7 @@ impl Node {
             }
             ChangeKind::TokensOfSecret(id) => match tx.tokens_of_secret_revoked(id).await {
                 Ok(Some((secret, ended_at))) => {
-                    self.authority.end_tokens_of_secret(secret, ended_at.after(TOKENS_LIVE_ON));
+                    self.authority.end_tokens_of_secret(secret, tokens_expired_by(ended_at));
                 }
                 Ok(None) => {}
                 // That they were ended is known, only not when.

@@ -28,7 +28,6 @@ use crossfade_core::{
     text::Reason,
 };
 use crossfade_store::{ChangeKind, Client, Environment, Registration, SecretRow};
-use std::time::Duration;
 
 impl Repeatable for Versioned<api::Registration> {
     fn secrets(&self) -> Vec<SecretId> {
@@ -310,6 +309,5 @@ impl App {
 /// Returns when the last token that this registration can have got by `now` expires, for resource servers that validate
 /// offline.
 pub(crate) fn tokens_end(registration: &Registration, now: Timestamp) -> Timestamp {
-    let newest = now.after(Duration::from_secs(registration.ttl.seconds().into()));
-    registration.earlier_tokens_end_at.map_or(newest, |earlier| earlier.max(newest))
+    registration.ttl.last_token_expires_at(registration.earlier_tokens_end_at, now)
 }

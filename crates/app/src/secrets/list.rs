@@ -13,13 +13,9 @@ use crate::{
 use crossfade_core::{
     Operation, Problem, RegistrationId, SecretId, Timestamp,
     api::{self, Page},
-    rotation::{EndedAs, state_at},
+    rotation::{DECIDED_WITHIN, EndedAs, state_at},
 };
 use crossfade_store::{Decision, Registration, Secret, Tx};
-use std::time::Duration;
-
-/// How long after its rotation a secret can be revoked or made current again: 168 hours, plus a day as a margin.
-const LONGEST_TRANSITION: Duration = Duration::from_secs(8 * 86_400);
 
 /// Last row of a list that is paged by counting. It contains at most two secrets with all their sources.
 pub(crate) const MOST_OFFSET: i64 = 1_000_000;
@@ -186,7 +182,7 @@ impl App {
         let decisions = match times.clone().min().zip(times.max()) {
             // What was revoked or rolled back was so within the longest transition.
             Some((from, last)) => {
-                let until = last.after(LONGEST_TRANSITION);
+                let until = last.after(DECIDED_WITHIN);
                 tx.decisions(&site.client.id, &site.environment.slug, (from, until)).await?
             }
             None => Vec::new(),

@@ -67,29 +67,23 @@ impl App {
             let transition = TransitionHours::from_json(body.transition_hours.as_ref())
                 .map_err(|error| out_of_range(&error))?;
             site.confirm(body.confirm_client_name.as_deref())?;
-            let ends_nothing = || {
-                Problem::invalid("revoke_tokens", "requires a secret that ends with this rotation")
-                    .advise("Set transition_hours to 0, or set end_running_transition.")
-            };
-            let may_end =
-                transition == TransitionHours::ZERO || body.end_running_transition || body.compromised;
-            if body.revoke_tokens && !may_end {
-                return Err(ends_nothing().into());
-            }
             let asked = RotationRequest {
                 transition,
                 expected_current: body.expected_current_secret_id,
                 end_running_transition: body.end_running_transition,
                 compromised: body.compromised,
             };
+            if body.revoke_tokens && !asked.may_end_secret() {
+                return Err(Refusal::EndsNoSecret.problem(None).into());
+            }
             let open = act.tx.open_secrets(&site.registration.id, act.now).await?;
             let plan = match rotation::rotate(&open, &asked, act.now) {
                 Ok(plan) => plan,
                 Err(refusal) => return Err(self.refused(act, &site, refusal).await?.into()),
             };
-            let ending = ending_now(&plan, act);
+            let ending = plan.ends_now(act.now);
             if body.revoke_tokens && ending.is_empty() {
-                return Err(ends_nothing().into());
+                return Err(Refusal::EndsNoSecret.problem(None).into());
             }
             let rotation_id = RotationId::generate(self.random.as_ref());
             end_secrets(act, &site, &plan).await?;
@@ -167,13 +161,6 @@ impl App {
         };
         Ok(refusal.problem(last_used_at))
     }
-}
-
-/// Returns the secrets that have ended when this rotation's call returns.
-fn ending_now(plan: &RotationPlan, act: &Act<'_>) -> Vec<SecretId> {
-    let outgoing = !state_at(Some(plan.outgoing_expires_at), plan.outgoing_revoked_at, act.now).is_valid();
-    let outgoing = outgoing.then(|| plan.outgoing.clone());
-    outgoing.into_iter().chain(plan.superseded.clone()).collect()
 }
 
 async fn end_secrets(act: &mut Act<'_>, site: &Site, plan: &RotationPlan) -> Result<(), Error> {

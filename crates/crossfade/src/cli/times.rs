@@ -107,7 +107,8 @@ pub(super) fn later(text: &str) -> Result<Moment, String> {
 
 /// Reads a transition period: whole hours up to 168 (rule 9).
 pub(super) fn transition(text: &str) -> Result<TransitionHours, String> {
-    let must = || "must be whole hours from 0 to 168, such as 24h or 7d".to_owned();
+    let longest = TransitionHours::MAX.hours();
+    let must = || format!("must be whole hours from 0 to {longest}, such as 24h or 7d");
     let seconds = duration(text).map_err(|_| must())?.as_secs();
     let hours =
         (seconds % HOUR == 0).then(|| i64::try_from(seconds / HOUR).ok()).flatten().ok_or_else(must)?;

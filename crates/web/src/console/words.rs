@@ -2,7 +2,12 @@
 //! not see.
 
 use super::moment;
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, TransitionHours};
+
+/// The longest transition period in hours, for the pages.
+pub(crate) const MAX_HOURS: u8 = TransitionHours::MAX.hours();
+/// The periods that buttons offer.
+pub(crate) const USUAL_HOURS: [u8; 5] = [0, 1, 24, 72, MAX_HOURS];
 
 /// What a refusal says to callers of the API, and what a page says.
 const PHRASES: &[(&str, &str)] = &[

@@ -133,8 +133,8 @@ customElements.define("deadline-preview", class extends HTMLElement {
     if (!this.field) return;
     const text = this.field.value.trim();
     const hours = Number(text);
-    if (text === "" || !Number.isInteger(hours) || hours < 0 || hours > 168) {
-      this.textContent = "Enter a whole number of hours, 0 to 168.";
+    if (text === "" || !Number.isInteger(hours) || hours < 0 || hours > Number(this.field.max)) {
+      this.textContent = `Enter a whole number of hours, 0 to ${this.field.max}.`;
       return;
     }
     const latest = this.getAttribute("no-later-than");

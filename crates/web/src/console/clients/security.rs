@@ -13,7 +13,7 @@ use crossfade_core::{
     Timestamp,
     api::{self, ChangeOver, RefusedCaller, Rotation, Secret, Usage},
     change_over::{CallerState, Verdict},
-    rotation::{EndedAs, SecretState, is_overdue},
+    rotation::{EndedAs, SecretState, is_overdue, latest_deadline},
 };
 use std::time::Duration;
 
@@ -236,7 +236,7 @@ impl Secrets {
                 Some(Old {
                     deadline,
                     rotation: rotation.id.to_string(),
-                    latest: from.after(HOUR * 168),
+                    latest: latest_deadline(from),
                     picture,
                     newer_in_use: current.last_used_at.is_some(),
                     secret,
