@@ -128,7 +128,7 @@ pub struct UpdateEnvironment {
     pub max_age_days: Option<Option<i64>>,
     /// Hours the deadline guard adds to a deadline at a time, 1 to 168; `null`: it does not extend.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 168))]
+    #[schemars(range(min = 1, max = crate::TransitionHours::MAX.hours()))]
     pub guard_extension_hours: Option<Option<i64>>,
     /// Position in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
