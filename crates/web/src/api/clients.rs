@@ -3,13 +3,18 @@
 use super::{
     call::{Call, Ids},
     reply::{created, done, ok, page, tagged},
+    schema::{Schemas, Shape, example_of, nothing},
 };
 use crate::reply::Reply;
 use crossfade_app::{ClientPath, ClientQuery, RegistrationPath};
+use crossfade_core::{api, registration::AuthMethod};
+
+/// Filter parameters of the list of clients.
+const CLIENT_FILTERS: &[&str] = &["q", "property_id", "environment", "overdue"];
 
 pub(super) async fn list(call: Call) -> Reply {
     let query = ClientQuery {
-        list: call.list(&["q", "property_id", "environment", "overdue"])?,
+        list: call.list(CLIENT_FILTERS)?,
         q: call.parameter("q"),
         property_id: call.parameter("property_id"),
         environment: call.parameter("environment"),
@@ -18,12 +23,33 @@ pub(super) async fn list(call: Call) -> Reply {
     page(&call.uri, &call.app.list_clients(&call.principal, &query).await?)
 }
 
+pub(super) fn list_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::Client>(CLIENT_FILTERS)
+}
+
 pub(super) async fn create(call: Call) -> Reply {
     tagged(created, &call.app.create_client(&call.request(), call.input()?).await?)
 }
 
+pub(super) fn create_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::Client>(201);
+    let example = api::CreateClient {
+        name: "Billing API".into(),
+        property_id: example_of("PropertyId"),
+        description: Some("Writes invoices.".into()),
+        owners: vec!["ada@example.com".into()],
+        environments: vec!["development".into(), "production".into()],
+        require_value: false,
+    };
+    schemas.reads(shape, &example)
+}
+
 pub(super) async fn read(Ids(client): Ids<String>, call: Call) -> Reply {
     tagged(ok, &call.app.read_client(&call.principal, ClientPath(&client)).await?)
+}
+
+pub(super) fn read_shape(schemas: &mut Schemas) -> Shape {
+    schemas.tagged::<api::Client>(200)
 }
 
 pub(super) async fn update(Ids(client): Ids<String>, call: Call) -> Reply {
@@ -31,13 +57,32 @@ pub(super) async fn update(Ids(client): Ids<String>, call: Call) -> Reply {
     tagged(ok, &call.app.update_client(&request, ClientPath(&client), call.input()?).await?)
 }
 
+pub(super) fn update_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::Client>(200);
+    let owners = Some(vec!["ada@example.com".into(), "grace@example.com".into()]);
+    schemas.reads(shape, &api::UpdateClient { owners, ..Default::default() })
+}
+
 pub(super) async fn delete(Ids(client): Ids<String>, call: Call) -> Reply {
     done(call.app.delete_client(&call.request(), ClientPath(&client), call.input()?).await?)
+}
+
+pub(super) fn delete_shape(schemas: &mut Schemas) -> Shape {
+    let example = api::DeleteClient {
+        confirm_client_name: "Billing API".into(),
+        reason: "replaced by Invoicing".into(),
+    };
+    schemas.reads(nothing(204), &example)
 }
 
 pub(super) async fn create_registration(Ids(client): Ids<String>, call: Call) -> Reply {
     let request = call.request();
     tagged(created, &call.app.create_registration(&request, ClientPath(&client), call.input()?).await?)
+}
+
+pub(super) fn create_registration_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::Registration>(201);
+    schemas.reads(shape, &api::CreateRegistration { environment: "staging".into(), require_value: false })
 }
 
 pub(super) async fn read_registration(
@@ -48,6 +93,10 @@ pub(super) async fn read_registration(
     tagged(ok, &call.app.read_registration(&call.principal, path).await?)
 }
 
+pub(super) fn read_registration_shape(schemas: &mut Schemas) -> Shape {
+    schemas.tagged::<api::Registration>(200)
+}
+
 pub(super) async fn update_registration(
     Ids((client, environment)): Ids<(String, String)>,
     call: Call,
@@ -55,4 +104,14 @@ pub(super) async fn update_registration(
     let path = RegistrationPath { client: &client, environment: &environment };
     let request = call.request();
     tagged(ok, &call.app.update_registration(&request, path, call.input()?).await?)
+}
+
+pub(super) fn update_registration_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::Registration>(200);
+    let example = api::UpdateRegistration {
+        token_endpoint_auth_methods: Some(vec![AuthMethod::ClientSecretBasic]),
+        scopes: Some(vec!["invoices:read".into()]),
+        ..Default::default()
+    };
+    schemas.reads(shape, &example)
 }

@@ -1,13 +1,15 @@
 //! The admin API, `/api/v1`: one file per resource, each handler a line or two around its use case.
-//! `crossfade_core::operations` lists the operations; here each gets its handler.
+//! `crossfade_core::operations` lists the operations; here each gets its handler, its query and its shape.
 
 mod call;
 mod clients;
 mod drills;
 mod environments;
+mod examples;
 mod openapi;
 mod properties;
 mod reply;
+mod schema;
 mod secrets;
 mod tokens;
 mod trail;
@@ -16,19 +18,21 @@ mod users;
 use crate::{Web, document::Document, observe};
 use axum::{
     Router,
+    handler::Handler,
     http::HeaderMap,
     middleware,
     response::Response,
-    routing::{MethodRouter, any, delete, get, patch, post, put},
+    routing::{MethodFilter, MethodRouter, any, get, on},
 };
-use crossfade_core::{Code, Operation, Problem};
+use crossfade_core::{Code, Operation, Problem, operations::Method};
 pub(crate) use openapi::document;
+use schema::{Schemas, Shape};
 use std::sync::LazyLock;
 pub(crate) use trail::json_lines;
 
 pub(crate) fn router() -> Router<Web> {
     let api = Operation::ALL.iter().fold(Router::new(), |api, operation| {
-        api.route(operation.path(), observe::name(handler(*operation), operation.id()))
+        api.route(operation.path(), observe::name(endpoint(*operation).handler, operation.id()))
     });
     let api = api.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
     Router::new()
@@ -39,61 +43,86 @@ pub(crate) fn router() -> Router<Web> {
         .route("/api/openapi.json", get(openapi_document))
 }
 
-/// Returns the handler of an operation.
-fn handler(operation: Operation) -> MethodRouter<Web> {
+/// What this crate adds to an operation.
+struct Endpoint {
+    handler: MethodRouter<Web>,
+    shape: fn(&mut Schemas) -> Shape,
+}
+
+/// Returns the handler of an operation, and the shape of its request and response, which is beside the handler.
+fn endpoint(operation: Operation) -> Endpoint {
     use Operation::*;
     match operation {
-        ReadMe => get(users::read_me),
-        ListProperties => get(properties::list),
-        CreateProperty => post(properties::create),
-        ReadProperty => get(properties::read),
-        UpdateProperty => patch(properties::update),
-        DeleteProperty => delete(properties::delete),
-        ReadLimits => get(properties::read_limits),
-        UpdateLimits => put(properties::update_limits),
-        ListEnvironments => get(environments::list),
-        CreateEnvironment => post(environments::create),
-        ReadEnvironment => get(environments::read),
-        UpdateEnvironment => patch(environments::update),
-        DeleteEnvironment => delete(environments::delete),
-        ListSigningKeys => get(environments::list_signing_keys),
-        RotateSigningKey => post(environments::rotate_signing_key),
-        ListClients => get(clients::list),
-        CreateClient => post(clients::create),
-        ReadClient => get(clients::read),
-        UpdateClient => patch(clients::update),
-        DeleteClient => delete(clients::delete),
-        CreateRegistration => post(clients::create_registration),
-        ReadRegistration => get(clients::read_registration),
-        UpdateRegistration => patch(clients::update_registration),
-        ListSecrets => get(secrets::list),
-        RotateSecret => post(secrets::rotate),
-        RevealSecret => post(secrets::reveal),
-        RevokeSecret => post(secrets::revoke),
-        ExtendSecret => post(secrets::extend),
-        ListRotations => get(secrets::list_rotations),
-        RollbackSecret => post(secrets::rollback),
-        ScheduleDrill => post(drills::schedule),
-        ListDrills => get(drills::list),
-        StopDrill => delete(drills::stop),
-        ListUsage => get(secrets::list_usage),
-        ListUsageSeries => get(secrets::list_usage_series),
-        ReadChangeOver => get(secrets::read_change_over),
-        ListUsers => get(users::list),
-        CreateUser => post(users::create),
-        ReadUser => get(users::read),
-        UpdateUser => patch(users::update),
-        DeleteUser => delete(users::delete),
-        CreateLink => post(users::create_link),
-        ListGrants => get(users::list_grants),
-        CreateGrant => post(users::create_grant),
-        DeleteGrant => delete(users::delete_grant),
-        ListTokens => get(tokens::list),
-        DeleteToken => delete(tokens::delete),
-        ListAuditEvents => get(trail::list),
-        ExportAuditEvents => get(trail::export),
-        ListAuthenticationFailures => get(trail::list_failures),
+        ReadMe => of(operation, users::read_me, users::read_me_shape),
+        ListProperties => of(operation, properties::list, properties::list_shape),
+        CreateProperty => of(operation, properties::create, properties::create_shape),
+        ReadProperty => of(operation, properties::read, properties::read_shape),
+        UpdateProperty => of(operation, properties::update, properties::update_shape),
+        DeleteProperty => of(operation, properties::delete, properties::delete_shape),
+        ReadLimits => of(operation, properties::read_limits, properties::read_limits_shape),
+        UpdateLimits => of(operation, properties::update_limits, properties::update_limits_shape),
+        ListEnvironments => of(operation, environments::list, environments::list_shape),
+        CreateEnvironment => of(operation, environments::create, environments::create_shape),
+        ReadEnvironment => of(operation, environments::read, environments::read_shape),
+        UpdateEnvironment => of(operation, environments::update, environments::update_shape),
+        DeleteEnvironment => of(operation, environments::delete, environments::delete_shape),
+        ListSigningKeys => {
+            of(operation, environments::list_signing_keys, environments::list_signing_keys_shape)
+        }
+        RotateSigningKey => {
+            of(operation, environments::rotate_signing_key, environments::rotate_signing_key_shape)
+        }
+        ListClients => of(operation, clients::list, clients::list_shape),
+        CreateClient => of(operation, clients::create, clients::create_shape),
+        ReadClient => of(operation, clients::read, clients::read_shape),
+        UpdateClient => of(operation, clients::update, clients::update_shape),
+        DeleteClient => of(operation, clients::delete, clients::delete_shape),
+        CreateRegistration => of(operation, clients::create_registration, clients::create_registration_shape),
+        ReadRegistration => of(operation, clients::read_registration, clients::read_registration_shape),
+        UpdateRegistration => of(operation, clients::update_registration, clients::update_registration_shape),
+        ListSecrets => of(operation, secrets::list, secrets::list_shape),
+        RotateSecret => of(operation, secrets::rotate, secrets::rotate_shape),
+        RevealSecret => of(operation, secrets::reveal, secrets::reveal_shape),
+        RevokeSecret => of(operation, secrets::revoke, secrets::revoke_shape),
+        ExtendSecret => of(operation, secrets::extend, secrets::extend_shape),
+        ListRotations => of(operation, secrets::list_rotations, secrets::list_rotations_shape),
+        RollbackSecret => of(operation, secrets::rollback, secrets::rollback_shape),
+        ScheduleDrill => of(operation, drills::schedule, drills::schedule_shape),
+        ListDrills => of(operation, drills::list, drills::list_shape),
+        StopDrill => of(operation, drills::stop, drills::stop_shape),
+        ListUsage => of(operation, secrets::list_usage, secrets::list_usage_shape),
+        ListUsageSeries => of(operation, secrets::list_usage_series, secrets::list_usage_series_shape),
+        ReadChangeOver => of(operation, secrets::read_change_over, secrets::read_change_over_shape),
+        ListUsers => of(operation, users::list, users::list_shape),
+        CreateUser => of(operation, users::create, users::create_shape),
+        ReadUser => of(operation, users::read, users::read_shape),
+        UpdateUser => of(operation, users::update, users::update_shape),
+        DeleteUser => of(operation, users::delete, users::delete_shape),
+        CreateLink => of(operation, users::create_link, users::create_link_shape),
+        ListGrants => of(operation, users::list_grants, users::list_grants_shape),
+        CreateGrant => of(operation, users::create_grant, users::create_grant_shape),
+        DeleteGrant => of(operation, users::delete_grant, users::delete_grant_shape),
+        ListTokens => of(operation, tokens::list, tokens::list_shape),
+        DeleteToken => of(operation, tokens::delete, tokens::delete_shape),
+        ListAuditEvents => of(operation, trail::list, trail::list_shape),
+        ExportAuditEvents => of(operation, trail::export, trail::export_shape),
+        ListAuthenticationFailures => of(operation, trail::list_failures, trail::list_failures_shape),
     }
+}
+
+fn of<T: 'static>(
+    operation: Operation,
+    handler: impl Handler<T, Web>,
+    shape: fn(&mut Schemas) -> Shape,
+) -> Endpoint {
+    let method = match operation.method() {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
+        Method::Patch => MethodFilter::PATCH,
+        Method::Delete => MethodFilter::DELETE,
+    };
+    Endpoint { handler: on(method, handler), shape }
 }
 
 async fn openapi_document(headers: HeaderMap) -> Response {

@@ -1,6 +1,10 @@
 //! `/audit-events` and `/authentication-failures`.
 
-use super::{call::Call, reply::page};
+use super::{
+    call::Call,
+    reply::page,
+    schema::{Schemas, Shape},
+};
 use crate::reply::Reply;
 use axum::{
     body::{Body, Bytes},
@@ -8,17 +12,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use crossfade_app::{AuditExport, AuditQuery, FailureQuery};
+use crossfade_core::api;
 use futures_util::stream;
+use serde_json::json;
 
 /// Filter parameters of the trail.
-pub(crate) const AUDIT_FILTERS: &[&str] =
+const AUDIT_FILTERS: &[&str] =
     &["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind"];
 /// Filter parameters of failed authentications.
-pub(crate) const FAILURE_FILTERS: &[&str] = &["client", "environment", "reason", "since"];
+const FAILURE_FILTERS: &[&str] = &["client", "environment", "reason", "since"];
 
 pub(super) async fn list(call: Call) -> Reply {
     let query = AuditQuery { list: call.list(AUDIT_FILTERS)?, ..filters(&call) };
     page(&call.uri, &call.app.list_audit_events(&call.principal, &query).await?)
+}
+
+pub(super) fn list_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::AuditEvent>(AUDIT_FILTERS)
 }
 
 /// Exports JSON Lines, streamed while they are read.
@@ -26,6 +36,12 @@ pub(super) async fn export(call: Call) -> Reply {
     call.only(AUDIT_FILTERS)?;
     let export = call.app.export_audit_events(&call.principal, &filters(&call)).await?;
     Ok(json_lines(export))
+}
+
+pub(super) fn export_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::AuditEvent>(200);
+    let lines = json!({"type": "string", "description": "One AuditEvent per line."});
+    Shape { query: AUDIT_FILTERS, answer: Some((lines, "application/jsonl")), ..shape }
 }
 
 /// Returns the response of an export, here and in the Console.
@@ -72,4 +88,8 @@ pub(super) async fn list_failures(call: Call) -> Reply {
         since: call.parameter("since"),
     };
     page(&call.uri, &call.app.list_authentication_failures(&call.principal, &query).await?)
+}
+
+pub(super) fn list_failures_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::AuthenticationFailure>(FAILURE_FILTERS)
 }

@@ -3,48 +3,108 @@
 use super::{
     call::{Call, Ids},
     reply::{created, done, ok, page, tagged},
+    schema::{Schemas, Shape, example_of, nothing},
 };
 use crate::reply::Reply;
 use crossfade_app::UserPath;
+use crossfade_core::{api, roles::Role};
 
 pub(super) async fn read_me(call: Call) -> Reply {
     call.only(&[])?;
     ok(&call.app.read_me(&call.principal).await?)
 }
 
+pub(super) fn read_me_shape(schemas: &mut Schemas) -> Shape {
+    schemas.answers::<api::Me>(200)
+}
+
+/// Filter parameters of the list of users.
+const USER_FILTERS: &[&str] = &["q"];
+
 pub(super) async fn list(call: Call) -> Reply {
-    let (query, q) = (call.list(&["q"])?, call.parameter("q"));
+    let (query, q) = (call.list(USER_FILTERS)?, call.parameter("q"));
     page(&call.uri, &call.app.list_users(&call.principal, q.as_deref(), &query).await?)
+}
+
+pub(super) fn list_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::User>(USER_FILTERS)
 }
 
 pub(super) async fn create(call: Call) -> Reply {
     tagged(created, &call.app.create_user(&call.request(), call.input()?).await?)
 }
 
+pub(super) fn create_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::User>(201);
+    let example = api::CreateUser {
+        kind: Some(api::UserKind::Person),
+        email: Some("grace@example.com".into()),
+        name: Some("Grace".into()),
+    };
+    schemas.reads(shape, &example)
+}
+
 pub(super) async fn read(Ids(user): Ids<String>, call: Call) -> Reply {
     tagged(ok, &call.app.read_user(&call.principal, UserPath(&user)).await?)
+}
+
+pub(super) fn read_shape(schemas: &mut Schemas) -> Shape {
+    schemas.tagged::<api::User>(200)
 }
 
 pub(super) async fn update(Ids(user): Ids<String>, call: Call) -> Reply {
     tagged(ok, &call.app.update_user(&call.request(), UserPath(&user), call.input()?).await?)
 }
 
+pub(super) fn update_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.tagged::<api::User>(200);
+    schemas.reads(shape, &api::UpdateUser { name: Some("Grace H.".into()), email: None })
+}
+
 pub(super) async fn delete(Ids(user): Ids<String>, call: Call) -> Reply {
     done(call.app.delete_user(&call.request(), UserPath(&user), call.deletion()).await?)
+}
+
+pub(super) fn delete_shape(_: &mut Schemas) -> Shape {
+    nothing(204)
 }
 
 pub(super) async fn create_link(Ids(user): Ids<String>, call: Call) -> Reply {
     created(&call.app.create_link(&call.request(), UserPath(&user), call.optional_input()).await?)
 }
 
+pub(super) fn create_link_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::OneTimeLink>(201);
+    Shape { body_optional: true, ..schemas.reads(shape, &api::CreateLink {}) }
+}
+
 pub(super) async fn list_grants(Ids(user): Ids<String>, call: Call) -> Reply {
     page(&call.uri, &call.app.list_grants(&call.principal, UserPath(&user), &call.list(&[])?).await?)
+}
+
+pub(super) fn list_grants_shape(schemas: &mut Schemas) -> Shape {
+    schemas.list::<api::Grant>(&[])
 }
 
 pub(super) async fn create_grant(Ids(user): Ids<String>, call: Call) -> Reply {
     created(&call.app.create_grant(&call.request(), UserPath(&user), call.input()?).await?)
 }
 
+pub(super) fn create_grant_shape(schemas: &mut Schemas) -> Shape {
+    let shape = schemas.answers::<api::Grant>(201);
+    let example = api::CreateGrant {
+        role: Role::SecretRotator,
+        property_id: Some(example_of("PropertyId")),
+        client_id: None,
+        environments: Some(vec!["staging".into()]),
+    };
+    schemas.reads(shape, &example)
+}
+
 pub(super) async fn delete_grant(Ids((user, grant)): Ids<(String, String)>, call: Call) -> Reply {
     done(call.app.delete_grant(&call.request(), UserPath(&user), &grant, call.optional_input()).await?)
+}
+
+pub(super) fn delete_grant_shape(_: &mut Schemas) -> Shape {
+    nothing(204)
 }
