@@ -1,14 +1,16 @@
 //! Vocabulary of the audit trail: who acted, what they did, and the outcome.
 
+mod actor;
 mod facts;
 
+pub use actor::{Actor, Origin, Via};
 pub use facts::{
     ClientFacts, EnvironmentFacts, GrantFacts, LimitsFacts, RefusedCallerFacts, RegistrationFacts, UserFacts,
 };
 
 use crate::{
-    DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, SessionId, Timestamp, TokenId,
-    TransitionHours, UserId,
+    DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
+    UserId,
     account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
@@ -16,193 +18,7 @@ use crate::{
     rotation::SecretState,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
-
-/// Origin of a request, for the trail.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Origin {
-    /// Address of the caller; `None` for actions of Crossfade itself or of a local command.
-    pub ip: Option<IpAddr>,
-    /// ID of the request in the log.
-    pub request_id: Option<String>,
-}
-
-/// Who performs an action.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Actor {
-    /// A person.
-    User {
-        /// Their id.
-        id: UserId,
-        /// Their name at the time.
-        name: String,
-    },
-    /// A program with an account of its own.
-    Program {
-        /// The account's id.
-        id: UserId,
-        /// Its name at the time.
-        name: String,
-    },
-    /// A rule of Crossfade itself: a deadline, a retention.
-    Policy {
-        /// The rule's name.
-        id: String,
-        /// Display name.
-        name: String,
-    },
-    /// The OAuth client itself, authenticated by its secret.
-    Client {
-        /// Its OAuth `client_id`.
-        id: OauthClientId,
-        /// The client's name.
-        name: String,
-    },
-    /// Someone on the server machine, using a local command.
-    Machine {
-        /// The command.
-        id: String,
-        /// Display name.
-        name: String,
-    },
-    /// An unknown caller.
-    Unknown {
-        /// The identity they claimed, if known.
-        id: String,
-        /// Display name.
-        name: String,
-    },
-}
-
-impl Actor {
-    /// Returns the kind as it is stored and filtered by.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::User { .. } => "user",
-            Self::Program { .. } => "program",
-            Self::Policy { .. } => "policy",
-            Self::Client { .. } => "client",
-            Self::Machine { .. } => "machine",
-            Self::Unknown { .. } => "unknown",
-        }
-    }
-
-    /// Returns the id within that kind.
-    pub fn id(&self) -> &str {
-        match self {
-            Self::User { id, .. } | Self::Program { id, .. } => id.as_str(),
-            Self::Client { id, .. } => id.as_str(),
-            Self::Policy { id, .. } | Self::Machine { id, .. } | Self::Unknown { id, .. } => id,
-        }
-    }
-
-    /// Returns the name at the time.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::User { name, .. }
-            | Self::Program { name, .. }
-            | Self::Policy { name, .. }
-            | Self::Client { name, .. }
-            | Self::Machine { name, .. }
-            | Self::Unknown { name, .. } => name,
-        }
-    }
-
-    /// Combines an actor from its stored parts.
-    pub fn from_parts(kind: &str, id: String, name: String) -> Option<Self> {
-        Some(match kind {
-            "user" => Self::User { id: UserId::parse(&id).ok()?, name },
-            "program" => Self::Program { id: UserId::parse(&id).ok()?, name },
-            "policy" => Self::Policy { id, name },
-            "client" => Self::Client { id: OauthClientId::parse(&id).ok()?, name },
-            "machine" => Self::Machine { id, name },
-            "unknown" => Self::Unknown { id, name },
-            _ => return None,
-        })
-    }
-
-    /// Returns the actor for a rule of Crossfade itself.
-    pub fn policy(id: &str, name: &str) -> Self {
-        Self::Policy { id: id.to_owned(), name: name.to_owned() }
-    }
-
-    /// Returns a local command.
-    pub fn machine(command: &str) -> Self {
-        Self::Machine { id: command.to_owned(), name: format!("crossfade {command}") }
-    }
-}
-
-/// Credential, command or policy that an action was done with (rule 19).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Via {
-    /// An API token.
-    Token {
-        /// The token's ID.
-        id: TokenId,
-    },
-    /// A session in the Console.
-    Session {
-        /// The session's ID.
-        id: SessionId,
-    },
-    /// A local command.
-    Machine {
-        /// The command, such as `token create`.
-        id: String,
-    },
-    /// A policy of Crossfade.
-    Policy {
-        /// The policy, such as `deadline`.
-        id: String,
-    },
-}
-
-impl Via {
-    /// Kinds that events can be filtered by.
-    pub const KINDS: [&str; 4] = ["token", "session", "machine", "policy"];
-
-    /// Returns the kind as it is stored and filtered by.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Token { .. } => "token",
-            Self::Session { .. } => "session",
-            Self::Machine { .. } => "machine",
-            Self::Policy { .. } => "policy",
-        }
-    }
-
-    /// Returns the ID within that kind.
-    pub fn id(&self) -> &str {
-        match self {
-            Self::Token { id } => id.as_str(),
-            Self::Session { id } => id.as_str(),
-            Self::Machine { id } | Self::Policy { id } => id,
-        }
-    }
-
-    /// Combines the stored parts.
-    pub fn from_parts(kind: &str, id: String) -> Option<Self> {
-        Some(match kind {
-            "token" => Self::Token { id: TokenId::parse(&id).ok()? },
-            "session" => Self::Session { id: SessionId::parse(&id).ok()? },
-            "machine" => Self::Machine { id },
-            "policy" => Self::Policy { id },
-            _ => return None,
-        })
-    }
-
-    /// Returns the local command or policy of an actor; `None` for accounts, OAuth clients and unknown callers.
-    pub fn of(actor: &Actor) -> Option<Self> {
-        match actor {
-            Actor::Machine { id, .. } => Some(Self::Machine { id: id.clone() }),
-            Actor::Policy { id, .. } => Some(Self::Policy { id: id.clone() }),
-            Actor::User { .. } | Actor::Program { .. } | Actor::Client { .. } | Actor::Unknown { .. } => None,
-        }
-    }
-}
+use serde::Serialize;
 
 macro_rules! events {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)* })+) => {
@@ -727,71 +543,4 @@ impl Action {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn actors_survive_storage() {
-        let user = UserId::parse("usr_0000000000000000000001").unwrap();
-        let client = OauthClientId::parse("0000000000000000000001").unwrap();
-        for actor in [
-            Actor::User { id: user.clone(), name: "Ada".into() },
-            Actor::Program { id: user, name: "CI".into() },
-            Actor::policy("deadline", "Deadline"),
-            Actor::Client { id: client, name: "Billing".into() },
-            Actor::machine("init"),
-            Actor::Unknown { id: String::new(), name: "unknown client".into() },
-        ] {
-            let parts = Actor::from_parts(actor.kind(), actor.id().into(), actor.name().into());
-            assert_eq!(parts, Some(actor));
-        }
-        assert_eq!(Actor::from_parts("robot", "x".into(), "y".into()), None);
-    }
-
-    #[test]
-    fn what_was_acted_through_survives_storage() {
-        let token = TokenId::parse("tok_0000000000000000000001").unwrap();
-        let session = SessionId::parse("ses_0000000000000000000001").unwrap();
-        let all = [
-            Via::Token { id: token },
-            Via::Session { id: session },
-            Via::Machine { id: "token create".into() },
-            Via::Policy { id: "deadline".into() },
-        ];
-        assert_eq!(all.each_ref().map(Via::kind), Via::KINDS);
-        for via in all {
-            assert_eq!(Via::from_parts(via.kind(), via.id().into()), Some(via));
-        }
-        assert_eq!(Via::from_parts("robot", "x".into()), None);
-        assert_eq!(Via::from_parts("token", "sec_0000000000000000000001".into()), None);
-    }
-
-    #[test]
-    fn the_details_of_an_event_are_its_facts_alone() {
-        let event = Event::PropertyUpdated { name: "New".into(), name_before: "Old".into() };
-        assert_eq!(event.action().as_str(), "property.updated");
-        assert_eq!(event.details(), serde_json::json!({"name": "New", "name_before": "Old"}));
-        assert_eq!(Event::SessionCreated {}.details(), serde_json::json!({}));
-    }
-
-    /// The API can change; what was recorded cannot.
-    #[test]
-    fn no_event_embeds_a_type_of_the_api() {
-        let mut generator = schemars::SchemaGenerator::default();
-        details_schemas(&mut generator);
-        let definitions = generator.definitions();
-        assert!(definitions.contains_key("EnvironmentFacts"));
-        for (name, schema) in definitions {
-            if schema.get("type").is_some_and(|kind| kind == "object") {
-                assert!(name.ends_with("Facts"), "{name} is not a type of the trail");
-            }
-        }
-    }
-
-    #[test]
-    fn actions_survive_storage() {
-        for action in Action::ALL {
-            assert_eq!(Action::parse(action.as_str()), Some(*action));
-        }
-    }
-}
+mod tests;
