@@ -286,7 +286,7 @@ mod tests {
             AccountPage { token: refused, ..sample() }
                 .render()
                 .unwrap()
-                .contains("<dialog id=\"create-token\" open")
+                .contains("aria-labelledby=\"create-token-title\" open")
         );
     }
 }

@@ -145,7 +145,7 @@ mod tests {
         let create = Form::new("create", Fields::default().with("email", "x")).refused(problem);
         let refused = PeoplePage { create, ..sample() }.render().unwrap();
         assert!(
-            refused.contains("<dialog id=\"create-person\" open")
+            refused.contains("aria-labelledby=\"create-person-title\" open")
                 && refused.contains("Email must be an email address.")
         );
     }
