@@ -2,9 +2,9 @@
 //! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
-    access, audit, backup, carry_over, change_log, checks, clients, db, devices, drills, environments,
-    evidence, failures, guard, idempotency, keys, limits, lines, makers, properties, proxies, refused,
-    secrets, sessions, token_revocations,
+    access, audit, backup, carry_over, change_log, checks, clients, counts, db, devices, drills,
+    environments, evidence, failures, guard, idempotency, keys, limits, lines, makers, properties, proxies,
+    refused, secrets, sessions, token_revocations,
 };
 
 use std::borrow::Cow;
@@ -38,6 +38,7 @@ impl Statement {
             change_log::STATEMENTS,
             checks::STATEMENTS,
             clients::STATEMENTS,
+            counts::STATEMENTS,
             db::STATEMENTS,
             drills::STATEMENTS,
             environments::STATEMENTS,

@@ -133,7 +133,7 @@ statements! {
                WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
                ORDER BY s.number DESC, u.last_used_at DESC, u.source_ip, u.user_agent, u.instance, u.gathered LIMIT $3 OFFSET $4";
     SOURCES_OF = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
-                  FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id WHERE u.secret_id = $1";
+                  FROM secret_usage_sources u JOIN (VALUES {rows:1}) AS v ON u.secret_id = v.column1 JOIN secrets s ON s.id = u.secret_id";
     RECORDED = "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, $1, $2)
                 ON CONFLICT (one) DO UPDATE SET recorded_until = excluded.recorded_until, recording = excluded.recording";
     STATE = "SELECT recorded_until, recording FROM evidence_state WHERE one = 1";
@@ -256,10 +256,10 @@ impl Tx {
         self.rows(SOURCES, args).await?.iter().map(source_usage).collect()
     }
 
-    /// Returns all sources of one secret.
-    pub async fn sources_of_secret(&mut self, secret: &SecretId) -> Result<Vec<UsageRow>, StoreError> {
-        let rows = self.rows(SOURCES_OF, vec![secret.as_str().into()]).await?;
-        rows.iter().map(|row| Ok(source_usage(row)?.row)).collect()
+    /// Returns all sources of these secrets, in one statement.
+    pub async fn sources_of_secrets(&mut self, secrets: &[&SecretId]) -> Result<Vec<UsageRow>, StoreError> {
+        let keys: Vec<_> = secrets.iter().map(|id| vec![id.as_str().into()]).collect();
+        self.look_up(SOURCES_OF, &keys).await?.iter().map(|row| Ok(source_usage(row)?.row)).collect()
     }
 
     /// Returns the uses of a registration's secrets over time, in intervals that overlap `from` to `until`, oldest

@@ -8,6 +8,7 @@ mod catalogue;
 mod change_log;
 mod checks;
 mod clients;
+mod counts;
 mod db;
 mod devices;
 mod drills;
@@ -34,6 +35,7 @@ pub use catalogue::Statement;
 pub use change_log::{Change, ChangeKind};
 pub use checks::{SealedAnswer, Trail, ValidSecrets};
 pub use clients::{Client, ClientFilter, Place, Registration};
+pub use counts::RegisteredCount;
 pub use db::{
     Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, StoreError,
     TRACE_STATEMENTS, Tx, Value,
@@ -52,7 +54,8 @@ pub use makers::Maker;
 pub use properties::Property;
 pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
 pub use secrets::{
-    Decision, Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretRow, VerifierRow,
+    Decision, Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretPlace, SecretRow,
+    VerifierRow,
 };
 pub use sessions::SessionRow;
 pub use token_revocations::{RevocationSum, TokenRevocation};

@@ -59,8 +59,8 @@ statements! {
                          ROW_NUMBER() OVER (PARTITION BY c.drill_id ORDER BY c.last_at DESC, c.source_ip, c.user_agent, c.instance, c.gathered) AS place
                        FROM refused_callers c JOIN (VALUES {rows:1}) AS v ON c.drill_id = v.column1) r
                  WHERE r.place <= 100 ORDER BY r.drill_id, r.place";
-    OF_SECRET = "SELECT secret_id, drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count FROM refused_callers
-                 WHERE secret_id = $1";
+    OF_SECRETS = "SELECT c.secret_id, c.drill_id, c.source_ip, c.user_agent, c.instance, c.gathered, c.first_at, c.last_at, c.refusal_count
+                  FROM refused_callers c JOIN (VALUES {rows:1}) AS v ON c.secret_id = v.column1";
 }
 
 /// Key of a row.
@@ -168,12 +168,13 @@ impl Tx {
         Ok(found)
     }
 
-    /// Returns the callers that were refused with this secret.
-    pub async fn refused_callers_of_secret(
+    /// Returns the callers that were refused with these secrets, in one statement.
+    pub async fn refused_callers_of_secrets(
         &mut self,
-        secret: &SecretId,
+        secrets: &[&SecretId],
     ) -> Result<Vec<RefusedCallerRow>, StoreError> {
-        self.rows(OF_SECRET, vec![secret.as_str().into()]).await?.iter().map(caller).collect()
+        let keys: Vec<_> = secrets.iter().map(|id| vec![id.as_str().into()]).collect();
+        self.look_up(OF_SECRETS, &keys).await?.iter().map(caller).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use crossfade_core::{
     environment::Slug,
     registration::{AuthMethods, Scopes, TokenTtl},
     rotation::{self, EndedAs},
+    text::Name,
 };
 use std::collections::HashMap;
 
@@ -168,6 +169,8 @@ statements! {
     GET = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
            FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
            WHERE s.registration_id = $1 AND s.id = $2";
+    BY_ID = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
+             FROM secrets s JOIN (VALUES {rows:1}) AS v ON s.id = v.column1 LEFT JOIN secret_usage u ON u.secret_id = s.id";
     VALID = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
              FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
              WHERE s.registration_id = $1 AND s.revoked_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $2)
@@ -200,6 +203,10 @@ statements! {
     ROTATIONS = "SELECT id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
                      outgoing_secret_id, incoming_secret_id, ended_as
                  FROM rotations WHERE registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR number < $2) ORDER BY number DESC LIMIT $3";
+    LATEST_ROTATIONS = "SELECT t.id, t.registration_id, t.number, t.actor_kind, t.actor_id, t.actor_name, t.rotated_at, t.transition_hours, t.reason, t.compromised,
+                            t.outgoing_secret_id, t.incoming_secret_id, t.ended_as
+                        FROM rotations t JOIN (VALUES {rows:1}) AS v ON t.registration_id = v.column1
+                        WHERE t.number = (SELECT MAX(m.number) FROM rotations m WHERE m.registration_id = t.registration_id)";
     ROTATION_LINES = rotation_lines!("t.number < $2", "t.number DESC");
     ROTATION_LINES_OLDEST = rotation_lines!("t.number > $2", "t.number");
     DECISIONS = "SELECT at, target, action, reason, actor_kind, actor_id, actor_name FROM audit_events
@@ -218,7 +225,22 @@ statements! {
                         WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, number DESC";
     PLACE_OF_SECRET = "SELECT s.id, c.property_id, r.client_id, r.environment FROM secrets s
                        JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id WHERE s.id = $1";
+    PLACES_OF_SECRETS = "SELECT s.id, c.property_id, r.client_id, r.environment, c.name FROM secrets s JOIN (VALUES {rows:1}) AS v ON s.id = v.column1
+                         JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id";
     REGISTRATION_OF_SECRET = "SELECT registration_id FROM secrets WHERE id = $1";
+}
+
+/// Where a secret belongs, even if its client has been deleted.
+#[derive(Clone, Debug)]
+pub struct SecretPlace {
+    /// The client's property.
+    pub property_id: PropertyId,
+    /// The client.
+    pub client_id: ClientId,
+    /// The client's name.
+    pub client: Name,
+    /// The environment.
+    pub environment: Slug,
 }
 
 /// A decision about the end of a secret, from the audit trail.
@@ -353,6 +375,16 @@ impl Tx {
         let (before, limit) = page_by_number(page);
         let args = vec![registration.as_str().into(), before.into(), limit.into()];
         self.rows(LIST, args).await?.iter().map(secret).collect()
+    }
+
+    /// Returns these secrets, in one statement.
+    pub async fn secrets_by_id(
+        &mut self,
+        ids: &[&SecretId],
+    ) -> Result<HashMap<SecretId, Secret>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let known = |row: &Row| secret(row).map(|secret| (secret.rule.id.clone(), secret));
+        self.look_up(BY_ID, &keys).await?.iter().map(known).collect()
     }
 
     /// Returns the secrets of a registration that are valid at `now`, newest first, with their use.
@@ -495,6 +527,15 @@ impl Tx {
             new.incoming.as_str().into(),
         ];
         self.execute(INSERT_ROTATION, args).await.map(drop)
+    }
+
+    /// Returns the latest rotation of each of these registrations that was ever rotated, in one statement.
+    pub async fn latest_rotations(
+        &mut self,
+        registrations: &[&RegistrationId],
+    ) -> Result<Vec<Rotation>, StoreError> {
+        let keys: Vec<_> = registrations.iter().map(|id| vec![id.as_str().into()]).collect();
+        self.look_up(LATEST_ROTATIONS, &keys).await?.iter().map(rotation).collect()
     }
 
     /// Returns a page of a registration's rotations, newest first.
@@ -645,6 +686,24 @@ impl Tx {
             ))
         })
         .transpose()
+    }
+
+    /// Returns the clients and environments that these secrets belong to, in one statement.
+    pub async fn places_of_secrets(
+        &mut self,
+        ids: &[SecretId],
+    ) -> Result<HashMap<SecretId, SecretPlace>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
+        let place = |row: &Row| {
+            let place = SecretPlace {
+                property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+                client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
+                client: Name::from_stored(row.text("name")?),
+                environment: Slug::from_stored(row.text("environment")?),
+            };
+            Ok((row.parsed("id", |text| SecretId::parse(text).ok())?, place))
+        };
+        self.look_up(PLACES_OF_SECRETS, &keys).await?.iter().map(place).collect()
     }
 
     /// Returns the registration that a secret belongs to.

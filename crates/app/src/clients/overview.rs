@@ -15,7 +15,9 @@ use crossfade_core::{
     rotation::{due_at, is_overdue},
     text::Name,
 };
-use crossfade_store::{ClientFilter, ClientLine, ClientOrder, Environment, RegistrationLine, Tx};
+use crossfade_store::{
+    ClientFilter, ClientLine, ClientOrder, Environment, Registration, RegistrationLine, Tx,
+};
 
 /// Maximum number of transitions that are read at a time and listed.
 const MOST_TRANSITIONS: i64 = 500;
@@ -156,28 +158,52 @@ impl App {
             }
         }
         found.truncate(MOST_TRANSITIONS as usize);
-        let mut transitions = Vec::with_capacity(found.len());
-        for (at, line) in found.into_iter().enumerate() {
-            // A corrupt row must not hide the others. The deadline guard reports it.
-            let assessment = match at < MOST_JUDGED {
-                true => self.judge_line(tx, &line, now).await.ok().flatten(),
-                false => None,
-            };
-            transitions.push(RunningTransition { line, assessment });
-        }
-        Ok(transitions)
+        let judged = &found[..found.len().min(MOST_JUDGED)];
+        let mut assessments = match self.judge_lines(tx, judged, now).await {
+            Ok(assessments) => assessments,
+            Err(_) => self.judge_each_line(tx, judged, now).await,
+        };
+        assessments.resize(found.len(), None);
+        let transition = |(line, assessment)| RunningTransition { line, assessment };
+        Ok(found.into_iter().zip(assessments).map(transition).collect())
     }
 
-    async fn judge_line(
+    /// Judges the transition of each line, with a fixed number of statements.
+    async fn judge_lines(
         &self,
         tx: &mut Tx,
-        line: &ClientLine,
+        lines: &[ClientLine],
         now: Timestamp,
-    ) -> Result<Option<Assessment>, Error> {
-        let Some(it) = line.registrations.first() else { return Ok(None) };
-        let Some(registration) = tx.registration(&line.id, &it.environment).await? else { return Ok(None) };
-        let Some(transition) = Transition::latest(tx, &registration.id, now).await? else { return Ok(None) };
-        let tried = self.node.unflushed_try(&transition.old.rule.id);
-        Ok(Some(transition.assess(&registration, None, tried, now)))
+    ) -> Result<Vec<Option<Assessment>>, Error> {
+        let clients: Vec<_> = lines.iter().map(|line| &line.id).collect();
+        let of_clients = tx.registrations_of(&clients).await?;
+        let registration = |line: &ClientLine| {
+            let environment = &line.registrations.first()?.environment;
+            of_clients.get(&line.id)?.iter().find(|it| it.environment == *environment)
+        };
+        let registrations: Vec<Option<&Registration>> = lines.iter().map(registration).collect();
+        let ids: Vec<_> = registrations.iter().flatten().map(|it| &it.id).collect();
+        let transitions = Transition::latest_of(tx, &ids, now).await?;
+        let judge = |registration: &Registration| {
+            let transition = transitions.get(&registration.id)?;
+            let tried = self.node.unflushed_try(&transition.old.rule.id);
+            Some(transition.assess(registration, None, tried, now))
+        };
+        Ok(registrations.into_iter().map(|it| it.and_then(judge)).collect())
+    }
+
+    /// Judges each line on its own, because a corrupt row must not hide the others. The deadline guard reports it.
+    async fn judge_each_line(
+        &self,
+        tx: &mut Tx,
+        lines: &[ClientLine],
+        now: Timestamp,
+    ) -> Vec<Option<Assessment>> {
+        let mut assessments = Vec::with_capacity(lines.len());
+        for line in lines {
+            let judged = self.judge_lines(tx, std::slice::from_ref(line), now).await;
+            assessments.push(judged.ok().and_then(|mut judged| judged.pop().flatten()));
+        }
+        assessments
     }
 }

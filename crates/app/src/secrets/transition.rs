@@ -8,7 +8,7 @@ use crossfade_core::{
     rotation::SecretState,
 };
 use crossfade_store::{
-    EvidenceGap, PageStart, RefusedCallerRow, Registration, Rotation, Secret, Tx, UsageRow, UsageSource,
+    EvidenceGap, RefusedCallerRow, Registration, Rotation, Secret, Tx, UsageRow, UsageSource,
 };
 use std::{collections::HashMap, time::Duration};
 
@@ -63,23 +63,56 @@ impl Transition {
         registration: &RegistrationId,
         now: Timestamp,
     ) -> Result<Option<Self>, Error> {
-        let latest = PageStart { after: None, limit: 1 };
-        let Some(rotation) = tx.rotations(registration, &latest).await?.pop() else { return Ok(None) };
-        let missing = || Error::internal("a rotation names a secret that is not there");
-        let old = tx.secret(registration, &rotation.outgoing).await?.ok_or_else(missing)?;
-        let new = tx.secret(registration, &rotation.incoming).await?.ok_or_else(missing)?;
-        let refused = tx.refused_callers_of_secret(&old.rule.id).await?;
-        let callers = callers(tx, &old.rule.id, &new.rule.id, &refused).await?;
-        let since = callers.values().filter_map(|both| both.known().old_last()).min();
-        Ok(Some(Self {
-            ends_at: ends_at(&old, &new, now),
-            gaps: gaps(tx, rotation.rotated_at.min(since.unwrap_or(now))).await?,
-            callers,
-            refused,
-            rotation,
-            old,
-            new,
-        }))
+        Ok(Self::latest_of(tx, &[registration], now).await?.remove(registration))
+    }
+
+    /// Returns the latest transition of each of these registrations that was ever rotated, with a fixed number of
+    /// statements.
+    pub(crate) async fn latest_of(
+        tx: &mut Tx,
+        registrations: &[&RegistrationId],
+        now: Timestamp,
+    ) -> Result<HashMap<RegistrationId, Self>, Error> {
+        let rotations = tx.latest_rotations(registrations).await?;
+        let old: Vec<_> = rotations.iter().map(|rotation| &rotation.outgoing).collect();
+        let both: Vec<_> = rotations.iter().flat_map(|it| [&it.outgoing, &it.incoming]).collect();
+        let secrets = tx.secrets_by_id(&both).await?;
+        let sources = by_secret(tx.sources_of_secrets(&both).await?, |row| &row.secret_id);
+        let refused = by_secret(tx.refused_callers_of_secrets(&old).await?, |row| &row.secret_id);
+        let mut transitions = HashMap::new();
+        for rotation in rotations {
+            let secret = |id: &SecretId| {
+                let missing = || Error::internal("a rotation names a secret that is not there");
+                secrets.get(id).cloned().ok_or_else(missing)
+            };
+            let (old, new) = (secret(&rotation.outgoing)?, secret(&rotation.incoming)?);
+            let rows = |id: &SecretId| sources.get(id).map_or(&[][..], Vec::as_slice);
+            let refused = refused.get(&rotation.outgoing).cloned().unwrap_or_default();
+            let transition = Self {
+                ends_at: ends_at(&old, &new, now),
+                gaps: Vec::new(),
+                callers: callers((rows(&rotation.outgoing), rows(&rotation.incoming)), &refused),
+                refused,
+                old,
+                new,
+                rotation,
+            };
+            transitions.insert(transition.rotation.registration_id.clone(), transition);
+        }
+        let Some(earliest) = transitions.values().map(|it| it.watched_since(now)).min() else {
+            return Ok(transitions);
+        };
+        let all = tx.evidence_gaps(earliest, MOST_GAPS as i64).await?;
+        for transition in transitions.values_mut() {
+            transition.gaps = gaps(&all, transition.watched_since(now));
+        }
+        Ok(transitions)
+    }
+
+    /// Returns since when its evidence counts: since its rotation, or since a caller of the old secret was last seen.
+    fn watched_since(&self, now: Timestamp) -> Timestamp {
+        let last_seen = self.callers.values().filter_map(|both| both.known().old_last()).min();
+        self.rotation.rotated_at.min(last_seen.unwrap_or(now))
     }
 
     /// Returns its callers, as input for the rules.
@@ -136,14 +169,23 @@ impl Transition {
     }
 }
 
-/// Returns the gaps since a time, latest first. If there are too many, the time before the returned ones counts as a
-/// gap.
-async fn gaps(tx: &mut Tx, since: Timestamp) -> Result<Vec<EvidenceGap>, Error> {
-    let mut gaps = tx.evidence_gaps(since, MOST_GAPS as i64).await?;
+/// Returns the gaps since a time among the latest ones, latest first. If there are too many, the time before the
+/// returned ones counts as a gap.
+fn gaps(latest: &[EvidenceGap], since: Timestamp) -> Vec<EvidenceGap> {
+    let mut gaps: Vec<_> = latest.iter().filter(|gap| gap.ended_at > since).copied().collect();
     if let Some(oldest) = gaps.last().copied().filter(|_| gaps.len() == MOST_GAPS) {
         gaps.push(EvidenceGap { began_at: since, ended_at: oldest.began_at, kind: GapKind::Unknown });
     }
-    Ok(gaps)
+    gaps
+}
+
+/// Groups rows by their secret.
+fn by_secret<R>(rows: Vec<R>, secret: impl Fn(&R) -> &SecretId) -> HashMap<SecretId, Vec<R>> {
+    let mut grouped: HashMap<SecretId, Vec<R>> = HashMap::new();
+    for row in rows {
+        grouped.entry(secret(&row).clone()).or_default().push(row);
+    }
+    grouped
 }
 
 /// Returns when the old secret ends or ended; after a rollback, when the transition ended.
@@ -155,20 +197,18 @@ fn ends_at(old: &Secret, new: &Secret, now: Timestamp) -> Timestamp {
     }
 }
 
-async fn callers(
-    tx: &mut Tx,
-    old: &SecretId,
-    new: &SecretId,
+fn callers(
+    (of_old, of_new): (&[UsageRow], &[UsageRow]),
     refused: &[RefusedCallerRow],
-) -> Result<HashMap<UsageSource, Both>, Error> {
+) -> HashMap<UsageSource, Both> {
     let mut callers: HashMap<UsageSource, Both> = HashMap::new();
-    for row in tx.sources_of_secret(old).await? {
+    for row in of_old {
         let known = callers.entry(row.source.clone()).or_default();
-        known.old = Some(row);
+        known.old = Some(row.clone());
     }
-    for row in tx.sources_of_secret(new).await? {
+    for row in of_new {
         let known = callers.entry(row.source.clone()).or_default();
-        known.new = Some(row);
+        known.new = Some(row.clone());
     }
     // A refused caller has tried the old secret, so it counts as left like one that was accepted.
     for row in refused {
@@ -184,5 +224,5 @@ async fn callers(
     for (source, both) in callers.iter_mut().filter(|(source, _)| !source.gathered) {
         both.program = programs.get(&source.user_agent).copied().flatten();
     }
-    Ok(callers)
+    callers
 }

@@ -161,7 +161,9 @@ impl<'w> Stage<'w> {
         lists.push(format!("/api/v1{}", registration("/change-over")));
         lists.extend(
             [
+                "",
                 "/clients",
+                "/clients?sort=oldest-secret",
                 "/properties",
                 &format!("/properties/{}", self.property),
                 "/environments",

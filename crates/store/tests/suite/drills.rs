@@ -211,13 +211,13 @@ async fn callers_add_up_and_beyond_the_cap_are_gathered_without_loss(t: TestDb) 
         "who was refused last comes first"
     );
     assert_eq!(t.read(async |tx| tx.drill_callers(&drill_id(1), 1).await).await.len(), 1);
-    assert_eq!(t.read(async |tx| tx.refused_callers_of_secret(&secret_id(1)).await).await.len(), 4);
-    assert!(t.read(async |tx| tx.refused_callers_of_secret(&secret_id(2)).await).await.is_empty());
+    assert_eq!(t.read(async |tx| tx.refused_callers_of_secrets(&[&secret_id(1)]).await).await.len(), 4);
+    assert!(t.read(async |tx| tx.refused_callers_of_secrets(&[&secret_id(2)]).await).await.is_empty());
     // Whom the settings refused is found by the secret alone, and has a cap of its own.
     let by_settings = |ip, second| RefusedCallerRow { drill_id: None, ..caller(1, ip, second, second, 1) };
     let rows = [by_settings("192.0.2.1", 40), by_settings("192.0.2.5", 41), by_settings("192.0.2.6", 42)];
     t.write(async |tx| tx.add_refused_callers(&rows, 2).await).await;
-    let of_secret = t.read(async |tx| tx.refused_callers_of_secret(&secret_id(1)).await).await;
+    let of_secret = t.read(async |tx| tx.refused_callers_of_secrets(&[&secret_id(1)]).await).await;
     let outside: Vec<_> = of_secret.iter().filter(|it| it.drill_id.is_none()).collect();
     assert_eq!((of_secret.len(), outside.len()), (7, 3));
     assert!(outside.iter().any(|it| it.source.gathered && it.refusals.last_used_at == at(42)));

@@ -86,7 +86,7 @@ async fn a_flush_of_any_size_writes_each_row_once(t: TestDb) {
         add(&t, &(0..size).map(row).collect::<Vec<_>>(), (1000, 10)).await;
         uses += i64::from(size);
     }
-    let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+    let rows = t.read(async |tx| tx.sources_of_secrets(&[&secret_id(1)]).await).await;
     assert_eq!((rows.len(), rows.iter().map(|row| row.usage.use_count).sum::<i64>()), (200, uses));
     let stored = t.read(async |tx| tx.secret(&registration_id(1), &secret_id(1)).await).await.unwrap();
     assert_eq!(stored.usage, Some(usage(1, 200, uses)));
@@ -100,7 +100,7 @@ async fn the_longest_pause_grows_with_what_is_seen_and_never_shrinks(t: TestDb) 
             ..source(1, "192.0.2.1", "curl", usage(first, last, 2))
         };
         add(&t, &[row], (10, 10)).await;
-        let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+        let rows = t.read(async |tx| tx.sources_of_secrets(&[&secret_id(1)]).await).await;
         rows[0].longest_pause.as_secs()
     };
     assert_eq!(pause(10, 20, 4).await, 4, "what was seen within the flush");
@@ -138,7 +138,7 @@ async fn many_sources_at_once_are_what_they_are_one_by_one(place: Place) {
         }
         let mut stored = Vec::new();
         for of in [1, 2] {
-            stored.extend(t.read(async |tx| tx.sources_of_secret(&secret_id(of)).await).await);
+            stored.extend(t.read(async |tx| tx.sources_of_secrets(&[&secret_id(of)]).await).await);
         }
         let (gathered, mut own): (Vec<_>, Vec<_>) = stored.into_iter().partition(|row| row.source.gathered);
         own.sort_by(|one, other| (&one.secret_id, &one.source).cmp(&(&other.secret_id, &other.source)));
@@ -179,7 +179,7 @@ async fn sources_beyond_the_caps_are_gathered_by_address_and_at_last_together(t:
     for n in 0..50 {
         add(&t, &[source(1, &format!("198.51.100.{n}"), "flood", usage(30 + n, 30 + n, 1))], (4, 2)).await;
     }
-    let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+    let rows = t.read(async |tx| tx.sources_of_secrets(&[&secret_id(1)]).await).await;
     let others = rows.iter().find(|row| row.source.gathered && row.source.ip.is_empty()).unwrap();
     assert_eq!((rows.len(), others.usage.use_count), (4 + 4 + 1, 49));
 }
@@ -193,7 +193,7 @@ async fn labels_tell_instances_apart(t: TestDb) {
     };
     add(&t, &[labelled("a", 1), labelled("b", 2), labelled("", 3)], (9, 9)).await;
     add(&t, &[labelled("b", 4)], (9, 9)).await;
-    let rows = t.read(async |tx| tx.sources_of_secret(&secret_id(1)).await).await;
+    let rows = t.read(async |tx| tx.sources_of_secrets(&[&secret_id(1)]).await).await;
     let mut told: Vec<_> = rows.iter().map(|it| (it.source.instance.as_str(), it.usage.use_count)).collect();
     told.sort_unstable();
     assert_eq!(told, [("", 1), ("a", 1), ("b", 2)]);
