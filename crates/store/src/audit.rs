@@ -69,6 +69,8 @@ pub struct AuditFilter {
     pub via: Option<String>,
     /// One of [`Via::KINDS`].
     pub via_kind: Option<String>,
+    /// Leaves out the beginning and the end of sessions.
+    pub without_sessions: bool,
 }
 
 /// Number of events that one statement searches for matches of a filter.
@@ -120,7 +122,8 @@ macro_rules! filters {
               AND (CAST($8 AS BIGINT) IS NULL OR at < $8)
               AND (CAST($9 AS TEXT) IS NULL OR outcome = $9)
               AND (CAST($10 AS TEXT) IS NULL OR via_id = $10)
-              AND (CAST($11 AS TEXT) IS NULL OR via_kind = $11)"
+              AND (CAST($11 AS TEXT) IS NULL OR via_kind = $11)
+              AND (CAST($13 AS BIGINT) = 0 OR action NOT IN ('session.created', 'session.ended'))"
     };
 }
 
@@ -238,6 +241,7 @@ impl AuditFilter {
             self.done.is_some(),
             self.via.is_some(),
             self.via_kind.is_some(),
+            self.without_sessions,
         ];
         asked.into_iter().filter(|it| *it).count() > usize::from(lead)
     }
@@ -307,7 +311,7 @@ impl Tx {
         // Where nothing else is asked for, what is found is the page.
         let span = if filter.asks_more_than(lead.is_some()) { LOOKED_AT_ONCE.max(limit) } else { limit };
         let mut args = filter.args(before, limit);
-        args.push(span.into());
+        args.extend([span.into(), filter.without_sessions.into()]);
         let events = self.rows(list, args).await?.iter().map(event).collect::<Result<Vec<_>, _>>()?;
         if events.len() as i64 >= limit {
             return Ok(AuditPage { looked: limit, next: events.last().map(|event| event.seq), events });
@@ -329,7 +333,7 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<AuditEvent>, StoreError> {
         let mut args = filter.args(after, limit);
-        args.push(up_to.into());
+        args.extend([up_to.into(), filter.without_sessions.into()]);
         self.rows(EXPORT, args).await?.iter().map(event).collect()
     }
 

@@ -91,6 +91,8 @@ pub struct ClientFilter {
     pub environment: Option<Slug>,
     /// Only clients with a secret older than its environment's maximum age at this time.
     pub overdue_at: Option<Timestamp>,
+    /// In an order by secrets: each client once, at the first of its secrets.
+    pub once: bool,
 }
 
 statements! {

@@ -152,11 +152,17 @@ statements! {
     FROM_LAST_NAME = lines!("CAST($1 AS TEXT) = CAST($2 AS TEXT)", "c.name_key DESC, c.id DESC", "c.name_key DESC, c.id DESC");
     BY_NAME_REVERSED = lines!("(c.name_key, c.id) < ($1, $2)", "c.name_key DESC, c.id DESC", "c.name_key DESC, c.id DESC");
     BY_OLDEST_SECRET = lines_by_secret!(
-        "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) > ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)",
+        "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) > ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)
+         AND (CAST($10 AS BIGINT) = 0 OR NOT EXISTS (
+               SELECT 1 FROM registrations x JOIN secrets b ON b.registration_id = x.id AND b.expires_at IS NULL AND b.revoked_at IS NULL
+               WHERE x.client_id = c.id AND (CAST($8 AS TEXT) IS NULL OR x.environment = $8) AND (b.created_at, b.id) < (a.created_at, a.id)))",
         "a.created_at, a.id", "c.placed_at, c.placed_by"
     );
     BY_NEWEST_SECRET = lines_by_secret!(
-        "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) < ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)",
+        "a.expires_at IS NULL AND a.revoked_at IS NULL AND (a.created_at, a.id) < ($1, $2) AND (CAST($8 AS TEXT) IS NULL OR w.environment = $8)
+         AND (CAST($10 AS BIGINT) = 0 OR NOT EXISTS (
+               SELECT 1 FROM registrations x JOIN secrets b ON b.registration_id = x.id AND b.expires_at IS NULL AND b.revoked_at IS NULL
+               WHERE x.client_id = c.id AND (CAST($8 AS TEXT) IS NULL OR x.environment = $8) AND (b.created_at, b.id) > (a.created_at, a.id)))",
         "a.created_at DESC, a.id DESC", "c.placed_at DESC, c.placed_by DESC"
     );
     ONE = lines!("CAST($1 AS TEXT) = '' AND c.id = $2", "c.id", "c.id");
@@ -246,6 +252,9 @@ impl Tx {
             filter.environment.as_ref().map(Slug::as_str).into(),
             bounds.latest.into(),
         ]);
+        if matches!(order, ClientOrder::OldestSecret | ClientOrder::NewestSecret) {
+            args.push(filter.once.into());
+        }
         let lines = gathered(&self.rows_with(statement, args, &bounds.rows).await?)?;
         self.with_hours(lines).await
     }

@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     frame::{
         act::Act,
-        cursor::{ListQuery, Scan, invalid},
+        cursor::{ListQuery, Scan, Start, invalid},
         entry::About,
         idempotency::Repeatable,
         principal::Principal,
@@ -127,7 +127,7 @@ async fn shown(app: &App, tx: &mut Tx, principal: &Principal, client: &Client) -
     Ok(shown_with(app, principal, client, &registrations, &environments))
 }
 
-fn shown_with(
+pub(crate) fn shown_with(
     app: &App,
     principal: &Principal,
     client: &Client,
@@ -152,15 +152,19 @@ fn shown_with(
     }
 }
 
-/// Returns the version of a client for this principal. It covers the registrations that the principal can see; each of
-/// their versions starts at 1 and increases.
+/// Returns the version of a client for this principal. It covers the registrations that the principal can see; each of their
+/// versions starts at 1 and increases.
 pub(crate) async fn version(tx: &mut Tx, principal: &Principal, client: &Client) -> Result<i64, Error> {
-    let registrations = tx.registrations(&client.id).await?;
+    Ok(version_for(principal, client, &tx.registrations(&client.id).await?))
+}
+
+/// Returns the version of a client whose registrations have been read.
+pub(crate) fn version_for(principal: &Principal, client: &Client, registrations: &[Registration]) -> i64 {
     let seen = registrations.iter().filter(|registration| {
         let object = Object::Registration(&client.property_id, &client.id, &registration.environment);
         [Permission::ClientRead, Permission::ClientManage].iter().any(|it| principal.may(*it, object))
     });
-    Ok(client.version + seen.map(|registration| registration.version).sum::<i64>())
+    client.version + seen.map(|registration| registration.version).sum::<i64>()
 }
 
 /// Facts of a registration that a filter checks.
@@ -232,6 +236,7 @@ impl ClientQuery {
             environment: environment
                 .map_err(|_| invalid("environment", "must be the slug of an environment"))?,
             overdue_at: overdue,
+            once: false,
         })
     }
 }
@@ -257,33 +262,44 @@ impl App {
                 )
                 .into());
             }
-            let key = |(row, _): &(Client, _)| (row.created_at.as_micros(), row.id.to_string());
-            let everything = principal.may(Permission::ClientRead, Object::Platform);
-            let environments = tx.environments().await?;
-            let mut scan = Scan::new(&start, everything);
-            while let Some(from) = scan.next() {
-                let rows = tx.clients(&filter, &from).await?;
-                let ids: Vec<_> = rows.iter().map(|row| &row.id).collect();
-                let mut registrations = tx.registrations_of(&ids).await?;
-                let of = |row: Client| (registrations.remove(&row.id).unwrap_or_default(), row);
-                let rows: Vec<_> = rows.into_iter().map(of).map(|(of, row)| (row, of)).collect();
-                scan.read(rows.len(), rows.last().map(key));
-                for (row, registrations) in rows {
-                    let object = Object::Client(&row.property_id, &row.id);
-                    let readable = principal.may(Permission::ClientRead, object);
-                    let found = || is_found_by(principal, &filter, &row, &registrations, &environments);
-                    if everything || readable && found() {
-                        scan.keep((row, registrations));
-                    }
-                }
-            }
-            let (rows, next_cursor) = scan.rows(key)?;
-            let shown = |(row, registrations): &(Client, Vec<Registration>)| {
-                shown_with(self, principal, row, registrations, &environments)
-            };
-            Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
+            self.clients_page(tx, principal, &filter, &start).await
         })
         .await
+    }
+
+    /// Returns a page of the clients that the principal can read, oldest first, within a read.
+    pub(crate) async fn clients_page(
+        &self,
+        tx: &mut Tx,
+        principal: &Principal,
+        filter: &ClientFilter,
+        start: &Start<'_>,
+    ) -> Result<Page<api::Client>, Error> {
+        let key = |(row, _): &(Client, _)| (row.created_at.as_micros(), row.id.to_string());
+        let everything = principal.may(Permission::ClientRead, Object::Platform);
+        let environments = tx.environments().await?;
+        let mut scan = Scan::new(start, everything);
+        while let Some(from) = scan.next() {
+            let rows = tx.clients(filter, &from).await?;
+            let ids: Vec<_> = rows.iter().map(|row| &row.id).collect();
+            let mut registrations = tx.registrations_of(&ids).await?;
+            let of = |row: Client| (registrations.remove(&row.id).unwrap_or_default(), row);
+            let rows: Vec<_> = rows.into_iter().map(of).map(|(of, row)| (row, of)).collect();
+            scan.read(rows.len(), rows.last().map(key));
+            for (row, registrations) in rows {
+                let object = Object::Client(&row.property_id, &row.id);
+                let readable = principal.may(Permission::ClientRead, object);
+                let found = || is_found_by(principal, filter, &row, &registrations, &environments);
+                if everything || readable && found() {
+                    scan.keep((row, registrations));
+                }
+            }
+        }
+        let (rows, next_cursor) = scan.rows(key)?;
+        let shown = |(row, registrations): &(Client, Vec<Registration>)| {
+            shown_with(self, principal, row, registrations, &environments)
+        };
+        Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
     }
 
     /// Returns a client and its version.

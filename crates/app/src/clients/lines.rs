@@ -5,16 +5,16 @@ use crate::{
     clients::client::{ClientQuery, Facts, is_found_in},
     error::Error,
     frame::{
-        cursor::{Scan, Start, unknown_cursor},
+        cursor::{ListQuery, Scan, Start, unknown_cursor},
         principal::Principal,
-        targets::ClientPath,
     },
+    properties::property::properties_page,
 };
 use crossfade_core::{
-    ClientId, Operation, Problem, SecretId, Timestamp,
+    ClientId, Operation, SecretId, Timestamp, api,
     roles::{Object, Permission},
 };
-use crossfade_store::{Client, ClientFilter, ClientLine, ClientOrder, LinePlace, RegistrationLine, Tx};
+use crossfade_store::{ClientFilter, ClientLine, ClientOrder, LinePlace, RegistrationLine, Tx};
 
 /// A page of clients.
 #[derive(Clone, Debug)]
@@ -24,6 +24,22 @@ pub struct ClientLines {
     /// Where the next page starts.
     pub next_cursor: Option<String>,
 }
+
+/// What the list of clients shows.
+#[derive(Clone, Debug)]
+pub struct ClientList {
+    /// Time of the snapshot.
+    pub now: Timestamp,
+    /// A page of clients.
+    pub lines: ClientLines,
+    /// All environments.
+    pub environments: Vec<api::Environment>,
+    /// The first properties that the principal can read.
+    pub properties: Vec<api::Property>,
+}
+
+/// Number of properties that the list can be filtered by.
+const MOST_PROPERTIES: &str = "200";
 
 /// Removes from a line what the principal cannot read; `None` if nothing is left.
 pub(crate) fn readable(principal: &Principal, mut line: ClientLine) -> Option<ClientLine> {
@@ -68,19 +84,28 @@ fn place(order: ClientOrder, (at, id): &(i64, String)) -> Option<LinePlace> {
 }
 
 impl App {
-    /// Returns the clients that the principal can read, as lines.
-    pub async fn list_client_lines(
+    /// Returns what the list of clients shows: the clients that the principal can read, as lines, and what the list can be
+    /// filtered by.
+    pub async fn read_client_list(
         &self,
         principal: &Principal,
         query: &ClientQuery,
         order: ClientOrder,
-    ) -> Result<ClientLines, Error> {
+    ) -> Result<ClientList, Error> {
         let start = self.cursors.start(format!("lines of clients, {order:?}"), &query.list)?;
+        let all = ListQuery { limit: Some(MOST_PROPERTIES.to_owned()), cursor: None };
+        let all = self.cursors.start("properties", &all)?;
         let filter = query.filter(self)?;
         let _turns = self.costly(Operation::ListClients, principal).await?;
         self.read(async |tx| {
-            let principal = &principal.refreshed(tx, self.clock.now()).await?;
-            self.client_lines(tx, principal, (&filter, order), &start).await
+            let now = self.clock.now();
+            let principal = &principal.refreshed(tx, now).await?;
+            Ok(ClientList {
+                now,
+                lines: self.client_lines(tx, principal, (&filter, order), &start).await?,
+                environments: self.all_environments(tx).await?,
+                properties: properties_page(tx, principal, &all).await?.items,
+            })
         })
         .await
     }
@@ -104,13 +129,15 @@ impl App {
             });
             everything || is_found_in(filter, &line.name, &facts.collect::<Vec<_>>(), &environments)
         };
+        // Readers of everything have the first of all secrets; others the first of those that they can read.
+        let of_lines = ClientFilter { once: everything, ..filter.clone() };
         let mut scan = Scan::new(start, everything);
         while let Some(from) = scan.next() {
             let after = match &from.after {
                 Some(after) => Some(place(order, after).ok_or_else(unknown_cursor)?),
                 None => None,
             };
-            let lines = tx.client_lines(filter, order, after.as_ref(), from.limit, now).await?;
+            let lines = tx.client_lines(&of_lines, order, after.as_ref(), from.limit, now).await?;
             scan.read(lines.len(), lines.last().map(key));
             lines
                 .into_iter()
@@ -121,18 +148,5 @@ impl App {
         }
         let (items, next_cursor) = scan.rows(key)?;
         Ok(ClientLines { items, next_cursor })
-    }
-
-    /// Returns one client as it appears in a list.
-    pub async fn read_client_line(
-        &self,
-        principal: &Principal,
-        path: ClientPath<'_>,
-    ) -> Result<ClientLine, Error> {
-        self.view(Operation::ReadClient, principal, path, async |tx, principal, client: Client| {
-            let line = tx.client_line(&client.id, self.clock.now()).await?;
-            Ok(line.and_then(|line| readable(principal, line)).ok_or_else(Problem::not_found)?)
-        })
-        .await
     }
 }

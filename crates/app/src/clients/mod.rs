@@ -1,8 +1,10 @@
 //! Clients: what they are, in every environment together.
-//! `client` has the operations. `lines` reads the lists of the Console, and `overview` its first page. `meanwhile` says
+//! `client` has the operations. `lines` reads the list of the Console, `overview` its first page, and `frame` what every
+//! page of a client shows. `meanwhile` says
 //! who changed a client that a principal wanted to change, and `rotators` which accounts can rotate its secrets.
 
 pub(crate) mod client;
+pub(crate) mod frame;
 pub(crate) mod lines;
 pub(crate) mod meanwhile;
 pub(crate) mod overview;

@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{principal::Principal, targets::ClientPath},
+    frame::principal::Principal,
     people::{
         giving::{closes_account, may_change_roles_of, within_reach},
         users::{Account, UserPath},
@@ -13,7 +13,6 @@ use crossfade_core::{
     Code, Operation,
     roles::{Grant, Object, Permission, Role, Scope},
 };
-use crossfade_store::Client;
 
 /// Permissions of a principal on a client, or on one of its registrations.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -74,18 +73,6 @@ impl Abilities {
 }
 
 impl App {
-    /// Returns the principal's permissions on a client in every environment.
-    pub async fn client_abilities(
-        &self,
-        principal: &Principal,
-        path: ClientPath<'_>,
-    ) -> Result<Abilities, Error> {
-        self.view(Operation::ReadClient, principal, path, async |_, principal, client: Client| {
-            Ok(Abilities::of(principal, Object::Client(&client.property_id, &client.id)))
-        })
-        .await
-    }
-
     /// Returns the principal's permissions on an account.
     pub async fn account_abilities(
         &self,

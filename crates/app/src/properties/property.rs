@@ -4,7 +4,7 @@ use crate::{
     app::App,
     error::Error,
     frame::{
-        cursor::{ListQuery, Scan},
+        cursor::{ListQuery, Scan, Start},
         entry::About,
         idempotency::Repeatable,
         principal::Principal,
@@ -20,7 +20,7 @@ use crossfade_core::{
     roles::{Object, Permission, Scope},
     text::Name,
 };
-use crossfade_store::Property;
+use crossfade_store::{Property, Tx};
 
 impl Repeatable for Versioned<api::Property> {}
 
@@ -41,6 +41,24 @@ fn name_taken() -> Problem {
     .with_field("name")
 }
 
+/// Returns a page of the properties that the principal can read, oldest first, within a read.
+pub(crate) async fn properties_page(
+    tx: &mut Tx,
+    principal: &Principal,
+    start: &Start<'_>,
+) -> Result<Page<api::Property>, Error> {
+    let key = |row: &Property| (row.created_at.as_micros(), row.id.to_string());
+    let mut scan = Scan::new(start, principal.may(Permission::ClientRead, Object::Platform));
+    while let Some(from) = scan.next() {
+        let rows = tx.properties(&from).await?;
+        scan.read(rows.len(), rows.last().map(key));
+        let readable = |row: &Property| principal.may(Permission::ClientRead, Object::Property(&row.id));
+        rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
+    }
+    let (rows, next_cursor) = scan.rows(key)?;
+    Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
+}
+
 impl App {
     /// Returns the properties that the principal can read, oldest first.
     pub async fn list_properties(
@@ -52,17 +70,7 @@ impl App {
         let _turns = self.costly(Operation::ListProperties, principal).await?;
         self.read(async |tx| {
             let principal = &principal.refreshed(tx, self.clock.now()).await?;
-            let key = |row: &Property| (row.created_at.as_micros(), row.id.to_string());
-            let mut scan = Scan::new(&start, principal.may(Permission::ClientRead, Object::Platform));
-            while let Some(from) = scan.next() {
-                let rows = tx.properties(&from).await?;
-                scan.read(rows.len(), rows.last().map(key));
-                let readable =
-                    |row: &Property| principal.may(Permission::ClientRead, Object::Property(&row.id));
-                rows.into_iter().filter(readable).for_each(|row| scan.keep(row));
-            }
-            let (rows, next_cursor) = scan.rows(key)?;
-            Ok(Page { items: rows.iter().map(shown).collect(), next_cursor })
+            properties_page(tx, principal, &start).await
         })
         .await
     }

@@ -3,6 +3,7 @@
 
 use crate::{
     app::App,
+    clients::frame::{ClientFrame, FrameRows},
     drills::list::drills_of,
     error::{Error, unavailable},
     frame::{
@@ -38,6 +39,8 @@ pub struct HistoryQuery {
 pub struct Security {
     /// Time of the snapshot.
     pub now: Timestamp,
+    /// What every page of the client shows.
+    frame: FrameRows,
     /// The registration.
     pub registration: api::Registration,
     /// Its version.
@@ -59,14 +62,14 @@ pub struct Security {
 }
 
 impl App {
-    /// Returns the state of a registration, which can be up to 1 second old but not older than its last change, and
-    /// what the principal can do about it. Fails if a transition runs and the evidence to judge it by cannot be stored.
+    /// Returns the state of a registration, which can be up to 1 second old but not older than the last change of its
+    /// client, of its environment or of itself, the frame of the page, and what the principal can do about the registration. Fails if a transition runs and the evidence to judge it by cannot be stored.
     pub async fn read_security(
         &self,
         principal: &Principal,
         path: RegistrationPath<'_>,
         query: &HistoryQuery,
-    ) -> Result<(Security, Abilities), Error> {
+    ) -> Result<(ClientFrame, Security, Abilities), Error> {
         let order = if query.oldest_first { "rotations, oldest first" } else { "rotations" };
         let history = self.cursors.start(path.list(order), &query.list)?;
         let latest = ListQuery { limit: Some("1".to_owned()), cursor: None };
@@ -77,12 +80,14 @@ impl App {
         let before = self.clock.now();
         // The turn of the account covers the wait for a reading that another request computes.
         let _turn_of_account = self.reads.account_turn(principal.user()).await?;
-        let (registration, version, may) = self
-            .view(Operation::ReadChangeOver, principal, path, async |_, principal, site: Site| {
-                let may = Abilities::of(principal, site.object());
-                Ok((site.registration.id, site.registration.version, may))
-            })
-            .await?;
+        let access = async |_: &mut Tx, principal: &Principal, site: Site| {
+            let may = Abilities::of(principal, site.object());
+            let versions = [site.client.version, site.environment.version];
+            Ok((site.registration.id, site.registration.version, versions, principal.clone(), may))
+        };
+        let (registration, version, versions, principal, may) =
+            self.view(Operation::ReadChangeOver, principal, path, access).await?;
+        let principal = &principal;
         let compute = async || {
             let _turn = self.reads.turn().await?;
             let stored = match self.node.changes.failing() {
@@ -100,8 +105,9 @@ impl App {
             })
             .await
         };
-        let key = (registration, format!("{query:?}"), version);
-        Ok((self.securities.get(key, || self.clock.now(), compute).await?, may))
+        let key = (registration, format!("{query:?} {versions:?}"), version);
+        let read = self.securities.get(key, || self.clock.now(), compute).await?;
+        Ok((read.frame.shown(self, principal), read, may))
     }
 
     async fn security(
@@ -120,6 +126,7 @@ impl App {
         let valid = tx.valid_secrets_of(&site.registration.id, now).await?;
         Ok(Security {
             now,
+            frame: FrameRows::load(self, tx, site.client.clone()).await?,
             registration: shown_registration(self, &site.registration, &site.environment),
             version: site.registration.version,
             secrets: valid.iter().map(|row| self.shown_secret(row, now)).collect(),

@@ -46,6 +46,8 @@ pub struct AuditQuery {
     pub via: Option<String>,
     /// `token`, `session`, `machine` or `policy`.
     pub via_kind: Option<String>,
+    /// Leaves out the beginning and the end of sessions.
+    pub without_sessions: bool,
 }
 
 /// Filter for a list of failed authentications, as sent.
@@ -115,6 +117,7 @@ impl AuditQuery {
             },
             via: self.via.clone(),
             via_kind: self.via_kind.clone(),
+            without_sessions: self.without_sessions,
         })
     }
 
@@ -154,7 +157,7 @@ impl FailureQuery {
 
 /// Target: the trail, for a principal who can audit anything. Each event is checked separately.
 #[derive(Clone, Copy)]
-struct Trail;
+pub(super) struct Trail;
 
 impl Target for Trail {
     type Loaded = ();
@@ -211,29 +214,42 @@ impl App {
         principal: &Principal,
         query: &AuditQuery,
     ) -> Result<Page<api::AuditEvent>, Error> {
-        let start = self.cursors.start("audit events", &query.list)?;
-        let filter = query.filter()?;
+        // A query that cannot be read is refused before any evidence is stored.
+        self.cursors.start("audit events", &query.list)?;
+        query.filter()?;
         // Include the failures up to now.
         self.view_evidence(Operation::ListAuditEvents, principal, Trail, async |tx, principal, ()| {
-            let mut readable = Readable::new(principal);
-            let key = |row: &AuditEvent| (row.seq, "audit".to_owned());
-            let mut scan = Scan::new(&start, readable.everything);
-            while let Some(from) = scan.next() {
-                let before = from.after.map(|(seq, _)| seq);
-                let found = tx.audit_events(&filter, before, from.limit).await?;
-                let next = found.next.map(|seq| (seq, "audit".to_owned()));
-                scan.looked(found.events.len(), found.looked, next);
-                for row in found.events {
-                    let event = &row.event;
-                    if readable.allows(tx, event.client_id.as_ref(), event.environment.as_ref()).await? {
-                        scan.keep(row);
-                    }
-                }
-            }
-            let (rows, next_cursor) = scan.rows(key)?;
-            Ok(Page { items: rows.into_iter().map(shown).collect(), next_cursor })
+            self.events_page(tx, principal, query).await
         })
         .await
+    }
+
+    /// Returns a page of the trail, within a read.
+    pub(super) async fn events_page(
+        &self,
+        tx: &mut Tx,
+        principal: &Principal,
+        query: &AuditQuery,
+    ) -> Result<Page<api::AuditEvent>, Error> {
+        let start = self.cursors.start("audit events", &query.list)?;
+        let filter = query.filter()?;
+        let mut readable = Readable::new(principal);
+        let key = |row: &AuditEvent| (row.seq, "audit".to_owned());
+        let mut scan = Scan::new(&start, readable.everything);
+        while let Some(from) = scan.next() {
+            let before = from.after.map(|(seq, _)| seq);
+            let found = tx.audit_events(&filter, before, from.limit).await?;
+            let next = found.next.map(|seq| (seq, "audit".to_owned()));
+            scan.looked(found.events.len(), found.looked, next);
+            for row in found.events {
+                let event = &row.event;
+                if readable.allows(tx, event.client_id.as_ref(), event.environment.as_ref()).await? {
+                    scan.keep(row);
+                }
+            }
+        }
+        let (rows, next_cursor) = scan.rows(key)?;
+        Ok(Page { items: rows.into_iter().map(shown).collect(), next_cursor })
     }
 
     /// Begins an export of the trail as it is now. The export is itself recorded as an event.

@@ -2,10 +2,13 @@
 
 use crate::{app::App, error::Error, frame::principal::Principal};
 use crossfade_core::{
-    ClientId, PropertyId, SessionId, TokenId, UserId,
+    ClientId, PropertyId, SecretId, SessionId, TokenId, UserId,
+    api::AuditEvent,
+    environment::Slug,
     roles::{Object, Permission},
 };
 use crossfade_store::Tx;
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// The object of an ID.
@@ -21,6 +24,30 @@ pub enum Named {
     Client(String),
     /// A property.
     Property(String),
+    /// A secret of this client in this environment.
+    Secret(ClientId, String, Slug),
+}
+
+/// Prefixes of IDs that can have a name.
+const NAMEABLE: [&str; 6] = ["usr_", "tok_", "ses_", "cl_", "prop_", "sec_"];
+
+/// Returns every ID in an event that can have a name.
+pub(super) fn ids(event: &AuditEvent) -> impl Iterator<Item = String> {
+    let mut all = vec![event.actor.id().to_owned()];
+    all.extend(event.target.clone());
+    all.extend(event.client_id.as_ref().map(ToString::to_string));
+    all.extend(event.via.as_ref().map(|via| via.id().to_owned()));
+    strings(&event.details, &mut all);
+    all.into_iter().filter(|id| NAMEABLE.iter().any(|prefix| id.starts_with(prefix)))
+}
+
+fn strings(value: &Value, all: &mut Vec<String>) {
+    match value {
+        Value::String(text) => all.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, all)),
+        Value::Object(members) => members.values().for_each(|member| strings(member, all)),
+        _ => {}
+    }
 }
 
 impl App {
@@ -35,12 +62,21 @@ impl App {
         let ids: HashSet<String> = ids.into_iter().collect();
         self.read(async |tx| {
             let principal = &principal.refreshed(tx, self.clock.now()).await?;
-            let mut names = accounts(tx, principal, &ids).await?;
-            names.extend(objects(tx, principal, &ids).await?);
-            Ok(names)
+            names(tx, principal, &ids).await
         })
         .await
     }
+}
+
+/// Returns the names of IDs, with a fixed number of reads.
+pub(super) async fn names(
+    tx: &mut Tx,
+    principal: &Principal,
+    ids: &HashSet<String>,
+) -> Result<HashMap<String, Named>, Error> {
+    let mut names = accounts(tx, principal, ids).await?;
+    names.extend(objects(tx, principal, ids).await?);
+    Ok(names)
 }
 
 /// Returns those IDs that `parse` understands.
@@ -81,7 +117,7 @@ async fn accounts(
     Ok(names)
 }
 
-/// Returns the names of clients and properties, with a fixed number of reads.
+/// Returns the names of clients, properties and secrets, with a fixed number of reads.
 async fn objects(
     tx: &mut Tx,
     principal: &Principal,
@@ -98,6 +134,13 @@ async fn objects(
     for (id, name) in tx.property_names(&parsed(ids, |id| PropertyId::parse(id).ok())).await? {
         if reads_all || principal.may(read, Object::Property(&id)) {
             names.insert(id.to_string(), Named::Property(name.to_string()));
+        }
+    }
+    for (id, place) in tx.places_of_secrets(&parsed(ids, |id| SecretId::parse(id).ok())).await? {
+        let object = Object::Registration(&place.property_id, &place.client_id, &place.environment);
+        if principal.may(read, object) {
+            let secret = Named::Secret(place.client_id.clone(), place.client.to_string(), place.environment);
+            names.insert(id.to_string(), secret);
         }
     }
     Ok(names)

@@ -13,6 +13,7 @@ on_both_engines! {
     an_event_survives_storage_whoever_acted,
     every_action_can_be_stored_and_filtered_by,
     the_trail_is_limited_by_each_filter_and_by_all_together,
+    the_trail_leaves_out_sessions_but_no_refused_sign_in,
     the_trail_is_read_page_by_page_while_it_grows,
     what_the_trail_is_read_by_has_an_index,
     a_filter_without_an_index_looks_at_so_many_events_and_says_where_to_look_on,
@@ -130,12 +131,25 @@ async fn the_trail_is_limited_by_each_filter_and_by_all_together(t: TestDb) {
                 done: Some(true),
                 via: Some(token_id(1).to_string()),
                 via_kind: Some("token".into()),
+                without_sessions: true,
             },
             vec![1],
         ),
     ] {
         assert_eq!(seqs(&t, &filter).await, expected, "{filter:?}");
     }
+}
+
+async fn the_trail_leaves_out_sessions_but_no_refused_sign_in(t: TestDb) {
+    let actions =
+        [Action::SessionCreated, Action::SecretRotated, Action::SessionRefused, Action::SessionEnded];
+    let events: Vec<_> = actions.into_iter().map(|action| event(action, at(10))).collect();
+    append(&t, &events).await;
+    let without = AuditFilter { without_sessions: true, ..AuditFilter::default() };
+    assert_eq!(seqs(&t, &without).await, [3, 2]);
+    let exported = t.read(async |tx| tx.export_audit_events(&without, 0, 9, 9).await).await;
+    assert_eq!(exported.iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(seqs(&t, &AuditFilter::default()).await, [4, 3, 2, 1]);
 }
 
 async fn the_trail_is_read_page_by_page_while_it_grows(t: TestDb) {
@@ -206,6 +220,7 @@ async fn what_the_trail_is_read_by_has_an_index(t: TestDb) {
             (_, 1) => i64::MAX.to_string(),
             (_, 2) | (true, 12) => "51".to_owned(),
             (false, 3) | (true, 7 | 8) => "NULL".to_owned(),
+            (true, 13) => "0".to_owned(),
             _ => format!("'{rare}'"),
         };
         let mut sql = statement.sql.to_owned();

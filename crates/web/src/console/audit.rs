@@ -1,12 +1,14 @@
 //! The audit trail: who did what, when and why.
 
 use super::{
-    audit_event::{self, FactValue, Line},
+    audit_event::{FactValue, Line},
+    clients::badges,
     error::status,
     form::{Fields, Form},
     layout::{Layout, Section},
     page_with,
     session::SignedIn,
+    words,
 };
 use crate::reply::Reply;
 use askama::Template;
@@ -14,13 +16,11 @@ use axum::{
     extract::RawQuery,
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
-use crossfade_app::{AuditQuery, ClientQuery, Error, ListQuery};
+use crossfade_app::{AuditQuery, ListQuery, TrailPage};
 use crossfade_core::{
-    ClientId, Code, Problem, Timestamp, UserId, api,
+    Code, Problem, Timestamp,
     api::AuditEvent,
     audit::{Action, Via},
-    roles::Permission,
-    text::folded,
 };
 
 #[derive(Template)]
@@ -35,6 +35,8 @@ struct AuditPage {
     kinds: [(&'static str, &'static str); 5],
     /// Whether one of the folded filters is set.
     more: bool,
+    /// Whether the beginning and the end of sessions are left out.
+    hides_sessions: bool,
     lines: Vec<Line>,
     /// Start and end of the filter, as applied.
     since: Option<Timestamp>,
@@ -45,8 +47,8 @@ struct AuditPage {
     next_cursor: Option<String>,
 }
 
-const FILTERS: [&str; 9] =
-    ["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind"];
+const FILTERS: [&str; 10] =
+    ["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind", "sessions"];
 
 /// Kinds of [`Via`] with their labels.
 const KINDS: [(&str, &str); 5] = [
@@ -102,48 +104,15 @@ fn query(fields: &Fields) -> AuditQuery {
         outcome: own("outcome"),
         via: own("via"),
         via_kind: own("via_kind"),
+        without_sessions: hides_sessions(fields),
     }
 }
 
-/// Reads the filters, with client and actor names resolved to ids.
-async fn meant(signed: &SignedIn, fields: &Fields) -> Result<AuditQuery, Error> {
-    let (app, principal, mut query) = (&signed.app, signed.principal(), query(fields));
-    let list = || ListQuery { limit: Some("200".into()), cursor: None };
-    if let Some(name) = query.client.clone().filter(|name| ClientId::parse(name).is_err()) {
-        let clients = ClientQuery { list: list(), q: Some(name.clone()), ..ClientQuery::default() };
-        let is_meant = |it: &api::Client| {
-            let by_id = it.registrations.iter().any(|own| own.client_id.as_str() == name);
-            by_id || folded(&it.name) == folded(&name)
-        };
-        let mut found = app.list_clients(principal, &clients).await?.items.into_iter().filter(is_meant);
-        query.client = match (found.next(), found.next()) {
-            (Some(only), None) => Some(only.id.to_string()),
-            (None, _) => {
-                return Err(unclear("client", "does not match any client's name, client_id or ID"));
-            }
-            _ => return Err(unclear("client", "matches several clients. Enter the client_id of one")),
-        };
-    }
-    // An actor can be a program of this server or an address that failed to sign in, too.
-    if let Some(name) = query.actor.clone().filter(|name| UserId::parse(name).is_err())
-        && principal.may_somewhere(Permission::UserRead)
-    {
-        let users = app.list_users(principal, Some(&name), &list()).await?.items;
-        let is = |text: &str| folded(text) == folded(&name);
-        let mut found = users.into_iter().filter(|it| it.email.as_deref().is_some_and(is) || is(&it.name));
-        query.actor = match (found.next(), found.next()) {
-            (Some(only), None) => Some(only.id.to_string()),
-            (None, _) => Some(name),
-            _ => {
-                return Err(unclear("actor", "matches several people. Enter the email address of one"));
-            }
-        };
-    }
-    Ok(query)
-}
-
-fn unclear(field: &'static str, what: &str) -> Error {
-    Problem::new(Code::InvalidQuery, format!("{field} {what}.")).with_field(field).into()
+/// Whether the beginning and the end of sessions are left out: unless they are asked for, or what is asked for can be
+/// nothing else.
+fn hides_sessions(fields: &Fields) -> bool {
+    let of_sessions = fields.text("action").trim().starts_with("session.");
+    !fields.ticked("sessions") && !of_sessions && fields.filled("via").is_none()
 }
 
 /// Returns the fields with days only, for fields of the type `date`.
@@ -173,29 +142,23 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let (app, principal) = (&signed.app, signed.principal());
     let bound = |name: &str| time(&fields, name).and_then(|text| Timestamp::parse_bound(&text).ok());
     let (since, until) = (bound("since"), bound("until"));
-    let found = match meant(&signed, &fields).await {
-        Ok(query) => app.list_audit_events(principal, &query).await,
-        Err(error) => Err(error),
-    };
-    let (events, next_cursor, problem): (_, _, Option<Problem>) = match found {
-        Ok(found) => (found.items, found.next_cursor, None),
-        // A filter that cannot be read is shown at the filter.
-        Err(error) if error.problem.code.status() == 400 => (Vec::new(), None, Some(error.problem)),
-        Err(error) => return Err(error.into()),
-    };
+    let read = app.read_trail(principal, &query(&fields)).await?;
+    let known = badges(&read.environments);
+    let TrailPage { now, events, names, environments, refused: problem } = read;
     let any = |label: &str| vec![(String::new(), label.to_owned())];
-    let actions = Action::ALL.iter().map(|action| (action.as_str().to_owned(), action.as_str().to_owned()));
-    let environments = app.list_environments(principal).await?.into_iter().map(|it| (it.slug, it.name));
+    let actions =
+        Action::ALL.iter().map(|action| (action.as_str().to_owned(), words::event(action.as_str())));
+    let environments = environments.into_iter().map(|it| (it.slug, it.name));
     let answer = problem.as_ref().map_or(StatusCode::OK, status);
     let (is_first, address) = (!fields.ticked("cursor"), address(&fields));
-    let names = app.names_in_trail(principal, events.iter().flat_map(audit_event::ids)).await?;
+    let hides_sessions = hides_sessions(&fields);
     let more = ["actor", "outcome", "via", "via_kind"].iter().any(|name| fields.filled(name).is_some());
     let filter = Form::new("", days(fields));
     Ok(page_with(
         answer,
         &AuditPage {
             layout: signed.layout(Section::Audit, "Audit"),
-            now: signed.session.now,
+            now,
             filter: match problem {
                 Some(problem) => filter.refused(problem),
                 None => filter,
@@ -205,12 +168,13 @@ pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
             outcomes: [("", "All outcomes"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
             more,
-            lines: events.into_iter().map(|event| Line::new(event, &names)).collect(),
+            hides_sessions,
+            lines: events.items.into_iter().map(|event| Line::new(event, &names, &known)).collect(),
             since,
             until,
             query: address,
             is_first,
-            next_cursor,
+            next_cursor: events.next_cursor,
         },
     ))
 }
@@ -224,7 +188,10 @@ pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): 
         return Err(Problem::new(Code::Forbidden, text).into());
     }
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let export = signed.app.export_audit_events(signed.principal(), &meant(&signed, &fields).await?).await?;
+    // An export is complete: what the page hides unless asked for is in it.
+    let asked = AuditQuery { without_sessions: false, ..query(&fields) };
+    let filter = signed.app.resolve_names(signed.principal(), &asked).await?;
+    let export = signed.app.export_audit_events(signed.principal(), &filter).await?;
     let mut response = crate::api::json_lines(export);
     let named = HeaderValue::from_static("attachment; filename=\"crossfade-audit.jsonl\"");
     response.headers_mut().insert(header::CONTENT_DISPOSITION, named);
@@ -236,8 +203,17 @@ mod tests {
     use super::*;
     use crate::console::crossfade::samples;
     use crossfade_app::Named;
+    use crossfade_core::api;
     use serde_json::json;
     use std::collections::HashMap;
+
+    fn production() -> api::Environment {
+        serde_json::from_value(json!({
+            "slug": "production", "name": "Live shop", "kind": "live", "issuer": "https://auth.example.com/env/production",
+            "signing_alg": "ES256", "show_once": false, "wipe_after_days": 30, "max_age_days": 90,
+        }))
+        .unwrap()
+    }
 
     #[test]
     fn an_event_names_the_client_and_escapes_what_others_wrote() {
@@ -260,7 +236,11 @@ mod tests {
             outcomes: [("", "All outcomes"), ("done", "Done"), ("refused", "Refused")],
             kinds: KINDS,
             more: false,
-            lines: events.into_iter().map(|event| Line::new(event, names)).collect(),
+            hides_sessions: true,
+            lines: events
+                .into_iter()
+                .map(|event| Line::new(event, names, &badges(&[production()])))
+                .collect(),
             since: None,
             until: None,
             query: String::new(),
@@ -270,6 +250,8 @@ mod tests {
         let names = HashMap::from([(client.to_owned(), Named::Client("Billing".into()))]);
         let html = sample(vec![event("secret.rotated", Some(client))], &names).render().unwrap();
         assert!(html.contains("Billing") && html.contains("Refused") && html.contains("cursor=x"), "{html}");
+        assert!(html.contains("Secret rotated") && html.contains("<code>secret.rotated</code>"), "{html}");
+        assert!(html.contains("href=\"/console/environments/production\">Live shop</a>"), "{html}");
         assert!(html.contains("href=\"/console/audit?via=tok_0000000000000000000001\">API token"), "{html}");
         assert!(
             !html.contains("<script>") && !html.contains("Ada <b>") && !html.contains(" style="),
@@ -278,6 +260,22 @@ mod tests {
         let html = sample(vec![event("secret.rotated", Some(client))], &HashMap::new()).render().unwrap();
         assert!(html.contains(client) && !html.contains("Billing"), "without the right to its name, the id");
         assert!(sample(Vec::new(), &HashMap::new()).render().unwrap().contains("No matching events"));
+    }
+
+    #[test]
+    fn sessions_are_hidden_unless_they_are_asked_for() {
+        for (filters, hidden) in [
+            ("", true),
+            ("outcome=refused", true),
+            ("sessions=true", false),
+            ("action=session.created", false),
+            ("action=secret.rotated", true),
+            ("via=ses_1", false),
+        ] {
+            let fields = Fields::parse(filters.as_bytes());
+            assert_eq!(query(&fields).without_sessions, hidden, "{filters}");
+        }
+        assert_eq!(address(&Fields::parse(b"sessions=true")), "sessions=true");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One event of the trail with all its details: each member as a label and a value, in words if possible.
 
+use super::{clients::Badges, words};
 use crossfade_app::Named;
 use crossfade_core::{
     Timestamp,
@@ -16,6 +17,10 @@ pub(super) struct Line {
     pub(super) about: Option<Known>,
     /// Name of the client.
     pub(super) client: Option<String>,
+    /// The environment.
+    pub(super) environment: Option<Known>,
+    /// Title of the event in a few words.
+    pub(super) title: String,
     pub(super) facts: Vec<Fact>,
 }
 
@@ -42,28 +47,6 @@ pub(super) enum FactValue {
     Known(Known),
 }
 
-/// Prefixes of IDs that can have a name.
-const NAMEABLE: [&str; 5] = ["usr_", "tok_", "ses_", "cl_", "prop_"];
-
-/// Returns every ID in an event that can have a name.
-pub(super) fn ids(event: &AuditEvent) -> impl Iterator<Item = String> {
-    let mut all = vec![event.actor.id().to_owned()];
-    all.extend(event.target.clone());
-    all.extend(event.client_id.as_ref().map(ToString::to_string));
-    all.extend(event.via.as_ref().map(|via| via.id().to_owned()));
-    strings(&event.details, &mut all);
-    all.into_iter().filter(|id| NAMEABLE.iter().any(|prefix| id.starts_with(prefix)))
-}
-
-fn strings(value: &Value, all: &mut Vec<String>) {
-    match value {
-        Value::String(text) => all.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| strings(item, all)),
-        Value::Object(members) => members.values().for_each(|member| strings(member, all)),
-        _ => {}
-    }
-}
-
 /// Returns an ID with its name.
 fn known(id: &str, names: &HashMap<String, Named>) -> Known {
     let (name, kind, path) = match names.get(id) {
@@ -74,23 +57,37 @@ fn known(id: &str, names: &HashMap<String, Named>) -> Known {
         Some(Named::Token(name, owner)) => (Some(name.clone()), Some(format!("API token of {owner}")), None),
         Some(Named::Session(owner)) => (Some(format!("Session of {owner}")), None, None),
         Some(Named::Client(name)) => (Some(name.clone()), None, Some(format!("/console/clients/{id}"))),
+        Some(Named::Secret(client, name, environment)) => {
+            let path = format!("/console/clients/{client}/environments/{environment}/security");
+            (Some(name.clone()), Some("Secret".to_owned()), Some(path))
+        }
         Some(Named::Property(name)) => (Some(name.clone()), None, Some(format!("/console/properties/{id}"))),
     };
     Known { id: id.to_owned(), name, kind, path }
 }
 
 impl Line {
-    pub(super) fn new(event: AuditEvent, names: &HashMap<String, Named>) -> Self {
+    pub(super) fn new(event: AuditEvent, names: &HashMap<String, Named>, environments: &Badges) -> Self {
+        let environment = event.environment.as_deref().map(|slug| place(slug, environments));
         let about = event.target.as_deref().map(|target| known(target, names));
         let client = event.client_id.as_ref().and_then(|id| known(id.as_str(), names).name);
-        Self { facts: facts(&event, names), about, client, event }
+        let title = words::event(&event.action);
+        Self { facts: facts(&event, names, environments), about, client, environment, title, event }
     }
 }
 
-fn facts(event: &AuditEvent, names: &HashMap<String, Named>) -> Vec<Fact> {
+/// Returns an environment with its name, unless it has been deleted.
+fn place(slug: &str, environments: &Badges) -> Known {
+    let name = environments.get(slug).map(|known| known.badge.name().to_owned());
+    let path = name.as_ref().map(|_| format!("/console/environments/{slug}"));
+    Known { id: slug.to_owned(), name, kind: None, path }
+}
+
+fn facts(event: &AuditEvent, names: &HashMap<String, Named>, environments: &Badges) -> Vec<Fact> {
     let text = |text: &Option<String>| text.clone().map_or(FactValue::Nothing, FactValue::Text);
     let code = |text: &Option<String>| text.clone().map_or(FactValue::Nothing, FactValue::Code);
     let id = |id: &str| FactValue::Known(known(id, names));
+    let environment = |slug: &str| FactValue::Known(place(slug, environments));
     let title = Action::parse(&event.action).map(|action| FactValue::Text(action.title().to_owned()));
     let who = match &event.actor {
         Actor::User { .. } => "Person",
@@ -108,6 +105,7 @@ fn facts(event: &AuditEvent, names: &HashMap<String, Named>) -> Vec<Fact> {
     };
     let mut all = vec![
         ("Meaning", title.unwrap_or(FactValue::Nothing)),
+        ("Event code", FactValue::Code(event.action.clone())),
         ("Time", FactValue::At(event.at)),
         ("Exact time", FactValue::Code(event.at.to_string())),
         (who, FactValue::Text(event.actor.name().to_owned())),
@@ -116,7 +114,7 @@ fn facts(event: &AuditEvent, names: &HashMap<String, Named>) -> Vec<Fact> {
         ("Source address", code(&event.source_ip)),
         ("Request ID", code(&event.request_id)),
         ("Client", event.client_id.as_ref().map_or(FactValue::Nothing, |client| id(client.as_str()))),
-        ("Environment", text(&event.environment)),
+        ("Environment", event.environment.as_deref().map_or(FactValue::Nothing, environment)),
         ("Target", event.target.as_deref().map_or(FactValue::Nothing, id)),
         ("Reason", text(&event.reason)),
         ("Outcome", FactValue::Text(if event.outcome == "done" { "Done" } else { "Refused" }.to_owned())),

@@ -1,4 +1,4 @@
-//! Refusals in the words of the page: they are written for the API, whose members and times a reader of the Console does
+//! Events and refusals in the words of the page. Refusals are written for the API, whose members and times a reader of the Console does
 //! not see.
 
 use super::moment;
@@ -8,6 +8,39 @@ use crossfade_core::{Timestamp, TransitionHours};
 pub(crate) const MAX_HOURS: u8 = TransitionHours::MAX.hours();
 /// The periods that buttons offer.
 pub(crate) const USUAL_HOURS: [u8; 5] = [0, 1, 24, 72, MAX_HOURS];
+
+/// Events whose code does not read as words.
+const EVENTS: &[(&str, &str)] = &[
+    ("user.created", "Account created"),
+    ("user.updated", "Account updated"),
+    ("user.deleted", "Account deleted"),
+    ("user.activated", "Account activated"),
+    ("user.deactivated", "Account closed"),
+    ("user.password_changed", "Password changed"),
+    ("grant.created", "Role granted"),
+    ("grant.deleted", "Role removed"),
+    ("token.created", "API token created"),
+    ("token.deleted", "API token ended"),
+    ("session.created", "Signed in"),
+    ("session.ended", "Sessions ended"),
+    ("session.refused", "Sign-in refused"),
+    ("device.ended", "Browser no longer known"),
+    ("secret.revealed", "Secret shown"),
+    ("secret.wiped", "Secret value wiped"),
+    ("transition.deadline_near", "Deadline near"),
+    ("access_token.revocations", "Access tokens revoked"),
+];
+
+/// Returns the title of an event in a few words: "Secret rotated" for `secret.rotated`.
+pub(super) fn event(code: &str) -> String {
+    if let Some((_, title)) = EVENTS.iter().find(|(own, _)| *own == code) {
+        return (*title).to_owned();
+    }
+    let words = code.replace(['.', '_'], " ");
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
+}
 
 /// What a refusal says to callers of the API, and what a page says.
 const PHRASES: &[(&str, &str)] = &[
@@ -108,6 +141,20 @@ mod tests {
     fn other_words_stay() {
         for text in ["Use client_id or redirect_uri.", "a sec_ of it", "at 2026-11-29."] {
             assert_eq!(of_page(text), text);
+        }
+    }
+
+    #[test]
+    fn every_event_has_a_title_of_its_own() {
+        let mut titles = std::collections::BTreeSet::new();
+        for action in crossfade_core::audit::Action::ALL {
+            let title = event(action.as_str());
+            assert!(title.len() <= 30 && !title.contains(['.', '_']), "{title}");
+            assert!(titles.insert(title.clone()), "{title}");
+        }
+        assert_eq!(event("signing_key.rotated"), "Signing key rotated");
+        for (code, _) in EVENTS {
+            assert!(crossfade_core::audit::Action::parse(code).is_some(), "{code}");
         }
     }
 }

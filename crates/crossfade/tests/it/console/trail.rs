@@ -3,9 +3,12 @@
 use crate::engines::on_both_engines;
 use crate::world::World;
 use serde_json::json;
+use std::time::Duration;
 
 on_both_engines! {
     the_trail_names_accounts_tokens_and_sessions_also_when_they_are_gone,
+    the_trail_hides_sessions_unless_asked_for_and_an_export_is_complete,
+    a_wiped_secret_is_named_by_its_client,
     a_filter_takes_the_midnight_of_any_zone,
 }
 
@@ -37,6 +40,39 @@ async fn the_trail_names_accounts_tokens_and_sessions_also_when_they_are_gone(wo
     assert!(page.contains("API token of "), "{page}");
 }
 
+async fn the_trail_hides_sessions_unless_asked_for_and_an_export_is_complete(world: World) {
+    world.client("Billing", &["production"]).await;
+    let browser = world.signed_in().await;
+    for (query, shows) in [
+        ("", false),
+        ("?sessions=true", true),
+        ("?action=session.created", true),
+        ("?action=client.created", false),
+    ] {
+        let page = browser.get(&format!("/console/audit{query}")).await.page(200);
+        assert_eq!(page.contains("<code>session.created</code>"), shows, "{query}");
+        assert_eq!(page.contains("value=\"true\" checked"), query == "?sessions=true", "{query}");
+    }
+    let export = browser.get("/console/audit/export").await.text();
+    assert!(export.contains("session.created"), "{export}");
+    let api = world.owner().await.get("/audit-events").await.ok();
+    assert!(api.to_string().contains("session.created"), "{api}");
+}
+
+async fn a_wiped_secret_is_named_by_its_client(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    owner.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
+    world.advance(Duration::from_secs(40 * 86_400));
+    world.run_jobs().await;
+    let page = world.signed_in().await.get("/console/audit?action=secret.wiped").await.page(200);
+    let link = format!(
+        "href=\"{}\"><bdi class=\"clamp\">Billing</bdi></a><span class=\"sub\">Secret</span>",
+        format_args!("/console{}", client.path("production", "/security"))
+    );
+    assert!(page.contains(&link), "{page}");
+}
+
 async fn a_filter_takes_the_midnight_of_any_zone(world: World) {
     let browser = world.signed_in().await;
     let now = world.now().to_string();
@@ -46,7 +82,7 @@ async fn a_filter_takes_the_midnight_of_any_zone(world: World) {
         (format!("{day}T23:59:59-12:00"), false),
         (day.to_owned(), true),
     ] {
-        let page = browser.get(&format!("/console/audit?since={since}")).await.page(200);
+        let page = browser.get(&format!("/console/audit?sessions=true&since={since}")).await.page(200);
         assert_eq!(page.contains("session.created</code>"), found, "{since}");
         assert!(page.contains(&format!("type=\"date\" autocomplete=\"off\" value=\"{day}\"")), "{since}");
         assert!(page.contains("Showing events from "), "{since}");

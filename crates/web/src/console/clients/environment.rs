@@ -138,8 +138,10 @@ impl EnvironmentPage {
         configure: Configure,
         history: HistoryPlace,
     ) -> Result<Self, crate::reply::Refused> {
-        let place = Place::load(signed, client).await?;
-        let s = Secrets::load(signed, &place, slug, history).await?;
+        let path = RegistrationPath { client, environment: slug };
+        let (frame, read, may) = signed.app.read_security(signed.principal(), path, &history.asked()).await?;
+        let place = Place::of(frame);
+        let s = Secrets::of(&place, slug, (read, may), history)?;
         let badge = place.badges.get(slug).map(|known| known.badge.clone());
         let badge = badge.ok_or_else(Problem::not_found)?;
         Ok(Self {
@@ -508,6 +510,28 @@ mod tests {
                 forms.extend = Form::new("extend", Fields::default()).refused(problem.clone());
             });
             assert_eq!(html.matches("This secret is not retiring.").count(), 1, "{html}");
+        }
+    }
+
+    #[test]
+    fn extending_proposes_one_more_day_within_the_latest_deadline() {
+        let mut s = secrets(true, Abilities::ALL);
+        let proposed = |s: &Secrets| s.extend_form().value("expires_at").to_owned();
+        assert_eq!(proposed(&s), "2026-11-26T00:05");
+        let old = s.old.as_mut().unwrap();
+        old.latest = old.deadline.after(std::time::Duration::from_secs(600));
+        assert_eq!(proposed(&s), "2026-11-25T00:15");
+    }
+
+    #[test]
+    fn each_dialog_that_can_name_a_leak_has_a_box_about_its_tokens() {
+        let html = sample(secrets(true, Abilities::ALL), Configure::Security, |_| ());
+        for dialog in ["rotate", "revoke", "rollback"] {
+            let (_, of_dialog) = html.split_once(&format!("id=\"{dialog}\"")).unwrap();
+            let (of_dialog, _) = of_dialog.split_once("</dialog>").unwrap();
+            let (_, hidden) = of_dialog.split_once("<div class=\"leak-effect\">").unwrap();
+            assert!(hidden.contains("name=\"revoke_tokens\" value=\"true\" checked"), "{dialog}: {hidden}");
+            assert!(hidden.contains("offline may accept one until"), "{dialog}: {hidden}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::console::{
 use crate::reply::Reply;
 use askama::Template;
 use axum::extract::RawQuery;
-use crossfade_app::{ClientLine, ClientOrder, ClientQuery, ListQuery};
+use crossfade_app::{ClientLine, ClientList, ClientOrder, ClientQuery, ListQuery};
 use crossfade_core::{Timestamp, roles::Permission};
 
 #[derive(Template)]
@@ -123,12 +123,10 @@ fn query(fields: &Fields) -> ClientQuery {
 pub(super) async fn show(signed: SignedIn, RawQuery(raw): RawQuery) -> Reply {
     let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
     let order = order(&fields);
-    let (app, principal, now) = (&signed.app, signed.principal(), signed.session.now);
-    let found = app.list_client_lines(principal, &query(&fields), order).await?;
-    let environments = app.list_environments(principal).await?;
+    let principal = signed.principal();
+    let read = signed.app.read_client_list(principal, &query(&fields), order).await?;
+    let ClientList { now, lines: found, environments, properties } = read;
     let known = badges(&environments);
-    let all = ListQuery { limit: Some("200".into()), cursor: None };
-    let properties = app.list_properties(principal, &all).await?.items;
     let about = |line: &ClientLine| {
         let (_, secret) = line.placed_by.as_ref()?;
         let placed = line.registrations.iter().find(|it| it.current.as_ref() == Some(secret))?;

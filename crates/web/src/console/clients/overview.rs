@@ -1,7 +1,7 @@
 //! The first tab of a client: its description, and its state in each environment.
 
 use super::{
-    parts::{Standing, State, registration_state},
+    parts::{Badges, Standing, State, registration_state},
     place::{Place, Tabs},
 };
 use crate::{
@@ -10,9 +10,10 @@ use crate::{
 };
 use askama::Template;
 use axum::extract::Path;
-use crossfade_app::{ClientPath, Rotator, Rotators};
+use crossfade_app::{ClientOverview, ClientPath, Rotator, Rotators};
 use crossfade_core::{
     Timestamp, api,
+    environment::Slug,
     roles::{Permission, Scope},
 };
 
@@ -26,9 +27,22 @@ struct OverviewPage {
     /// Whether the reader can read the audit trail.
     audits: bool,
     property: String,
+    badges: Badges,
     standings: Vec<Standing>,
     /// Accounts that can rotate its secrets; `None` for a reader who cannot view grants.
     rotators: Option<Rotators>,
+}
+
+impl OverviewPage {
+    /// Returns the names of the environments that a role is limited to.
+    fn environments_of(&self, rotator: &Rotator) -> String {
+        let Some(slugs) = &rotator.environments else { return "All".to_owned() };
+        let name = |slug: &Slug| match self.badges.get(slug.as_str()) {
+            Some(known) => known.badge.name().to_owned(),
+            None => slug.to_string(),
+        };
+        slugs.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Returns the scope of a role in words.
@@ -41,10 +55,9 @@ fn place(rotator: &Rotator) -> &'static str {
 }
 
 pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply {
-    let place = Place::load(&signed, &client).await?;
-    let now = signed.session.now;
-    let lines = signed.app.read_client_line(signed.principal(), ClientPath(&client)).await?.registrations;
-    let rotators = signed.app.list_rotators(signed.principal(), ClientPath(&client)).await?;
+    let read = signed.app.read_client_overview(signed.principal(), ClientPath(&client)).await?;
+    let ClientOverview { now, frame, registrations: lines, rotators } = read;
+    let place = Place::of(frame);
     let done = match signed.said() {
         "created" => Some("The client was created."),
         "saved" => Some("The client was updated."),
@@ -57,6 +70,7 @@ pub(super) async fn show(Path(client): Path<String>, signed: SignedIn) -> Reply 
         rotators,
         audits: signed.principal().may_somewhere(Permission::AuditRead),
         standings: lines.iter().filter_map(|line| registration_state(line, &place.badges, now)).collect(),
+        badges: place.badges,
         property: place.property,
         client: place.client,
     }))

@@ -7,7 +7,7 @@ use crate::console::{
     session::SignedIn,
 };
 use crate::reply::Refused;
-use crossfade_app::{Abilities, ClientPath, Versioned};
+use crossfade_app::{Abilities, ClientFrame, ClientPath};
 use crossfade_core::api;
 
 /// A client and its context.
@@ -47,20 +47,12 @@ pub(super) struct Switch {
 
 impl Place {
     pub(super) async fn load(signed: &SignedIn, client: &str) -> Result<Self, Refused> {
-        let (app, principal) = (&signed.app, signed.principal());
-        let Versioned { object: client, version } = app.read_client(principal, ClientPath(client)).await?;
-        // A reader of a single client cannot read its property, and gets the property's name with the client.
-        let line = app.read_client_line(principal, ClientPath(client.id.as_str())).await?;
-        let environments = app.list_environments(principal).await?;
-        let may = app.client_abilities(principal, ClientPath(client.id.as_str())).await?;
-        Ok(Self {
-            badges: badges(&environments),
-            property: line.property.to_string(),
-            client,
-            version,
-            environments,
-            may,
-        })
+        Ok(Self::of(signed.app.read_client_frame(signed.principal(), ClientPath(client)).await?))
+    }
+
+    pub(super) fn of(frame: ClientFrame) -> Self {
+        let ClientFrame { client, version, property, environments, may } = frame;
+        Self { badges: badges(&environments), client, version, property, environments, may }
     }
 
     pub(super) fn path(&self) -> String {

@@ -5,10 +5,9 @@ use crate::console::{
     crossfade::{Callers, Gap, Rest, Segment, Transition},
     form::{Fields, Form},
     moment,
-    session::SignedIn,
 };
 use crate::reply::Refused;
-use crossfade_app::{Abilities, HistoryQuery, ListQuery, RegistrationPath, RotationLine, Security};
+use crossfade_app::{Abilities, HistoryQuery, ListQuery, RotationLine, Security};
 use crossfade_core::{
     Timestamp,
     api::{self, ChangeOver, RefusedCaller, Rotation, Secret, Usage},
@@ -75,6 +74,15 @@ impl HistoryPlace {
     pub(super) fn of(query: &Fields) -> Self {
         let cursor = query.filled("cursor").map(str::to_owned);
         Self { oldest_first: query.text("order") == "oldest", cursor }
+    }
+
+    /// Returns what this position asks for.
+    pub(super) fn asked(&self) -> HistoryQuery {
+        HistoryQuery {
+            list: ListQuery { limit: Some(HISTORY_PAGE.into()), cursor: self.cursor.clone() },
+            oldest_first: self.oldest_first,
+            callers: MOST_CALLERS.to_string(),
+        }
     }
 
     fn order(&self) -> &'static str {
@@ -182,19 +190,12 @@ fn registered_in(place: &Place) -> Vec<String> {
 }
 
 impl Secrets {
-    pub(super) async fn load(
-        signed: &SignedIn,
+    pub(super) fn of(
         place: &Place,
         slug: &str,
+        (read, may): (Security, Abilities),
         place_in_history: HistoryPlace,
     ) -> Result<Self, Refused> {
-        let path = RegistrationPath { client: place.client.id.as_str(), environment: slug };
-        let query = HistoryQuery {
-            list: ListQuery { limit: Some(HISTORY_PAGE.into()), cursor: place_in_history.cursor.clone() },
-            oldest_first: place_in_history.oldest_first,
-            callers: MOST_CALLERS.to_string(),
-        };
-        let (read, may) = signed.app.read_security(signed.principal(), path, &query).await?;
         let Security { now, registration, version, secrets, history, latest, drills, .. } = read;
         let Security { usage: callers, change_over, last_token_ends_at, .. } = read;
         let drills = Drills::new(drills);
