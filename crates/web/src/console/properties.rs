@@ -16,7 +16,7 @@ use axum::{
     extract::{Path, RawQuery},
     response::{IntoResponse, Redirect},
 };
-use crossfade_app::{IfMatch, Input, ListQuery, NO_INPUT, PropertyPath, Request};
+use crossfade_app::{IfMatch, Input, ListQuery, NO_INPUT, Numbers, PropertyPath, Request};
 use crossfade_core::{Code, Timestamp, api, api::PropertyBody, roles::Permission};
 
 #[derive(Template)]
@@ -37,6 +37,7 @@ struct PropertiesPage {
 /// A property, and the form that renames it.
 struct Line {
     property: api::Property,
+    numbers: Numbers,
     rename: Form,
 }
 
@@ -45,14 +46,14 @@ const PATH: &str = "/console/properties";
 async fn load(signed: &SignedIn, cursor: Option<String>) -> Result<PropertiesPage, Refused> {
     let is_first = cursor.is_none();
     let query = ListQuery { limit: None, cursor };
-    let found = signed.app.list_properties(signed.principal(), &query).await?;
-    let line = |property: api::Property| {
+    let found = signed.app.read_property_list(signed.principal(), &query).await?;
+    let line = |(property, numbers): (api::Property, Numbers)| {
         let rename = Form::new("rename", Fields::default().with("name", property.name.clone()));
-        Line { property, rename }
+        Line { property, numbers, rename }
     };
     Ok(PropertiesPage {
         layout: signed.layout(Section::Properties, "Properties"),
-        now: signed.session.now,
+        now: found.now,
         properties: found.items.into_iter().map(line).collect(),
         next: found
             .next_cursor

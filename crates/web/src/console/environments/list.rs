@@ -12,7 +12,7 @@ use crate::console::{
 };
 use crate::reply::{Refused, Reply};
 use askama::Template;
-use crossfade_app::Input;
+use crossfade_app::{Input, Numbers};
 use crossfade_core::{
     api,
     api::CreateEnvironment,
@@ -24,13 +24,13 @@ use crossfade_core::{
 #[template(path = "console/environments/list.html")]
 struct ListPage {
     layout: Layout,
-    environments: Vec<(EnvironmentBadge, api::Environment)>,
+    environments: Vec<(EnvironmentBadge, api::Environment, Numbers)>,
     may_manage: bool,
     create: Form,
 }
 
 async fn load(signed: &SignedIn) -> Result<ListPage, Refused> {
-    let environments = signed.app.list_environments(signed.principal()).await?;
+    let environments = signed.app.read_environment_list(signed.principal()).await?;
     let fields =
         Fields::default().with("slug", "").with("name", "").with("kind", "test").with("signing_alg", "ES256");
     Ok(ListPage {
@@ -38,7 +38,7 @@ async fn load(signed: &SignedIn) -> Result<ListPage, Refused> {
         environments: environments
             .into_iter()
             .enumerate()
-            .map(|(at, it)| (EnvironmentBadge::new(&it.name, it.kind, at), it))
+            .map(|(at, (it, numbers))| (EnvironmentBadge::new(&it.name, it.kind, at), it, numbers))
             .collect(),
         may_manage: signed.principal().may_somewhere(Permission::EnvironmentManage),
         create: Form::new("create", fields),
