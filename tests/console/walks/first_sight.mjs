@@ -119,6 +119,7 @@ export default async function firstSight(server) {
   const leaked = dialog.getByRole("checkbox", { name: "The secret has leaked" });
   const tokens = dialog.getByRole("checkbox", { name: "End the access tokens issued under it" });
   await hours().fill("72");
+  check("the box about tokens is hidden until a leak is chosen", !(await tokens.isVisible()));
   await leaked.check();
   check("a leaked secret sets 0 hours and ends the tokens", (await hours().inputValue()) === "0" && (await tokens.isChecked()) && !(await button(dialog, "24 h").isVisible()));
   await until(async () => /1 caller has used it/.test(await dialog.textContent()), "the dialog counts the caller");

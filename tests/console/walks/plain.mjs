@@ -84,7 +84,7 @@ export default async function plain(server) {
 
   // Filters, and the way out.
   await page.goto(`${server.url}/console/audit`);
-  await page.getByRole("combobox", { name: "Action" }).selectOption("secret.rotated");
+  await page.getByRole("combobox", { name: "Event" }).selectOption("secret.rotated");
   await button(page, "Filter").click();
   await page.getByRole("table").waitFor();
   check("without a script the trail is filtered", (await page.getByRole("table").locator("tbody tr:not(.more)").count()) === 1);

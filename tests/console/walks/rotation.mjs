@@ -165,7 +165,7 @@ export default async function rotation(server) {
   await look(page, "client-settings");
 
   // The other sections.
-  for (const [name, wait, picture] of [["Properties", "Shop", "properties"], ["Environments", "Production", "environments"], ["Audit", "secret.rotated", "audit"], ["People", "ada", "people"]]) {
+  for (const [name, wait, picture] of [["Properties", "Shop", "properties"], ["Environments", "Production", "environments"], ["Audit", "Secret rotated", "audit"], ["People", "ada", "people"]]) {
     const here = page.url();
     await page.getByRole("link", { name, exact: true }).first().click();
     await page.getByRole("table").getByText(wait).first().waitFor();

@@ -148,11 +148,11 @@ export default async function sections(server) {
 
   // The trail, filtered.
   await page.goto(`${server.url}/console/audit`);
-  await page.getByRole("combobox", { name: "Action" }).selectOption("grant.created");
+  await page.getByRole("combobox", { name: "Event" }).selectOption("grant.created");
   await button(page, "Filter").click();
   await page.getByRole("table", { name: "Events, newest first" }).waitFor();
-  const actions = await page.getByRole("table").locator("tbody td[data-label=Action]").allTextContents();
-  check("the trail is filtered by action", actions.length > 0 && actions.every((it) => it.includes("grant.created")), actions.join());
+  const actions = await page.getByRole("table").locator("tbody td[data-label=Event]").allTextContents();
+  check("the trail is filtered by action", actions.length > 0 && actions.every((it) => it.includes("Role granted")), actions.join());
   await look(page, "audit-filtered");
   await page.getByLabel("Client", { exact: true }).fill("cl_nothing");
   await button(page, "Filter").click();

@@ -464,6 +464,45 @@ fn shown_callers(callers: &[Caller]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    /// Returns a change-over whose old secret ends in so many seconds.
+    fn sample(verdict: &str, ends_in: u64) -> ChangeOver {
+        let at = crossfade_core::Timestamp::from_seconds(1_795_525_500);
+        let id = |kind: &str, n: u32| format!("{kind}_{n:022}");
+        let secret = |n: u32, state: &str| {
+            json!({
+                "id": id("sec", n), "state": state, "created_at": at, "expires_at": null, "revoked_at": null,
+                "last_used_at": at, "use_count": 1, "stored": true,
+            })
+        };
+        let sample = json!({
+            "rotation_id": id("rot", 1), "rotated_at": at, "ends_at": at.after(Duration::from_secs(ends_in)), "at": at,
+            "old_secret": secret(1, "retiring"), "new_secret": secret(2, "current"),
+            "verdict": verdict, "summary": "", "reasons": [], "cannot_see": [],
+            "callers_left": 1, "refused_since_end": [],
+            "caller_counts": {"on_old": 1, "on_both": 0, "moved": 2, "silent": 0, "on_new": 0},
+            "quiet_since": at, "quiet_seconds": 60, "quiet_needed_seconds": 3600, "safe_at": null, "callers": [],
+            "grain": "hour", "series": [], "gaps": [], "deadline_warnings": [],
+        });
+        serde_json::from_value(sample).unwrap()
+    }
+
+    #[test]
+    fn a_short_line_says_when_the_old_secret_ends() {
+        for (verdict, ends_in, line) in [
+            ("not_started", 86_399, "new secret not used yet, old ends in 23 h 59 min"),
+            ("callers_left", 7_500, "1 of 3 callers left, old ends in 2 h 5 min"),
+            ("moving", 59, "1 of 3 callers left, old ends in 59 s"),
+            ("quiet", 3_600, "quiet for 1 min of 1 h, old ends in 1 h"),
+            ("safe_to_end", 3_600, "safe to end"),
+            ("ended", 0, "ended"),
+        ] {
+            let said = short_line(&sample(verdict, ends_in));
+            assert_eq!(said, line);
+            assert!(said.len() <= 60, "{said}");
+        }
+    }
 
     #[test]
     fn a_duration_is_told_to_the_second() {

@@ -179,4 +179,18 @@ mod tests {
             "{html}"
         );
     }
+
+    #[test]
+    fn the_form_names_its_environment() {
+        let row = row(&[], None);
+        let html = LimitsPage {
+            layout: Layout::sample(Section::Properties, "Limits").of_environment(row.badge.clone()),
+            id: "prop_1".into(),
+            row,
+            edit: Form::new("edit", Fields::default()),
+        };
+        let html = html.render().unwrap();
+        assert!(html.contains("allowed for this property's clients in Production."), "{html}");
+        assert!(html.contains("page is-live"), "{html}");
+    }
 }
