@@ -114,7 +114,8 @@ impl<'w> Stage<'w> {
         let rotate = client.path("production", "/secrets/rotate");
         let secret = owner.post(&rotate, rotation).await.created()["secret"]["value"].clone();
         let (oauth, it) = (world.oauth("production"), client.registration("production"));
-        let oauth = oauth.from([192, 0, 2, n as u8], "agent/1");
+        // Each from a network of its own, because failures of a client from one network are soon refused.
+        let oauth = oauth.from([192, 0, n as u8, 1], "agent/1");
         oauth.token(&it.client_id, secret.as_str().unwrap()).await.is_token();
         oauth.token(&it.client_id, "wrong").await.is_invalid_client();
         world.run_jobs().await;
