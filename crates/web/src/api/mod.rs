@@ -32,7 +32,7 @@ pub(crate) use trail::json_lines;
 
 pub(crate) fn router() -> Router<Web> {
     let api = Operation::ALL.iter().fold(Router::new(), |api, operation| {
-        api.route(operation.path(), observe::name(endpoint(*operation).handler, operation.id()))
+        api.route(operation.path(), observe::name(route(*operation).handler, operation.id()))
     });
     let api = api.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
     Router::new()
@@ -44,13 +44,13 @@ pub(crate) fn router() -> Router<Web> {
 }
 
 /// What this crate adds to an operation.
-struct Endpoint {
+struct Route {
     handler: MethodRouter<Web>,
     shape: fn(&mut Schemas) -> Shape,
 }
 
 /// Returns the handler of an operation, and the shape of its request and response, which is beside the handler.
-fn endpoint(operation: Operation) -> Endpoint {
+fn route(operation: Operation) -> Route {
     use Operation::*;
     match operation {
         ReadMe => of(operation, users::read_me, users::read_me_shape),
@@ -114,7 +114,7 @@ fn of<T: 'static>(
     operation: Operation,
     handler: impl Handler<T, Web>,
     shape: fn(&mut Schemas) -> Shape,
-) -> Endpoint {
+) -> Route {
     let method = match operation.method() {
         Method::Get => MethodFilter::GET,
         Method::Post => MethodFilter::POST,
@@ -122,7 +122,7 @@ fn of<T: 'static>(
         Method::Patch => MethodFilter::PATCH,
         Method::Delete => MethodFilter::DELETE,
     };
-    Endpoint { handler: on(method, handler), shape }
+    Route { handler: on(method, handler), shape }
 }
 
 async fn openapi_document(headers: HeaderMap) -> Response {

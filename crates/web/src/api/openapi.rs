@@ -2,8 +2,8 @@
 //! schema is closed.
 
 use super::{
-    endpoint,
     examples::example,
+    route,
     schema::{JSON, Schemas, Shape},
 };
 use crossfade_authority::Failure;
@@ -29,7 +29,7 @@ fn build() -> Value {
     schemas.also::<ProblemDocument>();
     let shapes: Vec<(Operation, Shape)> = Operation::ALL
         .iter()
-        .map(|operation| (*operation, (endpoint(*operation).shape)(&mut schemas)))
+        .map(|operation| (*operation, (route(*operation).shape)(&mut schemas)))
         .collect();
     let definitions = schemas.definitions();
     let mut paths = Map::new();
