@@ -1,8 +1,8 @@
-//! Frame of every use case: what a change and a read are, and who asks for them.
+//! Frame of every use case: what a change and a read are, and who asks for them (`principal`).
 //! An operation loads its target with a permission (`targets`), changes it in one transaction (`change`, `act`) or
 //! reads it on one snapshot (`view`), answers repeated requests (`idempotency`), and records refusals (`refusals`).
-//! `entry` names the author and the subject of what is recorded. `cursor`, `reads` and `pace` limit lists and costly
-//! reads.
+//! `entry` names the author and the subject of what is recorded. `versioned` and `if_match` are about versions.
+//! `cursor`, `reads` and `pace` limit lists and costly reads.
 
 pub(crate) mod act;
 pub(crate) mod change;
