@@ -9,7 +9,7 @@ use crate::{
     },
     node::{
         proxies::told_since,
-        unreadable::{self, Kind, Taken, Unreadable, each_registration},
+        unreadable::{self, Kind, TableEntry, Unreadable, each_registration},
     },
 };
 use crossfade_authority::SigningKey;
@@ -28,7 +28,7 @@ const LOOKED_BACK: Duration = Duration::from_secs(30 * 86_400);
 /// Maximum number of gaps checked.
 const MAX_GAPS: i64 = 1000;
 
-type Found = Result<Check, StoreError>;
+type CheckResult = Result<Check, StoreError>;
 
 /// Runs all checks on one snapshot. Each check is independent.
 pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, checks: &mut Vec<Check>) {
@@ -110,7 +110,7 @@ async fn look(
     db: &Db,
     checks: &mut Vec<Check>,
     name: &'static str,
-    work: impl AsyncFnOnce(&mut Tx) -> Found,
+    work: impl AsyncFnOnce(&mut Tx) -> CheckResult,
 ) {
     checks.push(db.read_all::<_, StoreError>(work).await.unwrap_or_else(|error| cannot_read(name, &error)));
 }
@@ -187,7 +187,7 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
 }
 
 /// Opens every sealed value, one by one.
-async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
+async fn sealed_values(tx: &mut Tx, vault: &Vault) -> CheckResult {
     const NAME: &str = "sealed_values";
     let mut broken = Vec::new();
     let mut open = |place: SealPlace<'_>, what: String, sealed: &[u8]| {
@@ -227,7 +227,7 @@ async fn sealed_values(tx: &mut Tx, vault: &Vault) -> Found {
 }
 
 /// Reads every registration as a server does when it loads its tables.
-async fn registrations(tx: &mut Tx) -> Found {
+async fn registrations(tx: &mut Tx) -> CheckResult {
     const NAME: &str = "registrations";
     let (mut number, mut unreadable) = (0, Vec::<Unreadable>::new());
     each_registration(tx, |_, _, mut found| {
@@ -253,11 +253,11 @@ async fn registrations(tx: &mut Tx) -> Found {
 
 /// Looks for registrations whose audience is another issuer of this server. A change refuses such an audience, but the
 /// public URL can become one that was set before.
-async fn audiences(tx: &mut Tx, public_url: &str) -> Found {
+async fn audiences(tx: &mut Tx, public_url: &str) -> CheckResult {
     const NAME: &str = "audiences";
     let mut foreign = Vec::new();
     each_registration(tx, |id, taken, _| {
-        if let Taken::Registration(it) = taken {
+        if let TableEntry::Registration(it) = taken {
             let own = format!("{public_url}/env/{}", it.environment);
             let audience = it.audience.filter(|audience| *audience != own);
             if audience.is_some_and(|audience| is_issuer_address(&audience, public_url)) {
@@ -280,7 +280,7 @@ async fn audiences(tx: &mut Tx, public_url: &str) -> Found {
     ))
 }
 
-async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
+async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> CheckResult {
     const NAME: &str = "signing_keys";
     // A server that has run ahead of this clock signs by the stored time.
     let now = now.max(tx.read_head().await?.1);
@@ -339,7 +339,7 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> Found {
 }
 
 /// Checks whether a server recently noticed that the database lost changes.
-async fn changes_lost(tx: &mut Tx, now: Timestamp) -> Found {
+async fn changes_lost(tx: &mut Tx, now: Timestamp) -> CheckResult {
     const NAME: &str = "changes_lost";
     let filter = AuditFilter {
         action: Some(Action::ChangesLost),
@@ -368,7 +368,7 @@ async fn changes_lost(tx: &mut Tx, now: Timestamp) -> Found {
 }
 
 /// Checks whether a declared proxy recently sent an unreadable caller address.
-async fn proxies(tx: &mut Tx, now: Timestamp) -> Found {
+async fn proxies(tx: &mut Tx, now: Timestamp) -> CheckResult {
     const NAME: &str = "forwarded_addresses";
     let noted = tx.unreadable_proxies(told_since(now), NAMED as i64).await?;
     Ok(match noted.as_slice() {
@@ -386,7 +386,7 @@ async fn proxies(tx: &mut Tx, now: Timestamp) -> Found {
 }
 
 /// Checks whether the database recently refused evidence.
-async fn evidence(tx: &mut Tx, now: Timestamp) -> Found {
+async fn evidence(tx: &mut Tx, now: Timestamp) -> CheckResult {
     const NAME: &str = "evidence";
     let gaps = tx.evidence_gaps(now.before(LOOKED_BACK), MAX_GAPS).await?;
     let refused = gaps.iter().filter(|gap| gap.kind == GapKind::Refused).count() as u64;
@@ -403,7 +403,7 @@ async fn evidence(tx: &mut Tx, now: Timestamp) -> Found {
     })
 }
 
-async fn audit_trail(tx: &mut Tx) -> Found {
+async fn audit_trail(tx: &mut Tx) -> CheckResult {
     let trail = tx.trail().await?;
     // A retention takes the beginning away, and says up to where.
     let filter = AuditFilter { action: Some(Action::AuditTrimmed), ..AuditFilter::default() };

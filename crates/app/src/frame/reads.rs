@@ -35,10 +35,10 @@ const MAX_READINGS: usize = 64;
 pub(crate) struct Reads {
     wait: Duration,
     all: Arc<Semaphore>,
-    accounts: Mutex<HashMap<UserId, Account>>,
+    accounts: Mutex<HashMap<UserId, AccountTurns>>,
 }
 
-struct Account {
+struct AccountTurns {
     running: Arc<Semaphore>,
     pace: Pace,
 }
@@ -104,12 +104,12 @@ impl Reads {
         }
     }
 
-    fn with_account<R>(&self, user: &UserId, now: Instant, look: impl FnOnce(&mut Account) -> R) -> R {
+    fn with_account<R>(&self, user: &UserId, now: Instant, look: impl FnOnce(&mut AccountTurns) -> R) -> R {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() > MAX_IDLE_ACCOUNTS {
             accounts.retain(|_, it| !it.pace.is_idle(now) || Arc::strong_count(&it.running) > 1);
         }
-        let account = accounts.entry(user.clone()).or_insert_with(|| Account {
+        let account = accounts.entry(user.clone()).or_insert_with(|| AccountTurns {
             running: Arc::new(Semaphore::new(MAX_RUNNING_OF_ACCOUNT)),
             pace: Pace::new(now),
         });

@@ -6,7 +6,7 @@ use crate::{
     node::{
         state::Node,
         unreadable::{
-            Kind, Subject, Taken, Unreadable, UnreadableRows, each_registration, registration, row_of,
+            Kind, Subject, TableEntry, Unreadable, UnreadableRows, each_registration, registration, row_of,
             signing_keys,
         },
     },
@@ -121,7 +121,7 @@ const MAX_NAMED: usize = 50;
 
 /// Secrets whose tokens were ended, and revoked tokens by their `jti`, each until it would have expired anyway.
 #[derive(Default)]
-struct Revocations {
+struct ReadRevocations {
     secrets: Vec<(SecretId, Timestamp)>,
     tokens: Vec<(String, Timestamp)>,
     unreadable: Vec<Unreadable>,
@@ -195,7 +195,7 @@ impl Node {
             unreadable.insert(Subject::Environment(slug), found);
         }
         each_registration(tx, |id, taken, found| {
-            if let Taken::Registration(registration) = taken {
+            if let TableEntry::Registration(registration) = taken {
                 tables.registrations.push(registration);
             }
             if !found.is_empty() {
@@ -213,8 +213,8 @@ impl Node {
     /// Reads the secrets whose tokens were ended, and the revoked tokens. Reads all of them, because tokens that have
     /// expired by a clock that is wrong at the start become active again when it is corrected. If the time of one
     /// cannot be read, it counts from now.
-    async fn read_revocations(&self, tx: &mut Tx) -> Result<Revocations, Error> {
-        let mut read = Revocations::default();
+    async fn read_revocations(&self, tx: &mut Tx) -> Result<ReadRevocations, Error> {
+        let mut read = ReadRevocations::default();
         for row in tx.secrets_with_revoked_tokens().await? {
             match row {
                 Ok((secret, ended_at)) => read.secrets.push((secret, tokens_expired_by(ended_at))),
@@ -380,9 +380,9 @@ impl Node {
     fn publish(&self, id: &RegistrationId, read: ReadVerifier) {
         let (taken, unreadable) = registration(read);
         match taken {
-            Taken::Registration(registration) => self.authority.put_registration(registration),
-            Taken::Deleted(client_id) => self.authority.remove_registration(&client_id),
-            Taken::Refused => self.authority.remove_unreadable(id),
+            TableEntry::Registration(registration) => self.authority.put_registration(registration),
+            TableEntry::Deleted(client_id) => self.authority.remove_registration(&client_id),
+            TableEntry::Refused => self.authority.remove_unreadable(id),
         }
         self.feed.unreadable.note(Subject::Registration(id.to_string()), unreadable);
     }

@@ -57,9 +57,9 @@ struct State {
 }
 
 /// A place in a queue; [`run`](Place::run) waits for the turn.
-pub(crate) struct Place(Waits);
+pub(crate) struct Place(TurnWait);
 
-enum Waits {
+enum TurnWait {
     Not(Turn),
     For(Receiver<Turn>),
 }
@@ -81,10 +81,10 @@ impl Lane {
     pub(crate) fn enter(self: &Arc<Self>, source: &str, failures_of: &dyn Fn(&str) -> u64) -> Option<Place> {
         let mut state = self.state();
         if !std::mem::replace(&mut state.is_busy, true) {
-            return Some(Place(Waits::Not(Turn(Some(self.clone())))));
+            return Some(Place(TurnWait::Not(Turn(Some(self.clone())))));
         }
         let called = state.room.enter(source, failures_of)?;
-        Some(Place(Waits::For(called)))
+        Some(Place(TurnWait::For(called)))
     }
 }
 
@@ -111,8 +111,8 @@ impl Place {
     /// Waits for the turn; `None` if it does not come in time, or if the place went to a source with fewer requests.
     pub(crate) async fn turn(self, within: Duration) -> Option<Turn> {
         match self.0 {
-            Waits::Not(turn) => Some(turn),
-            Waits::For(called) => tokio::time::timeout(within, called).await.ok()?.ok(),
+            TurnWait::Not(turn) => Some(turn),
+            TurnWait::For(called) => tokio::time::timeout(within, called).await.ok()?.ok(),
         }
     }
 

@@ -24,12 +24,12 @@ const MOST_KEPT: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Refusals {
-    paces: Mutex<HashMap<String, Pace>>,
+    paces: Mutex<HashMap<String, ActorPace>>,
     /// Refusals to write with the next flush.
     kept: Mutex<Vec<NewAuditEvent>>,
 }
 
-struct Pace {
+struct ActorPace {
     actor: Actor,
     ends_at: Timestamp,
     written: u32,
@@ -92,7 +92,7 @@ impl Refusals {
         now: Timestamp,
     ) -> bool {
         let mut paces = self.lock();
-        let pace = paces.entry(actor.id().to_owned()).or_insert_with(|| Pace {
+        let pace = paces.entry(actor.id().to_owned()).or_insert_with(|| ActorPace {
             actor: actor.clone(),
             ends_at: now.after(WINDOW),
             written: 0,
@@ -149,7 +149,7 @@ impl Refusals {
     pub(crate) fn put_back(&self, gathered: Vec<Gathered>, now: Timestamp) {
         let mut paces = self.lock();
         for it in gathered {
-            let pace = paces.entry(it.actor.id().to_owned()).or_insert_with(|| Pace {
+            let pace = paces.entry(it.actor.id().to_owned()).or_insert_with(|| ActorPace {
                 actor: it.actor.clone(),
                 ends_at: now,
                 written: ONE_BY_ONE,
@@ -159,7 +159,7 @@ impl Refusals {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Pace>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, ActorPace>> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,12 +14,12 @@ const MAX_AT_ONCE: usize = 64;
 /// revocations, so a flood costs one commit for many and takes only one place in the queue for the lock.
 #[derive(Default)]
 pub(crate) struct Revocations {
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<VecDeque<WaitingRevocation>>,
     pub(crate) storing: tokio::sync::Mutex<()>,
 }
 
 /// A revocation whose request waits for the outcome.
-pub(crate) struct Waiting {
+pub(crate) struct WaitingRevocation {
     pub(crate) jti: String,
     pub(crate) expires_at: Timestamp,
     pub(crate) registration: RegistrationId,
@@ -29,17 +29,17 @@ pub(crate) struct Waiting {
 }
 
 impl Revocations {
-    pub(crate) fn add(&self, waiting: Waiting) {
+    pub(crate) fn add(&self, waiting: WaitingRevocation) {
         self.lock().push_back(waiting);
     }
 
-    pub(crate) fn take(&self) -> Vec<Waiting> {
+    pub(crate) fn take(&self) -> Vec<WaitingRevocation> {
         let mut waiting = self.lock();
         let count = waiting.len().min(MAX_AT_ONCE);
         waiting.drain(..count).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<WaitingRevocation>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     fn a_flood_is_taken_in_parts_and_in_order() {
         let revocations = Revocations::default();
         for n in 0..150 {
-            revocations.add(Waiting {
+            revocations.add(WaitingRevocation {
                 jti: n.to_string(),
                 expires_at: Timestamp::from_seconds(0),
                 registration: RegistrationId::parse("reg_0000000000000000000001").unwrap(),

@@ -133,7 +133,7 @@ pub(crate) fn row_of(error: &StoreError) -> &str {
 }
 
 /// A registration for the tables.
-pub(crate) enum Taken {
+pub(crate) enum TableEntry {
     Registration(Registration),
     Deleted(OauthClientId),
     /// The row cannot be read.
@@ -141,12 +141,12 @@ pub(crate) enum Taken {
 }
 
 /// Returns a registration for the tables, and its unreadable rows.
-pub(crate) fn registration(read: ReadVerifier) -> (Taken, Vec<Unreadable>) {
+pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) {
     let ReadVerifier { id, row, unreadable_secrets } = read;
     let row = match row {
-        Ok(row) if row.deleted => return (Taken::Deleted(row.oauth_client_id), Vec::new()),
+        Ok(row) if row.deleted => return (TableEntry::Deleted(row.oauth_client_id), Vec::new()),
         Ok(row) => row,
-        Err(error) => return (Taken::Refused, vec![Unreadable::new(Kind::Registration, id, error)]),
+        Err(error) => return (TableEntry::Refused, vec![Unreadable::new(Kind::Registration, id, error)]),
     };
     let mut unreadable: Vec<Unreadable> =
         unreadable_secrets.iter().map(|error| Unreadable::corrupt(Kind::Secret, error)).collect();
@@ -185,7 +185,7 @@ pub(crate) fn registration(read: ReadVerifier) -> (Taken, Vec<Unreadable>) {
         may_introspect: row.may_introspect,
         secrets: slots,
     };
-    (Taken::Registration(registration), unreadable)
+    (TableEntry::Registration(registration), unreadable)
 }
 
 /// Returns the readable signing keys of an environment, and its unreadable rows. `None` instead of the keys if none is
@@ -230,7 +230,7 @@ pub(crate) async fn signing_keys(
 /// Reads every registration, a page at a time, and passes it on for the tables.
 pub(crate) async fn each_registration(
     tx: &mut Tx,
-    mut work: impl FnMut(String, Taken, Vec<Unreadable>),
+    mut work: impl FnMut(String, TableEntry, Vec<Unreadable>),
 ) -> Result<(), StoreError> {
     const PAGE: i64 = 5000;
     let mut after: Option<String> = None;

@@ -48,7 +48,7 @@ pub enum SignIn {
 }
 
 /// An attempt that is allowed to be checked.
-struct Entered {
+struct Attempt {
     place: Place,
     /// Number of attempts before it that were refused without a check.
     unseen: u64,
@@ -71,11 +71,11 @@ impl App {
         let entered = match known {
             Some(browser) => {
                 let place = self.node.hashing.known(&email);
-                Ok(Entered { place: self.placed(place, visitor).await?, unseen: 0, browser: Some(browser) })
+                Ok(Attempt { place: self.placed(place, visitor).await?, unseen: 0, browser: Some(browser) })
             }
             None => self.enter_as_stranger(&email, visitor).await?,
         };
-        let Entered { place, unseen, browser } = match entered {
+        let Attempt { place, unseen, browser } = match entered {
             Ok(entered) => entered,
             Err(held) => {
                 self.audit_held_up(&held, visitor, None).await?;
@@ -131,7 +131,7 @@ impl App {
         &self,
         email: &str,
         visitor: &Visitor,
-    ) -> Result<Result<Entered, Held>, Error> {
+    ) -> Result<Result<Attempt, Held>, Error> {
         // Counted by what was typed, so that a missing account is treated like an existing one.
         let admitted = self.node.throttle.enter(visitor.address(), email, self.clock.now());
         let Admitted { unseen, wait } = match admitted {
@@ -157,7 +157,7 @@ impl App {
             failures.saturating_sub(u64::from(network == own))
         };
         let place = self.node.hashing.stranger(visitor.address(), &failures_of);
-        Ok(Ok(Entered { place: self.placed(place, visitor).await?, unseen, browser: None }))
+        Ok(Ok(Attempt { place: self.placed(place, visitor).await?, unseen, browser: None }))
     }
 
     /// Returns the place for a sign-in. If there is none, records that in the trail.

@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         entry::{About, Author},
     },
-    node::revocations::Waiting,
+    node::revocations::WaitingRevocation,
 };
 use crossfade_authority::{Claims, Client};
 use crossfade_core::{
@@ -30,7 +30,7 @@ impl App {
     /// Revokes a token of this client. The token is inactive on this node when the call returns.
     pub async fn revoke_token(&self, client: &Client, claims: &Claims, origin: Origin) -> Result<(), Error> {
         let (done, mut answer) = oneshot::channel();
-        self.node.revocations.add(Waiting {
+        self.node.revocations.add(WaitingRevocation {
             jti: claims.jti.clone(),
             expires_at: Timestamp::from_seconds(claims.exp),
             registration: client.registration().clone(),
@@ -99,11 +99,11 @@ impl App {
     }
 }
 
-async fn store(act: &mut Act<'_>, waiting: &[Waiting]) -> Result<(), Error> {
+async fn store(act: &mut Act<'_>, waiting: &[WaitingRevocation]) -> Result<(), Error> {
     let tokens: Vec<_> = waiting.iter().map(|it| (it.jti.clone(), it.expires_at)).collect();
     let mut first = act.tx.revoke_access_tokens(&tokens, act.now).await?;
     // A token that several requests revoke is revoked by the first of them.
-    let revoked: Vec<&Waiting> = waiting.iter().filter(|it| first.remove(&it.jti)).collect();
+    let revoked: Vec<&WaitingRevocation> = waiting.iter().filter(|it| first.remove(&it.jti)).collect();
     let changes: Vec<_> = revoked.iter().map(|it| ChangeKind::AccessToken(it.jti.clone())).collect();
     act.all_changed(&changes).await?;
     let counted: Vec<_> = revoked
