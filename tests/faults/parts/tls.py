@@ -23,7 +23,7 @@ def play(checks, arguments):
     with tempfile.TemporaryDirectory(prefix="crossfade-tls-") as directory:
         pair = Pair(pathlib.Path(directory) / "pair")
         pair.make()
-        with _serving(arguments, directory, pair) as server:
+        with Encrypted.serving(arguments, directory, pair) as server:
             _speaks(checks, server, pair)
             _replaces(checks, server, pair)
             _keeps(checks, server, pair)
@@ -70,29 +70,29 @@ class Pair:
 class Encrypted(Watched):
     scheme = "https"
 
+    @classmethod
+    @contextlib.contextmanager
+    def serving(cls, arguments, directory, pair):
+        server = cls(arguments.binary, directory, None)
+        server.environment |= {
+            "CROSSFADE_TLS_CERT_FILE": str(pair.certificate), "CROSSFADE_TLS_KEY_FILE": str(pair.key),
+            "SSL_CERT_FILE": str(pair.trusted),
+        }
+        os.environ["REQUESTS_CA_BUNDLE"] = str(pair.trusted)
+        try:
+            server.start()
+            server.create_client()
+            yield server
+        finally:
+            server.stop()
+            del os.environ["REQUESTS_CA_BUNDLE"]
+
     def port(self):
         return int(self.url.rsplit(":", 1)[1])
 
     def certificate(self):
         """The certificate that a new connection is shown, as PEM."""
         return ssl.get_server_certificate(("127.0.0.1", self.port()), timeout=10)
-
-
-@contextlib.contextmanager
-def _serving(arguments, directory, pair):
-    server = Encrypted(arguments.binary, directory, None)
-    server.environment |= {
-        "CROSSFADE_TLS_CERT_FILE": str(pair.certificate), "CROSSFADE_TLS_KEY_FILE": str(pair.key),
-        "SSL_CERT_FILE": str(pair.trusted),
-    }
-    os.environ["REQUESTS_CA_BUNDLE"] = str(pair.trusted)
-    try:
-        server.start()
-        server.create_client()
-        yield server
-    finally:
-        server.stop()
-        del os.environ["REQUESTS_CA_BUNDLE"]
 
 
 def _speaks(checks, server, pair):

@@ -81,6 +81,8 @@ impl Tls {
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| Failure::failed(format!("Cannot start TLS: {error}.")))?;
         let mut config = config.with_no_client_auth().with_cert_resolver(in_use.clone());
+        // All ciphers are good; the order is for scanners, which ask for one.
+        config.ignore_client_order = true;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         shown.in_use_until(pair.not_after);
         let looked =
