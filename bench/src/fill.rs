@@ -135,6 +135,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             audience: None,
             ttl: TokenTtl::default(),
             may_introspect: false,
+            allowed_networks: None,
             created_at: now,
             disabled_at: None,
             enabled_at: None,

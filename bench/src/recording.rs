@@ -245,6 +245,7 @@ fn token(
         audience: None,
         ttl: TokenTtl::default(),
         may_introspect: false,
+        allowed_networks: None,
         secrets,
     });
     let value = values.into_iter().next().ok_or("no secret")?;

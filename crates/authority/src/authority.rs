@@ -145,7 +145,7 @@ impl Authority {
             verify_unknown(&self.keys, client_id, secret);
             return Err(self.failed(environment, client_id, None, None, Failure::UnknownClient, ip, now));
         };
-        match verifier.verify(&self.keys, secret, method, now) {
+        match verifier.verify(&self.keys, secret, method, ip, now) {
             Ok(secret) => {
                 self.evidence.used(secret, &source, now);
                 let secret = secret.clone();

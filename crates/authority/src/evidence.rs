@@ -25,6 +25,8 @@ pub enum Failure {
     Disabled,
     /// Authentication method not allowed.
     Method,
+    /// A secret of this client, from outside its allowed networks.
+    Network,
     /// Not a secret of this client, or a secret that ended long ago.
     Wrong,
     /// A secret whose deadline has passed.
@@ -39,11 +41,12 @@ pub enum Failure {
 
 impl Failure {
     /// All causes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::UnknownClient,
         Self::Disabled,
         Self::Method,
+        Self::Network,
         Self::Wrong,
         Self::Expired,
         Self::Revoked,
@@ -58,6 +61,7 @@ impl Failure {
             Self::UnknownClient => "unknown_client",
             Self::Disabled => "disabled",
             Self::Method => "method",
+            Self::Network => "network",
             Self::Wrong => "wrong",
             Self::Expired => "expired",
             Self::Revoked => "revoked",

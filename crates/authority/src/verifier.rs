@@ -6,9 +6,11 @@ use crossfade_core::{
     DrillId, OauthClientId, RegistrationId, SecretId, Timestamp,
     drill::Window,
     environment::Slug,
+    networks::Networks,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     rotation::{SecretState, state_at},
 };
+use std::net::IpAddr;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 /// The length of a digest: HMAC-SHA-256.
@@ -74,6 +76,8 @@ pub struct Registration {
     pub ttl: TokenTtl,
     /// Whether it can introspect every token of its environment.
     pub may_introspect: bool,
+    /// Networks from which it may be used; `None` allows every address.
+    pub allowed_networks: Option<Networks>,
     /// Its secrets, in any order. Only the four most relevant ones are kept.
     pub secrets: Vec<SecretSlot>,
 }
@@ -136,6 +140,7 @@ pub(crate) struct Verifier {
     pub(crate) audience: Option<Box<str>>,
     pub(crate) ttl: TokenTtl,
     pub(crate) may_introspect: bool,
+    allowed_networks: Option<Networks>,
     pub(crate) disabled: bool,
     pub(crate) token_generation: i64,
     methods: AuthMethods,
@@ -153,18 +158,20 @@ impl Verifier {
             audience: registration.audience.map(Into::into),
             ttl: registration.ttl,
             may_introspect: registration.may_introspect,
+            allowed_networks: registration.allowed_networks,
             disabled: registration.disabled,
             token_generation: registration.token_generation,
             methods: registration.methods,
         }
     }
 
-    /// Verifies a secret at `now`.
+    /// Verifies a secret from an address at `now`.
     pub(crate) fn verify(
         &self,
         keys: &VerifierKeys,
         secret: &str,
         method: AuthMethod,
+        ip: IpAddr,
         now: Timestamp,
     ) -> Result<&SecretId, Unverified<'_>> {
         let slot = matching(keys, &self.slots, self.client_id.as_str(), secret);
@@ -179,6 +186,9 @@ impl Verifier {
             return by_record(Failure::Method);
         }
         let Some(slot) = slot else { return by_record(Failure::Wrong) };
+        if self.allowed_networks.as_ref().is_some_and(|networks| !networks.contain(ip)) {
+            return by_record(Failure::Network);
+        }
         match state_at(slot.expires_at, slot.revoked_at, now) {
             SecretState::Current => Ok(&slot.secret),
             // Only a retiring one: a secret that is current again is never refused by what was scheduled before.
@@ -253,6 +263,8 @@ fn slots(mut secrets: Vec<SecretSlot>, keys: &VerifierKeys) -> Box<[Slot]> {
 mod tests {
     use super::*;
 
+    const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
     const OLD_KEY: [u8; 32] = [7; 32];
     const NEW_KEY: [u8; 32] = [9; 32];
 
@@ -293,6 +305,7 @@ mod tests {
             audience: None,
             ttl: TokenTtl::default(),
             may_introspect: false,
+            allowed_networks: None,
             secrets,
         };
         Verifier::new(registration, keys)
@@ -307,7 +320,7 @@ mod tests {
     ) -> Result<usize, (Failure, Option<usize>)> {
         let number = |secret: &SecretId| secret.as_str()["sec_".len()..].parse().unwrap();
         verifier
-            .verify(keys, &format!("value-{n}"), AuthMethod::ClientSecretBasic, at(0))
+            .verify(keys, &format!("value-{n}"), AuthMethod::ClientSecretBasic, IP, at(0))
             .map(number)
             .map_err(|refused| (refused.failure, refused.secret.map(number)))
     }
@@ -392,7 +405,7 @@ mod tests {
         let empty = verifier(&keys, Vec::new());
         let zeros = "\0".repeat(DIGEST);
         for secret in ["", "value-1", &zeros] {
-            let verdict = empty.verify(&keys, secret, AuthMethod::ClientSecretPost, at(0));
+            let verdict = empty.verify(&keys, secret, AuthMethod::ClientSecretPost, IP, at(0));
             assert_eq!(verdict, Err(Unverified { failure: Failure::Wrong, secret: None, by: None }));
         }
     }

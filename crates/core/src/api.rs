@@ -21,8 +21,8 @@ pub use clients::{
 };
 pub use drills::{Drill, RefusedCaller, ScheduleDrill, StopDrill};
 pub use evidence::{
-    Caller, CallerUse, CannotSee, ChangeOver, DeadlineWarning, EvidenceGap, GapKind, Grain, SharePoint,
-    Usage, UsagePoint, VerdictReason,
+    Caller, CallerUse, CannotSee, ChangeOver, DeadlineWarning, EvidenceGap, GapKind, Grain, LockedOut,
+    SharePoint, Usage, UsagePoint, VerdictReason,
 };
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
@@ -101,7 +101,7 @@ pub struct AuthenticationFailure {
     pub environment: Option<String>,
     /// Presented secret, if it was recognised: an ended one, or one that a drill refused.
     pub secret_id: Option<SecretId>,
-    /// Reason: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked`, `drill` or `throttled`.
+    /// Reason: `malformed`, `unknown_client`, `disabled`, `method`, `network`, `wrong`, `expired`, `revoked`, `drill` or `throttled`.
     pub reason: String,
     /// The address, or the first 64 bits of an IPv6 address; `null` in the row that groups addresses beyond the limit.
     pub source_ip: Option<String>,

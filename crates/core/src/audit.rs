@@ -438,7 +438,7 @@ events! {
     }
     /// Client authentication failed for the first time in an hour for this client, secret, reason and source.
     AuthenticationFailed = "authentication.failed" {
-        /// Reason: `malformed`, `unknown_client`, `disabled`, `method`, `wrong`, `expired`, `revoked`, `drill` or `throttled`.
+        /// Reason: `malformed`, `unknown_client`, `disabled`, `method`, `network`, `wrong`, `expired`, `revoked`, `drill` or `throttled`.
         reason: String,
         /// Presented secret, if it was recognised: an ended one, or one that a drill refused.
         secret_id: Option<SecretId>,

@@ -14,6 +14,7 @@ pub mod giving;
 pub mod guard;
 pub mod ids;
 pub mod limits;
+pub mod networks;
 pub mod oauth;
 pub mod operations;
 pub mod problem;

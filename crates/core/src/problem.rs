@@ -2,6 +2,7 @@
 
 use crate::{
     DrillId, SecretId, Timestamp,
+    api::LockedOut,
     change_over::{Verdict, Why},
 };
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ codes! {
     NewerSecretInUse = "newer_secret_in_use" 409;
     /// The recorded evidence does not show that the old secret is safe to end.
     NotSafeToEnd = "not_safe_to_end" 409;
+    /// The allowed networks would lock out callers that used the client's secrets.
+    CallersLockedOut = "callers_locked_out" 409;
     /// The registration is disabled.
     RegistrationDisabled = "registration_disabled" 409;
     /// A drill of this secret is scheduled or running.
@@ -256,6 +259,7 @@ impl schemars::JsonSchema for ProblemDocument {
                 "callers_left": {"type": "integer", "minimum": 0, "description": "not_safe_to_end: callers \
                     still on the old secret."},
                 "reasons": {"type": "array", "items": generator.subschema_for::<Why>(), "description": "not_safe_to_end: why it is not known to be safe."},
+                "locked_out": {"type": "array", "items": generator.subschema_for::<LockedOut>(), "description": "callers_locked_out: the callers, latest use first, at most 100."},
                 "stored_values": {"type": "integer", "minimum": 1, "description": "confirmation_mismatch: stored values that the change would destroy."},
                 "later_than": &time,
                 "at_most": &time,

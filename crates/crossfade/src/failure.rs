@@ -240,6 +240,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("max_age_days", "max-age-days"),
     ("guard_extension_hours", "guard-extension-hours"),
     ("may_introspect", "may-introspect"),
+    ("allowed_networks", "allow-network"),
+    ("acknowledge_locked_out", "acknowledge-locked-out"),
 ];
 
 fn flag_of(member: &str, flags: &[String]) -> Option<String> {

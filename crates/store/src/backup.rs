@@ -149,6 +149,7 @@ pub const TABLES: &[Table] = &[
             ("audience", Text),
             ("access_token_ttl_seconds", Int),
             ("may_introspect", Int),
+            ("allowed_networks", Text),
             ("created_at", Int),
             ("disabled_at", Int),
             ("earlier_tokens_end_at", Int),

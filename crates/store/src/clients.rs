@@ -4,6 +4,7 @@ use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row, propertie
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp,
     environment::Slug,
+    networks::Networks,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
     text::{Name, folded},
 };
@@ -49,6 +50,8 @@ pub struct Registration {
     pub ttl: TokenTtl,
     /// Whether it can introspect every token of its environment.
     pub may_introspect: bool,
+    /// Networks from which it may be used; `None` allows every address.
+    pub allowed_networks: Option<Networks>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was disabled, if it is.
@@ -116,21 +119,21 @@ statements! {
                     WHERE r.client_id = c.id AND s.created_at <= $8 AND s.created_at <= CAST(v.column2 AS BIGINT)))
             ORDER BY c.created_at, c.id LIMIT $3";
     INSERT_REGISTRATION = "INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes,
-                               audience, access_token_ttl_seconds, may_introspect, created_at, version)
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)";
+                               audience, access_token_ttl_seconds, may_introspect, created_at, allowed_networks, version)
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
     REGISTRATION = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                        r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                        r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                     FROM registrations r
                     LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                     WHERE r.client_id = $1 AND r.environment = $2";
     REGISTRATIONS = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                         r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                         r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                      FROM registrations r
                      JOIN environments e ON e.slug = r.environment
                      LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                      WHERE r.client_id = $1 ORDER BY e.position, e.slug";
     REGISTRATIONS_OF = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                            r.access_token_ttl_seconds, r.may_introspect, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                            r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                         FROM registrations r
                         JOIN (VALUES {rows:1}) AS v ON r.client_id = v.column1
                         JOIN environments e ON e.slug = r.environment
@@ -141,7 +144,7 @@ statements! {
     PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
     TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
     UPDATE_REGISTRATION = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5,
-                               access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, enabled_at = $10, token_generation = $11, version = version + 1
+                               access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, enabled_at = $10, token_generation = $11, allowed_networks = $12, version = version + 1
                            WHERE id = $1";
 }
 
@@ -185,6 +188,7 @@ fn registration(row: &Row) -> Result<Registration, StoreError> {
         audience: row.opt_text("audience")?,
         ttl: ttl(row)?,
         may_introspect: row.flag("may_introspect")?,
+        allowed_networks: row.opt_parsed("allowed_networks", Networks::from_stored)?,
         created_at: row.time("created_at")?,
         disabled_at: row.opt_time("disabled_at")?,
         enabled_at: row.opt_time("enabled_at")?,
@@ -284,6 +288,7 @@ impl Tx {
             i64::from(new.ttl.seconds()).into(),
             new.may_introspect.into(),
             new.created_at.into(),
+            new.allowed_networks.as_ref().map(Networks::stored).into(),
         ];
         self.execute(INSERT_REGISTRATION, args).await.map(drop)
     }
@@ -370,6 +375,7 @@ impl Tx {
             changed.earlier_tokens_end_at.into(),
             changed.enabled_at.into(),
             changed.token_generation.into(),
+            changed.allowed_networks.as_ref().map(Networks::stored).into(),
         ];
         self.execute(UPDATE_REGISTRATION, args).await.map(drop)
     }

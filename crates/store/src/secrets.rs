@@ -5,6 +5,7 @@ use crossfade_core::{
     ClientId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
     audit::Actor,
     environment::Slug,
+    networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
     rotation::{self, EndedAs},
     text::Name,
@@ -123,6 +124,8 @@ pub struct VerifierRow {
     pub ttl: TokenTtl,
     /// Whether it can introspect every token of its environment.
     pub may_introspect: bool,
+    /// Networks from which it may be used; `None` allows every address.
+    pub allowed_networks: Option<Networks>,
     /// Its secrets, newest first: the secret, its digest, and the id of the digest's key.
     pub secrets: Vec<(rotation::Secret, Vec<u8>, String)>,
     /// Windows in which drills refuse the retiring ones.
@@ -218,7 +221,7 @@ statements! {
     DECIDE_ROTATION = "UPDATE rotations SET ended_as = $3, ended_at = $4 WHERE registration_id = $1 AND outgoing_secret_id = $2 AND ended_as IS NULL";
     NEWEST_ROTATION = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM rotations WHERE registration_id = $1";
     VERIFIERS = "SELECT r.id, r.environment, r.oauth_client_id, r.disabled_at, c.deleted_at, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                     r.access_token_ttl_seconds, r.may_introspect, r.token_generation
+                     r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.token_generation
                  FROM registrations r JOIN clients c ON c.id = r.client_id
                  WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
     VERIFIER_SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key FROM secrets
@@ -737,6 +740,7 @@ fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
         audience: row.opt_text("audience")?,
         ttl: clients::ttl(row)?,
         may_introspect: row.flag("may_introspect")?,
+        allowed_networks: row.opt_parsed("allowed_networks", Networks::from_stored)?,
         secrets: Vec::new(),
         windows: Vec::new(),
     })

@@ -183,6 +183,7 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
         audience: row.audience,
         ttl: row.ttl,
         may_introspect: row.may_introspect,
+        allowed_networks: row.allowed_networks,
         secrets: slots,
     };
     (TableEntry::Registration(registration), unreadable)

@@ -14,6 +14,7 @@ use crate::{
         versioned::Versioned,
     },
     keys::place::SealPlace,
+    registrations::networks::check_callers,
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
@@ -21,6 +22,7 @@ use crossfade_core::{
     audit::Event,
     drill::StoppedAs,
     environment::Slug,
+    networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
     roles::{Object, Permission},
     rotation::{SecretState, due_at},
@@ -61,6 +63,7 @@ pub(crate) fn shown_registration(
         audience: registration.audience.clone().unwrap_or_else(|| app.issuer(&registration.environment)),
         access_token_ttl_seconds: registration.ttl.seconds(),
         may_introspect: registration.may_introspect,
+        allowed_networks: registration.allowed_networks.as_ref().map(Networks::list),
         created_at: registration.created_at,
         rotation_due_at: registration.current_since.and_then(|since| due_at(since, environment.max_age_days)),
         secret: None,
@@ -139,6 +142,7 @@ impl App {
             audience: None,
             ttl: TokenTtl::default(),
             may_introspect: false,
+            allowed_networks: None,
             created_at: act.now,
             disabled_at: None,
             enabled_at: None,
@@ -229,6 +233,9 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, UpdateRegistration>,
     ) -> Result<Versioned<api::Registration>, Error> {
+        if input.clone().read().is_ok_and(|body| matches!(body.allowed_networks, Some(Some(_)))) {
+            self.store_evidence_for(request.principal, path).await?;
+        }
         self.change(Operation::UpdateRegistration, request, path, async |act, principal, site: Site| {
             act.matches(site.registration.version)?;
             let body = input.read()?;
@@ -260,6 +267,16 @@ impl App {
                 }
             }
             after.may_introspect = body.may_introspect.unwrap_or(after.may_introspect);
+            if let Some(networks) = &body.allowed_networks {
+                let parse = |list: &Vec<String>| Networks::parse("allowed_networks", list);
+                after.allowed_networks = networks.as_ref().map(parse).transpose()?;
+                if after.allowed_networks != site.registration.allowed_networks
+                    && let Some(networks) = &after.allowed_networks
+                    && body.acknowledge_locked_out != Some(true)
+                {
+                    check_callers(act, &after.id, networks).await?;
+                }
+            }
             match body.enabled {
                 // Callers depend on it: the name must be typed (product rule 10).
                 Some(false) => {

@@ -106,6 +106,7 @@ impl World {
             audience: None,
             ttl: TokenTtl::default(),
             may_introspect: false,
+            allowed_networks: None,
             secrets: secrets
                 .iter()
                 .map(|(secret, expires_at, revoked_at)| {

@@ -122,6 +122,8 @@ pub struct Registration {
     pub access_token_ttl_seconds: u32,
     /// Whether it can introspect every token of its environment, not only its own.
     pub may_introspect: bool,
+    /// Networks from which it may be used, such as `10.0.0.0/8`; `null` allows every address.
+    pub allowed_networks: Option<Vec<String>>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When the current secret is overdue for rotation; `null`: never.
@@ -169,6 +171,13 @@ pub struct UpdateRegistration {
     /// Whether it can introspect every token of its environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_introspect: Option<bool>,
+    /// Networks from which it may be used, such as `10.0.0.0/8`; `null` allows every address.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 50)))]
+    pub allowed_networks: Option<Option<Vec<String>>>,
+    /// Whether to save `allowed_networks` although it locks out callers that the evidence names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledge_locked_out: Option<bool>,
     /// Reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]

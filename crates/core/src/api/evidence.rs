@@ -32,6 +32,20 @@ pub struct Usage {
     pub use_count: i64,
 }
 
+/// A caller that new allowed networks would lock out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LockedOut {
+    /// Its address as the evidence stores it; `null` in the row that groups callers beyond the limit. Of a shortened or
+    /// hashed address it is not known that the networks contain it.
+    pub source_ip: Option<String>,
+    /// User agent; `null` if none was sent.
+    pub user_agent: Option<String>,
+    /// Instance label, from the header Crossfade-Instance; `null` if none was sent.
+    pub instance: Option<String>,
+    /// Last use from this source.
+    pub last_used_at: Timestamp,
+}
+
 /// Length of an interval.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

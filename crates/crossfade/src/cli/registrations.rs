@@ -30,6 +30,9 @@ pub(crate) struct UpdateRegistration {
     /// Client name, to confirm --disable. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
+    /// Save --allow-network although it locks out callers that used the client's secrets.
+    #[arg(long, requires = "allow_network")]
+    pub(crate) acknowledge_locked_out: bool,
     /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: Option<String>,
@@ -65,6 +68,13 @@ pub(crate) struct RegistrationChange {
     /// Allow introspection of every token in the environment, not only its own.
     #[arg(long, value_name = "true|false")]
     pub(crate) may_introspect: Option<bool>,
+    /// Network or address from which the client may call. Replaces the current list. Repeatable or
+    /// comma-separated.
+    #[arg(long, value_delimiter = ',', value_name = "NETWORK", value_parser = item)]
+    pub(crate) allow_network: Vec<String>,
+    /// Allow the client to call from every address.
+    #[arg(long, conflicts_with = "allow_network")]
+    pub(crate) allow_all_networks: bool,
 }
 
 #[cfg(test)]
@@ -88,5 +98,8 @@ mod tests {
         assert_eq!(update("--scope a --no-scopes"), 2);
         assert_eq!(update("--scope a,,b"), 2);
         assert_eq!(update("--may-introspect yes"), 2);
+        assert_eq!(update("--allow-network 10.0.0.0/8,2001:db8::/32 --acknowledge-locked-out"), 0);
+        assert_eq!(update("--allow-network 10.0.0.0/8 --allow-all-networks"), 2);
+        assert_eq!(update("--enable --acknowledge-locked-out"), 2);
     }
 }

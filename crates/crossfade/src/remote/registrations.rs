@@ -20,7 +20,7 @@ pub(crate) async fn registration(command: Command) -> Result<(), Failure> {
             let (_, path) = found(&api, &place).await?;
             shown(&api.get(&path).await?, remote.json)
         }
-        Command::Update(Update { place, change, confirm, reason, remote }) => {
+        Command::Update(Update { place, change, confirm, acknowledge_locked_out, reason, remote }) => {
             let api = Api::new(&remote)?;
             let (client, path) = found(&api, &place).await?;
             let confirm_client_name = match change.disable {
@@ -39,6 +39,11 @@ pub(crate) async fn registration(command: Command) -> Result<(), Failure> {
                 audience: change.audience.map(|audience| audience.0),
                 access_token_ttl_seconds: change.token_ttl,
                 may_introspect: change.may_introspect,
+                allowed_networks: match change.allow_all_networks {
+                    true => Some(None),
+                    false => some(change.allow_network).map(Some),
+                },
+                acknowledge_locked_out: acknowledge_locked_out.then_some(true),
                 reason,
             };
             shown(&api.send(Method::PATCH, &path, &body).await?, remote.json)
@@ -76,6 +81,10 @@ fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
             "introspects",
             if registration.may_introspect { "all tokens of the environment" } else { "its own tokens" }
                 .to_owned(),
+        ),
+        (
+            "allowed networks",
+            registration.allowed_networks.as_ref().map_or("all".to_owned(), |networks| networks.join(" ")),
         ),
         ("created", time(Some(registration.created_at))),
         ("rotation due", time(registration.rotation_due_at)),

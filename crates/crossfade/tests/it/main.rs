@@ -17,6 +17,7 @@ fn random_cases(usual: u32) -> u32 {
     usual * times.map_or(1, |times| times.parse().expect("CROSSFADE_TEST_CASES is a number"))
 }
 
+mod allowed_networks;
 mod backup;
 mod bad_input;
 mod carry_over;

@@ -108,6 +108,7 @@ pub fn registration(n: usize, client: usize, environment: &str) -> Registration 
         audience: None,
         ttl: TokenTtl::default(),
         may_introspect: false,
+        allowed_networks: None,
         created_at: at(n as u32),
         disabled_at: None,
         enabled_at: None,

@@ -4,6 +4,7 @@ use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     ClientId, OauthClientId, RegistrationId, Timestamp,
+    networks::Networks,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
 };
 use crossfade_store::{Client, ClientFilter, Environment, PageStart, Registration, StoreError};
@@ -80,6 +81,7 @@ async fn every_setting_of_a_registration_survives_storage(t: TestDb) {
         audience: Some("https://api.example.com".into()),
         ttl: TokenTtl::parse(60).unwrap(),
         may_introspect: true,
+        allowed_networks: Networks::parse("", &["10.0.0.0/8".to_owned()]).ok(),
         ..registration(1, 1, "staging")
     };
     t.write(async |tx| {
@@ -96,6 +98,7 @@ async fn every_setting_of_a_registration_survives_storage(t: TestDb) {
         audience: None,
         ttl: TokenTtl::LONGEST,
         may_introspect: false,
+        allowed_networks: Networks::parse("", &["192.0.2.0/24".to_owned(), "2001:db8::/32".to_owned()]).ok(),
         disabled_at: Some(at(20)),
         enabled_at: Some(at(21)),
         earlier_tokens_end_at: Some(at(30)),

@@ -4,6 +4,7 @@ use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::{
     OauthClientId, RegistrationId,
+    networks::Networks,
     registration::{AuthMethod, AuthMethods, Scopes, TokenTtl},
 };
 use crossfade_store::{Registration, SecretRow, VerifierRow};
@@ -24,6 +25,7 @@ async fn everything_that_decides_is_loaded(t: TestDb) {
         audience: Some("https://api.example.com".into()),
         ttl: TokenTtl::parse(60).unwrap(),
         may_introspect: true,
+        allowed_networks: Networks::parse("", &["10.0.0.0/8".to_owned()]).ok(),
         ..registration(1, 1, "production")
     };
     t.write(async |tx| {
@@ -41,6 +43,8 @@ async fn everything_that_decides_is_loaded(t: TestDb) {
     assert_eq!(row.environment, slug("production"));
     assert_eq!(row.oauth_client_id, oauth_id(1));
     assert_eq!((row.disabled, row.deleted, row.may_introspect), (false, false, true));
+    assert_eq!(row.allowed_networks, registered.allowed_networks);
+    assert!(row.allowed_networks.is_some());
     assert_eq!((row.methods, &row.scopes), (registered.methods, &registered.scopes));
     assert_eq!((row.audience.as_deref(), row.ttl.seconds()), (Some("https://api.example.com"), 60));
     let secrets: Vec<_> = row

@@ -77,6 +77,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("show_once", "“Show secrets once”"),
     ("signing_alg", "the signing algorithm"),
     ("may_introspect", "“Introspect all tokens”"),
+    ("allowed_networks", "Allowed networks"),
 ];
 
 /// Returns a refusal in the words of the page.

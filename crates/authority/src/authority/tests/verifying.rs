@@ -32,6 +32,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
             ttl: TokenTtl::default(),
             token_generation: 0,
             may_introspect: false,
+            allowed_networks: None,
             secrets: vec![secret],
         }
     };

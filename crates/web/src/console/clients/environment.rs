@@ -12,7 +12,7 @@ use crate::console::{
     fragment,
     layout::Layout,
     message::redirect_with,
-    page, page_with,
+    moment, page, page_with,
     session::{Fresh, SignedIn},
 };
 use crate::reply::Reply;
@@ -23,7 +23,11 @@ use axum::{
     response::Redirect,
 };
 use crossfade_app::{Input, RegistrationPath, Request};
-use crossfade_core::{Code, Problem, api::UpdateRegistration, registration::AuthMethod};
+use crossfade_core::{
+    Code, Problem,
+    api::{LockedOut, UpdateRegistration},
+    registration::AuthMethod,
+};
 
 /// A change of the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +71,8 @@ pub(super) struct Forms {
     pub(super) stop_drill: Form,
     pub(super) settings: Form,
     pub(super) disable: Form,
+    /// Callers that the refused networks would lock out.
+    pub(super) locked_out: Vec<String>,
 }
 
 impl Forms {
@@ -82,6 +88,7 @@ impl Forms {
             stop_drill: drills::stop_form(),
             settings: settings(s),
             disable: Form::new("disable", disable),
+            locked_out: Vec::new(),
         }
     }
 }
@@ -269,15 +276,19 @@ fn settings(s: &Secrets) -> Form {
     if it.may_introspect {
         fields = fields.with("may_introspect", "true");
     }
+    if let Some(networks) = &it.allowed_networks {
+        fields = fields.with("allowed_networks", networks.join(" "));
+    }
     Form::new("settings", fields)
 }
 
-const LABELS: [(&str, &str); 5] = [
+const LABELS: [(&str, &str); 6] = [
     ("token_endpoint_auth_methods", "Authentication methods"),
     ("scopes", "Scopes"),
     ("audience", "Audience"),
     ("access_token_ttl_seconds", "Token lifetime (seconds)"),
     ("may_introspect", "Introspect all tokens"),
+    ("allowed_networks", "Allowed networks"),
 ];
 
 /// Redirects to the first tab.
@@ -388,7 +399,10 @@ pub(super) async fn configure(
                     forms.settings = std::mem::take(&mut forms.settings).overtaken(fields, by, &LABELS);
                 }
                 "disabled" => forms.disable = Form::new("disable", fields).refused(problem),
-                _ => forms.settings = Form::new("settings", fields).refused(problem),
+                _ => {
+                    forms.locked_out = locked_out(&problem);
+                    forms.settings = Form::new("settings", fields).refused(problem);
+                }
             })
             .await
         }
@@ -405,6 +419,26 @@ fn disabling(fields: &Fields) -> UpdateRegistration {
     }
 }
 
+/// Returns the networks of the form; without any, every address is allowed.
+fn networks(fields: &Fields) -> Option<Vec<String>> {
+    let typed = fields.text("allowed_networks").split([' ', ',', '\n']).map(str::trim);
+    let networks: Vec<String> = typed.filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    (!networks.is_empty()).then_some(networks)
+}
+
+/// Returns the callers that a refusal of networks names, a line each.
+fn locked_out(problem: &Problem) -> Vec<String> {
+    let named = problem.members.get("locked_out").cloned().unwrap_or_default();
+    let callers: Vec<LockedOut> = serde_json::from_value(named).unwrap_or_default();
+    let line = |caller: LockedOut| {
+        let place = caller.source_ip.unwrap_or_else(|| "other addresses".to_owned());
+        let parts = [Some(place), caller.user_agent, caller.instance].into_iter().flatten();
+        let last = moment::utc(caller.last_used_at);
+        parts.chain([format!("last use {last}")]).collect::<Vec<_>>().join(", ")
+    };
+    callers.into_iter().map(line).collect()
+}
+
 fn changed(fields: &Fields) -> UpdateRegistration {
     let methods = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
     let chosen =
@@ -416,6 +450,8 @@ fn changed(fields: &Fields) -> UpdateRegistration {
         // Send 0 for text that is not a number, which the server refuses as out of range.
         access_token_ttl_seconds: Some(fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
         may_introspect: Some(fields.ticked("may_introspect")),
+        allowed_networks: Some(networks(fields)),
+        acknowledge_locked_out: fields.ticked("acknowledge_locked_out").then_some(true),
         ..UpdateRegistration::default()
     }
 }
