@@ -66,6 +66,16 @@ statements! {
     EXTENDED = "UPDATE deadline_warnings SET extended_to = $4 WHERE rotation_id = $1 AND deadline = $2 AND mark_hours = $3";
     WARNINGS = "SELECT rotation_id, deadline, mark_hours, told_at, extended_to FROM deadline_warnings WHERE rotation_id = $1
                 ORDER BY deadline DESC, mark_hours LIMIT $2";
+    WARNED = "SELECT w.mark_hours, CAST(COUNT(*) AS BIGINT) AS secrets FROM secrets s
+              JOIN rotations t ON t.outgoing_secret_id = s.id AND t.registration_id = s.registration_id AND t.ended_as IS NULL
+              JOIN deadline_warnings w ON w.rotation_id = t.id AND w.deadline = s.expires_at
+              JOIN registrations r ON r.id = s.registration_id
+              JOIN clients c ON c.id = r.client_id
+              WHERE s.expires_at > $1 AND s.revoked_at IS NULL AND s.expiry_noted_at IS NULL
+                AND r.disabled_at IS NULL AND c.deleted_at IS NULL
+                AND NOT EXISTS (SELECT 1 FROM deadline_warnings u
+                                WHERE u.rotation_id = w.rotation_id AND u.deadline = w.deadline AND u.mark_hours < w.mark_hours)
+              GROUP BY w.mark_hours";
 }
 
 impl Tx {
@@ -132,6 +142,19 @@ impl Tx {
             })
         };
         self.rows(WARNINGS, args).await?.iter().map(warning).collect()
+    }
+
+    /// Returns the number of retiring secrets by the most urgent warning sent for their deadline.
+    pub async fn warned_secrets(&mut self, now: Timestamp) -> Result<[(Mark, i64); 3], StoreError> {
+        let mut warned = Mark::ALL.map(|mark| (mark, 0));
+        for row in self.rows(WARNED, vec![now.into()]).await? {
+            let hours = row.int("mark_hours")?;
+            // The guard reports an unreadable warning time; here it must not hide the other numbers.
+            if let Some((_, secrets)) = warned.iter_mut().find(|(mark, _)| mark.hours() == hours) {
+                *secrets = row.int("secrets")?;
+            }
+        }
+        Ok(warned)
     }
 }
 

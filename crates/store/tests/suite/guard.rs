@@ -14,6 +14,7 @@ on_both_engines! {
     what_has_ended_is_disabled_or_deleted_has_no_near_deadline,
     a_secret_that_was_made_current_again_and_retires_anew_is_listed_once_with_its_last_rotation,
     each_mark_of_a_deadline_is_noted_once_and_another_deadline_has_its_own,
+    warned_secrets_are_counted_by_their_most_urgent_warning,
 }
 
 /// Client 1: in staging secret 1 retires until 5000, in production secret 3 until 5000, too.
@@ -144,4 +145,30 @@ async fn each_mark_of_a_deadline_is_noted_once_and_another_deadline_has_its_own(
     assert_eq!(warnings(1, 9).await, all);
     assert_eq!(warnings(1, 1).await, all[..1]);
     assert!(warnings(3, 9).await.is_empty(), "another rotation has none");
+}
+
+async fn warned_secrets_are_counted_by_their_most_urgent_warning(t: TestDb) {
+    seeded(&t).await;
+    let counts = async |now| {
+        t.read(async |tx| tx.warned_secrets(at(now)).await)
+            .await
+            .map(|(mark, secrets)| (mark.hours(), secrets))
+    };
+    let warn = async |n, deadline, mark| {
+        t.write(async |tx| tx.insert_deadline_warning(&rotation_id(n), (at(deadline), mark), at(20)).await)
+            .await;
+    };
+    assert_eq!(counts(10).await, [(1, 0), (4, 0), (24, 0)]);
+    warn(1, 5000, Mark::OneDay).await;
+    warn(3, 5000, Mark::OneDay).await;
+    assert_eq!(counts(10).await, [(1, 0), (4, 0), (24, 2)]);
+    warn(1, 5000, Mark::OneHour).await;
+    assert_eq!(counts(10).await, [(1, 1), (4, 0), (24, 1)]);
+    assert_eq!(counts(5000).await, [(1, 0), (4, 0), (24, 0)], "the deadlines have passed");
+    // The warnings were for the earlier deadline.
+    t.write(async |tx| tx.set_secret_end(&secret_id(1), Some(at(9000)), None).await).await;
+    assert_eq!(counts(10).await, [(1, 0), (4, 0), (24, 1)]);
+    let disabled = Registration { disabled_at: Some(at(10)), ..registration(2, 1, "production") };
+    t.write(async |tx| tx.update_registration(&disabled).await).await;
+    assert_eq!(counts(10).await, [(1, 0), (4, 0), (24, 0)]);
 }
