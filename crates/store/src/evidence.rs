@@ -140,6 +140,7 @@ statements! {
     INSERT_GAP = "INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES ($1, $2, $3)
                   ON CONFLICT (began_at) DO UPDATE SET ended_at = excluded.ended_at, kind = excluded.kind";
     GAPS = "SELECT began_at, ended_at, kind FROM evidence_gaps WHERE ended_at > $1 ORDER BY began_at DESC LIMIT $2";
+    LAST_LOSS = "SELECT MAX(ended_at) AS ended_at FROM evidence_gaps WHERE kind <> 'stopped'";
     DELETE_GAPS = "DELETE FROM evidence_gaps WHERE ended_at < $1";
 }
 
@@ -340,6 +341,12 @@ impl Tx {
             })
         };
         self.rows(GAPS, vec![after.into(), most.into()]).await?.iter().map(gap).collect()
+    }
+
+    /// Returns the end of the last gap in which uses may be missing; `None` if there is no such gap. A stop in order is
+    /// not one: no secret could be used then.
+    pub async fn last_evidence_loss(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.one(LAST_LOSS, vec![]).await?.opt_time("ended_at")
     }
 
     /// Forgets gaps that ended before a time.

@@ -275,8 +275,10 @@ async fn gaps_are_told_latest_first_and_forgotten_in_time(t: TestDb) {
         assert_eq!(state().await, Some((at(5), recording)));
     }
     let all = [gap(1, 4, GapKind::Stopped), gap(10, 12, GapKind::Killed), gap(20, 29, GapKind::Unknown)];
-    for gap in &all {
+    let lost = async || t.read(async |tx| tx.last_evidence_loss().await).await;
+    for (gap, lost_until) in all.iter().zip([None, Some(at(12)), Some(at(29))]) {
         t.write(async |tx| tx.insert_evidence_gap(gap).await).await;
+        assert_eq!(lost().await, lost_until);
     }
     let told = async |after, most| t.read(async |tx| tx.evidence_gaps(at(after), most).await).await;
     assert_eq!(told(4, 9).await, [all[2], all[1]]);
