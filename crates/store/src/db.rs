@@ -33,7 +33,7 @@ use pool::Pools;
 use row::IntoSql;
 use sqlx::{Executor, sqlite::SqliteConnection};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
@@ -231,6 +231,14 @@ impl Db {
     fn new(engine: Engine, location: Location, identity: Arc<Identity>) -> Self {
         let (term, claims) = (AtomicI64::new(NO_TERM), Mutex::default());
         Self { engine, location, identity, term, claims, files: Arc::default() }
+    }
+
+    /// Returns the directory of the database file; `None` on PostgreSQL.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.location {
+            Location::File(path) => path.parent(),
+            Location::Postgres(_) => None,
+        }
     }
 
     /// Refuses every new connection from now on that does not lead to this instance.
