@@ -39,7 +39,7 @@ pub use frame::versioned::Versioned;
 pub use jobs::worker::Worker;
 pub use keys::master_key::MasterKey;
 pub use node::addresses::AddressPolicy;
-pub use node::measure::{Gauges, StoredGauges};
+pub use node::measure::{Disk, Gauges, StoredGauges};
 pub use node::serving::{DECIDES_FOR, Stopped};
 pub use options::{Creation, Options};
 pub use people::abilities::{Abilities, AccountAbilities};

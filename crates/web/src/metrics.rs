@@ -8,7 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use crossfade_app::{Gauges, Intent};
+use crossfade_app::{Gauges, Intent, Readiness};
+use crossfade_core::Timestamp;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder, core::Collector,
@@ -72,10 +73,16 @@ impl Metrics {
         }))
     }
 
-    fn text(&self, gauges: &Gauges, transport: &Transport) -> Result<Vec<u8>, prometheus::Error> {
+    fn text(
+        &self,
+        gauges: &Gauges,
+        is_ready: bool,
+        transport: &Transport,
+    ) -> Result<Vec<u8>, prometheus::Error> {
         let Transport { connections, certificate, .. } = transport;
         let mut families = self.registry.gather();
         let mut numbers = vec![
+            ("crossfade_ready", "1 while /readyz answers 200, otherwise 0.", is_ready.into()),
             ("crossfade_registrations", "Registrations loaded on this node.", gauges.registrations),
             (
                 "crossfade_changes_failing",
@@ -112,6 +119,27 @@ impl Metrics {
                     "crossfade_changes_behind",
                     "Stored changes not yet applied on this node.",
                     stored.changes_behind,
+                ),
+                (
+                    "crossfade_evidence_lost_until_timestamp_seconds",
+                    "Unix time of the end of the last gap in the evidence in which uses may be missing; 0 if \
+                    there is no such gap.",
+                    stored.evidence_lost_until.map_or(0, Timestamp::as_seconds),
+                ),
+            ]);
+        }
+        if let Some(disk) = gauges.disk {
+            let bytes = |number| i64::try_from(number).unwrap_or(i64::MAX);
+            numbers.extend([
+                (
+                    "crossfade_data_disk_free_bytes",
+                    "Space left for this process on the disk of the SQLite database.",
+                    bytes(disk.free),
+                ),
+                (
+                    "crossfade_data_disk_size_bytes",
+                    "Size of the disk of the SQLite database.",
+                    bytes(disk.size),
                 ),
             ]);
         }
@@ -156,10 +184,29 @@ impl Metrics {
                 "TLS handshakes that failed.",
                 certificate.handshakes_failed(),
             ),
+            (
+                "crossfade_jobs_failed_total",
+                "Runs of the background jobs in which one failed, for example the deadline guard.",
+                gauges.jobs_failed,
+            ),
         ] {
             let counter = IntCounter::new(name, help)?;
             counter.inc_by(count);
             families.extend(counter.collect());
+        }
+        if let Some(stored) = gauges.stored {
+            let warned = IntGaugeVec::new(
+                Opts::new(
+                    "crossfade_secrets_warned",
+                    "Retiring secrets whose owners were warned because the secret was still needed, by the hours \
+                    before the deadline of the last warning.",
+                ),
+                &["hours"],
+            )?;
+            for (hours, secrets) in stored.secrets_warned {
+                warned.with_label_values(&[&hours.to_string()]).set(secrets);
+            }
+            families.extend(warned.collect());
         }
         let authentications = IntCounterVec::new(
             Opts::new("crossfade_client_authentications_total", "Client authentications, by outcome."),
@@ -259,7 +306,9 @@ async fn metrics(State(web): State<Web>, request: Request) -> Response {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"crossfade\"")];
         return (StatusCode::UNAUTHORIZED, challenge, text).into_response();
     }
-    match web.metrics.text(&web.app.measure().await, &web.transport) {
+    let (gauges, readiness) = tokio::join!(web.app.measure(), web.app.readiness());
+    let is_ready = matches!(readiness, Readiness::Ready | Readiness::ChangesFail(_));
+    match web.metrics.text(&gauges, is_ready, &web.transport) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot collect metrics");

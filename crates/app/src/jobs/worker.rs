@@ -3,7 +3,10 @@
 //! Nothing here enforces anything: a secret ends at its deadline whether or not the worker runs.
 
 use crate::{app::App, error::Error};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// Interval of heartbeats.
@@ -118,7 +121,11 @@ impl App {
             self.tidy().await,
             self.trim_trail().await,
         ];
-        done.into_iter().collect()
+        let done: Result<(), Error> = done.into_iter().collect();
+        if done.is_err() {
+            self.node.jobs_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        done
     }
 
     async fn flush(&self) -> Result<(), Error> {

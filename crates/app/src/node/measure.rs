@@ -1,9 +1,10 @@
 //! Metrics of the complete instance.
 
 use crate::{error::Error, node::state::Node};
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, guard::Mark};
 use crossfade_store::Fault;
 use std::{
+    path::Path,
     sync::{Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -27,6 +28,10 @@ pub struct Gauges {
     pub changes_lost: u64,
     /// Rows of evidence that the database refused, since the start.
     pub evidence_set_aside: u64,
+    /// Runs of the background jobs in which one failed, since the start.
+    pub jobs_failed: u64,
+    /// Disk of the database file; `None` on PostgreSQL, or if it cannot be read.
+    pub disk: Option<Disk>,
     /// Stored rows that cannot be read, and whose subjects are refused.
     pub unreadable_rows: i64,
     /// Whether this node holds the lock on the database.
@@ -42,16 +47,46 @@ pub struct StoredGauges {
     pub transitions_running: i64,
     /// Current secrets older than their environment allows.
     pub secrets_overdue: i64,
+    /// Retiring secrets by the most urgent warning sent for their deadline, in hours.
+    pub secrets_warned: [(i64, i64); 3],
+    /// End of the last gap in the evidence in which uses may be missing; `None` if there is no such gap.
+    pub evidence_lost_until: Option<Timestamp>,
     /// Stored changes that this node's tables have not applied.
     pub changes_behind: i64,
 }
 
-/// Interval for counting overdue secrets. Counting reads all registrations, so it is not done for every scrape.
+/// Space on a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Space that this process can still use.
+    pub free: u64,
+    /// Size of the disk.
+    pub size: u64,
+}
+
+impl Disk {
+    /// Reads the disk of a directory; `None` if it cannot be read.
+    fn of(directory: &Path) -> Option<Self> {
+        let found = rustix::fs::statvfs(directory).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Some(Self { free: bytes(found.f_bavail), size: bytes(found.f_blocks) })
+    }
+}
+
+/// Interval for counting overdue and warned secrets. Counting reads all registrations, so it is not done for every
+/// scrape.
 const COUNTED_EVERY: Duration = Duration::from_secs(60);
 
-/// The last count and its time.
+/// The last counts and their time.
 #[derive(Default)]
-pub(crate) struct Counted(Mutex<Option<(Timestamp, i64)>>);
+pub(crate) struct Counted(Mutex<Option<(Timestamp, Counts)>>);
+
+#[derive(Clone, Copy)]
+struct Counts {
+    overdue: i64,
+    warned: [(Mark, i64); 3],
+    lost_until: Option<Timestamp>,
+}
 
 impl Node {
     /// Measures the instance. If the database does not answer, returns the other values.
@@ -69,6 +104,8 @@ impl Node {
             sign_ins_waiting: i64::try_from(self.throttle.waits.len()).unwrap_or(i64::MAX),
             changes_lost: self.feed.losses().1,
             evidence_set_aside: self.set_aside.load(Ordering::Relaxed),
+            jobs_failed: self.jobs_failed.load(Ordering::Relaxed),
+            disk: self.db.directory().and_then(Disk::of),
             unreadable_rows: i64::try_from(self.feed.unreadable.count()).unwrap_or(i64::MAX),
             holds_lock: self.hold.why_lost().is_none(),
             authentications: self.authority.evidence().totals(),
@@ -79,22 +116,28 @@ impl Node {
     async fn measure_stored(&self) -> Result<StoredGauges, Error> {
         let now = self.clock.now();
         let known = *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.filter(|(at, _)| now < at.after(COUNTED_EVERY)).map(|(_, overdue)| overdue);
-        let (stored, running, overdue) = self
+        let known = known.filter(|(at, _)| now < at.after(COUNTED_EVERY)).map(|(_, counts)| counts);
+        let (stored, running, counts) = self
             .read(async |tx| {
-                let overdue = match known {
-                    Some(overdue) => overdue,
-                    None => tx.overdue_secrets(now).await?,
+                let counts = match known {
+                    Some(counts) => counts,
+                    None => Counts {
+                        overdue: tx.overdue_secrets(now).await?,
+                        warned: tx.warned_secrets(now).await?,
+                        lost_until: tx.last_evidence_loss().await?,
+                    },
                 };
-                Ok((tx.read_head().await?.0, tx.count_retiring(now).await?, overdue))
+                Ok((tx.read_head().await?.0, tx.count_retiring(now).await?, counts))
             })
             .await?;
         if known.is_none() {
-            *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, overdue));
+            *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, counts));
         }
         Ok(StoredGauges {
             transitions_running: running,
-            secrets_overdue: overdue,
+            secrets_overdue: counts.overdue,
+            secrets_warned: counts.warned.map(|(mark, secrets)| (mark.hours(), secrets)),
+            evidence_lost_until: counts.lost_until,
             changes_behind: stored.saturating_sub(self.applied()).max(0),
         })
     }

@@ -74,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) flush: tokio::sync::Mutex<Recorded>,
     /// Number of rows of evidence that the database refused since the start.
     pub(crate) set_aside: AtomicU64,
+    /// Number of runs of the background jobs in which one failed, since the start.
+    pub(crate) jobs_failed: AtomicU64,
     pub(crate) alive: Mutex<Alive>,
     /// Last use of secrets whose evidence is being flushed.
     pub(crate) unflushed: Mutex<HashMap<SecretId, Unflushed>>,
@@ -111,6 +113,7 @@ impl Node {
             flushes: AtomicU64::new(0),
             flush: tokio::sync::Mutex::default(),
             set_aside: AtomicU64::new(0),
+            jobs_failed: AtomicU64::new(0),
             alive: Mutex::default(),
             unflushed: Mutex::default(),
             addresses,

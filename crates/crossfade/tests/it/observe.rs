@@ -5,17 +5,19 @@ use crate::world::{Answer, World};
 use axum::body::Body;
 use http::Request;
 use serde_json::json;
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 on_both_engines! {
     metrics_are_for_this_machine_or_a_token,
     metrics_of_another_host_need_a_token,
     metrics_count_what_happened_and_name_nobody,
+    metrics_show_warned_secrets_lost_evidence_and_failed_jobs,
     a_declared_proxy_that_cannot_be_read_is_noted_for_doctor,
     a_request_has_an_id_that_only_a_declared_proxy_may_give,
 }
 
 on_sqlite! {
+    metrics_show_the_disk_of_the_database,
     the_openapi_document_is_open_to_everybody_and_says_3_1,
     constant_pages_and_assets_are_sent_once_to_each_reader,
 }
@@ -115,6 +117,10 @@ async fn metrics_count_what_happened_and_name_nobody(world: World) {
         ("crossfade_registrations", 1.0),
         ("crossfade_transitions_running", 1.0),
         ("crossfade_secrets_overdue", 0.0),
+        ("crossfade_secrets_warned{hours=\"24\"}", 0.0),
+        ("crossfade_evidence_lost_until_timestamp_seconds", 0.0),
+        ("crossfade_jobs_failed_total", 0.0),
+        ("crossfade_ready", 1.0),
         ("crossfade_changes_behind", 0.0),
     ] {
         assert!(
@@ -131,6 +137,45 @@ async fn metrics_count_what_happened_and_name_nobody(world: World) {
     assert!(
         (value(&again, "crossfade_client_authentications_total{outcome=\"ok\"}") - 2.0).abs() < f64::EPSILON
     );
+}
+
+async fn metrics_show_warned_secrets_lost_evidence_and_failed_jobs(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let it = client.registration("production").clone();
+    world.oauth("production").token(&it.client_id, &it.secret).await.is_token();
+    let rotate = client.path("production", "/secrets/rotate");
+    world.owner().await.post(&rotate, client.rotation(48)).await.created();
+    world.advance(Duration::from_secs(24 * 3600));
+    world.run_jobs().await;
+    let killed_until = world.now().as_seconds();
+    world
+        .raw(&format!(
+            "INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES (1, {killed_until}000000, 'killed')"
+        ))
+        .await;
+    world.fail_commits().await;
+    assert!(world.try_jobs().await.is_err());
+    let metrics = String::from_utf8(get(&world, "/metrics", HERE, &[]).await.bytes).unwrap();
+    for (series, expected) in [
+        ("crossfade_ready", 1.0),
+        ("crossfade_secrets_warned{hours=\"24\"}", 1.0),
+        ("crossfade_secrets_warned{hours=\"4\"}", 0.0),
+        ("crossfade_evidence_lost_until_timestamp_seconds", killed_until as f64),
+        ("crossfade_jobs_failed_total", 1.0),
+    ] {
+        assert!(
+            (value(&metrics, series) - expected).abs() < f64::EPSILON,
+            "{series} is not {expected}\n{metrics}"
+        );
+    }
+    world.mend_commits().await;
+}
+
+async fn metrics_show_the_disk_of_the_database(world: World) {
+    let metrics = String::from_utf8(get(&world, "/metrics", HERE, &[]).await.bytes).unwrap();
+    let [free, size] =
+        ["free", "size"].map(|what| value(&metrics, &format!("crossfade_data_disk_{what}_bytes")));
+    assert!(0.0 < free && free <= size, "{free} {size}");
 }
 
 async fn a_declared_proxy_that_cannot_be_read_is_noted_for_doctor(mut world: World) {
