@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "clients"))
 
 import frame  # noqa: E402, F401
-from harness import OWNER, Server, eventually, free_port, fresh_database, require  # noqa: E402, F401
+from harness import OWNER, Server, end, eventually, free_port, fresh_database, require  # noqa: E402, F401
 
 ROLES = [
     "viewer", "secret_viewer", "secret_rotator", "application_manager", "operations_manager", "auditor", "owner",
