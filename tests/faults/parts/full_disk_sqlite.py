@@ -58,6 +58,8 @@ def fill_while_rotations_run(checks, server, disk):
     holds(checks, not odd, f"{what}: every refusal says so and that nothing was changed", str(odd[:2]))
     server.refuses_changes(checks, what, f"{FULL}. Nothing was changed.")
     server.tells(checks, what, "the database disk is full", "SQLITE_FULL (13)", "full")
+    free = server.metric("crossfade_data_disk_free_bytes")
+    holds(checks, free is not None and free < 1 << 20, f"{what}: a metric says that no space is left", str(free))
     found = server.doctor()
     holds(checks, found["changes"][0] == "FAIL" and "SQLITE_FULL" in found["changes"][1],
           f"{what}: doctor finds that no change can be stored", str(found.get("changes")))
