@@ -1,9 +1,12 @@
-"""The dashboard: what Grafana would refuse, and the order in which an operator is woken."""
+"""The dashboard: its members by Grafana's own types, its queries, and the order in which an operator is woken."""
 
 import json
 import tempfile
 
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deployed import DASHBOARD, filled, panels, queries, run
 from instance import require
@@ -15,11 +18,16 @@ ORDER = [
 ]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
+# Members that Grafana writes although its types do not have them.
+UNTYPED = {"titleFormat", "textFormat", "definition"}
 
 
 def play(checks, _):
     board = json.loads(DASHBOARD.read_text())
     checks.run("the schema is of Grafana 12", require, board["schemaVersion"] >= 41, str(board["schemaVersion"]))
+    register_default_plugins()
+    checks.run("Grafana's types have every member", has_only_known_members, board)
+    checks.run("a misspelt member is noticed", misspelt_is_noticed, board)
     names = [variable["name"] for variable in board["templating"]["list"]]
     checks.run("its variables", require, names == ["datasource", "job", "instance"], str(names))
     titles = [panel["title"] for panel in sorted(panels(), key=lambda panel: panel["gridPos"]["y"])
@@ -38,6 +46,34 @@ def play(checks, _):
         file.flush()
         status, said = run("promtool", "check", "rules", file.name)
     checks.run("promtool reads every query", require, status == 0 and f"{len(rules)} rules found" in said, said)
+
+
+def has_only_known_members(board):
+    """What the types do not know is lost when they read the dashboard and write it again."""
+    again = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(board)))
+    unknown = [path for path in lost(board, again) if path.rpartition("/")[2] not in UNTYPED]
+    require(not unknown, str(unknown))
+
+
+def lost(before, after, path=""):
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name, value in before.items():
+            yield from lost(value, after[name], f"{path}/{name}") if name in after else [f"{path}/{name}"]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (one, other) in enumerate(zip(before, after)):
+            yield from lost(one, other, f"{path}/{number}")
+    elif before != after:
+        yield path
+
+
+def misspelt_is_noticed(board):
+    wrong = json.loads(json.dumps(board).replace('"reduceOptions"', '"reduceOption"', 1))
+    try:
+        has_only_known_members(wrong)
+    except AssertionError as error:
+        require("reduceOption'" in str(error), str(error))
+    else:
+        raise AssertionError("it was accepted")
 
 
 def is_complete(panel):
