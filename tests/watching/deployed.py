@@ -18,7 +18,6 @@ PAGE = ROOT / "docs/guide/watching.md"
 NOT_ALWAYS = {
     "crossfade_tls_certificate_not_after_seconds": "only with TLS in Crossfade",
     "crossfade_tls_certificate_refused": "only with TLS in Crossfade",
-    "crossfade_tls_handshakes_failed_total": "only with TLS in Crossfade",
 }
 
 

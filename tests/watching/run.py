@@ -10,6 +10,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "parts"), str(HERE.parent / "api")]
+# The server with TLS.
+sys.path += [str(HERE.parent / "faults"), str(HERE.parent / "faults/parts")]
 
 from instance import frame  # noqa: E402
 

@@ -3,9 +3,11 @@
 import json
 import pathlib
 import re
+import tempfile
 
 import requests
 
+import tls
 from deployed import NOT_ALWAYS, PAGE, ROOT, alerts, exported, metrics_in, queries, rows
 from instance import instance, require
 
@@ -18,13 +20,25 @@ OF_EVERY_LINE = {"timestamp", "level", "target", "message"}
 def play(checks, arguments):
     with instance(arguments, log_format="json") as server:
         use(server)
-        checks_of_metrics(checks, exported(server))
+        with tempfile.TemporaryDirectory() as directory:
+            found = exported(server) | only_with_tls(checks, arguments, directory)
+        checks_of_metrics(checks, found)
         fields = {row[0].strip("`") for row in rows(PAGE, "The log")}
         checks.run("every field of a line of this server is on the page", has_all, fields, fields_of(server.log))
     written = fields_in_source()
     checks.run("some fields were found in the source", require, len(written) > 30, str(written))
     checks.run("every field in the source is on the page", has_all, fields, written)
     checks.run("every field on the page is in the source", has_all, written | OF_EVERY_LINE, fields)
+
+
+def only_with_tls(checks, arguments, directory):
+    """The metrics that a server without TLS does not export, as one with TLS does."""
+    pair = tls.Pair(pathlib.Path(directory) / "pair")
+    pair.make()
+    with tls.Encrypted.serving(arguments, directory, pair) as server:
+        found = exported(server)
+    checks.run("a server with TLS exports what is missing without", has_all, set(found), set(NOT_ALWAYS))
+    return {name: found[name] for name in NOT_ALWAYS if name in found}
 
 
 def use(server):
@@ -43,9 +57,8 @@ def checks_of_metrics(checks, found):
     for name, shown in found.items():
         checks.run(f"{name} is on the page as it is", require, described.get(name) == shown,
                    f"the page has {described.get(name)}, the server {shown}")
-    known = set(found) | set(NOT_ALWAYS)
+    known = set(found)
     checks.run("every metric on the page exists", has_all, known, set(described))
-    checks.run("every metric that is missing here is on the page", has_all, set(described), set(NOT_ALWAYS))
     for name, rule in alerts().items():
         watched = metrics_in(rule["expr"])
         checks.run(f"the metrics of {name} exist", has_all, known, watched)

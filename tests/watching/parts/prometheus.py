@@ -15,7 +15,7 @@ from instance import end, eventually, free_port, instance, require, token_of
 EMPTY = {
     "Server errors by operation": "no request failed",
     "TLS certificate ends in": "no TLS",
-    "Failed handshakes": "no TLS",
+    "Failed handshakes": "one of its queries needs TLS",
     "Since the last loss of evidence": "no evidence was lost",
     "Disk of the SQLite database": "on PostgreSQL",
 }
