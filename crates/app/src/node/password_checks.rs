@@ -1,4 +1,4 @@
-//! Passwords from known browsers that are being checked, so that two guesses at the same time are two.
+//! Passwords from known browsers that are being checked, so that two checks at the same time count as two.
 
 use std::{
     collections::HashMap,
@@ -9,33 +9,33 @@ type Digest = Vec<u8>;
 
 /// Passwords being checked, by known browser.
 #[derive(Clone, Default)]
-pub(crate) struct Guesses(Arc<Mutex<HashMap<Digest, i64>>>);
+pub(crate) struct PasswordChecks(Arc<Mutex<HashMap<Digest, i64>>>);
 
 /// A password being checked.
-pub(crate) struct Guess {
-    guesses: Guesses,
+pub(crate) struct PasswordCheck {
+    checks: PasswordChecks,
     pub(crate) digest: Digest,
 }
 
-impl Guesses {
+impl PasswordChecks {
     fn counts(&self) -> MutexGuard<'_, HashMap<Digest, i64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a guess until it is dropped. Returns it with the number of guesses being checked, including this one.
-    pub(crate) fn begin(&self, digest: Digest) -> (Guess, i64) {
+    /// Counts a check until it is dropped. Returns it with the number of checks that run, including this one.
+    pub(crate) fn begin(&self, digest: Digest) -> (PasswordCheck, i64) {
         let mut counts = self.counts();
         let count = counts.entry(digest.clone()).or_default();
         *count += 1;
         let running = *count;
         drop(counts);
-        (Guess { guesses: self.clone(), digest }, running)
+        (PasswordCheck { checks: self.clone(), digest }, running)
     }
 }
 
-impl Drop for Guess {
+impl Drop for PasswordCheck {
     fn drop(&mut self) {
-        let mut counts = self.guesses.counts();
+        let mut counts = self.checks.counts();
         let left = counts.get_mut(&self.digest).map_or(0, |count| {
             *count -= 1;
             *count
@@ -51,15 +51,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guess_counts_until_it_is_over() {
-        let guesses = Guesses::default();
-        let (first, one) = guesses.begin(vec![1]);
-        let (second, two) = guesses.begin(vec![1]);
-        let (_other, other) = guesses.begin(vec![2]);
+    fn a_check_counts_until_it_is_over() {
+        let checks = PasswordChecks::default();
+        let (first, one) = checks.begin(vec![1]);
+        let (second, two) = checks.begin(vec![1]);
+        let (_other, other) = checks.begin(vec![2]);
         assert_eq!((one, two, other), (1, 2, 1));
         drop(first);
-        assert_eq!(guesses.begin(vec![1]).1, 2);
+        assert_eq!(checks.begin(vec![1]).1, 2);
         drop(second);
-        assert_eq!(guesses.counts().len(), 1);
+        assert_eq!(checks.counts().len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     app::App,
     error::Error,
     frame::entry::{About, Author},
-    node::guesses::Guess,
+    node::password_checks::PasswordCheck,
     people::sessions::Visitor,
 };
 use crossfade_core::{
@@ -27,7 +27,7 @@ const MAX_ACCOUNTS: usize = 4;
 const SEPARATOR: char = '.';
 
 /// A known browser signing in to its account.
-pub(crate) struct KnownBrowser(Guess);
+pub(crate) struct KnownBrowser(PasswordCheck);
 
 /// Parses the values in the cookie of known browsers.
 pub fn parse_devices(cookie: &str) -> Vec<SecretValue> {
@@ -52,7 +52,7 @@ impl App {
         let Some(user) = user else { return Ok(None) };
         for value in &visitor.devices {
             // Counted before the row is read: two guesses at the same time are two.
-            let (guess, running) = self.node.guesses.begin(self.digests.device(value.reveal()));
+            let (guess, running) = self.node.password_checks.begin(self.digests.device(value.reveal()));
             let look = async |tx: &mut Tx| Ok(tx.device(&guess.digest, now).await?);
             let device = self.look_up_visitor(visitor, look).await?;
             match &device {
@@ -67,8 +67,8 @@ impl App {
         Ok(None)
     }
 
-    /// Looks something up for a sign-in: in the queue for unknown callers, unless the browser has a cookie that has
-    /// worked.
+    /// Runs a look-up for a sign-in. Unless the browser has a known cookie, the look-up waits in the queue for unknown
+    /// callers.
     pub(crate) async fn look_up_visitor<T>(
         &self,
         visitor: &Visitor,
