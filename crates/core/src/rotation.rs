@@ -237,6 +237,12 @@ pub fn overdue_if_created_by(max_age_days: Option<i64>, now: Timestamp) -> Optio
     Some(now.before(DAY * days))
 }
 
+/// Returns the latest end of the secrets whose stored values are wiped at `now`, if values are kept for this many days
+/// after the end of their secret (product rule 15). A number that no environment can have wipes nothing.
+pub fn wiped_if_ended_by(wipe_after_days: i64, now: Timestamp) -> Timestamp {
+    now.before(DAY * u32::try_from(wipe_after_days).unwrap_or(u32::MAX))
+}
+
 /// Whether a secret that is due at this time is overdue: its maximum age is reached.
 pub fn is_overdue(due_at: Option<Timestamp>, now: Timestamp) -> bool {
     due_at.is_some_and(|due| due <= now)

@@ -24,11 +24,11 @@ use crossfade_core::{
         retention_days,
     },
     guard,
+    rotation::wiped_if_ended_by,
     signing_key::{self, KeyTimes},
     text::{Name, Reason},
 };
 use crossfade_store::{ChangeKind, Environment, SigningKey, Tx};
-use std::time::Duration;
 
 impl Repeatable for Versioned<api::Environment> {}
 impl Repeatable for Vec<api::SigningKey> {}
@@ -361,8 +361,6 @@ impl App {
     }
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
-
 /// Counts the stored values that these settings destroy, immediately or in the next sweep.
 async fn destroyed_values(
     tx: &mut Tx,
@@ -376,8 +374,7 @@ async fn destroyed_values(
     if after.wipe_after_days >= before.wipe_after_days {
         return Ok(0);
     }
-    let days = u32::try_from(after.wipe_after_days).unwrap_or_default();
-    Ok(tx.stored_values(&after.slug, Some(now.before(DAY * days))).await?)
+    Ok(tx.stored_values(&after.slug, Some(wiped_if_ended_by(after.wipe_after_days, now))).await?)
 }
 
 /// Requires the slug as confirmation for destroying stored values (rule 24).

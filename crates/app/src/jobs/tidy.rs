@@ -10,7 +10,7 @@ use crossfade_core::{
     api::Grain,
     audit::{Actor, Event},
     forget::TOKENS_LIVE_ON,
-    rotation::DECIDED_WITHIN,
+    rotation::{DECIDED_WITHIN, wiped_if_ended_by},
 };
 use crossfade_store::{StoreError, Tx};
 use std::{sync::PoisonError, time::Duration};
@@ -31,7 +31,6 @@ const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
 /// Number of changes that stay in the log although every table has applied them.
 const CHANGES_KEPT: i64 = 10_000;
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl App {
     /// Deletes and wipes what has been kept long enough.
@@ -45,8 +44,7 @@ impl App {
                     Ok(Some(environment)) => environment,
                     Err(error) => return Err(error.into()),
                 };
-                let days = u32::try_from(environment.wipe_after_days).unwrap_or(u32::MAX);
-                let before = act.now.before(DAY * days);
+                let before = wiped_if_ended_by(environment.wipe_after_days, act.now);
                 for secret in act.tx.wipe_ended_secrets(&environment.slug, before).await? {
                     let about =
                         About { target: Some(secret.to_string()), ..About::environment(&environment.slug) };

@@ -324,6 +324,13 @@ proptest! {
 }
 
 #[test]
+fn rule_15_a_value_is_wiped_from_that_many_days_after_the_end_of_its_secret() {
+    let days = |days: u64| now().before(Duration::from_secs(days * 86_400));
+    assert_eq!((wiped_if_ended_by(30, now()), wiped_if_ended_by(0, now())), (days(30), now()));
+    assert!(wiped_if_ended_by(-1, now()) < days(3650), "a number that is none wipes nothing");
+}
+
+#[test]
 fn a_bound_of_creation_finds_what_is_overdue_and_nothing_else() {
     let day = Duration::from_secs(86_400);
     let now = micros(0).after(day * 200);
