@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(3);
 /// Number of cells: 512 KiB.
 const CELLS: usize = 1 << 16;
 
-/// The failed attempts.
+/// Counts recent failed client authentications per client and network.
 pub(crate) struct Attempts {
     /// For each cell, when all its failures are forgiven, in microseconds of running time.
     forgiven: Box<[AtomicU64]>,

@@ -80,7 +80,7 @@ pub struct AuditEvent {
     pub source_ip: Option<String>,
     /// ID of the request in the log.
     pub request_id: Option<String>,
-    /// API token, session, local command or policy that it was done with; `null` for an OAuth client or an unknown
+    /// API token, session, local command or policy used for the action; `null` for an OAuth client or an unknown
     /// caller, and for events recorded before this member existed.
     pub via: Option<Via>,
     /// Reason given by the actor.

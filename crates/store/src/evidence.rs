@@ -58,7 +58,7 @@ pub struct UsageRow {
 /// The use of one secret from one source, as stored.
 #[derive(Clone, Debug)]
 pub struct SourceUsage {
-    /// The use.
+    /// The stored use.
     pub row: UsageRow,
     /// The secret's deadline.
     pub expires_at: Option<Timestamp>,

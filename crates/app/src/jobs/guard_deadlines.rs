@@ -31,8 +31,8 @@ struct NeededSecret {
 }
 
 impl App {
-    /// Handles every approaching deadline, using the stored evidence. If one cannot be judged because its rows are
-    /// corrupt, handles the others and returns the first error.
+    /// Warns before each approaching deadline, using the stored evidence, and extends it if the environment's policy
+    /// says so. If one cannot be judged because its rows are corrupt, handles the others and returns the first error.
     pub(crate) async fn guard_deadlines(&self) -> Result<(), Error> {
         let mut page = PageStart { after: None, limit: PAGE };
         let mut done = Ok(());

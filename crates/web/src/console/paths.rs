@@ -51,7 +51,7 @@ pub(super) fn own_page(text: &str) -> Option<&str> {
     (plain && is_page(path) && !looks_like_secret(text)).then_some(text)
 }
 
-/// Returns the page of a form: the nearest one above the path that the form is sent to.
+/// Returns the Console page that contains a form: the form's action path, shortened until it is a page.
 pub(super) fn page_of(form: &str) -> Option<&str> {
     let mut path = form;
     while !is_page(path) {
