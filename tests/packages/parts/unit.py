@@ -44,7 +44,12 @@ def _examine(checks, directory, binary):
     # Units of this machine, on which ours depends, may have faults of their own.
     own = [line for line in done.stderr.splitlines() if "crossfade" in line]
     holds(checks, not own, "systemd finds no fault in the unit", done.stderr)
-    unit.write_text(unit.read_text() + "\n[Service]\nProtectSistem=yes\n")
+    plain = unit.read_text()
+    unit.write_text(plain + (DIRECTORY / "privileged-port.conf").read_text())
+    done = _run("systemd-analyze", "verify", "--man=no", unit)
+    own = [line for line in done.stderr.splitlines() if "crossfade" in line]
+    holds(checks, not own, "systemd finds no fault in the addition for port 443", done.stderr)
+    unit.write_text(plain + "\n[Service]\nProtectSistem=yes\n")
     done = _run("systemd-analyze", "verify", "--man=no", unit)
     holds(checks, "ProtectSistem" in done.stderr, "a misspelt setting is noticed", done.stderr)
     done = _run("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
