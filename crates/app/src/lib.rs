@@ -37,7 +37,6 @@ pub use frame::request::{Deletion, Input, NO_INPUT, NoBody, NoInput, Request};
 pub use frame::targets::{ClientPath, EnvironmentPath, PlacePath, PropertyPath, RegistrationPath};
 pub use frame::versioned::Versioned;
 pub use jobs::worker::Worker;
-pub use keys::master_key::MasterKey;
 pub use node::addresses::AddressPolicy;
 pub use node::measure::{Disk, Gauges, StoredGauges};
 pub use node::serving::{DECIDES_FOR, Stopped};

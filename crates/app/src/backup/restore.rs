@@ -5,7 +5,11 @@ use super::{Header, read::Reader, refused};
 use crate::{
     error::{Error, cannot_start},
     frame::{act::Act, entry::About},
-    keys::{master_key::MasterKey, opening::open_database, seal::open_data_keys},
+    keys::{
+        master_key::MasterKeys,
+        opening::open_database,
+        seal::{open_data_keys, sealed_by},
+    },
     node::clock_watch::calibrate,
     options::Creation,
 };
@@ -62,16 +66,19 @@ impl Restore {
             )));
         }
         let shown = master_key_file.display();
-        let master = MasterKey::read(master_key_file)?.ok_or_else(|| {
+        let master = MasterKeys::read(master_key_file)?.ok_or_else(|| {
             refused(format!(
                 "The master key file {shown} is missing, so the backup cannot be restored. Nothing was \
                 changed. Put the backed-up instance's key there, or set --master-key-file."
             ))
         })?;
         open_data_keys(&master, &data_keys).map_err(|_| {
+            let missing = data_keys.iter().find(|key| !master.holds_key_of(&key.sealed));
+            let needed = missing.and_then(|key| sealed_by(&key.sealed));
+            let needed = needed.map(|id| format!(", which needs master key {id}")).unwrap_or_default();
             refused(format!(
-                "The master key in {shown} belongs to another instance and cannot open this backup. Nothing \
-                was changed. Put the right key there, or set --master-key-file."
+                "The master key file {shown} cannot open this backup{needed}. Nothing was changed. Put the \
+                right key there, or set --master-key-file."
             ))
         })?;
         let (from, master_key_file) = (from.to_owned(), master_key_file.to_owned());

@@ -3,7 +3,7 @@
 use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
     keys::{
-        master_key::MasterKey,
+        master_key::MasterKeys,
         place::SealPlace,
         seal::{PURPOSE_VERIFY, Vault, is_bound, open_data_keys},
     },
@@ -140,7 +140,7 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
         Ok(stored) => stored,
         Err(error) => return (cannot_read(NAME, &error), None),
     };
-    let check = match MasterKey::read_exposed(&instance.master_key_file) {
+    let check = match MasterKeys::read_exposed(&instance.master_key_file) {
         Ok(None) => Check::fail(NAME, format!("The master key file {file} is missing."), put_back),
         Err(error) => Check::fail(NAME, error.problem.detail, put_back),
         Ok(Some(_)) if stored.is_empty() => Check::fail(

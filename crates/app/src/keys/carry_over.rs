@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     keys::{
         digests::Digests,
-        master_key::MasterKey,
+        master_key::MasterKeys,
         place::SealPlace,
         seal::{PURPOSE_CARRY_OVER, Vault, is_old_seal, new_data_key, resealed_data_key},
     },
@@ -33,7 +33,7 @@ struct Carried {
 /// Converts the rows that `vault`, which has old keys, and `digests` belong to.
 pub(crate) async fn carry_over(
     db: &Db,
-    master: &MasterKey,
+    master: &MasterKeys,
     vault: &Vault,
     digests: &Digests,
     random: &dyn Random,
@@ -72,7 +72,7 @@ pub(crate) async fn carry_over(
 
 /// Records that the conversion has begun. Data keys from before an upgrade and digests from after it belong together
 /// only if it has.
-async fn begin(db: &Db, master: &MasterKey, vault: &Vault, random: &dyn Random) -> Result<(), Error> {
+async fn begin(db: &Db, master: &MasterKeys, vault: &Vault, random: &dyn Random) -> Result<(), Error> {
     if vault.is_being_carried_over {
         return Ok(());
     }

@@ -1,12 +1,19 @@
-//! The master key, the only secret that is not in the database. It seals the data keys and nothing else.
+//! The master keys, the only secrets that are not in the database. They seal the data keys and the ID of the instance,
+//! and nothing else.
 
-use crate::{error::Error, keys::seal::SealKey};
+use crate::{
+    error::Error,
+    keys::{
+        place::SealPlace,
+        seal::{SealKey, sealed_by},
+    },
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_core::{Code, Problem, Random};
 use std::{
     fs::OpenOptions,
     io::{ErrorKind, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 use zeroize::Zeroizing;
@@ -15,13 +22,16 @@ use zeroize::Zeroizing;
 pub(crate) const EVERYBODY: u32 = 0o007;
 const HEADER: &str = "crossfade-master-key-1:";
 
-/// The key-encryption key.
-pub struct MasterKey(SealKey);
+/// The key-encryption keys: the first one seals, and all of them open.
+pub(crate) struct MasterKeys {
+    first: SealKey,
+    others: Vec<SealKey>,
+}
 
-impl MasterKey {
+impl MasterKeys {
     /// Reads the key file; `Ok(None)` if there is none. Refuses a file that every user of the machine can read, because
     /// nothing sealed under such a key is secret.
-    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
         // Reading reports a missing file or a directory.
         let found = std::fs::metadata(path).ok().filter(|found| !found.is_dir());
         let mode = found.map_or(0, |found| found.mode() & 0o7777);
@@ -37,50 +47,144 @@ impl MasterKey {
 
     /// Reads the key file, even if other users can read it.
     pub(crate) fn read_exposed(path: &Path) -> Result<Option<Self>, Error> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unusable(path, &format!("cannot be read: {error}"))),
-        };
-        let bytes = text
-            .trim()
-            .strip_prefix(HEADER)
-            .and_then(|encoded| STANDARD.decode(encoded).ok())
-            .map(Zeroizing::new)
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
-            .ok_or_else(|| unusable(path, "does not contain a Crossfade master key"))?;
-        Ok(Some(Self::from_bytes(&bytes)))
+        match std::fs::read_to_string(path).map(Zeroizing::new) {
+            Ok(text) => Self::parse(&text).map(Some).map_err(|what| unusable(path, &what)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(path, &format!("cannot be read: {error}"))),
+        }
+    }
+
+    /// Reads the keys from a text: one a line, between empty lines and comments. Returns what is wrong with the text; it
+    /// quotes nothing of it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut keys = Vec::<SealKey>::new();
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let number = at + 1;
+            let key = parse_key(line).ok_or_else(|| match text.trim().lines().count() {
+                0 | 1 => "does not contain a Crossfade master key".to_owned(),
+                _ => format!("does not contain a Crossfade master key on line {number}"),
+            })?;
+            if keys.iter().any(|other| other.id() == key.id()) {
+                return Err(format!("contains master key {} twice", key.id()));
+            }
+            keys.push(key);
+        }
+        let mut keys = keys.into_iter();
+        let first = keys.next().ok_or("does not contain a Crossfade master key")?;
+        Ok(Self { first, others: keys.collect() })
     }
 
     /// Generates a new key and writes it to a file that must not exist yet, readable only by its owner.
-    pub fn create(path: &Path, random: &dyn Random) -> Result<Self, Error> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let mut bytes = Zeroizing::new([0; 32]);
-        random.fill(bytes.as_mut_slice());
-        let text = Zeroizing::new(format!("{HEADER}{}\n", STANDARD.encode(bytes.as_slice())));
-        let written =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                // Secrets sealed under a key that a power failure takes away are lost for good.
-                file.sync_all()
-            });
-        written.map_err(|error| unusable(path, &format!("cannot be written: {error}")))?;
-        Ok(Self::from_bytes(&bytes))
+    pub(crate) fn create(path: &Path, random: &dyn Random) -> Result<Self, Error> {
+        let text = new_line(random);
+        write_new(path, &text).map_err(|error| unusable(path, &format!("cannot be written: {error}")))?;
+        Self::parse(&text).map_err(Error::internal)
     }
 
-    fn from_bytes(bytes: &[u8; 32]) -> Self {
-        // The id distinguishes keys without revealing anything about them: a hash, truncated to eight bytes.
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-        let mut id = [0; 8];
-        id.copy_from_slice(&digest.as_ref()[..8]);
-        Self(SealKey::new(id, bytes))
+    /// Returns the IDs of all keys, in their order.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.all().map(SealKey::id).collect()
     }
 
-    pub(crate) fn sealing(&self) -> &SealKey {
-        &self.0
+    /// Whether the key that sealed this value is one of these.
+    pub(crate) fn holds_key_of(&self, sealed: &[u8]) -> bool {
+        sealed_by(sealed).is_some_and(|id| self.all().any(|key| key.id() == id))
     }
+
+    /// Seals with the first key.
+    pub(crate) fn seal(&self, place: &SealPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
+        self.first.seal(place, plain)
+    }
+
+    /// Opens a value with the key that sealed it; `None` if it was sealed for another place or with another key.
+    pub(crate) fn open(&self, place: &SealPlace<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.all().find_map(|key| key.open(place, sealed))
+    }
+
+    /// Opens a value that an older version sealed.
+    pub(crate) fn open_old(&self, place: &SealPlace<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.all().find_map(|key| key.open_old(place, sealed))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn first(&self) -> &SealKey {
+        &self.first
+    }
+
+    fn all(&self) -> impl Iterator<Item = &SealKey> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// Reads the key of a line.
+fn parse_key(line: &str) -> Option<SealKey> {
+    let bytes = STANDARD.decode(line.strip_prefix(HEADER)?).map(Zeroizing::new).ok()?;
+    let bytes = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
+    // The id distinguishes keys without revealing anything about them: a hash, truncated to eight bytes.
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes.as_slice());
+    let mut id = [0; 8];
+    id.copy_from_slice(&digest.as_ref()[..8]);
+    Some(SealKey::new(id, &bytes))
+}
+
+/// Generates a key, as a line of a key file.
+fn new_line(random: &dyn Random) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    random.fill(bytes.as_mut_slice());
+    Zeroizing::new(format!("{HEADER}{}\n", STANDARD.encode(bytes.as_slice())))
+}
+
+/// Writes a file that must not exist yet, readable only by its owner.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    // Secrets sealed under a key that a power failure takes away are lost for good.
+    file.sync_all()
 }
 
 fn unusable(path: &Path, what: &str) -> Error {
     Problem::new(Code::Unavailable, format!("The master key file {} {what}.", path.display())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(byte: u8) -> String {
+        format!("{HEADER}{}", STANDARD.encode([byte; 32]))
+    }
+
+    #[test]
+    fn the_first_line_seals_and_every_line_opens() {
+        let place = SealPlace::Instance { id: "i" };
+        let (one, two) = (MasterKeys::parse(&line(1)).unwrap(), MasterKeys::parse(&line(2)).unwrap());
+        let text = format!("\n# made in May\r\n  {}\r\n\n{}\n", line(2), line(1));
+        let both = MasterKeys::parse(&text).unwrap();
+        assert_eq!(both.ids(), [two.ids(), one.ids()].concat());
+        let sealed = one.seal(&place, b"x").unwrap();
+        assert!(both.open(&place, &sealed).is_some() && both.holds_key_of(&sealed));
+        assert!(two.open(&place, &sealed).is_none() && !two.holds_key_of(&sealed));
+        let sealed = both.seal(&place, b"x").unwrap();
+        assert_eq!(sealed_by(&sealed), two.ids().pop());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_without_its_keys() {
+        let (one, two) = (line(1), line(2));
+        for (text, what) in [
+            (String::new(), "does not contain a Crossfade master key"),
+            ("# nothing\n".to_owned(), "does not contain a Crossfade master key"),
+            (format!("{one} {two}"), "does not contain a Crossfade master key"),
+            (format!("{one}\n{}\n", &two[..40]), "does not contain a Crossfade master key on line 2"),
+            (format!("{one}\n{two}\n{one}\n"), "twice"),
+        ] {
+            let told = MasterKeys::parse(&text).err().unwrap();
+            assert!(told.contains(what), "{told}");
+            assert!(!told.contains("AQEB") && !told.contains("AgIC"), "{told}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     keys::{
         carry_over::carry_over,
         digests::Digests,
-        master_key::MasterKey,
+        master_key::MasterKeys,
         place::SealPlace,
         seal::{
             PURPOSE_SEAL, PURPOSE_VERIFY, Vault, VerifierKeyBytes, is_bound, new_data_key, open_data_keys,
@@ -84,7 +84,7 @@ pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, Veri
         (false, Some(instance)) => (stored, instance),
         _ => create(db, options).await?,
     };
-    let master = MasterKey::read(path)?.ok_or_else(|| missing(path))?;
+    let master = MasterKeys::read(path)?.ok_or_else(|| missing(path))?;
     let (vault, verifier_keys) = open_data_keys(&master, &stored)?;
     if !is_bound(&master, &instance) {
         let text = format!(
@@ -137,7 +137,7 @@ async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::Data
             {
                 return Ok((stored, instance));
             }
-            let master = match MasterKey::read(path)? {
+            let master = match MasterKeys::read(path)? {
                 Some(master) if stored.is_empty() => {
                     may_create(&options.location, path, options.creation)?;
                     master
@@ -145,7 +145,7 @@ async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::Data
                 Some(master) => master,
                 None if stored.is_empty() => {
                     may_create(&options.location, path, options.creation)?;
-                    let master = MasterKey::create(path, options.random.as_ref())?;
+                    let master = MasterKeys::create(path, options.random.as_ref())?;
                     created_key = true;
                     master
                 }
@@ -177,20 +177,20 @@ async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::Data
 
 async fn new_instance(
     tx: &mut Tx,
-    master: &MasterKey,
+    master: &MasterKeys,
     random: &dyn Random,
     now: crossfade_core::Timestamp,
 ) -> Result<InstanceRow, Error> {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
     let id = format!("inst_{}", base62::encode_fixed(&bytes, 22));
-    let binding = master.sealing().seal(&SealPlace::Instance { id: &id }, id.as_bytes())?;
+    let binding = master.seal(&SealPlace::Instance { id: &id }, id.as_bytes())?;
     let instance = InstanceRow { id, binding };
     tx.insert_instance(&instance, now).await?;
     Ok(instance)
 }
 
-fn missing(path: &Path) -> Error {
+pub(crate) fn missing(path: &Path) -> Error {
     let text = format!(
         "The master key file {} is missing, so the database cannot be opened. Restore the file from where \
         you keep it.",

@@ -5,7 +5,7 @@
 use crate::{
     error::Error,
     keys::{
-        master_key::MasterKey,
+        master_key::MasterKeys,
         place::{SealPlace, hex},
     },
 };
@@ -36,6 +36,11 @@ pub(crate) fn is_old_seal(sealed: &[u8]) -> bool {
     sealed.first() == Some(&OLD_VERSION)
 }
 
+/// Returns the id of the key that sealed a value; `None` if it is too short to name one.
+pub(crate) fn sealed_by(sealed: &[u8]) -> Option<String> {
+    sealed.get(1..=ID).map(hex)
+}
+
 /// One AES-256-GCM key and its id.
 pub(crate) struct SealKey {
     id: [u8; ID],
@@ -45,6 +50,11 @@ pub(crate) struct SealKey {
 impl SealKey {
     pub(crate) fn new(id: [u8; ID], bytes: &[u8; 32]) -> Self {
         Self { id, key: RandomizedNonceKey::new(&AES_256_GCM, bytes).ok() }
+    }
+
+    /// Returns the id, as it is shown.
+    pub(crate) fn id(&self) -> String {
+        hex(&self.id)
     }
 
     fn associated(&self, version: u8, place: &[u8]) -> Vec<u8> {
@@ -74,7 +84,7 @@ impl SealKey {
     }
 
     /// Opens a value that an older version sealed for `place`.
-    fn open_old(&self, place: &SealPlace<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open_old(&self, place: &SealPlace<'_>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.open_version(OLD_VERSION, place.to_string().as_bytes(), sealed)
     }
 
@@ -128,12 +138,16 @@ pub(crate) fn derived(root: &[u8], label: &[u8]) -> Zeroizing<[u8; 32]> {
 }
 
 /// Returns a new data key, sealed.
-pub(crate) fn new_data_key(master: &MasterKey, purpose: &str, random: &dyn Random) -> Result<DataKey, Error> {
+pub(crate) fn new_data_key(
+    master: &MasterKeys,
+    purpose: &str,
+    random: &dyn Random,
+) -> Result<DataKey, Error> {
     let (mut id, mut bytes) = ([0; ID], Zeroizing::new([0; 32]));
     random.fill(&mut id);
     random.fill(bytes.as_mut_slice());
     let id = hex(&id);
-    let sealed = master.sealing().seal(&SealPlace::DataKey { purpose, id: &id }, bytes.as_slice())?;
+    let sealed = master.seal(&SealPlace::DataKey { purpose, id: &id }, bytes.as_slice())?;
     Ok(DataKey { id, purpose: purpose.to_owned(), sealed })
 }
 
@@ -143,26 +157,19 @@ pub(crate) type VerifierKeyBytes = Vec<(String, [u8; 32])>;
 /// Opens the stored data keys. Fails, and with it the start of the server, if another master key sealed them: a server
 /// that cannot open its keys must not create new ones.
 pub(crate) fn open_data_keys(
-    master: &MasterKey,
+    master: &MasterKeys,
     stored: &[DataKey],
 ) -> Result<(Vault, VerifierKeyBytes), Error> {
     let (mut keys, mut verifier) = (Vec::new(), Vec::new());
     let (mut is_old, mut is_being_carried_over) = (false, false);
     for key in stored {
         let place = SealPlace::DataKey { purpose: &key.purpose, id: &key.id };
-        let master = master.sealing();
         is_old |= is_old_seal(&key.sealed);
         let bytes = master
             .open(&place, &key.sealed)
             .or_else(|| master.open_old(&place, &key.sealed))
             .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
-            .ok_or_else(|| {
-                Problem::new(
-                    Code::Unavailable,
-                    "The master key does not match this database, which was created with another key. \
-                    Nothing was changed.",
-                )
-            })?;
+            .ok_or_else(|| Problem::new(Code::Unavailable, why_closed(master, key)))?;
         match key.purpose.as_str() {
             PURPOSE_VERIFY => verifier.push((key.id.clone(), bytes)),
             PURPOSE_CARRY_OVER => is_being_carried_over |= !is_old_seal(&key.sealed),
@@ -175,12 +182,29 @@ pub(crate) fn open_data_keys(
     Ok((Vault { keys, is_old, is_being_carried_over }, verifier))
 }
 
+/// Returns why a data key does not open.
+fn why_closed(master: &MasterKeys, key: &DataKey) -> String {
+    if master.holds_key_of(&key.sealed) {
+        return format!(
+            "Data key {} of this database was changed, so its master key does not open it. Nothing was changed. \
+            Restore the last backup into an empty database.",
+            key.id
+        );
+    }
+    let needed = sealed_by(&key.sealed).unwrap_or_default();
+    let held = master.ids().join(" and ");
+    format!(
+        "The master key does not match this database, which needs master key {needed}, not {held}. Nothing was \
+        changed. Put key {needed} back into the master key file."
+    )
+}
+
 /// Returns a data key of an older version with a new seal; `None` if it is not one.
-pub(crate) fn resealed_data_key(master: &MasterKey, key: &DataKey) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn resealed_data_key(master: &MasterKeys, key: &DataKey) -> Result<Option<Vec<u8>>, Error> {
     if !is_old_seal(&key.sealed) {
         return Ok(None);
     }
-    let (place, master) = (SealPlace::DataKey { purpose: &key.purpose, id: &key.id }, master.sealing());
+    let place = SealPlace::DataKey { purpose: &key.purpose, id: &key.id };
     let bytes =
         master.open_old(&place, &key.sealed).ok_or_else(|| Error::internal("a data key is corrupt"))?;
     master.seal(&place, &bytes).map(Some)
@@ -192,8 +216,8 @@ fn unhex(text: &str) -> Option<[u8; ID]> {
 }
 
 /// Whether the row of an instance was written with this master key.
-pub(crate) fn is_bound(master: &MasterKey, instance: &InstanceRow) -> bool {
-    master.sealing().open(&SealPlace::Instance { id: &instance.id }, &instance.binding).is_some()
+pub(crate) fn is_bound(master: &MasterKeys, instance: &InstanceRow) -> bool {
+    master.open(&SealPlace::Instance { id: &instance.id }, &instance.binding).is_some()
 }
 
 /// Returns the root key for deriving keys that only need to be the same in each process.
@@ -274,10 +298,10 @@ mod tests {
     fn data_keys_of_an_older_version_are_known_and_sealed_anew() {
         let directory = std::env::temp_dir().join(format!("crossfade-old-keys-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let master = MasterKey::create(&directory.join("key"), &SystemRandom).unwrap();
+        let master = MasterKeys::create(&directory.join("key"), &SystemRandom).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
         let place = SealPlace::DataKey { purpose: PURPOSE_SEAL, id: "0000000000000007" };
-        let sealed = old_seal(master.sealing(), &place, &[9; 32]);
+        let sealed = old_seal(master.first(), &place, &[9; 32]);
         let old = DataKey { id: "0000000000000007".into(), purpose: PURPOSE_SEAL.into(), sealed };
         assert!(open_data_keys(&master, std::slice::from_ref(&old)).unwrap().0.is_old);
         let sealed = resealed_data_key(&master, &old).unwrap().unwrap();
@@ -292,19 +316,19 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let (one, two) = (dir.join("one"), dir.join("two"));
         let _ = (std::fs::remove_file(&one), std::fs::remove_file(&two));
-        let master = MasterKey::create(&one, &SystemRandom).unwrap();
-        let other = MasterKey::create(&two, &SystemRandom).unwrap();
+        let master = MasterKeys::create(&one, &SystemRandom).unwrap();
+        let other = MasterKeys::create(&two, &SystemRandom).unwrap();
         let stored = [PURPOSE_SEAL, PURPOSE_VERIFY]
             .map(|purpose| new_data_key(&master, purpose, &SystemRandom).unwrap());
-        let again = MasterKey::read(&one).unwrap().unwrap();
+        let again = MasterKeys::read(&one).unwrap().unwrap();
         let (vault, verifier) = open_data_keys(&again, &stored).unwrap();
         assert_eq!(verifier.len(), 1);
         assert!(vault.seal(&SealPlace::Cursor { list: "clients" }, b"y").is_ok() && !vault.is_old);
         assert!(open_data_keys(&other, &stored).is_err());
-        assert!(MasterKey::create(&one, &SystemRandom).is_err(), "an existing key is never overwritten");
-        assert!(MasterKey::read(&dir.join("none")).unwrap().is_none());
+        assert!(MasterKeys::create(&one, &SystemRandom).is_err(), "an existing key is never overwritten");
+        assert!(MasterKeys::read(&dir.join("none")).unwrap().is_none());
         std::fs::write(&two, "not a key").unwrap();
-        assert!(MasterKey::read(&two).is_err());
+        assert!(MasterKeys::read(&two).is_err());
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }
