@@ -23,6 +23,7 @@ on_both_engines! {
     a_database_of_another_schema_is_told_and_not_migrated,
     a_missing_or_foreign_master_key_is_found,
     a_master_key_that_others_can_read_is_found,
+    a_mounted_master_key_of_another_user_is_accepted,
 }
 
 /// What an instance is after a while: a client, rotated, with stored values, an owner, a remembered answer.
@@ -257,6 +258,17 @@ async fn a_master_key_that_others_can_read_is_found(world: World) {
         assert!(mend.contains("fsGroup"), "{mend}");
     }
     mode(0o400);
+    assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
+}
+
+async fn a_mounted_master_key_of_another_user_is_accepted(world: World) {
+    live(&world).await;
+    let (key, mounted) = (world.master_key_file(), world.master_key_file().with_extension("mounted"));
+    std::fs::rename(key, &mounted).unwrap();
+    std::os::unix::fs::symlink(&mounted, key).unwrap();
+    std::fs::set_permissions(&mounted, std::fs::Permissions::from_mode(0o400)).unwrap();
+    // Only root can give a file away; for others it stays their own.
+    drop(std::os::unix::fs::chown(&mounted, Some(65_534), None));
     assert_eq!(names(&look(&world, world.now()).await.checks, Outcome::Fail), [""; 0]);
 }
 
