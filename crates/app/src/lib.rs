@@ -37,6 +37,7 @@ pub use frame::request::{Deletion, Input, NO_INPUT, NoBody, NoInput, Request};
 pub use frame::targets::{ClientPath, EnvironmentPath, PlacePath, PropertyPath, RegistrationPath};
 pub use frame::versioned::Versioned;
 pub use jobs::worker::Worker;
+pub use keys::rotation::{MasterKeyLine, MasterKeyRotation, MasterKeyState, list_master_keys};
 pub use node::addresses::AddressPolicy;
 pub use node::measure::{Disk, Gauges, StoredGauges};
 pub use node::serving::{DECIDES_FOR, Stopped};

@@ -479,6 +479,17 @@ events! {
         /// Version of the program that took it.
         program_version: String,
     }
+    /// The keys of the instance were sealed under another master key.
+    MasterKeyRotated = "master_key.rotated" {
+        /// ID of the master key that seals them now.
+        key_id: String,
+        /// IDs of the master keys that sealed them before. They seal nothing any more.
+        old_key_ids: Vec<String>,
+        /// Whether the master key was created for this.
+        is_new: bool,
+        /// Number of values that were sealed again.
+        resealed: u64,
+    }
     /// The database lacks changes that were acknowledged and applied, after a failover to a standby that was behind or
     /// because it is an older copy.
     ChangesLost = "database.changes_lost" {

@@ -26,6 +26,7 @@ pub struct InstanceRow {
 statements! {
     INSTANCE = "SELECT id, binding FROM instance WHERE one = 1";
     INSERT_INSTANCE = "INSERT INTO instance (one, id, binding, created_at) VALUES (1, $1, $2, $3)";
+    REBIND = "UPDATE instance SET binding = $1 WHERE one = 1";
     INSERT = "INSERT INTO data_keys (id, purpose, sealed, created_at) VALUES ($1, $2, $3, $4)";
     LIST = "SELECT id, purpose, sealed FROM data_keys ORDER BY created_at, id";
 }
@@ -45,6 +46,11 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let args = vec![instance.id.as_str().into(), instance.binding.as_slice().into(), now.into()];
         self.execute(INSERT_INSTANCE, args).await.map(drop)
+    }
+
+    /// Stores the ID of the instance with a new seal.
+    pub async fn rebind_instance(&mut self, binding: &[u8]) -> Result<(), StoreError> {
+        self.execute(REBIND, vec![binding.into()]).await.map(drop)
     }
 
     /// Stores a new data key.

@@ -85,6 +85,48 @@ impl MasterKeys {
         Self::parse(&text).map_err(Error::internal)
     }
 
+    /// Generates a new key and puts it in front of the keys in the file, which is replaced in one step. Refuses a file
+    /// that is not only the user's own, such as a mounted one. Returns all keys, as the file now holds them.
+    pub(crate) fn put_new_first(path: &Path, random: &dyn Random) -> Result<Self, Error> {
+        let unwritten = |error: std::io::Error| {
+            unusable(path, &format!("cannot be written: {error}. Nothing was changed"))
+        };
+        let found = std::fs::symlink_metadata(path).map_err(unwritten)?;
+        let is_own = found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0;
+        if !found.is_file() || !is_own {
+            let text = format!(
+                "The first key in the master key file {path} already seals everything, and Crossfade creates keys \
+                only in a file with mode 600 that belongs to the user of this command. Nothing was changed. \
+                Put a new key on the first line of {path}, then run this command again.",
+                path = path.display()
+            );
+            return Err(Problem::new(Code::Unavailable, text).into());
+        }
+        let mut text = new_line(random);
+        let id = Self::parse(&text).map_err(Error::internal)?.first.id();
+        let old = std::fs::read_to_string(path).map(Zeroizing::new).map_err(unwritten)?;
+        // Room for both, because a text that grows leaves a copy in freed memory.
+        text.reserve_exact(old.len());
+        text.push_str(&old);
+        replace(path, &text).map_err(unwritten)?;
+        match Self::read(path)? {
+            Some(keys) if keys.first.id() == id => Ok(keys),
+            // Sealing under a key that the file does not hold would lose everything.
+            _ => Err(unusable(path, "was replaced by another program. Nothing was changed. Try again")),
+        }
+    }
+
+    /// Returns the same keys without those that no longer seal.
+    pub(crate) fn without_old(mut self) -> Self {
+        self.others.clear();
+        self
+    }
+
+    /// Returns the ID of the key that seals.
+    pub(crate) fn first_id(&self) -> String {
+        self.first.id()
+    }
+
     /// Returns the IDs of all keys, in their order.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.all().map(SealKey::id).collect()
@@ -146,6 +188,24 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// Replaces a file in one step that survives a power failure.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let partial = directory.join(format!(".{name}.partial"));
+    // Left by a command that was killed before it replaced the file, so nothing was sealed under its new key.
+    let _ = std::fs::remove_file(&partial);
+    let written = write_new(&partial, text).and_then(|()| std::fs::rename(&partial, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    written?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
 fn unusable(path: &Path, what: &str) -> Error {
     Problem::new(Code::Unavailable, format!("The master key file {} {what}.", path.display())).into()
 }
@@ -164,12 +224,13 @@ mod tests {
         let (one, two) = (MasterKeys::parse(&line(1)).unwrap(), MasterKeys::parse(&line(2)).unwrap());
         let text = format!("\n# made in May\r\n  {}\r\n\n{}\n", line(2), line(1));
         let both = MasterKeys::parse(&text).unwrap();
-        assert_eq!(both.ids(), [two.ids(), one.ids()].concat());
+        assert_eq!(both.ids(), [two.first_id(), one.first_id()]);
         let sealed = one.seal(&place, b"x").unwrap();
         assert!(both.open(&place, &sealed).is_some() && both.holds_key_of(&sealed));
         assert!(two.open(&place, &sealed).is_none() && !two.holds_key_of(&sealed));
         let sealed = both.seal(&place, b"x").unwrap();
-        assert_eq!(sealed_by(&sealed), two.ids().pop());
+        assert_eq!(sealed_by(&sealed), Some(two.first_id()));
+        assert!(both.without_old().open(&place, &one.seal(&place, b"x").unwrap()).is_none());
     }
 
     #[test]

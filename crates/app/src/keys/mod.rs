@@ -1,11 +1,12 @@
 //! Keys and what they protect.
 //! The master key (`master_key`) opens the keys of an instance (`opening`). `seal` encrypts stored values and binds
 //! each to its `place`. `digests` finds credentials again without storing them. `carry_over` converts what older
-//! versions stored.
+//! versions stored. `rotation` changes the master key.
 
 pub(crate) mod carry_over;
 pub(crate) mod digests;
 pub(crate) mod master_key;
 pub(crate) mod opening;
 pub(crate) mod place;
+pub(crate) mod rotation;
 pub(crate) mod seal;

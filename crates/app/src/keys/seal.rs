@@ -210,6 +210,16 @@ pub(crate) fn resealed_data_key(master: &MasterKeys, key: &DataKey) -> Result<Op
     master.seal(&place, &bytes).map(Some)
 }
 
+/// Returns a data key that another master key sealed with the seal of the first one; `None` if that one sealed it.
+pub(crate) fn reseal_data_key(master: &MasterKeys, key: &DataKey) -> Result<Option<Vec<u8>>, Error> {
+    if sealed_by(&key.sealed).is_some_and(|id| id == master.first_id()) {
+        return Ok(None);
+    }
+    let place = SealPlace::DataKey { purpose: &key.purpose, id: &key.id };
+    let bytes = master.open(&place, &key.sealed).ok_or_else(|| Error::internal("a data key is corrupt"))?;
+    master.seal(&place, &bytes).map(Some)
+}
+
 fn unhex(text: &str) -> Option<[u8; ID]> {
     let number = u64::from_str_radix(text, 16).ok()?;
     (text.len() == 2 * ID).then(|| number.to_be_bytes())

@@ -1,0 +1,149 @@
+//! Rotating the master key: everything that it seals is sealed under another one, while a server runs. The server needs
+//! no master key after its start, because the data keys stay the same.
+
+use crate::{
+    app::App,
+    error::{Error, cannot_start},
+    frame::entry::About,
+    keys::{
+        master_key::MasterKeys,
+        opening::missing,
+        place::SealPlace,
+        seal::{is_bound, open_data_keys, reseal_data_key, sealed_by},
+    },
+};
+use crossfade_core::{
+    Code, Problem,
+    audit::{Actor, Event},
+};
+use crossfade_store::{DataKey, Db, InstanceRow, Location};
+use serde::Serialize;
+use std::{collections::BTreeSet, path::Path};
+
+/// Where a master key is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MasterKeyState {
+    /// The first key that is given: it seals.
+    Current,
+    /// Another key that is given: it only opens.
+    Old,
+    /// Not given, although values need it.
+    Missing,
+}
+
+/// A master key. Never contains the key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct MasterKeyLine {
+    /// ID.
+    pub id: String,
+    /// Where it is.
+    pub state: MasterKeyState,
+    /// Number of stored values that are sealed under it.
+    pub seals: usize,
+}
+
+/// A finished rotation of the master key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct MasterKeyRotation {
+    /// Whether the key was created by this rotation.
+    pub is_new: bool,
+    /// Number of values that were sealed again.
+    pub resealed: usize,
+    /// All keys, the current one first.
+    pub master_keys: Vec<MasterKeyLine>,
+}
+
+/// Lists the master keys that are given and those that the database needs. Changes nothing.
+pub async fn list_master_keys(
+    location: &Location,
+    master_key_file: &Path,
+) -> Result<Vec<MasterKeyLine>, Error> {
+    let db = Db::open_read_only(location).await.map_err(cannot_start)?;
+    let listed = async {
+        if db.stored_schema().await.map_err(cannot_start)?.is_none() {
+            let text = "The database contains no Crossfade data, so no master key belongs to it.";
+            return Err(Problem::new(Code::Unavailable, text).into());
+        }
+        let (stored, instance) =
+            db.read::<_, Error>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?))).await?;
+        let master = MasterKeys::read(master_key_file)?.ok_or_else(|| missing(master_key_file))?;
+        Ok(lines(&master, &stored, instance.as_ref()))
+    };
+    let listed = listed.await;
+    db.close().await;
+    listed
+}
+
+fn lines(master: &MasterKeys, stored: &[DataKey], instance: Option<&InstanceRow>) -> Vec<MasterKeyLine> {
+    let sealed = stored.iter().map(|key| &key.sealed).chain(instance.map(|instance| &instance.binding));
+    let users: Vec<String> = sealed.filter_map(|sealed| sealed_by(sealed)).collect();
+    let given = master.ids();
+    let absent: BTreeSet<&String> = users.iter().filter(|id| !given.contains(id)).collect();
+    let state = |at| if at == 0 { MasterKeyState::Current } else { MasterKeyState::Old };
+    let given = given.iter().enumerate().map(|(at, id)| (id, state(at)));
+    let absent = absent.into_iter().map(|id| (id, MasterKeyState::Missing));
+    let seals = |id| users.iter().filter(|user| *user == id).count();
+    given.chain(absent).map(|(id, state)| MasterKeyLine { id: id.clone(), state, seals: seals(id) }).collect()
+}
+
+impl App {
+    /// Seals everything that a master key seals under the first key of the file. If that key already seals everything,
+    /// creates a new one first.
+    ///
+    /// The rows change in one transaction, after the file holds the new key beside the old ones. Whatever stops this,
+    /// the file opens the database before and after, and the next run continues with the key that is there.
+    pub async fn rotate_master_key(&self, master_key_file: &Path) -> Result<MasterKeyRotation, Error> {
+        let path = master_key_file;
+        self.change_as(Actor::machine("keys rotate"), async |act| {
+            // Everything is read after the lock was taken, so that two rotations never create two first keys.
+            let mut master = MasterKeys::read(path)?.ok_or_else(|| missing(path))?;
+            let stored = act.tx.data_keys().await?;
+            let instance = act.tx.instance().await?;
+            let instance = instance.ok_or_else(|| Error::internal("the database has no instance"))?;
+            check(&master, &stored, &instance)?;
+            let used = lines(&master, &stored, Some(&instance));
+            let is_new = used.iter().all(|line| line.state == MasterKeyState::Current || line.seals == 0);
+            if is_new {
+                master = MasterKeys::put_new_first(path, self.random.as_ref())?;
+            }
+            let mut resealed = 0;
+            for key in &stored {
+                if let Some(sealed) = reseal_data_key(&master, key)? {
+                    act.tx.reseal_data_key(&key.id, &sealed).await?;
+                    resealed += 1;
+                }
+            }
+            if sealed_by(&instance.binding) != Some(master.first_id()) {
+                let id = &instance.id;
+                let binding = master.seal(&SealPlace::Instance { id }, id.as_bytes())?;
+                act.tx.rebind_instance(&binding).await?;
+                resealed += 1;
+            }
+            let stored = act.tx.data_keys().await?;
+            let instance = act.tx.instance().await?;
+            let instance = instance.ok_or_else(|| Error::internal("the database has no instance"))?;
+            let master_keys = lines(&master, &stored, Some(&instance));
+            let event = Event::MasterKeyRotated {
+                key_id: master.first_id(),
+                old_key_ids: used.iter().filter(|line| line.seals > 0).map(|line| line.id.clone()).collect(),
+                is_new,
+                resealed: resealed as u64,
+            };
+            // The old keys may be removed from now on, so the new one alone must open everything.
+            check(&master.without_old(), &stored, &instance)?;
+            act.audit(&event, About::default()).await?;
+            Ok(MasterKeyRotation { is_new, resealed, master_keys })
+        })
+        .await
+    }
+}
+
+/// Fails if the master keys do not open everything that a master key seals.
+fn check(master: &MasterKeys, stored: &[DataKey], instance: &InstanceRow) -> Result<(), Error> {
+    open_data_keys(master, stored)?;
+    if is_bound(master, instance) {
+        return Ok(());
+    }
+    Err(Error::internal("the master key is not bound to the instance of the database"))
+}
