@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod judge;
+mod keys;
 mod local;
 mod log;
 mod log_pace;
@@ -78,6 +79,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::doctor(args).await,
         Command::Backup(args) => backup::back_up(args).await,
         Command::Restore(args) => backup::restore(args).await,
+        Command::Keys(cli::Keys::List(args)) => keys::list(args).await,
+        Command::Keys(cli::Keys::Rotate(args)) => keys::rotate(args).await,
         Command::Owner(cli::Owner::Recover(args)) => local::recover_owner(args).await,
         Command::Token(cli::Token::Create(args)) => local::create_token(*args).await,
         Command::Token(cli::Token::Remote(command)) => remote::token(command).await,

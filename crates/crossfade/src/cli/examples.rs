@@ -32,6 +32,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade restore --from crossfade.backup --data-dir /var/lib/crossfade",
         ],
     ),
+    ("keys list", ["crossfade keys list", "crossfade keys list --data-dir /var/lib/crossfade --json"]),
+    ("keys rotate", ["crossfade keys rotate", "crossfade keys rotate --data-dir /var/lib/crossfade --json"]),
     (
         "owner recover",
         [

@@ -68,6 +68,26 @@ pub(crate) struct Restore {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum Keys {
+    /// List the master keys and what each seals. Never shows a key. Changes nothing.
+    List(KeysArgs),
+    /// Seal the keys of the instance under a new master key. Works while a server is running.
+    ///
+    /// Creates a key on the first line of the master key file. If the first key there does not seal
+    /// everything yet, uses that key and creates none.
+    Rotate(KeysArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct KeysArgs {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum Owner {
     /// Print a one-time link that lets a locked-out Owner set a new password.
     Recover(RecoverOwner),

@@ -26,7 +26,9 @@ pub(crate) use self::{
     drills::{Drill, ScheduleDrill, StopDrill},
     environments::{CreateEnv, Env, EnvChange, RotateKey, UpdateEnv},
     examples::{examples, program},
-    local::{BackUp, CreateToken, Demo, Doctor, Init, Manual, Owner, RecoverOwner, Restore, Token},
+    local::{
+        BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Manual, Owner, RecoverOwner, Restore, Token,
+    },
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},
     registrations::{Registration, RegistrationChange, UpdateRegistration},
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     Backup(BackUp),
     /// Restore a backup into an empty database.
     Restore(Restore),
+    /// List and rotate the master keys on the server machine.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Recover a locked-out Owner on the server machine.
     #[command(subcommand)]
     Owner(Owner),
@@ -120,6 +125,7 @@ impl Command {
             | Self::Doctor(_)
             | Self::Backup(_)
             | Self::Restore(_)
+            | Self::Keys(_)
             | Self::Owner(_)
             | Self::Token(Token::Create(_))
             | Self::Man(_)

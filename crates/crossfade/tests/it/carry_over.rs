@@ -168,7 +168,7 @@ impl Keys {
 }
 
 /// An instance with one of everything that is sealed or found by a digest.
-struct Lived {
+pub struct Lived {
     client: Client,
     token: String,
     cookie: String,
@@ -181,7 +181,7 @@ struct Lived {
 
 const AGAIN: (&str, &str) = ("Idempotency-Key", "once");
 
-async fn live(world: &World) -> Lived {
+pub async fn live(world: &World) -> Lived {
     let client = world.client("Billing", &["staging", "production"]).await;
     let first = client.registration("production").clone();
     let access_token = world.oauth("production").token(&first.client_id, &first.secret).await.is_token();
@@ -223,13 +223,19 @@ impl Lived {
         all.chain(credentials.into_iter().step_by(every).map(old)).collect()
     }
 
-    /// Everything that worked works, and only in the new format.
-    async fn works_on(&self, world: &World) {
+    /// Every stored value is revealed as it was.
+    pub async fn are_revealed(&self, world: &World) {
         let principal = Principal { world, token: Some(self.token.clone()) };
         for (id, value) in &self.secrets {
             let path = self.client.path("production", &format!("/secrets/{id}/reveal"));
             assert_eq!(principal.post(&path, json!({"reason": "test"})).await.ok()["value"], **value);
         }
+    }
+
+    /// Everything that worked works, and only in the new format.
+    pub async fn works_on(&self, world: &World) {
+        let principal = Principal { world, token: Some(self.token.clone()) };
+        self.are_revealed(world).await;
         let body = Some(self.client.rotation(24).to_string());
         let path = self.client.path("production", "/secrets/rotate");
         let again = principal.call(http::Method::POST, &path, body, &[AGAIN]).await.created();

@@ -39,6 +39,7 @@ mod giving;
 mod guard;
 mod headers;
 mod interrupted;
+mod keys;
 mod limits;
 mod links;
 mod load;
