@@ -200,7 +200,8 @@ fn event(row: &Row) -> Result<AuditEvent, StoreError> {
             reason: row.opt_text("reason")?,
             details: row.parsed("details", |text| serde_json::from_str(text).ok())?,
             origin: Origin {
-                ip: row.opt_parsed("source_ip", |text| text.parse().ok())?,
+                ip: None,
+                stored: row.opt_text("source_ip")?,
                 request_id: row.opt_text("request_id")?,
             },
             via: via(row)?,
@@ -291,7 +292,7 @@ impl Tx {
             new.target.clone().into(),
             new.reason.clone().into(),
             new.details.to_string().into(),
-            new.origin.ip.map(|ip| ip.to_string()).into(),
+            new.origin.stored.clone().into(),
             new.origin.request_id.clone().into(),
             new.via.as_ref().map(Via::kind).into(),
             new.via.as_ref().map(Via::id).into(),

@@ -54,7 +54,7 @@ pub struct Table {
 const HEAD: &str = "head";
 
 /// Tables that are not in a backup.
-pub const LEFT_OUT: &[&str] = &["devices", "links", "sessions", "unreadable_proxies"];
+pub const LEFT_OUT: &[&str] = &["devices", "links", "oldest_program", "sessions", "unreadable_proxies"];
 
 /// Tables, each after the tables it refers to.
 pub const TABLES: &[Table] = &[

@@ -47,12 +47,16 @@ pub enum StoreError {
     /// The database could not be opened.
     #[error("{0}")]
     Open(String),
-    /// The database was written by a newer version of Crossfade.
+    /// The database was written by a newer version of Crossfade, and this version must not run on it.
     #[error(
-        "the database was written by a newer version of Crossfade (schema {0}); use that version or restore \
-        an older backup"
+        "the database was written by a newer version of Crossfade: it requires {requires} or later, but this is \
+        Crossfade {version} (schema {schema}); use that version, or restore an older backup into an empty \
+        database", version = env!("CARGO_PKG_VERSION"), schema = Db::program_schema()
     )]
-    NewerSchema(i64),
+    NewerSchema {
+        /// The oldest program that can run on the database.
+        requires: String,
+    },
     /// Another server works on this database.
     #[error(
         "another crossfade serve is already using this database; stop it first, or use a different database"

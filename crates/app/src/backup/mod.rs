@@ -25,7 +25,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_authority::Clock;
 use crossfade_core::{Code, Problem, Timestamp};
 use crossfade_store::{
-    Db, Location, StoreError, Value,
+    Db, Location, Value,
     backup::{TABLES, Table},
 };
 use serde::{Deserialize, Serialize};
@@ -173,8 +173,11 @@ fn written(row: Vec<Value>) -> Vec<serde_json::Value> {
 fn other_schema(schema: i64) -> Problem {
     let ours = Db::program_schema();
     if schema > ours {
-        let error = StoreError::NewerSchema(schema).to_string();
-        return Problem::new(Code::Unavailable, format!("No backup was taken: {error}."));
+        let text = format!(
+            "No backup was taken: the database was written by a newer version of Crossfade (schema {schema}), and \
+            this version cannot read all of it (schema {ours}). Take the backup with that version."
+        );
+        return Problem::new(Code::Unavailable, text);
     }
     let text = format!(
         "No backup was taken: the database has schema {schema}, but this version of Crossfade requires \

@@ -34,15 +34,12 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
             ));
         }
         Ok(Some(schema)) if schema > ours => {
-            checks.push(Check::fail(
-                "database",
-                format!(
-                    "The database was written by a newer version of Crossfade (schema {schema}; this version \
-                    requires {ours})."
-                ),
-                "Use that version or a later one, or restore an older backup into an empty database.",
-            ));
-            return false;
+            let check = newer_schema(db, schema).await;
+            let may_run = check.outcome == Outcome::Warn;
+            checks.push(check);
+            if !may_run {
+                return false;
+            }
         }
         Ok(Some(schema)) => {
             checks.push(Check::warn(
@@ -89,6 +86,30 @@ pub(super) async fn check(db: &Db, checks: &mut Vec<Check>) -> bool {
     });
     // What a damaged file says of its contents is of no use.
     found.is_ok_and(|found| found.damage.is_empty())
+}
+
+/// Returns the check for a database that a newer version has migrated. It is a warning if this version can run on it.
+async fn newer_schema(db: &Db, schema: i64) -> Check {
+    const NAME: &str = "database";
+    match db.may_run_on_newer().await {
+        Ok(true) => Check::warn(
+            NAME,
+            format!(
+                "The database was written by a newer version of Crossfade (schema {schema}). This version \
+                (schema {}) can run on it, but cannot take a backup.",
+                Db::program_schema()
+            ),
+            "Use the newer version, at least for backups.",
+        ),
+        Ok(false) => match db.newer_schema(schema).await {
+            Ok(refusal) | Err(refusal) => Check::fail(
+                NAME,
+                sentence(&refusal.to_string()),
+                "Use that version or a later one, or restore an older backup into an empty database.",
+            ),
+        },
+        Err(error) => cannot_open(&error),
+    }
 }
 
 /// Returns the check for data that cannot be read and may be damaged.

@@ -210,9 +210,19 @@ async fn a_database_of_another_schema_is_told_and_not_migrated(world: World) {
         [(9999, Outcome::Fail, "newer version of Crossfade"), (0, Outcome::Warn, "has schema 0")]
     {
         world.raw(&format!("DELETE FROM _sqlx_migrations WHERE version BETWEEN 2 AND 100; UPDATE _sqlx_migrations SET version = {version}")).await;
+        let requires =
+            format!("UPDATE oldest_program SET schema_version = {version}, program_version = '9.9.9'");
+        world.raw(&requires).await;
         finds(&look(&world, world.now()).await, "database", outcome, says);
         assert_eq!(world.number("SELECT MAX(version) FROM _sqlx_migrations").await, version);
     }
+    world.raw("UPDATE _sqlx_migrations SET version = 9999").await;
+    finds(
+        &look(&world, world.now()).await,
+        "database",
+        Outcome::Warn,
+        "can run on it, but cannot take a backup",
+    );
     world.raw("DROP TABLE _sqlx_migrations").await;
     finds(&look(&world, world.now()).await, "database", Outcome::Fail, "contains no Crossfade data");
 }

@@ -302,16 +302,21 @@ fn a_master_key_that_cannot_be_written_stops_a_new_instance() {
     refuses(Running::start(&arguments), 1, "cannot be written");
 }
 
+/// SQL of a migration that this program does not know.
+const OF_THE_FUTURE: &str =
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+     SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1";
+
 #[tokio::test]
-async fn a_database_of_a_newer_version_is_not_served() {
+async fn a_database_of_a_newer_version_is_served_only_if_it_permits_that() {
     let data = Data::new();
-    raw(
-        &data.file("crossfade.db"),
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
-    )
-    .await;
-    refuses(data.serve(&[]), 1, "newer version of Crossfade");
+    raw(&data.file("crossfade.db"), OF_THE_FUTURE).await;
+    let mut server = data.serve(&[]);
+    is_serving(&mut server);
+    drop(server);
+    let requires_newer = "UPDATE oldest_program SET schema_version = 9999, program_version = '9.9.9'";
+    raw(&data.file("crossfade.db"), requires_newer).await;
+    refuses(data.serve(&[]), 1, "requires Crossfade 9.9.9 (schema 9999) or later, but this is Crossfade 0.");
 }
 
 #[test]

@@ -278,6 +278,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (24, "link_makers", include_str!("../../migrations/0024_link_makers.sql")),
     (25, "sigma", include_str!("../../migrations/0025_sigma.sql")),
     (26, "allowed_networks", include_str!("../../migrations/0026_allowed_networks.sql")),
+    (28, "oldest_program", include_str!("../../migrations/0028_oldest_program.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

@@ -133,6 +133,28 @@ impl Db {
         })
     }
 
+    /// Returns the oldest program that can run on the database: the newest migration that it knows, and its version;
+    /// `None` if the schema is older than this record.
+    pub async fn oldest_program(&self) -> Result<Option<(i64, String)>, StoreError> {
+        const OLDEST: &str = "SELECT schema_version, program_version FROM oldest_program WHERE one = 1";
+        Ok(match &self.engine {
+            Engine::Sqlite(pools) => {
+                let mut lent = pools.lend(Purpose::Read).await?;
+                let session = lent.link()?;
+                let known = "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'oldest_program'";
+                let tables: i64 = sqlx::query_scalar(known).fetch_one(&mut *session).await?;
+                if tables == 0 { None } else { sqlx::query_as(OLDEST).fetch_optional(session).await? }
+            }
+            Engine::Postgres(pools) => {
+                let mut lent = pools.lend(Purpose::Read).await?;
+                let session = &mut lent.link()?.session;
+                let known = "SELECT to_regclass('oldest_program') IS NOT NULL";
+                let known: bool = sqlx::query_scalar(known).fetch_one(&mut *session).await?;
+                if known { sqlx::query_as(OLDEST).fetch_optional(session).await? } else { None }
+            }
+        })
+    }
+
     /// Whether a process is serving this database. Determined without taking its lock.
     pub async fn is_served(&self) -> Result<bool, StoreError> {
         match &self.engine {

@@ -43,38 +43,72 @@ impl Db {
                 migrated
             }
         };
-        migrated.map_err(cannot_migrate)
+        match migrated {
+            Err(MigrateError::VersionMissing(newer)) => Err(self.newer_schema(newer).await?),
+            other => other.map_err(cannot_migrate),
+        }
     }
 
-    /// Whether every migration has been applied. Refuses a database that this program must not migrate.
+    /// Whether every migration of this program has been applied. Refuses a database that this program must not migrate.
     async fn is_migrated(&self) -> Result<bool, StoreError> {
-        match &self.engine {
+        let applied = match &self.engine {
             Engine::Sqlite(pools) => {
-                is_migrated(&migrator("BLOB"), pools.lend(Purpose::Read).await?.link()?).await
+                applied(&migrator("BLOB"), pools.lend(Purpose::Read).await?.link()?).await
             }
             Engine::Postgres(pools) => {
-                is_migrated(&migrator("BYTEA"), &mut pools.lend(Purpose::Read).await?.link()?.session).await
+                applied(&migrator("BYTEA"), &mut pools.lend(Purpose::Read).await?.link()?.session).await
             }
+        };
+        let Applied { has_all, newer } = applied.map_err(cannot_migrate)?;
+        match newer {
+            Some(newer) if !has_all || !self.may_run_on_newer().await? => {
+                Err(self.newer_schema(newer).await?)
+            }
+            _ => Ok(has_all),
         }
-        .map_err(cannot_migrate)
+    }
+
+    /// Whether a database with a newer schema permits this program to run on it.
+    pub async fn may_run_on_newer(&self) -> Result<bool, StoreError> {
+        Ok(self.oldest_program().await?.is_some_and(|(schema, _)| schema <= Self::program_schema()))
+    }
+
+    /// Returns the refusal to run on a database with the migration `newer`, which this program does not know.
+    pub async fn newer_schema(&self, newer: i64) -> Result<StoreError, StoreError> {
+        let requires = match self.oldest_program().await? {
+            Some((schema, version)) if schema > Self::program_schema() => {
+                format!("Crossfade {version} (schema {schema})")
+            }
+            _ => format!("schema {newer}"),
+        };
+        Ok(StoreError::NewerSchema { requires })
     }
 }
 
-async fn is_migrated<C: Migrate>(ours: &Migrator, session: &mut C) -> Result<bool, MigrateError> {
+/// Migrations of a database, compared with those of this program.
+struct Applied {
+    /// Whether all migrations of this program have been applied.
+    has_all: bool,
+    /// The newest migration that this program does not know; `None` if it knows all of them.
+    newer: Option<i64>,
+}
+
+async fn applied<C: Migrate>(ours: &Migrator, session: &mut C) -> Result<Applied, MigrateError> {
     if let Some(version) = session.dirty_version(TABLE).await? {
         return Err(MigrateError::Dirty(version));
     }
     let applied = session.list_applied_migrations(TABLE).await?;
+    let (mut known, mut newer) = (0, None);
     for there in &applied {
         match ours.iter().find(|migration| migration.version == there.version) {
-            None => return Err(MigrateError::VersionMissing(there.version)),
+            None => newer = newer.max(Some(there.version)),
             Some(migration) if migration.checksum != there.checksum => {
                 return Err(MigrateError::VersionMismatch(there.version));
             }
-            Some(_) => {}
+            Some(_) => known += 1,
         }
     }
-    Ok(applied.len() == ours.iter().count())
+    Ok(Applied { has_all: known == ours.iter().count(), newer })
 }
 
 /// Table in which sqlx records the applied migrations.
@@ -82,12 +116,23 @@ const TABLE: &str = "_sqlx_migrations";
 
 fn cannot_migrate(error: MigrateError) -> StoreError {
     match error {
-        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
-            StoreError::NewerSchema(version)
-        }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             StoreError::Open(format!("cannot migrate the database: {}", describe(&error)))
         }
         other => StoreError::Open(format!("cannot migrate the database: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::db::connect::MIGRATIONS;
+
+    #[test]
+    fn every_later_migration_says_which_programs_can_run_on_it() {
+        for (version, name, sql) in MIGRATIONS.iter().filter(|(version, ..)| *version > 28) {
+            let is_said = sql.contains("UPDATE oldest_program SET")
+                || sql.contains("-- Earlier programs can run on it:");
+            assert!(is_said, "{version} {name}");
+        }
     }
 }

@@ -9,6 +9,8 @@ on_both_engines! {
     migrations_run_twice_and_keep_what_is_there,
     two_processes_that_migrate_at_the_same_time_both_succeed,
     a_database_of_a_newer_version_is_refused_and_left_alone,
+    a_database_of_a_newer_version_that_permits_this_one_is_opened,
+    a_newer_database_without_a_migration_of_ours_is_refused,
     a_database_whose_first_migration_differs_is_refused,
     a_second_server_is_refused_until_the_first_lets_go,
     servers_of_different_databases_do_not_hinder_each_other,
@@ -39,20 +41,50 @@ async fn two_processes_that_migrate_at_the_same_time_both_succeed(place: Place) 
     assert_eq!(place.number("SELECT COUNT(*) FROM head").await, 1);
 }
 
+/// SQL of a migration that this program does not know.
+const OF_THE_FUTURE: &str =
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+     SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1";
+
 async fn a_database_of_a_newer_version_is_refused_and_left_alone(t: TestDb) {
     t.write(seed_client).await;
-    let before = t.place.fingerprint().await;
     t.db.close().await;
-    t.place
-        .raw(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
-        )
-        .await;
+    t.place.raw(OF_THE_FUTURE).await;
+    t.place.raw("UPDATE oldest_program SET schema_version = 9999, program_version = '9.9.9'").await;
+    let before = t.place.fingerprint().await;
     let refused = Db::open(&t.place.location).await.err().unwrap();
-    assert!(matches!(refused, StoreError::NewerSchema(9999)), "{refused:?}");
-    assert!(refused.to_string().contains("newer version of Crossfade"), "{refused}");
+    assert!(matches!(refused, StoreError::NewerSchema { .. }), "{refused:?}");
+    let ours = Db::program_schema();
+    let says = format!(
+        "the database was written by a newer version of Crossfade: it requires Crossfade 9.9.9 (schema 9999) or later, \
+         but this is Crossfade {} (schema {ours}); use that version, or restore an older backup into an empty database",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(refused.to_string(), says);
     assert_eq!(t.place.fingerprint().await, before);
+}
+
+async fn a_database_of_a_newer_version_that_permits_this_one_is_opened(t: TestDb) {
+    t.write(seed_client).await;
+    t.db.close().await;
+    t.place.raw(OF_THE_FUTURE).await;
+    t.place.raw("ALTER TABLE clients ADD COLUMN of_the_future TEXT").await;
+    let before = t.place.fingerprint().await;
+    let db = Db::open(&t.place.location).await.unwrap();
+    assert_eq!(t.place.fingerprint().await, before);
+    assert!(db.may_run_on_newer().await.unwrap());
+    db.check_statements().await.unwrap();
+    db.write(async |tx| tx.append_changes(&[]).await).await.unwrap();
+    db.close().await;
+    assert_eq!(t.place.number("SELECT MAX(version) FROM _sqlx_migrations").await, 9999);
+}
+
+async fn a_newer_database_without_a_migration_of_ours_is_refused(t: TestDb) {
+    t.db.close().await;
+    t.place.raw(OF_THE_FUTURE).await;
+    t.place.raw("DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    let refused = Db::open(&t.place.location).await.err().unwrap();
+    assert!(refused.to_string().contains("it requires schema 9999 or later"), "{refused}");
 }
 
 async fn a_database_whose_first_migration_differs_is_refused(t: TestDb) {
