@@ -36,5 +36,6 @@ mod suite {
     mod sessions;
     mod token_revocations;
     mod transactions;
+    mod upgrades;
     mod verifiers;
 }

@@ -2,7 +2,9 @@
 
 use crossfade_store::{Db, Location, StoreError, Tx};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Decode, Postgres, Sqlite, Type, postgres::PgConnectOptions,
+    AssertSqlSafe, ConnectOptions, Connection, Decode, Postgres, Sqlite, Type,
+    migrate::{Migration, MigrationType, Migrator},
+    postgres::PgConnectOptions,
     sqlite::SqliteConnectOptions,
 };
 use std::{
@@ -54,6 +56,26 @@ impl Place {
     /// Runs SQL past the store: what a broken disk, another version or a hand at the console leaves behind.
     pub async fn raw(&self, sql: &str) {
         self.try_raw(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Migrates an empty place to an earlier schema, as a program of that schema did.
+    pub async fn migrate_to(&self, version: i64) {
+        let mut earlier = migrations(&self.location);
+        earlier.retain(|migration| migration.version <= version);
+        let migrator = Migrator::with_migrations(earlier);
+        match &self.location {
+            Location::File(path) => {
+                let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+                let mut session = options.foreign_keys(true).connect().await.unwrap();
+                migrator.run_direct(None, &mut session, false).await.unwrap();
+                session.close().await.unwrap();
+            }
+            Location::Postgres(url) => {
+                let mut session = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+                migrator.run_direct(None, &mut session, false).await.unwrap();
+                session.close().await.unwrap();
+            }
+        }
     }
 
     /// Runs SQL past the store and returns the database's error.
@@ -230,6 +252,25 @@ impl Place {
         }
         contents
     }
+}
+
+/// The migrations of an engine, oldest first, read from their files.
+pub fn migrations(location: &Location) -> Vec<Migration> {
+    let blob = if matches!(location, Location::File(_)) { "BLOB" } else { "BYTEA" };
+    let directory = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    let mut migrations: Vec<Migration> = directory
+        .map(|file| {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let (version, description) = name.split_once('_').unwrap();
+            let sql = std::fs::read_to_string(&path).unwrap().replace("{BLOB}", blob);
+            let sql = sqlx::SqlSafeStr::into_sql_str(AssertSqlSafe(sql));
+            let (version, description) = (version.parse().unwrap(), description.to_owned().into());
+            Migration::new(version, description, MigrationType::Simple, sql, false)
+        })
+        .collect();
+    migrations.sort_by_key(|migration| migration.version);
+    migrations
 }
 
 /// A database that was opened for one test.

@@ -4,7 +4,7 @@ mod database;
 pub mod engines;
 mod rows;
 
-pub use database::{Place, TestDb};
+pub use database::{Place, TestDb, migrations};
 pub use rows::*;
 
 use engines::Subject;

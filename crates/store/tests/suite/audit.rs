@@ -41,7 +41,11 @@ fn full(actor: Actor) -> NewAuditEvent {
     NewAuditEvent {
         at: at(7).after(MICRO),
         actor,
-        origin: Origin { ip: Some([192, 0, 2, 7].into()), request_id: Some("7bLx3Q9aTzK".into()) },
+        origin: Origin {
+            ip: None,
+            stored: Some("192.0.2.0/24".into()),
+            request_id: Some("7bLx3Q9aTzK".into()),
+        },
         via: Some(Via::Token { id: token_id(1) }),
         action: Action::SecretRotated,
         done: false,

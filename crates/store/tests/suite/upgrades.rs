@@ -1,0 +1,124 @@
+//! Databases of each earlier schema, with rows in every table of that schema, are migrated and keep their rows.
+
+use crate::engines::on_both_engines;
+use crate::harness::*;
+use crossfade_store::{Db, Location, StoreError, backup::TABLES};
+use std::collections::BTreeMap;
+
+on_both_engines! {
+    in parallel:
+    a_database_of_each_earlier_schema_is_migrated_with_its_rows,
+}
+
+/// Rows as programs of the schemas from `0` up to, but not including, `1` wrote them. `{B}` stands for a few bytes.
+const ROWS: &[(i64, i64, &str)] = &[
+    (1, i64::MAX, "INSERT INTO change_log (seq, kind, subject) VALUES (1, 'registration', 'reg_1')"),
+    (1, i64::MAX, "INSERT INTO data_keys (id, purpose, sealed, created_at) VALUES ('k1', 'seal', {B}, 1)"),
+    (1, i64::MAX, "INSERT INTO properties (id, name, name_key, created_at, version) VALUES ('prop_1', 'Νόμος', 'νόμος', 1, 1)"),
+    (1, i64::MAX, "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, created_at, version)
+         VALUES ('production', 'Production', 'production', 1, 'EdDSA', 0, 30, NULL, 1, 1)"),
+    (1, i64::MAX, "INSERT INTO signing_keys (kid, environment, alg, sealed, created_at, active_from) VALUES ('kid', 'production', 'EdDSA', {B}, 1, 1)"),
+    (1, i64::MAX, "INSERT INTO clients (id, property_id, name, name_key, description, owners, created_at, version)
+         VALUES ('cl_1', 'prop_1', 'Άρης', 'άρης', '', '[]', 1, 1)"),
+    (1, i64::MAX, "INSERT INTO registrations (id, client_id, environment, oauth_client_id, auth_basic, auth_post, scopes, access_token_ttl_seconds,
+             may_introspect, created_at, disabled_at, version)
+         VALUES ('reg_1', 'cl_1', 'production', 'billing', 1, 0, '', 900, 0, 1, 2, 1)"),
+    (1, i64::MAX, "INSERT INTO secrets (id, registration_id, number, created_at, expires_at, digest, digest_key, sealed)
+         VALUES ('sec_1', 'reg_1', 1, 1, 99, {B}, 'k1', {B}), ('sec_2', 'reg_1', 2, 2, NULL, {B}, 'k1', NULL)"),
+    (1, i64::MAX, "INSERT INTO rotations (id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason,
+             compromised, outgoing_secret_id, incoming_secret_id)
+         VALUES ('rot_1', 'reg_1', 1, 'user', 'usr_1', 'Ada', 2, 24, '', 0, 'sec_1', 'sec_2')"),
+    (1, i64::MAX, "INSERT INTO secret_usage (secret_id, first_used_at, last_used_at, use_count) VALUES ('sec_1', 1, 2, 7)"),
+    (1, 5, "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, first_used_at, last_used_at, use_count)
+         VALUES ('sec_1', '192.0.2.1', 'worker/1', 1, 2, 4), ('sec_1', '', '', 1, 2, 3)"),
+    (5, i64::MAX, "INSERT INTO secret_usage_sources (secret_id, source_ip, user_agent, instance, gathered, first_used_at, last_used_at, use_count, longest_pause)
+         VALUES ('sec_1', '192.0.2.1', 'worker/1', 'a', 0, 1, 2, 4, 1), ('sec_1', '', '', '', 1, 1, 2, 3, 1)"),
+    (1, i64::MAX, "INSERT INTO authentication_failures (hour, registration_id, secret_id, reason, source_ip, first_at, last_at, failure_count)
+         VALUES (1, 'reg_1', 'sec_1', 'wrong', '192.0.2.1', 1, 2, 3)"),
+    (1, i64::MAX, "INSERT INTO revoked_tokens (jti, expires_at, revoked_at) VALUES ('jti', 9, 1)"),
+    (1, i64::MAX, "INSERT INTO users (id, kind, email, name, created_at, version)
+         VALUES ('usr_1', 'person', 'ada@example.com', 'Ada', 1, 1), ('usr_2', 'person', 'bob@example.com', 'Bob', 1, 1)"),
+    (1, i64::MAX, "INSERT INTO grants (id, user_id, role, created_at) VALUES ('gr_1', 'usr_1', 'owner', 1)"),
+    (1, i64::MAX, "INSERT INTO api_tokens (id, user_id, name, digest, created_at) VALUES ('tok_1', 'usr_1', 'laptop', {B}, 1)"),
+    (1, i64::MAX, "INSERT INTO links (digest, purpose, user_id, created_at, expires_at) VALUES ({B}, 'setup', NULL, 1, 9)"),
+    (1, i64::MAX, "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, target, details)
+         VALUES (1, 1, 'user', 'usr_1', 'Ada', 'user.created', 'done', 'usr_2', '{}'), (2, 2, 'user', 'usr_1', 'Ada', 'link.created', 'done', 'usr_2', '{}')"),
+    (1, i64::MAX, "INSERT INTO idempotency (actor, key, request, created_at, reply, sealed) VALUES ('usr_1', 'once', {B}, 1, '{}', {B})"),
+    (1, i64::MAX, "INSERT INTO notifications (id, created_at, event, recipients, details) VALUES ('ntf_1', 1, 'secret.rotated', '[]', '{}')"),
+    (3, i64::MAX, "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent)
+         VALUES ('ses_1', 'usr_1', {B}, 1, 1, 1, '192.0.2.1', '')"),
+    (4, 5, "INSERT INTO secret_usage_spans (secret_id, span, use_count) VALUES ('sec_1', 8, 7)"),
+    (5, i64::MAX, "INSERT INTO secret_usage_series (secret_id, grain, bucket, use_count) VALUES ('sec_1', 60, 120, 7), ('sec_1', 3600, 2, 7), ('sec_1', 86400, 0, 7)"),
+    (5, i64::MAX, "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, 2, 0)"),
+    (5, i64::MAX, "INSERT INTO evidence_gaps (began_at, ended_at, kind) VALUES (1, 2, 'killed')"),
+    (7, i64::MAX, "INSERT INTO drills (id, registration_id, number, secret_id, actor_kind, actor_id, actor_name, scheduled_at, reason, starts_at,
+             length_seconds, repeat_count, ends_at)
+         VALUES ('drl_1', 'reg_1', 1, 'sec_1', 'user', 'usr_1', 'Ada', 1, '', 1, 60, 1, 2)"),
+    (7, 10, "INSERT INTO drill_callers (drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count)
+         VALUES ('drl_1', '192.0.2.1', '', '', 0, 1, 2, 3)"),
+    (10, i64::MAX, "INSERT INTO refused_callers (secret_id, drill_id, source_ip, user_agent, instance, gathered, first_at, last_at, refusal_count)
+         VALUES ('sec_1', 'drl_1', '192.0.2.1', '', '', 0, 1, 2, 3)"),
+    (8, i64::MAX, "INSERT INTO deadline_warnings (rotation_id, deadline, mark_hours, told_at) VALUES ('rot_1', 99, 24, 1)"),
+    (11, i64::MAX, "INSERT INTO instance (one, id, binding, created_at) VALUES (1, 'ins_1', {B}, 1)"),
+    (15, i64::MAX, "INSERT INTO devices (digest, user_id, created_at, expires_at, wrong_passwords) VALUES ({B}, 'usr_1', 1, 9, 0)"),
+    (17, i64::MAX, "INSERT INTO token_revocations (hour, registration_id, secret_id, source_ip, last_at, revocation_count) VALUES (1, 'reg_1', 'sec_1', '', 2, 3)"),
+    (18, i64::MAX, "INSERT INTO limits (property_id, environment, audiences, version) VALUES ('prop_1', 'production', '[]', 1)"),
+    (24, i64::MAX, "INSERT INTO link_makers (account_id, maker_id) VALUES ('usr_2', 'usr_1')"),
+    (21, i64::MAX, "INSERT INTO unreadable_proxies (address, noted_at) VALUES ('192.0.2.9', 1)"),
+];
+
+/// What a migration made of rows that were there before it: from which schema on it is not applied to them any more, a
+/// number, and the rows that a test put there.
+const MADE: &[(i64, &str, i64)] = &[
+    (17, "SELECT token_generation FROM registrations", 1),
+    (14, "SELECT COUNT(*) FROM users WHERE id = 'usr_2' AND created_by = 'usr_1' AND linked_by = 'usr_1'", 1),
+    (24, "SELECT COUNT(*) FROM link_makers WHERE account_id = 'usr_2' AND maker_id = 'usr_1'", 1),
+    (25, "SELECT COUNT(*) FROM clients WHERE name_key = 'άρησ'", 1),
+    (25, "SELECT COUNT(*) FROM properties WHERE name_key = 'νόμοσ'", 1),
+];
+
+async fn a_database_of_each_earlier_schema_is_migrated_with_its_rows(t: TestDb) {
+    let (columns, ours) = (t.place.columns().await, Db::program_schema());
+    let versions: Vec<i64> =
+        migrations(&t.place.location).iter().map(|migration| migration.version).collect();
+    assert_eq!(versions.iter().max(), Some(&ours));
+    for version in versions {
+        let place = t.place.another().await;
+        place.migrate_to(version).await;
+        let bytes = if matches!(place.location, Location::File(_)) { "X'0102'" } else { "'\\x0102'" };
+        let mut expected: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, until, sql) in ROWS.iter().filter(|(from, until, _)| (*from..*until).contains(&version)) {
+            place.raw(&sql.replace("{B}", bytes)).await;
+            let table = sql.split(' ').nth(2).unwrap();
+            let number = sql.split("VALUES").nth(1).unwrap().matches("(").count();
+            if *until == i64::MAX || table == "secret_usage_sources" {
+                *expected.entry(table).or_default() += number;
+            }
+        }
+        if version == ours {
+            let tables = TABLES.iter().map(|table| table.name);
+            let missing: Vec<&str> = tables.filter(|name| !expected.contains_key(name)).collect();
+            assert_eq!(missing, ["head"], "every other table of a backup has rows here");
+        }
+        let db = Db::open(&place.location).await.unwrap_or_else(|error| panic!("schema {version}: {error}"));
+        db.check_statements().await.unwrap();
+        assert_eq!(place.columns().await, columns, "schema {version}");
+        for (table, number) in expected {
+            let found = place.number(&format!("SELECT COUNT(*) FROM {table}")).await;
+            assert_eq!(found, number as i64, "schema {version}: {table}");
+        }
+        for (until, sql, number) in MADE.iter().filter(|(until, ..)| version < *until) {
+            assert_eq!(place.number(sql).await, *number, "schema {version}, migration {until}");
+        }
+        db.read::<_, StoreError>(async |tx| {
+            for table in TABLES {
+                tx.each_row::<StoreError>(table, |_| Ok(())).await?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(db.stored_schema().await.unwrap(), Some(ours));
+        db.close().await;
+    }
+}
