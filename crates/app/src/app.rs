@@ -27,7 +27,7 @@ use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
     Random,
     api::{self, Page},
-    audit::Actor,
+    audit::{Actor, Origin},
     environment::{DEFAULTS, Slug},
 };
 use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
@@ -254,6 +254,11 @@ impl App {
     /// Writes the remaining evidence, and records that it is complete up to now. For the orderly end of a process.
     pub async fn end_recording(&self) -> Result<(), Error> {
         self.node.end_recording().await
+    }
+
+    /// Returns the origin of a request from this address, with the stored form of the address.
+    pub fn origin(&self, ip: IpAddr) -> Origin {
+        Origin { ip: Some(ip), stored: Some(self.node.addresses.kept(ip)), request_id: None }
     }
 
     /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago.

@@ -22,7 +22,7 @@ pub struct Options {
     pub random: Arc<dyn Random>,
     /// Retention of the audit trail in days; `None`: forever.
     pub audit_retention_days: Option<u32>,
-    /// How evidence stores addresses.
+    /// How evidence, sessions and the audit trail store addresses.
     pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh for dangerous actions.
     pub fresh_sign_in: Duration,

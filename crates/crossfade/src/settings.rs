@@ -86,7 +86,8 @@ pub(crate) struct Settings {
     /// Log format: text for people or json for programs. One line per event. [default: text]
     #[arg(long, env = "CROSSFADE_LOG_FORMAT", hide_env_values = true, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
-    /// How evidence of use stores addresses: full, truncated (to /24 and /48) or hashed. [default: full]
+    /// How evidence of use, sessions and the audit trail store addresses: full, truncated (to /24 and /48) or
+    /// hashed. [default: full]
     #[arg(long, env = "CROSSFADE_EVIDENCE_ADDRESSES", hide_env_values = true, value_enum)]
     pub(crate) evidence_addresses: Option<AddressWord>,
     /// Days to keep audit events. [default: forever]
@@ -108,7 +109,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// How evidence of use stores addresses.
+/// How addresses are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AddressWord {
@@ -504,6 +505,26 @@ mod tests {
         assert_eq!((resolved.listen.port(), resolved.data_dir), (2, PathBuf::from("/d")));
         std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
         assert!(Settings { config: Some(path), ..Settings::default() }.resolve().is_err());
+    }
+
+    #[test]
+    fn the_commented_settings_file_has_every_setting_and_changes_none() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crossfade.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(toml::from_str::<toml::Table>(&text).unwrap().len(), 0, "every line is a comment");
+        // A comment begins with "# ", a setting with "#".
+        let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
+        let settings: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with(' ')).collect();
+        let settings = settings.join("\n");
+        toml::from_str::<Settings>(&settings).unwrap();
+        let mut found: Vec<String> =
+            toml::from_str::<toml::Table>(&settings).unwrap().into_iter().map(|(key, _)| key).collect();
+        let command = Settings::augment_args(clap::Command::new("crossfade"));
+        let arguments = command.get_arguments().map(|argument| argument.get_id().to_string());
+        let mut known: Vec<String> = arguments.filter(|name| name != "config").collect();
+        found.sort();
+        known.sort();
+        assert_eq!(found, known);
     }
 
     #[test]

@@ -52,10 +52,8 @@ pub(crate) fn name(handlers: MethodRouter<Web>, name: &'static str) -> MethodRou
 
 /// Returns the origin of a request, for the trail.
 pub(crate) fn origin(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Origin {
-    Origin {
-        ip: Some(source_address(web, extensions, headers)),
-        request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
-    }
+    let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());
+    Origin { request_id, ..web.app.origin(source_address(web, extensions, headers)) }
 }
 
 /// Logs and measures a request with one line: the operation, the outcome and the duration. Never a query, a body or a

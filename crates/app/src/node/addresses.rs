@@ -1,10 +1,10 @@
-//! Storage of addresses in evidence: complete, shortened to their network, or hashed.
+//! Storage of addresses in evidence, sessions and the audit trail: complete, shortened to their network, or hashed.
 
 use crate::keys::seal::derived;
 use aws_lc_rs::hmac;
 use std::net::IpAddr;
 
-/// How evidence stores an address.
+/// How an address is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum AddressPolicy {
     /// The complete address.

@@ -194,7 +194,8 @@ impl Node {
                 Some(RefusedCallerRow { secret_id, drill_id, source, refusals: usage })
             });
             tx.add_refused_callers(&refused.collect::<Vec<_>>(), MOST_REFUSED).await?;
-            write_failures(&mut Act::new(tx, now, Actor::machine("serve")), failed).await?;
+            let mut act = Act::new(tx, now, Actor::machine("serve"));
+            write_failures(&mut act, failed, &self.addresses).await?;
             // Only the commit is left. A caller who hangs up from now on leaves its outcome open.
             is_committing.store(true, Ordering::Relaxed);
             Ok(())

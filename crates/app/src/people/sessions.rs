@@ -163,7 +163,7 @@ impl App {
             created_at: act.now,
             authenticated_at: act.now,
             last_seen_at: act.now,
-            source_ip: visitor.address().to_string(),
+            source_ip: visitor.origin.stored.clone().unwrap_or_default(),
             user_agent: agent,
         };
         let digest = self.digests.session(value.reveal());

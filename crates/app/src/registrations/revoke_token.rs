@@ -7,7 +7,7 @@ use crate::{
         act::Act,
         entry::{About, Author},
     },
-    node::revocations::WaitingRevocation,
+    node::{addresses::Addresses, revocations::WaitingRevocation},
 };
 use crossfade_authority::{Claims, Client};
 use crossfade_core::{
@@ -15,7 +15,7 @@ use crossfade_core::{
     audit::{Actor, Event, Origin},
 };
 use crossfade_store::{ChangeKind, RevocationSum, TokenRevocation};
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Maximum number of revocations by one registration in an hour recorded individually; the total of the hour follows.
@@ -58,7 +58,7 @@ impl App {
             .change_as(Actor::machine("serve"), async |act| {
                 // Taken under the lock, so that everything that arrived while waiting for it is stored together.
                 taken = self.node.revocations.take();
-                store(act, &taken).await
+                store(act, &taken, &self.node.addresses).await
             })
             .await;
         if taken.is_empty() {
@@ -89,7 +89,8 @@ impl App {
                     last_at,
                     count,
                 };
-                let origin = Origin { ip: revocation.source_ip.parse().ok(), ..Origin::default() };
+                let stored = Some(revocation.source_ip).filter(|text| !text.is_empty());
+                let origin = Origin { stored, ..Origin::default() };
                 let client = Author::client(place.as_ref()).at(&origin);
                 act.on_behalf_of(client).audit(&event, About::place(place.as_ref())).await?;
             }
@@ -99,7 +100,7 @@ impl App {
     }
 }
 
-async fn store(act: &mut Act<'_>, waiting: &[WaitingRevocation]) -> Result<(), Error> {
+async fn store(act: &mut Act<'_>, waiting: &[WaitingRevocation], addresses: &Addresses) -> Result<(), Error> {
     let tokens: Vec<_> = waiting.iter().map(|it| (it.jti.clone(), it.expires_at)).collect();
     let mut first = act.tx.revoke_access_tokens(&tokens, act.now).await?;
     // A token that several requests revoke is revoked by the first of them.
@@ -111,7 +112,7 @@ async fn store(act: &mut Act<'_>, waiting: &[WaitingRevocation]) -> Result<(), E
         .map(|it| TokenRevocation {
             registration_id: it.registration.clone(),
             secret_id: it.secret.clone(),
-            source_ip: it.origin.ip.map(|ip: IpAddr| address::network(ip).to_string()).unwrap_or_default(),
+            source_ip: it.origin.ip.map(|ip| addresses.kept(address::network(ip))).unwrap_or_default(),
         })
         .collect();
     let ordinals = act.tx.count_token_revocations(&counted, MAX_GROUPS, act.now).await?;

@@ -374,7 +374,7 @@ fn shown(row: AuditEvent) -> api::AuditEvent {
         client_id: event.client_id,
         environment: event.environment.map(|slug| slug.to_string()),
         target: event.target,
-        source_ip: event.origin.ip.map(|ip| ip.to_string()),
+        source_ip: event.origin.stored,
         request_id: event.origin.request_id,
         via: event.via,
         reason: event.reason,

@@ -10,6 +10,8 @@ use std::net::IpAddr;
 pub struct Origin {
     /// Address of the caller; `None` for actions of Crossfade itself or of a local command.
     pub ip: Option<IpAddr>,
+    /// Stored form of the address, which follows the policy for addresses.
+    pub stored: Option<String>,
     /// ID of the request in the log.
     pub request_id: Option<String>,
 }

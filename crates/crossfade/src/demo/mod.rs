@@ -24,7 +24,6 @@ use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     Random,
     api::{CreateLink, OneTimeLink, User},
-    audit::Origin,
     base62,
     roles::Role,
 };
@@ -139,7 +138,7 @@ async fn set_passwords(app: &Arc<App>, owner: &Api, password: &str) -> Result<()
         let url = link.url.unwrap_or_default();
         let value = url.rsplit('#').next().unwrap_or_default();
         let visitor = Visitor {
-            origin: Origin { ip: Some(Ipv4Addr::LOCALHOST.into()), request_id: None },
+            origin: app.origin(Ipv4Addr::LOCALHOST.into()),
             user_agent: "crossfade demo".to_owned(),
             devices: Vec::new(),
         };

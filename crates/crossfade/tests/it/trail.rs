@@ -2,6 +2,7 @@
 
 use crate::engines::on_both_engines;
 use crate::world::{Client, Principal, World};
+use crossfade_app::AddressPolicy;
 use http::Method;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -16,6 +17,7 @@ on_both_engines! {
     a_filter_that_finds_little_in_a_long_trail_is_answered_page_by_page,
     failed_authentications_stand_in_the_trail_with_their_reason,
     a_flood_of_failures_is_a_bounded_number_of_events,
+    addresses_are_stored_as_the_policy_says_wherever_they_are_stored,
     an_auditor_of_one_property_reads_what_concerns_it,
     an_export_is_the_whole_trail_oldest_first_and_is_itself_an_event,
     a_retention_takes_whole_days_away_and_says_so,
@@ -385,4 +387,57 @@ async fn exported(principal: &Principal<'_>, filter: &str) -> Vec<Value> {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let text = String::from_utf8(answer.bytes).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Every column of the schema that holds an address of a caller. Addresses of declared proxies are not of a caller.
+const WITH_ADDRESSES: [&str; 6] = [
+    "audit_events",
+    "authentication_failures",
+    "refused_callers",
+    "secret_usage_sources",
+    "sessions",
+    "token_revocations",
+];
+
+async fn addresses_are_stored_as_the_policy_says_wherever_they_are_stored(mut world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    for policy in [AddressPolicy::Truncated, AddressPolicy::Hashed] {
+        for table in WITH_ADDRESSES {
+            world.raw(&format!("DELETE FROM {table}")).await;
+        }
+        world.restart_with_addresses(policy).await;
+        let production = client.registration("production");
+        let oauth = world.oauth("production").from([198, 51, 100, 77], "worker/1");
+        let token = oauth.token(&production.client_id, &production.secret).await.is_token();
+        oauth.token(&production.client_id, "crossfade_secret_of_nobody").await.is_invalid_client();
+        let form = [("token", token.as_str())];
+        oauth.basic("revoke", &production.client_id, &production.secret, &form).await;
+        world.signed_in().await;
+        world.owner().await.get("/clients/cl_0000000000000000000000").await.refused(404, "not_found");
+        world.run_jobs().await;
+        for table in WITH_ADDRESSES {
+            let full = format!(
+                "SELECT COUNT(*) FROM {table} WHERE source_ip <> '' AND source_ip NOT LIKE '%/24' AND source_ip NOT LIKE 'hashed:%'"
+            );
+            assert_eq!(world.number(&full).await, 0, "{policy:?} {table}");
+        }
+        assert_eq!(
+            world.number("SELECT COUNT(*) FROM audit_events WHERE details LIKE '%198.51.100.77%'").await,
+            0,
+            "{policy:?}"
+        );
+        let owner = world.owner().await;
+        let failed = &events(&owner, "action=authentication.failed").await[0];
+        assert_eq!(failed["source_ip"], failed["details"]["source_ip"]);
+        let expected = if policy == AddressPolicy::Truncated { "198.51.100.0/24" } else { "hashed:" };
+        for action in ["authentication.failed", "access_token.revoked"] {
+            let [event] = &events(&owner, &format!("action={action}")).await[..] else { panic!("{action}") };
+            assert!(text(&event["source_ip"]).starts_with(expected), "{event}");
+        }
+        let [created] = &events(&owner, "action=session.created").await[..] else { panic!("one session") };
+        assert!(
+            text(&created["source_ip"]).starts_with(&expected.replace("198.51.100", "192.0.2")),
+            "{created}"
+        );
+    }
 }

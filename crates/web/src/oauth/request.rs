@@ -39,7 +39,7 @@ impl OauthRequest {
 
     /// Returns the origin of the request, for the trail. OAuth requests have no ID in the log.
     pub(super) fn origin(&self) -> Origin {
-        Origin { ip: Some(self.source.ip), request_id: None }
+        self.web.app.origin(self.source.ip)
     }
 }
 

@@ -182,6 +182,13 @@ impl World {
         self.open_with(Options { readings_kept, ..options }).await;
     }
 
+    /// Restarts with another form of stored addresses.
+    pub async fn restart_with_addresses(&mut self, evidence_addresses: AddressPolicy) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { evidence_addresses, ..options }).await;
+    }
+
     /// Restarts with another public URL.
     pub async fn restart_under(&mut self, public_url: &str) {
         let clock = Arc::new(Clock::manual(self.clock.now()));
