@@ -16,7 +16,7 @@ from instance import frame  # noqa: E402
 MAXIMUM_SECONDS = 2400
 PARTS = sorted(path.stem for path in (HERE / "parts").glob("*.py"))
 # Parts that load the server and measure its delays or its memory: nothing else should run beside them.
-LOAD = ["connections", "costly_reads", "sign_ins", "strangers"]
+LOAD = ["connections", "costly_reads", "sign_ins", "strangers", "tls_connections"]
 OTHERS = [name for name in PARTS if name not in LOAD]
 # Lanes may run at the same time: each part has servers, directories and ports of its own.
 LANES = {"1": OTHERS[0::2], "2": OTHERS[1::2], "load": LOAD}
