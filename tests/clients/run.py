@@ -443,6 +443,34 @@ def judge(suite, verifier, registration, secret, answer):
         require(wrong.get("exception") == exception, f"expected {exception} for {next(iter(difference))}, got {wrong}")
 
 
+GUIDE = HERE.parents[1] / "docs/guide/validate-tokens.md"
+
+
+def guide(suite):
+    """The programs in the guide accept a token, and refuse a changed one and one for another audience."""
+    blocks = re.findall(r"^## (.+?)\n\n```(js|python)\n(.+?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    suite.checks.run("the guide has three programs", require, len(blocks) == 3, f"it has {len(blocks)}")
+    registration = suite.register("of the guide", "production")
+    caller = Caller(suite, "oauth4webapi", "basic", registration)
+    token = suite.checks.run("token for the guide", caller.token, registration.secret)["access_token"]
+    issuer = suite.server.issuer("production")
+    signature = token.rindex(".") + 1
+    changed = token[:signature] + ("B" if token[signature] == "A" else "A") + token[signature + 1 :]
+    for name, language, text in blocks:
+        # Beside node_modules, where jose is looked for.
+        command = [sys.executable, "-"] if language == "python" else ["node", "--input-type=module", "-"]
+        for what, audience, presented, is_accepted in [
+            ("a token", issuer, token, True), ("another audience", "https://api.example.com", token, False),
+            ("a changed token", issuer, changed, False),
+        ]:
+            done = subprocess.run(
+                command, cwd=HERE, input=text, capture_output=True, text=True, timeout=30,
+                env={**os.environ, "ISSUER": issuer, "AUDIENCE": audience, "TOKEN": presented},
+            )
+            accepted = done.returncode == 0 and done.stdout.strip() == registration.client_id
+            suite.checks.run(f"{name} in the guide: {what}", require, accepted == is_accepted, done.stderr[-500:])
+
+
 def load(suite):
     """Rotates and revokes while tokens are asked for all the time."""
     run, registration = suite.checks.run, suite.register("load")
@@ -503,7 +531,7 @@ def load(suite):
 
 
 Record = collections.namedtuple("Record", "secret begin end status")
-PHASES = [discovery, rotations, printed_commands, restricted_methods, scopes, introspection, revocation, verification, load]
+PHASES = [discovery, rotations, printed_commands, restricted_methods, scopes, introspection, revocation, verification, guide, load]
 
 
 def play(checks, binary, database_url):
