@@ -135,6 +135,7 @@ pub(crate) async fn measure_flush(rounds: usize) -> Result<(), Failure> {
                     secret: secret.reveal(),
                     method: AuthMethod::ClientSecretBasic,
                     source: source(n),
+                    sender: None,
                 };
                 let client = authority.authenticate(&environment, &credentials).map_err(|_| "refused")?;
                 authority.issue(&environment, &client, None).map_err(|_| "no token")?;
@@ -181,7 +182,7 @@ pub(crate) async fn measure_flood(rounds: usize) -> Result<(), Failure> {
                     address += 1;
                     let source = Source { ip: IpAddr::V4(Ipv4Addr::from(address)), ..source(0) };
                     let (client_id, method) = (client_id.as_str(), AuthMethod::ClientSecretBasic);
-                    let credentials = Credentials { client_id, secret, method, source };
+                    let credentials = Credentials { client_id, secret, method, source, sender: None };
                     if authority.authenticate(&environment, &credentials).is_ok() == (secret == "guessed") {
                         return Err("a use was refused, or a guess accepted".into());
                     }
@@ -256,6 +257,7 @@ fn token(
                 secret: value.reveal(),
                 method: AuthMethod::ClientSecretBasic,
                 source: source(n),
+                sender: None,
             };
             let client = authority.authenticate(environment, &credentials).map_err(|_| "refused")?;
             std::hint::black_box(

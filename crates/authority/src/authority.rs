@@ -48,6 +48,8 @@ pub struct Credentials<'a> {
     pub method: AuthMethod,
     /// Where they came from.
     pub source: Source<'a>,
+    /// Address that the allowed networks are compared with; `None` if a proxy did not say it.
+    pub sender: Option<IpAddr>,
 }
 
 /// An authenticated client.
@@ -130,7 +132,7 @@ impl Authority {
         environment: &Environment,
         credentials: &Credentials<'_>,
     ) -> Result<Client, OauthError> {
-        let Credentials { client_id, secret, method, source } = *credentials;
+        let Credentials { client_id, secret, method, source, sender } = *credentials;
         let ip = source.ip;
         // Another environment's client is unknown here.
         let known = self
@@ -145,7 +147,7 @@ impl Authority {
             verify_unknown(&self.keys, client_id, secret);
             return Err(self.failed(environment, client_id, None, None, Failure::UnknownClient, ip, now));
         };
-        match verifier.verify(&self.keys, secret, method, ip, now) {
+        match verifier.verify(&self.keys, secret, method, sender, now) {
             Ok(secret) => {
                 self.evidence.used(secret, &source, now);
                 let secret = secret.clone();
@@ -163,11 +165,14 @@ impl Authority {
     }
 
     /// Records an attempt without usable credentials.
-    pub fn malformed(&self, environment: &Environment, ip: IpAddr) -> OauthError {
-        self.failed(environment, "", None, None, Failure::Malformed, ip, self.clock.now())
+    pub fn malformed(&self, ip: IpAddr) -> OauthError {
+        // Never too many: many clients send their credentials only when they are asked for them.
+        self.evidence.failed(None, None, Failure::Malformed, ip, self.clock.now());
+        OauthError::InvalidClient
     }
 
-    /// Records a failed authentication, and returns its response. Beyond the limit it leaves the reason out.
+    /// Records a failed authentication, and returns its response. Beyond the limit it leaves the reason out,
+    /// unless the secret was recognised: then nobody guesses, and the trail must know.
     #[expect(clippy::too_many_arguments, reason = "what is known of a failure")]
     fn failed(
         &self,
@@ -180,7 +185,8 @@ impl Authority {
         now: Timestamp,
     ) -> OauthError {
         if self.attempts.are_too_many(environment.slug(), client_id, ip, self.clock.elapsed()) {
-            self.evidence.failed(registration, None, Failure::Throttled, ip, now);
+            let reason = if secret.is_some() { failure } else { Failure::Throttled };
+            self.evidence.failed(registration, secret, reason, ip, now);
             return OauthError::TooManyFailures;
         }
         self.evidence.failed(registration, secret, failure, ip, now);

@@ -165,13 +165,13 @@ impl Verifier {
         }
     }
 
-    /// Verifies a secret from an address at `now`.
+    /// Verifies a secret from an address at `now`. A sender that is unknown is in no network.
     pub(crate) fn verify(
         &self,
         keys: &VerifierKeys,
         secret: &str,
         method: AuthMethod,
-        ip: IpAddr,
+        sender: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<&SecretId, Unverified<'_>> {
         let slot = matching(keys, &self.slots, self.client_id.as_str(), secret);
@@ -186,7 +186,11 @@ impl Verifier {
             return by_record(Failure::Method);
         }
         let Some(slot) = slot else { return by_record(Failure::Wrong) };
-        if self.allowed_networks.as_ref().is_some_and(|networks| !networks.contain(ip)) {
+        if self
+            .allowed_networks
+            .as_ref()
+            .is_some_and(|networks| !sender.is_some_and(|ip| networks.contain(ip)))
+        {
             return by_record(Failure::Network);
         }
         match state_at(slot.expires_at, slot.revoked_at, now) {
@@ -320,7 +324,7 @@ mod tests {
     ) -> Result<usize, (Failure, Option<usize>)> {
         let number = |secret: &SecretId| secret.as_str()["sec_".len()..].parse().unwrap();
         verifier
-            .verify(keys, &format!("value-{n}"), AuthMethod::ClientSecretBasic, IP, at(0))
+            .verify(keys, &format!("value-{n}"), AuthMethod::ClientSecretBasic, Some(IP), at(0))
             .map(number)
             .map_err(|refused| (refused.failure, refused.secret.map(number)))
     }
@@ -405,7 +409,7 @@ mod tests {
         let empty = verifier(&keys, Vec::new());
         let zeros = "\0".repeat(DIGEST);
         for secret in ["", "value-1", &zeros] {
-            let verdict = empty.verify(&keys, secret, AuthMethod::ClientSecretPost, IP, at(0));
+            let verdict = empty.verify(&keys, secret, AuthMethod::ClientSecretPost, Some(IP), at(0));
             assert_eq!(verdict, Err(Unverified { failure: Failure::Wrong, secret: None, by: None }));
         }
     }

@@ -142,7 +142,7 @@ operations! {
     /// Changes the settings of a registration, or disables or enables it. Never changes its secrets. A new audience and
     /// new scopes must be within the limits of its property in its environment. Allowed networks that lock out callers of
     /// the last 30 days require `acknowledge_locked_out`.
-    UpdateRegistration = "update_registration" Patch "/clients/{client}/environments/{environment}" Needs(ClientManage), [ConfirmationMismatch, CallersLockedOut];
+    UpdateRegistration = "update_registration" Patch "/clients/{client}/environments/{environment}" Needs(ClientManage), [ConfirmationMismatch, CallersLockedOut, TooManyRequests];
 
     /// Lists the secrets of a registration, newest first, without values.
     ListSecrets = "list_secrets" Get "/clients/{client}/environments/{environment}/secrets" Needs(ClientRead), [];

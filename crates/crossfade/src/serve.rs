@@ -189,22 +189,21 @@ impl Server {
             idle: settings.connections.idle,
             proxies: transport.proxies.clone(),
             counts: transport.connections.clone(),
-            headers: crossfade_web::headers_of_unreadable_requests(&settings.public_url).into(),
             tls,
         };
         let routers = Routers::new(app.clone(), transport)
             .map_err(|error| Failure::failed(format!("Cannot start the server: {error}.")))?;
-        let policy = &settings.connections;
+        let (policy, url) = (&settings.connections, settings.public_url.as_str());
         let serving = match listeners {
             Listeners { main, admin: None } => {
                 let [bounds] = policy.bounds()?;
-                vec![Serving::start(main, routers.everything(), bounds, &how)?]
+                vec![Serving::start(main, routers.everything(), url, bounds, &how)?]
             }
             Listeners { main, admin: Some(admin) } => {
                 let [for_clients, for_admin] = policy.bounds()?;
                 vec![
-                    Serving::start(main, routers.clients(), for_clients, &how)?,
-                    Serving::start(admin, routers.admin(), for_admin, &how)?,
+                    Serving::start(main, routers.clients(), url, for_clients, &how)?,
+                    Serving::start(admin, routers.admin(), settings.admin_url(), for_admin, &how)?,
                 ]
             }
         };

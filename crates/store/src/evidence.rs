@@ -132,6 +132,10 @@ statements! {
                FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
                WHERE s.registration_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR u.last_used_at >= $2)
                ORDER BY s.number DESC, u.last_used_at DESC, u.source_ip, u.user_agent, u.instance, u.gathered LIMIT $3 OFFSET $4";
+    CALLERS_SINCE = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
+                     FROM secret_usage_sources u JOIN secrets s ON s.id = u.secret_id
+                     WHERE s.registration_id = $1 AND s.revoked_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $2) AND u.last_used_at >= $3
+                     ORDER BY u.last_used_at DESC, u.source_ip, u.user_agent, u.instance, u.gathered LIMIT $4";
     SOURCES_OF = "SELECT u.secret_id, u.source_ip, u.user_agent, u.instance, u.gathered, u.first_used_at, u.last_used_at, u.use_count, u.longest_pause, s.expires_at, s.revoked_at
                   FROM secret_usage_sources u JOIN (VALUES {rows:1}) AS v ON u.secret_id = v.column1 JOIN secrets s ON s.id = u.secret_id";
     RECORDED = "INSERT INTO evidence_state (one, recorded_until, recording) VALUES (1, $1, $2)
@@ -255,6 +259,18 @@ impl Tx {
         let offset = page.after.as_ref().map_or(0, |(offset, _)| *offset);
         let args = vec![registration.as_str().into(), since.into(), page.limit.into(), offset.into()];
         self.rows(SOURCES, args).await?.iter().map(source_usage).collect()
+    }
+
+    /// Returns the sources that used a secret of a registration that is valid at `now` since a time, latest use first.
+    pub async fn callers_since(
+        &mut self,
+        registration: &RegistrationId,
+        now: Timestamp,
+        since: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<UsageRow>, StoreError> {
+        let args = vec![registration.as_str().into(), now.into(), since.into(), limit.into()];
+        self.rows(CALLERS_SINCE, args).await?.iter().map(|row| Ok(source_usage(row)?.row)).collect()
     }
 
     /// Returns all sources of these secrets, in one statement.

@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use std::sync::Arc;
 
 /// Default headers: no script runs in the response, no page frames it, and it is not treated as another type, stored,
 /// or read by a page of another site.
@@ -35,10 +36,13 @@ pub fn headers_of_unreadable_requests(public_url: &str) -> String {
 }
 
 /// Responds to a request that is refused unread, and adds missing default headers to every response.
-pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let url = web.app.public_url();
+pub(crate) async fn complete(
+    State((web, url)): State<(Web, Arc<str>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let refused = request.extensions().get::<Unread>().copied();
-    let mut response = match refused.or_else(|| web.transport.refuses(&request, url)) {
+    let mut response = match refused.or_else(|| web.transport.refuses(&request, &url)) {
         Some(refused) => {
             if refused == Unread::PlainHttp {
                 let from = peer(request.extensions());
@@ -49,7 +53,7 @@ pub(crate) async fn complete(State(web): State<Web>, request: Request, next: Nex
         None => next.run(request).await,
     };
     let headers = response.headers_mut();
-    for (name, value) in of(url) {
+    for (name, value) in of(&url) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response

@@ -77,17 +77,23 @@ impl Routers {
 
     /// Returns the router of an address that answers everything: OAuth, API, Console, docs, health and metrics.
     pub fn everything(&self) -> Router {
-        self.complete(self.observed(self.administration()).merge(oauth::router(&self.web)))
+        let url = self.web.app.public_url();
+        self.complete(
+            self.observed(self.administration().fallback(not_found)).merge(oauth::router(&self.web)),
+            url,
+        )
     }
 
     /// Returns the router of the address for clients: OAuth and health.
     pub fn clients(&self) -> Router {
-        self.complete(self.observed(health::router()).merge(oauth::router(&self.web)))
+        let url = self.web.app.public_url();
+        let nothing = async || nothing_here();
+        self.complete(self.observed(health::router().fallback(nothing)).merge(oauth::router(&self.web)), url)
     }
 
     /// Returns the router of the address for administration: API, Console, docs, health and metrics.
     pub fn admin(&self) -> Router {
-        self.complete(self.observed(self.administration()))
+        self.complete(self.observed(self.administration().fallback(not_found)), self.web.app.admin_url())
     }
 
     fn administration(&self) -> Router<Web> {
@@ -102,14 +108,15 @@ impl Routers {
     fn observed(&self, routes: Router<Web>) -> Router<Web> {
         routes
             .method_not_allowed_fallback(headers::method_not_allowed)
-            .fallback(not_found)
             .layer(middleware::from_fn_with_state(self.web.clone(), observe::observe))
     }
 
-    fn complete(&self, routes: Router<Web>) -> Router {
+    /// Completes the routes of an address whose base is `url`.
+    fn complete(&self, routes: Router<Web>, url: &str) -> Router {
+        let state = (self.web.clone(), Arc::<str>::from(url));
         routes
             .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
-            .layer(middleware::from_fn_with_state(self.web.clone(), headers::complete))
+            .layer(middleware::from_fn_with_state(state, headers::complete))
             .with_state(self.web.clone())
     }
 }

@@ -69,13 +69,18 @@ fn address(hop: &str) -> Option<IpAddr> {
     hop.parse().ok().or_else(bare).or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
-/// Returns the address of the source. Reports a declared proxy that sends an unreadable address.
+/// Returns the address of the source.
 pub(crate) fn source_address(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
-    let Forwarded { source, is_readable } = web.transport.proxies.forwarded(peer(extensions), headers);
-    if !is_readable {
-        web.app.note_unreadable_proxy(source);
+    forwarded(web, extensions, headers).source
+}
+
+/// Reads the source of a request. Reports a declared proxy that sends an unreadable address.
+fn forwarded(web: &Web, extensions: &Extensions, headers: &HeaderMap) -> Forwarded {
+    let forwarded = web.transport.proxies.forwarded(peer(extensions), headers);
+    if !forwarded.is_readable {
+        web.app.note_unreadable_proxy(forwarded.source);
     }
-    source
+    forwarded
 }
 
 /// Header with a label for the source's instance, so that evidence can distinguish its instances.
@@ -84,6 +89,8 @@ const INSTANCE: HeaderName = HeaderName::from_static("crossfade-instance");
 /// The source of a request: address, user agent, and the label of the instance.
 pub(crate) struct SourceHeaders {
     pub(crate) ip: IpAddr,
+    /// The address, unless it is that of a declared proxy, which did not say for whom it asks.
+    pub(crate) sender: Option<IpAddr>,
     user_agent: Option<HeaderValue>,
     instance: Option<HeaderValue>,
 }
@@ -107,9 +114,10 @@ impl FromRequestParts<Web> for SourceHeaders {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        let ip = source_address(web, &parts.extensions, &parts.headers);
+        let Forwarded { source: ip, is_readable } = forwarded(web, &parts.extensions, &parts.headers);
+        let sender = Some(ip).filter(|ip| is_readable && !web.transport.proxies.trusts(*ip));
         let of = |name: HeaderName| parts.headers.get(name).cloned();
-        Ok(Self { ip, user_agent: of(header::USER_AGENT), instance: of(INSTANCE) })
+        Ok(Self { ip, sender, user_agent: of(header::USER_AGENT), instance: of(INSTANCE) })
     }
 }
 

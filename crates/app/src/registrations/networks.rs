@@ -3,80 +3,90 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{act::Act, principal::Principal, targets::RegistrationPath},
+    frame::{
+        principal::Principal,
+        targets::{RegistrationPath, Site},
+    },
 };
 use crossfade_core::{
-    Code, Operation, Problem, RegistrationId, Timestamp,
-    api::LockedOut,
+    Code, Operation, Problem,
+    api::{LockedOut, UpdateRegistration},
     networks::Networks,
-    rotation::{SecretState, state_at},
 };
-use crossfade_store::{PageStart, UsageSource};
+use crossfade_store::UsageSource;
 use ipnet::IpNet;
 use std::{net::IpAddr, time::Duration};
 
 /// Callers that were last seen before this time are not asked about.
 const LOOKED_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Maximum number of sources examined.
-const MOST_SOURCES: i64 = 10_000;
+const MOST_SOURCES: usize = 10_000;
 /// Maximum number of callers named in the refusal.
 const MOST_NAMED: usize = 100;
 
 impl App {
-    /// Stores the evidence that a change of the allowed networks is judged by. Checks access first.
-    pub(crate) async fn store_evidence_for(
+    /// Returns the refusal of new networks that would lock out callers of secrets that are valid. Reads before the change,
+    /// because it can take long, and within the limits of costly reads.
+    pub(crate) async fn locked_out(
         &self,
         principal: &Principal,
         path: RegistrationPath<'_>,
-    ) -> Result<(), Error> {
-        self.view(Operation::UpdateRegistration, principal, path, async |_, _, _| Ok(())).await?;
+        body: &UpdateRegistration,
+    ) -> Result<Option<Problem>, Error> {
+        let (Some(Some(list)), None | Some(false)) = (&body.allowed_networks, body.acknowledge_locked_out)
+        else {
+            return Ok(None);
+        };
+        let Ok(networks) = Networks::parse("allowed_networks", list) else { return Ok(None) };
+        let is_new = self
+            .view(Operation::UpdateRegistration, principal, path, async |_, _, site: Site| {
+                Ok(site.registration.allowed_networks.as_ref() != Some(&networks))
+            })
+            .await?;
+        if !is_new {
+            return Ok(None);
+        }
+        let _turns = self.costly(Operation::ListUsage, principal).await?;
         self.store_evidence().await;
-        Ok(())
+        self.view(Operation::UpdateRegistration, principal, path, async |tx, _, site: Site| {
+            let now = self.clock.now();
+            let (since, limit) = (now.before(LOOKED_BACK), MOST_SOURCES as i64 + 1);
+            let callers = tx.callers_since(&site.registration.id, now, since, limit).await?;
+            let are_all = callers.len() <= MOST_SOURCES;
+            let locked_out =
+                callers.into_iter().filter(|used| !contain(&networks, &used.source)).map(|used| {
+                    let UsageSource { ip, user_agent, instance, .. } = used.source;
+                    LockedOut {
+                        source_ip: given(ip),
+                        user_agent: given(user_agent),
+                        instance: given(instance),
+                        last_used_at: used.usage.last_used_at,
+                    }
+                });
+            Ok(refusal(locked_out.collect(), are_all))
+        })
+        .await
     }
 }
 
-/// Refuses networks that would lock out callers of secrets that are still valid.
-pub(crate) async fn check_callers(
-    act: &mut Act<'_>,
-    registration: &RegistrationId,
-    networks: &Networks,
-) -> Result<(), Error> {
-    let page = PageStart { after: None, limit: MOST_SOURCES };
-    let since = Some(act.now.before(LOOKED_BACK));
-    let mut locked_out = Vec::new();
-    for used in act.tx.usage_sources(registration, since, &page).await? {
-        if is_valid(used.expires_at, used.revoked_at, act.now) && !contain(networks, &used.row.source) {
-            let UsageSource { ip, user_agent, instance, .. } = used.row.source;
-            let last_used_at = used.row.usage.last_used_at;
-            locked_out.push(LockedOut {
-                source_ip: given(ip),
-                user_agent: given(user_agent),
-                instance: given(instance),
-                last_used_at,
-            });
-        }
-    }
-    if locked_out.is_empty() {
-        return Ok(());
-    }
-    locked_out.sort_by_key(|caller| std::cmp::Reverse(caller.last_used_at));
-    let number = match locked_out.len() {
-        1 => "1 caller".to_owned(),
-        number => format!("{number} callers"),
+/// Returns the refusal that names these callers, latest use first. If not all callers could be examined, networks are
+/// refused also without any.
+fn refusal(mut locked_out: Vec<LockedOut>, are_all: bool) -> Option<Problem> {
+    let number = match (locked_out.len(), are_all) {
+        (0, true) => return None,
+        (1, true) => "1 caller".to_owned(),
+        (number, true) => format!("{number} callers"),
+        (number, false) => format!("at least {number} callers"),
     };
     locked_out.truncate(MOST_NAMED);
+    let unexamined =
+        if are_all { "" } else { " There are more than 10000 callers, and the others were not examined." };
     let detail = format!(
-        "The allowed networks do not contain {number} of the last 30 days, which would be refused. Nothing was changed. \
-        Add their networks, or acknowledge that they are locked out."
+        "The allowed networks do not contain {number} of the last 30 days, which would be refused.{unexamined} Nothing \
+        was changed. Add their networks, or acknowledge that they are locked out."
     );
-    Err(Problem::new(Code::CallersLockedOut, detail)
-        .with_field("allowed_networks")
-        .with("locked_out", locked_out)
-        .into())
-}
-
-fn is_valid(expires_at: Option<Timestamp>, revoked_at: Option<Timestamp>, now: Timestamp) -> bool {
-    matches!(state_at(expires_at, revoked_at, now), SecretState::Current | SecretState::Retiring)
+    let problem = Problem::new(Code::CallersLockedOut, detail).with_field("allowed_networks");
+    Some(problem.with("locked_out", locked_out))
 }
 
 /// Whether the networks are known to contain this source. Nothing is known of a hashed address, and of callers that are

@@ -14,7 +14,6 @@ use crate::{
         versioned::Versioned,
     },
     keys::place::SealPlace,
-    registrations::networks::check_callers,
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
@@ -233,9 +232,10 @@ impl App {
         path: RegistrationPath<'_>,
         input: Input<'_, UpdateRegistration>,
     ) -> Result<Versioned<api::Registration>, Error> {
-        if input.clone().read().is_ok_and(|body| matches!(body.allowed_networks, Some(Some(_)))) {
-            self.store_evidence_for(request.principal, path).await?;
-        }
+        let locked_out = match input.clone().read() {
+            Ok(body) => self.locked_out(request.principal, path, &body).await?,
+            Err(_) => None,
+        };
         self.change(Operation::UpdateRegistration, request, path, async |act, principal, site: Site| {
             act.matches(site.registration.version)?;
             let body = input.read()?;
@@ -270,11 +270,8 @@ impl App {
             if let Some(networks) = &body.allowed_networks {
                 let parse = |list: &Vec<String>| Networks::parse("allowed_networks", list);
                 after.allowed_networks = networks.as_ref().map(parse).transpose()?;
-                if after.allowed_networks != site.registration.allowed_networks
-                    && let Some(networks) = &after.allowed_networks
-                    && body.acknowledge_locked_out != Some(true)
-                {
-                    check_callers(act, &after.id, networks).await?;
+                if let Some(problem) = locked_out {
+                    return Err(problem.into());
                 }
             }
             match body.enabled {

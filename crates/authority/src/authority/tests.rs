@@ -143,6 +143,7 @@ impl World {
             secret,
             method,
             source: Source { ip: IP, user_agent: "tests/1", instance: "" },
+            sender: Some(IP),
         };
         self.authority.authenticate(environment, &credentials)
     }

@@ -94,8 +94,6 @@ pub(crate) struct How {
     pub(crate) proxies: TrustedProxies,
     /// Counts of connections.
     pub(crate) counts: Connections,
-    /// Header lines of responses to unreadable input.
-    pub(crate) headers: Arc<str>,
     /// TLS, if it is spoken.
     pub(crate) tls: Option<Arc<Tls>>,
 }
@@ -107,10 +105,11 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Starts to accept and serve the connections of an address.
+    /// Starts to accept and serve the connections of an address whose base is `url`.
     pub(crate) fn start(
         listener: std::net::TcpListener,
         router: Router,
+        url: &str,
         bounds: Bounds,
         how: &How,
     ) -> Result<Self, Failure> {
@@ -121,7 +120,7 @@ impl Serving {
         let server = Arc::new(Server {
             book: Arc::new(Book::new(bounds, how.proxies.clone(), how.counts.clone())),
             router,
-            headers: how.headers.clone(),
+            headers: crossfade_web::headers_of_unreadable_requests(url).into(),
             tls: how.tls.clone(),
             http: http(),
             limits: Limits {

@@ -419,6 +419,7 @@ impl Held {
                 secret: self.secret_of(caller, hours_ago),
                 method: AuthMethod::ClientSecretBasic,
                 source: Source { ip: IpAddr::V4(ip), user_agent: &agent, instance: &instance },
+                sender: Some(IpAddr::V4(ip)),
             };
             if app.authority().authenticate(&environment, &credentials).is_err() {
                 let sentence = format!("A program of {} was refused {hours_ago} h ago.", self.seed.name);

@@ -8,7 +8,7 @@ use rustls::{
 };
 use std::{
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -110,11 +110,23 @@ pub(crate) fn to_the_second(time: Timestamp) -> String {
     time.to_string().replace(".000000Z", "Z")
 }
 
+/// Maximum number of bytes of a file. A chain of certificates has some kilobytes.
+const LONGEST: u64 = 1024 * 1024;
+
+/// Reads a regular file: another one, such as a pipe, could keep the reader waiting.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => format!("The file {} does not exist.", path.display()),
-        _ => format!("The file {} cannot be read: {error}.", path.display()),
-    })
+    let shown = path.display();
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => format!("The file {shown} does not exist."),
+        _ => format!("The file {shown} cannot be read: {error}."),
+    };
+    let found = fs::metadata(path).map_err(failed)?;
+    if !found.is_file() || found.len() > LONGEST {
+        return Err(format!("The file {shown} must be a regular file of at most 1 MiB."));
+    }
+    let mut content = Vec::new();
+    fs::File::open(path).map_err(failed)?.take(LONGEST).read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
 }
 
 fn time(time: x509_cert::time::Time) -> Timestamp {

@@ -10,6 +10,8 @@ on_both_engines! {
     a_rule_that_locks_callers_out_names_them_first,
     what_is_no_list_of_networks_is_refused_and_changes_nothing,
     a_limited_client_keeps_its_networks_through_a_restart,
+    a_proxy_that_does_not_say_for_whom_it_asks_is_in_no_network,
+    callers_of_ended_secrets_and_known_networks_are_not_asked_about,
 }
 
 const INSIDE: [u8; 4] = [10, 1, 2, 3];
@@ -125,4 +127,52 @@ async fn a_limited_client_keeps_its_networks_through_a_restart(mut world: World)
     let new = rotated["secret"]["value"].as_str().unwrap();
     from(OUTSIDE).token(&own.client_id, new).await.is_invalid_client();
     from(INSIDE).token(&own.client_id, new).await.is_token();
+}
+
+async fn a_proxy_that_does_not_say_for_whom_it_asks_is_in_no_network(mut world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production").clone();
+    limit(&world, &client, json!(["10.0.0.0/8", "203.0.113.0/24"])).await;
+    world.trust(&["10.9.0.0/16"]);
+    let proxy = world.oauth("production").from([10, 9, 0, 1], "proxy/1");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", own.client_id.as_str()),
+        ("client_secret", own.secret.as_str()),
+    ];
+    for (forwarded, is_allowed) in [
+        (Some("203.0.113.5"), true),
+        (Some("198.51.100.1, 203.0.113.5"), true),
+        (Some("10.1.2.3, 10.9.0.2"), true),
+        (Some("198.51.100.1"), false),
+        (Some("unknown"), false),
+        (Some("203.0.113.5, x"), false),
+        (Some("10.9.0.7"), false),
+        (Some(""), false),
+        (None, false),
+    ] {
+        let headers: Vec<_> = forwarded.iter().map(|hops| ("x-forwarded-for", *hops)).collect();
+        let answer = proxy.form("token", &form, &headers).await;
+        assert_eq!(answer.status.as_u16(), if is_allowed { 200 } else { 401 }, "{forwarded:?}");
+    }
+}
+
+async fn callers_of_ended_secrets_and_known_networks_are_not_asked_about(world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production");
+    let owner = world.owner().await;
+    world.oauth("production").from(OUTSIDE, "old/1").token(&own.client_id, &own.secret).await.is_token();
+    owner.post(&client.path("production", "/secrets/rotate"), client.rotation(0)).await.created();
+    let rule = json!({"allowed_networks": ["10.0.0.0/8"]});
+    owner.patch(&path(&client), rule.clone()).await.ok();
+    owner.patch(&path(&client), rule).await.ok();
+    let stale = owner
+        .call(
+            http::Method::PATCH,
+            &path(&client),
+            Some(json!({"allowed_networks": ["192.0.2.0/24"]}).to_string()),
+            &[("if-match", "\"1\"")],
+        )
+        .await;
+    stale.refused(412, "precondition_failed");
 }

@@ -489,6 +489,7 @@ async fn a_thousand_callers_are_found_one_by_one_and_no_refusal_is_lost(world: W
     stage.schedule(&world, json!({})).await.created();
     let oauth = world.oauth("production");
     for n in 0..1003 {
+        world.advance(MS);
         call(&oauth, &stage, &stage.old, &format!("pod-{n}")).await.is_invalid_client();
     }
     let found = stage.list(&world).await[0].clone();

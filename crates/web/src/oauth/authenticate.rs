@@ -40,15 +40,16 @@ pub(crate) fn authenticate(
     if methods > 1 || two_headers {
         return Err(OauthError::InvalidRequest("The request uses more than one authentication method."));
     }
-    let malformed = || authority.malformed(environment, source.ip);
+    let malformed = || authority.malformed(source.ip);
     let (user_agent, instance) = (source.user_agent(), source.instance());
+    let sender = source.sender;
     let decide = |client_id: &str, secret: &str, method| {
         if client_id.len() > LONGEST || secret.len() > LONGEST {
             return Err(malformed());
         }
         let source =
             crossfade_authority::Source { ip: source.ip, user_agent: &user_agent, instance: &instance };
-        authority.authenticate(environment, &Credentials { client_id, secret, method, source })
+        authority.authenticate(environment, &Credentials { client_id, secret, method, source, sender })
     };
     match authorization {
         Some(value) => {

@@ -54,7 +54,7 @@ impl IntoResponse for OauthRefusal {
         }
         let seconds = match error {
             OauthError::TemporarilyUnavailable => Some("1"),
-            OauthError::TooManyFailures => Some("3"),
+            OauthError::TooManyFailures => Some("1"),
             _ => None,
         };
         if let Some(seconds) = seconds {

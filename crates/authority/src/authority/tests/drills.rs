@@ -124,7 +124,13 @@ fn present_as(world: &World, ip: IpAddr, user_agent: &str, instance: &str) {
     let client_id = client_id(1);
     let secret = value(1);
     let source = Source { ip, user_agent, instance };
-    let credentials = Credentials { client_id: client_id.as_str(), secret: &secret, method: BASIC, source };
+    let credentials = Credentials {
+        client_id: client_id.as_str(),
+        secret: &secret,
+        method: BASIC,
+        source,
+        sender: Some(ip),
+    };
     assert!(world.authority.authenticate(&world.staging, &credentials).is_err());
 }
 

@@ -190,7 +190,7 @@ fn rule_16_the_caller_sees_one_error_and_the_trail_tells_the_reasons_apart() {
             (Some(IP), Counter { first: at(0), last: at(0), count: 1, longest_pause: Duration::ZERO })
         );
     }
-    assert_eq!(world.authority.malformed(&world.staging, IP), OauthError::InvalidClient);
+    assert_eq!(world.authority.malformed(IP), OauthError::InvalidClient);
     let left = world.failure();
     assert_eq!((left.registration, left.secret, left.failure), (None, None, Failure::Malformed));
 }
@@ -206,6 +206,7 @@ fn a_client_id_that_is_none_is_unknown() {
             secret,
             method: BASIC,
             source: Source { ip: IP, user_agent: "", instance: "" },
+            sender: Some(IP),
         };
         let refused = world.authority.authenticate(&world.staging, &credentials);
         assert_eq!(refused.err(), Some(OauthError::InvalidClient));

@@ -76,7 +76,7 @@ async fn disable(world: &World, client: &Client, environment: &str) {
 
 /// Lets the time pass after which one more failure is not one too many.
 fn pause(world: &World) {
-    world.advance(Duration::from_secs(3));
+    world.advance(Duration::from_secs(1));
 }
 
 /// The issuer of an environment.
