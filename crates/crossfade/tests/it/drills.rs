@@ -489,8 +489,9 @@ async fn a_thousand_callers_are_found_one_by_one_and_no_refusal_is_lost(world: W
     stage.schedule(&world, json!({})).await.created();
     let oauth = world.oauth("production");
     for n in 0..1003 {
-        world.advance(MS);
-        call(&oauth, &stage, &stage.old, &format!("pod-{n}")).await.is_invalid_client();
+        let answer = call(&oauth, &stage, &stage.old, &format!("pod-{n}")).await;
+        // Beyond the hundredth failure of one network, the answer is 429; the refusal counts all the same.
+        assert_eq!(answer.status.as_u16(), if n < 100 { 401 } else { 429 });
     }
     let found = stage.list(&world).await[0].clone();
     assert_eq!((found["caller_count"].as_i64(), found["refusal_count"].as_i64()), (Some(1001), Some(1003)));

@@ -282,7 +282,7 @@ async fn a_flood_of_failures_is_a_bounded_number_of_events(world: World) {
     let client = world.client("Billing", &["production"]).await;
     let client_id = &client.registration("production").client_id;
     for n in 0..=255 {
-        let oauth = world.oauth("production").from([198, 51, 100, n], "flood");
+        let oauth = world.oauth("production").from([198, n, 100, 1], "flood");
         oauth.token(client_id, "wrong").await.is_invalid_client();
         oauth.token("nobody", "wrong").await.is_invalid_client();
     }
