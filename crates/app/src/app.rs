@@ -93,7 +93,7 @@ pub enum Readiness {
 impl App {
     /// Opens the database and loads the authority's tables. The application is ready when this returns.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
-        let db = open_database(&options.location, &options.master_key_file, options.creation).await?;
+        let db = open_database(&options.location, &options.master_key, options.creation).await?;
         calibrate(&db, &options.clock).await.map_err(cannot_start)?;
         let lock = match options.decides {
             true => Some(take_lock(&db).await.map_err(cannot_start)?),

@@ -1,17 +1,17 @@
 //! Options for opening an application.
 
-use crate::node::addresses::AddressPolicy;
+use crate::{keys::source::KeySource, node::addresses::AddressPolicy};
 use crossfade_authority::Clock;
 use crossfade_core::Random;
 use crossfade_store::Location;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// Options for opening an application.
 pub struct Options {
     /// Location of the database.
     pub location: Location,
-    /// Path of the master key file.
-    pub master_key_file: PathBuf,
+    /// Where the master keys come from.
+    pub master_key: KeySource,
     /// The base of issuers and links, without a path.
     pub public_url: String,
     /// Base of the Console and of links to it: the same, unless administration has an address of its own.

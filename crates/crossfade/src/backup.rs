@@ -43,9 +43,9 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
         written.bytes,
     ));
     output::note(&format!(
-        "The backup does not contain the master key and cannot be restored without {}. Keep that file too, \
-        in a separate place.",
-        settings.master_key_file.display()
+        "The backup does not contain the master key and cannot be restored without the key of the {}. Keep \
+        that key too, in a separate place.",
+        settings.master_key
     ));
     if args.json {
         output::json(&Report { file: &args.output, backup: written })?;
@@ -57,7 +57,7 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     // Before anything is made: a command that is refused leaves nothing behind.
-    let checked = crossfade_app::Restore::check(&args.from, &settings.master_key_file)?;
+    let checked = crossfade_app::Restore::check(&args.from, settings.master_key.clone())?;
     create_data_dir(&settings)?;
     let done = while_waiting("Restoring", checked.run(&settings.location, &Clock::system())).await?;
     for line in undone(&done) {

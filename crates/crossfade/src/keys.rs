@@ -17,7 +17,7 @@ struct Listed<'a> {
 /// Runs `crossfade keys list`.
 pub(crate) async fn list(args: KeysArgs) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
-    let keys = list_master_keys(&settings.location, &settings.master_key_file).await?;
+    let keys = list_master_keys(&settings.location, &settings.master_key).await?;
     if args.json {
         return output::json(&Listed { master_keys: &keys });
     }
@@ -28,9 +28,9 @@ pub(crate) async fn list(args: KeysArgs) -> Result<(), Failure> {
 /// Runs `crossfade keys rotate`.
 pub(crate) async fn rotate(args: KeysArgs) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
-    let file = settings.master_key_file.display();
+    let source = &settings.master_key;
     let app = open_existing(&settings).await?;
-    let rotated = app.rotate_master_key(&settings.master_key_file).await;
+    let rotated = app.rotate_master_key(&settings.master_key).await;
     app.close().await;
     let rotated = rotated?;
     let (current, old) = match rotated.master_keys.split_first() {
@@ -39,17 +39,17 @@ pub(crate) async fn rotate(args: KeysArgs) -> Result<(), Failure> {
     };
     let made = if rotated.is_new { "Created" } else { "Used" };
     output::note(&format!(
-        "{made} master key {} on the first line of {file}. It seals all {} values. Sealed again: {}.",
+        "{made} master key {} on the first line of the {source}. It seals all {} values. Sealed again: {}.",
         current.id, current.seals, rotated.resealed
     ));
     for key in old {
         output::note(&format!(
-            "Master key {} seals {} values. Remove its line from {file}, and keep a copy for the backups made \
+            "Master key {} seals {} values. Remove its line from the {source}, and keep a copy for the backups made \
             until now.",
             key.id, key.seals
         ));
     }
-    output::note(&format!("Copy {file} to where you keep the master key, and to every other server."));
+    output::note("Keep a copy of the new key, and give it to every other server of this instance.");
     if args.json { output::json(&rotated) } else { Ok(()) }
 }
 

@@ -120,7 +120,7 @@ pub(crate) async fn open_at(
     create_data_dir(settings)?;
     let options = Options {
         location: settings.location.clone(),
-        master_key_file: settings.master_key_file.clone(),
+        master_key: settings.master_key.clone(),
         public_url: settings.public_url.clone(),
         admin_url: settings.admin_url().to_owned(),
         clock,

@@ -1,17 +1,22 @@
 //! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
 
 use crate::{
-    connections::Policy, failure::Failure, log::checked, loopback::is_loopback, output, tls, variables::leaf,
+    connections::Policy,
+    failure::Failure,
+    log::checked,
+    loopback::is_loopback,
+    output, tls,
+    variables::{self, leaf},
 };
 use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
-use crossfade_app::{AddressPolicy, doctor::Instance};
+use crossfade_app::{AddressPolicy, KeyCommand, KeySource, doctor::Instance, other_writer};
 use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -53,6 +58,10 @@ pub(crate) struct Settings {
     /// File that holds the master key. [default: DATA_DIR/master.key]
     #[arg(long, env = "CROSSFADE_MASTER_KEY_FILE", hide_env_values = true)]
     pub(crate) master_key_file: Option<PathBuf>,
+    /// Program and arguments of a command whose output has the format of the master key file. Only in the
+    /// settings file, because whoever sets a variable or a flag must not choose what runs.
+    #[arg(skip)]
+    pub(crate) master_key_command: Option<Vec<String>>,
     /// PEM file with the TLS certificate, followed by the certificates that lead to its issuer. With it and the
     /// key, the server speaks only TLS. A new certificate is used without a restart. [default: none]
     #[arg(long, env = "CROSSFADE_TLS_CERT_FILE", hide_env_values = true, value_name = "FILE")]
@@ -151,7 +160,7 @@ pub(crate) struct Resolved {
     /// The file that holds the database URL, or the settings file if there is a password in it.
     pub(crate) database_url_file: Option<PathBuf>,
     pub(crate) public_url: String,
-    pub(crate) master_key_file: PathBuf,
+    pub(crate) master_key: KeySource,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) connections: Policy,
@@ -239,8 +248,18 @@ impl Settings {
                 "fresh_sign_in_minutes must be a whole number from 1 to 720, not {minutes}."
             )));
         }
-        let master_key_file = self.master_key_file.or(file.master_key_file);
-        let master_key_file = master_key_file.unwrap_or_else(|| data_dir.join("master.key"));
+        let master_key = match (self.master_key_file, file.master_key_file, file.master_key_command) {
+            (None, Some(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "master_key_file and master_key_command must not both be set. Nothing was changed. Remove one of them.",
+                ));
+            }
+            (None, None, Some(words)) => key_command(words, self.config.as_deref())?,
+            (path, written, _) => {
+                let path = path.or(written).unwrap_or_else(|| data_dir.join("master.key"));
+                KeySource::File(non_empty("master_key_file", path)?)
+            }
+        };
         let log = self.log.or(file.log).unwrap_or_else(|| "info,sqlx=warn".to_owned());
         if log.trim().is_empty() {
             return Err(Failure::usage("log must not be empty. Set it to off to write no log."));
@@ -252,7 +271,7 @@ impl Settings {
             location,
             database_url_file: holder,
             public_url,
-            master_key_file: non_empty("master_key_file", master_key_file)?,
+            master_key,
             connections: Policy {
                 most: within("max_connections", self.max_connections.or(file.max_connections), 1_000_000)?,
                 most_per_source: within(
@@ -284,7 +303,7 @@ impl Resolved {
         Instance {
             location: self.location.clone(),
             data_dir: self.data_dir.clone(),
-            master_key_file: self.master_key_file.clone(),
+            master_key: self.master_key.clone(),
             public_url: self.public_url.clone(),
             clock,
         }
@@ -312,7 +331,11 @@ impl Resolved {
             Location::File(path) => Some(path),
             Location::Postgres(_) => None,
         };
-        database.into_iter().chain([&self.master_key_file]).any(|path| path.starts_with(&self.data_dir))
+        database
+            .map(PathBuf::as_path)
+            .into_iter()
+            .chain(self.master_key.file())
+            .any(|path| path.starts_with(&self.data_dir))
     }
 }
 
@@ -375,6 +398,29 @@ fn non_empty(name: &str, path: PathBuf) -> Result<PathBuf, Failure> {
         true => Err(Failure::usage(format!("{name} must not be empty."))),
         false => Ok(path),
     }
+}
+
+/// The command of the settings file. It runs as the user of this process, so nobody else may be able to name it.
+fn key_command(words: Vec<String>, config: Option<&Path>) -> Result<KeySource, Failure> {
+    let Some(config) = config else { return Err(Failure::usage("master_key_command requires --config.")) };
+    let shown = config.display();
+    if variables::is_config(config) {
+        return Err(Failure::usage(format!(
+            "master_key_command in {shown} is not run, because CROSSFADE_CONFIG names that file. Nothing was changed. Unset the variable, and set --config {shown}."
+        )));
+    }
+    let found = std::fs::metadata(config)
+        .map_err(|error| Failure::failed(format!("Cannot read the settings file {shown}: {error}.")))?;
+    if !found.is_file() {
+        return Err(Failure::usage(format!("master_key_command is not run, because {shown} is not a file.")));
+    }
+    if let Some(who) = other_writer(&found) {
+        return Err(Failure::failed(format!(
+            "master_key_command is not run, because {who} can change {shown}. Nothing was changed. Run chmod go-w {shown}, and give the file to root or to the user of the server."
+        )));
+    }
+    let command = KeyCommand::new(words);
+    command.map(KeySource::Command).map_err(|what| Failure::usage(format!("master_key_command {what}.")))
 }
 
 /// A number from 1 to `most`.
@@ -486,7 +532,7 @@ mod tests {
         assert_eq!(resolved.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(resolved.public_url, "http://127.0.0.1:8080");
         assert_eq!(resolved.location, Location::File("crossfade-data/crossfade.db".into()));
-        assert_eq!(resolved.master_key_file, PathBuf::from("crossfade-data/master.key"));
+        assert_eq!(resolved.master_key, KeySource::File("crossfade-data/master.key".into()));
         assert!(resolved.trusted_proxies.is_empty());
         assert_eq!(resolved.connections.idle, Duration::from_secs(75));
     }

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use clap::{ArgMatches, Command, builder::Resettable, parser::ValueSource};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 const PREFIX: &str = "CROSSFADE_";
 /// The only variable without a flag.
@@ -19,6 +19,12 @@ const FILE: &str = "_FILE";
 struct Variable {
     name: String,
     is_empty: bool,
+}
+
+/// Whether the variable for the settings file names this one.
+#[expect(clippy::disallowed_methods, reason = "what a variable names must not run a program")]
+pub(crate) fn is_config(path: &Path) -> bool {
+    std::env::var_os("CROSSFADE_CONFIG").is_some_and(|named| named == path.as_os_str())
 }
 
 /// The variables for this program.

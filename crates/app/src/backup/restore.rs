@@ -6,9 +6,9 @@ use crate::{
     error::{Error, cannot_start},
     frame::{act::Act, entry::About},
     keys::{
-        master_key::MasterKeys,
         opening::open_database,
         seal::{open_data_keys, sealed_by},
+        source::KeySource,
     },
     node::clock_watch::calibrate,
     options::Creation,
@@ -44,13 +44,14 @@ pub struct Restored {
 /// A backup that was read completely, is intact, and can be opened with the master key.
 pub struct Restore {
     from: PathBuf,
-    master_key_file: PathBuf,
+    master_key: KeySource,
     sha256: String,
 }
 
 impl Restore {
     /// Reads the complete file, and checks that its master key is available. Changes nothing.
-    pub fn check(from: &Path, master_key_file: &Path) -> Result<Self, Error> {
+    pub fn check(from: &Path, master_key: impl Into<KeySource>) -> Result<Self, Error> {
+        let master_key = master_key.into();
         let mut reader = Reader::open(from)?;
         let mut data_keys = Vec::new();
         while let Some((table, row)) = reader.next()? {
@@ -65,10 +66,9 @@ impl Restore {
                 from.display()
             )));
         }
-        let shown = master_key_file.display();
-        let master = MasterKeys::read(master_key_file)?.ok_or_else(|| {
+        let master = master_key.read()?.ok_or_else(|| {
             refused(format!(
-                "The master key file {shown} is missing, so the backup cannot be restored. Nothing was \
+                "The {master_key} is missing, so the backup cannot be restored. Nothing was \
                 changed. Put the backed-up instance's key there, or set --master-key-file."
             ))
         })?;
@@ -77,18 +77,17 @@ impl Restore {
             let needed = missing.and_then(|key| sealed_by(&key.sealed));
             let needed = needed.map(|id| format!(", which needs master key {id}")).unwrap_or_default();
             refused(format!(
-                "The master key file {shown} cannot open this backup{needed}. Nothing was changed. Put the \
+                "The {master_key} cannot open this backup{needed}. Nothing was changed. Put the \
                 right key there, or set --master-key-file."
             ))
         })?;
-        let (from, master_key_file) = (from.to_owned(), master_key_file.to_owned());
-        Ok(Self { from, master_key_file, sha256: reader.sha256.unwrap_or_default() })
+        Ok(Self { from: from.to_owned(), master_key, sha256: reader.sha256.unwrap_or_default() })
     }
 
     /// Writes the backup to an empty database, in one transaction.
     pub async fn run(&self, location: &Location, clock: &Clock) -> Result<Restored, Error> {
         // An empty database with the key of the backup is what a restore is for.
-        let db = open_database(location, &self.master_key_file, Creation::WithAnyKey).await?;
+        let db = open_database(location, &self.master_key, Creation::WithAnyKey).await?;
         let done = self.fill(&db, clock).await;
         db.close().await;
         done

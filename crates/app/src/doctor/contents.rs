@@ -3,7 +3,6 @@
 use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
 use crate::{
     keys::{
-        master_key::MasterKeys,
         place::SealPlace,
         seal::{PURPOSE_VERIFY, Vault, is_bound, open_data_keys},
     },
@@ -132,7 +131,7 @@ fn secrets(number: i64) -> String {
 
 async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
     const NAME: &str = "master_key";
-    let file = instance.master_key_file.display();
+    let source = &instance.master_key;
     let put_back = "Restore the file from your copy, or set --master-key-file. Stored values cannot be \
         decrypted without it.";
     let read = db.read::<_, StoreError>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?)));
@@ -140,8 +139,8 @@ async fn keys(db: &Db, instance: &Instance<'_>) -> (Check, Option<Vault>) {
         Ok(stored) => stored,
         Err(error) => return (cannot_read(NAME, &error), None),
     };
-    let check = match MasterKeys::read_exposed(&instance.master_key_file) {
-        Ok(None) => Check::fail(NAME, format!("The master key file {file} is missing."), put_back),
+    let check = match source.read_exposed() {
+        Ok(None) => Check::fail(NAME, format!("The {source} is missing."), put_back),
         Err(error) => Check::fail(NAME, error.problem.detail, put_back),
         Ok(Some(_)) if stored.is_empty() => Check::fail(
             NAME,

@@ -61,7 +61,8 @@ fn directory(instance: &Instance<'_>) -> Option<PathBuf> {
             _ => PathBuf::from("."),
         }),
         Location::Postgres(_) => {
-            instance.master_key_file.starts_with(&instance.data_dir).then(|| instance.data_dir.clone())
+            let key = instance.master_key.file()?;
+            key.starts_with(&instance.data_dir).then(|| instance.data_dir.clone())
         }
     }
 }
@@ -112,8 +113,7 @@ fn owner_of_files(instance: &Instance<'_>, directory: &Metadata) -> Option<u32> 
 /// yet.
 fn private_files(instance: &Instance<'_>, directory: Option<(&Path, u32)>) -> Option<Check> {
     const NAME: &str = "files";
-    let key = &instance.master_key_file;
-    let mut files = vec![key.clone()];
+    let mut files: Vec<PathBuf> = instance.master_key.file().map(Path::to_owned).into_iter().collect();
     if let Location::File(path) = &instance.location {
         let beside = ["db-wal", "db-shm", "serve-lock", "migrate-lock"];
         files.push(path.clone());

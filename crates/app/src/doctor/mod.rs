@@ -6,6 +6,7 @@ mod contents;
 pub(crate) mod database;
 mod files;
 
+use crate::keys::source::KeySource;
 pub(crate) use crate::wording::{count, shown};
 use crossfade_authority::Clock;
 use crossfade_store::{Db, Location};
@@ -60,8 +61,8 @@ pub struct Instance<'a> {
     pub location: Location,
     /// Directory of its files.
     pub data_dir: PathBuf,
-    /// Path of its master key file.
-    pub master_key_file: PathBuf,
+    /// Where its master keys come from.
+    pub master_key: KeySource,
     /// Base of its issuers.
     pub public_url: String,
     /// The machine's clock, not raised to any stored time.

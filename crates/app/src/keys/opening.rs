@@ -12,23 +12,23 @@ use crate::{
             PURPOSE_SEAL, PURPOSE_VERIFY, Vault, VerifierKeyBytes, is_bound, new_data_key, open_data_keys,
             root,
         },
+        source::KeySource,
     },
     options::{Creation, Options},
 };
 use crossfade_core::{Code, Problem, Random, base62};
 use crossfade_store::{Db, InstanceRow, Location, Tx};
-use std::path::Path;
 
 /// Opens and migrates the database of an instance. A refused database is left unchanged.
 pub(crate) async fn open_database(
     location: &Location,
-    master_key_file: &Path,
+    master_key: &KeySource,
     creation: Creation,
 ) -> Result<Db, Error> {
     if let Location::File(path) = location
         && !path.exists()
     {
-        may_create(location, master_key_file, creation)?;
+        may_create(location, master_key, creation)?;
     }
     let db = Db::connect(location).await.map_err(cannot_start)?;
     let opened = async {
@@ -36,7 +36,7 @@ pub(crate) async fn open_database(
             return Err(problem.into());
         }
         if db.stored_schema().await.map_err(cannot_start)?.is_none() {
-            may_create(location, master_key_file, creation)?;
+            may_create(location, master_key, creation)?;
         }
         db.migrate().await.map_err(cannot_start)
     };
@@ -51,17 +51,16 @@ pub(crate) async fn open_database(
 
 /// Refuses to create an instance in an empty database with an existing master key, because the database is the wrong
 /// one.
-fn may_create(location: &Location, master_key_file: &Path, creation: Creation) -> Result<(), Error> {
+fn may_create(location: &Location, master_key: &KeySource, creation: Creation) -> Result<(), Error> {
     let place = match location {
         Location::File(path) => format!("There is no instance in {}", path.display()),
         Location::Postgres(_) => "There is no instance in the PostgreSQL database".to_owned(),
     };
-    let key = master_key_file.display();
     let text = match creation {
         Creation::WithAnyKey => return Ok(()),
-        Creation::WithNewKey if !master_key_file.exists() => return Ok(()),
+        Creation::WithNewKey if !master_key.exists() => return Ok(()),
         Creation::WithNewKey => format!(
-            "{place}, but the master key file {key} exists, and a master key belongs to one instance. \
+            "{place}, but the {master_key} exists, and a master key belongs to one instance. \
             Nothing was changed. Correct the database URL, its search_path or the data directory, restore a \
             backup with crossfade restore, or create a new instance with this key: crossfade init \
             --new-instance."
@@ -79,19 +78,18 @@ fn may_create(location: &Location, master_key_file: &Path, creation: Creation) -
 pub(crate) async fn open_keys(db: &Db, options: &Options) -> Result<(Vault, VerifierKeyBytes), Error> {
     let (stored, instance) =
         db.read::<_, Error>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?))).await?;
-    let path = &options.master_key_file;
+    let source = &options.master_key;
     let (stored, instance) = match (stored.is_empty(), instance) {
         (false, Some(instance)) => (stored, instance),
         _ => create(db, options).await?,
     };
-    let master = MasterKeys::read(path)?.ok_or_else(|| missing(path))?;
+    let master = source.read()?.ok_or_else(|| source.missing())?;
     let (vault, verifier_keys) = open_data_keys(&master, &stored)?;
     if !is_bound(&master, &instance) {
         let text = format!(
-            "The database belongs to instance {}, but the master key {} is not bound to that instance. \
+            "The database belongs to instance {}, but the key of the {} is not bound to that instance. \
             Nothing was changed. Restore the last backup into an empty database.",
-            instance.id,
-            path.display()
+            instance.id, source
         );
         return Err(Problem::new(Code::Unavailable, text).into());
     }
@@ -127,7 +125,7 @@ pub(crate) async fn fold_names(db: &Db) -> Result<(), Error> {
 /// takes. If two commands start at the same moment, one creates it and the other finds it.
 async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::DataKey>, InstanceRow), Error> {
     let mut created_key = false;
-    let path = &options.master_key_file;
+    let source = &options.master_key;
     let written = db
         .write::<_, Error>(async |tx| {
             let mut stored = tx.data_keys().await?;
@@ -137,19 +135,19 @@ async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::Data
             {
                 return Ok((stored, instance));
             }
-            let master = match MasterKeys::read(path)? {
+            let master = match source.read()? {
                 Some(master) if stored.is_empty() => {
-                    may_create(&options.location, path, options.creation)?;
+                    may_create(&options.location, source, options.creation)?;
                     master
                 }
                 Some(master) => master,
                 None if stored.is_empty() => {
-                    may_create(&options.location, path, options.creation)?;
-                    let master = MasterKeys::create(path, options.random.as_ref())?;
+                    may_create(&options.location, source, options.creation)?;
+                    let master = source.create(options.random.as_ref())?;
                     created_key = true;
                     master
                 }
-                None => return Err(missing(path)),
+                None => return Err(source.missing()),
             };
             let now = options.clock.now();
             if stored.is_empty() {
@@ -169,6 +167,7 @@ async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::Data
     if let Err(error) = &written
         && created_key
         && error.problem.code != Code::OutcomeUnknown
+        && let Some(path) = source.file()
     {
         let _ = std::fs::remove_file(path);
     }
@@ -188,13 +187,4 @@ async fn new_instance(
     let instance = InstanceRow { id, binding };
     tx.insert_instance(&instance, now).await?;
     Ok(instance)
-}
-
-pub(crate) fn missing(path: &Path) -> Error {
-    let text = format!(
-        "The master key file {} is missing, so the database cannot be opened. Restore the file from where \
-        you keep it.",
-        path.display()
-    );
-    Problem::new(Code::Unavailable, text).into()
 }

@@ -7,9 +7,9 @@ use crate::{
     frame::entry::About,
     keys::{
         master_key::MasterKeys,
-        opening::missing,
         place::SealPlace,
         seal::{is_bound, open_data_keys, reseal_data_key, sealed_by},
+        source::KeySource,
     },
 };
 use crossfade_core::{
@@ -18,7 +18,7 @@ use crossfade_core::{
 };
 use crossfade_store::{DataKey, Db, InstanceRow, Location};
 use serde::Serialize;
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 /// Where a master key is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -55,10 +55,7 @@ pub struct MasterKeyRotation {
 }
 
 /// Lists the master keys that are given and those that the database needs. Changes nothing.
-pub async fn list_master_keys(
-    location: &Location,
-    master_key_file: &Path,
-) -> Result<Vec<MasterKeyLine>, Error> {
+pub async fn list_master_keys(location: &Location, source: &KeySource) -> Result<Vec<MasterKeyLine>, Error> {
     let db = Db::open_read_only(location).await.map_err(cannot_start)?;
     let listed = async {
         if db.stored_schema().await.map_err(cannot_start)?.is_none() {
@@ -67,7 +64,7 @@ pub async fn list_master_keys(
         }
         let (stored, instance) =
             db.read::<_, Error>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?))).await?;
-        let master = MasterKeys::read(master_key_file)?.ok_or_else(|| missing(master_key_file))?;
+        let master = source.read()?.ok_or_else(|| source.missing())?;
         Ok(lines(&master, &stored, instance.as_ref()))
     };
     let listed = listed.await;
@@ -88,16 +85,23 @@ fn lines(master: &MasterKeys, stored: &[DataKey], instance: Option<&InstanceRow>
 }
 
 impl App {
-    /// Seals everything that a master key seals under the first key of the file. If that key already seals everything,
+    /// Seals everything that a master key seals under the first key that is given. If that key already seals everything,
     /// creates a new one first.
     ///
-    /// The rows change in one transaction, after the file holds the new key beside the old ones. Whatever stops this,
+    /// The rows change in one transaction, after the file contains the new key beside the old ones. Whatever stops this,
     /// the file opens the database before and after, and the next run continues with the key that is there.
-    pub async fn rotate_master_key(&self, master_key_file: &Path) -> Result<MasterKeyRotation, Error> {
-        let path = master_key_file;
+    pub async fn rotate_master_key(&self, source: &KeySource) -> Result<MasterKeyRotation, Error> {
+        // A command runs before the lock is taken, because every change waits for that lock.
+        let mut given = match source {
+            KeySource::Command(_) => source.read()?,
+            KeySource::File(_) => None,
+        };
         self.change_as(Actor::machine("keys rotate"), async |act| {
-            // Everything is read after the lock was taken, so that two rotations never create two first keys.
-            let mut master = MasterKeys::read(path)?.ok_or_else(|| missing(path))?;
+            // A file is read after the lock was taken, so that two rotations never create two first keys.
+            let mut master = match given.take() {
+                Some(given) => given,
+                None => source.read()?.ok_or_else(|| source.missing())?,
+            };
             let stored = act.tx.data_keys().await?;
             let instance = act.tx.instance().await?;
             let instance = instance.ok_or_else(|| Error::internal("the database has no instance"))?;
@@ -105,7 +109,7 @@ impl App {
             let used = lines(&master, &stored, Some(&instance));
             let is_new = used.iter().all(|line| line.state == MasterKeyState::Current || line.seals == 0);
             if is_new {
-                master = MasterKeys::put_new_first(path, self.random.as_ref())?;
+                master = source.put_new_first(self.random.as_ref())?;
             }
             let mut resealed = 0;
             for key in &stored {

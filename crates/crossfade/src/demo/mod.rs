@@ -19,7 +19,7 @@ use crate::{
     signals::stop_or_hang_up,
 };
 use cast::{CLIENTS, PEOPLE};
-use crossfade_app::{App, Creation, NewToken, Visitor};
+use crossfade_app::{App, Creation, KeySource, NewToken, Visitor};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     Random,
@@ -103,7 +103,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         location: Location::File(directory.join("crossfade.db")),
         database_url_file: None,
         public_url: format!("http://{listen}"),
-        master_key_file: directory.join("master.key"),
+        master_key: KeySource::File(directory.join("master.key")),
         connections: Policy { most: None, most_per_source: None, idle: IDLE },
         trusted_proxies: Vec::new(),
         tls: None,

@@ -683,7 +683,7 @@ async fn a_backup_that_is_killed_never_has_its_name() {
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].to_string_lossy().ends_with(".partial"), "{left:?}");
     let (part, key) = (directory.path().join(&left[0]), data.file("master.key"));
-    let refused = Restore::check(&part, &key).err().unwrap().to_string();
+    let refused = Restore::check(&part, key.as_path()).err().unwrap().to_string();
     assert!(refused.contains("is incomplete") || refused.contains("not a Crossfade backup"), "{refused}");
 }
 

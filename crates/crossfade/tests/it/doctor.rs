@@ -6,6 +6,7 @@ use crate::{
     start::{Data, Running, is_serving, raw},
     world::World,
 };
+use crossfade_app::KeySource;
 use crossfade_app::doctor::{Check, Findings, Instance, Outcome, examine};
 use crossfade_authority::Clock;
 use crossfade_core::Timestamp;
@@ -290,7 +291,7 @@ async fn a_server_that_cannot_be_reached_is_told_without_its_password() {
         // Port 1 of this machine: nothing listens there.
         location: Location::Postgres("postgres://u:hunter2@127.0.0.1:1/x".into()),
         data_dir: directory.path().to_owned(),
-        master_key_file: directory.path().join("master.key"),
+        master_key: KeySource::File(directory.path().join("master.key")),
         public_url: "http://127.0.0.1".to_owned(),
         clock: &clock,
     };

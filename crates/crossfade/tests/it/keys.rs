@@ -40,14 +40,14 @@ impl KeyFile<'_> {
 
 async fn rotate(world: &World) -> Result<MasterKeyRotation, crossfade_app::Error> {
     let beside = world.open_beside().await?;
-    let rotated = beside.rotate_master_key(world.master_key_file()).await;
+    let rotated = beside.rotate_master_key(&world.master_key_file().into()).await;
     beside.close().await;
     rotated
 }
 
 /// ID, state and number of sealed values of each key.
 async fn listed(world: &World) -> Vec<(String, MasterKeyState, usize)> {
-    let keys = list_master_keys(world.location(), world.master_key_file()).await.unwrap();
+    let keys = list_master_keys(world.location(), &world.master_key_file().into()).await.unwrap();
     keys.into_iter().map(|key| (key.id, key.state, key.seals)).collect()
 }
 

@@ -39,6 +39,7 @@ mod giving;
 mod guard;
 mod headers;
 mod interrupted;
+mod key_command;
 mod keys;
 mod limits;
 mod links;

@@ -306,7 +306,7 @@ impl World {
         Instance {
             location: self.location().clone(),
             data_dir: self.master_key_file().parent().unwrap().to_owned(),
-            master_key_file: self.master_key_file().to_owned(),
+            master_key: self.master_key_file().into(),
             public_url: self.app.public_url().to_owned(),
             clock,
         }
@@ -377,7 +377,7 @@ fn router(app: &Arc<App>, proxies: TrustedProxies) -> Router {
 fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chance: &Arc<Chance>) -> Options {
     Options {
         location: location.clone(),
-        master_key_file: master_key_file.to_owned(),
+        master_key: master_key_file.into(),
         public_url: PUBLIC_URL.to_owned(),
         admin_url: PUBLIC_URL.to_owned(),
         clock: clock.clone(),
