@@ -494,9 +494,9 @@ def load(suite):
     loader.send({"stop": True})
     records = [Record(*record) for record in loader.receive(60)]
 
-    def all_are(status, some, least):
-        others = collections.Counter(record.status for record in some if record.status != status)
-        require(not others, f"of {len(some)} answers, these are not {status}: {dict(others)}")
+    def all_are(statuses, some, least):
+        others = collections.Counter(record.status for record in some if record.status not in statuses)
+        require(not others, f"of {len(some)} answers, these are not {statuses}: {dict(others)}")
         require(len(some) >= least, f"only {len(some)} requests")
 
     before = [record for record in records if record.end < revoking]
@@ -506,12 +506,13 @@ def load(suite):
     new_ever = [record for record in records if record.secret == "new"]
     new_after = [record for record in new_ever if record.begin > revoked]
 
-    run("load: no failure before the old secret is revoked", all_are, 200, before, 100)
-    run("load: no failure while the rotation is made", all_are, 200, overlapping, 1)
+    run("load: no failure before the old secret is revoked", all_are, [200], before, 100)
+    run("load: no failure while the rotation is made", all_are, [200], overlapping, 1)
     run("load: both secrets are used in the transition", require, min(between["old"], between["new"]) >= 20, between)
-    run("load: new secret never fails", all_are, 200, new_ever, 50)
-    run("load: old secret is refused from when it was revoked", all_are, 401, old_after, 20)
-    run("load: new secret works from then on", all_are, 200, new_after, 20)
+    run("load: new secret never fails", all_are, [200], new_ever, 50)
+    # 429 after a hundred failures from one network.
+    run("load: old secret is refused from when it was revoked", all_are, [401, 429], old_after, 20)
+    run("load: new secret works from then on", all_are, [200], new_after, 20)
 
     def recorded():
         usage = registration.usage()

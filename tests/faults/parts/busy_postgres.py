@@ -36,7 +36,12 @@ def rotate_at_once(server):
 
     with concurrent.futures.ThreadPoolExecutor(ROTATIONS) as pool:
         done = list(pool.map(rotate, range(ROTATIONS)))
-    return [answer for answer, _ in done], max(took for _, took in done)
+    answers = [answer for answer, _ in done]
+    # The current secret is the one that was made last, and not the one whose answer came last.
+    made = [answer.json()["secret"] for answer in answers if answer.status_code == 201]
+    if made:
+        server.secret = max(made, key=lambda secret: secret["created_at"])["value"]
+    return answers, max(took for _, took in done)
 
 
 def waiting_rotations(checks, server, cluster):
