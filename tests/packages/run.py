@@ -5,6 +5,7 @@ Every module in parts/ is one part, with a function play(checks, arguments).
 """
 
 import importlib
+import os
 import pathlib
 import sys
 
@@ -24,5 +25,8 @@ def play(checks):
 
 
 if __name__ == "__main__":
+    # Settings of whoever runs this are not those of the programs under test.
+    for name in [name for name in os.environ if name.startswith("CROSSFADE_")]:
+        del os.environ[name]
     arguments = frame.options(__doc__, PARTS).parse_args()
     frame.run("packages", MAXIMUM_SECONDS, play)
