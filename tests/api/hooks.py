@@ -164,6 +164,9 @@ def settle_body(operation, case):
         body["audience"] = None  # Taken from an answer: the issuer of another environment is refused.
     if operation == "update_registration" and body.get("audience"):
         allow_audience(case, body["audience"])
+    # What is a network cannot be said in a pattern, because all bits behind its prefix must be zero.
+    if operation == "update_registration" and body.get("allowed_networks"):
+        body["allowed_networks"] = [f"10.{number}.0.0/16" for number, _ in enumerate(body["allowed_networks"])]
     if operation == "update_client" and "owners" in body:
         body["confirm_client_name"] = client_name(case)
     if operation == "extend_secret":
