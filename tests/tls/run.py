@@ -14,6 +14,7 @@ from instance import frame, require  # noqa: E402
 from tls import Encrypted, Pair  # noqa: E402
 
 MAXIMUM_SECONDS = 600
+MAXIMUM_UNKNOWN = 4
 
 
 def sslyze(port):
@@ -45,7 +46,10 @@ def testssl(port):
         done = subprocess.run(command, capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL)
         findings = json.loads(path.read_text())
     require(len(findings) > 100, f"only {len(findings)} findings: {done.stdout[-2000:]}")
-    return {one["id"] for one in findings if one["severity"] not in ("OK", "INFO")}
+    # On a busy machine it cannot tell a few things, and then says WARN.
+    unknown = [one["id"] for one in findings if one["severity"] == "WARN"]
+    require(len(unknown) <= MAXIMUM_UNKNOWN, f"testssl.sh could not tell: {unknown}")
+    return {one["id"] for one in findings if one["severity"] not in ("OK", "INFO", "WARN")}
 
 
 def play(checks):
