@@ -13,9 +13,9 @@ use crossfade_core::{
     api::{LockedOut, UpdateRegistration},
     networks::Networks,
 };
-use crossfade_store::UsageSource;
+use crossfade_store::{UsageRow, UsageSource};
 use ipnet::IpNet;
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashSet, net::IpAddr, time::Duration};
 
 /// Callers that were last seen before this time are not asked about.
 const LOOKED_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -53,16 +53,19 @@ impl App {
             let (since, limit) = (now.before(LOOKED_BACK), MOST_SOURCES as i64 + 1);
             let callers = tx.callers_since(&site.registration.id, now, since, limit).await?;
             let are_all = callers.len() <= MOST_SOURCES;
-            let locked_out =
-                callers.into_iter().filter(|used| !contain(&networks, &used.source)).map(|used| {
-                    let UsageSource { ip, user_agent, instance, .. } = used.source;
-                    LockedOut {
-                        source_ip: given(ip),
-                        user_agent: given(user_agent),
-                        instance: given(instance),
-                        last_used_at: used.usage.last_used_at,
-                    }
-                });
+            // A caller that used both secrets has two rows, the latest first.
+            let mut seen = HashSet::new();
+            let is_out =
+                |used: &UsageRow| !contain(&networks, &used.source) && seen.insert(used.source.clone());
+            let locked_out = callers.into_iter().filter(is_out).map(|used| {
+                let UsageSource { ip, user_agent, instance, .. } = used.source;
+                LockedOut {
+                    source_ip: given(ip),
+                    user_agent: given(user_agent),
+                    instance: given(instance),
+                    last_used_at: used.usage.last_used_at,
+                }
+            });
             Ok(refusal(locked_out.collect(), are_all))
         })
         .await

@@ -64,6 +64,11 @@ async fn a_rule_that_locks_callers_out_names_them_first(world: World) {
     for (from, agent) in [(INSIDE, "inside/1"), (OUTSIDE, "outside/1"), ([192, 0, 2, 9], "outside/2")] {
         world.oauth("production").from(from, agent).token(&own.client_id, &own.secret).await.is_token();
     }
+    // Who used both secrets is one caller.
+    let rotate = client.path("production", "/secrets/rotate");
+    let rotated = owner.post(&rotate, client.rotation(24)).await.created();
+    let new = rotated["secret"]["value"].as_str().unwrap();
+    world.oauth("production").from(OUTSIDE, "outside/1").token(&own.client_id, new).await.is_token();
     let rule = |networks: Value| json!({"allowed_networks": networks});
     let problem = owner
         .patch(&path(&client), rule(json!(["10.0.0.0/8", "192.0.2.9"])))
