@@ -1,10 +1,13 @@
 """A PostgreSQL server that one part owns: it can be restarted, filled, and replaced by its standby."""
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 
 import psycopg
 
@@ -50,6 +53,27 @@ class Cluster:
 
     def stop(self, mode="immediate"):
         self._run("pg_ctl", "-D", self._data, "-m", mode, "-w", "stop", check=False)
+
+    def kill(self):
+        """Ends all processes of the server as a crash of the machine would, without a word to anybody."""
+        with open(os.path.join(self._data, "postmaster.pid")) as file:
+            postmaster = int(file.readline())
+        with open(f"/proc/{postmaster}/task/{postmaster}/children") as file:
+            children = [int(child) for child in file.read().split()]
+        for process in [postmaster, *children]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def start_again(self, seconds=30):
+        """Starts after a kill; a process that was just forked may take a moment to notice that its parent is gone."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.start()
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def standby(self):
         """A standby with its own port that follows this server; started, and not yet promoted."""

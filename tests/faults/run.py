@@ -14,6 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE / "parts"), str(HERE.parent / "api")]
 from instance import frame  # noqa: E402
 
 MAXIMUM_SECONDS = 2400
+SECONDS_OF_A_KILL = 20
 PARTS = sorted(path.stem for path in (HERE / "parts").glob("*.py"))
 # Parts that load the server and measure its delays or its memory: nothing else should run beside them.
 LOAD = ["connections", "costly_reads", "sign_ins", "strangers", "tls_connections"]
@@ -32,5 +33,8 @@ if __name__ == "__main__":
     parser = frame.options(__doc__, PARTS)
     parser.add_argument("--postgres-bin", required=True, type=pathlib.Path, help="directory with initdb and pg_ctl")
     parser.add_argument("--lane", choices=LANES, help="run only the parts of this lane")
+    parser.add_argument("--kills", type=int, default=0, help="how often the part `kills` kills on each engine")
+    parser.add_argument("--engine", choices=["sqlite", "postgres"], help="the only engine of the part `kills`")
+    parser.add_argument("--seed", help="of the part `kills`, which prints it")
     arguments = parser.parse_args()
-    frame.run("faults", MAXIMUM_SECONDS, play)
+    frame.run("faults", MAXIMUM_SECONDS + arguments.kills * SECONDS_OF_A_KILL, play)
