@@ -31,7 +31,7 @@ function shownAsSaid() {
   const root = new URL("../../", import.meta.url);
   const sources = readdirSync(new URL("crates", root), { recursive: true }).filter((name) => name.endsWith(".rs"));
   const rust = sources.map((name) => readFileSync(new URL(`crates/${name}`, root), "utf8")).join("\n");
-  for (const [document, least] of [["docs/seed-walk.md", 25], ["docs/concepts/console-security.md", 20]]) {
+  for (const [document, least] of [["docs/seed-walk.md", 25], ["docs/concepts/console-security.md", 20], ["docs/concepts/rules.md", 21]]) {
     const rows = readFileSync(new URL(document, root), "utf8").split("\n").filter((line) => line.startsWith("| ")).slice(1);
     check(`${document} has its rows`, rows.length >= least, String(rows.length));
     for (const row of rows) {
@@ -40,4 +40,8 @@ function shownAsSaid() {
       for (const proof of proofs) check(`${document}: ${proof}`, held.has(proof) || rust.includes(`fn ${proof}(`));
     }
   }
+  const rules = readFileSync(new URL("docs/concepts/rules.md", root), "utf8");
+  for (const file of new Set([...rules.matchAll(/`(\w+\/src\/[^`]+)`/g)].map(([, name]) => name))) check(`a rule is decided in a file that exists: ${file}`, sources.includes(file));
+  const named = new Set([...rust.matchAll(/\brules? (\d+(?:(?:, | and | to )\d+)*)/g)].flatMap(([, numbers]) => numbers.match(/\d+/g)));
+  for (const number of named) check(`rule ${number}, which a comment names, is listed`, rules.includes(`\n| ${number} |`));
 }

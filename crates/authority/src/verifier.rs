@@ -235,7 +235,7 @@ pub(crate) fn verify_unknown(keys: &VerifierKeys, client_id: &str, secret: &str)
 }
 
 /// Finds the slot of the presented secret. Always computes one hash per key and compares it with every possible slot,
-/// so that timing reveals nothing about the registration (product rule 16).
+/// so that timing reveals nothing about the registration (rule 16).
 fn matching<'a>(keys: &VerifierKeys, slots: &'a [Slot], client_id: &str, secret: &str) -> Option<&'a Slot> {
     let mut found = SLOTS as u8;
     for (index, (_, key)) in keys.0.iter().enumerate() {

@@ -143,7 +143,7 @@ events! {
         name: String,
         /// Account it belongs to.
         user_id: UserId,
-        /// When it expires.
+        /// When it expires; `null`: never.
         expires_at: Option<Timestamp>,
         /// Permissions it is limited to; `null`: all permissions of its owner.
         scope: Option<Vec<String>>,

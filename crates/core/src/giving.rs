@@ -1,4 +1,6 @@
 //! What an account or one of its tokens can grant to another account (rule 24): pure functions of grants.
+//!
+//! [`Role::given_by`] names the permission needed to grant a role. This file also limits the giver to what it has itself.
 
 use crate::{
     PropertyId,

@@ -5,9 +5,10 @@
 pub enum OauthError {
     /// The request is malformed; the text says how. Only characters that RFC 6749 §5.2 allows.
     InvalidRequest(&'static str),
-    /// Client authentication failed. Deliberately without any detail: product rule 16.
+    /// Client authentication failed. It has no detail, so that a stranger learns neither whether the `client_id` exists
+    /// nor why the secret was refused (rule 16).
     InvalidClient,
-    /// Client authentication failed once more than is answered with a reason. As constant as [`Self::InvalidClient`].
+    /// Client authentication failed too often. As constant as [`Self::InvalidClient`].
     TooManyFailures,
     /// The client is not permitted to do this.
     UnauthorizedClient(&'static str),

@@ -238,7 +238,7 @@ pub fn overdue_if_created_by(max_age_days: Option<i64>, now: Timestamp) -> Optio
 }
 
 /// Returns the latest end of the secrets whose stored values are wiped at `now`, if values are kept for this many days
-/// after the end of their secret (product rule 15). A number that no environment can have wipes nothing.
+/// after the end of their secret (rule 15). A number that no environment can have wipes nothing.
 pub fn wiped_if_ended_by(wipe_after_days: i64, now: Timestamp) -> Timestamp {
     now.before(DAY * u32::try_from(wipe_after_days).unwrap_or(u32::MAX))
 }

@@ -103,7 +103,7 @@ impl Reason {
 }
 
 /// Returns a line of visible text: trimmed, NFC, at most `longest` characters, nothing that looks like one of our
-/// secrets (product rule 18).
+/// secrets (rule 18).
 pub fn line(field: &'static str, text: &str, longest: usize) -> Result<String, Problem> {
     if looks_like_secret(text) {
         let what = "contains text that looks like a Crossfade secret, which would be stored unencrypted";
@@ -142,7 +142,7 @@ pub fn email(field: &'static str, text: &str) -> Result<String, Problem> {
 }
 
 /// Returns untrusted text in a form that is safe to store and show: without characters that could control a terminal or
-/// mislead a reader, and without any of the text if it contains a secret (product rule 18).
+/// mislead a reader, and without any of the text if it contains a secret (rule 18).
 pub fn shown(text: &str) -> String {
     if looks_like_secret(text) {
         return "(withheld: it holds a secret)".to_owned();

@@ -94,7 +94,8 @@ impl<'a> Act<'a> {
         self.notify(random, event, &client, environment).await
     }
 
-    /// If requested, marks a secret that ends now as leaked, and ends the tokens issued under it.
+    /// For a secret that ends now: marks it as leaked if `compromised`, and ends the tokens issued under it if
+    /// `revoke_tokens`. Otherwise they stay active until they expire.
     pub(crate) async fn end_tokens(
         &mut self,
         secret: &SecretId,

@@ -1,4 +1,4 @@
-//! Repeated requests: a change is made once, and its response is returned again (product rule 7).
+//! Repeated requests: a change is made once, and its response is returned again (rule 7).
 
 use crate::{
     app::App,
@@ -103,7 +103,7 @@ pub(crate) trait Repeatable: Serialize + DeserializeOwned {
 impl Repeatable for () {}
 
 impl App {
-    /// Returns the earlier response to this request (product rule 7).
+    /// Returns the earlier response to this request (rule 7).
     pub(crate) async fn replay<R: Repeatable, L>(
         &self,
         act: &mut Act<'_>,

@@ -267,7 +267,7 @@ impl Site {
         About { client: Some(&self.client.id), environment: Some(&self.environment.slug), ..About::default() }
     }
 
-    /// Requires the client's name as confirmation for a change that callers depend on (product rule 10).
+    /// Requires the client's name as confirmation for a change that callers depend on (rule 10).
     pub(crate) fn confirm(&self, typed: Option<&str>) -> Result<(), Problem> {
         confirm(&self.client, typed)
     }

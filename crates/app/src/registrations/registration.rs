@@ -275,7 +275,7 @@ impl App {
                 }
             }
             match body.enabled {
-                // Callers depend on it: the name must be typed (product rule 10).
+                // Callers depend on it: the name must be typed (rule 10).
                 Some(false) => {
                     site.confirm(body.confirm_client_name.as_deref())?;
                     if after.disabled_at.is_none() {

@@ -182,7 +182,8 @@ fn unescape(text: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&read).into_owned())
 }
 
-/// Reads `digits` hexadecimal digits starting at `from`.
+/// Reads the character whose code is the `digits` hexadecimal digits at `from`, and returns it with the position after
+/// them. `None` if they are no character's code.
 fn code(escaped: &str, from: usize, digits: usize) -> Option<(char, usize)> {
     let digits = escaped.get(from..from + digits)?;
     let value = u32::from_str_radix(digits, 16).ok()?;

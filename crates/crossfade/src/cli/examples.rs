@@ -360,7 +360,7 @@ mod tests {
     use super::*;
     use std::{fs, path::Path};
 
-    /// Splits a line as a shell does, as far as quotes are concerned.
+    /// Splits a line into words at spaces. Quotes work as in a shell; nothing else of a shell does.
     fn words(line: &str) -> Vec<String> {
         let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
         for letter in line.chars() {

@@ -1,4 +1,4 @@
-//! `crossfade audit …`
+//! The commands under `crossfade audit`.
 
 use super::{
     http::{Api, Stream, form_encode},

@@ -269,7 +269,7 @@ impl Sign {
         }
     }
 
-    /// Writes a permanent line with the time.
+    /// Writes a line that starts with the time and stays above the progress bar.
     fn note(&self, text: &str) {
         let text = format!("{} {text}", time(Some(Clock::system().now())));
         match &self.bar {

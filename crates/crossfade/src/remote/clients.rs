@@ -1,4 +1,4 @@
-//! `crossfade client …`
+//! The commands under `crossfade client`.
 
 use super::{
     confirm::confirmed,

@@ -1,4 +1,4 @@
-//! `crossfade drill …`.
+//! The commands under `crossfade drill`.
 
 use super::{
     change_over::source,

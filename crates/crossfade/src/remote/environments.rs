@@ -1,4 +1,4 @@
-//! `crossfade env …`
+//! The commands under `crossfade env`.
 
 use super::{
     confirm::{self, confirm_name},

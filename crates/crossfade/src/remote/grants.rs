@@ -1,4 +1,4 @@
-//! `crossfade grant …`
+//! The commands under `crossfade grant`.
 
 use super::{
     http::{Api, segment},

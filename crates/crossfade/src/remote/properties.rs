@@ -1,4 +1,4 @@
-//! `crossfade property …`
+//! The commands under `crossfade property`.
 
 use super::http::{Api, segment};
 use crate::{

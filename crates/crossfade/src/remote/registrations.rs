@@ -1,4 +1,4 @@
-//! `crossfade registration …`
+//! The commands under `crossfade registration`.
 
 use super::{
     confirm::confirmed,

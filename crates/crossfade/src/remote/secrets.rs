@@ -1,4 +1,4 @@
-//! `crossfade secret …`.
+//! The commands under `crossfade secret`.
 
 use super::{
     change_over::{change_over, read_now, series, watch},

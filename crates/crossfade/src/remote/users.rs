@@ -1,4 +1,4 @@
-//! `crossfade user …` and `crossfade whoami`.
+//! The commands under `crossfade user`, and `crossfade whoami`.
 
 use super::{
     confirm::confirm_name,

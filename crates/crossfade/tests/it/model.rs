@@ -1,5 +1,5 @@
 //! The life of a registration as a state machine: random operations, restarts and clock moves, and after each
-//! of them the whole instance must be what a model of product rules 1 to 8, 12 and 13 says. The model is
+//! of them the whole instance must be what a model of rules 1 to 8, 12 and 13 says. The model is
 //! written from the rules, not from the code, and knows no database.
 
 use crate::engines::{run_on_postgres, run_on_sqlite};

@@ -43,7 +43,7 @@ async fn bodies_of_another_shape_are_refused_and_change_nothing_422(world: World
             with("", json!("x")),
             with("__proto__", json!({})),
         ];
-        // A caller-chosen secret is refused (product rule 11).
+        // A caller-chosen secret is refused (rule 11).
         for member in ["secret", "value", "client_secret", "secret_value", "client_id", "id"] {
             bodies.push(with(member, json!("hunter2hunter2hunter2")));
         }
