@@ -9,6 +9,7 @@ use crate::{
         reads::{Readings, Reads},
     },
     keys::{
+        audit_key::AuditKey,
         digests::Digests,
         opening::{fold_names, open_database, open_keys},
         seal::{Vault, root},
@@ -22,6 +23,7 @@ use crate::{
     },
     options::Options,
     secrets::security::Security,
+    trail::statements::open_chain,
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -45,6 +47,8 @@ pub struct App {
     pub(crate) db: Arc<Db>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) vault: Arc<Vault>,
+    /// The key that signs statements about the audit trail.
+    pub(crate) audit_key: AuditKey,
     pub(crate) digests: Digests,
     pub(crate) clock: Arc<Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -101,6 +105,7 @@ impl App {
         };
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
         fold_names(&db).await?;
+        let audit_key = open_chain(&db, &vault, &options.clock).await?;
         let root = root(&verifier_keys);
         let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
         let (db, vault, digests) = (Arc::new(db), Arc::new(vault), Digests::new(&root));
@@ -112,6 +117,7 @@ impl App {
             db,
             authority,
             vault,
+            audit_key,
             mark: digests.mark(&options.admin_url),
             digests,
             clock: options.clock,

@@ -56,6 +56,7 @@ pub use properties::counts::{Numbers, PropertyList};
 pub use secrets::change_over::ChangeOverQuery;
 pub use secrets::list::{RotationLine, TokensEnded};
 pub use secrets::security::{HistoryQuery, Security};
-pub use trail::events::{AuditExport, AuditQuery, FailureQuery};
+pub use trail::events::{AuditExport, AuditQuery, ExportFormat, FailureQuery};
 pub use trail::names::Named;
 pub use trail::page::TrailPage;
+pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};

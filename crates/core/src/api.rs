@@ -2,7 +2,7 @@
 
 use crate::{
     ClientId, SecretId, Timestamp,
-    audit::{Actor, Via},
+    audit::{Actor, Via, chain::ChainHash},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -88,6 +88,11 @@ pub struct AuditEvent {
     /// Further facts, by action. Never a secret or its digest.
     #[schemars(schema_with = "crate::audit::details_schema")]
     pub details: Value,
+    /// Hash of the event before; `null` for events recorded before the trail had a chain.
+    pub previous_hash: Option<ChainHash>,
+    /// Hash of this event: SHA-256 of its canonical form (RFC 8785) without this member and without members that are
+    /// `null`.
+    pub hash: Option<ChainHash>,
 }
 
 /// Failed client authentications of one kind from one source within an hour.

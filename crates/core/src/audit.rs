@@ -1,7 +1,11 @@
 //! Vocabulary of the audit trail: who acted, what they did, and the outcome.
 
 mod actor;
+pub mod chain;
 mod facts;
+pub mod ocsf;
+pub mod statement;
+pub mod verify;
 
 pub use actor::{Actor, Origin, Via};
 pub use facts::{

@@ -208,8 +208,12 @@ operations! {
 
     /// Lists the audit trail, newest first: the complete trail, or the events of the clients you audit.
     ListAuditEvents = "list_audit_events" Get "/audit-events" Needs(AuditRead), [];
-    /// Exports the audit trail as it is now, as JSON Lines, oldest first.
+    /// Exports the audit trail as it is now, as JSON Lines, oldest first. Signed statements follow the events, so that the
+    /// file can be verified.
     ExportAuditEvents = "export_audit_events" Get "/audit-events/export" Needs(AuditRead), [];
+    /// Reads a signed statement about the last event of the trail. Keep it outside the instance: it proves later that the
+    /// trail up to that event was not changed.
+    ReadAuditCheckpoint = "read_audit_checkpoint" Get "/audit-events/checkpoint" Needs(AuditRead), [];
     /// Lists failed client authentications by hour, client, secret, reason and source, latest first.
     ListAuthenticationFailures = "list_authentication_failures" Get "/authentication-failures" Needs(AuditRead), [];
 }

@@ -25,6 +25,7 @@ mod signals;
 mod tls;
 mod usage;
 mod variables;
+mod verify;
 
 use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command};
@@ -93,6 +94,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Whoami(remote) => remote::whoami(remote).await,
         Command::Secret(command) => remote::secret(command).await,
         Command::Drill(command) => remote::drill(command).await,
+        Command::Audit(cli::Audit::Verify(args)) => verify::verify(*args).await,
         Command::Audit(command) => remote::audit(command).await,
         Command::Man(args) => manual::manual(&args),
         Command::Completions { shell } => {

@@ -8,7 +8,7 @@ use crate::{
 };
 use crossfade_core::{
     ClientId, Timestamp,
-    audit::{Action, Actor, Origin, Via},
+    audit::{Action, Actor, Origin, Via, chain::ChainHash},
     environment::Slug,
 };
 
@@ -46,6 +46,8 @@ pub struct AuditEvent {
     pub seq: i64,
     /// The event.
     pub event: NewAuditEvent,
+    /// Hash of the event before and its own; `None` for events recorded before the trail had a chain.
+    pub chained: Option<(ChainHash, ChainHash)>,
 }
 
 /// Filter for reading the trail.
@@ -108,7 +110,7 @@ pub struct Notification {
 
 macro_rules! columns {
     () => {
-        "seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id, via_kind, via_id"
+        "seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id, via_kind, via_id, previous_hash, hash"
     };
 }
 
@@ -159,8 +161,8 @@ macro_rules! looked {
 }
 
 statements! {
-    INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id, via_kind, via_id)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    INSERT = "INSERT INTO audit_events (seq, at, actor_kind, actor_id, actor_name, action, outcome, client_id, environment, target, reason, details, source_ip, request_id, via_kind, via_id, previous_hash, hash)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
     TRAIL = list!("");
     TRAIL_OF_CLIENT = list!("client_id = $5 AND ");
     TRAIL_OF_VIA = list!("via_id = $10 AND ");
@@ -206,12 +208,18 @@ fn event(row: &Row) -> Result<AuditEvent, StoreError> {
             },
             via: via(row)?,
         },
+        chained: chained(row)?,
     })
 }
 
 fn via(row: &Row) -> Result<Option<Via>, StoreError> {
     let id = row.opt_text("via_id")?.unwrap_or_default();
     row.opt_parsed("via_kind", |kind| Via::from_parts(kind, id.clone()))
+}
+
+fn chained(row: &Row) -> Result<Option<(ChainHash, ChainHash)>, StoreError> {
+    let hash = |column| Ok::<_, StoreError>(row.opt_blob(column)?.as_deref().and_then(ChainHash::from_bytes));
+    Ok(hash("previous_hash")?.zip(hash("hash")?))
 }
 
 fn outcome(done: bool) -> &'static str {
@@ -279,8 +287,10 @@ fn notification(row: &Row) -> Result<Notification, StoreError> {
 impl Tx {
     /// Appends an event to the trail.
     pub async fn append_audit(&mut self, new: &NewAuditEvent) -> Result<(), StoreError> {
+        let seq = self.next_audit();
+        let (previous, own) = self.chain_event(seq, new).await?;
         let args = vec![
-            self.next_audit().into(),
+            seq.into(),
             new.at.into(),
             new.actor.kind().into(),
             new.actor.id().into(),
@@ -296,6 +306,8 @@ impl Tx {
             new.origin.request_id.clone().into(),
             new.via.as_ref().map(Via::kind).into(),
             new.via.as_ref().map(Via::id).into(),
+            previous.as_bytes().into(),
+            own.as_bytes().into(),
         ];
         self.execute(INSERT, args).await.map(drop)
     }
@@ -343,20 +355,25 @@ impl Tx {
         self.one(LAST, vec![]).await?.int("seq")
     }
 
-    /// Deletes at most `most` events at the beginning of the trail: those before the first event that is from `before`
-    /// or later. Returns their number, and the number of the last one.
-    pub async fn trim_audit_events(
+    /// Deletes the events up to this one. Returns their number.
+    pub async fn trim_audit_events(&mut self, up_to: i64) -> Result<u64, StoreError> {
+        self.execute(TRIM, vec![up_to.saturating_add(1).into()]).await
+    }
+
+    /// Returns the last of at most `most` events at the beginning of the trail that precede the first event that is from
+    /// `before` or later; `None` if there is no such event.
+    pub async fn last_audit_event_to_trim(
         &mut self,
         before: Timestamp,
         most: i64,
-    ) -> Result<(u64, i64), StoreError> {
-        let Some(oldest) = self.one(OLDEST, vec![]).await?.opt_int("seq")? else { return Ok((0, 0)) };
+    ) -> Result<Option<i64>, StoreError> {
+        let Some(oldest) = self.one(OLDEST, vec![]).await?.opt_int("seq")? else { return Ok(None) };
         let first = match self.one(FIRST_KEPT, vec![before.into()]).await?.opt_int("seq")? {
             Some(first) => first,
             None => self.last_audit_event().await? + 1,
         };
         let first = first.min(oldest.saturating_add(most));
-        Ok((self.execute(TRIM, vec![first.into()]).await?, first - 1))
+        Ok((first > oldest).then(|| first - 1))
     }
 
     /// Queues a message.

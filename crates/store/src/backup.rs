@@ -15,7 +15,7 @@ use crate::{
     db::Row,
 };
 use Kind::{Blob, Int, Local, Text, Withheld};
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, audit::chain::ChainHash};
 use std::sync::LazyLock;
 
 /// Type of a column.
@@ -69,6 +69,7 @@ pub const TABLES: &[Table] = &[
             ("term", Local),
             ("passed_at", Local),
             ("passed_ran", Local),
+            ("audit_hash", Blob),
         ],
     ),
     table("instance", "one", &[("one", Int), ("id", Text), ("binding", Blob), ("created_at", Int)]),
@@ -372,8 +373,12 @@ pub const TABLES: &[Table] = &[
             ("request_id", Text),
             ("via_kind", Text),
             ("via_id", Text),
+            ("previous_hash", Blob),
+            ("hash", Blob),
         ],
     ),
+    table("audit_keys", "id", &[("id", Text), ("sealed", Blob), ("created_at", Int)]),
+    table("audit_statements", "seq, kind", &[("seq", Int), ("kind", Text), ("at", Int), ("signed", Text)]),
     table(
         "idempotency",
         "actor, key",
@@ -439,8 +444,15 @@ impl Tx {
             return self.execute(table.made()?.insert, values).await.map(drop);
         }
         match values.as_slice() {
-            [_, Value::Int(Some(change)), Value::Int(Some(audit)), Value::Int(Some(highest))] => {
-                self.continue_from(*change, *audit, Timestamp::from_micros(*highest));
+            [
+                _,
+                Value::Int(Some(change)),
+                Value::Int(Some(audit)),
+                Value::Int(Some(highest)),
+                Value::Blob(hash),
+            ] => {
+                let hash = hash.as_deref().and_then(ChainHash::from_bytes);
+                self.continue_from(*change, (*audit, hash), Timestamp::from_micros(*highest));
                 Ok(())
             }
             _ => Err(StoreError::Corrupt { table: HEAD, column: "one".into(), row: "1".into() }),

@@ -2,7 +2,7 @@
 //! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
-    access, audit, backup, carry_over, change_log, checks, clients, counts, db, devices, drills,
+    access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, devices, drills,
     environments, evidence, failures, guard, idempotency, keys, limits, lines, makers, properties, proxies,
     refused, secrets, sessions, token_revocations,
 };
@@ -35,6 +35,7 @@ impl Statement {
             access::STATEMENTS,
             audit::STATEMENTS,
             carry_over::STATEMENTS,
+            chain::STATEMENTS,
             change_log::STATEMENTS,
             checks::STATEMENTS,
             clients::STATEMENTS,

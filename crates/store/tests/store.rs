@@ -14,6 +14,7 @@ mod suite {
     mod access;
     mod audit;
     mod backup;
+    mod chain;
     mod change_log;
     mod clients;
     mod corrupt;

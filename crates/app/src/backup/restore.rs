@@ -6,12 +6,14 @@ use crate::{
     error::{Error, cannot_start},
     frame::{act::Act, entry::About},
     keys::{
+        master_key::MasterKeys,
         opening::open_database,
         seal::{open_data_keys, sealed_by},
         source::KeySource,
     },
     node::clock_watch::calibrate,
     options::Creation,
+    trail::statements::fork,
 };
 use crossfade_authority::Clock;
 use crossfade_core::{
@@ -45,6 +47,7 @@ pub struct Restored {
 pub struct Restore {
     from: PathBuf,
     master_key: KeySource,
+    master: MasterKeys,
     sha256: String,
 }
 
@@ -81,7 +84,7 @@ impl Restore {
                 right key there, or set --master-key-file."
             ))
         })?;
-        Ok(Self { from: from.to_owned(), master_key, sha256: reader.sha256.unwrap_or_default() })
+        Ok(Self { from: from.to_owned(), master_key, master, sha256: reader.sha256.unwrap_or_default() })
     }
 
     /// Writes the backup to an empty database, in one transaction.
@@ -116,6 +119,8 @@ impl Restore {
             clock.raise(tx.highest_time());
             let now = clock.now();
             tx.stamp(now);
+            let (vault, _) = open_data_keys(&self.master, &tx.data_keys().await?)?;
+            fork(tx, &vault, reader.header.created_at, now).await?;
             audit(tx, &reader.header, now).await?;
             let ValidSecrets { current, retiring } = tx.valid_secrets(now).await?;
             Ok(Restored {

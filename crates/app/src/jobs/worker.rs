@@ -90,6 +90,9 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             if let Err(error) = app.node.end_recording().await {
                 tracing::error!(%error, "cannot write the final evidence");
             }
+            if let Err(error) = app.sign_checkpoint(true).await {
+                tracing::error!(%error, "cannot sign the end of the audit trail");
+            }
             return;
         }
         pause = (begun.elapsed() * PAUSE).clamp(FLUSH_EVERY, FLUSH_WITHIN);
@@ -120,6 +123,7 @@ impl App {
             self.node.store_unreadable_proxies().await,
             self.tidy().await,
             self.trim_trail().await,
+            self.sign_checkpoint(false).await,
         ];
         let done: Result<(), Error> = done.into_iter().collect();
         if done.is_err() {

@@ -4,6 +4,7 @@
 //! each to its `place`. `digests` finds credentials again without storing them. `carry_over` converts what older
 //! versions stored. `rotation` changes the master key.
 
+pub(crate) mod audit_key;
 pub(crate) mod carry_over;
 pub(crate) mod command;
 pub(crate) mod digests;

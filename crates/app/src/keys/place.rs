@@ -15,6 +15,8 @@ pub(crate) enum SealPlace<'a> {
     SigningKey { environment: &'a Slug, kid: &'a str },
     /// The secret values of a remembered response: the actor of the request, and its idempotency key.
     Answer { actor: &'a str, key: &'a str },
+    /// The private key that signs statements about the audit trail.
+    AuditKey { id: &'a str },
     /// The instance that a database belongs to.
     Instance { id: &'a str },
     /// A cursor, and the list that issued it.
@@ -29,6 +31,7 @@ impl SealPlace<'_> {
             Self::Secret { registration, secret } => &["secrets", registration.as_str(), secret.as_str()],
             Self::SigningKey { environment, kid } => &["signing_keys", environment.as_str(), kid],
             Self::Answer { actor, key } => &["idempotency", actor, key],
+            Self::AuditKey { id } => &["audit_keys", id],
             Self::Instance { id } => &["instance", id],
             Self::Cursor { list } => &["cursor", list],
         };
@@ -51,6 +54,7 @@ impl fmt::Display for SealPlace<'_> {
             Self::Answer { actor, key } => {
                 write!(f, "idempotency/{actor}/{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
             }
+            Self::AuditKey { id } => write!(f, "audit_keys/{id}"),
             Self::Instance { id } => write!(f, "instance/{id}"),
             Self::Cursor { list } => write!(f, "cursor of {list}"),
         }
@@ -100,6 +104,11 @@ mod tests {
                 SealPlace::Answer { actor: "usr_1", key: "k" },
                 "000000000000000b 6964656d706f74656e6379 0000000000000005 7573725f31 0000000000000001 6b",
                 "idempotency/usr_1/8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a",
+            ),
+            (
+                SealPlace::AuditKey { id: "k" },
+                "000000000000000a 61756469745f6b657973 0000000000000001 6b",
+                "audit_keys/k",
             ),
             (
                 SealPlace::Instance { id: "i" },

@@ -9,18 +9,26 @@ use crate::{
         principal::Principal,
         targets::{Target, forbidden},
     },
+    trail::verify::export_statement,
 };
+use aws_lc_rs::digest::{Context, SHA256};
 use crossfade_authority::Failure;
 use crossfade_core::{
     ClientId, Operation, Problem, PropertyId, Timestamp,
     api::{self, Page},
-    audit::{Action, Actor, Event, Via},
+    audit::{
+        Action, Actor, Event, Via,
+        chain::ChainHash,
+        ocsf::to_ocsf,
+        statement::{Statement, StatementKind},
+    },
     environment::Slug,
     operations::Access,
     roles::{Object, Permission},
     secret::looks_like_secret,
 };
 use crossfade_store::{AuditEvent, AuditFilter, FailureFilter, KnownFailure, Tx};
+use serde::Serialize;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Filter for reading the trail, as sent.
@@ -135,7 +143,10 @@ impl AuditQuery {
             ("via_kind", &self.via_kind),
         ];
         let given = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
-        given.collect::<Vec<_>>().join(" ")
+        given
+            .chain(self.without_sessions.then(|| "without_sessions".to_owned()))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -249,7 +260,7 @@ impl App {
             }
         }
         let (rows, next_cursor) = scan.rows(key)?;
-        Ok(Page { items: rows.into_iter().map(shown).collect(), next_cursor })
+        Ok(Page { items: rows.into_iter().map(api::AuditEvent::from).collect(), next_cursor })
     }
 
     /// Begins an export of the trail as it is now. The export is itself recorded as an event.
@@ -257,14 +268,32 @@ impl App {
         self: &Arc<Self>,
         principal: &Principal,
         query: &AuditQuery,
+        format: ExportFormat,
     ) -> Result<AuditExport, Error> {
         let filter = query.filter()?;
         let operation = Operation::ExportAuditEvents;
-        let last = async |tx: &mut Tx, _: &Principal, ()| Ok(tx.last_audit_event().await?);
-        let up_to = self.judge_evidence(operation, principal, Trail, last).await?;
-        let event = Event::AuditExported { filter: query.words(), up_to_seq: up_to };
+        let last = async |tx: &mut Tx, principal: &Principal, ()| {
+            let end = tx.audit_chain_end().await?;
+            let everything = principal.may(Permission::AuditRead, Object::Platform);
+            Ok(((end.seq, end.hash.unwrap_or(ChainHash::START)), everything))
+        };
+        let (end, everything) = self.judge_evidence(operation, principal, Trail, last).await?;
+        let event = Event::AuditExported { filter: query.words(), up_to_seq: end.0 };
         self.change_as(principal.author(), async |act| act.audit(&event, About::default()).await).await?;
-        Ok(AuditExport { app: self.clone(), principal: principal.clone(), filter, after: 0, up_to })
+        let parts = [query.words(), if everything { "" } else { "permitted=part" }.to_owned()];
+        let words = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        Ok(AuditExport {
+            app: self.clone(),
+            principal: principal.clone(),
+            filter,
+            words,
+            after: 0,
+            end,
+            written: 0,
+            hash: Context::new(&SHA256),
+            format,
+            state: ExportState::Events,
+        })
     }
 
     /// Returns failed client authentications of the clients that the principal can audit, latest hour first.
@@ -310,10 +339,11 @@ impl App {
             let trimmed = self.change_as(actor, async |act| {
                 let day = DAY.as_micros() as i64;
                 let before = Timestamp::from_micros(act.now.before(DAY * days).as_micros() / day * day);
-                let (events, up_to_seq) = act.tx.trim_audit_events(before, MOST_TRIMMED).await?;
-                if events == 0 {
-                    return Ok(0);
-                }
+                let last = act.tx.last_audit_event_to_trim(before, MOST_TRIMMED).await?;
+                let Some(up_to_seq) = last else { return Ok(0) };
+                // Before the events are gone, so that the chain goes on from them.
+                self.sign_trim(act.tx, up_to_seq, act.now).await?;
+                let events = act.tx.trim_audit_events(up_to_seq).await?;
                 let event = Event::AuditTrimmed { events, up_to_seq, retention_days: days };
                 act.audit(&event, About::default()).await?;
                 Ok(events)
@@ -331,14 +361,95 @@ pub struct AuditExport {
     app: Arc<App>,
     principal: Principal,
     filter: AuditFilter,
+    /// The filter as text; empty for a complete export.
+    words: String,
     after: i64,
-    up_to: i64,
+    /// The last event that it can contain, and its hash.
+    end: (i64, ChainHash),
+    written: u64,
+    /// Hash of the lines of the events.
+    hash: Context,
+    format: ExportFormat,
+    state: ExportState,
+}
+
+/// Format of an export.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ExportFormat {
+    /// Events as the API lists them, then signed statements.
+    #[default]
+    Jsonl,
+    /// Events as OCSF.
+    Ocsf,
+}
+
+impl ExportFormat {
+    /// Parses the parameter of the API.
+    pub fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        match text {
+            None | Some("jsonl") => Ok(Self::Jsonl),
+            Some("ocsf") => Ok(Self::Ocsf),
+            Some(_) => Err(invalid("format", "must be jsonl or ocsf")),
+        }
+    }
+}
+
+/// How far an export has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExportState {
+    Events,
+    Statements,
+    Done,
 }
 
 impl AuditExport {
-    /// Returns the next events; `None` at the end. Fails if the principal's permission has been removed since then.
-    pub async fn next(&mut self) -> Result<Option<Vec<api::AuditEvent>>, Error> {
-        let (filter, from, up_to) = (&self.filter, self.after, self.up_to);
+    /// Returns the next lines; `None` at the end. Fails if the principal's permission has been removed since then.
+    ///
+    /// After the events come the signed statements that make the export verifiable: for a complete one where the chain
+    /// begins, was cut off and forked, and for each a statement about the export.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let lines = match self.state {
+            ExportState::Events => match self.events().await? {
+                Some(events) if self.format == ExportFormat::Ocsf => ocsf_lines(&events)?,
+                Some(events) => {
+                    let lines = json_lines(&events)?;
+                    self.hash.update(&lines);
+                    self.written += events.len() as u64;
+                    lines
+                }
+                None if self.format == ExportFormat::Ocsf => {
+                    self.state = ExportState::Done;
+                    return Ok(None);
+                }
+                None => {
+                    self.state = ExportState::Statements;
+                    self.statements().await?
+                }
+            },
+            ExportState::Statements => {
+                self.state = ExportState::Done;
+                return Ok(None);
+            }
+            ExportState::Done => return Ok(None),
+        };
+        Ok(Some(lines))
+    }
+
+    async fn statements(&mut self) -> Result<Vec<u8>, Error> {
+        let mut signed = Vec::new();
+        if self.words.is_empty() {
+            let up_to = self.end.0;
+            signed = self.app.node.read(async |tx| Ok(tx.audit_milestones(up_to).await?)).await?;
+        }
+        let now = self.app.clock.now();
+        let statement = Statement::new(StatementKind::Export, self.end, now);
+        let statement = export_statement(statement, self.words.clone(), self.written, self.hash.clone());
+        signed.push(self.app.audit_key.sign(statement)?);
+        json_lines(&signed)
+    }
+
+    async fn events(&mut self) -> Result<Option<Vec<api::AuditEvent>>, Error> {
+        let (filter, from, up_to) = (&self.filter, self.after, self.end.0);
         let operation = Operation::ExportAuditEvents;
         let _turns = self.app.reads.part(self.principal.user()).await?;
         let (rows, last) = self
@@ -351,7 +462,7 @@ impl AuditExport {
                 for row in rows {
                     let event = &row.event;
                     if readable.allows(tx, event.client_id.as_ref(), event.environment.as_ref()).await? {
-                        seen.push(shown(row));
+                        seen.push(api::AuditEvent::from(row));
                     }
                 }
                 Ok((seen, last))
@@ -363,23 +474,18 @@ impl AuditExport {
     }
 }
 
-fn shown(row: AuditEvent) -> api::AuditEvent {
-    let event = row.event;
-    api::AuditEvent {
-        seq: row.seq,
-        at: event.at,
-        actor: event.actor,
-        action: event.action.as_str().to_owned(),
-        outcome: if event.done { "done" } else { "refused" }.to_owned(),
-        client_id: event.client_id,
-        environment: event.environment.map(|slug| slug.to_string()),
-        target: event.target,
-        source_ip: event.origin.stored,
-        request_id: event.origin.request_id,
-        via: event.via,
-        reason: event.reason,
-        details: event.details,
+fn json_lines(rows: &[impl Serialize]) -> Result<Vec<u8>, Error> {
+    let mut lines = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut lines, row).map_err(Error::internal)?;
+        lines.push(b'\n');
     }
+    Ok(lines)
+}
+
+fn ocsf_lines(events: &[api::AuditEvent]) -> Result<Vec<u8>, Error> {
+    let ocsf = |event| Ok(to_ocsf(event, &serde_json::to_string(event).map_err(Error::internal)?));
+    json_lines(&events.iter().map(ocsf).collect::<Result<Vec<_>, Error>>()?)
 }
 
 fn shown_failure(row: KnownFailure) -> api::AuthenticationFailure {

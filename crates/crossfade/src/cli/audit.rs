@@ -5,8 +5,10 @@ use super::{
     times::{Moment, moment},
     values::one_environment,
 };
+use crate::settings::Settings;
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use crossfade_core::audit::Via;
+use std::path::PathBuf;
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
@@ -24,11 +26,40 @@ pub(crate) enum Audit {
     Export {
         #[command(flatten)]
         filters: Filters,
+        /// Format: jsonl, which can be verified, or ocsf (Open Cybersecurity Schema Framework 1.5).
+        #[arg(long, default_value = "jsonl", value_parser = PossibleValuesParser::new(["jsonl", "ocsf"]))]
+        format: String,
         #[command(flatten)]
         remote: Remote,
     },
+    /// Print a signed checkpoint of the trail, to keep outside the instance.
+    ///
+    /// The checkpoint names the last event, its hash, and the public key that signs checkpoints.
+    Checkpoint(Remote),
+    /// Verify the trail of the database on this machine, or an export. Changes nothing.
+    ///
+    /// Names the first event that was altered, removed or inserted; the exit status is then 1.
+    Verify(Box<Verify>),
     /// List failed client authentications by hour, latest first.
     Failures(Failures),
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// File written by crossfade audit export. Defaults to the trail of the database.
+    pub(crate) file: Option<PathBuf>,
+    /// File with a checkpoint kept outside the instance, as printed by crossfade audit checkpoint.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// ID of a key that is allowed to sign. Repeatable. Defaults to the key of --checkpoint, or the keys that the
+    /// master key opens.
+    #[arg(long, value_name = "ID")]
+    pub(crate) key: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

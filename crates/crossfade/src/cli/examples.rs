@@ -313,6 +313,20 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "audit checkpoint",
+        [
+            "crossfade audit checkpoint > checkpoint.json",
+            "crossfade audit checkpoint --url https://auth.example.com",
+        ],
+    ),
+    (
+        "audit verify",
+        [
+            "crossfade audit verify --checkpoint checkpoint.json",
+            "crossfade audit verify trail.jsonl --checkpoint checkpoint.json",
+        ],
+    ),
+    (
         "audit export",
         [
             "crossfade audit export --since 2026-01-01T00:00:00Z",

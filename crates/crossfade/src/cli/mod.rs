@@ -20,7 +20,7 @@ mod values;
 pub(crate) use self::operations::command;
 use self::values::new_file;
 pub(crate) use self::{
-    audit::{Audit, Failures, Filters},
+    audit::{Audit, Failures, Filters, Verify},
     change_over::{Series, Watch},
     clients::{Client, CreateClient, UpdateClient},
     drills::{Drill, ScheduleDrill, StopDrill},
@@ -126,6 +126,7 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Keys(_)
+            | Self::Audit(Audit::Verify(_))
             | Self::Owner(_)
             | Self::Token(Token::Create(_))
             | Self::Man(_)

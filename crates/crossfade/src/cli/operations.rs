@@ -121,6 +121,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         DeleteToken => "token delete",
         ListAuditEvents => "audit list",
         ExportAuditEvents => "audit export",
+        ReadAuditCheckpoint => "audit checkpoint",
         ListAuthenticationFailures => "audit failures",
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 use crossfade_authority::Clock;
 use crossfade_core::{
     api::{AuditEvent, AuthenticationFailure},
-    audit::Via,
+    audit::{Via, statement::SignedStatement},
 };
 use std::io::IsTerminal;
 
@@ -27,15 +27,21 @@ pub(crate) async fn audit(command: Audit) -> Result<(), Failure> {
             let events: Vec<AuditEvent> = api.list(&path, most).await?;
             shown(&api, events, remote.json).await
         }
-        Audit::Export { filters, remote } => export(filters, &remote).await,
+        Audit::Export { filters, format, remote } => export(filters, &format, &remote).await,
+        Audit::Checkpoint(remote) => {
+            let checkpoint: SignedStatement = Api::new(&remote)?.get("/audit-events/checkpoint").await?;
+            output::json(&checkpoint)
+        }
+        // Runs on this machine.
+        Audit::Verify(args) => crate::verify::verify(*args).await,
         Audit::Failures(args) => failures(args).await,
     }
 }
 
 /// Exports the trail without keeping it in memory, because it may be larger than the memory of this machine.
-async fn export(filters: Filters, remote: &Remote) -> Result<(), Failure> {
+async fn export(filters: Filters, format: &str, remote: &Remote) -> Result<(), Failure> {
     let api = Api::new(remote)?;
-    let path = format!("/audit-events/export?{}", query(&api, filters).await?);
+    let path = format!("/audit-events/export?format={format}&{}", query(&api, filters).await?);
     let answer = api.stream(&path).await?;
     match std::io::stdout().is_terminal() {
         // There the lines themselves are the sign of life.

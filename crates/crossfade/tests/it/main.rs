@@ -21,6 +21,7 @@ mod allowed_networks;
 mod backup;
 mod bad_input;
 mod carry_over;
+mod chain;
 mod change_over;
 mod clock;
 mod closed_bodies;

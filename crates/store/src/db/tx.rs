@@ -10,7 +10,7 @@ use super::{
     row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
 };
 use crate::catalogue::Statement;
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, audit::chain::ChainHash};
 use futures_util::{Stream, TryStreamExt};
 use sqlx::sqlite::SqliteConnection;
 use std::time::Duration;
@@ -33,12 +33,14 @@ pub(super) enum Conn {
 pub(super) struct Head {
     pub(super) change_seq: i64,
     pub(super) audit_seq: i64,
+    /// Hash of the last event of the trail; `None` before its chain has begun.
+    pub(super) audit_hash: Option<ChainHash>,
     pub(super) highest_time: Timestamp,
 }
 
 impl Default for Head {
     fn default() -> Self {
-        Self { change_seq: 0, audit_seq: 0, highest_time: Timestamp::from_micros(0) }
+        Self { change_seq: 0, audit_seq: 0, audit_hash: None, highest_time: Timestamp::from_micros(0) }
     }
 }
 
@@ -100,9 +102,26 @@ impl Tx {
         self.head.audit_seq
     }
 
-    /// Continues the numbering of another database.
-    pub(crate) fn continue_from(&mut self, change_seq: i64, audit_seq: i64, highest_time: Timestamp) {
-        self.head = Head { change_seq, audit_seq, highest_time };
+    pub(crate) fn last_audit(&self) -> i64 {
+        self.head.audit_seq
+    }
+
+    pub(crate) fn audit_hash(&self) -> Option<ChainHash> {
+        self.head.audit_hash
+    }
+
+    pub(crate) fn set_audit_hash(&mut self, hash: ChainHash) {
+        self.head.audit_hash = Some(hash);
+    }
+
+    /// Continues the numbering and the chain of another database.
+    pub(crate) fn continue_from(
+        &mut self,
+        change_seq: i64,
+        (audit_seq, audit_hash): (i64, Option<ChainHash>),
+        highest_time: Timestamp,
+    ) {
+        self.head = Head { change_seq, audit_seq, audit_hash, highest_time };
     }
 
     /// Reads the stored head: the last change and the highest time.
@@ -122,8 +141,10 @@ impl Tx {
 
     /// Writes the head as the transaction leaves it: its last statement.
     pub(super) async fn store_head(&mut self) -> Result<(), StoreError> {
-        let Head { change_seq, audit_seq, highest_time } = self.head;
-        self.execute(STORE_HEAD, vec![change_seq.into(), audit_seq.into(), highest_time.into()]).await?;
+        let Head { change_seq, audit_seq, audit_hash, highest_time } = self.head;
+        let audit_hash = audit_hash.map(|hash| hash.as_bytes().to_vec());
+        let args = vec![change_seq.into(), audit_seq.into(), highest_time.into(), audit_hash.into()];
+        self.execute(STORE_HEAD, args).await?;
         Ok(())
     }
 

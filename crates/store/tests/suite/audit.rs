@@ -6,7 +6,7 @@ use crossfade_core::{
     Timestamp,
     audit::{Action, Actor, Origin, Via},
 };
-use crossfade_store::{AuditFilter, LOOKED_AT_ONCE, NewAuditEvent, Notification, Statement};
+use crossfade_store::{AuditFilter, LOOKED_AT_ONCE, NewAuditEvent, Notification, Statement, Tx};
 use serde_json::json;
 
 on_both_engines! {
@@ -314,7 +314,13 @@ async fn a_trail_is_trimmed_at_its_beginning_and_never_in_the_middle(t: TestDb) 
     // The third is dated back, as the event of a deadline is.
     let events: Vec<_> = [1, 5, 2, 8].map(|second| event(Action::SecretExpired, at(second))).into();
     append(&t, &events).await;
-    let trim = async |second| t.write(async |tx| tx.trim_audit_events(at(second), 2).await).await;
+    let trim = async |second| {
+        let trimmed = async |tx: &mut Tx| match tx.last_audit_event_to_trim(at(second), 2).await? {
+            Some(last) => Ok((tx.trim_audit_events(last).await?, last)),
+            None => Ok((0, 0)),
+        };
+        t.write(trimmed).await
+    };
     assert_eq!(trim(1).await, (0, 0), "nothing is older");
     assert_eq!(trim(3).await, (1, 1), "up to the first that is young enough");
     assert_eq!(seqs(&t, &AuditFilter::default()).await, [4, 3, 2]);

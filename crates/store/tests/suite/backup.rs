@@ -4,7 +4,7 @@ use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::Timestamp;
 use crossfade_store::{
-    Db, Link, LinkPurpose, Maker, StoreError, Value,
+    AuditFilter, Db, Link, LinkPurpose, Maker, StoreError, Value,
     backup::{Kind, LEFT_OUT, TABLES, Table},
 };
 
@@ -78,7 +78,8 @@ async fn every_value_of_every_table_survives(t: TestDb) {
         let mut rows = rows_of(&t.db, table).await;
         if table.name == "head" {
             // The transaction counts on from it.
-            assert_eq!(rows.pop(), Some(vec![Value::Int(Some(1)); 4]));
+            let counters = std::iter::repeat_n(Value::Int(Some(1)), 4);
+            assert_eq!(rows.pop(), Some(counters.chain([Value::Blob(None)]).collect()));
             rows.push(row(table));
         }
         assert_eq!(rows, [row(table)], "{}", table.name);
@@ -87,7 +88,11 @@ async fn every_value_of_every_table_survives(t: TestDb) {
 }
 
 async fn a_restored_head_goes_on_counting_and_never_goes_back(t: TestDb) {
-    let head = |change, audit, highest| [1, change, audit, highest].map(|n| Value::Int(Some(n))).to_vec();
+    let hash = [7; 32];
+    let head = |change, audit, highest| {
+        let counters = [1, change, audit, highest].map(|n| Value::Int(Some(n)));
+        counters.into_iter().chain([Value::Blob(Some(hash.to_vec()))]).collect::<Vec<_>>()
+    };
     let late = Timestamp::from_seconds(1_900_000_000);
     let event = event(crossfade_core::audit::Action::OwnerCreated, late);
     t.write(async |tx| {
@@ -96,6 +101,8 @@ async fn a_restored_head_goes_on_counting_and_never_goes_back(t: TestDb) {
     })
     .await;
     assert_eq!(t.read(async |tx| tx.read_head().await).await, (41, late));
+    let listed = t.read(async |tx| tx.audit_events(&AuditFilter::default(), None, 1).await).await.events;
+    assert_eq!(listed[0].chained.unwrap().0.as_bytes(), hash, "the chain goes on");
     let trail = t.read(async |tx| tx.trail().await).await;
     assert_eq!((trail.events, trail.first, trail.last, trail.given), (1, 8, 8, 8));
     let broken = vec![Value::Int(Some(1)), Value::Int(None), Value::Int(Some(1)), Value::Int(Some(1))];

@@ -106,6 +106,7 @@ fn route(operation: Operation) -> Route {
         DeleteToken => of(operation, tokens::delete, tokens::delete_shape),
         ListAuditEvents => of(operation, trail::list, trail::list_shape),
         ExportAuditEvents => of(operation, trail::export, trail::export_shape),
+        ReadAuditCheckpoint => of(operation, trail::checkpoint, trail::checkpoint_shape),
         ListAuthenticationFailures => of(operation, trail::list_failures, trail::list_failures_shape),
     }
 }

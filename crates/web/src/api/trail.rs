@@ -7,18 +7,22 @@ use super::{
 };
 use crate::reply::Reply;
 use axum::{
+    Json,
     body::{Body, Bytes},
     http::header,
     response::{IntoResponse, Response},
 };
-use crossfade_app::{AuditExport, AuditQuery, FailureQuery};
-use crossfade_core::api;
+use crossfade_app::{AuditExport, AuditQuery, ExportFormat, FailureQuery};
+use crossfade_core::{api, audit::statement::SignedStatement};
 use futures_util::stream;
 use serde_json::json;
 
 /// Filter parameters of the trail.
 const AUDIT_FILTERS: &[&str] =
     &["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind"];
+/// Parameters of an export: the filters, and the format.
+const EXPORT_PARAMETERS: &[&str] =
+    &["actor", "action", "client", "environment", "since", "until", "outcome", "via", "via_kind", "format"];
 /// Filter parameters of failed authentications.
 const FAILURE_FILTERS: &[&str] = &["client", "environment", "reason", "since"];
 
@@ -27,21 +31,31 @@ pub(super) async fn list(call: Call) -> Reply {
     page(&call.uri, &call.app.list_audit_events(&call.principal, &query).await?)
 }
 
+pub(super) async fn checkpoint(call: Call) -> Reply {
+    call.only(&[])?;
+    Ok(Json(call.app.read_audit_checkpoint(&call.principal).await?).into_response())
+}
+
+pub(super) fn checkpoint_shape(schemas: &mut Schemas) -> Shape {
+    schemas.answers::<SignedStatement>(200)
+}
+
 pub(super) fn list_shape(schemas: &mut Schemas) -> Shape {
     schemas.list::<api::AuditEvent>(AUDIT_FILTERS)
 }
 
 /// Exports JSON Lines, streamed while they are read.
 pub(super) async fn export(call: Call) -> Reply {
-    call.only(AUDIT_FILTERS)?;
-    let export = call.app.export_audit_events(&call.principal, &filters(&call)).await?;
+    call.only(EXPORT_PARAMETERS)?;
+    let format = ExportFormat::parse(call.parameter("format").as_deref())?;
+    let export = call.app.export_audit_events(&call.principal, &filters(&call), format).await?;
     Ok(json_lines(export))
 }
 
 pub(super) fn export_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.answers::<api::AuditEvent>(200);
-    let lines = json!({"type": "string", "description": "One AuditEvent per line."});
-    Shape { query: AUDIT_FILTERS, answer: Some((lines, "application/jsonl")), ..shape }
+    let lines = json!({"type": "string", "description": "One AuditEvent per line, then signed statements; or one OCSF event per line."});
+    Shape { query: EXPORT_PARAMETERS, answer: Some((lines, "application/jsonl")), ..shape }
 }
 
 /// Returns the response of an export, here and in the Console.
@@ -55,13 +69,7 @@ pub(crate) fn json_lines(export: AuditExport) -> Response {
 }
 
 async fn lines(export: &mut AuditExport) -> Result<Option<Bytes>, crossfade_app::Error> {
-    let Some(events) = export.next().await? else { return Ok(None) };
-    let mut lines = Vec::new();
-    for event in events {
-        serde_json::to_writer(&mut lines, &event).map_err(crossfade_app::Error::internal)?;
-        lines.push(b'\n');
-    }
-    Ok(Some(lines.into()))
+    Ok(export.next().await?.map(Bytes::from))
 }
 
 fn filters(call: &Call) -> AuditQuery {

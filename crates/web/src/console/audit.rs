@@ -16,7 +16,7 @@ use axum::{
     extract::RawQuery,
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
-use crossfade_app::{AuditQuery, ListQuery, TrailPage};
+use crossfade_app::{AuditQuery, ExportFormat, ListQuery, TrailPage};
 use crossfade_core::{
     Code, Problem, Timestamp,
     api::AuditEvent,
@@ -191,7 +191,7 @@ pub(super) async fn export(signed: SignedIn, headers: HeaderMap, RawQuery(raw): 
     // An export is complete: what the page hides unless asked for is in it.
     let asked = AuditQuery { without_sessions: false, ..query(&fields) };
     let filter = signed.app.resolve_names(signed.principal(), &asked).await?;
-    let export = signed.app.export_audit_events(signed.principal(), &filter).await?;
+    let export = signed.app.export_audit_events(signed.principal(), &filter, ExportFormat::Jsonl).await?;
     let mut response = crate::api::json_lines(export);
     let named = HeaderValue::from_static("attachment; filename=\"crossfade-audit.jsonl\"");
     response.headers_mut().insert(header::CONTENT_DISPOSITION, named);
