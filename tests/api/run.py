@@ -3,12 +3,13 @@
 
 import canaries
 import conformance
+import exports
 import generated
 import kills
 from instance import frame
 
 MAXIMUM_SECONDS = 2400
-PARTS = {"conformance": conformance, "generated": generated, "kills": kills, "canaries": canaries}
+PARTS = {"conformance": conformance, "generated": generated, "kills": kills, "canaries": canaries, "exports": exports}
 
 
 def play(checks):
