@@ -23,7 +23,7 @@ use crate::{
     },
     options::Options,
     secrets::security::Security,
-    trail::statements::open_chain,
+    trail::{shipping::Shipping, statements::open_chain},
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
@@ -58,6 +58,8 @@ pub struct App {
     mark: String,
     pub(crate) cursors: Cursors,
     pub(crate) audit_retention_days: Option<u32>,
+    /// Where the audit trail is shipped to.
+    pub(crate) shipping: Shipping,
     pub(crate) fresh_sign_in: Duration,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
@@ -126,6 +128,7 @@ impl App {
             admin_url: options.admin_url,
             cursors: Cursors::new(&root),
             audit_retention_days: options.audit_retention_days,
+            shipping: Shipping::new(options.audit_sinks),
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
@@ -289,7 +292,7 @@ impl App {
 
     /// Measures the instance. If the database does not answer, returns the other values.
     pub async fn measure(&self) -> Gauges {
-        self.node.measure().await
+        Gauges { sinks: self.shipping.states(), ..self.node.measure().await }
     }
 
     /// Records that the caller's address in a request from this declared proxy could not be read, so that the proxy

@@ -59,4 +59,6 @@ pub use secrets::security::{HistoryQuery, Security};
 pub use trail::events::{AuditExport, AuditQuery, ExportFormat, FailureQuery};
 pub use trail::names::Named;
 pub use trail::page::TrailPage;
+pub use trail::shipping::SinkState;
+pub use trail::sinks::AuditSink;
 pub use trail::verify::{KnownOutside, Verification, VerifiedScope, verify_database, verify_export};

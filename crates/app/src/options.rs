@@ -1,6 +1,6 @@
 //! Options for opening an application.
 
-use crate::{keys::source::KeySource, node::addresses::AddressPolicy};
+use crate::{keys::source::KeySource, node::addresses::AddressPolicy, trail::sinks::AuditSink};
 use crossfade_authority::Clock;
 use crossfade_core::Random;
 use crossfade_store::Location;
@@ -22,6 +22,8 @@ pub struct Options {
     pub random: Arc<dyn Random>,
     /// Retention of the audit trail in days; `None`: forever.
     pub audit_retention_days: Option<u32>,
+    /// Where the audit trail is shipped to.
+    pub audit_sinks: Vec<AuditSink>,
     /// How evidence, sessions and the audit trail store addresses.
     pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh for dangerous actions.

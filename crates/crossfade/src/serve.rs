@@ -126,6 +126,7 @@ pub(crate) async fn open_at(
         clock,
         random: Arc::new(SystemRandom),
         audit_retention_days: settings.audit_retention_days,
+        audit_sinks: settings.audit_sinks.clone(),
         evidence_addresses: settings.evidence_addresses.policy(),
         fresh_sign_in: settings.fresh_sign_in,
         readings_kept: READINGS_KEPT,

@@ -9,7 +9,7 @@ use crate::{
     variables::{self, leaf},
 };
 use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
-use crossfade_app::{AddressPolicy, KeyCommand, KeySource, doctor::Instance, other_writer};
+use crossfade_app::{AddressPolicy, AuditSink, KeyCommand, KeySource, doctor::Instance, other_writer};
 use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
@@ -102,6 +102,14 @@ pub(crate) struct Settings {
     /// Days to keep audit events. [default: forever]
     #[arg(long, env = "CROSSFADE_AUDIT_RETENTION_DAYS", hide_env_values = true, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub(crate) audit_retention_days: Option<u32>,
+    /// File that every audit event is appended to, as a line of JSON. The file can be rotated by renaming it.
+    /// [default: none]
+    #[arg(long, env = "CROSSFADE_AUDIT_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) audit_file: Option<PathBuf>,
+    /// Syslog server that every audit event is sent to (RFC 5424): udp://HOST:PORT, tcp://HOST:PORT or
+    /// unix:PATH. [default: none]
+    #[arg(long, env = "CROSSFADE_AUDIT_SYSLOG", hide_env_values = true, value_name = "ADDRESS")]
+    pub(crate) audit_syslog: Option<String>,
 }
 
 /// How long a kept connection may be idle. Balancers keep theirs for a minute at most, and must end them first.
@@ -169,6 +177,7 @@ pub(crate) struct Resolved {
     pub(crate) log_format: LogFormat,
     pub(crate) evidence_addresses: AddressWord,
     pub(crate) audit_retention_days: Option<u32>,
+    pub(crate) audit_sinks: Vec<AuditSink>,
 }
 
 impl Settings {
@@ -292,9 +301,24 @@ impl Settings {
                 .or(file.audit_retention_days)
                 .map(retention)
                 .transpose()?,
+            audit_sinks: audit_sinks(
+                self.audit_file.or(file.audit_file),
+                self.audit_syslog.or(file.audit_syslog),
+            )?,
             data_dir,
         })
     }
+}
+
+/// Returns where the audit trail is shipped to.
+fn audit_sinks(file: Option<PathBuf>, syslog: Option<String>) -> Result<Vec<AuditSink>, Failure> {
+    let file = file.map(|path| non_empty("audit_file", path).map(AuditSink::File)).transpose()?;
+    let syslog = syslog.map(|text| {
+        AuditSink::parse_syslog(&text).ok_or_else(|| {
+            Failure::usage("audit_syslog must be udp://HOST:PORT, tcp://HOST:PORT or unix:PATH.")
+        })
+    });
+    Ok(file.into_iter().chain(syslog.transpose()?).collect())
 }
 
 impl Resolved {
@@ -305,6 +329,7 @@ impl Resolved {
             data_dir: self.data_dir.clone(),
             master_key: self.master_key.clone(),
             public_url: self.public_url.clone(),
+            audit_sinks: self.audit_sinks.clone(),
             clock,
         }
     }

@@ -21,5 +21,12 @@ CREATE TABLE audit_statements (
     PRIMARY KEY (seq, kind)
 );
 
+-- Destinations that the trail is shipped to, and the last event that was sent there.
+CREATE TABLE audit_positions (
+    sink TEXT PRIMARY KEY,
+    seq BIGINT NOT NULL,
+    at BIGINT NOT NULL
+);
+
 -- Earlier programs would append events without a hash.
 UPDATE oldest_program SET schema_version = 29, program_version = '0.1.0' WHERE one = 1;

@@ -377,6 +377,7 @@ pub const TABLES: &[Table] = &[
             ("hash", Blob),
         ],
     ),
+    table("audit_positions", "sink", &[("sink", Text), ("seq", Int), ("at", Int)]),
     table("audit_keys", "id", &[("id", Text), ("sealed", Blob), ("created_at", Int)]),
     table("audit_statements", "seq, kind", &[("seq", Int), ("kind", Text), ("at", Int), ("signed", Text)]),
     table(

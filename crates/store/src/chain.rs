@@ -41,6 +41,10 @@ statements! {
     INSERT = "INSERT INTO audit_statements (seq, kind, at, signed) VALUES ($1, $2, $3, $4)
               ON CONFLICT (seq, kind) DO UPDATE SET at = excluded.at, signed = excluded.signed";
     DELETE = "DELETE FROM audit_statements WHERE seq < $1";
+    POSITION = "SELECT sink, seq FROM audit_positions WHERE sink = $1";
+    POSITIONS = "SELECT sink, seq FROM audit_positions ORDER BY sink";
+    SET_POSITION = "INSERT INTO audit_positions (sink, seq, at) VALUES ($1, $2, $3)
+                    ON CONFLICT (sink) DO UPDATE SET seq = excluded.seq, at = excluded.at";
     KEYS = "SELECT id, sealed FROM audit_keys ORDER BY created_at, id";
     INSERT_KEY = "INSERT INTO audit_keys (id, sealed, created_at) VALUES ($1, $2, $3)";
 }
@@ -171,6 +175,28 @@ impl Tx {
     /// Deletes the statements about events before `before`.
     pub async fn delete_audit_statements(&mut self, before: i64) -> Result<(), StoreError> {
         self.execute(DELETE, vec![before.into()]).await.map(drop)
+    }
+
+    /// Returns the last event that was shipped to a destination; 0 if there is none.
+    pub async fn audit_position(&mut self, sink: &str) -> Result<i64, StoreError> {
+        let row = self.optional(POSITION, vec![sink.into()]).await?;
+        row.map_or(Ok(0), |row| row.int("seq"))
+    }
+
+    /// Returns every destination and the last event that was shipped there.
+    pub async fn audit_positions(&mut self) -> Result<Vec<(String, i64)>, StoreError> {
+        let rows = self.rows(POSITIONS, vec![]).await?;
+        rows.iter().map(|row| Ok((row.text("sink")?, row.int("seq")?))).collect()
+    }
+
+    /// Records the last event that was shipped to a destination.
+    pub async fn set_audit_position(
+        &mut self,
+        sink: &str,
+        seq: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.execute(SET_POSITION, vec![sink.into(), seq.into(), now.into()]).await.map(drop)
     }
 
     /// Returns the keys that sign statements, oldest first.

@@ -107,6 +107,18 @@ impl Metrics {
                 gauges.unreadable_rows,
             ),
         ];
+        numbers.extend([
+            (
+                "crossfade_audit_unshipped_events",
+                "Events of the audit trail that the destination furthest behind does not have.",
+                gauges.sinks.iter().map(|sink| sink.behind).max().unwrap_or(0),
+            ),
+            (
+                "crossfade_audit_sinks_failing",
+                "Destinations that the audit trail cannot be sent to.",
+                i64::try_from(gauges.sinks.iter().filter(|sink| sink.is_failing).count()).unwrap_or(i64::MAX),
+            ),
+        ]);
         if let Some(stored) = gauges.stored {
             numbers.extend([
                 ("crossfade_transitions_running", "Retiring secrets.", stored.transitions_running),

@@ -10,6 +10,7 @@ use crate::{
         proxies::told_since,
         unreadable::{self, Kind, TableEntry, Unreadable, each_registration},
     },
+    trail::sinks::AuditSink,
 };
 use crossfade_authority::SigningKey;
 use crossfade_core::{
@@ -70,6 +71,9 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     })
     .await;
     look(db, checks, "audit_trail", audit_trail).await;
+    if !instance.audit_sinks.is_empty() {
+        look(db, checks, "audit_shipping", async |tx| shipping(tx, &instance.audit_sinks, now).await).await;
+    }
     look(db, checks, "changes_lost", async |tx| changes_lost(tx, now).await).await;
     look(db, checks, "evidence", async |tx| evidence(tx, now).await).await;
     look(db, checks, "forwarded_addresses", async |tx| proxies(tx, now).await).await;
@@ -398,6 +402,29 @@ async fn evidence(tx: &mut Tx, now: Timestamp) -> CheckResult {
                 gap."
             ),
             "The log shows what was refused and why (evidence that the database refuses is set aside).",
+        ),
+    })
+}
+
+/// Checks that the destinations of the trail have every event that is older than a few minutes.
+async fn shipping(tx: &mut Tx, sinks: &[AuditSink], now: Timestamp) -> CheckResult {
+    const SENT_WITHIN: Duration = Duration::from_secs(600);
+    let (positions, end) = (tx.audit_positions().await?, tx.last_audit_event().await?);
+    let mut behind = Vec::new();
+    for sink in sinks {
+        let name = sink.to_string();
+        let sent = positions.iter().find(|(other, _)| *other == name).map_or(0, |(_, seq)| *seq);
+        let next = tx.export_audit_events(&AuditFilter::default(), sent, end, 1).await?;
+        if next.first().is_some_and(|next| next.event.at < now.before(SENT_WITHIN)) {
+            behind.push(format!("{name} lacks {}", count((end - sent).unsigned_abs(), "event")));
+        }
+    }
+    Ok(match behind.is_empty() {
+        true => Check::ok("audit_shipping", "The audit trail is shipped to every destination."),
+        false => Check::warn(
+            "audit_shipping",
+            format!("The audit trail is not shipped completely: {}.", behind.join(", ")),
+            "Check the destination and the log of the server. The events wait in the database and are sent later.",
         ),
     })
 }

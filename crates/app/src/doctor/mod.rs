@@ -6,8 +6,8 @@ mod contents;
 pub(crate) mod database;
 mod files;
 
-use crate::keys::source::KeySource;
 pub(crate) use crate::wording::{count, shown};
+use crate::{keys::source::KeySource, trail::sinks::AuditSink};
 use crossfade_authority::Clock;
 use crossfade_store::{Db, Location};
 use serde::Serialize;
@@ -65,6 +65,8 @@ pub struct Instance<'a> {
     pub master_key: KeySource,
     /// Base of its issuers.
     pub public_url: String,
+    /// Where its audit trail is shipped to.
+    pub audit_sinks: Vec<AuditSink>,
     /// The machine's clock, not raised to any stored time.
     pub clock: &'a Clock,
 }

@@ -21,6 +21,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// Number of flushes after which everything else is tidied.
 const TIDY_EVERY: u32 = 5;
 
+/// How long the end of a process waits for the destinations of the audit trail.
+const SHIP_WITHIN: Duration = Duration::from_secs(2);
+
 /// The background task of a serving process.
 pub struct Worker {
     stop: watch::Sender<bool>,
@@ -36,6 +39,7 @@ impl Worker {
             tokio::select! {
                 () = beats(&app) => {}
                 () = watch_clock(&app) => {}
+                () = app.ship_trail() => {}
                 () = run(app.clone(), stopped) => {}
             }
         });
@@ -93,6 +97,8 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             if let Err(error) = app.sign_checkpoint(true).await {
                 tracing::error!(%error, "cannot sign the end of the audit trail");
             }
+            // What is not shipped now is shipped after the next start.
+            let _ = tokio::time::timeout(SHIP_WITHIN, app.ship_trail_once()).await;
             return;
         }
         pause = (begun.elapsed() * PAUSE).clamp(FLUSH_EVERY, FLUSH_WITHIN);

@@ -1,5 +1,6 @@
 //! Metrics of the complete instance.
 
+use crate::trail::shipping::SinkState;
 use crate::{error::Error, node::state::Node};
 use crossfade_core::{Timestamp, guard::Mark};
 use crossfade_store::Fault;
@@ -38,6 +39,8 @@ pub struct Gauges {
     pub holds_lock: bool,
     /// Client authentications since the start, by outcome.
     pub authentications: Vec<(&'static str, u64)>,
+    /// Destinations of the audit trail.
+    pub sinks: Vec<SinkState>,
 }
 
 /// The values that are read from the database.
@@ -109,6 +112,7 @@ impl Node {
             unreadable_rows: i64::try_from(self.feed.unreadable.count()).unwrap_or(i64::MAX),
             holds_lock: self.hold.why_lost().is_none(),
             authentications: self.authority.evidence().totals(),
+            sinks: Vec::new(),
         }
     }
 

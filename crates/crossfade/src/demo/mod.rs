@@ -113,6 +113,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         log: "warn".to_owned(),
         log_format: LogFormat::Text,
         audit_retention_days: None,
+        audit_sinks: Vec::new(),
     }
 }
 

@@ -293,6 +293,7 @@ async fn a_server_that_cannot_be_reached_is_told_without_its_password() {
         data_dir: directory.path().to_owned(),
         master_key: KeySource::File(directory.path().join("master.key")),
         public_url: "http://127.0.0.1".to_owned(),
+        audit_sinks: Vec::new(),
         clock: &clock,
     };
     let found = examine(&instance).await;

@@ -53,6 +53,7 @@ mod recording;
 mod roles;
 mod rotation;
 mod rules;
+mod shipping;
 mod start;
 mod stop;
 mod terminal;

@@ -229,6 +229,11 @@ async fn statements_and_keys_are_kept_until_they_are_deleted(t: TestDb) {
     assert_eq!(end.signed, Some((9, at(10))));
     t.write(async |tx| tx.delete_audit_statements(7).await).await;
     assert_eq!(t.read(async |tx| tx.audit_statements(i64::MAX).await).await, [7, 10].map(signed));
+    assert_eq!(t.read(async |tx| tx.audit_position("file:/a").await).await, 0);
+    for seq in [3, 9] {
+        t.write(async |tx| tx.set_audit_position("file:/a", seq, at(1)).await).await;
+    }
+    assert_eq!(t.read(async |tx| tx.audit_positions().await).await, [("file:/a".to_owned(), 9)]);
     let keys = t.read(async |tx| tx.audit_keys().await).await;
     assert_eq!(keys.iter().map(|key| (&*key.id, key.sealed[0])).collect::<Vec<_>>(), [("b", 1), ("a", 2)]);
 }

@@ -65,6 +65,7 @@ const ROWS: &[(i64, i64, &str)] = &[
     (18, i64::MAX, "INSERT INTO limits (property_id, environment, audiences, version) VALUES ('prop_1', 'production', '[]', 1)"),
     (24, i64::MAX, "INSERT INTO link_makers (account_id, maker_id) VALUES ('usr_2', 'usr_1')"),
     (29, i64::MAX, "INSERT INTO audit_keys (id, sealed, created_at) VALUES ('key', {B}, 1)"),
+    (29, i64::MAX, "INSERT INTO audit_positions (sink, seq, at) VALUES ('file:/a', 2, 1)"),
     (29, i64::MAX, "INSERT INTO audit_statements (seq, kind, at, signed) VALUES (2, 'start', 1, '{}')"),
     (21, i64::MAX, "INSERT INTO unreadable_proxies (address, noted_at) VALUES ('192.0.2.9', 1)"),
 ];

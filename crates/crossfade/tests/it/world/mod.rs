@@ -170,6 +170,13 @@ impl World {
         Ok(())
     }
 
+    /// Restarts with destinations of the audit trail.
+    pub async fn restart_with_sinks(&mut self, audit_sinks: Vec<crossfade_app::AuditSink>) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { audit_sinks, ..options }).await;
+    }
+
     /// Restarts with an audit retention in days.
     pub async fn restart_with_retention(&mut self, days: u32) {
         self.open_again(self.clock.now(), Some(days)).await;
@@ -308,6 +315,7 @@ impl World {
             data_dir: self.master_key_file().parent().unwrap().to_owned(),
             master_key: self.master_key_file().into(),
             public_url: self.app.public_url().to_owned(),
+            audit_sinks: Vec::new(),
             clock,
         }
     }
@@ -383,6 +391,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chan
         clock: clock.clone(),
         random: chance.clone(),
         audit_retention_days: None,
+        audit_sinks: Vec::new(),
         evidence_addresses: AddressPolicy::Full,
         fresh_sign_in: Duration::from_secs(600),
         readings_kept: Duration::ZERO,
