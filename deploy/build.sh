@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Builds the program as it is released: one static file, whose bytes do not depend on the directory it is built in.
+#
+#   build.sh [TARGET-DIRECTORY]
+#
+# Prints the path of the program. Needs Rust, a C compiler and the static C library (part of libc6-dev on Debian).
+# To get the same bytes, use the same versions of these, and the same sources. reproduce.sh checks this.
+set -euo pipefail
+
+root=$(realpath "$(dirname "$0")/..")
+target=$(realpath -m "${1:-$root/target/dist}")
+cargo_home=$(realpath "${CARGO_HOME:-$HOME/.cargo}")
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+# Nothing of the builder's own settings.
+unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS CARGO_BUILD_TARGET CARGO_TARGET_DIR
+cd "$root"
+# The same in an unpacked archive as in a clone. No part of the program says when it was built.
+SOURCE_DATE_EPOCH=0
+# Paths are part of messages. Flags are separated by the character 31.
+maps=("$target=/target" "$root=/crossfade" "$cargo_home=/cargo")
+flags=(-C target-feature=+crt-static)
+CFLAGS=
+for map in "${maps[@]}"; do
+    flags+=("--remap-path-prefix=$map")
+    CFLAGS+=" -ffile-prefix-map=$map"
+done
+CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; echo "${flags[*]}")
+export SOURCE_DATE_EPOCH CFLAGS CARGO_ENCODED_RUSTFLAGS LC_ALL=C TZ=UTC
+
+# With a target, the flags do not apply to programs that run during the build.
+cargo build --release --locked --package crossfade --bin crossfade --target "$host" --target-dir "$target" >&2
+program=$target/$host/release/crossfade
+if readelf --dynamic "$program" | grep -q NEEDED; then
+    echo "$program needs libraries" >&2
+    exit 1
+fi
+echo "$program"
