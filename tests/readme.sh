@@ -30,16 +30,16 @@ check() { # name, command…
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 while read -r name; do unset "$name"; done < <(compgen -e | grep '^CROSSFADE_')
-export PATH="$binaries:$PATH" CROSSFADE_LISTEN="127.0.0.1:$port" CROSSFADE_URL="http://127.0.0.1:$port" NO_PROXY=127.0.0.1
+export PATH="$binaries:$PATH" NO_PROXY=localhost
 
 # The block of commands under the heading, without the build.
 awk '/^## A first rotation/ { here = 1 } here && /^```sh/ { on = 1; next } on && /^```/ { exit } on' "$readme" |
-    sed -e '/^cargo build/d' -e "s/127\.0\.0\.1:8080/127.0.0.1:$port/" >typed.sh
+    sed -e '/^cargo build/d' -e "s/:8443/:$port/g" >typed.sh
 check 'the README has its commands' grep -q 'crossfade secret rotate' typed.sh
 
 token_of() { # a file with a secret: the status of the token endpoint
-    curl -sS -o /dev/null -w '%{http_code}' -u "$client_id:$(cat "$1")" -d grant_type=client_credentials \
-        "http://127.0.0.1:$port/env/production/oauth2/token"
+    curl --cacert ca.pem -sS -o /dev/null -w '%{http_code}' -u "$client_id:$(cat "$1")" -d grant_type=client_credentials \
+        "https://localhost:$port/env/production/oauth2/token"
 }
 is() { [ "$1" = "$2" ] || { echo "$1 is not $2"; return 1; }; }
 
@@ -58,6 +58,9 @@ check 'the second change-over shows the use' grep -q 'no known caller still uses
 check 'the revocation warns' grep -q '^Warning: Not safe to end yet' typed.err
 check 'the revocation says what it did' grep -q '^Revoked the old secret sec_' typed.err
 check 'the history shows the rotation' grep -qi 'revoked' typed.out
+check 'without TLS there is no answer but a refusal' is "$(curl -s -o /dev/null -w '%{http_code}' "http://localhost:$port/")" 400
+check 'the certificate is not one that is trusted anyway' is \
+    "$(curl -s -o /dev/null -w '%{http_code}' "https://localhost:$port/healthz")" 000
 check 'the old secret is refused' is "$(token_of billing.secret)" 401
 check 'the new secret works' is "$(token_of billing.new)" 200
 [ "$failed" -eq 0 ] || cat typed.out typed.err
