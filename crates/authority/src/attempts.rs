@@ -1,4 +1,4 @@
-//! Failed client authentications of the last minute, in a table of fixed size.
+//! Recent failed client authentications, in a table of fixed size. Each is forgiven after a second, one after the other.
 //!
 //! It is asked only after a secret was found wrong, so a right one is never refused nor delayed. Two cells count each
 //! client and network, and both must be full: a stranger whose attempts share one of them changes nothing.
