@@ -186,14 +186,18 @@ impl Verifier {
             return by_record(Failure::Method);
         }
         let Some(slot) = slot else { return by_record(Failure::Wrong) };
+        let state = || state_at(slot.expires_at, slot.revoked_at, now);
         if self
             .allowed_networks
             .as_ref()
             .is_some_and(|networks| !sender.is_some_and(|ip| networks.contain(ip)))
         {
-            return by_record(Failure::Network);
+            // A drill counts its tries, too, or it would end with nobody found.
+            let by = slot.drill_at(now).filter(|_| state() == SecretState::Retiring);
+            let by = by.map_or(RefusedBy::Record, |drill| RefusedBy::Drill(drill.clone()));
+            return Err(Unverified { failure: Failure::Network, secret: Some(&slot.secret), by: Some(by) });
         }
-        match state_at(slot.expires_at, slot.revoked_at, now) {
+        match state() {
             SecretState::Current => Ok(&slot.secret),
             // Only a retiring one: a secret that is current again is never refused by what was scheduled before.
             SecretState::Retiring => match slot.drill_at(now) {
