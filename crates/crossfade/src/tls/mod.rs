@@ -15,7 +15,7 @@ use pair::Content;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::default_provider,
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -24,7 +24,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// Interval for examining the files.
@@ -33,8 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const TELL_EVERY: Duration = Duration::from_secs(3600);
 /// How long before its end a certificate is reported.
 pub(crate) const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-/// The first byte of a TLS handshake (RFC 8446 §5.1).
-const HANDSHAKE: u8 = 22;
+/// Maximum number of TLS sessions that can be resumed.
+const SESSIONS: usize = 256;
 /// Response to HTTP without TLS.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
     cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: 50\r\n\r\n\
@@ -46,6 +51,9 @@ pub(crate) struct Tls {
     clock: Clock,
     acceptor: TlsAcceptor,
     in_use: Arc<InUse>,
+    sessions: Arc<Sessions>,
+    /// Wakes the task that examines the files.
+    asked: Notify,
     looked: Mutex<Looked>,
     shown: Certificate,
 }
@@ -57,6 +65,43 @@ struct InUse(RwLock<Arc<CertifiedKey>>);
 impl ResolvesServerCert for InUse {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// The sessions that can be resumed. They end with their certificate, because a client that resumes a session never sees
+/// the new one.
+#[derive(Debug)]
+struct Sessions(RwLock<Arc<dyn StoresServerSessions>>);
+
+impl Sessions {
+    fn new() -> Self {
+        Self(RwLock::new(ServerSessionMemoryCache::new(SESSIONS)))
+    }
+
+    fn end(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ServerSessionMemoryCache::new(SESSIONS);
+    }
+
+    fn now(&self) -> Arc<dyn StoresServerSessions> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl StoresServerSessions for Sessions {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.now().put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.now().get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.now().take(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
     }
 }
 
@@ -83,6 +128,8 @@ impl Tls {
         let mut config = config.with_no_client_auth().with_cert_resolver(in_use.clone());
         // All ciphers are good; the order is for scanners, which ask for one.
         config.ignore_client_order = true;
+        let sessions = Arc::new(Sessions::new());
+        config.session_storage = sessions.clone();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         shown.in_use_until(pair.not_after);
         let looked =
@@ -92,27 +139,34 @@ impl Tls {
             clock,
             acceptor: TlsAcceptor::from(Arc::new(config)),
             in_use,
+            sessions,
+            asked: Notify::new(),
             looked: Mutex::new(looked),
             shown,
         })
     }
 
-    /// Examines the files in a loop.
+    /// Examines the files in a loop. If their content is new and can be used, new connections use it.
     pub(crate) async fn watch(&self) -> Infallible {
         loop {
-            self.look();
-            tokio::time::sleep(LOOK_EVERY).await;
+            let files = self.files.clone();
+            if let Some(read) = aside(move || files.read()).await {
+                self.look_at(read, self.clock.now(), Instant::now());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.asked.notified() => {}
+            }
         }
     }
 
-    /// Examines the files. If their content is new and can be used, new connections use it.
+    /// Has the files examined now.
     pub(crate) fn look(&self) {
-        self.look_at(self.clock.now(), Instant::now());
+        self.asked.notify_one();
     }
 
-    fn look_at(&self, now: Timestamp, instant: Instant) {
+    fn look_at(&self, read: Result<Content, String>, now: Timestamp, instant: Instant) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = self.files.read();
         // A certificate that is not valid yet is parsed again, until it is.
         let is_new = read.as_ref().ok() != looked.content.as_ref();
         if is_new || looked.problem.is_some() {
@@ -126,6 +180,7 @@ impl Tls {
                 Ok(pair) => {
                     tracing::info!(not_after = to_the_second(pair.not_after), "using a new TLS certificate");
                     *self.in_use.0.write().unwrap_or_else(PoisonError::into_inner) = pair.certified.clone();
+                    self.sessions.end();
                     self.shown.in_use_until(pair.not_after);
                     looked.not_after = pair.not_after;
                     None
@@ -145,7 +200,8 @@ impl Tls {
     /// Performs the handshake. A client that speaks HTTP without TLS is told so.
     pub(crate) async fn accept(&self, mut stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() && first[0] != HANDSHAKE {
+        // A handshake begins with the byte 22 (RFC 8446 §5.1).
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
             stream.write_all(PLAIN_HTTP).await?;
             stream.shutdown().await?;
             return Err(std::io::ErrorKind::InvalidData.into());
@@ -156,6 +212,14 @@ impl Tls {
         }
         accepted
     }
+}
+
+/// Runs work that may block for ever, such as reading a file of a mount that hangs. It is not waited for at a stop, unlike
+/// a blocking task of the runtime. Returns `None` if the work panicked.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || drop(sender.send(work())));
+    receiver.await.ok()
 }
 
 /// Logs what somebody must mend soon. Returns whether there is something.

@@ -65,7 +65,7 @@ fn new_files_are_used_once_they_fit_and_are_valid() {
     let place = Place::new();
     let tls = open(&place);
     let (first, next, later) = (in_use(&tls), made(2028), made(2029));
-    let look = |when: &str| tls.look_at(at(when), Instant::now());
+    let look = |when: &str| tls.look_at(tls.files.read(), at(when), Instant::now());
     let problem = || tls.looked.lock().unwrap().problem.clone().unwrap_or_default();
 
     fs::write(place.at("cert.pem"), &next.0).unwrap();
@@ -131,7 +131,7 @@ fn a_lasting_problem_is_told_every_hour_and_the_end_two_weeks_ahead() {
     let start = Instant::now();
     let told = |when: &str, hours: u64| {
         let instant = start + TELL_EVERY * hours as u32;
-        tls.look_at(at(when), instant);
+        tls.look_at(tls.files.read(), at(when), instant);
         tls.looked.lock().unwrap().told_at == Some(instant)
     };
     assert!(!told("2026-12-17T23:59:59Z", 0));
@@ -155,10 +155,8 @@ fn a_certificate_names_its_hosts() {
     }
 }
 
-/// Connects, and returns the protocol agreed on and the certificate shown.
-async fn connect(tls: &Arc<Tls>, alpn: &[&[u8]]) -> (Option<Vec<u8>>, Vec<u8>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+/// A client that accepts every certificate.
+fn client(alpn: &[&[u8]]) -> rustls::ClientConfig {
     let roots = rustls::RootCertStore { roots: vec![] };
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -167,15 +165,72 @@ async fn connect(tls: &Arc<Tls>, alpn: &[&[u8]]) -> (Option<Vec<u8>>, Vec<u8>) {
         .with_no_client_auth();
     config.dangerous().set_certificate_verifier(Arc::new(Any));
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
+}
+
+/// Connects, and returns the protocol agreed on and the certificate shown.
+async fn connect(tls: &Arc<Tls>, alpn: &[&[u8]]) -> (Option<Vec<u8>>, Vec<u8>) {
+    let connection = connect_as(tls, &Arc::new(client(alpn))).await;
+    (connection.alpn_protocol().map(<[u8]>::to_vec), connection.peer_certificates().unwrap()[0].to_vec())
+}
+
+/// Connects, and reads what the server sends after its handshake.
+async fn connect_as(tls: &Arc<Tls>, client: &Arc<rustls::ClientConfig>) -> rustls::ClientConnection {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     let client = async {
         let stream = TcpStream::connect(address).await.unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-        let connection = stream.get_ref().1;
-        (connection.alpn_protocol().map(<[u8]>::to_vec), connection.peer_certificates().unwrap()[0].to_vec())
+        let connector = TlsConnector::from(client.clone());
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), 7);
+        stream.into_inner().1
     };
-    let server = async { tls.accept(listener.accept().await.unwrap().0).await.unwrap() };
+    let server = async {
+        let mut stream = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+        stream.write_u8(7).await.unwrap();
+        stream.flush().await.unwrap();
+        stream
+    };
     tokio::join!(client, server).0
+}
+
+#[tokio::test]
+async fn no_session_is_resumed_after_the_certificate_was_replaced() {
+    for version in [&TLS12, &TLS13] {
+        let place = Place::new();
+        let tls = Arc::new(open(&place));
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore { roots: vec![] })
+            .with_no_client_auth();
+        config.dangerous().set_certificate_verifier(Arc::new(Any));
+        let config = Arc::new(config);
+        let resumes = async || {
+            let kind = connect_as(&tls, &config).await.handshake_kind();
+            kind == Some(rustls::HandshakeKind::Resumed)
+        };
+        assert_eq!((resumes().await, resumes().await), (false, true), "{version:?}");
+        let next = made(2028);
+        place.put(&next);
+        tls.look_at(tls.files.read(), today(), Instant::now());
+        assert!(!resumes().await, "{version:?}: the client must see the new certificate");
+        assert!(resumes().await, "{version:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_read_for_ever_delays_no_stop() {
+    let begun = Clock::system();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::select! {
+            _ = aside(|| std::thread::sleep(Duration::from_secs(60))) => panic!("it does not end"),
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+    });
+    drop(runtime);
+    assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
 /// Accepts every certificate: the tests look at what is shown.
@@ -227,7 +282,7 @@ async fn new_connections_show_the_new_certificate_and_agree_on_a_protocol() {
     assert_eq!(connect(&tls, &[]).await, (None, first));
     let next = made(2028);
     place.put(&next);
-    tls.look();
+    tls.look_at(tls.files.read(), today(), Instant::now());
     assert_eq!(connect(&tls, &[]).await.1, der(&next.0));
 }
 
