@@ -42,11 +42,14 @@ impl Transport {
     }
 }
 
-/// Whether a proxy says that the client's own request was not encrypted. Of several proxies, the first one knows.
+/// Whether a proxy says that the client's own request was not encrypted. In one header, the first of several proxies
+/// knows. Of several headers, one may be the client's own, so each counts.
 fn came_over_http(headers: &HeaderMap) -> bool {
-    let first =
-        headers.get(FORWARDED_PROTO).and_then(|value| value.as_bytes().split(|byte| *byte == b',').next());
-    first.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"http"))
+    let firsts = headers
+        .get_all(FORWARDED_PROTO)
+        .iter()
+        .filter_map(|value| value.as_bytes().split(|byte| *byte == b',').next());
+    firsts.map(<[u8]>::trim_ascii).any(|scheme| scheme.eq_ignore_ascii_case(b"http"))
 }
 
 #[cfg(test)]
@@ -114,6 +117,20 @@ mod tests {
         assert_eq!(plain, None, "a server whose own address is http");
         let tls = transport().refuses(&request("10.0.0.1", "/", Some("http"), true), url);
         assert_eq!(tls, Some(Unread::PlainHttp), "encrypted only from the proxy to here");
+    }
+
+    #[test]
+    fn one_of_several_headers_that_says_http_is_believed() {
+        for (protos, refused) in
+            [(["https", "http"], true), (["http", "https"], true), (["https", "https"], false)]
+        {
+            let mut request = request("10.0.0.1", "/", None, false);
+            for proto in protos {
+                request.headers_mut().append("x-forwarded-proto", proto.parse().unwrap());
+            }
+            let found = transport().refuses(&request, "https://auth.example.com");
+            assert_eq!(found.is_some(), refused, "{protos:?}");
+        }
     }
 
     #[test]
