@@ -48,6 +48,7 @@ pub struct Connections(Arc<Counts>);
 #[derive(Default)]
 struct Counts {
     open: AtomicI64,
+    limit: AtomicI64,
     ended: [AtomicU64; Ended::ALL.len()],
 }
 
@@ -65,6 +66,16 @@ impl Connections {
     /// Counts a connection that the server ended or refused.
     pub fn ended(&self, reason: Ended) {
         self.0.ended[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Adds to the maximum number of open connections.
+    pub fn allow(&self, more: usize) {
+        self.0.limit.fetch_add(i64::try_from(more).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// Returns the maximum number of open connections.
+    pub(crate) fn limit(&self) -> i64 {
+        self.0.limit.load(Relaxed)
     }
 
     /// Returns the number of open connections.

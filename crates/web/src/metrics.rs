@@ -90,6 +90,7 @@ impl Metrics {
                 gauges.changes_failing.is_some().into(),
             ),
             ("crossfade_connections", "Open connections.", connections.open()),
+            ("crossfade_connections_limit", "Maximum number of open connections.", connections.limit()),
             (
                 "crossfade_sign_ins_waiting",
                 "Sign-ins that wait because of failed attempts at their account.",

@@ -71,18 +71,29 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// Raises the limit of open files, and returns how many connections the addresses of the server can have: of
-    /// several, the last one has an eighth, so that a flood of one does not close the other.
+    /// several, the last one has an eighth, in total and per source, so that a flood of one does not close the other.
     pub(crate) fn bounds<const ADDRESSES: usize>(&self) -> Result<[Bounds; ADDRESSES], Failure> {
         let limit = descriptors::raise();
         let all = descriptors::connections(self.most, limit)?;
-        let of_last = if ADDRESSES > 1 { (all / 8).max(1) } else { all };
-        let bounds = std::array::from_fn(|address| {
-            let all = if address + 1 == ADDRESSES { of_last } else { (all - of_last).max(1) };
-            let per_source = self.most_per_source.map_or((all / 4).max(1), |most| (most as usize).min(all));
+        let bounds = self.shares(all);
+        for Bounds { all, per_source } in bounds {
             tracing::info!(descriptors = limit, connections = all, per_source, "connection limits");
-            Bounds { all, per_source }
-        });
+        }
         Ok(bounds)
+    }
+
+    /// Shares this number of connections among addresses.
+    fn shares<const ADDRESSES: usize>(&self, all: usize) -> [Bounds; ADDRESSES] {
+        let of_last = |total: usize| if ADDRESSES > 1 { (total / 8).max(1) } else { total };
+        let share = |total: usize, address: usize| match address + 1 == ADDRESSES {
+            true => of_last(total),
+            false => (total - of_last(total)).max(1),
+        };
+        std::array::from_fn(|address| {
+            let all = share(all, address);
+            let most = self.most_per_source.map(|most| share(most as usize, address).min(all));
+            Bounds { all, per_source: most.unwrap_or((all / 4).max(1)) }
+        })
     }
 }
 
@@ -117,6 +128,7 @@ impl Serving {
             |error: &dyn std::fmt::Display| Failure::failed(format!("Cannot start the server: {error}."));
         prepare(&listener).map_err(|error| failed(&error))?;
         let listener = TcpListener::from_std(listener).map_err(|error| failed(&error))?;
+        how.counts.allow(bounds.all);
         let server = Arc::new(Server {
             book: Arc::new(Book::new(bounds, how.proxies.clone(), how.counts.clone())),
             router,
@@ -360,4 +372,21 @@ async fn accept(
 fn is_of_the_client(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_share_the_connections_in_total_and_per_source() {
+        let policy = |most_per_source| Policy { most: None, most_per_source, idle: Duration::from_secs(60) };
+        let bounds = |all, per_source| Bounds { all, per_source };
+        assert_eq!(policy(None).shares(800), [bounds(800, 200)]);
+        assert_eq!(policy(None).shares(800), [bounds(700, 175), bounds(100, 25)]);
+        assert_eq!(policy(Some(80)).shares(800), [bounds(800, 80)]);
+        assert_eq!(policy(Some(80)).shares(800), [bounds(700, 70), bounds(100, 10)]);
+        assert_eq!(policy(Some(9_000)).shares(800), [bounds(700, 700), bounds(100, 100)]);
+        assert_eq!(policy(Some(1)).shares(1), [bounds(1, 1), bounds(1, 1)]);
+    }
 }
