@@ -2,6 +2,8 @@
 
 import json
 import os
+import pathlib
+import re
 import subprocess
 
 import requests
@@ -10,6 +12,16 @@ from instance import OWNER, eventually, free_port, require
 from watched import holds
 
 PASSWORD = "correct horse battery staple\n"
+
+
+def hides_memory(checks, pid):
+    """A process that is dumpable owns its environment; that of another one belongs to root."""
+    process = pathlib.Path("/proc", str(pid))
+    limit = re.search(r"^Max core file size +(\S+) +(\S+)", (process / "limits").read_text(), re.MULTILINE)
+    holds(checks, limit.groups() == ("0", "0"), "the server writes no core dump", limit[0])
+    user = process.joinpath("status").read_text().split("\nUid:")[1].split()[0]
+    owner = (process / "environ").stat().st_uid
+    holds(checks, owner == 0, "the memory of the server is hidden from its user", f"user {user}, owner {owner}")
 
 
 class Confined:
@@ -32,6 +44,7 @@ class Confined:
                                        stdout=output, stderr=output)
         try:
             checks.run("the server serves", eventually, self.ready, 60)
+            hides_memory(checks, process.pid)
             said = log.read_text()
             holds(checks, " ERROR " not in said, "the log has no error", said)
             done = self.run("token", "create", "--user", OWNER, "--name", "walk")

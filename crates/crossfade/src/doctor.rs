@@ -2,6 +2,7 @@
 
 use crate::{
     cli::Doctor,
+    core_dumps,
     failure::Failure,
     loopback::is_loopback,
     output,
@@ -75,7 +76,7 @@ async fn check(settings: Settings) -> Vec<Check> {
 
 /// Checks the settings of an instance, without reading anything of it.
 pub(crate) fn check_settings(settings: &Resolved, now: Timestamp) -> Vec<Check> {
-    let mut checks = vec![public_url(settings), trusted_proxies(settings)];
+    let mut checks = vec![core_dumps::check(), public_url(settings), trusted_proxies(settings)];
     checks.extend(settings.tls.as_ref().map(|files| tls(files, settings, now)));
     checks.extend(settings.database_url_file.as_deref().and_then(database_url_file));
     checks

@@ -3,6 +3,7 @@
 mod backup;
 mod cli;
 mod connections;
+mod core_dumps;
 mod database;
 mod demo;
 mod doctor;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 use variables::{Variables, leaf};
 
 fn main() -> ExitCode {
+    core_dumps::prevent();
     let line: Vec<_> = std::env::args_os().collect();
     let variables = Variables::of_process();
     let matches = match variables.without_empty(cli::program()).try_get_matches_from(&line) {

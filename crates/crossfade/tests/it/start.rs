@@ -579,3 +579,21 @@ fn a_new_instance_prints_its_set_up_link_alone_on_stdout() {
     server.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     assert!(out.contains("/console/link#crossfade_link_") && out.lines().count() == 1);
 }
+
+/// When the tests run as root, the owner of the file says nothing; tests/packages runs the program as another user.
+#[test]
+fn a_server_writes_no_core_dump_and_hides_its_memory() {
+    use std::os::unix::fs::MetadataExt;
+    let data = Data::new();
+    let mut server = data.serve(&[]);
+    is_serving(&mut server);
+    let of = |name: &str| PathBuf::from(format!("/proc/{}/{name}", server.0.id()));
+    let limits = std::fs::read_to_string(of("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    assert_eq!(std::fs::metadata(of("environ")).unwrap().uid(), 0);
+    let (_, out, _) = Running::start(&["doctor", "--data-dir", data.path(), "--json"]).end();
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let check = report["checks"].as_array().unwrap().iter().find(|it| it["name"] == "core_dumps").unwrap();
+    assert_eq!(check["outcome"], "ok", "{check}");
+}
