@@ -13,6 +13,7 @@ use crate::{
         digests::Digests,
         opening::{fold_names, open_database, open_keys},
         seal::{Vault, root},
+        source::KeySource,
     },
     node::{
         addresses::Addresses,
@@ -33,9 +34,10 @@ use crossfade_core::{
     environment::{DEFAULTS, Slug},
 };
 use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
+use ipnet::IpNet;
 use std::{
     net::IpAddr,
-    sync::{Arc, Weak, atomic::AtomicBool},
+    sync::{Arc, PoisonError, RwLock, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -50,6 +52,10 @@ pub struct App {
     /// The key that signs statements about the audit trail.
     pub(crate) audit_key: AuditKey,
     pub(crate) digests: Digests,
+    /// Where the master keys come from, to open data keys that were created since the start.
+    pub(crate) master_key: KeySource,
+    /// Networks whose forwarded headers are accepted.
+    pub(crate) trusted_proxies: RwLock<Vec<IpNet>>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) public_url: String,
@@ -122,6 +128,8 @@ impl App {
             audit_key,
             mark: digests.mark(&options.admin_url),
             digests,
+            master_key: options.master_key,
+            trusted_proxies: RwLock::default(),
             clock: options.clock,
             random: options.random,
             public_url: options.public_url,
@@ -299,6 +307,12 @@ impl App {
     /// counts as the caller.
     pub fn note_unreadable_proxy(&self, proxy: IpAddr) {
         self.node.note_unreadable_proxy(proxy);
+    }
+
+    /// Sets the networks whose forwarded headers are accepted, so that callers behind a proxy that forwards no address are
+    /// told apart.
+    pub fn set_trusted_proxies(&self, networks: Vec<IpNet>) {
+        *self.trusted_proxies.write().unwrap_or_else(PoisonError::into_inner) = networks;
     }
 
     /// Creates the three environments of a new instance, each with a signing key.

@@ -275,6 +275,8 @@ events! {
         before: Box<RegistrationFacts>,
         /// After the change.
         after: Box<RegistrationFacts>,
+        /// Number of known callers that new allowed networks locked out. It was acknowledged.
+        locked_out_count: u64,
     }
     /// A secret was rotated.
     SecretRotated = "secret.rotated" {

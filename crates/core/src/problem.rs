@@ -259,6 +259,7 @@ impl schemars::JsonSchema for ProblemDocument {
                 "callers_left": {"type": "integer", "minimum": 0, "description": "not_safe_to_end: callers \
                     still on the old secret."},
                 "reasons": {"type": "array", "items": generator.subschema_for::<Why>(), "description": "not_safe_to_end: why it is not known to be safe."},
+                "locked_out_count": {"type": "integer", "minimum": 0, "description": "callers_locked_out: number of callers, which acknowledge_locked_out must reach."},
                 "locked_out": {"type": "array", "items": generator.subschema_for::<LockedOut>(), "description": "callers_locked_out: the callers, latest use first, at most 100."},
                 "stored_values": {"type": "integer", "minimum": 1, "description": "confirmation_mismatch: stored values that the change would destroy."},
                 "later_than": &time,

@@ -72,6 +72,7 @@ pub struct Routers {
 impl Routers {
     /// Creates them, with their shared state.
     pub fn new(app: Arc<App>, transport: Transport) -> Result<Self, prometheus::Error> {
+        app.set_trusted_proxies(transport.proxies.0.clone());
         Ok(Self { web: Web(Arc::new(Parts { app, transport, metrics: Metrics::new()? })) })
     }
 

@@ -14,6 +14,7 @@ use crate::{
         versioned::Versioned,
     },
     keys::place::SealPlace,
+    registrations::networks,
 };
 use crossfade_core::{
     Code, OauthClientId, Operation, Problem, RegistrationId, SecretId, Timestamp,
@@ -234,7 +235,7 @@ impl App {
     ) -> Result<Versioned<api::Registration>, Error> {
         let locked_out = match input.clone().read() {
             Ok(body) => self.locked_out(request.principal, path, &body).await?,
-            Err(_) => None,
+            Err(_) => networks::Found::default(),
         };
         self.change(Operation::UpdateRegistration, request, path, async |act, principal, site: Site| {
             act.matches(site.registration.version)?;
@@ -270,7 +271,7 @@ impl App {
             if let Some(networks) = &body.allowed_networks {
                 let parse = |list: &Vec<String>| Networks::parse("allowed_networks", list);
                 after.allowed_networks = networks.as_ref().map(parse).transpose()?;
-                if let Some(problem) = locked_out {
+                if let Some(problem) = locked_out.refusal {
                     return Err(problem.into());
                 }
             }
@@ -303,6 +304,7 @@ impl App {
             let event = Event::RegistrationUpdated {
                 before: Box::new(before_shown.into()),
                 after: Box::new(after_shown.clone().into()),
+                locked_out_count: locked_out.count,
             };
             let about = About {
                 client: Some(&site.client.id),

@@ -175,9 +175,10 @@ pub struct UpdateRegistration {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(max = 50)))]
     pub allowed_networks: Option<Option<Vec<String>>>,
-    /// Whether to save `allowed_networks` although it locks out callers that the evidence names.
+    /// Number of callers that `allowed_networks` may lock out, at most: the `locked_out_count` of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub acknowledge_locked_out: Option<bool>,
+    #[schemars(range(min = 0))]
+    pub acknowledge_locked_out: Option<u64>,
     /// Reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]

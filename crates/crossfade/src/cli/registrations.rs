@@ -30,9 +30,9 @@ pub(crate) struct UpdateRegistration {
     /// Client name, to confirm --disable. Prompted for on a terminal if omitted.
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
-    /// Save --allow-network although it locks out callers that used the client's secrets.
-    #[arg(long, requires = "allow_network")]
-    pub(crate) acknowledge_locked_out: bool,
+    /// Number of callers that --allow-network may lock out, as the refusal says.
+    #[arg(long, requires = "allow_network", value_name = "NUMBER")]
+    pub(crate) acknowledge_locked_out: Option<u64>,
     /// Reason, recorded in the audit trail.
     #[arg(long)]
     pub(crate) reason: Option<String>,

@@ -43,7 +43,7 @@ pub(crate) async fn registration(command: Command) -> Result<(), Failure> {
                     true => Some(None),
                     false => some(change.allow_network).map(Some),
                 },
-                acknowledge_locked_out: acknowledge_locked_out.then_some(true),
+                acknowledge_locked_out,
                 reason,
             };
             shown(&api.send(Method::PATCH, &path, &body).await?, remote.json)

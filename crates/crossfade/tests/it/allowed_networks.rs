@@ -11,6 +11,9 @@ on_both_engines! {
     what_is_no_list_of_networks_is_refused_and_changes_nothing,
     a_limited_client_keeps_its_networks_through_a_restart,
     a_proxy_that_does_not_say_for_whom_it_asks_is_in_no_network,
+    as_many_callers_are_locked_out_as_were_acknowledged,
+    callers_behind_a_proxy_that_forwards_nothing_are_named,
+    a_caller_that_a_rule_locks_out_is_found_by_a_drill,
     callers_of_ended_secrets_and_known_networks_are_not_asked_about,
 }
 
@@ -22,7 +25,7 @@ fn path(client: &Client) -> String {
 }
 
 async fn limit(world: &World, client: &Client, networks: Value) -> Value {
-    let change = json!({"allowed_networks": networks, "acknowledge_locked_out": true});
+    let change = json!({"allowed_networks": networks, "acknowledge_locked_out": 100});
     world.owner().await.patch(&path(client), change).await.ok()
 }
 
@@ -180,4 +183,66 @@ async fn callers_of_ended_secrets_and_known_networks_are_not_asked_about(world: 
         )
         .await;
     stale.refused(412, "precondition_failed");
+}
+
+async fn as_many_callers_are_locked_out_as_were_acknowledged(world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production");
+    let owner = world.owner().await;
+    let is_used = async |agent: &str| {
+        world.oauth("production").from(OUTSIDE, agent).token(&own.client_id, &own.secret).await.is_token();
+    };
+    is_used("outside/1").await;
+    let rule = |count: Value| json!({"allowed_networks": ["10.0.0.0/8"], "acknowledge_locked_out": count});
+    let problem = owner.patch(&path(&client), rule(Value::Null)).await.refused(409, "callers_locked_out");
+    assert_eq!(
+        (&problem["locked_out_count"], problem["locked_out"].as_array().unwrap().len()),
+        (&json!(1), 1)
+    );
+    is_used("outside/2").await;
+    let problem = owner.patch(&path(&client), rule(json!(1))).await.refused(409, "callers_locked_out");
+    assert_eq!(problem["locked_out_count"], 2, "one that was not shown");
+    owner.patch(&path(&client), rule(json!(true))).await.refused(422, "invalid_body");
+    owner.patch(&path(&client), rule(json!(2))).await.ok();
+    let event = &owner.get("/audit-events?action=registration.updated").await.ok()["items"][0]["details"];
+    assert_eq!(event["locked_out_count"], 2);
+}
+
+async fn callers_behind_a_proxy_that_forwards_nothing_are_named(mut world: World) {
+    world.trust(&["10.9.0.0/16"]);
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production").clone();
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", own.client_id.as_str()),
+        ("client_secret", own.secret.as_str()),
+    ];
+    world.oauth("production").from([10, 9, 0, 1], "proxy/1").form("token", &form, &[]).await.is_token();
+    let rule = json!({"allowed_networks": ["10.0.0.0/8"]});
+    let problem = world.owner().await.patch(&path(&client), rule).await.refused(409, "callers_locked_out");
+    assert_eq!(problem["locked_out"][0]["source_ip"], "10.9.0.1");
+}
+
+async fn a_caller_that_a_rule_locks_out_is_found_by_a_drill(world: World) {
+    let client = world.client("Billing API", &["production"]).await;
+    let own = client.registration("production");
+    let owner = world.owner().await;
+    owner.post(&client.path("production", "/secrets/rotate"), client.rotation(24)).await.created();
+    let drill = json!({"length_seconds": 60, "reason": "test", "confirm_client_name": "Billing API"});
+    owner.post(&client.path("production", "/drills"), drill).await.created();
+    limit(&world, &client, json!(["10.0.0.0/8"])).await;
+    world
+        .oauth("production")
+        .from(OUTSIDE, "late/1")
+        .token(&own.client_id, &own.secret)
+        .await
+        .is_invalid_client();
+    world.advance(Duration::from_secs(120));
+    world.run_jobs().await;
+    let finished = owner.get("/audit-events?action=drill.finished").await.ok();
+    let details = &finished["items"][0]["details"];
+    assert_eq!(
+        (&details["caller_count"], &details["callers"][0]["user_agent"]),
+        (&json!(1), &json!("late/1"))
+    );
 }

@@ -58,6 +58,7 @@ const PHRASES: &[(&str, &str)] = &[
     ),
     ("Set transition_hours to 0.", "Set the transition period to 0."),
     ("rotate it with transition_hours 0 and set compromised", "rotate it and select “The secret has leaked”"),
+    ("set acknowledge_locked_out to the number of callers", "select “Lock these callers out”"),
     ("set confirm_environment_slug to", "enter this name to confirm:"),
     ("Omit starts_at", "Leave “First window” empty"),
     ("with this length_seconds", "with this window length"),

@@ -73,6 +73,8 @@ pub(super) struct Forms {
     pub(super) disable: Form,
     /// Callers that the refused networks would lock out.
     pub(super) locked_out: Vec<String>,
+    /// Number of these callers. Not all of them are in the list.
+    pub(super) locked_out_count: String,
 }
 
 impl Forms {
@@ -89,6 +91,7 @@ impl Forms {
             settings: settings(s),
             disable: Form::new("disable", disable),
             locked_out: Vec::new(),
+            locked_out_count: String::new(),
         }
     }
 }
@@ -401,6 +404,8 @@ pub(super) async fn configure(
                 "disabled" => forms.disable = Form::new("disable", fields).refused(problem),
                 _ => {
                     forms.locked_out = locked_out(&problem);
+                    let count = problem.members.get("locked_out_count").and_then(|count| count.as_u64());
+                    forms.locked_out_count = count.unwrap_or_default().to_string();
                     forms.settings = Form::new("settings", fields).refused(problem);
                 }
             })
@@ -451,7 +456,8 @@ fn changed(fields: &Fields) -> UpdateRegistration {
         access_token_ttl_seconds: Some(fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
         may_introspect: Some(fields.ticked("may_introspect")),
         allowed_networks: Some(networks(fields)),
-        acknowledge_locked_out: fields.ticked("acknowledge_locked_out").then_some(true),
+        // The number that was shown, so that a caller found since then is shown first.
+        acknowledge_locked_out: fields.filled("acknowledge_locked_out").and_then(|count| count.parse().ok()),
         ..UpdateRegistration::default()
     }
 }
