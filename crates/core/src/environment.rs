@@ -136,6 +136,11 @@ pub fn age_days(days: i64) -> Result<i64, Problem> {
     days_from("max_age_days", days, 1)
 }
 
+/// Reads the number of days after which a signing key is rotated.
+pub fn signing_key_days(days: i64) -> Result<i64, Problem> {
+    days_from("signing_key_rotation_days", days, 1)
+}
+
 fn days_from(field: &str, days: i64, least: i64) -> Result<i64, Problem> {
     if (least..=MAX_DAYS).contains(&days) {
         Ok(days)

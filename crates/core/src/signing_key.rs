@@ -50,6 +50,14 @@ pub fn signing(keys: impl IntoIterator<Item = KeyTimes>, now: Timestamp) -> Opti
         .map(|(index, _)| index)
 }
 
+/// Whether an environment whose keys rotate every `days` needs a new key at `now`. The age of a key counts from when it
+/// starts to sign. Without a key there is nothing to rotate.
+pub fn is_due(keys: impl IntoIterator<Item = KeyTimes>, days: i64, now: Timestamp) -> bool {
+    let newest = keys.into_iter().filter(|key| key.is_published(now)).map(|key| key.active_from).max();
+    let age = Duration::from_secs(days.unsigned_abs().saturating_mul(86_400));
+    newest.is_some_and(|active_from| active_from.after(age) <= now)
+}
+
 /// Returns when keys of an algorithm begin to sign; `None` if one signs at `now`.
 pub fn signs_from<A: PartialEq + Copy>(alg: A, keys: &[(A, KeyTimes)], now: Timestamp) -> Option<Timestamp> {
     let signs_now = signing(keys.iter().map(|(_, times)| *times), now).is_some_and(|at| keys[at].0 == alg);
@@ -93,6 +101,20 @@ mod tests {
         assert!(old.is_published(last_token_ends));
         assert!(!old.is_published(removed_at));
         assert_eq!(activation(start, true), start);
+    }
+
+    #[test]
+    fn a_scheduled_rotation_is_due_once_the_newest_key_has_signed_long_enough() {
+        let start = Timestamp::from_seconds(1_795_525_500);
+        let due_at = start.after(Duration::from_secs(90 * 86_400));
+        let first = KeyTimes { active_from: start, removed_at: None };
+        assert!(!is_due([first], 90, due_at.before(Duration::from_micros(1))));
+        assert!(is_due([first], 90, due_at));
+        let next = KeyTimes { active_from: activation(due_at, false), removed_at: None };
+        assert!(!is_due([first, next], 90, due_at), "a key that waits counts");
+        let withdrawn = KeyTimes { removed_at: Some(due_at), ..next };
+        assert!(is_due([first, withdrawn], 90, due_at));
+        assert!(!is_due([], 90, due_at));
     }
 
     #[test]

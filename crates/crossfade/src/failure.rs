@@ -239,6 +239,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("wipe_after_days", "wipe-after-days"),
     ("max_age_days", "max-age-days"),
     ("guard_extension_hours", "guard-extension-hours"),
+    ("signing_key_rotation_days", "signing-key-rotation-days"),
     ("may_introspect", "may-introspect"),
     ("allowed_networks", "allow-network"),
     ("acknowledge_locked_out", "acknowledge-locked-out"),

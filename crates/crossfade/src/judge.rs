@@ -10,7 +10,7 @@ use crossfade_core::{
     Problem, TransitionHours,
     audit::Action,
     drill::Pattern,
-    environment::{Slug, age_days, retention_days},
+    environment::{Slug, age_days, retention_days, signing_key_days},
     guard::{extension_hours, out_of_range},
     limits::MAX_AUDIENCES,
     registration::{Scopes, audience},
@@ -128,6 +128,8 @@ fn environment_change(change: &EnvChange) -> Result<(), Problem> {
     change.max_age_days.as_ref().and_then(|days| days.0).map(age_days).transpose()?;
     let hours = change.guard_extension_hours.as_ref().and_then(|hours| hours.0);
     hours.map(extension_hours).transpose().map_err(|_| out_of_range("none"))?;
+    let days = change.signing_key_rotation_days.as_ref().and_then(|days| days.0);
+    days.map(signing_key_days).transpose()?;
     match change.position {
         Some(..0) => Err(Problem::invalid("position", "must be a position in the list, starting at 0")),
         _ => Ok(()),
@@ -237,6 +239,7 @@ mod tests {
             ("env update staging --wipe-after-days".to_owned(), "3651", "wipe_after_days"),
             ("env update staging --max-age-days".to_owned(), "0", "max_age_days"),
             ("env update staging --guard-extension-hours".to_owned(), "169", "guard_extension_hours"),
+            ("env update staging --signing-key-rotation-days".to_owned(), "0", "signing_key_rotation_days"),
             ("user create --show --email".to_owned(), "ada", "email"),
             ("user create --program --name".to_owned(), "", "name"),
             ("user update X --email".to_owned(), "a@b@c", "email"),
@@ -270,6 +273,8 @@ mod tests {
             "secret extend X --env staging --reason r --until 2020-01-01T00:00:00Z",
             "env update staging --wipe-after-days 0 --max-age-days 3650 --guard-extension-hours 168",
             "env update staging --max-age-days none --guard-extension-hours none --position 0",
+            "env update staging --signing-key-rotation-days 3650",
+            "env update staging --signing-key-rotation-days none",
             "registration update X --env staging --scope read,write --audience none --token-ttl 24h",
             "drill schedule X --env staging --reason r --length 15m --start +168h",
             "secret rotate X --env staging --show --transition 0 --compromised --revoke-tokens",

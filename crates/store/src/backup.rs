@@ -95,6 +95,7 @@ pub const TABLES: &[Table] = &[
             ("created_at", Int),
             ("version", Int),
             ("guard_extension_hours", Int),
+            ("signing_key_rotation_days", Int),
         ],
     ),
     table(

@@ -29,6 +29,8 @@ pub struct Environment {
     pub max_age_days: Option<i64>,
     /// Hours by which the guard can extend a deadline at a time.
     pub guard_extension_hours: Option<i64>,
+    /// Days after which a new signing key is created on a schedule.
+    pub signing_key_rotation_days: Option<i64>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Version, increased by every change of the row.
@@ -51,15 +53,15 @@ pub struct SigningKey {
 }
 
 statements! {
-    INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, created_at, version)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)";
-    GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, created_at, version
+    INSERT = "INSERT INTO environments (slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, created_at, version)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)";
+    GET = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, created_at, version
            FROM environments WHERE slug = $1";
-    LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, created_at, version
+    LIST = "SELECT slug, name, kind, position, signing_alg, show_once, wipe_after_days, max_age_days, guard_extension_hours, signing_key_rotation_days, created_at, version
             FROM environments ORDER BY position, slug";
     SLUGS = "SELECT slug FROM environments ORDER BY position, slug";
     UPDATE = "UPDATE environments SET name = $2, kind = $3, position = $4, signing_alg = $5, show_once = $6,
-              wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, version = version + 1 WHERE slug = $1";
+              wipe_after_days = $7, max_age_days = $8, guard_extension_hours = $9, signing_key_rotation_days = $10, version = version + 1 WHERE slug = $1";
     MOVE = "UPDATE environments SET position = $2 WHERE slug = $1";
     DELETE = "DELETE FROM environments WHERE slug = $1";
     MAX_AGES = "SELECT slug, max_age_days FROM environments WHERE max_age_days IS NOT NULL";
@@ -85,6 +87,7 @@ fn environment(row: &Row) -> Result<Environment, StoreError> {
         wipe_after_days: row.int("wipe_after_days")?,
         max_age_days: row.opt_int("max_age_days")?,
         guard_extension_hours: row.opt_int("guard_extension_hours")?,
+        signing_key_rotation_days: row.opt_int("signing_key_rotation_days")?,
         created_at: row.time("created_at")?,
         version: row.int("version")?,
     })
@@ -144,6 +147,7 @@ impl Tx {
             new.wipe_after_days.into(),
             new.max_age_days.into(),
             new.guard_extension_hours.into(),
+            new.signing_key_rotation_days.into(),
             new.created_at.into(),
         ];
         self.execute(INSERT, args).await.map(drop)
@@ -180,6 +184,7 @@ impl Tx {
             changed.wipe_after_days.into(),
             changed.max_age_days.into(),
             changed.guard_extension_hours.into(),
+            changed.signing_key_rotation_days.into(),
         ];
         self.execute(UPDATE, args).await.map(drop)
     }

@@ -21,7 +21,7 @@ use crossfade_core::{
     audit::Event,
     environment::{
         DEFAULT_MAX_AGE_DAYS, DEFAULT_WIPE_AFTER_DAYS, EnvironmentKind, SigningAlg, Slug, age_days,
-        retention_days,
+        retention_days, signing_key_days,
     },
     guard,
     rotation::wiped_if_ended_by,
@@ -51,6 +51,7 @@ pub(crate) fn new_environment(
         wipe_after_days: DEFAULT_WIPE_AFTER_DAYS.into(),
         max_age_days: Some(DEFAULT_MAX_AGE_DAYS.into()),
         guard_extension_hours: None,
+        signing_key_rotation_days: None,
         created_at: now,
         version: 1,
     }
@@ -101,6 +102,7 @@ impl App {
             guard_extension_hours: environment
                 .guard_extension_hours
                 .map(|hours| u16::try_from(hours).unwrap_or(u16::MAX)),
+            signing_key_rotation_days: environment.signing_key_rotation_days.map(days),
         }
     }
 
@@ -221,6 +223,9 @@ impl App {
             if let Some(hours) = body.guard_extension_hours {
                 after.guard_extension_hours = hours.map(guard::extension_hours).transpose()?;
             }
+            if let Some(days) = body.signing_key_rotation_days {
+                after.signing_key_rotation_days = days.map(signing_key_days).transpose()?;
+            }
             let position = body.position.map(position_in).transpose()?;
             let destroyed_values = destroyed_values(act.tx, &before, &after, act.now).await?;
             if destroyed_values > 0 {
@@ -338,7 +343,8 @@ impl App {
         .await
     }
 
-    async fn replace_signing_key(
+    /// Creates a signing key, and says when the others leave the key set.
+    pub(crate) async fn replace_signing_key(
         &self,
         act: &mut Act<'_>,
         environment: &Environment,

@@ -122,6 +122,7 @@ impl App {
             drills,
             self.node.apply_changes().await,
             self.node.tell_losses().await,
+            self.rotate_due_signing_keys().await,
             self.note_expiries().await,
             self.sum_failures().await,
             self.sum_token_revocations().await,

@@ -80,6 +80,9 @@ pub struct Environment {
     /// Hours the deadline guard adds when an old secret is still needed 1 hour before its deadline, up to 168 hours
     /// after the rotation. `null` turns this off.
     pub guard_extension_hours: Option<u16>,
+    /// Days after which a new signing key is created on a schedule; `null`: only on request.
+    #[serde(default)]
+    pub signing_key_rotation_days: Option<u16>,
 }
 
 /// Creates an environment at the end of the list.
@@ -130,6 +133,11 @@ pub struct UpdateEnvironment {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = crate::TransitionHours::MAX.hours()))]
     pub guard_extension_hours: Option<Option<i64>>,
+    /// Days after which a new signing key is created on a schedule, 1 to 3650; `null`: only on request. The new key is
+    /// published first and signs once every cached key set has expired.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub signing_key_rotation_days: Option<Option<i64>>,
     /// Position in the list, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

@@ -90,6 +90,8 @@ facts_of! {
         max_age_days: Option<u16>,
         /// Hours the deadline guard adds; `null` turns this off.
         guard_extension_hours: Option<u16>,
+        /// Days after which a new signing key is created on a schedule; `null`: only on request.
+        signing_key_rotation_days: Option<u16>,
     }
     /// The facts of a registration.
     RegistrationFacts of Registration {
@@ -174,6 +176,7 @@ mod tests {
             "slug": "staging", "name": "Staging", "kind": "test",
             "issuer": "https://auth.example.com/env/staging", "signing_alg": "RS256", "signing_alg_from": AT,
             "show_once": true, "wipe_after_days": 30, "max_age_days": null, "guard_extension_hours": 24,
+            "signing_key_rotation_days": 90,
         });
         assert_eq!(recorded::<api::Environment, EnvironmentFacts>(&environment), environment);
     }

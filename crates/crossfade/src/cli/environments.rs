@@ -132,6 +132,9 @@ pub(crate) struct EnvChange {
     /// Hours the deadline guard can add to a deadline at a time, or none.
     #[arg(long, value_name = "HOURS|none")]
     pub(crate) guard_extension_hours: Option<OrNone<i64>>,
+    /// Days after which a new signing key is created on a schedule, or none.
+    #[arg(long, value_name = "DAYS|none")]
+    pub(crate) signing_key_rotation_days: Option<OrNone<i64>>,
 }
 
 #[cfg(test)]
@@ -148,6 +151,8 @@ mod tests {
         assert_eq!(refused("env update staging --max-age-days never"), 2);
         assert_eq!(refused("env update staging --guard-extension-hours 24"), 0);
         assert_eq!(refused("env update staging --guard-extension-hours none"), 0);
+        assert_eq!(refused("env update staging --signing-key-rotation-days 90"), 0);
+        assert_eq!(refused("env update staging --signing-key-rotation-days none"), 0);
         assert_eq!(refused("env update staging --show-once true --confirm staging"), 0);
         assert_eq!(refused("env update staging --confirm staging"), 2, "nothing to change");
         assert_eq!(refused("env create qa --kind test"), 0);

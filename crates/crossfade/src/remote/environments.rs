@@ -39,6 +39,7 @@ pub(crate) async fn environment(command: Env) -> Result<(), Failure> {
                 wipe_after_days: change.wipe_after_days,
                 max_age_days: change.max_age_days.map(|days| days.0),
                 guard_extension_hours: change.guard_extension_hours.map(|hours| hours.0),
+                signing_key_rotation_days: change.signing_key_rotation_days.map(|days| days.0),
                 position: change.position,
                 confirm_environment_slug: confirm,
             };
@@ -108,6 +109,7 @@ fn one(environment: Environment, json: bool) -> Result<(), Failure> {
         ("kind", environment.kind.as_str().to_owned()),
         ("issuer", environment.issuer.clone()),
         ("signs", signs(&environment)),
+        ("signing keys", schedule(&environment)),
         ("values", values(&environment)),
         ("max age", max_age(&environment)),
         ("guard", extension(&environment)),
@@ -164,6 +166,11 @@ fn extension(environment: &Environment) -> String {
         Some(hours) => format!("warns, and extends by {hours} h"),
         None => "warns".to_owned(),
     }
+}
+
+fn schedule(environment: &Environment) -> String {
+    let days = environment.signing_key_rotation_days;
+    days.map_or_else(|| "rotated on request".to_owned(), |days| format!("rotated every {days} d"))
 }
 
 fn shown_keys(keys: Vec<SigningKey>, json: bool) -> Result<(), Failure> {

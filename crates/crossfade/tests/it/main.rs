@@ -54,6 +54,7 @@ mod roles;
 mod rotation;
 mod rules;
 mod shipping;
+mod signing_key_schedule;
 mod start;
 mod stop;
 mod terminal;

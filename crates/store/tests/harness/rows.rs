@@ -80,6 +80,7 @@ pub fn environment(text: &str, position: i64) -> Environment {
         wipe_after_days: 30,
         max_age_days: Some(90),
         guard_extension_hours: None,
+        signing_key_rotation_days: None,
         created_at: at(0),
         version: 1,
     }

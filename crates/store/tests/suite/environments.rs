@@ -43,6 +43,7 @@ async fn every_setting_of_an_environment_survives_storage(t: TestDb) {
             wipe_after_days: 0,
             max_age_days: None,
             guard_extension_hours: Some(24),
+            signing_key_rotation_days: Some(90),
             version: before.version + 1,
             ..before
         };

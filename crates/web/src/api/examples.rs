@@ -68,6 +68,7 @@ pub(super) fn example(schema: &Value, definitions: &Map<String, Value>, name: &s
             "wipe_after_days" => 30.into(),
             "max_age_days" => 90.into(),
             "guard_extension_hours" => 24.into(),
+            "signing_key_rotation_days" => 90.into(),
             "transition_hours" => 24.into(),
             _ => 1.into(),
         },

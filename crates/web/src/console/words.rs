@@ -75,6 +75,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("max_age_days", "the maximum secret age"),
     ("wipe_after_days", "the days until values are wiped"),
     ("guard_extension_hours", "the automatic extension"),
+    ("signing_key_rotation_days", "the signing key schedule"),
     ("show_once", "“Show secrets once”"),
     ("signing_alg", "the signing algorithm"),
     ("may_introspect", "“Introspect all tokens”"),

@@ -60,6 +60,7 @@ async fn settings_out_of_range_are_refused(world: World) {
         ("wipe_after_days", vec![json!(-1), json!(3651), json!(i64::MAX)]),
         ("max_age_days", vec![json!(0), json!(-1), json!(3651)]),
         ("guard_extension_hours", vec![json!(0), json!(-1), json!(169), json!(i64::MAX)]),
+        ("signing_key_rotation_days", vec![json!(0), json!(-1), json!(3651)]),
         ("position", vec![json!(-1)]),
     ] {
         for value in values {

@@ -38,12 +38,13 @@ struct OnePage {
     delete: Form,
 }
 
-const LABELS: [(&str, &str); 7] = [
+const LABELS: [(&str, &str); 8] = [
     ("name", "Name"),
     ("kind", "Kind"),
     ("signing_alg", "Signing algorithm"),
     ("max_age_days", "Maximum secret age (days)"),
     ("guard_extension_hours", "Automatic extension (hours)"),
+    ("signing_key_rotation_days", "Rotate signing key (days)"),
     ("wipe_after_days", "Wipe values after (days)"),
     ("show_once", "Show secrets once"),
 ];
@@ -97,6 +98,10 @@ async fn load(signed: &SignedIn, slug: &str) -> Result<OnePage, Refused> {
         .with(
             "guard_extension_hours",
             it.guard_extension_hours.map(|hours| hours.to_string()).unwrap_or_default(),
+        )
+        .with(
+            "signing_key_rotation_days",
+            it.signing_key_rotation_days.map(|days| days.to_string()).unwrap_or_default(),
         )
         .with("position", at.to_string())
         .with("confirm_environment_slug", "")
@@ -186,6 +191,7 @@ pub(in crate::console) async fn update(Path(slug): Path<String>, Fresh { signed,
         wipe_after_days: Some(number(fields.text("wipe_after_days"))),
         max_age_days: Some(fields.filled("max_age_days").map(number)),
         guard_extension_hours: Some(fields.filled("guard_extension_hours").map(number)),
+        signing_key_rotation_days: Some(fields.filled("signing_key_rotation_days").map(number)),
         position: Some(number(fields.text("position"))),
         confirm_environment_slug: fields
             .filled("confirm_environment_slug")

@@ -343,6 +343,7 @@ mod tests {
                 wipe_after_days: 30,
                 max_age_days: None,
                 guard_extension_hours: None,
+                signing_key_rotation_days: None,
             }],
             closing: Vec::new(),
             link: None,
