@@ -115,7 +115,8 @@ impl App {
         fold_names(&db).await?;
         let audit_key = open_chain(&db, &vault, &options.clock).await?;
         let root = root(&verifier_keys);
-        let authority = Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys)));
+        let authority =
+            Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys.keys)));
         let (db, vault, digests) = (Arc::new(db), Arc::new(vault), Digests::new(&root));
         let parts = Parts { db: db.clone(), authority: authority.clone(), vault: vault.clone(), lock };
         let node = Node::new(parts, Addresses::new(options.evidence_addresses, &root), &options);

@@ -6,7 +6,7 @@ use crate::{
     mint::{self, Claims, Content},
     random::jti,
     signing::Environment,
-    verifier::{Unverified, Verifier, verify_unknown},
+    verifier::{DIGEST, Redigest, Unverified, Verified, Verifier, verify_unknown},
 };
 use arc_swap::ArcSwap;
 use crossfade_core::{
@@ -21,12 +21,17 @@ use std::{
     sync::Arc,
 };
 
+/// Maximum number of digests that wait to be stored. Further ones are noted when their secrets are presented again.
+const MAX_OUTDATED: usize = 10_000;
+
 type Table<K, V> = papaya::HashMap<K, V, RandomState>;
 
 /// Verifies secrets and mints tokens, in memory.
 pub struct Authority {
     clock: Arc<Clock>,
-    keys: VerifierKeys,
+    keys: ArcSwap<VerifierKeys>,
+    /// Secrets that were recognised by a digest of an older key.
+    outdated: Table<SecretId, Redigest>,
     environments: ArcSwap<HashMap<Slug, Arc<Environment>>>,
     verifiers: Table<Box<str>, Arc<Verifier>>,
     /// Secrets whose tokens were ended, until the last of these tokens would have expired anyway.
@@ -93,7 +98,8 @@ impl Authority {
         SystemRandom.fill(&mut seed);
         Self {
             clock,
-            keys,
+            keys: ArcSwap::from_pointee(keys),
+            outdated: Table::default(),
             environments: ArcSwap::default(),
             verifiers: Table::default(),
             secrets_with_ended_tokens: Table::default(),
@@ -115,7 +121,28 @@ impl Authority {
 
     /// Returns the digest to store for a new secret, and the id of its key.
     pub fn digest(&self, client_id: &OauthClientId, secret: &str) -> Option<(String, [u8; 32])> {
-        self.keys.digest(client_id, secret)
+        self.keys.load().digest(client_id, secret)
+    }
+
+    /// Returns the ids of the keys of the hash that verifies secrets, oldest first.
+    pub fn verifier_keys(&self) -> Vec<String> {
+        self.keys.load().ids()
+    }
+
+    /// Replaces the keys of the hash that verifies secrets. New digests use the last one.
+    pub fn set_verifier_keys(&self, stored: impl IntoIterator<Item = (String, [u8; 32])>) {
+        let keys = self.keys.load().replaced(stored);
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// Takes at most `limit` digests under the newest key, of secrets that were recognised by a digest of an older one.
+    pub fn take_outdated(&self, limit: usize) -> Vec<Redigest> {
+        let outdated = self.outdated.pin();
+        let taken: Vec<Redigest> = outdated.iter().take(limit).map(|(_, digest)| digest.clone()).collect();
+        for digest in &taken {
+            outdated.remove(&digest.secret);
+        }
+        taken
     }
 
     // What the request path asks.
@@ -143,13 +170,18 @@ impl Authority {
             .cloned();
         let at = self.clock.read();
         let now = at.now;
+        // After the record, whose digests may be under a key that was added just before.
+        let keys = self.keys.load();
         let Some(verifier) = known else {
-            verify_unknown(&self.keys, client_id, secret);
+            verify_unknown(&keys, client_id, secret);
             return Err(self.failed(environment, client_id, None, None, Failure::UnknownClient, ip, now));
         };
-        match verifier.verify(&self.keys, secret, method, sender, now) {
-            Ok(secret) => {
+        match verifier.verify(&keys, secret, method, sender, now) {
+            Ok(Verified { secret, newer }) => {
                 self.evidence.used(secret, &source, now);
+                if let Some(digest) = newer {
+                    self.note_outdated(&keys, &verifier, secret, digest);
+                }
                 let secret = secret.clone();
                 Ok(Client { verifier, secret, at })
             }
@@ -161,6 +193,24 @@ impl Authority {
                 let registration = Some(&verifier.registration);
                 Err(self.failed(environment, client_id, registration, secret, failure, ip, now))
             }
+        }
+    }
+
+    /// Notes the digest of a secret under the newest key, which is stored later.
+    fn note_outdated(
+        &self,
+        keys: &VerifierKeys,
+        verifier: &Verifier,
+        secret: &SecretId,
+        digest: [u8; DIGEST],
+    ) {
+        let outdated = self.outdated.pin();
+        if outdated.contains_key(secret) || outdated.len() >= MAX_OUTDATED {
+            return;
+        }
+        if let Some(key) = keys.ids().pop() {
+            let registration = verifier.registration.clone();
+            outdated.insert(secret.clone(), Redigest { secret: secret.clone(), registration, key, digest });
         }
     }
 
@@ -260,10 +310,11 @@ impl Authority {
     /// `tables` is removed.
     pub fn replace(&self, tables: Tables) -> Vec<OauthClientId> {
         let environments = tables.environments.into_iter().map(|it| (it.slug().clone(), Arc::new(it)));
+        let keys = self.keys.load();
         let new: HashMap<Box<str>, Arc<Verifier>> = tables
             .registrations
             .into_iter()
-            .map(|it| (it.client_id.as_str().into(), Arc::new(Verifier::new(it, &self.keys))))
+            .map(|it| (it.client_id.as_str().into(), Arc::new(Verifier::new(it, &keys))))
             .collect();
         let verifiers = self.verifiers.pin();
         let mut changed: Vec<OauthClientId> = verifiers
@@ -307,7 +358,7 @@ impl Authority {
     /// Publishes the present state of a registration.
     pub fn put_registration(&self, registration: Registration) {
         let key = Box::from(registration.client_id.as_str());
-        self.verifiers.pin().insert(key, Arc::new(Verifier::new(registration, &self.keys)));
+        self.verifiers.pin().insert(key, Arc::new(Verifier::new(registration, &self.keys.load())));
     }
 
     /// Removes a registration: from now on its `client_id` is unknown.

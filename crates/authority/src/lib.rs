@@ -16,4 +16,4 @@ pub use evidence::{Counter, Evidence, Failure, FailureCount, RefusedBy, Source, 
 pub use mint::Claims;
 pub use random::SystemRandom;
 pub use signing::{Environment, InvalidKey, SigningKey};
-pub use verifier::{DrillSlot, Registration, SecretSlot, VerifierKeys};
+pub use verifier::{DrillSlot, Redigest, Registration, SecretSlot, VerifierKeys};

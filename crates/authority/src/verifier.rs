@@ -20,25 +20,71 @@ pub(crate) const DIGEST: usize = 32;
 /// can distinguish an ended secret from a wrong one.
 const SLOTS: usize = 4;
 
-/// Keys of the hash that verifies secrets, each with its id. Normally one; two while keys are being replaced. The work
-/// is the same for every caller: one hash per key.
-pub struct VerifierKeys(Vec<(String, hmac::Key)>);
+/// Keys of the hash that verifies secrets, each with its id. Normally one; several while keys roll over. The work is the
+/// same for every caller: one hash per key.
+#[derive(Clone)]
+pub struct VerifierKeys(Vec<VerifierKey>);
+
+/// One of the keys. A deleted key leaves its place empty, because records name keys by their place.
+#[derive(Clone)]
+struct VerifierKey {
+    id: String,
+    key: Option<hmac::Key>,
+}
 
 impl VerifierKeys {
     /// Creates the keys from ids and key bytes. New digests use the last key.
     pub fn new(keys: impl IntoIterator<Item = (String, [u8; 32])>) -> Self {
-        let keyed = |(id, key): (String, [u8; 32])| (id, hmac::Key::new(hmac::HMAC_SHA256, &key));
-        Self(keys.into_iter().map(keyed).collect())
+        Self(Vec::new()).replaced(keys)
+    }
+
+    /// Returns the keys `stored`. Keys that were known before keep their places, new ones follow.
+    pub(crate) fn replaced(&self, stored: impl IntoIterator<Item = (String, [u8; 32])>) -> Self {
+        let empty = |own: &VerifierKey| VerifierKey { id: own.id.clone(), key: None };
+        let mut keys: Vec<VerifierKey> = self.0.iter().map(empty).collect();
+        for (id, bytes) in stored {
+            let key = Some(hmac::Key::new(hmac::HMAC_SHA256, &bytes));
+            match keys.iter_mut().find(|own| own.id == id) {
+                Some(known) => known.key = key,
+                None => keys.push(VerifierKey { id, key }),
+            }
+        }
+        Self(keys)
+    }
+
+    /// Returns the ids of the keys, oldest first.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.present().map(|(_, id, _)| id.to_owned()).collect()
     }
 
     /// Returns the digest of a new secret and the id of its key; `None` if there is no key.
     pub fn digest(&self, client_id: &OauthClientId, secret: &str) -> Option<(String, [u8; DIGEST])> {
-        self.0.last().map(|(id, key)| (id.clone(), digest(key, client_id.as_str(), secret)))
+        let (_, id, key) = self.present().last()?;
+        Some((id.to_owned(), digest(key, client_id.as_str(), secret)))
+    }
+
+    /// Passes on the place, id and key of each key.
+    fn present(&self) -> impl DoubleEndedIterator<Item = (usize, &str, &hmac::Key)> {
+        let keys = self.0.iter().enumerate();
+        keys.filter_map(|(at, own)| Some((at, own.id.as_str(), own.key.as_ref()?)))
     }
 
     fn index(&self, id: &str) -> Option<u8> {
-        self.0.iter().position(|(own, _)| own == id).and_then(|index| u8::try_from(index).ok())
+        self.0.iter().position(|own| own.id == id).and_then(|index| u8::try_from(index).ok())
     }
+}
+
+/// A secret that was recognised by a digest of an older key, and its digest under the newest one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Redigest {
+    /// The secret.
+    pub secret: SecretId,
+    /// Its registration.
+    pub registration: RegistrationId,
+    /// The id of the newest key.
+    pub key: String,
+    /// The digest under that key.
+    pub digest: [u8; DIGEST],
 }
 
 /// Returns the HMAC over length, `client_id` and secret. The `client_id` is unique across all environments, so a digest
@@ -173,8 +219,8 @@ impl Verifier {
         method: AuthMethod,
         sender: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<&SecretId, Unverified<'_>> {
-        let slot = matching(keys, &self.slots, self.client_id.as_str(), secret);
+    ) -> Result<Verified<'_>, Unverified<'_>> {
+        let Match { slot, newest } = matching(keys, &self.slots, self.client_id.as_str(), secret);
         let by_record = |failure| {
             let by = slot.map(|_| RefusedBy::Record);
             Err(Unverified { failure, secret: slot.map(|slot| &slot.secret), by })
@@ -197,8 +243,12 @@ impl Verifier {
             let by = by.map_or(RefusedBy::Record, |drill| RefusedBy::Drill(drill.clone()));
             return Err(Unverified { failure: Failure::Network, secret: Some(&slot.secret), by: Some(by) });
         }
+        let verified = || {
+            let newer = newest.filter(|(at, _)| *at != usize::from(slot.key));
+            Ok(Verified { secret: &slot.secret, newer: newer.map(|(_, digest)| digest) })
+        };
         match state() {
-            SecretState::Current => Ok(&slot.secret),
+            SecretState::Current => verified(),
             // Only a retiring one: a secret that is current again is never refused by what was scheduled before.
             SecretState::Retiring => match slot.drill_at(now) {
                 Some(drill) => Err(Unverified {
@@ -206,12 +256,21 @@ impl Verifier {
                     secret: Some(&slot.secret),
                     by: Some(RefusedBy::Drill(drill.clone())),
                 }),
-                None => Ok(&slot.secret),
+                None => verified(),
             },
             SecretState::Expired => by_record(Failure::Expired),
             SecretState::Revoked => by_record(Failure::Revoked),
         }
     }
+}
+
+/// A secret that is accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Verified<'a> {
+    /// The secret.
+    pub(crate) secret: &'a SecretId,
+    /// Its digest under the newest key; `None` if the stored one is.
+    pub(crate) newer: Option<[u8; DIGEST]>,
 }
 
 /// Why a secret is refused.
@@ -235,22 +294,32 @@ impl Slot {
 
 /// Does the same work for an unknown `client_id` as for a known one, and finds nothing.
 pub(crate) fn verify_unknown(keys: &VerifierKeys, client_id: &str, secret: &str) {
-    std::hint::black_box(matching(keys, &[], client_id, secret).is_some());
+    std::hint::black_box(matching(keys, &[], client_id, secret).slot.is_some());
+}
+
+/// What a presented secret matches.
+struct Match<'a> {
+    /// The slot of the secret; `None` if it is wrong.
+    slot: Option<&'a Slot>,
+    /// The place of the newest key, and the digest of the presented secret under it.
+    newest: Option<(usize, [u8; DIGEST])>,
 }
 
 /// Finds the slot of the presented secret. Always computes one hash per key and compares it with every possible slot,
 /// so that timing reveals nothing about the registration (rule 16).
-fn matching<'a>(keys: &VerifierKeys, slots: &'a [Slot], client_id: &str, secret: &str) -> Option<&'a Slot> {
+fn matching<'a>(keys: &VerifierKeys, slots: &'a [Slot], client_id: &str, secret: &str) -> Match<'a> {
     let mut found = SLOTS as u8;
-    for (index, (_, key)) in keys.0.iter().enumerate() {
+    let mut newest = None;
+    for (index, _, key) in keys.present() {
         let presented = digest(key, client_id, secret);
         for at in 0..SLOTS {
             let (digest, key) = slots.get(at).map_or((&NOTHING, NO_KEY), |slot| (&slot.digest, slot.key));
             let same = presented.ct_eq(digest) & Choice::from(u8::from(key as usize == index));
             found.conditional_assign(&(at as u8), same);
         }
+        newest = Some((index, presented));
     }
-    slots.get(found as usize)
+    Match { slot: slots.get(found as usize), newest }
 }
 
 fn slots(mut secrets: Vec<SecretSlot>, keys: &VerifierKeys) -> Box<[Slot]> {
@@ -329,7 +398,7 @@ mod tests {
         let number = |secret: &SecretId| secret.as_str()["sec_".len()..].parse().unwrap();
         verifier
             .verify(keys, &format!("value-{n}"), AuthMethod::ClientSecretBasic, Some(IP), at(0))
-            .map(number)
+            .map(|verified| number(verified.secret))
             .map_err(|refused| (refused.failure, refused.secret.map(number)))
     }
 
@@ -380,6 +449,33 @@ mod tests {
         let after = verifier(&new, secrets);
         assert_eq!(outcome(&after, &new, 1), Err((Failure::Wrong, None)), "its key is gone");
         assert_eq!(outcome(&after, &new, 2), Ok(2));
+    }
+
+    #[test]
+    fn a_secret_under_an_older_key_verifies_and_has_a_digest_of_the_newest_key() {
+        let old = keys(&[("k1", OLD_KEY)]);
+        let both = old.replaced([("k1".to_owned(), OLD_KEY), ("k2".to_owned(), NEW_KEY)]);
+        let newer = |keys: &VerifierKeys, slot: &SecretSlot| {
+            let verifier = verifier(&both, vec![slot.clone()]);
+            let method = AuthMethod::ClientSecretBasic;
+            verifier.verify(keys, "value-1", method, Some(IP), at(0)).ok().map(|verified| verified.newer)
+        };
+        let (before, after) = (slot(&old, 1, None, None), slot(&both, 1, None, None));
+        assert_eq!(newer(&old, &before), Some(None));
+        assert_eq!(newer(&both, &before), Some(Some(after.digest)));
+        assert_eq!(newer(&both, &after), Some(None));
+    }
+
+    #[test]
+    fn a_deleted_key_verifies_nothing_and_the_others_stay() {
+        let both = keys(&[("k1", OLD_KEY), ("k2", NEW_KEY)]);
+        let secrets = vec![slot(&both, 2, None, None), slot(&keys(&[("k1", OLD_KEY)]), 1, Some(1), None)];
+        let verifier = verifier(&both, secrets);
+        let left = both.replaced([("k2".to_owned(), NEW_KEY)]);
+        assert_eq!(left.ids(), ["k2"]);
+        assert_eq!(outcome(&verifier, &left, 1), Err((Failure::Wrong, None)));
+        assert_eq!(outcome(&verifier, &left, 2), Ok(2), "a record that was made before still names its key");
+        assert_eq!(left.digest(&client_id(), "value-3"), both.digest(&client_id(), "value-3"));
     }
 
     #[test]

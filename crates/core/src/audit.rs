@@ -496,6 +496,20 @@ events! {
         /// Number of values that were sealed again.
         resealed: u64,
     }
+    /// New data keys were created. Values and digests use them from now on.
+    DataKeysCreated = "data_keys.created" {
+        /// ID of the key that seals values.
+        seal_key_id: String,
+        /// ID of the key that verifies secrets.
+        verifier_key_id: String,
+    }
+    /// A data key that held nothing was deleted.
+    DataKeyDeleted = "data_key.deleted" {
+        /// ID of the key.
+        key_id: String,
+        /// Number of ended secrets whose digests it held. They are no longer recognised.
+        ended_digests: u64,
+    }
     /// The database lacks changes that were acknowledged and applied, after a failover to a standby that was behind or
     /// because it is an older copy.
     ChangesLost = "database.changes_lost" {

@@ -1,4 +1,4 @@
-//! `crossfade keys`: the master keys of an instance.
+//! `crossfade keys`: the master keys and data keys of an instance.
 
 use crate::{
     cli::KeysArgs,
@@ -6,23 +6,35 @@ use crate::{
     output::{self, fixed, table},
     serve::open_existing,
 };
-use crossfade_app::{MasterKeyLine, MasterKeyState, list_master_keys};
+use crossfade_app::{DataKeyLine, DataKeyPurpose, DataKeyState, MasterKeyLine, MasterKeyState, list_keys};
+use crossfade_authority::Clock;
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Listed<'a> {
-    master_keys: &'a [MasterKeyLine],
+struct DataKeys<'a> {
+    data_keys: &'a [DataKeyLine],
 }
 
 /// Runs `crossfade keys list`.
 pub(crate) async fn list(args: KeysArgs) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
-    let keys = list_master_keys(&settings.location, &settings.master_key).await?;
+    let keys = list_keys(&settings.location, &settings.master_key, Clock::system().now()).await?;
     if args.json {
-        return output::json(&Listed { master_keys: &keys });
+        return output::json(&keys);
     }
-    let row = |key: &MasterKeyLine| vec![key.id.clone(), state(key.state).to_owned(), key.seals.to_string()];
-    table(&[fixed("id"), fixed("state"), fixed("seals")], keys.iter().map(row).collect())
+    let master = |key: &MasterKeyLine| {
+        let holds = key.seals.to_string();
+        vec![key.id.clone(), "master".to_owned(), state(key.state).to_owned(), holds, "-".to_owned()]
+    };
+    let data = |key: &DataKeyLine| {
+        let (kind, ended) = match key.purpose {
+            DataKeyPurpose::Seal => ("seal", "-".to_owned()),
+            DataKeyPurpose::Verify => ("verify", key.ended.to_string()),
+        };
+        vec![key.id.clone(), kind.to_owned(), state_of(key.state).to_owned(), key.holds.to_string(), ended]
+    };
+    let rows = keys.master_keys.iter().map(master).chain(keys.data_keys.iter().map(data));
+    table(&[fixed("id"), fixed("kind"), fixed("state"), fixed("holds"), fixed("ended")], rows.collect())
 }
 
 /// Runs `crossfade keys rotate`.
@@ -53,10 +65,54 @@ pub(crate) async fn rotate(args: KeysArgs) -> Result<(), Failure> {
     if args.json { output::json(&rotated) } else { Ok(()) }
 }
 
+/// Runs `crossfade keys create`.
+pub(crate) async fn create(args: KeysArgs) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let app = open_existing(&settings).await?;
+    let created = app.create_data_keys(&settings.master_key).await;
+    app.close().await;
+    let keys = created?;
+    for key in keys.iter().filter(|key| key.state == DataKeyState::Current) {
+        let what = match key.purpose {
+            DataKeyPurpose::Seal => "for values sealed from now on",
+            DataKeyPurpose::Verify => "for digests from now on, and for each secret when it is used",
+        };
+        output::note(&format!("Created data key {} {what}.", key.id));
+    }
+    output::note(
+        "A running server uses the new keys within seconds. Take a backup, which then contains them.",
+    );
+    if args.json { output::json(&DataKeys { data_keys: &keys }) } else { Ok(()) }
+}
+
+/// Runs `crossfade keys delete`.
+pub(crate) async fn delete(id: &str, args: KeysArgs) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let app = open_existing(&settings).await?;
+    let deleted = app.delete_data_key(id).await;
+    app.close().await;
+    let key = deleted?;
+    output::note(&format!("Deleted data key {}.", key.id));
+    if key.ended > 0 {
+        output::note(&format!(
+            "Ended secrets that are no longer recognised when they are presented: {}.",
+            key.ended
+        ));
+    }
+    if args.json { output::json(&DataKeys { data_keys: &[key] }) } else { Ok(()) }
+}
+
 fn state(state: MasterKeyState) -> &'static str {
     match state {
         MasterKeyState::Current => "current",
         MasterKeyState::Old => "old",
         MasterKeyState::Missing => "missing",
+    }
+}
+
+fn state_of(state: DataKeyState) -> &'static str {
+    match state {
+        DataKeyState::Current => "current",
+        DataKeyState::Old => "old",
     }
 }

@@ -84,6 +84,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Restore(args) => backup::restore(args).await,
         Command::Keys(cli::Keys::List(args)) => keys::list(args).await,
         Command::Keys(cli::Keys::Rotate(args)) => keys::rotate(args).await,
+        Command::Keys(cli::Keys::Create(args)) => keys::create(args).await,
+        Command::Keys(cli::Keys::Delete { id, keys }) => keys::delete(&id, keys).await,
         Command::Owner(cli::Owner::Recover(args)) => local::recover_owner(args).await,
         Command::Token(cli::Token::Create(args)) => local::create_token(*args).await,
         Command::Token(cli::Token::Remote(command)) => remote::token(command).await,

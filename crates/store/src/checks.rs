@@ -40,7 +40,8 @@ statements! {
     SEALED_SECRETS = "SELECT id, registration_id, sealed FROM secrets WHERE sealed IS NOT NULL";
     SEALED_ANSWERS = "SELECT actor, key, sealed FROM idempotency WHERE sealed IS NOT NULL";
     WITHOUT_KEY = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets
-                   WHERE NOT EXISTS (SELECT 1 FROM data_keys k WHERE k.id = digest_key AND k.purpose = $1)";
+                   WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+                     AND NOT EXISTS (SELECT 1 FROM data_keys k WHERE k.id = digest_key AND k.purpose = $1)";
     WITHOUT_OWNERS = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM clients WHERE deleted_at IS NULL AND owners = '[]'";
     OVERDUE = "SELECT CAST(COUNT(*) AS BIGINT) AS number FROM secrets s
                JOIN registrations r ON r.id = s.registration_id
@@ -80,10 +81,10 @@ impl Tx {
         .await
     }
 
-    /// Returns the number of secrets that cannot be verified because their hash key is not among the data keys with
+    /// Returns the number of valid secrets that cannot be verified because their hash key is not among the data keys with
     /// this purpose.
-    pub async fn secrets_without_key(&mut self, purpose: &str) -> Result<i64, StoreError> {
-        self.one(WITHOUT_KEY, vec![purpose.into()]).await?.int("number")
+    pub async fn secrets_without_key(&mut self, purpose: &str, now: Timestamp) -> Result<i64, StoreError> {
+        self.one(WITHOUT_KEY, vec![purpose.into(), now.into()]).await?.int("number")
     }
 
     /// Returns the number of clients without owners.

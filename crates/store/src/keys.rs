@@ -1,14 +1,14 @@
 //! Data that belongs to the master key: the data keys sealed under it, and the instance it is bound to.
 
 use crate::{StoreError, Tx, catalogue::statements};
-use crossfade_core::Timestamp;
+use crossfade_core::{SecretId, Timestamp};
 
 /// A stored data key.
 #[derive(Clone, Debug)]
 pub struct DataKey {
     /// ID, contained in everything created with the key.
     pub id: String,
-    /// Purpose: `seal` or `verify`.
+    /// Purpose, such as `seal` or `verify`.
     pub purpose: String,
     /// The key, sealed under the master key.
     pub sealed: Vec<u8>,
@@ -23,12 +23,28 @@ pub struct InstanceRow {
     pub binding: Vec<u8>,
 }
 
+/// Digests under one verifier key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DigestsOfKey {
+    /// ID of the key.
+    pub key: String,
+    /// Number of valid secrets.
+    pub valid: i64,
+    /// Number of ended secrets.
+    pub ended: i64,
+}
+
 statements! {
     INSTANCE = "SELECT id, binding FROM instance WHERE one = 1";
     INSERT_INSTANCE = "INSERT INTO instance (one, id, binding, created_at) VALUES (1, $1, $2, $3)";
     REBIND = "UPDATE instance SET binding = $1 WHERE one = 1";
     INSERT = "INSERT INTO data_keys (id, purpose, sealed, created_at) VALUES ($1, $2, $3, $4)";
     LIST = "SELECT id, purpose, sealed FROM data_keys ORDER BY created_at, id";
+    REDIGEST = "UPDATE secrets SET digest = $3, digest_key = $2 WHERE id = $1 AND digest_key <> $2
+                AND EXISTS (SELECT 1 FROM data_keys k WHERE k.id = $2)";
+    DIGESTS = "SELECT digest_key, CAST(COUNT(*) AS BIGINT) AS digests,
+                      CAST(COALESCE(SUM(CASE WHEN revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) THEN 1 ELSE 0 END), 0) AS BIGINT) AS valid
+               FROM secrets GROUP BY digest_key ORDER BY digest_key";
 }
 
 impl Tx {
@@ -62,6 +78,28 @@ impl Tx {
             now.into(),
         ];
         self.execute(INSERT, args).await.map(drop)
+    }
+
+    /// Stores the digest of a secret under another key. Returns whether it was changed.
+    pub async fn redigest_secret(
+        &mut self,
+        secret: &SecretId,
+        key: &str,
+        digest: &[u8],
+    ) -> Result<bool, StoreError> {
+        let args = vec![secret.as_str().into(), key.into(), digest.into()];
+        Ok(self.execute(REDIGEST, args).await? > 0)
+    }
+
+    /// Returns the number of digests of each verifier key that has any.
+    pub async fn digests_of_keys(&mut self, now: Timestamp) -> Result<Vec<DigestsOfKey>, StoreError> {
+        let rows = self.rows(DIGESTS, vec![now.into()]).await?;
+        rows.iter()
+            .map(|row| {
+                let (digests, valid) = (row.int("digests")?, row.int("valid")?);
+                Ok(DigestsOfKey { key: row.text("digest_key")?, valid, ended: digests - valid })
+            })
+            .collect()
     }
 
     /// Returns all data keys, oldest first.

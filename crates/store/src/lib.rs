@@ -49,7 +49,7 @@ pub use evidence::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, Usag
 pub use failures::{FailureFilter, FailureRow, FailureSum, KnownFailure};
 pub use guard::{DeadlineWarning, NearDeadline};
 pub use idempotency::Remembered;
-pub use keys::{DataKey, InstanceRow};
+pub use keys::{DataKey, DigestsOfKey, InstanceRow};
 pub use limits::StoredLimits;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
 pub use makers::Maker;

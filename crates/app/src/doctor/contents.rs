@@ -40,11 +40,11 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
         look(db, checks, "signing_keys", async |tx| signing_keys(tx, vault, now).await).await;
     }
     look(db, checks, "secret_hashes", async |tx| {
-        let without = tx.secrets_without_key(PURPOSE_VERIFY).await?;
+        let without = tx.secrets_without_key(PURPOSE_VERIFY, now).await?;
         Ok(none(
             "secret_hashes",
             without,
-            "Every secret can be verified.",
+            "Every valid secret can be verified.",
             |number| {
                 format!(
                     "{} cannot be verified because the key of the hash is not among the data keys.",

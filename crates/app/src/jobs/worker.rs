@@ -122,6 +122,8 @@ impl App {
             drills,
             self.node.apply_changes().await,
             self.node.tell_losses().await,
+            self.take_data_keys().await,
+            self.roll_digests_over().await,
             self.rotate_due_signing_keys().await,
             self.note_expiries().await,
             self.sum_failures().await,

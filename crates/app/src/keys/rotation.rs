@@ -3,7 +3,7 @@
 
 use crate::{
     app::App,
-    error::{Error, cannot_start},
+    error::Error,
     frame::entry::About,
     keys::{
         master_key::MasterKeys,
@@ -12,11 +12,8 @@ use crate::{
         source::KeySource,
     },
 };
-use crossfade_core::{
-    Code, Problem,
-    audit::{Actor, Event},
-};
-use crossfade_store::{DataKey, Db, InstanceRow, Location};
+use crossfade_core::audit::{Actor, Event};
+use crossfade_store::{DataKey, InstanceRow};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -54,25 +51,12 @@ pub struct MasterKeyRotation {
     pub master_keys: Vec<MasterKeyLine>,
 }
 
-/// Lists the master keys that are given and those that the database needs. Changes nothing.
-pub async fn list_master_keys(location: &Location, source: &KeySource) -> Result<Vec<MasterKeyLine>, Error> {
-    let db = Db::open_read_only(location).await.map_err(cannot_start)?;
-    let listed = async {
-        if db.stored_schema().await.map_err(cannot_start)?.is_none() {
-            let text = "The database contains no Crossfade data, so no master key belongs to it.";
-            return Err(Problem::new(Code::Unavailable, text).into());
-        }
-        let (stored, instance) =
-            db.read::<_, Error>(async |tx| Ok((tx.data_keys().await?, tx.instance().await?))).await?;
-        let master = source.read()?.ok_or_else(|| source.missing())?;
-        Ok(lines(&master, &stored, instance.as_ref()))
-    };
-    let listed = listed.await;
-    db.close().await;
-    listed
-}
-
-fn lines(master: &MasterKeys, stored: &[DataKey], instance: Option<&InstanceRow>) -> Vec<MasterKeyLine> {
+/// Returns the master keys that are given, and those that stored values need.
+pub(super) fn master_key_lines(
+    master: &MasterKeys,
+    stored: &[DataKey],
+    instance: Option<&InstanceRow>,
+) -> Vec<MasterKeyLine> {
     let sealed = stored.iter().map(|key| &key.sealed).chain(instance.map(|instance| &instance.binding));
     let users: Vec<String> = sealed.filter_map(|sealed| sealed_by(sealed)).collect();
     let given = master.ids();
@@ -106,7 +90,7 @@ impl App {
             let instance = act.tx.instance().await?;
             let instance = instance.ok_or_else(|| Error::internal("the database has no instance"))?;
             check(&master, &stored, &instance)?;
-            let used = lines(&master, &stored, Some(&instance));
+            let used = master_key_lines(&master, &stored, Some(&instance));
             let is_new = used.iter().all(|line| line.state == MasterKeyState::Current || line.seals == 0);
             if is_new {
                 master = source.put_new_first(self.random.as_ref())?;
@@ -127,7 +111,7 @@ impl App {
             let stored = act.tx.data_keys().await?;
             let instance = act.tx.instance().await?;
             let instance = instance.ok_or_else(|| Error::internal("the database has no instance"))?;
-            let master_keys = lines(&master, &stored, Some(&instance));
+            let master_keys = master_key_lines(&master, &stored, Some(&instance));
             let event = Event::MasterKeyRotated {
                 key_id: master.first_id(),
                 old_key_ids: used.iter().filter(|line| line.seals > 0).map(|line| line.id.clone()).collect(),
@@ -144,7 +128,7 @@ impl App {
 }
 
 /// Fails if the master keys do not open everything that a master key seals.
-fn check(master: &MasterKeys, stored: &[DataKey], instance: &InstanceRow) -> Result<(), Error> {
+pub(super) fn check(master: &MasterKeys, stored: &[DataKey], instance: &InstanceRow) -> Result<(), Error> {
     open_data_keys(master, stored)?;
     if is_bound(master, instance) {
         return Ok(());

@@ -15,6 +15,7 @@ use aws_lc_rs::{
 };
 use crossfade_core::{Code, Problem, Random};
 use crossfade_store::{DataKey, InstanceRow};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use zeroize::{Zeroize, Zeroizing};
 
 /// Format that is written and read.
@@ -28,6 +29,8 @@ const HEADER: usize = 1 + ID + NONCE_LEN;
 pub(crate) const PURPOSE_SEAL: &str = "seal";
 /// Purpose of the key of the hash that verifies secrets.
 pub(crate) const PURPOSE_VERIFY: &str = "verify";
+/// Purpose of the key that other keys are derived from. Before the first verifier key is replaced, that key is the root.
+pub(crate) const PURPOSE_ROOT: &str = "root";
 /// Purpose of a key that seals nothing and records that a conversion has begun.
 pub(crate) const PURPOSE_CARRY_OVER: &str = "carry_over";
 
@@ -102,9 +105,10 @@ impl SealKey {
     }
 }
 
-/// The data keys, opened.
+/// The data keys that seal values, opened.
 pub(crate) struct Vault {
-    keys: Vec<SealKey>,
+    /// Oldest first.
+    keys: RwLock<Vec<Arc<SealKey>>>,
     /// Whether the data keys have the format of older versions. Only then are values of that format opened. Creating
     /// such data keys requires the master key, so nobody else can bring that format back.
     pub(crate) is_old: bool,
@@ -115,7 +119,23 @@ pub(crate) struct Vault {
 impl Vault {
     /// Seals with the newest key.
     pub(crate) fn seal(&self, place: &SealPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
-        self.keys.last().ok_or_else(|| Error::internal("no data key"))?.seal(place, plain)
+        let newest = self.keys().last().cloned();
+        newest.ok_or_else(|| Error::internal("no data key"))?.seal(place, plain)
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Vec<Arc<SealKey>>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the ids of the keys, oldest first.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.keys().iter().map(|key| key.id()).collect()
+    }
+
+    /// Takes the keys of another vault.
+    pub(crate) fn replace(&self, with: &Vault) {
+        let keys = with.keys().clone();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// Opens a value with the key that sealed it.
@@ -124,7 +144,7 @@ impl Vault {
             let old = || self.is_old.then(|| key.open_old(place, sealed)).flatten();
             key.open(place, sealed).or_else(old)
         };
-        self.keys.iter().find_map(open).ok_or_else(|| {
+        self.keys().iter().find_map(|key| open(key)).ok_or_else(|| {
             Error::internal(format!("{place} does not open: it was sealed elsewhere or changed"))
         })
     }
@@ -143,16 +163,32 @@ pub(crate) fn new_data_key(
     purpose: &str,
     random: &dyn Random,
 ) -> Result<DataKey, Error> {
-    let (mut id, mut bytes) = ([0; ID], Zeroizing::new([0; 32]));
-    random.fill(&mut id);
+    let mut bytes = Zeroizing::new([0; 32]);
     random.fill(bytes.as_mut_slice());
+    data_key_of(&bytes, master, purpose, random)
+}
+
+/// Returns a data key of these bytes, sealed.
+pub(crate) fn data_key_of(
+    bytes: &[u8; 32],
+    master: &MasterKeys,
+    purpose: &str,
+    random: &dyn Random,
+) -> Result<DataKey, Error> {
+    let mut id = [0; ID];
+    random.fill(&mut id);
     let id = hex(&id);
     let sealed = master.seal(&SealPlace::DataKey { purpose, id: &id }, bytes.as_slice())?;
     Ok(DataKey { id, purpose: purpose.to_owned(), sealed })
 }
 
-/// Opened verifier keys: ids and bytes, oldest first.
-pub(crate) type VerifierKeyBytes = Vec<(String, [u8; 32])>;
+/// The data keys that seal no values, opened.
+pub(crate) struct VerifierKeyBytes {
+    /// IDs and bytes of the keys that verify secrets, oldest first.
+    pub(crate) keys: Vec<(String, [u8; 32])>,
+    /// The root of derived keys, if it is a key of its own.
+    root: Option<[u8; 32]>,
+}
 
 /// Opens the stored data keys. Fails, and with it the start of the server, if another master key sealed them: a server
 /// that cannot open its keys must not create new ones.
@@ -160,7 +196,7 @@ pub(crate) fn open_data_keys(
     master: &MasterKeys,
     stored: &[DataKey],
 ) -> Result<(Vault, VerifierKeyBytes), Error> {
-    let (mut keys, mut verifier) = (Vec::new(), Vec::new());
+    let (mut keys, mut verifier) = (Vec::new(), VerifierKeyBytes { keys: Vec::new(), root: None });
     let (mut is_old, mut is_being_carried_over) = (false, false);
     for key in stored {
         let place = SealPlace::DataKey { purpose: &key.purpose, id: &key.id };
@@ -171,15 +207,16 @@ pub(crate) fn open_data_keys(
             .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
             .ok_or_else(|| Problem::new(Code::Unavailable, why_closed(master, key)))?;
         match key.purpose.as_str() {
-            PURPOSE_VERIFY => verifier.push((key.id.clone(), bytes)),
+            PURPOSE_VERIFY => verifier.keys.push((key.id.clone(), bytes)),
+            PURPOSE_ROOT => verifier.root = Some(bytes),
             PURPOSE_CARRY_OVER => is_being_carried_over |= !is_old_seal(&key.sealed),
-            _ => keys.push(SealKey::new(
+            _ => keys.push(Arc::new(SealKey::new(
                 unhex(&key.id).ok_or_else(|| Error::internal("a data key's id is corrupt"))?,
                 &bytes,
-            )),
+            ))),
         }
     }
-    Ok((Vault { keys, is_old, is_being_carried_over }, verifier))
+    Ok((Vault { keys: RwLock::new(keys), is_old, is_being_carried_over }, verifier))
 }
 
 /// Returns why a data key does not open.
@@ -232,7 +269,8 @@ pub(crate) fn is_bound(master: &MasterKeys, instance: &InstanceRow) -> bool {
 
 /// Returns the root key for deriving keys that only need to be the same in each process.
 pub(crate) fn root(verifier_keys: &VerifierKeyBytes) -> [u8; 32] {
-    verifier_keys.first().map(|(_, bytes)| *bytes).unwrap_or_default()
+    let first = || verifier_keys.keys.first().map(|(_, bytes)| *bytes);
+    verifier_keys.root.or_else(first).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -288,13 +326,13 @@ mod tests {
     #[test]
     fn the_old_format_opens_only_before_a_database_is_being_carried_over() {
         let vault = |is_old| Vault {
-            keys: vec![SealKey::new([7; ID], &[1; 32])],
+            keys: RwLock::new(vec![Arc::new(SealKey::new([7; ID], &[1; 32]))]),
             is_old,
             is_being_carried_over: false,
         };
         let (registration, secret) = (registration(1), secret(1));
         let place = SealPlace::Secret { registration: &registration, secret: &secret };
-        let mut sealed = old_seal(&vault(true).keys[0], &place, b"value");
+        let mut sealed = old_seal(&vault(true).keys()[0], &place, b"value");
         assert!(is_old_seal(&sealed));
         assert_eq!(vault(true).open(&place, &sealed).unwrap().as_slice(), b"value");
         assert!(vault(false).open(&place, &sealed).is_err());
@@ -332,7 +370,7 @@ mod tests {
             .map(|purpose| new_data_key(&master, purpose, &SystemRandom).unwrap());
         let again = MasterKeys::read(&one).unwrap().unwrap();
         let (vault, verifier) = open_data_keys(&again, &stored).unwrap();
-        assert_eq!(verifier.len(), 1);
+        assert_eq!(verifier.keys.len(), 1);
         assert!(vault.seal(&SealPlace::Cursor { list: "clients" }, b"y").is_ok() && !vault.is_old);
         assert!(open_data_keys(&other, &stored).is_err());
         assert!(MasterKeys::create(&one, &SystemRandom).is_err(), "an existing key is never overwritten");

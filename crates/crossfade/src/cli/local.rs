@@ -69,8 +69,19 @@ pub(crate) struct Restore {
 
 #[derive(Subcommand)]
 pub(crate) enum Keys {
-    /// List the master keys and what each seals. Never shows a key. Changes nothing.
+    /// List the master keys and data keys, and what each holds. Never shows a key. Changes nothing.
     List(KeysArgs),
+    /// Create a data key for new values and one for new digests. A running server uses them within seconds.
+    ///
+    /// The digest of a secret moves to the newest key when the secret is used.
+    Create(KeysArgs),
+    /// Delete an old data key that holds nothing.
+    Delete {
+        /// ID of the data key, as listed.
+        id: String,
+        #[command(flatten)]
+        keys: KeysArgs,
+    },
     /// Seal the keys of the instance under a new master key. Works while a server is running.
     ///
     /// Creates a key on the first line of the master key file. If the first key there does not seal

@@ -5,7 +5,7 @@ use crate::database::Place;
 use crate::engines::on_both_engines;
 use crate::start::{Data, Running, is_serving, refuses};
 use crate::world::World;
-use crossfade_app::{MasterKeyRotation, MasterKeyState, Restore, back_up, list_master_keys};
+use crossfade_app::{MasterKeyRotation, MasterKeyState, Restore, back_up, list_keys};
 use crossfade_authority::Clock;
 use crossfade_store::{DataKey, Db, StoreError};
 use serde_json::Value;
@@ -47,8 +47,8 @@ async fn rotate(world: &World) -> Result<MasterKeyRotation, crossfade_app::Error
 
 /// ID, state and number of sealed values of each key.
 async fn listed(world: &World) -> Vec<(String, MasterKeyState, usize)> {
-    let keys = list_master_keys(world.location(), &world.master_key_file().into()).await.unwrap();
-    keys.into_iter().map(|key| (key.id, key.state, key.seals)).collect()
+    let keys = list_keys(world.location(), &world.master_key_file().into(), world.now()).await.unwrap();
+    keys.master_keys.into_iter().map(|key| (key.id, key.state, key.seals)).collect()
 }
 
 async fn stored(world: &World) -> Vec<DataKey> {

@@ -29,6 +29,7 @@ mod commands;
 mod confirmations;
 mod console;
 mod costly_reads;
+mod data_keys;
 mod doctor;
 mod drills;
 mod encoded_secrets;

@@ -75,9 +75,15 @@ async fn secrets_and_clients_are_counted(t: TestDb) {
     let before = valid(at(50).before(MICRO)).await;
     assert_eq!((before.current, before.retiring), (1, 1));
     assert_eq!((valid(at(50)).await.current, valid(at(50)).await.retiring), (1, 0));
-    let without =
-        async |purpose: &'static str| t.read(async |tx| tx.secrets_without_key(purpose).await).await;
-    assert_eq!((without("verify").await, without("seal").await), (2, 3));
+    let without = async |purpose: &'static str, time| {
+        t.read(async |tx| tx.secrets_without_key(purpose, time).await).await
+    };
+    assert_eq!((without("verify", at(49)).await, without("seal", at(49)).await), (1, 2));
+    assert_eq!(
+        (without("verify", at(50)).await, without("seal", at(50)).await),
+        (0, 1),
+        "ended ones need no key"
+    );
     assert_eq!(t.read(async |tx| tx.clients_without_owners().await).await, 1);
     let overdue = async |time| t.read(async |tx| tx.overdue_secrets(time).await).await;
     let limit = at(2).after(DAY * 90);
