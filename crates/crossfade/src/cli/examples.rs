@@ -33,6 +33,14 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     ("keys list", ["crossfade keys list", "crossfade keys list --data-dir /var/lib/crossfade --json"]),
+    ("keys create", ["crossfade keys create", "crossfade keys create --data-dir /var/lib/crossfade --json"]),
+    (
+        "keys delete",
+        [
+            "crossfade keys delete 5f0c9a1be24d7736",
+            "crossfade keys delete 5f0c9a1be24d7736 --data-dir /var/lib/crossfade",
+        ],
+    ),
     ("keys rotate", ["crossfade keys rotate", "crossfade keys rotate --data-dir /var/lib/crossfade --json"]),
     (
         "owner recover",

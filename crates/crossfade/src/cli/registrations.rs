@@ -98,8 +98,9 @@ mod tests {
         assert_eq!(update("--scope a --no-scopes"), 2);
         assert_eq!(update("--scope a,,b"), 2);
         assert_eq!(update("--may-introspect yes"), 2);
-        assert_eq!(update("--allow-network 10.0.0.0/8,2001:db8::/32 --acknowledge-locked-out"), 0);
+        assert_eq!(update("--allow-network 10.0.0.0/8,2001:db8::/32 --acknowledge-locked-out 2"), 0);
+        assert_eq!(update("--allow-network 10.0.0.0/8 --acknowledge-locked-out"), 2, "its number");
         assert_eq!(update("--allow-network 10.0.0.0/8 --allow-all-networks"), 2);
-        assert_eq!(update("--enable --acknowledge-locked-out"), 2);
+        assert_eq!(update("--enable --acknowledge-locked-out 2"), 2);
     }
 }
