@@ -128,6 +128,9 @@ async fn sealed_values(tx: &mut Tx) -> Result<BTreeMap<String, u64>, Error> {
     for key in tx.sealed_signing_keys().await? {
         add(&key.sealed)?;
     }
+    for key in tx.audit_keys().await? {
+        add(&key.sealed)?;
+    }
     Ok(sealed)
 }
 
