@@ -15,7 +15,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 async fn keys(world: &World, environment: &str) -> Vec<Value> {
     let path = format!("/environments/{environment}/signing-keys");
-    world.owner().await.get(&path).await.ok()["items"].as_array().unwrap().clone()
+    world.owner().await.get(&path).await.ok().as_array().unwrap().clone()
 }
 
 async fn set(world: &World, days: Value) -> Value {
