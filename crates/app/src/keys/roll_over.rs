@@ -26,6 +26,9 @@ impl App {
         {
             return Ok(());
         }
+        if verifier.is_empty() || sealing.is_empty() {
+            return Err(Error::internal("the database has lost its data keys"));
+        }
         let source = self.master_key.clone();
         // A command may take a while.
         let master = tokio::task::spawn_blocking(move || source.read()).await.map_err(Error::internal)??;
