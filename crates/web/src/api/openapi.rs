@@ -210,6 +210,10 @@ fn query_schema(name: &str) -> (Value, &'static str) {
             let words = crossfade_core::audit::Via::KINDS;
             (json!({"type": "string", "enum": words}), "Only events done through this kind of access.")
         }
+        "format" => {
+            let formats = json!({"type": "string", "enum": ["jsonl", "ocsf"], "default": "jsonl"});
+            (formats, "Format of the lines: jsonl, which can be verified, or ocsf.")
+        }
         "reason" => {
             let words = Failure::ALL.map(Failure::as_str);
             (json!({"type": "string", "enum": words}), "Only failures with this reason.")
