@@ -322,10 +322,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "audit checkpoint",
-        [
-            "crossfade audit checkpoint > checkpoint.json",
-            "crossfade audit checkpoint --url https://auth.example.com",
-        ],
+        ["crossfade audit checkpoint", "crossfade audit checkpoint --url https://auth.example.com"],
     ),
     (
         "audit verify",
