@@ -76,6 +76,7 @@ async fn a_destination_that_is_down_is_told_and_gets_everything_later(mut world:
 }
 
 async fn syslog_gets_one_event_in_each_datagram(mut world: World) {
+    world.client("Billing", &["production"]).await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let unix = UnixDatagram::bind(&path).unwrap();
@@ -98,6 +99,7 @@ async fn syslog_gets_one_event_in_each_datagram(mut world: World) {
 }
 
 async fn syslog_over_tcp_counts_octets_and_sends_again_after_a_break(mut world: World) {
+    world.client("Billing", &["production"]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap().to_string();
     world.restart_with_sinks(vec![AuditSink::SyslogTcp(server)]).await;
