@@ -20,7 +20,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 on_both_engines! {
     a_trail_is_verified_in_the_database_and_as_an_export,
     a_checkpoint_kept_outside_finds_a_trail_that_was_written_again,
-    checkpoints_are_signed_after_an_hour_or_a_thousand_events,
+    a_checkpoint_is_signed_after_an_hour_with_an_event,
     retention_carries_the_chain_on,
     a_restore_is_named_as_a_fork,
     a_statement_of_another_key_is_not_believed,
@@ -160,9 +160,8 @@ async fn a_checkpoint_kept_outside_finds_a_trail_that_was_written_again(world: W
     );
 }
 
-async fn checkpoints_are_signed_after_an_hour_or_a_thousand_events(world: World) {
-    let client = world.client("Billing", &["production"]).await;
-    let token = world.owner().await.token;
+async fn a_checkpoint_is_signed_after_an_hour_with_an_event(world: World) {
+    world.client("Billing", &["production"]).await;
     world.run_jobs().await;
     let signed = async |world: &World| verify(world, &nothing()).await.verified.unwrap().signed_seq;
     assert_eq!(signed(&world).await, None, "not yet");
@@ -172,13 +171,6 @@ async fn checkpoints_are_signed_after_an_hour_or_a_thousand_events(world: World)
     world.advance(HOUR);
     world.run_jobs().await;
     assert_eq!(signed(&world).await, Some(first), "nothing has happened since");
-    let owner = Principal { world: &world, token };
-    let last = verify(&world, &nothing()).await.verified.unwrap().last_seq.unwrap();
-    for n in 0..=1000 - (last - first) {
-        owner.patch(&format!("/clients/{}", client.id), json!({"description": format!("{n}")})).await.ok();
-    }
-    world.run_jobs().await;
-    assert!(signed(&world).await.unwrap() >= first + 1000);
 }
 
 async fn retention_carries_the_chain_on(mut world: World) {
