@@ -21,7 +21,7 @@ use crossfade_core::{
 };
 use crossfade_store::{DataKey, Db, Location, Tx};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Maximum number of verifier keys. Each costs a hash for every presented secret.
 const MAX_VERIFIER_KEYS: usize = 4;
@@ -154,17 +154,23 @@ impl App {
                 );
                 return Err(Problem::new(Code::InUse, text).into());
             }
+            // Later than every other key, even if those were created in the same microsecond: the last one is the newest.
+            let first = act.now.after(Duration::from_micros(stored.len() as u64));
+            let mut new = Vec::new();
             if stored.iter().all(|key| key.purpose != PURPOSE_ROOT) {
                 // Digests of API tokens and sessions are derived from the first verifier key, which can then be deleted.
-                let key = data_key_of(&root(&opened), &master, PURPOSE_ROOT, random)?;
-                act.tx.insert_data_key(&key, act.now).await?;
+                new.push(data_key_of(&root(&opened), &master, PURPOSE_ROOT, random)?);
             }
             let seal = new_data_key(&master, PURPOSE_SEAL, random)?;
             let verifier = new_data_key(&master, PURPOSE_VERIFY, random)?;
-            for key in [&seal, &verifier] {
-                act.tx.insert_data_key(key, act.now).await?;
+            let event = Event::DataKeysCreated {
+                seal_key_id: seal.id.clone(),
+                verifier_key_id: verifier.id.clone(),
+            };
+            new.extend([seal, verifier]);
+            for (at, key) in (0..).zip(&new) {
+                act.tx.insert_data_key(key, first.after(Duration::from_micros(at))).await?;
             }
-            let event = Event::DataKeysCreated { seal_key_id: seal.id, verifier_key_id: verifier.id };
             act.audit(&event, About::default()).await?;
             let stored = act.tx.data_keys().await?;
             lines(act.tx, &stored, act.now).await
