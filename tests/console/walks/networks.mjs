@@ -10,6 +10,7 @@ export default async function walk(server) {
   check("the client may call from everywhere", (await use("worker/1")) === 200);
 
   const page = await open(server, await browser.newContext());
+  page.expected.add(422).add(409);
   await page.goto(`${server.url}/console`);
   await signIn(page);
   await page.goto(`${server.url}/console/clients/${client.id}/environments/production/settings`);
@@ -50,6 +51,8 @@ export default async function walk(server) {
   check("the form shows what is stored", (await networks.inputValue()) === "10.0.0.0/8 2001:db8::/32");
   await look(page, "networks-set");
 
+  // Without the message of the last change.
+  await page.reload();
   await networks.fill("");
   await save();
   await page.getByText("The settings were saved.").waitFor();
