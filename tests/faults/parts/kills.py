@@ -190,10 +190,12 @@ def kills(checks, run, count):
         checks.run(name, run.kill, name)
         if checks.failed > failed:
             break  # what follows would fail for the same reason
+        if number % 100 == 0:
+            print(f"kills: {run.engine}: {number} kills, {time.monotonic() - begun:.0f} s", flush=True)
     for ledger in run.retired:
         checks.run(f"{run.engine}: {ledger.name} is as it was left", ledger.check, run.server)
     answered = run.outcomes[DONE]
-    checks.run(f"{run.engine}: there was something to lose", require, answered >= 5 * count and run.outcomes[OPEN],
+    checks.run(f"{run.engine}: there was something to lose", require, answered >= 5 * sum(run.killed.values()) and run.outcomes[OPEN],
                str(run.outcomes))
     log = run.server.log.read_text()
     checks.run(f"{run.engine}: nothing panicked", require, "panicked" not in log, "the log has a panic")
