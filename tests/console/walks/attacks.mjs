@@ -68,10 +68,29 @@ export default async function attacks(server) {
   // A secret that was shown stays nowhere. The rotation ended the one that this page still offers.
   await page.goto(`${home}/credentials`);
   const value = await revealed(page, region(page, "Credentials"));
-  const kept = await page.evaluate(async () => JSON.stringify([
-    { ...localStorage }, { ...sessionStorage }, document.cookie, location.href, document.title, history.state,
-    (await indexedDB.databases()).map((it) => it.name), await caches.keys().catch(() => []), performance.getEntries().map((it) => it.name),
-  ]));
+  const kept = await page.evaluate(async () => {
+    const databases = await indexedDB.databases();
+    const rows = await Promise.all(databases.map(({ name }) => new Promise((resolve) => {
+      const asked = indexedDB.open(name);
+      asked.onsuccess = () => {
+        const stores = [...asked.result.objectStoreNames];
+        const all = stores.map((store) => new Promise((done) => { asked.result.transaction(store).objectStore(store).getAll().onsuccess = (event) => done(event.target.result); }));
+        Promise.all(all).then(resolve);
+      };
+      asked.onerror = () => resolve("unreadable");
+    })));
+    const stored = await Promise.all((await caches.keys().catch(() => [])).map(async (name) => {
+      const cache = await caches.open(name);
+      return Promise.all((await cache.keys()).map(async (request) => [request.url, await (await cache.match(request)).text()]));
+    }));
+    return JSON.stringify([
+      { ...localStorage }, { ...sessionStorage }, document.cookie, location.href, document.title, history.state, databases, rows, stored,
+      window.name, (await navigator.serviceWorker?.getRegistrations().catch(() => []) ?? []).length, performance.getEntries().map((it) => it.name),
+    ]);
+  });
+  const inspector = await context.newCDPSession(page);
+  const visited = JSON.stringify([await inspector.send("Page.getNavigationHistory"), await context.cookies(), await context.storageState()]);
+  check("a shown secret stands in no cookie and no entry of the history", !visited.includes(value.slice(-20)), visited);
   check("a shown secret stands in no storage, address, title or log of requests", !kept.includes(value.slice(-20)), kept);
   await tab(page, "Security").click();
   await region(page, "Secret rotation").waitFor();
