@@ -2,11 +2,13 @@
 
 Every secret, API token, one-time link, password and access token of a run is remembered. Afterwards it is looked for,
 also in pieces, encoded and hashed, in the log at its most talkative, in the database as it lies on the disk, in a
-backup, in the trail, in the metrics, and in every other answer to every role.
+backup, in the trail, in the metrics, in the process list, in what doctor prints, and in every other answer to every role.
+The walk `profile` of tests/console looks for them in the profile of a browser.
 """
 
 import gzip
 import json
+import pathlib
 import re
 import secrets
 import shutil
@@ -255,9 +257,13 @@ def look(suite, log_format):
     for name, data in files.items():
         found = canaries.found(data, stored=True)
         run(f"{log_format}: nothing in {name}", require, not found, f"{name} holds: {', '.join(found)}")
+    for name, data in (run(f"{log_format}: the processes can be read", processes, server) or {}).items():
+        found = canaries.found(data)
+        run(f"{log_format}: nothing in {name}", require, not found, f"{name} holds: {', '.join(found)}")
     nowhere("a backup", lambda: backup(suite))
     nowhere("the trail", lambda: server.session.get(f"{server.url}/api/v1/audit-events/export", timeout=30).content)
     nowhere("crossfade audit export", lambda: server._run(["audit", "export"]).encode())
+    nowhere("crossfade doctor", lambda: doctor(server))
     nowhere("the metrics", lambda: server.session.get(f"{server.url}/metrics", timeout=30).content)
     nowhere("the log", lambda: server.log.read_bytes())
     run(f"{log_format}: the log is talkative", talkative, server)
@@ -271,7 +277,29 @@ def look(suite, log_format):
 
 
 # These name no client.
-UNNAMED = {"the metrics", "the log"}
+UNNAMED = {"the metrics", "the log", "crossfade doctor"}
+
+
+def processes(server):
+    """What every user of the machine sees of the server's processes, and what its own user sees; and of every command."""
+    found = {"the arguments of the commands": b"\0".join("\0".join(command).encode() for command in server.commands)}
+    processes = [server.process.pid]
+    for process in processes:
+        directory = pathlib.Path(f"/proc/{process}")
+        for thread in (directory / "task").iterdir():
+            processes += map(int, (thread / "children").read_text().split())
+        for name in ["cmdline", "environ", "comm"]:
+            found[f"{name} of process {processes.index(process)}"] = (directory / name).read_bytes()
+    require(b"serve" in found["cmdline of process 0"], "this is not the server")
+    return found
+
+
+def doctor(server):
+    done = subprocess.run(
+        [server.binary, "doctor", "--listen", server.url.split("/")[2], *server.place], env=server.environment,
+        capture_output=True, timeout=90,
+    )
+    return done.stdout + done.stderr
 
 
 def talkative(server):

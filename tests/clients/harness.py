@@ -161,6 +161,7 @@ class Server:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CROSSFADE_")}
         self.session = requests.Session()
         self.process = None
+        self.commands = []  # the arguments of every command that was run
         self.password = secrets.token_urlsafe(24)
 
     def start(self):
@@ -187,6 +188,7 @@ class Server:
         require(status == 200, f"/readyz answers {status}")
 
     def _run(self, arguments, stdin=""):
+        self.commands.append(arguments)
         done = subprocess.run(
             [self.binary, *arguments], env=self.environment, input=stdin, capture_output=True, text=True, timeout=60
         )
