@@ -183,7 +183,7 @@ class Server:
             raise RuntimeError(f"the server ended: {self.log.read_text()[-1000:]}")
         try:
             status = requests.get(f"{self.url}/readyz", timeout=5).status_code
-        except requests.ConnectionError:
+        except requests.RequestException:  # not there yet, or too busy to answer
             status = None
         require(status == 200, f"/readyz answers {status}")
 
