@@ -25,18 +25,18 @@ on_sqlite! {
 
 /// RFC 7662 §2.2: this, to the byte, is all that is said of a token that is not active.
 #[track_caller]
-fn is_inactive(answer: &Answer, cause: &str) {
+pub(super) fn is_inactive(answer: &Answer, cause: &str) {
     assert_eq!(answer.status.as_u16(), 200, "{cause}");
     assert_eq!(String::from_utf8_lossy(&answer.bytes), r#"{"active":false}"#, "{cause}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{cause}");
     is_not_stored(answer, cause);
 }
 
-async fn introspect(world: &World, own: &Registration, token: &str) -> Answer {
+pub(super) async fn introspect(world: &World, own: &Registration, token: &str) -> Answer {
     world.oauth(&own.environment).basic("introspect", &own.client_id, &own.secret, &[("token", token)]).await
 }
 
-async fn token(world: &World, own: &Registration) -> String {
+pub(super) async fn token(world: &World, own: &Registration) -> String {
     world.oauth(&own.environment).token(&own.client_id, &own.secret).await.is_token()
 }
 

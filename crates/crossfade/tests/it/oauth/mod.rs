@@ -13,6 +13,7 @@ mod revoke;
 mod secrets;
 mod throttle;
 mod token;
+mod vectors;
 
 use crate::world::{Answer, Client, PUBLIC_URL, World};
 use axum::body::Body;
