@@ -20,6 +20,7 @@ fn random_cases(usual: u32) -> u32 {
 mod allowed_networks;
 mod backup;
 mod bad_input;
+mod bugs_of_others;
 mod carry_over;
 mod chain;
 mod change_over;
