@@ -32,6 +32,7 @@ mod console;
 mod costly_reads;
 mod data_keys;
 mod doctor;
+mod documents;
 mod drills;
 mod encoded_secrets;
 mod environment;
