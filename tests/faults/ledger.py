@@ -11,8 +11,8 @@ from instance import hours_from_now, require
 
 # Tokens and revoked tokens that are still looked at.
 KEPT_TOKENS = 6
-# Many revoked tokens may share an event, and introspection tells of each; a job notes expiries when it runs.
-UNCOUNTED = {"access_token.revoked", "secret.expired"}
+# Many revoked tokens may share an event, and introspection tells of each; jobs note expiries and sums when they run.
+UNCOUNTED = {"access_token.revoked", "authentication.failures", "secret.expired"}
 # The outcome of a change, as the clients know it.
 DONE, NOT_DONE, OPEN = "done", "not done", "open"
 
