@@ -6,6 +6,7 @@ backup, in the trail, in the metrics, in the process list, in what doctor prints
 The walk `profile` of tests/console looks for them in the profile of a browser.
 """
 
+import contextlib
 import gzip
 import json
 import pathlib
@@ -260,6 +261,7 @@ def look(suite, log_format):
     for name, data in (run(f"{log_format}: the processes can be read", processes, server) or {}).items():
         found = canaries.found(data)
         run(f"{log_format}: nothing in {name}", require, not found, f"{name} holds: {', '.join(found)}")
+    run(f"{log_format}: the server leaves no core dump", core_dumps, server)
     nowhere("a backup", lambda: backup(suite))
     nowhere("the trail", lambda: server.session.get(f"{server.url}/api/v1/audit-events/export", timeout=30).content)
     nowhere("crossfade audit export", lambda: server._run(["audit", "export"]).encode())
@@ -289,9 +291,16 @@ def processes(server):
         for thread in (directory / "task").iterdir():
             processes += map(int, (thread / "children").read_text().split())
         for name in ["cmdline", "environ", "comm"]:
-            found[f"{name} of process {processes.index(process)}"] = (directory / name).read_bytes()
+            with contextlib.suppress(PermissionError):  # not even the server's own user may read it
+                found[f"{name} of process {processes.index(process)}"] = (directory / name).read_bytes()
     require(b"serve" in found["cmdline of process 0"], "this is not the server")
     return found
+
+
+def core_dumps(server):
+    limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+    [line] = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    require(line.split()[4:6] == ["0", "0"], line)
 
 
 def doctor(server):
