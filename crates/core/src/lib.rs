@@ -8,6 +8,7 @@ pub mod audit;
 pub mod base62;
 pub mod change_over;
 pub mod drill;
+pub mod ended;
 pub mod environment;
 pub mod forget;
 pub mod giving;

@@ -1,0 +1,253 @@
+//! What the journal records outside the database: each end, and the state of a registration whose secrets changed.
+
+use crate::{ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId};
+use serde::{Deserialize, Serialize};
+
+/// An end that no copy of the database may undo, or a registration's secrets after a change.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The secrets of a registration, as they are since a change.
+    Registration(Box<RegistrationState>),
+    /// The tokens issued under a secret were ended.
+    TokensOfSecret {
+        /// The secret.
+        secret: SecretId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An access token was revoked.
+    AccessToken {
+        /// Its `jti`.
+        jti: String,
+        /// When it would have expired.
+        expires_at: Timestamp,
+        /// When it was revoked.
+        at: Timestamp,
+    },
+    /// A client was deleted.
+    Client {
+        /// The client.
+        id: ClientId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An account was deleted.
+    Account {
+        /// The account.
+        id: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A password was replaced or removed. The journal contains neither.
+    Password {
+        /// The account.
+        id: UserId,
+    },
+    /// A role was removed.
+    Grant {
+        /// The grant.
+        id: GrantId,
+    },
+    /// An API token was ended.
+    ApiToken {
+        /// The token.
+        id: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// The secrets of a registration that are valid since a change. All others have ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RegistrationState {
+    /// The registration.
+    pub id: RegistrationId,
+    /// When the change was made.
+    pub at: Timestamp,
+    /// Since when it is disabled; `None` if it is enabled.
+    pub disabled_at: Option<Timestamp>,
+    /// Number of times it was disabled.
+    pub token_generation: i64,
+    /// The current and the retiring secret, oldest first.
+    pub valid: Vec<ValidSecret>,
+    /// The latest rotation.
+    pub rotation: Option<LatestRotation>,
+}
+
+/// A valid secret, without its value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ValidSecret {
+    /// The secret.
+    pub id: SecretId,
+    /// Its number within the registration.
+    pub number: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Its deadline; `None` if it is current.
+    pub expires_at: Option<Timestamp>,
+    /// Its keyed digest, as hexadecimal digits.
+    pub digest: Hex,
+    /// ID of the key of the digest.
+    pub digest_key: String,
+}
+
+/// A rotation, so that the history contains it again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LatestRotation {
+    /// The rotation.
+    pub id: RotationId,
+    /// Its number within the registration.
+    pub number: i64,
+    /// Kind of the actor.
+    pub actor_kind: String,
+    /// ID of the actor.
+    pub actor_id: String,
+    /// Name of the actor.
+    pub actor_name: String,
+    /// When it was made.
+    pub rotated_at: Timestamp,
+    /// Transition period in hours.
+    pub transition_hours: i64,
+    /// Reason.
+    pub reason: String,
+    /// Whether the outgoing secret had leaked.
+    pub compromised: bool,
+    /// The replaced secret.
+    pub outgoing: SecretId,
+    /// The replacing secret.
+    pub incoming: SecretId,
+}
+
+impl End {
+    /// Returns what a later end of the same subject replaces.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Registration(state) => state.id.to_string(),
+            Self::TokensOfSecret { secret, .. } => format!("tokens of {secret}"),
+            Self::AccessToken { jti, .. } => format!("access token {jti}"),
+            Self::Client { id, .. } => id.to_string(),
+            Self::Account { id, .. } => id.to_string(),
+            Self::Password { id } => format!("password of {id}"),
+            Self::Grant { id } => id.to_string(),
+            Self::ApiToken { id, .. } => id.to_string(),
+        }
+    }
+}
+
+/// Bytes, written as hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hex(pub Vec<u8>);
+
+/// The text is not an even number of hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an even number of hexadecimal digits")]
+pub struct InvalidHex;
+
+impl TryFrom<String> for Hex {
+    type Error = InvalidHex;
+    fn try_from(text: String) -> Result<Self, InvalidHex> {
+        let digit = |digit: u8| (digit as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let byte = |pair: &[u8]| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        };
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
+        bytes.map(Self).ok_or(InvalidHex)
+    }
+}
+
+impl From<Hex> for String {
+    fn from(Hex(bytes): Hex) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Why nothing is decided from a database until an Owner releases it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// `crossfade restore` wrote the database from a backup.
+    Restored,
+    /// The database is on another PostgreSQL server than before.
+    AnotherServer,
+    /// The database lacks ends that the journal recorded, and the journal does not contain all of them.
+    JournalIncomplete,
+    /// The journal that this instance uses is not there.
+    JournalMissing,
+    /// The journal is not the one that this database was used with.
+    AnotherJournal,
+    /// A line of the journal was changed or removed.
+    JournalDamaged,
+}
+
+impl Cause {
+    /// All causes.
+    pub const ALL: [Self; 6] = [
+        Self::Restored,
+        Self::AnotherServer,
+        Self::JournalIncomplete,
+        Self::JournalMissing,
+        Self::AnotherJournal,
+        Self::JournalDamaged,
+    ];
+
+    /// Returns the word that is stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restored => "restored",
+            Self::AnotherServer => "another_server",
+            Self::JournalIncomplete => "journal_incomplete",
+            Self::JournalMissing => "journal_missing",
+            Self::AnotherJournal => "another_journal",
+            Self::JournalDamaged => "journal_damaged",
+        }
+    }
+
+    /// Parses a stored word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == text)
+    }
+
+    /// Returns what happened, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Restored => "The database was restored from a backup.",
+            Self::AnotherServer => "The database is on another PostgreSQL server than before.",
+            Self::JournalIncomplete => {
+                "The database is older than the journal, and the journal does not contain everything that ended since."
+            }
+            Self::JournalMissing => "The journal of this instance is missing.",
+            Self::AnotherJournal => "The journal does not belong to this database.",
+            Self::JournalDamaged => "The journal was changed.",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_hexadecimal_digits() {
+        let text = String::from(Hex(vec![0, 0x9f, 0xff]));
+        assert_eq!(text, "009fff");
+        assert_eq!(Hex::try_from(text), Ok(Hex(vec![0, 0x9f, 0xff])));
+        for wrong in ["0", "0g", "ä"] {
+            assert_eq!(Hex::try_from(wrong.to_owned()), Err(InvalidHex), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_read_back_as_it_was_written() {
+        let end = End::AccessToken {
+            jti: "x".into(),
+            expires_at: Timestamp::from_micros(5),
+            at: Timestamp::from_micros(1),
+        };
+        let text = serde_json::to_string(&end).unwrap();
+        assert_eq!(serde_json::from_str::<End>(&text).unwrap(), end);
+        assert_eq!(Cause::parse("journal_missing"), Some(Cause::JournalMissing));
+    }
+}
