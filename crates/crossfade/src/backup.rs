@@ -27,7 +27,12 @@ pub(crate) async fn back_up(args: BackUp) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let partial = Partial::create(&args.output)?;
     let clock = Clock::system();
-    let written = crossfade_app::back_up(&settings.location, &clock, BufWriter::new(partial.file()));
+    let written = crossfade_app::back_up(
+        &settings.location,
+        settings.master_key.clone(),
+        &clock,
+        BufWriter::new(partial.file()),
+    );
     let written = tokio::select! {
         written = while_waiting("Writing the backup", written) => written?,
         () = stop_or_hang_up() => return Err(Failure::failed("Stopped before the backup was complete. No \

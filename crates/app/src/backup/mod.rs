@@ -6,8 +6,9 @@
 //!   must open;
 //! - for each table of [`crossfade_store::backup`], a line with its name and columns, and then a line for each row: an
 //!   array of the values in that order, bytes as base64;
-//! - a trailer: the number of rows per table, and the SHA-256 of every byte before it. Without a correct trailer the
-//!   file is not a backup.
+//! - a trailer: the number of rows per table, the SHA-256 of every byte before it, and a code over that hash with a key
+//!   that only the master key opens. Without a correct trailer the file is not a backup, so nobody without the master key
+//!   can change one.
 //!
 //! Sealed values stay sealed. The master key is never included.
 
@@ -18,14 +19,23 @@ pub use restore::{Restore, Restored};
 
 use crate::{
     error::{Error, cannot_start},
+    keys::{
+        master_key::MasterKeys,
+        seal::{derived, open_data_keys, root},
+        source::KeySource,
+    },
     node::clock_watch::calibrate,
 };
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::{
+    constant_time,
+    digest::{Context, SHA256},
+    hmac,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crossfade_authority::Clock;
 use crossfade_core::{Code, Problem, Timestamp};
 use crossfade_store::{
-    Db, Location, Value,
+    DataKey, Db, Location, Value,
     backup::{TABLES, Table},
 };
 use serde::{Deserialize, Serialize};
@@ -33,7 +43,8 @@ use serde_json::json;
 use std::{collections::BTreeMap, io::Write};
 
 const FORMAT: &str = "crossfade-backup";
-const FORMAT_VERSION: u32 = 1;
+/// Version 1 had no code that proves who wrote it.
+const FORMAT_VERSION: u32 = 2;
 
 /// First line of a backup.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,27 +85,47 @@ impl Backup {
     }
 }
 
-/// Writes a backup of the database to `out`. Changes nothing in the database, and does not need the master key.
-pub async fn back_up(location: &Location, clock: &Clock, out: impl Write) -> Result<Backup, Error> {
+/// Writes a backup of the database to `out`, with a code that proves that the holder of the master key wrote it. Changes
+/// nothing in the database.
+pub async fn back_up(
+    location: &Location,
+    master_key: impl Into<KeySource>,
+    clock: &Clock,
+    out: impl Write,
+) -> Result<Backup, Error> {
+    let master_key = master_key.into();
     let db = Db::open_read_only(location).await.map_err(cannot_start)?;
-    let done = write_backup(&db, clock, out).await;
+    let done = write_backup(&db, &master_key, clock, out).await;
     db.close().await;
     done
 }
 
-async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup, Error> {
+async fn write_backup(
+    db: &Db,
+    master_key: &KeySource,
+    clock: &Clock,
+    out: impl Write,
+) -> Result<Backup, Error> {
     let schema_version = match db.stored_schema().await.map_err(cannot_start)? {
         Some(schema) if schema == Db::program_schema() => schema,
         Some(schema) => return Err(other_schema(schema).into()),
         None => return Err(refused("The database contains no Crossfade data. There is nothing to back up.")),
     };
     let (_, highest_time) = db.read::<_, Error>(async |tx| Ok(tx.read_head().await?)).await?;
+    let master = master_key.read()?.ok_or_else(|| {
+        refused(format!(
+            "The {master_key} is missing, so nothing can prove later that the backup was not changed. No backup was \
+            created. Put the key of this instance there, or set --master-key-file."
+        ))
+    })?;
     calibrate(db, clock).await?;
     clock.raise(highest_time);
     // Read before the snapshot, so that the header never claims more than the backup contains.
     let created_at = clock.now();
     let (engine, mut out) = (db.engine().to_owned(), Sealing::new(out));
     db.read_all::<_, Error>(async |tx| {
+        let data_keys = tx.data_keys().await?;
+        let key = signing_key(&master, &data_keys)?;
         let header = Header {
             format: FORMAT.to_owned(),
             format_version: FORMAT_VERSION,
@@ -102,7 +133,7 @@ async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup,
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             created_at,
             engine,
-            data_keys: tx.data_keys().await?.into_iter().map(|key| key.id).collect(),
+            data_keys: data_keys.into_iter().map(|key| key.id).collect(),
         };
         out.line(&header)?;
         let mut rows = BTreeMap::new();
@@ -112,7 +143,7 @@ async fn write_backup(db: &Db, clock: &Clock, out: impl Write) -> Result<Backup,
             rows.insert(table.name, count);
         }
         let sha256 = out.sha256();
-        out.line(&trailer(&rows, &sha256))?;
+        out.line(&trailer(&rows, &sha256, &code(&key, &sha256)))?;
         out.out.flush().map_err(|error| unwritable(&error))?;
         Ok(Backup { header, rows, bytes: out.bytes, sha256 })
     })
@@ -150,6 +181,21 @@ pub(crate) fn hex(hash: Context) -> String {
     hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns the key of the code of backups, which only the master key opens.
+pub(crate) fn signing_key(master: &MasterKeys, data_keys: &[DataKey]) -> Result<hmac::Key, Error> {
+    let root = root(&open_data_keys(master, data_keys)?.1);
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, derived(&root, b"crossfade: codes of backups").as_slice()))
+}
+
+fn code(key: &hmac::Key, sha256: &str) -> String {
+    hmac::sign(key, sha256.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether `written` is the code of a backup with this hash, compared in constant time.
+pub(crate) fn is_code(key: &hmac::Key, sha256: &str, written: &str) -> bool {
+    constant_time::verify_slices_are_equal(code(key, sha256).as_bytes(), written.as_bytes()).is_ok()
+}
+
 /// Returns the line that opens a table.
 pub(crate) fn heading(table: &Table) -> serde_json::Value {
     let columns: Vec<&str> = table.kept().map(|(name, _)| name).collect();
@@ -157,8 +203,8 @@ pub(crate) fn heading(table: &Table) -> serde_json::Value {
 }
 
 /// Returns the last line.
-pub(crate) fn trailer(rows: &BTreeMap<&'static str, u64>, sha256: &str) -> serde_json::Value {
-    json!({"rows": rows, "sha256": sha256})
+pub(crate) fn trailer(rows: &BTreeMap<&'static str, u64>, sha256: &str, code: &str) -> serde_json::Value {
+    json!({"rows": rows, "sha256": sha256, "code": code})
 }
 
 fn written(row: Vec<Value>) -> Vec<serde_json::Value> {

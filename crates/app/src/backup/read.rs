@@ -30,8 +30,9 @@ pub(crate) struct Reader {
     pub(crate) rows: BTreeMap<&'static str, u64>,
     line: Vec<u8>,
     number: u64,
-    /// Hash of the complete file, once it has been verified.
+    /// Hash of the complete file, once it has been compared, and the code that proves who wrote it.
     pub(crate) sha256: Option<String>,
+    pub(crate) code: String,
 }
 
 /// The part of a header that is the same in every version.
@@ -43,6 +44,12 @@ struct AnyHeader {
     schema_version: i64,
     #[serde(default)]
     program_version: String,
+}
+
+/// The member of the last line that is not derived from the lines before.
+#[derive(Deserialize)]
+struct Trailer {
+    code: String,
 }
 
 impl Reader {
@@ -62,6 +69,7 @@ impl Reader {
             line: Vec::new(),
             number: 0,
             sha256: None,
+            code: String::new(),
         };
         reader.read_line()?;
         let any = serde_json::from_slice::<AnyHeader>(&reader.line).ok().filter(|it| it.format == FORMAT);
@@ -77,6 +85,13 @@ impl Reader {
                 "{written_by} in a newer format ({}), but this version reads format {FORMAT_VERSION}. \
                 Nothing was changed. Restore it with that version or a later one.",
                 any.format_version
+            )));
+        }
+        if any.format_version < FORMAT_VERSION {
+            return Err(refused(format!(
+                "{written_by} in an older format ({}), which contains no proof that it was not changed. Nothing was \
+                changed. Restore it with version {}, then start crossfade serve of this version.",
+                any.format_version, any.program_version
             )));
         }
         let ours = Db::program_schema();
@@ -120,9 +135,11 @@ impl Reader {
             self.begun += 1;
         }
         let sha256 = hex(self.hash.clone());
-        if self.line != line(&trailer(&self.rows, &sha256)) {
+        let code = serde_json::from_slice::<Trailer>(&self.line).map_err(|_| self.damaged())?.code;
+        if self.line != line(&trailer(&self.rows, &sha256, &code)) {
             return Err(self.damaged());
         }
+        self.code = code;
         let at_end = self.input.fill_buf().map(<[u8]>::is_empty);
         if !at_end.map_err(|error| self.unreadable(&error))? {
             return Err(self.damaged());

@@ -1,7 +1,7 @@
 //! Restoring a backup: the complete file is checked before the first row is written, and all rows are written in one
 //! transaction.
 
-use super::{Header, read::Reader, refused};
+use super::{Header, is_code, read::Reader, refused, signing_key};
 use crate::{
     error::{Error, cannot_start},
     frame::{act::Act, entry::About},
@@ -84,7 +84,15 @@ impl Restore {
                 right key there, or set --master-key-file."
             ))
         })?;
-        Ok(Self { from: from.to_owned(), master_key, master, sha256: reader.sha256.unwrap_or_default() })
+        let sha256 = reader.sha256.unwrap_or_default();
+        if !is_code(&signing_key(&master, &data_keys)?, &sha256, &reader.code) {
+            return Err(refused(format!(
+                "The backup {} was modified after it was written, or was not written with the key of this instance. \
+                Nothing was changed. Use another backup.",
+                from.display()
+            )));
+        }
+        Ok(Self { from: from.to_owned(), master_key, master, sha256 })
     }
 
     /// Writes the backup to an empty database, in one transaction.

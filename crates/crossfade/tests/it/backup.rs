@@ -66,7 +66,9 @@ impl Saved {
     async fn of(world: &World) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = std::fs::File::create(directory.path().join("it.backup")).unwrap();
-        let backup = back_up(world.location(), &Clock::manual(world.now()), file).await.unwrap();
+        let backup = back_up(world.location(), world.master_key_file(), &Clock::manual(world.now()), file)
+            .await
+            .unwrap();
         Self { directory, backup }
     }
 
@@ -219,9 +221,14 @@ async fn moves_and_comes_back(world: World, there: Place, back: Place) {
     same_contents(world.location(), &there.location).await;
 
     let once = saved.directory.path().join("again.backup");
-    back_up(&there.location, &Clock::manual(world.now()), std::fs::File::create(&once).unwrap())
-        .await
-        .unwrap();
+    back_up(
+        &there.location,
+        world.master_key_file(),
+        &Clock::manual(world.now()),
+        std::fs::File::create(&once).unwrap(),
+    )
+    .await
+    .unwrap();
     let clock = Clock::manual(world.now());
     Restore::check(&once, world.master_key_file()).unwrap().run(&back.location, &clock).await.unwrap();
     same_contents(&there.location, &back.location).await;
@@ -303,7 +310,9 @@ async fn a_backup_is_of_one_moment_while_somebody_rotates(world: World) {
         let file = std::fs::File::create(&path).unwrap();
         let out = Slow { file, rotated: rotated.clone(), lines: 0 };
         let answered = rotated.load(Ordering::SeqCst);
-        let backup = back_up(world.location(), &Clock::manual(world.now()), out).await.unwrap();
+        let backup = back_up(world.location(), world.master_key_file(), &Clock::manual(world.now()), out)
+            .await
+            .unwrap();
         let (rotations, now) = (backup.rows["rotations"], rotated.load(Ordering::SeqCst) as u64);
         assert!(rotations >= answered as u64, "whatever was answered before is in it");
         // Of the two that it waits for, one may have been stored before it began, and counted after.
@@ -407,11 +416,18 @@ async fn a_backup_changes_nothing_and_does_not_migrate(world: World) {
     world.app.close().await;
     for (version, says) in [(0, "has schema 0"), (9999, "newer version of Crossfade")] {
         world.raw(&format!("DELETE FROM _sqlx_migrations WHERE version BETWEEN 2 AND 100; UPDATE _sqlx_migrations SET version = {version}")).await;
-        let refused = back_up(world.location(), &Clock::manual(world.now()), Vec::new()).await.err().unwrap();
+        let refused =
+            back_up(world.location(), world.master_key_file(), &Clock::manual(world.now()), Vec::new())
+                .await
+                .err()
+                .unwrap();
         assert!(refused.to_string().contains(says), "{refused}");
     }
     world.raw("DROP TABLE _sqlx_migrations").await;
-    let refused = back_up(world.location(), &Clock::manual(world.now()), Vec::new()).await.err().unwrap();
+    let refused = back_up(world.location(), world.master_key_file(), &Clock::manual(world.now()), Vec::new())
+        .await
+        .err()
+        .unwrap();
     assert!(refused.to_string().contains("no Crossfade data"), "{refused}");
     world.ends_unable_to_run_jobs();
 }
@@ -485,7 +501,8 @@ async fn what_is_no_whole_backup_of_this_version_is_refused(world: World) {
         assert!(refused.contains("is not a Crossfade backup"), "{refused}");
     }
     for (change, says) in [
-        (json!({"format_version": 2}), "in a newer format (2)"),
+        (json!({"format_version": 3}), "in a newer format (3)"),
+        (json!({"format_version": 1}), "in an older format (1)"),
         (json!({"schema_version": 9999}), "with a newer schema (9999)"),
         (json!({"schema_version": 0}), "with an older schema (0)"),
     ] {

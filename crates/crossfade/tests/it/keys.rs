@@ -174,7 +174,7 @@ async fn a_backup_from_before_a_rotation_needs_the_old_key(world: World) {
     let directory = tempfile::tempdir().unwrap();
     let saved = directory.path().join("it.backup");
     let out = std::fs::File::create(&saved).unwrap();
-    back_up(world.location(), &Clock::manual(world.now()), out).await.unwrap();
+    back_up(world.location(), world.master_key_file(), &Clock::manual(world.now()), out).await.unwrap();
     let old = listed(&world).await.remove(0).0;
     rotate(&world).await.unwrap();
     let file = KeyFile(world.master_key_file());
