@@ -1,6 +1,8 @@
 //! Accounts of people and programs: users, grants, API tokens and one-time links.
 
-use crate::{Maker, PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row};
+use crate::{
+    Maker, PageStart, StoreError, Tx, catalogue::statements, clients::pattern, db::Row, ends::Noted,
+};
 use crossfade_core::{
     ClientId, GrantId, PropertyId, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
@@ -286,11 +288,13 @@ impl Tx {
 
     /// Sets a password.
     pub async fn set_password(&mut self, id: &UserId, hash: &str) -> Result<(), StoreError> {
+        self.note(Noted::Password(id.clone()));
         self.execute(SET_PASSWORD, vec![id.as_str().into(), hash.into()]).await.map(drop)
     }
 
     /// Removes the password. Returns whether there was one.
     pub async fn clear_password(&mut self, id: &UserId) -> Result<bool, StoreError> {
+        self.note(Noted::Password(id.clone()));
         Ok(self.execute(CLEAR_PASSWORD, vec![id.as_str().into()]).await? > 0)
     }
 
@@ -326,6 +330,7 @@ impl Tx {
         for row in self.grants(id).await? {
             self.delete_grant(&row.id).await?;
         }
+        self.note(Noted::Account(id.clone()));
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 
@@ -337,7 +342,12 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Vec<TokenRow>, StoreError> {
         self.execute(END_LINKS_BY_TOKENS, vec![id.as_str().into()]).await?;
-        self.rows(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?.iter().map(token).collect()
+        let ended = self.rows(DELETE_TOKENS_OF, vec![id.as_str().into(), now.into()]).await?;
+        let ended: Vec<TokenRow> = ended.iter().map(token).collect::<Result<_, _>>()?;
+        for token in &ended {
+            self.note(Noted::ApiToken(token.id.clone()));
+        }
+        Ok(ended)
     }
 
     /// Ends the one-time links to an account.
@@ -380,6 +390,7 @@ impl Tx {
 
     /// Removes a grant.
     pub async fn delete_grant(&mut self, id: &GrantId) -> Result<(), StoreError> {
+        self.note(Noted::Grant(id.clone()));
         self.execute(DELETE_GRANT, vec![id.as_str().into()]).await.map(drop)
     }
 
@@ -493,6 +504,7 @@ impl Tx {
     /// Ends a token and the one-time links created with it.
     pub async fn delete_token(&mut self, id: &TokenId, now: Timestamp) -> Result<(), StoreError> {
         self.execute(END_LINKS_BY_TOKEN, vec![id.as_str().into()]).await?;
+        self.note(Noted::ApiToken(id.clone()));
         self.execute(DELETE_TOKEN, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 

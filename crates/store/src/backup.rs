@@ -1,11 +1,13 @@
 //! The content of a backup: every table and column of the schema, listed once, in an order in which rows can be
 //! written. A test on both engines compares the list with the real schema, so that none is forgotten.
 //!
-//! Four things are left out, because restoring them would undo their end:
+//! Five things are left out, because restoring them would undo their end:
 //!
 //! - One-time links. A link that was used after the backup would work again.
 //! - Sessions. A session that was ended after the backup would resume.
 //! - Known browsers. A browser that was ended after the backup would be known again.
+//! - Whether the database is in quarantine, and ends that are not in the journal yet. A restored database is always in
+//!   quarantine.
 //! - The values in remembered responses. They are kept for 10 minutes and must not be available afterwards. The
 //!   responses themselves are kept: without them a repeated request would rotate a second time.
 
@@ -52,9 +54,11 @@ pub struct Table {
 
 /// The table with the row that orders changes. It is restored as the state from which the transaction continues.
 const HEAD: &str = "head";
+const HISTORY: &str = "history";
 
 /// Tables that are not in a backup.
-pub const LEFT_OUT: &[&str] = &["devices", "links", "oldest_program", "sessions", "unreadable_proxies"];
+pub const LEFT_OUT: &[&str] =
+    &["devices", "ends", "links", "oldest_program", "quarantine", "sessions", "unreadable_proxies"];
 
 /// Tables, each after the tables it refers to.
 pub const TABLES: &[Table] = &[
@@ -66,6 +70,8 @@ pub const TABLES: &[Table] = &[
             ("change_seq", Int),
             ("audit_seq", Int),
             ("highest_time", Int),
+            ("end_seq", Int),
+            ("noting", Local),
             ("term", Local),
             ("passed_at", Local),
             ("passed_ran", Local),
@@ -73,6 +79,7 @@ pub const TABLES: &[Table] = &[
         ],
     ),
     table("instance", "one", &[("one", Int), ("id", Text), ("binding", Blob), ("created_at", Int)]),
+    table(HISTORY, "one", &[("one", Int), ("journal", Text), ("system_id", Local)]),
     table("change_log", "seq", &[("seq", Int), ("kind", Text), ("subject", Text)]),
     table("data_keys", "id", &[("id", Text), ("purpose", Text), ("sealed", Blob), ("created_at", Int)]),
     table(
@@ -451,10 +458,11 @@ impl Tx {
                 Value::Int(Some(change)),
                 Value::Int(Some(audit)),
                 Value::Int(Some(highest)),
+                Value::Int(Some(end)),
                 Value::Blob(hash),
             ] => {
                 let hash = hash.as_deref().and_then(ChainHash::from_bytes);
-                self.continue_from(*change, (*audit, hash), Timestamp::from_micros(*highest));
+                self.continue_from((*change, *end), (*audit, hash), Timestamp::from_micros(*highest));
                 Ok(())
             }
             _ => Err(StoreError::Corrupt { table: HEAD, column: "one".into(), row: "1".into() }),

@@ -2,9 +2,9 @@
 //! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
-    access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, devices, drills,
-    environments, evidence, failures, guard, idempotency, keys, limits, lines, makers, properties, proxies,
-    refused, secrets, sessions, token_revocations,
+    access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, devices, drills, ends,
+    environments, evidence, failures, guard, history, idempotency, keys, limits, lines, makers, properties,
+    proxies, refused, secrets, sessions, token_revocations,
 };
 
 use std::borrow::Cow;
@@ -42,9 +42,11 @@ impl Statement {
             counts::STATEMENTS,
             db::STATEMENTS,
             drills::STATEMENTS,
+            ends::STATEMENTS,
             environments::STATEMENTS,
             failures::STATEMENTS,
             guard::STATEMENTS,
+            history::STATEMENTS,
             idempotency::STATEMENTS,
             keys::STATEMENTS,
             limits::STATEMENTS,

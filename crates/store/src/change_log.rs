@@ -1,6 +1,6 @@
 //! The change log: what every node's tables must apply.
 
-use crate::{StoreError, Tx, Value, catalogue::statements};
+use crate::{StoreError, Tx, Value, catalogue::statements, ends::Noted};
 use crossfade_core::{RegistrationId, SecretId, environment::Slug};
 
 /// Subject of a change in the log.
@@ -60,6 +60,14 @@ impl Tx {
 
     /// Appends changes that every node's tables must apply.
     pub async fn append_changes(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
+        for kind in kinds {
+            match kind {
+                ChangeKind::Registration(id) => self.note(Noted::Registration(id.clone())),
+                ChangeKind::TokensOfSecret(id) => self.note(Noted::TokensOfSecret(id.clone())),
+                ChangeKind::AccessToken(jti) => self.note(Noted::AccessToken(jti.clone())),
+                ChangeKind::Environment(_) => {}
+            }
+        }
         let args: Vec<Vec<Value>> = kinds
             .iter()
             .map(|kind| {

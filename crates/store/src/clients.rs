@@ -1,6 +1,6 @@
 //! Clients and their registrations.
 
-use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row, properties::name_key};
+use crate::{PageStart, StoreError, Tx, catalogue::statements, db::Row, ends::Noted, properties::name_key};
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, RegistrationId, Timestamp,
     environment::Slug,
@@ -271,6 +271,7 @@ impl Tx {
 
     /// Marks a client as deleted. Its rows stay as history.
     pub async fn delete_client(&mut self, id: &ClientId, now: Timestamp) -> Result<(), StoreError> {
+        self.note(Noted::Client(id.clone()));
         self.execute(DELETE, vec![id.as_str().into(), now.into()]).await.map(drop)
     }
 

@@ -200,8 +200,8 @@ const NO_TERM: i64 = -1;
 const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
 statements! {
-    LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time, term, audit_hash";
-    STORE_HEAD = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3, audit_hash = $4 WHERE one = 1";
+    LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time, term, audit_hash, end_seq, noting";
+    STORE_HEAD = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3, audit_hash = $4, end_seq = $5 WHERE one = 1";
     READ_HEAD = "SELECT one, change_seq, audit_seq, highest_time FROM head";
 }
 
@@ -275,9 +275,12 @@ impl Db {
                 audit_seq: head.int("audit_seq")?,
                 audit_hash: head.opt_blob("audit_hash")?.as_deref().and_then(ChainHash::from_bytes),
                 highest_time: Timestamp::from_micros(head.int("highest_time")?),
+                end_seq: head.int("end_seq")?,
             };
+            tx.is_noting = head.flag("noting")?;
             tx.told = tx.read_clock().await?;
             let done = work(&mut tx).await?;
+            tx.note_ends().await?;
             tx.store_head().await?;
             Ok::<_, E>(done)
         };

@@ -281,6 +281,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (28, "oldest_program", include_str!("../../migrations/0028_oldest_program.sql")),
     (29, "audit_chain", include_str!("../../migrations/0029_audit_chain.sql")),
     (31, "key_schedules", include_str!("../../migrations/0031_key_schedules.sql")),
+    (32, "quarantine", include_str!("../../migrations/0032_quarantine.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

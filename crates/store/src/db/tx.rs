@@ -9,11 +9,11 @@ use super::{
     refusal::is_storable,
     row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
 };
-use crate::catalogue::Statement;
+use crate::{catalogue::Statement, ends::Noted};
 use crossfade_core::{Timestamp, audit::chain::ChainHash};
 use futures_util::{Stream, TryStreamExt};
 use sqlx::sqlite::SqliteConnection;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Numbers of rows for which a statement is run in one execution. Only a few, so that each text stays prepared.
 const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
@@ -36,11 +36,14 @@ pub(super) struct Head {
     /// Hash of the last event of the trail; `None` before its chain has begun.
     pub(super) audit_hash: Option<ChainHash>,
     pub(super) highest_time: Timestamp,
+    /// Number of the last noted end.
+    pub(super) end_seq: i64,
 }
 
 impl Default for Head {
     fn default() -> Self {
-        Self { change_seq: 0, audit_seq: 0, audit_hash: None, highest_time: Timestamp::from_micros(0) }
+        let highest_time = Timestamp::from_micros(0);
+        Self { change_seq: 0, audit_seq: 0, audit_hash: None, highest_time, end_seq: 0 }
     }
 }
 
@@ -55,11 +58,15 @@ pub struct Tx {
     pub(super) head: Head,
     /// Time of the database's clock after the lock of the change was taken; `None` if the database has none.
     pub(super) told: Option<Timestamp>,
+    /// Whether this transaction notes what it ends, for the journal.
+    pub(super) is_noting: bool,
+    pub(crate) noted: BTreeSet<Noted>,
 }
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
-        Self { conn, failed: None, is_unlimited: false, head: Head::default(), told: None }
+        let (head, noted) = (Head::default(), BTreeSet::new());
+        Self { conn, failed: None, is_unlimited: false, head, told: None, is_noting: false, noted }
     }
 
     /// Returns the highest time at which anything was written before this transaction.
@@ -114,14 +121,47 @@ impl Tx {
         self.head.audit_hash = Some(hash);
     }
 
+    /// Notes the subject of an end for the journal, if there is one.
+    pub(crate) fn note(&mut self, noted: Noted) {
+        if self.is_noting {
+            self.noted.insert(noted);
+        }
+    }
+
+    /// Whether this transaction has noted an end that must go to the journal.
+    pub fn has_noted(&self) -> bool {
+        !self.noted.is_empty()
+    }
+
+    /// Notes no ends in this transaction.
+    pub(crate) fn note_nothing(&mut self) {
+        self.is_noting = false;
+        self.noted.clear();
+    }
+
+    pub(crate) fn next_end(&mut self) -> i64 {
+        self.head.end_seq += 1;
+        self.head.end_seq
+    }
+
+    /// Returns the number of the last noted end.
+    pub fn last_end(&self) -> i64 {
+        self.head.end_seq
+    }
+
+    /// Continues the numbering of ends from the journal.
+    pub fn continue_ends_from(&mut self, end_seq: i64) {
+        self.head.end_seq = end_seq;
+    }
+
     /// Continues the numbering and the chain of another database.
     pub(crate) fn continue_from(
         &mut self,
-        change_seq: i64,
+        (change_seq, end_seq): (i64, i64),
         (audit_seq, audit_hash): (i64, Option<ChainHash>),
         highest_time: Timestamp,
     ) {
-        self.head = Head { change_seq, audit_seq, audit_hash, highest_time };
+        self.head = Head { change_seq, audit_seq, audit_hash, highest_time, end_seq };
     }
 
     /// Reads the stored head: the last change and the highest time.
@@ -141,9 +181,10 @@ impl Tx {
 
     /// Writes the head as the transaction leaves it: its last statement.
     pub(super) async fn store_head(&mut self) -> Result<(), StoreError> {
-        let Head { change_seq, audit_seq, audit_hash, highest_time } = self.head;
+        let Head { change_seq, audit_seq, audit_hash, highest_time, end_seq } = self.head;
         let audit_hash = audit_hash.map(|hash| hash.as_bytes().to_vec());
-        let args = vec![change_seq.into(), audit_seq.into(), highest_time.into(), audit_hash.into()];
+        let args =
+            vec![change_seq.into(), audit_seq.into(), highest_time.into(), audit_hash.into(), end_seq.into()];
         self.execute(STORE_HEAD, args).await?;
         Ok(())
     }

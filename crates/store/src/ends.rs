@@ -1,0 +1,244 @@
+//! Ends for the journal: noted in the transaction of the change, copied to the journal, and applied again to a database
+//! that lacks them.
+
+use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crossfade_core::{
+    ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
+    ended::{End, Hex, LatestRotation, RegistrationState, ValidSecret},
+    rotation::EndedAs,
+};
+
+/// Subject of an end, noted while a change runs. Its state is read when the change is complete.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Noted {
+    Registration(RegistrationId),
+    TokensOfSecret(SecretId),
+    AccessToken(String),
+    Client(ClientId),
+    Account(UserId),
+    Password(UserId),
+    Grant(GrantId),
+    ApiToken(TokenId),
+}
+
+statements! {
+    INSERT = "INSERT INTO ends (seq, entry) VALUES {rows:2}";
+    AFTER = "SELECT seq, entry FROM ends WHERE seq > $1 ORDER BY seq LIMIT $2";
+    TRIM = "DELETE FROM ends WHERE seq <= $1";
+    REGISTRATION = "SELECT id, disabled_at, token_generation FROM registrations WHERE id = $1";
+    VALID = "SELECT id, number, created_at, expires_at, digest, digest_key FROM secrets
+             WHERE registration_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) ORDER BY number";
+    LATEST = "SELECT id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
+                 outgoing_secret_id, incoming_secret_id
+              FROM rotations WHERE registration_id = $1 ORDER BY number DESC LIMIT 1";
+    END_TOKENS = "UPDATE secrets SET tokens_revoked_at = $2 WHERE id = $1";
+    REVOKE_TOKEN = "INSERT INTO revoked_tokens (jti, expires_at, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (jti) DO NOTHING";
+    REVOKED_TOKEN = "SELECT jti, expires_at, revoked_at FROM revoked_tokens WHERE jti = $1";
+    SET_REGISTRATION = "UPDATE registrations SET disabled_at = $2, version = version + 1,
+                            token_generation = CASE WHEN token_generation < $3 THEN $3 ELSE token_generation END
+                        WHERE id = $1";
+    END_OTHERS = "UPDATE secrets SET revoked_at = $2, expires_at = COALESCE(expires_at, $2)
+                  WHERE registration_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+                    AND id <> $3 AND id <> $4";
+    SET_VALID = "UPDATE secrets SET expires_at = $2, revoked_at = NULL WHERE id = $1";
+    INSERT_VALID = "INSERT INTO secrets (id, registration_id, number, created_at, expires_at, digest, digest_key)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT_ROTATION = "INSERT INTO rotations (id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours,
+                           reason, compromised, outgoing_secret_id, incoming_secret_id)
+                       SELECT $1, $2, CAST($3 AS BIGINT), $4, $5, $6, CAST($7 AS BIGINT), CAST($8 AS BIGINT), $9, CAST($10 AS BIGINT), o.id, i.id
+                       FROM secrets o JOIN secrets i ON i.id = $12
+                       WHERE o.id = $11 AND NOT EXISTS (SELECT 1 FROM rotations r WHERE r.id = $1)";
+    DECIDE_ROTATIONS = "UPDATE rotations SET ended_as = $3, ended_at = $2 WHERE registration_id = $1 AND ended_as IS NULL
+                          AND outgoing_secret_id IN (SELECT id FROM secrets WHERE registration_id = $1 AND revoked_at IS NOT NULL)";
+}
+
+impl Tx {
+    /// Writes what ended in this transaction for the journal. Returns the number of the last end.
+    pub async fn note_ends(&mut self) -> Result<i64, StoreError> {
+        let noted = std::mem::take(&mut self.noted);
+        if !noted.is_empty() {
+            let mut rows = Vec::new();
+            for noted in noted {
+                if let Some(end) = self.end_of(&noted).await? {
+                    let entry = serde_json::to_string(&end).map_err(|_| StoreError::Unstorable)?;
+                    rows.push(vec![self.next_end().into(), entry.into()]);
+                }
+            }
+            self.many(INSERT, &rows).await?;
+        }
+        Ok(self.last_end())
+    }
+
+    /// Returns the ends after `after`, oldest first.
+    pub async fn ends(&mut self, after: i64, limit: i64) -> Result<Vec<(i64, End)>, StoreError> {
+        let rows = self.rows(AFTER, vec![after.into(), limit.into()]).await?;
+        let end =
+            |row: &Row| Ok((row.int("seq")?, row.parsed("entry", |text| serde_json::from_str(text).ok())?));
+        rows.iter().map(end).collect()
+    }
+
+    /// Forgets ends that are in the journal.
+    pub async fn trim_ends(&mut self, up_to: i64) -> Result<u64, StoreError> {
+        self.execute(TRIM, vec![up_to.into()]).await
+    }
+
+    async fn end_of(&mut self, noted: &Noted) -> Result<Option<End>, StoreError> {
+        let at = self.highest_time();
+        Ok(Some(match noted {
+            Noted::Registration(id) => match self.registration_state(id, at).await? {
+                Some(state) => End::Registration(Box::new(state)),
+                None => return Ok(None),
+            },
+            Noted::TokensOfSecret(secret) => End::TokensOfSecret { secret: secret.clone(), at },
+            Noted::AccessToken(jti) => match self.optional(REVOKED_TOKEN, vec![jti.as_str().into()]).await? {
+                Some(row) => End::AccessToken {
+                    jti: jti.clone(),
+                    expires_at: row.time("expires_at")?,
+                    at: row.time("revoked_at")?,
+                },
+                None => return Ok(None),
+            },
+            Noted::Client(id) => End::Client { id: id.clone(), at },
+            Noted::Account(id) => End::Account { id: id.clone(), at },
+            Noted::Password(id) => End::Password { id: id.clone() },
+            Noted::Grant(id) => End::Grant { id: id.clone() },
+            Noted::ApiToken(id) => End::ApiToken { id: id.clone(), at },
+        }))
+    }
+
+    async fn registration_state(
+        &mut self,
+        id: &RegistrationId,
+        at: Timestamp,
+    ) -> Result<Option<RegistrationState>, StoreError> {
+        let Some(row) = self.optional(REGISTRATION, vec![id.as_str().into()]).await? else { return Ok(None) };
+        let secrets = self.rows(VALID, vec![id.as_str().into(), at.into()]).await?;
+        let rotation = self.optional(LATEST, vec![id.as_str().into()]).await?;
+        Ok(Some(RegistrationState {
+            id: id.clone(),
+            at,
+            disabled_at: row.opt_time("disabled_at")?,
+            token_generation: row.int("token_generation")?,
+            valid: secrets.iter().map(valid).collect::<Result<_, _>>()?,
+            rotation: rotation.as_ref().map(latest).transpose()?,
+        }))
+    }
+
+    /// Applies an end to a database that may lack it. Returns whether its subject exists.
+    pub async fn apply_end(&mut self, end: &End) -> Result<bool, StoreError> {
+        let changed = match end {
+            End::Registration(state) => return self.apply_registration(state).await,
+            End::TokensOfSecret { secret, at } => {
+                self.execute(END_TOKENS, vec![secret.as_str().into(), (*at).into()]).await?
+            }
+            End::AccessToken { jti, expires_at, at } => {
+                let args = vec![jti.as_str().into(), (*expires_at).into(), (*at).into()];
+                self.execute(REVOKE_TOKEN, args).await?;
+                1
+            }
+            End::Client { id, at } => match self.client(id).await? {
+                Some(_) => {
+                    self.delete_client(id, *at).await?;
+                    1
+                }
+                None => 0,
+            },
+            End::Account { id, at } => match self.user(id).await? {
+                Some(_) => {
+                    self.delete_user(id, *at).await?;
+                    1
+                }
+                None => 0,
+            },
+            End::Password { id } => u64::from(self.clear_password(id).await?),
+            End::Grant { id } => match self.grant(id).await? {
+                Some(_) => {
+                    self.delete_grant(id).await?;
+                    1
+                }
+                None => 0,
+            },
+            End::ApiToken { id, at } => match self.token(id).await? {
+                Some(_) => {
+                    self.delete_token(id, *at).await?;
+                    1
+                }
+                None => 0,
+            },
+        };
+        Ok(changed > 0)
+    }
+
+    async fn apply_registration(&mut self, state: &RegistrationState) -> Result<bool, StoreError> {
+        let id = || state.id.as_str().into();
+        let args = vec![id(), state.disabled_at.into(), state.token_generation.into()];
+        if self.execute(SET_REGISTRATION, args).await? == 0 {
+            return Ok(false);
+        }
+        let named = |at: usize| state.valid.get(at).map_or("", |secret| secret.id.as_str()).into();
+        self.execute(END_OTHERS, vec![id(), state.at.into(), named(0), named(1)]).await?;
+        // Oldest first: the schema allows only one current secret at any time.
+        for secret in &state.valid {
+            let args = vec![secret.id.as_str().into(), secret.expires_at.into()];
+            if self.execute(SET_VALID, args).await? == 0 {
+                let args = vec![
+                    secret.id.as_str().into(),
+                    id(),
+                    secret.number.into(),
+                    secret.created_at.into(),
+                    secret.expires_at.into(),
+                    secret.digest.0.as_slice().into(),
+                    secret.digest_key.as_str().into(),
+                ];
+                self.execute(INSERT_VALID, args).await?;
+            }
+        }
+        if let Some(rotation) = &state.rotation {
+            let args = vec![
+                rotation.id.as_str().into(),
+                id(),
+                rotation.number.into(),
+                rotation.actor_kind.as_str().into(),
+                rotation.actor_id.as_str().into(),
+                rotation.actor_name.as_str().into(),
+                rotation.rotated_at.into(),
+                rotation.transition_hours.into(),
+                rotation.reason.as_str().into(),
+                rotation.compromised.into(),
+                rotation.outgoing.as_str().into(),
+                rotation.incoming.as_str().into(),
+            ];
+            self.execute(INSERT_ROTATION, args).await?;
+        }
+        let args = vec![id(), state.at.into(), EndedAs::Revoked.as_str().into()];
+        self.execute(DECIDE_ROTATIONS, args).await?;
+        Ok(true)
+    }
+}
+
+fn valid(row: &Row) -> Result<ValidSecret, StoreError> {
+    Ok(ValidSecret {
+        id: row.parsed("id", |text| SecretId::parse(text).ok())?,
+        number: row.int("number")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.opt_time("expires_at")?,
+        digest: Hex(row.blob("digest")?),
+        digest_key: row.text("digest_key")?,
+    })
+}
+
+fn latest(row: &Row) -> Result<LatestRotation, StoreError> {
+    Ok(LatestRotation {
+        id: row.parsed("id", |text| RotationId::parse(text).ok())?,
+        number: row.int("number")?,
+        actor_kind: row.text("actor_kind")?,
+        actor_id: row.text("actor_id")?,
+        actor_name: row.text("actor_name")?,
+        rotated_at: row.time("rotated_at")?,
+        transition_hours: row.int("transition_hours")?,
+        reason: row.text("reason")?,
+        compromised: row.flag("compromised")?,
+        outgoing: row.parsed("outgoing_secret_id", |text| SecretId::parse(text).ok())?,
+        incoming: row.parsed("incoming_secret_id", |text| SecretId::parse(text).ok())?,
+    })
+}
