@@ -66,6 +66,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
     let options = Options {
         audit_retention_days: None,
         audit_sinks: Vec::new(),
+        journal: None,
         location: Location::File(directory.join("crossfade.db")),
         master_key: crossfade_app::KeySource::File(directory.join("master.key")),
         public_url: "http://127.0.0.1".to_owned(),

@@ -8,6 +8,7 @@ use crate::{
         pace::{Paces, Rate},
         reads::{Readings, Reads},
     },
+    history::journal::Journal,
     keys::{
         audit_key::AuditKey,
         digests::Digests,
@@ -31,6 +32,7 @@ use crossfade_core::{
     Random,
     api::{self, Page},
     audit::{Actor, Origin},
+    ended::Cause,
     environment::{DEFAULTS, Slug},
 };
 use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
@@ -96,6 +98,8 @@ pub enum Readiness {
     Ready,
     /// The node verifies secrets, but changes are not stored.
     ChangesFail(Fault),
+    /// The instance is in quarantine.
+    Quarantined(Cause),
     /// The node has lost its lock on the database for too long to decide.
     LockLost(String),
     /// The tables of the node are behind the database.
@@ -118,7 +122,16 @@ impl App {
         let authority =
             Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys.keys)));
         let (db, vault, digests) = (Arc::new(db), Arc::new(vault), Digests::new(&root));
-        let parts = Parts { db: db.clone(), authority: authority.clone(), vault: vault.clone(), lock };
+        let journal = match (&options.journal, options.decides) {
+            (Some(path), true) => {
+                let instance = db.read::<_, Error>(async |tx| Ok(tx.instance().await?)).await?;
+                let instance = instance.ok_or_else(|| Error::internal("there is no instance"))?;
+                Some(Journal::new(path, &root, &instance.id))
+            }
+            _ => None,
+        };
+        let parts =
+            Parts { db: db.clone(), authority: authority.clone(), vault: vault.clone(), lock, journal };
         let node = Node::new(parts, Addresses::new(options.evidence_addresses, &root), &options);
         let app = Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -148,6 +161,9 @@ impl App {
             usage_series: Readings::new(options.readings_kept),
         });
         app.node.calibrate().await?;
+        if options.decides {
+            app.node.settle_history().await?;
+        }
         app.create_default_environments().await?;
         if options.decides {
             app.node.load_authority().await?;
@@ -209,6 +225,9 @@ impl App {
     /// Whether this node can verify secrets now: it holds the lock, or held it a moment ago, and its tables have
     /// applied every stored change.
     pub async fn readiness(&self) -> Readiness {
+        if let Some((cause, _)) = self.quarantine() {
+            return Readiness::Quarantined(cause);
+        }
         match self.node.hold.why_lost() {
             why if !self.node.may_decide() => {
                 return Readiness::LockLost(
@@ -279,7 +298,8 @@ impl App {
         Origin { ip: Some(ip), stored: Some(self.node.addresses.kept(ip)), request_id: None }
     }
 
-    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago.
+    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago,
+    /// and the instance is not in quarantine.
     pub fn may_decide(&self) -> bool {
         self.node.may_decide()
     }
@@ -287,6 +307,11 @@ impl App {
     /// Keeps the lock on the database. Returns when this process must stop.
     pub async fn keep_serving(&self) -> Stopped {
         self.node.keep_serving().await
+    }
+
+    /// Notes ends that are stored and not in the journal yet.
+    pub async fn tend_journal(&self) {
+        self.node.tend_journal().await;
     }
 
     /// Returns warnings for the text of `readyz` while this node is ready.

@@ -8,6 +8,7 @@ mod drills;
 mod environments;
 mod error;
 mod frame;
+mod history;
 mod jobs;
 mod keys;
 mod node;

@@ -4,7 +4,7 @@ use crate::{keys::source::KeySource, node::addresses::AddressPolicy, trail::sink
 use crossfade_authority::Clock;
 use crossfade_core::Random;
 use crossfade_store::Location;
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Options for opening an application.
 pub struct Options {
@@ -30,6 +30,8 @@ pub struct Options {
     pub fresh_sign_in: Duration,
     /// How long evidence data is reused.
     pub readings_kept: Duration,
+    /// File in which each end is noted, outside the database and its backups.
+    pub journal: Option<PathBuf>,
     /// Whether this process verifies secrets. A local command does not: it takes no lock and loads no tables.
     pub decides: bool,
     /// Whether an empty database becomes a new instance.

@@ -12,6 +12,7 @@ mod clients;
 mod drills;
 mod evidence;
 mod places;
+mod quarantine;
 mod secrets;
 mod users;
 
@@ -28,6 +29,7 @@ pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,
 };
+pub use quarantine::{HeldGrant, HeldSecret, HeldToken, Quarantine, QuarantineReleased, ReleaseQuarantine};
 pub use secrets::{
     ExtendSecret, IncomingSecret, OutgoingSecret, PreviousSecret, RevealReply, RevealSecret, RevealedSecret,
     RevokeSecret, RollBackRotation, RotateSecret, RotateSecretReply, Rotation, RotationSummary, Secret,

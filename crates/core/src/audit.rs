@@ -18,6 +18,7 @@ use crate::{
     account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
+    ended::Cause,
     environment::{EnvironmentKind, SigningAlg},
     rotation::SecretState,
 };
@@ -484,6 +485,40 @@ events! {
         engine: String,
         /// Version of the program that took it.
         program_version: String,
+    }
+    /// A quarantine began: nothing is decided from the database until it is released.
+    QuarantineStarted = "quarantine.started" {
+        /// Why.
+        cause: Cause,
+    }
+    /// The quarantine ended, because the journal proved that the database lacks nothing that had ended.
+    QuarantineEnded = "quarantine.ended" {
+        /// Why it had begun.
+        cause: Cause,
+    }
+    /// The quarantine was released. What the database held as valid is valid again.
+    QuarantineReleased = "quarantine.released" {
+        /// Why it had begun.
+        cause: Cause,
+        /// When it had begun.
+        since: Timestamp,
+        /// Number of current secrets.
+        current_secrets: i64,
+        /// Number of retiring secrets.
+        retiring_secrets: i64,
+        /// IDs of what was ended instead of released.
+        except: Vec<String>,
+    }
+    /// Ends that the database lacked were applied from the journal.
+    JournalApplied = "journal.applied" {
+        /// First end.
+        first_seq: i64,
+        /// Last end.
+        last_seq: i64,
+        /// Number of ends whose subject is in the database.
+        applied: u64,
+        /// Number of ends whose subject is not in the database.
+        missing: u64,
     }
     /// The keys of the instance were sealed under another master key.
     MasterKeyRotated = "master_key.rotated" {

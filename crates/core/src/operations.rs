@@ -216,6 +216,13 @@ operations! {
     ReadAuditCheckpoint = "read_audit_checkpoint" Get "/audit-events/checkpoint" Needs(AuditRead), [];
     /// Lists failed client authentications by hour, client, secret, reason and source, latest first.
     ListAuthenticationFailures = "list_authentication_failures" Get "/authentication-failures" Needs(AuditRead), [];
+
+    /// Reads whether the instance is in quarantine because its database was restored or replaced, and what the database
+    /// holds as valid.
+    ReadQuarantine = "read_quarantine" Get "/quarantine" Needs(QuarantineManage), [];
+    /// Ends the quarantine. The secrets, API tokens, accounts and roles that the database holds as valid are valid again,
+    /// except those that are named. Access tokens issued before are inactive.
+    ReleaseQuarantine = "release_quarantine" Post "/quarantine/release" Needs(QuarantineManage), [NotQuarantined, LastOwner];
 }
 
 impl Operation {
@@ -276,6 +283,9 @@ impl Operation {
                 Code::IdempotencyInFlight,
                 Code::OutcomeUnknown,
             ]);
+            if self != Self::ReleaseQuarantine {
+                codes.push(Code::Quarantined);
+            }
         }
         if self.is_costly() {
             codes.push(Code::TooManyRequests);

@@ -91,6 +91,8 @@ codes! {
     SecretNotStored = "secret_not_stored" 409;
     /// The name is already taken.
     NameTaken = "name_taken" 409;
+    /// The instance is not in quarantine.
+    NotQuarantined = "not_quarantined" 409;
     /// The user already has this role in this scope.
     AlreadyGranted = "already_granted" 409;
     /// The account is a program. Programs use API tokens and have no password.
@@ -101,6 +103,8 @@ codes! {
     LastOwner = "last_owner" 409;
     /// Too many requests are running.
     TooManyRequests = "too_many_requests" 429;
+    /// The instance is in quarantine until an Owner releases it.
+    Quarantined = "quarantined" 503;
     /// The outcome of the change is unknown. Read the current state before you retry.
     OutcomeUnknown = "outcome_unknown" 503;
     /// The server is temporarily unavailable.

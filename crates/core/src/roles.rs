@@ -59,6 +59,8 @@ permissions! {
     AuditRead = "audit:read";
     /// List and delete other users' API tokens.
     TokenManage = "token:manage";
+    /// See what a restored database holds as valid, and release the quarantine.
+    QuarantineManage = "quarantine:manage";
 }
 
 impl Permission {

@@ -17,6 +17,7 @@ mod loopback;
 mod manual;
 mod output;
 mod progress;
+mod quarantine;
 #[cfg(test)]
 mod reference;
 mod remote;
@@ -82,6 +83,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::doctor(args).await,
         Command::Backup(args) => backup::back_up(args).await,
         Command::Restore(args) => backup::restore(args).await,
+        Command::Quarantine(cli::Quarantine::Show(args)) => quarantine::show(args).await,
+        Command::Quarantine(cli::Quarantine::Release(args)) => quarantine::release(args).await,
         Command::Keys(cli::Keys::List(args)) => keys::list(args).await,
         Command::Keys(cli::Keys::Rotate(args)) => keys::rotate(args).await,
         Command::Keys(cli::Keys::Create(args)) => keys::create(args).await,

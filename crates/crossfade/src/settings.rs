@@ -58,6 +58,10 @@ pub(crate) struct Settings {
     /// File that holds the master key. [default: DATA_DIR/master.key]
     #[arg(long, env = "CROSSFADE_MASTER_KEY_FILE", hide_env_values = true)]
     pub(crate) master_key_file: Option<PathBuf>,
+    /// File in which every end of a secret, token, role, account or client is noted before its reply, so that no
+    /// older copy of the database can revive it. Outside the database and its backups. [default: none]
+    #[arg(long, env = "CROSSFADE_JOURNAL_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) journal_file: Option<PathBuf>,
     /// Program and arguments of a command whose output has the format of the master key file. Only in the
     /// settings file, because whoever sets a variable or a flag must not choose what runs.
     #[arg(skip)]
@@ -169,6 +173,7 @@ pub(crate) struct Resolved {
     pub(crate) database_url_file: Option<PathBuf>,
     pub(crate) public_url: String,
     pub(crate) master_key: KeySource,
+    pub(crate) journal: Option<PathBuf>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) connections: Policy,
@@ -281,6 +286,11 @@ impl Settings {
             database_url_file: holder,
             public_url,
             master_key,
+            journal: self
+                .journal_file
+                .or(file.journal_file)
+                .map(|path| non_empty("journal_file", path))
+                .transpose()?,
             connections: Policy {
                 most: within("max_connections", self.max_connections.or(file.max_connections), 1_000_000)?,
                 most_per_source: within(
@@ -328,6 +338,7 @@ impl Resolved {
             location: self.location.clone(),
             data_dir: self.data_dir.clone(),
             master_key: self.master_key.clone(),
+            journal: self.journal.clone(),
             public_url: self.public_url.clone(),
             audit_sinks: self.audit_sinks.clone(),
             clock,

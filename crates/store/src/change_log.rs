@@ -14,6 +14,8 @@ pub enum ChangeKind {
     TokensOfSecret(SecretId),
     /// One access token was revoked, named by its `jti`.
     AccessToken(String),
+    /// Everything: the tables are loaded again.
+    Everything,
 }
 
 /// One entry of the change log.
@@ -38,6 +40,7 @@ impl ChangeKind {
             Self::Environment(slug) => ("environment", slug.as_str()),
             Self::TokensOfSecret(id) => ("tokens_of_secret", id.as_str()),
             Self::AccessToken(jti) => ("access_token", jti),
+            Self::Everything => ("everything", ""),
         }
     }
 
@@ -47,6 +50,7 @@ impl ChangeKind {
             "environment" => Self::Environment(Slug::from_stored(subject)),
             "tokens_of_secret" => Self::TokensOfSecret(SecretId::parse(&subject).ok()?),
             "access_token" => Self::AccessToken(subject),
+            "everything" => Self::Everything,
             _ => return None,
         })
     }
@@ -65,7 +69,7 @@ impl Tx {
                 ChangeKind::Registration(id) => self.note(Noted::Registration(id.clone())),
                 ChangeKind::TokensOfSecret(id) => self.note(Noted::TokensOfSecret(id.clone())),
                 ChangeKind::AccessToken(jti) => self.note(Noted::AccessToken(jti.clone())),
-                ChangeKind::Environment(_) => {}
+                ChangeKind::Environment(_) | ChangeKind::Everything => {}
             }
         }
         let args: Vec<Vec<Value>> = kinds

@@ -32,6 +32,9 @@ async fn readyz(State(web): State<Web>) -> Response {
         Readiness::Ready => ready("ready".to_owned()),
         // If a load balancer removed this node, nobody would get tokens.
         Readiness::ChangesFail(fault) => ready(format!("ready, but changes fail: {}", what_fails(fault))),
+        Readiness::Quarantined(cause) => {
+            not_ready(&format!("the instance is in quarantine: {}", cause.sentence()))
+        }
         Readiness::LockLost(why) => not_ready(&format!("the lock on the database is lost: {why}")),
         Readiness::Behind => not_ready("the tables are behind the database"),
     }

@@ -102,6 +102,16 @@ impl Metrics {
                 gauges.holds_lock.into(),
             ),
             (
+                "crossfade_quarantined",
+                "1 while the instance is in quarantine and issues no tokens, otherwise 0.",
+                gauges.is_quarantined.into(),
+            ),
+            (
+                "crossfade_journal_failing",
+                "1 while the journal cannot be written and nothing can end, otherwise 0.",
+                gauges.is_journal_failing.into(),
+            ),
+            (
                 "crossfade_unreadable_rows",
                 "Stored registrations, secrets, environments, signing keys and revocations that cannot be \
                 read and are therefore refused.",

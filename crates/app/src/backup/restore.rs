@@ -19,8 +19,9 @@ use crossfade_authority::Clock;
 use crossfade_core::{
     Code, Problem, Timestamp,
     audit::{Actor, Event},
+    ended::Cause,
 };
-use crossfade_store::{DataKey, Db, Location, StoreError, Tx, ValidSecrets, Value};
+use crossfade_store::{DataKey, Db, Location, QuarantineRow, StoreError, Tx, ValidSecrets, Value};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -130,6 +131,9 @@ impl Restore {
             let (vault, _) = open_data_keys(&self.master, &tx.data_keys().await?)?;
             fork(tx, &vault, reader.header.created_at, now).await?;
             audit(tx, &reader.header, now).await?;
+            // What ended after the backup is unknown here. A server with the journal knows it, and goes on by itself.
+            let data_until = reader.header.created_at;
+            tx.start_quarantine(&QuarantineRow { since: now, cause: Cause::Restored, data_until }).await?;
             let ValidSecrets { current, retiring } = tx.valid_secrets(now).await?;
             Ok(Restored {
                 header: reader.header,

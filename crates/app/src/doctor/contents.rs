@@ -74,6 +74,7 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     if !instance.audit_sinks.is_empty() {
         look(db, checks, "audit_shipping", async |tx| shipping(tx, &instance.audit_sinks, now).await).await;
     }
+    look(db, checks, "quarantine", async |tx| quarantine(tx).await).await;
     look(db, checks, "changes_lost", async |tx| changes_lost(tx, now).await).await;
     look(db, checks, "evidence", async |tx| evidence(tx, now).await).await;
     look(db, checks, "forwarded_addresses", async |tx| proxies(tx, now).await).await;
@@ -339,6 +340,24 @@ async fn signing_keys(tx: &mut Tx, vault: &Vault, now: Timestamp) -> CheckResult
             database."
         ),
     ))
+}
+
+/// Checks whether the instance is in quarantine.
+async fn quarantine(tx: &mut Tx) -> CheckResult {
+    const NAME: &str = "quarantine";
+    Ok(match tx.quarantine().await? {
+        None => Check::ok(NAME, "The instance is not in quarantine."),
+        Some(row) => Check::fail(
+            NAME,
+            format!(
+                "In quarantine since {}: no tokens are issued, and nothing can be changed. {}",
+                shown(row.since),
+                row.cause.sentence()
+            ),
+            "Start crossfade serve with the journal of this instance. Without a journal, read crossfade quarantine show, \
+            then run crossfade quarantine release.",
+        ),
+    })
 }
 
 /// Checks whether a server recently noticed that the database lost changes.

@@ -23,9 +23,10 @@ const GROUP_IS_PRIVATE: &str =
     "unless the server alone is in this group, as with fsGroup on Kubernetes and a group of its own";
 
 pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
-    let mut checks = Vec::new();
+    let mut checks: Vec<Check> = instance.journal.iter().map(|path| journal(instance, path)).collect();
     let Some(directory) = directory(instance) else {
-        return private_files(instance, None).into_iter().collect();
+        checks.extend(private_files(instance, None));
+        return checks;
     };
     let owner = match std::fs::metadata(&directory) {
         Ok(found) => {
@@ -64,6 +65,47 @@ fn directory(instance: &Instance<'_>) -> Option<PathBuf> {
             let key = instance.master_key.file()?;
             key.starts_with(&instance.data_dir).then(|| instance.data_dir.clone())
         }
+    }
+}
+
+/// Checks whether a copy or a loss of the database would take the journal with it.
+fn journal(instance: &Instance<'_>, path: &Path) -> Check {
+    const NAME: &str = "journal";
+    let shown = path.display();
+    let parent = |path: &Path| {
+        path.parent().map(|parent| match parent.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => parent.to_owned(),
+        })
+    };
+    let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
+    let own = parent(path).map(real);
+    let database = match &instance.location {
+        Location::File(database) => parent(database),
+        Location::Postgres(_) => None,
+    };
+    let beside = database.into_iter().chain([instance.data_dir.clone()]).map(real);
+    if beside.into_iter().any(|directory| own.as_ref().is_some_and(|own| own.starts_with(&directory))) {
+        return Check::warn(
+            NAME,
+            format!("{shown} lies beside the database, so an older copy of the directory replaces both."),
+            "Move the file to another disk while the server is stopped, and set --journal-file to its new place.",
+        );
+    }
+    match std::fs::metadata(path) {
+        Ok(found) if found.mode() & 0o077 != 0 => {
+            let mend = format!("chmod 600 {shown}");
+            Check::warn(NAME, format!("Others can access {shown} (mode {:o}).", found.mode() & 0o7777), mend)
+        }
+        Ok(found) => Check::ok(NAME, format!("Ends are noted in {shown} ({}).", size(found.len()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Check::warn(
+            NAME,
+            format!(
+                "{shown} does not exist. The next start creates it, unless the database was used with another journal."
+            ),
+            "Start crossfade serve with this setting.",
+        ),
+        Err(error) => unreadable(NAME, path, &error),
     }
 }
 

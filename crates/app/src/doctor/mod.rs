@@ -63,6 +63,8 @@ pub struct Instance<'a> {
     pub data_dir: PathBuf,
     /// Where its master keys come from.
     pub master_key: KeySource,
+    /// Its journal.
+    pub journal: Option<PathBuf>,
     /// Base of its issuers.
     pub public_url: String,
     /// Where its audit trail is shipped to.

@@ -46,7 +46,12 @@ impl App {
     ) -> Result<R, Error> {
         let _in_flight =
             request.idempotency.map(|key| key.enter(&self.node.in_flight, request.principal)).transpose()?;
-        let result = match self.admit(operation, request, &target).await {
+        let admitted = self.admit(operation, request, &target).await;
+        let admitted = match operation {
+            Operation::ReleaseQuarantine => admitted,
+            _ => admitted.and_then(|()| self.node.unless_quarantined()),
+        };
+        let result = match admitted {
             Err(error) => Err(error),
             Ok(()) => {
                 self.node

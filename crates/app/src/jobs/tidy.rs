@@ -31,6 +31,8 @@ const FAILURES_LIVE: Duration = Duration::from_secs(90 * 86_400);
 const NOTIFICATIONS_LIVE: Duration = Duration::from_secs(30 * 86_400);
 /// Number of changes that stay in the log although every table has applied them.
 const CHANGES_KEPT: i64 = 10_000;
+/// Number of ends that stay in the database although they are in the journal.
+const ENDS_KEPT: i64 = 10_000;
 
 impl App {
     /// Deletes and wipes what has been kept long enough.
@@ -71,6 +73,9 @@ impl App {
             tx.delete_evidence_gaps(now.before(DAYS_LIVE)).await?;
             tx.delete_notifications(now.before(NOTIFICATIONS_LIVE)).await?;
             tx.trim_changes(applied.saturating_sub(CHANGES_KEPT)).await?;
+            if let Some(journal) = &self.node.journal {
+                tx.trim_ends(journal.synced().min(tx.last_end()).saturating_sub(ENDS_KEPT)).await?;
+            }
             tx.delete_removed_signing_keys(now).await?;
             Ok(())
         })

@@ -110,6 +110,11 @@ impl App {
     pub async fn run_jobs(self: &Arc<Self>) -> Result<(), Error> {
         let now = self.clock.now();
         let flushed = self.flush().await;
+        if self.node.quarantine().is_some() {
+            // Nothing is decided, extended, told or deleted on the strength of data that may have ended.
+            let followed = self.node.apply_changes().await;
+            return flushed.and(followed).and(self.write_grouped_refusals(false).await);
+        }
         let (guarded, drills) = match &flushed {
             Ok(()) => (self.guard_deadlines().await, self.tell_finished_drills(now).await),
             // Callers and drill results are not stored yet, so skip the jobs that report on them.

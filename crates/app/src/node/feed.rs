@@ -18,7 +18,7 @@ use crossfade_core::{
     environment::Slug,
     forget::tokens_expired_by,
 };
-use crossfade_store::{ChangeKind, Purpose, ReadVerifier, StoreError, Tx};
+use crossfade_store::{ChangeKind, Purpose, QuarantineRow, ReadVerifier, StoreError, Tx};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -130,6 +130,7 @@ struct ReadRevocations {
 /// The content of the tables, and its unreadable rows.
 struct Loaded {
     seq: i64,
+    quarantine: Option<QuarantineRow>,
     tables: Tables,
     unreadable: BTreeMap<Subject, Vec<Unreadable>>,
 }
@@ -160,9 +161,14 @@ impl Node {
     async fn load_tables(&self, history: History) -> Result<(), Error> {
         let before = self.feed.applied();
         let read = self.db.read_all_for::<_, Error>(Purpose::Feed, async |tx| self.read_tables(tx).await);
-        let Loaded { seq, tables, unreadable } = read.await?;
+        let Loaded { seq, quarantine, tables, unreadable } = read.await?;
+        // A quarantine begins before its tables are used, and ends after they are complete.
+        if quarantine.is_some() {
+            self.set_quarantine(quarantine);
+        }
         let registrations = self.authority.replace(tables);
         self.feed.unreadable.replace(unreadable);
+        self.set_quarantine(quarantine);
         // First the epoch: a change of another history is never taken as applied.
         if history == History::Another || seq < before {
             self.feed.epoch.fetch_add(1, Ordering::SeqCst);
@@ -188,6 +194,7 @@ impl Node {
     async fn read_tables(&self, tx: &mut Tx) -> Result<Loaded, Error> {
         let (seq, highest_time) = tx.read_head().await?;
         self.clock.raise(highest_time);
+        let quarantine = tx.quarantine().await?;
         let (mut tables, mut unreadable) = (Tables::default(), BTreeMap::new());
         for slug in tx.environment_slugs().await? {
             let (environment, found) = self.load_environment(tx, &slug).await?;
@@ -207,7 +214,7 @@ impl Node {
         unreadable.insert(Subject::Revocations, revocations.unreadable);
         tables.secrets_with_ended_tokens = revocations.secrets;
         tables.revoked_tokens = revocations.tokens;
-        Ok(Loaded { seq, tables, unreadable })
+        Ok(Loaded { seq, quarantine, tables, unreadable })
     }
 
     /// Reads the secrets whose tokens were ended, and the revoked tokens. Reads all of them, because tokens that have
@@ -293,6 +300,9 @@ impl Node {
                         if change.seq != expected {
                             return Ok(Followed::Apart);
                         }
+                        if change.kind == ChangeKind::Everything {
+                            return Ok(Followed::Apart);
+                        }
                         self.apply(tx, &change.kind).await?;
                         self.feed.applied.store(change.seq, Ordering::SeqCst);
                     }
@@ -356,6 +366,8 @@ impl Node {
                 }
                 self.feed.unreadable.note(Subject::Environment(slug.clone()), unreadable);
             }
+            // The caller loads the tables again.
+            ChangeKind::Everything => {}
             ChangeKind::TokensOfSecret(id) => match tx.tokens_of_secret_revoked(id).await {
                 Ok(Some((secret, ended_at))) => {
                     self.authority.end_tokens_of_secret(secret, tokens_expired_by(ended_at));

@@ -1,7 +1,6 @@
 //! Metrics of the complete instance.
 
-use crate::trail::shipping::SinkState;
-use crate::{error::Error, node::state::Node};
+use crate::{error::Error, history::journal::Journal, node::state::Node, trail::shipping::SinkState};
 use crossfade_core::{Timestamp, guard::Mark};
 use crossfade_store::Fault;
 use std::{
@@ -37,6 +36,10 @@ pub struct Gauges {
     pub unreadable_rows: i64,
     /// Whether this node holds the lock on the database.
     pub holds_lock: bool,
+    /// Whether the instance is in quarantine.
+    pub is_quarantined: bool,
+    /// Whether the journal cannot be written.
+    pub is_journal_failing: bool,
     /// Client authentications since the start, by outcome.
     pub authentications: Vec<(&'static str, u64)>,
     /// Destinations of the audit trail.
@@ -111,6 +114,8 @@ impl Node {
             disk: self.db.directory().and_then(Disk::of),
             unreadable_rows: i64::try_from(self.feed.unreadable.count()).unwrap_or(i64::MAX),
             holds_lock: self.hold.why_lost().is_none(),
+            is_quarantined: self.quarantine().is_some(),
+            is_journal_failing: self.journal.as_ref().and_then(Journal::failing).is_some(),
             authentications: self.authority.evidence().totals(),
             sinks: Vec::new(),
         }

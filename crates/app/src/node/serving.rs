@@ -6,6 +6,7 @@
 
 use crate::{
     error::Error,
+    history::journal::Journal,
     node::{feed::lacks, state::Node},
 };
 use crossfade_core::{Code, Problem};
@@ -139,9 +140,10 @@ impl Hold {
 }
 
 impl Node {
-    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago.
+    /// Whether this process is allowed to verify secrets: it holds the lock on the database, or held it a moment ago,
+    /// and the instance is not in quarantine.
     pub(crate) fn may_decide(&self) -> bool {
-        self.hold.may_decide()
+        self.hold.may_decide() && !self.is_held.load(Ordering::SeqCst)
     }
 
     /// Keeps the lock on the database: checks it, takes it again when it was lost, and then updates the tables before
@@ -157,6 +159,7 @@ impl Node {
             let is_held = self.hold.why_lost().is_none();
             if is_held {
                 self.follow_log().await;
+                self.tend_journal().await;
             }
             let pause = if is_held { CHECKED_EVERY } else { TRIED_EVERY };
             let _ = timeout(pause, self.hold.doubted.notified()).await;
@@ -227,6 +230,8 @@ impl Node {
             is_same_server,
             "the lock on the database is held again"
         );
+        let system_id = again.server.as_ref().map(|server| server.system);
+        *self.system_id.lock().unwrap_or_else(PoisonError::into_inner) = system_id;
         let again = lock.insert(again);
         // Nothing is changed before the tables follow the database that is there now.
         match self.follow_database().await {
@@ -264,6 +269,7 @@ impl Node {
     async fn follow_database(&self) -> Result<(), Error> {
         self.calibrate().await?;
         if self.hold.must_load.load(Ordering::SeqCst) {
+            self.settle_history().await?;
             self.load_authority().await?;
             self.hold.must_load.store(false, Ordering::SeqCst);
         }
@@ -276,6 +282,9 @@ impl Node {
         let lost = lost
             .map(|why| format!("no changes for now, the lock on the database is being taken again: {why}"));
         let losses = self.feed.losses().0.map(|loss| loss.to_string());
-        lost.into_iter().chain(losses).chain(self.feed.unreadable.told()).collect()
+        let journal = self.journal.as_ref().and_then(Journal::failing);
+        let journal =
+            journal.map(|why| format!("nothing can end for now, the journal cannot be written: {why}"));
+        lost.into_iter().chain(journal).chain(losses).chain(self.feed.unreadable.told()).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The state of this process, and what it knows: the database, the clock and the authority.
 
 use crate::{
+    history::journal::Journal,
     keys::seal::Vault,
     node::{
         addresses::Addresses,
@@ -24,11 +25,14 @@ use crate::{
     options::Options,
 };
 use crossfade_authority::{Authority, Clock};
-use crossfade_core::{SecretId, environment::Slug};
-use crossfade_store::{Db, ServeLock};
+use crossfade_core::{Random, SecretId, environment::Slug};
+use crossfade_store::{Db, QuarantineRow, ServeLock};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 use tokio::sync::Semaphore;
@@ -47,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) vault: Arc<Vault>,
     /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
     pub(crate) lock: Option<ServeLock>,
+    /// Journal of the ends; `None` if none is configured, or if this process does not decide.
+    pub(crate) journal: Option<Journal>,
 }
 
 /// The state of this process. It knows no use case.
@@ -61,6 +67,16 @@ pub(crate) struct Node {
     /// Prevents other processes from deciding on this database; `None` if this process does not decide either.
     pub(crate) lock: tokio::sync::Mutex<Option<ServeLock>>,
     pub(crate) hold: Hold,
+    /// PostgreSQL server on which this process last took the lock.
+    pub(crate) system_id: Mutex<Option<i64>>,
+    pub(crate) journal: Option<Journal>,
+    /// Creates the IDs of journals.
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) quarantine: Mutex<Option<QuarantineRow>>,
+    /// Whether there is a quarantine, for the path of every request.
+    pub(crate) is_held: AtomicBool,
+    /// Whether the history must be settled again because a quarantine was released.
+    pub(crate) must_settle: AtomicBool,
     pub(crate) changes: Changes,
     /// Permits for non-urgent changes that wait for the lock.
     pub(crate) background: Semaphore,
@@ -95,7 +111,9 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(parts: Parts, addresses: Addresses, options: &Options) -> Self {
-        let Parts { db, authority, vault, lock } = parts;
+        let Parts { db, authority, vault, lock, journal } = parts;
+        let server = lock.as_ref().and_then(|lock| lock.server.as_ref());
+        let system_id = Mutex::new(server.map(|server| server.system));
         Self {
             db,
             clock: options.clock.clone(),
@@ -105,6 +123,12 @@ impl Node {
             feed: Feed::new(options.decides),
             lock: tokio::sync::Mutex::new(lock),
             hold: Hold::new(),
+            system_id,
+            journal,
+            random: options.random.clone(),
+            quarantine: Mutex::default(),
+            is_held: AtomicBool::new(false),
+            must_settle: AtomicBool::new(false),
             changes: Changes::default(),
             background: Semaphore::new(PARALLEL_BACKGROUND),
             readers: Semaphore::new(PARALLEL_READERS),

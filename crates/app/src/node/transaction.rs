@@ -13,6 +13,13 @@ const APPLIED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a read waits for a connection.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 
+/// A committed change.
+struct Written<T> {
+    done: T,
+    /// Number of its last end; `None` if it ended nothing that goes to the journal.
+    end: Option<i64>,
+}
+
 impl Node {
     /// Runs `work` in one transaction, with a single time. Returns the sequence number that the tables must have
     /// applied to enforce it.
@@ -20,11 +27,20 @@ impl Node {
         &self,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<(T, i64), Error> {
+        let (Written { done, .. }, seq) = self.write_noting(work).await?;
+        Ok((done, seq))
+    }
+
+    /// Runs `work` in one transaction, and notes what it ends for the journal.
+    async fn write_noting<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
+    ) -> Result<(Written<T>, i64), Error> {
         self.hold.may_change()?;
         let mut went_back = false;
         let written = self
             .db
-            .write::<T, Error>(async |tx| {
+            .write::<Written<T>, Error>(async |tx| {
                 if self.feed.is_ahead_of(tx.last_change()) {
                     went_back = true;
                     return Err(StoreError::WentBack.into());
@@ -39,11 +55,17 @@ impl Node {
                 self.clock.raise(tx.highest_time());
                 let now = self.clock.now();
                 tx.stamp(now);
-                work(tx, now).await
+                let done = work(tx, now).await?;
+                if !tx.has_noted() {
+                    return Ok(Written { done, end: None });
+                }
+                self.may_end()?;
+                Ok(Written { done, end: Some(tx.note_ends().await?) })
             })
             .await;
         self.changes.note(&written);
         if went_back {
+            self.settle_history().await?;
             self.load_authority().await?;
         }
         if written.as_ref().is_err_and(Error::is_superseded) {
@@ -62,7 +84,7 @@ impl Node {
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let epoch = self.feed.epoch();
-        let (done, seq) = self.write(work).await?;
+        let (Written { done, end }, seq) = self.write_noting(work).await?;
         self.catch_up(seq, epoch).await.map_err(|error| Error {
             problem: match error.problem.code {
                 Code::OutcomeUnknown => error.problem.clone(),
@@ -76,6 +98,9 @@ impl Node {
             hidden: false,
             fault: None,
         })?;
+        if let Some(end) = end {
+            self.sync_journal(end).await?;
+        }
         Ok(done)
     }
 

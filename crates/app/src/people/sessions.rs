@@ -215,6 +215,7 @@ impl App {
     /// Ends all sessions of the principal, including this one, the one-time links created in them and those to the
     /// account and, if requested, the principal's API tokens, because anyone who had a cookie may have created one.
     pub async fn end_sessions(&self, session: &Session, tokens: AccountTokens) -> Result<(), Error> {
+        self.node.unless_quarantined()?;
         self.change_own(&session.principal, async |act, principal| {
             let sessions = act.tx.end_sessions(&principal.user, None, act.now).await?;
             act.tx.end_links(&principal.user).await?;
@@ -266,6 +267,7 @@ impl App {
         tokens: AccountTokens,
         visitor: &Visitor,
     ) -> Result<NewSession, Error> {
+        self.node.unless_quarantined()?;
         let hash = match self.check_own_password(session, current, visitor).await? {
             Checked::Right(hash) => hash,
             Checked::Wrong => {

@@ -167,6 +167,7 @@ impl App {
         expires_days: Option<u32>,
         scope: &[String],
     ) -> Result<(api::Token, SecretValue), Error> {
+        self.node.unless_quarantined()?;
         let checked = CheckedToken::new(name, expires_days, scope)?;
         if !self.new_tokens.admit(session.principal.user(), Instant::now()) {
             let text = "Your account has created many API tokens lately. Nothing was changed. Try again in 30 seconds.";

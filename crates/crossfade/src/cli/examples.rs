@@ -32,6 +32,17 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade restore --from crossfade.backup --data-dir /var/lib/crossfade",
         ],
     ),
+    (
+        "quarantine show",
+        ["crossfade quarantine show", "crossfade quarantine show --data-dir /var/lib/crossfade --json"],
+    ),
+    (
+        "quarantine release",
+        [
+            "crossfade quarantine release --reason 'restored the backup of this night'",
+            "crossfade quarantine release --reason 'restored' --except cl_0123456789abcdefghijkl,tok_0123456789abcdefghijkl",
+        ],
+    ),
     ("keys list", ["crossfade keys list", "crossfade keys list --data-dir /var/lib/crossfade --json"]),
     ("keys create", ["crossfade keys create", "crossfade keys create --data-dir /var/lib/crossfade --json"]),
     (

@@ -68,6 +68,42 @@ pub(crate) struct Restore {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum Quarantine {
+    /// Show why the instance is in quarantine, and what its database holds as valid. Changes nothing.
+    Show(ShowQuarantine),
+    /// End the quarantine. Works while a server is running.
+    ///
+    /// Everything that crossfade quarantine show lists is valid again, except what --except names. Access
+    /// tokens issued before are inactive.
+    Release(ReleaseQuarantine),
+}
+
+#[derive(Args)]
+pub(crate) struct ShowQuarantine {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ReleaseQuarantine {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Reason, recorded in the audit trail.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// ID of a client or registration to disable, or of an API token, account or grant to end, instead of
+    /// releasing it. Repeatable or comma-separated.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) except: Vec<String>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum Keys {
     /// List the master keys and data keys, and what each holds. Never shows a key. Changes nothing.
     List(KeysArgs),

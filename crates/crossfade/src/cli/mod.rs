@@ -27,7 +27,8 @@ pub(crate) use self::{
     environments::{CreateEnv, Env, EnvChange, RotateKey, UpdateEnv},
     examples::{examples, program},
     local::{
-        BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Manual, Owner, RecoverOwner, Restore, Token,
+        BackUp, CreateToken, Demo, Doctor, Init, Keys, KeysArgs, Manual, Owner, Quarantine, RecoverOwner,
+        ReleaseQuarantine, Restore, ShowQuarantine, Token,
     },
     operations::lacking,
     properties::{Limits, Property, PropertyPlace},
@@ -68,6 +69,9 @@ pub(crate) enum Command {
     Backup(BackUp),
     /// Restore a backup into an empty database.
     Restore(Restore),
+    /// Show and release a quarantine on the server machine.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// List and rotate the master keys on the server machine.
     #[command(subcommand)]
     Keys(Keys),
@@ -125,6 +129,7 @@ impl Command {
             | Self::Doctor(_)
             | Self::Backup(_)
             | Self::Restore(_)
+            | Self::Quarantine(_)
             | Self::Keys(_)
             | Self::Audit(Audit::Verify(_))
             | Self::Owner(_)

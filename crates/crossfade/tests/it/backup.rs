@@ -8,7 +8,7 @@ use crate::{
 };
 use crossfade_app::{Backup, Restore, Restored, back_up};
 use crossfade_authority::Clock;
-use crossfade_core::Timestamp;
+use crossfade_core::{Timestamp, api::ReleaseQuarantine};
 use crossfade_store::{Db, Integrity, Location, StoreError, Value, backup::TABLES};
 use http::Method;
 use serde_json::{Value as Json, json};
@@ -102,7 +102,10 @@ impl Saved {
 async fn served(key_of: &World, place: Place, now: Timestamp) -> World {
     let directory = tempfile::tempdir().unwrap();
     std::fs::copy(key_of.master_key_file(), directory.path().join("master.key")).unwrap();
-    World::at(place, directory, Clock::manual(now)).await
+    let world = World::at(place, directory, Clock::manual(now)).await;
+    let body = ReleaseQuarantine { reason: Some("restored".into()), except: Vec::new() };
+    world.app.release_quarantine_here(&body).await.unwrap();
+    world
 }
 
 /// Every row of every table, sorted: what two databases with the same contents have in common.

@@ -292,6 +292,7 @@ async fn a_server_that_cannot_be_reached_is_told_without_its_password() {
         location: Location::Postgres("postgres://u:hunter2@127.0.0.1:1/x".into()),
         data_dir: directory.path().to_owned(),
         master_key: KeySource::File(directory.path().join("master.key")),
+        journal: None,
         public_url: "http://127.0.0.1".to_owned(),
         audit_sinks: Vec::new(),
         clock: &clock,

@@ -8,6 +8,7 @@ mod environments;
 mod examples;
 mod openapi;
 mod properties;
+mod quarantine;
 mod reply;
 mod schema;
 mod secrets;
@@ -108,6 +109,8 @@ fn route(operation: Operation) -> Route {
         ExportAuditEvents => of(operation, trail::export, trail::export_shape),
         ReadAuditCheckpoint => of(operation, trail::checkpoint, trail::checkpoint_shape),
         ListAuthenticationFailures => of(operation, trail::list_failures, trail::list_failures_shape),
+        ReadQuarantine => of(operation, quarantine::read, quarantine::read_shape),
+        ReleaseQuarantine => of(operation, quarantine::release, quarantine::release_shape),
     }
 }
 

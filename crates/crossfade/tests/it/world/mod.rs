@@ -58,6 +58,8 @@ pub struct World {
     chance: Arc<Chance>,
     check: Arc<Check>,
     is_unable: AtomicBool,
+    /// Journal of the next starts.
+    pub journal: Option<PathBuf>,
 }
 
 impl Subject for World {
@@ -112,12 +114,23 @@ impl World {
 
     /// On a database, with the master key in this directory if there is one.
     pub async fn at(place: Place, directory: TempDir, clock: Clock) -> Self {
+        Self::with_journal(place, directory, clock, None).await
+    }
+
+    /// The same with a journal.
+    pub async fn with_journal(
+        place: Place,
+        directory: TempDir,
+        clock: Clock,
+        journal: Option<PathBuf>,
+    ) -> Self {
         let master_key_file = directory.path().join("master.key");
         let clock = Arc::new(clock);
         let location = place.location.clone();
         let check = Check::current();
         let chance = Arc::new(check.chance());
-        let app = App::open(options(&location, &master_key_file, &clock, &chance)).await.unwrap();
+        let options = options(&location, &master_key_file, &clock, &chance);
+        let app = App::open(Options { journal: journal.clone(), ..options }).await.unwrap();
         let router = router(&app, TrustedProxies::default());
         Self {
             clock,
@@ -131,6 +144,7 @@ impl World {
             chance,
             check,
             is_unable: AtomicBool::new(false),
+            journal,
         }
     }
 
@@ -211,7 +225,8 @@ impl World {
     }
 
     fn options(&self, clock: &Arc<Clock>) -> Options {
-        options(&self.location, &self.master_key_file, clock, &self.chance)
+        let options = options(&self.location, &self.master_key_file, clock, &self.chance);
+        Options { journal: self.journal.clone(), ..options }
     }
 
     async fn open_again(&mut self, time: Timestamp, audit_retention_days: Option<u32>) {
@@ -314,6 +329,7 @@ impl World {
             location: self.location().clone(),
             data_dir: self.master_key_file().parent().unwrap().to_owned(),
             master_key: self.master_key_file().into(),
+            journal: self.journal.clone(),
             public_url: self.app.public_url().to_owned(),
             audit_sinks: Vec::new(),
             clock,
@@ -392,6 +408,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chan
         random: chance.clone(),
         audit_retention_days: None,
         audit_sinks: Vec::new(),
+        journal: None,
         evidence_addresses: AddressPolicy::Full,
         fresh_sign_in: Duration::from_secs(600),
         readings_kept: Duration::ZERO,

@@ -1,0 +1,150 @@
+//! Decides what a database and a journal say together about the history of the database.
+
+use crossfade_core::ended::Cause;
+use crossfade_store::History;
+
+/// What is known of the journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum JournalState {
+    /// None is configured.
+    Off,
+    /// The file does not exist, or contains nothing.
+    Missing,
+    /// A line was changed or removed.
+    Damaged,
+    /// It is intact.
+    Whole {
+        id: String,
+        /// Last end that may be missing.
+        after: i64,
+        /// Last end.
+        last: i64,
+        /// Whether it contains no end.
+        is_bare: bool,
+    },
+}
+
+/// What must be done before anything is decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Plan {
+    /// Nothing.
+    Stay,
+    /// The journal proves that nothing is missing: a quarantine ends.
+    Continue,
+    /// The database is used with this journal from now on.
+    Adopt,
+    /// Apply the ends that the database lacks: the journal contains all of them.
+    Apply,
+    /// Apply the ends that the journal contains, and wait for a release.
+    ApplySome,
+    /// Wait for a release.
+    Quarantine(Cause),
+}
+
+/// Decides. `system_id` is the PostgreSQL server that the database is on now.
+pub(crate) fn judge(history: &History, journal: &JournalState, system_id: Option<i64>) -> Plan {
+    use JournalState::*;
+    let is_held = history.quarantine.is_some();
+    let waits = |cause| if is_held { Plan::Stay } else { Plan::Quarantine(cause) };
+    let known = history.journal.as_deref();
+    let is_moved = history.system_id.zip(system_id).is_some_and(|(before, now)| before != now);
+    match (known, journal) {
+        (Some(known), Whole { id, after, last, .. }) if known == id => match history.end_seq {
+            end_seq if end_seq >= *last => Plan::Continue,
+            end_seq if end_seq >= *after => Plan::Apply,
+            _ => Plan::ApplySome,
+        },
+        // Released, or never used with a journal: there is nothing to compare the database with.
+        (None, Off | Missing | Whole { is_bare: true, .. }) | (Some(""), _) => match journal {
+            _ if is_held => Plan::Stay,
+            _ if is_moved => Plan::Quarantine(Cause::AnotherServer),
+            Off => Plan::Stay,
+            _ => Plan::Adopt,
+        },
+        (_, Off | Missing) => waits(Cause::JournalMissing),
+        (_, Damaged) => waits(Cause::JournalDamaged),
+        (_, Whole { .. }) => waits(Cause::AnotherJournal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossfade_core::Timestamp;
+    use crossfade_store::QuarantineRow;
+
+    fn history(end_seq: i64, journal: Option<&str>) -> History {
+        History {
+            end_seq,
+            is_noting: true,
+            journal: journal.map(str::to_owned),
+            system_id: Some(1),
+            quarantine: None,
+        }
+    }
+
+    fn held(history: History) -> History {
+        let now = Timestamp::from_micros(1);
+        let quarantine = Some(QuarantineRow { since: now, cause: Cause::Restored, data_until: now });
+        History { quarantine, ..history }
+    }
+
+    fn whole(id: &str, after: i64, last: i64) -> JournalState {
+        JournalState::Whole { id: id.to_owned(), after, last, is_bare: after == last }
+    }
+
+    #[test]
+    fn a_database_behind_its_journal_gets_what_it_lacks() {
+        let journal = whole("a", 0, 10);
+        assert_eq!(judge(&history(10, Some("a")), &journal, Some(1)), Plan::Continue);
+        assert_eq!(judge(&history(12, Some("a")), &journal, Some(1)), Plan::Continue, "not noted yet");
+        assert_eq!(judge(&history(9, Some("a")), &journal, Some(1)), Plan::Apply);
+        assert_eq!(judge(&history(0, Some("a")), &journal, Some(1)), Plan::Apply);
+        assert_eq!(judge(&held(history(10, Some("a"))), &journal, Some(1)), Plan::Continue);
+        assert_eq!(judge(&history(9, Some("a")), &journal, Some(2)), Plan::Apply, "on another server");
+    }
+
+    #[test]
+    fn ends_from_before_a_gap_of_the_journal_need_a_release() {
+        assert_eq!(judge(&history(4, Some("a")), &whole("a", 5, 10), Some(1)), Plan::ApplySome);
+        assert_eq!(judge(&history(5, Some("a")), &whole("a", 5, 10), Some(1)), Plan::Apply);
+    }
+
+    #[test]
+    fn a_missing_damaged_or_other_journal_needs_a_release() {
+        for (journal, cause) in [
+            (JournalState::Off, Cause::JournalMissing),
+            (JournalState::Missing, Cause::JournalMissing),
+            (JournalState::Damaged, Cause::JournalDamaged),
+            (whole("b", 0, 10), Cause::AnotherJournal),
+        ] {
+            assert_eq!(judge(&history(9, Some("a")), &journal, Some(1)), Plan::Quarantine(cause));
+            assert_eq!(judge(&held(history(9, Some("a"))), &journal, Some(1)), Plan::Stay);
+        }
+        assert_eq!(
+            judge(&history(0, None), &whole("b", 0, 10), Some(1)),
+            Plan::Quarantine(Cause::AnotherJournal),
+            "a copy from before the journal"
+        );
+    }
+
+    #[test]
+    fn without_a_journal_another_server_needs_a_release() {
+        let off = &JournalState::Off;
+        assert_eq!(judge(&history(0, None), off, Some(1)), Plan::Stay);
+        assert_eq!(judge(&history(0, None), off, None), Plan::Stay);
+        assert_eq!(judge(&history(0, None), off, Some(2)), Plan::Quarantine(Cause::AnotherServer));
+        assert_eq!(judge(&held(history(0, None)), off, Some(2)), Plan::Stay);
+    }
+
+    #[test]
+    fn a_new_or_released_database_adopts_the_journal() {
+        for journal in [JournalState::Missing, whole("b", 3, 3)] {
+            assert_eq!(judge(&history(0, None), &journal, Some(1)), Plan::Adopt);
+        }
+        for journal in [JournalState::Missing, JournalState::Damaged, whole("b", 0, 10)] {
+            assert_eq!(judge(&history(9, Some("")), &journal, Some(1)), Plan::Adopt);
+            assert_eq!(judge(&held(history(9, Some(""))), &journal, Some(1)), Plan::Stay);
+        }
+    }
+}

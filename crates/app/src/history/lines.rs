@@ -1,0 +1,253 @@
+//! The lines of a journal. Each is a code and a JSON value. The code is an HMAC over the code of the line before and the
+//! value, with a key of the instance, so that no line can be changed, inserted, moved or removed by anyone without the
+//! master key. Only a last line that was not written to its end is tolerated.
+
+use aws_lc_rs::{constant_time, hmac};
+use crossfade_core::ended::End;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+const VERSION: u32 = 1;
+/// Number of digits of a code.
+const CODE: usize = 64;
+
+/// One line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// The first line.
+    Journal {
+        version: u32,
+        /// ID of the journal.
+        id: String,
+        /// Instance that it belongs to.
+        instance: String,
+        /// Last end that is not in it.
+        after: i64,
+    },
+    /// The journal was not used for a while: ends up to this one may be missing.
+    Gap { up_to: i64 },
+    /// An end.
+    End { seq: i64, end: End },
+}
+
+/// Codes of successive lines.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    key: hmac::Key,
+    last: Vec<u8>,
+}
+
+impl Chain {
+    pub(crate) fn new(key: &hmac::Key) -> Self {
+        Self { key: key.clone(), last: Vec::new() }
+    }
+
+    fn next(&mut self, json: &[u8]) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&self.last);
+        context.update(json);
+        let tag = context.sign();
+        self.last = tag.as_ref().to_vec();
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Appends a line to a text.
+    pub(crate) fn write(&mut self, line: &Line, text: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        let json = serde_json::to_vec(line)?;
+        text.extend_from_slice(self.next(&json).as_bytes());
+        text.push(b' ');
+        text.extend_from_slice(&json);
+        text.push(b'\n');
+        Ok(())
+    }
+
+    /// Returns the value of a line, without its end; `None` if the code is not that of the next line.
+    fn read(&mut self, line: &[u8]) -> Option<Line> {
+        let (code, json) = line.split_at_checked(CODE)?;
+        let json = json.strip_prefix(b" ")?;
+        constant_time::verify_slices_are_equal(self.next(json).as_bytes(), code).ok()?;
+        serde_json::from_slice(json).ok()
+    }
+}
+
+/// An intact journal.
+#[derive(Clone)]
+pub(crate) struct Contents {
+    /// Its ID.
+    pub(crate) id: String,
+    /// Last end that may be missing. Every later one up to `last` is in it.
+    pub(crate) after: i64,
+    /// Last end.
+    pub(crate) last: i64,
+    /// Its ends, oldest first.
+    pub(crate) ends: Vec<(i64, End)>,
+    /// Continues its codes.
+    pub(crate) chain: Chain,
+    /// Length in bytes, without an incomplete last line.
+    pub(crate) length: u64,
+}
+
+/// What a file contains.
+pub(crate) enum Found {
+    /// No journal yet.
+    Nothing,
+    /// No journal of this instance.
+    Foreign,
+    /// A journal in which this line was changed, or a line before it removed.
+    Damaged { line: usize },
+    /// An intact journal.
+    Whole(Box<Contents>),
+}
+
+/// Reads a journal of this instance.
+pub(crate) fn read(bytes: &[u8], key: &hmac::Key, instance: &str) -> Found {
+    let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
+        // Less than a line: its creation was interrupted.
+        return if bytes.len() < 2 * CODE { Found::Nothing } else { Found::Foreign };
+    };
+    let lines: Vec<&[u8]> = bytes[..end].split(|byte| *byte == b'\n').collect();
+    let (mut chain, mut length) = (Chain::new(key), 0);
+    let mut contents: Option<Contents> = None;
+    for (at, text) in lines.iter().enumerate() {
+        let mut next = chain.clone();
+        match (next.read(text), &mut contents) {
+            (Some(Line::Journal { version: VERSION, id, instance: of, after }), None) if of == instance => {
+                let (ends, chain) = (Vec::new(), chain.clone());
+                contents = Some(Contents { id, after, last: after, ends, chain, length: 0 });
+            }
+            (Some(Line::Gap { up_to }), Some(found)) => {
+                found.after = up_to;
+                found.last = found.last.max(up_to);
+            }
+            (Some(Line::End { seq, end }), Some(found)) => {
+                found.last = found.last.max(seq);
+                found.ends.push((seq, end));
+            }
+            (_, None) => return Found::Foreign,
+            // A power failure can leave anything in the place of a line that was never acknowledged.
+            _ if at + 1 == lines.len() => break,
+            _ => return Found::Damaged { line: at + 1 },
+        }
+        chain = next;
+        length += text.len() as u64 + 1;
+    }
+    match contents {
+        Some(contents) => Found::Whole(Box::new(Contents { chain, length, ..contents })),
+        None => Found::Foreign,
+    }
+}
+
+/// Returns the first line of a journal.
+pub(crate) fn first(id: &str, instance: &str, after: i64) -> Line {
+    Line::Journal { version: VERSION, id: id.to_owned(), instance: instance.to_owned(), after }
+}
+
+/// Returns the ends that still say something: of each subject the last, and none about an access token that expired by
+/// `expired_by`. The very last one always stays, because it says how far the journal goes.
+pub(crate) fn compact(ends: Vec<(i64, End)>, expired_by: crossfade_core::Timestamp) -> Vec<(i64, End)> {
+    let mut newest: HashMap<String, i64> = HashMap::new();
+    for (seq, end) in &ends {
+        newest.insert(end.subject(), *seq);
+    }
+    let last = ends.last().map(|(seq, _)| *seq);
+    let says = |(seq, end): &(i64, End)| {
+        let is_over = matches!(end, End::AccessToken { expires_at, .. } if *expires_at <= expired_by);
+        Some(*seq) == last || (!is_over && newest.get(&end.subject()) == Some(seq))
+    };
+    ends.into_iter().filter(says).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossfade_core::{GrantId, Timestamp, TokenId};
+
+    fn key(byte: u8) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &[byte; 32])
+    }
+
+    fn grant(n: u8) -> End {
+        End::Grant { id: GrantId::parse(&format!("grant_{n:022}")).unwrap() }
+    }
+
+    fn written(lines: &[Line]) -> Vec<u8> {
+        let (mut chain, mut text) = (Chain::new(&key(1)), Vec::new());
+        for line in lines {
+            chain.write(line, &mut text).unwrap();
+        }
+        text
+    }
+
+    fn journal() -> Vec<u8> {
+        let end = |seq| Line::End { seq, end: grant(seq as u8) };
+        written(&[first("j", "i", 4), end(5), end(6), Line::Gap { up_to: 9 }, end(10)])
+    }
+
+    fn whole(bytes: &[u8]) -> Contents {
+        match read(bytes, &key(1), "i") {
+            Found::Whole(contents) => *contents,
+            _ => panic!("not intact"),
+        }
+    }
+
+    #[test]
+    fn a_journal_is_read_back_with_its_gap() {
+        let text = journal();
+        let found = whole(&text);
+        assert_eq!((found.id.as_str(), found.after, found.last), ("j", 9, 10));
+        assert_eq!(found.ends.len(), 3);
+        assert_eq!(found.length, text.len() as u64);
+    }
+
+    #[test]
+    fn an_incomplete_last_line_is_tolerated_and_written_over() {
+        let text = journal();
+        let complete = text[..text.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        for cut in complete..text.len() {
+            let found = whole(&text[..cut]);
+            assert_eq!((found.last, found.length), (9, complete as u64), "{cut}");
+        }
+        let zeros = [&text[..complete], &[0; 40], b"\n"].concat();
+        assert_eq!(whole(&zeros).last, 9);
+    }
+
+    #[test]
+    fn a_changed_moved_or_removed_line_is_named() {
+        let text = journal();
+        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let mut changed = text.clone();
+        changed[lines[0].len() + CODE + 8] ^= 1;
+        let removed = [lines[0], lines[2], lines[3], lines[4]].concat();
+        let moved = [lines[0], lines[2], lines[1], lines[3], lines[4]].concat();
+        for (text, number) in [(changed, 2), (removed, 2), (moved, 2)] {
+            assert!(matches!(read(&text, &key(1), "i"), Found::Damaged { line } if line == number));
+        }
+    }
+
+    #[test]
+    fn a_strangers_journal_is_none_of_ours() {
+        let text = journal();
+        assert!(matches!(read(&text, &key(2), "i"), Found::Foreign));
+        assert!(matches!(read(&text, &key(1), "another"), Found::Foreign));
+        assert!(matches!(read(b"GRUB\n", &key(1), "i"), Found::Foreign));
+        assert!(matches!(read(b"", &key(1), "i"), Found::Nothing));
+    }
+
+    #[test]
+    fn of_each_subject_the_last_end_stays() {
+        let token = |expires| End::AccessToken {
+            jti: format!("{expires}"),
+            expires_at: Timestamp::from_micros(expires),
+            at: Timestamp::from_micros(0),
+        };
+        let api = End::ApiToken {
+            id: TokenId::parse("tok_0000000000000000000001").unwrap(),
+            at: Timestamp::from_micros(1),
+        };
+        let ends = vec![(1, grant(1)), (2, token(5)), (3, token(50)), (4, api), (5, grant(1)), (6, token(6))];
+        let kept: Vec<i64> =
+            compact(ends, Timestamp::from_micros(10)).into_iter().map(|(seq, _)| seq).collect();
+        assert_eq!(kept, [3, 4, 5, 6]);
+    }
+}
