@@ -104,6 +104,8 @@ fn page_in_words(
                 names_environment: false,
                 done: None,
                 warning,
+                quarantine: None,
+                may_release: false,
             };
             page_with(status, &ErrorPage { layout, detail: &problem.detail })
         }

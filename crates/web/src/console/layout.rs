@@ -131,6 +131,10 @@ pub(crate) struct Layout {
     pub(crate) done: Option<String>,
     /// What the reader must know about the previous request, on any page.
     pub(crate) warning: Option<&'static str>,
+    /// Why the instance is in quarantine.
+    pub(crate) quarantine: Option<&'static str>,
+    /// Whether this person can release the quarantine.
+    pub(crate) may_release: bool,
 }
 
 impl Layout {
@@ -189,6 +193,8 @@ impl Layout {
             names_environment: false,
             done: None,
             warning: None,
+            quarantine: None,
+            may_release: false,
         }
     }
 }

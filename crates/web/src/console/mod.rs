@@ -25,6 +25,7 @@ mod moment;
 mod paths;
 mod people;
 mod properties;
+mod quarantine;
 mod session;
 mod sign_in;
 mod theme;
@@ -64,6 +65,8 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/environments/{environment}/delete", post(environments::one::delete))
         .route("/console/audit", get(audit::show))
         .route("/console/audit/export", get(audit::export))
+        .route("/console/quarantine", get(quarantine::show))
+        .route("/console/quarantine/release", post(quarantine::release))
         .merge(clients::router())
         .route("/console/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/console/sign-out", post(sign_in::sign_out))

@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "/console/properties",
     "/console/properties/*",
     "/console/properties/*/limits/*",
+    "/console/quarantine",
     "/docs/api",
     "/docs/errors",
     "/docs/roles",

@@ -18,7 +18,7 @@ use axum::{
 };
 use bytes::Bytes;
 use crossfade_app::{App, Confirmed, IfMatch, NewSession, Principal, Session, Visitor};
-use crossfade_core::{Code, Problem, secret::SecretValue};
+use crossfade_core::{Code, Problem, roles::Permission, secret::SecretValue};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -72,6 +72,8 @@ impl SignedIn {
             names_environment: false,
             done: None,
             warning: self.said.warning(),
+            quarantine: self.app.quarantine().map(|(cause, _)| cause.sentence()),
+            may_release: self.session.principal.may_somewhere(Permission::QuarantineManage),
         }
     }
 
