@@ -52,6 +52,7 @@ mod model;
 mod oauth;
 mod observe;
 mod pipeline;
+mod quarantine;
 mod recording;
 mod roles;
 mod rotation;
