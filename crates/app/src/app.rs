@@ -188,8 +188,11 @@ impl App {
         &self.db
     }
 
-    /// Releases the lock and closes the database.
+    /// Releases the locks and closes the database and the journal.
     pub async fn close(&self) {
+        if let Some(journal) = &self.node.journal {
+            journal.close();
+        }
         if let Some(lock) = self.node.lock.lock().await.take() {
             lock.release().await;
         }

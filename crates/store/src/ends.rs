@@ -8,17 +8,18 @@ use crossfade_core::{
     rotation::EndedAs,
 };
 
-/// Subject of an end, noted while a change runs. Its state is read when the change is complete.
+/// Subject of an end, noted while a change runs. Its state is read when the change is complete. In the order in which the
+/// ends of one change are applied: what an account has before the account.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Noted {
     Registration(RegistrationId),
     TokensOfSecret(SecretId),
     AccessToken(String),
-    Client(ClientId),
-    Account(UserId),
-    Password(UserId),
     Grant(GrantId),
     ApiToken(TokenId),
+    Password(UserId),
+    Client(ClientId),
+    Account(UserId),
 }
 
 statements! {

@@ -128,6 +128,11 @@ impl Journal {
         self.synced.store(NOT_OPEN, Ordering::SeqCst);
     }
 
+    /// Closes the file and releases its lock.
+    pub(crate) fn close(&self) {
+        *self.inner.open() = None;
+    }
+
     /// Begins a journal with this ID after an end. A damaged journal is kept under another name.
     pub(crate) fn begin(&self, id: &str, after: i64, now: Timestamp, is_damaged: bool) -> Result<(), Error> {
         let mut open = self.inner.open();
