@@ -4,7 +4,7 @@
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, devices, drills, ends,
     environments, evidence, failures, guard, history, idempotency, keys, limits, lines, makers, properties,
-    proxies, refused, secrets, sessions, token_revocations,
+    proxies, refused, rotations, secrets, sessions, token_revocations, verifiers,
 };
 
 use std::borrow::Cow;
@@ -55,7 +55,9 @@ impl Statement {
             properties::STATEMENTS,
             proxies::STATEMENTS,
             refused::STATEMENTS,
+            rotations::STATEMENTS,
             secrets::STATEMENTS,
+            verifiers::STATEMENTS,
             sessions::STATEMENTS,
             devices::STATEMENTS,
             token_revocations::STATEMENTS,

@@ -27,9 +27,11 @@ mod makers;
 mod properties;
 mod proxies;
 mod refused;
+mod rotations;
 mod secrets;
 mod sessions;
 mod token_revocations;
+mod verifiers;
 
 pub use access::{GrantRow, Link, LinkPurpose, TokenOwner, TokenRow, User};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, LOOKED_AT_ONCE, NewAuditEvent, Notification};
@@ -58,12 +60,11 @@ pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour
 pub use makers::Maker;
 pub use properties::Property;
 pub use refused::{DrillCounts, DrillFindings, RefusedCallerRow};
-pub use secrets::{
-    Decision, Expired, ReadVerifier, Rotation, RotationLine, Secret, SecretMarks, SecretPlace, SecretRow,
-    VerifierRow,
-};
+pub use rotations::{Decision, Rotation, RotationLine, SecretMarks};
+pub use secrets::{Expired, Secret, SecretPlace, SecretRow};
 pub use sessions::SessionRow;
 pub use token_revocations::{RevocationSum, TokenRevocation};
+pub use verifiers::{ReadVerifier, VerifierRow};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]

@@ -1,0 +1,147 @@
+//! The data that the authority needs to verify the secrets of a registration.
+
+use crate::{SecretWindows, StoreError, Tx, catalogue::statements, clients, db::Row, secrets::rule};
+use crossfade_core::{
+    OauthClientId, RegistrationId,
+    environment::Slug,
+    networks::Networks,
+    registration::{AuthMethods, Scopes, TokenTtl},
+    rotation,
+};
+use std::collections::HashMap;
+
+/// Data that the authority needs to verify the secrets of one registration.
+#[derive(Clone, Debug)]
+pub struct VerifierRow {
+    /// The registration.
+    pub registration_id: RegistrationId,
+    /// Environment it belongs to.
+    pub environment: Slug,
+    /// OAuth `client_id` that callers present.
+    pub oauth_client_id: OauthClientId,
+    /// Whether it refuses everything.
+    pub disabled: bool,
+    /// Whether its client has been deleted.
+    pub deleted: bool,
+    /// Number of times it was disabled. Access tokens of an earlier generation have ended.
+    pub token_generation: i64,
+    /// Allowed authentication methods.
+    pub methods: AuthMethods,
+    /// Scopes it can request.
+    pub scopes: Scopes,
+    /// Audience of its tokens, if it is not the issuer.
+    pub audience: Option<String>,
+    /// Access token lifetime.
+    pub ttl: TokenTtl,
+    /// Whether it can introspect every token of its environment.
+    pub may_introspect: bool,
+    /// Networks from which it may be used; `None` allows every address.
+    pub allowed_networks: Option<Networks>,
+    /// Its secrets, newest first: the secret, its digest, and the id of the digest's key.
+    pub secrets: Vec<(rotation::Secret, Vec<u8>, String)>,
+    /// Windows in which drills refuse the retiring ones.
+    pub windows: Vec<SecretWindows>,
+}
+
+/// A registration read for the authority. Unreadable parts do not prevent reading the rest.
+#[derive(Debug)]
+pub struct ReadVerifier {
+    /// ID of the registration, as it is stored.
+    pub id: String,
+    /// The registration without its unreadable secrets, or the error if it cannot be read itself.
+    pub row: Result<VerifierRow, StoreError>,
+    /// Why secrets of the registration cannot be read.
+    pub unreadable_secrets: Vec<StoreError>,
+}
+
+statements! {
+    LIST = "SELECT r.id, r.environment, r.oauth_client_id, r.disabled_at, c.deleted_at, r.auth_basic, r.auth_post, r.scopes, r.audience,
+                     r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.token_generation
+                 FROM registrations r JOIN clients c ON c.id = r.client_id
+                 WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
+    SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key FROM secrets
+                        WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, number DESC";
+}
+
+impl Tx {
+    /// Reads a page of the data that the authority needs, by registration ID. Fails only if the database fails.
+    pub async fn verifiers(
+        &mut self,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<ReadVerifier>, StoreError> {
+        self.verifier_rows(after, None, limit).await
+    }
+
+    /// Returns the data that the authority needs of one registration.
+    pub async fn verifier(
+        &mut self,
+        registration: &RegistrationId,
+    ) -> Result<Option<ReadVerifier>, StoreError> {
+        Ok(self.verifier_rows(None, Some(registration), 1).await?.pop())
+    }
+
+    async fn verifier_rows(
+        &mut self,
+        after: Option<&str>,
+        only: Option<&RegistrationId>,
+        limit: i64,
+    ) -> Result<Vec<ReadVerifier>, StoreError> {
+        let args = vec![after.into(), only.map(RegistrationId::as_str).into(), limit.into()];
+        let rows = self.rows(LIST, args).await?;
+        let read = |row: &Row| ReadVerifier {
+            id: row.text("id").unwrap_or_default(),
+            row: verifier(row),
+            unreadable_secrets: Vec::new(),
+        };
+        let mut read: Vec<ReadVerifier> = rows.iter().map(read).collect();
+        let (Some(first), Some(last)) = (read.first(), read.last()) else { return Ok(read) };
+        let (first, last) = (first.id.clone(), last.id.clone());
+        let places: HashMap<String, usize> =
+            read.iter().enumerate().map(|(at, read)| (read.id.clone(), at)).collect();
+        // A secret or a drill of no registration decides nothing.
+        for row in self.rows(SECRETS, vec![first.as_str().into(), last.as_str().into()]).await? {
+            let place = row.text("registration_id").ok().and_then(|id| places.get(&id).copied());
+            let Some(own) = place.and_then(|at| read.get_mut(at)) else { continue };
+            match (verifier_secret(&row), &mut own.row) {
+                (Ok(secret), Ok(verifier)) => verifier.secrets.push(secret),
+                (Ok(_), Err(_)) => {}
+                (Err(error), _) => own.unreadable_secrets.push(error),
+            }
+        }
+        for (registration, windows) in self.drill_windows(&first, &last).await? {
+            let place = places.get(&registration).copied();
+            let Some(own) = place.and_then(|at| read.get_mut(at)) else { continue };
+            match (windows, &mut own.row) {
+                (Ok(windows), Ok(verifier)) => verifier.windows.push(windows),
+                (Ok(_), Err(_)) => {}
+                // Without its windows a secret would be accepted in them.
+                (Err(error), _) => own.row = Err(error),
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn verifier_secret(row: &Row) -> Result<(rotation::Secret, Vec<u8>, String), StoreError> {
+    Ok((rule(row)?, row.blob("digest")?, row.text("digest_key")?))
+}
+
+fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {
+    Ok(VerifierRow {
+        registration_id: row.parsed("id", |text| RegistrationId::parse(text).ok())?,
+        environment: Slug::from_stored(row.text("environment")?),
+        oauth_client_id: row.parsed("oauth_client_id", |text| OauthClientId::parse(text).ok())?,
+        disabled: row.opt_time("disabled_at")?.is_some(),
+        deleted: row.opt_time("deleted_at")?.is_some(),
+        token_generation: row.int("token_generation")?,
+        methods: clients::methods(row)?,
+        scopes: Scopes::from_stored(row.text("scopes")?),
+        audience: row.opt_text("audience")?,
+        ttl: clients::ttl(row)?,
+        may_introspect: row.flag("may_introspect")?,
+        allowed_networks: row.opt_parsed("allowed_networks", Networks::from_stored)?,
+        secrets: Vec::new(),
+        windows: Vec::new(),
+    })
+}
