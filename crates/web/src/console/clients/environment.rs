@@ -2,8 +2,9 @@
 
 use super::{
     drills,
+    history::HistoryPlace,
     place::{Place, Switch, Tabs},
-    security::{HistoryPlace, Secrets},
+    security::Secrets,
 };
 use crate::console::{
     environment::EnvironmentBadge,

@@ -1,10 +1,13 @@
 //! Clients: the list, and the page of one with its environments, secrets and settings.
 
+mod callers;
 mod change;
 mod commands;
 mod create;
+mod dialogs;
 mod drills;
 mod environment;
+mod history;
 mod list;
 mod overview;
 mod parts;

@@ -1,30 +1,29 @@
-//! The Security tab of a registration: the current secret, the transition, the history, the callers.
+//! The Security tab of a registration: its secrets and the running transition. `history`, `callers` and `dialogs` have the
+//! other parts of the page.
 
-use super::{drills::Drills, place::Place};
+use super::{callers::still_refused, drills::Drills, history::HistoryPlace, place::Place};
 use crate::console::{
     crossfade::{Callers, Gap, Rest, Segment, Transition},
-    form::{Fields, Form},
     moment,
 };
 use crate::reply::Refused;
-use crossfade_app::{Abilities, HistoryQuery, ListQuery, RotationLine, Security};
+use crossfade_app::{Abilities, RotationLine, Security};
 use crossfade_core::{
     Timestamp,
-    api::{self, ChangeOver, RefusedCaller, Rotation, Secret, Usage},
-    change_over::{CallerState, Verdict},
-    rotation::{EndedAs, SecretState, is_overdue, latest_deadline},
+    api::{self, ChangeOver, RefusedCaller, Secret, Usage},
+    change_over::Verdict,
+    rotation::{SecretState, is_overdue, latest_deadline},
 };
 use std::time::Duration;
 
 /// Maximum number of callers on the page.
-const MOST_CALLERS: usize = 50;
-/// Number of rotations on a page of the history.
-const HISTORY_PAGE: &str = "50";
+pub(super) const MOST_CALLERS: usize = 50;
 
 /// Why a reader cannot see a stored value, and who can.
 const HIDDEN: &str = "Hidden from your role. A Secret Viewer, Secret Rotator or Owner can show it.";
 
-const HOUR: Duration = Duration::from_secs(3600);
+/// One hour.
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Everything that the Environment tab shows about one registration.
 pub(super) struct Secrets {
@@ -62,42 +61,6 @@ pub(super) struct Secrets {
     pub(super) more_callers: bool,
 }
 
-/// Position of a page in the history.
-#[derive(Clone, Default)]
-pub(super) struct HistoryPlace {
-    pub(super) oldest_first: bool,
-    pub(super) cursor: Option<String>,
-}
-
-impl HistoryPlace {
-    /// Reads the position from the URL of a page.
-    pub(super) fn of(query: &Fields) -> Self {
-        let cursor = query.filled("cursor").map(str::to_owned);
-        Self { oldest_first: query.text("order") == "oldest", cursor }
-    }
-
-    /// Returns what this position asks for.
-    pub(super) fn asked(&self) -> HistoryQuery {
-        HistoryQuery {
-            list: ListQuery { limit: Some(HISTORY_PAGE.into()), cursor: self.cursor.clone() },
-            oldest_first: self.oldest_first,
-            callers: MOST_CALLERS.to_string(),
-        }
-    }
-
-    fn order(&self) -> &'static str {
-        if self.oldest_first { "oldest" } else { "newest" }
-    }
-
-    /// Returns the position in the history as a query string, for live updates.
-    pub(super) fn query(&self) -> String {
-        match &self.cursor {
-            Some(cursor) => format!("order={}&cursor={cursor}", self.order()),
-            None => format!("order={}", self.order()),
-        }
-    }
-}
-
 /// A running transition.
 pub(super) struct Old {
     pub(super) secret: Secret,
@@ -111,13 +74,6 @@ pub(super) struct Old {
     /// Verdict of the change-over.
     pub(super) change: ChangeOver,
     pub(super) drills: Drills,
-}
-
-/// Summary of the drills of one secret.
-pub(super) struct Drilled {
-    pub(super) drills: Drills,
-    /// Text such as "2 drills, 3 callers found".
-    pub(super) summary: String,
 }
 
 impl Old {
@@ -150,36 +106,6 @@ impl Old {
     /// Returns how long before its deadline the guard gave a warning: "4 h".
     pub(super) fn ahead(&self, warning: &api::DeadlineWarning) -> String {
         moment::span((warning.deadline.since(warning.told_at).as_secs() + 30) / 60 * 60)
-    }
-}
-
-/// Returns the refused callers without those that have used the current secret since.
-fn still_refused(refused: Vec<RefusedCaller>, uses: &[&Usage]) -> Vec<RefusedCaller> {
-    let has_moved = |it: &RefusedCaller| {
-        let who = (&it.source_ip, &it.user_agent, &it.instance);
-        let same = |usage: &&&Usage| (&usage.source_ip, &usage.user_agent, &usage.instance) == who;
-        !it.gathered && uses.iter().filter(same).any(|usage| usage.last_used_at > it.last_at)
-    };
-    refused.into_iter().filter(|it| !has_moved(it)).collect()
-}
-
-/// Returns the state of a caller in words.
-pub(super) fn standing(state: &CallerState) -> &'static str {
-    match state {
-        CallerState::OnOld => "On the old secret",
-        CallerState::OnBoth => "On both secrets",
-        CallerState::Moved => "Moved",
-        CallerState::Silent => "Silent",
-        CallerState::OnNew => "On the new secret",
-    }
-}
-
-/// Returns the colour of a state, which is that of a secret.
-pub(super) fn colour(state: &CallerState) -> &'static str {
-    match state {
-        CallerState::OnOld | CallerState::OnBoth => "retiring",
-        CallerState::Moved | CallerState::OnNew => "current",
-        CallerState::Silent => "",
     }
 }
 
@@ -312,47 +238,6 @@ impl Secrets {
         self.no_value_of(stored).map(|why| if why == HIDDEN { "Hidden from your role" } else { why })
     }
 
-    /// Returns the drills of the latest transition, whether it runs or not.
-    pub(super) fn latest_drills(&self) -> Option<Drilled> {
-        self.latest.as_ref().map(|line| self.drilled(&line.rotation))
-    }
-
-    /// Returns the drills of the transition that a rotation began; without any, the list is empty.
-    pub(super) fn drilled(&self, rotation: &Rotation) -> Drilled {
-        let known = self.history.iter().chain(&self.latest).map(|line| &line.rotation);
-        let again = known.filter(|other| other.outgoing_secret.id == rotation.outgoing_secret.id);
-        let next = again.map(|other| other.rotated_at).filter(|at| *at > rotation.rotated_at).min();
-        let drills = self.drills.of(rotation, next);
-        let [count, found] = [drills.iter().count(), drills.callers_found()];
-        let plural = |count: usize, word: &str| match count {
-            1 => format!("1 {word}"),
-            count => format!("{count} {word}s"),
-        };
-        let summary = format!("{}, {} found", plural(count, "drill"), plural(found, "caller"));
-        Drilled { drills, summary }
-    }
-
-    /// Returns a sentence about a leaked secret and the tokens issued under it; `None` if there is nothing to say.
-    pub(super) fn ended_tokens(&self) -> Option<String> {
-        self.latest.as_ref().filter(|_| self.old.is_none()).and_then(|line| tokens_sentence(line, self.now))
-    }
-
-    /// Returns a sentence with the number of callers that have used the current secret.
-    pub(super) fn users_of_current(&self) -> Option<String> {
-        let count = self.callers.iter().filter(|it| self.is_current(it)).count();
-        let least = if self.more_callers && count == self.callers.len() { "At least " } else { "" };
-        match count {
-            0 => None,
-            1 => Some(format!("{least}1 caller has used it.")),
-            count => Some(format!("{least}{count} callers have used it.")),
-        }
-    }
-
-    /// Whether revoking the old secret requires the client's name, because ending it is not known to be safe.
-    pub(super) fn must_confirm_revoke(&self) -> bool {
-        self.old.as_ref().is_none_or(|old| old.change.verdict != Verdict::SafeToEnd)
-    }
-
     pub(super) fn reveal_path(&self, secret: &impl ToString) -> String {
         format!("{}/secrets/{}/reveal", self.path, secret.to_string())
     }
@@ -378,163 +263,9 @@ impl Secrets {
         }
     }
 
-    /// Returns which part of the history is shown.
-    pub(super) fn history_shown(&self) -> String {
-        let order = if self.place.oldest_first { "oldest first" } else { "newest first" };
-        match self.history.len() {
-            1 => format!("1 rotation on this page, {order}"),
-            count => format!("{count} rotations on this page, {order}"),
-        }
-    }
-
-    /// Returns the address of the first page of the history; empty on the first page.
-    pub(super) fn history_first(&self) -> String {
-        let first = || format!("{}/security?order={}#history", self.path, self.place.order());
-        self.place.cursor.as_ref().map(|_| first()).unwrap_or_default()
-    }
-
-    /// Returns the address of the next page of the history; empty on the last page.
-    pub(super) fn history_next(&self) -> String {
-        let next =
-            |cursor| format!("{}/security?order={}&cursor={cursor}#history", self.path, self.place.order());
-        self.next.as_ref().map(next).unwrap_or_default()
-    }
-
-    /// Whether this line of the history is the running transition.
-    pub(super) fn is_running(&self, rotation: &Rotation) -> bool {
-        rotation.ended_as == EndedAs::Retiring
-            && self.old.as_ref().is_some_and(|old| old.rotation == rotation.id.to_string())
-    }
-
-    /// Returns the running transition, if any of its secrets has been used.
-    pub(super) fn moving(&self) -> Option<&Old> {
-        self.old.as_ref().filter(|old| !old.change.callers.is_empty())
-    }
-
-    /// Returns the client as a shell argument.
-    fn client_argument(&self) -> String {
-        format!("'{}'", self.client.replace('\'', r"'\''"))
-    }
-
-    /// Returns the command that lists every caller.
-    pub(super) fn usage_command(&self) -> String {
-        format!("crossfade secret usage {} --env {}", self.client_argument(), self.environment.slug)
-    }
-
-    /// Returns the use of every secret, grouped by principal, the caller of the latest use first.
-    pub(super) fn uses_by_caller(&self) -> Vec<Vec<&Usage>> {
-        let mut groups: Vec<Vec<&Usage>> = Vec::new();
-        let who =
-            |it: &Usage| (it.source_ip.clone(), it.user_agent.clone(), it.instance.clone(), it.gathered);
-        for usage in &self.callers {
-            match groups.iter_mut().find(|group| group.first().is_some_and(|first| who(first) == who(usage)))
-            {
-                Some(group) => group.push(usage),
-                None => groups.push(vec![usage]),
-            }
-        }
-        groups
-    }
-
-    pub(super) fn is_current(&self, caller: &Usage) -> bool {
-        self.current.as_ref().is_some_and(|current| current.id == caller.secret_id)
-    }
-
-    /// Returns the number of callers left on the old secret.
-    pub(super) fn still_on_old(&self) -> u64 {
-        self.old.as_ref().map_or(0, |old| old.change.callers_left)
-    }
-
-    /// Returns an initial form of this page.
-    fn form(&self, prefix: &'static str, fields: Fields) -> Form {
-        Form::new(prefix, fields)
-    }
-
-    pub(super) fn rotate_form(&self) -> Form {
-        let current = self.current.as_ref().map(|it| it.id.to_string()).unwrap_or_default();
-        let fields = Fields::default()
-            .with("transition_hours", "24")
-            .with("confirm_client_name", "")
-            .with("reason", "")
-            .with("revoke_tokens", "true")
-            .with("idempotency_key", format!("console-{}-{}-{current}", self.registration.id, self.version));
-        self.form("rotate", fields.with("expected_current_secret_id", current))
-    }
-
-    pub(super) fn revoke_form(&self) -> Form {
-        let fields = Fields::default().with("confirm_client_name", "").with("reason", "");
-        self.form("revoke", fields.with("revoke_tokens", "true"))
-    }
-
-    /// Whether the deadline can be moved at all.
-    pub(super) fn can_extend(&self) -> bool {
-        // The form has times to the minute.
-        self.old.as_ref().is_some_and(|old| old.deadline.after(HOUR / 60) <= old.latest)
-    }
-
-    pub(super) fn extend_form(&self) -> Form {
-        let day_later = |old: &Old| old.deadline.after(HOUR * 24).min(old.latest);
-        let proposed = self.old.as_ref().map_or(self.now, day_later);
-        self.form("extend", Fields::default().with("expires_at", to_the_minute(proposed)).with("reason", ""))
-    }
-
-    pub(super) fn rollback_form(&self) -> Form {
-        self.form("rollback", Fields::default().with("reason", "").with("revoke_tokens", "true"))
-    }
-
-    pub(super) fn confirm_hint(&self) -> String {
-        format!("Type {} to confirm.", self.client)
-    }
-
-    pub(super) fn confirm_revoke_hint(&self) -> String {
-        format!("Not safe to end yet. Type {} to revoke it anyway.", self.client)
-    }
-
-    /// Returns a sentence about what ends, and which callers fail, when the current secret is rotated as leaked.
-    pub(super) fn leak_effect(&self) -> String {
-        let mut effect =
-            "The present secret ends immediately. Callers that use it fail until they have the new secret."
-                .to_owned();
-        if let Some(users) = self.users_of_current() {
-            effect.push_str(&format!(" {users}"));
-        }
-        if self.old.is_some() {
-            effect.push_str(" The retiring secret ends immediately, too.");
-        }
-        effect
-    }
-
     pub(super) fn token_endpoint(&self) -> String {
         format!("{}/oauth2/token", self.environment.issuer)
     }
-}
-
-/// Returns a sentence about the leaked secret that a rotation ended, and the tokens issued under it.
-pub(super) fn tokens_sentence(line: &RotationLine, now: Timestamp) -> Option<String> {
-    let at = moment::utc;
-    match (line.leaked, line.tokens_ended) {
-        (_, Some(ended)) => {
-            let subject = if line.leaked { "the leaked secret" } else { "the ended secret" };
-            let offline = match now < ended.offline_until {
-                true => format!(
-                    "A resource server that validates tokens offline may accept one until {}.",
-                    at(ended.offline_until)
-                ),
-                false => "All of them have expired.".to_owned(),
-            };
-            Some(format!("Access tokens issued under {subject} were ended {}. {offline}", at(ended.at)))
-        }
-        (true, None) => Some(
-            "Access tokens issued under the leaked secret were not ended. Each token is accepted until it expires."
-                .to_owned(),
-        ),
-        (false, None) => None,
-    }
-}
-
-/// Returns a time in the format of a time field, in UTC.
-pub(super) fn to_the_minute(at: Timestamp) -> String {
-    at.to_string().chars().take(16).collect()
 }
 
 #[cfg(test)]
