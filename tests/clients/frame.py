@@ -1,6 +1,7 @@
 """The frame of a test program: its options, what ends it early, and the last line with the counts."""
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -36,6 +37,21 @@ def run(name, seconds, play):
         print(f"FAILED the run: {type(error).__name__}: {error}")
     print(f"{name}: {checks.passed} passed, {checks.failed} failed")
     sys.exit(1 if checks.failed or not checks.passed else 0)
+
+
+def parts(directory):
+    """The names of the parts of a test program: the modules in its directory parts/, each with play(checks, arguments)."""
+    return sorted(path.stem for path in (directory / "parts").glob("*.py"))
+
+
+def run_parts(name, seconds, arguments, chosen):
+    """Runs these parts, or those that the options name."""
+    def play(checks):
+        for part in arguments.part or chosen:
+            with checks.phase(part):
+                importlib.import_module(part).play(checks, arguments)
+
+    run(name, seconds, play)
 
 
 def _stop(number, _):

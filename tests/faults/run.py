@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 """Breaks what the server depends on (disk, database, network, clients) and checks that it recovers on its own.
-
-Every module in parts/ is one part, with a function play(checks, arguments).
 """
 
-import importlib
 import pathlib
 import sys
 
@@ -15,18 +12,12 @@ from instance import frame  # noqa: E402
 
 MAXIMUM_SECONDS = 2400
 SECONDS_OF_A_KILL = 20
-PARTS = sorted(path.stem for path in (HERE / "parts").glob("*.py"))
+PARTS = frame.parts(HERE)
 # Parts that load the server and measure its delays or its memory: nothing else should run beside them.
 LOAD = ["connections", "costly_reads", "sign_ins", "strangers", "tls_connections"]
 OTHERS = [name for name in PARTS if name not in LOAD]
 # Lanes may run at the same time: each part has servers, directories and ports of its own.
 LANES = {"1": OTHERS[0::2], "2": OTHERS[1::2], "load": LOAD}
-
-
-def play(checks):
-    for name in arguments.part or LANES.get(arguments.lane, PARTS):
-        with checks.phase(name):
-            importlib.import_module(name).play(checks, arguments)
 
 
 if __name__ == "__main__":
@@ -37,4 +28,5 @@ if __name__ == "__main__":
     parser.add_argument("--engine", choices=["sqlite", "postgres"], help="the only engine of the part `kills`")
     parser.add_argument("--seed", help="of the part `kills`, which prints it")
     arguments = parser.parse_args()
-    frame.run("faults", MAXIMUM_SECONDS + arguments.kills * SECONDS_OF_A_KILL, play)
+    seconds = MAXIMUM_SECONDS + arguments.kills * SECONDS_OF_A_KILL
+    frame.run_parts("faults", seconds, arguments, LANES.get(arguments.lane, PARTS))

@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 """Checks what Crossfade is installed with: the systemd unit, the image and the manifests for Kubernetes.
-
-Every module in parts/ is one part, with a function play(checks, arguments).
 """
 
-import importlib
 import os
 import pathlib
 import sys
@@ -14,19 +11,10 @@ sys.path[:0] = [str(HERE), str(HERE / "parts"), str(HERE.parent / "api"), str(HE
 
 from instance import frame  # noqa: E402
 
-MAXIMUM_SECONDS = 900
-PARTS = sorted(path.stem for path in (HERE / "parts").glob("*.py"))
-
-
-def play(checks):
-    for name in arguments.part or PARTS:
-        with checks.phase(name):
-            importlib.import_module(name).play(checks, arguments)
-
 
 if __name__ == "__main__":
     # Settings of whoever runs this are not those of the programs under test.
     for name in [name for name in os.environ if name.startswith("CROSSFADE_")]:
         del os.environ[name]
-    arguments = frame.options(__doc__, PARTS).parse_args()
-    frame.run("packages", MAXIMUM_SECONDS, play)
+    parts = frame.parts(HERE)
+    frame.run_parts("packages", 900, frame.options(__doc__, parts).parse_args(), parts)
