@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Breaks what the server depends on (disk, database, network, clients) and checks that it recovers on its own.
-"""
+"""Breaks what the server depends on (disk, database, network, clients) and checks that it recovers on its own."""
 
 import pathlib
 import sys
@@ -13,11 +12,13 @@ from instance import frame  # noqa: E402
 MAXIMUM_SECONDS = 2400
 SECONDS_OF_A_KILL = 20
 PARTS = frame.parts(HERE)
-# Parts that load the server and measure its delays or its memory: nothing else should run beside them.
-LOAD = ["connections", "costly_reads", "sign_ins", "strangers", "tls_connections"]
-OTHERS = [name for name in PARTS if name not in LOAD]
+# Parts that load the server and measure its delays or its memory. The first wait most of the time, so that they can run
+# beside the others; nothing else should.
+CONNECTIONS = ["connections", "tls_connections"]
+LOAD = ["costly_reads", "sign_ins", "strangers"]
+OTHERS = [name for name in PARTS if name not in CONNECTIONS + LOAD]
 # Lanes may run at the same time: each part has servers, directories and ports of its own.
-LANES = {"1": OTHERS[0::2], "2": OTHERS[1::2], "load": LOAD}
+LANES = {"1": OTHERS[0::2], "2": OTHERS[1::2], "connections": CONNECTIONS, "load": LOAD}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Checks what Crossfade is installed with: the systemd unit, the image and the manifests for Kubernetes.
-"""
+"""Checks what Crossfade is installed with: the systemd unit, the image and the manifests for Kubernetes."""
 
 import os
 import pathlib

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the alerts, the dashboard and the page about watching against a running server and against the source.
-"""
+"""Checks the alerts, the dashboard and the page about watching against a running server and against the source."""
 
 import pathlib
 import sys
