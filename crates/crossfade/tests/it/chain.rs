@@ -207,7 +207,7 @@ async fn a_restore_is_named_as_a_fork(world: World) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("it.backup");
     let file = std::fs::File::create(&path).unwrap();
-    back_up(world.location(), &Clock::manual(world.now()), file).await.unwrap();
+    back_up(world.location(), world.master_key_file(), &Clock::manual(world.now()), file).await.unwrap();
     let end = early.checkpoint.clone().unwrap().open().unwrap().seq;
     for n in 0..3 {
         owner.patch(&format!("/clients/{}", client.id), json!({"description": format!("{n}")})).await.ok();
