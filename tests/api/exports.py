@@ -41,7 +41,7 @@ class Exports:
         said = judged(path, *more)
         own = subprocess.run(
             [self.server.binary, "audit", "verify", path, *(("--checkpoint", *more) if more else ())],
-            capture_output=True, text=True, timeout=60,
+            env=self.server.environment, capture_output=True, text=True, timeout=60,
         )
         require((own.returncode == 0) == (said[0] == 0), f"the two differ: {said} {own}")
         return said
