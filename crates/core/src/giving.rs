@@ -221,7 +221,7 @@ mod tests {
         fn accounts_that_collude_reach_no_more_than_together_before_rule_24(
             start in prop::collection::vec(prop::collection::vec(any_grant(), 0..3), 2..5),
             steps in prop::collection::vec(
-                (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any_grant(), any::<Option<u16>>()),
+                (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any_grant(), any::<Option<u32>>()),
                 0..40,
             ),
         ) {

@@ -468,6 +468,7 @@ mod tests {
                     "owner:manage",
                     "audit:read",
                     "token:manage",
+                    "quarantine:manage",
                 ],
             ),
         ];

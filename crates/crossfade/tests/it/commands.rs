@@ -171,11 +171,11 @@ fn a_watch_at_its_timeout_says_why_and_exits_with_a_status_of_its_own() {
         &[&["secret", "rotate"], &place[..], &["--transition", "24h", "--confirm", "Billing", "--no-value"]]
             .concat(),
     );
-    let watch = [&["secret", "watch"], &place[..], &["--until", "quiet=1m", "--timeout", "1s"]].concat();
+    let watch = [&["secret", "watch"], &place[..], &["--until", "quiet=1m", "--timeout", "3s"]].concat();
     let ended = site.run(&watch);
     assert_eq!(ended.status, 6, "{ended:?}");
     let last = ended.err.lines().last().unwrap();
-    assert!(last.contains("not met within 1 s. Not safe to end") && last.contains("new secret"), "{ended:?}");
+    assert!(last.contains("not met within 3 s. Not safe to end") && last.contains("new secret"), "{ended:?}");
     assert!(ended.out.contains("- No caller has used the new secret."), "the reasons: {ended:?}");
     let ended = site.run(&[&watch[..], &["--json"]].concat());
     let last: Json = serde_json::from_str(&ended.out).unwrap();

@@ -151,6 +151,7 @@ async fn a_database_that_names_another_instance_is_refused(world: World) {
     world.raw("DELETE FROM data_keys; DELETE FROM instance").await;
     let refused = world.open_beside().await.err().unwrap().to_string();
     assert!(refused.contains("no instance"), "{refused}");
+    world.ends_unable_to_run_jobs();
 }
 
 async fn evidence_that_the_database_refuses_holds_up_no_other(world: World) {

@@ -85,6 +85,7 @@ fn tag_text(name: &str) -> &'static str {
         "environments" => "Environments, their policies and signing keys.",
         "me" => "Whoever asks.",
         "properties" => "Properties, which group clients, and their limits.",
+        "quarantine" => "Whether the database was restored or replaced, and what is released.",
         "tokens" => "API tokens.",
         "users" => "Accounts of people and programs, and their roles.",
         _ => "",
