@@ -1,5 +1,6 @@
 """The systemd unit: verified, examined, and the program run under its restrictions without systemd."""
 
+import base64
 import os
 import pathlib
 import re
@@ -60,22 +61,32 @@ def _examine(checks, directory, binary):
 
 
 def _serve(checks, directory, binary):
-    """The server as the unit starts it: as a user, with a key of its own, and one directory that it can write to."""
-    state, key = directory / "state", directory / "master.key"
-    state.mkdir(mode=0o700)
-    os.chown(state, USER, USER)
+    """The server as the unit starts it: as a user, with a key of its own, and three directories that it can write to."""
+    key = directory / "master.key"
+    state, journal, logs = own = [directory / name for name in ["state", "journal", "logs"]]
+    unit = UNIT.read_text()
+    for line in ["StateDirectory=crossfade crossfade-journal", "LogsDirectory=crossfade"]:
+        holds(checks, f"\n{line}\n" in unit, f"the unit has {line}", unit)
+    for place in own:
+        place.mkdir(mode=0o700)
+        os.chown(place, USER, USER)
     done = _run("setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", binary, "init", "--data-dir", state,
                 "--owner-email", OWNER, "--password-stdin", input=PASSWORD, env={})
     holds(checks, done.returncode == 0, "init makes the instance and its key", done.stderr)
     shutil.move(state / "master.key", key)
     os.chown(key, USER, USER)
     key.chmod(0o400)
-    run = (f'mount --make-rprivate / && mount -o remount,bind,ro / && mount --bind {state} {state} && '
-           f'mount -o remount,bind,rw {state} && cd {state} && umask 0077 && ulimit -c 0 && exec setpriv "$@"')
+    writable = " && ".join(f"mount --bind {place} {place} && mount -o remount,bind,rw {place}" for place in own)
+    run = (f'mount --make-rprivate / && mount -o remount,bind,ro / && {writable} && '
+           f'cd {state} && umask 0077 && ulimit -c 0 && exec setpriv "$@"')
     prefix = ["unshare", "--mount", "sh", "-c", run, "sh", "--reuid", USER, "--regid", USER, "--clear-groups",
               "--no-new-privs", "--bounding-set=-all", SANDBOX, UNIT, binary]
-    confined = Confined(prefix, {"CROSSFADE_DATA_DIR": str(state), "CROSSFADE_MASTER_KEY_FILE": str(key)})
+    ends, trail = journal / "ends.journal", logs / "audit.jsonl"
+    confined = Confined(prefix, {"CROSSFADE_DATA_DIR": str(state), "CROSSFADE_MASTER_KEY_FILE": str(key),
+                                 "CROSSFADE_JOURNAL_FILE": str(ends), "CROSSFADE_AUDIT_FILE": str(trail)})
     confined.serves(checks, directory / "log")
+    holds(checks, '"end"' in ends.read_text(), "the rotation is noted in the journal", ends.read_text())
+    holds(checks, "secret.rotated" in trail.read_text(), "the rotation is in the file of the trail", trail.read_text())
     # Restrictions that restrict nothing would prove nothing.
     probe = ("import ctypes, mmap, os, socket\n"
              "def refused(what):\n"
@@ -95,7 +106,10 @@ def _local(checks, directory, binary):
     configuration.mkdir(mode=0o700)
     shutil.copy(directory / "master.key", configuration / "master.key")
     os.chown(configuration / "master.key", 0, 0)
+    # A database that is used with a journal is not used without it.
+    journal = directory / "journal/ends.journal"
     (configuration / "crossfade.env").write_text("CROSSFADE_PUBLIC_URL=https://auth.example.com\n"
+                                                 f"CROSSFADE_JOURNAL_FILE='{journal}'\n"
                                                  "CROSSFADE_TRUSTED_PROXIES=127.0.0.1/32\n")
     script = (DIRECTORY / "crossfade-local").read_text()
     for place, own in [("/etc/crossfade", configuration), ("/var/lib/crossfade", directory / "state"),
@@ -110,6 +124,22 @@ def _local(checks, directory, binary):
     holds(checks, not left, "the copy of the key is gone", str(left))
     others = [path for path in (directory / "state").iterdir() if path.stat().st_uid != USER]
     holds(checks, not others, "every file belongs to the service", str(others))
+    before = (configuration / "master.key").read_text()
+    done = _run(*command, "keys", "rotate")
+    told = f"Put a new key on the first line of {configuration}/master.key" in done.stderr
+    holds(checks, done.returncode == 1 and told, "a rotation puts no key into the copy, and says what to do",
+          f"{done.returncode} {done.stderr}")
+    done = _run(*command, "keys", "list")
+    holds(checks, done.returncode == 0 and "missing" not in done.stdout, "the database still opens",
+          done.stdout + done.stderr)
+    new = "crossfade-master-key-1:" + base64.b64encode(os.urandom(32)).decode()
+    (configuration / "master.key").write_text(f"{new}\n{before}")
+    done = _run(*command, "keys", "rotate")
+    holds(checks, done.returncode == 0, "with a new key in front, the rotation seals", done.stderr)
+    (configuration / "master.key").write_text(f"{new}\n")
+    done = _run(*command, "keys", "list")
+    holds(checks, done.returncode == 0 and "missing" not in done.stdout, "the new key alone opens the database",
+          done.stdout + done.stderr)
     done = _run(*command, "user", "nonsense")
     holds(checks, done.returncode == 2, "the status of a command is that of the script", str(done.returncode))
 
