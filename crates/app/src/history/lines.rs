@@ -1,6 +1,7 @@
 //! The lines of a journal. Each is a code and a JSON value. The code is an HMAC over the code of the line before and the
-//! value, with a key of the instance, so that no line can be changed, inserted, moved or removed by anyone without the
-//! master key. Only a last line that was not written to its end is tolerated.
+//! value, with a key of the instance, so that nobody without the master key can add, change or reorder lines, or
+//! remove one before the last. A last line that was not written to its end is tolerated, and missing last lines are not
+//! noticed by the journal alone.
 
 use aws_lc_rs::{constant_time, hmac};
 use crossfade_core::ended::End;
