@@ -258,6 +258,13 @@ async fn what_is_not_released_stays_refused(world: World) {
     owner.post("/quarantine/release", except).await.ok();
     token(&after, &lived.billing, &lived.billing.registration("production").secret).await.is_invalid_client();
     token(&after, &lived.gone, &lived.gone.registration("production").secret).await.is_token();
+    // It gets a new secret while it is disabled, so the old one works at no time.
+    let mut leaked = lived.billing.rotation(0);
+    leaked["compromised"] = true.into();
+    let rotated = owner.post(&lived.billing.path("production", "/secrets/rotate"), leaked).await.created();
+    owner.patch(&lived.billing.path("production", ""), json!({"enabled": true})).await.ok();
+    token(&after, &lived.billing, &lived.billing.registration("production").secret).await.is_invalid_client();
+    token(&after, &lived.billing, rotated["secret"]["value"].as_str().unwrap()).await.is_token();
     viewer.get("/me").await.refused(401, "unauthenticated");
 }
 
