@@ -78,20 +78,25 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
 fn undone(done: &Restored) -> [String; 5] {
     let taken_at = output::time(Some(done.header.created_at));
     [
-        format!("Restored: {}. The data is as it was at {taken_at}. Later changes are lost.", told(&done.rows)),
+        format!(
+            "Restored: {}. The data is as it was at {taken_at}. Later changes are lost.",
+            told(&done.rows)
+        ),
         format!(
             "- {} secrets are current and {} retiring. Secrets created after the backup no longer exist. \
-            Secrets revoked or replaced after it are valid again. Rotate every secret that was compromised \
-            since then with --transition 0 --compromised.",
+            Secrets revoked or replaced after it become valid again with a release. Except those that were \
+            compromised since then, and rotate them with --transition 0 --compromised.",
             done.current_secrets, done.retiring_secrets
         ),
-        "- API tokens, access tokens, grants and accounts that were ended after the backup are active again. \
-        End them again."
+        "- API tokens, grants and accounts that were ended after the backup become active again \
+        with a release, unless you except them. Access tokens do not."
             .to_owned(),
         "- Backups contain no one-time links and no values of remembered responses. Create new links for \
         anyone who needs one."
             .to_owned(),
-        "Check the instance with crossfade doctor, then start crossfade serve.".to_owned(),
+        "The instance is in quarantine. With the journal of this instance, start crossfade serve. Without a \
+        journal, run crossfade quarantine show and crossfade quarantine release. Then run crossfade doctor."
+            .to_owned(),
     ]
 }
 
