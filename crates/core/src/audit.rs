@@ -3,6 +3,7 @@
 mod actor;
 pub mod chain;
 mod facts;
+pub mod line;
 pub mod ocsf;
 pub mod statement;
 pub mod verify;

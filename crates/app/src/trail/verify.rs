@@ -9,8 +9,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crossfade_core::{
     Code, Problem, api,
     audit::{
+        line::read_object,
         statement::{SignedStatement, Statement, StatementKind},
-        verify::{Fault, Known, RowVerifier, Verified, Verifier},
+        verify::{Fault, Known, RowVerifier, Verified, Verifier, is_of},
     },
 };
 use crossfade_store::{AuditFilter, Db, Location, Tx};
@@ -73,7 +74,8 @@ impl KnownOutside {
             refused(format!("Cannot read the checkpoint {}: {what}. Nothing was verified.", path.display()))
         };
         let text = std::fs::read(path).map_err(|error| unreadable(&error))?;
-        serde_json::from_slice(&text).map_err(|_| unreadable(&"it is not a signed checkpoint"))
+        let read = read_object(&text).and_then(|it| serde_json::from_value(Value::Object(it)).ok());
+        read.ok_or_else(|| unreadable(&"it is not a signed checkpoint"))
     }
 }
 
@@ -201,10 +203,10 @@ pub fn verify_export(path: &Path, outside: &KnownOutside) -> Result<Verification
     let mut hash = Context::new(&SHA256);
     each_line(path, |line, value| {
         match value.get("statement") {
-            Some(_) => statements.extend(serde_json::from_value(Value::Object(value)).ok()),
+            Some(_) => statements.push(serde_json::from_value(Value::Object(value)).ok()?),
             None => hash.update(line),
         }
-        Ok(())
+        Some(())
     })?;
     let lines = hex(hash);
     let opened = match open(statements, outside, None) {
@@ -220,6 +222,11 @@ pub fn verify_export(path: &Path, outside: &KnownOutside) -> Result<Verification
         None => {
             let found = verify_lines(path, Verifier::new(opened.known.clone()), Verifier::push)?;
             let found = found.and_then(|verifier| verifier.finish(Some((export.seq, export.hash))));
+            // The chain covers what an event says. The statement covers how its line is written.
+            let found = found.and_then(|verified| match is_of(&export, &lines, verified.events) {
+                true => Ok(verified),
+                false => Err(Fault::OtherLines),
+            });
             Ok(report(VerifiedScope::CompleteExport, &opened, found))
         }
         filter => {
@@ -240,15 +247,15 @@ fn verify_lines<V>(
         if found.is_ok() && !value.contains_key("statement") {
             found = push(&mut verifier, value);
         }
-        Ok(())
+        Some(())
     })?;
     Ok(found.map(|()| verifier))
 }
 
-/// Passes on every line of an export, and what it says.
+/// Passes on every line of an export, and what it says. Fails if `work` does not know what a line is.
 fn each_line(
     path: &Path,
-    mut work: impl FnMut(&[u8], Map<String, Value>) -> Result<(), Error>,
+    mut work: impl FnMut(&[u8], Map<String, Value>) -> Option<()>,
 ) -> Result<(), Error> {
     let shown = path.display();
     let unreadable =
@@ -262,11 +269,9 @@ fn each_line(
         if limited.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             return Ok(());
         }
-        let value = serde_json::from_slice::<Map<String, Value>>(&line);
-        let value = value.map_err(|_| {
+        read_object(&line).and_then(|value| work(&line, value)).ok_or_else(|| {
             refused(format!("Line {number} of {shown} is not a line of an export. Nothing was verified."))
         })?;
-        work(&line, value)?;
     }
 }
 

@@ -141,6 +141,9 @@ pub struct Verified {
     pub statements: u64,
     /// Restored backups.
     pub forks: Vec<Fork>,
+    /// Event of the checkpoint from outside that was not compared, because the trail begins later; `null` if the
+    /// checkpoint was compared, or if there is none.
+    pub not_compared: Option<i64>,
 }
 
 /// A statement to compare.
@@ -256,7 +259,8 @@ impl Verifier {
         self.compare(seq, hash)
     }
 
-    /// Compares the statements about this event with its hash. Passes over those about deleted events.
+    /// Compares the statements about this event with its hash. Passes over those about deleted events, and notes if one
+    /// was from outside.
     fn compare(&mut self, seq: i64, hash: ChainHash) -> Result<(), Fault> {
         while let Some(known) = self.known.get(self.passed).filter(|known| known.statement.seq <= seq) {
             let statement = &known.statement;
@@ -273,6 +277,8 @@ impl Verifier {
                     self.done.signed_seq = Some(seq);
                     self.done.signed_at = Some(statement.at);
                 }
+            } else if known.is_outside {
+                self.done.not_compared = Some(statement.seq);
             }
             self.passed += 1;
         }
@@ -331,6 +337,11 @@ fn blame((seq, own): (i64, ChainHash), next: i64, continued: Option<ChainHash>) 
     }
 }
 
+/// Whether an export is of these lines, by their SHA-256 and number.
+pub fn is_of(export: &Statement, lines: &str, events: u64) -> bool {
+    export.sha256.as_deref() == Some(lines) && export.events == Some(events)
+}
+
 /// Verifies the events of a filtered export, each by itself.
 #[derive(Default)]
 pub struct RowVerifier {
@@ -357,7 +368,7 @@ impl RowVerifier {
 
     /// Returns the result. `lines` is the SHA-256 of the lines of the events.
     pub fn finish(mut self, export: &Statement, lines: &str) -> Result<Verified, Fault> {
-        if export.sha256.as_deref() != Some(lines) || export.events != Some(self.done.events) {
+        if !is_of(export, lines, self.done.events) {
             return Err(Fault::OtherLines);
         }
         self.done.signed_seq = self.done.last_seq;

@@ -152,6 +152,22 @@ fn a_checkpoint_of_a_replaced_history_names_the_fork() {
 }
 
 #[test]
+fn a_checkpoint_older_than_the_first_event_is_not_compared() {
+    let (mut events, hashes) = trail(9, 0);
+    let with = |events: &[Event], seq: usize, hash: ChainHash| {
+        let outside = Known { is_outside: true, ..known(StatementKind::Checkpoint, seq as i64, hash) };
+        let mut all = started(0, &hashes);
+        all.extend([known(StatementKind::Trim, 5, hashes[5]), outside]);
+        verify(events.to_vec(), all, None)
+    };
+    events.drain(..5);
+    assert_eq!(with(&events, 3, ChainHash::START).unwrap().not_compared, Some(3), "whatever its hash is");
+    assert_eq!(with(&events, 5, hashes[5]).unwrap().not_compared, None, "the signed end of what was deleted");
+    assert_eq!(with(&events, 7, hashes[7]).unwrap().not_compared, None);
+    assert_eq!(with(&[], 3, hashes[3]).unwrap().not_compared, Some(3));
+}
+
+#[test]
 fn a_filtered_export_is_verified_row_by_row() {
     let (events, hashes) = trail(9, 2);
     let chosen = [1, 4, 8].map(|at: usize| events[at].clone());
