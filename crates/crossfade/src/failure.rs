@@ -66,6 +66,11 @@ impl Failure {
         Self::new(6, sentence)
     }
 
+    /// Returns the failure for a consistent audit trail that nothing from outside proves.
+    pub(crate) fn not_proven(sentence: impl Into<String>) -> Self {
+        Self::new(7, sentence)
+    }
+
     /// Returns the same failure with a stable code.
     pub(crate) fn with_code(self, code: Code) -> Self {
         Self { code: Some(code.as_str().into()), ..self }

@@ -17,6 +17,8 @@ struct Report<'a> {
     verification: &'a Verification,
     /// The fault as a sentence; `null` if there is none.
     message: Option<String>,
+    /// Why a consistent trail is not proven; `null` if it is, or if there is a fault.
+    not_proven: Option<String>,
 }
 
 /// Runs `crossfade audit verify`.
@@ -32,20 +34,50 @@ pub(crate) async fn verify(args: Verify) -> Result<(), Failure> {
         }
     };
     let message = verification.fault.as_ref().map(ToString::to_string);
+    let not_proven = verification.verified.as_ref().and_then(|verified| not_proven(&verification, verified));
     match (args.json, &verification.verified) {
-        (true, _) => output::json(&Report { verification: &verification, message: message.clone() })?,
+        (true, _) => output::json(&Report {
+            verification: &verification,
+            message: message.clone(),
+            not_proven: not_proven.clone(),
+        })?,
         (false, Some(verified)) => output::data(&lines(&verification, verified))?,
         (false, None) => {}
     }
-    match message {
-        None => Ok(()),
-        Some(message) => Err(Failure::failed(message)),
+    match (message, not_proven) {
+        (Some(message), _) => Err(Failure::failed(message)),
+        (None, Some(sentence)) => Err(Failure::not_proven(sentence)),
+        (None, None) => Ok(()),
     }
+}
+
+/// Returns why a consistent trail is not proven: nothing shows who signed it, or the checkpoint was not compared.
+fn not_proven(verification: &Verification, verified: &Verified) -> Option<String> {
+    if !verification.keys_are_known {
+        let master_key = match verification.scope {
+            VerifiedScope::Database => ", or the settings to the master key of the instance",
+            _ => "",
+        };
+        return Some(format!(
+            "The signer is not known, so anyone could have written and signed this trail. Set --key to the key ID of \
+            the instance, or --checkpoint to a checkpoint kept outside{master_key}."
+        ));
+    }
+    let seq = verified.not_compared?;
+    Some(format!(
+        "The checkpoint was not compared: it is about event {seq}, and the trail begins later. Use a later checkpoint."
+    ))
 }
 
 /// Returns what was verified, in sentences.
 fn lines(verification: &Verification, verified: &Verified) -> String {
     let mut text = String::new();
+    if !verification.keys_are_known {
+        text.push_str("Not proven: the signer is not known.\n");
+    }
+    if verified.not_compared.is_some() {
+        text.push_str("Not proven: the checkpoint was not compared.\n");
+    }
     let range = match (verified.first_seq, verified.last_seq) {
         (Some(first), Some(last)) => format!("{} events, {first} to {last}", verified.events),
         _ => "no events".to_owned(),
@@ -98,11 +130,9 @@ fn lines(verification: &Verification, verified: &Verified) -> String {
     let keys = keys.join(", ");
     let _ = match verification.keys_are_known {
         true => writeln!(text, "Signed by key {keys}."),
-        false => writeln!(
-            text,
-            "Signed by key {keys}. Nothing here shows that the key is the instance's: compare it with a checkpoint \
-            kept outside (--checkpoint or --key)."
-        ),
+        false => {
+            writeln!(text, "Signed by key {keys}. Nothing here shows that the key belongs to the instance.")
+        }
     };
     text
 }

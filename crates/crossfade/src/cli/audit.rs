@@ -38,7 +38,8 @@ pub(crate) enum Audit {
     Checkpoint(Remote),
     /// Verify the trail of the database on this machine, or an export. Changes nothing.
     ///
-    /// Names the first event that was altered, removed or inserted; the exit status is then 1.
+    /// Names the first event that was altered, removed or inserted; the exit status is then 1. It is 7 if the trail is
+    /// consistent, but the signer is not known or the checkpoint was not compared.
     Verify(Box<Verify>),
     /// List failed client authentications by hour, latest first.
     Failures(Failures),
@@ -51,8 +52,8 @@ pub(crate) struct Verify {
     /// File with a checkpoint kept outside the instance, as printed by crossfade audit checkpoint.
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// ID of a key that is allowed to sign. Repeatable. Defaults to the key of --checkpoint, or the keys that the
-    /// master key opens.
+    /// ID of a key that is allowed to sign, as verify and checkpoint print it. Repeatable. Defaults to the key of
+    /// --checkpoint, or the keys that the master key opens.
     #[arg(long, value_name = "ID")]
     pub(crate) key: Vec<String>,
     #[command(flatten)]

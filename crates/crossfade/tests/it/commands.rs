@@ -543,6 +543,37 @@ fn environments_and_properties_are_made_changed_and_deleted() {
 }
 
 #[test]
+fn an_export_of_an_unknown_signer_is_not_proven() {
+    let site = Site::new();
+    site.client("Billing");
+    let kept = site.file("checkpoint.json");
+    std::fs::write(&kept, site.does(&["audit", "checkpoint"])).unwrap();
+    let checkpoint: Json = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+    let key = checkpoint["statement"]["key"].as_str().unwrap();
+    let path = site.file("trail.jsonl");
+    std::fs::write(&path, site.does(&["audit", "export"])).unwrap();
+    let verify = ["audit", "verify", &path];
+    let ended = site.run(&verify);
+    assert_eq!(ended.status, 7, "{ended:?}");
+    assert!(
+        ended.out.starts_with("Not proven: the signer is not known.\nVerified the complete export"),
+        "{ended:?}"
+    );
+    assert!(ended.err.starts_with("crossfade: The signer is not known"), "{ended:?}");
+    let json: Json = serde_json::from_str(&site.run(&[&verify[..], &["--json"]].concat()).out).unwrap();
+    assert!(json["not_proven"].as_str().unwrap().starts_with("The signer is not known"), "{json}");
+    for known in [["--key", key], ["--checkpoint", &kept]] {
+        let out = site.does(&[&verify[..], &known].concat());
+        assert!(
+            out.starts_with("Verified the complete export") && out.ends_with(&format!("key {key}.\n")),
+            "{out}"
+        );
+    }
+    let ended = site.run(&[&verify[..], &["--key", "other"]].concat());
+    assert_eq!((ended.status, ended.out.as_str()), (1, ""), "{ended:?}");
+}
+
+#[test]
 fn the_trail_is_listed_filtered_and_exported() {
     let site = Site::new();
     let client = site.client("Billing");
