@@ -4,12 +4,12 @@ use crate::{
     engines::on_both_engines,
     world::{Principal, World},
 };
-use crossfade_app::AuditSink;
+use crossfade_app::{AuditSink, SinkState};
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpListener, UdpSocket, UnixDatagram},
+    net::{TcpListener, TcpStream, UdpSocket, UnixDatagram},
 };
 
 on_both_engines! {
@@ -17,6 +17,8 @@ on_both_engines! {
     a_destination_that_is_down_is_told_and_gets_everything_later,
     syslog_gets_one_event_in_each_datagram,
     syslog_over_tcp_counts_octets_and_sends_again_after_a_break,
+    what_replaces_lost_events_is_shipped,
+    a_stored_position_after_the_end_is_not_believed,
 }
 
 fn seqs(path: &Path) -> Vec<i64> {
@@ -31,7 +33,7 @@ async fn last(world: &World) -> i64 {
 
 async fn something_happens(world: &World, token: &Option<String>) {
     let owner = Principal { world, token: token.clone() };
-    let name = format!("Property {}", last(world).await);
+    let name = format!("Property {}", world.number("SELECT COUNT(*) FROM properties").await);
     owner.post("/properties", json!({"name": name})).await.created();
 }
 
@@ -98,36 +100,107 @@ async fn syslog_gets_one_event_in_each_datagram(mut world: World) {
     }
 }
 
+/// Reads so many messages from a connection, and returns the numbers of their events.
+async fn receive(listener: &TcpListener, number: usize) -> (TcpStream, Vec<i64>) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut seqs = Vec::new();
+    while seqs.len() < number {
+        let mut length = 0;
+        loop {
+            match stream.read_u8().await.unwrap() {
+                b' ' => break,
+                digit => length = length * 10 + usize::from(digit - b'0'),
+            }
+        }
+        let mut message = vec![0; length];
+        stream.read_exact(&mut message).await.unwrap();
+        let text = String::from_utf8(message).unwrap();
+        let event: Value = serde_json::from_str(&text[text.find(" - {").unwrap() + 3..]).unwrap();
+        seqs.push(event["seq"].as_i64().unwrap());
+    }
+    (stream, seqs)
+}
+
 async fn syslog_over_tcp_counts_octets_and_sends_again_after_a_break(mut world: World) {
     world.client("Billing", &["production"]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = listener.local_addr().unwrap().to_string();
-    world.restart_with_sinks(vec![AuditSink::SyslogTcp(server)]).await;
-    let number = last(&world).await;
-    let (_, received) = tokio::join!(world.app.ship_trail_once(), async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut seqs = Vec::new();
-        while seqs.len() < usize::try_from(number).unwrap() {
-            let mut length = 0;
-            loop {
-                match stream.read_u8().await.unwrap() {
-                    b' ' => break,
-                    digit => length = length * 10 + usize::from(digit - b'0'),
-                }
-            }
-            let mut message = vec![0; length];
-            stream.read_exact(&mut message).await.unwrap();
-            let text = String::from_utf8(message).unwrap();
-            let event: Value = serde_json::from_str(&text[text.find(" - {").unwrap() + 3..]).unwrap();
-            seqs.push(event["seq"].as_i64().unwrap());
-        }
-        seqs
-    });
-    assert_eq!(received, (1..=number).collect::<Vec<_>>());
-    // The other side has hung up.
-    drop(listener);
+    let address = listener.local_addr().unwrap();
+    world.restart_with_sinks(vec![AuditSink::SyslogTcp(address.to_string())]).await;
+    let number = usize::try_from(last(&world).await).unwrap();
+    let (_, (stream, received)) = tokio::join!(world.app.ship_trail_once(), receive(&listener, number));
+    let all = |number: usize| (1..=i64::try_from(number).unwrap()).collect::<Vec<_>>();
+    assert_eq!(received, all(number));
+    // The other side has hung up, and is down.
+    drop((listener, stream));
     let token = world.owner().await.token;
     something_happens(&world, &token).await;
     world.app.ship_trail_once().await;
     assert!(world.app.measure().await.sinks[0].is_failing);
+    // What the other side may not have read comes again, with what is new.
+    let listener = TcpListener::bind(address).await.unwrap();
+    let now = usize::try_from(last(&world).await).unwrap();
+    world.advance(Duration::from_secs(60));
+    let (_, (stream, received)) = tokio::join!(world.app.ship_trail_once(), receive(&listener, now));
+    assert_eq!((received, now > number), (all(now), true));
+    let state = |sinks: Vec<SinkState>| (sinks[0].behind, sinks[0].is_failing);
+    assert_eq!(state(world.app.measure().await.sinks), (0, false));
+    // After a while without a fault it has arrived, and never comes again.
+    world.advance(Duration::from_secs(60));
+    world.app.ship_trail_once().await;
+    drop(stream);
+    something_happens(&world, &token).await;
+    world.app.ship_trail_once().await;
+    world.advance(Duration::from_secs(60));
+    let (_, (_, received)) = tokio::join!(world.app.ship_trail_once(), receive(&listener, 1));
+    assert_eq!(received, [last(&world).await]);
+}
+
+async fn what_replaces_lost_events_is_shipped(mut world: World) {
+    world.client("Billing", &["production"]).await;
+    let token = world.owner().await.token;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    world.restart_with_sinks(vec![AuditSink::File(path.clone())]).await;
+    world.app.ship_trail_once().await;
+    let sent = last(&world).await;
+    let kept = sent - 2;
+    let lose = format!(
+        "DELETE FROM audit_events WHERE seq > {kept}; UPDATE audit_positions SET seq = {kept};
+         UPDATE head SET audit_seq = {kept}, audit_hash = (SELECT hash FROM audit_events WHERE seq = {kept})"
+    );
+    world.raw(&lose).await;
+    // The database is shorter than what was sent.
+    something_happens(&world, &token).await;
+    world.app.ship_trail_once().await;
+    world.app.ship_trail_once().await;
+    let expected = (1..=sent).chain(kept + 1..=last(&world).await).collect::<Vec<_>>();
+    assert_eq!(seqs(&path), expected);
+    // It is longer again before anybody looks, and only the hashes show it.
+    let sent = last(&world).await;
+    world.raw(&lose).await;
+    while last(&world).await < sent + 2 {
+        something_happens(&world, &token).await;
+    }
+    world.app.ship_trail_once().await;
+    world.app.ship_trail_once().await;
+    let expected = expected.into_iter().chain(kept + 1..=last(&world).await).collect::<Vec<_>>();
+    assert_eq!(seqs(&path), expected);
+    assert_eq!(world.number("SELECT seq FROM audit_positions").await, last(&world).await);
+}
+
+async fn a_stored_position_after_the_end_is_not_believed(mut world: World) {
+    world.client("Billing", &["production"]).await;
+    let token = world.owner().await.token;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let sinks = vec![AuditSink::File(path.clone())];
+    world.restart_with_sinks(sinks.clone()).await;
+    world.app.ship_trail_once().await;
+    let end = last(&world).await;
+    world.raw("UPDATE audit_positions SET seq = seq + 100").await;
+    world.restart_with_sinks(sinks).await;
+    world.app.ship_trail_once().await;
+    something_happens(&world, &token).await;
+    world.app.ship_trail_once().await;
+    assert_eq!((seqs(&path), end + 1), ((1..=end + 1).collect(), last(&world).await));
 }
