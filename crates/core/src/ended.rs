@@ -1,6 +1,8 @@
 //! What the journal records outside the database: each end, and the state of a registration whose secrets changed.
 
-use crate::{ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId};
+use crate::{
+    ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId, environment::Slug,
+};
 use serde::{Deserialize, Serialize};
 
 /// An end that no copy of the database may undo, or a registration's secrets after a change.
@@ -13,6 +15,9 @@ pub enum End {
     TokensOfSecret {
         /// The secret.
         secret: SecretId,
+        /// Its registration, whose tokens all end where the secret does not exist.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        registration: Option<RegistrationId>,
         /// When.
         at: Timestamp,
     },
@@ -56,6 +61,17 @@ pub enum End {
         /// When.
         at: Timestamp,
     },
+    /// A signing key leaves the key set.
+    SigningKey {
+        /// Its environment.
+        environment: Slug,
+        /// Its `kid`.
+        kid: String,
+        /// When it leaves.
+        removed_at: Timestamp,
+        /// When that was decided.
+        at: Timestamp,
+    },
 }
 
 /// The secrets of a registration that are valid since a change. All others have ended.
@@ -73,6 +89,30 @@ pub struct RegistrationState {
     pub valid: Vec<ValidSecret>,
     /// The latest rotation.
     pub rotation: Option<LatestRotation>,
+    /// Its settings; `None` in lines of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<RegistrationSettings>,
+}
+
+/// The settings of a registration, as they are stored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RegistrationSettings {
+    /// Whether it authenticates with `client_secret_basic`.
+    pub auth_basic: bool,
+    /// Whether it authenticates with `client_secret_post`.
+    pub auth_post: bool,
+    /// Scopes.
+    pub scopes: String,
+    /// Audience.
+    pub audience: Option<String>,
+    /// Lifetime of its tokens.
+    pub access_token_ttl_seconds: i64,
+    /// Whether it can introspect tokens.
+    pub may_introspect: bool,
+    /// Networks that it may be used from.
+    pub allowed_networks: Option<String>,
+    /// When tokens of an earlier lifetime have ended.
+    pub earlier_tokens_end_at: Option<Timestamp>,
 }
 
 /// A valid secret, without its value.
@@ -131,6 +171,21 @@ impl End {
             Self::Password { id } => format!("password of {id}"),
             Self::Grant { id } => id.to_string(),
             Self::ApiToken { id, .. } => id.to_string(),
+            Self::SigningKey { kid, .. } => format!("signing key {kid}"),
+        }
+    }
+
+    /// Returns when the change was made, if the journal contains it.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Registration(state) => Some(state.at),
+            Self::TokensOfSecret { at, .. }
+            | Self::AccessToken { at, .. }
+            | Self::Client { at, .. }
+            | Self::Account { at, .. }
+            | Self::ApiToken { at, .. }
+            | Self::SigningKey { at, .. } => Some(*at),
+            Self::Password { .. } | Self::Grant { .. } => None,
         }
     }
 }

@@ -56,6 +56,16 @@ impl ChangeKind {
     }
 }
 
+/// Returns what goes to the journal after a change.
+fn noted(kind: &ChangeKind) -> Option<Noted> {
+    match kind {
+        ChangeKind::Registration(id) => Some(Noted::Registration(id.clone())),
+        ChangeKind::TokensOfSecret(id) => Some(Noted::TokensOfSecret(id.clone())),
+        ChangeKind::AccessToken(jti) => Some(Noted::AccessToken(jti.clone())),
+        ChangeKind::Environment(_) | ChangeKind::Everything => None,
+    }
+}
+
 impl Tx {
     /// Appends a change that every node's tables must apply.
     pub async fn append_change(&mut self, kind: &ChangeKind) -> Result<(), StoreError> {
@@ -64,14 +74,17 @@ impl Tx {
 
     /// Appends changes that every node's tables must apply.
     pub async fn append_changes(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
-        for kind in kinds {
-            match kind {
-                ChangeKind::Registration(id) => self.note(Noted::Registration(id.clone())),
-                ChangeKind::TokensOfSecret(id) => self.note(Noted::TokensOfSecret(id.clone())),
-                ChangeKind::AccessToken(jti) => self.note(Noted::AccessToken(jti.clone())),
-                ChangeKind::Environment(_) | ChangeKind::Everything => {}
-            }
-        }
+        kinds.iter().filter_map(noted).for_each(|noted| self.note(noted));
+        self.append(kinds).await
+    }
+
+    /// Appends changes by which nothing has ended: not even a journal that cannot be written keeps them from being made.
+    pub async fn append_widening(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
+        kinds.iter().filter_map(noted).for_each(|noted| self.note_for_later(noted));
+        self.append(kinds).await
+    }
+
+    async fn append(&mut self, kinds: &[ChangeKind]) -> Result<(), StoreError> {
         let args: Vec<Vec<Value>> = kinds
             .iter()
             .map(|kind| {

@@ -4,7 +4,8 @@
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{
     ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
-    ended::{End, Hex, LatestRotation, RegistrationState, ValidSecret},
+    ended::{End, Hex, LatestRotation, RegistrationSettings, RegistrationState, ValidSecret},
+    environment::Slug,
     rotation::EndedAs,
 };
 
@@ -20,19 +21,30 @@ pub(crate) enum Noted {
     Password(UserId),
     Client(ClientId),
     Account(UserId),
+    SigningKey(String),
 }
+
+/// How far an end moves the generation of tokens whose own line may follow: further than changes can have moved it.
+const GENERATIONS: i64 = 1_000_000;
 
 statements! {
     INSERT = "INSERT INTO ends (seq, entry) VALUES {rows:2}";
     AFTER = "SELECT seq, entry FROM ends WHERE seq > $1 ORDER BY seq LIMIT $2";
     TRIM = "DELETE FROM ends WHERE seq <= $1";
-    REGISTRATION = "SELECT id, disabled_at, token_generation FROM registrations WHERE id = $1";
+    REGISTRATION = "SELECT id, disabled_at, token_generation, auth_basic, auth_post, scopes, audience, access_token_ttl_seconds,
+                        may_introspect, allowed_networks, earlier_tokens_end_at FROM registrations WHERE id = $1";
+    REGISTRATION_OF = "SELECT registration_id FROM secrets WHERE id = $1";
+    SIGNING_KEY = "SELECT environment, removed_at FROM signing_keys WHERE kid = $1";
     VALID = "SELECT id, number, created_at, expires_at, digest, digest_key FROM secrets
              WHERE registration_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) ORDER BY number";
     LATEST = "SELECT id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours, reason, compromised,
                  outgoing_secret_id, incoming_secret_id
               FROM rotations WHERE registration_id = $1 ORDER BY number DESC LIMIT 1";
     END_TOKENS = "UPDATE secrets SET tokens_revoked_at = $2 WHERE id = $1";
+    END_ALL_TOKENS = "UPDATE registrations SET token_generation = token_generation + $2, version = version + 1 WHERE id = $1";
+    REMOVE_KEY = "UPDATE signing_keys SET removed_at = $2 WHERE kid = $1 AND (removed_at IS NULL OR removed_at > $2)";
+    SET_SETTINGS = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5, access_token_ttl_seconds = $6,
+                        may_introspect = $7, allowed_networks = $8, earlier_tokens_end_at = $9 WHERE id = $1";
     REVOKE_TOKEN = "INSERT INTO revoked_tokens (jti, expires_at, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (jti) DO NOTHING";
     REVOKED_TOKEN = "SELECT jti, expires_at, revoked_at FROM revoked_tokens WHERE jti = $1";
     SET_REGISTRATION = "UPDATE registrations SET disabled_at = $2, version = version + 1,
@@ -90,7 +102,16 @@ impl Tx {
                 Some(state) => End::Registration(Box::new(state)),
                 None => return Ok(None),
             },
-            Noted::TokensOfSecret(secret) => End::TokensOfSecret { secret: secret.clone(), at },
+            Noted::TokensOfSecret(secret) => {
+                let row = self.optional(REGISTRATION_OF, vec![secret.as_str().into()]).await?;
+                let registration =
+                    |row: Row| row.parsed("registration_id", |id| RegistrationId::parse(id).ok());
+                End::TokensOfSecret {
+                    secret: secret.clone(),
+                    registration: row.map(registration).transpose()?,
+                    at,
+                }
+            }
             Noted::AccessToken(jti) => match self.optional(REVOKED_TOKEN, vec![jti.as_str().into()]).await? {
                 Some(row) => End::AccessToken {
                     jti: jti.clone(),
@@ -104,6 +125,13 @@ impl Tx {
             Noted::Password(id) => End::Password { id: id.clone() },
             Noted::Grant(id) => End::Grant { id: id.clone() },
             Noted::ApiToken(id) => End::ApiToken { id: id.clone(), at },
+            Noted::SigningKey(kid) => {
+                let row = self.optional(SIGNING_KEY, vec![kid.as_str().into()]).await?;
+                let Some(row) = row else { return Ok(None) };
+                let Some(removed_at) = row.opt_time("removed_at")? else { return Ok(None) };
+                let environment = Slug::from_stored(row.text("environment")?);
+                End::SigningKey { environment, kid: kid.clone(), removed_at, at }
+            }
         }))
     }
 
@@ -122,6 +150,16 @@ impl Tx {
             token_generation: row.int("token_generation")?,
             valid: secrets.iter().map(valid).collect::<Result<_, _>>()?,
             rotation: rotation.as_ref().map(latest).transpose()?,
+            settings: Some(RegistrationSettings {
+                auth_basic: row.flag("auth_basic")?,
+                auth_post: row.flag("auth_post")?,
+                scopes: row.text("scopes")?,
+                audience: row.opt_text("audience")?,
+                access_token_ttl_seconds: row.int("access_token_ttl_seconds")?,
+                may_introspect: row.flag("may_introspect")?,
+                allowed_networks: row.opt_text("allowed_networks")?,
+                earlier_tokens_end_at: row.opt_time("earlier_tokens_end_at")?,
+            }),
         }))
     }
 
@@ -129,8 +167,19 @@ impl Tx {
     pub async fn apply_end(&mut self, end: &End) -> Result<bool, StoreError> {
         let changed = match end {
             End::Registration(state) => return self.apply_registration(state).await,
-            End::TokensOfSecret { secret, at } => {
-                self.execute(END_TOKENS, vec![secret.as_str().into(), (*at).into()]).await?
+            End::TokensOfSecret { secret, registration, at } => {
+                let ended = self.execute(END_TOKENS, vec![secret.as_str().into(), (*at).into()]).await?;
+                match registration {
+                    // Created after the copy: its tokens would pass as those of a secret that was forgotten.
+                    Some(id) if ended == 0 => {
+                        self.execute(END_ALL_TOKENS, vec![id.as_str().into(), GENERATIONS.into()]).await?
+                    }
+                    _ => ended,
+                }
+            }
+            End::SigningKey { kid, removed_at, .. } => {
+                self.execute(REMOVE_KEY, vec![kid.as_str().into(), (*removed_at).into()]).await?;
+                u64::from(self.optional(SIGNING_KEY, vec![kid.as_str().into()]).await?.is_some())
             }
             End::AccessToken { jti, expires_at, at } => {
                 let args = vec![jti.as_str().into(), (*expires_at).into(), (*at).into()];
@@ -175,6 +224,20 @@ impl Tx {
         let args = vec![id(), state.disabled_at.into(), state.token_generation.into()];
         if self.execute(SET_REGISTRATION, args).await? == 0 {
             return Ok(false);
+        }
+        if let Some(settings) = &state.settings {
+            let args = vec![
+                id(),
+                settings.auth_basic.into(),
+                settings.auth_post.into(),
+                settings.scopes.as_str().into(),
+                settings.audience.clone().into(),
+                settings.access_token_ttl_seconds.into(),
+                settings.may_introspect.into(),
+                settings.allowed_networks.clone().into(),
+                settings.earlier_tokens_end_at.into(),
+            ];
+            self.execute(SET_SETTINGS, args).await?;
         }
         let named = |at: usize| state.valid.get(at).map_or("", |secret| secret.id.as_str()).into();
         self.execute(END_OTHERS, vec![id(), state.at.into(), named(0), named(1)]).await?;

@@ -1,6 +1,6 @@
 //! Environments and their signing keys.
 
-use crate::{StoreError, Tx, Value, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, Value, catalogue::statements, db::Row, ends::Noted};
 use crossfade_core::{
     Timestamp,
     environment::{EnvironmentKind, SigningAlg, Slug},
@@ -242,6 +242,12 @@ impl Tx {
 
     /// Records when a signing key leaves the key set.
     pub async fn remove_signing_key_at(&mut self, kid: &str, at: Timestamp) -> Result<(), StoreError> {
+        let noted = Noted::SigningKey(kid.to_owned());
+        match at <= self.highest_time() {
+            true => self.note(noted),
+            // Nothing ends before its time: the journal gets it as soon as it can be written.
+            false => self.note_for_later(noted),
+        }
         self.execute(KEY_REMOVAL, vec![kid.into(), at.into()]).await.map(drop)
     }
 

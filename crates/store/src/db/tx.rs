@@ -60,13 +60,31 @@ pub struct Tx {
     pub(super) told: Option<Timestamp>,
     /// Whether this transaction notes what it ends, for the journal.
     pub(super) is_noting: bool,
+    /// Whether what it ends is what the journal says, so that it is neither noted nor refused.
+    is_quiet: bool,
+    /// Whether it has ended something.
+    narrows: bool,
+    /// Whether its answer says that something ended before.
+    confirms: bool,
     pub(crate) noted: BTreeSet<Noted>,
 }
 
 impl Tx {
     pub(super) fn new(conn: Conn) -> Self {
         let (head, noted) = (Head::default(), BTreeSet::new());
-        Self { conn, failed: None, is_unlimited: false, head, told: None, is_noting: false, noted }
+        let (is_noting, is_quiet, narrows, confirms) = (false, false, false, false);
+        Self {
+            conn,
+            failed: None,
+            is_unlimited: false,
+            head,
+            told: None,
+            is_noting,
+            is_quiet,
+            narrows,
+            confirms,
+            noted,
+        }
     }
 
     /// Returns the highest time at which anything was written before this transaction.
@@ -123,6 +141,12 @@ impl Tx {
 
     /// Notes the subject of an end for the journal, if there is one.
     pub(crate) fn note(&mut self, noted: Noted) {
+        self.narrows |= !self.is_quiet;
+        self.note_for_later(noted);
+    }
+
+    /// Notes a subject of which nothing has ended, so that no change waits for the journal because of it.
+    pub(crate) fn note_for_later(&mut self, noted: Noted) {
         if self.is_noting {
             self.noted.insert(noted);
         }
@@ -133,9 +157,29 @@ impl Tx {
         !self.noted.is_empty()
     }
 
+    /// Whether this transaction notes what it ends.
+    pub fn is_noting(&self) -> bool {
+        self.is_noting
+    }
+
+    /// Whether this transaction has ended something that must go to the journal before the reply.
+    pub fn narrows(&self) -> bool {
+        self.narrows
+    }
+
+    /// Records that the reply says that something ended before, so that this must be in the journal, too.
+    pub fn confirm_ends(&mut self) {
+        self.confirms = true;
+    }
+
+    /// Whether the reply says that something ended before.
+    pub fn confirms_ends(&self) -> bool {
+        self.confirms
+    }
+
     /// Notes no ends in this transaction.
     pub(crate) fn note_nothing(&mut self) {
-        self.is_noting = false;
+        (self.is_quiet, self.is_noting, self.narrows) = (true, false, false);
         self.noted.clear();
     }
 
