@@ -75,7 +75,7 @@ impl App {
                 stopped_by: None,
             };
             act.tx.insert_drill(&row).await?;
-            act.secrets_changed(&site.registration.id).await?;
+            act.secrets_kept(&site.registration.id).await?;
             let event = Event::DrillScheduled {
                 drill_id: row.rule.id.clone(),
                 secret_id: row.rule.secret_id.clone(),

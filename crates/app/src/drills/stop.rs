@@ -36,7 +36,7 @@ impl App {
             row.rule = drill::stop(&row.rule, StoppedAs::Stopped, act.now).map_err(|it| it.problem())?;
             row.stopped_by = Some(act.by.actor.clone());
             act.tx.stop_drill(&id, (act.now, StoppedAs::Stopped), &act.by.actor).await?;
-            act.secrets_changed(&site.registration.id).await?;
+            act.secrets_kept(&site.registration.id).await?;
             let event = Event::DrillStopped {
                 drill_id: id.clone(),
                 secret_id: row.rule.secret_id.clone(),

@@ -58,6 +58,12 @@ impl<'a> Act<'a> {
         self.changed(ChangeKind::Registration(registration.clone())).await
     }
 
+    /// The same for a change by which no secret ends or changes its place.
+    pub(crate) async fn secrets_kept(&mut self, registration: &RegistrationId) -> Result<(), Error> {
+        self.tx.touch_registration(registration).await?;
+        Ok(self.tx.append_widening(&[ChangeKind::Registration(registration.clone())]).await?)
+    }
+
     /// Appends to the audit trail.
     pub(crate) async fn audit(&mut self, event: &Event, about: About<'_>) -> Result<(), Error> {
         self.audit_at(self.now, event, about).await

@@ -59,7 +59,7 @@ impl App {
                         changed.push(ChangeKind::Registration(it.registration.clone()));
                     }
                 }
-                act.all_changed(&changed).await
+                Ok(act.tx.append_widening(&changed).await?)
             })
             .await?;
             if is_last {

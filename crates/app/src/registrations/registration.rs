@@ -153,7 +153,7 @@ impl App {
         };
         act.tx.insert_registration(&registration).await?;
         let secret = self.add_secret(act, &registration, environment).await?;
-        act.changed(ChangeKind::Registration(registration.id.clone())).await?;
+        act.tx.append_widening(&[ChangeKind::Registration(registration.id.clone())]).await?;
         let object = Object::Registration(&client.property_id, &client.id, &environment.slug);
         let may_reveal = principal.may(Permission::SecretReveal, object);
         let about = About {

@@ -67,6 +67,6 @@ pub(crate) async fn extend(
     let expires_at_before = secret.rule.expires_at.replace(expires_at);
     let id = &secret.rule.id;
     act.tx.set_secret_end(id, secret.rule.expires_at, None).await?;
-    act.secrets_changed(registration).await?;
+    act.secrets_kept(registration).await?;
     Ok(Event::SecretExtended { secret_id: id.clone(), expires_at, expires_at_before })
 }
