@@ -12,7 +12,7 @@ use crate::{
         targets::{EnvironmentPath, Platform},
         versioned::Versioned,
     },
-    keys::place::SealPlace,
+    keys::{place::SealPlace, seal::Vault},
 };
 use crossfade_authority::SigningKey as PrivateKey;
 use crossfade_core::{
@@ -177,24 +177,8 @@ impl App {
         environment: &Environment,
     ) -> Result<(), Error> {
         act.tx.insert_environment(environment).await?;
-        self.add_signing_key(act, &environment.slug, environment.signing_alg, act.now).await?;
+        add_signing_key(act, &self.vault, environment, act.now).await?;
         act.changed(ChangeKind::Environment(environment.slug.clone())).await
-    }
-
-    async fn add_signing_key(
-        &self,
-        act: &mut Act<'_>,
-        slug: &Slug,
-        alg: SigningAlg,
-        active_from: Timestamp,
-    ) -> Result<(), Error> {
-        let private = PrivateKey::generate(alg).map_err(Error::internal)?;
-        let times = KeyTimes { active_from, removed_at: None };
-        let parsed = PrivateKey::parse(alg, &private, times).map_err(Error::internal)?;
-        let place = SealPlace::SigningKey { environment: slug, kid: parsed.kid() };
-        let sealed = self.vault.seal(&place, &private)?;
-        let key = SigningKey { kid: parsed.kid().to_owned(), environment: slug.clone(), alg, sealed, times };
-        Ok(act.tx.insert_signing_key(&key, act.now).await?)
     }
 
     /// Changes the settings of an environment.
@@ -363,8 +347,25 @@ impl App {
                 act.tx.remove_signing_key_at(&old.kid, removal).await?;
             }
         }
-        self.add_signing_key(act, &environment.slug, environment.signing_alg, active_from).await
+        add_signing_key(act, &self.vault, environment, active_from).await
     }
+}
+
+/// Creates a signing key of an environment.
+pub(crate) async fn add_signing_key(
+    act: &mut Act<'_>,
+    vault: &Vault,
+    environment: &Environment,
+    active_from: Timestamp,
+) -> Result<(), Error> {
+    let (slug, alg) = (&environment.slug, environment.signing_alg);
+    let private = PrivateKey::generate(alg).map_err(Error::internal)?;
+    let times = KeyTimes { active_from, removed_at: None };
+    let parsed = PrivateKey::parse(alg, &private, times).map_err(Error::internal)?;
+    let place = SealPlace::SigningKey { environment: slug, kid: parsed.kid() };
+    let sealed = vault.seal(&place, &private)?;
+    let key = SigningKey { kid: parsed.kid().to_owned(), environment: slug.clone(), alg, sealed, times };
+    Ok(act.tx.insert_signing_key(&key, act.now).await?)
 }
 
 /// Counts the stored values that these settings destroy, immediately or in the next sweep.
