@@ -191,7 +191,7 @@ impl App {
     /// Releases the locks and closes the database and the journal.
     pub async fn close(&self) {
         if let Some(journal) = &self.node.journal {
-            journal.close();
+            journal.close().await;
         }
         if let Some(lock) = self.node.lock.lock().await.take() {
             lock.release().await;
@@ -315,6 +315,11 @@ impl App {
     /// Notes ends that are stored and not in the journal yet.
     pub async fn tend_journal(&self) {
         self.node.tend_journal().await;
+    }
+
+    /// Waits until everything that has ended is noted in the journal, before a reply says that something ended earlier.
+    pub async fn confirm_ends(&self) -> Result<(), Error> {
+        self.node.confirm_ends().await
     }
 
     /// Returns warnings for the text of `readyz` while this node is ready.

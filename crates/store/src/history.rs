@@ -10,12 +10,32 @@ pub struct History {
     pub end_seq: i64,
     /// Whether changes note what they end.
     pub is_noting: bool,
-    /// ID of the journal it was last used with; empty if the next journal is adopted; `None` if it never had one.
+    /// Journal that it was last used with, or the release after which the next journal is adopted; `None` if it never
+    /// had one.
     pub journal: Option<String>,
     /// PostgreSQL server it was last served on.
     pub system_id: Option<i64>,
     /// The quarantine it is in.
     pub quarantine: Option<QuarantineRow>,
+}
+
+/// Before the ID of a release, in the place of the ID of a journal.
+const RELEASE: &str = "release ";
+
+impl History {
+    /// Returns the ID of the release after which the next journal is adopted.
+    pub fn release(&self) -> Option<&str> {
+        match self.journal.as_deref()? {
+            // Released by an earlier version, which gave releases no IDs.
+            "" => Some(""),
+            journal => journal.strip_prefix(RELEASE),
+        }
+    }
+
+    /// Returns the ID of the journal that it was last used with.
+    pub fn journal_id(&self) -> Option<&str> {
+        self.journal.as_deref().filter(|_| self.release().is_none())
+    }
 }
 
 /// A quarantine: nothing is decided from the database until an Owner releases it.
@@ -155,6 +175,11 @@ impl Tx {
         system_id: Option<i64>,
     ) -> Result<(), StoreError> {
         self.execute(SET_HISTORY, vec![journal.into(), system_id.into()]).await.map(drop)
+    }
+
+    /// Records a release: the next journal is adopted, and the server that the database is on is remembered then.
+    pub async fn set_released(&mut self, release: &str) -> Result<(), StoreError> {
+        self.set_history(Some(&format!("{RELEASE}{release}")), None).await
     }
 
     /// Sets whether later changes note what they end. This transaction notes nothing.

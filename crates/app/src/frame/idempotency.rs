@@ -130,6 +130,7 @@ impl App {
         }
         let mut reply: R = serde_json::from_str(&remembered.reply).map_err(Error::internal)?;
         reply.may_be_given(principal, operation).await?;
+        act.tx.confirm_ends();
         if let Some(sealed) = &remembered.sealed
             && act.now < remembered.created_at.after(VALUES_REMEMBERED)
         {

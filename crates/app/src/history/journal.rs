@@ -2,32 +2,41 @@
 
 use crate::{
     error::Error,
-    history::lines::{Chain, Contents, Found, Line, compact, first, read},
+    history::lines::{Chain, Found, Line, compacted, first, read},
     keys::seal::derived,
 };
 use aws_lc_rs::hmac;
-use crossfade_core::{Code, Problem, Timestamp, ended::End, forget::TOKENS_LIVE_ON};
+use crossfade_core::{Code, Problem, Timestamp, forget::TOKENS_LIVE_ON};
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Read, Seek, Write},
+    io::{self, ErrorKind, Read, Seek},
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
+use tokio::{sync::OwnedMutexGuard, task::spawn_blocking, time::timeout};
 
 /// Size at which superseded lines are removed for the first time.
 const COMPACTED_AT: u64 = 16 * 1024 * 1024;
 /// Number of ends before the journal is open.
 const NOT_OPEN: i64 = i64::MAX;
 
+/// How long a disk has to answer, and how long once it is known that it may not.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+const ANSWERS_AGAIN_WITHIN: Duration = Duration::from_millis(100);
+const SILENT: &str = "its disk does not answer";
+
 /// The journal of a serving process.
 pub(crate) struct Journal {
     inner: Arc<Inner>,
     /// Last synced end; [`NOT_OPEN`] while nothing is noted in the journal.
     synced: AtomicI64,
+    /// Last end that may be stored.
+    noted: AtomicI64,
     /// One writer at a time, so that the ends stay in order.
     pub(crate) turn: tokio::sync::Mutex<()>,
     failing: Mutex<Option<String>>,
@@ -37,7 +46,7 @@ struct Inner {
     path: PathBuf,
     key: hmac::Key,
     instance: String,
-    open: Mutex<Option<Open>>,
+    open: Arc<tokio::sync::Mutex<Option<Open>>>,
 }
 
 /// The open file, and where it goes on.
@@ -46,6 +55,8 @@ struct Open {
     chain: Chain,
     length: u64,
     compacted_at: u64,
+    /// Whether its name must still be synced.
+    is_renamed: bool,
 }
 
 impl Journal {
@@ -53,11 +64,11 @@ impl Journal {
     pub(crate) fn new(path: &Path, root: &[u8], instance: &str) -> Self {
         let key =
             hmac::Key::new(hmac::HMAC_SHA256, derived(root, b"crossfade: codes of the journal").as_slice());
-        let inner =
-            Inner { path: path.to_owned(), key, instance: instance.to_owned(), open: Mutex::default() };
+        let inner = Inner { path: path.to_owned(), key, instance: instance.to_owned(), open: Arc::default() };
         Self {
             inner: Arc::new(inner),
             synced: AtomicI64::new(NOT_OPEN),
+            noted: AtomicI64::new(0),
             turn: tokio::sync::Mutex::default(),
             failing: Mutex::default(),
         }
@@ -66,6 +77,21 @@ impl Journal {
     /// Returns the last synced end. A journal in which nothing is noted is never behind.
     pub(crate) fn synced(&self) -> i64 {
         self.synced.load(Ordering::SeqCst)
+    }
+
+    /// Whether nothing is noted in the journal.
+    pub(crate) fn rests(&self) -> bool {
+        self.synced() == NOT_OPEN
+    }
+
+    /// Records that ends up to this one may be stored.
+    pub(crate) fn noted_up_to(&self, end: i64) {
+        self.noted.fetch_max(end, Ordering::SeqCst);
+    }
+
+    /// Whether an end may be stored that is not in the journal.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.synced() < self.noted.load(Ordering::SeqCst)
     }
 
     /// Returns why the journal cannot be written; `None` while it can.
@@ -86,36 +112,23 @@ impl Journal {
         *failing = failure;
     }
 
+    /// Works on the file beside the tasks of this process. A disk that hangs delays nothing but the journal: what it does
+    /// not answer in time goes on alone, and everything after it fails.
+    async fn on_file<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner, &mut Option<Open>) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let inner = self.inner.clone();
+        let limit = if self.failing().is_some() { ANSWERS_AGAIN_WITHIN } else { ANSWERS_WITHIN };
+        let mut open: OwnedMutexGuard<Option<Open>> =
+            timeout(limit, inner.open.clone().lock_owned()).await.map_err(|_| SILENT)?;
+        let working = spawn_blocking(move || work(&inner, &mut open));
+        timeout(ANSWERS_WITHIN, working).await.map_err(|_| SILENT)?.map_err(|error| error.to_string())
+    }
+
     /// Locks and reads the file. Fails if it belongs to another instance or is used by another server.
-    pub(crate) fn read(&self) -> Result<Found, Error> {
-        let mut open = self.inner.open();
-        let file = match open.take() {
-            Some(open) if is_at(&open.file, &self.inner.path) => open.file,
-            _ => match OpenOptions::new().read(true).write(true).open(&self.inner.path) {
-                Ok(file) => self.inner.lock(file)?,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-                Err(error) => return Err(self.inner.unusable(&error)),
-            },
-        };
-        let mut bytes = Vec::new();
-        let mut input = &file;
-        let got = input.rewind().and_then(|()| input.read_to_end(&mut bytes));
-        got.map_err(|error| self.inner.unusable(&error))?;
-        let found = read(&bytes, &self.inner.key, &self.inner.instance);
-        let (chain, length) = match &found {
-            Found::Foreign => {
-                let text = format!(
-                    "{} is not a journal of this instance, or its first line was changed. Nothing was changed. Set \
-                    --journal-file to the journal of this instance, or to a new file.",
-                    self.inner.path.display()
-                );
-                return Err(Problem::new(Code::Unavailable, text).into());
-            }
-            Found::Whole(contents) => (contents.chain.clone(), contents.length),
-            Found::Nothing | Found::Damaged { .. } => (Chain::new(&self.inner.key), 0),
-        };
-        *open = Some(Open { file, chain, length, compacted_at: COMPACTED_AT.max(length) });
-        Ok(found)
+    pub(crate) async fn read(&self) -> Result<Found, Error> {
+        self.on_file(Inner::read).await.map_err(|error| self.inner.unusable(&error))?
     }
 
     /// Notes ends after `synced` in the journal from now on.
@@ -129,48 +142,88 @@ impl Journal {
     }
 
     /// Closes the file and releases its lock.
-    pub(crate) fn close(&self) {
-        *self.inner.open() = None;
+    pub(crate) async fn close(&self) {
+        if let Ok(mut open) = timeout(ANSWERS_WITHIN, self.inner.open.lock()).await {
+            *open = None;
+        }
     }
 
-    /// Begins a journal with this ID after an end. A damaged journal is kept under another name.
-    pub(crate) fn begin(&self, id: &str, after: i64, now: Timestamp, is_damaged: bool) -> Result<(), Error> {
-        let mut open = self.inner.open();
-        *open = None;
-        let begun = (|| {
-            if is_damaged {
-                let mut aside = self.inner.path.clone().into_os_string();
-                aside.push(format!(".damaged-{}", now.as_micros()));
-                std::fs::rename(&self.inner.path, aside)?;
-            }
-            self.inner.create(&self.inner.path, &[first(id, &self.inner.instance, after)])
-        })();
-        let begun: Open = begun.map_err(|error| self.inner.unusable(&error))?;
-        self.inner.lock_again(&begun.file)?;
-        *open = Some(begun);
-        Ok(())
+    /// Begins a journal with this ID after an end, and after a release if there was one. A damaged journal is kept under
+    /// another name.
+    pub(crate) async fn begin(
+        &self,
+        id: &str,
+        after: i64,
+        release: Option<&str>,
+        now: Timestamp,
+        is_damaged: bool,
+    ) -> Result<(), Error> {
+        let line = first(id, &self.inner.instance, after, release);
+        let begun = self.on_file(move |inner, open| inner.begin(open, line, is_damaged.then_some(now))).await;
+        let begun = begun.map_err(|error| self.inner.unusable(&error)).flatten();
+        self.note(begun.as_ref().err().map(ToString::to_string));
+        begun
     }
 
     /// Appends lines, and syncs them.
     pub(crate) async fn append(&self, lines: Vec<Line>, now: Timestamp) -> Result<(), String> {
-        let inner = self.inner.clone();
-        let written = tokio::task::spawn_blocking(move || inner.append(&lines, now)).await;
-        let written = match written {
-            Ok(written) => written.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
+        let written = self
+            .on_file(move |inner, open| inner.append(open, &lines, now).map_err(|error| error.to_string()));
+        let written = written.await.flatten();
         self.note(written.as_ref().err().cloned());
         written
     }
 }
 
 impl Inner {
-    fn open(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self, open: &mut Option<Open>) -> Result<Found, Error> {
+        let file = match open.take() {
+            Some(open) if is_at(&open.file, &self.path) => open.file,
+            _ => match OpenOptions::new().read(true).write(true).open(&self.path) {
+                Ok(file) => self.lock(file)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+                Err(error) => return Err(self.unusable(&error)),
+            },
+        };
+        let bytes = contents(&file).map_err(|error| self.unusable(&error))?;
+        let found = read(&bytes, &self.key, &self.instance);
+        let (chain, length) = match &found {
+            Found::Foreign => {
+                let text = format!(
+                    "{} is not a journal of this instance, or its first line was changed. Nothing was changed. Set \
+                    --journal-file to the journal of this instance, or to a new file.",
+                    self.path.display()
+                );
+                return Err(Problem::new(Code::Unavailable, text).into());
+            }
+            Found::Whole(contents) => (contents.chain.clone(), contents.length),
+            Found::Nothing | Found::Damaged { .. } => (Chain::new(&self.key), 0),
+        };
+        *open = Some(Open { file, chain, length, compacted_at: COMPACTED_AT.max(length), is_renamed: false });
+        Ok(found)
     }
 
-    fn append(&self, lines: &[Line], now: Timestamp) -> io::Result<()> {
-        let mut guard = self.open();
+    fn begin(&self, open: &mut Option<Open>, line: Line, damaged: Option<Timestamp>) -> Result<(), Error> {
+        // Locked until the new one is.
+        let before = open.take();
+        let begun = match (before, damaged) {
+            (Some(empty), None) if is_at(&empty.file, &self.path) => {
+                self.fill(empty.file, &self.path, &[line])
+            }
+            (_before, damaged) => {
+                if let Some(now) = damaged {
+                    let mut aside = self.path.clone().into_os_string();
+                    aside.push(format!(".damaged-{}", now.as_micros()));
+                    std::fs::rename(&self.path, aside).map_err(|error| self.unusable(&error))?;
+                }
+                self.create(&self.path, &[line])
+            }
+        };
+        *open = Some(begun?);
+        Ok(())
+    }
+
+    fn append(&self, guard: &mut Option<Open>, lines: &[Line], now: Timestamp) -> io::Result<()> {
         let open = guard.as_mut().ok_or_else(|| io::Error::other("it is not open"))?;
         if !is_at(&open.file, &self.path) {
             return Err(io::Error::other("the file was replaced or removed while it was in use"));
@@ -182,6 +235,10 @@ impl Inner {
         // At its place and not at the end: a part of these lines may have been written by an attempt that failed.
         open.file.write_all_at(&text, open.length)?;
         open.file.sync_data()?;
+        if open.is_renamed {
+            sync_directory(&self.path)?;
+            open.is_renamed = false;
+        }
         open.chain = chain;
         open.length += text.len() as u64;
         if open.length > open.compacted_at {
@@ -196,52 +253,50 @@ impl Inner {
     }
 
     /// Writes the journal again without the lines that later ones supersede.
-    fn compact(&self, file: &File, now: Timestamp) -> io::Result<Option<Open>> {
-        let mut bytes = Vec::new();
-        let mut input = file;
-        input.rewind()?;
-        input.read_to_end(&mut bytes)?;
+    fn compact(&self, file: &File, now: Timestamp) -> Result<Option<Open>, Error> {
+        let failed = |error| self.unusable(&error);
+        let bytes = contents(file).map_err(failed)?;
         let Found::Whole(contents) = read(&bytes, &self.key, &self.instance) else { return Ok(None) };
-        let Contents { id, after, ends, .. } = *contents;
-        let mut lines = vec![first(&id, &self.instance, after)];
         // A token that expired that long ago has expired by every clock.
-        let expired_by = now.before(TOKENS_LIVE_ON);
-        lines.extend(
-            compact(ends, expired_by).into_iter().map(|(seq, end): (i64, End)| Line::End { seq, end }),
-        );
+        let lines = compacted(*contents, &self.instance, now.before(TOKENS_LIVE_ON));
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
         let beside = PathBuf::from(beside);
         let _ = std::fs::remove_file(&beside);
         let written = self.create(&beside, &lines)?;
-        written.file.try_lock().map_err(|_| io::Error::other("the new file is locked"))?;
-        std::fs::rename(&beside, &self.path)?;
-        sync_directory(&self.path)?;
+        std::fs::rename(&beside, &self.path).map_err(failed)?;
+        // From here on it is the journal. Its name is synced before the next end counts as noted.
         let compacted_at = COMPACTED_AT.max(written.length.saturating_mul(2));
-        Ok(Some(Open { compacted_at, ..written }))
+        Ok(Some(Open { compacted_at, is_renamed: true, ..written }))
     }
 
-    fn create(&self, path: &Path, lines: &[Line]) -> io::Result<Open> {
+    /// Creates a file, and locks it before anything is written to it.
+    fn create(&self, path: &Path, lines: &[Line]) -> Result<Open, Error> {
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path);
+        let file = self.lock(file.map_err(|error| self.unusable(&error))?)?;
+        self.fill(file, path, lines)
+    }
+
+    /// Writes the lines of a new journal to a locked file.
+    fn fill(&self, file: File, path: &Path, lines: &[Line]) -> Result<Open, Error> {
         let (mut chain, mut text) = (Chain::new(&self.key), Vec::new());
-        for line in lines {
-            chain.write(line, &mut text)?;
-        }
-        file.write_all(&text)?;
-        file.sync_all()?;
-        sync_directory(path)?;
-        Ok(Open { file, chain, length: text.len() as u64, compacted_at: COMPACTED_AT })
+        let written = (|| {
+            for line in lines {
+                chain.write(line, &mut text)?;
+            }
+            file.set_len(0)?;
+            file.write_all_at(&text, 0)?;
+            file.sync_all()?;
+            sync_directory(path)
+        })();
+        written.map_err(|error| self.unusable(&error))?;
+        Ok(Open { file, chain, length: text.len() as u64, compacted_at: COMPACTED_AT, is_renamed: false })
     }
 
     fn lock(&self, file: File) -> Result<File, Error> {
-        self.lock_again(&file)?;
-        Ok(file)
-    }
-
-    fn lock_again(&self, file: &File) -> Result<(), Error> {
         match file.try_lock() {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 let text = format!(
                     "Another server is using the journal {}. Nothing was changed. Give each instance a journal of its \
@@ -254,7 +309,7 @@ impl Inner {
         }
     }
 
-    fn unusable(&self, error: &io::Error) -> Error {
+    fn unusable(&self, error: &dyn std::fmt::Display) -> Error {
         let text = format!(
             "Cannot use the journal {}: {error}. Nothing was changed. Correct --journal-file, or the permissions of \
             the file and its directory.",
@@ -262,6 +317,13 @@ impl Inner {
         );
         Problem::new(Code::Unavailable, text).into()
     }
+}
+
+fn contents(mut file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Whether an open file is the one at this path.
@@ -275,4 +337,58 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal of its own for a test, in an empty directory.
+    fn journal(test: &str) -> (Journal, PathBuf) {
+        let directory = std::env::temp_dir().join(format!("crossfade-journal-{test}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("ends.journal");
+        (Journal::new(&path, &[7; 32], "i"), path)
+    }
+
+    fn remove(path: &Path) {
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_delays_nothing_but_the_journal() {
+        let (journal, path) = journal("silent");
+        let now = Timestamp::from_micros(1);
+        journal.begin("j", 0, None, now, false).await.unwrap();
+        journal.note(Some("slow".into()));
+        // Held, as by a write that never returns.
+        let stuck = journal.inner.open.clone().lock_owned().await;
+        let line = || vec![Line::Gap { up_to: 5, release: None }];
+        assert_eq!(journal.append(line(), now).await, Err(SILENT.to_owned()));
+        assert_eq!(journal.failing().as_deref(), Some(SILENT));
+        assert!(journal.read().await.is_err());
+        drop(stuck);
+        journal.append(line(), now).await.unwrap();
+        assert_eq!(journal.failing(), None);
+        remove(&path);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_appears_before_a_journal_begins_is_left_as_it_is() {
+        let (journal, path) = journal("begun");
+        let now = Timestamp::from_micros(1);
+        assert!(matches!(journal.read().await.unwrap(), Found::Nothing));
+        std::fs::write(&path, "somebody else's").unwrap();
+        assert!(journal.begin("j", 0, None, now, false).await.is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody else's");
+        assert!(journal.failing().is_some());
+        // An empty one is used.
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(journal.read().await.unwrap(), Found::Nothing));
+        journal.begin("j", 0, None, now, false).await.unwrap();
+        assert!(matches!(journal.read().await.unwrap(), Found::Whole(_)));
+        assert_eq!(journal.failing(), None);
+        remove(&path);
+    }
 }

@@ -19,8 +19,10 @@ pub(crate) enum JournalState {
         after: i64,
         /// Last end.
         last: i64,
-        /// Whether it contains no end.
+        /// Whether it contains no end, and no database was used with it.
         is_bare: bool,
+        /// Releases after which it was adopted, and used.
+        used_after: Vec<String>,
     },
 }
 
@@ -46,21 +48,29 @@ pub(crate) fn judge(history: &History, journal: &JournalState, system_id: Option
     use JournalState::*;
     let is_held = history.quarantine.is_some();
     let waits = |cause| if is_held { Plan::Stay } else { Plan::Quarantine(cause) };
-    let known = history.journal.as_deref();
+    let (known, release) = (history.journal_id(), history.release());
     let is_moved = history.system_id.zip(system_id).is_some_and(|(before, now)| before != now);
+    let adopts = || match journal {
+        _ if is_held => Plan::Stay,
+        _ if is_moved => Plan::Quarantine(Cause::AnotherServer),
+        Off => Plan::Stay,
+        _ => Plan::Adopt,
+    };
     match (known, journal) {
         (Some(known), Whole { id, after, last, .. }) if known == id => match history.end_seq {
             end_seq if end_seq >= *last => Plan::Continue,
             end_seq if end_seq >= *after => Plan::Apply,
             _ => Plan::ApplySome,
         },
+        // A copy from between the release and the adoption of this journal.
+        (None, Whole { used_after, .. })
+            if release.is_some_and(|id| used_after.iter().any(|it| it == id)) =>
+        {
+            waits(Cause::AnotherJournal)
+        }
         // Released, or never used with a journal: there is nothing to compare the database with.
-        (None, Off | Missing | Whole { is_bare: true, .. }) | (Some(""), _) => match journal {
-            _ if is_held => Plan::Stay,
-            _ if is_moved => Plan::Quarantine(Cause::AnotherServer),
-            Off => Plan::Stay,
-            _ => Plan::Adopt,
-        },
+        (None, Off | Missing | Whole { is_bare: true, .. }) => adopts(),
+        (None, _) if release.is_some() => adopts(),
         (_, Off | Missing) => waits(Cause::JournalMissing),
         (_, Damaged) => waits(Cause::JournalDamaged),
         (_, Whole { .. }) => waits(Cause::AnotherJournal),
@@ -90,7 +100,13 @@ mod tests {
     }
 
     fn whole(id: &str, after: i64, last: i64) -> JournalState {
-        JournalState::Whole { id: id.to_owned(), after, last, is_bare: after == last }
+        JournalState::Whole {
+            id: id.to_owned(),
+            after,
+            last,
+            is_bare: after == last,
+            used_after: vec!["used".to_owned()],
+        }
     }
 
     #[test]
@@ -145,6 +161,16 @@ mod tests {
         for journal in [JournalState::Missing, JournalState::Damaged, whole("b", 0, 10)] {
             assert_eq!(judge(&history(9, Some("")), &journal, Some(1)), Plan::Adopt);
             assert_eq!(judge(&held(history(9, Some(""))), &journal, Some(1)), Plan::Stay);
+            assert_eq!(judge(&history(9, Some("release new")), &journal, Some(1)), Plan::Adopt);
         }
+    }
+
+    #[test]
+    fn a_copy_from_between_a_release_and_the_adoption_needs_a_release() {
+        let copy = history(9, Some("release used"));
+        let another = Plan::Quarantine(Cause::AnotherJournal);
+        assert_eq!(judge(&copy, &whole("b", 0, 10), Some(1)), another);
+        assert_eq!(judge(&copy, &JournalState::Missing, Some(1)), Plan::Adopt);
+        assert_eq!(judge(&copy, &JournalState::Off, Some(1)), Plan::Stay);
     }
 }

@@ -25,11 +25,32 @@ pub(crate) enum Line {
         instance: String,
         /// Last end that is not in it.
         after: i64,
+        /// Releases after which it was adopted before this line was written.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        releases: Vec<Release>,
+        /// Whether a database was used with it before this line was written.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_use: bool,
     },
     /// The journal was not used for a while: ends up to this one may be missing.
-    Gap { up_to: i64 },
+    Gap {
+        up_to: i64,
+        /// Release after which it is adopted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<String>,
+    },
+    /// A database has stored that it is used with this journal.
+    InUse,
     /// An end.
     End { seq: i64, end: End },
+}
+
+/// A release after which a journal was adopted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Release {
+    pub(crate) id: String,
+    /// Last end before the adoption.
+    pub(crate) up_to: i64,
 }
 
 /// Codes of successive lines.
@@ -81,6 +102,10 @@ pub(crate) struct Contents {
     pub(crate) after: i64,
     /// Last end.
     pub(crate) last: i64,
+    /// Releases after which it was adopted.
+    pub(crate) releases: Vec<Release>,
+    /// Whether a database was used with it.
+    pub(crate) is_in_use: bool,
     /// Its ends, oldest first.
     pub(crate) ends: Vec<(i64, End)>,
     /// Continues its codes.
@@ -104,8 +129,8 @@ pub(crate) enum Found {
 /// Reads a journal of this instance.
 pub(crate) fn read(bytes: &[u8], key: &hmac::Key, instance: &str) -> Found {
     let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-        // Less than a line: its creation was interrupted.
-        return if bytes.len() < 2 * CODE { Found::Nothing } else { Found::Foreign };
+        // The beginning of a first line: its creation was interrupted.
+        return if begins_a_journal(bytes) { Found::Nothing } else { Found::Foreign };
     };
     let lines: Vec<&[u8]> = bytes[..end].split(|byte| *byte == b'\n').collect();
     let (mut chain, mut length) = (Chain::new(key), 0);
@@ -113,14 +138,23 @@ pub(crate) fn read(bytes: &[u8], key: &hmac::Key, instance: &str) -> Found {
     for (at, text) in lines.iter().enumerate() {
         let mut next = chain.clone();
         match (next.read(text), &mut contents) {
-            (Some(Line::Journal { version: VERSION, id, instance: of, after }), None) if of == instance => {
+            (Some(Line::Journal { version: VERSION, id, instance: of, after, releases, in_use }), None)
+                if of == instance =>
+            {
                 let (ends, chain) = (Vec::new(), chain.clone());
-                contents = Some(Contents { id, after, last: after, ends, chain, length: 0 });
+                let is_in_use = in_use;
+                contents =
+                    Some(Contents { id, after, last: after, releases, is_in_use, ends, chain, length: 0 });
             }
-            (Some(Line::Gap { up_to }), Some(found)) => {
+            (Some(Line::Gap { up_to, release }), Some(found)) => {
                 found.after = up_to;
                 found.last = found.last.max(up_to);
+                if let Some(id) = release {
+                    found.releases.retain(|earlier| earlier.id != id);
+                    found.releases.push(Release { id, up_to });
+                }
             }
+            (Some(Line::InUse), Some(found)) => found.is_in_use = true,
             (Some(Line::End { seq, end }), Some(found)) => {
                 found.last = found.last.max(seq);
                 found.ends.push((seq, end));
@@ -139,14 +173,43 @@ pub(crate) fn read(bytes: &[u8], key: &hmac::Key, instance: &str) -> Found {
     }
 }
 
-/// Returns the first line of a journal.
-pub(crate) fn first(id: &str, instance: &str, after: i64) -> Line {
-    Line::Journal { version: VERSION, id: id.to_owned(), instance: instance.to_owned(), after }
+/// Whether text without the end of a line can be what is there of a first line.
+fn begins_a_journal(bytes: &[u8]) -> bool {
+    let (code, json) = bytes.split_at(bytes.len().min(CODE));
+    let begins = b" {\"journal\":";
+    code.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && json.iter().zip(begins).all(|(byte, expected)| byte == expected)
+}
+
+/// Returns the first line of a journal that begins after an end, and after a release if there was one.
+pub(crate) fn first(id: &str, instance: &str, after: i64, release: Option<&str>) -> Line {
+    let releases = release.map(|id| Release { id: id.to_owned(), up_to: after });
+    Line::Journal {
+        version: VERSION,
+        id: id.to_owned(),
+        instance: instance.to_owned(),
+        after,
+        releases: releases.into_iter().collect(),
+        in_use: false,
+    }
+}
+
+/// Returns the lines that say as much as these contents, without what is superseded or expired by `expired_by`.
+pub(crate) fn compacted(
+    contents: Contents,
+    instance: &str,
+    expired_by: crossfade_core::Timestamp,
+) -> Vec<Line> {
+    let Contents { id, after, releases, is_in_use, ends, .. } = contents;
+    let instance = instance.to_owned();
+    let first = Line::Journal { version: VERSION, id, instance, after, releases, in_use: is_in_use };
+    let ends = compact(ends, expired_by).into_iter().map(|(seq, end)| Line::End { seq, end });
+    std::iter::once(first).chain(ends).collect()
 }
 
 /// Returns the ends that still say something: of each subject the last, and none about an access token that expired by
 /// `expired_by`. The very last one always stays, because it says how far the journal goes.
-pub(crate) fn compact(ends: Vec<(i64, End)>, expired_by: crossfade_core::Timestamp) -> Vec<(i64, End)> {
+fn compact(ends: Vec<(i64, End)>, expired_by: crossfade_core::Timestamp) -> Vec<(i64, End)> {
     let mut newest: HashMap<String, i64> = HashMap::new();
     for (seq, end) in &ends {
         newest.insert(end.subject(), *seq);
@@ -182,7 +245,8 @@ mod tests {
 
     fn journal() -> Vec<u8> {
         let end = |seq| Line::End { seq, end: grant(seq as u8) };
-        written(&[first("j", "i", 4), end(5), end(6), Line::Gap { up_to: 9 }, end(10)])
+        let gap = Line::Gap { up_to: 9, release: Some("r".into()) };
+        written(&[first("j", "i", 4, None), end(5), end(6), gap, end(10)])
     }
 
     fn whole(bytes: &[u8]) -> Contents {
@@ -199,6 +263,16 @@ mod tests {
         assert_eq!((found.id.as_str(), found.after, found.last), ("j", 9, 10));
         assert_eq!(found.ends.len(), 3);
         assert_eq!(found.length, text.len() as u64);
+    }
+
+    #[test]
+    fn what_was_compacted_says_the_same() {
+        let mut found = whole(&journal());
+        found.is_in_use = true;
+        let again = whole(&written(&compacted(found.clone(), "i", Timestamp::from_micros(0))));
+        assert_eq!((&again.id, again.after, again.last), (&found.id, found.after, found.last));
+        assert_eq!(again.releases, [Release { id: "r".into(), up_to: 9 }]);
+        assert!(again.is_in_use);
     }
 
     #[test]
@@ -232,7 +306,11 @@ mod tests {
         assert!(matches!(read(&text, &key(2), "i"), Found::Foreign));
         assert!(matches!(read(&text, &key(1), "another"), Found::Foreign));
         assert!(matches!(read(b"GRUB\n", &key(1), "i"), Found::Foreign));
-        assert!(matches!(read(b"", &key(1), "i"), Found::Nothing));
+        assert!(matches!(read(b"GRUB", &key(1), "i"), Found::Foreign));
+        let first = text.iter().position(|byte| *byte == b'\n').unwrap();
+        for cut in 0..first {
+            assert!(matches!(read(&text[..cut], &key(1), "i"), Found::Nothing), "{cut}");
+        }
     }
 
     #[test]

@@ -14,9 +14,10 @@ use crate::{
     node::state::Node,
 };
 use crossfade_core::{
-    Code, GrantId, Operation, Problem, Timestamp, TokenId, UserId,
+    Code, GrantId, Operation, Problem, Random, Timestamp, TokenId, UserId,
     api::{HeldGrant, HeldSecret, HeldToken, Quarantine, QuarantineReleased, ReleaseQuarantine},
     audit::{Actor, Event},
+    base62,
     ended::Cause,
     text::Reason,
 };
@@ -49,7 +50,7 @@ impl Node {
             }
             (Some(_), None) => {
                 tracing::warn!("the quarantine has ended");
-                self.must_settle.store(true, Ordering::SeqCst);
+                self.releases.fetch_add(1, Ordering::SeqCst);
             }
             _ => {}
         }
@@ -103,7 +104,7 @@ impl App {
         let released = self
             .change(Operation::ReleaseQuarantine, request, Platform, async |act, _, ()| {
                 act.matches_list()?;
-                release(act, &input.read()?).await
+                release(act, &input.read()?, self.random.as_ref()).await
             })
             .await?;
         self.node.tend_journal().await;
@@ -116,7 +117,8 @@ impl App {
         body: &ReleaseQuarantine,
     ) -> Result<QuarantineReleased, Error> {
         let actor = Actor::machine("quarantine release");
-        let released = self.change_as(actor, async |act| release(act, body).await).await?;
+        let released =
+            self.change_as(actor, async |act| release(act, body, self.random.as_ref()).await).await?;
         // A server that is running beside this command does it within a second.
         self.node.tend_journal().await;
         Ok(released)
@@ -176,7 +178,11 @@ async fn held(tx: &mut Tx, now: Timestamp) -> Result<Quarantine, Error> {
     })
 }
 
-async fn release(act: &mut Act<'_>, body: &ReleaseQuarantine) -> Result<QuarantineReleased, Error> {
+async fn release(
+    act: &mut Act<'_>,
+    body: &ReleaseQuarantine,
+    random: &dyn Random,
+) -> Result<QuarantineReleased, Error> {
     let reason = Reason::required(body.reason.as_deref())?;
     let Some(quarantine) = act.tx.quarantine().await? else {
         let text = "The instance is not in quarantine. Nothing was changed.";
@@ -193,7 +199,9 @@ async fn release(act: &mut Act<'_>, body: &ReleaseQuarantine) -> Result<Quaranti
     act.tx.end_all_access_tokens(GENERATIONS).await?;
     // The next journal is adopted, and the server that the database is on now is remembered.
     act.tx.set_noting(false).await?;
-    act.tx.set_history(Some(""), None).await?;
+    let mut id = [0; 16];
+    random.fill(&mut id);
+    act.tx.set_released(&base62::encode_fixed(&id, 22)).await?;
     act.tx.end_quarantine().await?;
     act.changed(ChangeKind::Everything).await?;
     let ValidSecrets { current, retiring } = act.tx.valid_secrets(act.now).await?;

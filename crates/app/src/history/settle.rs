@@ -1,26 +1,26 @@
 //! Settles the history of the database before anything is decided from it.
 
 use crate::{
+    environments::environment::add_signing_key,
     error::Error,
     frame::{act::Act, entry::About},
     history::{
         journal::Journal,
         judge::{JournalState, Plan, judge},
         lines::{Contents, Found, Line},
+        noting::unwritable,
     },
     node::state::Node,
 };
 use crossfade_core::{
-    Code, Problem, Timestamp,
+    Timestamp,
     audit::{Actor, Event},
     base62,
-    ended::Cause,
+    ended::{Cause, End},
+    environment::Slug,
 };
-use crossfade_store::{ChangeKind, History, Purpose, QuarantineRow, Tx};
-use std::sync::{PoisonError, atomic::Ordering};
-
-/// Number of ends that are copied to the journal at once.
-const COPIED_AT_ONCE: i64 = 500;
+use crossfade_store::{ChangeKind, History, Purpose, QuarantineRow, StoreError, Tx};
+use std::{collections::BTreeSet, sync::PoisonError};
 
 impl Node {
     /// Compares the database with the journal and the server it was last used with. Applies ends that it lacks, or
@@ -31,7 +31,10 @@ impl Node {
             None => None,
         };
         let history = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.history().await?)).await?;
-        let found = self.journal.as_ref().map(Journal::read).transpose()?;
+        let found = match &self.journal {
+            Some(journal) => Some(journal.read().await?),
+            None => None,
+        };
         let (state, contents) = match found {
             None => (JournalState::Off, None),
             Some(Found::Nothing | Found::Foreign) => (JournalState::Missing, None),
@@ -40,9 +43,15 @@ impl Node {
                 (JournalState::Damaged, None)
             }
             Some(Found::Whole(contents)) => {
-                let Contents { id, after, last, ends, .. } = &*contents;
-                let is_bare = ends.is_empty() && after == last;
-                let state = JournalState::Whole { id: id.clone(), after: *after, last: *last, is_bare };
+                let Contents { id, after, last, ends, is_in_use, releases, .. } = &*contents;
+                let used = releases.iter().filter(|release| last > &release.up_to);
+                let state = JournalState::Whole {
+                    id: id.clone(),
+                    after: *after,
+                    last: *last,
+                    is_bare: ends.is_empty() && after == last && !is_in_use,
+                    used_after: used.map(|release| release.id.clone()).collect(),
+                };
                 (state, Some(contents))
             }
         };
@@ -79,12 +88,11 @@ impl Node {
     /// later and has ends cannot be compared with the database.
     async fn stay(&self, history: &History, system_id: Option<i64>) -> Result<(), Error> {
         let is_known = system_id.is_none() || system_id == history.system_id;
-        let is_released = history.journal.as_deref() == Some("");
+        let is_released = history.release().is_some();
         if history.quarantine.is_some() || (is_known && !is_released) {
             return Ok(());
         }
-        let (journal, system_id) =
-            (history.journal.as_deref().filter(|id| !id.is_empty()), system_id.or(history.system_id));
+        let (journal, system_id) = (history.journal_id(), system_id.or(history.system_id));
         let stored = self.settle(async |tx, _| Ok(tx.set_history(journal, system_id).await?)).await;
         // A database that stores no changes is served all the same.
         if let Err(error) = stored {
@@ -105,6 +113,9 @@ impl Node {
         // Ends that were stored, and not noted before the last server ended.
         if let Err(error) = self.copy_ends(journal, history.end_seq).await {
             tracing::warn!(%error, "cannot note ends in the journal");
+        }
+        if !contents.is_in_use {
+            mark(journal, self.clock.now()).await;
         }
         if history.quarantine.is_none() && history.is_noting && history.system_id == system_id {
             return Ok(());
@@ -136,16 +147,28 @@ impl Node {
         system_id: Option<i64>,
     ) -> Result<(), Error> {
         let journal = self.journal()?;
+        let lacking = || contents.ends.iter().filter(|(seq, _)| *seq > history.end_seq).map(|(_, end)| end);
+        // A clock that was put back must not make valid again what has ended by time.
+        if let Some(at) = lacking().filter_map(End::at).max() {
+            self.clock.raise(at);
+        }
         self.settle(async |tx, now| {
             tx.set_noting(is_complete).await?;
             let (mut applied, mut missing) = (0, 0);
-            for (_, end) in contents.ends.iter().filter(|(seq, _)| *seq > history.end_seq) {
+            for end in lacking() {
                 match tx.apply_end(end).await? {
                     true => applied += 1,
                     false => missing += 1,
                 }
             }
             tx.end_entries().await?;
+            let environments = lacking().filter_map(|end| match end {
+                End::SigningKey { environment, .. } => Some(environment),
+                _ => None,
+            });
+            for environment in environments.collect::<BTreeSet<_>>() {
+                self.replace_lost_signing_key(tx, now, environment).await?;
+            }
             let event = Event::JournalApplied {
                 first_seq: history.end_seq + 1,
                 last_seq: contents.last,
@@ -175,6 +198,25 @@ impl Node {
         Ok(())
     }
 
+    /// Creates a signing key where the one that replaced the removed ones was created after the copy.
+    async fn replace_lost_signing_key(&self, tx: &mut Tx, now: Timestamp, slug: &Slug) -> Result<(), Error> {
+        let keys = tx.read_signing_keys(slug).await?;
+        if keys.iter().flatten().any(|key| key.times.removed_at.is_none()) {
+            return Ok(());
+        }
+        let environment = match tx.environment(slug).await {
+            Ok(Some(environment)) => environment,
+            // Deleted, or reported when the tables are loaded.
+            Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut act = Act::new(tx, now, Actor::machine("serve"));
+        add_signing_key(&mut act, &self.vault, &environment, now).await?;
+        let event =
+            Event::SigningKeyRotated { alg: environment.signing_alg, immediate: true, compromised: false };
+        act.audit(&event, About::environment(slug)).await
+    }
+
     /// Uses the journal from now on. It may be new, or have been used before a release.
     async fn adopt(
         &self,
@@ -188,7 +230,8 @@ impl Node {
             Some(contents) => {
                 // One further, so that a copy from before the time without the journal is behind it.
                 let up_to = contents.last.max(history.end_seq) + 1;
-                let gap = journal.append(vec![Line::Gap { up_to }], now).await;
+                let release = history.release().map(str::to_owned);
+                let gap = journal.append(vec![Line::Gap { up_to, release }], now).await;
                 gap.map_err(|error| unwritable(&error, "Nothing was changed."))?;
                 (contents.id, up_to)
             }
@@ -196,7 +239,7 @@ impl Node {
                 let mut id = [0; 16];
                 self.random.fill(&mut id);
                 let id = base62::encode_fixed(&id, 22);
-                journal.begin(&id, history.end_seq, now, is_damaged)?;
+                journal.begin(&id, history.end_seq, history.release(), now, is_damaged).await?;
                 (id, history.end_seq)
             }
         };
@@ -207,6 +250,7 @@ impl Node {
         })
         .await?;
         journal.go_on_after(last);
+        mark(journal, now).await;
         Ok(())
     }
 
@@ -235,73 +279,12 @@ impl Node {
     fn journal(&self) -> Result<&Journal, Error> {
         self.journal.as_ref().ok_or_else(|| Error::internal("there is no journal"))
     }
+}
 
-    /// Refuses a change that ends something while the journal cannot be written. Nothing else is refused.
-    pub(crate) fn may_end(&self) -> Result<(), Error> {
-        match self.journal.as_ref().and_then(Journal::failing) {
-            Some(error) => Err(unwritable(&error, "Nothing was changed.")),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits until every end up to `end` is synced to the journal.
-    pub(crate) async fn sync_journal(&self, end: i64) -> Result<(), Error> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        if journal.synced() >= end {
-            return Ok(());
-        }
-        let _turn = journal.turn.lock().await;
-        self.copy_ends(journal, end).await
-    }
-
-    async fn copy_ends(&self, journal: &Journal, end: i64) -> Result<(), Error> {
-        while journal.synced() < end {
-            let synced = journal.synced();
-            let read = self
-                .db
-                .read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.ends(synced, COPIED_AT_ONCE).await?));
-            let rows = read.await?;
-            let last = rows.last().map_or(end, |(seq, _)| *seq);
-            let mut lines = Vec::with_capacity(rows.len() + 1);
-            // Ends that the database has forgotten: the journal was replaced by an older copy.
-            match rows.first() {
-                Some((first, _)) if *first > synced + 1 => lines.push(Line::Gap { up_to: first - 1 }),
-                None => lines.push(Line::Gap { up_to: end }),
-                Some(_) => {}
-            }
-            lines.extend(rows.into_iter().map(|(seq, end)| Line::End { seq, end }));
-            let appended = journal.append(lines, self.clock.now()).await;
-            appended.map_err(|error| {
-                unwritable(&error, "The change was stored. Read the current state before you retry.")
-            })?;
-            journal.go_on_after(last);
-        }
-        Ok(())
-    }
-
-    /// Notes ends that are stored and not in the journal yet, and adopts the journal after a release.
-    pub(crate) async fn tend_journal(&self) {
-        let settled = match self.must_settle.swap(false, Ordering::SeqCst) {
-            true => self.settle_history().await,
-            false => Ok(()),
-        };
-        let tended = match settled {
-            Err(error) => {
-                self.must_settle.store(true, Ordering::SeqCst);
-                Err(error)
-            }
-            Ok(()) if self.journal.is_none() => Ok(()),
-            Ok(()) => {
-                let read = async |tx: &mut Tx| Ok::<_, Error>(tx.history().await?.end_seq);
-                match self.db.read_for(Purpose::Feed, read).await {
-                    Ok(end) => self.sync_journal(end).await,
-                    Err(error) => Err(error),
-                }
-            }
-        };
-        if let Err(error) = tended {
-            tracing::warn!(%error, "cannot bring the journal up to date");
-        }
+/// Writes that a database has stored that it is used with this journal. A copy from before it is told apart by that.
+async fn mark(journal: &Journal, now: Timestamp) {
+    if let Err(error) = journal.append(vec![Line::InUse], now).await {
+        tracing::warn!(error, "cannot note that the journal is in use");
     }
 }
 
@@ -314,13 +297,4 @@ async fn start_quarantine(tx: &mut Tx, now: Timestamp, cause: Cause) -> Result<(
 
 async fn audit(tx: &mut Tx, now: Timestamp, event: &Event) -> Result<(), Error> {
     Act::new(tx, now, Actor::machine("serve")).audit(event, About::default()).await
-}
-
-fn unwritable(error: &str, what: &str) -> Error {
-    let (code, advice) = match what.starts_with("Nothing") {
-        true => (Code::Unavailable, " Correct the file or its disk, then try again."),
-        false => (Code::OutcomeUnknown, ""),
-    };
-    let text = format!("The journal cannot be written. {what}{advice}");
-    Error { source: Some(error.to_owned().into()), ..Problem::new(code, text).into() }
 }

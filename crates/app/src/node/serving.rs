@@ -12,6 +12,7 @@ use crate::{
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Fault, Purpose, ServeLock, StoreError};
 use std::{
+    convert::Infallible,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -150,6 +151,23 @@ impl Node {
     /// anything is changed. Returns when this process must stop.
     pub(crate) async fn keep_serving(&self) -> Stopped {
         self.hold.watched.store(true, Ordering::SeqCst);
+        tokio::select! {
+            stopped = self.keep_lock() => stopped,
+            // Beside the lock, which no disk of the journal may delay.
+            never = self.keep_journal() => match never {},
+        }
+    }
+
+    async fn keep_journal(&self) -> Infallible {
+        loop {
+            if self.hold.why_lost().is_none() {
+                self.tend_journal().await;
+            }
+            tokio::time::sleep(CHECKED_EVERY).await;
+        }
+    }
+
+    async fn keep_lock(&self) -> Stopped {
         loop {
             if let Err(stopped) = self.check_lock().await {
                 // Requests that run while the server stops are not decided, either.
@@ -159,7 +177,6 @@ impl Node {
             let is_held = self.hold.why_lost().is_none();
             if is_held {
                 self.follow_log().await;
-                self.tend_journal().await;
             }
             let pause = if is_held { CHECKED_EVERY } else { TRIED_EVERY };
             let _ = timeout(pause, self.hold.doubted.notified()).await;

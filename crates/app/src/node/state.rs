@@ -75,8 +75,9 @@ pub(crate) struct Node {
     pub(crate) quarantine: Mutex<Option<QuarantineRow>>,
     /// Whether there is a quarantine, for the path of every request.
     pub(crate) is_held: AtomicBool,
-    /// Whether the history must be settled again because a quarantine was released.
-    pub(crate) must_settle: AtomicBool,
+    /// Number of quarantines whose release this process has seen, and after how many of them the history was settled.
+    pub(crate) releases: AtomicU64,
+    pub(crate) settled: AtomicU64,
     pub(crate) changes: Changes,
     /// Permits for non-urgent changes that wait for the lock.
     pub(crate) background: Semaphore,
@@ -128,7 +129,8 @@ impl Node {
             random: options.random.clone(),
             quarantine: Mutex::default(),
             is_held: AtomicBool::new(false),
-            must_settle: AtomicBool::new(false),
+            releases: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             changes: Changes::default(),
             background: Semaphore::new(PARALLEL_BACKGROUND),
             readers: Semaphore::new(PARALLEL_READERS),

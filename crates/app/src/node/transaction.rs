@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, unavailable},
+    history::noting::Awaited,
     node::state::Node,
 };
 use crossfade_core::{Code, Problem, Timestamp};
@@ -16,8 +17,8 @@ const TURN_WITHIN: Duration = Duration::from_secs(5);
 /// A committed change.
 struct Written<T> {
     done: T,
-    /// Number of its last end; `None` if it ended nothing that goes to the journal.
-    end: Option<i64>,
+    /// What must be in the journal before the reply.
+    awaited: Awaited,
 }
 
 impl Node {
@@ -56,11 +57,7 @@ impl Node {
                 let now = self.clock.now();
                 tx.stamp(now);
                 let done = work(tx, now).await?;
-                if !tx.has_noted() {
-                    return Ok(Written { done, end: None });
-                }
-                self.may_end()?;
-                Ok(Written { done, end: Some(tx.note_ends().await?) })
+                Ok(Written { done, awaited: self.note_ends(tx).await? })
             })
             .await;
         self.changes.note(&written);
@@ -84,7 +81,7 @@ impl Node {
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let epoch = self.feed.epoch();
-        let (Written { done, end }, seq) = self.write_noting(work).await?;
+        let (Written { done, awaited }, seq) = self.write_noting(work).await?;
         self.catch_up(seq, epoch).await.map_err(|error| Error {
             problem: match error.problem.code {
                 Code::OutcomeUnknown => error.problem.clone(),
@@ -98,9 +95,7 @@ impl Node {
             hidden: false,
             fault: None,
         })?;
-        if let Some(end) = end {
-            self.sync_journal(end).await?;
-        }
+        self.await_journal(awaited).await?;
         Ok(done)
     }
 

@@ -105,6 +105,9 @@ async fn store(act: &mut Act<'_>, waiting: &[WaitingRevocation], addresses: &Add
     let mut first = act.tx.revoke_access_tokens(&tokens, act.now).await?;
     // A token that several requests revoke is revoked by the first of them.
     let revoked: Vec<&WaitingRevocation> = waiting.iter().filter(|it| first.remove(&it.jti)).collect();
+    if revoked.len() < waiting.len() {
+        act.tx.confirm_ends();
+    }
     let changes: Vec<_> = revoked.iter().map(|it| ChangeKind::AccessToken(it.jti.clone())).collect();
     act.all_changed(&changes).await?;
     let counted: Vec<_> = revoked

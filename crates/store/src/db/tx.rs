@@ -152,11 +152,6 @@ impl Tx {
         }
     }
 
-    /// Whether this transaction has noted an end that must go to the journal.
-    pub fn has_noted(&self) -> bool {
-        !self.noted.is_empty()
-    }
-
     /// Whether this transaction notes what it ends.
     pub fn is_noting(&self) -> bool {
         self.is_noting

@@ -5,6 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use crossfade_app::Error;
 use crossfade_core::oauth::OauthError;
 
 pub(super) async fn revoke(request: OauthRequest) -> Response {
@@ -18,17 +19,17 @@ pub(super) async fn revoke(request: OauthRequest) -> Response {
     match asked() {
         Err(error) => OauthRefusal(error).into_response(),
         // RFC 7009 §2.2: a token that is unknown, revoked or another's is answered like one that was revoked.
-        Ok((_, None)) => done(),
+        Ok((_, None)) => told(request.web.app.confirm_ends().await),
         Ok((client, Some(claims))) => {
-            match request.web.app.revoke_token(&client, &claims, request.origin()).await {
-                Ok(()) => done(),
-                // Its cause is in the log.
-                Err(_) => OauthRefusal(OauthError::TemporarilyUnavailable).into_response(),
-            }
+            told(request.web.app.revoke_token(&client, &claims, request.origin()).await)
         }
     }
 }
 
-fn done() -> Response {
-    StatusCode::OK.into_response()
+fn told(done: Result<(), Error>) -> Response {
+    match done {
+        Ok(()) => StatusCode::OK.into_response(),
+        // Its cause is in the log.
+        Err(_) => OauthRefusal(OauthError::TemporarilyUnavailable).into_response(),
+    }
 }

@@ -1,0 +1,160 @@
+//! Brings what ends into the journal: before the reply, or as soon as the journal can be written again.
+
+use crate::{
+    error::Error,
+    history::{journal::Journal, lines::Line},
+    node::state::Node,
+};
+use crossfade_core::{Code, Problem};
+use crossfade_store::{Purpose, Tx};
+use std::sync::atomic::Ordering;
+
+/// Number of ends that are copied to the journal at once.
+const COPIED_AT_ONCE: i64 = 500;
+/// Texts for a change that was refused, and for one that was stored.
+const REFUSED: &str = "Nothing was changed.";
+const STORED: &str = "The change was stored. Read the current state before you retry.";
+
+/// What must be in the journal before the reply to a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Awaited {
+    Nothing,
+    /// Everything up to this end.
+    Synced(i64),
+    /// Everything up to this end, unless the journal cannot be written: the change ended nothing.
+    Tried(i64),
+}
+
+impl Node {
+    /// Notes what a transaction ends. Refuses an end that the journal cannot take.
+    pub(crate) async fn note_ends(&self, tx: &mut Tx) -> Result<Awaited, Error> {
+        let Some(journal) = &self.journal else { return Ok(Awaited::Nothing) };
+        if tx.narrows() {
+            if let Some(error) = journal.failing() {
+                return Err(unwritable(&error, REFUSED));
+            }
+            if !tx.is_noting() {
+                return Err(unwritable("it is not in use after the release of a quarantine yet", REFUSED));
+            }
+        }
+        let before = tx.last_end();
+        let end = tx.note_ends().await?;
+        journal.noted_up_to(end);
+        Ok(match tx.narrows() || tx.confirms_ends() {
+            true => Awaited::Synced(end),
+            false if end > before => Awaited::Tried(end),
+            false => Awaited::Nothing,
+        })
+    }
+
+    /// Waits until the journal contains what a change must have in it.
+    pub(crate) async fn await_journal(&self, awaited: Awaited) -> Result<(), Error> {
+        match (awaited, &self.journal) {
+            (Awaited::Synced(end), _) => self.sync_journal(end).await,
+            (Awaited::Tried(end), Some(journal)) if journal.failing().is_none() => {
+                if let Err(error) = self.sync_journal(end).await {
+                    tracing::warn!(%error, "the journal gets a change that ended nothing later");
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until every end that was stored is in the journal.
+    pub(crate) async fn confirm_ends(&self) -> Result<(), Error> {
+        match &self.journal {
+            Some(journal) if journal.is_behind() => self.sync_journal(self.last_end().await?).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn last_end(&self) -> Result<i64, Error> {
+        let read = async |tx: &mut Tx| Ok::<_, Error>(tx.history().await?.end_seq);
+        self.db.read_for(Purpose::Feed, read).await
+    }
+
+    /// Waits until every end up to `end` is synced to the journal.
+    async fn sync_journal(&self, end: i64) -> Result<(), Error> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        if !journal.rests() && journal.synced() >= end {
+            return Ok(());
+        }
+        let _turn = journal.turn.lock().await;
+        // Whoever had the turn may have begun to use it, or have stopped.
+        match journal.rests() {
+            true => Err(unwritable("it is not in use", STORED)),
+            false => self.copy_ends(journal, end).await,
+        }
+    }
+
+    pub(super) async fn copy_ends(&self, journal: &Journal, end: i64) -> Result<(), Error> {
+        while journal.synced() < end {
+            let synced = journal.synced();
+            let read = self
+                .db
+                .read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.ends(synced, COPIED_AT_ONCE).await?));
+            let rows = read.await?;
+            let last = rows.last().map_or(end, |(seq, _)| *seq);
+            let mut lines = Vec::with_capacity(rows.len() + 1);
+            // Ends that the database has forgotten: the journal was replaced by an older copy.
+            match rows.first() {
+                Some((first, _)) if *first > synced + 1 => {
+                    lines.push(Line::Gap { up_to: first - 1, release: None })
+                }
+                None => lines.push(Line::Gap { up_to: end, release: None }),
+                Some(_) => {}
+            }
+            lines.extend(rows.into_iter().map(|(seq, end)| Line::End { seq, end }));
+            journal.append(lines, self.clock.now()).await.map_err(|error| unwritable(&error, STORED))?;
+            journal.go_on_after(last);
+        }
+        Ok(())
+    }
+
+    /// Writes that the journal is in use while that is not known to be in it. Ends that failed are written again, but
+    /// nothing else would show that the journal can be written.
+    async fn mark_journal(&self, journal: &Journal) -> Result<(), Error> {
+        if journal.failing().is_none() {
+            return Ok(());
+        }
+        let _turn = journal.turn.lock().await;
+        let marked = journal.append(vec![Line::InUse], self.clock.now()).await;
+        marked.map_err(|error| unwritable(&error, REFUSED))
+    }
+
+    /// Notes ends that are stored and not in the journal yet, and adopts the journal after a release.
+    pub(crate) async fn tend_journal(&self) {
+        let tended = async {
+            let releases = self.releases.load(Ordering::SeqCst);
+            if releases > self.settled.load(Ordering::SeqCst) {
+                let settled = self.settle_history().await;
+                if let Some(journal) = &self.journal {
+                    // Until then nothing can end.
+                    journal.note(settled.as_ref().err().map(ToString::to_string));
+                }
+                settled?;
+                self.settled.fetch_max(releases, Ordering::SeqCst);
+            }
+            match &self.journal {
+                Some(journal) if !journal.rests() => {
+                    self.sync_journal(self.last_end().await?).await?;
+                    self.mark_journal(journal).await
+                }
+                _ => Ok(()),
+            }
+        };
+        if let Err(error) = tended.await {
+            tracing::warn!(%error, "cannot bring the journal up to date");
+        }
+    }
+}
+
+pub(super) fn unwritable(error: &str, what: &str) -> Error {
+    let (code, advice) = match what.starts_with("Nothing") {
+        true => (Code::Unavailable, " Correct the file or its disk, then try again."),
+        false => (Code::OutcomeUnknown, ""),
+    };
+    let text = format!("The journal cannot be written. {what}{advice}");
+    Error { source: Some(error.to_owned().into()), ..Problem::new(code, text).into() }
+}
