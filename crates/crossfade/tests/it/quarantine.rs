@@ -19,6 +19,8 @@ use std::{
 };
 use tempfile::TempDir;
 
+mod journal;
+
 on_both_engines! {
     a_restored_database_decides_nothing_until_it_is_released,
     what_is_not_released_stays_refused,
