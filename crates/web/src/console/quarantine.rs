@@ -12,7 +12,10 @@ use super::{
 use crate::reply::{Refused, Reply};
 use askama::Template;
 use crossfade_app::Input;
-use crossfade_core::api::{HeldSecret, Quarantine, ReleaseQuarantine};
+use crossfade_core::{
+    api::{HeldSecret, Quarantine, ReleaseQuarantine},
+    roles::Role,
+};
 
 const PATH: &str = "/console/quarantine";
 
@@ -27,6 +30,11 @@ struct QuarantinePage {
 impl QuarantinePage {
     fn why(&self) -> &'static str {
         self.found.cause.map_or("The instance is not in quarantine.", |cause| cause.sentence())
+    }
+
+    /// Returns the name of a stored role.
+    fn role(&self, stored: &str) -> String {
+        Role::parse(stored).map_or(stored, |role| role.name()).to_owned()
     }
 
     /// Returns the registrations, each once, with the number of its valid secrets.
