@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the program as it is released: one static file, whose bytes do not depend on the directory it is built in.
+# Builds the program as it is released: one static file, whose bytes should not depend on the directory it is built in.
 #
 #   build.sh [TARGET-DIRECTORY]
 #
