@@ -239,10 +239,17 @@ async fn the_change_log_is_gap_free_and_in_commit_order_under_20_writers(t: Test
 }
 
 async fn a_write_whose_caller_hangs_up_leaves_all_or_nothing_rule_3(t: TestDb) {
-    let (polls, ()) = count_polls(t.write(async |tx| change(tx, 1).await)).await;
+    // The first write opens a connection, which takes polls that no later one needs.
+    t.write(async |tx| change(tx, 1).await).await;
+    let (polls, ()) = count_polls(t.write(async |tx| change(tx, 2).await)).await;
     let mut choices = Choices(0x9e37_79b9_7f4a_7c15);
-    let (mut done, mut dropped) = (1, 0);
-    for n in 2..202 {
+    let (mut done, mut dropped) = (2, 0);
+    for n in 3.. {
+        // How many polls a write takes differs from one to the next, so few may be dropped by chance.
+        if n > 200 && dropped > 50 {
+            break;
+        }
+        assert!(n < 900, "only {dropped} of {n} were dropped");
         let (times, at_once) = (choices.below(polls + 3), choices.below(2) == 0);
         let finished = dropped_after(t.write(async |tx| change(tx, n).await), times, at_once).await;
         dropped += usize::from(finished.is_none());
@@ -261,11 +268,10 @@ async fn a_write_whose_caller_hangs_up_leaves_all_or_nothing_rule_3(t: TestDb) {
         let expected = (if there { 2 } else { 0 }, done as usize, done * 2);
         assert_eq!((changes, events, head), expected, "{n}: dropped after {times} polls");
     }
-    assert!(dropped > 50, "only {dropped} of 200 were dropped");
     // Every connection of the pools is clean: reads and writes at the same time, more than there are.
     let t = Arc::new(t);
     let mut tasks = JoinSet::new();
-    for n in 300..330 {
+    for n in 900..930 {
         let t = t.clone();
         tasks.spawn(async move {
             t.write(async |tx| change(tx, n).await).await;
