@@ -96,7 +96,7 @@ impl Tx {
     /// first and the last of these events, and the hash from which the chain goes on.
     pub async fn begin_audit_chain(&mut self) -> Result<((i64, i64), ChainHash), StoreError> {
         let last = self.last_audit_event().await?;
-        let (first, hash) = self.fold_audit_events(last, ChainHash::START).await?;
+        let (first, hash) = self.fold_audit_events(0, last, ChainHash::START).await?;
         self.set_audit_hash(hash);
         Ok(((first, last), hash))
     }
@@ -123,16 +123,27 @@ impl Tx {
         if let Some(hash) = stored.as_deref().and_then(ChainHash::from_bytes) {
             return Ok(hash);
         }
-        Ok(self.fold_audit_events(seq, before).await?.1)
+        Ok(self.fold_audit_events(0, seq, before).await?.1)
     }
 
-    /// Returns the first event, and the hash of the event `last`, computed from the events and the hash before the first.
+    /// Returns the hash of the event `last`, computed from a known event, its hash, and the events after it.
+    pub async fn audit_hash_after(
+        &mut self,
+        (seq, hash): (i64, ChainHash),
+        last: i64,
+    ) -> Result<ChainHash, StoreError> {
+        Ok(self.fold_audit_events(seq, last, hash).await?.1)
+    }
+
+    /// Returns the first event after `after`, and the hash of the event `last`, computed from the events and the hash
+    /// before the first.
     async fn fold_audit_events(
         &mut self,
+        mut after: i64,
         last: i64,
         mut hash: ChainHash,
     ) -> Result<(i64, ChainHash), StoreError> {
-        let (mut first, mut after) = (None, 0);
+        let mut first = None;
         loop {
             let page = self.export_audit_events(&AuditFilter::default(), after, last, READ_AT_ONCE).await?;
             let Some(end) = page.last().map(|event| event.seq) else { return Ok((first.unwrap_or(1), hash)) };

@@ -6,6 +6,7 @@
 
 pub(crate) mod addresses;
 pub(crate) mod alive;
+pub(crate) mod chain_end;
 pub(crate) mod changes;
 pub(crate) mod clock_watch;
 pub(crate) mod evidence;

@@ -6,6 +6,7 @@ use crate::{
     node::{
         addresses::Addresses,
         alive::Alive,
+        chain_end::KnownEnd,
         changes::Changes,
         clock_watch::ClockWatch,
         evidence::{Recorded, Unflushed},
@@ -79,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) releases: AtomicU64,
     pub(crate) settled: AtomicU64,
     pub(crate) changes: Changes,
+    /// The end of the audit trail as this process wrote or verified it.
+    pub(crate) chain_end: KnownEnd,
     /// Permits for non-urgent changes that wait for the lock.
     pub(crate) background: Semaphore,
     /// Turns for connections of reads that no change waits for.
@@ -132,6 +135,7 @@ impl Node {
             releases: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             changes: Changes::default(),
+            chain_end: KnownEnd::default(),
             background: Semaphore::new(PARALLEL_BACKGROUND),
             readers: Semaphore::new(PARALLEL_READERS),
             clock_watch: ClockWatch::default(),

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, unavailable},
     history::noting::Awaited,
-    node::state::Node,
+    node::{chain_end::End, state::Node},
 };
 use crossfade_core::{Code, Problem, Timestamp};
 use crossfade_store::{Fault, StoreError, Tx};
@@ -19,6 +19,8 @@ struct Written<T> {
     done: T,
     /// What must be in the journal before the reply.
     awaited: Awaited,
+    /// Where the audit trail ended before and after it.
+    chain: [Option<End>; 2],
 }
 
 impl Node {
@@ -56,11 +58,16 @@ impl Node {
                 self.clock.raise(tx.highest_time());
                 let now = self.clock.now();
                 tx.stamp(now);
+                let before = tx.audit_chain();
                 let done = work(tx, now).await?;
-                Ok(Written { done, awaited: self.note_ends(tx).await? })
+                let awaited = self.note_ends(tx).await?;
+                Ok(Written { done, awaited, chain: [before, tx.audit_chain()] })
             })
             .await;
         self.changes.note(&written);
+        if let Ok((Written { chain: [before, after], .. }, _)) = &written {
+            self.chain_end.follow(*before, *after);
+        }
         if went_back {
             self.settle_history().await?;
             self.load_authority().await?;
@@ -81,7 +88,7 @@ impl Node {
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let epoch = self.feed.epoch();
-        let (Written { done, awaited }, seq) = self.write_noting(work).await?;
+        let (Written { done, awaited, .. }, seq) = self.write_noting(work).await?;
         self.catch_up(seq, epoch).await.map_err(|error| Error {
             problem: match error.problem.code {
                 Code::OutcomeUnknown => error.problem.clone(),

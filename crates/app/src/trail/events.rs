@@ -272,7 +272,9 @@ impl App {
     ) -> Result<AuditExport, Error> {
         let filter = query.filter()?;
         let operation = Operation::ExportAuditEvents;
+        let known = self.node.chain_end.marked();
         let last = async |tx: &mut Tx, principal: &Principal, ()| {
+            self.node.check_chain(tx, known).await?;
             let end = tx.audit_chain_end().await?;
             let everything = principal.may(Permission::AuditRead, Object::Platform);
             Ok(((end.seq, end.hash.unwrap_or(ChainHash::START)), everything))
@@ -334,7 +336,12 @@ impl App {
     /// waits long for the lock.
     pub(crate) async fn trim_trail(&self) -> Result<(), Error> {
         let Some(days) = self.audit_retention_days else { return Ok(()) };
+        if self.node.chain_end.altered_after().is_some() {
+            // What was there before is needed to find out what was altered.
+            return Ok(());
+        }
         loop {
+            let known = self.node.chain_end.marked();
             let actor = Actor::policy("audit_retention", "Retention of the audit trail");
             let trimmed = self.change_as(actor, async |act| {
                 let day = DAY.as_micros() as i64;
@@ -342,7 +349,7 @@ impl App {
                 let last = act.tx.last_audit_event_to_trim(before, MOST_TRIMMED).await?;
                 let Some(up_to_seq) = last else { return Ok(0) };
                 // Before the events are gone, so that the chain goes on from them.
-                self.sign_trim(act.tx, up_to_seq, act.now).await?;
+                self.sign_trim(act.tx, known, up_to_seq, act.now).await?;
                 let events = act.tx.trim_audit_events(up_to_seq).await?;
                 let event = Event::AuditTrimmed { events, up_to_seq, retention_days: days };
                 act.audit(&event, About::default()).await?;

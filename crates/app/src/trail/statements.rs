@@ -5,6 +5,7 @@ use crate::{
     error::Error,
     frame::principal::Principal,
     keys::{audit_key::AuditKey, seal::Vault},
+    node::chain_end::Marked,
     trail::events::Trail,
 };
 use crossfade_authority::Clock;
@@ -99,8 +100,13 @@ impl App {
         if !is_due(&end, self.clock.now(), is_last) {
             return Ok(());
         }
+        if self.node.chain_end.altered_after().is_some() {
+            return Ok(());
+        }
+        let known = self.node.chain_end.marked();
         let signed = self.node.transact(async |tx, now| match tx.audit_chain() {
             Some(end) => {
+                self.node.check_chain(tx, known).await?;
                 store(tx, &self.audit_key, Statement::new(StatementKind::Checkpoint, end, now)).await
             }
             None => Ok(()),
@@ -109,7 +115,14 @@ impl App {
     }
 
     /// Signs that the trail begins after `up_to`, and deletes the statements about earlier events.
-    pub(crate) async fn sign_trim(&self, tx: &mut Tx, up_to: i64, now: Timestamp) -> Result<(), Error> {
+    pub(crate) async fn sign_trim(
+        &self,
+        tx: &mut Tx,
+        known: Marked,
+        up_to: i64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.node.check_chain(tx, known).await?;
         let statements = tx.audit_milestones(up_to).await?;
         let mut trims =
             statements.iter().filter_map(SignedStatement::open).filter(|it| it.kind == StatementKind::Trim);
@@ -122,8 +135,13 @@ impl App {
     /// Returns a statement about the last event, signed now, for a principal who can audit anything. It is not stored.
     pub async fn read_audit_checkpoint(&self, principal: &Principal) -> Result<SignedStatement, Error> {
         let operation = Operation::ReadAuditCheckpoint;
-        let end =
-            self.view(operation, principal, Trail, async |tx, _, ()| Ok(tx.audit_chain_end().await?)).await?;
+        let known = self.node.chain_end.marked();
+        let end = self
+            .view(operation, principal, Trail, async |tx, _, ()| {
+                self.node.check_chain(tx, known).await?;
+                Ok(tx.audit_chain_end().await?)
+            })
+            .await?;
         let end = (end.seq, end.hash.unwrap_or(ChainHash::START));
         self.audit_key.sign(Statement::new(StatementKind::Checkpoint, end, self.clock.now()))
     }
