@@ -112,6 +112,11 @@ impl Metrics {
                 gauges.is_journal_failing.into(),
             ),
             (
+                "crossfade_audit_trail_altered",
+                "1 if the audit trail was written again in the database and is no longer signed, otherwise 0.",
+                gauges.is_trail_altered.into(),
+            ),
+            (
                 "crossfade_unreadable_rows",
                 "Stored registrations, secrets, environments, signing keys and revocations that cannot be \
                 read and are therefore refused.",

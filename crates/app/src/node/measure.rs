@@ -40,6 +40,8 @@ pub struct Gauges {
     pub is_quarantined: bool,
     /// Whether the journal cannot be written.
     pub is_journal_failing: bool,
+    /// Whether the audit trail was written again in the database, so that nothing about it is signed.
+    pub is_trail_altered: bool,
     /// Client authentications since the start, by outcome.
     pub authentications: Vec<(&'static str, u64)>,
     /// Destinations of the audit trail.
@@ -116,6 +118,7 @@ impl Node {
             holds_lock: self.hold.why_lost().is_none(),
             is_quarantined: self.quarantine().is_some(),
             is_journal_failing: self.journal.as_ref().and_then(Journal::failing).is_some(),
+            is_trail_altered: self.chain_end.altered_after().is_some(),
             authentications: self.authority.evidence().totals(),
             sinks: Vec::new(),
         }

@@ -302,6 +302,15 @@ impl Node {
         let journal = self.journal.as_ref().and_then(Journal::failing);
         let journal =
             journal.map(|why| format!("nothing can end for now, the journal cannot be written: {why}"));
-        lost.into_iter().chain(journal).chain(losses).chain(self.feed.unreadable.told()).collect()
+        let altered = self.chain_end.altered_after();
+        let altered = altered.map(|seq| {
+            format!("the audit trail was written again in the database at or before event {seq}, and is not signed")
+        });
+        lost.into_iter()
+            .chain(journal)
+            .chain(altered)
+            .chain(losses)
+            .chain(self.feed.unreadable.told())
+            .collect()
     }
 }
