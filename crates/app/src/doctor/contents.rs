@@ -1,6 +1,6 @@
 //! Checks of the database's contents: its keys, the values sealed with them, and everything that needs attention.
 
-use super::{Check, Instance, clock::clock, count, database::cannot_read, shown};
+use super::{Check, Instance, clock::clock, count, database::cannot_read, shown, trail::audit_chain};
 use crate::{
     keys::{
         place::SealPlace,
@@ -71,6 +71,9 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     })
     .await;
     look(db, checks, "audit_trail", audit_trail).await;
+    if let Some(vault) = &vault {
+        look(db, checks, "audit_chain", async |tx| audit_chain(tx, vault).await).await;
+    }
     if !instance.audit_sinks.is_empty() {
         look(db, checks, "audit_shipping", async |tx| shipping(tx, &instance.audit_sinks, now).await).await;
     }

@@ -5,6 +5,7 @@ mod clock;
 mod contents;
 pub(crate) mod database;
 mod files;
+mod trail;
 
 pub(crate) use crate::wording::{count, shown};
 use crate::{keys::source::KeySource, trail::sinks::AuditSink};
