@@ -3,19 +3,27 @@
 use crate::{
     database::Place,
     engines::on_both_engines,
-    world::{Principal, World},
+    world::{OWNER, Principal, World},
 };
+use axum::body::Body;
 use crossfade_app::{
-    KeySource, KnownOutside, Restore, Verification, VerifiedScope, back_up, verify_database, verify_export,
+    KeySource, KnownOutside, Restore, Verification, VerifiedScope, back_up,
+    doctor::{Outcome, examine},
+    verify_database, verify_export,
 };
 use crossfade_authority::Clock;
 use crossfade_core::audit::{
     statement::{SignedStatement, StatementKind},
     verify::{Fault, Fork},
 };
-use http::Method;
+use http::{Method, Request};
 use serde_json::json;
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 on_both_engines! {
     a_trail_is_verified_in_the_database_and_as_an_export,
@@ -24,6 +32,8 @@ on_both_engines! {
     retention_carries_the_chain_on,
     a_restore_is_named_as_a_fork,
     a_statement_of_another_key_is_not_believed,
+    a_chain_that_was_written_again_under_a_server_is_not_signed,
+    events_of_a_command_beside_the_server_are_signed,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -261,4 +271,79 @@ async fn a_statement_of_another_key_is_not_believed(world: World) {
         .await;
     let found = fault(&world, &nothing()).await;
     assert!(matches!(&found, Some(Fault::Untrusted { key: named, .. }) if *named != key), "{found:?}");
+}
+
+async fn metric(world: &World, name: &str) -> i64 {
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let answer = world.send(Request::get("/metrics").body(Body::empty()).unwrap(), here).await;
+    let text = String::from_utf8(answer.bytes).unwrap();
+    let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+    line.split(' ').next_back().unwrap().parse().unwrap()
+}
+
+async fn a_chain_that_was_written_again_under_a_server_is_not_signed(mut world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let token = owner.token.clone();
+    let describe = async |world: &World, text: &str| {
+        let owner = Principal { world, token: token.clone() };
+        owner.patch(&format!("/clients/{}", client.id), json!({"description": text})).await.ok();
+    };
+    describe(&world, "first").await;
+    checkpoint(&owner).await;
+    let signed = "SELECT COUNT(*) FROM audit_statements";
+    let before = world.number(signed).await;
+    // The last event gets another hash, and so does the head.
+    let other = "(SELECT previous_hash FROM audit_events WHERE seq = (SELECT audit_seq FROM head))";
+    world
+        .raw(&format!(
+            "UPDATE head SET audit_hash = {other};
+             UPDATE audit_events SET hash = {other} WHERE seq = (SELECT audit_seq FROM head)"
+        ))
+        .await;
+    assert_eq!(metric(&world, "crossfade_audit_trail_altered").await, 0, "nobody has looked yet");
+    for continues in [false, true] {
+        if continues {
+            // What the server itself appends does not hide it.
+            describe(&world, "second").await;
+        }
+        let refused = Principal { world: &world, token: token.clone() };
+        let refused = refused.get("/audit-events/checkpoint").await.refused(503, "unavailable");
+        assert!(refused["detail"].as_str().unwrap().contains("Nothing was signed."), "{refused}");
+        assert_eq!(metric(&world, "crossfade_audit_trail_altered").await, 1);
+    }
+    let refused = Principal { world: &world, token: token.clone() };
+    refused.get("/audit-events/export").await.refused(503, "unavailable");
+    world.advance(HOUR * 2);
+    world.run_jobs().await;
+    assert_eq!(world.number(signed).await, before);
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let ready = world.send(Request::get("/readyz").body(Body::empty()).unwrap(), here).await;
+    assert_eq!(ready.status, 200);
+    assert!(String::from_utf8(ready.bytes).unwrap().contains("the audit trail was written again"));
+    let clock = Clock::manual(world.now());
+    let found = examine(&world.instance(&clock)).await;
+    let check = found.checks.iter().find(|check| check.name == "audit_chain").unwrap();
+    assert_eq!(check.outcome, Outcome::Fail, "{check:?}");
+    // An operator has looked at it, and restarts the server.
+    world.restart().await;
+    checkpoint(&Principal { world: &world, token }).await;
+    assert!(fault(&world, &nothing()).await.is_some(), "it stays on record");
+}
+
+async fn events_of_a_command_beside_the_server_are_signed(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    for text in ["first", "second"] {
+        let beside = world.open_beside().await.unwrap();
+        beside.recover_owner(OWNER).await.unwrap();
+        beside.close().await;
+        let outside = kept(checkpoint(&owner).await);
+        owner.patch(&format!("/clients/{}", client.id), json!({"description": text})).await.ok();
+        assert_eq!(fault(&world, &outside).await, None);
+    }
+    world.advance(HOUR);
+    world.run_jobs().await;
+    assert_eq!(metric(&world, "crossfade_audit_trail_altered").await, 0);
+    assert!(verify(&world, &nothing()).await.verified.unwrap().signed_seq.is_some());
 }
