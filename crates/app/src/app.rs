@@ -122,16 +122,23 @@ impl App {
         let authority =
             Arc::new(Authority::new(options.clock.clone(), VerifierKeys::new(verifier_keys.keys)));
         let (db, vault, digests) = (Arc::new(db), Arc::new(vault), Digests::new(&root));
-        let journal = match (&options.journal, options.decides) {
-            (Some(path), true) => {
+        let journal = match &options.journal {
+            Some(path) => {
                 let instance = db.read::<_, Error>(async |tx| Ok(tx.instance().await?)).await?;
                 let instance = instance.ok_or_else(|| Error::internal("there is no instance"))?;
                 Some(Journal::new(path, &root, &instance.id))
             }
-            _ => None,
+            None => None,
         };
-        let parts =
-            Parts { db: db.clone(), authority: authority.clone(), vault: vault.clone(), lock, journal };
+        let (journal, beside) = if options.decides { (journal, None) } else { (None, journal) };
+        let parts = Parts {
+            db: db.clone(),
+            authority: authority.clone(),
+            vault: vault.clone(),
+            lock,
+            journal,
+            beside,
+        };
         let node = Node::new(parts, Addresses::new(options.evidence_addresses, &root), &options);
         let app = Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -163,6 +170,8 @@ impl App {
         app.node.calibrate().await?;
         if options.decides {
             app.node.settle_history().await?;
+            // The journal may have brought data keys back.
+            app.take_data_keys().await?;
         }
         app.create_default_environments().await?;
         if options.decides {
@@ -315,6 +324,11 @@ impl App {
     /// Notes ends that are stored and not in the journal yet.
     pub async fn tend_journal(&self) {
         self.node.tend_journal().await;
+    }
+
+    /// Whether this process has ended something and knows no journal, although the database is used with one.
+    pub fn is_unnoted(&self) -> bool {
+        self.node.is_unnoted()
     }
 
     /// Waits until everything that has ended is noted in the journal, before a reply says that something ended earlier.

@@ -3,6 +3,7 @@
 use crate::{
     ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId, environment::Slug,
 };
+use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 /// An end that no copy of the database may undo, or a registration's secrets after a change.
@@ -72,6 +73,91 @@ pub enum End {
         /// When that was decided.
         at: Timestamp,
     },
+    /// A data key was created, or sealed again. The journal contains it sealed under the master key.
+    DataKey {
+        /// Its ID.
+        id: String,
+        /// Its purpose.
+        purpose: String,
+        /// The sealed key.
+        sealed: Hex,
+        /// When it was created.
+        created_at: Timestamp,
+    },
+    /// A data key was deleted.
+    DataKeyDeleted {
+        /// Its ID.
+        id: String,
+    },
+    /// The rules of an environment, as they are since a change.
+    Environment {
+        /// The environment.
+        slug: Slug,
+        /// When the change was made.
+        at: Timestamp,
+        /// Its rules.
+        rules: EnvironmentRules,
+    },
+}
+
+/// The settings of an environment that limit its secrets, as they are stored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EnvironmentRules {
+    /// Whether secret values are never stored.
+    pub show_once: bool,
+    /// Days after a secret's end until its value is wiped.
+    pub wipe_after_days: i64,
+    /// Days after which a secret is overdue.
+    pub max_age_days: Option<i64>,
+    /// Hours by which the guard can extend a deadline at a time.
+    pub guard_extension_hours: Option<i64>,
+    /// Days after which a new signing key is created on a schedule.
+    pub signing_key_rotation_days: Option<i64>,
+}
+
+/// Running hash over the ends of a history: equal only if all ends up to this one are equal. Written as hexadecimal
+/// digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EndHash([u8; Self::LENGTH]);
+
+impl EndHash {
+    /// Number of bytes. It tells histories apart that were copied; whoever can write to the database can also copy it.
+    pub const LENGTH: usize = 16;
+
+    /// Returns the hash after an end with its number and its stored text.
+    pub fn after(previous: Option<Self>, seq: i64, entry: &str) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(previous.as_ref().map_or(&[][..], Self::as_bytes));
+        context.update(&seq.to_be_bytes());
+        context.update(entry.as_bytes());
+        let mut bytes = [0; Self::LENGTH];
+        bytes.iter_mut().zip(context.finish().as_ref()).for_each(|(byte, of)| *byte = *of);
+        Self(bytes)
+    }
+
+    /// Reads stored bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Returns the bytes that are stored.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for EndHash {
+    type Error = InvalidHex;
+    fn try_from(text: String) -> Result<Self, InvalidHex> {
+        Self::from_bytes(&Hex::try_from(text)?.0).ok_or(InvalidHex)
+    }
+}
+
+impl From<EndHash> for String {
+    fn from(hash: EndHash) -> String {
+        Hex(hash.0.to_vec()).into()
+    }
 }
 
 /// The secrets of a registration that are valid since a change. All others have ended.
@@ -172,6 +258,8 @@ impl End {
             Self::Grant { id } => id.to_string(),
             Self::ApiToken { id, .. } => id.to_string(),
             Self::SigningKey { kid, .. } => format!("signing key {kid}"),
+            Self::DataKey { id, .. } | Self::DataKeyDeleted { id } => format!("data key {id}"),
+            Self::Environment { slug, .. } => format!("environment {slug}"),
         }
     }
 
@@ -184,8 +272,12 @@ impl End {
             | Self::Client { at, .. }
             | Self::Account { at, .. }
             | Self::ApiToken { at, .. }
-            | Self::SigningKey { at, .. } => Some(*at),
-            Self::Password { .. } | Self::Grant { .. } => None,
+            | Self::SigningKey { at, .. }
+            | Self::Environment { at, .. } => Some(*at),
+            Self::Password { .. }
+            | Self::Grant { .. }
+            | Self::DataKey { .. }
+            | Self::DataKeyDeleted { .. } => None,
         }
     }
 }
@@ -292,6 +384,21 @@ mod tests {
         for wrong in ["0", "0g", "ä"] {
             assert_eq!(Hex::try_from(wrong.to_owned()), Err(InvalidHex), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_hash_covers_every_end_before_it() {
+        let one = EndHash::after(None, 1, "a");
+        let two = EndHash::after(Some(one), 2, "b");
+        let others = [
+            EndHash::after(Some(EndHash::after(None, 1, "x")), 2, "b"),
+            EndHash::after(Some(one), 3, "b"),
+            EndHash::after(Some(one), 2, "c"),
+            EndHash::after(None, 2, "b"),
+        ];
+        assert!(!others.contains(&two));
+        assert_eq!(EndHash::try_from(String::from(two)), Ok(two));
+        assert!(EndHash::try_from("00".to_owned()).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     db::Row,
 };
 use Kind::{Blob, Int, Local, Text, Withheld};
-use crossfade_core::{Timestamp, audit::chain::ChainHash};
+use crossfade_core::{Timestamp, audit::chain::ChainHash, ended::EndHash};
 use std::sync::LazyLock;
 
 /// Type of a column.
@@ -76,6 +76,7 @@ pub const TABLES: &[Table] = &[
             ("passed_at", Local),
             ("passed_ran", Local),
             ("audit_hash", Blob),
+            ("end_hash", Blob),
         ],
     ),
     table("instance", "one", &[("one", Int), ("id", Text), ("binding", Blob), ("created_at", Int)]),
@@ -460,9 +461,12 @@ impl Tx {
                 Value::Int(Some(highest)),
                 Value::Int(Some(end)),
                 Value::Blob(hash),
+                Value::Blob(end_hash),
             ] => {
                 let hash = hash.as_deref().and_then(ChainHash::from_bytes);
-                self.continue_from((*change, *end), (*audit, hash), Timestamp::from_micros(*highest));
+                let end_hash = end_hash.as_deref().and_then(EndHash::from_bytes);
+                let highest = Timestamp::from_micros(*highest);
+                self.continue_from(*change, (*end, end_hash), (*audit, hash), highest);
                 Ok(())
             }
             _ => Err(StoreError::Corrupt { table: HEAD, column: "one".into(), row: "1".into() }),

@@ -1,6 +1,6 @@
 //! Converting a database to keyed digests and bound seals, which older versions did not have.
 
-use crate::{StoreError, Tx, catalogue::statements, db::Row};
+use crate::{StoreError, Tx, catalogue::statements, db::Row, ends::Noted};
 use crossfade_core::{RegistrationId, SecretId, environment::Slug};
 
 /// Kinds of rows that are found by a digest.
@@ -136,11 +136,13 @@ impl Tx {
 
     /// Stores a data key with a new seal.
     pub async fn reseal_data_key(&mut self, id: &str, sealed: &[u8]) -> Result<(), StoreError> {
+        self.note_for_later(Noted::DataKey(id.to_owned()));
         self.execute(RESEAL_DATA_KEY, vec![id.into(), sealed.into()]).await.map(drop)
     }
 
     /// Deletes a data key that is no longer used for any seal.
     pub async fn delete_data_key(&mut self, id: &str) -> Result<(), StoreError> {
+        self.note_for_later(Noted::DataKey(id.to_owned()));
         self.execute(DELETE_DATA_KEY, vec![id.into()]).await.map(drop)
     }
 }

@@ -25,7 +25,7 @@ pub use tx::{TRACE_STATEMENTS, Tx};
 
 use crate::catalogue::{Statement, statements};
 use connect::{PgLink, cannot_open, open_postgres, open_sqlite, postgres_options, private_file};
-use crossfade_core::{Timestamp, audit::chain::ChainHash};
+use crossfade_core::{Timestamp, audit::chain::ChainHash, ended::EndHash};
 use fault::describe;
 use files::Files;
 use identity::Identity;
@@ -200,8 +200,8 @@ const NO_TERM: i64 = -1;
 const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
 statements! {
-    LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time, term, audit_hash, end_seq, noting";
-    STORE_HEAD = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3, audit_hash = $4, end_seq = $5 WHERE one = 1";
+    LOCK_HEAD = "UPDATE head SET change_seq = change_seq WHERE one = 1 RETURNING one, change_seq, audit_seq, highest_time, term, audit_hash, end_seq, end_hash, noting";
+    STORE_HEAD = "UPDATE head SET change_seq = $1, audit_seq = $2, highest_time = $3, audit_hash = $4, end_seq = $5, end_hash = $6 WHERE one = 1";
     READ_HEAD = "SELECT one, change_seq, audit_seq, highest_time FROM head";
 }
 
@@ -276,6 +276,7 @@ impl Db {
                 audit_hash: head.opt_blob("audit_hash")?.as_deref().and_then(ChainHash::from_bytes),
                 highest_time: Timestamp::from_micros(head.int("highest_time")?),
                 end_seq: head.int("end_seq")?,
+                end_hash: head.opt_blob("end_hash")?.as_deref().and_then(EndHash::from_bytes),
             };
             tx.is_noting = head.flag("noting")?;
             tx.told = tx.read_clock().await?;

@@ -4,7 +4,10 @@
 use crate::{StoreError, Tx, catalogue::statements, db::Row};
 use crossfade_core::{
     ClientId, GrantId, RegistrationId, RotationId, SecretId, Timestamp, TokenId, UserId,
-    ended::{End, Hex, LatestRotation, RegistrationSettings, RegistrationState, ValidSecret},
+    ended::{
+        End, EndHash, EnvironmentRules, Hex, LatestRotation, RegistrationSettings, RegistrationState,
+        ValidSecret,
+    },
     environment::Slug,
     rotation::EndedAs,
 };
@@ -13,6 +16,9 @@ use crossfade_core::{
 /// ends of one change are applied: what an account has before the account.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Noted {
+    // First, so that digests made with it are usable when they come.
+    DataKey(String),
+    Environment(String),
     Registration(RegistrationId),
     TokensOfSecret(SecretId),
     AccessToken(String),
@@ -24,12 +30,24 @@ pub(crate) enum Noted {
     SigningKey(String),
 }
 
+/// An end as it is stored until it is in the journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotedEnd {
+    /// Its number.
+    pub seq: i64,
+    /// The end.
+    pub end: End,
+    /// Running hash up to this end; `None` if an earlier version noted it.
+    pub hash: Option<EndHash>,
+}
+
 /// How far an end moves the generation of tokens whose own line may follow: further than changes can have moved it.
 const GENERATIONS: i64 = 1_000_000;
 
 statements! {
-    INSERT = "INSERT INTO ends (seq, entry) VALUES {rows:2}";
-    AFTER = "SELECT seq, entry FROM ends WHERE seq > $1 ORDER BY seq LIMIT $2";
+    INSERT = "INSERT INTO ends (seq, entry, hash) VALUES {rows:3}";
+    AFTER = "SELECT seq, entry, hash FROM ends WHERE seq > $1 ORDER BY seq LIMIT $2";
+    HASH = "SELECT seq, hash FROM ends WHERE seq = $1";
     TRIM = "DELETE FROM ends WHERE seq <= $1";
     REGISTRATION = "SELECT id, disabled_at, token_generation, auth_basic, auth_post, scopes, audience, access_token_ttl_seconds,
                         may_introspect, allowed_networks, earlier_tokens_end_at FROM registrations WHERE id = $1";
@@ -54,6 +72,10 @@ statements! {
                   WHERE registration_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
                     AND id <> $3 AND id <> $4";
     SET_VALID = "UPDATE secrets SET expires_at = $2, revoked_at = NULL WHERE id = $1";
+    DATA_KEY = "SELECT id, purpose, sealed, created_at FROM data_keys WHERE id = $1";
+    INSERT_DATA_KEY = "INSERT INTO data_keys (id, purpose, sealed, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
+    SET_RULES = "UPDATE environments SET show_once = $2, wipe_after_days = $3, max_age_days = $4, guard_extension_hours = $5,
+                     signing_key_rotation_days = $6, version = version + 1 WHERE slug = $1";
     INSERT_VALID = "INSERT INTO secrets (id, registration_id, number, created_at, expires_at, digest, digest_key)
                     VALUES ($1, $2, $3, $4, $5, $6, $7)";
     INSERT_ROTATION = "INSERT INTO rotations (id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours,
@@ -74,7 +96,8 @@ impl Tx {
             for noted in noted {
                 if let Some(end) = self.end_of(&noted).await? {
                     let entry = serde_json::to_string(&end).map_err(|_| StoreError::Unstorable)?;
-                    rows.push(vec![self.next_end().into(), entry.into()]);
+                    let (seq, hash) = self.next_end(&entry);
+                    rows.push(vec![seq.into(), entry.into(), hash.as_bytes().into()]);
                 }
             }
             self.many(INSERT, &rows).await?;
@@ -83,11 +106,29 @@ impl Tx {
     }
 
     /// Returns the ends after `after`, oldest first.
-    pub async fn ends(&mut self, after: i64, limit: i64) -> Result<Vec<(i64, End)>, StoreError> {
+    pub async fn ends(&mut self, after: i64, limit: i64) -> Result<Vec<NotedEnd>, StoreError> {
         let rows = self.rows(AFTER, vec![after.into(), limit.into()]).await?;
-        let end =
-            |row: &Row| Ok((row.int("seq")?, row.parsed("entry", |text| serde_json::from_str(text).ok())?));
+        let end = |row: &Row| {
+            Ok(NotedEnd {
+                seq: row.int("seq")?,
+                end: row.parsed("entry", |text| serde_json::from_str(text).ok())?,
+                hash: hash(row)?,
+            })
+        };
         rows.iter().map(end).collect()
+    }
+
+    /// Returns the running hash up to a stored end; `None` if the database does not contain that end any more.
+    pub async fn end_hash(&mut self, seq: i64) -> Result<Option<Option<EndHash>>, StoreError> {
+        self.optional(HASH, vec![seq.into()]).await?.as_ref().map(hash).transpose()
+    }
+
+    /// Notes every data key, for a journal whose lines an earlier version wrote.
+    pub async fn note_data_keys(&mut self) -> Result<(), StoreError> {
+        for key in self.data_keys().await? {
+            self.note_for_later(Noted::DataKey(key.id));
+        }
+        Ok(())
     }
 
     /// Forgets ends that are in the journal.
@@ -131,6 +172,27 @@ impl Tx {
                 let Some(removed_at) = row.opt_time("removed_at")? else { return Ok(None) };
                 let environment = Slug::from_stored(row.text("environment")?);
                 End::SigningKey { environment, kid: kid.clone(), removed_at, at }
+            }
+            Noted::DataKey(id) => match self.optional(DATA_KEY, vec![id.as_str().into()]).await? {
+                Some(row) => End::DataKey {
+                    id: id.clone(),
+                    purpose: row.text("purpose")?,
+                    sealed: Hex(row.blob("sealed")?),
+                    created_at: row.time("created_at")?,
+                },
+                None => End::DataKeyDeleted { id: id.clone() },
+            },
+            Noted::Environment(slug) => {
+                let slug = Slug::from_stored(slug.clone());
+                let Some(environment) = self.environment(&slug).await? else { return Ok(None) };
+                let rules = EnvironmentRules {
+                    show_once: environment.show_once,
+                    wipe_after_days: environment.wipe_after_days,
+                    max_age_days: environment.max_age_days,
+                    guard_extension_hours: environment.guard_extension_hours,
+                    signing_key_rotation_days: environment.signing_key_rotation_days,
+                };
+                End::Environment { slug, at, rules }
             }
         }))
     }
@@ -181,6 +243,15 @@ impl Tx {
                 self.execute(REMOVE_KEY, vec![kid.as_str().into(), (*removed_at).into()]).await?;
                 u64::from(self.optional(SIGNING_KEY, vec![kid.as_str().into()]).await?.is_some())
             }
+            End::DataKey { id, purpose, sealed, created_at } => {
+                let sealed = sealed.0.as_slice().into();
+                let args = vec![id.as_str().into(), purpose.as_str().into(), sealed, (*created_at).into()];
+                self.execute(INSERT_DATA_KEY, args).await?;
+                1
+            }
+            // The copy may still need the key: an operator deletes it again.
+            End::DataKeyDeleted { .. } => 1,
+            End::Environment { slug, rules, .. } => self.apply_rules(slug, rules).await?,
             End::AccessToken { jti, expires_at, at } => {
                 let args = vec![jti.as_str().into(), (*expires_at).into(), (*at).into()];
                 self.execute(REVOKE_TOKEN, args).await?;
@@ -217,6 +288,22 @@ impl Tx {
             },
         };
         Ok(changed > 0)
+    }
+
+    async fn apply_rules(&mut self, slug: &Slug, rules: &EnvironmentRules) -> Result<u64, StoreError> {
+        let args = vec![
+            slug.as_str().into(),
+            rules.show_once.into(),
+            rules.wipe_after_days.into(),
+            rules.max_age_days.into(),
+            rules.guard_extension_hours.into(),
+            rules.signing_key_rotation_days.into(),
+        ];
+        let changed = self.execute(SET_RULES, args).await?;
+        if rules.show_once {
+            self.wipe_environment(slug).await?;
+        }
+        Ok(changed)
     }
 
     async fn apply_registration(&mut self, state: &RegistrationState) -> Result<bool, StoreError> {
@@ -278,6 +365,10 @@ impl Tx {
         self.execute(DECIDE_ROTATIONS, args).await?;
         Ok(true)
     }
+}
+
+fn hash(row: &Row) -> Result<Option<EndHash>, StoreError> {
+    Ok(row.opt_blob("hash")?.as_deref().and_then(EndHash::from_bytes))
 }
 
 fn valid(row: &Row) -> Result<ValidSecret, StoreError> {

@@ -174,6 +174,7 @@ impl Tx {
 
     /// Updates every setting of an environment.
     pub async fn update_environment(&mut self, changed: &Environment) -> Result<(), StoreError> {
+        self.note_for_later(Noted::Environment(changed.slug.to_string()));
         let args = vec![
             changed.slug.as_str().into(),
             changed.name.as_str().into(),

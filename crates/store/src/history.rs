@@ -1,13 +1,18 @@
 //! The history of the database: which journal and server it was last used with, and whether it is in quarantine.
 
 use crate::{StoreError, Tx, Value, catalogue::statements, db::Row};
-use crossfade_core::{Timestamp, ended::Cause};
+use crossfade_core::{
+    Timestamp,
+    ended::{Cause, EndHash},
+};
 
 /// What the database says about its own history.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct History {
     /// Number of the last noted end.
     pub end_seq: i64,
+    /// Running hash up to that end; `None` before the first one that was noted with a hash.
+    pub end_hash: Option<EndHash>,
     /// Whether changes note what they end.
     pub is_noting: bool,
     /// Journal that it was last used with, or the release after which the next journal is adopted; `None` if it never
@@ -107,7 +112,7 @@ pub struct HeldGrant {
 }
 
 statements! {
-    ENDS = "SELECT one, end_seq, noting FROM head";
+    ENDS = "SELECT one, end_seq, end_hash, noting FROM head";
     HISTORY = "SELECT one, journal, system_id FROM history";
     QUARANTINE = "SELECT one, since, cause, data_until FROM quarantine";
     SET_HISTORY = "INSERT INTO history (one, journal, system_id) VALUES (1, $1, $2)
@@ -148,6 +153,7 @@ impl Tx {
         };
         Ok(History {
             end_seq: head.int("end_seq")?,
+            end_hash: head.opt_blob("end_hash")?.as_deref().and_then(EndHash::from_bytes),
             is_noting: head.flag("noting")?,
             journal,
             system_id,

@@ -1,6 +1,6 @@
 //! Data that belongs to the master key: the data keys sealed under it, and the instance it is bound to.
 
-use crate::{StoreError, Tx, catalogue::statements};
+use crate::{StoreError, Tx, catalogue::statements, db::Row, ends::Noted};
 use crossfade_core::{SecretId, Timestamp};
 
 /// A stored data key.
@@ -34,6 +34,29 @@ pub struct DigestsOfKey {
     pub ended: i64,
 }
 
+/// A valid secret whose digest needs an older verifier key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutdatedSecret {
+    /// ID of the key.
+    pub key: String,
+    /// ID of the client.
+    pub client_id: String,
+    /// Name of the client.
+    pub client: String,
+    /// Slug of the environment.
+    pub environment: String,
+    /// ID of the registration.
+    pub registration_id: String,
+    /// The OAuth `client_id`.
+    pub oauth_client_id: String,
+    /// The secret.
+    pub secret_id: String,
+    /// Its deadline; `None` if it is current.
+    pub expires_at: Option<Timestamp>,
+    /// Its last recorded use.
+    pub last_used_at: Option<Timestamp>,
+}
+
 statements! {
     INSTANCE = "SELECT id, binding FROM instance WHERE one = 1";
     INSERT_INSTANCE = "INSERT INTO instance (one, id, binding, created_at) VALUES (1, $1, $2, $3)";
@@ -45,6 +68,12 @@ statements! {
     DIGESTS = "SELECT digest_key, CAST(COUNT(*) AS BIGINT) AS digests,
                       CAST(COALESCE(SUM(CASE WHEN revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) THEN 1 ELSE 0 END), 0) AS BIGINT) AS valid
                FROM secrets GROUP BY digest_key ORDER BY digest_key";
+    OUTDATED = "SELECT s.id, s.digest_key, s.expires_at, s.registration_id, r.environment, r.oauth_client_id, c.id AS client_id, c.name,
+                    u.last_used_at
+                FROM secrets s JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id
+                LEFT JOIN secret_usage u ON u.secret_id = s.id
+                WHERE s.digest_key <> $1 AND s.revoked_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $2)
+                ORDER BY c.name_key, c.id, r.environment, s.number DESC";
 }
 
 impl Tx {
@@ -71,6 +100,7 @@ impl Tx {
 
     /// Stores a new data key.
     pub async fn insert_data_key(&mut self, key: &DataKey, now: Timestamp) -> Result<(), StoreError> {
+        self.note_for_later(Noted::DataKey(key.id.clone()));
         let args = vec![
             key.id.as_str().into(),
             key.purpose.as_str().into(),
@@ -100,6 +130,29 @@ impl Tx {
                 Ok(DigestsOfKey { key: row.text("digest_key")?, valid, ended: digests - valid })
             })
             .collect()
+    }
+
+    /// Returns the secrets that are valid at `now` and whose digests need another key than this one, by client and
+    /// environment.
+    pub async fn secrets_of_other_keys(
+        &mut self,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Vec<OutdatedSecret>, StoreError> {
+        let secret = |row: &Row| {
+            Ok(OutdatedSecret {
+                key: row.text("digest_key")?,
+                client_id: row.text("client_id")?,
+                client: row.text("name")?,
+                environment: row.text("environment")?,
+                registration_id: row.text("registration_id")?,
+                oauth_client_id: row.text("oauth_client_id")?,
+                secret_id: row.text("id")?,
+                expires_at: row.opt_time("expires_at")?,
+                last_used_at: row.opt_time("last_used_at")?,
+            })
+        };
+        self.rows(OUTDATED, vec![key.into(), now.into()]).await?.iter().map(secret).collect()
     }
 
     /// Returns all data keys, oldest first.

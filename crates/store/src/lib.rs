@@ -48,13 +48,14 @@ pub use db::{
 };
 pub use devices::DeviceRow;
 pub use drills::{DrillRow, SecretWindows};
+pub use ends::NotedEnd;
 pub use environments::{Environment, SigningKey};
 pub use evidence::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, UsageRow, UsageSource};
 pub use failures::{FailureFilter, FailureRow, FailureSum, KnownFailure};
 pub use guard::{DeadlineWarning, NearDeadline};
 pub use history::{HeldGrant, HeldSecret, HeldToken, History, QuarantineRow};
 pub use idempotency::Remembered;
-pub use keys::{DataKey, DigestsOfKey, InstanceRow};
+pub use keys::{DataKey, DigestsOfKey, InstanceRow, OutdatedSecret};
 pub use limits::StoredLimits;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
 pub use makers::Maker;

@@ -6,7 +6,7 @@ use crate::{
     keys::seal::derived,
 };
 use aws_lc_rs::hmac;
-use crossfade_core::{Code, Problem, Timestamp, forget::TOKENS_LIVE_ON};
+use crossfade_core::{Code, Problem, Timestamp, ended::EndHash, forget::TOKENS_LIVE_ON};
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read, Seek},
@@ -74,6 +74,12 @@ impl Journal {
         }
     }
 
+    /// Returns the key of its codes, and its instance.
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> (&hmac::Key, &str) {
+        (&self.inner.key, &self.inner.instance)
+    }
+
     /// Returns the last synced end. A journal in which nothing is noted is never behind.
     pub(crate) fn synced(&self) -> i64 {
         self.synced.load(Ordering::SeqCst)
@@ -131,6 +137,11 @@ impl Journal {
         self.on_file(Inner::read).await.map_err(|error| self.inner.unusable(&error))?
     }
 
+    /// Reads the file for a command that runs beside a server. If no server has locked it, locks it for the command.
+    pub(crate) async fn read_beside(&self) -> Result<Beside, Error> {
+        self.on_file(Inner::read_beside).await.map_err(|error| self.inner.unusable(&error))?
+    }
+
     /// Notes ends after `synced` in the journal from now on.
     pub(crate) fn go_on_after(&self, synced: i64) {
         self.synced.store(synced, Ordering::SeqCst);
@@ -148,12 +159,12 @@ impl Journal {
         }
     }
 
-    /// Begins a journal with this ID after an end, and after a release if there was one. A damaged journal is kept under
+    /// Begins a journal with this ID after an end and its running hash, and after a release if there was one. A damaged journal is kept under
     /// another name.
     pub(crate) async fn begin(
         &self,
         id: &str,
-        after: i64,
+        after: (i64, EndHash),
         release: Option<&str>,
         now: Timestamp,
         is_damaged: bool,
@@ -175,7 +186,36 @@ impl Journal {
     }
 }
 
+/// A journal, as a command finds it.
+pub(crate) enum Beside {
+    /// No server uses it, and the command has locked it.
+    Locked(Found),
+    /// A server uses it. What it contains is synced.
+    Served(Found),
+}
+
 impl Inner {
+    fn read_beside(&self, open: &mut Option<Open>) -> Result<Beside, Error> {
+        let failed = |error| self.unusable(&error);
+        let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Beside::Locked(Found::Nothing)),
+            Err(error) => return Err(failed(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => {
+                drop(file);
+                self.read(open).map(Beside::Locked)
+            }
+            Err(TryLockError::WouldBlock) => {
+                let bytes = contents(&file).map_err(failed)?;
+                file.sync_all().map_err(failed)?;
+                Ok(Beside::Served(read(&bytes, &self.key, &self.instance)))
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
     fn read(&self, open: &mut Option<Open>) -> Result<Found, Error> {
         let file = match open.take() {
             Some(open) if is_at(&open.file, &self.path) => open.file,
@@ -352,6 +392,10 @@ mod tests {
         (Journal::new(&path, &[7; 32], "i"), path)
     }
 
+    fn start() -> (i64, EndHash) {
+        (0, EndHash::after(None, 0, ""))
+    }
+
     fn remove(path: &Path) {
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
@@ -360,11 +404,11 @@ mod tests {
     async fn a_disk_that_does_not_answer_delays_nothing_but_the_journal() {
         let (journal, path) = journal("silent");
         let now = Timestamp::from_micros(1);
-        journal.begin("j", 0, None, now, false).await.unwrap();
+        journal.begin("j", start(), None, now, false).await.unwrap();
         journal.note(Some("slow".into()));
         // Held, as by a write that never returns.
         let stuck = journal.inner.open.clone().lock_owned().await;
-        let line = || vec![Line::Gap { up_to: 5, release: None }];
+        let line = || vec![Line::Gap { up_to: 5, release: None, hash: None }];
         assert_eq!(journal.append(line(), now).await, Err(SILENT.to_owned()));
         assert_eq!(journal.failing().as_deref(), Some(SILENT));
         assert!(journal.read().await.is_err());
@@ -380,13 +424,13 @@ mod tests {
         let now = Timestamp::from_micros(1);
         assert!(matches!(journal.read().await.unwrap(), Found::Nothing));
         std::fs::write(&path, "somebody else's").unwrap();
-        assert!(journal.begin("j", 0, None, now, false).await.is_err());
+        assert!(journal.begin("j", start(), None, now, false).await.is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody else's");
         assert!(journal.failing().is_some());
         // An empty one is used.
         std::fs::write(&path, "").unwrap();
         assert!(matches!(journal.read().await.unwrap(), Found::Nothing));
-        journal.begin("j", 0, None, now, false).await.unwrap();
+        journal.begin("j", start(), None, now, false).await.unwrap();
         assert!(matches!(journal.read().await.unwrap(), Found::Whole(_)));
         assert_eq!(journal.failing(), None);
         remove(&path);

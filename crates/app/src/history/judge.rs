@@ -1,6 +1,6 @@
 //! Decides what a database and a journal say together about the history of the database.
 
-use crossfade_core::ended::Cause;
+use crossfade_core::ended::{Cause, EndHash};
 use crossfade_store::History;
 
 /// What is known of the journal.
@@ -23,7 +23,38 @@ pub(crate) enum JournalState {
         is_bare: bool,
         /// Releases after which it was adopted, and used.
         used_after: Vec<String>,
+        /// Whether the ends that it has in common with the database are the same.
+        common: Common,
     },
+}
+
+/// Comparison of a database and a journal at the last end that both should contain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Common {
+    /// All ends up to there are equal.
+    Same,
+    /// They went apart before.
+    Other,
+    /// Only their numbers can be compared: an earlier version noted that end.
+    Numbered,
+    /// The journal does not contain that hash any more.
+    ForgottenByJournal,
+    /// The database does not contain that end any more.
+    ForgottenByDatabase,
+}
+
+impl Common {
+    /// Compares hashes. The outer option of the database is `None` if it does not contain that end any more.
+    pub(crate) fn of(database: Option<Option<EndHash>>, journal: Option<EndHash>) -> Self {
+        match (database, journal) {
+            (Some(Some(own)), Some(noted)) if own == noted => Self::Same,
+            // Every later version notes a hash, so an end without one is another end.
+            (Some(_), Some(_)) => Self::Other,
+            (Some(None) | None, None) => Self::Numbered,
+            (Some(Some(_)), None) => Self::ForgottenByJournal,
+            (None, Some(_)) => Self::ForgottenByDatabase,
+        }
+    }
 }
 
 /// What must be done before anything is decided.
@@ -37,6 +68,8 @@ pub(crate) enum Plan {
     Adopt,
     /// Apply the ends that the database lacks: the journal contains all of them.
     Apply,
+    /// Apply all ends of the journal: those that the database has do no harm, and which ones it has is not known.
+    ApplyAll,
     /// Apply the ends that the journal contains, and wait for a release.
     ApplySome,
     /// Wait for a release.
@@ -57,11 +90,15 @@ pub(crate) fn judge(history: &History, journal: &JournalState, system_id: Option
         _ => Plan::Adopt,
     };
     match (known, journal) {
-        (Some(known), Whole { id, after, last, .. }) if known == id => match history.end_seq {
-            end_seq if end_seq >= *last => Plan::Continue,
-            end_seq if end_seq >= *after => Plan::Apply,
-            _ => Plan::ApplySome,
-        },
+        (Some(known), Whole { id, after, last, common, .. }) if known == id => {
+            match (history.end_seq, common) {
+                (_, Common::Other | Common::ForgottenByDatabase) => waits(Cause::AnotherJournal),
+                (end_seq, _) if end_seq >= *last => Plan::Continue,
+                (end_seq, Common::ForgottenByJournal) if end_seq >= *after => Plan::ApplyAll,
+                (end_seq, _) if end_seq >= *after => Plan::Apply,
+                _ => Plan::ApplySome,
+            }
+        }
         // A copy from between the release and the adoption of this journal.
         (None, Whole { used_after, .. })
             if release.is_some_and(|id| used_after.iter().any(|it| it == id)) =>
@@ -86,6 +123,7 @@ mod tests {
     fn history(end_seq: i64, journal: Option<&str>) -> History {
         History {
             end_seq,
+            end_hash: None,
             is_noting: true,
             journal: journal.map(str::to_owned),
             system_id: Some(1),
@@ -106,7 +144,56 @@ mod tests {
             last,
             is_bare: after == last,
             used_after: vec!["used".to_owned()],
+            common: Common::Same,
         }
+    }
+
+    fn whole_if(common: Common) -> JournalState {
+        match whole("a", 5, 10) {
+            JournalState::Whole { id, after, last, is_bare, used_after, .. } => {
+                JournalState::Whole { id, after, last, is_bare, used_after, common }
+            }
+            other => other,
+        }
+    }
+
+    #[test]
+    fn another_history_with_any_number_needs_a_release() {
+        for end_seq in [4, 7, 10, 12] {
+            let plan = judge(&history(end_seq, Some("a")), &whole_if(Common::Other), Some(1));
+            assert_eq!(plan, Plan::Quarantine(Cause::AnotherJournal), "{end_seq}");
+            let held = held(history(end_seq, Some("a")));
+            assert_eq!(judge(&held, &whole_if(Common::Other), Some(1)), Plan::Stay, "{end_seq}");
+        }
+    }
+
+    #[test]
+    fn a_history_that_cannot_be_compared_gets_every_end() {
+        let plan = |end_seq, common| judge(&history(end_seq, Some("a")), &whole_if(common), Some(1));
+        assert_eq!(plan(7, Common::ForgottenByJournal), Plan::ApplyAll);
+        assert_eq!(plan(4, Common::ForgottenByJournal), Plan::ApplySome);
+        let another = Plan::Quarantine(Cause::AnotherJournal);
+        assert_eq!(plan(20_000, Common::ForgottenByDatabase), another);
+        for end_seq in [10, 12] {
+            assert_eq!(plan(end_seq, Common::Numbered), Plan::Continue);
+            assert_eq!(
+                plan(end_seq, Common::ForgottenByJournal),
+                Plan::Continue,
+                "a gap of an earlier version"
+            );
+        }
+        assert_eq!(plan(7, Common::Numbered), Plan::Apply);
+    }
+
+    #[test]
+    fn hashes_are_compared_where_both_have_one() {
+        let (one, two) = (EndHash::after(None, 1, "a"), EndHash::after(None, 1, "b"));
+        assert_eq!(Common::of(Some(Some(one)), Some(one)), Common::Same);
+        assert_eq!(Common::of(Some(Some(one)), Some(two)), Common::Other);
+        assert_eq!(Common::of(Some(None), Some(one)), Common::Other);
+        assert_eq!(Common::of(Some(None), None), Common::Numbered);
+        assert_eq!(Common::of(None, Some(one)), Common::ForgottenByDatabase);
+        assert_eq!(Common::of(Some(Some(one)), None), Common::ForgottenByJournal);
     }
 
     #[test]

@@ -4,13 +4,19 @@
 //! noticed by the journal alone.
 
 use aws_lc_rs::{constant_time, hmac};
-use crossfade_core::ended::End;
+use crossfade_core::{
+    Timestamp,
+    ended::{End, EndHash},
+};
+use crossfade_store::NotedEnd;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 const VERSION: u32 = 1;
 /// Number of digits of a code.
 const CODE: usize = 64;
+/// Number of ends whose hashes are kept although their lines are superseded.
+const HASHES_KEPT: usize = 100_000;
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +37,12 @@ pub(crate) enum Line {
         /// Whether a database was used with it before this line was written.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         in_use: bool,
+        /// Running hash after which it begins; `None` in lines of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<EndHash>,
+        /// Hashes of ends before this line was written, also of those whose lines were superseded.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hashes: Vec<(i64, Vec<EndHash>)>,
     },
     /// The journal was not used for a while: ends up to this one may be missing.
     Gap {
@@ -38,11 +50,26 @@ pub(crate) enum Line {
         /// Release after which it is adopted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         release: Option<String>,
+        /// Running hash from which the ends go on after it; `None` if it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<EndHash>,
     },
     /// A database has stored that it is used with this journal.
     InUse,
     /// An end.
-    End { seq: i64, end: End },
+    End {
+        seq: i64,
+        end: End,
+        /// Running hash up to this end; `None` in lines of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<EndHash>,
+    },
+}
+
+impl From<NotedEnd> for Line {
+    fn from(NotedEnd { seq, end, hash }: NotedEnd) -> Self {
+        Self::End { seq, end, hash }
+    }
 }
 
 /// A release after which a journal was adopted.
@@ -108,6 +135,8 @@ pub(crate) struct Contents {
     pub(crate) is_in_use: bool,
     /// Its ends, oldest first.
     pub(crate) ends: Vec<(i64, End)>,
+    /// Running hashes by the number of the end, as far as they are known.
+    pub(crate) hashes: BTreeMap<i64, EndHash>,
     /// Continues its codes.
     pub(crate) chain: Chain,
     /// Length in bytes, without an incomplete last line.
@@ -138,25 +167,40 @@ pub(crate) fn read(bytes: &[u8], key: &hmac::Key, instance: &str) -> Found {
     for (at, text) in lines.iter().enumerate() {
         let mut next = chain.clone();
         match (next.read(text), &mut contents) {
-            (Some(Line::Journal { version: VERSION, id, instance: of, after, releases, in_use }), None)
-                if of == instance =>
-            {
-                let (ends, chain) = (Vec::new(), chain.clone());
-                let is_in_use = in_use;
-                contents =
-                    Some(Contents { id, after, last: after, releases, is_in_use, ends, chain, length: 0 });
+            (Some(Line::Journal { version: VERSION, instance: of, .. }), None) if of != instance => {
+                return Found::Foreign;
             }
-            (Some(Line::Gap { up_to, release }), Some(found)) => {
+            (
+                Some(Line::Journal { version: VERSION, id, after, releases, in_use, hash, hashes, .. }),
+                None,
+            ) => {
+                let mut known = unpacked(hashes);
+                known.extend(hash.map(|hash| (after, hash)));
+                contents = Some(Contents {
+                    id,
+                    after,
+                    last: after,
+                    releases,
+                    is_in_use: in_use,
+                    ends: Vec::new(),
+                    hashes: known,
+                    chain: chain.clone(),
+                    length: 0,
+                });
+            }
+            (Some(Line::Gap { up_to, release, hash }), Some(found)) => {
                 found.after = up_to;
                 found.last = found.last.max(up_to);
+                found.hashes.extend(hash.map(|hash| (up_to, hash)));
                 if let Some(id) = release {
                     found.releases.retain(|earlier| earlier.id != id);
                     found.releases.push(Release { id, up_to });
                 }
             }
             (Some(Line::InUse), Some(found)) => found.is_in_use = true,
-            (Some(Line::End { seq, end }), Some(found)) => {
+            (Some(Line::End { seq, end, hash }), Some(found)) => {
                 found.last = found.last.max(seq);
+                found.hashes.extend(hash.map(|hash| (seq, hash)));
                 found.ends.push((seq, end));
             }
             (_, None) => return Found::Foreign,
@@ -181,8 +225,9 @@ fn begins_a_journal(bytes: &[u8]) -> bool {
         && json.iter().zip(begins).all(|(byte, expected)| byte == expected)
 }
 
-/// Returns the first line of a journal that begins after an end, and after a release if there was one.
-pub(crate) fn first(id: &str, instance: &str, after: i64, release: Option<&str>) -> Line {
+/// Returns the first line of a journal that begins after an end and its running hash, and after a release if there was
+/// one.
+pub(crate) fn first(id: &str, instance: &str, (after, hash): (i64, EndHash), release: Option<&str>) -> Line {
     let releases = release.map(|id| Release { id: id.to_owned(), up_to: after });
     Line::Journal {
         version: VERSION,
@@ -191,25 +236,49 @@ pub(crate) fn first(id: &str, instance: &str, after: i64, release: Option<&str>)
         after,
         releases: releases.into_iter().collect(),
         in_use: false,
+        hash: Some(hash),
+        hashes: Vec::new(),
     }
 }
 
+/// Returns hashes as runs of successive ends, without the oldest ones if there are many.
+fn packed(hashes: &BTreeMap<i64, EndHash>) -> Vec<(i64, Vec<EndHash>)> {
+    let mut runs: Vec<(i64, Vec<EndHash>)> = Vec::new();
+    let forgotten = hashes.len().saturating_sub(HASHES_KEPT);
+    for (seq, hash) in hashes.iter().skip(forgotten) {
+        match runs.last_mut() {
+            Some((first, run)) if *first + run.len() as i64 == *seq => run.push(*hash),
+            _ => runs.push((*seq, vec![*hash])),
+        }
+    }
+    runs
+}
+
+fn unpacked(runs: Vec<(i64, Vec<EndHash>)>) -> BTreeMap<i64, EndHash> {
+    runs.into_iter().flat_map(|(first, run)| (first..).zip(run)).collect()
+}
+
 /// Returns the lines that say as much as these contents, without what is superseded or expired by `expired_by`.
-pub(crate) fn compacted(
-    contents: Contents,
-    instance: &str,
-    expired_by: crossfade_core::Timestamp,
-) -> Vec<Line> {
-    let Contents { id, after, releases, is_in_use, ends, .. } = contents;
-    let instance = instance.to_owned();
-    let first = Line::Journal { version: VERSION, id, instance, after, releases, in_use: is_in_use };
-    let ends = compact(ends, expired_by).into_iter().map(|(seq, end)| Line::End { seq, end });
+pub(crate) fn compacted(contents: Contents, instance: &str, expired_by: Timestamp) -> Vec<Line> {
+    let Contents { id, after, releases, is_in_use, ends, hashes, .. } = contents;
+    let first = Line::Journal {
+        version: VERSION,
+        id,
+        instance: instance.to_owned(),
+        after,
+        releases,
+        in_use: is_in_use,
+        hash: hashes.get(&after).copied(),
+        hashes: packed(&hashes),
+    };
+    let line = |(seq, end)| Line::End { seq, end, hash: hashes.get(&seq).copied() };
+    let ends = compact(ends, expired_by).into_iter().map(line);
     std::iter::once(first).chain(ends).collect()
 }
 
 /// Returns the ends that still say something: of each subject the last, and none about an access token that expired by
 /// `expired_by`. The very last one always stays, because it says how far the journal goes.
-fn compact(ends: Vec<(i64, End)>, expired_by: crossfade_core::Timestamp) -> Vec<(i64, End)> {
+fn compact(ends: Vec<(i64, End)>, expired_by: Timestamp) -> Vec<(i64, End)> {
     let mut newest: HashMap<String, i64> = HashMap::new();
     for (seq, end) in &ends {
         newest.insert(end.subject(), *seq);
@@ -225,7 +294,7 @@ fn compact(ends: Vec<(i64, End)>, expired_by: crossfade_core::Timestamp) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossfade_core::{GrantId, Timestamp, TokenId};
+    use crossfade_core::{GrantId, TokenId};
 
     fn key(byte: u8) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &[byte; 32])
@@ -244,9 +313,13 @@ mod tests {
     }
 
     fn journal() -> Vec<u8> {
-        let end = |seq| Line::End { seq, end: grant(seq as u8) };
-        let gap = Line::Gap { up_to: 9, release: Some("r".into()) };
-        written(&[first("j", "i", 4, None), end(5), end(6), gap, end(10)])
+        let end = |seq| Line::End { seq, end: grant(seq as u8), hash: Some(hash(seq)) };
+        let gap = Line::Gap { up_to: 9, release: Some("r".into()), hash: Some(hash(9)) };
+        written(&[first("j", "i", (4, hash(4)), None), end(5), end(6), gap, end(10)])
+    }
+
+    fn hash(seq: i64) -> EndHash {
+        EndHash::after(None, seq, "")
     }
 
     fn whole(bytes: &[u8]) -> Contents {
@@ -269,10 +342,45 @@ mod tests {
     fn what_was_compacted_says_the_same() {
         let mut found = whole(&journal());
         found.is_in_use = true;
+        let hashes = [4, 5, 6, 9, 10].map(|seq| (seq, hash(seq)));
+        assert_eq!(found.hashes, BTreeMap::from(hashes));
         let again = whole(&written(&compacted(found.clone(), "i", Timestamp::from_micros(0))));
         assert_eq!((&again.id, again.after, again.last), (&found.id, found.after, found.last));
         assert_eq!(again.releases, [Release { id: "r".into(), up_to: 9 }]);
         assert!(again.is_in_use);
+        assert_eq!(again.hashes, found.hashes);
+    }
+
+    #[test]
+    fn hashes_of_superseded_lines_are_kept_up_to_a_limit() {
+        let mut found = whole(&journal());
+        let many = HASHES_KEPT as i64 + 5;
+        found.ends = (20..20 + many).map(|seq| (seq, grant(1))).collect();
+        found.hashes.extend(found.ends.iter().map(|(seq, _)| (*seq, hash(*seq))));
+        let again = whole(&written(&compacted(found.clone(), "i", Timestamp::from_micros(0))));
+        assert_eq!(again.ends.len(), 1);
+        assert_eq!(again.hashes.get(&25), found.hashes.get(&25));
+        assert_eq!(
+            (again.hashes.get(&24), again.hashes.len()),
+            (None, HASHES_KEPT + 1),
+            "and where it begins"
+        );
+    }
+
+    #[test]
+    fn lines_of_an_earlier_version_are_read() {
+        let mut text = Vec::new();
+        let mut chain = Chain::new(&key(1));
+        for json in [
+            r#"{"journal":{"version":1,"id":"j","instance":"i","after":4}}"#.to_owned(),
+            format!(r#"{{"end":{{"seq":5,"end":{}}}}}"#, serde_json::to_string(&grant(5)).unwrap()),
+            r#"{"gap":{"up_to":9}}"#.to_owned(),
+        ] {
+            let code = chain.next(json.as_bytes());
+            text.extend_from_slice(format!("{code} {json}\n").as_bytes());
+        }
+        let found = whole(&text);
+        assert_eq!((found.after, found.last, found.ends.len(), found.hashes.len()), (9, 9, 1, 0));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! `judge` compares the database with the journal, and `settle` applies what is missing or begins a quarantine, in which
 //! nothing is decided. `noting` brings what ends into the journal. `quarantine` shows what such a database holds as valid, and releases it.
 
+#[cfg(test)]
+mod earlier;
 pub(crate) mod journal;
 pub(crate) mod judge;
 pub(crate) mod lines;

@@ -2,15 +2,23 @@
 
 use crate::{
     error::Error,
-    history::{journal::Journal, lines::Line},
+    history::{
+        journal::{Beside, Journal},
+        judge::Common,
+        lines::{Found, Line},
+    },
     node::state::Node,
 };
 use crossfade_core::{Code, Problem};
 use crossfade_store::{Purpose, Tx};
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::time::{Instant, sleep};
 
 /// Number of ends that are copied to the journal at once.
 const COPIED_AT_ONCE: i64 = 500;
+/// How long a command waits until the server beside it has noted what the command has ended, and how often it looks.
+const NOTED_BY_SERVER_WITHIN: Duration = Duration::from_secs(10);
+const LOOKED_EVERY: Duration = Duration::from_millis(100);
 /// Texts for a change that was refused, and for one that was stored.
 const REFUSED: &str = "Nothing was changed.";
 const STORED: &str = "The change was stored. Read the current state before you retry.";
@@ -23,12 +31,14 @@ pub(crate) enum Awaited {
     Synced(i64),
     /// Everything up to this end, unless the journal cannot be written: the change ended nothing.
     Tried(i64),
+    /// Everything up to this end, noted by this command or by the server beside it.
+    Beside(i64),
 }
 
 impl Node {
     /// Notes what a transaction ends. Refuses an end that the journal cannot take.
     pub(crate) async fn note_ends(&self, tx: &mut Tx) -> Result<Awaited, Error> {
-        let Some(journal) = &self.journal else { return Ok(Awaited::Nothing) };
+        let Some(journal) = &self.journal else { return self.note_ends_beside(tx).await };
         if tx.narrows() {
             if let Some(error) = journal.failing() {
                 return Err(unwritable(&error, REFUSED));
@@ -47,10 +57,21 @@ impl Node {
         })
     }
 
+    async fn note_ends_beside(&self, tx: &mut Tx) -> Result<Awaited, Error> {
+        let before = tx.last_end();
+        let end = tx.note_ends().await?;
+        if end == before {
+            return Ok(Awaited::Nothing);
+        }
+        self.is_unnoted.store(self.beside.is_none(), Ordering::SeqCst);
+        Ok(Awaited::Beside(end))
+    }
+
     /// Waits until the journal contains what a change must have in it.
     pub(crate) async fn await_journal(&self, awaited: Awaited) -> Result<(), Error> {
         match (awaited, &self.journal) {
             (Awaited::Synced(end), _) => self.sync_journal(end).await,
+            (Awaited::Beside(end), _) => self.await_server(end).await,
             (Awaited::Tried(end), Some(journal)) if journal.failing().is_none() => {
                 if let Err(error) = self.sync_journal(end).await {
                     tracing::warn!(%error, "the journal gets a change that ended nothing later");
@@ -59,6 +80,54 @@ impl Node {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Waits until a journal contains every end up to `end` of a command. If no server uses the journal, notes them.
+    async fn await_server(&self, end: i64) -> Result<(), Error> {
+        let Some(journal) = &self.beside else { return Ok(()) };
+        let begun = Instant::now();
+        loop {
+            let looked = self.look_beside(journal, end).await;
+            // Another command may note its own ends now, and a server must be able to start.
+            journal.close().await;
+            match looked {
+                Ok(true) => return Ok(()),
+                Ok(false) if begun.elapsed() < NOTED_BY_SERVER_WITHIN => sleep(LOOKED_EVERY).await,
+                Ok(false) => return Err(not_noted("the server did not write it within 10 s")),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the journal contains every end up to `end`. Notes them if no server uses the journal.
+    async fn look_beside(&self, journal: &Journal, end: i64) -> Result<bool, Error> {
+        let (found, is_served) = match journal.read_beside().await {
+            Ok(Beside::Locked(found)) => (found, false),
+            Ok(Beside::Served(found)) => (found, true),
+            Err(error) => return Err(not_noted(&error.problem.detail)),
+        };
+        let history = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.history().await?)).await?;
+        let contents = match found {
+            Found::Whole(contents) if history.journal_id() == Some(&contents.id) => contents,
+            // A server that is writing, or is about to adopt the journal.
+            _ if is_served => return Ok(false),
+            _ => return Err(not_noted("the file is not the journal that this database was used with")),
+        };
+        let common = self.compare(&history, &contents).await?;
+        if !matches!(common, Common::Same | Common::Numbered) {
+            return Err(not_noted("the journal belongs to another copy of this database"));
+        }
+        if contents.last < end && !is_served {
+            journal.go_on_after(contents.last);
+            self.copy_ends(journal, end).await?;
+            return Ok(true);
+        }
+        Ok(contents.last >= end)
+    }
+
+    /// Whether this command has ended something and knows no journal.
+    pub(crate) fn is_unnoted(&self) -> bool {
+        self.is_unnoted.load(Ordering::SeqCst)
     }
 
     /// Waits until every end that was stored is in the journal.
@@ -91,21 +160,24 @@ impl Node {
     pub(super) async fn copy_ends(&self, journal: &Journal, end: i64) -> Result<(), Error> {
         while journal.synced() < end {
             let synced = journal.synced();
-            let read = self
-                .db
-                .read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.ends(synced, COPIED_AT_ONCE).await?));
-            let rows = read.await?;
-            let last = rows.last().map_or(end, |(seq, _)| *seq);
+            let read = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| {
+                Ok((tx.ends(synced, COPIED_AT_ONCE).await?, tx.history().await?))
+            });
+            let (rows, stored) = read.await?;
+            let last = rows.last().map_or(end, |row| row.seq);
             let mut lines = Vec::with_capacity(rows.len() + 1);
-            // Ends that the database has forgotten: the journal was replaced by an older copy.
+            // Ends that the database has forgotten, or never had since its restore.
             match rows.first() {
-                Some((first, _)) if *first > synced + 1 => {
-                    lines.push(Line::Gap { up_to: first - 1, release: None })
+                Some(first) if first.seq > synced + 1 => {
+                    lines.push(Line::Gap { up_to: first.seq - 1, release: None, hash: None })
                 }
-                None => lines.push(Line::Gap { up_to: end, release: None }),
+                None => {
+                    let hash = stored.end_hash.filter(|_| stored.end_seq == end);
+                    lines.push(Line::Gap { up_to: end, release: None, hash })
+                }
                 Some(_) => {}
             }
-            lines.extend(rows.into_iter().map(|(seq, end)| Line::End { seq, end }));
+            lines.extend(rows.into_iter().map(Line::from));
             journal.append(lines, self.clock.now()).await.map_err(|error| unwritable(&error, STORED))?;
             journal.go_on_after(last);
         }
@@ -148,6 +220,16 @@ impl Node {
             tracing::warn!(%error, "cannot bring the journal up to date");
         }
     }
+}
+
+/// Returns the error of a command whose change is stored, and not in the journal.
+fn not_noted(why: &str) -> Error {
+    let text = format!(
+        "The change was stored, but it is not in the journal yet: {}. Do not repeat the command. A server with this \
+        journal writes it when it runs.",
+        why.trim_end_matches('.')
+    );
+    Problem::new(Code::OutcomeUnknown, text).into()
 }
 
 pub(super) fn unwritable(error: &str, what: &str) -> Error {

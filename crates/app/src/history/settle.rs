@@ -6,7 +6,7 @@ use crate::{
     frame::{act::Act, entry::About},
     history::{
         journal::Journal,
-        judge::{JournalState, Plan, judge},
+        judge::{Common, JournalState, Plan, judge},
         lines::{Contents, Found, Line},
         noting::unwritable,
     },
@@ -16,7 +16,7 @@ use crossfade_core::{
     Timestamp,
     audit::{Actor, Event},
     base62,
-    ended::{Cause, End},
+    ended::{Cause, End, EndHash},
     environment::Slug,
 };
 use crossfade_store::{ChangeKind, History, Purpose, QuarantineRow, StoreError, Tx};
@@ -44,6 +44,7 @@ impl Node {
             }
             Some(Found::Whole(contents)) => {
                 let Contents { id, after, last, ends, is_in_use, releases, .. } = &*contents;
+                let common = self.compare(&history, &contents).await?;
                 let used = releases.iter().filter(|release| last > &release.up_to);
                 let state = JournalState::Whole {
                     id: id.clone(),
@@ -51,6 +52,7 @@ impl Node {
                     last: *last,
                     is_bare: ends.is_empty() && after == last && !is_in_use,
                     used_after: used.map(|release| release.id.clone()).collect(),
+                    common,
                 };
                 (state, Some(contents))
             }
@@ -63,8 +65,8 @@ impl Node {
         let is_damaged = state == JournalState::Damaged;
         match (plan, contents) {
             (Plan::Continue, Some(contents)) => self.go_on(&history, *contents, system_id).await,
-            (Plan::Apply | Plan::ApplySome, Some(contents)) => {
-                self.apply_ends(&history, *contents, plan == Plan::Apply, system_id).await
+            (Plan::Apply | Plan::ApplyAll | Plan::ApplySome, Some(contents)) => {
+                self.apply_ends(&history, *contents, plan, system_id).await
             }
             (Plan::Adopt, contents) => self.adopt(&history, contents, is_damaged, system_id).await,
             (Plan::Quarantine(cause), _) => {
@@ -76,6 +78,18 @@ impl Node {
                 self.stay(&history, system_id).await
             }
         }
+    }
+
+    /// Compares the ends of the database and of the journal at the last one that both should contain.
+    pub(super) async fn compare(&self, history: &History, contents: &Contents) -> Result<Common, Error> {
+        let at = history.end_seq.min(contents.last);
+        let own = match at == history.end_seq {
+            true => Some(history.end_hash),
+            false => {
+                self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.end_hash(at).await?)).await?
+            }
+        };
+        Ok(Common::of(own, contents.hashes.get(&at).copied()))
     }
 
     fn rest_journal(&self) {
@@ -110,8 +124,12 @@ impl Node {
     ) -> Result<(), Error> {
         let journal = self.journal()?;
         journal.go_on_after(contents.last);
+        let end_seq = match history.is_noting && history.end_hash.is_none() {
+            true => self.note_data_keys(history).await,
+            false => history.end_seq,
+        };
         // Ends that were stored, and not noted before the last server ended.
-        if let Err(error) = self.copy_ends(journal, history.end_seq).await {
+        if let Err(error) = self.copy_ends(journal, end_seq).await {
             tracing::warn!(%error, "cannot note ends in the journal");
         }
         if !contents.is_in_use {
@@ -138,16 +156,30 @@ impl Node {
         }
     }
 
+    /// Notes the data keys, which earlier versions did not. Returns the number of the last end.
+    async fn note_data_keys(&self, history: &History) -> i64 {
+        let noted = self.settle(async |tx, _| {
+            tx.note_data_keys().await?;
+            Ok(tx.note_ends().await?)
+        });
+        noted.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot note the data keys for the journal");
+            history.end_seq
+        })
+    }
+
     /// Applies the ends that the database lacks.
     async fn apply_ends(
         &self,
         history: &History,
         contents: Contents,
-        is_complete: bool,
+        plan: Plan,
         system_id: Option<i64>,
     ) -> Result<(), Error> {
         let journal = self.journal()?;
-        let lacking = || contents.ends.iter().filter(|(seq, _)| *seq > history.end_seq).map(|(_, end)| end);
+        let is_complete = plan != Plan::ApplySome;
+        let after = if plan == Plan::ApplyAll { i64::MIN } else { history.end_seq };
+        let lacking = || contents.ends.iter().filter(|(seq, _)| *seq > after).map(|(_, end)| end);
         // A clock that was put back must not make valid again what has ended by time.
         if let Some(at) = lacking().filter_map(End::at).max() {
             self.clock.raise(at);
@@ -185,7 +217,7 @@ impl Node {
                 _ => {}
             }
             if is_complete {
-                tx.continue_ends_from(contents.last);
+                tx.continue_ends_from(contents.last, contents.hashes.get(&contents.last).copied());
                 tx.set_history(Some(&contents.id), system_id.or(history.system_id)).await?;
             }
             Ok(tx.append_change(&ChangeKind::Everything).await?)
@@ -226,32 +258,39 @@ impl Node {
         system_id: Option<i64>,
     ) -> Result<(), Error> {
         let (journal, now) = (self.journal()?, self.clock.now());
+        // Copies that adopt a journal each go on by themselves, and are told apart by this.
+        let hash = EndHash::after(history.end_hash, history.end_seq, &self.random_id());
         let (id, last) = match contents {
             Some(contents) => {
                 // One further, so that a copy from before the time without the journal is behind it.
                 let up_to = contents.last.max(history.end_seq) + 1;
                 let release = history.release().map(str::to_owned);
-                let gap = journal.append(vec![Line::Gap { up_to, release }], now).await;
+                let line = Line::Gap { up_to, release, hash: Some(hash) };
+                let gap = journal.append(vec![line], now).await;
                 gap.map_err(|error| unwritable(&error, "Nothing was changed."))?;
                 (contents.id, up_to)
             }
             None => {
-                let mut id = [0; 16];
-                self.random.fill(&mut id);
-                let id = base62::encode_fixed(&id, 22);
-                journal.begin(&id, history.end_seq, history.release(), now, is_damaged).await?;
+                let (id, after) = (self.random_id(), (history.end_seq, hash));
+                journal.begin(&id, after, history.release(), now, is_damaged).await?;
                 (id, history.end_seq)
             }
         };
         self.settle(async |tx, _| {
             tx.set_noting(true).await?;
-            tx.continue_ends_from(last);
+            tx.continue_ends_from(last, Some(hash));
             Ok(tx.set_history(Some(&id), system_id.or(history.system_id)).await?)
         })
         .await?;
         journal.go_on_after(last);
         mark(journal, now).await;
         Ok(())
+    }
+
+    fn random_id(&self) -> String {
+        let mut id = [0; 16];
+        self.random.fill(&mut id);
+        base62::encode_fixed(&id, 22)
     }
 
     async fn begin_quarantine(&self, cause: Cause) -> Result<(), Error> {

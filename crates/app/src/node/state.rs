@@ -54,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) lock: Option<ServeLock>,
     /// Journal of the ends; `None` if none is configured, or if this process does not decide.
     pub(crate) journal: Option<Journal>,
+    /// Journal of the server beside a process that does not decide.
+    pub(crate) beside: Option<Journal>,
 }
 
 /// The state of this process. It knows no use case.
@@ -71,6 +73,10 @@ pub(crate) struct Node {
     /// PostgreSQL server on which this process last took the lock.
     pub(crate) system_id: Mutex<Option<i64>>,
     pub(crate) journal: Option<Journal>,
+    /// Journal of the server beside a process that does not decide, and whether such a process has ended something and
+    /// knows none.
+    pub(crate) beside: Option<Journal>,
+    pub(crate) is_unnoted: AtomicBool,
     /// Creates the IDs of journals.
     pub(crate) random: Arc<dyn Random>,
     pub(crate) quarantine: Mutex<Option<QuarantineRow>>,
@@ -115,7 +121,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(parts: Parts, addresses: Addresses, options: &Options) -> Self {
-        let Parts { db, authority, vault, lock, journal } = parts;
+        let Parts { db, authority, vault, lock, journal, beside } = parts;
         let server = lock.as_ref().and_then(|lock| lock.server.as_ref());
         let system_id = Mutex::new(server.map(|server| server.system));
         Self {
@@ -129,6 +135,8 @@ impl Node {
             hold: Hold::new(),
             system_id,
             journal,
+            beside,
+            is_unnoted: AtomicBool::new(false),
             random: options.random.clone(),
             quarantine: Mutex::default(),
             is_held: AtomicBool::new(false),

@@ -282,6 +282,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (29, "audit_chain", include_str!("../../migrations/0029_audit_chain.sql")),
     (31, "key_schedules", include_str!("../../migrations/0031_key_schedules.sql")),
     (32, "quarantine", include_str!("../../migrations/0032_quarantine.sql")),
+    (33, "end_hash", include_str!("../../migrations/0033_end_hash.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

@@ -10,7 +10,7 @@ use super::{
     row::{AnyRow, IntoSql, Row, Value, bind_postgres, bind_sqlite},
 };
 use crate::{catalogue::Statement, ends::Noted};
-use crossfade_core::{Timestamp, audit::chain::ChainHash};
+use crossfade_core::{Timestamp, audit::chain::ChainHash, ended::EndHash};
 use futures_util::{Stream, TryStreamExt};
 use sqlx::sqlite::SqliteConnection;
 use std::{collections::BTreeSet, time::Duration};
@@ -38,12 +38,14 @@ pub(super) struct Head {
     pub(super) highest_time: Timestamp,
     /// Number of the last noted end.
     pub(super) end_seq: i64,
+    /// Running hash over the ends; `None` before the first one that was noted with a hash.
+    pub(super) end_hash: Option<EndHash>,
 }
 
 impl Default for Head {
     fn default() -> Self {
         let highest_time = Timestamp::from_micros(0);
-        Self { change_seq: 0, audit_seq: 0, audit_hash: None, highest_time, end_seq: 0 }
+        Self { change_seq: 0, audit_seq: 0, audit_hash: None, highest_time, end_seq: 0, end_hash: None }
     }
 }
 
@@ -178,9 +180,12 @@ impl Tx {
         self.noted.clear();
     }
 
-    pub(crate) fn next_end(&mut self) -> i64 {
+    /// Returns the number and the running hash of an end that is appended now.
+    pub(crate) fn next_end(&mut self, entry: &str) -> (i64, EndHash) {
         self.head.end_seq += 1;
-        self.head.end_seq
+        let hash = EndHash::after(self.head.end_hash, self.head.end_seq, entry);
+        self.head.end_hash = Some(hash);
+        (self.head.end_seq, hash)
     }
 
     /// Returns the number of the last noted end.
@@ -188,19 +193,20 @@ impl Tx {
         self.head.end_seq
     }
 
-    /// Continues the numbering of ends from the journal.
-    pub fn continue_ends_from(&mut self, end_seq: i64) {
-        self.head.end_seq = end_seq;
+    /// Continues the numbering and the running hash of ends from the journal.
+    pub fn continue_ends_from(&mut self, end_seq: i64, end_hash: Option<EndHash>) {
+        (self.head.end_seq, self.head.end_hash) = (end_seq, end_hash);
     }
 
     /// Continues the numbering and the chain of another database.
     pub(crate) fn continue_from(
         &mut self,
-        (change_seq, end_seq): (i64, i64),
+        change_seq: i64,
+        (end_seq, end_hash): (i64, Option<EndHash>),
         (audit_seq, audit_hash): (i64, Option<ChainHash>),
         highest_time: Timestamp,
     ) {
-        self.head = Head { change_seq, audit_seq, audit_hash, highest_time, end_seq };
+        self.head = Head { change_seq, audit_seq, audit_hash, highest_time, end_seq, end_hash };
     }
 
     /// Reads the stored head: the last change and the highest time.
@@ -220,10 +226,17 @@ impl Tx {
 
     /// Writes the head as the transaction leaves it: its last statement.
     pub(super) async fn store_head(&mut self) -> Result<(), StoreError> {
-        let Head { change_seq, audit_seq, audit_hash, highest_time, end_seq } = self.head;
+        let Head { change_seq, audit_seq, audit_hash, highest_time, end_seq, end_hash } = self.head;
         let audit_hash = audit_hash.map(|hash| hash.as_bytes().to_vec());
-        let args =
-            vec![change_seq.into(), audit_seq.into(), highest_time.into(), audit_hash.into(), end_seq.into()];
+        let end_hash = end_hash.map(|hash| hash.as_bytes().to_vec());
+        let args = vec![
+            change_seq.into(),
+            audit_seq.into(),
+            highest_time.into(),
+            audit_hash.into(),
+            end_seq.into(),
+            end_hash.into(),
+        ];
         self.execute(STORE_HEAD, args).await?;
         Ok(())
     }
