@@ -19,6 +19,7 @@ use std::{
 };
 use tempfile::TempDir;
 
+mod forks;
 mod journal;
 
 on_both_engines! {

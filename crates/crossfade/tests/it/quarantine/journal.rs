@@ -25,7 +25,7 @@ on_sqlite! {
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The backup, served with the journal from the time of the backup on.
-async fn restored_with(saved: &Saved, world: &World, path: &Path) -> World {
+pub(super) async fn restored_with(saved: &Saved, world: &World, path: &Path) -> World {
     world.app.close().await;
     world.ends_unable_to_run_jobs();
     let after = saved.restored(world, Some(path.to_owned())).await;

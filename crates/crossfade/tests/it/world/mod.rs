@@ -224,6 +224,12 @@ impl World {
         App::open(Options { decides: false, creation: Creation::Never, ..options }).await
     }
 
+    /// Opens the database as a local command does that knows no journal.
+    pub async fn open_beside_without_journal(&self) -> Result<Arc<App>, crossfade_app::Error> {
+        let options = self.options(&self.clock);
+        App::open(Options { decides: false, creation: Creation::Never, journal: None, ..options }).await
+    }
+
     fn options(&self, clock: &Arc<Clock>) -> Options {
         let options = options(&self.location, &self.master_key_file, clock, &self.chance);
         Options { journal: self.journal.clone(), ..options }
