@@ -39,7 +39,9 @@ pub use frame::targets::{ClientPath, EnvironmentPath, PlacePath, PropertyPath, R
 pub use frame::versioned::Versioned;
 pub use jobs::worker::Worker;
 pub use keys::command::{KeyCommand, other_writer};
-pub use keys::data_keys::{DataKeyLine, DataKeyPurpose, DataKeyState, Keys, list_keys};
+pub use keys::data_keys::{
+    DataKeyLine, DataKeyPurpose, DataKeyState, Keys, SecretOfOldKey, list_keys, list_secrets_of_old_keys,
+};
 pub use keys::rotation::{MasterKeyLine, MasterKeyRotation, MasterKeyState};
 pub use keys::source::KeySource;
 pub use node::addresses::AddressPolicy;

@@ -3,16 +3,24 @@
 use crate::{
     cli::KeysArgs,
     failure::Failure,
-    output::{self, fixed, table},
-    serve::open_existing,
+    output::{self, fixed, table, text, time},
+    serve::{note_unnoted, open_existing},
 };
-use crossfade_app::{DataKeyLine, DataKeyPurpose, DataKeyState, MasterKeyLine, MasterKeyState, list_keys};
+use crossfade_app::{
+    DataKeyLine, DataKeyPurpose, DataKeyState, MasterKeyLine, MasterKeyState, SecretOfOldKey, list_keys,
+    list_secrets_of_old_keys,
+};
 use crossfade_authority::Clock;
 use serde::Serialize;
 
 #[derive(Serialize)]
 struct DataKeys<'a> {
     data_keys: &'a [DataKeyLine],
+}
+
+#[derive(Serialize)]
+struct Secrets {
+    secrets: Vec<SecretOfOldKey>,
 }
 
 /// Runs `crossfade keys list`.
@@ -37,12 +45,41 @@ pub(crate) async fn list(args: KeysArgs) -> Result<(), Failure> {
     table(&[fixed("id"), fixed("kind"), fixed("state"), fixed("holds"), fixed("ended")], rows.collect())
 }
 
+/// Runs `crossfade keys secrets`.
+pub(crate) async fn secrets(args: KeysArgs) -> Result<(), Failure> {
+    let settings = args.settings.resolve()?;
+    let secrets = list_secrets_of_old_keys(&settings.location, Clock::system().now()).await?;
+    if args.json {
+        return output::json(&Secrets { secrets });
+    }
+    let secret = |row: &SecretOfOldKey| {
+        vec![
+            row.client.clone(),
+            row.environment.clone(),
+            row.registration_id.clone(),
+            row.secret_id.clone(),
+            row.key_id.clone(),
+            time(row.last_used_at),
+        ]
+    };
+    let columns = [
+        text("client"),
+        fixed("env"),
+        fixed("registration"),
+        fixed("secret"),
+        fixed("key"),
+        fixed("last_used_at"),
+    ];
+    table(&columns, secrets.iter().map(secret).collect())
+}
+
 /// Runs `crossfade keys rotate`.
 pub(crate) async fn rotate(args: KeysArgs) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let source = &settings.master_key;
     let app = open_existing(&settings).await?;
     let rotated = app.rotate_master_key(&settings.master_key).await;
+    note_unnoted(&app);
     app.close().await;
     let rotated = rotated?;
     let (current, old) = match rotated.master_keys.split_first() {
@@ -70,6 +107,7 @@ pub(crate) async fn create(args: KeysArgs) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
     let created = app.create_data_keys(&settings.master_key).await;
+    note_unnoted(&app);
     app.close().await;
     let keys = created?;
     for key in keys.iter().filter(|key| key.state == DataKeyState::Current) {
@@ -90,6 +128,7 @@ pub(crate) async fn delete(id: &str, args: KeysArgs) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
     let deleted = app.delete_data_key(id).await;
+    note_unnoted(&app);
     app.close().await;
     let key = deleted?;
     output::note(&format!("Deleted data key {}.", key.id));

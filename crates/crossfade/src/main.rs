@@ -86,6 +86,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Quarantine(cli::Quarantine::Show(args)) => quarantine::show(args).await,
         Command::Quarantine(cli::Quarantine::Release(args)) => quarantine::release(args).await,
         Command::Keys(cli::Keys::List(args)) => keys::list(args).await,
+        Command::Keys(cli::Keys::Secrets(args)) => keys::secrets(args).await,
         Command::Keys(cli::Keys::Rotate(args)) => keys::rotate(args).await,
         Command::Keys(cli::Keys::Create(args)) => keys::create(args).await,
         Command::Keys(cli::Keys::Delete { id, keys }) => keys::delete(&id, keys).await,

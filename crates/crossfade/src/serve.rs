@@ -148,6 +148,16 @@ pub(crate) async fn open_existing(settings: &Resolved) -> Result<Arc<App>, Failu
     }
 }
 
+/// Says that a command has changed what the journal notes, and knows no journal.
+pub(crate) fn note_unnoted(app: &App) {
+    if app.is_unnoted() {
+        output::note(
+            "No journal is set for this command, so the command did not wait until the journal contains the change. The \
+            server notes the change while it runs. To wait, set --journal-file as for the server.",
+        );
+    }
+}
+
 /// A running server.
 pub(crate) struct Server {
     app: Arc<App>,

@@ -19,7 +19,7 @@ use crossfade_core::{
     Code, Problem, Timestamp,
     audit::{Actor, Event},
 };
-use crossfade_store::{DataKey, Db, Location, Tx};
+use crossfade_store::{DataKey, Db, Location, OutdatedSecret, Tx};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -68,6 +68,63 @@ pub struct Keys {
     pub master_keys: Vec<MasterKeyLine>,
     /// The data keys, oldest first.
     pub data_keys: Vec<DataKeyLine>,
+}
+
+/// A valid secret whose digest needs an old verifier key. Never contains the secret.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SecretOfOldKey {
+    /// ID of the verifier key.
+    pub key_id: String,
+    /// ID of the client.
+    pub client_id: String,
+    /// Name of the client.
+    pub client: String,
+    /// Slug of the environment.
+    pub environment: String,
+    /// ID of the registration.
+    pub registration_id: String,
+    /// The OAuth `client_id`.
+    pub oauth_client_id: String,
+    /// ID of the secret.
+    pub secret_id: String,
+    /// Deadline of the secret; `null` if the secret is current.
+    pub expires_at: Option<Timestamp>,
+    /// Last recorded use.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Lists the valid secrets that keep old verifier keys from being deleted. Changes nothing.
+pub async fn list_secrets_of_old_keys(
+    location: &Location,
+    now: Timestamp,
+) -> Result<Vec<SecretOfOldKey>, Error> {
+    let db = Db::open_read_only(location).await.map_err(cannot_start)?;
+    let listed = async {
+        if db.stored_schema().await.map_err(cannot_start)?.is_none() {
+            let text = "The database contains no Crossfade data, so there are no secrets.";
+            return Err(Problem::new(Code::Unavailable, text).into());
+        }
+        let read = db.read_all::<_, Error>(async |tx| {
+            let stored = tx.data_keys().await?;
+            let newest = stored.iter().rev().find(|key| key.purpose == PURPOSE_VERIFY);
+            Ok(tx.secrets_of_other_keys(newest.map_or("", |key| &key.id), now).await?)
+        });
+        let secret = |row: OutdatedSecret| SecretOfOldKey {
+            key_id: row.key,
+            client_id: row.client_id,
+            client: row.client,
+            environment: row.environment,
+            registration_id: row.registration_id,
+            oauth_client_id: row.oauth_client_id,
+            secret_id: row.secret_id,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+        };
+        Ok(read.await?.into_iter().map(secret).collect())
+    };
+    let listed = listed.await;
+    db.close().await;
+    listed
 }
 
 /// Lists the keys of an instance and what each holds. Changes nothing.

@@ -44,6 +44,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     ("keys list", ["crossfade keys list", "crossfade keys list --data-dir /var/lib/crossfade --json"]),
+    (
+        "keys secrets",
+        ["crossfade keys secrets", "crossfade keys secrets --data-dir /var/lib/crossfade --json"],
+    ),
     ("keys create", ["crossfade keys create", "crossfade keys create --data-dir /var/lib/crossfade --json"]),
     (
         "keys delete",

@@ -107,6 +107,10 @@ pub(crate) struct ReleaseQuarantine {
 pub(crate) enum Keys {
     /// List the master keys and data keys, and what each holds. Never shows a key. Changes nothing.
     List(KeysArgs),
+    /// List the valid secrets whose digests need an old verifier key. Changes nothing.
+    ///
+    /// A secret leaves the list when it is used while a server runs, or when it is rotated.
+    Secrets(KeysArgs),
     /// Create a data key for new values and one for new digests. A running server uses them within seconds.
     ///
     /// The digest of a secret moves to the newest key when the secret is used.
