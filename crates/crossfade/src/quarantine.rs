@@ -33,6 +33,7 @@ pub(crate) async fn show(args: ShowQuarantine) -> Result<(), Failure> {
     let secret = |row: &api::HeldSecret| {
         vec![
             row.client.clone(),
+            row.client_id.clone(),
             row.environment.clone(),
             row.registration_id.clone(),
             row.secret_id.clone(),
@@ -42,6 +43,7 @@ pub(crate) async fn show(args: ShowQuarantine) -> Result<(), Failure> {
     };
     let columns = [
         text("client"),
+        fixed("id"),
         fixed("env"),
         fixed("registration"),
         fixed("secret"),
