@@ -92,10 +92,18 @@ fn journal(instance: &Instance<'_>, path: &Path) -> Check {
             "Move the file to another disk while the server is stopped, and set --journal-file to its new place.",
         );
     }
+    let volume = parent(path).and_then(|directory| std::fs::metadata(directory).ok());
+    let mend = format!("chmod 600 {shown}");
     match std::fs::metadata(path) {
-        Ok(found) if found.mode() & 0o077 != 0 => {
-            let mend = format!("chmod 600 {shown}");
-            Check::warn(NAME, format!("Others can access {shown} (mode {:o}).", found.mode() & 0o7777), mend)
+        Ok(found) if found.mode() & EVERYBODY != 0 => Check::warn(
+            NAME,
+            format!("Every user can access {shown} (mode {:o}).", found.mode() & 0o7777),
+            mend,
+        ),
+        Ok(found) if found.mode() & GROUP != 0 && !volume.is_some_and(|it| gives_group(&it, &found)) => {
+            let mode = found.mode() & 0o7777;
+            let sentence = format!("Its group can {} {shown} (mode {mode:o}).", group_permission(mode));
+            Check::warn(NAME, sentence, format!("{mend}, {GROUP_IS_PRIVATE}."))
         }
         Ok(found) => Check::ok(NAME, format!("Ends are noted in {shown} ({}).", size(found.len()))),
         Err(error) if error.kind() == ErrorKind::NotFound => Check::warn(
@@ -107,6 +115,21 @@ fn journal(instance: &Instance<'_>, path: &Path) -> Check {
         ),
         Err(error) => unreadable(NAME, path, &error),
     }
+}
+
+/// Whether a mounted volume gives its files to a group, as Kubernetes does for `fsGroup`: the directory belongs to root, and
+/// passes its group on. Kubernetes sets the mode of each file again at every mount, and the group is that of the pod.
+fn gives_group(directory: &Metadata, file: &Metadata) -> bool {
+    is_volume((directory.uid(), directory.gid(), directory.mode()), file.gid())
+}
+
+fn is_volume((owner, group, mode): (u32, u32, u32), file_group: u32) -> bool {
+    const PASSES_GROUP_ON: u32 = 0o2000;
+    owner == 0
+        && group != 0
+        && mode & PASSES_GROUP_ON != 0
+        && mode & EVERYBODY_WRITE == 0
+        && file_group == group
 }
 
 fn private_directory(path: &Path, found: &Metadata) -> Check {
@@ -246,6 +269,17 @@ fn unreadable(name: &'static str, path: &Path, error: &std::io::Error) -> Check 
 mod tests {
     use super::*;
     use crate::doctor::Outcome;
+
+    #[test]
+    fn a_volume_with_a_group_is_told_from_a_shared_directory() {
+        let (root, server, pod) = (0, 65532, 2000);
+        assert!(is_volume((root, pod, 0o42775), pod));
+        assert!(!is_volume((server, pod, 0o42775), pod), "a directory of the server's own");
+        assert!(!is_volume((root, pod, 0o40775), pod), "the group is not passed on");
+        assert!(!is_volume((root, pod, 0o42775), 100), "a file of another group");
+        assert!(!is_volume((root, pod, 0o42777), pod));
+        assert!(!is_volume((root, root, 0o42775), root));
+    }
 
     #[test]
     fn a_disk_that_fills_up_is_told_in_time() {
