@@ -63,7 +63,7 @@ class Ledger:
     def __init__(self, client):
         self.id, self.name = client["id"], client["name"]
         [registration] = client["registrations"]
-        self.oauth_id = registration["client_id"]
+        self.oauth_id, self.registration = registration["client_id"], registration["id"]
         self.path = f"/clients/{self.id}/environments/production"
         self.state = State(registration["secret"]["id"])
         self.values = {registration["secret"]["id"]: registration["secret"]["value"]}

@@ -1,10 +1,12 @@
 """SIGKILL at random moments under a load of rotations, revocations, extensions, reveals and tokens, on both engines; on
-PostgreSQL also of the database. What was answered is there, whole; nothing needs a hand to go on."""
+PostgreSQL also of the database. What was answered is there, whole, and every end of it also in the journal; nothing
+needs a hand to go on."""
 
 import collections
 import concurrent.futures
 import contextlib
 import os
+import pathlib
 import random
 import secrets
 import signal
@@ -17,6 +19,7 @@ import requests
 from cluster import Cluster
 from instance import Instance, eventually, require
 from ledger import DONE, NOT_DONE, OPEN, Ledger
+from noted import Noted
 
 THREADS = 4
 # A registration with more rotations than this is replaced, so that each check stays short.
@@ -92,6 +95,7 @@ class Run:
         self.outcomes = collections.Counter()
         self.killed = collections.Counter()
         self.slowest = 0.0  # seconds from a kill until everything works again
+        self.at_death = None  # the journal as a killed server left it
 
     def fill(self):
         for ledgers in self.ledgers:
@@ -127,10 +131,15 @@ class Run:
             for thread in threads:
                 thread.result(120)
         self.killed[what] += 1
+        if self.at_death:
+            # Before any start: what was answered was noted first.
+            for ledger in self.all():
+                self.at_death.check(ledger)
         eventually(self.server._ready, seconds=60)
         for ledger in self.all():
             ledger.check(self.server)
         self.slowest = max(self.slowest, time.monotonic() - begun)
+        eventually(self.check_journal, seconds=10)
         self.trail.read(self.server)
         for ledger in self.all():
             ledger.check_trail(self.trail.counts[ledger.id])
@@ -138,8 +147,10 @@ class Run:
 
     def strike(self, what):
         """Kills, and starts again what a supervisor would start again; the server recovers from a lost database alone."""
+        self.at_death = None
         if what in ("server", "both"):
             self.server.kill()
+            self.at_death = Noted(self.server.journal)
         if what in ("postmaster", "both"):
             self.cluster.kill()
             self.cluster.start_again()
@@ -150,6 +161,12 @@ class Run:
             os.kill(pid, signal.SIGKILL)
         if what in ("server", "both"):
             self.server.start_again()
+
+    def check_journal(self):
+        """What is settled is in the journal exactly; an outcome that nobody knew is noted within seconds."""
+        noted = Noted(self.server.journal)
+        for ledger in self.all():
+            noted.check(ledger)
 
     def all(self):
         return [ledger for ledgers in self.ledgers for ledger in ledgers]
@@ -171,8 +188,11 @@ def play(checks, arguments):
 
 @contextlib.contextmanager
 def served(arguments, url=None):
-    with tempfile.TemporaryDirectory(prefix="crossfade-faults-") as directory:
+    with tempfile.TemporaryDirectory(prefix="crossfade-faults-") as directory, \
+            tempfile.TemporaryDirectory(prefix="crossfade-journal-") as other:
         server = Instance(arguments.binary, directory, url)
+        server.journal = pathlib.Path(other) / "ends.journal"
+        server.environment["CROSSFADE_JOURNAL_FILE"] = str(server.journal)
         # Tokens name their issuer, which must not change with the port.
         server.environment["CROSSFADE_PUBLIC_URL"] = "https://crossfade.example"
         try:
