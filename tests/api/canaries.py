@@ -2,7 +2,8 @@
 
 Every secret, API token, one-time link, password and access token of a run is remembered. Afterwards it is looked for,
 also in pieces, encoded and hashed, in the log at its most talkative, in the database as it lies on the disk, in a
-backup, in the trail, in the metrics, in the process list, in what doctor prints, and in every other answer to every role.
+backup, in the journal and its damaged copy, in the trail, in the metrics, in the process list, in what doctor prints,
+and in every other answer to every role.
 The walk `profile` of tests/console looks for them in the profile of a browser.
 """
 
@@ -17,7 +18,7 @@ import subprocess
 
 import requests
 
-from instance import OWNER, ROLES, instance, operations, program, require, token_of
+from instance import OWNER, ROLES, eventually, instance, operations, program, require, token_of
 from needles import Canaries
 
 # Where a person may put a secret by mistake; {} is the secret.
@@ -88,6 +89,7 @@ def flows(suite):
     [first] = suite.api("GET", where, owner).json()["items"]
     suite.api("POST", f"{where}/{first['id']}/reveal", owner, gives=lambda it: {"unseen secret": it["value"]})
     [registration] = client["registrations"][-1:]
+    made_for = registration["id"]
     oauth(suite, registration["client_id"], registration["secret"]["value"])
     by_hand(suite, client["id"])
     grant = server.api("GET", f"/users/{person}")["grants"]
@@ -95,7 +97,7 @@ def flows(suite):
     token = server.pages("/tokens")[0]["id"]
     suite.ids = {
         "property": prop, "client": client["id"], "environment": "production", "secret": secret,
-        "rotation": rotation, "drill": drill, "user": person, "grant": grant, "token": token,
+        "registration": made_for, "rotation": rotation, "drill": drill, "user": person, "grant": grant, "token": token,
     }
     return tokens
 
@@ -169,6 +171,8 @@ def by_hand(suite, client):
     server = suite.server
     link = server._run(["owner", "recover", *server.place, "--email", OWNER])
     suite.canaries.add("recovery link", re.search(r"#(\S+)", link).group(1), looked_up=True)
+    # The journal gets these keys, sealed.
+    server._run(["keys", "create", *server.place])
     file = server.directory / "secret.txt"
     command = ["secret", "rotate", client, "--env", "development", "--transition", "1h", "--confirm", "Canary",
                "--reason", "canary", "--output", str(file)]
@@ -231,6 +235,36 @@ def on_disk(suite):
     return {file.name: file.read_bytes() for file in files}
 
 
+def journal(suite):
+    """The journal, and what was put aside because it was damaged."""
+    return {file.name: file.read_bytes() for file in suite.server.journal.parent.iterdir()}
+
+
+def damage(suite):
+    """A line of the journal is changed: the server begins a quarantine, and after a release keeps it beside a new one."""
+    server, ready = suite.server, suite.server._ready
+    server.stop()
+    lines = server.journal.read_bytes().splitlines(keepends=True)
+    require(len(lines) > 10, f"the journal has {len(lines)} lines")
+    lines[5] = lines[5][::-1].strip() + b"\n"
+    server.journal.write_bytes(b"".join(lines))
+    server._ready = lambda: None
+    server.start_again()
+    server._ready = ready
+    eventually(lambda: quarantined(server), seconds=30)
+    server._run(["quarantine", "release", *server.place, "--reason", "canary"])
+    eventually(server._ready, seconds=30)
+    eventually(lambda: require(len(journal(suite)) == 2, f"no new journal: {list(journal(suite))}"), seconds=30)
+
+
+def quarantined(server):
+    try:
+        text = requests.get(f"{server.url}/readyz", timeout=5).text
+    except requests.RequestException as error:
+        raise AssertionError(str(error)) from error
+    require("quarantine" in text, text)
+
+
 def backup(suite):
     file = suite.server.directory / "backup"
     suite.server._run(["backup", *suite.server.place, "--output", str(file)])
@@ -255,7 +289,10 @@ def look(suite, log_format):
     run(f"{log_format}: there is a database", require, files, "no file")
     run(f"{log_format}: the database has the client", require,
         any(suite.ids["client"].encode() in data for data in files.values()), list(files))
-    for name, data in files.items():
+    noted = journal(suite)
+    run(f"{log_format}: the journal has the client", require,
+        any(suite.ids["registration"].encode() in data for data in noted.values()), list(noted))
+    for name, data in [*files.items(), *noted.items()]:
         found = canaries.found(data, stored=True)
         run(f"{log_format}: nothing in {name}", require, not found, f"{name} holds: {', '.join(found)}")
     for name, data in (run(f"{log_format}: the processes can be read", processes, server) or {}).items():
@@ -333,3 +370,8 @@ def play(checks, arguments):
             checks.run(f"{log_format}: values are pasted where they do not belong", mistakes, suite, tokens)
             checks.run(f"{log_format}: every role asks for everything", everybody, suite, tokens)
             look(suite, log_format)
+            if log_format == "text":
+                checks.run("a damaged journal is put aside", damage, suite)
+                for name, data in journal(suite).items():
+                    found = suite.canaries.found(data, stored=True)
+                    checks.run(f"nothing in {name}", require, not found, f"{name} holds: {', '.join(found)}")

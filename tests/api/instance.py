@@ -51,7 +51,11 @@ def instance(arguments, log_format=None):
         server.database_url, server.directory = url, pathlib.Path(directory)
         stack.callback(server.stop)
         if log_format:
-            server.environment |= {"CROSSFADE_LOG": "trace", "CROSSFADE_LOG_FORMAT": log_format}
+            other = stack.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-journal-"))
+            server.journal = pathlib.Path(other) / "ends.journal"
+            server.environment |= {
+                "CROSSFADE_LOG": "trace", "CROSSFADE_LOG_FORMAT": log_format, "CROSSFADE_JOURNAL_FILE": str(server.journal),
+            }
         server.start()
         yield server
 
