@@ -154,6 +154,10 @@ async fn each_thing_that_is_broken_in_the_database_is_found(world: World) {
             // A statement that does not prepare is told, too.
             found.checks.retain(|check| check.name != "statements");
         }
+        if name == "audit_trail" {
+            // The chain is broken there, too.
+            found.checks.retain(|check| check.name != "audit_chain");
+        }
         finds(&found, name, outcome, says);
         world.raw(mending).await;
     }
