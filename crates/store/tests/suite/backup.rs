@@ -79,7 +79,7 @@ async fn every_value_of_every_table_survives(t: TestDb) {
         if table.name == "head" {
             // The transaction counts on from it.
             let counters = std::iter::repeat_n(Value::Int(Some(1)), 5);
-            assert_eq!(rows.pop(), Some(counters.chain([Value::Blob(None)]).collect()));
+            assert_eq!(rows.pop(), Some(counters.chain([Value::Blob(None), Value::Blob(None)]).collect()));
             rows.push(row(table));
         }
         assert_eq!(rows, [row(table)], "{}", table.name);
@@ -88,10 +88,11 @@ async fn every_value_of_every_table_survives(t: TestDb) {
 }
 
 async fn a_restored_head_goes_on_counting_and_never_goes_back(t: TestDb) {
-    let hash = [7; 32];
+    let (hash, end_hash) = ([7; 32], [9; 16]);
     let head = |change, audit, highest| {
         let counters = [1, change, audit, highest, 0].map(|n| Value::Int(Some(n)));
-        counters.into_iter().chain([Value::Blob(Some(hash.to_vec()))]).collect::<Vec<_>>()
+        let hashes = [Value::Blob(Some(hash.to_vec())), Value::Blob(Some(end_hash.to_vec()))];
+        counters.into_iter().chain(hashes).collect::<Vec<_>>()
     };
     let late = Timestamp::from_seconds(1_900_000_000);
     let event = event(crossfade_core::audit::Action::OwnerCreated, late);
@@ -103,6 +104,8 @@ async fn a_restored_head_goes_on_counting_and_never_goes_back(t: TestDb) {
     assert_eq!(t.read(async |tx| tx.read_head().await).await, (41, late));
     let listed = t.read(async |tx| tx.audit_events(&AuditFilter::default(), None, 1).await).await.events;
     assert_eq!(listed[0].chained.unwrap().0.as_bytes(), hash, "the chain goes on");
+    let history = t.read(async |tx| tx.history().await).await;
+    assert_eq!(history.end_hash.unwrap().as_bytes(), end_hash, "the hash of the ends goes on");
     let trail = t.read(async |tx| tx.trail().await).await;
     assert_eq!((trail.events, trail.first, trail.last, trail.given), (1, 8, 8, 8));
     let broken = vec![Value::Int(Some(1)), Value::Int(None), Value::Int(Some(1)), Value::Int(Some(1))];
