@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import queue
+import random
 import secrets
 import socket
 import subprocess
@@ -60,7 +61,7 @@ def require(condition, message):
         raise AssertionError(message)
 
 
-def eventually(function, seconds=10):
+def eventually(function, seconds=30):
     """Repeats a check until it holds, and for the last time when the time is up."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -103,7 +104,7 @@ class Adapter:
         except OSError as error:
             raise RuntimeError(f"{self.name} is not running: {self._said()}") from error
 
-    def receive(self, seconds=20):
+    def receive(self, seconds=60):
         try:
             line = self.lines.get(timeout=seconds)
         except queue.Empty:
@@ -141,9 +142,13 @@ def fresh_database(url):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that is free, and below those that the system gives to outgoing connections, which could take it meanwhile."""
+    for _ in range(100):
+        port = random.SystemRandom().randint(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 class Server:
