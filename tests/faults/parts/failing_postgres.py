@@ -4,11 +4,11 @@ import concurrent.futures
 import contextlib
 import pathlib
 import tempfile
-import time
 
 import psycopg
 
 from cluster import Cluster
+from instance import eventually, require
 from small_disk import SmallDisk
 from watched import Watched, holds, watched
 
@@ -59,8 +59,8 @@ def ended_sessions(checks, server, cluster):
     what = "a session that is ended in a change"
     with held_head(cluster), concurrent.futures.ThreadPoolExecutor() as pool:
         waiting = pool.submit(server.change)
-        time.sleep(1)
-        end_sessions(cluster, "usename = 'app' AND wait_event_type = 'Lock'")
+        ended = lambda: require(end_sessions(cluster, "usename = 'app' AND wait_event_type = 'Lock'"), "no change waits")
+        eventually(ended)
         answer = waiting.result(30)
     body = answer.json()
     holds(checks, (answer.status_code, body["code"]) == (503, "unavailable") and "cannot be reached" in body["detail"],
@@ -73,8 +73,8 @@ def ended_sessions(checks, server, cluster):
     cluster.execute(AT_COMMIT.format(body="PERFORM pg_sleep(3);"), "app")
     with concurrent.futures.ThreadPoolExecutor() as pool:
         waiting = pool.submit(server.change)
-        time.sleep(1)
-        end_sessions(cluster, "usename = 'app' AND query = 'COMMIT' AND state = 'active'")
+        where = "usename = 'app' AND query = 'COMMIT' AND state = 'active'"
+        eventually(lambda: require(end_sessions(cluster, where), "no commit is under way"))
         answer = waiting.result(30)
     holds(checks, (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown"),
           f"{what}: the outcome is unknown", answer.text)
