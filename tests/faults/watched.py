@@ -53,14 +53,14 @@ class Watched(Instance):
         # A COMMIT of unknown outcome may have changed the secret; from here on it is known again.
         holds(checks, self.token().status_code == 200, f"{what}: the new secret gets a token")
 
-    def changes_soon(self, checks, what, seconds=15):
+    def changes_soon(self, checks, what, seconds=30):
         def changed():
             answer = self.change()
             require(answer.status_code == 201, answer.text)
 
         self.eventually(checks, changed, f"{what}: a rotation works again without a restart", seconds)
 
-    def eventually(self, checks, wanted, what, seconds=15):
+    def eventually(self, checks, wanted, what, seconds=30):
         try:
             eventually(wanted, seconds=seconds)
             holds(checks, True, what)

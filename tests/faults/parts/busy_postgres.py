@@ -13,9 +13,10 @@ from watched import holds, watched
 
 ROTATIONS = 14
 # How long anything but a change may take, on a machine that is busy with other tests.
-QUICK = 2.0
+# What waits behind a change takes 5 s or more.
+QUICK = 4.0
 # A change waits 5 s for its turn and 5 s for the lock.
-BOUND = 12.0
+BOUND = 16.0
 
 
 def play(checks, arguments):
@@ -69,14 +70,15 @@ def unreadable_database(checks, server, cluster):
     what = "a database in which nothing can be read for 6 s"
     with psycopg.connect(cluster.url("app", "app")) as session:
         session.execute("LOCK TABLE head IN ACCESS EXCLUSIVE MODE")
-        answers, tokens, until = [], set(), time.monotonic() + 6
-        while time.monotonic() < until:
+        answers, tokens, begun, told = [], set(), time.monotonic(), []
+        # On a slow machine it may take longer until a change is found to fail.
+        while time.monotonic() < begun + (30 if not told else 6):
             answers.append(requests.get(f"{server.url}/readyz", timeout=30))
             tokens.add(server.token().status_code)
+            told = [answer.text for answer in answers if "changes fail" in answer.text]
         holds(checks, tokens == {200}, f"{what}: tokens are issued", str(tokens))
         odd = [(answer.status_code, answer.text) for answer in answers if answer.status_code != 200]
         holds(checks, not odd, f"{what}: /readyz answers 200", str(odd[:2]))
-        told = [answer.text for answer in answers if "changes fail" in answer.text]
         holds(checks, told, f"{what}: /readyz says that changes fail", answers[-1].text)
     server.recovers(checks, what)
 
@@ -94,7 +96,7 @@ def few_connections(checks, server, cluster):
         won = sum(answer.status_code == 201 for answer in answers)
         holds(checks, won == ROTATIONS, f"{what}: changes have connections of their own",
               str([answer.text for answer in answers if answer.status_code != 201][:2]))
-        holds(checks, took < 5, f"{what}: changes are quick", f"{took:.1f} s")
+        holds(checks, took < 10, f"{what}: changes are quick", f"{took:.1f} s")
         slowest, troubles = server.slowest(server.looks(), seconds=2)
         print(f"{what}: slowest answers {({name: round(seconds, 2) for name, seconds in slowest.items()})}")
         holds(checks, not troubles, f"{what}: everything is answered", str(troubles[:3]))

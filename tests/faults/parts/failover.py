@@ -123,7 +123,7 @@ def own_session(checks, primary, server):
     holders = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
     primary.execute(holders, "crossfade")
     with check(checks, "a lock whose session ended is taken again"):
-        eventually(lambda: require(server.log.read_text().count("held again") > again, "the log says so"), seconds=15)
+        eventually(lambda: require(server.log.read_text().count("held again") > again, "the log says so"), seconds=30)
         property_id = server.api("POST", "/properties", {"name": "After the lock"})["id"]
         enforced(server, Registration(server, property_id, "After the lock"))
         require(server.process.poll() is None, "the process lives on")
@@ -152,7 +152,7 @@ def elsewhere(checks, primary, server):
             ready = requests.get(f"{server.url}/readyz", timeout=30)
             require(ready.status_code == 503 and "does not contain instance" in ready.text, ready.text)
 
-        eventually(is_refused, seconds=15)
+        eventually(is_refused, seconds=30)
     primary.execute("ALTER ROLE crossfade IN DATABASE crossfade RESET search_path")
     primary.execute(ended)
     with check(checks, "it goes on when its own database is back"):

@@ -74,7 +74,7 @@ def few_connections(checks, server, cluster):
         cluster.stop("fast")
         time.sleep(1)
         cluster.start()
-        server.changes_soon(checks, what, seconds=8)
+        server.changes_soon(checks, what)
         for _ in range(3):
             time.sleep(0.3)
             server.changes(checks, what)
@@ -98,7 +98,7 @@ def silent_session(checks, server, cluster):
         with contextlib.suppress(Exception):
             server.process.wait(25)
         took = time.monotonic() - begun
-        holds(checks, server.process.poll() == 0 and took < 15, f"{what}: it ends", f"{server.process.poll()} {took:.1f} s")
+        holds(checks, server.process.poll() == 0 and took < 22, f"{what}: it ends", f"{server.process.poll()} {took:.1f} s")
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -106,10 +106,16 @@ def silent_session(checks, server, cluster):
 def start_with_too_few(checks, server, cluster):
     """The role may open one connection less than the server keeps: the start waits for none."""
     what = "a start with one connection too few"
+
+    def start():
+        begun = time.monotonic()
+        server.start_again()
+        return time.monotonic() - begun
+
+    usual = start()
+    server.stop()
     cluster.execute("ALTER ROLE app CONNECTION LIMIT 10")
-    begun = time.monotonic()
-    server.start_again()
-    took = time.monotonic() - begun
-    print(f"{what}: {took:.1f} s")
-    holds(checks, took < 4, f"{what}: it is quick", f"{took:.1f} s")
+    took = start()
+    print(f"{what}: {took:.1f} s, and {usual:.1f} s with enough of them")
+    holds(checks, took < 3 * usual + 3, f"{what}: it is quick", f"{took:.1f} s, usually {usual:.1f} s")
     server.changes(checks, what)

@@ -106,7 +106,7 @@ class Proxy:
     def __enter__(self):
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        eventually(self._answers, seconds=15)
+        eventually(self._answers, seconds=40)
         return self
 
     def __exit__(self, *_):

@@ -60,7 +60,7 @@ def _server(checks, arguments):
             begun = time.monotonic()
             status = server.process.wait(20)
             holds(checks, status == 0, f"{number.name} stops the server in order", f"status {status}")
-            holds(checks, time.monotonic() - begun < 12, f"{number.name} stops the server soon")
+            holds(checks, time.monotonic() - begun < 18, f"{number.name} stops the server soon")
             server.start_again()
             [found] = server.api("GET", f"{server.path}/secrets")["items"]
             holds(checks, found["use_count"] == expected, f"{number.name} loses no evidence",

