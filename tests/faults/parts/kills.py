@@ -215,7 +215,7 @@ def kills(checks, run, count):
     for ledger in run.retired:
         checks.run(f"{run.engine}: {ledger.name} is as it was left", ledger.check, run.server)
     answered = run.outcomes[DONE]
-    checks.run(f"{run.engine}: there was something to lose", require, answered >= 5 * sum(run.killed.values()) and run.outcomes[OPEN],
+    checks.run(f"{run.engine}: there was something to lose", require, answered >= 2 * sum(run.killed.values()) and run.outcomes[OPEN],
                str(run.outcomes))
     log = run.server.log.read_text()
     checks.run(f"{run.engine}: nothing panicked", require, "panicked" not in log, "the log has a panic")

@@ -16,8 +16,9 @@ from instance import Instance, eventually, require
 MIB = 1024
 HASH = 19 * MIB
 WRONG = "wrong horse battery staple"
-# The machine may run other things besides.
+# Seconds, and how many times as long as a sign-in when nothing else happens. Behind 300 strangers it takes longer.
 SOON = 4
+TIMES = 10
 
 
 def play(checks, arguments):
@@ -41,6 +42,7 @@ def signed_in(arguments):
             server.browser = server.sign_in()
             server.device_name = next(name for name in server.browser.cookies.keys() if name.endswith("_device"))
             server.device = server.browser.cookies[server.device_name]
+            server.soon = SOON + TIMES * min(sign_in(server, "198.51.100.2").took for _ in range(3))
             yield server
         finally:
             server.stop()
@@ -99,8 +101,8 @@ def strangers(server, pool):
     known = from_known_browser(server)
     answers = [it.result() for it in flood]
     require(confirmed.status_code == 200, f"the fresh sign-in answers {confirmed.status_code}")
-    require(took < SOON, f"the fresh sign-in takes {took:.1f} s")
-    require(known.status_code == 303 and known.took < SOON, f"{known.status_code} after {known.took:.1f} s")
+    require(took < server.soon, f"the fresh sign-in takes {took:.1f} s")
+    require(known.status_code == 303 and known.took < server.soon, f"{known.status_code} after {known.took:.1f} s")
     statuses = sorted({it.status_code for it in answers})
     require(statuses == [422, 503], f"the strangers are answered {statuses}")
     busy = [it for it in answers if it.status_code == 503]
@@ -116,7 +118,7 @@ def one_network(server, pool):
     time.sleep(0.2)
     honest = sign_in(server, "198.18.0.1")
     answers = [it.result() for it in flood]
-    require(honest.status_code == 303 and honest.took < SOON, f"{honest.status_code} after {honest.took:.1f} s")
+    require(honest.status_code == 303 and honest.took < server.soon, f"{honest.status_code} after {honest.took:.1f} s")
     require(any(it.status_code == 503 for it in answers), "nobody was refused, so there was no flood")
 
 
@@ -125,13 +127,13 @@ def distributed(server, pool):
     flood = [pool.submit(sign_in, server, address, OWNER, WRONG) for address in addresses]
     time.sleep(0.5)
     known = from_known_browser(server)
-    require(known.status_code == 303 and known.took < SOON, f"{known.status_code} after {known.took:.1f} s")
+    require(known.status_code == 303 and known.took < server.soon, f"{known.status_code} after {known.took:.1f} s")
     owner = sign_in(server, "192.0.2.99", password=WRONG)
-    require(owner.status_code == 422 and owner.took < 10 + SOON, f"{owner.status_code} after {owner.took:.1f} s")
+    require(owner.status_code == 422 and owner.took < 10 + server.soon, f"{owner.status_code} after {owner.took:.1f} s")
     statuses = [it.result().status_code for it in flood]
     require(set(statuses) <= {422, 503}, f"the flood is answered {sorted(set(statuses))}")
     owner = sign_in(server, "192.0.2.99")
-    require(owner.status_code == 303 and owner.took < 10 + SOON, f"{owner.status_code} after {owner.took:.1f} s")
+    require(owner.status_code == 303 and owner.took < 10 + server.soon, f"{owner.status_code} after {owner.took:.1f} s")
 
 
 def from_known_browser(server):
