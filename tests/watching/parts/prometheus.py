@@ -3,7 +3,6 @@
 import contextlib
 import subprocess
 import tempfile
-import time
 
 import requests
 import yaml
@@ -37,9 +36,14 @@ def play(checks, arguments):
 
             checks.run("Prometheus scrapes the server with a token of an account without roles", eventually,
                        scraped_twice, 40)
-            time.sleep(2)
-            loaded = requests.get(f"{url}/api/v1/rules", timeout=30).json()["data"]["groups"]
-            names = {rule["name"]: rule for group in loaded for rule in group["rules"]}
+
+            def evaluated():
+                loaded = requests.get(f"{url}/api/v1/rules", timeout=30).json()["data"]["groups"]
+                names = {rule["name"]: rule for group in loaded for rule in group["rules"]}
+                require(all(rule["health"] != "unknown" for rule in names.values()), "a rule was not evaluated yet")
+                return names
+
+            names = eventually(evaluated, 60)
             checks.run("Prometheus has loaded every rule", require, set(names) == set(alerts()), str(set(names)))
             for name, rule in names.items():
                 quiet = rule["state"] == "inactive" and rule["health"] == "ok"
