@@ -76,7 +76,7 @@ export async function start(binary, { host } = {}) {
   /** Runs a command of the program against the server; gives what it printed. */
   const cli = async (...args) => {
     const env = { ...environment, CROSSFADE_URL: direct, CROSSFADE_TOKEN: token };
-    const done = await promisify(execFile)(binary, args, { env, timeout: 20000 });
+    const done = await promisify(execFile)(binary, args, { env, timeout: 60000 });
     return done.stdout;
   };
   const stop = () => new Promise((resolve) => {

@@ -36,7 +36,7 @@ export default async function keys(server) {
     await page.getByRole("heading", { level: 1, name: "Billing" }).waitFor();
     await page.keyboard.press("r");
     const dialog = page.getByRole("dialog", { name: "Rotate client secret" });
-    check(`r opens Rotate from the tab ${tab}`, await dialog.waitFor({ timeout: 5000 }).then(() => true, () => false));
+    check(`r opens Rotate from the tab ${tab}`, await dialog.waitFor({ timeout: 20000 }).then(() => true, () => false));
     check(`and the address of ${tab} keeps no trace of it`, new URL(page.url()).hash === "");
   }
   const dialog = page.getByRole("dialog", { name: "Rotate client secret" });
@@ -47,7 +47,7 @@ export default async function keys(server) {
   check("r does nothing where the environment is not clear", new URL(page.url()).pathname === `/console/clients/${client.id}` && !(await dialog.isVisible()));
   await page.goto(`${server.url}/console/clients/${single.id}`);
   await page.keyboard.press("r");
-  check("r rotates on the Overview of a client with one environment", await dialog.waitFor({ timeout: 5000 }).then(() => true, () => false));
+  check("r rotates on the Overview of a client with one environment", await dialog.waitFor({ timeout: 20000 }).then(() => true, () => false));
 
   // A refused dialog that is closed gives the focus back to its opener.
   await page.goto(`${server.url}/console${path}/security`);
