@@ -54,9 +54,10 @@ fn what_is_stored_of_the_end_of_time_stops_nothing() {
 fn a_clock_that_is_set_back_catches_up_and_goes_no_further() {
     let (present, behind) = (Clock::system(), Clock::set_back(Duration::from_secs(3600)));
     let apart = || present.now().since(behind.now()).as_secs();
-    assert!((3599..=3600).contains(&apart()));
+    // The test may be interrupted between the two readings.
+    assert!((3590..=3600).contains(&apart()));
     behind.advance(Duration::from_secs(1800));
-    assert!((1799..=1800).contains(&apart()));
+    assert!((1790..=1800).contains(&apart()));
     let moment = behind.read();
     assert!(moment.machine.since(moment.earliest) < Duration::from_secs(1), "it was not set forward");
     behind.advance(Duration::from_secs(1_000_000));

@@ -342,7 +342,8 @@ async fn a_verdict_is_of_the_time_before_its_evidence_was_written(world: World) 
         (world.owner().await, world.now(), client.path("production", "/change-over"));
     let held = world.hold_writes().await;
     let (answer, ()) = tokio::join!(owner.get(&path), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Long enough to have been asked, and less than the second for which a reader waits.
+        tokio::time::sleep(Duration::from_millis(600)).await;
         world.advance(2 * HOUR);
         drop(held);
     });
