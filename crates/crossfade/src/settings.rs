@@ -561,6 +561,7 @@ fn base_url(name: &str, text: &str, reached: Reached) -> Result<String, Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection, prelude::*, sample::select};
 
     #[test]
     fn defaults_are_the_contract_s() {
@@ -630,6 +631,46 @@ mod tests {
         assert_eq!(with(Some(1), Some(3_600)).resolve().unwrap().connections.most, Some(1));
         for (most, idle) in [(Some(0), None), (Some(1_000_001), None), (None, Some(0)), (None, Some(3_601))] {
             assert!(with(most, idle).resolve().is_err(), "{most:?} {idle:?}");
+        }
+    }
+
+    /// A line of a settings file: a known key or any text, with a value of any shape.
+    fn line() -> impl Strategy<Value = String> {
+        let command = Settings::augment_args(clap::Command::new("crossfade"));
+        let known: Vec<String> = command.get_arguments().map(|it| it.get_id().to_string()).collect();
+        let key = prop_oneof![4 => select(known), 1 => "[a-z_.\"\\[ ]{0,12}"];
+        let others = ["true", "[]", "[\"10.0.0.0/8\", 7]", "{}", "1e400", "'''", "\"\\u0000\""];
+        let urls = [
+            "database_url = \"postgres://u:canary@db/x\"",
+            "database_url = \"mysql://u:canary@db/x\"",
+            "database_url = \"postgres://u:canary@db/x",
+            "database_url = postgres://u:canary@db/x",
+            "public_url = \"https://u:canary@a.example\"",
+            "admin_url = \"u:canary@a.example\"",
+        ];
+        let value = prop_oneof![
+            "\"[^\"\\p{Cc}]{0,30}\"",
+            "\\PC{0,20}",
+            any::<i64>().prop_map(|number| number.to_string()),
+            select(others.map(str::to_owned).to_vec()),
+        ];
+        let others = (key, value).prop_map(|(key, value)| format!("{key} = {value}"));
+        prop_oneof![3 => others, 1 => select(urls.map(str::to_owned).to_vec())]
+    }
+
+    proptest! {
+        #[test]
+        fn any_settings_file_is_read_or_refused_in_one_line_without_its_passwords(
+            lines in collection::vec(line(), 0..6), cut in 0..400_usize,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("crossfade.toml");
+            std::fs::write(&path, lines.join("\n").chars().take(cut).collect::<String>()).unwrap();
+            if let Err(failure) = (Settings { config: Some(path), ..Settings::default() }).resolve() {
+                let said = failure.sentence();
+                prop_assert!(!said.contains("canary"), "{}", said);
+                prop_assert_eq!(said.lines().count(), 1, "{}", said);
+            }
         }
     }
 
