@@ -1,4 +1,4 @@
-//! Rule 18: a secret in the wrong place is refused, not repeated, and never logged.
+//! Rule 18: a secret in the wrong place is refused, not repeated, and never logged. And what else a log must not hold.
 
 use super::{HOUR, send, snapshot};
 use crate::engines::on_both_engines;
@@ -11,6 +11,7 @@ on_both_engines! {
     a_secret_pasted_where_it_does_not_belong_is_refused_and_not_repeated_rule_18,
     a_secret_pasted_into_a_query_is_refused_and_not_repeated_rule_18,
     a_secret_is_never_logged_rule_18,
+    what_others_write_stays_on_its_line_of_the_log,
 }
 
 thread_local! {
@@ -211,4 +212,43 @@ async fn a_secret_is_never_logged_rule_18(world: World) {
     let digits = secret.rsplit('_').next().unwrap();
     let lines: Vec<_> = logged.lines().filter(|line| line.contains(digits)).collect();
     assert!(lines.is_empty(), "{lines:#?}");
+}
+
+/// Nobody writes a line of the log, steers the terminal of its reader, or turns the direction of its text (ASVS 16.4.1).
+async fn what_others_write_stays_on_its_line_of_the_log(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    let it = client.registration("production");
+    let forged = "x\n2026-11-24T12:25:00Z  INFO forged\r\n\u{1b}[2J\u{9b}2J\u{202e}y";
+    let escaped: String = forged.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    keep_log();
+    for path in ["clients", "clients?q=", "properties?cursor=", "audit-events?actor="] {
+        owner.get(&format!("/{path}{}", if path.contains('?') { &*escaped } else { "" })).await;
+    }
+    owner.get(&format!("/clients/{escaped}")).await;
+    owner.post("/properties", json!({"name": forged})).await;
+    owner.post("/users", json!({"email": forged, "name": forged})).await;
+    owner.post("/properties", json!({forged: 1})).await;
+    let rotate = client.path("production", "/secrets/rotate");
+    owner.post(&rotate, json!({"transition_hours": forged, "reason": forged})).await;
+    let oauth = world.oauth("production");
+    oauth.token(forged, forged).await;
+    oauth.token_by_post(forged, forged).await;
+    let agents = "x\u{202e}\u{9b}2J";
+    oauth.clone().from([192, 0, 2, 1], agents).token(&it.client_id, "wrong").await;
+    oauth.form("token", &[("grant_type", forged), (forged, forged)], &[("x-request-id", agents)]).await;
+    oauth.form(&format!("token?{escaped}={escaped}"), &[], &[("origin", agents)]).await;
+    world.oauth(&escaped).token(&it.client_id, "wrong").await;
+    let browser = world.browser();
+    browser.sign_in(forged, forged).await;
+    browser.get(&format!("/console/{escaped}?to={escaped}")).await;
+    world.run_jobs().await;
+    let logged = String::from_utf8(LOGGED.take().unwrap()).unwrap();
+    assert!(logged.lines().count() > 10, "the log is caught: {logged}");
+    for line in logged.lines() {
+        let is_stamped = line.get(4..5) == Some("-") && line.get(10..11) == Some("T");
+        assert!(is_stamped && !line.contains("INFO forged"), "{line:?}");
+        let steers = |letter: char| letter.is_control() || ('\u{202a}'..='\u{202e}').contains(&letter);
+        assert!(!line.contains(steers), "{line:?}");
+    }
 }
