@@ -29,9 +29,13 @@ async fn both_secrets_work_by_each_method_at_each_endpoint(world: World) {
     for secret in [&old, &new] {
         let token = oauth.token(&id, secret).await.is_token();
         oauth.token_by_post(&id, secret).await.is_token();
-        let introspected = oauth.basic("introspect", &id, secret, &[("token", &token)]).await.ok();
-        assert_eq!(introspected["active"], true);
-        assert_eq!(oauth.basic("revoke", &id, secret, &[("token", &token)]).await.status.as_u16(), 200);
+        let (named, by_post) = (("token", token.as_str()), ("client_secret", secret.as_str()));
+        let form = [named, ("client_id", id.as_str()), by_post];
+        assert_eq!(oauth.basic("introspect", &id, secret, &[named]).await.ok()["active"], true);
+        assert_eq!(oauth.form("introspect", &form, &[]).await.ok()["active"], true);
+        assert_eq!(oauth.form("revoke", &form, &[]).await.status.as_u16(), 200);
+        assert_eq!(oauth.basic("introspect", &id, secret, &[named]).await.ok()["active"], false);
+        assert_eq!(oauth.basic("revoke", &id, secret, &[named]).await.status.as_u16(), 200);
     }
 }
 

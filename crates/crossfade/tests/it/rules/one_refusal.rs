@@ -29,13 +29,17 @@ async fn every_failed_authentication_looks_the_same_rule_16(world: World) {
     owner
         .delete(&format!("/clients/{}", deleted.id), json!({"confirm_client_name": "Deleted", "reason": "x"}))
         .await;
-    rotate(&owner, &client, client.rotation(0)).await.created();
+    let reply = rotate(&owner, &client, client.rotation(0)).await.created();
+    let mut mistyped = reply["secret"]["value"].as_str().unwrap().to_owned();
+    let last = if mistyped.ends_with('0') { "1" } else { "0" };
+    mistyped.replace_range(mistyped.len() - 1.., last);
     let id = &client.registration("production").client_id;
     let ended = &client.registration("production").secret;
     let pairs = [
         ("unknown", "0000000000000000000000", ended.as_str()),
         ("wrong", id, &client.registration("staging").secret),
         ("ended", id, ended),
+        ("wrong checksum", id, &mistyped),
         ("no secret of ours", id, "x"),
         ("empty", id, ""),
         ("disabled", &off.registration("production").client_id, &off.registration("production").secret),
