@@ -414,6 +414,10 @@ async fn a_sealed_value_that_was_moved_to_another_registration_is_not_revealed(w
             "UPDATE secrets SET number = 99, revoked_at = {at}, registration_id = (SELECT id FROM registrations WHERE oauth_client_id = '{own}')
              WHERE id = '{}'", theirs.secret_id)).await;
     let answer = owner.post(&reveal, reason).await;
-    assert_eq!(answer.status, 500);
-    assert!(!String::from_utf8(answer.bytes).unwrap().contains(&theirs.secret));
+    assert!(!String::from_utf8(answer.bytes.clone()).unwrap().contains(&theirs.secret));
+    let problem = answer.refused(500, "internal");
+    let members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, ["code", "detail", "status", "title", "type"]);
+    let says = "The server encountered an internal error. Nothing was changed. See the server log.";
+    assert_eq!(problem["detail"], says, "and not why");
 }

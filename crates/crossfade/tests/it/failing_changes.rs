@@ -51,6 +51,8 @@ async fn a_change_that_is_not_stored_is_told_and_the_next_one_works(world: World
     assert!(metrics.contains("crossfade_changes_failed_total{fault="), "{metrics}");
     world.mend_commits().await;
     owner.post(&rotate, client.rotation(0)).await.created();
+    let rotated = owner.get("/audit-events?action=secret.rotated").await.ok();
+    assert_eq!(rotated["items"].as_array().unwrap().len(), 1, "of what was not stored, nothing is told");
     assert_eq!(look(&world, "/readyz").await, (200, "ready\n".into()));
     assert!(look(&world, "/metrics").await.1.contains("\ncrossfade_changes_failing 0\n"));
 }

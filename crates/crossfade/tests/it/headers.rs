@@ -15,6 +15,16 @@ on_sqlite! {
     a_page_is_found_with_a_slash_at_its_end,
 }
 
+/// Types of all answers that have a body.
+const TYPES: [&str; 6] = [
+    "application/json",
+    "application/problem+json",
+    "text/css; charset=utf-8",
+    "text/html; charset=utf-8",
+    "text/plain; charset=utf-8",
+    "text/plain; version=0.0.4",
+];
+
 async fn ask(world: &World, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
     let request =
         headers.iter().fold(Request::builder().method(method).uri(path), |request, (name, value)| {
@@ -85,6 +95,8 @@ async fn every_answer_of_every_door_is_hardened(mut world: World) {
             assert_eq!(all, [value], "{name} of {what}");
         }
         assert_eq!(answer.headers.get_all("cache-control").iter().count(), 1, "{what}");
+        let kind = answer.header("content-type").unwrap_or_default();
+        assert!(answer.bytes.is_empty() || TYPES.contains(&kind), "{what}: {kind}");
     }
     world.restart_under("http://127.0.0.1:8080").await;
     for (what, answer) in answers(&world).await {

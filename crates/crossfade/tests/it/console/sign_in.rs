@@ -531,6 +531,9 @@ async fn the_database_does_not_hold_what_a_cookie_does(world: World) {
     assert_eq!(digits.len(), 49, "256 random bits and a checksum");
     let text = "SELECT COUNT(*) FROM sessions WHERE id || user_id || source_ip || user_agent LIKE";
     assert_eq!(world.number(&format!("{text} '%{digits}%'")).await, 0);
+    // What is as long as HMAC-SHA-256 is not the value, which is longer.
+    assert_eq!(world.number("SELECT COUNT(*) FROM sessions WHERE length(digest) = 32").await, 1);
+    assert_eq!(world.number("SELECT COUNT(*) FROM sessions WHERE length(digest) <> 32").await, 0);
     let trail = world.owner().await.get("/audit-events?limit=200").await.ok().to_string();
     assert!(!trail.contains(digits) && !browser.get("/console/account").await.text().contains(digits));
     assert_ne!(browser.cookie(), world.signed_in().await.cookie());
