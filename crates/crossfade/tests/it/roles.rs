@@ -1,44 +1,76 @@
 //! Every operation × every role × own, foreign, other-environment and unreadable object, through HTTP. The outcome
-//! is the table docs/reference/access.md, which this test compares and regenerates if it differs; and most of it
-//! is also derived a second time from the roles, so that a wrong table cannot be committed by habit.
+//! is the table docs/reference/access.md, which this test compares and regenerates if it differs; and all of it is also
+//! derived from the table of roles, so that a wrong page cannot be committed by habit. The walk through the Console
+//! derives its outcomes the same way.
 
+use crate::console::browser::Browser;
 use crate::engines::on_sqlite;
-use crate::world::{Client, Principal, World};
+use crate::world::{Client, OWNER, Principal, World};
 use crossfade_core::{
-    Operation,
+    ClientId, Operation, PropertyId,
+    environment::Slug,
     operations::{Access, Method},
-    roles::{Permission, Role},
+    roles::{Grant, Object, Permission, Role, Scope, allows},
 };
 use serde_json::{Value, json};
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
 on_sqlite! {
     every_operation_for_every_role_and_object,
+    a_session_performs_no_operation_of_the_api,
 }
 
 /// What the columns of a cell are about.
-const OBJECTS: [&str; 4] = ["own", "foreign", "other environment", "unreadable"];
+pub const OBJECTS: [&str; 4] = ["own", "foreign", "other environment", "unreadable"];
 
-/// Somebody with a role, and the objects as they are to them.
-struct Holder<'w> {
-    role: Role,
-    principal: Principal<'w>,
-    user: String,
-    token: String,
+/// Outcome of what is permitted.
+pub const YES: &str = "yes";
+
+/// A client in an environment, and what is in it.
+struct Place {
+    client: Client,
+    environment: &'static str,
+    property: String,
+    rotation: String,
+    drill: String,
 }
 
-struct Stage<'w> {
+/// An account with what it owns.
+pub struct Account {
+    pub email: String,
+    user: String,
+    grant: String,
+    token: String,
+    /// A session, where the Console is walked.
+    pub session: String,
+}
+
+/// An account with a role or without any, and the other account that its objects are compared with.
+pub struct Holder<'w> {
+    /// `None` for an account without any role.
+    pub role: Option<Role>,
+    pub own: Account,
+    pub other: Account,
+    principal: Principal<'w>,
+    grants: Vec<Grant>,
+}
+
+pub struct Stage<'w> {
     world: &'w World,
-    clients: [Client; 3],
-    other_user: String,
-    other_grant: String,
-    other_token: String,
+    owner: Principal<'w>,
+    /// In the order of [`OBJECTS`].
+    places: [Place; 4],
+}
+
+/// Every role, and none.
+pub fn everybody() -> impl Iterator<Item = Option<Role>> {
+    Role::ALL.into_iter().map(Some).chain([None])
 }
 
 async fn every_operation_for_every_role_and_object(world: World) {
     let stage = Stage::set(&world).await;
     let mut holders = Vec::new();
-    for role in Role::ALL {
+    for role in everybody() {
         holders.push(stage.holder(role).await);
     }
     let mut table = heading();
@@ -48,21 +80,20 @@ async fn every_operation_for_every_role_and_object(world: World) {
             let mut outcomes = Vec::new();
             for (object, name) in OBJECTS.iter().enumerate().take(objects(*operation)) {
                 let outcome = stage.ask(*operation, holder, object).await;
-                if let Some(expected) = expected(*operation, holder.role, object) {
-                    assert_eq!(outcome, expected, "{operation:?} {:?} {name}", holder.role);
-                }
+                let expected = stage.expected(*operation, holder, object);
+                assert_eq!(outcome, expected, "{operation:?} {:?} {name}", holder.role);
                 outcomes.push(outcome);
             }
             let same = outcomes.iter().all(|outcome| *outcome == outcomes[0]);
-            cells.push(if same { outcomes[0].clone() } else { outcomes.join(" · ") });
+            if holder.role.is_some() {
+                cells.push(if same { outcomes[0].clone() } else { outcomes.join(" · ") });
+            }
         }
         let _ = writeln!(table, "| `{}` | {} |", operation.id(), cells.join(" | "));
     }
-    // Nobody at all, and a role without any grant.
     for operation in Operation::ALL {
-        let path = stage.path(*operation, &holders[0], 0);
-        let method = http::Method::from_bytes(operation.method().as_str().as_bytes()).unwrap();
-        world.anonymous().call(method, &path, None, &[]).await.refused(401, "unauthenticated");
+        let path = stage.filled(operation.path(), &holders[0], 0);
+        world.anonymous().call(method(*operation), &path, None, &[]).await.refused(401, "unauthenticated");
     }
     world.check_ways().await;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/access.md");
@@ -72,8 +103,38 @@ async fn every_operation_for_every_role_and_object(world: World) {
     }
 }
 
+/// The API takes tokens alone: a cookie that a browser adds by itself opens nothing there, so that no other site can
+/// have a browser call it.
+async fn a_session_performs_no_operation_of_the_api(world: World) {
+    let stage = Stage::set(&world).await;
+    let holder = stage.holder(Some(Role::Owner)).await;
+    let browser = stage.signed_in(&holder.own).await;
+    let cookie = browser.cookie().unwrap();
+    let before = stage.changes().await;
+    for operation in Operation::ALL {
+        let path = stage.filled(operation.path(), &holder, 0);
+        let body = (operation.method() != Method::Get).then(|| "{}".to_owned());
+        let json = ("content-type", "application/json");
+        for headers in [
+            &[json, ("sec-fetch-site", "same-origin")][..],
+            &[json, ("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")],
+            &[json, ("authorization", &format!("Bearer {cookie}"))],
+        ] {
+            let path = format!("/api/v1{path}");
+            let answer = browser.send(method(*operation), &path, body.clone(), headers).await;
+            answer.refused(401, "unauthenticated");
+        }
+    }
+    assert_eq!(stage.changes().await, before);
+    assert!(browser.is_signed_in().await);
+}
+
+fn method(operation: Operation) -> http::Method {
+    http::Method::from_bytes(operation.method().as_str().as_bytes()).unwrap()
+}
+
 /// How many objects it makes sense to ask about.
-fn objects(operation: Operation) -> usize {
+pub fn objects(operation: Operation) -> usize {
     let path = operation.path();
     match () {
         () if path.contains("{client}") || operation == Operation::CreateClient => 4,
@@ -81,58 +142,6 @@ fn objects(operation: Operation) -> usize {
         () if path.contains("{user}") || path.contains("{token}") => 2,
         () => 1,
     }
-}
-
-/// The outcome as it follows from the roles; `None` where the operation has a rule of its own, which the tests of
-/// users and tokens hold.
-fn expected(operation: Operation, role: Role, object: usize) -> Option<&'static str> {
-    let own_rule = operation.path().contains("{user}")
-        || matches!(operation, Operation::CreateClient | Operation::ListClients | Operation::ListProperties)
-        || matches!(operation.access(), Access::OwnOr(_));
-    if own_rule {
-        return None;
-    }
-    let Access::Needs(permission) = operation.access() else { return Some("yes") };
-    let holds = role.permissions().contains(&permission);
-    let everywhere = matches!(role, Role::Owner | Role::OperationsManager);
-    if everywhere {
-        return Some(if holds { "yes" } else { "403" });
-    }
-    let in_environment = operation.path().contains("/environments/{environment}/")
-        || operation.path().ends_with("{client}/environments/{environment}");
-    let about_clients =
-        operation.path().starts_with("/clients/") || operation.path().starts_with("/properties/");
-    if !about_clients {
-        // Of the platform: a grant on a property does not reach there, but for the trail, which is cut to it.
-        return Some(if holds && permission == Permission::AuditRead { "yes" } else { "403" });
-    }
-    let reads = permission == Permission::ClientRead;
-    Some(match (object, in_environment) {
-        // The grant is for one environment: what stands above environments is read, and not changed.
-        (0 | 2, false) => {
-            if reads {
-                "yes"
-            } else {
-                "403"
-            }
-        }
-        (0, true) => {
-            if holds {
-                "yes"
-            } else {
-                "403"
-            }
-        }
-        // Seen through a Viewer's grant.
-        (1, _) => {
-            if reads {
-                "yes"
-            } else {
-                "403"
-            }
-        }
-        _ => "404",
-    })
 }
 
 fn heading() -> String {
@@ -152,7 +161,7 @@ fn heading() -> String {
 }
 
 impl<'w> Stage<'w> {
-    async fn set(world: &'w World) -> Self {
+    pub async fn set(world: &'w World) -> Self {
         let owner = world.owner().await;
         let mut clients = Vec::new();
         for name in ["Own", "Foreign", "Unreadable"] {
@@ -166,99 +175,174 @@ impl<'w> Stage<'w> {
             }
             clients.push(client);
         }
-        let other = world.user("other@example.com", "viewer").await;
-        let me = other.get("/me").await.ok();
-        let other_user = text(&me["user"]["id"]);
-        let other_grant = text(&me["user"]["grants"][0]["id"]);
-        let other_token = text(&other.get("/tokens").await.ok()["items"][0]["id"]);
-        let clients = clients.try_into().unwrap();
-        Self { world, clients, other_user, other_grant, other_token }
+        let place = async |client: usize, environment: &'static str| {
+            let client = clients[client].clone();
+            let first = async |list: &str| {
+                text(&owner.get(&client.path(environment, list)).await.ok()["items"][0]["id"])
+            };
+            let (rotation, drill) = (first("/rotations").await, first("/drills").await);
+            let property = text(&owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"]);
+            Place { environment, property, rotation, drill, client }
+        };
+        let places = [
+            place(0, "staging").await,
+            place(1, "staging").await,
+            place(0, "production").await,
+            place(2, "staging").await,
+        ];
+        Self { world, owner, places }
     }
 
-    async fn holder(&self, role: Role) -> Holder<'w> {
-        let owner = self.world.owner().await;
-        let email = format!("{}@roles.example", role.as_str());
-        let user = text(&owner.post("/users", json!({"email": email})).await.created()["id"]);
-        let grants = format!("/users/{user}/grants");
-        let property = async |client: &Client| {
-            owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"].clone()
+    pub async fn holder(&self, role: Option<Role>) -> Holder<'w> {
+        let word = role.map_or("none", Role::as_str);
+        let email = format!("{word}@roles.example");
+        let user = text(&self.owner.post("/users", json!({"email": email})).await.created()["id"]);
+        let property =
+            |object: usize| Scope::Property(PropertyId::parse(&self.places[object].property).unwrap());
+        let everywhere = |role| Grant { role, scope: Scope::Platform, environments: None };
+        let grants = match role {
+            None => Vec::new(),
+            Some(role @ (Role::Owner | Role::OperationsManager)) => vec![everywhere(role)],
+            Some(role) => vec![
+                Grant { role, scope: property(0), environments: Some(vec![slug("staging")]) },
+                Grant { scope: property(1), ..everywhere(Role::Viewer) },
+            ],
         };
-        if matches!(role, Role::Owner | Role::OperationsManager) {
-            owner.post(&grants, json!({"role": role})).await.created();
-        } else {
-            let (own, foreign) = (property(&self.clients[0]).await, property(&self.clients[1]).await);
-            let body = json!({"role": role, "property_id": own, "environments": ["staging"]});
-            owner.post(&grants, body).await.created();
-            owner.post(&grants, json!({"role": "viewer", "property_id": foreign})).await.created();
+        let mut ids = Vec::new();
+        for grant in &grants {
+            let mut body = json!({"role": grant.role});
+            if let Scope::Property(id) = &grant.scope {
+                body["property_id"] = id.as_str().into();
+            }
+            if let Some(slugs) = &grant.environments {
+                body["environments"] = slugs.iter().map(|slug| slug.as_str()).collect();
+            }
+            let given = self.owner.post(&format!("/users/{user}/grants"), body).await.created();
+            ids.push(text(&given["id"]));
         }
+        let other = format!("other-{word}@roles.example");
+        let viewer = self.world.user(&other, "viewer").await.get("/me").await.ok();
         let principal = self.world.token_of(&email, &[]).await;
-        let tokens = owner.get("/tokens?limit=200").await.ok();
+        let own = self.account(email, user, ids.into_iter().next().unwrap_or_default()).await;
+        let (user, grant) = (text(&viewer["user"]["id"]), text(&viewer["user"]["grants"][0]["id"]));
+        let other = self.account(other, user, grant).await;
+        Holder { role, own, other, principal, grants }
+    }
+
+    async fn account(&self, email: String, user: String, grant: String) -> Account {
+        let tokens = self.owner.get("/tokens?limit=200").await.ok();
         let own = tokens["items"].as_array().unwrap().iter().find(|it| it["user_id"] == user.as_str());
         let token = text(&own.unwrap()["id"]);
-        Holder { role, principal, user, token }
+        Account { email, user, grant, token, session: String::new() }
     }
 
-    /// The client and the environment that an object is.
-    fn place(&self, object: usize) -> (&Client, &'static str) {
-        match object {
-            0 => (&self.clients[0], "staging"),
-            1 => (&self.clients[1], "staging"),
-            2 => (&self.clients[0], "production"),
-            _ => (&self.clients[2], "staging"),
-        }
+    /// An account signed in, with the password of everybody.
+    pub async fn signed_in(&self, account: &Account) -> Browser<'w> {
+        let (of_owner, email) =
+            (format!("SELECT password_hash FROM users WHERE email = '{OWNER}'"), &account.email);
+        self.world
+            .raw(&format!("UPDATE users SET password_hash = ({of_owner}) WHERE email = '{email}'"))
+            .await;
+        self.world.signed_in_as(email).await
     }
 
-    fn path(&self, operation: Operation, holder: &Holder<'_>, object: usize) -> String {
-        let (client, environment) = self.place(object);
-        let own = object == 0;
-        let secret = &client.registration(environment).secret_id;
-        let fill = |name: &str| match name {
-            "property" => format!("@{}", client.id),
-            "client" => client.id.clone(),
-            "environment" => environment.to_owned(),
-            "secret" => secret.clone(),
-            "rotation" => "rot_0000000000000000000000".to_owned(),
-            "drill" => "drill_0000000000000000000000".to_owned(),
-            "user" if own => holder.user.clone(),
-            "user" => self.other_user.clone(),
-            "grant" => self.other_grant.clone(),
-            "token" if own => holder.token.clone(),
-            _ => self.other_token.clone(),
+    /// Returns the number of changes in the trail.
+    pub async fn changes(&self) -> i64 {
+        self.world.number("SELECT COUNT(*) FROM audit_events WHERE outcome = 'done'").await
+    }
+
+    /// Returns a path or a value with the IDs of an object as it is to this holder.
+    pub fn filled(&self, template: &str, holder: &Holder<'_>, object: usize) -> String {
+        let place = &self.places[object];
+        let account = if object == 0 { &holder.own } else { &holder.other };
+        let secret = &place.client.registration(place.environment).secret_id;
+        let values = [
+            ("{property}", &*place.property),
+            ("{client}", &place.client.id),
+            ("{environment}", place.environment),
+            ("{secret}", secret),
+            ("{rotation}", &place.rotation),
+            ("{drill}", &place.drill),
+            ("{user}", &account.user),
+            ("{grant}", &account.grant),
+            ("{token}", &account.token),
+            ("{session}", &account.session),
+        ];
+        values.iter().fold(template.to_owned(), |path, (name, value)| path.replace(name, value))
+    }
+
+    /// Returns the outcome of an operation, derived from the table of roles.
+    pub fn expected(&self, operation: Operation, holder: &Holder<'_>, object: usize) -> &'static str {
+        use Operation::{CreateClient, CreateGrant, CreateLink, DeleteGrant, ListClients, ListProperties};
+        let may = |permission, object: Object<'_>| allows(&holder.grants, permission, object);
+        let holds = |permission| holder.grants.iter().any(|it| it.role.permissions().contains(&permission));
+        let (is_own, platform) = (object == 0, Object::Platform);
+        let permission = match operation.access() {
+            Access::Known => return YES,
+            Access::OwnOr(permission) => {
+                return if is_own || may(permission, platform) { YES } else { "404" };
+            }
+            Access::Needs(permission) => permission,
         };
-        operation
-            .parameters()
-            .fold(operation.path().to_owned(), |path, name| path.replace(&format!("{{{name}}}"), &fill(name)))
+        let place = &self.places[object];
+        let property = PropertyId::parse(&place.property).unwrap();
+        let client = ClientId::parse(&place.client.id).unwrap();
+        let environment = slug(place.environment);
+        let path = operation.path();
+        match operation {
+            // A list contains what its reader can read, even if that is nothing.
+            ListClients | ListProperties => return YES,
+            // The trail is cut to the clients that its reader audits.
+            _ if permission == Permission::AuditRead => return if holds(permission) { YES } else { "403" },
+            // The property of a new client is in the body.
+            CreateClient if !holds(permission) => return "403",
+            CreateClient if !may(Permission::ClientRead, Object::Property(&property)) => return "422",
+            // Nobody gives the own account a link, and only Owners change their own roles.
+            CreateLink if is_own && may(permission, platform) => return "403",
+            CreateGrant | DeleteGrant
+                if is_own && may(permission, platform) && !may(Permission::OwnerManage, platform) =>
+            {
+                return "403";
+            }
+            _ => {}
+        }
+        let (object, read) = match () {
+            () if path.contains("{user}") => (platform, Permission::UserRead),
+            () if path.contains("{client}/environments/{environment}") => {
+                (Object::Registration(&property, &client, &environment), Permission::ClientRead)
+            }
+            () if path.contains("{client}") => (Object::Client(&property, &client), Permission::ClientRead),
+            () if path.contains("{property}/environments/{environment}") => {
+                (Object::Place(&property, &environment), Permission::ClientRead)
+            }
+            () if path.contains("{property}") || operation == CreateClient => {
+                (Object::Property(&property), Permission::ClientRead)
+            }
+            () => return if may(permission, platform) { YES } else { "403" },
+        };
+        match () {
+            () if may(permission, object) => YES,
+            () if may(read, object) => "403",
+            () => "404",
+        }
     }
 
     /// Asks without changing anything: a change that is permitted fails at a version that nothing has (412).
     async fn ask(&self, operation: Operation, holder: &Holder<'_>, object: usize) -> String {
-        let owner = self.world.owner().await;
-        let (client, environment) = self.place(object);
-        let property = text(&owner.get(&format!("/clients/{}", client.id)).await.ok()["property_id"]);
-        let mut path = self.path(operation, holder, object).replace(&format!("@{}", client.id), &property);
-        if path.contains("rot_0000000000000000000000") {
-            let rotations = owner.get(&client.path(environment, "/rotations")).await.ok();
-            path = path.replace("rot_0000000000000000000000", &text(&rotations["items"][0]["id"]));
-        }
-        if path.contains("drill_0000000000000000000000") {
-            let drills = owner.get(&client.path(environment, "/drills")).await.ok();
-            path = path.replace("drill_0000000000000000000000", &text(&drills["items"][0]["id"]));
-        }
-        if operation == Operation::DeleteGrant && object == 0 {
-            let grants = owner.get(&format!("/users/{}/grants", holder.user)).await.ok();
-            path = path.replace(&self.other_grant, &text(&grants["items"][0]["id"]));
-        }
-        let method = http::Method::from_bytes(operation.method().as_str().as_bytes()).unwrap();
+        let path = self.filled(operation.path(), holder, object);
         if operation == Operation::CreateClient {
-            let name = format!("{} {object}", holder.role.name());
-            let body = json!({"name": name, "property_id": property, "environments": [environment]});
-            let answer = holder.principal.call(method, &path, Some(body.to_string()), &[]).await;
-            return if answer.status == 201 { "yes".into() } else { answer.status.as_str().into() };
+            let place = &self.places[object];
+            let name = format!("{} {object}", holder.own.email);
+            let body =
+                json!({"name": name, "property_id": place.property, "environments": [place.environment]});
+            let answer = holder.principal.call(method(operation), &path, Some(body.to_string()), &[]).await;
+            return if answer.status == 201 { YES.into() } else { answer.status.as_str().into() };
         }
         let body = (operation.method() != Method::Get).then(|| "{}".to_owned());
-        let answer = holder.principal.call(method, &path, body, &[("if-match", "\"999999\"")]).await;
+        let answer =
+            holder.principal.call(method(operation), &path, body, &[("if-match", "\"999999\"")]).await;
         match answer.status.as_u16() {
-            200 | 412 => "yes".into(),
+            200 | 412 => YES.into(),
             403 => {
                 answer.refused(403, "forbidden");
                 "403".into()
@@ -270,6 +354,10 @@ impl<'w> Stage<'w> {
             other => panic!("{operation:?} {:?} {object}: {other} {}", holder.role, answer.json()),
         }
     }
+}
+
+fn slug(text: &str) -> Slug {
+    Slug::parse("slug", text).unwrap()
 }
 
 fn text(value: &Value) -> String {
