@@ -1,6 +1,6 @@
 //! Everything that a form of the Console can change, by the address it is sent to.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// What asks for a fresh sign-in: what gives or takes secrets, access or working clients.
 pub const FRESH: &[&str] = &[
@@ -52,20 +52,94 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/theme",
 ];
 
-/// The addresses that are routed to something by POST.
-fn routed() -> BTreeSet<&'static str> {
-    let sources = [
-        include_str!("../../../../web/src/console/mod.rs"),
-        include_str!("../../../../web/src/console/clients/mod.rs"),
-    ];
-    let routes = sources.iter().flat_map(|source| source.split(".route(").skip(1));
-    let posts = routes.filter(|route| route.contains("post("));
-    posts.map(|route| route.split('"').nth(1).unwrap()).collect()
+/// Paths that are routed outside the Console.
+const ELSEWHERE: &[&str] = &[
+    "/.well-known/oauth-authorization-server/env/{environment}",
+    "/api/openapi.json",
+    "/api/v1/",
+    "/docs",
+    "/docs/api",
+    "/docs/errors",
+    "/docs/roles",
+    "/env/{environment}/.well-known/openid-configuration",
+    "/env/{environment}/oauth2/introspect",
+    "/env/{environment}/oauth2/jwks",
+    "/env/{environment}/oauth2/revoke",
+    "/env/{environment}/oauth2/token",
+    "/healthz",
+    "/metrics",
+    "/readyz",
+];
+
+/// Paths of routes that are no literals: those of the operations and of the assets.
+const COMPUTED: &[&str] = &["asset.path()", "operation.path()"];
+
+/// Returns what follows each `.route(` in the sources of the web crate.
+fn sources() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let source = fs::read_to_string(path).unwrap();
+                found.extend(source.split(".route(").skip(1).map(|rest| rest.trim_start().to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// Returns every route whose path is a literal, with its handlers. The gallery is in no release.
+fn routes() -> Vec<(String, String)> {
+    let mut routes: Vec<_> = sources().iter().filter_map(|rest| literal(rest)).collect();
+    routes.retain(|(path, _)| path.starts_with('/') && !path.starts_with("/console/gallery"));
+    routes
+}
+
+/// Reads the path and the handlers of a route whose path is a literal.
+fn literal(rest: &str) -> Option<(String, String)> {
+    let (path, handlers) = rest.strip_prefix('"')?.split_once('"')?;
+    let mut depth = 1;
+    let end = handlers.find(|letter| {
+        depth += i32::from(letter == '(') - i32::from(letter == ')');
+        depth == 0
+    });
+    Some((path.to_owned(), handlers[..end?].to_owned()))
+}
+
+/// Returns the paths of the Console that are routed to something by `get` or `post`.
+pub fn routed(method: &str) -> BTreeSet<String> {
+    let answers = |handlers: &str| {
+        let any = handlers.contains("any(") && method == "get";
+        any || handlers.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == method)
+    };
+    let console = routes().into_iter().filter(|(path, _)| path == "/" || path.starts_with("/console"));
+    console.filter(|(_, handlers)| answers(handlers)).map(|(path, _)| path).collect()
 }
 
 #[test]
 fn every_form_is_listed() {
-    let listed: BTreeSet<_> = FRESH.iter().chain(NOT_FRESH).copied().collect();
+    let listed: BTreeSet<_> = FRESH.iter().chain(NOT_FRESH).map(|path| (*path).to_owned()).collect();
     assert_eq!(listed.len(), FRESH.len() + NOT_FRESH.len(), "each once");
-    assert_eq!(listed, routed());
+    assert_eq!(listed, routed("post"));
+}
+
+#[test]
+fn every_other_route_is_listed() {
+    let others = routes().into_iter().map(|(path, _)| path);
+    let others: BTreeSet<_> = others.filter(|path| path != "/" && !path.starts_with("/console")).collect();
+    assert_eq!(others, ELSEWHERE.iter().map(|path| (*path).to_owned()).collect());
+}
+
+#[test]
+fn every_path_that_is_no_literal_is_known() {
+    let computed: BTreeSet<_> = sources()
+        .iter()
+        .filter(|rest| !rest.starts_with('"'))
+        .map(|rest| rest.split(',').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(computed, COMPUTED.iter().map(|path| (*path).to_owned()).collect());
 }

@@ -5,7 +5,7 @@ use super::{
     forms::{FRESH, NOT_FRESH},
 };
 use crate::engines::on_both_engines;
-use crate::world::{OWNER, World};
+use crate::world::{Answer, OWNER, World};
 use http::Method;
 
 on_both_engines! {
@@ -96,32 +96,35 @@ async fn no_page_lacks_what_protects_it(world: World) {
         answers.push(browser.get(&path.replace("{}", &bob)).await);
     }
     for answer in &answers {
-        for (name, value) in [
-            (
-                "content-security-policy",
-                "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-            ),
-            ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
-            ("x-content-type-options", "nosniff"),
-            ("x-frame-options", "DENY"),
-            ("cross-origin-opener-policy", "same-origin"),
-            ("cross-origin-resource-policy", "same-origin"),
-            ("strict-transport-security", "max-age=31536000"),
-        ] {
-            assert_eq!(answer.header(name), Some(value), "{name} of {} {}", answer.status, answer.text());
-        }
-        let html = answer.text();
-        for inline in [" style=", "<style", " onclick=", " onsubmit=", "javascript:", "http-equiv"] {
-            assert!(!html.contains(inline), "{inline}");
-        }
-        for (at, _) in html.match_indices("<script") {
-            assert!(
-                html[at..].starts_with("<script type=\"module\" src=\"/console/assets/"),
-                "{}",
-                &html[at..at + 80]
-            );
-        }
+        assert_protected(answer, "");
+    }
+}
+
+/// Checks that an answer of the Console has every header that protects it, and no code of its own.
+#[track_caller]
+pub fn assert_protected(answer: &Answer, path: &str) {
+    for (name, value) in [
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("strict-transport-security", "max-age=31536000"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{path}: {name} of {} {}", answer.status, answer.text());
+    }
+    let html = answer.text();
+    for inline in [" style=", "<style", " onclick=", " onsubmit=", "javascript:", "http-equiv"] {
+        assert!(!html.contains(inline), "{path}: {inline}");
+    }
+    for (at, _) in html.match_indices("<script") {
+        let script = &html[at..];
+        assert!(script.starts_with("<script type=\"module\" src=\"/console/assets/"), "{path}: {script}");
     }
 }
 
