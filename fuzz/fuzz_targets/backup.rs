@@ -19,7 +19,8 @@ static LINES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let location = Location::File(instance.path("crossfade.db"));
         let clock = Clock::manual(Timestamp::from_seconds(1_795_525_500));
-        runtime.block_on(back_up(&location, &clock, &mut out)).unwrap();
+        let key = instance.path("master.key");
+        runtime.block_on(back_up(&location, key.as_path(), &clock, &mut out)).unwrap();
     });
     out.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 });

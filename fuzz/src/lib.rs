@@ -36,6 +36,8 @@ pub struct Instance {
     pub client_id: String,
     pub secret: String,
     pub secret_id: String,
+    /// Cookies of a session of the Owner.
+    pub cookies: String,
     requests: u32,
 }
 
@@ -72,6 +74,7 @@ impl Instance {
             fresh_sign_in: Duration::from_secs(600),
             readings_kept: Duration::ZERO,
             audit_sinks: vec![],
+            journal: None,
             decides: true,
             creation: Creation::WithNewKey,
         };
@@ -100,6 +103,7 @@ impl Instance {
             client_id: String::new(),
             secret: String::new(),
             secret_id: String::new(),
+            cookies: String::new(),
             requests: 0,
         };
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -112,7 +116,18 @@ impl Instance {
         instance.client_id = text(&registration["client_id"]);
         instance.secret = text(&registration["secret"]["value"]);
         instance.secret_id = text(&registration["secret"]["id"]);
+        instance.cookies = instance.sign_in();
         instance
+    }
+
+    fn sign_in(&mut self) -> String {
+        let request = Request::post("/console/sign-in")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from("email=owner%40example.com&password=correct+horse+battery+staple"));
+        let answer = self.send(request.unwrap());
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", String::from_utf8_lossy(&answer.body));
+        let set = answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+        set.map(|cookie| cookie.split(';').next().unwrap()).collect::<Vec<_>>().join("; ")
     }
 
     fn create(&mut self, path: &str, body: Value) -> Value {
@@ -140,6 +155,7 @@ impl Instance {
             ("{secret}", &self.secret),
             ("{sec}", &self.secret_id),
             ("{token}", &self.token),
+            ("{cookies}", &self.cookies),
         ];
         names.iter().fold(text.into_owned(), |text, (name, value)| text.replace(name, value)).into_bytes()
     }
