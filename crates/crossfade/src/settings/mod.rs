@@ -1,22 +1,26 @@
 //! Settings: built-in defaults, then a TOML file, then `CROSSFADE_*`, then flags. Read once, into final types.
 
-use crate::{
-    connections::Policy,
-    failure::Failure,
-    log::checked,
-    loopback::is_loopback,
-    output, tls,
-    variables::{self, leaf},
+mod addresses;
+mod database_url;
+mod values;
+
+pub(crate) use self::database_url::warn_of_typed_password;
+
+use self::{
+    addresses::{Reached, address, rename},
+    database_url::{DatabaseUrl, has_password},
+    values::{audit_sinks, key_command, non_empty, retention, tls_files, within},
 };
-use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
-use crossfade_app::{AddressPolicy, AuditSink, KeyCommand, KeySource, doctor::Instance, other_writer};
+use crate::{connections::Policy, failure::Failure, log::checked, tls};
+use clap::{Args, ValueEnum};
+use crossfade_app::{AddressPolicy, AuditSink, KeySource, doctor::Instance};
 use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::{
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -320,17 +324,6 @@ impl Settings {
     }
 }
 
-/// Returns where the audit trail is shipped to.
-fn audit_sinks(file: Option<PathBuf>, syslog: Option<String>) -> Result<Vec<AuditSink>, Failure> {
-    let file = file.map(|path| non_empty("audit_file", path).map(AuditSink::File)).transpose()?;
-    let syslog = syslog.map(|text| {
-        AuditSink::parse_syslog(&text).ok_or_else(|| {
-            Failure::usage("audit_syslog must be udp://HOST:PORT, tcp://HOST:PORT or unix:PATH.")
-        })
-    });
-    Ok(file.into_iter().chain(syslog.transpose()?).collect())
-}
-
 impl Resolved {
     /// The instance of these settings, for the checks of `doctor`.
     pub(crate) fn instance<'a>(&self, clock: &'a Clock) -> Instance<'a> {
@@ -373,189 +366,6 @@ impl Resolved {
             .chain(self.master_key.file())
             .any(|path| path.starts_with(&self.data_dir))
     }
-}
-
-/// The database URL of one source of settings: itself, or the file that holds it.
-struct DatabaseUrl {
-    url: Option<String>,
-    file: Option<PathBuf>,
-}
-
-impl DatabaseUrl {
-    fn is_set(&self) -> bool {
-        self.url.is_some() || self.file.is_some()
-    }
-
-    fn read(&self) -> Result<Option<String>, Failure> {
-        match (&self.url, &self.file) {
-            (Some(_), Some(_)) => Err(Failure::usage(
-                "database_url and database_url_file must not both be set. Nothing was changed. Remove one of them.",
-            )),
-            (url, None) => Ok(url.clone()),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::failed(format!("Cannot read the database URL file {}: {error}.", path.display()))
-                })?;
-                match text.trim() {
-                    "" => Err(Failure::usage(format!("The database URL file {} is empty.", path.display()))),
-                    url => Ok(Some(url.to_owned())),
-                }
-            }
-        }
-    }
-}
-
-/// Warns of a database password among the arguments of this process.
-pub(crate) fn warn_of_typed_password(matches: &ArgMatches) {
-    let program = crate::cli::Cli::command();
-    let (command, matches) = leaf(&program, matches);
-    if command.get_arguments().all(|argument| argument.get_id() != "database_url")
-        || matches.value_source("database_url") != Some(ValueSource::CommandLine)
-    {
-        return;
-    }
-    if matches.get_one::<String>("database_url").is_some_and(|url| has_password(url)) {
-        output::note(
-            "Warning: other users of this machine can read the password in --database-url. Set CROSSFADE_DATABASE_URL or --database-url-file instead.",
-        );
-    }
-}
-
-fn has_password(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| {
-        url.password().is_some_and(|password| !password.is_empty())
-            || url.query_pairs().any(|(name, value)| name == "password" && !value.is_empty())
-    })
-}
-
-/// A path that names something: an empty one would be the working directory.
-fn non_empty(name: &str, path: PathBuf) -> Result<PathBuf, Failure> {
-    match path.as_os_str().is_empty() {
-        true => Err(Failure::usage(format!("{name} must not be empty."))),
-        false => Ok(path),
-    }
-}
-
-/// The command of the settings file. It runs as the user of this process, so nobody else may be able to name it.
-fn key_command(words: Vec<String>, config: Option<&Path>) -> Result<KeySource, Failure> {
-    let Some(config) = config else { return Err(Failure::usage("master_key_command requires --config.")) };
-    let shown = config.display();
-    if variables::is_config(config) {
-        return Err(Failure::usage(format!(
-            "master_key_command in {shown} is not run, because CROSSFADE_CONFIG names that file. Nothing was changed. Unset the variable, and set --config {shown}."
-        )));
-    }
-    let found = std::fs::metadata(config)
-        .map_err(|error| Failure::failed(format!("Cannot read the settings file {shown}: {error}.")))?;
-    if !found.is_file() {
-        return Err(Failure::usage(format!("master_key_command is not run, because {shown} is not a file.")));
-    }
-    if let Some(who) = other_writer(&found) {
-        return Err(Failure::failed(format!(
-            "master_key_command is not run, because {who} can change {shown}. Nothing was changed. Run chmod go-w {shown}, and give the file to root or to the user of the server."
-        )));
-    }
-    let command = KeyCommand::new(words);
-    command.map(KeySource::Command).map_err(|what| Failure::usage(format!("master_key_command {what}.")))
-}
-
-/// A number from 1 to `most`.
-fn within(name: &str, value: Option<u32>, most: u32) -> Result<Option<u32>, Failure> {
-    match value {
-        Some(value) if !(1..=most).contains(&value) => {
-            Err(Failure::usage(format!("{name} must be a whole number from 1 to {most}, not {value}.")))
-        }
-        _ => Ok(value),
-    }
-}
-
-/// Days from 1 on: 0 would delete every event of the trail.
-fn retention(days: u32) -> Result<u32, Failure> {
-    match days {
-        1..=36500 => Ok(days),
-        _ => Err(Failure::usage("audit_retention_days must be a whole number of days from 1 to 36500.")),
-    }
-}
-
-/// The files of the certificate, if both are set.
-fn tls_files(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<tls::Files>, Failure> {
-    match (certificate, key) {
-        (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => Ok(Some(tls::Files {
-            certificate: non_empty("tls_cert_file", certificate)?,
-            key: non_empty("tls_key_file", key)?,
-        })),
-        (Some(_), None) => Err(Failure::usage("tls_key_file must be set together with tls_cert_file.")),
-        (None, Some(_)) => Err(Failure::usage("tls_cert_file must be set together with tls_key_file.")),
-    }
-}
-
-/// A base without path, query or user; plain `http` only where nobody else can listen, or behind a proxy.
-fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
-    text.parse().map_err(|_| {
-        Failure::usage(format!("{name} must be an address and a port such as 127.0.0.1:8080, not {text}."))
-    })
-}
-
-/// Puts the address that was bound into a URL that was made of the one in the settings.
-fn rename(url: &mut String, before: SocketAddr, bound: SocketAddr) {
-    if let Some((scheme, rest)) = url.split_once("://")
-        && rest == before.to_string()
-    {
-        *url = format!("{scheme}://{bound}");
-    }
-}
-
-/// How requests reach the server.
-#[derive(Clone, Copy)]
-struct Reached {
-    speaks_tls: bool,
-    behind_proxy: bool,
-}
-
-impl Reached {
-    /// Returns the base URL of an address: the one given, or that of the address on this machine.
-    fn url(self, name: &str, given: Option<String>, listen: SocketAddr) -> Result<String, Failure> {
-        match given {
-            Some(url) => base_url(name, &url, self),
-            None if self.speaks_tls && listen.ip().is_loopback() => Ok(format!("https://{listen}")),
-            None if !self.speaks_tls && (listen.ip().is_loopback() || self.behind_proxy) => {
-                Ok(format!("http://{listen}"))
-            }
-            None => Err(Failure::usage(format!(
-                "{name} must be set when listening beyond loopback. Set it to the https address that callers use."
-            ))),
-        }
-    }
-}
-
-fn base_url(name: &str, text: &str, reached: Reached) -> Result<String, Failure> {
-    // Not quoted: it may hold a password.
-    let refused = |what: &str| Failure::usage(format!("{name} {what}."));
-    let url = reqwest::Url::parse(text).map_err(|_| refused("is not a URL"))?;
-    let bare = url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none();
-    if !bare {
-        return Err(refused("must have no path, query or user"));
-    }
-    if url.host_str().is_none() {
-        return Err(refused("must have a host"));
-    }
-    match url.scheme() {
-        "https" => {}
-        "http" if reached.speaks_tls => return Err(refused("must use https, because tls_cert_file is set")),
-        "http" if is_loopback(&url) || reached.behind_proxy => {}
-        "http" => {
-            return Err(refused(
-                "must use https, unless the server is on loopback or behind a trusted proxy",
-            ));
-        }
-        _ => return Err(refused("must start with https://")),
-    }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]

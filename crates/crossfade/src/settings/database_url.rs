@@ -1,0 +1,61 @@
+//! The database URL: where it may be set, and where its password is seen.
+
+use crate::{failure::Failure, output, variables::leaf};
+use clap::{ArgMatches, CommandFactory, parser::ValueSource};
+use std::path::PathBuf;
+
+/// The database URL of one source of settings: itself, or the file that holds it.
+pub(super) struct DatabaseUrl {
+    pub(super) url: Option<String>,
+    pub(super) file: Option<PathBuf>,
+}
+
+impl DatabaseUrl {
+    /// Whether this source names a database.
+    pub(super) fn is_set(&self) -> bool {
+        self.url.is_some() || self.file.is_some()
+    }
+
+    /// Returns the URL, from the file if one is named.
+    pub(super) fn read(&self) -> Result<Option<String>, Failure> {
+        match (&self.url, &self.file) {
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "database_url and database_url_file must not both be set. Nothing was changed. Remove one of them.",
+            )),
+            (url, None) => Ok(url.clone()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Failure::failed(format!("Cannot read the database URL file {}: {error}.", path.display()))
+                })?;
+                match text.trim() {
+                    "" => Err(Failure::usage(format!("The database URL file {} is empty.", path.display()))),
+                    url => Ok(Some(url.to_owned())),
+                }
+            }
+        }
+    }
+}
+
+/// Warns of a database password among the arguments of this process.
+pub(crate) fn warn_of_typed_password(matches: &ArgMatches) {
+    let program = crate::cli::Cli::command();
+    let (command, matches) = leaf(&program, matches);
+    if command.get_arguments().all(|argument| argument.get_id() != "database_url")
+        || matches.value_source("database_url") != Some(ValueSource::CommandLine)
+    {
+        return;
+    }
+    if matches.get_one::<String>("database_url").is_some_and(|url| has_password(url)) {
+        output::note(
+            "Warning: other users of this machine can read the password in --database-url. Set CROSSFADE_DATABASE_URL or --database-url-file instead.",
+        );
+    }
+}
+
+/// Whether `url` contains a password.
+pub(super) fn has_password(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| {
+        url.password().is_some_and(|password| !password.is_empty())
+            || url.query_pairs().any(|(name, value)| name == "password" && !value.is_empty())
+    })
+}

@@ -1,0 +1,81 @@
+//! Checks of single settings, each of which names its setting when it refuses.
+
+use crate::{failure::Failure, tls, variables};
+use crossfade_app::{AuditSink, KeyCommand, KeySource, other_writer};
+use std::path::{Path, PathBuf};
+
+/// A path that names something: an empty one would be the working directory.
+pub(super) fn non_empty(name: &str, path: PathBuf) -> Result<PathBuf, Failure> {
+    match path.as_os_str().is_empty() {
+        true => Err(Failure::usage(format!("{name} must not be empty."))),
+        false => Ok(path),
+    }
+}
+
+/// The command of the settings file. It runs as the user of this process, so nobody else may be able to name it.
+pub(super) fn key_command(words: Vec<String>, config: Option<&Path>) -> Result<KeySource, Failure> {
+    let Some(config) = config else { return Err(Failure::usage("master_key_command requires --config.")) };
+    let shown = config.display();
+    if variables::is_config(config) {
+        return Err(Failure::usage(format!(
+            "master_key_command in {shown} is not run, because CROSSFADE_CONFIG names that file. Nothing was changed. Unset the variable, and set --config {shown}."
+        )));
+    }
+    let found = std::fs::metadata(config)
+        .map_err(|error| Failure::failed(format!("Cannot read the settings file {shown}: {error}.")))?;
+    if !found.is_file() {
+        return Err(Failure::usage(format!("master_key_command is not run, because {shown} is not a file.")));
+    }
+    if let Some(who) = other_writer(&found) {
+        return Err(Failure::failed(format!(
+            "master_key_command is not run, because {who} can change {shown}. Nothing was changed. Run chmod go-w {shown}, and give the file to root or to the user of the server."
+        )));
+    }
+    let command = KeyCommand::new(words);
+    command.map(KeySource::Command).map_err(|what| Failure::usage(format!("master_key_command {what}.")))
+}
+
+/// A number from 1 to `most`.
+pub(super) fn within(name: &str, value: Option<u32>, most: u32) -> Result<Option<u32>, Failure> {
+    match value {
+        Some(value) if !(1..=most).contains(&value) => {
+            Err(Failure::usage(format!("{name} must be a whole number from 1 to {most}, not {value}.")))
+        }
+        _ => Ok(value),
+    }
+}
+
+/// Days from 1 on: 0 would delete every event of the trail.
+pub(super) fn retention(days: u32) -> Result<u32, Failure> {
+    match days {
+        1..=36500 => Ok(days),
+        _ => Err(Failure::usage("audit_retention_days must be a whole number of days from 1 to 36500.")),
+    }
+}
+
+/// The files of the certificate, if both are set.
+pub(super) fn tls_files(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<tls::Files>, Failure> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(tls::Files {
+            certificate: non_empty("tls_cert_file", certificate)?,
+            key: non_empty("tls_key_file", key)?,
+        })),
+        (Some(_), None) => Err(Failure::usage("tls_key_file must be set together with tls_cert_file.")),
+        (None, Some(_)) => Err(Failure::usage("tls_cert_file must be set together with tls_key_file.")),
+    }
+}
+
+/// Returns where the audit trail is shipped to.
+pub(super) fn audit_sinks(file: Option<PathBuf>, syslog: Option<String>) -> Result<Vec<AuditSink>, Failure> {
+    let file = file.map(|path| non_empty("audit_file", path).map(AuditSink::File)).transpose()?;
+    let syslog = syslog.map(|text| {
+        AuditSink::parse_syslog(&text).ok_or_else(|| {
+            Failure::usage("audit_syslog must be udp://HOST:PORT, tcp://HOST:PORT or unix:PATH.")
+        })
+    });
+    Ok(file.into_iter().chain(syslog.transpose()?).collect())
+}
