@@ -17,8 +17,9 @@ unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS CARGO_BUILD_TARGET CARGO_T
 cd "$root"
 # The same in an unpacked archive as in a clone. No part of the program says when it was built.
 SOURCE_DATE_EPOCH=0
-# Paths are part of messages. Flags are separated by the character 31.
-maps=("$target=/target" "$root=/crossfade" "$cargo_home=/cargo")
+# Paths are part of messages. The last map that fits a path counts, so a directory comes after those that may contain it.
+maps=("$cargo_home=/cargo" "$root=/crossfade" "$target=/target")
+# Flags are separated by the character 31.
 flags=(-C target-feature=+crt-static)
 CFLAGS=
 for map in "${maps[@]}"; do
