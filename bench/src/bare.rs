@@ -1,7 +1,7 @@
 //! The bare server: the same HTTP stack with the same settings, doing only what a token requires. It parses the
 //! request, verifies an HMAC, and signs.
 
-use crate::{Alg, Failure, fill};
+use crate::{Alg, Failure, fill, identity::acceptor};
 use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use axum_server::accept::NoDelayAcceptor;
+use axum_server::accept::{Accept, NoDelayAcceptor};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -23,11 +23,15 @@ use base64::{
 use hyper_util::rt::TokioTimer;
 use std::{
     collections::HashMap,
-    io::Read,
+    io::{self, Read},
     net::TcpListener,
+    path::PathBuf,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 enum Pair {
     Es256(EcdsaKeyPair),
@@ -42,7 +46,7 @@ struct Bare {
 }
 
 /// Serves until stdin ends, so that it never outlives the benchmark.
-pub(crate) async fn serve(alg: Alg, registrations: usize) -> Result<(), Failure> {
+pub(crate) async fn serve(alg: Alg, registrations: usize, files: &[PathBuf]) -> Result<(), Failure> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let digests = (0..registrations).map(|number| {
         let (client_id, secret) = fill::credentials(alg, number);
@@ -70,9 +74,32 @@ pub(crate) async fn serve(alg: Alg, registrations: usize) -> Result<(), Failure>
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    let mut server = axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new());
+    let mut server = axum_server::from_tcp(listener)?;
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-    Ok(server.serve(router.into_make_service()).await?)
+    let router = router.into_make_service();
+    match files {
+        [certificate, key] => server.acceptor(Encrypted(acceptor(certificate, key)?)).serve(router).await?,
+        _ => server.acceptor(NoDelayAcceptor::new()).serve(router).await?,
+    }
+    Ok(())
+}
+
+/// Shakes hands with the TLS settings of the product.
+#[derive(Clone)]
+struct Encrypted(TlsAcceptor);
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Encrypted {
+    type Stream = TlsStream<TcpStream>;
+    type Service = S;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, S)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let acceptor = self.0.clone();
+        Box::pin(async move {
+            stream.set_nodelay(true)?;
+            Ok((acceptor.accept(stream).await?, service))
+        })
+    }
 }
 
 async fn token(State(bare): State<Arc<Bare>>, headers: HeaderMap, body: Bytes) -> Response {

@@ -16,6 +16,14 @@ pub(crate) fn keep_to(cpu: usize) -> Result<(), Failure> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
+/// Lets this thread, and the processes it starts from now on, use both CPUs.
+pub(crate) fn keep_to_all() -> Result<(), Failure> {
+    let mut set = CpuSet::new();
+    set.set(SERVER);
+    set.set(GENERATOR);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
 /// Returns the CPU time of all threads of a process.
 pub(crate) fn used(process: u32) -> Result<Duration, Failure> {
     let mut nanos = 0;

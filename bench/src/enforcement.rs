@@ -7,7 +7,7 @@ use crate::{
     cpu,
     fill::{self, credentials},
     load::whole,
-    server::{self, Server},
+    server::{Place, Server},
 };
 use crossfade_core::OauthClientId;
 use reqwest::{Method, StatusCode};
@@ -57,9 +57,9 @@ pub(crate) async fn measure(rounds: usize) -> Result<(), Failure> {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     let directory = tempfile::tempdir()?;
     let token = fill::fill(directory.path(), REGISTRATIONS).await?;
-    let server = Server::crossfade(directory.path()).await?;
+    let server = Server::crossfade(&Place::new(directory.path())).await?;
     let mut operator = Operator::new(&server, token).await?;
-    let viewer = server::token_of(directory.path(), &operator.prepare().await?)?;
+    let viewer = Place::new(directory.path()).token_of(&operator.prepare().await?)?;
     let path = format!("/api/v1{}/change-over", operator.registrations[0].0);
     let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {viewer}\r\n\r\n");
     let request: Arc<[u8]> = request.into_bytes().into();

@@ -6,6 +6,7 @@ use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, Random, RegistrationId, SecretId,
     environment::{EnvironmentKind, Slug},
+    networks::Networks,
     registration::{AuthMethods, Scopes, TokenTtl},
     secret::{SecretKind, SecretValue},
     text::Name,
@@ -21,6 +22,9 @@ use std::{
 
 /// Number of registrations stored in one transaction.
 const BATCH: usize = 20_000;
+
+/// Networks that may use the secrets. The check is part of what a token costs.
+const LOADED_FROM: &str = "127.0.0.0/8";
 
 /// Repeatable bytes (splitmix64), only for secrets of a benchmark.
 struct Repeatable(AtomicU64);
@@ -137,7 +141,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             audience: None,
             ttl: TokenTtl::default(),
             may_introspect: false,
-            allowed_networks: None,
+            allowed_networks: Networks::from_stored(LOADED_FROM),
             created_at: now,
             disabled_at: None,
             enabled_at: None,

@@ -1,17 +1,16 @@
 //! A closed loop of requests over kept connections: each sends its next request as soon as it has the response.
 
-use crate::{Alg, Failure, cpu, server::Server};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use crate::{
+    Alg, Failure, cpu,
+    server::Server,
+    wire::{Wire, token_request},
+};
 use crossfade_core::{OauthClientId, secret::SecretValue};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 /// Result of one round.
 pub(crate) struct Round {
@@ -33,13 +32,13 @@ pub(crate) async fn run(
     connections: usize,
     span: Duration,
 ) -> Result<Round, Failure> {
-    let requests: Arc<Vec<Vec<u8>>> =
-        Arc::new(asked.iter().map(|(id, secret)| request(alg, id, secret)).collect());
+    let request = |(id, secret): &(OauthClientId, SecretValue)| {
+        token_request(alg.environment(), id.as_str(), secret.reveal())
+    };
+    let requests: Arc<Vec<Vec<u8>>> = Arc::new(asked.iter().map(request).collect());
     let mut streams = Vec::new();
     for _ in 0..connections {
-        let stream = TcpStream::connect(server.address).await?;
-        stream.set_nodelay(true)?;
-        streams.push(stream);
+        streams.push(server.dialer.dial().await?);
     }
     let (cpu_before, begun) = (cpu::used(server.process())?, Instant::now());
     let mut tasks = JoinSet::new();
@@ -64,20 +63,8 @@ pub(crate) async fn run(
     })
 }
 
-fn request(alg: Alg, client_id: &OauthClientId, secret: &SecretValue) -> Vec<u8> {
-    let basic = STANDARD.encode(format!("{client_id}:{}", secret.reveal()));
-    let body = "grant_type=client_credentials";
-    format!(
-        "POST /env/{}/oauth2/token HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: bench/1\r\nauthorization: Basic {basic}\r\n\
-         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
-        alg.environment(),
-        body.len(),
-    )
-    .into_bytes()
-}
-
 async fn ask(
-    mut stream: TcpStream,
+    mut stream: Wire,
     requests: Arc<Vec<Vec<u8>>>,
     start: usize,
     until: Instant,
@@ -91,17 +78,8 @@ async fn ask(
             return Ok(latencies);
         }
         next += 7919;
-        stream.write_all(&requests[next % requests.len()]).await?;
-        answer.clear();
-        loop {
-            if stream.read_buf(&mut answer).await? == 0 {
-                return Err("the server closed a connection".into());
-            }
-            if whole(&answer)? {
-                break;
-            }
-        }
-        if !answer.starts_with(b"HTTP/1.1 200") {
+        let status = stream.ask(&requests[next % requests.len()], &mut answer).await?;
+        if status != 200 {
             return Err(format!("not a token: {}", String::from_utf8_lossy(&answer)).into());
         }
         latencies.push(begun.elapsed());

@@ -10,14 +10,19 @@ mod bare;
 mod cpu;
 mod enforcement;
 mod fill;
+mod identity;
 mod load;
+mod memory;
 mod pages;
 mod recording;
 mod report;
 mod server;
+mod wire;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use std::time::Duration;
+use identity::Identity;
+use server::{Place, Server};
+use std::{path::PathBuf, time::Duration};
 
 /// An error that ends a benchmark early.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -43,6 +48,9 @@ struct Args {
     /// Only this many registrations.
     #[arg(long)]
     registrations: Option<usize>,
+    /// Request the tokens over TLS, from both servers.
+    #[arg(long)]
+    tls: bool,
 }
 
 #[derive(Subcommand)]
@@ -70,7 +78,7 @@ enum Command {
     },
     /// The bare server; started by the benchmark itself.
     #[command(hide = true)]
-    Bare { alg: Alg, registrations: usize },
+    Bare { alg: Alg, registrations: usize, files: Vec<PathBuf> },
 }
 
 /// Signing algorithm of tokens.
@@ -103,45 +111,40 @@ impl Alg {
 
 fn main() -> Result<(), Failure> {
     let args = Args::parse();
-    match args.command {
+    if let Some(Command::Bare { alg, registrations, files }) = &args.command {
         // Both servers get the runtime that `crossfade` has.
-        Some(Command::Bare { alg, registrations }) => tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?
-            .block_on(bare::serve(alg, registrations)),
-        Some(Command::Pages { clients, rounds }) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(pages::measure(clients, rounds)),
-        Some(Command::Enforcement { rounds }) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(enforcement::measure(rounds)),
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        return runtime.block_on(bare::serve(*alg, *registrations, files));
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(args))
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Some(Command::Pages { clients, rounds }) => pages::measure(clients, rounds).await,
+        Some(Command::Enforcement { rounds }) => enforcement::measure(rounds).await,
         Some(Command::Recording { rounds }) => {
             recording::measure(rounds)?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                recording::measure_flush(rounds.div_ceil(10)).await?;
-                recording::measure_flood(rounds.div_ceil(10)).await
-            })
+            recording::measure_flush(rounds.div_ceil(10)).await?;
+            recording::measure_flood(rounds.div_ceil(10)).await
         }
-        None => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(compare(&args))
-        }
+        None | Some(Command::Bare { .. }) => compare(&args).await,
     }
 }
 
 async fn compare(args: &Args) -> Result<(), Failure> {
     cpu::keep_to(cpu::GENERATOR)?;
     let sizes = args.registrations.map_or(REGISTRATIONS.to_vec(), |only| vec![only]);
-    report::head(args.seconds, args.rounds);
+    let identity = args.tls.then(Identity::create).transpose()?;
+    let identity = identity.as_ref();
+    report::head(args.seconds, args.rounds, args.tls);
     for registrations in sizes {
-        let directory = tempfile::tempdir()?;
+        let (directory, journal) = (tempfile::tempdir()?, tempfile::tempdir()?);
         fill::fill(directory.path(), registrations).await?;
-        let ours = server::Server::crossfade(directory.path()).await?;
+        let place = Place { journal: Some(journal.path()), identity, ..Place::new(directory.path()) };
+        let ours = Server::crossfade(&place).await?;
         for alg in Alg::ALL {
-            let bare = server::Server::bare(alg, registrations).await?;
+            let bare = Server::bare(alg, registrations, identity).await?;
             let asked: Vec<_> = fill::asked(alg, registrations);
             for connections in CONNECTIONS {
                 let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
@@ -157,7 +160,7 @@ async fn compare(args: &Args) -> Result<(), Failure> {
                 report::line(alg, registrations, connections, &mut of_ours, &mut of_bare);
             }
         }
-        report::memory(registrations, ours.resident_megabytes()?);
+        report::memory(registrations, memory::resident(ours.process())?);
     }
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! The pages of the Console that grow: the list of clients, and the page of a client with a long history.
 
-use crate::{Alg, Failure, api::Api, cpu, fill, server::Server};
+use crate::{
+    Alg, Failure,
+    api::Api,
+    cpu, fill,
+    server::{Place, Server},
+};
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -19,7 +24,7 @@ pub(crate) async fn measure(clients: usize, rounds: usize) -> Result<(), Failure
     cpu::keep_to(cpu::GENERATOR)?;
     let directory = tempfile::tempdir()?;
     let token = fill::fill(directory.path(), clients).await?;
-    let server = Server::crossfade(directory.path()).await?;
+    let server = Server::crossfade(&Place::new(directory.path())).await?;
     let visitor = Visitor::sign_in(&server, token).await?;
     let rotated = visitor.rotate_often().await?;
     let list = "/console/clients";

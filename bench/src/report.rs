@@ -3,9 +3,35 @@
 use crate::{Alg, load::Round};
 use std::time::Duration;
 
-pub(crate) fn head(seconds: u64, rounds: usize) {
+/// Latencies.
+#[derive(Default)]
+pub(crate) struct Times(Vec<Duration>);
+
+impl Times {
+    pub(crate) fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    pub(crate) fn extend(&mut self, times: Vec<Duration>) {
+        self.0.extend(times);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the latency that this share of all latencies does not exceed.
+    pub(crate) fn at(&mut self, share: f64) -> Duration {
+        self.0.sort_unstable();
+        let last = self.0.len().saturating_sub(1);
+        self.0.get((last as f64 * share) as usize).copied().unwrap_or_default()
+    }
+}
+
+pub(crate) fn head(seconds: u64, rounds: usize, is_encrypted: bool) {
     let today = jiff::Timestamp::now().to_string();
-    println!("{}, median of {rounds} alternating rounds of {seconds} s\n", &today[..10]);
+    let over = if is_encrypted { "TLS 1.3" } else { "plain HTTP" };
+    println!("{}, {over}, median of {rounds} alternating rounds of {seconds} s\n", &today[..10]);
     println!(
         "| alg | registrations | connections | tokens/s | bare | ratio | CPU per token | bare | ratio | p50 | p99 | bare p50 | bare p99 |"
     );

@@ -1,7 +1,13 @@
 //! The processes under test, each pinned to the server's CPU.
 
-use crate::{Alg, Failure, cpu, fill};
-use reqwest::StatusCode;
+use crate::{
+    Alg, Failure,
+    api::Api,
+    cpu, fill,
+    identity::{Identity, NAME},
+    wire::Dialer,
+};
+use reqwest::Method;
 use std::{
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
@@ -17,32 +23,90 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    pub(crate) dialer: Dialer,
     pub(crate) name: &'static str,
 }
 
-impl Server {
-    /// Starts the released product on this data directory.
-    pub(crate) async fn crossfade(directory: &Path) -> Result<Self, Failure> {
-        let address = free_address()?;
+/// Where a server keeps its data, and whether it speaks TLS.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) directory: &'a Path,
+    /// PostgreSQL URL; `None` for SQLite in the directory.
+    pub(crate) database: Option<&'a str>,
+    /// Directory of the journal; `None` for no journal.
+    pub(crate) journal: Option<&'a Path>,
+    pub(crate) identity: Option<&'a Identity>,
+}
+
+impl<'a> Place<'a> {
+    /// SQLite, without a journal and without TLS.
+    pub(crate) fn new(directory: &'a Path) -> Self {
+        Self { directory, database: None, journal: None, identity: None }
+    }
+
+    /// Returns a command of the released product with these settings.
+    pub(crate) fn command(&self, words: &[&str]) -> Result<Command, Failure> {
         let mut command = crossfade()?;
-        command
-            .args(["serve", "--log", "error", "--listen", &address.to_string(), "--data-dir"])
-            .arg(directory);
+        command.args(words).env("CROSSFADE_DATA_DIR", self.directory);
+        if let Some(url) = self.database {
+            command.env("CROSSFADE_DATABASE_URL", url);
+        }
+        if let Some(directory) = self.journal {
+            command.env("CROSSFADE_JOURNAL_FILE", directory.join("ends.journal"));
+        }
+        Ok(command)
+    }
+
+    /// Creates an instance with an Owner. Returns a token of the Owner.
+    pub(crate) fn initialise(&self) -> Result<String, Failure> {
+        let mut init = self.command(&["init", "--owner-email", fill::OWNER.0, "--password-stdin"])?;
+        let mut child = init.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        child.stdin.take().ok_or("no stdin")?.write_all(format!("{}\n", fill::OWNER.1).as_bytes())?;
+        if !child.wait()?.success() {
+            return Err("crossfade init failed".into());
+        }
+        self.token_of(fill::OWNER.0)
+    }
+
+    /// Creates an API token of an account.
+    pub(crate) fn token_of(&self, user: &str) -> Result<String, Failure> {
+        let mut create = self.command(&["token", "create", "--user", user, "--name", "bench"])?;
+        let output = create.stderr(Stdio::null()).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+}
+
+impl Server {
+    /// Starts the released product.
+    pub(crate) async fn crossfade(place: &Place<'_>) -> Result<Self, Failure> {
+        let address = free_address()?;
+        let mut command = place.command(&["serve", "--log", "error", "--listen", &address.to_string()])?;
+        if let Some(Identity { certificate, key, .. }) = place.identity {
+            command.env("CROSSFADE_TLS_CERT_FILE", certificate).env("CROSSFADE_TLS_KEY_FILE", key);
+        }
         let child = start(command.stdout(Stdio::null()).stdin(Stdio::null()))?;
-        let server = Self { child, address, name: "crossfade" };
+        let dialer = Dialer::new(address, place.identity)?;
+        let server = Self { child, address, dialer, name: "crossfade" };
         server.ready("/readyz").await?;
         Ok(server)
     }
 
     /// Starts the bare server.
-    pub(crate) async fn bare(alg: Alg, registrations: usize) -> Result<Self, Failure> {
+    pub(crate) async fn bare(
+        alg: Alg,
+        registrations: usize,
+        identity: Option<&Identity>,
+    ) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bare", alg.name(), &registrations.to_string()]);
+        if let Some(Identity { certificate, key, .. }) = identity {
+            command.args([certificate, key]);
+        }
         let mut child = start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
         let address = line.trim().parse()?;
-        Ok(Self { child, address, name: "bare" })
+        Ok(Self { child, address, dialer: Dialer::new(address, identity)?, name: "bare" })
     }
 
     /// Returns its process id.
@@ -50,19 +114,13 @@ impl Server {
         self.child.id()
     }
 
-    /// Returns its resident memory.
-    pub(crate) fn resident_megabytes(&self) -> Result<u64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? / 1024)
-    }
-
     async fn ready(&self, path: &str) -> Result<(), Failure> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
         let begun = std::time::Instant::now();
         while begun.elapsed() < READY_WITHIN {
-            let answer = http.get(format!("http://{}{path}", self.address)).send().await;
-            if answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+            if let Ok(mut wire) = self.dialer.dial().await
+                && wire.ask(request.as_bytes(), &mut Vec::new()).await.is_ok_and(|status| status == 200)
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -79,41 +137,19 @@ impl Drop for Server {
     }
 }
 
-/// Creates the two environments through the product's own command line and API.
+/// Creates an instance and its two environments through the product's own command line and API.
 pub(crate) async fn initialise(directory: &Path) -> Result<String, Failure> {
-    let mut init = crossfade()?;
-    init.args(["init", "--owner-email", fill::OWNER.0, "--password-stdin", "--data-dir"]).arg(directory);
-    let mut child = init.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    child.stdin.take().ok_or("no stdin")?.write_all(format!("{}\n", fill::OWNER.1).as_bytes())?;
-    if !child.wait()?.success() {
-        return Err("crossfade init failed".into());
-    }
-    let token = token_of(directory, fill::OWNER.0)?;
-    let server = Server::crossfade(directory).await?;
+    let place = Place::new(directory);
+    let token = place.initialise()?;
+    let server = Server::crossfade(&place).await?;
+    let api = Api::new(&server, token.clone())?;
     for alg in Alg::ALL {
         let body = serde_json::json!({
             "slug": alg.environment(), "name": alg.name(), "kind": "live", "signing_alg": alg.name(),
         });
-        let answer = reqwest::Client::builder()
-            .build()?
-            .post(format!("http://{}/api/v1/environments", server.address))
-            .bearer_auth(&token)
-            .json(&body)
-            .send()
-            .await?;
-        if answer.status() != StatusCode::CREATED {
-            return Err(format!("no environment: {}", answer.text().await?).into());
-        }
+        api.call(Method::POST, "/environments", Some(body)).await?;
     }
     Ok(token)
-}
-
-/// Creates an API token of an account.
-pub(crate) fn token_of(directory: &Path, user: &str) -> Result<String, Failure> {
-    let mut create = crossfade()?;
-    create.args(["token", "create", "--user", user, "--name", "bench", "--data-dir"]).arg(directory);
-    let output = create.stderr(Stdio::null()).output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// Returns the binary next to this one.
