@@ -7,12 +7,15 @@
 
 mod api;
 mod bare;
+mod connections;
 mod cpu;
 mod enforcement;
 mod fill;
+mod floods;
 mod identity;
 mod load;
 mod memory;
+mod operator;
 mod pages;
 mod recording;
 mod report;
@@ -76,6 +79,12 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         rounds: usize,
     },
+    /// Measure tokens, rotations and memory during floods of connections, with and without TLS.
+    Connections {
+        /// Seconds in each state.
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+    },
     /// The bare server; started by the benchmark itself.
     #[command(hide = true)]
     Bare { alg: Alg, registrations: usize, files: Vec<PathBuf> },
@@ -120,6 +129,7 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn run(args: Args) -> Result<(), Failure> {
+    let seconds = Duration::from_secs;
     match args.command {
         Some(Command::Pages { clients, rounds }) => pages::measure(clients, rounds).await,
         Some(Command::Enforcement { rounds }) => enforcement::measure(rounds).await,
@@ -128,6 +138,7 @@ async fn run(args: Args) -> Result<(), Failure> {
             recording::measure_flush(rounds.div_ceil(10)).await?;
             recording::measure_flood(rounds.div_ceil(10)).await
         }
+        Some(Command::Connections { seconds: each }) => connections::measure(seconds(each)).await,
         None | Some(Command::Bare { .. }) => compare(&args).await,
     }
 }
