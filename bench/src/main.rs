@@ -7,6 +7,7 @@
 
 mod api;
 mod bare;
+mod changes;
 mod connections;
 mod cpu;
 mod enforcement;
@@ -85,6 +86,18 @@ enum Command {
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
+    /// Measure the cost of a rotation with and without a journal.
+    Changes {
+        /// Alternating rounds.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Seconds of one round.
+        #[arg(long, default_value_t = 1)]
+        seconds: u64,
+        /// URL of a PostgreSQL server on which databases can be created.
+        #[arg(long)]
+        postgres: Option<String>,
+    },
     /// The bare server; started by the benchmark itself.
     #[command(hide = true)]
     Bare { alg: Alg, registrations: usize, files: Vec<PathBuf> },
@@ -139,6 +152,9 @@ async fn run(args: Args) -> Result<(), Failure> {
             recording::measure_flood(rounds.div_ceil(10)).await
         }
         Some(Command::Connections { seconds: each }) => connections::measure(seconds(each)).await,
+        Some(Command::Changes { rounds, seconds: each, postgres }) => {
+            changes::measure(rounds, seconds(each), postgres.as_deref()).await
+        }
         None | Some(Command::Bare { .. }) => compare(&args).await,
     }
 }
