@@ -1,7 +1,7 @@
 //! Registrations whose credentials are derived from their number, so that the three processes agree on them.
 
 use crate::{ASKED, Alg, Failure, server};
-use crossfade_app::{App, Creation, Options};
+use crossfade_app::{App, Creation, KeySource, Options};
 use crossfade_authority::{Clock, SystemRandom};
 use crossfade_core::{
     ClientId, OauthClientId, PropertyId, Random, RegistrationId, SecretId,
@@ -65,14 +65,24 @@ pub(crate) fn asked(alg: Alg, registrations: usize) -> Vec<(OauthClientId, Secre
 /// Email address and password of the Owner.
 pub(crate) const OWNER: (&str, &str) = ("bench@example.com", "a password of a benchmark");
 
+/// Returns the database in a data directory.
+pub(crate) fn location(directory: &Path) -> Location {
+    Location::File(directory.join("crossfade.db"))
+}
+
+/// Returns the master key in a data directory.
+pub(crate) fn master_key(directory: &Path) -> KeySource {
+    KeySource::File(directory.join("master.key"))
+}
+
 /// Opens the database filled by [`fill`], in this process.
 pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
     let options = Options {
         audit_retention_days: None,
         audit_sinks: Vec::new(),
         journal: None,
-        location: Location::File(directory.join("crossfade.db")),
-        master_key: crossfade_app::KeySource::File(directory.join("master.key")),
+        location: location(directory),
+        master_key: master_key(directory),
         public_url: "http://127.0.0.1".to_owned(),
         admin_url: "http://127.0.0.1".to_owned(),
         clock: Arc::new(Clock::system()),

@@ -21,6 +21,7 @@ mod pages;
 mod recording;
 mod report;
 mod server;
+mod trail;
 mod wire;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -98,6 +99,15 @@ enum Command {
         #[arg(long)]
         postgres: Option<String>,
     },
+    /// Measure the verification of a large audit trail.
+    Trail {
+        /// Number of events.
+        #[arg(long, default_value_t = 1_000_000)]
+        events: usize,
+        /// Rounds; the median counts.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// The bare server; started by the benchmark itself.
     #[command(hide = true)]
     Bare { alg: Alg, registrations: usize, files: Vec<PathBuf> },
@@ -155,6 +165,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Changes { rounds, seconds: each, postgres }) => {
             changes::measure(rounds, seconds(each), postgres.as_deref()).await
         }
+        Some(Command::Trail { events, rounds }) => trail::measure(events, rounds).await,
         None | Some(Command::Bare { .. }) => compare(&args).await,
     }
 }
