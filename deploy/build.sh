@@ -12,8 +12,9 @@ target=$(realpath -m "${1:-$root/target/dist}")
 cargo_home=$(realpath "${CARGO_HOME:-$HOME/.cargo}")
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-# Nothing of the builder's own settings.
-unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS CARGO_BUILD_TARGET CARGO_TARGET_DIR
+# Nothing of the builder's own settings: Cargo reads every key of its configuration from a variable, too.
+unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS "${!CARGO_BUILD_@}" "${!CARGO_PROFILE_@}" "${!CARGO_TARGET_@}"
+unset "${!CFLAGS_@}"
 cd "$root"
 # The same in an unpacked archive as in a clone. No part of the program says when it was built.
 SOURCE_DATE_EPOCH=0

@@ -8,7 +8,8 @@ set -euo pipefail
 
 root=$(realpath "$(dirname "$0")/..")
 keep=${1:+$(realpath -m "$1")}
-work=$(mktemp -d)
+# Two builds need space, and /tmp may be in memory.
+work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
 
 build() { # a directory
