@@ -10,6 +10,9 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use std::{
+    fs::OpenOptions,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -35,7 +38,8 @@ impl Identity {
         let made = CertificateParams::new(vec![NAME.to_owned()])?.self_signed(&pair)?;
         let (certificate, key) = (directory.path().join("tls.pem"), directory.path().join("tls.key"));
         std::fs::write(&certificate, made.pem())?;
-        std::fs::write(&key, pair.serialize_pem())?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key)?;
+        file.write_all(pair.serialize_pem().as_bytes())?;
         let mut trusted = RootCertStore::empty();
         trusted.add(made.der().clone())?;
         Ok(Self { _directory: directory, certificate, key, trusted })
