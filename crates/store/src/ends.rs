@@ -47,6 +47,7 @@ const GENERATIONS: i64 = 1_000_000;
 statements! {
     INSERT = "INSERT INTO ends (seq, entry, hash) VALUES {rows:3}";
     AFTER = "SELECT seq, entry, hash FROM ends WHERE seq > $1 ORDER BY seq LIMIT $2";
+    NEXT = "SELECT seq, entry, hash FROM ends WHERE seq = $1";
     HASH = "SELECT seq, hash FROM ends WHERE seq = $1";
     TRIM = "DELETE FROM ends WHERE seq <= $1";
     REGISTRATION = "SELECT id, disabled_at, token_generation, auth_basic, auth_post, scopes, audience, access_token_ttl_seconds,
@@ -121,6 +122,15 @@ impl Tx {
     /// Returns the running hash up to a stored end; `None` if the database does not contain that end any more.
     pub async fn end_hash(&mut self, seq: i64) -> Result<Option<Option<EndHash>>, StoreError> {
         self.optional(HASH, vec![seq.into()]).await?.as_ref().map(hash).transpose()
+    }
+
+    /// Whether the end after `seq` was noted as one that continues this running hash. The end itself is not stored if it was
+    /// applied from a journal, or if a journal was adopted with it.
+    pub async fn ends_continue(&mut self, seq: i64, hash: EndHash) -> Result<bool, StoreError> {
+        let next = seq + 1;
+        let Some(row) = self.optional(NEXT, vec![next.into()]).await? else { return Ok(false) };
+        let entry = row.text("entry")?;
+        Ok(self::hash(&row)? == Some(EndHash::after(Some(hash), next, &entry)))
     }
 
     /// Notes every data key, for a journal whose lines an earlier version wrote.

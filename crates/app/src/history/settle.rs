@@ -89,7 +89,16 @@ impl Node {
                 self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.end_hash(at).await?)).await?
             }
         };
-        Ok(Common::of(own, contents.hashes.get(&at).copied()))
+        let noted = contents.hashes.get(&at).copied();
+        if let (None, Some(hash)) = (own, noted)
+            && self
+                .db
+                .read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.ends_continue(at, hash).await?))
+                .await?
+        {
+            return Ok(Common::Same);
+        }
+        Ok(Common::of(own, noted))
     }
 
     fn rest_journal(&self) {
