@@ -6,6 +6,7 @@ mod forms;
 mod gate;
 mod messages;
 mod people;
+mod roles;
 mod sections;
 mod sign_in;
 mod step_up;

@@ -1,0 +1,351 @@
+//! Every route of the Console × every role × own, foreign, other-environment and unreadable object, by a session. What
+//! is permitted is derived from the table of roles as for the API, and a route that is not listed here fails.
+
+use super::{
+    browser::{Browser, PASSWORD},
+    forms::{FRESH, NOT_FRESH, routed},
+    gate::assert_protected,
+};
+use crate::engines::on_sqlite;
+use crate::roles::{Holder, OBJECTS, Stage, YES, everybody, objects};
+use crate::world::{Answer, World};
+use Shows::{Anybody, Nothing, Offers, OffersSomewhere, Operates, Own, OwnSession, Redirects};
+use crossfade_core::{
+    Operation::{self, *},
+    roles::{Permission, Role},
+};
+use http::Method;
+use std::collections::BTreeSet;
+
+on_sqlite! {
+    a_session_opens_and_changes_what_its_role_permits_and_nothing_else,
+    another_site_gets_no_form_through,
+    without_a_session_no_page_opens_also_with_a_token,
+}
+
+/// What a route opens or does.
+#[derive(Clone, Copy, Debug)]
+enum Shows {
+    /// What an operation of the API does, with its outcome.
+    Operates(Operation),
+    /// The form for an operation: not found for accounts without permission.
+    Offers(Operation),
+    /// A form that is offered to an account that holds a permission anywhere.
+    OffersSomewhere(Permission),
+    /// The account that is signed in.
+    Own,
+    /// One of the sessions of the account that is signed in.
+    OwnSession,
+    /// A redirect to a page.
+    Redirects,
+    /// A page that needs no session.
+    Anybody,
+    /// Nothing.
+    Nothing,
+}
+
+/// Pages, by path.
+const PAGES: &[(&str, Shows)] = &[
+    ("/", Redirects),
+    ("/console", Own),
+    ("/console/account", Own),
+    ("/console/audit", Operates(ListAuditEvents)),
+    ("/console/audit/export", Operates(ExportAuditEvents)),
+    ("/console/clients", Operates(ListClients)),
+    ("/console/clients/new", OffersSomewhere(Permission::ClientManage)),
+    ("/console/clients/{client}", Operates(ReadClient)),
+    ("/console/clients/{client}/environments/{environment}", Redirects),
+    ("/console/clients/{client}/environments/{environment}/credentials", Operates(ReadRegistration)),
+    ("/console/clients/{client}/environments/{environment}/drills", Redirects),
+    ("/console/clients/{client}/environments/{environment}/drills/{drill}/stop", Redirects),
+    ("/console/clients/{client}/environments/{environment}/live?tab=security", Operates(ReadRegistration)),
+    ("/console/clients/{client}/environments/{environment}/rotate", Redirects),
+    ("/console/clients/{client}/environments/{environment}/rotations/{rotation}/rollback", Redirects),
+    ("/console/clients/{client}/environments/{environment}/secrets/{secret}/extend", Redirects),
+    ("/console/clients/{client}/environments/{environment}/secrets/{secret}/revoke", Redirects),
+    ("/console/clients/{client}/environments/{environment}/security", Operates(ReadRegistration)),
+    ("/console/clients/{client}/environments/{environment}/settings", Operates(ReadRegistration)),
+    ("/console/clients/{client}/settings", Offers(UpdateClient)),
+    ("/console/environments", Operates(ListEnvironments)),
+    ("/console/environments/{environment}", Operates(ReadEnvironment)),
+    ("/console/link", Anybody),
+    ("/console/people", Operates(ListUsers)),
+    ("/console/people/{user}", Operates(ReadUser)),
+    ("/console/properties", Operates(ListProperties)),
+    ("/console/properties/{property}", Operates(ReadProperty)),
+    ("/console/properties/{property}/delete", Redirects),
+    ("/console/properties/{property}/limits/{environment}", Offers(UpdateLimits)),
+    ("/console/quarantine", Operates(ReadQuarantine)),
+    ("/console/session", Own),
+    ("/console/sign-in", Anybody),
+    ("/console/{*rest}", Nothing),
+];
+
+/// Forms, by the path that they are sent to. What ends the role or the session comes last.
+const FORMS: &[(&str, Shows)] = &[
+    ("/console/account/password", Own),
+    ("/console/account/sessions/{session}/end", OwnSession),
+    ("/console/account/tokens", Own),
+    ("/console/account/tokens/{token}/delete", Operates(DeleteToken)),
+    ("/console/clients/new", Operates(CreateClient)),
+    ("/console/clients/{client}/delete", Operates(DeleteClient)),
+    ("/console/clients/{client}/environments", Operates(CreateRegistration)),
+    ("/console/clients/{client}/environments/{environment}/drills", Operates(ScheduleDrill)),
+    ("/console/clients/{client}/environments/{environment}/drills/{drill}/stop", Operates(StopDrill)),
+    ("/console/clients/{client}/environments/{environment}/rotate", Operates(RotateSecret)),
+    (
+        "/console/clients/{client}/environments/{environment}/rotations/{rotation}/rollback",
+        Operates(RollbackSecret),
+    ),
+    ("/console/clients/{client}/environments/{environment}/secrets/{secret}/extend", Operates(ExtendSecret)),
+    ("/console/clients/{client}/environments/{environment}/secrets/{secret}/reveal", Operates(RevealSecret)),
+    ("/console/clients/{client}/environments/{environment}/secrets/{secret}/revoke", Operates(RevokeSecret)),
+    ("/console/clients/{client}/environments/{environment}/settings", Operates(UpdateRegistration)),
+    ("/console/clients/{client}/settings", Operates(UpdateClient)),
+    ("/console/confirm", Own),
+    ("/console/environments", Operates(CreateEnvironment)),
+    ("/console/environments/{environment}", Operates(UpdateEnvironment)),
+    ("/console/environments/{environment}/delete", Operates(DeleteEnvironment)),
+    ("/console/environments/{environment}/keys", Operates(RotateSigningKey)),
+    ("/console/link", Anybody),
+    ("/console/people", Operates(CreateUser)),
+    ("/console/people/{user}", Operates(UpdateUser)),
+    ("/console/people/{user}/delete", Operates(DeleteUser)),
+    ("/console/people/{user}/grants", Operates(CreateGrant)),
+    ("/console/people/{user}/link", Operates(CreateLink)),
+    ("/console/properties", Operates(CreateProperty)),
+    ("/console/properties/{property}", Operates(UpdateProperty)),
+    ("/console/properties/{property}/delete", Operates(DeleteProperty)),
+    ("/console/properties/{property}/limits/{environment}", Operates(UpdateLimits)),
+    ("/console/quarantine/release", Operates(ReleaseQuarantine)),
+    ("/console/theme", Anybody),
+    ("/console/people/{user}/grants/{grant}/delete", Operates(DeleteGrant)),
+    ("/console/account/sessions/end", Own),
+    ("/console/sign-in", Anybody),
+    ("/console/sign-out", Own),
+];
+
+/// Operations that the Console offers in no way of their own: its pages show the same as parts.
+const WITHOUT_A_ROUTE: &[Operation] = &[
+    ReadMe,
+    ReadLimits,
+    ListSigningKeys,
+    ListSecrets,
+    ListRotations,
+    ListDrills,
+    ListUsage,
+    ListUsageSeries,
+    ReadChangeOver,
+    ListGrants,
+    ListTokens,
+    ReadAuditCheckpoint,
+    ListAuthenticationFailures,
+];
+
+/// Returns the route of a path of this list.
+fn route(path: &str) -> String {
+    let path = path.split('?').next().unwrap();
+    let place = "/console/clients/{client}/environments/{environment}";
+    let tabs = ["credentials", "security", "settings"];
+    match path.strip_prefix(place).and_then(|rest| rest.strip_prefix('/')) {
+        Some(tab) if tabs.contains(&tab) => format!("{place}/{{tab}}"),
+        _ => path.to_owned(),
+    }
+}
+
+#[test]
+fn every_route_and_every_operation_is_listed() {
+    let routes = |list: &[(&str, Shows)]| list.iter().map(|(path, _)| route(path)).collect::<BTreeSet<_>>();
+    assert_eq!(routes(PAGES), routed("get"));
+    assert_eq!(routes(FORMS), routed("post"));
+    let known: BTreeSet<_> = FRESH.iter().chain(NOT_FRESH).map(|path| (*path).to_owned()).collect();
+    assert_eq!(routes(FORMS), known);
+    let listed = |operation: &Operation| {
+        let is_of = |(_, shows): &(&str, Shows)| matches!(shows, Operates(own) if own == operation);
+        PAGES.iter().chain(FORMS).any(is_of)
+    };
+    for operation in Operation::ALL {
+        assert_ne!(listed(operation), WITHOUT_A_ROUTE.contains(operation), "{operation:?}");
+    }
+}
+
+/// How many objects it makes sense to ask about.
+fn objects_of(shows: Shows, path: &str) -> usize {
+    match shows {
+        Operates(operation) | Offers(operation) if path.contains('{') || operation == CreateClient => {
+            objects(operation)
+        }
+        OwnSession => 2,
+        _ => 1,
+    }
+}
+
+/// Returns the outcome of a request by a session of this holder.
+fn expected(stage: &Stage<'_>, shows: Shows, holder: &Holder<'_>, object: usize) -> &'static str {
+    match shows {
+        Operates(operation) => stage.expected(operation, holder, object),
+        Offers(operation) if stage.expected(operation, holder, object) == YES => YES,
+        OffersSomewhere(permission)
+            if holder.role.is_some_and(|role| role.permissions().contains(&permission)) =>
+        {
+            YES
+        }
+        OwnSession if object == 0 => YES,
+        Offers(_) | OffersSomewhere(_) | OwnSession | Nothing => "404",
+        Own | Anybody => YES,
+        Redirects => "303",
+    }
+}
+
+/// Returns the outcome of an answer. A permitted form does something, or is refused for what it contains.
+fn outcome(answer: &Answer, is_form: bool) -> String {
+    let to_sign_in = answer.header("location").is_some_and(|to| to.starts_with("/console/sign-in?to="));
+    match answer.status.as_u16() {
+        303 if to_sign_in => "signed out".to_owned(),
+        200 => YES.to_owned(),
+        201 | 303 | 409 | 412 | 422 if is_form => YES.to_owned(),
+        status => status.to_string(),
+    }
+}
+
+/// Fields for every form. They name a version that nothing has, and confirm nothing.
+fn fields(stage: &Stage<'_>, holder: &Holder<'_>, object: usize) -> Vec<(&'static str, String)> {
+    let filled = |template: &str| stage.filled(template, holder, object);
+    vec![
+        ("version", "999999".to_owned()),
+        ("name", format!("{} {object}", holder.own.email)),
+        ("property_id", filled("{property}")),
+        ("environments", filled("{environment}")),
+        ("environment", filled("{environment}")),
+        ("role", "viewer".to_owned()),
+        ("scope", "platform".to_owned()),
+        ("theme", "dark".to_owned()),
+        // Right, because wrong ones make the next sign-in wait.
+        ("email", holder.own.email.clone()),
+        ("password", PASSWORD.to_owned()),
+        ("current_password", PASSWORD.to_owned()),
+    ]
+}
+
+/// Signs both accounts of a holder in, and notes a session of each.
+async fn sign_in<'w>(stage: &Stage<'w>, holder: &mut Holder<'w>) -> Browser<'w> {
+    let sessions = async |browser: &Browser<'_>| -> BTreeSet<String> {
+        let page = browser.get("/console/account").await.page(200);
+        let ids = page.split("/console/account/sessions/ses_").skip(1);
+        ids.map(|rest| format!("ses_{}", rest.split('/').next().unwrap())).collect()
+    };
+    let browser = stage.signed_in(&holder.own).await;
+    let before = sessions(&browser).await;
+    stage.signed_in(&holder.own).await;
+    holder.own.session = sessions(&browser).await.difference(&before).next().unwrap().clone();
+    let other = stage.signed_in(&holder.other).await;
+    holder.other.session = sessions(&other).await.first().unwrap().clone();
+    browser
+}
+
+async fn a_session_opens_and_changes_what_its_role_permits_and_nothing_else(world: World) {
+    let stage = Stage::set(&world).await;
+    let mut refused = 0;
+    for role in everybody() {
+        let mut holder = stage.holder(role).await;
+        let mut browser = sign_in(&stage, &mut holder).await;
+        for (template, shows) in PAGES {
+            for (object, name) in OBJECTS.iter().enumerate().take(objects_of(*shows, template)) {
+                let path = stage.filled(template, &holder, object);
+                let answer = browser.get(&path).await;
+                let found = match shows {
+                    // One who is signed in is led on from the page for signing in.
+                    Anybody if answer.status == 303 => YES.to_owned(),
+                    _ => outcome(&answer, false),
+                };
+                assert_eq!(found, expected(&stage, *shows, &holder, object), "{path} {role:?} {name}");
+                assert_protected(&answer, &path);
+            }
+        }
+        for (template, shows) in FORMS {
+            // The own object last, because its end can end the role.
+            for object in (0..objects_of(*shows, template)).rev() {
+                if browser.cookie().is_none() || !browser.is_signed_in().await {
+                    browser = stage.signed_in(&holder.own).await;
+                }
+                let path = stage.filled(template, &holder, object);
+                let before = stage.changes().await;
+                let fields = fields(&stage, &holder, object);
+                let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let answer = browser.post(&path, &fields).await;
+                let expected = expected(&stage, *shows, &holder, object);
+                let name = OBJECTS[object];
+                // A client for a property that cannot be read is refused as a form is whose content is wrong.
+                let found = match (shows, answer.status.as_u16()) {
+                    (Anybody, 200 | 303 | 410 | 422) => YES.to_owned(),
+                    (_, 422) if expected == "422" => expected.to_owned(),
+                    _ => outcome(&answer, true),
+                };
+                assert_eq!(found, expected, "{path} {role:?} {name}: {}", answer.text());
+                assert_protected(&answer, &path);
+                if expected != YES {
+                    assert_eq!(stage.changes().await, before, "{path} {role:?} {name} changes something");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 400, "{refused} refusals");
+    world.check_ways().await;
+}
+
+async fn another_site_gets_no_form_through(world: World) {
+    let stage = Stage::set(&world).await;
+    let mut holder = stage.holder(Some(Role::Owner)).await;
+    let browser = sign_in(&stage, &mut holder).await;
+    let before = stage.changes().await;
+    for (template, _) in FORMS {
+        let path = stage.filled(template, &holder, 0);
+        let fields = fields(&stage, &holder, 0);
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        for headers in [
+            &[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")][..],
+            &[("sec-fetch-site", "same-site"), ("origin", "https://auth.example.com")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "null")],
+            &[("origin", "")],
+        ] {
+            let answer = browser.post_with(&path, &fields, headers).await;
+            assert_protected(&answer, &path);
+            assert!(answer.header("set-cookie").is_none(), "{path} {headers:?}");
+            assert!(answer.page(403).contains("from another site"), "{path} {headers:?}");
+        }
+    }
+    // The one page whose reading is recorded.
+    let cross = [("sec-fetch-site", "cross-site")];
+    browser.send(Method::GET, "/console/audit/export", None, &cross).await.page(403);
+    assert_eq!(stage.changes().await, before);
+    assert!(browser.is_signed_in().await);
+}
+
+async fn without_a_session_no_page_opens_also_with_a_token(world: World) {
+    let stage = Stage::set(&world).await;
+    let holder = stage.holder(Some(Role::Owner)).await;
+    let token = world.owner().await.token.unwrap();
+    let before = stage.changes().await;
+    let all = PAGES.iter().map(|it| (Method::GET, it)).chain(FORMS.iter().map(|it| (Method::POST, it)));
+    for (method, (template, shows)) in all {
+        let path = stage.filled(template, &holder, 0);
+        for headers in [&[][..], &[("authorization", &*format!("Bearer {token}"))]] {
+            let answer = world.browser().send(method.clone(), &path, None, headers).await;
+            assert_protected(&answer, &path);
+            match shows {
+                Anybody => assert!([200, 422].contains(&answer.status.as_u16()), "{path} {}", answer.status),
+                Nothing => drop(answer.page(404)),
+                // An ended session is ended again without one.
+                Own if *template == "/console/sign-out" => assert_eq!(answer.status, 303),
+                // They lead to a page that opens to no stranger.
+                Redirects => assert!(answer.leads_to().starts_with("/console"), "{path}"),
+                _ => assert!(answer.leads_to().starts_with("/console/sign-in?to="), "{method} {path}"),
+            }
+        }
+    }
+    assert_eq!(stage.changes().await, before);
+}
