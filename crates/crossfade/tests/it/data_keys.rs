@@ -3,13 +3,14 @@
 use crate::engines::on_both_engines;
 use crate::start::{Data, Running};
 use crate::world::{Client, World};
-use crossfade_app::{DataKeyLine, DataKeyPurpose, Error, list_keys};
+use crossfade_app::{DataKeyLine, DataKeyPurpose, Error, list_keys, list_secrets_of_old_keys};
 use crossfade_core::Code;
 use serde_json::{Value, json};
 
 on_both_engines! {
     digests_move_to_the_newest_key_when_their_secrets_are_used,
     an_old_key_is_deleted_once_it_holds_no_valid_secret,
+    the_secrets_that_keep_an_old_key_are_listed,
     values_are_sealed_under_the_newest_key,
     so_many_verifier_keys_are_refused,
     a_server_takes_new_keys_only_with_its_master_key,
@@ -127,6 +128,30 @@ async fn an_old_key_is_deleted_once_it_holds_no_valid_secret(mut world: World) {
     let trail = same.get("/audit-events?action=data_key.deleted").await.ok();
     assert_eq!(trail["items"][0]["details"], json!({"key_id": old, "ended_digests": 1}));
     world.signed_in().await;
+}
+
+async fn the_secrets_that_keep_an_old_key_are_listed(world: World) {
+    let billing = world.client("Billing", &["production"]).await;
+    let shipping = world.client("Shipping", &["production"]).await;
+    rotate(&world, &billing, 0).await;
+    let second = rotate(&world, &billing, 0).await;
+    let listed = async || list_secrets_of_old_keys(world.location(), world.now()).await.unwrap();
+    assert_eq!(listed().await, [], "there is no newer key");
+    let old = keys(&world, DataKeyPurpose::Verify).await.pop().unwrap().id;
+    create(&world).await.unwrap();
+    world.run_jobs().await;
+    let found = listed().await;
+    let named: Vec<&str> = found.iter().map(|it| it.client.as_str()).collect();
+    assert_eq!(named, ["Billing", "Shipping"], "ended ones are not listed");
+    let own = shipping.registration("production");
+    let last = &found[1];
+    assert_eq!((&last.secret_id, &last.oauth_client_id), (&own.secret_id, &own.client_id));
+    assert_eq!((last.client_id.as_str(), last.environment.as_str()), (shipping.id.as_str(), "production"));
+    assert_eq!((&last.key_id, last.expires_at), (&old, None));
+    works(&world, &billing, &second).await;
+    world.run_jobs().await;
+    let found = listed().await;
+    assert_eq!(found.iter().map(|it| it.client.as_str()).collect::<Vec<_>>(), ["Shipping"]);
 }
 
 async fn values_are_sealed_under_the_newest_key(mut world: World) {
