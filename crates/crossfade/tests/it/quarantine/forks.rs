@@ -14,6 +14,7 @@ use std::{
 on_both_engines! {
     another_history_with_the_same_number_needs_a_release,
     another_history_that_is_longer_needs_a_release,
+    a_death_before_the_first_note_of_an_adopted_journal_is_no_other_history,
     a_newer_data_key_comes_back_with_the_journal,
     narrowed_rules_of_an_environment_stay_narrow,
     a_command_waits_until_the_server_has_noted_its_change,
@@ -89,6 +90,26 @@ async fn another_history_that_is_longer_needs_a_release(world: World) {
     world.raw(&format!("DELETE FROM ends WHERE seq <= {}", last + 1)).await;
     world.restart().await;
     assert_eq!(cause(&world), Some(Cause::AnotherJournal));
+}
+
+async fn a_death_before_the_first_note_of_an_adopted_journal_is_no_other_history(world: World) {
+    let lived = Lived::before(&world).await;
+    let (_directory, path) = journal();
+    let mut world = restarted(world, &path).await;
+    world.app.close().await;
+    let adopted = std::fs::read(&path).unwrap();
+    world.restart().await;
+    let secret = rotate(&world, &lived).await;
+    world.app.close().await;
+    std::fs::write(&path, &adopted).unwrap();
+    for _ in 0..2 {
+        world.restart().await;
+        assert_eq!(cause(&world), None);
+        token(&world, &lived.billing, &secret).await.is_token();
+        world.app.close().await;
+    }
+    assert!(std::fs::read(&path).unwrap().len() > adopted.len(), "the end was noted after all");
+    world.restart().await;
 }
 
 /// A database and its journal, put aside.
