@@ -4,7 +4,7 @@
 //! caller has not been observed long enough to predict its return. The limits of the verdict are part of the result
 //! ([`Blind`]).
 
-use crate::Timestamp;
+use crate::{Timestamp, TransitionHours};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -345,6 +345,12 @@ pub struct Assessment {
     /// Earliest time at which ending is safe if the old secret stays unused; `None` if the new secret has not been
     /// used, or if that time is not before the deadline.
     pub safe_at: Option<Timestamp>,
+}
+
+/// Returns the quiet time for a number of seconds; `None` if it is shorter than a minute or longer than any transition.
+pub fn quiet_time(seconds: u64) -> Option<Duration> {
+    let quiet = Duration::from_secs(seconds);
+    (Duration::from_secs(60)..=TransitionHours::MAX.span()).contains(&quiet).then_some(quiet)
 }
 
 /// Returns how long the old secret must not have been used: a caller that holds a token comes back when that has ended.

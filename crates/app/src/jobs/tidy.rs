@@ -3,7 +3,10 @@
 use crate::{
     app::App,
     error::Error,
-    frame::{entry::About, idempotency::ANSWERS_REMEMBERED},
+    frame::{
+        entry::About,
+        idempotency::{ANSWERS_REMEMBERED, VALUES_REMEMBERED},
+    },
 };
 use crossfade_core::{
     Timestamp,
@@ -15,8 +18,6 @@ use crossfade_core::{
 use crossfade_store::{StoreError, Tx};
 use std::{sync::PoisonError, time::Duration};
 
-/// How long remembered values are stored.
-const VALUES_LIVE: Duration = Duration::from_secs(600);
 /// How long per-minute use is kept.
 const MINUTES_LIVE: Duration = Duration::from_secs(3 * 3600);
 /// How long per-minute use is kept for a registration with a running or recent transition.
@@ -58,7 +59,7 @@ impl App {
                 }
             }
             let (tx, now) = (&mut *act.tx, act.now);
-            tx.tidy_remembered(now.before(VALUES_LIVE), now.before(ANSWERS_REMEMBERED)).await?;
+            tx.tidy_remembered(now.before(VALUES_REMEMBERED), now.before(ANSWERS_REMEMBERED)).await?;
             forgotten = self.forget_revocations(tx, ran).await?;
             tx.delete_failures(now.before(FAILURES_LIVE)).await?;
             for (grain, kept) in [

@@ -17,7 +17,7 @@ use crate::{
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
     api::{self, CallerUse, CannotSee, ChangeOver, Grain, Page, SharePoint, VerdictReason},
-    change_over::{self, Blind, CallerState, Facts, Verdict},
+    change_over::{self, Blind, CallerState, Facts, Verdict, quiet_time},
 };
 use crossfade_store::{PageStart, RefusedCallerRow, Tx, UsageRow, UsageSource};
 use std::{
@@ -66,11 +66,6 @@ impl ChangeOverQuery {
 }
 
 pub(crate) const QUIET_SECONDS_ARE: &str = "must be a whole number from 60 to 604800";
-
-/// Returns the quiet time for a number of seconds; `None` if it is shorter than a minute or longer than any transition.
-pub(crate) fn quiet_time(seconds: u64) -> Option<Duration> {
-    (60..=604_800).contains(&seconds).then(|| Duration::from_secs(seconds))
-}
 
 impl App {
     /// Returns the latest change-over of a registration.

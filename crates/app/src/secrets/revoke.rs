@@ -9,17 +9,13 @@ use crate::{
         targets::{RegistrationPath, Site},
     },
     registrations::registration::tokens_end,
-    secrets::{
-        change_over::{QUIET_SECONDS_ARE, quiet_time},
-        list::secret_of,
-        transition::Transition,
-    },
+    secrets::{change_over::QUIET_SECONDS_ARE, list::secret_of, transition::Transition},
 };
 use crossfade_core::{
     Code, Operation, Problem, Timestamp,
     api::{RevokeSecret, SecretChanged},
     audit::Event,
-    change_over::{Verdict, Why},
+    change_over::{Verdict, Why, quiet_time},
     drill::StoppedAs,
     rotation::{self, EndedAs},
     text::Reason,

@@ -6,7 +6,7 @@ use super::{
     values::one_of,
 };
 use clap::Args;
-use crossfade_core::api::Grain;
+use crossfade_core::{api::Grain, change_over::quiet_time};
 use std::time::Duration;
 
 #[derive(Args)]
@@ -54,7 +54,7 @@ pub(super) fn goal(text: &str) -> Result<Goal, String> {
         return Ok(Goal(None));
     }
     let quiet = text.strip_prefix("quiet=").and_then(|text| duration(text).ok());
-    let quiet = quiet.filter(|span| (60..=604_800).contains(&span.as_secs()));
+    let quiet = quiet.and_then(|span| quiet_time(span.as_secs()));
     quiet
         .map(|span| Goal(Some(span)))
         .ok_or_else(|| "must be safe, or quiet= with a duration from 1m to 7d, such as quiet=30m".to_owned())
