@@ -144,6 +144,7 @@ async fn a_copy_with_its_journal_that_went_on_needs_a_release(world: World) {
     for (number, (original, fork)) in [(1, 1), (2, 1), (1, 2)].into_iter().enumerate() {
         let mut went = Vec::new();
         for (name, ends) in [("original", original), ("fork", fork)] {
+            world.app.close().await;
             start.put_back(&world, &path);
             world.restart().await;
             for _ in 0..ends {
