@@ -94,7 +94,9 @@ impl Node {
                 Ok(true) => return Ok(()),
                 Ok(false) if begun.elapsed() < NOTED_BY_SERVER_WITHIN => sleep(LOOKED_EVERY).await,
                 Ok(false) => return Err(not_noted("the server did not write it within 10 s")),
-                Err(error) => return Err(error),
+                Err(error) if error.problem.code == Code::OutcomeUnknown => return Err(error),
+                // The change itself is stored, so the error of a read must not say that nothing was.
+                Err(_) => return Err(not_noted("the database does not answer")),
             }
         }
     }
@@ -163,7 +165,7 @@ impl Node {
             let read = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| {
                 Ok((tx.ends(synced, COPIED_AT_ONCE).await?, tx.history().await?))
             });
-            let (rows, stored) = read.await?;
+            let (rows, stored) = read.await.map_err(unread)?;
             let last = rows.last().map_or(end, |row| row.seq);
             let mut lines = Vec::with_capacity(rows.len() + 1);
             // Ends that the database has forgotten, or never had since its restore.
@@ -230,6 +232,12 @@ fn not_noted(why: &str) -> Error {
         why.trim_end_matches('.')
     );
     Problem::new(Code::OutcomeUnknown, text).into()
+}
+
+/// Returns the error of a change that is stored, when its ends cannot be read for the journal.
+fn unread(error: Error) -> Error {
+    let text = format!("The database does not answer, so the journal may lack what ended. {STORED}");
+    Error { source: Some(Box::new(error)), ..Problem::new(Code::OutcomeUnknown, text).into() }
 }
 
 pub(super) fn unwritable(error: &str, what: &str) -> Error {
