@@ -303,6 +303,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Puts a copy in the place of the database of a closed instance. It is a new file, because a connection of that instance
+/// may still be about to close, and would remove what the next one has written.
+fn put_back(kept: &Path, world: &mut World) {
+    let beside = file_of(world);
+    let file = tempfile::Builder::new().suffix(".db").tempfile_in(beside.parent().unwrap()).unwrap();
+    let (_, path) = file.keep().unwrap();
+    copy(kept, &path);
+    world.move_to(path);
+}
+
 fn file_of(world: &World) -> PathBuf {
     let Location::File(path) = world.location() else { panic!("not a file") };
     path.clone()
@@ -318,7 +328,7 @@ async fn an_older_copy_of_the_file_revives_nothing(world: World) {
     world.restart().await;
     let secrets = lived.end(&world).await;
     world.app.close().await;
-    copy(&kept, &file_of(&world));
+    put_back(&kept, &mut world);
     world.restart().await;
     lived.holds(&world, &secrets).await;
 }
@@ -345,7 +355,7 @@ async fn a_copy_from_before_a_gap_needs_a_release(world: World) {
     body["end_running_transition"] = true.into();
     lived.owner(&world).post(&rotate, body).await.created();
     world.app.close().await;
-    copy(&kept, &file_of(&world));
+    put_back(&kept, &mut world);
     world.restart().await;
     assert_eq!(world.app.quarantine().map(|(cause, _)| cause), Some(Cause::JournalIncomplete));
     world.restart().await;

@@ -1,6 +1,8 @@
 //! Copies that went on by themselves, data keys and rules that came after the copy, and commands beside the server.
 
-use super::{Lived, Saved, copy, file_of, journal, journal::restored_with, release, restarted, token};
+use super::{
+    Lived, Saved, copy, file_of, journal, journal::restored_with, put_back, release, restarted, token,
+};
 use crate::engines::{on_both_engines, on_sqlite};
 use crate::world::World;
 use crossfade_app::{Error, KeySource, list_keys};
@@ -129,8 +131,9 @@ impl Aside {
         aside
     }
 
-    fn put_back(&self, world: &World, journal: &Path) {
-        copy(&self.database, &file_of(world));
+    /// Puts a copy of both in the place of those of a closed instance.
+    fn put_back(&self, world: &mut World, journal: &Path) {
+        put_back(&self.database, world);
         std::fs::copy(&self.journal, journal).unwrap();
     }
 }
@@ -145,7 +148,7 @@ async fn a_copy_with_its_journal_that_went_on_needs_a_release(world: World) {
         let mut went = Vec::new();
         for (name, ends) in [("original", original), ("fork", fork)] {
             world.app.close().await;
-            start.put_back(&world, &path);
+            start.put_back(&mut world, &path);
             world.restart().await;
             for _ in 0..ends {
                 rotate(&world, &lived).await;
@@ -155,13 +158,13 @@ async fn a_copy_with_its_journal_that_went_on_needs_a_release(world: World) {
         }
         // Each database with the journal of the other one.
         for (database, other) in [(&went[0], &went[1]), (&went[1], &went[0])] {
-            copy(&database.database, &file_of(&world));
+            put_back(&database.database, &mut world);
             std::fs::copy(&other.journal, &path).unwrap();
             world.restart().await;
             assert_eq!(cause(&world), Some(Cause::AnotherJournal), "{original} and {fork}");
             world.app.close().await;
         }
-        went[0].put_back(&world, &path);
+        went[0].put_back(&mut world, &path);
         world.restart().await;
         assert_eq!(cause(&world), None);
         world.app.close().await;

@@ -1,6 +1,6 @@
 //! What the journal brings back, and what it refuses while it cannot be written.
 
-use super::{Lived, Saved, copy, file_of, journal, release, restarted, text_of, token};
+use super::{Lived, Saved, copy, file_of, journal, put_back, release, restarted, text_of, token};
 use crate::engines::{on_both_engines, on_sqlite};
 use crate::world::World;
 use crossfade_core::ended::Cause;
@@ -189,7 +189,7 @@ async fn a_copy_from_before_the_journal_needs_a_release(world: World) {
     world.journal = Some(path);
     world.restart().await;
     world.app.close().await;
-    copy(&kept, &file_of(&world));
+    put_back(&kept, &mut world);
     world.restart().await;
     assert_eq!(world.app.quarantine().map(|(cause, _)| cause), Some(Cause::AnotherJournal));
 }
@@ -209,7 +209,7 @@ async fn a_copy_from_between_a_release_and_the_journal_needs_a_release(world: Wo
     world.journal = Some(path);
     for _ in 0..2 {
         // As long as nothing has ended since, nothing is missing.
-        copy(&kept, &file_of(&world));
+        put_back(&kept, &mut world);
         world.restart().await;
         assert_eq!(world.app.quarantine(), None);
         world.app.close().await;
@@ -217,7 +217,7 @@ async fn a_copy_from_between_a_release_and_the_journal_needs_a_release(world: Wo
     world.restart().await;
     lived.end(&world).await;
     world.app.close().await;
-    copy(&kept, &file_of(&world));
+    put_back(&kept, &mut world);
     world.restart().await;
     assert_eq!(world.app.quarantine().map(|(cause, _)| cause), Some(Cause::AnotherJournal));
 }

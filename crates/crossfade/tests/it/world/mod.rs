@@ -249,6 +249,11 @@ impl World {
         self.router = router(&self.app, self.proxies.clone());
     }
 
+    /// Has the next start open this SQLite file.
+    pub fn move_to(&mut self, path: PathBuf) {
+        self.location = Location::File(path);
+    }
+
     /// Does everything that is due in the background.
     pub async fn run_jobs(&self) {
         self.app.run_jobs().await.unwrap();
