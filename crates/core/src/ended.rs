@@ -122,7 +122,7 @@ pub struct EnvironmentRules {
 pub struct EndHash([u8; Self::LENGTH]);
 
 impl EndHash {
-    /// Number of bytes. It tells histories apart that were copied; whoever can write to the database can also copy it.
+    /// Number of bytes: enough to distinguish histories. It is no protection against a writer of the database.
     pub const LENGTH: usize = 16;
 
     /// Returns the hash after an end with its number and its stored text.

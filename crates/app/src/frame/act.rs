@@ -58,7 +58,7 @@ impl<'a> Act<'a> {
         self.changed(ChangeKind::Registration(registration.clone())).await
     }
 
-    /// The same for a change by which no secret ends or changes its place.
+    /// Records a change of a registration after which each of its secrets is as it was before.
     pub(crate) async fn secrets_kept(&mut self, registration: &RegistrationId) -> Result<(), Error> {
         self.tx.touch_registration(registration).await?;
         Ok(self.tx.append_widening(&[ChangeKind::Registration(registration.clone())]).await?)

@@ -1,4 +1,4 @@
-//! A journal of an earlier version, whose lines have no hashes.
+//! Tests with a journal of an earlier version, whose lines have no hashes.
 
 use super::lines::{Chain, Found, Line, read};
 use crate::{

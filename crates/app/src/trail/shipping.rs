@@ -106,7 +106,7 @@ impl Course {
 
 /// Result of sending the next events.
 enum Sent {
-    /// They were sent, and so many are left.
+    /// They were sent. Contains the number of events that are left.
     Left(i64),
     /// The database does not continue what was sent: a failover lost events.
     OtherHistory,

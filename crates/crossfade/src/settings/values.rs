@@ -12,7 +12,8 @@ pub(super) fn non_empty(name: &str, path: PathBuf) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The command of the settings file. It runs as the user of this process, so nobody else may be able to name it.
+/// Returns the command of the settings file. It runs as the user of this process, so no other user may be able to
+/// choose it.
 pub(super) fn key_command(words: Vec<String>, config: Option<&Path>) -> Result<KeySource, Failure> {
     let Some(config) = config else { return Err(Failure::usage("master_key_command requires --config.")) };
     let shown = config.display();
