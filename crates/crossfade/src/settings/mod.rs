@@ -2,6 +2,7 @@
 
 mod addresses;
 mod database_url;
+mod file;
 mod values;
 
 pub(crate) use self::database_url::warn_of_typed_password;
@@ -194,24 +195,7 @@ impl Settings {
     pub(crate) fn resolve(self) -> Result<Resolved, Failure> {
         let file = match &self.config {
             None => Settings::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::failed(format!("Cannot read the settings file {}: {error}.", path.display()))
-                })?;
-                toml::from_str(&text).map_err(|error| {
-                    // Its key, and not the line itself, which may hold a password.
-                    let start = error.span().map_or(0, |span| span.start);
-                    let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
-                    let key = text.lines().nth(line).and_then(|line| line.split_once('='));
-                    let key = key.map(|(key, _)| format!(" ({})", key.trim())).unwrap_or_default();
-                    let line = line + 1;
-                    let what = error.message().lines().next().unwrap_or_default().trim_end_matches('.');
-                    Failure::usage(format!(
-                        "The settings file {} is not valid at line {line}{key}: {what}.",
-                        path.display()
-                    ))
-                })?
-            }
+            Some(path) => file::read(path)?,
         };
         let listen = self.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let listen = address("listen", &listen)?;
@@ -455,6 +439,8 @@ mod tests {
             "database_url = \"mysql://u:canary@db/x\"",
             "database_url = \"postgres://u:canary@db/x",
             "database_url = postgres://u:canary@db/x",
+            "database_url postgres://u:canary@db/x?sslmode=require",
+            "idle_seconds = \"postgres://u:canary@db/x\"",
             "public_url = \"https://u:canary@a.example\"",
             "admin_url = \"u:canary@a.example\"",
         ];
