@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
+mod body;
 mod certificate;
 mod connections;
 mod console;
@@ -31,7 +32,7 @@ use crossfade_app::App;
 pub use headers::headers_of_unreadable_requests;
 use metrics::Metrics;
 pub use source::TrustedProxies;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 pub use transport::{Encrypted, Transport};
 pub use unread::Unread;
 
@@ -52,12 +53,6 @@ impl std::ops::Deref for Web {
         &self.0
     }
 }
-
-/// Maximum number of bytes read from a body.
-const BODY_BYTES: usize = 64 * 1024;
-
-/// Time limit for a body to arrive after the headers.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Returns the OpenAPI document of the admin API, as served at `/api/openapi.json`.
 pub fn openapi() -> &'static serde_json::Value {
@@ -116,7 +111,7 @@ impl Routers {
     fn complete(&self, routes: Router<Web>, url: &str) -> Router {
         let state = (self.web.clone(), Arc::<str>::from(url));
         routes
-            .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
+            .layer(axum::extract::DefaultBodyLimit::max(body::BODY_BYTES))
             .layer(middleware::from_fn_with_state(state, headers::complete))
             .with_state(self.web.clone())
     }

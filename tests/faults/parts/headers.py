@@ -42,6 +42,17 @@ UNREADABLE = {
     "an address of 70,000 characters": (b"GET /" + 70_000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     "after an answer on the same connection": (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", None),
 }
+# RFC 9112 §7.1: what is no chunk is not a body that is too large.
+BROKEN = {
+    "a chunk whose length is no number": b"xyz\r\nhello\r\n0\r\n\r\n",
+    "a chunk longer than it says": b"2\r\nhello\r\n0\r\n\r\n",
+    "a chunk with a length beyond 64 bits": b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+}
+DOORS = {
+    "token": ("/env/production/oauth2/token", "application/x-www-form-urlencoded"),
+    "API": ("/api/v1/properties", "application/json"),
+    "Console": ("/console/sign-in", "application/x-www-form-urlencoded"),
+}
 
 
 def play(checks, arguments):
@@ -55,8 +66,23 @@ def play(checks, arguments):
                 checks.run(f"the answer to {name} is hardened", refused, server, request, status)
             for name, lengths in TWO_ENDS.items():
                 checks.run(f"{name}: one answer, and the connection ends", answered_once, server, FORM + lengths + HIDDEN)
+            for name, chunks in BROKEN.items():
+                for door in DOORS:
+                    checks.run(f"{name} is a bad request: {door}", broken, server, door, chunks)
         finally:
             server.stop()
+
+
+def broken(server, door, chunks):
+    path, kind = DOORS[door]
+    head_of_it = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+        f"Authorization: {server.session.headers['Authorization']}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), timeout=5) as stream:
+        stream.sendall(head_of_it.encode() + chunks)
+        line, _ = head(stream)
+    require(line.split()[1] == "400", f"{line}, not 400")
 
 
 def refused(server, request, status):

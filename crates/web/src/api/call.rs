@@ -3,7 +3,9 @@
 
 use super::reply::{Tags, tags};
 use crate::{
-    Web, observe,
+    Web,
+    body::{self, BodyError},
+    observe,
     reply::Refused,
     unread::{is_encoded, unsupported_encoding},
 };
@@ -100,18 +102,19 @@ impl FromRequest<Web> for Call {
             .get::<OriginalUri>()
             .map_or_else(|| request.uri().clone(), |uri| uri.0.clone());
         let query = query(&uri)?;
-        let body = tokio::time::timeout(crate::BODY_WITHIN, Bytes::from_request(request, web));
-        let body = body.await.map_err(|_| {
-            Problem::new(
-                Code::InvalidJson,
-                "The request body was not received in time. Nothing was changed. Try again.",
-            )
-        })?;
-        let body = body.map_err(|_| {
-            Problem::new(
+        let body = body::read(request, web).await.map_err(|error| match error {
+            BodyError::TooLarge => Problem::new(
                 Code::BodyTooLarge,
                 "The request body must be at most 65536 bytes. Nothing was changed.",
-            )
+            ),
+            BodyError::Late => Problem::new(
+                Code::InvalidJson,
+                "The request body was not received in time. Nothing was changed. Try again.",
+            ),
+            BodyError::Broken => Problem::new(
+                Code::InvalidJson,
+                "The request body ended early, or its chunks are malformed. Nothing was changed.",
+            ),
         })?;
         match method.is_safe() {
             true if body.is_empty() || body.trim_ascii() == b"{}" => {}

@@ -9,14 +9,18 @@ use super::{
     message::Said,
     theme::Theme,
 };
-use crate::{Web, observe, reply::Refused};
+use crate::{
+    Web,
+    body::{self, BodyError},
+    observe,
+    reply::Refused,
+};
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Request},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
-use bytes::Bytes;
 use crossfade_app::{App, Confirmed, IfMatch, NewSession, Principal, Session, Visitor};
 use crossfade_core::{Code, Problem, roles::Permission, secret::SecretValue};
 use serde_json::json;
@@ -216,14 +220,14 @@ async fn fields(request: Request, web: &Web) -> Result<Fields, Refused> {
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    let body = tokio::time::timeout(crate::BODY_WITHIN, Bytes::from_request(request, web));
-    let unread = "The form arrived incomplete. Nothing was changed. Try again.";
-    let body = body.await.map_err(|_| Problem::new(Code::InvalidJson, unread))?;
-    let body = body.map_err(|_| {
-        Problem::new(
+    let body = body::read(request, web).await.map_err(|error| match error {
+        BodyError::TooLarge => Problem::new(
             Code::BodyTooLarge,
             "The form exceeds the size limit. Nothing was changed. Shorten it and try again.",
-        )
+        ),
+        BodyError::Late | BodyError::Broken => {
+            Problem::new(Code::InvalidJson, "The form arrived incomplete. Nothing was changed. Try again.")
+        }
     })?;
     if !form && !body.is_empty() {
         return Err(Problem::new(

@@ -1,8 +1,8 @@
 //! The body of an OAuth request: `application/x-www-form-urlencoded` (RFC 6749 §3.2, Appendix B).
 
+use crate::body::BodyError;
 use axum::{
     body::Bytes,
-    extract::rejection::BytesRejection,
     http::{HeaderMap, Uri, header},
 };
 use crossfade_core::oauth::OauthError;
@@ -25,7 +25,7 @@ impl<'a> Form<'a> {
     pub(crate) fn parse(
         uri: &Uri,
         headers: &HeaderMap,
-        body: &'a Result<Bytes, BytesRejection>,
+        body: &'a Result<Bytes, BodyError>,
     ) -> Result<Self, OauthError> {
         let in_url = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         if in_url.into_iter().any(|(name, _)| BODY_ONLY.contains(&&*name)) {
@@ -36,7 +36,12 @@ impl<'a> Form<'a> {
                 "The content type must be application/x-www-form-urlencoded.",
             ));
         }
-        let body = body.as_ref().map_err(|_| OauthError::BodyTooLarge)?;
+        let body = body.as_ref().map_err(|error| match error {
+            BodyError::TooLarge => OauthError::BodyTooLarge,
+            BodyError::Broken | BodyError::Late => {
+                OauthError::InvalidRequest("The body did not arrive complete.")
+            }
+        })?;
         let mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(6);
         for (name, value) in form_urlencoded::parse(body) {
             if value.is_empty() {

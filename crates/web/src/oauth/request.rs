@@ -1,17 +1,21 @@
 //! Common part of the three endpoints that clients post to: an environment, a form, an authenticated client.
 
 use super::{authenticate::authenticate, form::Form};
-use crate::{Web, source::SourceHeaders, unread::is_encoded};
+use crate::{
+    Web,
+    body::{self, BodyError},
+    source::SourceHeaders,
+    unread::is_encoded,
+};
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, Uri},
     response::Response,
 };
 use crossfade_authority::{Client, Environment};
 use crossfade_core::{audit::Origin, oauth::OauthError};
 use std::sync::Arc;
-use tokio::time::timeout;
 
 /// A request to an existing environment, not yet parsed further.
 pub(super) struct OauthRequest {
@@ -20,7 +24,7 @@ pub(super) struct OauthRequest {
     source: SourceHeaders,
     uri: Uri,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Bytes, BodyError>,
 }
 
 impl OauthRequest {
@@ -56,8 +60,10 @@ impl FromRequest<Web> for OauthRequest {
         let Ok(source) = SourceHeaders::from_request_parts(&mut parts, web).await;
         // Taken, not copied: what reads the body needs neither.
         let (uri, headers) = (std::mem::take(&mut parts.uri), std::mem::take(&mut parts.headers));
-        let body = Bytes::from_request(Request::from_parts(parts, body), web);
-        let Ok(body) = timeout(crate::BODY_WITHIN, body).await else { return Err(crate::too_slow()) };
+        let body = body::read(Request::from_parts(parts, body), web).await;
+        if body == Err(BodyError::Late) {
+            return Err(crate::too_slow());
+        }
         Ok(Self { web: web.clone(), environment, source, uri, headers, body })
     }
 }
