@@ -56,7 +56,7 @@ impl Purpose {
 /// Pause after an attempt to open a connection has failed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long reads wait until the connections for changes are open again.
+/// How long reads wait until the connections for changes are open again, and closing waits for one that is being opened.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
 /// How long reads give way to changes for which the server had no connection.
 const GIVES_WAY_FOR: Duration = Duration::from_secs(2);
@@ -187,9 +187,7 @@ impl<L: Link> Pools<L> {
             turns.close();
         }
         for pool in [&self.reads, &self.changes] {
-            for link in pool.shared.take_kept() {
-                link.close().await;
-            }
+            pool.close_all().await;
         }
     }
 
@@ -393,6 +391,22 @@ impl<L: Link> Pool<L> {
         self.shared.state().is_closed = true;
         self.shared.changed.notify_waiters();
     }
+
+    /// Closes every connection of a pool that was shut, and waits a while for those that are still being opened or lent.
+    async fn close_all(&self) {
+        let deadline = Instant::now() + OPENED_WITHIN;
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            for link in self.shared.take_kept() {
+                link.close().await;
+            }
+            if self.shared.state().there == 0 || timeout_at(deadline, changed).await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 impl<L: Link> Shared<L> {
@@ -437,14 +451,14 @@ impl<L: Link> Shared<L> {
         let mut state = self.state();
         state.is_opening = false;
         match opened {
-            Ok(link) if !state.is_closed => {
+            // Also if the pool was shut while it was being opened: closing takes it from here.
+            Ok(link) => {
                 state.kept.push(link);
                 state.failure = None;
                 if let Some(others) = &self.yielding {
                     others.go_on();
                 }
             }
-            Ok(_) => state.there = state.there.saturating_sub(1),
             Err(error) => {
                 state.there = state.there.saturating_sub(1);
                 state.attempts += 1;
@@ -469,7 +483,7 @@ impl<L: Link> Shared<L> {
             drop(link);
             return self.lost_one();
         }
-        // Also if the pool is closed: closing waits for the turns, which are returned after this.
+        // Also if the pool was shut.
         state.kept.push(link);
         drop(state);
         self.changed.notify_waiters();
@@ -535,3 +549,6 @@ impl From<Failure> for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
