@@ -8,11 +8,13 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Refuses text that is not a list of levels. The filter itself would treat a mistyped level as the name of a part, and
 /// log nothing else.
 pub(crate) fn checked(directives: String) -> Result<String, Failure> {
-    match directives.split(',').find(|directive| !is_directive(directive.trim())) {
+    match directives.split(',').position(|directive| !is_directive(directive.trim())) {
         None => Ok(directives),
-        Some(wrong) => Err(Failure::usage(format!(
-            "log must be a level ({}), or a list such as info,crossfade_web=debug. {wrong:?} is neither.",
-            LEVELS.join(", ")
+        // Not quoted: it may be a URL with a password.
+        Some(at) => Err(Failure::usage(format!(
+            "log must be a level ({}), or a list such as info,crossfade_web=debug. Number {} is neither.",
+            LEVELS.join(", "),
+            at + 1
         ))),
     }
 }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 /// Parses an address to listen on.
 pub(super) fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
-    text.parse().map_err(|_| {
-        Failure::usage(format!("{name} must be an address and a port such as 127.0.0.1:8080, not {text}."))
-    })
+    // Not quoted: it may be a URL with a password.
+    text.parse()
+        .map_err(|_| Failure::usage(format!("{name} must be an address and a port such as 127.0.0.1:8080.")))
 }
 
 /// Puts the address that was bound into a URL that was made of the one in the settings.

@@ -38,13 +38,20 @@ fn is_bare(key: &str) -> bool {
     key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-/// Returns the message of an error without the value that it quotes: only what was expected.
+/// Returns the message of an error without the value that it quotes: what was expected, and an unknown key.
 fn without_value(message: &str) -> String {
     let message = message.trim_end_matches('.');
-    match message.rsplit_once(", expected ") {
-        Some((_, "u32" | "u64")) => "expected a whole number".to_owned(),
-        Some((_, expected)) => format!("expected {}", expected.lines().next().unwrap_or_default()),
-        None => message.lines().next().unwrap_or_default().to_owned(),
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.lines().next().unwrap_or_default().to_owned();
+    };
+    let expected = match expected.lines().next().unwrap_or_default() {
+        "u32" | "u64" => "a whole number",
+        expected => expected,
+    };
+    let unknown = found.strip_prefix("unknown field `").and_then(|name| name.strip_suffix('`'));
+    match unknown.filter(|key| is_bare(key)) {
+        Some(key) => format!("{key} is unknown, expected {expected}"),
+        None => format!("expected {expected}"),
     }
 }
 
@@ -83,7 +90,11 @@ mod tests {
         ] {
             assert_eq!(refused(text), said, "{text}");
         }
-        assert!(refused("lsten = \"127.0.0.1:1\"").contains("line 1 (lsten): expected one of `"));
+        assert!(refused("[server]").contains("line 1: server is unknown, expected one of `"));
+        assert!(
+            refused("lsten = \"127.0.0.1:1\"")
+                .contains("line 1 (lsten): lsten is unknown, expected one of `")
+        );
     }
 
     #[test]

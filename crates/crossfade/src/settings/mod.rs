@@ -220,12 +220,15 @@ impl Settings {
             })?,
         };
         let mut trusted_proxies = Vec::new();
-        for text in self.trusted_proxies.or(file.trusted_proxies).unwrap_or_default() {
+        for (at, text) in self.trusted_proxies.or(file.trusted_proxies).unwrap_or_default().iter().enumerate()
+        {
             let text = text.trim();
             let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             trusted_proxies.push(network.map_err(|_| {
+                // Not quoted, like an address.
                 Failure::usage(format!(
-                    "trusted_proxies must contain networks such as 10.0.0.0/8, not {text}."
+                    "trusted_proxies must contain networks such as 10.0.0.0/8, and number {} is none.",
+                    at + 1
                 ))
             })?);
         }
@@ -441,6 +444,10 @@ mod tests {
             "database_url = postgres://u:canary@db/x",
             "database_url postgres://u:canary@db/x?sslmode=require",
             "idle_seconds = \"postgres://u:canary@db/x\"",
+            "listen = \"postgres://u:canary@db/x\"",
+            "trusted_proxies = [\"10.0.0.0/8\", \"postgres://u:canary@db/x\"]",
+            "log = \"postgres://u:canary@db/x\"",
+            "audit_syslog = \"postgres://u:canary@db/x\"",
             "public_url = \"https://u:canary@a.example\"",
             "admin_url = \"u:canary@a.example\"",
         ];
