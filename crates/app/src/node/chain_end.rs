@@ -39,7 +39,8 @@ impl KnownEnd {
         }
     }
 
-    /// Forgets the end, because another server may have continued another history.
+    /// Forgets the end, because the database is on another server, which may have lost it. On the same server, the trail
+    /// must continue it whatever else was changed there.
     pub(crate) fn forget(&self) {
         let mut known = self.state();
         (known.end, known.epoch) = (None, known.epoch + 1);

@@ -172,7 +172,6 @@ impl Node {
         // First the epoch: a change of another history is never taken as applied.
         if history == History::Another || seq < before {
             self.feed.epoch.fetch_add(1, Ordering::SeqCst);
-            self.chain_end.forget();
         }
         self.feed.applied.store(seq, Ordering::SeqCst);
         if seq < before {

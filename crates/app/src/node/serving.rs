@@ -241,6 +241,9 @@ impl Node {
         if again.was_served_since || !is_same_server {
             self.hold.must_load.store(true, Ordering::SeqCst);
         }
+        if !is_same_server {
+            self.chain_end.forget();
+        }
         tracing::warn!(
             server = again.server.as_ref().map(ToString::to_string),
             term = again.term(),

@@ -33,6 +33,8 @@ on_both_engines! {
     a_restore_is_named_as_a_fork,
     a_statement_of_another_key_is_not_believed,
     a_chain_that_was_written_again_under_a_server_is_not_signed,
+    a_change_log_that_went_back_does_not_hide_a_chain_that_was_written_again,
+    a_change_log_that_went_back_does_not_spoil_a_chain_that_is_whole,
     events_of_a_command_beside_the_server_are_signed,
 }
 
@@ -329,6 +331,43 @@ async fn a_chain_that_was_written_again_under_a_server_is_not_signed(mut world: 
     world.restart().await;
     checkpoint(&Principal { world: &world, token }).await;
     assert!(fault(&world, &nothing()).await.is_some(), "it stays on record");
+}
+
+/// Takes back the last change of the log, and lets the server notice.
+async fn take_a_change_back(world: &World, client: &str, owner: &Principal<'_>) {
+    world
+        .raw(
+            "DELETE FROM change_log WHERE seq = (SELECT change_seq FROM head);
+             UPDATE head SET change_seq = change_seq - 1",
+        )
+        .await;
+    let change = json!({"description": "not stored"});
+    owner.patch(&format!("/clients/{client}"), change).await.refused(503, "unavailable");
+}
+
+async fn a_change_log_that_went_back_does_not_hide_a_chain_that_was_written_again(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    checkpoint(&owner).await;
+    let other = "(SELECT previous_hash FROM audit_events WHERE seq = (SELECT audit_seq FROM head))";
+    world
+        .raw(&format!(
+            "UPDATE head SET audit_hash = {other};
+             UPDATE audit_events SET hash = {other} WHERE seq = (SELECT audit_seq FROM head)"
+        ))
+        .await;
+    take_a_change_back(&world, &client.id, &owner).await;
+    owner.get("/audit-events/checkpoint").await.refused(503, "unavailable");
+    assert_eq!(metric(&world, "crossfade_audit_trail_altered").await, 1);
+}
+
+async fn a_change_log_that_went_back_does_not_spoil_a_chain_that_is_whole(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let owner = world.owner().await;
+    checkpoint(&owner).await;
+    take_a_change_back(&world, &client.id, &owner).await;
+    checkpoint(&owner).await;
+    assert_eq!(metric(&world, "crossfade_audit_trail_altered").await, 0);
 }
 
 async fn events_of_a_command_beside_the_server_are_signed(world: World) {
