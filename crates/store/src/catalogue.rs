@@ -3,8 +3,8 @@
 
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, devices, drills, ends,
-    environments, evidence, failures, guard, history, idempotency, keys, limits, lines, makers, properties,
-    proxies, refused, rotations, secrets, sessions, token_revocations, verifiers,
+    environments, evidence, failures, guard, history, idempotency, keys, limits, lines, makers, messages,
+    properties, proxies, refused, rotations, secrets, sessions, token_revocations, verifiers,
 };
 
 use std::borrow::Cow;
@@ -52,6 +52,7 @@ impl Statement {
             limits::STATEMENTS,
             lines::STATEMENTS,
             makers::STATEMENTS,
+            messages::STATEMENTS,
             properties::STATEMENTS,
             proxies::STATEMENTS,
             refused::STATEMENTS,
