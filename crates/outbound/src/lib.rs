@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+
+mod mail;
+
+pub use mail::{
+    Mailer,
+    failure::Failure,
+    letter::{Letter, Mail},
+    server::MailServer,
+};

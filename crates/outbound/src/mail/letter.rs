@@ -1,0 +1,103 @@
+//! What a message says, as HTML and as text.
+
+use askama::Template;
+use crossfade_core::Timestamp;
+
+/// Maximum length of a subject.
+pub(super) const MAX_SUBJECT: usize = 150;
+/// Width of the text.
+const WIDTH: usize = 72;
+
+/// A message to one recipient.
+#[derive(Clone, Debug)]
+pub struct Mail<'a> {
+    /// Id of the delivery, which each attempt has: letters and digits.
+    pub id: &'a str,
+    /// Email address.
+    pub to: &'a str,
+    /// Time of the message.
+    pub at: Timestamp,
+    /// What it says.
+    pub letter: &'a Letter,
+}
+
+/// What a message says. Never a secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Letter {
+    /// Subject.
+    pub subject: String,
+    /// What happened, in a sentence.
+    pub heading: String,
+    /// Whether the recipient must act soon.
+    pub is_urgent: bool,
+    /// Facts, each with its label.
+    pub facts: Vec<(&'static str, String)>,
+    /// What to do next, in a sentence.
+    pub next: String,
+    /// Text of the button.
+    pub button: &'static str,
+    /// Where the button leads.
+    pub url: String,
+    /// Why the recipient gets it.
+    pub because: String,
+}
+
+#[derive(Template)]
+#[template(path = "mail/letter.html")]
+struct Html<'a> {
+    letter: &'a Letter,
+}
+
+#[derive(Template)]
+#[template(path = "mail/letter.txt")]
+struct Text<'a> {
+    letter: &'a Letter,
+}
+
+impl Letter {
+    /// Returns the letter as HTML and as text.
+    pub fn render(&self) -> Result<(String, String), askama::Error> {
+        Ok((Html { letter: self }.render()?, Text { letter: self }.render()?))
+    }
+}
+
+impl Text<'_> {
+    /// Breaks a text into lines.
+    fn lines(&self, text: &str) -> String {
+        wrap(text, "")
+    }
+
+    /// Writes a fact. Further lines are indented.
+    fn fact(&self, (label, value): &(&'static str, String)) -> String {
+        wrap(&format!("{label}: {value}"), "  ")
+    }
+}
+
+/// Breaks a text at spaces. A longer word stays whole.
+fn wrap(text: &str, indent: &str) -> String {
+    let (mut lines, mut width) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            lines.push('\n');
+            lines.push_str(indent);
+            width = indent.len();
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines
+}
+
+/// Returns a text in one line without control characters, at most so long.
+pub(super) fn one_line(text: &str, most: usize) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
+        None => line,
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+    }
+}

@@ -1,0 +1,171 @@
+//! A connection to the mail server. Each step has a limit.
+
+use super::{
+    failure::Failure,
+    server::{Encryption, MailServer},
+};
+use lettre::{
+    address::Envelope,
+    transport::smtp::{
+        authentication::{Credentials, Mechanism},
+        client::AsyncSmtpConnection,
+        commands::{Data, Mail, Rcpt},
+        extension::{ClientId, Extension, MailBodyParameter, MailParameter},
+    },
+};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Limit of connecting, with the greeting of the server.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(15);
+/// Limit of a command.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// Limit of sending a message.
+const TAKES_WITHIN: Duration = Duration::from_secs(60);
+/// Limit of the farewell.
+const CLOSES_WITHIN: Duration = Duration::from_secs(2);
+
+/// A connection that is ready for a message.
+pub(super) struct Link {
+    connection: AsyncSmtpConnection,
+    used_at: Instant,
+    messages: u32,
+}
+
+/// How a message failed.
+pub(super) enum Broken {
+    /// Before the server knew of it: the connection is gone.
+    BeforeData,
+    Failed(Failure),
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::BeforeData => Failure::Server("the mail server has closed the connection".to_owned()),
+            Broken::Failed(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Link {
+    /// Connects, encrypts and signs in. `domain` is the one that the server is greeted with.
+    pub(super) async fn open(server: &MailServer, domain: &str) -> Result<Self, Failure> {
+        let hello = ClientId::Domain(domain.to_owned());
+        let tls = server.tls.clone();
+        let (first, then) = match server.encryption {
+            Encryption::None => (None, None),
+            Encryption::StartTls => (None, tls),
+            Encryption::Tls => (tls, None),
+        };
+        let address = (server.host.as_str(), server.port);
+        let connected = AsyncSmtpConnection::connect_tokio1(address, None, &hello, first, None);
+        let mut connection = timeout(CONNECTS_WITHIN, connected)
+            .await
+            .map_err(|_| Failure::late("connecting"))?
+            .map_err(|error| Failure::of_server("cannot connect", &error))?;
+        if let Some(tls) = then {
+            if !connection.can_starttls() {
+                let said = "the mail server does not offer STARTTLS, and mail is never sent unencrypted to another machine";
+                return Err(Failure::Server(said.to_owned()));
+            }
+            timeout(ANSWERS_WITHIN, connection.starttls(tls, &hello))
+                .await
+                .map_err(|_| Failure::late("STARTTLS"))?
+                .map_err(|error| Failure::of_server("STARTTLS", &error))?;
+        }
+        if let Some((user, password)) = server.credentials().map_err(Failure::Server)? {
+            let credentials = Credentials::new(user, password.to_string());
+            timeout(ANSWERS_WITHIN, connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials))
+                .await
+                .map_err(|_| Failure::late("AUTH"))?
+                .map_err(|error| {
+                    Failure::of_server("the mail server refuses the user or password", &error)
+                })?;
+        }
+        Ok(Self { connection, used_at: Instant::now(), messages: 0 })
+    }
+
+    /// Sends a message.
+    pub(super) async fn send(&mut self, envelope: &Envelope, message: &[u8]) -> Result<(), Broken> {
+        let parameters = self.parameters(envelope, message)?;
+        let connection = &mut self.connection;
+        let from =
+            timeout(ANSWERS_WITHIN, connection.command(Mail::new(envelope.from().cloned(), parameters)));
+        match from.await {
+            Err(_) => return Err(Failure::late("MAIL").into()),
+            Ok(Err(error)) if error.status().is_none_or(|code| code.to_string() == "421") => {
+                return Err(Broken::BeforeData);
+            }
+            // The sender is the same for every message.
+            Ok(Err(error)) => {
+                return Err(Failure::of_server("the mail server refuses the sender", &error).into());
+            }
+            Ok(Ok(_)) => {}
+        }
+        for to in envelope.to() {
+            timeout(ANSWERS_WITHIN, connection.command(Rcpt::new(to.clone(), vec![])))
+                .await
+                .map_err(|_| Failure::late("RCPT"))?
+                .map_err(|error| Failure::of_message("the mail server refuses the recipient", &error))?;
+        }
+        let refused = |error| Failure::of_message("the mail server refuses the message", &error);
+        timeout(ANSWERS_WITHIN, connection.command(Data))
+            .await
+            .map_err(|_| Failure::late("DATA"))?
+            .map_err(refused)?;
+        timeout(TAKES_WITHIN, connection.message(message))
+            .await
+            .map_err(|_| Failure::late("the end of the message"))?
+            .map_err(refused)?;
+        (self.used_at, self.messages) = (Instant::now(), self.messages + 1);
+        Ok(())
+    }
+
+    /// Returns what the server must support for this message.
+    fn parameters(&self, envelope: &Envelope, message: &[u8]) -> Result<Vec<MailParameter>, Failure> {
+        let server = self.connection.server_info();
+        let mut parameters = Vec::new();
+        if envelope
+            .to()
+            .iter()
+            .chain(envelope.from())
+            .any(|address| !AsRef::<str>::as_ref(address).is_ascii())
+        {
+            if !server.supports_feature(Extension::SmtpUtfEight) {
+                let said = "the mail server does not take addresses with letters beyond ASCII (SMTPUTF8)";
+                return Err(Failure::Refused(said.to_owned()));
+            }
+            parameters.push(MailParameter::SmtpUtfEight);
+        }
+        if !message.is_ascii() {
+            if !server.supports_feature(Extension::EightBitMime) {
+                let said = "the mail server does not take letters beyond ASCII (8BITMIME)";
+                return Err(Failure::Refused(said.to_owned()));
+            }
+            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+        }
+        Ok(parameters)
+    }
+
+    /// Returns how long no message was sent.
+    pub(super) fn unused_for(&self) -> Duration {
+        self.used_at.elapsed()
+    }
+
+    /// Returns the number of messages that were sent.
+    pub(super) fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Says farewell, unless the connection is gone.
+    pub(super) async fn close(mut self) {
+        let _ = timeout(CLOSES_WITHIN, self.connection.abort()).await;
+    }
+}
