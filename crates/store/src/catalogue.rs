@@ -2,9 +2,9 @@
 //! tables. The test that prepares all statements on both engines therefore covers every statement.
 
 use crate::{
-    access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, devices, drills, ends,
-    environments, evidence, failures, guard, history, idempotency, keys, limits, lines, makers, messages,
-    properties, proxies, refused, rotations, secrets, sessions, token_revocations, verifiers,
+    access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
+    drills, ends, environments, evidence, failures, guard, history, idempotency, keys, limits, lines, makers,
+    messages, properties, proxies, refused, rotations, secrets, sessions, token_revocations, verifiers,
 };
 
 use std::borrow::Cow;
@@ -41,6 +41,7 @@ impl Statement {
             clients::STATEMENTS,
             counts::STATEMENTS,
             db::STATEMENTS,
+            deliveries::STATEMENTS,
             drills::STATEMENTS,
             ends::STATEMENTS,
             environments::STATEMENTS,

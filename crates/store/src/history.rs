@@ -4,6 +4,7 @@ use crate::{StoreError, Tx, Value, catalogue::statements, db::Row};
 use crossfade_core::{
     Timestamp,
     ended::{Cause, EndHash},
+    messages::AbandonedAs,
 };
 
 /// What the database says about its own history.
@@ -194,9 +195,12 @@ impl Tx {
         self.execute(SET_NOTING, vec![is_noting.into()]).await.map(drop)
     }
 
-    /// Begins a quarantine. Sessions, one-time links and known browsers end, because any of them may have ended before.
+    /// Begins a quarantine. Sessions, one-time links and known browsers end, because any of them may have ended before,
+    /// and queued messages are not sent.
     pub async fn start_quarantine(&mut self, row: &QuarantineRow) -> Result<(), StoreError> {
         self.set_noting(false).await?;
+        // What the database was copied from sends its own messages.
+        self.abandon_deliveries(row.since, AbandonedAs::Quarantine).await?;
         self.execute(START, vec![row.since.into(), row.cause.as_str().into(), row.data_until.into()]).await?;
         self.end_entries().await
     }

@@ -11,6 +11,7 @@ mod checks;
 mod clients;
 mod counts;
 mod db;
+mod deliveries;
 mod devices;
 mod drills;
 mod ends;
@@ -47,6 +48,7 @@ pub use db::{
     Db, Durability, Fault, Holder, Integrity, Location, Purpose, ServeLock, ServerId, StoreError,
     TRACE_STATEMENTS, Tx, Value,
 };
+pub use deliveries::{Delivery, DeliveryQueue, NewDelivery};
 pub use devices::DeviceRow;
 pub use drills::{DrillRow, SecretWindows};
 pub use ends::NotedEnd;

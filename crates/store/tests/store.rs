@@ -18,6 +18,7 @@ mod suite {
     mod change_log;
     mod clients;
     mod corrupt;
+    mod deliveries;
     mod drills;
     mod environments;
     mod evidence;

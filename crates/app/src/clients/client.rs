@@ -473,7 +473,7 @@ impl App {
             };
             let event = Event::ClientDeleted { name: client.name.to_string() };
             act.audit(&event, about).await?;
-            act.notify(self.random.as_ref(), &event, &client, None).await
+            act.notify(self.random.as_ref(), &event, &client, None, Some(reason.as_str())).await
         })
         .await
     }

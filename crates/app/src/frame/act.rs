@@ -8,7 +8,10 @@ use crate::{
     },
 };
 use crossfade_core::{
-    Code, Problem, Random, RegistrationId, SecretId, Timestamp, audit::Event, base62, environment::Slug,
+    Code, Problem, Random, RegistrationId, SecretId, Timestamp,
+    audit::Event,
+    base62,
+    environment::Slug,
 };
 use crossfade_store::{ChangeKind, Client, Notification, Tx};
 
@@ -93,11 +96,11 @@ impl<'a> Act<'a> {
         event: &Event,
         about: About<'_>,
     ) -> Result<(), Error> {
-        let (client, environment) = (about.client, about.environment);
+        let (client, environment, reason) = (about.client, about.environment, about.reason);
         self.audit_at(at, event, about).await?;
         let Some(client) = client else { return Ok(()) };
         let Some(client) = self.tx.client(client).await? else { return Ok(()) };
-        self.notify(random, event, &client, environment).await
+        self.notify(random, event, &client, environment, reason).await
     }
 
     /// For a secret that ends now: marks it as leaked if `compromised`, and ends the tokens issued under it if
@@ -125,23 +128,37 @@ impl<'a> Act<'a> {
         event: &Event,
         client: &Client,
         environment: Option<&Slug>,
+        reason: Option<&str>,
     ) -> Result<(), Error> {
         if client.owners.is_empty() {
             return Ok(());
         }
-        let mut id = [0; 16];
-        random.fill(&mut id);
+        let number = match environment {
+            Some(environment) => self.tx.next_message_number(&client.id, environment).await?,
+            None => None,
+        };
         let notification = Notification {
-            id: base62::encode_fixed(&id, 22),
+            id: message_id(random),
             created_at: self.now,
+            number,
             event: event.action(),
             client_id: Some(client.id.clone()),
+            client_name: Some(client.name.to_string()),
             environment: environment.cloned(),
             recipients: client.owners.clone(),
+            actor_name: Some(self.by.actor.name().to_owned()),
+            reason: reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
             details: event.details(),
         };
         Ok(self.tx.insert_notification(&notification).await?)
     }
+}
+
+/// Returns the ID of a new message.
+fn message_id(random: &dyn Random) -> String {
+    let mut id = [0; 16];
+    random.fill(&mut id);
+    base62::encode_fixed(&id, 22)
 }
 
 fn unless_overtaken(holds: bool) -> Result<(), Problem> {

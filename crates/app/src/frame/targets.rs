@@ -290,7 +290,7 @@ impl Act<'_> {
             reason: Some(reason),
         };
         self.audit(event, about).await?;
-        self.notify(random, event, &site.client, Some(&site.environment.slug)).await
+        self.notify(random, event, &site.client, Some(&site.environment.slug), Some(reason)).await
     }
 }
 

@@ -314,7 +314,8 @@ impl App {
             };
             act.audit(&event, about).await?;
             if changes_state {
-                act.notify(self.random.as_ref(), &event, &site.client, Some(&site.environment.slug)).await?;
+                let slug = Some(&site.environment.slug);
+                act.notify(self.random.as_ref(), &event, &site.client, slug, Some(reason.as_str())).await?;
             }
             Ok(Versioned::new(after_shown, after.version + 1))
         })

@@ -262,14 +262,18 @@ async fn a_message_survives_storage_until_it_is_forgotten(t: TestDb) {
     let message = |n: usize, client: Option<usize>, time: u32| Notification {
         id: format!("message {n}"),
         created_at: at(time),
+        number: client.map(|_| n as i64),
         event: Action::SecretRotated,
         client_id: client.map(client_id),
+        client_name: client.map(|_| "Billing".into()),
         environment: client.map(|_| slug("staging")),
         recipients: if client.is_some() {
             vec!["o'brien@example.com".into(), "ada@example.com".into()]
         } else {
             vec![]
         },
+        actor_name: Some("Ada".into()),
+        reason: (n == 1).then(|| "a reason".into()),
         details: json!({"n": n}),
     };
     let messages =

@@ -50,10 +50,14 @@ async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
     let message = Notification {
         id: "message".into(),
         created_at: at(0),
+        number: Some(1),
         event: Action::SecretRotated,
         client_id: Some(client_id(1)),
+        client_name: None,
         environment: None,
         recipients: vec![],
+        actor_name: None,
+        reason: None,
         details: serde_json::json!({}),
     };
     tx.insert_notification(&message).await?;

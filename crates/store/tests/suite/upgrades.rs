@@ -45,6 +45,8 @@ const ROWS: &[(i64, i64, &str)] = &[
          VALUES (1, 1, 'user', 'usr_1', 'Ada', 'user.created', 'done', 'usr_2', '{}'), (2, 2, 'user', 'usr_1', 'Ada', 'link.created', 'done', 'usr_2', '{}')"),
     (1, i64::MAX, "INSERT INTO idempotency (actor, key, request, created_at, reply, sealed) VALUES ('usr_1', 'once', {B}, 1, '{}', {B})"),
     (1, i64::MAX, "INSERT INTO notifications (id, created_at, event, recipients, details) VALUES ('ntf_1', 1, 'secret.rotated', '[]', '{}')"),
+    (34, i64::MAX, "INSERT INTO deliveries (id, notification_id, channel, recipient, cause, created_at, next_attempt_at)
+         VALUES ('dlv_1', 'ntf_1', 'mail', 'ada@example.com', 'ntf_1', 1, 1)"),
     (3, i64::MAX, "INSERT INTO sessions (id, user_id, digest, created_at, authenticated_at, last_seen_at, source_ip, user_agent)
          VALUES ('ses_1', 'usr_1', {B}, 1, 1, 1, '192.0.2.1', '')"),
     (4, 5, "INSERT INTO secret_usage_spans (secret_id, span, use_count) VALUES ('sec_1', 8, 7)"),

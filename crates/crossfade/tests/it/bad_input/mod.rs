@@ -55,6 +55,7 @@ async fn snapshot(owner: &Principal<'_>, client: &Client) -> Vec<Value> {
         "drills",
         "signing_keys",
         "notifications",
+        "deliveries",
         "idempotency",
         "change_log",
     ] {

@@ -1,0 +1,181 @@
+//! Deliveries of messages: leases, what becomes of them, and one message for one cause.
+
+use crate::engines::on_both_engines;
+use crate::harness::*;
+use crossfade_core::{Timestamp, audit::Action, ended::Cause, messages::AbandonedAs};
+use crossfade_store::{NewDelivery, Notification, QuarantineRow, StoreError, Tx};
+use serde_json::json;
+use std::time::Duration;
+
+on_both_engines! {
+    in parallel:
+    a_recipient_gets_one_message_for_one_cause,
+    a_lease_that_has_ended_is_given_again_and_its_holder_changes_nothing,
+    a_failed_delivery_waits_for_its_next_attempt,
+    what_is_late_or_was_tried_for_long_is_abandoned,
+    a_quarantine_abandons_what_is_queued,
+    deliveries_are_forgotten_with_their_message,
+    messages_about_a_registration_are_numbered,
+}
+
+async fn queue(
+    tx: &mut Tx,
+    number: u32,
+    recipients: &[&str],
+    cause: &str,
+    not_after: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let message = Notification {
+        id: format!("message {number}"),
+        created_at: at(number),
+        number: None,
+        event: Action::SecretRotated,
+        client_id: Some(client_id(1)),
+        client_name: Some("Billing".into()),
+        environment: Some(slug("staging")),
+        recipients: recipients.iter().map(|it| (*it).to_owned()).collect(),
+        actor_name: Some("Ada".into()),
+        reason: None,
+        details: json!({}),
+    };
+    tx.insert_notification(&message).await?;
+    for recipient in recipients {
+        let id = format!("{number} to {recipient}");
+        let (notification, created_at) = (message.id.as_str(), at(number));
+        tx.insert_delivery(&NewDelivery { id, notification, recipient, cause, created_at, not_after })
+            .await?;
+    }
+    Ok(())
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn lease(t: &TestDb, lease: &str, now: Timestamp) -> Vec<String> {
+    t.write(async |tx| {
+        let leased = tx.lease_deliveries(lease, (now, now.after(MINUTE)), 2).await?;
+        Ok(leased.into_iter().map(|it| format!("{} #{}", it.id, it.attempts)).collect())
+    })
+    .await
+}
+
+async fn queued(t: &TestDb) -> i64 {
+    t.read(async |tx| Ok(tx.delivery_queue().await?.queued)).await
+}
+
+async fn a_recipient_gets_one_message_for_one_cause(t: TestDb) {
+    t.write(async |tx| {
+        queue(tx, 1, &["ada@example.com", "bob@example.com"], "ended", None).await?;
+        queue(tx, 2, &["ada@example.com", "eve@example.com"], "ended", None).await?;
+        queue(tx, 3, &["ada@example.com"], "other", None).await?;
+        Ok(())
+    })
+    .await;
+    assert_eq!(queued(&t).await, 4);
+    let ids = lease(&t, "a", at(9)).await;
+    assert_eq!(ids, ["1 to ada@example.com #1", "1 to bob@example.com #1"]);
+    assert_eq!(lease(&t, "b", at(9)).await, ["2 to eve@example.com #1", "3 to ada@example.com #1"]);
+    assert_eq!(lease(&t, "c", at(9)).await, [""; 0]);
+}
+
+async fn a_lease_that_has_ended_is_given_again_and_its_holder_changes_nothing(t: TestDb) {
+    t.write(async |tx| queue(tx, 1, &["ada@example.com"], "1", None).await).await;
+    let micro = Duration::from_micros(1);
+    assert_eq!(lease(&t, "one", at(9)).await, ["1 to ada@example.com #1"]);
+    let end = at(9).after(MINUTE);
+    assert_eq!(lease(&t, "two", end.before(micro)).await, [""; 0]);
+    assert_eq!(lease(&t, "two", end).await, ["1 to ada@example.com #2"]);
+    t.write(async |tx| {
+        let id = "1 to ada@example.com";
+        assert!(!tx.delivery_sent(id, "one", end).await?);
+        assert!(!tx.delivery_failed(id, "one", (end, "no")).await?);
+        assert!(!tx.abandon_delivery(id, "one", (end, AbandonedAs::Refused, None)).await?);
+        assert!(tx.delivery_sent(id, "two", end).await?);
+        assert!(!tx.delivery_sent(id, "two", end).await?);
+        Ok(())
+    })
+    .await;
+    assert_eq!(queued(&t).await, 0);
+    assert_eq!(lease(&t, "three", end.after(MINUTE)).await, [""; 0]);
+}
+
+async fn a_failed_delivery_waits_for_its_next_attempt(t: TestDb) {
+    t.write(async |tx| queue(tx, 1, &["ada@example.com"], "1", None).await).await;
+    lease(&t, "a", at(2)).await;
+    let again = at(2).after(MINUTE);
+    t.write(async |tx| {
+        assert!(tx.delivery_failed("1 to ada@example.com", "a", (again, "451 later")).await?);
+        Ok(())
+    })
+    .await;
+    let due = async |now| t.read(async |tx| tx.has_due_delivery(now).await).await;
+    assert_eq!((due(again.before(Duration::from_micros(1))).await, due(again).await), (false, true));
+    let queue = t.read(async |tx| tx.delivery_queue().await).await;
+    assert_eq!((queue.queued, queue.oldest, queue.last_error), (1, Some(at(1)), Some("451 later".into())));
+    assert_eq!(lease(&t, "b", again).await, ["1 to ada@example.com #2"]);
+    t.write(async |tx| {
+        let refused = (again, AbandonedAs::Refused, Some("550 unknown"));
+        assert!(tx.abandon_delivery("1 to ada@example.com", "b", refused).await?);
+        Ok(())
+    })
+    .await;
+    assert_eq!(queued(&t).await, 0);
+    let lost = async |since| t.read(async |tx| tx.lost_deliveries(since).await).await;
+    assert_eq!((lost(again).await, lost(again.after(MINUTE)).await), (1, 0));
+}
+
+async fn what_is_late_or_was_tried_for_long_is_abandoned(t: TestDb) {
+    t.write(async |tx| {
+        queue(tx, 10, &["ada@example.com"], "1", Some(at(50))).await?;
+        queue(tx, 20, &["ada@example.com"], "2", None).await?;
+        Ok(())
+    })
+    .await;
+    let sweep = async |now, since| t.write(async |tx| tx.abandon_old_deliveries(now, since).await).await;
+    assert_eq!(sweep(at(49), at(9)).await, 0);
+    assert_eq!(sweep(at(50), at(19)).await, 1);
+    assert_eq!(sweep(at(50), at(20)).await, 1);
+    let number = async |reason: &str| {
+        t.place.number(&format!("SELECT COUNT(*) FROM deliveries WHERE abandoned_as = '{reason}'")).await
+    };
+    assert_eq!((number("late").await, number("gave_up").await, queued(&t).await), (1, 1, 0));
+}
+
+async fn a_quarantine_abandons_what_is_queued(t: TestDb) {
+    t.write(async |tx| queue(tx, 1, &["ada@example.com", "bob@example.com"], "1", None).await).await;
+    lease(&t, "a", at(2)).await;
+    t.write(async |tx| {
+        assert!(tx.delivery_sent("1 to ada@example.com", "a", at(2)).await?);
+        let row = QuarantineRow { since: at(3), cause: Cause::Restored, data_until: at(2) };
+        tx.start_quarantine(&row).await?;
+        assert!(!tx.delivery_sent("1 to bob@example.com", "a", at(3)).await?);
+        Ok(())
+    })
+    .await;
+    let abandoned = "SELECT COUNT(*) FROM deliveries WHERE abandoned_as = 'quarantine' AND sent_at IS NULL";
+    assert_eq!((t.place.number(abandoned).await, queued(&t).await), (1, 0));
+}
+
+async fn deliveries_are_forgotten_with_their_message(t: TestDb) {
+    t.write(async |tx| {
+        queue(tx, 1, &["ada@example.com"], "1", None).await?;
+        queue(tx, 2, &["ada@example.com"], "2", None).await?;
+        tx.delete_notifications(at(2)).await
+    })
+    .await;
+    assert_eq!(queued(&t).await, 1);
+}
+
+async fn messages_about_a_registration_are_numbered(t: TestDb) {
+    let next = async |t: &TestDb, environment: &str| {
+        let environment = slug(environment);
+        t.write(async |tx| tx.next_message_number(&client_id(1), &environment).await).await
+    };
+    t.write(seed).await;
+    t.write(async |tx| {
+        tx.insert_client(&client(1, "Billing")).await?;
+        tx.insert_registration(&registration(1, 1, "staging")).await
+    })
+    .await;
+    assert_eq!([next(&t, "staging").await, next(&t, "staging").await], [Some(1), Some(2)]);
+    assert_eq!(next(&t, "production").await, None);
+}
