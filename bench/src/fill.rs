@@ -80,6 +80,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Arc<App>, Failure> {
     let options = Options {
         audit_retention_days: None,
         audit_sinks: Vec::new(),
+        mailer: None,
         journal: None,
         location: location(directory),
         master_key: master_key(directory),

@@ -16,6 +16,7 @@ use crate::{
         seal::{Vault, root},
         source::KeySource,
     },
+    messages::sending::Sending,
     node::{
         addresses::Addresses,
         clock_watch::calibrate,
@@ -68,6 +69,8 @@ pub struct App {
     pub(crate) audit_retention_days: Option<u32>,
     /// Where the audit trail is shipped to.
     pub(crate) shipping: Shipping,
+    /// Mail to owners.
+    pub(crate) sending: Sending,
     pub(crate) fresh_sign_in: Duration,
     /// Turns for costly reads.
     pub(crate) reads: Reads,
@@ -158,6 +161,7 @@ impl App {
             cursors: Cursors::new(&root),
             audit_retention_days: options.audit_retention_days,
             shipping: Shipping::new(options.audit_sinks),
+            sending: Sending::new(options.mailer),
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
@@ -348,7 +352,8 @@ impl App {
 
     /// Measures the instance. If the database does not answer, returns the other values.
     pub async fn measure(&self) -> Gauges {
-        Gauges { sinks: self.shipping.states(), ..self.node.measure().await }
+        let mail = self.sending.state().unwrap_or_default();
+        Gauges { sinks: self.shipping.states(), mail, ..self.node.measure().await }
     }
 
     /// Records that the caller's address in a request from this declared proxy could not be read, so that the proxy

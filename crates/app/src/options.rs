@@ -3,6 +3,7 @@
 use crate::{keys::source::KeySource, node::addresses::AddressPolicy, trail::sinks::AuditSink};
 use crossfade_authority::Clock;
 use crossfade_core::Random;
+use crossfade_outbound::Mailer;
 use crossfade_store::Location;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,6 +25,8 @@ pub struct Options {
     pub audit_retention_days: Option<u32>,
     /// Where the audit trail is shipped to.
     pub audit_sinks: Vec<AuditSink>,
+    /// Sends messages to owners; `None`: mail is not set up.
+    pub mailer: Option<Arc<Mailer>>,
     /// How evidence, sessions and the audit trail store addresses.
     pub evidence_addresses: AddressPolicy,
     /// How long a sign-in counts as fresh for dangerous actions.

@@ -143,6 +143,12 @@ impl Metrics {
                     "Current secrets older than their environment allows.",
                     stored.secrets_overdue,
                 ),
+                ("crossfade_mail_queued", "Messages that wait to be sent.", stored.mail_queued),
+                (
+                    "crossfade_mail_oldest_seconds",
+                    "Seconds since the oldest message that waits was queued; 0 if none waits.",
+                    stored.mail_oldest_seconds,
+                ),
                 (
                     "crossfade_changes_behind",
                     "Stored changes not yet applied on this node.",
@@ -211,6 +217,17 @@ impl Metrics {
                 "crossfade_tls_handshakes_failed_total",
                 "TLS handshakes that failed.",
                 certificate.handshakes_failed(),
+            ),
+            ("crossfade_mail_sent_total", "Messages that the mail server has taken.", gauges.mail.sent),
+            (
+                "crossfade_mail_failed_total",
+                "Attempts to send a message that failed and are repeated.",
+                gauges.mail.failed,
+            ),
+            (
+                "crossfade_mail_refused_total",
+                "Messages that the mail server refused for good.",
+                gauges.mail.refused,
             ),
             (
                 "crossfade_jobs_failed_total",

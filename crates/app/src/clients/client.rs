@@ -428,7 +428,15 @@ impl App {
             act.tx.update_client(&client).await?;
             let about =
                 About { client: Some(&client.id), target: Some(client.id.to_string()), ..About::default() };
-            act.audit(&Event::ClientUpdated { before, after: facts(&client) }, about).await?;
+            let event = Event::ClientUpdated { before, after: facts(&client) };
+            act.audit(&event, about).await?;
+            if !same_owners(&client.owners, &client_before.owners) {
+                // Who is no owner any more is told as well.
+                let mut told = client.clone();
+                let left = client_before.owners.iter().filter(|owner| !client.owners.contains(owner));
+                told.owners.extend(left.cloned());
+                act.notify(self.random.as_ref(), &event, &told, None, None).await?;
+            }
             client.version += 1;
             Ok(Versioned::new(
                 shown(self, act.tx, principal, &client).await?,

@@ -5,14 +5,16 @@ mod clock;
 mod contents;
 pub(crate) mod database;
 mod files;
+mod mail;
 mod trail;
 
 pub(crate) use crate::wording::{count, shown};
 use crate::{keys::source::KeySource, trail::sinks::AuditSink};
 use crossfade_authority::Clock;
+use crossfade_outbound::Mailer;
 use crossfade_store::{Db, Location};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 /// Result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -70,6 +72,8 @@ pub struct Instance<'a> {
     pub public_url: String,
     /// Where its audit trail is shipped to.
     pub audit_sinks: Vec<AuditSink>,
+    /// Sends its mail; `None` if mail is not set up.
+    pub mailer: Option<Arc<Mailer>>,
     /// The machine's clock, not raised to any stored time.
     pub clock: &'a Clock,
 }

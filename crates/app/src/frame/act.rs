@@ -12,8 +12,9 @@ use crossfade_core::{
     audit::Event,
     base62,
     environment::Slug,
+    messages::{cause, not_after},
 };
-use crossfade_store::{ChangeKind, Client, Notification, Tx};
+use crossfade_store::{ChangeKind, Client, NewDelivery, Notification, Tx};
 
 /// A change in progress: the transaction, its time, and its author. The permissions of a person are no part of it, so
 /// that a policy's change is recorded, told and fed by the same lines as a person's.
@@ -23,16 +24,25 @@ pub(crate) struct Act<'a> {
     pub(crate) now: Timestamp,
     pub(crate) by: Author,
     pub(crate) if_match: IfMatch<'a>,
+    /// Whether messages to owners are mailed.
+    pub(crate) mails: bool,
 }
 
 impl<'a> Act<'a> {
     pub(crate) fn new(tx: &'a mut Tx, now: Timestamp, by: impl Into<Author>) -> Self {
-        Self { tx, now, by: by.into(), if_match: IfMatch::Any }
+        Self { tx, now, by: by.into(), if_match: IfMatch::Any, mails: false }
     }
 
     /// Returns this change as one of another author, for entries that are not the actor's own.
     pub(crate) fn on_behalf_of(&mut self, by: impl Into<Author>) -> Act<'_> {
-        Act::new(self.tx, self.now, by)
+        Act { mails: self.mails, ..Act::new(self.tx, self.now, by) }
+    }
+
+    /// Returns this change with mail only if `wanted`: not for a message that another one of this change makes
+    /// unnecessary.
+    pub(crate) fn mailing(&mut self, wanted: bool) -> Act<'_> {
+        let by = self.by.clone();
+        Act { mails: self.mails && wanted, ..Act::new(self.tx, self.now, by) }
     }
 
     /// Refuses the change if the principal has read another version than the present one.
@@ -150,12 +160,28 @@ impl<'a> Act<'a> {
             reason: reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
             details: event.details(),
         };
-        Ok(self.tx.insert_notification(&notification).await?)
+        self.tx.insert_notification(&notification).await?;
+        if !self.mails {
+            return Ok(());
+        }
+        let (cause, not_after) = (cause(event, &notification.id), not_after(event));
+        for recipient in &notification.recipients {
+            let delivery = NewDelivery {
+                id: message_id(random),
+                notification: &notification.id,
+                recipient,
+                cause: &cause,
+                created_at: self.now,
+                not_after,
+            };
+            self.tx.insert_delivery(&delivery).await?;
+        }
+        Ok(())
     }
 }
 
-/// Returns the ID of a new message.
-fn message_id(random: &dyn Random) -> String {
+/// Returns the ID of a new message or delivery.
+pub(crate) fn message_id(random: &dyn Random) -> String {
     let mut id = [0; 16];
     random.fill(&mut id);
     base62::encode_fixed(&id, 22)

@@ -8,9 +8,15 @@ use crate::{
         targets::Target,
     },
 };
-use crossfade_core::Operation;
+use crossfade_core::{Operation, Timestamp};
+use crossfade_store::Tx;
 
 impl App {
+    /// Begins a change by an author.
+    fn act<'a>(&self, tx: &'a mut Tx, now: Timestamp, by: impl Into<Author>) -> Act<'a> {
+        Act { mails: self.sending.mailer.is_some(), ..Act::new(tx, now, by) }
+    }
+
     /// Runs a change of a policy, a local command, or another actor that needs no permission.
     pub(crate) async fn change_as<T>(
         &self,
@@ -18,7 +24,7 @@ impl App {
         work: impl AsyncFnOnce(&mut Act<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let by = by.into();
-        self.node.transact(async |tx, now| work(&mut Act::new(tx, now, by)).await).await
+        self.node.transact(async |tx, now| work(&mut self.act(tx, now, by)).await).await
     }
 
     /// Runs a change of a principal's own account, which needs no permission.
@@ -30,7 +36,7 @@ impl App {
         self.node
             .transact(async |tx, now| {
                 let principal = principal.refreshed(tx, now).await?;
-                work(&mut Act::new(tx, now, principal.author()), &principal).await
+                work(&mut self.act(tx, now, principal.author()), &principal).await
             })
             .await
     }
@@ -59,7 +65,7 @@ impl App {
                         let principal = request.principal.refreshed(tx, now).await?;
                         let loaded = target.load(tx, &principal, operation.access()).await;
                         let mut act =
-                            Act { if_match: request.if_match, ..Act::new(tx, now, principal.author()) };
+                            Act { if_match: request.if_match, ..self.act(tx, now, principal.author()) };
                         if let Some(key) = request.idempotency
                             && let Some(reply) =
                                 self.replay(&mut act, &principal, key, operation, &loaded).await?

@@ -47,6 +47,7 @@ impl Place {
             random: Arc::new(SystemRandom),
             audit_retention_days: None,
             audit_sinks: Vec::new(),
+            mailer: None,
             journal: Some(self.journal()),
             evidence_addresses: AddressPolicy::Full,
             fresh_sign_in: Duration::from_secs(600),

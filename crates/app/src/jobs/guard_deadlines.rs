@@ -100,7 +100,9 @@ impl App {
                 last_used_at: judged.last_used_at,
                 new_first_used_at: judged.new_first_used_at,
             };
-            act.tell_at(now, self.random.as_ref(), &event, about(&near, None)).await?;
+            // The mail about an extension says everything that the warning would say.
+            let mut told = act.mailing(extend_to.is_none());
+            told.tell_at(now, self.random.as_ref(), &event, about(&near, None)).await?;
         }
         let Some(extended) = extend_to else { return Ok(()) };
         let Some(mut secret) = act.tx.secret(&near.registration_id, secret_id).await? else { return Ok(()) };

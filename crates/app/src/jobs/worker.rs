@@ -40,6 +40,7 @@ impl Worker {
                 () = beats(&app) => {}
                 () = watch_clock(&app) => {}
                 () = app.ship_trail() => {}
+                () = app.send_messages() => {}
                 () = run(app.clone(), stopped) => {}
             }
         });
@@ -99,6 +100,7 @@ async fn run(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
             }
             // What is not shipped now is shipped after the next start.
             let _ = tokio::time::timeout(SHIP_WITHIN, app.ship_trail_once()).await;
+            app.sending.close().await;
             return;
         }
         pause = (begun.elapsed() * PAUSE).clamp(FLUSH_EVERY, FLUSH_WITHIN);

@@ -1,6 +1,9 @@
 //! Metrics of the complete instance.
 
-use crate::{error::Error, history::journal::Journal, node::state::Node, trail::shipping::SinkState};
+use crate::{
+    error::Error, history::journal::Journal, messages::sending::MailState, node::state::Node,
+    trail::shipping::SinkState,
+};
 use crossfade_core::{Timestamp, guard::Mark};
 use crossfade_store::Fault;
 use std::{
@@ -46,6 +49,8 @@ pub struct Gauges {
     pub authentications: Vec<(&'static str, u64)>,
     /// Destinations of the audit trail.
     pub sinks: Vec<SinkState>,
+    /// What this process knows of its mail.
+    pub mail: MailState,
 }
 
 /// The values that are read from the database.
@@ -61,6 +66,10 @@ pub struct StoredGauges {
     pub evidence_lost_until: Option<Timestamp>,
     /// Stored changes that this node's tables have not applied.
     pub changes_behind: i64,
+    /// Messages that wait to be sent.
+    pub mail_queued: i64,
+    /// Seconds since the oldest of them was queued.
+    pub mail_oldest_seconds: i64,
 }
 
 /// Space on a disk, in bytes.
@@ -121,6 +130,7 @@ impl Node {
             is_trail_altered: self.chain_end.altered_after().is_some(),
             authentications: self.authority.evidence().totals(),
             sinks: Vec::new(),
+            mail: MailState::default(),
         }
     }
 
@@ -129,7 +139,7 @@ impl Node {
         let now = self.clock.now();
         let known = *self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.filter(|(at, _)| now < at.after(COUNTED_EVERY)).map(|(_, counts)| counts);
-        let (stored, running, counts) = self
+        let (stored, running, counts, queue) = self
             .read(async |tx| {
                 let counts = match known {
                     Some(counts) => counts,
@@ -139,7 +149,12 @@ impl Node {
                         lost_until: tx.last_evidence_loss().await?,
                     },
                 };
-                Ok((tx.read_head().await?.0, tx.count_retiring(now).await?, counts))
+                Ok((
+                    tx.read_head().await?.0,
+                    tx.count_retiring(now).await?,
+                    counts,
+                    tx.delivery_queue().await?,
+                ))
             })
             .await?;
         if known.is_none() {
@@ -151,6 +166,10 @@ impl Node {
             secrets_warned: counts.warned.map(|(mark, secrets)| (mark.hours(), secrets)),
             evidence_lost_until: counts.lost_until,
             changes_behind: stored.saturating_sub(self.applied()).max(0),
+            mail_queued: queue.queued,
+            mail_oldest_seconds: queue
+                .oldest
+                .map_or(0, |oldest| i64::try_from(now.since(oldest).as_secs()).unwrap_or(i64::MAX)),
         })
     }
 }

@@ -114,6 +114,7 @@ fn throwaway(listen: SocketAddr, directory: &std::path::Path) -> Resolved {
         log_format: LogFormat::Text,
         audit_retention_days: None,
         audit_sinks: Vec::new(),
+        mailer: None,
         journal: None,
     }
 }

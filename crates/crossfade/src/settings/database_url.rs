@@ -36,19 +36,24 @@ impl DatabaseUrl {
     }
 }
 
-/// Warns of a database password among the arguments of this process.
+/// Warns of the password of a database or a mail server among the arguments of this process.
 pub(crate) fn warn_of_typed_password(matches: &ArgMatches) {
     let program = crate::cli::Cli::command();
     let (command, matches) = leaf(&program, matches);
-    if command.get_arguments().all(|argument| argument.get_id() != "database_url")
-        || matches.value_source("database_url") != Some(ValueSource::CommandLine)
-    {
-        return;
-    }
-    if matches.get_one::<String>("database_url").is_some_and(|url| has_password(url)) {
-        output::note(
-            "Warning: other users of this machine can read the password in --database-url. Set CROSSFADE_DATABASE_URL or --database-url-file instead.",
-        );
+    for (id, flag, instead) in [
+        ("database_url", "--database-url", "CROSSFADE_DATABASE_URL or --database-url-file"),
+        ("smtp_url", "--smtp-url", "CROSSFADE_SMTP_URL or --smtp-password-file"),
+    ] {
+        if command.get_arguments().all(|argument| argument.get_id() != id)
+            || matches.value_source(id) != Some(ValueSource::CommandLine)
+        {
+            continue;
+        }
+        if matches.get_one::<String>(id).is_some_and(|url| has_password(url)) {
+            output::note(&format!(
+                "Warning: other users of this machine can read the password in {flag}. Set {instead} instead."
+            ));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod addresses;
 mod database_url;
 mod file;
+mod mail;
 mod values;
 
 pub(crate) use self::database_url::warn_of_typed_password;
@@ -10,11 +11,12 @@ pub(crate) use self::database_url::warn_of_typed_password;
 use self::{
     addresses::{Reached, address, rename},
     database_url::{DatabaseUrl, has_password},
+    mail::Mail,
     values::{audit_sinks, key_command, non_empty, retention, tls_files, within},
 };
 use crate::{connections::Policy, failure::Failure, log::checked, tls};
 use clap::{Args, ValueEnum};
-use crossfade_app::{AddressPolicy, AuditSink, KeySource, doctor::Instance};
+use crossfade_app::{AddressPolicy, AuditSink, KeySource, Mailer, doctor::Instance};
 use crossfade_authority::Clock;
 use crossfade_store::Location;
 use ipnet::IpNet;
@@ -22,6 +24,7 @@ use serde::Deserialize;
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -119,6 +122,21 @@ pub(crate) struct Settings {
     /// unix:PATH. [default: none]
     #[arg(long, env = "CROSSFADE_AUDIT_SYSLOG", hide_env_values = true, value_name = "ADDRESS")]
     pub(crate) audit_syslog: Option<String>,
+    /// Mail server for messages to owners: smtp://HOST:PORT, with STARTTLS unless the host is this machine, or
+    /// smtps://HOST:PORT. User and password can be in the URL, but other users of this machine can read
+    /// command-line arguments. [default: none, and owners are not notified]
+    #[arg(long, env = "CROSSFADE_SMTP_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) smtp_url: Option<String>,
+    /// File that holds the password of the mail server. Read at each connection. [default: none]
+    #[arg(long, env = "CROSSFADE_SMTP_PASSWORD_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) smtp_password_file: Option<PathBuf>,
+    /// Sender of mail, such as Crossfade <crossfade@example.com>. Required with --smtp-url.
+    #[arg(long, env = "CROSSFADE_MAIL_FROM", hide_env_values = true, value_name = "ADDRESS")]
+    pub(crate) mail_from: Option<String>,
+    /// PEM file with the certificate authorities of the mail server, instead of those of the system. [default:
+    /// none]
+    #[arg(long, env = "CROSSFADE_OUTBOUND_CA_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) outbound_ca_file: Option<PathBuf>,
 }
 
 /// How long a kept connection may be idle. Balancers keep theirs for a minute at most, and must end them first.
@@ -188,6 +206,7 @@ pub(crate) struct Resolved {
     pub(crate) evidence_addresses: AddressWord,
     pub(crate) audit_retention_days: Option<u32>,
     pub(crate) audit_sinks: Vec<AuditSink>,
+    pub(crate) mailer: Option<Arc<Mailer>>,
 }
 
 impl Settings {
@@ -306,6 +325,13 @@ impl Settings {
                 self.audit_file.or(file.audit_file),
                 self.audit_syslog.or(file.audit_syslog),
             )?,
+            mailer: Mail {
+                url: self.smtp_url.or(file.smtp_url),
+                password_file: self.smtp_password_file.or(file.smtp_password_file),
+                from: self.mail_from.or(file.mail_from),
+                ca_file: self.outbound_ca_file.or(file.outbound_ca_file),
+            }
+            .mailer()?,
             data_dir,
         })
     }
@@ -321,6 +347,7 @@ impl Resolved {
             journal: self.journal.clone(),
             public_url: self.public_url.clone(),
             audit_sinks: self.audit_sinks.clone(),
+            mailer: self.mailer.clone(),
             clock,
         }
     }

@@ -299,6 +299,7 @@ async fn a_server_that_cannot_be_reached_is_told_without_its_password() {
         journal: None,
         public_url: "http://127.0.0.1".to_owned(),
         audit_sinks: Vec::new(),
+        mailer: None,
         clock: &clock,
     };
     let found = examine(&instance).await;

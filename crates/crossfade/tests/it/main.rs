@@ -48,6 +48,8 @@ mod keys;
 mod limits;
 mod links;
 mod load;
+mod mail_server;
+mod messages;
 mod model;
 mod oauth;
 mod observe;

@@ -11,7 +11,7 @@ use super::{
 use crate::{console::clients::State, reply::Reply};
 use askama::Template;
 use axum::response::{IntoResponse, Redirect};
-use crossfade_app::{OverdueSecret, RunningTransition};
+use crossfade_app::{App, OverdueSecret, Principal, RunningTransition};
 use crossfade_core::{
     Timestamp,
     change_over::{Assessment, Verdict},
@@ -27,6 +27,8 @@ struct HomePage {
     now: Timestamp,
     /// Warning about the machine's clock.
     clock: Option<String>,
+    /// Why owners are not notified, with the kind of the notice.
+    mail: Option<(&'static str, String)>,
     transitions: Vec<Moving>,
     overdue: Vec<Overdue>,
     more_overdue: bool,
@@ -145,6 +147,22 @@ fn overdue(it: OverdueSecret, known: &Badges, now: Timestamp) -> Option<Overdue>
     })
 }
 
+/// Returns why owners are not notified, for people who can change it.
+fn no_mail(app: &App, principal: &Principal) -> Option<(&'static str, String)> {
+    if !principal.may_somewhere(Permission::EnvironmentManage) {
+        return None;
+    }
+    match app.mail() {
+        None => {
+            Some(("", "Mail is not set up. Owners are not notified of rotations and deadlines.".to_owned()))
+        }
+        Some(mail) => {
+            let text = |said| format!("Mail cannot be sent, and messages to owners wait: {said}.");
+            mail.failing.map(|said| ("problem", text(said)))
+        }
+    }
+}
+
 pub(super) async fn show(signed: SignedIn) -> Reply {
     let (app, principal) = (&signed.app, signed.principal());
     if !principal.may_somewhere(Permission::ClientRead) {
@@ -157,6 +175,7 @@ pub(super) async fn show(signed: SignedIn) -> Reply {
         layout: signed.layout(Section::Overview, "Overview"),
         now,
         clock: app.clock_warning(),
+        mail: no_mail(app, principal).filter(|_| read.has_clients),
         transitions: read.transitions.into_iter().filter_map(|it| moving(it, &known, now)).collect(),
         overdue: read.overdue.into_iter().filter_map(|it| overdue(it, &known, now)).collect(),
         more_overdue: read.more_overdue,
@@ -175,6 +194,7 @@ mod tests {
             layout: Layout::sample(Section::Overview, "Overview"),
             now: samples::now(),
             clock: None,
+            mail: None,
             transitions,
             overdue: Vec::new(),
             more_overdue: false,

@@ -191,6 +191,13 @@ impl World {
         self.open_with(Options { audit_sinks, ..options }).await;
     }
 
+    /// Restarts with mail, or without.
+    pub async fn restart_with_mailer(&mut self, mailer: Option<Arc<crossfade_app::Mailer>>) {
+        let clock = Arc::new(Clock::manual(self.clock.now()));
+        let options = self.options(&clock);
+        self.open_with(Options { mailer, ..options }).await;
+    }
+
     /// Restarts with an audit retention in days.
     pub async fn restart_with_retention(&mut self, days: u32) {
         self.open_again(self.clock.now(), Some(days)).await;
@@ -343,6 +350,7 @@ impl World {
             journal: self.journal.clone(),
             public_url: self.app.public_url().to_owned(),
             audit_sinks: Vec::new(),
+            mailer: None,
             clock,
         }
     }
@@ -419,6 +427,7 @@ fn options(location: &Location, master_key_file: &Path, clock: &Arc<Clock>, chan
         random: chance.clone(),
         audit_retention_days: None,
         audit_sinks: Vec::new(),
+        mailer: None,
         journal: None,
         evidence_addresses: AddressPolicy::Full,
         fresh_sign_in: Duration::from_secs(600),

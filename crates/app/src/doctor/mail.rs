@@ -1,0 +1,42 @@
+//! Check of mail: whether it is set up, whether the server takes it, and whether messages wait.
+
+use super::{Check, count, shown};
+use crossfade_core::Timestamp;
+use crossfade_outbound::Mailer;
+use crossfade_store::{StoreError, Tx};
+use std::time::Duration;
+
+const NAME: &str = "mail";
+/// How long a message may wait.
+const SENT_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// How far back lost messages are searched.
+const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
+const MEND: &str = "Check CROSSFADE_SMTP_URL, the password, CROSSFADE_MAIL_FROM and the log of the mail server. Messages \
+    are tried for 3 days.";
+
+/// Connects to the mail server, and looks for messages that wait or were not sent.
+pub(super) async fn mail(tx: &mut Tx, mailer: Option<&Mailer>, now: Timestamp) -> Result<Check, StoreError> {
+    let Some(mailer) = mailer else {
+        let sentence = "Mail is not set up, so owners are not notified of rotations and deadlines.";
+        return Ok(Check::ok(NAME, sentence));
+    };
+    let (queue, lost) = (tx.delivery_queue().await?, tx.lost_deliveries(now.before(LOOKED_BACK)).await?);
+    if let Err(failure) = mailer.try_server().await {
+        let sentence = format!("Mail cannot be sent by {}: {}.", mailer.server(), failure.said());
+        return Ok(Check::warn(NAME, sentence, MEND));
+    }
+    if let Some(oldest) = queue.oldest.filter(|oldest| *oldest < now.before(SENT_WITHIN)) {
+        let waiting = count(queue.queued.unsigned_abs(), "message");
+        let why = queue.last_error.map(|said| format!(" The last failure: {said}.")).unwrap_or_default();
+        let sentence = format!("{waiting} in the queue, the oldest since {}.{why}", shown(oldest));
+        return Ok(Check::warn(NAME, sentence, MEND));
+    }
+    if lost > 0 {
+        let lost = count(lost.unsigned_abs(), "message");
+        let sentence = format!("{lost} of the last 7 days could not be delivered.");
+        let mend =
+            "Search the log for the warning of a refused message, and correct the owners of its client.";
+        return Ok(Check::warn(NAME, sentence, mend));
+    }
+    Ok(Check::ok(NAME, format!("{} takes mail, and no message is late.", mailer.server())))
+}

@@ -1,0 +1,105 @@
+//! Each kind of letter, from facts as they are stored.
+
+use super::*;
+use crossfade_core::{ClientId, environment::Slug};
+use serde_json::json;
+
+const AT: &str = "2026-11-24T13:05:59.000000Z";
+const BASE: &str = "https://auth.example.com";
+
+fn message(event: Action, details: Value) -> Notification {
+    let is_about_client = [Action::ClientUpdated, Action::ClientDeleted].contains(&event);
+    Notification {
+        id: "0123456789abcdefghijkl".into(),
+        created_at: Timestamp::from_seconds(1_795_525_500),
+        number: Some(1),
+        event,
+        client_id: Some(ClientId::parse("cl_0000000000000000000001").unwrap()),
+        client_name: Some("Billing API".into()),
+        environment: (!is_about_client).then(|| Slug::from_stored("production".into())),
+        recipients: vec!["ada@example.com".into()],
+        actor_name: Some("Grace Hopper".into()),
+        reason: Some("quarterly rotation".into()),
+        details,
+    }
+}
+
+/// One message of each kind.
+fn samples() -> Vec<Notification> {
+    let rotated = |hours: i64, compromised: bool| json!({"transition_hours": hours, "compromised": compromised, "outgoing_expires_at": AT});
+    let near = json!({"expires_at": AT, "hours_before": 4, "callers_left": 2, "last_used_at": AT, "new_first_used_at": null});
+    let scheduled = json!({"starts_at": AT, "ends_at": AT, "length_seconds": 300, "repeat": 3});
+    let caller = json!({"source_ip": "192.0.2.1", "user_agent": "billing/1.4", "instance": "blue"});
+    let others = json!({"source_ip": null, "user_agent": null, "instance": null});
+    let finished = |callers: Vec<Value>| json!({"caller_count": callers.len(), "refusal_count": 3, "unrecorded_seconds": 7, "callers": callers});
+    let switched = |enabled: bool| json!({"before": {"enabled": !enabled}, "after": {"enabled": enabled}});
+    let owners =
+        |before: &[&str], after: &[&str]| json!({"before": {"owners": before}, "after": {"owners": after}});
+    let (ada, grace) = ("ada@example.com", "grace@example.com");
+    vec![
+        message(Action::SecretRotated, rotated(24, false)),
+        message(Action::SecretRotated, rotated(0, true)),
+        message(Action::SecretRevoked, json!({"compromised": true})),
+        message(Action::SecretExtended, json!({"expires_at": AT, "expires_at_before": AT})),
+        message(Action::SecretRolledBack, json!({})),
+        message(Action::SecretExpired, json!({"expires_at": AT})),
+        message(Action::DeadlineNear, near),
+        message(Action::DrillScheduled, scheduled),
+        message(Action::DrillStopped, json!({})),
+        message(Action::DrillFinished, finished(vec![caller, others])),
+        message(Action::DrillFinished, finished(vec![])),
+        message(Action::RegistrationUpdated, switched(false)),
+        message(Action::RegistrationUpdated, switched(true)),
+        message(Action::ClientUpdated, owners(&[], &[ada])),
+        message(Action::ClientUpdated, owners(&[ada], &[grace])),
+        message(Action::ClientUpdated, owners(&[ada], &[ada, grace])),
+        message(Action::ClientDeleted, json!({"name": "Billing API"})),
+    ]
+}
+
+#[test]
+fn each_kind_of_message_says_what_happened_and_what_to_do() {
+    let mut subjects = Vec::new();
+    for message in samples() {
+        let letter = letter(&message, "ada@example.com", BASE).unwrap();
+        let (html, text) = letter.render().unwrap();
+        for part in ["Billing API", "Grace Hopper", "quarterly rotation", "24 Nov 2026, 13:05 UTC"] {
+            assert!(html.contains(part) && text.contains(part), "{part}: {text}");
+        }
+        assert!(letter.next.ends_with('.') && letter.heading.contains(": Billing API"), "{letter:?}");
+        assert!(letter.url.starts_with(BASE) && html.contains(&letter.url) && text.contains(&letter.url));
+        assert_eq!(html.matches("class=\"button\"").count(), 1, "one button");
+        subjects.push(letter.subject);
+    }
+    subjects.sort();
+    subjects.dedup();
+    assert_eq!(subjects.len(), samples().len(), "each has a subject of its own: {subjects:?}");
+}
+
+#[test]
+fn a_long_name_is_cut_in_the_subject_and_markup_is_text() {
+    let mut message = samples().remove(0);
+    message.client_name = Some("é".repeat(200));
+    message.reason = Some("<script>alert(1)</script>".into());
+    let letter = letter(&message, "ada@example.com", BASE).unwrap();
+    assert!(letter.subject.chars().count() < 120, "{}", letter.subject);
+    let (html, _) = letter.render().unwrap();
+    assert!(!html.contains("<script") && html.contains(&"é".repeat(200)), "{html}");
+}
+
+#[test]
+fn facts_that_cannot_be_read_make_no_letter() {
+    for event in [Action::SecretRotated, Action::DeadlineNear, Action::DrillFinished, Action::OwnerCreated] {
+        assert_eq!(letter(&message(event, json!({"expires_at": "soon"})), "ada@example.com", BASE), None);
+    }
+}
+
+#[test]
+fn an_owner_who_was_removed_is_told_so() {
+    let message =
+        samples().into_iter().find(|it| it.details["after"]["owners"] == json!(["grace@example.com"]));
+    let message = message.unwrap();
+    let to = |who| letter(&message, who, BASE).unwrap();
+    assert!(to("ada@example.com").because.contains("you were an owner"));
+    assert!(to("grace@example.com").because.contains("you are an owner"));
+}

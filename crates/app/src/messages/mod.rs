@@ -1,0 +1,5 @@
+//! Messages to the owners of clients. Changes queue them in their own transaction (`frame/act`). `letter` says what each
+//! kind of message means and what to do next; `sending` sends them from their rows, at least once.
+
+pub(crate) mod letter;
+pub(crate) mod sending;

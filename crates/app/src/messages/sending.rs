@@ -1,0 +1,254 @@
+//! Sends messages from their rows, at least once and under one Message-ID. A mail server that is slow or down holds up
+//! nothing: its messages wait in the database.
+
+use super::letter::letter;
+use crate::{app::App, error::Error, frame::act::message_id};
+use crossfade_core::{
+    Timestamp,
+    messages::{AbandonedAs, is_in_time, retry_after},
+};
+use crossfade_outbound::{Failure, Mail, Mailer};
+use crossfade_store::Delivery;
+use futures_util::{StreamExt, stream};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Pause between two looks for messages that are due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Number of messages leased at a time.
+const LEASED_AT_ONCE: i64 = 100;
+/// Number of messages sent at the same time.
+const SENT_AT_ONCE: usize = 8;
+/// Number of results stored at a time.
+const STORED_AT_ONCE: usize = 50;
+/// How long a message is leased. Afterwards it is sent again if its result is not stored.
+const LEASE: Duration = Duration::from_secs(300);
+/// How long before the end of the lease no attempt begins: longer than any attempt takes.
+const MARGIN: Duration = Duration::from_secs(200);
+/// Maximum pause while the mail server cannot be used.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+
+/// What this process knows of its mail.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MailState {
+    /// Messages sent since the start.
+    pub sent: u64,
+    /// Attempts since the start that failed.
+    pub failed: u64,
+    /// Messages since the start that the mail server refused for good.
+    pub refused: u64,
+    /// Why the mail server could not be used at the last attempt; `None` if it could.
+    pub failing: Option<String>,
+}
+
+/// The mail of this process.
+pub(crate) struct Sending {
+    pub(crate) mailer: Option<Arc<Mailer>>,
+    state: Mutex<MailState>,
+    /// Held while messages are sent, so that one batch follows the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What became of an attempt.
+enum Outcome {
+    Sent,
+    /// Tried again after this time.
+    Again(Duration, String),
+    Abandoned(AbandonedAs, Option<String>),
+    /// The lease ends too soon for an attempt.
+    Left,
+}
+
+impl Sending {
+    pub(crate) fn new(mailer: Option<Arc<Mailer>>) -> Self {
+        Self { mailer, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Returns what is known; `None` if mail is not set up.
+    pub(crate) fn state(&self) -> Option<MailState> {
+        self.mailer.as_ref().map(|_| self.state.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Closes the connections.
+    pub(crate) async fn close(&self) {
+        if let Some(mailer) = &self.mailer {
+            mailer.close().await;
+        }
+    }
+
+    fn note(&self, work: impl FnOnce(&mut MailState)) {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Notes whether the mail server can be used, and logs a change.
+    fn note_server(&self, failing: Option<&str>) {
+        self.note(|state| match (&state.failing, failing) {
+            (None, Some(error)) => {
+                tracing::error!(error, "cannot send mail; the messages wait in the database");
+                state.failing = Some(error.to_owned());
+            }
+            (Some(_), None) => {
+                tracing::info!("mail is sent again");
+                state.failing = None;
+            }
+            (Some(_), Some(error)) => state.failing = Some(error.to_owned()),
+            (None, None) => {}
+        });
+    }
+}
+
+impl App {
+    /// Returns what this process knows of its mail; `None` if mail is not set up.
+    pub fn mail(&self) -> Option<MailState> {
+        self.sending.state()
+    }
+
+    /// Sends messages until the process ends.
+    pub(crate) async fn send_messages(&self) {
+        if self.sending.mailer.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            match self.send_due_messages().await {
+                Ok(true) => {}
+                Ok(false) => tokio::time::sleep(LOOK_EVERY).await,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read or store which messages were sent");
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Sends messages that are due, at most as many as are leased at a time. Returns whether there may be more. A
+    /// database in quarantine sends nothing.
+    pub async fn send_due_messages(&self) -> Result<bool, Error> {
+        let Some(mailer) = &self.sending.mailer else { return Ok(false) };
+        let _turn = self.sending.turn.lock().await;
+        if self.node.quarantine().is_some() {
+            return Ok(false);
+        }
+        let now = self.clock.now();
+        // Usually none is due, and then the lock is not needed.
+        if !self.node.read(async |tx| Ok(tx.has_due_delivery(now).await?)).await? {
+            return Ok(false);
+        }
+        let lease = message_id(self.random.as_ref());
+        let (until, leased) = self.lease(&lease).await?;
+        let is_full = leased.len() as i64 == LEASED_AT_ONCE;
+        // The first failure of the server ends the attempts of the others.
+        let down = Mutex::new(None);
+        let attempts = stream::iter(leased).map(|delivery| self.attempt(mailer, delivery, until, &down));
+        let mut done = attempts.buffer_unordered(SENT_AT_ONCE).ready_chunks(STORED_AT_ONCE);
+        while let Some(results) = done.next().await {
+            self.store_results(&lease, &results).await?;
+        }
+        Ok(is_full)
+    }
+
+    /// Leases messages that are due. Returns until when, and the messages.
+    async fn lease(&self, lease: &str) -> Result<(Timestamp, Vec<Delivery>), Error> {
+        let _turn = self.node.background_turn().await;
+        self.node
+            .transact(async |tx, now| {
+                let until = now.after(LEASE);
+                let leased = match tx.quarantine().await? {
+                    Some(_) => Vec::new(),
+                    None => tx.lease_deliveries(lease, (now, until), LEASED_AT_ONCE).await?,
+                };
+                Ok((until, leased))
+            })
+            .await
+    }
+
+    async fn attempt(
+        &self,
+        mailer: &Mailer,
+        delivery: Delivery,
+        until: Timestamp,
+        down: &Mutex<Option<String>>,
+    ) -> (String, Outcome) {
+        let outcome = self.try_delivery(mailer, &delivery, until, down).await;
+        (delivery.id, outcome)
+    }
+
+    async fn try_delivery(
+        &self,
+        mailer: &Mailer,
+        delivery: &Delivery,
+        until: Timestamp,
+        down: &Mutex<Option<String>>,
+    ) -> Outcome {
+        let now = self.clock.now();
+        if !is_in_time(delivery.not_after, now) {
+            return Outcome::Abandoned(AbandonedAs::Late, None);
+        }
+        if now >= until.before(MARGIN) {
+            return Outcome::Left;
+        }
+        let pause = retry_after(delivery.attempts);
+        if let Some(said) = &*down.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Outcome::Again(pause.min(MAX_PAUSE), said.clone());
+        }
+        let message = match &delivery.message {
+            Ok(message) => message,
+            Err(error) => return Outcome::Abandoned(AbandonedAs::Unreadable, Some(error.to_string())),
+        };
+        let Some(letter) = letter(message, &delivery.recipient, &self.admin_url) else {
+            let said = format!("the facts of {} cannot be read", message.event.as_str());
+            return Outcome::Abandoned(AbandonedAs::Unreadable, Some(said));
+        };
+        let mail =
+            Mail { id: &delivery.id, to: &delivery.recipient, at: message.created_at, letter: &letter };
+        match mailer.send(&mail).await {
+            Ok(()) => {
+                self.sending.note_server(None);
+                Outcome::Sent
+            }
+            Err(Failure::Server(said)) => {
+                self.sending.note_server(Some(&said));
+                *down.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.clone());
+                Outcome::Again(pause.min(MAX_PAUSE), said)
+            }
+            Err(Failure::Deferred(said)) => Outcome::Again(pause, said),
+            Err(Failure::Refused(said)) => {
+                tracing::warn!(delivery = delivery.id, error = said, "a message was refused and is not sent");
+                Outcome::Abandoned(AbandonedAs::Refused, Some(said))
+            }
+        }
+    }
+
+    /// Stores what became of attempts. What a newer lease or a quarantine has taken over stays as it is.
+    async fn store_results(&self, lease: &str, results: &[(String, Outcome)]) -> Result<(), Error> {
+        self.sending.note(|state| {
+            for (_, outcome) in results {
+                match outcome {
+                    Outcome::Sent => state.sent += 1,
+                    Outcome::Again(..) => state.failed += 1,
+                    Outcome::Abandoned(AbandonedAs::Refused, _) => state.refused += 1,
+                    Outcome::Abandoned(..) | Outcome::Left => {}
+                }
+            }
+        });
+        let _turn = self.node.background_turn().await;
+        self.node
+            .transact(async |tx, now| {
+                for (id, outcome) in results {
+                    match outcome {
+                        Outcome::Sent => tx.delivery_sent(id, lease, now).await?,
+                        Outcome::Again(pause, said) => {
+                            tx.delivery_failed(id, lease, (now.after(*pause), said)).await?
+                        }
+                        Outcome::Abandoned(reason, said) => {
+                            tx.abandon_delivery(id, lease, (now, *reason, said.as_deref())).await?
+                        }
+                        Outcome::Left => true,
+                    };
+                }
+                Ok(())
+            })
+            .await
+    }
+}

@@ -1,0 +1,114 @@
+//! A mail server inside a test: it takes every message, or refuses as it is told.
+
+use std::sync::{Arc, Mutex};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+/// What the server has taken, and how it answers.
+#[derive(Default)]
+struct State {
+    taken: Vec<Message>,
+    /// The answer to a recipient; `None`: willing.
+    refuses: Option<&'static str>,
+    /// Whether it answers nothing but hangs up.
+    is_down: bool,
+}
+
+/// A message that was taken.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub to: String,
+    pub text: String,
+}
+
+impl Message {
+    /// Returns a header.
+    pub fn header(&self, name: &str) -> String {
+        let headers = self.text.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
+        let found = headers.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        found.unwrap_or_else(|| panic!("no {name} in {headers}")).to_owned()
+    }
+}
+
+/// A mail server on a port of its own, until the test ends.
+pub struct MailServer {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl MailServer {
+    #[expect(clippy::disallowed_methods, reason = "a server of this test")]
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::<Mutex<State>>::default();
+        let shared = state.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(converse(stream, shared.clone()));
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Returns a mailer that uses it.
+    pub fn mailer(&self) -> Arc<crossfade_app::Mailer> {
+        let url = format!("smtp://127.0.0.1:{}", self.port);
+        let server = crossfade_app::MailServer::parse(&url, None, None).unwrap();
+        Arc::new(crossfade_app::Mailer::new(server, "Crossfade <crossfade@example.com>").unwrap())
+    }
+
+    /// Refuses each recipient with this answer from now on.
+    pub fn refuse(&self, answer: Option<&'static str>) {
+        self.state.lock().unwrap().refuses = answer;
+    }
+
+    /// Hangs up on each connection from now on, or not any more.
+    pub fn set_down(&self, is_down: bool) {
+        self.state.lock().unwrap().is_down = is_down;
+    }
+
+    /// Returns what was taken since the last call.
+    pub fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut self.state.lock().unwrap().taken)
+    }
+}
+
+async fn converse(stream: TcpStream, state: Arc<Mutex<State>>) {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read);
+    let (mut to, mut text, mut is_data, mut line) = (String::new(), String::new(), false, String::new());
+    let mut answer = "220 mail.example.com".to_owned();
+    loop {
+        if state.lock().unwrap().is_down {
+            return;
+        }
+        if !answer.is_empty() && write.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+            return;
+        }
+        line.clear();
+        if lines.read_line(&mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+        let said = line.trim_end_matches("\r\n");
+        answer = if is_data && said == "." {
+            is_data = false;
+            let message = Message { to: std::mem::take(&mut to), text: std::mem::take(&mut text) };
+            state.lock().unwrap().taken.push(message);
+            "250 taken".to_owned()
+        } else if is_data {
+            text.push_str(line.strip_prefix('.').unwrap_or(&line));
+            String::new()
+        } else if let Some(address) = said.strip_prefix("RCPT TO:<") {
+            to = address.trim_end_matches('>').to_owned();
+            state.lock().unwrap().refuses.unwrap_or("250 ok").to_owned()
+        } else if said == "DATA" {
+            is_data = true;
+            "354 go on".to_owned()
+        } else {
+            "250 ok".to_owned()
+        };
+    }
+}

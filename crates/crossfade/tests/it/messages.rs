@@ -1,0 +1,363 @@
+//! Messages to owners: queued in the transaction of what they tell, sent at least once, and never when they are of no
+//! use.
+
+use crate::{
+    engines::on_both_engines,
+    mail_server::{MailServer, Message},
+    world::{Client, World},
+};
+use crossfade_app::{MailState, Restore, back_up};
+use crossfade_authority::Clock;
+use serde_json::json;
+use std::{collections::BTreeSet, time::Duration};
+
+on_both_engines! {
+    a_message_is_queued_with_its_change_and_not_without_it,
+    each_owner_gets_one_message_and_no_secret,
+    what_was_queued_before_mail_was_set_up_is_not_sent,
+    a_warning_is_sent_up_to_its_deadline_and_not_from_it_on,
+    a_lost_process_sends_again_under_the_same_message_id,
+    a_second_worker_does_not_send_what_the_first_has_leased,
+    a_refusal_for_now_is_tried_again_and_one_for_good_is_not,
+    a_server_that_is_down_costs_no_message_and_is_told,
+    a_quarantine_sends_nothing_of_before_and_nothing_until_its_release,
+    a_restored_database_sends_no_message_of_the_backup,
+    the_end_of_a_secret_is_told_once,
+    an_extension_is_told_without_the_warning_that_led_to_it,
+    owners_are_told_who_they_are_now,
+    every_kind_of_message_can_be_written,
+    messages_of_a_registration_are_numbered,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MICRO: Duration = Duration::from_micros(1);
+
+/// A world that mails, and a client whose owner is ada@example.com.
+async fn mailing(world: &mut World) -> (MailServer, Client) {
+    let server = MailServer::start().await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    let client = world.client("Billing", &["production"]).await;
+    (server, client)
+}
+
+async fn rotate(world: &World, client: &Client, hours: u32) -> serde_json::Value {
+    let path = client.path("production", "/secrets/rotate");
+    world.owner().await.post(&path, client.rotation(hours)).await.created()
+}
+
+async fn send_all(world: &World) {
+    while world.app.send_due_messages().await.unwrap() {}
+}
+
+async fn sent(world: &World, server: &MailServer) -> Vec<String> {
+    send_all(world).await;
+    let mut subjects: Vec<_> = server.take().iter().map(|message| message.header("Subject")).collect();
+    subjects.sort();
+    subjects
+}
+
+async fn open(world: &World) -> i64 {
+    world.number("SELECT COUNT(*) FROM deliveries WHERE sent_at IS NULL AND abandoned_at IS NULL").await
+}
+
+async fn abandoned(world: &World, reason: &str) -> i64 {
+    world.number(&format!("SELECT COUNT(*) FROM deliveries WHERE abandoned_as = '{reason}'")).await
+}
+
+fn mail(world: &World) -> MailState {
+    world.app.mail().unwrap()
+}
+
+async fn a_message_is_queued_with_its_change_and_not_without_it(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let path = client.path("production", "/secrets/rotate");
+    let owner = world.owner().await;
+    let mut wrong = client.rotation(24);
+    wrong["confirm_client_name"] = json!("X");
+    owner.post(&path, wrong).await.refused(422, "confirmation_mismatch");
+    assert_eq!(open(&world).await, 0);
+    world.fail_commits().await;
+    let answer = owner.post(&path, client.rotation(24)).await;
+    assert_ne!(answer.status.as_u16(), 201);
+    world.mend_commits().await;
+    assert_eq!((open(&world).await, sent(&world, &server).await.len()), (0, 0));
+    rotate(&world, &client, 24).await;
+    assert_eq!(open(&world).await, 1);
+    assert_eq!(sent(&world, &server).await, ["Secret rotated: Billing in production"]);
+    assert_eq!(open(&world).await, 0);
+}
+
+async fn each_owner_gets_one_message_and_no_secret(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let owners = json!({"owners": ["ada@example.com", "bob@example.com"], "confirm_client_name": "Billing"});
+    world.owner().await.patch(&format!("/clients/{}", client.id), owners).await.ok();
+    send_all(&world).await;
+    server.take();
+    let reply = rotate(&world, &client, 24).await;
+    send_all(&world).await;
+    let messages = server.take();
+    let to: BTreeSet<&str> = messages.iter().map(|message| message.to.as_str()).collect();
+    assert_eq!((messages.len(), to), (2, BTreeSet::from(["ada@example.com", "bob@example.com"])));
+    let value = reply["secret"]["value"].as_str().unwrap();
+    for message in &messages {
+        let text = message.text.replace("=\r\n", "");
+        assert!(!text.contains(value), "{text}");
+        assert!(text.contains("25 Nov 2026, 13:05 UTC"), "the deadline: {text}");
+        let link = format!("/console/clients/{}/environments/production/security", client.id);
+        assert!(text.contains(&link), "{text}");
+        assert_eq!(message.header("Auto-Submitted"), "auto-generated");
+    }
+    assert_eq!(messages.iter().map(|message| message.header("Message-ID")).collect::<BTreeSet<_>>().len(), 2);
+}
+
+async fn what_was_queued_before_mail_was_set_up_is_not_sent(mut world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    rotate(&world, &client, 24).await;
+    assert_eq!(world.number("SELECT COUNT(*) FROM notifications").await, 1);
+    let server = MailServer::start().await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 0));
+}
+
+async fn a_warning_is_sent_up_to_its_deadline_and_not_from_it_on(mut world: World) {
+    for (late, is_sent) in [(false, true), (true, false)] {
+        let (server, client) = mailing_another(&mut world, late).await;
+        rotate(&world, &client, 48).await;
+        send_all(&world).await;
+        server.take();
+        world.advance(HOUR * 44);
+        world.run_jobs().await;
+        world.advance(if late { HOUR * 4 } else { HOUR * 4 - MICRO });
+        let subjects = sent(&world, &server).await;
+        let warned = subjects.iter().filter(|subject| subject.contains("is still needed")).count();
+        assert_eq!(warned == 1, is_sent, "{subjects:?}");
+        assert_eq!(abandoned(&world, "late").await, i64::from(late));
+    }
+}
+
+async fn mailing_another(world: &mut World, late: bool) -> (MailServer, Client) {
+    let server = MailServer::start().await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    let client = world.client(if late { "Ledger" } else { "Billing" }, &["production"]).await;
+    (server, client)
+}
+
+async fn a_lost_process_sends_again_under_the_same_message_id(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 24).await;
+    let leased = "UPDATE deliveries SET leased_by = 'lost', attempts = 1, leased_until = ";
+    let until = world.now().after(HOUR).as_micros();
+    send_all(&world).await;
+    let [first]: [Message; 1] = server.take().try_into().unwrap();
+    // The process was lost after the message was taken, and before that was stored.
+    world.raw(&format!("{leased}{until}, sent_at = NULL")).await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    world.advance(HOUR - MICRO);
+    assert_eq!(sent(&world, &server).await.len(), 0);
+    world.advance(MICRO);
+    send_all(&world).await;
+    let [again]: [Message; 1] = server.take().try_into().unwrap();
+    assert_eq!(again.text, first.text);
+    assert_eq!(world.number("SELECT attempts FROM deliveries").await, 2);
+}
+
+async fn a_second_worker_does_not_send_what_the_first_has_leased(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    for n in 0..3 {
+        rotate(&world, &client, 1).await;
+        world.advance(HOUR * (n + 2));
+    }
+    let both = async || tokio::join!(world.app.send_due_messages(), world.app.send_due_messages());
+    let (one, two) = both().await;
+    let _ = (one.unwrap(), two.unwrap());
+    let messages = server.take();
+    let ids: BTreeSet<String> = messages.iter().map(|message| message.header("Message-ID")).collect();
+    assert_eq!((messages.len(), ids.len(), open(&world).await), (3, 3, 0));
+}
+
+async fn a_refusal_for_now_is_tried_again_and_one_for_good_is_not(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    server.refuse(Some("450 4.2.1 later"));
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 1));
+    let said = "SELECT COUNT(*) FROM deliveries WHERE last_error LIKE '%recipient: 450 4.2.1 later%'";
+    assert_eq!(world.number(said).await, 1);
+    server.refuse(None);
+    world.advance(Duration::from_secs(60) - MICRO);
+    assert_eq!(sent(&world, &server).await.len(), 0);
+    world.advance(MICRO);
+    assert_eq!(sent(&world, &server).await.len(), 1);
+    rotate_again(&world, &client).await;
+    server.refuse(Some("550 5.1.1 unknown"));
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 0));
+    assert_eq!((abandoned(&world, "refused").await, mail(&world).refused, mail(&world).failed), (1, 1, 1));
+    server.refuse(Some("450 4.2.1 later"));
+    rotate_again(&world, &client).await;
+    send_all(&world).await;
+    world.advance(HOUR * 72 - MICRO);
+    world.run_jobs().await;
+    assert_eq!(abandoned(&world, "gave_up").await, 0);
+    world.advance(MICRO);
+    world.run_jobs().await;
+    assert_eq!(abandoned(&world, "gave_up").await, 1);
+}
+
+async fn rotate_again(world: &World, client: &Client) {
+    let mut body = client.rotation(168);
+    body["end_running_transition"] = json!(true);
+    world.owner().await.post(&client.path("production", "/secrets/rotate"), body).await.created();
+}
+
+async fn a_server_that_is_down_costs_no_message_and_is_told(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    server.set_down(true);
+    rotate(&world, &client, 168).await;
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (0, 1));
+    assert!(mail(&world).failing.unwrap().starts_with("cannot connect"), "{:?}", mail(&world));
+    let stored = world.app.measure().await.stored.unwrap();
+    assert_eq!((stored.mail_queued, stored.mail_oldest_seconds), (1, 0));
+    world.advance(HOUR);
+    assert_eq!(world.app.measure().await.stored.unwrap().mail_oldest_seconds, 3600);
+    server.set_down(false);
+    assert_eq!(sent(&world, &server).await.len(), 1);
+    assert_eq!(mail(&world), MailState { sent: 1, failed: 1, refused: 0, failing: None });
+}
+
+async fn a_quarantine_sends_nothing_of_before_and_nothing_until_its_release(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("ends.journal");
+    world.journal = Some(journal.clone());
+    world.restart_with_mailer(Some(server.mailer())).await;
+    std::fs::remove_file(&journal).unwrap();
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert!(world.app.quarantine().is_some(), "the journal is missing");
+    assert_eq!((sent(&world, &server).await.len(), abandoned(&world, "quarantine").await), (0, 1));
+    // Not even what gets into the queue in some other way.
+    world.raw("UPDATE deliveries SET abandoned_at = NULL").await;
+    assert_eq!(sent(&world, &server).await.len(), 0);
+    world.raw("UPDATE deliveries SET abandoned_at = 1").await;
+    let release = crossfade_core::api::ReleaseQuarantine { reason: Some("checked".into()), except: vec![] };
+    world.app.release_quarantine_here(&release).await.unwrap();
+    world.run_jobs().await;
+    assert_eq!(sent(&world, &server).await.len(), 0);
+    rotate_again(&world, &client).await;
+    assert_eq!(sent(&world, &server).await.len(), 1);
+}
+
+async fn a_restored_database_sends_no_message_of_the_backup(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("it.backup");
+    let clock = Clock::manual(world.now());
+    let file = std::fs::File::create(&path).unwrap();
+    back_up(world.location(), world.master_key_file(), &clock, file).await.unwrap();
+    let place = crate::database::Place::file();
+    let checked = Restore::check(&path, world.master_key_file()).unwrap();
+    checked.run(&place.location, &clock).await.unwrap();
+    let own = tempfile::tempdir().unwrap();
+    std::fs::copy(world.master_key_file(), own.path().join("master.key")).unwrap();
+    let mut restored = World::at(place, own, Clock::manual(world.now())).await;
+    restored.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!(restored.number("SELECT COUNT(*) FROM notifications").await, 1);
+    assert_eq!(restored.number("SELECT COUNT(*) FROM deliveries").await, 0);
+    assert_eq!(sent(&restored, &server).await.len(), 0);
+    let release = crossfade_core::api::ReleaseQuarantine { reason: Some("checked".into()), except: vec![] };
+    restored.app.release_quarantine_here(&release).await.unwrap();
+    restored.run_jobs().await;
+    assert_eq!(sent(&restored, &server).await.len(), 0);
+    assert_eq!(sent(&world, &server).await.len(), 1, "the instance itself sends");
+}
+
+async fn the_end_of_a_secret_is_told_once(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 0).await;
+    world.run_jobs().await;
+    world.advance(Duration::from_secs(1));
+    world.run_jobs().await;
+    let expired = world.number("SELECT COUNT(*) FROM notifications WHERE event = 'secret.expired'").await;
+    assert_eq!(
+        sent(&world, &server).await,
+        ["Secret rotated, the old one is refused: Billing in production"]
+    );
+    rotate(&world, &client, 1).await;
+    send_all(&world).await;
+    server.take();
+    world.advance(HOUR);
+    world.run_jobs().await;
+    let noted = world.number("SELECT COUNT(*) FROM notifications WHERE event = 'secret.expired'").await;
+    assert_eq!(noted, expired + 1);
+    assert_eq!(sent(&world, &server).await, ["Old secret expired: Billing in production"]);
+}
+
+async fn an_extension_is_told_without_the_warning_that_led_to_it(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let extends = json!({"guard_extension_hours": 24});
+    world.owner().await.patch("/environments/production", extends).await.ok();
+    rotate(&world, &client, 24).await;
+    send_all(&world).await;
+    server.take();
+    world.advance(HOUR * 23);
+    world.run_jobs().await;
+    let warned = "SELECT COUNT(*) FROM notifications WHERE event = 'transition.deadline_near'";
+    assert_eq!(world.number(warned).await, 1);
+    assert_eq!(sent(&world, &server).await, ["Deadline extended: Billing in production"]);
+}
+
+async fn owners_are_told_who_they_are_now(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let owners = json!({"owners": ["bob@example.com"], "confirm_client_name": "Billing"});
+    world.owner().await.patch(&format!("/clients/{}", client.id), owners).await.ok();
+    send_all(&world).await;
+    let mut told: Vec<_> =
+        server.take().into_iter().map(|message| (message.to.clone(), message.header("Subject"))).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            ("ada@example.com".to_owned(), "You are no owner any more: Billing".to_owned()),
+            ("bob@example.com".to_owned(), "You are an owner: Billing".to_owned()),
+        ]
+    );
+    world.owner().await.patch(&format!("/clients/{}", client.id), json!({"description": "x"})).await.ok();
+    assert_eq!(sent(&world, &server).await.len(), 0);
+}
+
+async fn every_kind_of_message_can_be_written(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    let owner = world.owner().await;
+    let path = |rest: &str| client.path("production", rest);
+    let name = json!("Billing");
+    let rotated = rotate(&world, &client, 24).await;
+    let old = rotated["previous_secret"]["id"].as_str().unwrap();
+    let at = |span: Duration| json!(world.now().after(span));
+    let drill = json!({"starts_at": at(HOUR), "confirm_client_name": name});
+    let drill = owner.post(&path("/drills"), drill).await.created();
+    owner.delete(&path(&format!("/drills/{}", drill["id"].as_str().unwrap())), json!({})).await.ok();
+    owner.post(&path(&format!("/secrets/{old}/extend")), json!({"expires_at": at(HOUR * 100)})).await.ok();
+    let rotation = rotated["rotation"]["id"].as_str().unwrap();
+    owner.post(&path(&format!("/rotations/{rotation}/rollback")), json!({})).await.ok();
+    let rotated = rotate(&world, &client, 24).await;
+    let old = rotated["previous_secret"]["id"].as_str().unwrap();
+    owner.post(&path(&format!("/secrets/{old}/revoke")), json!({"reason": "moved"})).await.ok();
+    owner.patch(&path(""), json!({"enabled": false, "confirm_client_name": name})).await.ok();
+    let gone = json!({"reason": "moved", "confirm_client_name": name});
+    owner.delete(&format!("/clients/{}", client.id), gone).await;
+    send_all(&world).await;
+    assert_eq!(abandoned(&world, "unreadable").await, 0);
+    let kinds = world.number("SELECT COUNT(DISTINCT event) FROM notifications").await;
+    let subjects: BTreeSet<String> = server.take().iter().map(|message| message.header("Subject")).collect();
+    assert_eq!((subjects.len() as i64, kinds), (8, 8), "{subjects:?}");
+}
+
+async fn messages_of_a_registration_are_numbered(mut world: World) {
+    let (_server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    rotate_again(&world, &client).await;
+    assert_eq!(
+        world.number("SELECT MAX(number) FROM notifications WHERE environment = 'production'").await,
+        2
+    );
+}
