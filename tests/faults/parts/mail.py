@@ -1,0 +1,189 @@
+"""Mail over STARTTLS with a password, read back from a mail server that is not ours: aiosmtpd."""
+
+import contextlib
+import email
+import email.policy
+import pathlib
+import ssl
+import tempfile
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult
+
+from instance import free_port, require
+from tls import Pair
+from watched import Watched, holds
+
+USER, PASSWORD = "crossfade", "a pass:word / with signs %"
+# Names that must reach a mailbox as they are.
+NAMES = ["é" * 200, "صندوق الدفع", "תשלומים", "\"Quotes\" <b>&amp; 'more'", "Billing: Bcc, eve"]
+
+
+class Mailbox:
+    """What the server has taken. It refuses the recipients whose address says so."""
+
+    def __init__(self):
+        self.taken, self.sessions = [], []
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        for code in ("550", "451"):
+            if address.startswith(f"refuse-{code}"):
+                return f"{code} refused by this test"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        self.sessions.append(session)
+        self.taken.append((envelope.rcpt_tos, email.message_from_bytes(envelope.content, policy=email.policy.default)))
+        return "250 taken"
+
+    def to(self, address):
+        return [message for recipients, message in self.taken if recipients == [address]]
+
+
+class Server(Controller):
+    def __init__(self, mailbox, pair, port):
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(pair.certificate, pair.key)
+        super().__init__(mailbox, hostname="127.0.0.1", port=port)
+
+    def factory(self):
+        return SMTP(
+            self.handler, hostname="mail.test", tls_context=self.context, require_starttls=True, auth_required=True,
+            authenticator=self.check, enable_SMTPUTF8=True,
+        )
+
+    def check(self, server, session, envelope, mechanism, data):
+        return AuthResult(success=(data.login, data.password) == (USER.encode(), PASSWORD.encode()))
+
+
+def play(checks, arguments):
+    with contextlib.ExitStack() as stack:
+        directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossfade-mail-")))
+        pair = Pair(directory / "pair")
+        pair.make()
+        password = directory / "password"
+        password.write_text("not-the-password\n")
+        mailbox, port = Mailbox(), free_port()
+        controller = Server(mailbox, pair, port)
+        data = directory / "data"
+        data.mkdir()
+        server = Watched(arguments.binary, data, None)
+        server.environment |= {
+            "CROSSFADE_SMTP_URL": f"smtp://{USER}@127.0.0.1:{port}?tls=required",
+            "CROSSFADE_SMTP_PASSWORD_FILE": str(password), "CROSSFADE_OUTBOUND_CA_FILE": str(pair.certificate),
+            "CROSSFADE_MAIL_FROM": "Crossfade <crossfade@example.com>",
+        }
+        stack.callback(server.stop)
+        server.start()
+        server.create_client()
+        _down(checks, server)
+        controller.start()
+        stack.callback(controller.stop)
+        _refused_password(checks, server, password)
+        _delivered(checks, server, mailbox)
+        _refused(checks, server, mailbox)
+        _names(checks, server, mailbox)
+        _deferred(checks, server)
+        _untrusted(checks, server, pair)
+
+
+def own(server, *owners):
+    client = server.path.split("/environments")[0]
+    server.api("PATCH", client, {"owners": list(owners), "confirm_client_name": "Billing"})
+
+
+def _log_says(server, *words):
+    def said():
+        text = server.log.read_text()
+        require(all(word in text for word in words), f"the log lacks one of {words}: {text[-800:]}")
+
+    return said
+
+
+def _down(checks, server):
+    own(server, "ada@example.com")
+    server.changes(checks, "mail server down")
+    server.eventually(checks, _log_says(server, "cannot send mail", "cannot connect"), "a server that is down is logged")
+    holds(checks, server.metric("crossfade_mail_queued") >= 2, "a metric has the queue")
+    _, sentence = server.doctor()["mail"]
+    holds(checks, "cannot connect" in sentence, "doctor says that the mail server is down", sentence)
+
+
+def _refused_password(checks, server, password):
+    _, sentence = server.doctor()["mail"]
+    holds(checks, "refuses the user or password: 535" in sentence, "doctor says that the password is refused", sentence)
+    password.write_text(PASSWORD + "\n")
+    outcome, sentence = server.doctor()["mail"]
+    holds(checks, "takes mail" in sentence, "a new password is used without a restart", f"{outcome} {sentence}")
+    said = server.log.read_text() + sentence
+    holds(checks, PASSWORD not in said and "not-the-password" not in said, "no password is shown")
+
+
+def _delivered(checks, server, mailbox):
+    def arrived():
+        require(len(mailbox.to("ada@example.com")) >= 2, f"{len(mailbox.taken)} messages arrived")
+
+    # Messages that failed are tried again after a minute.
+    server.eventually(checks, arrived, "what waited is sent when the mail server is back", seconds=90)
+    rotated = [one for one in mailbox.to("ada@example.com") if "rotated" in one["Subject"]]
+    holds(checks, len(rotated) == 1, "one rotation is one message", str([one["Subject"] for one in rotated]))
+    [message] = rotated
+    found = {name: message[name] for name in ("From", "To", "Auto-Submitted")}
+    wanted = {"From": "Crossfade <crossfade@example.com>", "To": "ada@example.com", "Auto-Submitted": "auto-generated"}
+    holds(checks, {name: str(text) for name, text in found.items()} == wanted, "the headers are right", str(found))
+    holds(checks, message["Message-ID"].endswith("@example.com>") and message["Date"], "it has an ID and a date")
+    text, page = (message.get_body(preferencelist=[kind]).get_content() for kind in ("plain", "html"))
+    link = f"{server.url}/console{server.path}/security"
+    holds(checks, link in text and link in page, "text and HTML lead to the client", text)
+    holds(checks, server.secret not in text + page, "it has no secret")
+    holds(checks, all(session.ssl for session in mailbox.sessions), "every message came over TLS")
+
+
+def _refused(checks, server, mailbox):
+    own(server, "refuse-550@example.com", "bob@example.com")
+    server.eventually(checks, _log_says(server, "a message was refused", "550 refused by this test"), "a refusal is logged")
+    server.eventually(checks, lambda: require(mailbox.to("bob@example.com"), "nothing for bob"), "the others get theirs")
+    holds(checks, server.metric("crossfade_mail_refused_total") >= 1, "a metric counts refusals")
+    _, sentence = server.doctor()["mail"]
+    holds(checks, "could not be delivered" in sentence, "doctor says that a message was lost", sentence)
+
+
+def _names(checks, server, mailbox):
+    property_id = server.api("GET", "/properties")["items"][0]["id"]
+    for number, name in enumerate(NAMES):
+        to = f"names-{number}@example.com"
+        body = {"name": name, "property_id": property_id, "environments": ["production"], "owners": [to]}
+        client = server.api("POST", "/clients", body)
+        rotation = {"transition_hours": 24, "confirm_client_name": name, "reason": "checked"}
+        server.api("POST", f"/clients/{client['id']}/environments/production/secrets/rotate", rotation)
+
+        def read(to=to, name=name):
+            messages = mailbox.to(to)
+            require(len(messages) == 1, f"{len(messages)} messages")
+            [message] = messages
+            known = {"From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"}
+            require(set(message.keys()) == known, f"the headers are {message.keys()}")
+            text = message.get_body(preferencelist=["plain"]).get_content()
+            require(name.split()[-1] in text.replace("\n", " "), text)
+            require(name[:20] in str(message["Subject"]), str(message["Subject"]))
+            page = message.get_body(preferencelist=["html"]).get_content()
+            require("<b>" not in page, "the name is markup")
+
+        server.eventually(checks, read, f"a name like {name[:10]!r} arrives as it is")
+
+
+def _deferred(checks, server):
+    before = server.metric("crossfade_mail_failed_total")
+    own(server, "refuse-451@example.com")
+    server.eventually(
+        checks, lambda: require(server.metric("crossfade_mail_failed_total") > before, "none failed"),
+        "a refusal for now is counted and waits",
+    )
+    holds(checks, server.metric("crossfade_mail_queued") == 1, "it waits in the queue")
+
+
+def _untrusted(checks, server, pair):
+    pair.make()  # another certificate, in the file of trusted ones alone
+    _, sentence = server.doctor()["mail"]
+    holds(checks, "certificate" in sentence, "a certificate that does not fit is refused", sentence)
