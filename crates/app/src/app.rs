@@ -12,7 +12,7 @@ use crate::{
     keys::{
         audit_key::AuditKey,
         digests::Digests,
-        opening::{fold_names, open_database, open_keys},
+        opening::{fold_names, open_database, open_keys, remove_copied_seals},
         seal::{Vault, root},
         source::KeySource,
     },
@@ -120,6 +120,9 @@ impl App {
         };
         let (vault, verifier_keys) = open_keys(&db, &options).await?;
         fold_names(&db).await?;
+        if options.decides {
+            remove_copied_seals(&db).await;
+        }
         let audit_key = open_chain(&db, &vault, &options.clock).await?;
         let root = root(&verifier_keys);
         let authority =

@@ -79,8 +79,9 @@ pub enum End {
         id: String,
         /// Its purpose.
         purpose: String,
-        /// The sealed key.
-        sealed: Hex,
+        /// The sealed key; `None` in the database, which contains its present seal elsewhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<Hex>,
         /// When it was created.
         created_at: Timestamp,
     },
@@ -260,6 +261,17 @@ impl End {
             Self::SigningKey { kid, .. } => format!("signing key {kid}"),
             Self::DataKey { id, .. } | Self::DataKeyDeleted { id } => format!("data key {id}"),
             Self::Environment { slug, .. } => format!("environment {slug}"),
+        }
+    }
+
+    /// Returns the end without a sealed key, as the database stores it: a later seal replaces the present one only where
+    /// the data keys are.
+    pub fn without_seal(self) -> Self {
+        match self {
+            Self::DataKey { id, purpose, created_at, .. } => {
+                Self::DataKey { id, purpose, sealed: None, created_at }
+            }
+            other => other,
         }
     }
 

@@ -49,6 +49,9 @@ statements! {
     AFTER = "SELECT seq, entry, hash FROM ends WHERE seq > $1 ORDER BY seq LIMIT $2";
     NEXT = "SELECT seq, entry, hash FROM ends WHERE seq = $1";
     HASH = "SELECT seq, hash FROM ends WHERE seq = $1";
+    SEALED = "SELECT seq, entry FROM ends WHERE entry LIKE '%\"data_key\"%\"sealed\"%' ORDER BY seq";
+    ANY_SEALED = "SELECT seq FROM ends WHERE entry LIKE '%\"data_key\"%\"sealed\"%' LIMIT 1";
+    SET_ENTRY = "UPDATE ends SET entry = $2 WHERE seq = $1";
     TRIM = "DELETE FROM ends WHERE seq <= $1";
     REGISTRATION = "SELECT id, disabled_at, token_generation, auth_basic, auth_post, scopes, audience, access_token_ttl_seconds,
                         may_introspect, allowed_networks, earlier_tokens_end_at FROM registrations WHERE id = $1";
@@ -106,7 +109,7 @@ impl Tx {
         Ok(self.last_end())
     }
 
-    /// Returns the ends after `after`, oldest first.
+    /// Returns the ends after `after`, oldest first. Each data key has its present seal, or was deleted.
     pub async fn ends(&mut self, after: i64, limit: i64) -> Result<Vec<NotedEnd>, StoreError> {
         let rows = self.rows(AFTER, vec![after.into(), limit.into()]).await?;
         let end = |row: &Row| {
@@ -116,7 +119,31 @@ impl Tx {
                 hash: hash(row)?,
             })
         };
-        rows.iter().map(end).collect()
+        let mut ends = rows.iter().map(end).collect::<Result<Vec<_>, StoreError>>()?;
+        for noted in &mut ends {
+            if let End::DataKey { id, .. } = &noted.end {
+                let id = id.clone();
+                noted.end = self.data_key_end(&id).await?;
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Whether ends contain sealed data keys.
+    pub async fn has_seals_of_ends(&mut self) -> Result<bool, StoreError> {
+        Ok(self.optional(ANY_SEALED, vec![]).await?.is_some())
+    }
+
+    /// Removes sealed data keys from the ends, where earlier versions copied them: a former master key would open them.
+    /// Returns the number of changed ends.
+    pub async fn remove_seals_of_ends(&mut self) -> Result<usize, StoreError> {
+        let rows = self.rows(SEALED, vec![]).await?;
+        for row in &rows {
+            let end: End = row.parsed("entry", |text| serde_json::from_str(text).ok())?;
+            let entry = serde_json::to_string(&end.without_seal()).map_err(|_| StoreError::Unstorable)?;
+            self.execute(SET_ENTRY, vec![row.int("seq")?.into(), entry.into()]).await?;
+        }
+        Ok(rows.len())
     }
 
     /// Returns the running hash up to a stored end; `None` if the database does not contain that end any more.
@@ -133,12 +160,9 @@ impl Tx {
         Ok(self::hash(&row)? == Some(EndHash::after(Some(hash), next, &entry)))
     }
 
-    /// Notes every data key, for a journal whose lines an earlier version wrote.
-    pub async fn note_data_keys(&mut self) -> Result<(), StoreError> {
-        for key in self.data_keys().await? {
-            self.note_for_later(Noted::DataKey(key.id));
-        }
-        Ok(())
+    /// Notes the data keys with these IDs, also if this transaction notes nothing else.
+    pub fn note_data_keys(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.noted.extend(ids.into_iter().map(Noted::DataKey));
     }
 
     /// Forgets ends that are in the journal.
@@ -183,15 +207,7 @@ impl Tx {
                 let environment = Slug::from_stored(row.text("environment")?);
                 End::SigningKey { environment, kid: kid.clone(), removed_at, at }
             }
-            Noted::DataKey(id) => match self.optional(DATA_KEY, vec![id.as_str().into()]).await? {
-                Some(row) => End::DataKey {
-                    id: id.clone(),
-                    purpose: row.text("purpose")?,
-                    sealed: Hex(row.blob("sealed")?),
-                    created_at: row.time("created_at")?,
-                },
-                None => End::DataKeyDeleted { id: id.clone() },
-            },
+            Noted::DataKey(id) => self.data_key_end(id).await?.without_seal(),
             Noted::Environment(slug) => {
                 let slug = Slug::from_stored(slug.clone());
                 let Some(environment) = self.environment(&slug).await? else { return Ok(None) };
@@ -205,6 +221,17 @@ impl Tx {
                 End::Environment { slug, at, rules }
             }
         }))
+    }
+
+    async fn data_key_end(&mut self, id: &str) -> Result<End, StoreError> {
+        let row = self.optional(DATA_KEY, vec![id.into()]).await?;
+        let Some(row) = row else { return Ok(End::DataKeyDeleted { id: id.to_owned() }) };
+        Ok(End::DataKey {
+            id: id.to_owned(),
+            purpose: row.text("purpose")?,
+            sealed: Some(Hex(row.blob("sealed")?)),
+            created_at: row.time("created_at")?,
+        })
     }
 
     async fn registration_state(
@@ -253,7 +280,8 @@ impl Tx {
                 self.execute(REMOVE_KEY, vec![kid.as_str().into(), (*removed_at).into()]).await?;
                 u64::from(self.optional(SIGNING_KEY, vec![kid.as_str().into()]).await?.is_some())
             }
-            End::DataKey { id, purpose, sealed, created_at } => {
+            End::DataKey { sealed: None, .. } => 0,
+            End::DataKey { id, purpose, sealed: Some(sealed), created_at } => {
                 let sealed = sealed.0.as_slice().into();
                 let args = vec![id.as_str().into(), purpose.as_str().into(), sealed, (*created_at).into()];
                 self.execute(INSERT_DATA_KEY, args).await?;

@@ -2,7 +2,10 @@
 
 use crate::{
     error::Error,
-    history::lines::{Chain, Found, Line, compacted, first, read},
+    history::{
+        lines::{Chain, Found, Line, compacted, first, read},
+        seals::is_about_data_key,
+    },
     keys::seal::derived,
 };
 use aws_lc_rs::hmac;
@@ -57,14 +60,15 @@ struct Open {
     compacted_at: u64,
     /// Whether its name must still be synced.
     is_renamed: bool,
+    /// Whether it may contain superseded seals of data keys.
+    has_old_seals: bool,
 }
 
 impl Journal {
     /// `root` is a key that the database contains only sealed.
     pub(crate) fn new(path: &Path, root: &[u8], instance: &str) -> Self {
-        let key =
-            hmac::Key::new(hmac::HMAC_SHA256, derived(root, b"crossfade: codes of the journal").as_slice());
-        let inner = Inner { path: path.to_owned(), key, instance: instance.to_owned(), open: Arc::default() };
+        let (key, instance) = (code_key(root), instance.to_owned());
+        let inner = Inner { path: path.to_owned(), key, instance, open: Arc::default() };
         Self {
             inner: Arc::new(inner),
             synced: AtomicI64::new(NOT_OPEN),
@@ -176,6 +180,18 @@ impl Journal {
         begun
     }
 
+    /// Removes superseded seals of data keys, so that a former master key opens nothing in the file.
+    pub(crate) async fn remove_old_seals(&self, now: Timestamp) {
+        if self.rests() {
+            return;
+        }
+        let removed = self.on_file(move |inner, open| inner.remove_old_seals(open, now)).await;
+        match removed.map_err(|error| self.inner.unusable(&error)).flatten() {
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "cannot remove superseded seals from the journal"),
+        }
+    }
+
     /// Appends lines, and syncs them.
     pub(crate) async fn append(&self, lines: Vec<Line>, now: Timestamp) -> Result<(), String> {
         let written = self
@@ -239,7 +255,9 @@ impl Inner {
             Found::Whole(contents) => (contents.chain.clone(), contents.length),
             Found::Nothing | Found::Damaged { .. } => (Chain::new(&self.key), 0),
         };
-        *open = Some(Open { file, chain, length, compacted_at: COMPACTED_AT.max(length), is_renamed: false });
+        let has_old_seals = matches!(&found, Found::Whole(contents) if contents.has_old_seals());
+        let compacted_at = COMPACTED_AT.max(length);
+        *open = Some(Open { file, chain, length, compacted_at, is_renamed: false, has_old_seals });
         Ok(found)
     }
 
@@ -281,6 +299,7 @@ impl Inner {
         }
         open.chain = chain;
         open.length += text.len() as u64;
+        open.has_old_seals |= lines.iter().any(is_about_data_key);
         if open.length > open.compacted_at {
             open.compacted_at = open.length.saturating_mul(2);
             match self.compact(&open.file, now) {
@@ -288,6 +307,16 @@ impl Inner {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "cannot remove superseded lines from the journal"),
             }
+        }
+        Ok(())
+    }
+
+    fn remove_old_seals(&self, guard: &mut Option<Open>, now: Timestamp) -> Result<(), Error> {
+        let Some(open) = guard.as_mut().filter(|open| open.has_old_seals) else { return Ok(()) };
+        if is_at(&open.file, &self.path)
+            && let Some(compacted) = self.compact(&open.file, now)?
+        {
+            *guard = Some(compacted);
         }
         Ok(())
     }
@@ -331,7 +360,9 @@ impl Inner {
             sync_directory(path)
         })();
         written.map_err(|error| self.unusable(&error))?;
-        Ok(Open { file, chain, length: text.len() as u64, compacted_at: COMPACTED_AT, is_renamed: false })
+        let length = text.len() as u64;
+        let (compacted_at, is_renamed, has_old_seals) = (COMPACTED_AT, false, false);
+        Ok(Open { file, chain, length, compacted_at, is_renamed, has_old_seals })
     }
 
     fn lock(&self, file: File) -> Result<File, Error> {
@@ -357,6 +388,11 @@ impl Inner {
         );
         Problem::new(Code::Unavailable, text).into()
     }
+}
+
+/// Returns the key of the codes.
+fn code_key(root: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, derived(root, b"crossfade: codes of the journal").as_slice())
 }
 
 fn contents(mut file: &File) -> io::Result<Vec<u8>> {

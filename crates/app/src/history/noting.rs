@@ -6,6 +6,7 @@ use crate::{
         journal::{Beside, Journal},
         judge::Common,
         lines::{Found, Line},
+        seals::is_about_data_key,
     },
     node::state::Node,
 };
@@ -180,8 +181,12 @@ impl Node {
                 Some(_) => {}
             }
             lines.extend(rows.into_iter().map(Line::from));
+            let is_sealed_again = lines.iter().any(is_about_data_key);
             journal.append(lines, self.clock.now()).await.map_err(|error| unwritable(&error, STORED))?;
             journal.go_on_after(last);
+            if is_sealed_again {
+                journal.remove_old_seals(self.clock.now()).await;
+            }
         }
         Ok(())
     }

@@ -134,13 +134,14 @@ impl Node {
         let journal = self.journal()?;
         journal.go_on_after(contents.last);
         let end_seq = match history.is_noting && history.end_hash.is_none() {
-            true => self.note_data_keys(history).await,
+            true => self.note_data_keys(history, &contents).await,
             false => history.end_seq,
         };
         // Ends that were stored, and not noted before the last server ended.
         if let Err(error) = self.copy_ends(journal, end_seq).await {
             tracing::warn!(%error, "cannot note ends in the journal");
         }
+        journal.remove_old_seals(self.clock.now()).await;
         if !contents.is_in_use {
             mark(journal, self.clock.now()).await;
         }
@@ -166,9 +167,10 @@ impl Node {
     }
 
     /// Notes the data keys, which earlier versions did not. Returns the number of the last end.
-    async fn note_data_keys(&self, history: &History) -> i64 {
+    async fn note_data_keys(&self, history: &History, contents: &Contents) -> i64 {
         let noted = self.settle(async |tx, _| {
-            tx.note_data_keys().await?;
+            let lacking = contents.lacking_data_keys(&tx.data_keys().await?);
+            tx.note_data_keys(lacking);
             Ok(tx.note_ends().await?)
         });
         noted.await.unwrap_or_else(|error| {
@@ -233,7 +235,10 @@ impl Node {
         })
         .await?;
         match is_complete {
-            true => journal.go_on_after(contents.last),
+            true => {
+                journal.go_on_after(contents.last);
+                journal.remove_old_seals(self.clock.now()).await;
+            }
             false => journal.rest(),
         }
         Ok(())
@@ -292,6 +297,7 @@ impl Node {
         })
         .await?;
         journal.go_on_after(last);
+        journal.remove_old_seals(now).await;
         mark(journal, now).await;
         Ok(())
     }

@@ -83,6 +83,9 @@ impl App {
             Ok(())
         })
         .await?;
+        if let Some(journal) = &self.node.journal {
+            journal.remove_old_seals(self.clock.now()).await;
+        }
         if let Some(ended_by) = forgotten {
             self.authority.forget_revocations(ended_by);
         }

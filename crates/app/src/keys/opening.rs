@@ -121,6 +121,20 @@ pub(crate) async fn fold_names(db: &Db) -> Result<(), Error> {
     Ok(())
 }
 
+/// Removes sealed data keys that an earlier version copied to noted ends.
+pub(crate) async fn remove_copied_seals(db: &Db) {
+    let removed = async {
+        if db.read::<_, Error>(async |tx| Ok(tx.has_seals_of_ends().await?)).await? {
+            db.write::<_, Error>(async |tx| Ok(tx.remove_seals_of_ends().await?)).await?;
+        }
+        Ok::<_, Error>(())
+    };
+    // A database that stores no changes is served all the same.
+    if let Err(error) = removed.await {
+        tracing::warn!(%error, "cannot remove sealed data keys from the noted ends");
+    }
+}
+
 /// Creates what a new instance needs, or what an instance of an earlier version lacks, under the lock that every change
 /// takes. If two commands start at the same moment, one creates it and the other finds it.
 async fn create(db: &Db, options: &Options) -> Result<(Vec<crossfade_store::DataKey>, InstanceRow), Error> {

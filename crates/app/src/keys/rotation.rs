@@ -102,6 +102,7 @@ impl App {
                     resealed += 1;
                 }
             }
+            act.tx.remove_seals_of_ends().await?;
             if sealed_by(&instance.binding) != Some(master.first_id()) {
                 let id = &instance.id;
                 let binding = master.seal(&SealPlace::Instance { id }, id.as_bytes())?;
