@@ -26,23 +26,28 @@ struct Secrets {
 /// Runs `crossfade keys list`.
 pub(crate) async fn list(args: KeysArgs) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
-    let keys = list_keys(&settings.location, &settings.master_key, Clock::system().now()).await?;
+    let (source, journal) = (&settings.master_key, settings.journal.as_deref());
+    let keys = list_keys(&settings.location, source, journal, Clock::system().now()).await?;
     if args.json {
         return output::json(&keys);
     }
     let master = |key: &MasterKeyLine| {
-        let holds = key.seals.to_string();
-        vec![key.id.clone(), "master".to_owned(), state(key.state).to_owned(), holds, "-".to_owned()]
+        let (holds, ended) = (key.seals.to_string(), "-".to_owned());
+        let in_journal = key.in_journal.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        vec![key.id.clone(), "master".to_owned(), state(key.state).to_owned(), holds, ended, in_journal]
     };
     let data = |key: &DataKeyLine| {
         let (kind, ended) = match key.purpose {
             DataKeyPurpose::Seal => ("seal", "-".to_owned()),
             DataKeyPurpose::Verify => ("verify", key.ended.to_string()),
         };
-        vec![key.id.clone(), kind.to_owned(), state_of(key.state).to_owned(), key.holds.to_string(), ended]
+        let (state, holds) = (state_of(key.state).to_owned(), key.holds.to_string());
+        vec![key.id.clone(), kind.to_owned(), state, holds, ended, "-".to_owned()]
     };
     let rows = keys.master_keys.iter().map(master).chain(keys.data_keys.iter().map(data));
-    table(&[fixed("id"), fixed("kind"), fixed("state"), fixed("holds"), fixed("ended")], rows.collect())
+    let columns =
+        [fixed("id"), fixed("kind"), fixed("state"), fixed("holds"), fixed("ended"), fixed("journal")];
+    table(&columns, rows.collect())
 }
 
 /// Runs `crossfade keys secrets`.
@@ -146,6 +151,7 @@ fn state(state: MasterKeyState) -> &'static str {
         MasterKeyState::Current => "current",
         MasterKeyState::Old => "old",
         MasterKeyState::Missing => "missing",
+        MasterKeyState::Removed => "removed",
     }
 }
 

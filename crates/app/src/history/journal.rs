@@ -9,7 +9,11 @@ use crate::{
     keys::seal::derived,
 };
 use aws_lc_rs::hmac;
-use crossfade_core::{Code, Problem, Timestamp, ended::EndHash, forget::TOKENS_LIVE_ON};
+use crossfade_core::{
+    Code, Problem, Timestamp,
+    ended::{EndHash, Hex},
+    forget::TOKENS_LIVE_ON,
+};
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read, Seek},
@@ -393,6 +397,14 @@ impl Inner {
 /// Returns the key of the codes.
 fn code_key(root: &[u8]) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, derived(root, b"crossfade: codes of the journal").as_slice())
+}
+
+/// Returns every sealed data key in a journal; `None` if the file cannot be read or is no intact journal of this instance.
+pub(crate) fn seals_in(path: &Path, root: &[u8], instance: &str) -> Option<Vec<Hex>> {
+    match read(&std::fs::read(path).ok()?, &code_key(root), instance) {
+        Found::Whole(contents) => Some(contents.seals().cloned().collect()),
+        _ => None,
+    }
 }
 
 fn contents(mut file: &File) -> io::Result<Vec<u8>> {

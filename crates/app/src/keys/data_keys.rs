@@ -5,8 +5,9 @@ use crate::{
     app::App,
     error::{Error, cannot_start},
     frame::entry::About,
+    history::journal::seals_in,
     keys::{
-        rotation::{MasterKeyLine, check, master_key_lines},
+        rotation::{MasterKeyLine, check, count_in_journal, master_key_lines},
         seal::{
             PURPOSE_ROOT, PURPOSE_SEAL, PURPOSE_VERIFY, data_key_of, new_data_key, open_data_keys, root,
             sealed_by,
@@ -21,7 +22,7 @@ use crossfade_core::{
 };
 use crossfade_store::{DataKey, Db, Location, OutdatedSecret, Tx};
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// Maximum number of verifier keys. Each costs a hash for every presented secret.
 const MAX_VERIFIER_KEYS: usize = 4;
@@ -127,8 +128,13 @@ pub async fn list_secrets_of_old_keys(
     listed
 }
 
-/// Lists the keys of an instance and what each holds. Changes nothing.
-pub async fn list_keys(location: &Location, source: &KeySource, now: Timestamp) -> Result<Keys, Error> {
+/// Lists the keys of an instance and what each holds, also in its journal. Changes nothing.
+pub async fn list_keys(
+    location: &Location,
+    source: &KeySource,
+    journal: Option<&Path>,
+    now: Timestamp,
+) -> Result<Keys, Error> {
     let db = Db::open_read_only(location).await.map_err(cannot_start)?;
     let listed = async {
         if db.stored_schema().await.map_err(cannot_start)?.is_none() {
@@ -142,7 +148,15 @@ pub async fn list_keys(location: &Location, source: &KeySource, now: Timestamp) 
         });
         let (stored, instance, data_keys) = read.await?;
         let master = source.read()?.ok_or_else(|| source.missing())?;
-        Ok(Keys { master_keys: master_key_lines(&master, &stored, instance.as_ref()), data_keys })
+        let mut master_keys = master_key_lines(&master, &stored, instance.as_ref());
+        // Only with the data keys it is known whether the file is the journal of this instance.
+        if let (Some(path), Some(instance), Ok((_, keys))) =
+            (journal, instance, open_data_keys(&master, &stored))
+            && let Some(seals) = seals_in(path, &root(&keys), &instance.id)
+        {
+            count_in_journal(&mut master_keys, &seals);
+        }
+        Ok(Keys { master_keys, data_keys })
     };
     let listed = listed.await;
     db.close().await;

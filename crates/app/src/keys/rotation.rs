@@ -12,10 +12,13 @@ use crate::{
         source::KeySource,
     },
 };
-use crossfade_core::audit::{Actor, Event};
+use crossfade_core::{
+    audit::{Actor, Event},
+    ended::Hex,
+};
 use crossfade_store::{DataKey, InstanceRow};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a master key is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -27,6 +30,8 @@ pub enum MasterKeyState {
     Old,
     /// Not given, although values need it.
     Missing,
+    /// Not given, and only the journal still contains data keys that it seals.
+    Removed,
 }
 
 /// A master key. Never contains the key.
@@ -38,6 +43,9 @@ pub struct MasterKeyLine {
     pub state: MasterKeyState,
     /// Number of stored values that are sealed under it.
     pub seals: usize,
+    /// Number of data keys in the journal that are sealed under it; `None` if the journal was not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_journal: Option<usize>,
 }
 
 /// A finished rotation of the master key.
@@ -64,8 +72,32 @@ pub(super) fn master_key_lines(
     let state = |at| if at == 0 { MasterKeyState::Current } else { MasterKeyState::Old };
     let given = given.iter().enumerate().map(|(at, id)| (id, state(at)));
     let absent = absent.into_iter().map(|id| (id, MasterKeyState::Missing));
-    let seals = |id| users.iter().filter(|user| *user == id).count();
-    given.chain(absent).map(|(id, state)| MasterKeyLine { id: id.clone(), state, seals: seals(id) }).collect()
+    let seals = |id: &String| users.iter().filter(|user| *user == id).count();
+    let line = |(id, state): (&String, _)| MasterKeyLine {
+        id: id.clone(),
+        state,
+        seals: seals(id),
+        in_journal: None,
+    };
+    given.chain(absent).map(line).collect()
+}
+
+/// Adds to the lines how many data keys of the journal each master key seals.
+pub(super) fn count_in_journal(lines: &mut Vec<MasterKeyLine>, seals: &[Hex]) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for id in seals.iter().filter_map(|seal| sealed_by(&seal.0)) {
+        *counts.entry(id).or_default() += 1;
+    }
+    for line in lines.iter_mut() {
+        line.in_journal = Some(counts.remove(&line.id).unwrap_or(0));
+    }
+    let removed = |(id, number)| MasterKeyLine {
+        id,
+        state: MasterKeyState::Removed,
+        seals: 0,
+        in_journal: Some(number),
+    };
+    lines.extend(counts.into_iter().map(removed));
 }
 
 impl App {

@@ -32,7 +32,10 @@ async fn delete(world: &World, id: &str) -> Result<DataKeyLine, Error> {
 
 /// The keys of this purpose, oldest first.
 async fn keys(world: &World, purpose: DataKeyPurpose) -> Vec<DataKeyLine> {
-    let all = list_keys(world.location(), &world.master_key_file().into(), world.now()).await.unwrap();
+    let all =
+        list_keys(world.location(), &world.master_key_file().into(), world.journal.as_deref(), world.now())
+            .await
+            .unwrap();
     all.data_keys.into_iter().filter(|key| key.purpose == purpose).collect()
 }
 

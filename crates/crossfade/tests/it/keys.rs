@@ -47,7 +47,10 @@ async fn rotate(world: &World) -> Result<MasterKeyRotation, crossfade_app::Error
 
 /// ID, state and number of sealed values of each key.
 async fn listed(world: &World) -> Vec<(String, MasterKeyState, usize)> {
-    let keys = list_keys(world.location(), &world.master_key_file().into(), world.now()).await.unwrap();
+    let keys =
+        list_keys(world.location(), &world.master_key_file().into(), world.journal.as_deref(), world.now())
+            .await
+            .unwrap();
     keys.master_keys.into_iter().map(|key| (key.id, key.state, key.seals)).collect()
 }
 

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 mod forks;
 mod journal;
+mod seals;
 
 on_both_engines! {
     a_restored_database_decides_nothing_until_it_is_released,

@@ -202,8 +202,9 @@ async fn a_newer_data_key_comes_back_with_the_journal(world: World) {
     world.run_jobs().await;
     let secret = rotate(&world, &lived).await;
     let source = KeySource::from(world.master_key_file());
-    let keys =
-        async |world: &World| list_keys(world.location(), &source, world.now()).await.unwrap().data_keys;
+    let keys = async |world: &World| {
+        list_keys(world.location(), &source, None, world.now()).await.unwrap().data_keys
+    };
     let (ids, newest) = {
         let keys = keys(&world).await;
         (keys.iter().map(|key| key.id.clone()).collect::<Vec<_>>(), keys.last().unwrap().holds)
