@@ -17,7 +17,7 @@ use crossfade_core::{
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read, Seek},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -25,7 +25,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::OwnedMutexGuard, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::OwnedMutexGuard,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 /// Size at which superseded lines are removed for the first time.
 const COMPACTED_AT: u64 = 16 * 1024 * 1024;
@@ -35,6 +39,11 @@ const NOT_OPEN: i64 = i64::MAX;
 /// How long a disk has to answer, and how long once it is known that it may not.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const ANSWERS_AGAIN_WITHIN: Duration = Duration::from_millis(100);
+/// Number of attempts to take a lock that another process holds, and the pause between two attempts.
+const LOCK_TRIES: u32 = 6;
+const LOCK_PAUSE: Duration = Duration::from_millis(300);
+/// Number of attempts to open a file that another process replaces meanwhile.
+const OPEN_TRIES: u32 = 5;
 const SILENT: &str = "its disk does not answer";
 
 /// The journal of a serving process.
@@ -140,9 +149,18 @@ impl Journal {
         timeout(ANSWERS_WITHIN, working).await.map_err(|_| SILENT)?.map_err(|error| error.to_string())
     }
 
-    /// Locks and reads the file. Fails if it belongs to another instance or is used by another server.
+    /// Locks and reads the file. Fails if it belongs to another instance or is used by another server. Waits for a
+    /// command, which holds the lock only for a moment.
     pub(crate) async fn read(&self) -> Result<Found, Error> {
-        self.on_file(Inner::read).await.map_err(|error| self.inner.unusable(&error))?
+        for attempt in 1..=LOCK_TRIES {
+            let read = self.on_file(Inner::read).await.map_err(|error| self.inner.unusable(&error))?;
+            match read? {
+                Some(found) => return Ok(found),
+                None if attempt < LOCK_TRIES => sleep(LOCK_PAUSE).await,
+                None => {}
+            }
+        }
+        Err(self.inner.in_use())
     }
 
     /// Reads the file for a command that runs beside a server. If no server has locked it, locks it for the command.
@@ -214,37 +232,63 @@ pub(crate) enum Beside {
     Served(Found),
 }
 
+/// The file, after an attempt to lock it.
+enum Opened {
+    /// There is none.
+    Nothing,
+    /// Another process has locked it.
+    Busy(File),
+    /// This process has locked it.
+    Locked(File),
+}
+
 impl Inner {
     fn read_beside(&self, open: &mut Option<Open>) -> Result<Beside, Error> {
-        let failed = |error| self.unusable(&error);
-        let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Beside::Locked(Found::Nothing)),
-            Err(error) => return Err(failed(error)),
-        };
-        match file.try_lock() {
-            Ok(()) => {
-                drop(file);
-                self.read(open).map(Beside::Locked)
-            }
-            Err(TryLockError::WouldBlock) => {
-                let bytes = contents(&file).map_err(failed)?;
-                file.sync_all().map_err(failed)?;
+        match self.open()? {
+            Opened::Nothing => Ok(Beside::Locked(Found::Nothing)),
+            // Kept locked from here on, so that no server takes it in between.
+            Opened::Locked(file) => self.read_locked(file, open).map(Beside::Locked),
+            Opened::Busy(file) => {
+                let bytes = contents(&file).map_err(|error| self.unusable(&error))?;
+                file.sync_all().map_err(|error| self.unusable(&error))?;
                 Ok(Beside::Served(read(&bytes, &self.key, &self.instance)))
             }
-            Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
 
-    fn read(&self, open: &mut Option<Open>) -> Result<Found, Error> {
-        let file = match open.take() {
-            Some(open) if is_at(&open.file, &self.path) => open.file,
-            _ => match OpenOptions::new().read(true).write(true).open(&self.path) {
-                Ok(file) => self.lock(file)?,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-                Err(error) => return Err(self.unusable(&error)),
+    /// Returns `None` if another process has locked the file.
+    fn read(&self, open: &mut Option<Open>) -> Result<Option<Found>, Error> {
+        match open.take() {
+            Some(open_before) if is_at(&open_before.file, &self.path) => {
+                self.read_locked(open_before.file, open).map(Some)
+            }
+            _ => match self.open()? {
+                Opened::Nothing => Ok(Some(Found::Nothing)),
+                Opened::Busy(_) => Ok(None),
+                Opened::Locked(file) => self.read_locked(file, open).map(Some),
             },
-        };
+        }
+    }
+
+    fn open(&self) -> Result<Opened, Error> {
+        for _ in 0..OPEN_TRIES {
+            let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Opened::Nothing),
+                Err(error) => return Err(self.unusable(&error)),
+            };
+            match file.try_lock() {
+                // The process that held the lock may have replaced the file since it was opened.
+                Ok(()) if !is_at(&file, &self.path) => {}
+                Ok(()) => return Ok(Opened::Locked(file)),
+                Err(TryLockError::WouldBlock) => return Ok(Opened::Busy(file)),
+                Err(TryLockError::Error(error)) => return Err(self.unusable(&error)),
+            }
+        }
+        Err(self.unusable(&"other processes replace the file all the time"))
+    }
+
+    fn read_locked(&self, file: File, open: &mut Option<Open>) -> Result<Found, Error> {
         let bytes = contents(&file).map_err(|error| self.unusable(&error))?;
         let found = read(&bytes, &self.key, &self.instance);
         let (chain, length) = match &found {
@@ -259,6 +303,8 @@ impl Inner {
             Found::Whole(contents) => (contents.chain.clone(), contents.length),
             Found::Nothing | Found::Damaged { .. } => (Chain::new(&self.key), 0),
         };
+        // Left by a process that died while it removed superseded lines.
+        let _ = std::fs::remove_file(self.beside());
         let has_old_seals = matches!(&found, Found::Whole(contents) if contents.has_old_seals());
         let compacted_at = COMPACTED_AT.max(length);
         *open = Some(Open { file, chain, length, compacted_at, is_renamed: false, has_old_seals });
@@ -332,15 +378,32 @@ impl Inner {
         let Found::Whole(contents) = read(&bytes, &self.key, &self.instance) else { return Ok(None) };
         // A token that expired that long ago has expired by every clock.
         let lines = compacted(*contents, &self.instance, now.before(TOKENS_LIVE_ON));
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        let _ = std::fs::remove_file(&beside);
-        let written = self.create(&beside, &lines)?;
-        std::fs::rename(&beside, &self.path).map_err(failed)?;
+        let written = self.replace(file, &lines);
+        if written.is_err() {
+            // It takes the space that the next ends need.
+            let _ = std::fs::remove_file(self.beside());
+        }
+        let written = written?;
         // From here on it is the journal. Its name is synced before the next end counts as noted.
         let compacted_at = COMPACTED_AT.max(written.length.saturating_mul(2));
         Ok(Some(Open { compacted_at, is_renamed: true, ..written }))
+    }
+
+    /// Writes a file with these lines beside the journal, and puts it in its place.
+    fn replace(&self, file: &File, lines: &[Line]) -> Result<Open, Error> {
+        let (failed, beside) = (|error| self.unusable(&error), self.beside());
+        let _ = std::fs::remove_file(&beside);
+        let written = self.create(&beside, lines)?;
+        keep_owner(file, &written.file).map_err(failed)?;
+        std::fs::rename(&beside, &self.path).map_err(failed)?;
+        Ok(written)
+    }
+
+    /// Returns the place of a file that is about to replace the journal.
+    fn beside(&self) -> PathBuf {
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".new");
+        beside.into()
     }
 
     /// Creates a file, and locks it before anything is written to it.
@@ -372,16 +435,17 @@ impl Inner {
     fn lock(&self, file: File) -> Result<File, Error> {
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                let text = format!(
-                    "Another server is using the journal {}. Nothing was changed. Give each instance a journal of its \
-                    own.",
-                    self.path.display()
-                );
-                Err(Problem::new(Code::Unavailable, text).into())
-            }
+            Err(TryLockError::WouldBlock) => Err(self.in_use()),
             Err(TryLockError::Error(error)) => Err(self.unusable(&error)),
         }
+    }
+
+    fn in_use(&self) -> Error {
+        let text = format!(
+            "Another server is using the journal {}. Nothing was changed. Give each instance a journal of its own.",
+            self.path.display()
+        );
+        Problem::new(Code::Unavailable, text).into()
     }
 
     fn unusable(&self, error: &dyn std::fmt::Display) -> Error {
@@ -412,6 +476,16 @@ fn contents(mut file: &File) -> io::Result<Vec<u8>> {
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Gives a new file the owner and the permissions of the one that it replaces: a command may run as another user than the
+/// server, which must be able to open it.
+fn keep_owner(of: &File, new: &File) -> io::Result<()> {
+    let (of, own) = (of.metadata()?, new.metadata()?);
+    if (of.uid(), of.gid()) != (own.uid(), own.gid()) {
+        fchown(new, Some(of.uid()), Some(of.gid()))?;
+    }
+    new.set_permissions(of.permissions())
 }
 
 /// Whether an open file is the one at this path.
@@ -463,6 +537,80 @@ mod tests {
         drop(stuck);
         journal.append(line(), now).await.unwrap();
         assert_eq!(journal.failing(), None);
+        remove(&path);
+    }
+
+    fn gap(up_to: i64) -> Vec<Line> {
+        vec![Line::Gap { up_to, release: None, hash: None }]
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_replace_the_journal_is_removed() {
+        let (journal, path) = journal("replaced");
+        let now = Timestamp::from_micros(1);
+        journal.begin("j", start(), None, now, false).await.unwrap();
+        let (beside, aside) = (journal.inner.beside(), path.with_extension("aside"));
+        // The last step fails, as every earlier one does on a full disk: the new file is there by then.
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        {
+            let open = journal.inner.open.lock().await;
+            assert!(journal.inner.compact(&open.as_ref().unwrap().file, now).is_err());
+        }
+        assert!(!beside.exists());
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        journal.append(gap(5), now).await.unwrap();
+        // Left by a process that was killed.
+        std::fs::write(&beside, "half").unwrap();
+        journal.read().await.unwrap();
+        assert!(!beside.exists());
+        remove(&path);
+    }
+
+    #[tokio::test]
+    async fn a_compacted_journal_keeps_its_owner_and_mode() {
+        let (journal, path) = journal("owner");
+        let now = Timestamp::from_micros(1);
+        journal.begin("j", start(), None, now, false).await.unwrap();
+        let mut mode = std::fs::metadata(&path).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o640);
+        std::fs::set_permissions(&path, mode).unwrap();
+        // Only root can give a file away.
+        let is_root = std::os::unix::fs::chown(&path, Some(12_345), Some(54_321)).is_ok();
+        {
+            let mut open = journal.inner.open.lock().await;
+            let compacted = journal.inner.compact(&open.as_ref().unwrap().file, now).unwrap();
+            *open = compacted;
+        }
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!(found.mode() & 0o777, 0o640);
+        if is_root {
+            assert_eq!((found.uid(), found.gid()), (12_345, 54_321));
+        }
+        journal.append(gap(5), now).await.unwrap();
+        remove(&path);
+    }
+
+    #[tokio::test]
+    async fn a_server_waits_for_a_command_that_uses_the_journal() {
+        let (journal, path) = journal("busy");
+        let now = Timestamp::from_micros(1);
+        journal.begin("j", start(), None, now, false).await.unwrap();
+        journal.close().await;
+        let command = Journal::new(&path, &[7; 32], "i");
+        assert!(matches!(command.read_beside().await.unwrap(), Beside::Locked(Found::Whole(_))));
+        assert!(matches!(journal.read_beside().await.unwrap(), Beside::Served(Found::Whole(_))));
+        let done = async {
+            sleep(Duration::from_millis(10)).await;
+            // The command replaces the file, and ends.
+            let mut open = command.inner.open.lock().await;
+            *open = command.inner.compact(&open.as_ref().unwrap().file, now).unwrap();
+            *open = None;
+        };
+        let (found, ()) = tokio::join!(journal.read(), done);
+        assert!(matches!(found.unwrap(), Found::Whole(_)));
+        journal.append(gap(5), now).await.unwrap();
         remove(&path);
     }
 
