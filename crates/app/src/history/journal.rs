@@ -249,8 +249,7 @@ impl Inner {
             // Kept locked from here on, so that no server takes it in between.
             Opened::Locked(file) => self.read_locked(file, open).map(Beside::Locked),
             Opened::Busy(file) => {
-                let bytes = contents(&file).map_err(|error| self.unusable(&error))?;
-                file.sync_all().map_err(|error| self.unusable(&error))?;
+                let bytes = synced_contents(&file).map_err(|error| self.unusable(&error))?;
                 Ok(Beside::Served(read(&bytes, &self.key, &self.instance)))
             }
         }
@@ -289,7 +288,7 @@ impl Inner {
     }
 
     fn read_locked(&self, file: File, open: &mut Option<Open>) -> Result<Found, Error> {
-        let bytes = contents(&file).map_err(|error| self.unusable(&error))?;
+        let bytes = synced_contents(&file).map_err(|error| self.unusable(&error))?;
         let found = read(&bytes, &self.key, &self.instance);
         let (chain, length) = match &found {
             Found::Foreign => {
@@ -469,6 +468,13 @@ pub(crate) fn seals_in(path: &Path, root: &[u8], instance: &str) -> Option<Vec<H
         Found::Whole(contents) => Some(contents.seals().cloned().collect()),
         _ => None,
     }
+}
+
+/// Reads a file whose lines may come from a process that died before they were synced.
+fn synced_contents(file: &File) -> io::Result<Vec<u8>> {
+    let bytes = contents(file)?;
+    file.sync_all()?;
+    Ok(bytes)
 }
 
 fn contents(mut file: &File) -> io::Result<Vec<u8>> {
