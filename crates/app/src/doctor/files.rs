@@ -14,6 +14,9 @@ use std::{
 const FULL: u64 = 100 << 20;
 /// Free space below which a warning is due.
 const NEARLY_FULL: u64 = 1 << 30;
+/// Free space below which the next ends may not fit into the journal, and how far it grows before it is written again.
+const JOURNAL_FULL: u64 = 1 << 20;
+const JOURNAL_GROWS: u64 = 32 << 20;
 /// Permission bits for the group of a file.
 const GROUP: u32 = 0o070;
 const GROUP_WRITE: u32 = 0o020;
@@ -23,7 +26,11 @@ const GROUP_IS_PRIVATE: &str =
     "unless the server alone is in this group, as with fsGroup on Kubernetes and a group of its own";
 
 pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
-    let mut checks: Vec<Check> = instance.journal.iter().map(|path| journal(instance, path)).collect();
+    let mut checks: Vec<Check> = Vec::new();
+    if let Some(path) = &instance.journal {
+        checks.push(journal(instance, path));
+        checks.extend(journal_room(path));
+    }
     let Some(directory) = directory(instance) else {
         checks.extend(private_files(instance, None));
         return checks;
@@ -42,14 +49,7 @@ pub(super) fn check(instance: &Instance<'_>) -> Vec<Check> {
     };
     checks.extend(private_files(instance, owner.flatten().map(|uid| (&*directory, uid))));
     if owner.is_some() {
-        checks.push(match rustix::fs::statvfs(&directory) {
-            Ok(disk) => room(
-                &directory,
-                disk.f_bavail.saturating_mul(disk.f_frsize),
-                disk.f_blocks.saturating_mul(disk.f_frsize),
-            ),
-            Err(error) => unreadable("disk_space", &directory, &error.into()),
-        });
+        checks.push(disk_room("disk_space", &directory, (FULL, NEARLY_FULL)));
     }
     checks
 }
@@ -114,6 +114,24 @@ fn journal(instance: &Instance<'_>, path: &Path) -> Check {
             "Start crossfade serve with this setting.",
         ),
         Err(error) => unreadable(NAME, path, &error),
+    }
+}
+
+/// Checks the disk of the journal. To remove superseded lines, the journal is written a second time.
+fn journal_room(path: &Path) -> Option<Check> {
+    let length = std::fs::metadata(path).ok()?.len();
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let limits = (JOURNAL_FULL, length.saturating_add(JOURNAL_GROWS));
+    Some(disk_room("journal_space", directory.unwrap_or_else(|| Path::new(".")), limits))
+}
+
+fn disk_room(name: &'static str, directory: &Path, limits: (u64, u64)) -> Check {
+    match rustix::fs::statvfs(directory) {
+        Ok(disk) => {
+            let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+            room(name, directory, (bytes(disk.f_bavail), bytes(disk.f_blocks)), limits)
+        }
+        Err(error) => unreadable(name, directory, &error.into()),
     }
 }
 
@@ -236,15 +254,14 @@ fn group_permission(mode: u32) -> &'static str {
     }
 }
 
-fn room(path: &Path, free: u64, total: u64) -> Check {
-    const NAME: &str = "disk_space";
+fn room(name: &'static str, path: &Path, (free, total): (u64, u64), (full, nearly): (u64, u64)) -> Check {
     let sentence = format!("{} of {} are free on the disk of {}.", size(free), size(total), path.display());
     let mend =
         "Free some space or use a larger disk. When the disk is full, nothing can be rotated or revoked.";
     match free {
-        free if free < FULL => Check::fail(NAME, sentence, mend),
-        free if free < NEARLY_FULL => Check::warn(NAME, sentence, mend),
-        _ => Check::ok(NAME, sentence),
+        free if free < full => Check::fail(name, sentence, mend),
+        free if free < nearly => Check::warn(name, sentence, mend),
+        _ => Check::ok(name, sentence),
     }
 }
 
@@ -283,13 +300,14 @@ mod tests {
 
     #[test]
     fn a_disk_that_fills_up_is_told_in_time() {
-        let outcome = |free| room(Path::new("/d"), free, 100 << 30).outcome;
+        let limits = (FULL, NEARLY_FULL);
+        let outcome = |free| room("disk_space", Path::new("/d"), (free, 100 << 30), limits).outcome;
         assert_eq!(outcome(FULL - 1), Outcome::Fail);
         assert_eq!(outcome(FULL), Outcome::Warn);
         assert_eq!(outcome(NEARLY_FULL - 1), Outcome::Warn);
         assert_eq!(outcome(NEARLY_FULL), Outcome::Ok);
         assert_eq!(
-            room(Path::new("/d"), 1_500_000, 2_000_000_000_000_000).sentence,
+            room("disk_space", Path::new("/d"), (1_500_000, 2_000_000_000_000_000), limits).sentence,
             "1.5 MB of 2000.0 TB are free on the disk of /d."
         );
     }
