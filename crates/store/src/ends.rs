@@ -152,7 +152,7 @@ impl Tx {
     }
 
     /// Whether the end after `seq` was noted as one that continues this running hash. The end itself is not stored if it was
-    /// applied from a journal, or if a journal was adopted with it.
+    /// applied from a journal, and has another hash if a journal was begun after it.
     pub async fn ends_continue(&mut self, seq: i64, hash: EndHash) -> Result<bool, StoreError> {
         let next = seq + 1;
         let Some(row) = self.optional(NEXT, vec![next.into()]).await? else { return Ok(false) };

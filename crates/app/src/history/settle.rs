@@ -83,22 +83,21 @@ impl Node {
     /// Compares the ends of the database and of the journal at the last one that both should contain.
     pub(super) async fn compare(&self, history: &History, contents: &Contents) -> Result<Common, Error> {
         let at = history.end_seq.min(contents.last);
-        let own = match at == history.end_seq {
-            true => Some(history.end_hash),
-            false => {
-                self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.end_hash(at).await?)).await?
-            }
-        };
         let noted = contents.hashes.get(&at).copied();
-        if let (None, Some(hash)) = (own, noted)
-            && self
-                .db
-                .read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.ends_continue(at, hash).await?))
-                .await?
-        {
-            return Ok(Common::Same);
+        if at == history.end_seq {
+            return Ok(Common::of(Some(history.end_hash), noted));
         }
-        Ok(Common::of(own, noted))
+        let compared = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| {
+            // A journal that was begun or adopted here has a hash of its own for the end before, and the next end
+            // continues from that.
+            if let Some(hash) = noted
+                && tx.ends_continue(at, hash).await?
+            {
+                return Ok(Common::Same);
+            }
+            Ok(Common::of(tx.end_hash(at).await?, noted))
+        });
+        compared.await
     }
 
     fn rest_journal(&self) {

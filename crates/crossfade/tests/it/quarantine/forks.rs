@@ -17,6 +17,8 @@ on_both_engines! {
     another_history_with_the_same_number_needs_a_release,
     another_history_that_is_longer_needs_a_release,
     a_death_before_the_first_note_of_an_adopted_journal_is_no_other_history,
+    a_death_before_the_first_note_of_a_new_journal_is_no_other_history,
+    a_command_before_the_first_note_of_a_new_journal_is_no_other_history,
     a_newer_data_key_comes_back_with_the_journal,
     narrowed_rules_of_an_environment_stay_narrow,
     a_command_waits_until_the_server_has_noted_its_change,
@@ -112,6 +114,54 @@ async fn a_death_before_the_first_note_of_an_adopted_journal_is_no_other_history
     }
     assert!(std::fs::read(&path).unwrap().len() > adopted.len(), "the end was noted after all");
     world.restart().await;
+}
+
+/// A world with ends, released after it lost its journal, with a new journal in which nothing is noted yet.
+async fn begun_again(world: World, path: &Path) -> (World, Lived) {
+    let mut world = restarted(world, path).await;
+    let lived = Lived::before(&world).await;
+    rotate(&world, &lived).await;
+    world.app.close().await;
+    std::fs::remove_file(path).unwrap();
+    world.restart().await;
+    assert_eq!(cause(&world), Some(Cause::JournalMissing));
+    world.app.release_quarantine_here(&release()).await.unwrap();
+    assert_eq!((cause(&world), path.exists()), (None, true));
+    (world, lived)
+}
+
+async fn a_death_before_the_first_note_of_a_new_journal_is_no_other_history(world: World) {
+    let (_directory, path) = journal();
+    let (mut world, lived) = begun_again(world, &path).await;
+    let begun = std::fs::read(&path).unwrap();
+    let secret = rotate(&world, &lived).await;
+    world.app.close().await;
+    std::fs::write(&path, &begun).unwrap();
+    for _ in 0..2 {
+        world.restart().await;
+        assert_eq!(cause(&world), None);
+        token(&world, &lived.billing, &secret).await.is_token();
+    }
+    assert!(std::fs::read(&path).unwrap().len() > begun.len(), "the end was noted after all");
+}
+
+async fn a_command_before_the_first_note_of_a_new_journal_is_no_other_history(world: World) {
+    let (_directory, path) = journal();
+    let (mut world, lived) = begun_again(world, &path).await;
+    create_keys(&world).await.unwrap();
+    // Without a server the command notes it itself.
+    world.app.close().await;
+    std::fs::remove_file(&path).unwrap();
+    world.restart().await;
+    world.app.release_quarantine_here(&release()).await.unwrap();
+    world.app.close().await;
+    let source = KeySource::from(world.master_key_file());
+    let beside = world.open_beside().await.unwrap();
+    beside.create_data_keys(&source).await.unwrap();
+    beside.close().await;
+    world.restart().await;
+    assert_eq!(cause(&world), None);
+    rotate_and_use(&world, &lived).await;
 }
 
 /// A database and its journal, put aside.
