@@ -1,4 +1,4 @@
-//! Tests with a journal of an earlier version, whose lines have no hashes.
+//! Tests with a journal of an earlier version, whose lines have no hashes, and with a database that lost an end.
 
 use super::lines::{Chain, Found, Line, read};
 use crate::{
@@ -20,9 +20,8 @@ use std::{
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Self {
-        let directory =
-            std::env::temp_dir().join(format!("crossfade-earlier-journal-{}", std::process::id()));
+    fn new(test: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("crossfade-earlier-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir(&directory).unwrap();
         Self(directory)
@@ -102,7 +101,7 @@ async fn put_back(app: &App, end: i64) {
 
 #[tokio::test]
 async fn a_journal_of_an_earlier_version_goes_on() {
-    let place = Place::new();
+    let place = Place::new("journal");
     let app = place.open().await;
     app.create_data_keys(&place.source()).await.unwrap();
     app.tend_journal().await;
@@ -132,5 +131,20 @@ async fn a_journal_of_an_earlier_version_goes_on() {
     app.close().await;
     let app = place.open().await;
     assert!(app.quarantine().is_some());
+    app.close().await;
+}
+
+#[tokio::test]
+async fn an_end_that_the_database_lost_is_not_confirmed() {
+    let place = Place::new("lost");
+    let app = place.open().await;
+    app.create_data_keys(&place.source()).await.unwrap();
+    app.tend_journal().await;
+    let journal = app.node.journal.as_ref().unwrap();
+    let (before, synced) = (std::fs::read(place.journal()).unwrap(), journal.synced());
+    let refused = app.node.copy_ends(journal, synced + 1).await.unwrap_err();
+    assert_eq!(refused.problem.code, crossfade_core::Code::OutcomeUnknown);
+    assert!(!refused.problem.detail.contains("Nothing was changed"), "{refused}");
+    assert_eq!((std::fs::read(place.journal()).unwrap(), journal.synced()), (before, synced));
     app.close().await;
 }

@@ -174,6 +174,8 @@ impl Node {
                 Some(first) if first.seq > synced + 1 => {
                     lines.push(Line::Gap { up_to: first.seq - 1, release: None, hash: None })
                 }
+                // A failover has lost it: a gap would say that it was noted.
+                None if stored.end_seq < end => return Err(lost()),
                 None => {
                     let hash = stored.end_hash.filter(|_| stored.end_seq == end);
                     lines.push(Line::Gap { up_to: end, release: None, hash })
@@ -243,6 +245,13 @@ fn not_noted(why: &str) -> Error {
 fn unread(error: Error) -> Error {
     let text = format!("The database does not answer, so the journal may lack what ended. {STORED}");
     Error { source: Some(Box::new(error)), ..Problem::new(Code::OutcomeUnknown, text).into() }
+}
+
+/// Returns the error of a change whose end is not in the database any more.
+fn lost() -> Error {
+    let text = "The database was replaced before the end was noted in the journal, so the change may be lost. Read the \
+        current state before you retry.";
+    Problem::new(Code::OutcomeUnknown, text).into()
 }
 
 pub(super) fn unwritable(error: &str, what: &str) -> Error {

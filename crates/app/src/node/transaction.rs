@@ -89,20 +89,12 @@ impl Node {
     ) -> Result<T, Error> {
         let epoch = self.feed.epoch();
         let (Written { done, awaited, .. }, seq) = self.write_noting(work).await?;
-        self.catch_up(seq, epoch).await.map_err(|error| Error {
-            problem: match error.problem.code {
-                Code::OutcomeUnknown => error.problem.clone(),
-                _ => Problem::new(
-                    Code::OutcomeUnknown,
-                    "The change was stored, but the server has not confirmed that it is enforced yet. Read \
-                    the current state before you retry.",
-                ),
-            },
-            source: Some(Box::new(error)),
-            hidden: false,
-            fault: None,
-        })?;
-        self.await_journal(awaited).await?;
+        self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
+        if awaited != Awaited::Nothing {
+            self.await_journal(awaited).await?;
+            // The database may have been replaced while the change waited for the journal.
+            self.catch_up(seq, epoch).await.map_err(unconfirmed)?;
+        }
         Ok(done)
     }
 
@@ -120,5 +112,22 @@ impl Node {
         let turn = tokio::time::timeout(TURN_WITHIN, self.readers.acquire()).await;
         let _turn = turn.map_err(|_| unavailable(Fault::Busy))?.map_err(Error::internal)?;
         self.db.read(work).await
+    }
+}
+
+/// Returns the error of a change that is stored, when it is not known whether this node enforces it.
+fn unconfirmed(error: Error) -> Error {
+    Error {
+        problem: match error.problem.code {
+            Code::OutcomeUnknown => error.problem.clone(),
+            _ => Problem::new(
+                Code::OutcomeUnknown,
+                "The change was stored, but the server has not confirmed that it is enforced yet. Read the current \
+                state before you retry.",
+            ),
+        },
+        source: Some(Box::new(error)),
+        hidden: false,
+        fault: None,
     }
 }

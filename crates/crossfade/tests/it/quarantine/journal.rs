@@ -3,7 +3,8 @@
 use super::{Lived, Saved, copy, file_of, journal, put_back, release, restarted, text_of, token};
 use crate::engines::{on_both_engines, on_sqlite};
 use crate::world::World;
-use crossfade_core::ended::Cause;
+use crossfade_core::{Code, ended::Cause};
+use crossfade_store::Location;
 use http::Method;
 use serde_json::json;
 use std::{path::Path, time::Duration};
@@ -15,6 +16,7 @@ on_both_engines! {
     a_repeat_waits_for_the_journal_as_the_first_did,
     nothing_ends_between_a_release_and_the_journal,
     what_ends_nothing_needs_no_journal,
+    a_read_that_fails_after_the_commit_leaves_the_outcome_unknown,
 }
 
 on_sqlite! {
@@ -178,6 +180,60 @@ async fn what_ends_nothing_needs_no_journal(world: World) {
     let before = lines();
     world.app.tend_journal().await;
     assert_eq!(lines(), before + 3, "the rotation, the extension and the new registration");
+}
+
+/// Has each noted end that is stored from now on be one that cannot be read.
+async fn spoil_ends(world: &World) {
+    let spoil = match world.location() {
+        Location::File(_) => {
+            "CREATE TRIGGER spoil AFTER INSERT ON ends
+             BEGIN UPDATE ends SET entry = 'spoiled' WHERE seq = NEW.seq; END"
+        }
+        Location::Postgres(_) => {
+            "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN NEW.entry := 'spoiled'; RETURN NEW; END $$;
+             CREATE TRIGGER spoil BEFORE INSERT ON ends FOR EACH ROW EXECUTE FUNCTION spoil()"
+        }
+    };
+    world.raw(spoil).await;
+}
+
+async fn mend_ends(world: &World) {
+    world.raw("DELETE FROM ends WHERE entry = 'spoiled'").await;
+    world
+        .raw(match world.location() {
+            Location::File(_) => "DROP TRIGGER spoil",
+            Location::Postgres(_) => "DROP TRIGGER spoil ON ends; DROP FUNCTION spoil()",
+        })
+        .await;
+}
+
+async fn a_read_that_fails_after_the_commit_leaves_the_outcome_unknown(world: World) {
+    let (_directory, path) = journal();
+    let mut world = restarted(world, &path).await;
+    let lived = Lived::before(&world).await;
+    spoil_ends(&world).await;
+    let rotate = lived.billing.path("production", "/secrets/rotate");
+    let refused =
+        lived.owner(&world).post(&rotate, lived.billing.rotation(0)).await.refused(503, "outcome_unknown");
+    let text = refused["detail"].as_str().unwrap();
+    assert!(text.contains("The change was stored.") && !text.contains("Nothing was changed"), "{text}");
+    let first = &lived.billing.registration("production").secret;
+    token(&world, &lived.billing, first).await.is_invalid_client();
+    world.app.close().await;
+    mend_ends(&world).await;
+    world.restart().await;
+    lived.owner(&world).post(&rotate, lived.billing.rotation(0)).await.created();
+    spoil_ends(&world).await;
+    world.app.close().await;
+    let beside = world.open_beside().await.unwrap();
+    let unknown = beside.create_data_keys(&world.master_key_file().into()).await.unwrap_err();
+    beside.close().await;
+    assert_eq!(unknown.problem.code, Code::OutcomeUnknown);
+    assert!(!unknown.problem.detail.contains("Nothing was changed"), "{unknown}");
+    mend_ends(&world).await;
+    world.restart().await;
+    assert_eq!(world.app.quarantine(), None);
 }
 
 async fn a_copy_from_before_the_journal_needs_a_release(world: World) {
