@@ -41,6 +41,17 @@ pub struct NotedEnd {
     pub hash: Option<EndHash>,
 }
 
+/// What applying an end has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// Its subject.
+    Subject,
+    /// No subject.
+    Nothing,
+    /// Another secret in the place of one that is valid since. All secrets that the end does not name have ended.
+    Conflict,
+}
+
 /// How far an end moves the generation of tokens whose own line may follow: further than changes can have moved it.
 const GENERATIONS: i64 = 1_000_000;
 
@@ -81,12 +92,13 @@ statements! {
     SET_RULES = "UPDATE environments SET show_once = $2, wipe_after_days = $3, max_age_days = $4, guard_extension_hours = $5,
                      signing_key_rotation_days = $6, version = version + 1 WHERE slug = $1";
     INSERT_VALID = "INSERT INTO secrets (id, registration_id, number, created_at, expires_at, digest, digest_key)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     INSERT_ROTATION = "INSERT INTO rotations (id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours,
                            reason, compromised, outgoing_secret_id, incoming_secret_id)
                        SELECT $1, $2, CAST($3 AS BIGINT), $4, $5, $6, CAST($7 AS BIGINT), CAST($8 AS BIGINT), $9, CAST($10 AS BIGINT), o.id, i.id
                        FROM secrets o JOIN secrets i ON i.id = $12
-                       WHERE o.id = $11 AND NOT EXISTS (SELECT 1 FROM rotations r WHERE r.id = $1)";
+                       WHERE o.id = $11 AND NOT EXISTS (SELECT 1 FROM rotations r WHERE r.id = $1)
+                       ON CONFLICT DO NOTHING";
     DECIDE_ROTATIONS = "UPDATE rotations SET ended_as = $3, ended_at = $2 WHERE registration_id = $1 AND ended_as IS NULL
                           AND outgoing_secret_id IN (SELECT id FROM secrets WHERE registration_id = $1 AND revoked_at IS NOT NULL)";
 }
@@ -262,8 +274,8 @@ impl Tx {
         }))
     }
 
-    /// Applies an end to a database that may lack it. Returns whether its subject exists.
-    pub async fn apply_end(&mut self, end: &End) -> Result<bool, StoreError> {
+    /// Applies an end to a database that may lack it.
+    pub async fn apply_end(&mut self, end: &End) -> Result<Applied, StoreError> {
         let changed = match end {
             End::Registration(state) => return self.apply_registration(state).await,
             End::TokensOfSecret { secret, registration, at } => {
@@ -325,7 +337,7 @@ impl Tx {
                 None => 0,
             },
         };
-        Ok(changed > 0)
+        Ok(if changed > 0 { Applied::Subject } else { Applied::Nothing })
     }
 
     async fn apply_rules(&mut self, slug: &Slug, rules: &EnvironmentRules) -> Result<u64, StoreError> {
@@ -344,12 +356,13 @@ impl Tx {
         Ok(changed)
     }
 
-    async fn apply_registration(&mut self, state: &RegistrationState) -> Result<bool, StoreError> {
+    async fn apply_registration(&mut self, state: &RegistrationState) -> Result<Applied, StoreError> {
         let id = || state.id.as_str().into();
         let args = vec![id(), state.disabled_at.into(), state.token_generation.into()];
         if self.execute(SET_REGISTRATION, args).await? == 0 {
-            return Ok(false);
+            return Ok(Applied::Nothing);
         }
+        let mut applied = Applied::Subject;
         if let Some(settings) = &state.settings {
             let args = vec![
                 id(),
@@ -379,7 +392,9 @@ impl Tx {
                     secret.digest.0.as_slice().into(),
                     secret.digest_key.as_str().into(),
                 ];
-                self.execute(INSERT_VALID, args).await?;
+                if self.execute(INSERT_VALID, args).await? == 0 {
+                    applied = Applied::Conflict;
+                }
             }
         }
         if let Some(rotation) = &state.rotation {
@@ -401,7 +416,7 @@ impl Tx {
         }
         let args = vec![id(), state.at.into(), EndedAs::Revoked.as_str().into()];
         self.execute(DECIDE_ROTATIONS, args).await?;
-        Ok(true)
+        Ok(applied)
     }
 }
 

@@ -51,7 +51,7 @@ pub use db::{
 pub use deliveries::{Delivery, DeliveryQueue, NewDelivery};
 pub use devices::DeviceRow;
 pub use drills::{DrillRow, SecretWindows};
-pub use ends::NotedEnd;
+pub use ends::{Applied, NotedEnd};
 pub use environments::{Environment, SigningKey};
 pub use evidence::{EvidenceGap, SourceCaps, SourceUsage, Usage, UsagePoint, UsageRow, UsageSource};
 pub use failures::{FailureFilter, FailureRow, FailureSum, KnownFailure};

@@ -148,3 +148,21 @@ async fn an_end_that_the_database_lost_is_not_confirmed() {
     assert_eq!((std::fs::read(place.journal()).unwrap(), journal.synced()), (before, synced));
     app.close().await;
 }
+
+#[tokio::test]
+async fn a_history_that_a_command_has_changed_is_judged_again() {
+    let place = Place::new("judged");
+    let app = place.open().await;
+    let read =
+        async || app.db.read::<_, crate::error::Error>(async |tx| Ok(tx.history().await?)).await.unwrap();
+    let judged = read().await;
+    app.create_data_keys(&place.source()).await.unwrap();
+    let now = read().await;
+    assert!(now.end_seq > judged.end_seq);
+    let settle = async |judged| app.node.settle(judged, async |tx, _| Ok(tx.set_noting(false).await?)).await;
+    assert_eq!(settle(&judged).await.unwrap(), None);
+    assert_eq!(read().await, now, "nothing was stored");
+    assert_eq!(settle(&now).await.unwrap(), Some(()));
+    assert!(!read().await.is_noting);
+    app.close().await;
+}

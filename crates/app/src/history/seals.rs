@@ -14,6 +14,14 @@ impl Contents {
         stored.iter().filter(lacks).map(|key| key.id.clone()).collect()
     }
 
+    /// Returns the IDs of stored data keys that the journal contains with another seal.
+    pub(crate) fn resealed_data_keys(&self, stored: &[DataKey]) -> Vec<String> {
+        let noted = self.data_keys();
+        let is_resealed =
+            |key: &&DataKey| noted.get(key.id.as_str()).is_some_and(|seal| seal.0 != key.sealed);
+        stored.iter().filter(is_resealed).map(|key| key.id.clone()).collect()
+    }
+
     /// Whether it contains a seal that a later line supersedes.
     pub(crate) fn has_old_seals(&self) -> bool {
         self.seals().count() > self.data_keys().len()
@@ -84,6 +92,7 @@ mod tests {
         let journal = contents(vec![sealed("a", 1), sealed("b", 1), sealed("b", 2)]);
         let keys = [stored("a", 1), stored("b", 1), stored("c", 1)];
         assert_eq!(journal.lacking_data_keys(&keys), ["b", "c"]);
+        assert_eq!(journal.resealed_data_keys(&keys), ["b"]);
         assert!(journal.lacking_data_keys(&[stored("a", 1), stored("b", 2)]).is_empty());
     }
 

@@ -13,14 +13,31 @@ use crate::{
     node::state::Node,
 };
 use crossfade_core::{
-    Timestamp,
+    Code, Problem, Timestamp,
     audit::{Actor, Event},
     base62,
     ended::{Cause, End, EndHash},
     environment::Slug,
 };
-use crossfade_store::{ChangeKind, History, Purpose, QuarantineRow, StoreError, Tx};
+use crossfade_store::{Applied, ChangeKind, History, Purpose, QuarantineRow, StoreError, Tx};
 use std::{collections::BTreeSet, sync::PoisonError};
+
+/// Number of attempts to settle a history that commands change meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// Whether the history was settled as it was judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Settled {
+    Done,
+    /// A command has changed the history since it was judged, so nothing was stored.
+    Changed,
+}
+
+impl Settled {
+    fn of(is_stored: bool) -> Self {
+        if is_stored { Self::Done } else { Self::Changed }
+    }
+}
 
 impl Node {
     /// Compares the database with the journal and the server it was last used with. Applies ends that it lacks, or
@@ -30,6 +47,17 @@ impl Node {
             Some(journal) => Some(journal.turn.lock().await),
             None => None,
         };
+        for _ in 0..ATTEMPTS {
+            if self.judge_and_settle().await? == Settled::Done {
+                return Ok(());
+            }
+        }
+        let text = "Other commands change the database all the time, so its history cannot be compared with the journal. \
+            Nothing was changed. Wait for these commands, then try again.";
+        Err(Problem::new(Code::Unavailable, text).into())
+    }
+
+    async fn judge_and_settle(&self) -> Result<Settled, Error> {
         let history = self.db.read_for::<_, Error>(Purpose::Feed, async |tx| Ok(tx.history().await?)).await?;
         let found = match &self.journal {
             Some(journal) => Some(journal.read().await?),
@@ -71,7 +99,8 @@ impl Node {
             (Plan::Adopt, contents) => self.adopt(&history, contents, is_damaged, system_id).await,
             (Plan::Quarantine(cause), _) => {
                 self.rest_journal();
-                self.begin_quarantine(cause).await
+                let begun = self.settle(&history, async |tx, now| start_quarantine(tx, now, cause).await);
+                Ok(Settled::of(begun.await?.is_some()))
             }
             _ => {
                 self.rest_journal();
@@ -108,19 +137,22 @@ impl Node {
 
     /// Remembers the server that the database is on. A release without a journal is over: a journal that is configured
     /// later and has ends cannot be compared with the database.
-    async fn stay(&self, history: &History, system_id: Option<i64>) -> Result<(), Error> {
+    async fn stay(&self, history: &History, system_id: Option<i64>) -> Result<Settled, Error> {
         let is_known = system_id.is_none() || system_id == history.system_id;
         let is_released = history.release().is_some();
         if history.quarantine.is_some() || (is_known && !is_released) {
-            return Ok(());
+            return Ok(Settled::Done);
         }
         let (journal, system_id) = (history.journal_id(), system_id.or(history.system_id));
-        let stored = self.settle(async |tx, _| Ok(tx.set_history(journal, system_id).await?)).await;
-        // A database that stores no changes is served all the same.
-        if let Err(error) = stored {
-            tracing::warn!(%error, "cannot remember the database server");
+        let stored = self.settle(history, async |tx, _| Ok(tx.set_history(journal, system_id).await?)).await;
+        match stored {
+            Ok(stored) => Ok(Settled::of(stored.is_some())),
+            // A database that stores no changes is served all the same.
+            Err(error) => {
+                tracing::warn!(%error, "cannot remember the database server");
+                Ok(Settled::Done)
+            }
         }
-        Ok(())
     }
 
     /// Goes on with a database that lacks nothing.
@@ -129,53 +161,49 @@ impl Node {
         history: &History,
         contents: Contents,
         system_id: Option<i64>,
-    ) -> Result<(), Error> {
+    ) -> Result<Settled, Error> {
         let journal = self.journal()?;
-        journal.go_on_after(contents.last);
-        let end_seq = match history.is_noting && history.end_hash.is_none() {
-            true => self.note_data_keys(history, &contents).await,
-            false => history.end_seq,
-        };
+        let is_settled = history.quarantine.is_none() && history.is_noting && history.system_id == system_id;
+        let mut end_seq = history.end_seq;
+        // Earlier versions noted ends without a hash, and no data keys.
+        if !is_settled || history.end_hash.is_none() {
+            let stored = self.settle(history, async |tx, now| {
+                if let Some(quarantine) = history.quarantine {
+                    tx.end_quarantine().await?;
+                    tx.append_change(&ChangeKind::Everything).await?;
+                    audit(tx, now, &Event::QuarantineEnded { cause: quarantine.cause }).await?;
+                }
+                tx.set_noting(true).await?;
+                tx.set_history(Some(&contents.id), system_id.or(history.system_id)).await?;
+                // They may have been created or sealed again in a quarantine, in which nothing was noted.
+                let lacking = contents.lacking_data_keys(&tx.data_keys().await?);
+                tx.note_data_keys(lacking);
+                Ok(tx.note_ends().await?)
+            });
+            match stored.await {
+                Ok(Some(end)) => end_seq = end,
+                Ok(None) => return Ok(Settled::Changed),
+                Err(error) if history.quarantine.is_none() && error.fault.is_some() => {
+                    tracing::warn!(%error, "cannot store that ends are noted in the journal");
+                }
+                Err(error) => return Err(error),
+            }
+        }
         // Ends that were stored, and not noted before the last server ended.
+        self.continue_journal(journal, contents.last, end_seq).await;
+        if !contents.is_in_use {
+            mark(journal, self.clock.now()).await;
+        }
+        Ok(Settled::Done)
+    }
+
+    /// Uses the journal from now on, and brings it up to date.
+    async fn continue_journal(&self, journal: &Journal, last: i64, end_seq: i64) {
+        journal.go_on_after(last);
         if let Err(error) = self.copy_ends(journal, end_seq).await {
             tracing::warn!(%error, "cannot note ends in the journal");
         }
         journal.remove_old_seals(self.clock.now()).await;
-        if !contents.is_in_use {
-            mark(journal, self.clock.now()).await;
-        }
-        if history.quarantine.is_none() && history.is_noting && history.system_id == system_id {
-            return Ok(());
-        }
-        let stored = self.settle(async |tx, now| {
-            if let Some(quarantine) = history.quarantine {
-                tx.end_quarantine().await?;
-                tx.append_change(&ChangeKind::Everything).await?;
-                audit(tx, now, &Event::QuarantineEnded { cause: quarantine.cause }).await?;
-            }
-            tx.set_noting(true).await?;
-            Ok(tx.set_history(Some(&contents.id), system_id.or(history.system_id)).await?)
-        });
-        match stored.await {
-            Err(error) if history.quarantine.is_none() && error.fault.is_some() => {
-                tracing::warn!(%error, "cannot store that ends are noted in the journal");
-                Ok(())
-            }
-            stored => stored,
-        }
-    }
-
-    /// Notes the data keys, which earlier versions did not. Returns the number of the last end.
-    async fn note_data_keys(&self, history: &History, contents: &Contents) -> i64 {
-        let noted = self.settle(async |tx, _| {
-            let lacking = contents.lacking_data_keys(&tx.data_keys().await?);
-            tx.note_data_keys(lacking);
-            Ok(tx.note_ends().await?)
-        });
-        noted.await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot note the data keys for the journal");
-            history.end_seq
-        })
     }
 
     /// Applies the ends that the database lacks.
@@ -185,22 +213,23 @@ impl Node {
         contents: Contents,
         plan: Plan,
         system_id: Option<i64>,
-    ) -> Result<(), Error> {
+    ) -> Result<Settled, Error> {
         let journal = self.journal()?;
-        let is_complete = plan != Plan::ApplySome;
         let after = if plan == Plan::ApplyAll { i64::MIN } else { history.end_seq };
         let lacking = || contents.ends.iter().filter(|(seq, _)| *seq > after).map(|(_, end)| end);
         // A clock that was put back must not make valid again what has ended by time.
         if let Some(at) = lacking().filter_map(End::at).max() {
             self.clock.raise(at);
         }
-        self.settle(async |tx, now| {
-            tx.set_noting(is_complete).await?;
-            let (mut applied, mut missing) = (0, 0);
+        let settled = self.settle(history, async |tx, now| {
+            // What is applied is not noted again.
+            tx.set_noting(false).await?;
+            let (mut applied, mut missing, mut conflicting) = (0, 0, 0);
             for end in lacking() {
                 match tx.apply_end(end).await? {
-                    true => applied += 1,
-                    false => missing += 1,
+                    Applied::Subject => applied += 1,
+                    Applied::Nothing => missing += 1,
+                    Applied::Conflict => conflicting += 1,
                 }
             }
             tx.end_entries().await?;
@@ -215,35 +244,37 @@ impl Node {
                 first_seq: history.end_seq + 1,
                 last_seq: contents.last,
                 applied,
-                missing,
+                missing: missing + conflicting,
             };
             audit(tx, now, &event).await?;
+            let is_complete = plan != Plan::ApplySome && conflicting == 0;
+            let cause = if conflicting > 0 { Cause::AnotherJournal } else { Cause::JournalIncomplete };
             match (is_complete, history.quarantine) {
                 (true, Some(quarantine)) => {
                     tx.end_quarantine().await?;
                     audit(tx, now, &Event::QuarantineEnded { cause: quarantine.cause }).await?;
                 }
-                (false, None) => start_quarantine(tx, now, Cause::JournalIncomplete).await?,
+                (false, None) => start_quarantine(tx, now, cause).await?,
                 _ => {}
             }
             if is_complete {
+                tx.set_noting(true).await?;
                 tx.continue_ends_from(contents.last, contents.hashes.get(&contents.last).copied());
                 tx.set_history(Some(&contents.id), system_id.or(history.system_id)).await?;
+                let lacking = contents.lacking_data_keys(&tx.data_keys().await?);
+                tx.note_data_keys(lacking);
             }
-            Ok(tx.append_change(&ChangeKind::Everything).await?)
-        })
-        .await?;
-        match is_complete {
-            true => {
-                journal.go_on_after(contents.last);
-                journal.remove_old_seals(self.clock.now()).await;
-            }
-            false => journal.rest(),
+            tx.append_change(&ChangeKind::Everything).await?;
+            Ok(if is_complete { Some(tx.note_ends().await?) } else { None })
+        });
+        match settled.await? {
+            Some(Some(end)) => self.continue_journal(journal, contents.last, end).await,
+            Some(None) => journal.rest(),
+            None => return Ok(Settled::Changed),
         }
-        Ok(())
+        Ok(Settled::Done)
     }
 
-    /// Creates a signing key where the one that replaced the removed ones was created after the copy.
     async fn replace_lost_signing_key(&self, tx: &mut Tx, now: Timestamp, slug: &Slug) -> Result<(), Error> {
         let keys = tx.read_signing_keys(slug).await?;
         if keys.iter().flatten().any(|key| key.times.removed_at.is_none()) {
@@ -269,11 +300,11 @@ impl Node {
         contents: Option<Box<Contents>>,
         is_damaged: bool,
         system_id: Option<i64>,
-    ) -> Result<(), Error> {
+    ) -> Result<Settled, Error> {
         let (journal, now) = (self.journal()?, self.clock.now());
         // Copies that adopt a journal each go on by themselves, and are told apart by this.
         let hash = EndHash::after(history.end_hash, history.end_seq, &self.random_id());
-        let (id, last) = match contents {
+        let (id, last) = match &contents {
             Some(contents) => {
                 // One further, so that a copy from before the time without the journal is behind it.
                 let up_to = contents.last.max(history.end_seq) + 1;
@@ -281,7 +312,7 @@ impl Node {
                 let line = Line::Gap { up_to, release, hash: Some(hash) };
                 let gap = journal.append(vec![line], now).await;
                 gap.map_err(|error| unwritable(&error, "Nothing was changed."))?;
-                (contents.id, up_to)
+                (contents.id.clone(), up_to)
             }
             None => {
                 let (id, after) = (self.random_id(), (history.end_seq, hash));
@@ -289,16 +320,21 @@ impl Node {
                 (id, history.end_seq)
             }
         };
-        self.settle(async |tx, _| {
+        let stored = self.settle(history, async |tx, _| {
             tx.set_noting(true).await?;
             tx.continue_ends_from(last, Some(hash));
-            Ok(tx.set_history(Some(&id), system_id.or(history.system_id)).await?)
-        })
-        .await?;
-        journal.go_on_after(last);
-        journal.remove_old_seals(now).await;
+            tx.set_history(Some(&id), system_id.or(history.system_id)).await?;
+            // Their former seals must not stay in the journal.
+            if let Some(contents) = &contents {
+                let resealed = contents.resealed_data_keys(&tx.data_keys().await?);
+                tx.note_data_keys(resealed);
+            }
+            Ok(tx.note_ends().await?)
+        });
+        let Some(end) = stored.await? else { return Ok(Settled::Changed) };
+        self.continue_journal(journal, last, end).await;
         mark(journal, now).await;
-        Ok(())
+        Ok(Settled::Done)
     }
 
     fn random_id(&self) -> String {
@@ -307,16 +343,17 @@ impl Node {
         base62::encode_fixed(&id, 22)
     }
 
-    async fn begin_quarantine(&self, cause: Cause) -> Result<(), Error> {
-        self.settle(async |tx, now| start_quarantine(tx, now, cause).await).await
-    }
-
-    /// Runs `work` in a transaction of its own, before this server may make other changes.
-    async fn settle<T>(
+    /// Runs `work` in a transaction of its own, before this server may make other changes. Returns `None` and changes
+    /// nothing if the history is not the one that was judged.
+    pub(super) async fn settle<T>(
         &self,
+        judged: &History,
         work: impl AsyncFnOnce(&mut Tx, Timestamp) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let written = self.db.write::<T, Error>(async |tx| {
+    ) -> Result<Option<T>, Error> {
+        let written = self.db.write::<Option<T>, Error>(async |tx| {
+            if tx.history().await? != *judged {
+                return Ok(None);
+            }
             if let Some(told) = tx.told() {
                 self.clock.calibrate(told);
             }
@@ -324,7 +361,7 @@ impl Node {
             let now = self.clock.now();
             let done = work(tx, now).await;
             tx.stamp(now);
-            done
+            done.map(Some)
         });
         Ok(written.await?.0)
     }

@@ -20,6 +20,8 @@ on_both_engines! {
     a_death_before_the_first_note_of_a_new_journal_is_no_other_history,
     a_command_before_the_first_note_of_a_new_journal_is_no_other_history,
     a_newer_data_key_comes_back_with_the_journal,
+    data_keys_of_a_quarantine_come_back_with_the_journal,
+    lineages_that_rotated_the_same_registration_need_a_release,
     narrowed_rules_of_an_environment_stay_narrow,
     a_command_waits_until_the_server_has_noted_its_change,
     a_command_notes_its_change_where_no_server_runs,
@@ -269,6 +271,52 @@ async fn a_newer_data_key_comes_back_with_the_journal(world: World) {
         after.restart().await;
     }
     rotate_and_use(&after, &lived).await;
+}
+
+async fn data_keys_of_a_quarantine_come_back_with_the_journal(world: World) {
+    let (directory, path) = journal();
+    let mut world = restarted(world, &path).await;
+    let lived = Lived::before(&world).await;
+    let saved = Saved::of(&world).await;
+    world.journal = Some(directory.path().join("wrong.journal"));
+    world.restart().await;
+    assert_eq!(cause(&world), Some(Cause::JournalMissing));
+    let beside = world.open_beside().await.unwrap();
+    beside.create_data_keys(&KeySource::from(world.master_key_file())).await.unwrap();
+    beside.close().await;
+    world.journal = Some(path.clone());
+    world.restart().await;
+    assert_eq!(cause(&world), None);
+    let secret = rotate(&world, &lived).await;
+    let after = restored_with(&saved, &world, &path).await;
+    token(&after, &lived.billing, &secret).await.is_token();
+}
+
+async fn lineages_that_rotated_the_same_registration_need_a_release(world: World) {
+    let (_directory, path) = journal();
+    let mut world = restarted(world, &path).await;
+    let lived = Lived::before(&world).await;
+    let saved = Saved::of(&world).await;
+    let secret = rotate(&world, &lived).await;
+    world.app.close().await;
+    let mut other = saved.restored(&world, None).await;
+    other.app.release_quarantine_here(&release()).await.unwrap();
+    other.journal = Some(path.clone());
+    other.restart().await;
+    assert_eq!(cause(&other), None);
+    rotate_and_use(&other, &lived).await;
+    other.app.close().await;
+    other.ends_unable_to_run_jobs();
+    for _ in 0..2 {
+        world.restart().await;
+        assert_eq!(cause(&world), Some(Cause::AnotherJournal));
+        assert_eq!(token(&world, &lived.billing, &secret).await.status, 503);
+    }
+    world.app.release_quarantine_here(&release()).await.unwrap();
+    // Which of the two secrets is valid is not known: neither is.
+    token(&world, &lived.billing, &secret).await.is_invalid_client();
+    world.restart().await;
+    assert_eq!(cause(&world), None);
 }
 
 async fn rotate_and_use(world: &World, lived: &Lived) {
