@@ -244,7 +244,7 @@ enum Opened {
 
 impl Inner {
     fn read_beside(&self, open: &mut Option<Open>) -> Result<Beside, Error> {
-        match self.open()? {
+        match self.open_file()? {
             Opened::Nothing => Ok(Beside::Locked(Found::Nothing)),
             // Kept locked from here on, so that no server takes it in between.
             Opened::Locked(file) => self.read_locked(file, open).map(Beside::Locked),
@@ -261,7 +261,7 @@ impl Inner {
             Some(open_before) if is_at(&open_before.file, &self.path) => {
                 self.read_locked(open_before.file, open).map(Some)
             }
-            _ => match self.open()? {
+            _ => match self.open_file()? {
                 Opened::Nothing => Ok(Some(Found::Nothing)),
                 Opened::Busy(_) => Ok(None),
                 Opened::Locked(file) => self.read_locked(file, open).map(Some),
@@ -269,7 +269,8 @@ impl Inner {
         }
     }
 
-    fn open(&self) -> Result<Opened, Error> {
+    /// Opens the file, and locks it unless another process has.
+    fn open_file(&self) -> Result<Opened, Error> {
         for _ in 0..OPEN_TRIES {
             let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
                 Ok(file) => file,
@@ -306,7 +307,8 @@ impl Inner {
         let _ = std::fs::remove_file(self.beside());
         let has_old_seals = matches!(&found, Found::Whole(contents) if contents.has_old_seals());
         let compacted_at = COMPACTED_AT.max(length);
-        *open = Some(Open { file, chain, length, compacted_at, is_renamed: false, has_old_seals });
+        // The process that gave it its name may have died before it synced that.
+        *open = Some(Open { file, chain, length, compacted_at, is_renamed: true, has_old_seals });
         Ok(found)
     }
 
