@@ -31,9 +31,9 @@ pub use places::{
 };
 pub use quarantine::{HeldGrant, HeldSecret, HeldToken, Quarantine, QuarantineReleased, ReleaseQuarantine};
 pub use secrets::{
-    ExtendSecret, IncomingSecret, OutgoingSecret, PreviousSecret, RevealReply, RevealSecret, RevealedSecret,
-    RevokeSecret, RollBackRotation, RotateSecret, RotateSecretReply, Rotation, RotationSummary, Secret,
-    SecretChanged,
+    ExtendSecret, IncomingSecret, NotRotated, OutgoingSecret, PreviousSecret, RevealReply, RevealSecret,
+    RevealedSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer, RotateSecretReply,
+    Rotation, RotationSummary, Secret, SecretChanged, YoungSecret,
 };
 pub use users::{CreateGrant, CreateLink, CreateUser, Grant, Me, OneTimeLink, Token, UpdateUser, User};
 

@@ -215,13 +215,20 @@ pub enum Refusal {
     NoCurrentSecret,
 }
 
-fn current(secrets: &[Secret], now: Timestamp) -> Option<&Secret> {
+/// Returns the current secret among `secrets`.
+pub fn current(secrets: &[Secret], now: Timestamp) -> Option<&Secret> {
     secrets.iter().find(|secret| secret.state(now) == SecretState::Current)
 }
 
 /// Rule 8: returns the latest deadline that the secret replaced by a rotation can have.
 pub fn latest_deadline(rotated_at: Timestamp) -> Timestamp {
     rotated_at.after(TransitionHours::MAX.span())
+}
+
+/// Returns the first instant at which a secret is old enough to be rotated, if it is younger at `now` than `least_age`.
+pub fn old_enough_at(created_at: Timestamp, least_age: Duration, now: Timestamp) -> Option<Timestamp> {
+    let at = created_at.after(least_age);
+    (now < at).then_some(at)
 }
 
 /// Returns when a secret is due for rotation under an environment's policy; `None` if the policy sets no maximum age.

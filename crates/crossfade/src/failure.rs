@@ -71,6 +71,11 @@ impl Failure {
         Self::new(7, sentence)
     }
 
+    /// Returns the result of a rotation that was not due, for a command with `--exit-code`.
+    pub(crate) fn not_due(sentence: impl Into<String>) -> Self {
+        Self::new(8, sentence)
+    }
+
     /// Returns the same failure with a stable code.
     pub(crate) fn with_code(self, code: Code) -> Self {
         Self { code: Some(code.as_str().into()), ..self }
@@ -239,6 +244,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("end_running_transition", "end-running-transition"),
     ("acknowledge_in_use", "acknowledge-in-use"),
     ("revoke_tokens", "revoke-tokens"),
+    ("if_older_than_seconds", "if-older-than"),
     ("signing_alg", "signing-alg"),
     ("show_once", "show-once"),
     ("wipe_after_days", "wipe-after-days"),

@@ -13,7 +13,10 @@ use crate::{
 };
 use crossfade_core::{
     Code, Operation, Problem, RotationId, SecretId, TransitionHours,
-    api::{PreviousSecret, RotateSecret, RotateSecretReply, RotationSummary},
+    api::{
+        NotRotated, PreviousSecret, RotateSecret, RotateSecretAnswer, RotateSecretReply, RotationSummary,
+        YoungSecret,
+    },
     audit::Event,
     drill::StoppedAs,
     roles::Permission,
@@ -21,33 +24,48 @@ use crossfade_core::{
     text::Reason,
 };
 use crossfade_store::Rotation;
+use std::time::Duration;
 
-impl Repeatable for RotateSecretReply {
+/// Longest age that a rotation can require, in seconds: 10 years.
+const MAX_LEAST_AGE: u64 = 315_360_000;
+
+impl Repeatable for RotateSecretAnswer {
     fn secrets(&self) -> Vec<SecretId> {
-        vec![self.secret.id.clone()]
+        match self {
+            Self::Rotated(reply) => vec![reply.secret.id.clone()],
+            Self::NotRotated(_) => Vec::new(),
+        }
     }
 
     fn take_values(&mut self) -> Vec<String> {
-        self.secret.value.take().into_iter().collect()
+        match self {
+            Self::Rotated(reply) => reply.secret.value.take().into_iter().collect(),
+            Self::NotRotated(_) => Vec::new(),
+        }
     }
 
     fn put_values(&mut self, values: Vec<String>) {
-        self.secret.value = values.into_iter().next();
+        if let Self::Rotated(reply) = self {
+            reply.secret.value = values.into_iter().next();
+        }
     }
 
     fn mark_delivered(&mut self) {
-        self.secret_already_delivered = true;
+        if let Self::Rotated(reply) = self {
+            reply.secret_already_delivered = true;
+        }
     }
 }
 
 impl App {
-    /// Replaces the current secret of a registration, which stays valid for the transition period.
+    /// Replaces the current secret of a registration, which stays valid for the transition period. Changes nothing if
+    /// the secret is younger than the request requires.
     pub async fn rotate_secret(
         &self,
         request: &Request<'_>,
         path: RegistrationPath<'_>,
         input: Input<'_, RotateSecret>,
-    ) -> Result<RotateSecretReply, Error> {
+    ) -> Result<RotateSecretAnswer, Error> {
         self.change(Operation::RotateSecret, request, path, async |act, principal, site: Site| {
             let needs_value = input.clone().read().is_ok_and(|body| body.require_value);
             check_value(principal, needs_value, site.object())?;
@@ -67,6 +85,7 @@ impl App {
             let transition = TransitionHours::from_json(body.transition_hours.as_ref())
                 .map_err(|error| out_of_range(&error))?;
             site.confirm(body.confirm_client_name.as_deref())?;
+            let least_age = least_age(&body)?;
             let asked = RotationRequest {
                 transition,
                 expected_current: body.expected_current_secret_id,
@@ -77,6 +96,21 @@ impl App {
                 return Err(Refusal::EndsNoSecret.problem(None).into());
             }
             let open = act.tx.open_secrets(&site.registration.id, act.now).await?;
+            // Before the refusals of the rules: of two jobs at the same time, the later one finds a young secret.
+            if let (Some(least_age), Some(current)) = (least_age, rotation::current(&open, act.now))
+                && let Some(old_enough_at) = rotation::old_enough_at(current.created_at, least_age, act.now)
+            {
+                let secret = YoungSecret {
+                    id: current.id.clone(),
+                    state: current.state(act.now),
+                    created_at: current.created_at,
+                };
+                return Ok(RotateSecretAnswer::NotRotated(NotRotated {
+                    rotated: false,
+                    secret,
+                    old_enough_at,
+                }));
+            }
             let plan = match rotation::rotate(&open, &asked, act.now) {
                 Ok(plan) => plan,
                 Err(refusal) => return Err(self.refused(act, &site, refusal).await?.into()),
@@ -120,7 +154,8 @@ impl App {
             act.tell(self.random.as_ref(), &event, &site, rotation.id.as_str(), reason.as_str()).await?;
 
             let may_reveal = principal.may(Permission::SecretReveal, site.object());
-            Ok(RotateSecretReply {
+            Ok(RotateSecretAnswer::Rotated(Box::new(RotateSecretReply {
+                rotated: true,
                 secret: incoming.shown(may_reveal),
                 previous_secret: PreviousSecret {
                     id: plan.outgoing,
@@ -138,7 +173,7 @@ impl App {
                 tokens_valid_offline_until: (body.compromised || body.revoke_tokens)
                     .then(|| tokens_end(&site.registration, act.now)),
                 secret_already_delivered: false,
-            })
+            })))
         })
         .await
     }
@@ -160,6 +195,20 @@ impl App {
             _ => None,
         };
         Ok(refusal.problem(last_used_at))
+    }
+}
+
+/// Returns the age that the current secret must have, if the request requires one.
+fn least_age(body: &RotateSecret) -> Result<Option<Duration>, Problem> {
+    let invalid = |must: &str| Problem::invalid("if_older_than_seconds", must);
+    match body.if_older_than_seconds {
+        None => Ok(None),
+        // A leaked secret ends whatever its age.
+        Some(_) if body.compromised => Err(invalid("must be omitted when compromised is set")),
+        Some(seconds) if !(1..=MAX_LEAST_AGE).contains(&seconds) => {
+            Err(invalid(&format!("must be a whole number of seconds from 1 to {MAX_LEAST_AGE}")))
+        }
+        Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
     }
 }
 

@@ -87,22 +87,69 @@ pub struct RotateSecret {
     /// not have permission to reveal it. Nothing is changed then.
     #[serde(default)]
     pub require_value: bool,
+    /// Rotates only if the current secret is at least this many seconds old, by the server's time. If it is younger,
+    /// nothing is changed, and the response is 200 with `rotated` `false`. Must be omitted with `compromised`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 315_360_000))]
+    pub if_older_than_seconds: Option<u64>,
 }
 
-/// Schema rule: a compromised rotation requires a transition of 0. Tokens are revoked only where a secret ends.
+/// Schema rule: a compromised rotation requires a transition of 0 and no age. Tokens are revoked only where a secret ends.
 fn compromised_at_once(schema: &mut schemars::Schema) {
     let leaked = json!({"properties": {"compromised": {"const": true}}, "required": ["compromised"]});
     schema.insert("if".into(), leaked);
     let immediately = json!({"properties": {"transition_hours": {"const": 0}}});
-    schema.insert("then".into(), immediately.clone());
+    let at_any_age =
+        json!({"properties": {"transition_hours": {"const": 0}, "if_older_than_seconds": {"type": "null"}}});
+    schema.insert("then".into(), at_any_age);
     let is_set = |member: &str| json!({"properties": {member: {"const": true}}, "required": [member]});
     let ends_one = json!({"anyOf": [immediately, is_set("end_running_transition")]});
     schema.insert("else".into(), json!({"if": is_set("revoke_tokens"), "then": ends_one}));
 }
 
+/// Response to a request to rotate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RotateSecretAnswer {
+    /// The secret was rotated.
+    Rotated(Box<RotateSecretReply>),
+    /// The current secret is younger than `if_older_than_seconds`.
+    NotRotated(NotRotated),
+}
+
+/// Response if the current secret is younger than `if_older_than_seconds`. Nothing was changed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NotRotated {
+    /// Always `false`.
+    pub rotated: bool,
+    /// The current secret.
+    pub secret: YoungSecret,
+    /// From when the current secret is old enough for this request.
+    pub old_enough_at: Timestamp,
+}
+
+/// A current secret that was not rotated.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct YoungSecret {
+    /// ID.
+    pub id: SecretId,
+    /// State at the time of the response.
+    pub state: SecretState,
+    /// When it was generated.
+    pub created_at: Timestamp,
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// Response to a rotation.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotateSecretReply {
+    /// Always `true`.
+    #[serde(default = "yes")]
+    #[schemars(!default)]
+    pub rotated: bool,
     /// The rotation.
     pub rotation: RotationSummary,
     /// The new secret, with its value.

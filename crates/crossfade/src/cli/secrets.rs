@@ -3,10 +3,11 @@
 use super::{
     Destination, NewValue, Place, Remote, Series, Watch,
     change_over::{Goal, goal},
-    times::{Moment, later, transition},
+    times::{Moment, later, transition, within},
 };
 use clap::{Args, Subcommand};
 use crossfade_core::TransitionHours;
+use std::time::Duration;
 
 #[derive(Subcommand)]
 pub(crate) enum Secret {
@@ -151,6 +152,17 @@ pub(crate) struct Rotate {
     /// Also revoke, for introspection, the access tokens of the secrets that end now.
     #[arg(long)]
     pub(crate) revoke_tokens: bool,
+    /// Rotate only if the current secret is at least this old, such as 80d. A younger secret is no failure:
+    /// nothing is changed, and the exit status is 0.
+    ///
+    /// For jobs that run on a schedule. The server decides by its own time, so jobs that run at the same
+    /// time rotate once. With --output, FILE may exist if it contains a client secret: it is replaced after a
+    /// rotation and left as it is otherwise. With --json, `rotated` says what was done.
+    #[arg(long, value_name = "DURATION", value_parser = within(1..=315_360_000, "from 1s to 3650d"), conflicts_with = "compromised")]
+    pub(crate) if_older_than: Option<Duration>,
+    /// Exit with status 8 if --if-older-than left the secret as it is.
+    #[arg(long, requires = "if_older_than")]
+    pub(crate) exit_code: bool,
     #[command(flatten)]
     pub(crate) value: NewValue,
     #[command(flatten)]
@@ -172,6 +184,19 @@ mod tests {
         }
         assert_eq!(rotate("--show"), 2, "there is no default");
         assert_eq!(rotate("--transition 0"), 2, "where the value goes is decided first");
+    }
+
+    #[test]
+    fn an_age_is_a_duration_and_a_leak_has_none() {
+        let rotate =
+            |more: &str| refused(&format!("secret rotate X --env production --transition 0 --show {more}"));
+        for good in ["80d", "1s", "3650d", "80d --exit-code"] {
+            assert_eq!(rotate(&format!("--if-older-than {good}")), 0, "{good}");
+        }
+        for bad in ["0", "0d", "3651d", "80", "-1d", "80d --compromised"] {
+            assert_eq!(rotate(&format!("--if-older-than {bad}")), 2, "{bad}");
+        }
+        assert_eq!(rotate("--exit-code"), 2, "it belongs to an age");
     }
 
     #[test]

@@ -12,13 +12,18 @@ pub(crate) use self::{
     table::{fixed, table, table_of_values, text},
 };
 use crate::{cli::NewValue, failure::Failure};
-use crossfade_core::Timestamp;
+use crossfade_core::{
+    Timestamp,
+    environment::EnvironmentKind,
+    secret::{SecretKind, SecretValue},
+};
 use serde::Serialize;
 use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, IsTerminal, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
+use zeroize::Zeroizing;
 
 /// Writes data to stdout. For a terminal the data is cleaned; a pipe or a file gets it unchanged.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
@@ -168,7 +173,9 @@ pub(crate) enum Sink {
     /// Stdout.
     Show,
     /// A new file that only its owner can read.
-    File(File, std::path::PathBuf),
+    File(File, PathBuf),
+    /// A new file beside the one that it replaces once it contains the value.
+    Next { file: File, path: PathBuf, replaces: PathBuf },
 }
 
 impl Sink {
@@ -185,19 +192,42 @@ impl Sink {
         output: Option<&Path>,
         request: impl Future<Output = Result<T, Failure>>,
     ) -> Result<(Self, T), Failure> {
-        let sink = Self::open(output)?;
-        await_value(output);
+        Self::open(output)?.until(request).await
+    }
+
+    /// Waits for the response to a request, and removes the unused file if the request is refused.
+    async fn until<T>(self, request: impl Future<Output = Result<T, Failure>>) -> Result<(Self, T), Failure> {
+        let path = match &self {
+            Self::File(_, path) | Self::Next { path, .. } => Some(path.as_path()),
+            Self::Closed | Self::Show => None,
+        };
+        await_value(path);
         match request.await {
             Ok(reply) => {
-                if output.is_none() {
+                if path.is_none() {
                     received();
                 }
-                Ok((sink, reply))
+                Ok((self, reply))
             }
             Err(failure) => {
-                sink.discard();
+                self.discard();
                 Err(failure)
             }
+        }
+    }
+
+    /// Opens the destination for the value of a secret that may be left as it is. An existing file is replaced when the
+    /// value is written.
+    pub(crate) async fn for_next<T>(
+        value: &NewValue,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<(Self, T), Failure> {
+        match &value.output {
+            Some(replaces) if replaces.symlink_metadata().is_ok() => {
+                let (file, path) = create_beside(replaces)?;
+                Self::Next { file, path, replaces: replaces.clone() }.until(request).await
+            }
+            _ => Self::for_new(value, request).await,
         }
     }
 
@@ -240,17 +270,55 @@ impl Sink {
                 note(&format!("Wrote the {noun} to {path}."));
                 Ok(())
             }
+            Self::Next { mut file, path, replaces } => {
+                let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+                let written = written.and_then(|()| std::fs::rename(&path, &replaces));
+                let (noun, path, replaces) = (kind.noun, path.display(), replaces.display());
+                written.map_err(|error| {
+                    Failure::failed(format!(
+                        "The change was made, but {replaces} could not be replaced by the new {noun} in {path}: \
+                        {error}. {}",
+                        kind.lost
+                    ))
+                })?;
+                note(&format!("Wrote the {noun} to {replaces}."));
+                Ok(())
+            }
         }
     }
 
     /// Removes the unused file after a refusal.
     pub(crate) fn discard(self) {
         let _whole = received();
-        if let Self::File(file, path) = self {
+        if let Self::File(file, path) | Self::Next { file, path, .. } = self {
             drop(file);
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Longest file that can be a client secret with white space around it.
+const MAX_SECRET_FILE: u64 = 256;
+
+/// Creates a private file beside one that contains a client secret. Any other file is not replaced.
+fn create_beside(replaces: &Path) -> Result<(File, PathBuf), Failure> {
+    let metadata = replaces.symlink_metadata();
+    let is_short = metadata.is_ok_and(|it| it.is_file() && it.len() <= MAX_SECRET_FILE);
+    let content = is_short.then(|| std::fs::read_to_string(replaces).map(Zeroizing::new).ok()).flatten();
+    let is_secret = |text: &str| {
+        let kinds = [EnvironmentKind::Test, EnvironmentKind::Live].map(SecretKind::Client);
+        kinds.into_iter().any(|kind| SecretValue::parse(kind, text).is_some())
+    };
+    if !content.is_some_and(|text| is_secret(text.trim())) {
+        return Err(Failure::failed(format!(
+            "{} exists and is not a file with a client secret. Nothing was changed. Choose another file.",
+            replaces.display()
+        )));
+    }
+    let mut name = replaces.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let path = replaces.with_file_name(name);
+    Ok((create_private(&path)?, path))
 }
 
 fn create_private(path: &Path) -> Result<File, Failure> {

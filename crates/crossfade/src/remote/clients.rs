@@ -115,7 +115,7 @@ async fn hand_over(api: &Api, mut client: Client, sink: Sink, json: bool) -> Res
             output::table_of_values(&[fixed("environment"), fixed("secret")], rows, &SECRET)?;
             output::data("\n")?;
         }
-        (sink @ Sink::File(..), Some((_, value))) => sink.put(value, &SECRET)?,
+        (sink @ (Sink::File(..) | Sink::Next { .. }), Some((_, value))) => sink.put(value, &SECRET)?,
         (sink, None) => sink.discard(),
     }
     for registration in &mut client.registrations {

@@ -14,8 +14,8 @@ use crossfade_authority::Clock;
 use crossfade_core::{
     Code, SecretId,
     api::{
-        ExtendSecret, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
-        RotateSecretReply, Rotation, Secret, SecretChanged, Usage,
+        ExtendSecret, NotRotated, RevealReply, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret,
+        RotateSecretAnswer, Rotation, Secret, SecretChanged, Usage,
     },
     change_over::Verdict,
     rotation::{EndedAs, SecretState},
@@ -205,10 +205,21 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         compromised: args.compromised,
         revoke_tokens: args.revoke_tokens,
         require_value: !args.value.no_value,
+        if_older_than_seconds: args.if_older_than.map(|age| age.as_secs()),
     };
     let path = format!("{}/secrets/rotate", site.path);
-    let request = site.api.send::<RotateSecretReply>(Method::POST, &path, &body);
-    let (sink, mut reply) = Sink::for_new(&args.value, request).await?;
+    let request = site.api.send::<RotateSecretAnswer>(Method::POST, &path, &body);
+    let (sink, answer) = match args.if_older_than {
+        None => Sink::for_new(&args.value, request).await?,
+        Some(_) => Sink::for_next(&args.value, request).await?,
+    };
+    let mut reply = match answer {
+        RotateSecretAnswer::Rotated(reply) => *reply,
+        RotateSecretAnswer::NotRotated(reply) => {
+            sink.discard();
+            return not_rotated(&reply, args.exit_code, args.remote.json);
+        }
+    };
     let previous = &reply.previous_secret;
     match previous.state {
         SecretState::Retiring => {
@@ -233,6 +244,22 @@ async fn rotate(args: Rotate) -> Result<(), Failure> {
         return output::json(&reply);
     }
     keep(sink, reply.secret.value.take(), &reply.secret.id)
+}
+
+/// Reports that the current secret is younger than required.
+fn not_rotated(reply: &NotRotated, has_exit_code: bool, json: bool) -> Result<(), Failure> {
+    let (id, at) = (&reply.secret.id, reply.old_enough_at);
+    let sentence = format!(
+        "The current secret {id} is younger than --if-older-than. Nothing was changed. It is old enough at {at}."
+    );
+    if json {
+        output::json(reply)?;
+    }
+    if has_exit_code {
+        return Err(Failure::not_due(sentence));
+    }
+    output::note(&sentence);
+    Ok(())
 }
 
 fn keep(sink: Sink, value: Option<String>, new: &SecretId) -> Result<(), Failure> {

@@ -59,6 +59,7 @@ mod recording;
 mod roles;
 mod rotation;
 mod rules;
+mod scheduled;
 mod shipping;
 mod signing_key_schedule;
 mod start;

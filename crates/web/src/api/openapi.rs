@@ -255,6 +255,11 @@ fn responses(operation: Operation, shape: &Shape, definitions: &Map<String, Valu
         headers["Link"] =
             json!({"schema": {"type": "string"}, "description": "rel=\"next\": the next page (RFC 8288)."});
     }
+    if let Some((status, description, schema)) = &shape.other {
+        let content = json!({JSON: {"schema": schema, "example": example(schema, definitions, "")}});
+        let other = json!({"description": description, "content": content, "headers": headers.clone()});
+        all.insert(status.to_string(), other);
+    }
     success["headers"] = headers;
     all.insert(shape.status.to_string(), success);
     for code in operation.codes() {

@@ -20,6 +20,8 @@ pub(super) struct Shape {
     pub(super) status: u16,
     /// Schema of the response, and its media type.
     pub(super) answer: Option<(Value, &'static str)>,
+    /// Another status on success, its description and the schema of its response.
+    pub(super) other: Option<(u16, &'static str, Value)>,
     /// Whether the response has an `ETag`.
     pub(super) tagged: bool,
 }
@@ -59,6 +61,17 @@ impl Schemas {
         Shape { answer: Some((schema, JSON)), ..nothing(status) }
     }
 
+    /// Adds another response on success.
+    pub(super) fn or_answers<T: JsonSchema>(
+        &mut self,
+        shape: Shape,
+        status: u16,
+        description: &'static str,
+    ) -> Shape {
+        let schema = self.answers.subschema_for::<T>().to_value();
+        Shape { other: Some((status, description, schema)), ..shape }
+    }
+
     /// Returns the shape of a response with an `ETag`.
     pub(super) fn tagged<T: JsonSchema>(&mut self, status: u16) -> Shape {
         Shape { tagged: true, ..self.answers::<T>(status) }
@@ -96,6 +109,7 @@ pub(super) fn nothing(status: u16) -> Shape {
         body_optional: false,
         status,
         answer: None,
+        other: None,
         tagged: false,
     }
 }

@@ -23,11 +23,16 @@ pub(super) fn list_shape(schemas: &mut Schemas) -> Shape {
 
 pub(super) async fn rotate(Ids((client, environment)): Registration, call: Call) -> Reply {
     let path = RegistrationPath { client: &client, environment: &environment };
-    created(&call.app.rotate_secret(&call.request(), path, call.input()?).await?)
+    match call.app.rotate_secret(&call.request(), path, call.input()?).await? {
+        api::RotateSecretAnswer::Rotated(reply) => created(&*reply),
+        api::RotateSecretAnswer::NotRotated(reply) => ok(&reply),
+    }
 }
 
 pub(super) fn rotate_shape(schemas: &mut Schemas) -> Shape {
     let shape = schemas.answers::<api::RotateSecretReply>(201);
+    let text = "The current secret is younger than if_older_than_seconds. Nothing was changed.";
+    let shape = schemas.or_answers::<api::NotRotated>(shape, 200, text);
     let example = api::RotateSecret {
         transition_hours: Some(24.into()),
         confirm_client_name: Some("Billing API".into()),

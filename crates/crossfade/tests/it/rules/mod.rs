@@ -10,6 +10,7 @@ mod extend;
 mod generated_secrets;
 mod idempotency_keys;
 mod if_match;
+mod least_age;
 mod one_refusal;
 mod one_rotation_wins;
 mod revoke;

@@ -19,7 +19,10 @@ use axum::{
 use crossfade_app::{Error, IdempotencyKey, Input, RegistrationPath, Request};
 use crossfade_core::{
     Code, Problem, SecretId,
-    api::{ExtendSecret, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretReply},
+    api::{
+        ExtendSecret, RevealSecret, RevokeSecret, RollBackRotation, RotateSecret, RotateSecretAnswer,
+        RotateSecretReply,
+    },
 };
 use serde_json::{Value, json};
 
@@ -119,6 +122,7 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
         // The choice belongs to a leak, and the page hides it otherwise.
         revoke_tokens: compromised && fields.ticked("revoke_tokens"),
         require_value: false,
+        if_older_than_seconds: None,
     };
     let sent = serde_json::to_vec(&body).map_err(Error::internal)?;
     let path = format!("{}/{}", names.0, names.1);
@@ -126,12 +130,16 @@ async fn rotated(signed: &SignedIn, names: &Names, fields: &Fields) -> Result<Ro
         .map(|key| IdempotencyKey::new(&key, "CONSOLE", &path, &sent))
         .transpose()?;
     let request = Request { idempotency: key.as_ref(), ..signed.request() };
-    match signed.app.rotate_secret(&request, of(names), Input::Value(body.clone())).await {
+    let done = match signed.app.rotate_secret(&request, of(names), Input::Value(body.clone())).await {
         // Another form of the same page was sent with something else in it: what that one did decides.
         Err(error) if error.problem.code == Code::IdempotencyMismatch => {
             signed.app.rotate_secret(&signed.request(), of(names), Input::Value(body)).await
         }
         done => done,
+    };
+    match done? {
+        RotateSecretAnswer::Rotated(reply) => Ok(*reply),
+        RotateSecretAnswer::NotRotated(_) => Err(Error::internal("the form requires no age")),
     }
 }
 
