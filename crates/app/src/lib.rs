@@ -57,7 +57,7 @@ pub use people::owners::{LinkKind, OneTimeLink};
 pub use people::session_limits::{ABSOLUTE_LIMIT, IDLE_LIMIT};
 pub use people::sessions::{Confirmed, Session, SessionSummary, Visitor};
 pub use people::sign_in::{NewSession, SignIn};
-pub use people::tokens::{AccountTokens, NewToken};
+pub use people::tokens::{AccountTokens, NamedRegistration, NewToken};
 pub use people::users::UserPath;
 pub use properties::counts::{Numbers, PropertyList};
 pub use secrets::change_over::ChangeOverQuery;

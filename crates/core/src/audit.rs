@@ -14,8 +14,8 @@ pub use facts::{
 };
 
 use crate::{
-    DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp, TransitionHours,
-    UserId,
+    ClientId, DrillId, OauthClientId, PropertyId, RegistrationId, RotationId, SecretId, Timestamp,
+    TransitionHours, UserId,
     account::UserKind,
     change_over::Verdict,
     drill::StoppedAs,
@@ -153,6 +153,10 @@ events! {
         expires_at: Option<Timestamp>,
         /// Permissions it is limited to; `null`: all permissions of its owner.
         scope: Option<Vec<String>>,
+        /// Client it is limited to; `null`: none.
+        client_id: Option<ClientId>,
+        /// Environment it is limited to; `null`: none.
+        environment: Option<String>,
     }
     /// An API token was ended.
     TokenDeleted = "token.deleted" {

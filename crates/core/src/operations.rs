@@ -107,18 +107,18 @@ operations! {
     UpdateLimits = "update_limits" Put "/properties/{property}/environments/{environment}/limits" Needs(EnvironmentManage), [];
 
     /// Lists all environments in their order.
-    ListEnvironments = "list_environments" Get "/environments" Known, [];
+    ListEnvironments = "list_environments" Get "/environments" Known, [Forbidden];
     /// Creates an environment at the end of the list, with a signing key.
     CreateEnvironment = "create_environment" Post "/environments" Needs(EnvironmentManage), [NameTaken];
     /// Reads an environment.
-    ReadEnvironment = "read_environment" Get "/environments/{environment}" Known, [];
+    ReadEnvironment = "read_environment" Get "/environments/{environment}" Known, [Forbidden];
     /// Changes the settings of an environment or its position in the list. A change that destroys stored values
     /// requires `confirm_environment_slug`.
     UpdateEnvironment = "update_environment" Patch "/environments/{environment}" Needs(EnvironmentManage), [ConfirmationMismatch];
     /// Deletes an environment that never had a registration.
     DeleteEnvironment = "delete_environment" Delete "/environments/{environment}" Needs(EnvironmentManage), [InUse];
     /// Lists the signing keys that an environment publishes, in the order in which they become active.
-    ListSigningKeys = "list_signing_keys" Get "/environments/{environment}/signing-keys" Known, [];
+    ListSigningKeys = "list_signing_keys" Get "/environments/{environment}/signing-keys" Known, [Forbidden];
     /// Creates a new signing key for an environment. The key is published now and signs once every cached key set has
     /// expired.
     RotateSigningKey = "rotate_signing_key" Post "/environments/{environment}/signing-keys/rotate" Needs(EnvironmentManage), [];

@@ -250,6 +250,31 @@ pub struct Grant {
     pub environments: Option<Vec<Slug>>,
 }
 
+/// One registration: a client in an environment. An API token can be limited to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OneRegistration {
+    /// The client.
+    pub client: ClientId,
+    /// The environment.
+    pub environment: Slug,
+}
+
+impl OneRegistration {
+    /// Permissions of a token that is limited to a registration and to nothing else.
+    pub const PERMISSIONS: [Permission; 2] = [Permission::ClientRead, Permission::SecretRotate];
+
+    /// Returns the part of `grants` that covers the registration. `property` is the property of its client.
+    pub fn part_of(&self, grants: &[Grant], property: &PropertyId) -> Vec<Grant> {
+        let object = Object::Registration(property, &self.client, &self.environment);
+        let part = |grant: &Grant| Grant {
+            role: grant.role,
+            scope: Scope::Client(self.client.clone()),
+            environments: Some(vec![self.environment.clone()]),
+        };
+        grants.iter().filter(|grant| grant.covers(object)).map(part).collect()
+    }
+}
+
 /// What an operation is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Object<'a> {
@@ -378,6 +403,46 @@ mod tests {
             ]
             .map(|object| grant.allows(rotate, object));
             assert_eq!(got, expected, "{grant:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_grants_covers_one_registration_and_never_more_than_they_do() {
+        let (p1, p2, c1, c2) = (property(1), property(2), client(1), client(2));
+        let (staging, production) = (slug("staging"), slug("production"));
+        let only = OneRegistration { client: c1.clone(), environment: staging.clone() };
+        let scopes = [
+            Scope::Platform,
+            Scope::Property(p1.clone()),
+            Scope::Property(p2.clone()),
+            Scope::Client(c1.clone()),
+            Scope::Client(c2.clone()),
+        ];
+        for role in Role::ALL {
+            for scope in scopes.clone() {
+                for environments in [None, Some(&["staging"][..]), Some(&["production"]), Some(&[])] {
+                    let held = [grant(role, scope.clone(), environments)];
+                    let part = only.part_of(&held, &p1);
+                    for permission in Permission::ALL.iter().copied() {
+                        let own = Object::Registration(&p1, &c1, &staging);
+                        let same = allows(&held, permission, own);
+                        assert_eq!(allows(&part, permission, own), same, "{held:?} {permission:?}");
+                        for other in [
+                            Object::Platform,
+                            Object::Property(&p1),
+                            Object::Place(&p1, &staging),
+                            Object::Registration(&p1, &c1, &production),
+                            Object::Registration(&p1, &c2, &staging),
+                            Object::Client(&p1, &c2),
+                        ] {
+                            assert!(!allows(&part, permission, other), "{held:?} {permission:?} {other:?}");
+                        }
+                        // The client is read on the way, and never managed.
+                        let client = allows(&part, permission, Object::Client(&p1, &c1));
+                        assert_eq!(client, permission == Permission::ClientRead && !part.is_empty());
+                    }
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crossfade_core::{
     ClientId, GrantId, PropertyId, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     environment::Slug,
-    roles::{Grant, Role, Scope},
+    roles::{Grant, OneRegistration, Role, Scope},
     text::folded,
 };
 use std::collections::HashMap;
@@ -57,6 +57,8 @@ pub struct TokenRow {
     pub name: String,
     /// Permissions it is limited to, as words.
     pub scope: Option<Vec<String>>,
+    /// Registration it is limited to.
+    pub only: Option<OneRegistration>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it expires.
@@ -148,18 +150,18 @@ statements! {
                          ORDER BY u.name_key, u.id, g.created_at, g.id LIMIT $3";
     GRANT_IN_ENVIRONMENT = "SELECT id FROM grants WHERE environments LIKE $1 LIMIT 1";
     DELETE_GRANT = "DELETE FROM grants WHERE id = $1";
-    INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, 1)";
-    TOKEN_BY_DIGEST = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE digest = $1 AND deleted_at IS NULL";
-    TOKEN = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens WHERE id = $1 AND deleted_at IS NULL";
+    INSERT_TOKEN = "INSERT INTO api_tokens (id, user_id, name, digest, scope, created_at, expires_at, only_client, only_environment, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
+    TOKEN_BY_DIGEST = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at, only_client, only_environment FROM api_tokens WHERE digest = $1 AND deleted_at IS NULL";
+    TOKEN = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at, only_client, only_environment FROM api_tokens WHERE id = $1 AND deleted_at IS NULL";
     TOKENS_NAMED = "SELECT t.id, t.user_id, t.name FROM api_tokens t JOIN (VALUES {rows:1}) AS v ON t.id = v.column1";
-    TOKENS = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at FROM api_tokens
+    TOKENS = "SELECT id, user_id, name, scope, created_at, expires_at, last_used_at, only_client, only_environment FROM api_tokens
               WHERE deleted_at IS NULL AND (CAST($4 AS TEXT) IS NULL OR user_id = $4)
                 AND (CAST($1 AS BIGINT) IS NULL OR created_at > $1 OR (created_at = $1 AND id > $2))
               ORDER BY created_at, id LIMIT $3";
     TOUCH_TOKEN = "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     DELETE_TOKEN = "UPDATE api_tokens SET deleted_at = $2 WHERE id = $1";
     DELETE_TOKENS_OF = "UPDATE api_tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL
-                        RETURNING id, user_id, name, scope, created_at, expires_at, last_used_at";
+                        RETURNING id, user_id, name, scope, created_at, expires_at, last_used_at, only_client, only_environment";
     INSERT_LINK = "INSERT INTO links (digest, purpose, user_id, created_by, created_at, expires_at, maker_scope, maker_session, maker_token, keyed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)";
     LINK = "SELECT purpose, user_id, created_by, expires_at, maker_scope, maker_session, maker_token FROM links WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
     USE_LINK = "UPDATE links SET used_at = $2 WHERE digest = $1";
@@ -208,10 +210,21 @@ fn token(row: &Row) -> Result<TokenRow, StoreError> {
         user_id: row.parsed("user_id", |text| UserId::parse(text).ok())?,
         name: row.text("name")?,
         scope: row.opt_parsed("scope", |text| serde_json::from_str(text).ok())?,
+        only: only(row)?,
         created_at: row.time("created_at")?,
         expires_at: row.opt_time("expires_at")?,
         last_used_at: row.opt_time("last_used_at")?,
     })
+}
+
+/// Returns the registration that a token is limited to. A row with half of it is refused, because it would have no limit.
+fn only(row: &Row) -> Result<Option<OneRegistration>, StoreError> {
+    let client = row.opt_parsed("only_client", |text| ClientId::parse(text).ok())?;
+    let Some(client) = client else {
+        return row.opt_parsed("only_environment", |_| None::<OneRegistration>);
+    };
+    let environment = row.parsed("only_environment", |text| Slug::parse("environment", text).ok())?;
+    Ok(Some(OneRegistration { client, environment }))
 }
 
 /// Returns words as JSON, as they are stored.
@@ -469,6 +482,8 @@ impl Tx {
             words_json(new.scope.as_deref()).into(),
             new.created_at.into(),
             new.expires_at.into(),
+            new.only.as_ref().map(|only| only.client.as_str()).into(),
+            new.only.as_ref().map(|only| only.environment.as_str()).into(),
         ];
         self.execute(INSERT_TOKEN, args).await.map(drop)
     }

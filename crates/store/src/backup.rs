@@ -175,6 +175,7 @@ pub const TABLES: &[Table] = &[
             ("enabled_at", Int),
             ("token_generation", Int),
             ("message_count", Int),
+            ("self_rotation", Int),
             ("version", Int),
         ],
     ),
@@ -370,6 +371,8 @@ pub const TABLES: &[Table] = &[
             ("last_used_at", Int),
             ("deleted_at", Int),
             ("keyed", Int),
+            ("only_client", Text),
+            ("only_environment", Text),
         ],
     ),
     table(

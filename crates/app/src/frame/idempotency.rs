@@ -179,7 +179,12 @@ async fn reveal(
         let Some((property, client, environment)) = act.tx.place_of_secret(secret).await? else {
             return Ok(false);
         };
-        if !principal.may(Permission::SecretReveal, Object::Registration(&property, &client, &environment)) {
+        let object = Object::Registration(&property, &client, &environment);
+        let may = match operation {
+            Operation::RotateSecret => principal.may_receive(object),
+            _ => principal.may(Permission::SecretReveal, object),
+        };
+        if !may {
             return Ok(false);
         }
         places.push((secret, client, environment));

@@ -4,11 +4,11 @@
 
 use crate::{app::App, error::Error, frame::entry::Author, people::session_limits};
 use crossfade_core::{
-    Code, Problem, SessionId, Timestamp, TokenId, UserId,
+    Code, Operation, Problem, SessionId, Timestamp, TokenId, UserId,
     api::UserKind,
     audit::{Actor, Origin, Via},
     giving::Holding,
-    roles::{Grant, Object, Permission},
+    roles::{Grant, Object, OneRegistration, Permission, allows},
     secret::{SecretKind, SecretValue},
 };
 use crossfade_store::{SessionRow, StoreError, Tx, User};
@@ -23,6 +23,8 @@ pub struct Principal {
     pub(crate) origin: Origin,
     /// Permissions that the API token is limited to.
     limit: Option<Vec<Permission>>,
+    /// Registration that the API token is limited to. The grants are their part there.
+    only: Option<OneRegistration>,
     by: By,
 }
 
@@ -76,11 +78,37 @@ impl Principal {
         self.limit.as_deref()
     }
 
+    /// Returns the registration its token is limited to.
+    pub(crate) fn only(&self) -> Option<&OneRegistration> {
+        self.only.as_ref()
+    }
+
+    /// Whether the principal is given the value of a secret that it generates on `object`. A token that is limited to
+    /// one registration needs no permission to reveal secrets for that; its owner does.
+    pub(crate) fn may_receive(&self, object: Object<'_>) -> bool {
+        let by_rotating = self.only.is_some() && self.may(Permission::SecretRotate, object);
+        self.may(Permission::SecretReveal, object)
+            || by_rotating && allows(&self.grants, Permission::SecretReveal, object)
+    }
+
+    /// Refuses what is not about the registration that the token is limited to, but for reading and ending the token
+    /// itself. The grants decide about which client an operation is.
+    pub(crate) fn is_within_registration(&self, operation: Operation) -> Result<(), Error> {
+        let is_open = matches!(operation, Operation::ReadMe | Operation::DeleteToken)
+            || operation.path().starts_with("/clients");
+        if self.only.is_none() || is_open {
+            return Ok(());
+        }
+        let text = "This API token is limited to one registration. Nothing was changed. Use a token without \
+            this limit.";
+        Err(Problem::new(Code::Forbidden, text).into())
+    }
+
     /// Whether the principal can end this token of this account without permission to manage tokens. It can end the
     /// tokens of its own account; a limited token can end only itself.
     pub(crate) fn may_end_token(&self, token: &TokenId, user: &UserId) -> bool {
         let itself = matches!(&self.by, By::Token(own, _) if own == token);
-        *user == self.user && (self.limit.is_none() || itself)
+        *user == self.user && (self.limit.is_none() && self.only.is_none() || itself)
     }
 
     /// Returns the API token or session it acts with.
@@ -96,9 +124,13 @@ impl Principal {
         Author::from(self.actor.clone()).at(&self.origin).with(self.via())
     }
 
-    /// Returns the key of its remembered responses.
+    /// Returns the key of its remembered responses. A token that is limited to one registration has its own, so that it
+    /// never gets a value that its owner received.
     pub(crate) fn key(&self) -> &str {
-        self.actor.id()
+        match (&self.only, &self.by) {
+            (Some(_), By::Token(id, _)) => id.as_str(),
+            _ => self.actor.id(),
+        }
     }
 
     /// Reads the principal's rights again inside a transaction, so that removed rights no longer count.
@@ -162,9 +194,19 @@ async fn by_token_digest(
         .scope
         .as_ref()
         .map(|words| words.iter().filter_map(|word| Permission::parse(word)).collect::<Vec<_>>());
+    let held = grants(tx, &owner.user.id).await?;
+    let grants = match &owner.token.only {
+        None => held,
+        // Without its client, nothing is left that the token is for.
+        Some(only) => match tx.client(&only.client).await? {
+            Some(client) => only.part_of(&held, &client.property_id),
+            None => Vec::new(),
+        },
+    };
     Ok(Principal {
         actor: actor(&owner.user),
-        grants: grants(tx, &owner.user.id).await?,
+        grants,
+        only: owner.token.only,
         user: owner.user.id,
         origin: origin.clone(),
         limit,
@@ -190,6 +232,7 @@ pub(crate) async fn by_session_digest(
         user: user.id.clone(),
         origin: origin.clone(),
         limit: None,
+        only: None,
         by: By::Session(session.id.clone(), digest.to_vec()),
     };
     Ok((principal, session, user))

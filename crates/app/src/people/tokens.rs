@@ -14,15 +14,16 @@ use crate::{
     people::sessions::Session,
 };
 use crossfade_core::{
-    Code, Operation, Problem, Timestamp, TokenId, UserId,
+    ClientId, Code, Operation, Problem, Timestamp, TokenId, UserId,
     api::{self, Page},
     audit::{Actor, Event},
+    environment::Slug,
     operations::Access,
-    roles::{Object, Permission},
+    roles::{Object, OneRegistration, Permission},
     secret::{SecretKind, SecretValue},
     text::Name,
 };
-use crossfade_store::{TokenRow, Tx, User};
+use crossfade_store::{Client, ClientFilter, PageStart, TokenRow, Tx, User};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,8 +36,20 @@ pub struct NewToken {
     pub name: String,
     /// Days until it expires.
     pub expires_days: Option<u32>,
-    /// Permissions it is limited to; empty: all permissions of its owner.
+    /// Permissions it is limited to; empty: all permissions of its owner, or [`OneRegistration::PERMISSIONS`] with a
+    /// registration.
     pub scope: Vec<String>,
+    /// Registration it is limited to.
+    pub only: Option<NamedRegistration>,
+}
+
+/// A registration as a person names it.
+#[derive(Clone, Debug)]
+pub struct NamedRegistration {
+    /// ID of the client, or its name if no other client has it.
+    pub client: String,
+    /// Slug of the environment.
+    pub environment: String,
 }
 
 /// A [`NewToken`] with parsed and validated fields.
@@ -47,7 +60,12 @@ struct CheckedToken {
 }
 
 impl CheckedToken {
-    fn new(name: &str, expires_days: Option<u32>, scope: &[String]) -> Result<Self, Problem> {
+    fn new(
+        name: &str,
+        expires_days: Option<u32>,
+        scope: &[String],
+        only: Option<&NamedRegistration>,
+    ) -> Result<Self, Problem> {
         let name = Name::parse("name", name)?;
         let unknown = scope.iter().find(|word| Permission::parse(word).is_none());
         if let Some(unknown) = unknown {
@@ -57,7 +75,13 @@ impl CheckedToken {
             return Err(problem.advise(&format!("The permissions are {}.", words.join(", "))));
         }
         let lives = expires_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
-        Ok(Self { name, lives, scope: (!scope.is_empty()).then(|| scope.to_vec()) })
+        let narrow = || OneRegistration::PERMISSIONS.map(|it| it.as_str().to_owned()).to_vec();
+        let scope = match (scope, only) {
+            ([], None) => None,
+            ([], Some(_)) => Some(narrow()),
+            _ => Some(scope.to_vec()),
+        };
+        Ok(Self { name, lives, scope })
     }
 }
 
@@ -109,8 +133,49 @@ async fn named_user(tx: &mut Tx, named: &str) -> Result<User, Error> {
     Ok(user.ok_or_else(missing)?)
 }
 
+/// Maximum number of clients with a similar name among which the named one is looked for.
+const MAX_NAMED: i64 = 200;
+
+/// Returns the registration that a person names, among those that `may_read` lets through.
+async fn find_registration(
+    tx: &mut Tx,
+    named: Option<&NamedRegistration>,
+    may_read: impl Fn(Object<'_>) -> bool,
+) -> Result<Option<OneRegistration>, Error> {
+    let Some(named) = named else { return Ok(None) };
+    let unknown = || Problem::invalid("client", "must be the ID or the unique name of a client");
+    let found = match ClientId::parse(named.client.trim()) {
+        Ok(id) => tx.client(&id).await?.into_iter().collect(),
+        Err(_) => {
+            let filter = ClientFilter { q: Some(named.client.trim().to_owned()), ..ClientFilter::default() };
+            tx.clients(&filter, &PageStart { after: None, limit: MAX_NAMED }).await?
+        }
+    };
+    let is_named =
+        |client: &Client| client.id.as_str() == named.client.trim() || client.name.is_typed_as(&named.client);
+    let is_readable = |client: &Client| may_read(Object::Client(&client.property_id, &client.id));
+    let mut found = found.into_iter().filter(|client| is_named(client) && is_readable(client));
+    let (Some(client), None) = (found.next(), found.next()) else { return Err(unknown().into()) };
+    let missing =
+        || Problem::invalid("environment", "must be an environment in which the client is registered");
+    let environment = Slug::parse("environment", named.environment.trim()).map_err(|_| missing())?;
+    let object = Object::Registration(&client.property_id, &client.id, &environment);
+    if !may_read(object) || tx.registration(&client.id, &environment).await?.is_none() {
+        return Err(missing().into());
+    }
+    Ok(Some(OneRegistration { client: client.id, environment }))
+}
+
 fn created(row: TokenRow) -> Event {
-    Event::TokenCreated { name: row.name, user_id: row.user_id, expires_at: row.expires_at, scope: row.scope }
+    let (client_id, environment) = row.only.map(|only| (only.client, only.environment.to_string())).unzip();
+    Event::TokenCreated {
+        name: row.name,
+        user_id: row.user_id,
+        expires_at: row.expires_at,
+        scope: row.scope,
+        client_id,
+        environment,
+    }
 }
 
 /// Returns the sort key of a token.
@@ -119,7 +184,10 @@ fn place(row: &TokenRow) -> (i64, String) {
 }
 
 fn shown(row: TokenRow) -> api::Token {
+    let (client_id, environment) = row.only.map(|only| (only.client, only.environment.to_string())).unzip();
     api::Token {
+        client_id,
+        environment,
         id: row.id,
         user_id: row.user_id,
         name: row.name,
@@ -133,11 +201,12 @@ fn shown(row: TokenRow) -> api::Token {
 impl App {
     /// Creates an API token on the server machine and returns its value, only this once.
     pub async fn create_token(&self, new: &NewToken) -> Result<SecretValue, Error> {
-        let checked = CheckedToken::new(&new.name, new.expires_days, &new.scope)?;
+        let checked = CheckedToken::new(&new.name, new.expires_days, &new.scope, new.only.as_ref())?;
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         self.change_as(Actor::machine("token create"), async |act| {
             let user = named_user(act.tx, &new.user).await?;
-            let row = self.token_row(&checked, user.id, act.now);
+            let only = find_registration(act.tx, new.only.as_ref(), |_| true).await?;
+            let row = self.token_row(&checked, user.id, only, act.now);
             act.tx.insert_token(&row, &self.digests.token(value.reveal())).await?;
             let about = About::target(&row.id);
             act.audit(&created(row), about).await
@@ -166,9 +235,10 @@ impl App {
         name: &str,
         expires_days: Option<u32>,
         scope: &[String],
+        only: Option<&NamedRegistration>,
     ) -> Result<(api::Token, SecretValue), Error> {
         self.node.unless_quarantined()?;
-        let checked = CheckedToken::new(name, expires_days, scope)?;
+        let checked = CheckedToken::new(name, expires_days, scope, only)?;
         if !self.new_tokens.admit(session.principal.user(), Instant::now()) {
             let text = "Your account has created many API tokens lately. Nothing was changed. Try again in 30 seconds.";
             return Err(Problem::new(Code::TooManyRequests, text).retry_after(30).into());
@@ -176,7 +246,9 @@ impl App {
         let value = SecretValue::generate(SecretKind::ApiToken, self.random.as_ref());
         let row = self
             .change_own(&session.principal, async |act, principal| {
-                let row = self.token_row(&checked, principal.user.clone(), act.now);
+                let may_read = |object: Object<'_>| principal.may(Permission::ClientRead, object);
+                let only = find_registration(act.tx, only, may_read).await?;
+                let row = self.token_row(&checked, principal.user.clone(), only, act.now);
                 let digest = self.digests.token(value.reveal());
                 act.tx.insert_token(&row, &digest).await?;
                 self.node.strangers.know(&digest);
@@ -187,8 +259,15 @@ impl App {
         Ok((shown(row), value))
     }
 
-    fn token_row(&self, new: &CheckedToken, user_id: UserId, now: Timestamp) -> TokenRow {
+    fn token_row(
+        &self,
+        new: &CheckedToken,
+        user_id: UserId,
+        only: Option<OneRegistration>,
+        now: Timestamp,
+    ) -> TokenRow {
         TokenRow {
+            only,
             id: TokenId::generate(self.random.as_ref()),
             user_id,
             name: new.name.to_string(),

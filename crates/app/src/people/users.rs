@@ -166,6 +166,8 @@ impl App {
                 user: account.shown(),
                 scope: principal.limit().map(words),
                 token_id: principal.token().cloned(),
+                client_id: principal.only().map(|only| only.client.clone()),
+                environment: principal.only().map(|only| only.environment.to_string()),
             })
         })
         .await

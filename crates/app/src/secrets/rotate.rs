@@ -19,7 +19,6 @@ use crossfade_core::{
     },
     audit::Event,
     drill::StoppedAs,
-    roles::Permission,
     rotation::{self, EndedAs, Refusal, RotationPlan, RotationRequest, state_at},
     text::Reason,
 };
@@ -68,7 +67,7 @@ impl App {
     ) -> Result<RotateSecretAnswer, Error> {
         self.change(Operation::RotateSecret, request, path, async |act, principal, site: Site| {
             let needs_value = input.clone().read().is_ok_and(|body| body.require_value);
-            check_value(principal, needs_value, site.object())?;
+            check_value(principal, needs_value && !principal.may_receive(site.object()), site.object())?;
             act.matches(site.registration.version)?;
             let out_of_range = |error: &dyn std::fmt::Display| {
                 let text = format!("{error}. It has no default. Nothing was changed.");
@@ -153,7 +152,7 @@ impl App {
             };
             act.tell(self.random.as_ref(), &event, &site, rotation.id.as_str(), reason.as_str()).await?;
 
-            let may_reveal = principal.may(Permission::SecretReveal, site.object());
+            let may_reveal = principal.may_receive(site.object());
             Ok(RotateSecretAnswer::Rotated(Box::new(RotateSecretReply {
                 rotated: true,
                 secret: incoming.shown(may_reveal),

@@ -167,6 +167,12 @@ pub struct Me {
     pub scope: Option<Vec<String>>,
     /// ID of this API token, to find what was done with it in the audit trail.
     pub token_id: Option<TokenId>,
+    /// Client this token is limited to, in one environment; `null`: it has no such limit.
+    #[serde(default)]
+    pub client_id: Option<ClientId>,
+    /// Environment this token is limited to; `null`: it has no such limit.
+    #[serde(default)]
+    pub environment: Option<String>,
 }
 
 /// An API token, without its value.
@@ -180,6 +186,12 @@ pub struct Token {
     pub name: String,
     /// Permissions it is limited to; `null`: all permissions of its owner.
     pub scope: Option<Vec<String>>,
+    /// Client it is limited to, in one environment; `null`: it has no such limit.
+    #[serde(default)]
+    pub client_id: Option<ClientId>,
+    /// Environment it is limited to; `null`: it has no such limit.
+    #[serde(default)]
+    pub environment: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it expires.

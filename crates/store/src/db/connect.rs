@@ -283,6 +283,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (31, "key_schedules", include_str!("../../migrations/0031_key_schedules.sql")),
     (32, "quarantine", include_str!("../../migrations/0032_quarantine.sql")),
     (33, "end_hash", include_str!("../../migrations/0033_end_hash.sql")),
+    (36, "programs", include_str!("../../migrations/0036_programs.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.

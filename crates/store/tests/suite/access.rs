@@ -3,7 +3,7 @@
 use crate::engines::on_both_engines;
 use crate::harness::*;
 use crossfade_core::api::UserKind;
-use crossfade_core::roles::{Grant, Role, Scope};
+use crossfade_core::roles::{Grant, OneRegistration, Role, Scope};
 use crossfade_store::{GrantRow, Link, LinkPurpose, Maker, StoreError, TokenRow, User};
 
 on_both_engines! {
@@ -107,6 +107,7 @@ fn token(n: usize, user: usize) -> TokenRow {
         user_id: user_id(user),
         name: format!("token {n}"),
         scope: None,
+        only: None,
         created_at: at(n as u32 / 2),
         expires_at: None,
         last_used_at: None,
@@ -117,6 +118,7 @@ async fn a_token_is_found_by_its_digest_with_its_owner(t: TestDb) {
     let limited = TokenRow {
         scope: Some(vec!["client:read".into(), "secret:rotate".into()]),
         expires_at: Some(at(500)),
+        only: Some(OneRegistration { client: client_id(1), environment: slug("staging") }),
         ..token(1, 1)
     };
     let empty = TokenRow { scope: Some(vec![]), ..token(2, 1) };

@@ -40,8 +40,8 @@ async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
     let grant = Grant { role: Role::Owner, scope: Scope::Platform, environments: None };
     tx.insert_grant(&grant_row(1, 1, grant, at(0))).await?;
     let (id, user_id, name) = (token_id(1), user_id(1), "CI".to_owned());
-    let (scope, created_at, expires_at, last_used_at) = (None, at(0), None, None);
-    let token = TokenRow { id, user_id, name, scope, created_at, expires_at, last_used_at };
+    let (scope, only, created_at, expires_at, last_used_at) = (None, None, at(0), None, None);
+    let token = TokenRow { id, user_id, name, scope, only, created_at, expires_at, last_used_at };
     tx.insert_token(&token, &[7]).await?;
     let link =
         Link { purpose: LinkPurpose::SetUp, user_id: None, maker: Maker::default(), expires_at: at(90) };
