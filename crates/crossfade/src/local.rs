@@ -7,7 +7,7 @@ use crate::{
     output::{self, RECOVERY, Sink, TOKEN, time},
     serve::{open, open_existing},
 };
-use crossfade_app::{Creation, NewToken};
+use crossfade_app::{Creation, NamedRegistration, NewToken};
 use crossfade_core::roles::Permission;
 use std::io::{BufRead, IsTerminal};
 use zeroize::Zeroizing;
@@ -48,10 +48,21 @@ pub(crate) async fn recover_owner(args: RecoverOwner) -> Result<(), Failure> {
 pub(crate) async fn create_token(args: CreateToken) -> Result<(), Failure> {
     let settings = args.settings.resolve()?;
     let app = open_existing(&settings).await?;
-    let mut warnings: Vec<String> = lacking(&args.scope).iter().map(ToString::to_string).collect();
+    let only = args.client.zip(args.env);
+    let only = only.map(|(client, environment)| NamedRegistration { client, environment });
+    let mut warnings: Vec<String> = match only {
+        // Such a token receives the value of a secret that it generates.
+        Some(_) => Vec::new(),
+        None => lacking(&args.scope).iter().map(ToString::to_string).collect(),
+    };
     warnings.extend(unheld(&app.permissions_held_by(&args.user).await?, &args.user, &args.scope));
-    let new =
-        NewToken { user: args.user, name: args.name, expires_days: args.expires_days, scope: args.scope };
+    let new = NewToken {
+        user: args.user,
+        name: args.name,
+        expires_days: args.expires_days,
+        scope: args.scope,
+        only,
+    };
     let created = async { app.create_token(&new).await.map_err(Failure::from) };
     let (sink, value) = Sink::around(args.output.as_deref(), created).await?;
     app.close().await;

@@ -68,7 +68,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "token create",
         [
             "crossfade token create --user ada@example.com --name laptop --expires-days 90",
-            "crossfade token create --user usr_0123456789abcdefghijkl --name pipeline --scope client:read,secret:rotate,secret:reveal,secret:revoke --output pipeline.token",
+            "crossfade token create --user usr_0123456789abcdefghijkl --name nightly --client \"Billing API\" --env production --output nightly.token",
         ],
     ),
     ("token list", ["crossfade token list", "crossfade token list --json"]),
@@ -275,7 +275,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "secret rotate",
         [
-            "crossfade secret rotate \"Billing API\" --env production --transition 24h --output new.secret",
+            "crossfade secret rotate \"Billing API\" --env production --transition 24h --confirm \"Billing API\" --if-older-than 80d --output billing.secret",
             "crossfade secret rotate \"Billing API\" --env production --transition 0 --compromised --revoke-tokens --confirm \"Billing API\" --output new.secret",
         ],
     ),

@@ -2,7 +2,7 @@
 
 use super::{
     RemoteToken,
-    values::{backup_file, new_file, permission, read_file},
+    values::{backup_file, new_file, one_environment, permission, read_file},
 };
 use crate::settings::Settings;
 use clap::{Args, Subcommand};
@@ -183,6 +183,15 @@ pub(crate) struct CreateToken {
     /// Permission to limit the token to. Repeatable or comma-separated.
     #[arg(long, value_name = "PERMISSION", value_delimiter = ',', value_parser = permission())]
     pub(crate) scope: Vec<String>,
+    /// Client to limit the token to, in one environment: its ID (cl_…) or its unique name.
+    ///
+    /// Without --scope, the token can read this registration and rotate its secret, and nothing else. It
+    /// receives the value of each secret that it generates if its user can reveal secrets there.
+    #[arg(long, requires = "env")]
+    pub(crate) client: Option<String>,
+    /// Environment of --client.
+    #[arg(long, requires = "client", value_parser = one_environment)]
+    pub(crate) env: Option<String>,
     /// New file for the token, readable only by you. Defaults to stdout.
     #[arg(long, value_name = "FILE", value_parser = new_file())]
     pub(crate) output: Option<PathBuf>,

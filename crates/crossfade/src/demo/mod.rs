@@ -127,7 +127,13 @@ fn random_text() -> String {
 
 /// Creates a token of the Owner, as `token create` does on the server machine.
 async fn owner_token(app: &Arc<App>, expires_days: Option<u32>) -> Result<String, Failure> {
-    let new = NewToken { user: OWNER.to_owned(), name: "demo".to_owned(), expires_days, scope: Vec::new() };
+    let new = NewToken {
+        user: OWNER.to_owned(),
+        name: "demo".to_owned(),
+        expires_days,
+        scope: Vec::new(),
+        only: None,
+    };
     Ok(app.create_token(&new).await?.reveal().to_owned())
 }
 

@@ -210,7 +210,13 @@ impl Stage<'_> {
         let pipeline =
             self.person(&program, Role::SecretRotator, None, Some(vec!["staging".to_owned()])).await?;
         for (name, user) in [("Rosa", email("Rosa")), (PIPELINE, pipeline.id.to_string())] {
-            let new = NewToken { user, name: "rotations".to_owned(), expires_days: None, scope: Vec::new() };
+            let new = NewToken {
+                user,
+                name: "rotations".to_owned(),
+                expires_days: None,
+                scope: Vec::new(),
+                only: None,
+            };
             let token = self.past.app.create_token(&new).await?;
             self.people.insert(name, Api::connect(self.past.url, token.reveal().to_owned())?);
         }

@@ -23,11 +23,17 @@ pub(crate) async fn token(command: RemoteToken) -> Result<(), Failure> {
             let (mut names, mut rows) = (Names::new(&api), Vec::new());
             names.learn_own().await?;
             for it in tokens {
+                let client = match &it.client_id {
+                    Some(client) => names.name(client.as_str()).await,
+                    None => "all".to_owned(),
+                };
                 rows.push(vec![
                     it.id.to_string(),
                     it.name,
                     names.name(it.user_id.as_str()).await,
                     it.scope.map_or_else(|| "all".to_owned(), |words| words.join(" ")),
+                    client,
+                    it.environment.unwrap_or_else(|| "all".to_owned()),
                     time(it.expires_at),
                     time(it.last_used_at),
                 ]);
@@ -38,6 +44,8 @@ pub(crate) async fn token(command: RemoteToken) -> Result<(), Failure> {
                     text("name"),
                     text("user"),
                     text("scope"),
+                    text("client"),
+                    text("environment"),
                     fixed("expires"),
                     fixed("last used"),
                 ],

@@ -127,6 +127,9 @@ pub(crate) async fn whoami(remote: Remote) -> Result<(), Failure> {
         |words| format!("This token is limited to: {}.", words.join(" ")),
     );
     output::note(&scope);
+    if let (Some(client), Some(environment)) = (me.client_id, me.environment) {
+        output::note(&format!("It works for the client {client} in {environment}, and for no other."));
+    }
     Ok(())
 }
 

@@ -105,8 +105,13 @@ impl<'w> Stage<'w> {
             let grant = json!({"role": "viewer", "client_id": other.id});
             owner.post(&format!("/users/{user}/grants"), grant).await.created();
         }
-        let new =
-            NewToken { user: OWNER.to_owned(), name: format!("T{n}"), expires_days: None, scope: Vec::new() };
+        let new = NewToken {
+            user: OWNER.to_owned(),
+            name: format!("T{n}"),
+            expires_days: None,
+            scope: Vec::new(),
+            only: None,
+        };
         world.app.create_token(&new).await.unwrap();
         world.browser().sign_in(OWNER, crate::console::browser::PASSWORD).await;
         let mut rotation = client.rotation(168);

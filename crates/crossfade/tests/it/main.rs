@@ -53,6 +53,7 @@ mod messages;
 mod model;
 mod oauth;
 mod observe;
+mod one_registration;
 mod pipeline;
 mod quarantine;
 mod recording;

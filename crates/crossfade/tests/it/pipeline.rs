@@ -42,7 +42,7 @@ fn the_pipeline_of_the_guide_rotates_waits_and_revokes() {
         ["client", "create", "Billing API", "--property", "Payments", "--env", "production", "--no-value"];
     site.does(&create);
     let blocks = blocks("pipeline.md");
-    let [setup, rotate, finish] = &blocks[..] else { panic!("three blocks: {blocks:?}") };
+    let [setup, rotate, scheduled, narrow, finish] = &blocks[..] else { panic!("five blocks: {blocks:?}") };
     let made = shell(&site, &site.token, setup);
     assert_eq!(made.status, 0, "{made:?}");
     assert!(!made.err.contains("also needs"), "the scope suffices: {made:?}");
@@ -52,6 +52,9 @@ fn the_pipeline_of_the_guide_rotates_waits_and_revokes() {
     let token = token.trim();
     let metadata = fs::metadata(site.data.file("pipeline.token")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "only its owner reads the token");
+    let young = shell(&site, "", scheduled);
+    assert!(young.status == 0 && young.err.contains("is younger than --if-older-than"), "{young:?}");
+    assert!(!site.data.file("billing.secret").exists(), "{young:?}");
     let rotated = shell(&site, "", rotate);
     assert_eq!(rotated.status, 0, "{rotated:?}");
     let secret = fs::read_to_string(site.data.file("new.secret")).unwrap();
@@ -78,6 +81,18 @@ fn the_pipeline_of_the_guide_rotates_waits_and_revokes() {
     let again = shell(&site, "", finish);
     assert_eq!(again.status, 0, "{again:?}");
     assert!(again.err.contains("has no retiring secret in production. Nothing was changed."), "{again:?}");
+
+    // With the token of one registration, once the secret is old enough.
+    let made = shell(&site, &site.token, &format!("program=ada@example.com\n{narrow}"));
+    assert!(made.status == 0 && made.err.contains("Wrote the token to nightly.token."), "{made:?}");
+    let nightly = scheduled.replace("pipeline.token", "nightly.token").replace("80d", "1s");
+    let rotated = shell(&site, "", &nightly);
+    assert_eq!(rotated.status, 0, "{rotated:?}");
+    let value = fs::read_to_string(site.data.file("billing.secret")).unwrap();
+    assert!(value.starts_with("crossfade_live_") && value != secret, "{rotated:?}");
+    let nightly = fs::read_to_string(site.data.file("nightly.token")).unwrap();
+    let kept = shell(&site, nightly.trim(), &revoke.replace("--only-if safe", "--confirm 'Billing API'"));
+    assert!(kept.status == 4 && kept.err.contains("secret:revoke"), "it only rotates: {kept:?}");
 }
 
 #[test]

@@ -173,8 +173,13 @@ async fn a_use_that_is_not_flushed_yet_protects_the_newer_secret_rule_8(world: W
 
 async fn a_token_ends_at_its_time_and_not_before(world: World) {
     world.owner().await;
-    let new =
-        NewToken { user: OWNER.to_owned(), name: "short".to_owned(), expires_days: Some(1), scope: vec![] };
+    let new = NewToken {
+        user: OWNER.to_owned(),
+        name: "short".to_owned(),
+        expires_days: Some(1),
+        scope: vec![],
+        only: None,
+    };
     let token = world.app.create_token(&new).await.unwrap().reveal().to_owned();
     let principal = Principal { world: &world, token: Some(token) };
     let row = principal.get("/tokens").await.ok()["items"]

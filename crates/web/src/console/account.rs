@@ -18,7 +18,7 @@ use axum::{
     extract::{Path, Query, State},
     response::Response,
 };
-use crossfade_app::{AccountTokens, ListQuery, NO_INPUT, SessionSummary};
+use crossfade_app::{AccountTokens, ListQuery, NO_INPUT, NamedRegistration, SessionSummary};
 use crossfade_core::{Code, Problem, Timestamp, UserId, api::Token, roles::Permission};
 use serde::Deserialize;
 
@@ -184,8 +184,19 @@ pub(super) async fn create_token(Fresh { signed, fields }: Fresh) -> Reply {
         Some(Ok(days)) if (1..=3650).contains(&days) => Ok(Some(days)),
         Some(_) => Err(Problem::invalid("expires_days", "must be a whole number of days from 1 to 3650")),
     };
+    let only = match (fields.filled("client"), fields.filled("environment")) {
+        (None, None) => None,
+        // What is missing is refused like what is unknown.
+        (client, environment) => Some(NamedRegistration {
+            client: client.unwrap_or_default().to_owned(),
+            environment: environment.unwrap_or_default().to_owned(),
+        }),
+    };
     let created = match days {
-        Ok(days) => signed.app.create_own_token(&signed.session, fields.text("name"), days, &scope).await,
+        Ok(days) => {
+            let name = fields.text("name");
+            signed.app.create_own_token(&signed.session, name, days, &scope, only.as_ref()).await
+        }
         Err(problem) => Err(problem.into()),
     };
     match created {
@@ -220,7 +231,7 @@ fn to(done: &'static str) -> Response {
 mod tests {
     use super::*;
     use crate::console::crossfade::samples::now;
-    use crossfade_core::{SessionId, TokenId};
+    use crossfade_core::{ClientId, SessionId, TokenId};
     use std::time::Duration;
 
     fn sample() -> AccountPage {
@@ -233,6 +244,8 @@ mod tests {
             user_agent: agent.into(),
         };
         let token = |n: u32, scope: Option<Vec<String>>| Token {
+            client_id: scope.as_ref().map(|_| ClientId::parse("cl_0000000000000000000001").unwrap()),
+            environment: scope.as_ref().map(|_| "staging".into()),
             id: TokenId::parse(&format!("tok_{n:022}")).unwrap(),
             user_id: UserId::parse("usr_0000000000000000000001").unwrap(),
             name: "<laptop>".into(),
@@ -269,6 +282,7 @@ mod tests {
         assert!(
             html.contains("Firefox on Linux") && html.contains("&#60;b&#62;") && html.contains("client:read")
         );
+        assert_eq!(html.matches("</a> in staging").count(), 1, "{html}");
         assert!(
             html.contains("?via=tok_0000000000000000000001")
                 && html.contains("?via=ses_0000000000000000000002")

@@ -366,6 +366,7 @@ async fn a_new_password_ends_tokens_that_a_thief_created(world: World) {
             name: "CI".into(),
             expires_days: None,
             scope: vec![],
+            only: None,
         })
         .await
         .unwrap();

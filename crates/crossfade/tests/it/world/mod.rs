@@ -287,7 +287,13 @@ impl World {
     /// A user's token, limited to permissions unless there are none.
     pub async fn token_of(&self, user: &str, scope: &[&str]) -> Principal<'_> {
         let scope = scope.iter().map(|word| (*word).to_owned()).collect();
-        let new = NewToken { user: user.to_owned(), name: "test".to_owned(), expires_days: None, scope };
+        let new = NewToken {
+            user: user.to_owned(),
+            name: "test".to_owned(),
+            expires_days: None,
+            scope,
+            only: None,
+        };
         let token = self.app.create_token(&new).await.unwrap();
         Principal { world: self, token: Some(token.reveal().to_owned()) }
     }
