@@ -153,6 +153,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             ttl: TokenTtl::default(),
             may_introspect: false,
             allowed_networks: Networks::from_stored(LOADED_FROM),
+            self_rotation: false,
             created_at: now,
             disabled_at: None,
             enabled_at: None,

@@ -200,6 +200,9 @@ pub struct RegistrationSettings {
     pub allowed_networks: Option<String>,
     /// When tokens of an earlier lifetime have ended.
     pub earlier_tokens_end_at: Option<Timestamp>,
+    /// Whether its client can rotate its own secret; `false` in lines of earlier versions.
+    #[serde(default)]
+    pub self_rotation: bool,
 }
 
 /// A valid secret, without its value.

@@ -24,6 +24,7 @@ pub mod registration;
 pub mod roles;
 pub mod rotation;
 pub mod secret;
+pub mod self_rotation;
 pub mod signing_key;
 pub mod text;
 pub mod time;

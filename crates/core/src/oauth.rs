@@ -20,6 +20,14 @@ pub enum OauthError {
     MalformedScope,
     /// The body is longer than the server reads.
     BodyTooLarge,
+    /// The client asks to rotate its own secret while an old secret is valid. Not in RFC 6749.
+    TransitionInProgress,
+    /// The client has rotated its own secret within the last day. Not in RFC 6749.
+    RotatedRecently,
+    /// A repeated request for a rotation whose new secret is no longer given or no longer valid. Not in RFC 6749.
+    RotationOver,
+    /// The client asks too often to rotate its own secret. Not in RFC 6749.
+    SlowDown,
     /// The server cannot verify secrets at the moment. Not in RFC 6749; RFC 7009 §2.2.1 requires 503.
     TemporarilyUnavailable,
 }
@@ -33,6 +41,10 @@ impl OauthError {
             Self::UnauthorizedClient(_) => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope | Self::MalformedScope => "invalid_scope",
+            Self::TransitionInProgress => "transition_in_progress",
+            Self::RotatedRecently => "rotated_recently",
+            Self::RotationOver => "rotation_over",
+            Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
@@ -41,7 +53,8 @@ impl OauthError {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidClient => 401,
-            Self::TooManyFailures => 429,
+            Self::TransitionInProgress | Self::RotatedRecently | Self::RotationOver => 409,
+            Self::TooManyFailures | Self::SlowDown => 429,
             Self::BodyTooLarge => 413,
             Self::TemporarilyUnavailable => 503,
             _ => 400,
@@ -63,6 +76,17 @@ impl OauthError {
                 without quotes or backslashes, separated by spaces."
             }
             Self::BodyTooLarge => "The request body is larger than 65536 bytes.",
+            Self::TransitionInProgress => {
+                "The old secret of an earlier rotation is still valid. Nothing was changed. Wait until it ends."
+            }
+            Self::RotatedRecently => {
+                "This client has rotated its secret within the last 24 hours. Nothing was changed."
+            }
+            Self::RotationOver => {
+                "This Idempotency-Key belongs to an earlier rotation, whose new secret is not given again. \
+                Nothing was changed."
+            }
+            Self::SlowDown => "This client asks too often to rotate its secret. Nothing was changed.",
             Self::TemporarilyUnavailable => "The server is temporarily unavailable. Try again.",
         }
     }
@@ -87,6 +111,10 @@ mod tests {
             (InvalidScope, 400, "invalid_scope"),
             (MalformedScope, 400, "invalid_scope"),
             (BodyTooLarge, 413, "invalid_request"),
+            (TransitionInProgress, 409, "transition_in_progress"),
+            (RotatedRecently, 409, "rotated_recently"),
+            (RotationOver, 409, "rotation_over"),
+            (SlowDown, 429, "slow_down"),
             (TemporarilyUnavailable, 503, "temporarily_unavailable"),
         ] {
             assert_eq!((error.status(), error.code()), (status, code));

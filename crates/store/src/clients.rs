@@ -52,6 +52,8 @@ pub struct Registration {
     pub may_introspect: bool,
     /// Networks from which it may be used; `None` allows every address.
     pub allowed_networks: Option<Networks>,
+    /// Whether its client can rotate its own secret. Off in a new registration.
+    pub self_rotation: bool,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was disabled, if it is.
@@ -122,18 +124,18 @@ statements! {
                                audience, access_token_ttl_seconds, may_introspect, created_at, allowed_networks, version)
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)";
     REGISTRATION = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                        r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                        r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                     FROM registrations r
                     LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                     WHERE r.client_id = $1 AND r.environment = $2";
     REGISTRATIONS = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                         r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                         r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                      FROM registrations r
                      JOIN environments e ON e.slug = r.environment
                      LEFT JOIN secrets s ON s.registration_id = r.id AND s.expires_at IS NULL AND s.revoked_at IS NULL
                      WHERE r.client_id = $1 ORDER BY e.position, e.slug";
     REGISTRATIONS_OF = "SELECT r.id, r.client_id, r.environment, r.oauth_client_id, r.auth_basic, r.auth_post, r.scopes, r.audience,
-                            r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
+                            r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.self_rotation, r.created_at, r.disabled_at, r.enabled_at, r.earlier_tokens_end_at, r.token_generation, r.version, s.created_at AS current_since
                         FROM registrations r
                         JOIN (VALUES {rows:1}) AS v ON r.client_id = v.column1
                         JOIN environments e ON e.slug = r.environment
@@ -144,7 +146,7 @@ statements! {
     PROPERTY_OF = "SELECT property_id FROM clients WHERE id = $1";
     TOUCH_REGISTRATION = "UPDATE registrations SET version = version + 1 WHERE id = $1";
     UPDATE_REGISTRATION = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5,
-                               access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, enabled_at = $10, token_generation = $11, allowed_networks = $12, version = version + 1
+                               access_token_ttl_seconds = $6, may_introspect = $7, disabled_at = $8, earlier_tokens_end_at = $9, enabled_at = $10, token_generation = $11, allowed_networks = $12, self_rotation = $13, version = version + 1
                            WHERE id = $1";
 }
 
@@ -189,6 +191,7 @@ fn registration(row: &Row) -> Result<Registration, StoreError> {
         ttl: ttl(row)?,
         may_introspect: row.flag("may_introspect")?,
         allowed_networks: row.opt_parsed("allowed_networks", Networks::from_stored)?,
+        self_rotation: row.flag("self_rotation")?,
         created_at: row.time("created_at")?,
         disabled_at: row.opt_time("disabled_at")?,
         enabled_at: row.opt_time("enabled_at")?,
@@ -377,6 +380,7 @@ impl Tx {
             changed.enabled_at.into(),
             changed.token_generation.into(),
             changed.allowed_networks.as_ref().map(Networks::stored).into(),
+            changed.self_rotation.into(),
         ];
         self.execute(UPDATE_REGISTRATION, args).await.map(drop)
     }

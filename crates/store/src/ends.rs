@@ -65,7 +65,7 @@ statements! {
     SET_ENTRY = "UPDATE ends SET entry = $2 WHERE seq = $1";
     TRIM = "DELETE FROM ends WHERE seq <= $1";
     REGISTRATION = "SELECT id, disabled_at, token_generation, auth_basic, auth_post, scopes, audience, access_token_ttl_seconds,
-                        may_introspect, allowed_networks, earlier_tokens_end_at FROM registrations WHERE id = $1";
+                        may_introspect, allowed_networks, earlier_tokens_end_at, self_rotation FROM registrations WHERE id = $1";
     REGISTRATION_OF = "SELECT registration_id FROM secrets WHERE id = $1";
     SIGNING_KEY = "SELECT environment, removed_at FROM signing_keys WHERE kid = $1";
     VALID = "SELECT id, number, created_at, expires_at, digest, digest_key FROM secrets
@@ -77,7 +77,7 @@ statements! {
     END_ALL_TOKENS = "UPDATE registrations SET token_generation = token_generation + $2, version = version + 1 WHERE id = $1";
     REMOVE_KEY = "UPDATE signing_keys SET removed_at = $2 WHERE kid = $1 AND (removed_at IS NULL OR removed_at > $2)";
     SET_SETTINGS = "UPDATE registrations SET auth_basic = $2, auth_post = $3, scopes = $4, audience = $5, access_token_ttl_seconds = $6,
-                        may_introspect = $7, allowed_networks = $8, earlier_tokens_end_at = $9 WHERE id = $1";
+                        may_introspect = $7, allowed_networks = $8, earlier_tokens_end_at = $9, self_rotation = $10 WHERE id = $1";
     REVOKE_TOKEN = "INSERT INTO revoked_tokens (jti, expires_at, revoked_at) VALUES ($1, $2, $3) ON CONFLICT (jti) DO NOTHING";
     REVOKED_TOKEN = "SELECT jti, expires_at, revoked_at FROM revoked_tokens WHERE jti = $1";
     SET_REGISTRATION = "UPDATE registrations SET disabled_at = $2, version = version + 1,
@@ -270,6 +270,7 @@ impl Tx {
                 may_introspect: row.flag("may_introspect")?,
                 allowed_networks: row.opt_text("allowed_networks")?,
                 earlier_tokens_end_at: row.opt_time("earlier_tokens_end_at")?,
+                self_rotation: row.flag("self_rotation")?,
             }),
         }))
     }
@@ -374,6 +375,7 @@ impl Tx {
                 settings.may_introspect.into(),
                 settings.allowed_networks.clone().into(),
                 settings.earlier_tokens_end_at.into(),
+                settings.self_rotation.into(),
             ];
             self.execute(SET_SETTINGS, args).await?;
         }

@@ -102,6 +102,7 @@ macro_rules! rotation_lines {
 }
 
 statements! {
+    LATEST_OWN = "SELECT rotated_at FROM rotations WHERE registration_id = $1 AND actor_kind = 'client' ORDER BY number DESC LIMIT 1";
     INSERT = "INSERT INTO rotations (id, registration_id, number, actor_kind, actor_id, actor_name, rotated_at, transition_hours,
                            reason, compromised, outgoing_secret_id, incoming_secret_id)
                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
@@ -125,6 +126,15 @@ statements! {
 }
 
 impl Tx {
+    /// Returns when a client last rotated the secret of its own registration.
+    pub async fn last_self_rotation(
+        &mut self,
+        registration: &RegistrationId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let row = self.optional(LATEST_OWN, vec![registration.as_str().into()]).await?;
+        row.map(|row| row.time("rotated_at")).transpose()
+    }
+
     /// Stores a rotation.
     pub async fn insert_rotation(&mut self, new: &Rotation) -> Result<(), StoreError> {
         let args = vec![

@@ -124,6 +124,10 @@ pub struct Registration {
     pub may_introspect: bool,
     /// Networks from which it may be used, such as `10.0.0.0/8`; `null` allows every address.
     pub allowed_networks: Option<Vec<String>>,
+    /// Whether the client can rotate its own secret, with that secret as its credential.
+    #[serde(default)]
+    #[schemars(!default)]
+    pub self_rotation: bool,
     /// When it was created.
     pub created_at: Timestamp,
     /// When the current secret is overdue for rotation; `null`: never.
@@ -179,6 +183,10 @@ pub struct UpdateRegistration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub acknowledge_locked_out: Option<u64>,
+    /// Whether the client can rotate its own secret, with that secret as its credential. `true` requires the permission
+    /// `secret:rotate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_rotation: Option<bool>,
     /// Reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = LINE_PATTERN))]

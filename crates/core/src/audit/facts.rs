@@ -115,6 +115,8 @@ facts_of! {
         may_introspect: bool,
         /// Networks from which it may be used; `null` allows every address.
         allowed_networks: Option<Vec<String>>,
+        /// Whether the client can rotate its own secret.
+        self_rotation: bool,
         /// When it was created.
         created_at: Timestamp,
         /// When the current secret is overdue for rotation; `null`: never.
@@ -188,7 +190,7 @@ mod tests {
             "id": "reg_0000000000000000000001", "environment": "staging",
             "client_id": "0000000000000000000001", "enabled": false,
             "token_endpoint_auth_methods": ["client_secret_basic"], "scopes": ["read"], "audience": "a",
-            "access_token_ttl_seconds": 600, "may_introspect": true, "allowed_networks": ["10.0.0.0/8"], "created_at": AT, "rotation_due_at": AT,
+            "access_token_ttl_seconds": 600, "may_introspect": true, "allowed_networks": ["10.0.0.0/8"], "self_rotation": true, "created_at": AT, "rotation_due_at": AT,
         });
         assert_eq!(recorded::<api::Registration, RegistrationFacts>(&registration), registration);
     }

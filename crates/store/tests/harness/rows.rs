@@ -110,6 +110,7 @@ pub fn registration(n: usize, client: usize, environment: &str) -> Registration 
         ttl: TokenTtl::default(),
         may_introspect: false,
         allowed_networks: None,
+        self_rotation: false,
         created_at: at(n as u32),
         disabled_at: None,
         enabled_at: None,

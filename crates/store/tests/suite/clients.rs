@@ -98,6 +98,7 @@ async fn every_setting_of_a_registration_survives_storage(t: TestDb) {
         audience: None,
         ttl: TokenTtl::LONGEST,
         may_introspect: false,
+        self_rotation: true,
         allowed_networks: Networks::parse("", &["192.0.2.0/24".to_owned(), "2001:db8::/32".to_owned()]).ok(),
         disabled_at: Some(at(20)),
         enabled_at: Some(at(21)),
