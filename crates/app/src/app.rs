@@ -30,7 +30,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Random,
+    Random, RegistrationId,
     api::{self, Page},
     audit::{Actor, Origin},
     ended::Cause,
@@ -76,6 +76,8 @@ pub struct App {
     pub(crate) reads: Reads,
     /// API tokens that accounts create for themselves.
     pub(crate) new_tokens: Paces,
+    /// Requests of clients to rotate their own secrets.
+    pub(crate) self_rotations: Paces<RegistrationId>,
     /// Whether the platform is known to have an Owner.
     pub(crate) has_owner: AtomicBool,
     pub(crate) change_overs: Readings<api::ChangeOver>,
@@ -87,6 +89,8 @@ pub struct App {
 /// API tokens that an account creates for itself. Each is an event and a row that are kept, so nobody fills the database
 /// with them.
 const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
+/// Requests of a client to rotate its own secret: one succeeds in a day, and the others read the database.
+const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 
 /// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -168,6 +172,7 @@ impl App {
             fresh_sign_in: options.fresh_sign_in,
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
+            self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
             has_owner: AtomicBool::new(false),
             change_overs: Readings::new(options.readings_kept),
             usages: Readings::new(options.readings_kept),

@@ -63,6 +63,7 @@ pub use properties::counts::{Numbers, PropertyList};
 pub use secrets::change_over::ChangeOverQuery;
 pub use secrets::list::{RotationLine, TokensEnded};
 pub use secrets::security::{HistoryQuery, Security};
+pub use secrets::self_rotate::SelfRotation;
 pub use trail::events::{AuditExport, AuditQuery, ExportFormat, FailureQuery};
 pub use trail::names::Named;
 pub use trail::page::TrailPage;

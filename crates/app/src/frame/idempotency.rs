@@ -46,6 +46,16 @@ impl IdempotencyKey {
         Ok(Self { key: key.to_owned(), request })
     }
 
+    /// Returns the text of the key.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.key
+    }
+
+    /// Returns the fingerprint of its request.
+    pub(crate) fn request(&self) -> &[u8] {
+        &self.request
+    }
+
     /// Reserves the key for a request of the principal until the result is dropped.
     pub(crate) fn enter<'a>(
         &self,

@@ -1,8 +1,9 @@
-//! The pace at which one account can do something: a burst after a time without any, and then one each interval.
+//! The pace at which one account or one registration can do something: a burst after a time without any, and then one each interval.
 
 use crossfade_core::UserId;
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -46,19 +47,19 @@ impl Pace {
     }
 }
 
-/// The paces of all accounts for one thing.
-pub(crate) struct Paces {
+/// The paces of all accounts, or of all registrations, for one thing.
+pub(crate) struct Paces<K = UserId> {
     rate: Rate,
-    accounts: Mutex<HashMap<UserId, Pace>>,
+    accounts: Mutex<HashMap<K, Pace>>,
 }
 
-impl Paces {
+impl<K: Clone + Eq + Hash> Paces<K> {
     pub(crate) fn new(rate: Rate) -> Self {
         Self { rate, accounts: Mutex::default() }
     }
 
     /// Whether the account may begin another one now. It is counted if it may.
-    pub(crate) fn admit(&self, user: &UserId, now: Instant) -> bool {
+    pub(crate) fn admit(&self, user: &K, now: Instant) -> bool {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() > MAX_IDLE_ACCOUNTS {
             accounts.retain(|_, pace| !pace.is_idle(now));

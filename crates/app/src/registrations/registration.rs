@@ -10,7 +10,7 @@ use crate::{
         idempotency::Repeatable,
         principal::Principal,
         request::{Input, Request},
-        targets::{ClientPath, RegistrationPath, Site, check_value, forbidden},
+        targets::{ClientPath, RegistrationPath, Site, check_value, forbidden, forbidden_on},
         versioned::Versioned,
     },
     keys::place::SealPlace,
@@ -64,6 +64,7 @@ pub(crate) fn shown_registration(
         access_token_ttl_seconds: registration.ttl.seconds(),
         may_introspect: registration.may_introspect,
         allowed_networks: registration.allowed_networks.as_ref().map(Networks::list),
+        self_rotation: registration.self_rotation,
         created_at: registration.created_at,
         rotation_due_at: registration.current_since.and_then(|since| due_at(since, environment.max_age_days)),
         secret: None,
@@ -143,6 +144,7 @@ impl App {
             ttl: TokenTtl::default(),
             may_introspect: false,
             allowed_networks: None,
+            self_rotation: false,
             created_at: act.now,
             disabled_at: None,
             enabled_at: None,
@@ -275,6 +277,14 @@ impl App {
                     return Err(problem.into());
                 }
             }
+            if body.self_rotation == Some(true) && !site.registration.self_rotation {
+                // Whoever cannot rotate gives nobody the permission to (rule 24).
+                let object = site.object();
+                if !principal.may(Permission::SecretRotate, object) {
+                    return Err(forbidden_on(Permission::SecretRotate, object));
+                }
+            }
+            after.self_rotation = body.self_rotation.unwrap_or(after.self_rotation);
             match body.enabled {
                 // Callers depend on it: the name must be typed (rule 10).
                 Some(false) => {
@@ -300,7 +310,8 @@ impl App {
             act.changed(ChangeKind::Registration(after.id.clone())).await?;
             let before_shown = shown_registration(self, &site.registration, &site.environment);
             let after_shown = shown_registration(self, &after, &site.environment);
-            let changes_state = before_shown.enabled != after_shown.enabled;
+            let changes_state = before_shown.enabled != after_shown.enabled
+                || before_shown.self_rotation != after_shown.self_rotation;
             let event = Event::RegistrationUpdated {
                 before: Box::new(before_shown.into()),
                 after: Box::new(after_shown.clone().into()),

@@ -11,4 +11,5 @@ pub(crate) mod revoke;
 pub(crate) mod roll_back;
 pub(crate) mod rotate;
 pub(crate) mod security;
+pub(crate) mod self_rotate;
 pub(crate) mod transition;

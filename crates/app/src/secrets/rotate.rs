@@ -9,7 +9,7 @@ use crate::{
         request::{Input, Request},
         targets::{RegistrationPath, Site, check_value},
     },
-    registrations::registration::tokens_end,
+    registrations::registration::{NewSecret, tokens_end},
 };
 use crossfade_core::{
     Code, Operation, Problem, RotationId, SecretId, TransitionHours,
@@ -118,39 +118,13 @@ impl App {
             if body.revoke_tokens && ending.is_empty() {
                 return Err(Refusal::EndsNoSecret.problem(None).into());
             }
-            let rotation_id = RotationId::generate(self.random.as_ref());
-            end_secrets(act, &site, &plan).await?;
-            let incoming = self.add_secret(act, &site.registration, &site.environment).await?;
-            for secret in &ending {
-                act.end_tokens(secret, body.compromised, body.revoke_tokens).await?;
-            }
-            let rotation = Rotation {
-                id: rotation_id,
-                registration_id: site.registration.id.clone(),
-                number: act.tx.newest_rotation_number(&site.registration.id).await? + 1,
-                actor: act.by.actor.clone(),
-                rotated_at: act.now,
+            let made = Made {
                 transition,
-                reason: reason.as_str().to_owned(),
-                compromised: body.compromised,
-                outgoing: plan.outgoing.clone(),
-                incoming: incoming.id.clone(),
-                decided: None,
-            };
-            act.tx.insert_rotation(&rotation).await?;
-            act.secrets_changed(&site.registration.id).await?;
-
-            let event = Event::SecretRotated {
-                rotation_id: rotation.id.clone(),
-                transition_hours: transition,
+                reason: &reason,
                 compromised: body.compromised,
                 revoke_tokens: body.revoke_tokens,
-                outgoing_secret_id: plan.outgoing.clone(),
-                outgoing_expires_at: plan.outgoing_expires_at,
-                incoming_secret_id: incoming.id.clone(),
-                superseded_secret_id: plan.superseded.clone(),
             };
-            act.tell(self.random.as_ref(), &event, &site, rotation.id.as_str(), reason.as_str()).await?;
+            let (rotation, incoming) = self.carry_out(act, &site, &plan, &made).await?;
 
             let may_reveal = principal.may_receive(site.object());
             Ok(RotateSecretAnswer::Rotated(Box::new(RotateSecretReply {
@@ -194,6 +168,59 @@ impl App {
             _ => None,
         };
         Ok(refusal.problem(last_used_at))
+    }
+}
+
+/// A rotation that the rules allow, as it was asked for.
+pub(crate) struct Made<'a> {
+    pub(crate) transition: TransitionHours,
+    pub(crate) reason: &'a Reason,
+    pub(crate) compromised: bool,
+    pub(crate) revoke_tokens: bool,
+}
+
+impl App {
+    /// Stores a rotation: ends secrets, adds the new one, records it, and notifies the owners.
+    pub(crate) async fn carry_out(
+        &self,
+        act: &mut Act<'_>,
+        site: &Site,
+        plan: &RotationPlan,
+        made: &Made<'_>,
+    ) -> Result<(Rotation, NewSecret), Error> {
+        let id = RotationId::generate(self.random.as_ref());
+        end_secrets(act, site, plan).await?;
+        let incoming = self.add_secret(act, &site.registration, &site.environment).await?;
+        for secret in &plan.ends_now(act.now) {
+            act.end_tokens(secret, made.compromised, made.revoke_tokens).await?;
+        }
+        let rotation = Rotation {
+            id,
+            registration_id: site.registration.id.clone(),
+            number: act.tx.newest_rotation_number(&site.registration.id).await? + 1,
+            actor: act.by.actor.clone(),
+            rotated_at: act.now,
+            transition: made.transition,
+            reason: made.reason.as_str().to_owned(),
+            compromised: made.compromised,
+            outgoing: plan.outgoing.clone(),
+            incoming: incoming.id.clone(),
+            decided: None,
+        };
+        act.tx.insert_rotation(&rotation).await?;
+        act.secrets_changed(&site.registration.id).await?;
+        let event = Event::SecretRotated {
+            rotation_id: rotation.id.clone(),
+            transition_hours: made.transition,
+            compromised: made.compromised,
+            revoke_tokens: made.revoke_tokens,
+            outgoing_secret_id: plan.outgoing.clone(),
+            outgoing_expires_at: plan.outgoing_expires_at,
+            incoming_secret_id: incoming.id.clone(),
+            superseded_secret_id: plan.superseded.clone(),
+        };
+        act.tell(self.random.as_ref(), &event, site, rotation.id.as_str(), made.reason.as_str()).await?;
+        Ok((rotation, incoming))
     }
 }
 
