@@ -80,6 +80,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("signing_alg", "the signing algorithm"),
     ("may_introspect", "“Introspect all tokens”"),
     ("allowed_networks", "Allowed networks"),
+    ("self_rotation", "“Rotate its own secret”"),
 ];
 
 /// Returns a refusal in the words of the page.

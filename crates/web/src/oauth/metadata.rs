@@ -29,6 +29,7 @@ pub(super) async fn metadata(
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": methods,
+        "crossfade_rotate_secret_endpoint": format!("{issuer}/oauth2/rotate-secret"),
         "jwks_uri": format!("{issuer}/oauth2/jwks"),
         "grant_types_supported": ["client_credentials"],
         // Required by RFC 8414 §2 also where there is no authorization endpoint; none of its values applies.

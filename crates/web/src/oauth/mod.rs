@@ -6,6 +6,7 @@ mod introspect;
 mod metadata;
 mod request;
 mod revoke;
+mod rotate_secret;
 mod token;
 
 use crate::{Web, observe::observe_oauth};
@@ -23,11 +24,13 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         observe_oauth(handlers.fallback(method_not_allowed), web, operation)
     };
     let revoke = post(revoke::revoke).layer(middleware::from_fn(crate::finish));
+    let rotate_secret = post(rotate_secret::rotate_secret).layer(middleware::from_fn(crate::finish));
     let metadata = name(get(metadata::metadata), "metadata");
     Router::new()
         .route("/env/{environment}/oauth2/token", name(post(token::token), "token"))
         .route("/env/{environment}/oauth2/introspect", name(post(introspect::introspect), "introspect"))
         .route("/env/{environment}/oauth2/revoke", name(revoke, "revoke"))
+        .route("/env/{environment}/oauth2/rotate-secret", name(rotate_secret, "self_rotate_secret"))
         .route("/env/{environment}/oauth2/jwks", name(get(metadata::jwks), "jwks"))
         .route("/env/{environment}/.well-known/openid-configuration", metadata.clone())
         // RFC 8414 §3.1: the well-known part is between host and path of the issuer.
@@ -55,6 +58,7 @@ impl IntoResponse for OauthRefusal {
         let seconds = match error {
             OauthError::TemporarilyUnavailable => Some("1"),
             OauthError::TooManyFailures => Some("1"),
+            OauthError::SlowDown => Some("10"),
             _ => None,
         };
         if let Some(seconds) = seconds {

@@ -13,6 +13,7 @@ use axum::{
     http::{HeaderMap, Uri},
     response::Response,
 };
+use crossfade_app::IdempotencyKey;
 use crossfade_authority::{Client, Environment};
 use crossfade_core::{audit::Origin, oauth::OauthError};
 use std::sync::Arc;
@@ -39,6 +40,20 @@ impl OauthRequest {
         let form = Form::parse(&self.uri, &self.headers, &self.body)?;
         let client = authenticate(&self.web, &self.environment, &self.source, &self.headers, &form)?;
         Ok((form, client))
+    }
+
+    /// Returns the `Idempotency-Key` of a request with this content.
+    pub(super) fn idempotency_key(&self, content: &[u8]) -> Result<Option<IdempotencyKey>, OauthError> {
+        let mut values = self.headers.get_all("idempotency-key").iter();
+        let (Some(value), second) = (values.next(), values.next()) else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default().trim();
+        let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        let key = IdempotencyKey::new(key, "POST", self.uri.path(), content);
+        let text = "Idempotency-Key must be 1 to 255 visible ASCII characters, and must not be a secret.";
+        match (key, second) {
+            (Ok(key), None) => Ok(Some(key)),
+            _ => Err(OauthError::InvalidRequest(text)),
+        }
     }
 
     /// Returns the origin of the request, for the trail. OAuth requests have no ID in the log.

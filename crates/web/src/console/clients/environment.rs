@@ -280,19 +280,23 @@ fn settings(s: &Secrets) -> Form {
     if it.may_introspect {
         fields = fields.with("may_introspect", "true");
     }
+    if it.self_rotation {
+        fields = fields.with("self_rotation", "true");
+    }
     if let Some(networks) = &it.allowed_networks {
         fields = fields.with("allowed_networks", networks.join(" "));
     }
     Form::new("settings", fields)
 }
 
-const LABELS: [(&str, &str); 6] = [
+const LABELS: [(&str, &str); 7] = [
     ("token_endpoint_auth_methods", "Authentication methods"),
     ("scopes", "Scopes"),
     ("audience", "Audience"),
     ("access_token_ttl_seconds", "Token lifetime (seconds)"),
     ("may_introspect", "Introspect all tokens"),
     ("allowed_networks", "Allowed networks"),
+    ("self_rotation", "Rotate its own secret"),
 ];
 
 /// Redirects to the first tab.
@@ -457,6 +461,7 @@ fn changed(fields: &Fields) -> UpdateRegistration {
         access_token_ttl_seconds: Some(fields.text("access_token_ttl_seconds").trim().parse().unwrap_or(0)),
         may_introspect: Some(fields.ticked("may_introspect")),
         allowed_networks: Some(networks(fields)),
+        self_rotation: Some(fields.ticked("self_rotation")),
         // The number that was shown, so that a caller found since then is shown first.
         acknowledge_locked_out: fields.filled("acknowledge_locked_out").and_then(|count| count.parse().ok()),
         ..UpdateRegistration::default()
