@@ -253,6 +253,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("signing_key_rotation_days", "signing-key-rotation-days"),
     ("may_introspect", "may-introspect"),
     ("allowed_networks", "allow-network"),
+    ("self_rotation", "self-rotation"),
     ("acknowledge_locked_out", "acknowledge-locked-out"),
 ];
 

@@ -44,6 +44,7 @@ pub(crate) async fn registration(command: Command) -> Result<(), Failure> {
                     false => some(change.allow_network).map(Some),
                 },
                 acknowledge_locked_out,
+                self_rotation: change.self_rotation,
                 reason,
             };
             shown(&api.send(Method::PATCH, &path, &body).await?, remote.json)
@@ -86,6 +87,7 @@ fn shown(registration: &Registration, json: bool) -> Result<(), Failure> {
             "allowed networks",
             registration.allowed_networks.as_ref().map_or("all".to_owned(), |networks| networks.join(" ")),
         ),
+        ("rotates itself", if registration.self_rotation { "yes" } else { "no" }.to_owned()),
         ("created", time(Some(registration.created_at))),
         ("rotation due", time(registration.rotation_due_at)),
     ];

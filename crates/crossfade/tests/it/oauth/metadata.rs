@@ -100,6 +100,7 @@ async fn the_metadata_is_the_same_at_both_addresses_and_true_rfc8414_2_3(world: 
             "introspection_endpoint_auth_methods_supported": methods,
             "revocation_endpoint": format!("{base}/oauth2/revoke"),
             "revocation_endpoint_auth_methods_supported": methods,
+            "crossfade_rotate_secret_endpoint": format!("{base}/oauth2/rotate-secret"),
             "jwks_uri": format!("{base}/oauth2/jwks"),
             // §2: without it, authorization_code and implicit would be meant.
             "grant_types_supported": ["client_credentials"],

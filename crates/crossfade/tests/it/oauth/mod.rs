@@ -10,6 +10,7 @@ pub mod jws;
 mod metadata;
 mod resource_server;
 mod revoke;
+mod rotate_secret;
 mod secrets;
 mod throttle;
 mod token;
