@@ -1,6 +1,9 @@
 //! The text of a secret: generating it, recognising it, and preventing leaks.
 
+mod find;
 mod readings;
+
+pub use find::{Found, OVERLAP, find};
 
 use crate::{Random, base62, environment::EnvironmentKind};
 use std::fmt;

@@ -101,7 +101,7 @@ fn decode_hex(values: &[u8]) -> Vec<u8> {
 }
 
 /// Decodes a digit of either base64 alphabet (RFC 4648 §4, §5).
-fn base64_value(digit: u8) -> Option<u8> {
+pub(super) fn base64_value(digit: u8) -> Option<u8> {
     Some(match digit {
         b'A'..=b'Z' => digit - b'A',
         b'a'..=b'z' => digit - b'a' + 26,
@@ -131,7 +131,7 @@ fn decode_base32(values: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn decode_base64(values: &[u8]) -> Vec<u8> {
+pub(super) fn decode_base64(values: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() / 4 * 3 + 3);
     for group in values.chunks(4) {
         let bits = group.iter().fold(0u32, |bits, value| bits << 6 | u32::from(*value));
