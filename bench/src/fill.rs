@@ -169,6 +169,7 @@ async fn insert(tx: &mut Tx, app: &App, property: &PropertyId, number: usize) ->
             number: 1,
             created_at: now,
             digest: digest.to_vec(),
+            value_digest: app.authority().value_digest(secret.reveal()).ok_or_else(no_key)?.to_vec(),
             digest_key,
             sealed: None,
         };

@@ -227,6 +227,7 @@ fn token(
             id: secret_id(number * 10 + index)?,
             digest,
             digest_key,
+            has_value_digest: true,
             expires_at: (!matches!(life, Life::Current)).then(|| now().after(Duration::from_secs(86_400))),
             revoked_at: None,
             drill: match life {

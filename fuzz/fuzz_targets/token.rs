@@ -59,7 +59,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
         ttl: TokenTtl::default(),
         may_introspect: true,
         allowed_networks: None,
-        secrets: vec![SecretSlot { id, digest, digest_key, expires_at: None, revoked_at: None, drill: None }],
+        secrets: vec![SecretSlot { id, digest, digest_key, has_value_digest: true, expires_at: None, revoked_at: None, drill: None }],
     });
     let environment = authority.environment("production").unwrap();
     let ip = IpAddr::from([192, 0, 2, 1]);

@@ -30,7 +30,7 @@ use crate::{
 };
 use crossfade_authority::{Authority, Clock, VerifierKeys};
 use crossfade_core::{
-    Random, RegistrationId,
+    Random, RegistrationId, SecretId,
     api::{self, Page},
     audit::{Actor, Origin},
     ended::Cause,
@@ -40,7 +40,7 @@ use crossfade_store::{Db, Fault, Purpose, ServeLock, StoreError};
 use ipnet::IpNet;
 use std::{
     net::IpAddr,
-    sync::{Arc, PoisonError, RwLock, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -78,6 +78,8 @@ pub struct App {
     pub(crate) new_tokens: Paces,
     /// Requests of clients to rotate their own secrets.
     pub(crate) self_rotations: Paces<RegistrationId>,
+    /// The last secret whose stored value has a digest; `None` before the first.
+    pub(crate) values_digested: Mutex<Option<SecretId>>,
     /// Whether the platform is known to have an Owner.
     pub(crate) has_owner: AtomicBool,
     pub(crate) change_overs: Readings<api::ChangeOver>,
@@ -173,6 +175,7 @@ impl App {
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
+            values_digested: Mutex::default(),
             has_owner: AtomicBool::new(false),
             change_overs: Readings::new(options.readings_kept),
             usages: Readings::new(options.readings_kept),

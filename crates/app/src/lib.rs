@@ -11,6 +11,7 @@ mod frame;
 mod history;
 mod jobs;
 mod keys;
+mod leaks;
 mod messages;
 mod node;
 mod options;

@@ -30,7 +30,7 @@ type Table<K, V> = papaya::HashMap<K, V, RandomState>;
 pub struct Authority {
     clock: Arc<Clock>,
     keys: ArcSwap<VerifierKeys>,
-    /// Secrets that were recognised by a digest of an older key.
+    /// Secrets that were recognised by a digest of an older key, or without a digest of the value alone.
     outdated: Table<SecretId, Redigest>,
     environments: ArcSwap<HashMap<Slug, Arc<Environment>>>,
     verifiers: Table<Box<str>, Arc<Verifier>>,
@@ -124,6 +124,16 @@ impl Authority {
         self.keys.load().digest(client_id, secret)
     }
 
+    /// Returns the digest of the value of a new secret alone, under the same key as [`Self::digest`].
+    pub fn value_digest(&self, secret: &str) -> Option<[u8; 32]> {
+        self.keys.load().value_digest(secret)
+    }
+
+    /// Returns the digests of a value alone under every key, to find the secret that it is.
+    pub fn value_digests(&self, secret: &str) -> Vec<[u8; 32]> {
+        self.keys.load().value_digests(secret)
+    }
+
     /// Returns the ids of the keys of the hash that verifies secrets, oldest first.
     pub fn verifier_keys(&self) -> Vec<String> {
         self.keys.load().ids()
@@ -135,7 +145,7 @@ impl Authority {
         self.keys.store(Arc::new(keys));
     }
 
-    /// Takes at most `limit` digests under the newest key, of secrets that were recognised by a digest of an older one.
+    /// Takes at most `limit` digests under the newest key that are not stored yet.
     pub fn take_outdated(&self, limit: usize) -> Vec<Redigest> {
         let outdated = self.outdated.pin();
         let taken: Vec<Redigest> = outdated.iter().take(limit).map(|(_, digest)| digest.clone()).collect();
@@ -159,7 +169,7 @@ impl Authority {
         environment: &Environment,
         credentials: &Credentials<'_>,
     ) -> Result<Client, OauthError> {
-        let Credentials { client_id, secret, method, source, sender } = *credentials;
+        let Credentials { client_id, secret: presented, method, source, sender } = *credentials;
         let ip = source.ip;
         // Another environment's client is unknown here.
         let known = self
@@ -173,19 +183,22 @@ impl Authority {
         // After the record, whose digests may be under a key that was added just before.
         let keys = self.keys.load();
         let Some(verifier) = known else {
-            verify_unknown(&keys, client_id, secret);
+            verify_unknown(&keys, client_id, presented);
             return Err(self.failed(environment, client_id, None, None, Failure::UnknownClient, ip, now));
         };
-        match verifier.verify(&keys, secret, method, sender, now) {
+        match verifier.verify(&keys, presented, method, sender, now) {
             Ok(Verified { secret, newer }) => {
                 self.evidence.used(secret, &source, now);
-                if let Some(digest) = newer {
-                    self.note_outdated(&keys, &verifier, secret, digest);
+                if newer.is_some() || verifier.lacks_value_digest(secret) {
+                    self.note_outdated(&keys, &verifier, (secret, presented), newer);
                 }
                 let secret = secret.clone();
                 Ok(Client { verifier, secret, at })
             }
             Err(Unverified { failure, secret, by }) => {
+                if let Some(secret) = secret.filter(|secret| verifier.lacks_value_digest(secret)) {
+                    self.note_outdated(&keys, &verifier, (secret, presented), None);
+                }
                 // Also of those who fail too often: the verdict asks who still uses an ended secret.
                 if let (Some(secret), Some(by)) = (secret, by) {
                     self.evidence.refused(secret, &by, &source, now);
@@ -196,21 +209,22 @@ impl Authority {
         }
     }
 
-    /// Notes the digest of a secret under the newest key, which is stored later.
+    /// Notes the digests of a secret under the newest key, which are stored later.
     fn note_outdated(
         &self,
         keys: &VerifierKeys,
         verifier: &Verifier,
-        secret: &SecretId,
-        digest: [u8; DIGEST],
+        (secret, presented): (&SecretId, &str),
+        digest: Option<[u8; DIGEST]>,
     ) {
         let outdated = self.outdated.pin();
         if outdated.contains_key(secret) || outdated.len() >= MAX_OUTDATED {
             return;
         }
-        if let Some(key) = keys.ids().pop() {
+        if let (Some(key), Some(value_digest)) = (keys.ids().pop(), keys.value_digest(presented)) {
             let registration = verifier.registration.clone();
-            outdated.insert(secret.clone(), Redigest { secret: secret.clone(), registration, key, digest });
+            let noted = Redigest { secret: secret.clone(), registration, key, digest, value_digest };
+            outdated.insert(secret.clone(), noted);
         }
     }
 

@@ -22,7 +22,8 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 /// can distinguish an ended secret from a wrong one.
 const SLOTS: usize = 4;
 
-/// A secret that was recognised by a digest of an older key, and its digest under the newest one.
+/// Digests of a recognised secret under the newest key, because the stored one is of an older key, or the digest of the
+/// value alone is not stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Redigest {
     /// The secret.
@@ -31,8 +32,10 @@ pub struct Redigest {
     pub registration: RegistrationId,
     /// The id of the newest key.
     pub key: String,
-    /// The digest under that key.
-    pub digest: [u8; DIGEST],
+    /// The digest under that key; `None` if the stored one stays.
+    pub digest: Option<[u8; DIGEST]>,
+    /// The digest of the value alone under that key.
+    pub value_digest: [u8; DIGEST],
 }
 
 /// A registration as read from the change log.
@@ -73,6 +76,8 @@ pub struct SecretSlot {
     pub digest: [u8; DIGEST],
     /// The id of the digest's key.
     pub digest_key: String,
+    /// Whether the digest of its value alone is stored.
+    pub has_value_digest: bool,
     /// Its absolute deadline.
     pub expires_at: Option<Timestamp>,
     /// When it was revoked, if it was ended before its deadline.
@@ -101,6 +106,7 @@ impl SecretSlot {
 struct Slot {
     digest: [u8; DIGEST],
     key: u8,
+    has_value_digest: bool,
     secret: SecretId,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
@@ -126,13 +132,17 @@ pub(crate) struct Verifier {
     pub(crate) disabled: bool,
     pub(crate) token_generation: i64,
     methods: AuthMethods,
+    /// Whether the digest of the value alone is missing for any of its secrets.
+    lacks_value_digests: bool,
     slots: Box<[Slot]>,
 }
 
 impl Verifier {
     pub(crate) fn new(registration: Registration, keys: &VerifierKeys) -> Self {
+        let slots = slots(registration.secrets, keys);
         Self {
-            slots: slots(registration.secrets, keys),
+            lacks_value_digests: slots.iter().any(|slot| !slot.has_value_digest),
+            slots,
             registration: registration.id,
             client_id: registration.client_id,
             environment: registration.environment,
@@ -145,6 +155,12 @@ impl Verifier {
             token_generation: registration.token_generation,
             methods: registration.methods,
         }
+    }
+
+    /// Whether the digest of the value alone is missing for a secret.
+    pub(crate) fn lacks_value_digest(&self, secret: &SecretId) -> bool {
+        let is_missing = |slot: &Slot| slot.secret == *secret && !slot.has_value_digest;
+        self.lacks_value_digests && self.slots.iter().any(is_missing)
     }
 
     /// Verifies a secret from an address at `now`. A sender that is unknown is in no network.
@@ -264,6 +280,7 @@ fn slots(mut secrets: Vec<SecretSlot>, keys: &VerifierKeys) -> Box<[Slot]> {
     let slot = |secret: SecretSlot| Slot {
         key: keys.index(&secret.digest_key).unwrap_or(NO_KEY),
         digest: secret.digest,
+        has_value_digest: secret.has_value_digest,
         secret: secret.id,
         expires_at: secret.expires_at,
         revoked_at: secret.revoked_at,
@@ -301,6 +318,7 @@ mod tests {
             id: SecretId::parse(&format!("sec_{n:022}")).unwrap(),
             digest,
             digest_key,
+            has_value_digest: true,
             expires_at: expires_at.map(at),
             revoked_at: revoked_at.map(at),
             drill: None,

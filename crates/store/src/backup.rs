@@ -195,6 +195,8 @@ pub const TABLES: &[Table] = &[
             ("tokens_revoked_at", Int),
             ("compromised_at", Int),
             ("expiry_noted_at", Int),
+            ("value_digest", Blob),
+            ("value_digest_key", Text),
         ],
     ),
     table(

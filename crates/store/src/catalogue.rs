@@ -3,8 +3,9 @@
 
 use crate::{
     access, audit, backup, carry_over, chain, change_log, checks, clients, counts, db, deliveries, devices,
-    drills, ends, environments, evidence, failures, guard, history, idempotency, keys, limits, lines, makers,
-    messages, properties, proxies, refused, rotations, secrets, sessions, token_revocations, verifiers,
+    drills, ends, environments, evidence, failures, guard, history, idempotency, keys, leaks, limits, lines,
+    makers, messages, properties, proxies, refused, rotations, secrets, sessions, token_revocations,
+    verifiers,
 };
 
 use std::borrow::Cow;
@@ -50,6 +51,7 @@ impl Statement {
             history::STATEMENTS,
             idempotency::STATEMENTS,
             keys::STATEMENTS,
+            leaks::STATEMENTS,
             limits::STATEMENTS,
             lines::STATEMENTS,
             makers::STATEMENTS,

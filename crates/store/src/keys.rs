@@ -63,7 +63,7 @@ statements! {
     REBIND = "UPDATE instance SET binding = $1 WHERE one = 1";
     INSERT = "INSERT INTO data_keys (id, purpose, sealed, created_at) VALUES ($1, $2, $3, $4)";
     LIST = "SELECT id, purpose, sealed FROM data_keys ORDER BY created_at, id";
-    REDIGEST = "UPDATE secrets SET digest = $3, digest_key = $2 WHERE id = $1 AND digest_key <> $2
+    REDIGEST = "UPDATE secrets SET digest = $3, digest_key = $2, value_digest = $4, value_digest_key = $2 WHERE id = $1 AND digest_key <> $2
                 AND EXISTS (SELECT 1 FROM data_keys k WHERE k.id = $2)";
     DIGESTS = "SELECT digest_key, CAST(COUNT(*) AS BIGINT) AS digests,
                       CAST(COALESCE(SUM(CASE WHEN revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) THEN 1 ELSE 0 END), 0) AS BIGINT) AS valid
@@ -110,14 +110,15 @@ impl Tx {
         self.execute(INSERT, args).await.map(drop)
     }
 
-    /// Stores the digest of a secret under another key. Returns whether it was changed.
+    /// Stores both digests of a secret under another key. Returns whether it was changed.
     pub async fn redigest_secret(
         &mut self,
         secret: &SecretId,
         key: &str,
         digest: &[u8],
+        value_digest: &[u8],
     ) -> Result<bool, StoreError> {
-        let args = vec![secret.as_str().into(), key.into(), digest.into()];
+        let args = vec![secret.as_str().into(), key.into(), digest.into(), value_digest.into()];
         Ok(self.execute(REDIGEST, args).await? > 0)
     }
 

@@ -22,6 +22,7 @@ mod guard;
 mod history;
 mod idempotency;
 mod keys;
+mod leaks;
 mod limits;
 mod lines;
 mod makers;
@@ -59,6 +60,7 @@ pub use guard::{DeadlineWarning, NearDeadline};
 pub use history::{HeldGrant, HeldSecret, HeldToken, History, QuarantineRow};
 pub use idempotency::Remembered;
 pub use keys::{DataKey, DigestsOfKey, InstanceRow, OutdatedSecret};
+pub use leaks::{LeakedSecret, ValueDigest};
 pub use limits::StoredLimits;
 pub use lines::{ClientLine, ClientOrder, LinePlace, RegistrationLine, SharedHour};
 pub use makers::Maker;
@@ -69,7 +71,7 @@ pub use rotations::{Decision, Rotation, RotationLine, SecretMarks};
 pub use secrets::{Expired, Secret, SecretPlace, SecretRow};
 pub use sessions::SessionRow;
 pub use token_revocations::{RevocationSum, TokenRevocation};
-pub use verifiers::{ReadVerifier, VerifierRow};
+pub use verifiers::{ReadVerifier, VerifierRow, VerifierSecret};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, Debug)]

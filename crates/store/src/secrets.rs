@@ -33,7 +33,9 @@ pub struct SecretRow {
     pub created_at: Timestamp,
     /// Keyed hash that verifies it.
     pub digest: Vec<u8>,
-    /// Key of the hash.
+    /// Keyed hash of the value alone, which finds it.
+    pub value_digest: Vec<u8>,
+    /// Key of both hashes.
     pub digest_key: String,
     /// The sealed value, unless it is shown once.
     pub sealed: Option<Vec<u8>>,
@@ -41,7 +43,8 @@ pub struct SecretRow {
 
 statements! {
     COUNT_RETIRING = "SELECT CAST(COUNT(*) AS BIGINT) AS secrets FROM secrets WHERE expires_at > $1 AND revoked_at IS NULL AND expiry_noted_at IS NULL";
-    INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT = "INSERT INTO secrets (id, registration_id, number, created_at, digest, digest_key, value_digest, value_digest_key, sealed)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8)";
     NEWEST_NUMBER = "SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM secrets WHERE registration_id = $1";
     LIST = "SELECT s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, u.first_used_at, u.last_used_at, u.use_count
             FROM secrets s LEFT JOIN secret_usage u ON u.secret_id = s.id
@@ -107,7 +110,7 @@ pub(crate) fn rule(row: &Row) -> Result<rotation::Secret, StoreError> {
     })
 }
 
-fn secret(row: &Row) -> Result<Secret, StoreError> {
+pub(crate) fn secret(row: &Row) -> Result<Secret, StoreError> {
     let usage = match (row.opt_time("first_used_at")?, row.opt_time("last_used_at")?) {
         (Some(first_used_at), Some(last_used_at)) => {
             Some(Usage { first_used_at, last_used_at, use_count: row.int("use_count")? })
@@ -115,6 +118,15 @@ fn secret(row: &Row) -> Result<Secret, StoreError> {
         _ => None,
     };
     Ok(Secret { rule: rule(row)?, number: row.int("number")?, sealed: row.opt_blob("sealed")?, usage })
+}
+
+pub(crate) fn place(row: &Row) -> Result<SecretPlace, StoreError> {
+    Ok(SecretPlace {
+        property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
+        client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
+        client: Name::from_stored(row.text("name")?),
+        environment: Slug::from_stored(row.text("environment")?),
+    })
 }
 
 /// Returns the actor of a row, from its three columns.
@@ -155,6 +167,7 @@ impl Tx {
             new.created_at.into(),
             new.digest.as_slice().into(),
             new.digest_key.as_str().into(),
+            new.value_digest.as_slice().into(),
             new.sealed.clone().into(),
         ];
         self.execute(INSERT, args).await.map(drop)
@@ -331,16 +344,8 @@ impl Tx {
         ids: &[SecretId],
     ) -> Result<HashMap<SecretId, SecretPlace>, StoreError> {
         let keys: Vec<_> = ids.iter().map(|id| vec![id.as_str().into()]).collect();
-        let place = |row: &Row| {
-            let place = SecretPlace {
-                property_id: row.parsed("property_id", |text| PropertyId::parse(text).ok())?,
-                client_id: row.parsed("client_id", |text| ClientId::parse(text).ok())?,
-                client: Name::from_stored(row.text("name")?),
-                environment: Slug::from_stored(row.text("environment")?),
-            };
-            Ok((row.parsed("id", |text| SecretId::parse(text).ok())?, place))
-        };
-        self.look_up(PLACES_OF_SECRETS, &keys).await?.iter().map(place).collect()
+        let known = |row: &Row| Ok((row.parsed("id", |text| SecretId::parse(text).ok())?, place(row)?));
+        self.look_up(PLACES_OF_SECRETS, &keys).await?.iter().map(known).collect()
     }
 
     /// Returns the registration that a secret belongs to.

@@ -37,10 +37,23 @@ pub struct VerifierRow {
     pub may_introspect: bool,
     /// Networks from which it may be used; `None` allows every address.
     pub allowed_networks: Option<Networks>,
-    /// Its secrets, newest first: the secret, its digest, and the id of the digest's key.
-    pub secrets: Vec<(rotation::Secret, Vec<u8>, String)>,
+    /// Its secrets, newest first.
+    pub secrets: Vec<VerifierSecret>,
     /// Windows in which drills refuse the retiring ones.
     pub windows: Vec<SecretWindows>,
+}
+
+/// A secret, as the authority verifies it.
+#[derive(Clone, Debug)]
+pub struct VerifierSecret {
+    /// Input of the rules.
+    pub rule: rotation::Secret,
+    /// Its digest.
+    pub digest: Vec<u8>,
+    /// ID of the digest's key.
+    pub digest_key: String,
+    /// Whether the digest of the value alone is stored.
+    pub has_value_digest: bool,
 }
 
 /// A registration read for the authority. Unreadable parts do not prevent reading the rest.
@@ -59,7 +72,7 @@ statements! {
                      r.access_token_ttl_seconds, r.may_introspect, r.allowed_networks, r.token_generation
                  FROM registrations r JOIN clients c ON c.id = r.client_id
                  WHERE (CAST($1 AS TEXT) IS NULL OR r.id > $1) AND (CAST($2 AS TEXT) IS NULL OR r.id = $2) ORDER BY r.id LIMIT $3";
-    SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key FROM secrets
+    SECRETS = "SELECT id, registration_id, created_at, expires_at, revoked_at, digest, digest_key, value_digest_key FROM secrets
                         WHERE registration_id >= $1 AND registration_id <= $2 ORDER BY registration_id, number DESC";
 }
 
@@ -123,8 +136,13 @@ impl Tx {
     }
 }
 
-fn verifier_secret(row: &Row) -> Result<(rotation::Secret, Vec<u8>, String), StoreError> {
-    Ok((rule(row)?, row.blob("digest")?, row.text("digest_key")?))
+fn verifier_secret(row: &Row) -> Result<VerifierSecret, StoreError> {
+    Ok(VerifierSecret {
+        rule: rule(row)?,
+        digest: row.blob("digest")?,
+        digest_key: row.text("digest_key")?,
+        has_value_digest: row.opt_text("value_digest_key")?.is_some(),
+    })
 }
 
 fn verifier(row: &Row) -> Result<VerifierRow, StoreError> {

@@ -29,6 +29,7 @@ mod suite {
     mod idempotency;
     mod identity;
     mod keys;
+    mod leaks;
     mod lines;
     mod only_postgres;
     mod only_sqlite;

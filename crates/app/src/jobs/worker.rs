@@ -131,6 +131,7 @@ impl App {
             self.node.tell_losses().await,
             self.take_data_keys().await,
             self.roll_digests_over().await,
+            self.digest_stored_values().await,
             self.rotate_due_signing_keys().await,
             self.note_expiries().await,
             self.sum_failures().await,

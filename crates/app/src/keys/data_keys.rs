@@ -20,7 +20,7 @@ use crossfade_core::{
     Code, Problem, Timestamp,
     audit::{Actor, Event},
 };
-use crossfade_store::{DataKey, Db, Location, OutdatedSecret, Tx};
+use crossfade_store::{ChangeKind, DataKey, Db, Location, OutdatedSecret, Tx};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -249,7 +249,8 @@ impl App {
         .await
     }
 
-    /// Deletes an old data key that holds nothing. Ended secrets whose digests it holds are no longer recognised.
+    /// Deletes an old data key that holds nothing. Ended secrets whose digests it holds are no longer recognised, neither
+    /// when they are presented nor when they are found, unless their values are stored.
     pub async fn delete_data_key(&self, id: &str) -> Result<DataKeyLine, Error> {
         self.change_as(Actor::machine("keys delete"), async |act| {
             let stored = act.tx.data_keys().await?;
@@ -261,6 +262,9 @@ impl App {
             })?;
             may_delete(key, &lines)?;
             act.tx.delete_data_key(id).await?;
+            let changed = act.tx.forget_value_digests(id).await?;
+            let changed: Vec<ChangeKind> = changed.into_iter().map(ChangeKind::Registration).collect();
+            act.tx.append_widening(&changed).await?;
             let event = Event::DataKeyDeleted { key_id: id.to_owned(), ended_digests: key.ended };
             act.audit(&event, About::default()).await?;
             Ok(key.clone())

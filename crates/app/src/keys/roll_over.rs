@@ -7,11 +7,16 @@ use crate::{
     keys::seal::{PURPOSE_SEAL, PURPOSE_VERIFY, open_data_keys},
 };
 use crossfade_core::audit::Actor;
-use crossfade_store::ChangeKind;
+use crossfade_store::{ChangeKind, ValueDigest};
 use std::collections::BTreeSet;
 
 /// Maximum number of digests stored in one transaction.
 const DIGESTS_AT_ONCE: usize = 500;
+
+/// Returns the actor that stores digests of secrets that are known again.
+pub(crate) fn verifier_keys_policy() -> Actor {
+    Actor::policy("verifier_key", "Verifier keys")
+}
 
 impl App {
     /// Takes the data keys that were created or deleted since the start. Reads the master key for that.
@@ -36,6 +41,7 @@ impl App {
         let (vault, keys) = open_data_keys(&master, &stored)?;
         self.vault.replace(&vault);
         self.authority.set_verifier_keys(keys.keys);
+        self.digest_values_again();
         tracing::info!(
             verifier = verifier.len(),
             sealing = sealing.len(),
@@ -44,7 +50,8 @@ impl App {
         Ok(())
     }
 
-    /// Stores the digests of secrets that were recognised by a digest of an older key.
+    /// Stores the digests of secrets that were recognised by a digest of an older key, or without a digest of the value
+    /// alone.
     pub(crate) async fn roll_digests_over(&self) -> Result<(), Error> {
         loop {
             let outdated = self.authority.take_outdated(DIGESTS_AT_ONCE);
@@ -52,13 +59,22 @@ impl App {
                 return Ok(());
             }
             let is_last = outdated.len() < DIGESTS_AT_ONCE;
-            self.change_as(Actor::policy("verifier_key", "Verifier keys"), async |act| {
-                let mut changed = Vec::new();
+            self.change_as(verifier_keys_policy(), async |act| {
+                let (mut changed, mut values) = (Vec::new(), Vec::new());
                 for it in &outdated {
-                    if act.tx.redigest_secret(&it.secret, &it.key, &it.digest).await? {
+                    values.push(ValueDigest {
+                        secret: it.secret.clone(),
+                        key: it.key.clone(),
+                        digest: it.value_digest.to_vec(),
+                    });
+                    let Some(digest) = &it.digest else { continue };
+                    if act.tx.redigest_secret(&it.secret, &it.key, digest, &it.value_digest).await? {
                         changed.push(ChangeKind::Registration(it.registration.clone()));
                     }
                 }
+                // Does nothing where the line above has stored it.
+                let missing = act.tx.set_value_digests(&values).await?;
+                changed.extend(missing.into_iter().map(ChangeKind::Registration));
                 Ok(act.tx.append_widening(&changed).await?)
             })
             .await?;

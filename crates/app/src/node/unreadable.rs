@@ -156,19 +156,21 @@ pub(crate) fn registration(read: ReadVerifier) -> (TableEntry, Vec<Unreadable>) 
         Some(DrillSlot { id: last.drill_id.clone(), windows: last.windows.clone() })
     };
     let mut slots = Vec::with_capacity(secrets.len());
-    for (secret, digest, digest_key) in secrets {
-        match digest.as_slice().try_into() {
+    for secret in secrets {
+        let rule = &secret.rule;
+        match secret.digest.as_slice().try_into() {
             Ok(digest) => slots.push(SecretSlot {
-                drill: drill(&secret.id),
-                id: secret.id.clone(),
+                drill: drill(&rule.id),
+                id: rule.id.clone(),
                 digest,
-                digest_key: digest_key.clone(),
-                expires_at: secret.expires_at,
-                revoked_at: secret.revoked_at,
+                digest_key: secret.digest_key.clone(),
+                has_value_digest: secret.has_value_digest,
+                expires_at: rule.expires_at,
+                revoked_at: rule.revoked_at,
             }),
             Err(_) => {
-                let cause = format!("the digest has {} bytes and not 32", digest.len());
-                unreadable.push(Unreadable::new(Kind::Secret, &secret.id, cause));
+                let cause = format!("the digest has {} bytes and not 32", secret.digest.len());
+                unreadable.push(Unreadable::new(Kind::Secret, &rule.id, cause));
             }
         }
     }

@@ -104,6 +104,8 @@ impl App {
             .authority
             .digest(&registration.oauth_client_id, value.reveal())
             .ok_or_else(|| Error::internal("no verifier key"))?;
+        let value_digest = self.authority.value_digest(value.reveal());
+        let value_digest = value_digest.ok_or_else(|| Error::internal("no verifier key"))?;
         let sealed = if environment.show_once {
             None
         } else {
@@ -118,6 +120,7 @@ impl App {
             number: act.tx.newest_secret_number(&registration.id).await? + 1,
             created_at: act.now,
             digest: digest.to_vec(),
+            value_digest: value_digest.to_vec(),
             digest_key,
             sealed,
         };

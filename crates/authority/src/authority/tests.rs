@@ -115,6 +115,7 @@ impl World {
                         id: secret_id(*secret),
                         digest,
                         digest_key,
+                        has_value_digest: true,
                         expires_at: expires_at.map(at),
                         revoked_at: revoked_at.map(at),
                         drill: None,

@@ -16,7 +16,12 @@ pub struct VerifierKeys(Vec<VerifierKey>);
 struct VerifierKey {
     id: String,
     key: Option<hmac::Key>,
+    /// Key of the digest of a value alone, derived from the same bytes.
+    value_key: Option<hmac::Key>,
 }
+
+/// Purpose of the keys of the digests of values.
+const VALUES: &[u8] = b"crossfade: digests of values of client secrets";
 
 impl VerifierKeys {
     /// Creates the keys from ids and key bytes. New digests use the last key.
@@ -26,13 +31,15 @@ impl VerifierKeys {
 
     /// Returns the keys `stored`. Keys that were known before keep their places, new ones follow.
     pub(crate) fn replaced(&self, stored: impl IntoIterator<Item = (String, [u8; 32])>) -> Self {
-        let empty = |own: &VerifierKey| VerifierKey { id: own.id.clone(), key: None };
+        let empty = |own: &VerifierKey| VerifierKey { id: own.id.clone(), key: None, value_key: None };
         let mut keys: Vec<VerifierKey> = self.0.iter().map(empty).collect();
         for (id, bytes) in stored {
-            let key = Some(hmac::Key::new(hmac::HMAC_SHA256, &bytes));
-            match keys.iter_mut().find(|own| own.id == id) {
-                Some(known) => known.key = key,
-                None => keys.push(VerifierKey { id, key }),
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+            let value_key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, VALUES).as_ref());
+            let new = VerifierKey { id, key: Some(key), value_key: Some(value_key) };
+            match keys.iter_mut().find(|own| own.id == new.id) {
+                Some(known) => *known = new,
+                None => keys.push(new),
             }
         }
         Self(keys)
@@ -49,6 +56,17 @@ impl VerifierKeys {
         Some((id.to_owned(), digest(key, client_id.as_str(), secret)))
     }
 
+    /// Returns the digest of a value alone under the newest key; `None` if there is no key. It names no registration, so
+    /// that it finds the one that a value belongs to, and it verifies nothing.
+    pub fn value_digest(&self, secret: &str) -> Option<[u8; DIGEST]> {
+        Some(value_digest(self.0.iter().rev().find_map(|own| own.value_key.as_ref())?, secret))
+    }
+
+    /// Returns the digests of a value alone under every key.
+    pub fn value_digests(&self, secret: &str) -> Vec<[u8; DIGEST]> {
+        self.0.iter().filter_map(|own| own.value_key.as_ref()).map(|key| value_digest(key, secret)).collect()
+    }
+
     /// Passes on the place, id and key of each key.
     pub(super) fn present(&self) -> impl DoubleEndedIterator<Item = (usize, &str, &hmac::Key)> {
         let keys = self.0.iter().enumerate();
@@ -61,6 +79,12 @@ impl VerifierKeys {
     }
 }
 
+fn value_digest(key: &hmac::Key, secret: &str) -> [u8; DIGEST] {
+    let mut out = [0; DIGEST];
+    out.copy_from_slice(hmac::sign(key, secret.as_bytes()).as_ref());
+    out
+}
+
 /// Returns the HMAC over length, `client_id` and secret. The `client_id` is unique across all environments, so a digest
 /// copied to another registration or environment matches nothing there.
 pub(super) fn digest(key: &hmac::Key, client_id: &str, secret: &str) -> [u8; DIGEST] {
@@ -71,4 +95,36 @@ pub(super) fn digest(key: &hmac::Key, client_id: &str, secret: &str) -> [u8; DIG
     let mut out = [0; DIGEST];
     out.copy_from_slice(context.sign().as_ref());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(ids: &[(&str, u8)]) -> VerifierKeys {
+        VerifierKeys::new(ids.iter().map(|(id, byte)| ((*id).to_owned(), [*byte; 32])))
+    }
+
+    #[test]
+    fn the_digest_of_a_value_verifies_nothing() {
+        let keys = keys(&[("old", 7), ("new", 9)]);
+        let client_id = OauthClientId::parse("0000000000000000000001").unwrap();
+        let (_, verifying) = keys.digest(&client_id, "value").unwrap();
+        let finding = keys.value_digests("value");
+        assert_eq!(finding.len(), 2);
+        assert!(!finding.contains(&verifying) && finding[0] != finding[1]);
+        assert_eq!(keys.value_digest("value"), Some(finding[1]), "the newest key");
+        let raw = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[9; 32]), b"value");
+        assert_ne!(raw.as_ref(), finding[1], "not under the key that verifies");
+        let left = keys.replaced([("new".to_owned(), [9; 32])]);
+        assert_eq!(left.value_digests("value"), [finding[1]], "a deleted key finds nothing");
+    }
+
+    /// Stored digests outlive every version of this program. Computed with Python's hmac.
+    #[test]
+    fn the_stored_digest_of_a_value_never_changes_its_meaning() {
+        let digest = keys(&[("only", 7)]).value_digest("value").unwrap();
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "1cc50cbadac55b5f8c9c008379564b774b5a851c777d123d58c4415b7301a952");
+    }
 }

@@ -129,6 +129,7 @@ pub fn secret(n: usize, registration: usize, number: i64) -> SecretRow {
         number,
         created_at: at(n as u32),
         digest: vec![n as u8; 32],
+        value_digest: vec![n as u8 ^ 0xff; 32],
         digest_key: format!("key-{n}"),
         sealed: Some(vec![0, 255, n as u8]),
     }

@@ -45,7 +45,7 @@ async fn a_digest_moves_only_to_a_key_that_is_stored(t: TestDb) {
     assert_eq!(digests(at(49)).await, [of("key-1", 2, 0)]);
     assert_eq!(digests(at(50)).await, [of("key-1", 1, 1)]);
     let moved = async |key: &'static str| {
-        t.write(async |tx| tx.redigest_secret(&secret_id(2), key, &[7; 32]).await).await
+        t.write(async |tx| tx.redigest_secret(&secret_id(2), key, &[7; 32], &[8; 32]).await).await
     };
     assert_eq!((moved("none").await, moved("new").await, moved("new").await), (false, true, false));
     assert_eq!(digests(at(50)).await, [of("key-1", 0, 1), of("new", 1, 0)]);

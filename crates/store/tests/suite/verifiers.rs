@@ -50,8 +50,9 @@ async fn everything_that_decides_is_loaded(t: TestDb) {
     let secrets: Vec<_> = row
         .secrets
         .iter()
-        .map(|(rule, digest, key)| {
-            (rule.id.clone(), rule.expires_at, rule.revoked_at, digest.clone(), key.as_str())
+        .map(|it| {
+            assert!(it.has_value_digest);
+            (it.rule.id.clone(), it.rule.expires_at, it.rule.revoked_at, it.digest.clone(), &*it.digest_key)
         })
         .collect();
     let expected = [
@@ -105,7 +106,7 @@ fn numbers(row: &VerifierRow) -> Vec<i64> {
     let deadline = |seconds: i64| Some(at(seconds as u32));
     row.secrets
         .iter()
-        .map(|(rule, ..)| (1..10).find(|number| rule.expires_at == deadline(*number)).unwrap())
+        .map(|it| (1..10).find(|number| it.rule.expires_at == deadline(*number)).unwrap())
         .collect()
 }
 
@@ -146,7 +147,7 @@ async fn a_secret_that_cannot_be_read_keeps_no_other_from_being_loaded(t: TestDb
     t.place.unlink().await;
     t.place.raw(&format!("UPDATE secrets SET id = 'garbage' WHERE id = '{}'", secret_id(1))).await;
     let read = t.read(async |tx| tx.verifier(&registration_id(1)).await).await.unwrap();
-    let kept: Vec<_> = read.row.unwrap().secrets.into_iter().map(|(rule, ..)| rule.id).collect();
+    let kept: Vec<_> = read.row.unwrap().secrets.into_iter().map(|it| it.rule.id).collect();
     assert_eq!(kept, [secret_id(2)]);
     assert_corrupt(&read.unreadable_secrets[0], "secrets", "id", "garbage");
 }

@@ -17,6 +17,7 @@ fn tables_that_are_replaced_hold_nothing_else() {
             id: secret_id(n),
             digest,
             digest_key,
+            has_value_digest: true,
             expires_at: None,
             revoked_at: None,
             drill: None,
@@ -367,4 +368,33 @@ fn rule_17_each_use_leaves_which_secret_when_from_where_and_how_often() {
             (secret_id(2), Some(IP), "tests/1", counter(10, 10, 1, 0)),
         ]
     );
+}
+
+#[test]
+fn a_missing_digest_of_a_value_is_noted_once_for_a_valid_and_for_an_ended_secret() {
+    let world = World::new();
+    let staging = world.staging.clone();
+    let put = |n: usize, is_missing: bool| {
+        world.put(n, &[(n, None, None), (n + 10, Some(-1), None)], |registration| {
+            registration.secrets.iter_mut().for_each(|secret| secret.has_value_digest = !is_missing);
+        });
+    };
+    put(1, false);
+    put(2, true);
+    for _ in 0..2 {
+        for n in [1, 2] {
+            assert!(world.authenticate(&staging, n, &value(n), BASIC).is_ok());
+            assert!(world.authenticate(&staging, n, &value(n + 10), BASIC).is_err());
+            assert!(world.authenticate(&staging, n, "wrong", BASIC).is_err());
+        }
+    }
+    let mut noted = world.authority.take_outdated(9);
+    noted.sort_by(|a, b| a.secret.cmp(&b.secret));
+    let secrets: Vec<_> = noted.iter().map(|it| it.secret.clone()).collect();
+    assert_eq!(secrets, [secret_id(2), secret_id(12)]);
+    assert!(noted.iter().all(|it| it.digest.is_none()), "the digests that verify stay");
+    assert_eq!(Some(noted[1].value_digest), world.authority.value_digest(&value(12)));
+    put(2, false);
+    assert!(world.authenticate(&staging, 2, &value(2), BASIC).is_ok());
+    assert!(world.authority.take_outdated(9).is_empty());
 }
