@@ -7,6 +7,7 @@ and in every other answer to every role.
 The walk `profile` of tests/console looks for them in the profile of a browser.
 """
 
+import base64
 import contextlib
 import gzip
 import json
@@ -199,6 +200,10 @@ def mistakes(suite, tokens):
             suite.ask("GET", "/env/production/oauth2/jwks", headers={name: text})
     suite.ask("POST", "/api/v1/properties", owner, data=f'{{"name": {value}', headers={"Content-Type": "application/json"})
     suite.ask("POST", "/api/v1/properties", owner, data=value, headers={"Content-Type": value})
+    # The one place for a secret that was found: its answer names the secret and does not repeat it.
+    for text in [f"found {value} here", base64.b64encode(f"id:{value}".encode()).decode()]:
+        answer = suite.ask("POST", "/api/v1/leaks", owner, json={"text": text})
+        require(answer.ok and answer.json()["found"][0]["identified"], f"a found secret is not identified: {answer.text}")
 
 
 def everybody(suite, tokens):

@@ -78,6 +78,8 @@ pub struct App {
     pub(crate) new_tokens: Paces,
     /// Requests of clients to rotate their own secrets.
     pub(crate) self_rotations: Paces<RegistrationId>,
+    /// Texts that accounts have searched for secrets.
+    pub(crate) searches: Paces,
     /// The last secret whose stored value has a digest; `None` before the first.
     pub(crate) values_digested: Mutex<Option<SecretId>>,
     /// Whether the platform is known to have an Owner.
@@ -93,6 +95,9 @@ pub struct App {
 const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_secs(30) };
 /// Requests of a client to rotate its own secret: one succeeds in a day, and the others read the database.
 const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
+
+/// Texts that an account searches for secrets. Each is an event that is kept.
+const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_millis(100) };
 
 /// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -175,6 +180,7 @@ impl App {
             reads: Reads::default(),
             new_tokens: Paces::new(RATE_OF_NEW_TOKENS),
             self_rotations: Paces::new(RATE_OF_SELF_ROTATIONS),
+            searches: Paces::new(RATE_OF_SEARCHES),
             values_digested: Mutex::default(),
             has_owner: AtomicBool::new(false),
             change_overs: Readings::new(options.readings_kept),

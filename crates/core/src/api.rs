@@ -11,6 +11,7 @@ use serde_json::Value;
 mod clients;
 mod drills;
 mod evidence;
+mod leaks;
 mod places;
 mod quarantine;
 mod secrets;
@@ -25,6 +26,7 @@ pub use evidence::{
     Caller, CallerUse, CannotSee, ChangeOver, DeadlineWarning, EvidenceGap, GapKind, Grain, LockedOut,
     SharePoint, Usage, UsagePoint, VerdictReason,
 };
+pub use leaks::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets};
 pub use places::{
     CreateEnvironment, Environment, Limits, Property, PropertyBody, RotateSigningKey, SigningKey,
     UpdateEnvironment, UpdateLimits,

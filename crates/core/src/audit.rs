@@ -312,6 +312,13 @@ events! {
         /// Operation whose repeated request got the value again.
         replayed: Option<String>,
     }
+    /// A text was searched for client secrets. Its content is not recorded.
+    SecretsIdentified = "secrets.identified" {
+        /// Number of places in the text that have the form of a client secret.
+        found: u64,
+        /// Number of these that were identified for the account. If all are one secret, that secret is the target.
+        identified: u64,
+    }
     /// A retiring secret was ended.
     SecretRevoked = "secret.revoked" {
         /// The secret.

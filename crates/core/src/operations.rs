@@ -177,6 +177,10 @@ operations! {
     /// quiet, whether it is safe to end, why, and what the verdict cannot see.
     ReadChangeOver = "read_change_over" Get "/clients/{client}/environments/{environment}/change-over" Needs(ClientRead), [NotRetiring];
 
+    /// Identifies the client secrets in a text that was found somewhere: the registration and the state of each secret
+    /// that you can read. Every other one is `null`, whether or not it exists. The text is not stored.
+    IdentifySecrets = "identify_secrets" Post "/leaks" Needs(ClientRead), [];
+
     /// Lists users, oldest first.
     ListUsers = "list_users" Get "/users" Needs(UserRead), [];
     /// Creates a person, with a one-time link to set a password, or a program, which uses API tokens.
@@ -248,6 +252,8 @@ impl Operation {
             | ListAuditEvents | ExportAuditEvents | ListAuthenticationFailures
             // Scans for a part of a name, and for what one may read.
             | ListClients | ListProperties | ListUsers
+            // Look-ups of a thousand secrets.
+            | IdentifySecrets
         )
     }
 

@@ -184,7 +184,8 @@ fn secret(command: &Secret) -> Result<(), Problem> {
         | Secret::Usage { .. }
         | Secret::Series(_)
         | Secret::ChangeOver { .. }
-        | Secret::Watch(_) => Ok(()),
+        | Secret::Watch(_)
+        | Secret::Identify { .. } => Ok(()),
     }
 }
 

@@ -287,6 +287,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "secret identify",
+        ["crossfade secret identify < findings.txt", "git log -p --all | crossfade secret identify --json"],
+    ),
+    (
         "secret revoke",
         [
             "crossfade secret revoke \"Billing API\" --env production --only-if safe --reason \"all callers have moved\"",

@@ -108,6 +108,7 @@ pub(crate) fn command(operation: Operation) -> &'static str {
         ListUsage => "secret usage",
         ListUsageSeries => "secret series",
         ReadChangeOver => "secret change-over",
+        IdentifySecrets => "secret identify",
         ListUsers => "user list",
         CreateUser => "user create",
         ReadUser => "user show",

@@ -61,6 +61,12 @@ pub(crate) enum Secret {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Find client secrets in stdin, and show which registrations they belong to. Only text that has the form of
+    /// a client secret is sent to the server. At most 100,000 of them.
+    Identify {
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Revoke the retiring secret now.
     Revoke(Revoke),
     /// Extend the deadline of the retiring secret.

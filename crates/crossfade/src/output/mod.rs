@@ -9,7 +9,7 @@ use self::awaited::{await_value, received};
 pub(crate) use self::{
     awaited::abandon,
     clean::{line, lines},
-    table::{fixed, table, table_of_values, text},
+    table::{Column, fixed, table, table_of_values, text},
 };
 use crate::{cli::NewValue, failure::Failure};
 use crossfade_core::{

@@ -9,6 +9,7 @@ mod environments;
 mod find;
 mod grants;
 mod http;
+mod leaks;
 mod names;
 mod properties;
 mod registrations;

@@ -4,6 +4,7 @@ use super::{
     change_over::{change_over, read_now, series, watch},
     confirm::{confirm_name, confirmed},
     http::{Api, segment},
+    leaks::identify,
 };
 use crate::{
     cli::{End, Place, Revoke, Rotate, Secret as Command},
@@ -67,6 +68,7 @@ pub(crate) async fn secret(command: Command) -> Result<(), Failure> {
                 }
             }
         }
+        Command::Identify { remote } => identify(&remote).await,
         Command::Revoke(args) => revoke(args).await,
         Command::Extend { place, secret, until, reason, remote } => {
             let site = Site::find(Api::new(&remote)?, &place).await?;

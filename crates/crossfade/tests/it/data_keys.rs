@@ -16,14 +16,14 @@ on_both_engines! {
     a_server_takes_new_keys_only_with_its_master_key,
 }
 
-async fn create(world: &World) -> Result<Vec<DataKeyLine>, Error> {
+pub async fn create(world: &World) -> Result<Vec<DataKeyLine>, Error> {
     let beside = world.open_beside().await?;
     let created = beside.create_data_keys(&world.master_key_file().into()).await;
     beside.close().await;
     created
 }
 
-async fn delete(world: &World, id: &str) -> Result<DataKeyLine, Error> {
+pub async fn delete(world: &World, id: &str) -> Result<DataKeyLine, Error> {
     let beside = world.open_beside().await?;
     let deleted = beside.delete_data_key(id).await;
     beside.close().await;
@@ -31,7 +31,7 @@ async fn delete(world: &World, id: &str) -> Result<DataKeyLine, Error> {
 }
 
 /// The keys of this purpose, oldest first.
-async fn keys(world: &World, purpose: DataKeyPurpose) -> Vec<DataKeyLine> {
+pub async fn keys(world: &World, purpose: DataKeyPurpose) -> Vec<DataKeyLine> {
     let all =
         list_keys(world.location(), &world.master_key_file().into(), world.journal.as_deref(), world.now())
             .await

@@ -24,11 +24,18 @@ on_both_engines! {
 }
 
 /// Names of executed statements, each with its number.
-type Counts = BTreeMap<String, usize>;
+pub type Counts = BTreeMap<String, usize>;
 
 /// Counts statements.
 #[derive(Clone, Default)]
-struct Counter(Arc<Mutex<Counts>>);
+pub struct Counter(Arc<Mutex<Counts>>);
+
+impl Counter {
+    /// Returns the statements so far.
+    pub fn taken(&self) -> Counts {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
 
 impl Subscriber for Counter {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

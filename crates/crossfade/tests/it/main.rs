@@ -45,6 +45,7 @@ mod headers;
 mod interrupted;
 mod key_command;
 mod keys;
+mod leaks;
 mod limits;
 mod links;
 mod load;

@@ -62,6 +62,13 @@ pub struct Stage<'w> {
     places: [Place; 4],
 }
 
+impl<'w> Holder<'w> {
+    /// Returns the account as it speaks to the API.
+    pub fn principal(&self) -> &Principal<'w> {
+        &self.principal
+    }
+}
+
 /// Every role, and none.
 pub fn everybody() -> impl Iterator<Item = Option<Role>> {
     Role::ALL.into_iter().map(Some).chain([None])
@@ -246,6 +253,12 @@ impl<'w> Stage<'w> {
         self.world.signed_in_as(email).await
     }
 
+    /// Returns the environment of an object and the value of its first secret.
+    pub fn secret(&self, object: usize) -> (&'static str, &str) {
+        let place = &self.places[object];
+        (place.environment, &place.client.registration(place.environment).secret)
+    }
+
     /// Returns the number of changes in the trail.
     pub async fn changes(&self) -> i64 {
         self.world.number("SELECT COUNT(*) FROM audit_events WHERE outcome = 'done'").await
@@ -273,7 +286,9 @@ impl<'w> Stage<'w> {
 
     /// Returns the outcome of an operation, derived from the table of roles.
     pub fn expected(&self, operation: Operation, holder: &Holder<'_>, object: usize) -> &'static str {
-        use Operation::{CreateClient, CreateGrant, CreateLink, DeleteGrant, ListClients, ListProperties};
+        use Operation::{
+            CreateClient, CreateGrant, CreateLink, DeleteGrant, IdentifySecrets, ListClients, ListProperties,
+        };
         let may = |permission, object: Object<'_>| allows(&holder.grants, permission, object);
         let holds = |permission| holder.grants.iter().any(|it| it.role.permissions().contains(&permission));
         let (is_own, platform) = (object == 0, Object::Platform);
@@ -291,7 +306,7 @@ impl<'w> Stage<'w> {
         let path = operation.path();
         match operation {
             // A list contains what its reader can read, even if that is nothing.
-            ListClients | ListProperties => return YES,
+            ListClients | ListProperties | IdentifySecrets => return YES,
             // The trail is cut to the clients that its reader audits.
             _ if permission == Permission::AuditRead => return if holds(permission) { YES } else { "403" },
             // The property of a new client is in the body.

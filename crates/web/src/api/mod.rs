@@ -6,6 +6,7 @@ mod clients;
 mod drills;
 mod environments;
 mod examples;
+mod leaks;
 mod openapi;
 mod properties;
 mod quarantine;
@@ -94,6 +95,7 @@ fn route(operation: Operation) -> Route {
         ListUsage => of(operation, secrets::list_usage, secrets::list_usage_shape),
         ListUsageSeries => of(operation, secrets::list_usage_series, secrets::list_usage_series_shape),
         ReadChangeOver => of(operation, secrets::read_change_over, secrets::read_change_over_shape),
+        IdentifySecrets => of(operation, leaks::identify, leaks::identify_shape),
         ListUsers => of(operation, users::list, users::list_shape),
         CreateUser => of(operation, users::create, users::create_shape),
         ReadUser => of(operation, users::read, users::read_shape),

@@ -1,0 +1,202 @@
+//! Identifies the secrets in a text.
+
+use crate::{
+    app::App,
+    error::Error,
+    frame::{
+        entry::About,
+        principal::Principal,
+        request::{Input, Request},
+        targets::Names,
+    },
+    people::abilities::Abilities,
+    secrets::list::shown_secret,
+};
+use crossfade_core::{
+    Code, Operation, Problem, Timestamp,
+    api::{FoundSecret, IdentifiedSecret, IdentifiedSecrets, IdentifySecrets},
+    audit::Event,
+    environment::Slug,
+    roles::{Object, Permission},
+    secret::{Found, find},
+};
+use crossfade_store::{LeakedSecret, Tx};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until};
+
+/// Times at which answers are given, from the beginning of a search. The few microseconds that a secret takes longer which
+/// exists and cannot be read are not seen then.
+const ANSWER_EVERY: Duration = Duration::from_millis(50);
+
+impl App {
+    /// Returns which secrets a text contains, and which registrations they belong to, as far as the principal can read them.
+    /// What the principal cannot read is as unknown as what does not exist. Records the numbers, never the text.
+    pub async fn identify_secrets(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, IdentifySecrets>,
+    ) -> Result<IdentifiedSecrets, Error> {
+        let operation = Operation::IdentifySecrets;
+        let begun = Instant::now();
+        let answer = match self.costly(operation, request.principal).await {
+            Ok(_turns) => self.search(request, input).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &answer {
+            self.audit_refusal(operation, request.principal, &Names::default(), error).await;
+        }
+        sleep_until(next_answer(begun, Instant::now())).await;
+        answer
+    }
+
+    /// Returns what the principal is permitted to do with the registration of an identified secret.
+    pub fn abilities_on(&self, principal: &Principal, it: &IdentifiedSecret) -> Abilities {
+        let environment = Slug::from_stored(it.environment.clone());
+        Abilities::of(principal, Object::Registration(&it.property_id, &it.client_id, &environment))
+    }
+
+    async fn search(
+        &self,
+        request: &Request<'_>,
+        input: Input<'_, IdentifySecrets>,
+    ) -> Result<IdentifiedSecrets, Error> {
+        self.node.unless_quarantined()?;
+        if !request.if_match.holds_for_list() {
+            let text = "A text has no version, so If-Match never holds. Nothing was changed. Omit it.";
+            return Err(Problem::new(Code::PreconditionFailed, text).into());
+        }
+        let text = input.read()?.text.ok_or_else(|| Problem::invalid("text", "is required"))?;
+        if !self.searches.admit(request.principal.user(), Instant::now()) {
+            let text = "Your account identifies too many texts. Try again in 1 second.";
+            return Err(Problem::new(Code::TooManyRequests, text).into());
+        }
+        let found = find(text.as_bytes());
+        let digests = found.iter().map(|it| self.authority.value_digests(it.value.reveal()));
+        let digests: Vec<Vec<[u8; 32]>> = digests.collect();
+        let distinct: HashSet<[u8; 32]> = digests.iter().flatten().copied().collect();
+        let distinct: Vec<[u8; 32]> = distinct.into_iter().collect();
+        let (known, older_secrets_not_searched) = self
+            .read(async |tx| {
+                let now = self.clock.now();
+                let principal = request.principal.refreshed(tx, now).await?;
+                let known = readable(tx, &principal, &distinct, now).await?;
+                Ok((known, tx.has_secret_without_value_digest().await?))
+            })
+            .await?;
+        let identified =
+            |digests: &Vec<[u8; 32]>| digests.iter().find_map(|digest| known.get(digest.as_slice()));
+        let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
+        let found: Vec<FoundSecret> = found
+            .iter()
+            .zip(&digests)
+            .map(|(it, digests)| shown(it, &mut lines, identified(digests)))
+            .collect();
+        self.record(request.principal, &found).await?;
+        Ok(IdentifiedSecrets { found, older_secrets_not_searched })
+    }
+
+    /// Records how many secrets the principal looked for and how many it identified, and the secret if it is only one.
+    async fn record(&self, principal: &Principal, found: &[FoundSecret]) -> Result<(), Error> {
+        let identified: Vec<&IdentifiedSecret> =
+            found.iter().filter_map(|it| it.identified.as_ref()).collect();
+        let event =
+            Event::SecretsIdentified { found: found.len() as u64, identified: identified.len() as u64 };
+        let only =
+            identified.first().filter(|first| identified.iter().all(|it| it.secret.id == first.secret.id));
+        let environment = only.map(|it| Slug::from_stored(it.environment.clone()));
+        let about = About {
+            client: only.map(|it| &it.client_id),
+            environment: environment.as_ref(),
+            target: only.map(|it| it.secret.id.to_string()),
+            reason: None,
+        };
+        self.change_own(principal, async |act, _| act.audit(&event, about).await).await
+    }
+}
+
+/// Returns the secrets with these digests that the principal can read, by digest. Runs the same statements whether or not
+/// there are any.
+async fn readable(
+    tx: &mut Tx,
+    principal: &Principal,
+    digests: &[[u8; 32]],
+    now: Timestamp,
+) -> Result<HashMap<Vec<u8>, IdentifiedSecret>, Error> {
+    let may_read = |it: &LeakedSecret| {
+        let object = Object::Registration(&it.place.property_id, &it.place.client_id, &it.place.environment);
+        principal.may(Permission::ClientRead, object)
+    };
+    let known = tx.secrets_by_value(digests).await?;
+    Ok(known.into_iter().filter(may_read).map(|it| (it.digest.clone(), identified(it, now))).collect())
+}
+
+fn identified(it: LeakedSecret, now: Timestamp) -> IdentifiedSecret {
+    IdentifiedSecret {
+        secret: shown_secret(&it.secret, now),
+        compromised_at: it.compromised_at,
+        property_id: it.place.property_id,
+        property: it.property,
+        client_id: it.place.client_id,
+        client: it.place.client.to_string(),
+        client_deleted_at: it.client_deleted_at,
+        environment: it.place.environment.to_string(),
+        registration_id: it.registration_id,
+        oauth_client_id: it.oauth_client_id,
+        disabled_at: it.disabled_at,
+    }
+}
+
+fn shown(found: &Found, lines: &mut Lines<'_>, identified: Option<&IdentifiedSecret>) -> FoundSecret {
+    FoundSecret {
+        offset: found.offset as u64,
+        line: lines.line_of(found.offset),
+        prefix: found.prefix().to_owned(),
+        encoded: found.is_encoded,
+        identified: identified.cloned(),
+    }
+}
+
+/// Counts the lines of a text, from position to position.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// Returns the line of a position that is not before the last one.
+    fn line_of(&mut self, offset: usize) -> u64 {
+        let passed = self.text.get(self.at..offset).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.at = offset;
+        self.line
+    }
+}
+
+/// Returns when the answer of a search is given that is known at `now`.
+fn next_answer(begun: Instant, now: Instant) -> Instant {
+    let periods = now.duration_since(begun).as_nanos() / ANSWER_EVERY.as_nanos() + 1;
+    begun + ANSWER_EVERY * u32::try_from(periods).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_waits_for_the_next_of_fixed_times() {
+        let begun = Instant::now();
+        let after = |micros| next_answer(begun, begun + Duration::from_micros(micros)) - begun;
+        assert_eq!([0, 1, 49_999].map(after), [ANSWER_EVERY; 3]);
+        assert_eq!([50_000, 99_999].map(after), [ANSWER_EVERY * 2; 2]);
+    }
+
+    #[test]
+    fn a_position_is_in_the_line_that_contains_it() {
+        let mut lines = Lines { text: b"a\nb\r\n\nc", at: 0, line: 1 };
+        assert_eq!([0, 2, 2, 6, 99].map(|at| lines.line_of(at)), [1, 2, 2, 4, 4]);
+    }
+}
