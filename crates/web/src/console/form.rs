@@ -90,12 +90,23 @@ pub(crate) struct Form {
     /// Present values of fields that someone else has changed since the page was loaded, if they differ from the typed
     /// ones.
     set_now: Vec<(&'static str, String)>,
+    /// Whether its dialog is sent open although it was not refused.
+    is_open: bool,
 }
 
 impl Form {
     /// Returns a form whose ids start with `prefix`, filled with `fields`.
     pub(crate) fn new(prefix: &'static str, fields: Fields) -> Self {
-        Self { prefix, fields, problem: None, set_now: Vec::new() }
+        Self { prefix, fields, problem: None, set_now: Vec::new(), is_open: false }
+    }
+
+    /// Returns the form with these values in place of its own, and its dialog open.
+    pub(crate) fn opened(mut self, values: &[(&str, &str)]) -> Self {
+        for (name, value) in values {
+            while self.fields.take(name).is_some() {}
+            self.fields = self.fields.with(name, *value);
+        }
+        Self { is_open: true, ..self }
     }
 
     /// Returns the form with its refusal. A secret that was pasted into it is not shown again.
@@ -147,7 +158,7 @@ impl Form {
         typed.forget_secrets();
         let fields = typed.with("version", self.value("version"));
         let problem = Problem::new(Code::PreconditionFailed, sentence);
-        Self { prefix: self.prefix, fields, problem: Some(problem), set_now }
+        Self { prefix: self.prefix, fields, problem: Some(problem), set_now, is_open: false }
     }
 
     /// Returns the present values of fields that someone else has changed.
@@ -155,10 +166,10 @@ impl Form {
         &self.set_now
     }
 
-    /// Returns the address of the page of the form if it was refused, and so stands at the address that it was sent to;
-    /// else an empty text.
+    /// Returns the address of the page of the form if its dialog is sent open, at an address that opens it again; else an
+    /// empty text.
     pub(crate) fn leave(&self, page: impl Into<String>) -> String {
-        if self.is_refused() { page.into() } else { String::new() }
+        if self.is_open || self.is_refused() { page.into() } else { String::new() }
     }
 
     /// Whether it was refused. Its dialog is then sent open.

@@ -12,6 +12,7 @@ pub(crate) enum Section {
     Properties,
     Environments,
     Audit,
+    Leaks,
     People,
     /// Not in the rail; the account menu links to it.
     Account,
@@ -19,8 +20,15 @@ pub(crate) enum Section {
 
 impl Section {
     /// Sections of the rail, top to bottom.
-    pub(crate) const RAIL: &[Self] =
-        &[Self::Overview, Self::Clients, Self::Properties, Self::Environments, Self::Audit, Self::People];
+    pub(crate) const RAIL: &[Self] = &[
+        Self::Overview,
+        Self::Clients,
+        Self::Properties,
+        Self::Environments,
+        Self::Audit,
+        Self::Leaks,
+        Self::People,
+    ];
 
     pub(crate) fn label(&self) -> &'static str {
         match self {
@@ -29,6 +37,7 @@ impl Section {
             Self::Properties => "Properties",
             Self::Environments => "Environments",
             Self::Audit => "Audit",
+            Self::Leaks => "Leaks",
             Self::People => "People",
             Self::Account => "Your account",
         }
@@ -41,6 +50,7 @@ impl Section {
             Self::Properties => "/console/properties",
             Self::Environments => "/console/environments",
             Self::Audit => "/console/audit",
+            Self::Leaks => "/console/leaks",
             Self::People => "/console/people",
             Self::Account => "/console/account",
         }
@@ -49,7 +59,7 @@ impl Section {
     /// Returns the permission that shows the section in the rail, held on any object.
     pub(crate) fn permission(&self) -> Option<Permission> {
         match self {
-            Self::Overview | Self::Clients | Self::Properties | Self::Environments => {
+            Self::Overview | Self::Clients | Self::Properties | Self::Environments | Self::Leaks => {
                 Some(Permission::ClientRead)
             }
             Self::Audit => Some(Permission::AuditRead),
@@ -74,6 +84,7 @@ impl Section {
             Self::Properties => "properties",
             Self::Environments => "environments",
             Self::Audit => "audit",
+            Self::Leaks => "shield",
             Self::People => "people",
             Self::Account => "account",
         }
@@ -87,6 +98,7 @@ impl Section {
             Self::Properties => "r",
             Self::Environments => "e",
             Self::Audit => "t",
+            Self::Leaks => "l",
             Self::People => "p",
             Self::Account => "a",
         }

@@ -18,6 +18,7 @@ mod gallery;
 mod gate;
 mod home;
 mod layout;
+mod leaks;
 mod limits;
 mod link;
 mod message;
@@ -65,6 +66,7 @@ pub(crate) fn router(web: &Web) -> Router<Web> {
         .route("/console/environments/{environment}/delete", post(environments::one::delete))
         .route("/console/audit", get(audit::show))
         .route("/console/audit/export", get(audit::export))
+        .route("/console/leaks", get(leaks::show).post(leaks::identify))
         .route("/console/quarantine", get(quarantine::show))
         .route("/console/quarantine/release", post(quarantine::release))
         .merge(clients::router())

@@ -17,6 +17,7 @@ const PAGES: &[&str] = &[
     "/console/clients/*/environments/*/settings",
     "/console/environments",
     "/console/environments/*",
+    "/console/leaks",
     "/console/people",
     "/console/people/*",
     "/console/properties",

@@ -50,6 +50,8 @@ pub const NOT_FRESH: &[&str] = &[
     "/console/properties",
     "/console/properties/{property}",
     "/console/theme",
+    // Changes nothing. Ending what it finds asks for a fresh sign-in.
+    "/console/leaks",
 ];
 
 /// Paths that are routed outside the Console.

@@ -98,6 +98,18 @@ impl Forms {
 }
 
 impl Forms {
+    /// Opens the dialog that ends a secret that was found outside, filled in for a leak. Does nothing if the secret has
+    /// ended.
+    fn open_for_leak(&mut self, s: &Secrets, leaked: &str) {
+        let is_leaked = |secret: &crossfade_core::api::Secret| secret.id.as_str() == leaked;
+        if s.current.as_ref().is_some_and(is_leaked) {
+            let values = [("transition_hours", "0"), ("compromised", "true")];
+            self.rotate = std::mem::take(&mut self.rotate).opened(&values);
+        } else if s.old.as_ref().is_some_and(|old| is_leaked(&old.secret)) {
+            self.revoke = std::mem::take(&mut self.revoke).opened(&[("compromised", "true")]);
+        }
+    }
+
     /// Returns the problem of a refused form whose dialog is no longer on the page.
     fn refused_without_a_dialog(&self, s: &Secrets) -> Option<String> {
         let open = s.old.as_ref().and_then(|old| old.drills.open());
@@ -322,7 +334,10 @@ pub(super) async fn show(
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     let configure = Configure::parse(&tab)?;
     let history = HistoryPlace::of(&query);
-    let shown = EnvironmentPage::load(&signed, &client, &environment, configure, history).await?;
+    let mut shown = EnvironmentPage::load(&signed, &client, &environment, configure, history).await?;
+    if configure == Configure::Security {
+        shown.forms.open_for_leak(&shown.s, query.text("leaked"));
+    }
     Ok(page(&shown.done(signed.said())))
 }
 
