@@ -47,15 +47,13 @@ statements! {
     BY_VALUE = "SELECT s.value_digest, s.id, s.number, s.created_at, s.expires_at, s.revoked_at, s.sealed, s.compromised_at, s.registration_id,
                     u.first_used_at, u.last_used_at, u.use_count, r.client_id, r.environment, r.oauth_client_id, r.disabled_at,
                     c.name, c.property_id, c.deleted_at, p.name AS property
-                FROM secrets s JOIN (VALUES {rows:1}) AS v ON s.value_digest = v.column1
-                JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id JOIN properties p ON p.id = c.property_id
-                LEFT JOIN secret_usage u ON u.secret_id = s.id";
+                FROM secrets s JOIN registrations r ON r.id = s.registration_id JOIN clients c ON c.id = r.client_id JOIN properties p ON p.id = c.property_id
+                LEFT JOIN secret_usage u ON u.secret_id = s.id WHERE s.value_digest IN ({rows:1})";
     ANY_WITHOUT = "SELECT id FROM secrets WHERE value_digest IS NULL LIMIT 1";
     STORED_WITHOUT = "SELECT id, registration_id, sealed FROM secrets
                       WHERE value_digest IS NULL AND sealed IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR id > $1) ORDER BY id LIMIT $2";
-    SET = "UPDATE secrets SET value_digest = v.column3, value_digest_key = v.column2 FROM (VALUES {rows:3}) AS v
-           WHERE id = v.column1 AND value_digest IS NULL AND EXISTS (SELECT 1 FROM data_keys k WHERE k.id = v.column2)
-           RETURNING id, registration_id";
+    SET = "UPDATE secrets SET value_digest = $3, value_digest_key = $2 WHERE id = $1 AND value_digest IS NULL
+           AND EXISTS (SELECT 1 FROM data_keys k WHERE k.id = $2) RETURNING id, registration_id";
     FORGET = "UPDATE secrets SET value_digest = NULL, value_digest_key = NULL WHERE value_digest_key = $1 RETURNING id, registration_id";
 }
 
@@ -104,11 +102,13 @@ impl Tx {
         &mut self,
         digests: &[ValueDigest],
     ) -> Result<Vec<RegistrationId>, StoreError> {
-        let args = |it: &ValueDigest| -> Vec<Value> {
-            vec![it.secret.as_str().into(), it.key.as_str().into(), it.digest.as_slice().into()]
-        };
-        let rows = self.many(SET, &digests.iter().map(args).collect::<Vec<_>>()).await?;
-        rows.iter().map(registration).collect()
+        let mut changed = Vec::new();
+        for it in digests {
+            let args = vec![it.secret.as_str().into(), it.key.as_str().into(), it.digest.as_slice().into()];
+            let row = self.optional(SET, args).await?;
+            changed.extend(row.as_ref().map(registration).transpose()?);
+        }
+        Ok(changed)
     }
 
     /// Removes the digests of a key. Returns the registrations of the changed secrets.
