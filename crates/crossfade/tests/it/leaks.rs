@@ -121,8 +121,8 @@ async fn each_state_of_a_secret_is_told(world: World) {
     leaked["compromised"] = true.into();
     rotate(&world, &client, "production", leaked).await;
     let told = identify(&owner, &second).await;
-    assert_eq!(told["secret"]["state"], "expired");
-    assert_eq!(told["compromised_at"], told["secret"]["expires_at"]);
+    assert_eq!(told["secret"]["state"], "revoked");
+    assert_eq!(told["compromised_at"], told["secret"]["revoked_at"]);
 
     let disable = json!({"enabled": false, "confirm_client_name": client.name});
     owner.patch(&client.path("staging", ""), disable).await.ok();
@@ -166,8 +166,8 @@ async fn a_secret_is_found_wherever_it_is_in_a_text(world: World) {
     for text in ["", "crossfade_live_", owner.token.as_deref().unwrap()] {
         assert_eq!(search(&owner, text).await, nothing);
     }
-    let body = json!({"text": std::iter::repeat_n(live.as_str(), 1000).collect::<Vec<_>>().join("\n")});
-    assert_eq!(owner.post("/leaks", body).await.ok()["found"].as_array().unwrap().len(), 1000);
+    let body = json!({"text": std::iter::repeat_n(live.as_str(), 900).collect::<Vec<_>>().join("\n")});
+    assert_eq!(owner.post("/leaks", body).await.ok()["found"].as_array().unwrap().len(), 900);
 }
 
 async fn a_search_is_in_the_trail_without_the_text(world: World) {
@@ -194,8 +194,8 @@ async fn a_search_is_in_the_trail_without_the_text(world: World) {
     }
 }
 
-async fn forget(world: &World, which: &str) {
-    world.raw(&format!("UPDATE secrets SET value_digest = NULL, value_digest_key = NULL {which}")).await;
+async fn forget(world: &World) {
+    world.raw("UPDATE secrets SET value_digest = NULL, value_digest_key = NULL").await;
 }
 
 /// A secret of an earlier version has no digest of its value.
@@ -203,10 +203,10 @@ async fn an_older_secret_is_found_once_its_value_is_seen(mut world: World) {
     let stored = world.client("Stored", &["production"]).await;
     let used = world.client("Used", &["production"]).await;
     let ended = world.client("Ended", &["production"]).await;
-    rotate(&world, &ended, "production", ended.rotation(0)).await;
+    let (_, second) = rotate(&world, &ended, "production", ended.rotation(0)).await;
     let value = |client: &Client| client.registration("production").secret.clone();
     world.raw("UPDATE secrets SET sealed = NULL WHERE registration_id IN (SELECT r.id FROM registrations r JOIN clients c ON c.id = r.client_id WHERE c.name <> 'Stored')").await;
-    forget(&world, "").await;
+    forget(&world).await;
     let digested = async |world: &World| {
         world.number("SELECT COUNT(*) FROM secrets WHERE value_digest IS NOT NULL").await
     };
@@ -241,11 +241,9 @@ async fn an_older_secret_is_found_once_its_value_is_seen(mut world: World) {
     world.run_jobs().await;
     let names = "Stored Used Ended".to_owned();
     assert_eq!(told(&owner).await, (names, true), "the secret that replaced the last one was not used yet");
-    forget(&world, "WHERE number = 2").await;
-    world.raw("DELETE FROM rotations").await;
-    world.raw("DELETE FROM secrets WHERE number = 2").await;
+    world.oauth("production").token(&own.client_id, &second).await.is_token();
+    world.run_jobs().await;
     assert!(!told(&owner).await.1, "every secret is searched");
-    world.ends_unable_to_run_jobs();
 }
 
 async fn a_secret_is_found_across_new_and_deleted_keys(mut world: World) {
