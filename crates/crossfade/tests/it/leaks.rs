@@ -368,7 +368,7 @@ fn the_command_reads_a_pipe_and_names_what_it_finds() {
     let created = site.client("Billing");
     let value = created["registrations"][0]["secret"]["value"].as_str().unwrap().to_owned();
     let run = |token: &str, more: &[&str], input: &[u8]| {
-        let mut command = site.command(token, &[&["secret", "identify"], more].concat());
+        let mut command = site.command(token, &[&["secret", "identify"][..], more].concat());
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
         let done = child.wait_with_output().unwrap();
