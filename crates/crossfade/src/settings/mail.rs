@@ -70,7 +70,8 @@ mod tests {
         assert!(mail(None, None).mailer().unwrap().is_none());
         assert!(mail(Some("smtp://mail.example.com"), FROM).mailer().unwrap().is_some());
         for refused in [mail(None, FROM), mail(Some("smtp://mail.example.com"), None)] {
-            let said = refused.mailer().unwrap_err().sentence();
+            let failure = refused.mailer().unwrap_err();
+            let said = failure.sentence();
             assert!(said.contains("must be set together with smtp_url"), "{said}");
         }
     }
@@ -84,7 +85,8 @@ mod tests {
             ("smtp://mail.example.com", Some("canary")),
             ("smtp://mail.example.com", Some("canary <a@example.com>\r\nBcc: b@example.com")),
         ] {
-            let said = mail(Some(url), from).mailer().unwrap_err().sentence();
+            let failure = mail(Some(url), from).mailer().unwrap_err();
+            let said = failure.sentence();
             assert!(!said.contains("canary") && said.contains("must"), "{said}");
         }
     }

@@ -211,7 +211,7 @@ async fn a_secret_without_its_registration_keeps_no_other_from_being_loaded(t: T
         .await;
     let read = t.read(async |tx| tx.verifiers(None, 100).await).await;
     let secrets: Vec<SecretId> =
-        read.into_iter().flat_map(|it| whole(it).unwrap().secrets).map(|(rule, ..)| rule.id).collect();
+        read.into_iter().flat_map(|it| whole(it).unwrap().secrets).map(|it| it.rule.id).collect();
     assert_eq!(secrets, [secret_id(2)]);
     let orphan: Result<Option<SecretId>, _> = t
         .try_read(async |tx| Ok(tx.registration_of_secret(&secret_id(1)).await?.map(|_| secret_id(1))))

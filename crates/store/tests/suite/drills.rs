@@ -161,7 +161,7 @@ async fn pages_join_each_registration_with_its_own_windows(t: TestDb) {
                         != 1;
                 assert_eq!(
                     own,
-                    row.secrets.iter().map(|(rule, ..)| &rule.id).filter(|_| drilled).collect::<Vec<_>>()
+                    row.secrets.iter().map(|it| &it.rule.id).filter(|_| drilled).collect::<Vec<_>>()
                 );
                 seen += own.len();
             }
