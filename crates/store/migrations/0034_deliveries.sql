@@ -28,3 +28,6 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE sent_at IS NULL AND abandoned_at IS NULL;
 CREATE INDEX deliveries_notification ON deliveries (notification_id);
+
+-- Earlier programs would delete old messages that still have deliveries.
+UPDATE oldest_program SET schema_version = 34, program_version = '0.1.0' WHERE one = 1;

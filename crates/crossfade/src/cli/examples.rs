@@ -286,10 +286,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "crossfade secret reveal \"Billing API\" --env production --show --reason \"new deployment\"",
         ],
     ),
-    (
-        "secret identify",
-        ["crossfade secret identify < findings.txt", "git log -p --all | crossfade secret identify --json"],
-    ),
+    ("secret identify", ["crossfade secret identify", "crossfade secret identify --json"]),
     (
         "secret revoke",
         [

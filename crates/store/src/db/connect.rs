@@ -283,7 +283,10 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (31, "key_schedules", include_str!("../../migrations/0031_key_schedules.sql")),
     (32, "quarantine", include_str!("../../migrations/0032_quarantine.sql")),
     (33, "end_hash", include_str!("../../migrations/0033_end_hash.sql")),
+    (34, "deliveries", include_str!("../../migrations/0034_deliveries.sql")),
+    (35, "value_digests", include_str!("../../migrations/0035_value_digests.sql")),
     (36, "programs", include_str!("../../migrations/0036_programs.sql")),
+    (37, "unsealed_ends", include_str!("../../migrations/0037_unsealed_ends.sql")),
 ];
 
 /// Returns the migrations. Both engines share them, except for the name of the type for bytes.
