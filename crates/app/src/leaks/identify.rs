@@ -63,6 +63,7 @@ impl App {
         request: &Request<'_>,
         input: Input<'_, IdentifySecrets>,
     ) -> Result<IdentifiedSecrets, Error> {
+        request.principal.is_within_registration(Operation::IdentifySecrets)?;
         self.node.unless_quarantined()?;
         if !request.if_match.holds_for_list() {
             let text = "A text has no version, so If-Match never holds. Nothing was changed. Omit it.";

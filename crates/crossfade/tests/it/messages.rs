@@ -333,12 +333,18 @@ async fn every_kind_of_message_can_be_written(mut world: World) {
     let rotated = rotate(&world, &client, 24).await;
     let old = rotated["previous_secret"]["id"].as_str().unwrap();
     let at = |span: Duration| json!(world.now().after(span));
-    let drill = json!({"starts_at": at(HOUR), "confirm_client_name": name});
+    let drill = json!({"starts_at": at(HOUR), "confirm_client_name": name, "reason": "try"});
     let drill = owner.post(&path("/drills"), drill).await.created();
     owner.delete(&path(&format!("/drills/{}", drill["id"].as_str().unwrap())), json!({})).await.ok();
-    owner.post(&path(&format!("/secrets/{old}/extend")), json!({"expires_at": at(HOUR * 100)})).await.ok();
+    owner
+        .post(
+            &path(&format!("/secrets/{old}/extend")),
+            json!({"expires_at": at(HOUR * 100), "reason": "late"}),
+        )
+        .await
+        .ok();
     let rotation = rotated["rotation"]["id"].as_str().unwrap();
-    owner.post(&path(&format!("/rotations/{rotation}/rollback")), json!({})).await.ok();
+    owner.post(&path(&format!("/rotations/{rotation}/rollback")), json!({"reason": "broken"})).await.ok();
     let rotated = rotate(&world, &client, 24).await;
     let old = rotated["previous_secret"]["id"].as_str().unwrap();
     owner.post(&path(&format!("/secrets/{old}/revoke")), json!({"reason": "moved"})).await.ok();

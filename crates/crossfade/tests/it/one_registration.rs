@@ -123,7 +123,7 @@ async fn a_token_of_one_registration_rotates_it_and_does_nothing_else(world: Wor
 async fn no_role_of_its_owner_widens_a_token_of_one_registration(world: World) {
     let own = world.client("Billing", &[OWN, "production"]).await;
     for role in Role::ALL {
-        let email = format!("{}@example.com", role.as_str().replace('_', "-"));
+        let email = format!("one-{}@example.com", role.as_str().replace('_', "-"));
         world.user(&email, role.as_str()).await;
         let rotates = matches!(role, Role::SecretRotator | Role::Owner);
         let every =

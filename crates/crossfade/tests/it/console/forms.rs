@@ -67,6 +67,7 @@ const ELSEWHERE: &[&str] = &[
     "/env/{environment}/oauth2/introspect",
     "/env/{environment}/oauth2/jwks",
     "/env/{environment}/oauth2/revoke",
+    "/env/{environment}/oauth2/rotate-secret",
     "/env/{environment}/oauth2/token",
     "/healthz",
     "/metrics",
