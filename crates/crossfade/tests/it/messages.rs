@@ -333,7 +333,8 @@ async fn every_kind_of_message_can_be_written(mut world: World) {
     let rotated = rotate(&world, &client, 24).await;
     let old = rotated["previous_secret"]["id"].as_str().unwrap();
     let at = |span: Duration| json!(world.now().after(span));
-    let drill = json!({"starts_at": at(HOUR), "confirm_client_name": name, "reason": "try"});
+    let drill =
+        json!({"starts_at": at(HOUR), "length_seconds": 60, "confirm_client_name": name, "reason": "try"});
     let drill = owner.post(&path("/drills"), drill).await.created();
     owner.delete(&path(&format!("/drills/{}", drill["id"].as_str().unwrap())), json!({})).await.ok();
     owner
