@@ -25,7 +25,8 @@ def play(checks, arguments):
         prop = server.api("POST", "/properties", {"name": "Leaks"})["id"]
         body = {"name": "Billing", "property_id": prop, "environments": ["production", "staging"]}
         client = server.api("POST", "/clients", body)
-        live, test = (it["secret"]["value"] for it in client["registrations"])
+        values = {it["environment"]: it["secret"]["value"] for it in client["registrations"]}
+        live, test = values["production"], values["staging"]
         unknown = live[:-1] + ("a" if live[-1] != "a" else "b")
         texts = {
             "plain.txt": (live, True), "code.py": (f'KEY = "{test}"', True), "end.env": (f"A=1\nSECRET={live}", True),

@@ -135,7 +135,7 @@ def _terraform(checks, site):
     try:
         terraform = TerraformCommand(str(site.directory))
         terraform.init(check=True)
-        checks.run("Terraform validates main.tf", terraform.validate, check=True)
+        checks.run("Terraform validates main.tf", lambda: terraform.validate(check=True))
 
         def apply(age):
             terraform.apply(vars=variables | {"max_age": age}, auto_approve=True, check=True)
