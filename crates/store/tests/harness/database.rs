@@ -9,16 +9,20 @@ use sqlx::{
 };
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher, RandomState},
+    fs::OpenOptions,
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
     io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
     sync::Once,
+    time::Duration,
 };
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
-/// An empty place for one database, taken away when it is dropped.
+/// A place for one database, taken away when it is dropped.
 pub struct Place {
     pub location: Location,
-    #[expect(dead_code, reason = "held for its drop")]
     keeper: Keeper,
 }
 
@@ -35,18 +39,61 @@ impl Place {
         Self { location, keeper: Keeper::Directory { _directory: directory } }
     }
 
+    /// A SQLite file of its own with the schema of this program: a copy, because to migrate each takes longer than
+    /// most tests.
+    pub async fn migrated_file() -> Self {
+        static MIGRATED: OnceCell<Vec<u8>> = OnceCell::const_new();
+        let migrated = MIGRATED.get_or_init(async || {
+            let first = Self::file();
+            first.migrate_to(i64::MAX).await;
+            std::fs::read(first.path()).unwrap()
+        });
+        let migrated = migrated.await;
+        let place = Self::file();
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(place.path()).unwrap();
+        file.write_all(migrated).unwrap();
+        place
+    }
+
+    fn path(&self) -> &Path {
+        match &self.location {
+            Location::File(path) => path,
+            Location::Postgres(_) => panic!("a database of PostgreSQL is no file"),
+        }
+    }
+
     /// A database of its own on the PostgreSQL server, if there is one.
     pub async fn database() -> Option<Self> {
+        Some(Self::copied(postgres_server()?.parse().unwrap(), "template0").await)
+    }
+
+    /// The same with the schema of this program, copied from a database that the server keeps.
+    pub async fn migrated_database() -> Option<Self> {
+        static MIGRATED: OnceCell<String> = OnceCell::const_new();
         let maintenance: PgConnectOptions = postgres_server()?.parse().unwrap();
+        let migrated = MIGRATED.get_or_init(async || migrated_template(&maintenance).await).await;
+        Some(Self::copied(maintenance, migrated).await)
+    }
+
+    async fn copied(maintenance: PgConnectOptions, template: &str) -> Self {
         let name = format!("crossfade_test_{:016x}", RandomState::new().hash_one(0));
-        run(&maintenance, &format!("CREATE DATABASE {name} TEMPLATE template0")).await.unwrap();
+        run(&maintenance, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
         let url = maintenance.clone().database(&name).to_url_lossy().to_string();
         let keeper = Keeper::Server { maintenance: Box::new(maintenance), name };
-        Some(Self { location: Location::Postgres(url), keeper })
+        Self { location: Location::Postgres(url), keeper }
+    }
+
+    /// Another place on this engine with the schema of this program.
+    pub async fn another(&self) -> Self {
+        match &self.location {
+            Location::File(_) => Self::migrated_file().await,
+            Location::Postgres(_) => Self::migrated_database().await.unwrap(),
+        }
     }
 
     /// Another empty place on this engine.
-    pub async fn another(&self) -> Self {
+    pub async fn another_empty(&self) -> Self {
         match &self.location {
             Location::File(_) => Self::file(),
             Location::Postgres(_) => Self::database().await.unwrap(),
@@ -135,7 +182,7 @@ impl Place {
     /// Asks again and again until the number is this one, for a minute at most.
     pub async fn wait_for(&self, sql: &str, expected: i64) {
         let reached = async { while self.number(sql).await != expected {} };
-        tokio::time::timeout(std::time::Duration::from_secs(60), reached).await.expect(sql);
+        tokio::time::timeout(Duration::from_secs(60), reached).await.expect(sql);
     }
 
     /// How the engine would find the rows of a statement, one step a line. Its arguments are written into it.
@@ -254,10 +301,42 @@ impl Place {
     }
 }
 
+/// Returns the name of a database with the schema of this program. The first run makes it, and all later ones find it. No
+/// session is ever opened in it, because PostgreSQL copies none that is in use.
+async fn migrated_template(maintenance: &PgConnectOptions) -> String {
+    let ours = migrations(&Location::Postgres(String::new()));
+    let schema = ours.iter().fold(DefaultHasher::new(), |mut hasher, migration| {
+        migration.checksum.hash(&mut hasher);
+        hasher
+    });
+    let name = format!("crossfade_template_{:016x}", schema.finish());
+    let exists = format!("SELECT COUNT(*) FROM pg_database WHERE datname = '{name}'");
+    let mut session = maintenance.connect().await.unwrap();
+    let existing: i64 = sqlx::query_scalar(AssertSqlSafe(exists)).fetch_one(&mut session).await.unwrap();
+    session.close().await.unwrap();
+    if existing == 0 {
+        let draft = Place::copied(maintenance.clone(), "template0").await;
+        draft.migrate_to(i64::MAX).await;
+        let Keeper::Server { name: made, .. } = &draft.keeper else { panic!("it is on a server") };
+        // The session that migrated it may take a moment to end. Another process may be the first.
+        let mut tries = 0;
+        while let Err(error) = run(maintenance, &format!("ALTER DATABASE {made} RENAME TO {name}")).await {
+            let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+            match &*code {
+                "42P04" => break,
+                "55006" if tries < 100 => tries += 1,
+                _ => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    name
+}
+
 /// The migrations of an engine, oldest first, read from their files.
 pub fn migrations(location: &Location) -> Vec<Migration> {
     let blob = if matches!(location, Location::File(_)) { "BLOB" } else { "BYTEA" };
-    let directory = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    let directory = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../store/migrations")).unwrap();
     let mut migrations: Vec<Migration> = directory
         .map(|file| {
             let path = file.unwrap().path();

@@ -6,7 +6,7 @@ use super::database::Place;
 
 /// What a check takes.
 pub trait Subject: Sized {
-    /// Opens it in an empty place.
+    /// Opens it in a place without data.
     async fn open(place: Place) -> Self;
 
     /// Looks at what the check has left behind.
@@ -14,12 +14,12 @@ pub trait Subject: Sized {
 }
 
 pub async fn run_on_sqlite<S: Subject>(check: impl AsyncFnOnce(S)) {
-    run(Place::file(), check).await;
+    run(Place::migrated_file().await, check).await;
 }
 
 /// Runs nothing where there is no server.
 pub async fn run_on_postgres<S: Subject>(check: impl AsyncFnOnce(S)) {
-    if let Some(place) = Place::database().await {
+    if let Some(place) = Place::migrated_database().await {
         run(place, check).await;
     }
 }

@@ -88,7 +88,7 @@ async fn a_database_of_each_earlier_schema_is_migrated_with_its_rows(t: TestDb) 
         migrations(&t.place.location).iter().map(|migration| migration.version).collect();
     assert_eq!(versions.iter().max(), Some(&ours));
     for version in versions {
-        let place = t.place.another().await;
+        let place = t.place.another_empty().await;
         place.migrate_to(version).await;
         let bytes = if matches!(place.location, Location::File(_)) { "X'0102'" } else { "'\\x0102'" };
         let mut expected: BTreeMap<&str, usize> = BTreeMap::new();

@@ -104,7 +104,7 @@ impl Drop for World {
 impl World {
     /// Another one, on a SQLite file of its own.
     pub async fn another() -> Self {
-        Self::on(Place::file()).await
+        Self::on(Place::migrated_file().await).await
     }
 
     async fn on(place: Place) -> Self {
