@@ -47,7 +47,7 @@ impl IdempotencyKey {
     }
 
     /// Returns the text of the key.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.key
     }
 

@@ -34,8 +34,8 @@ const REASON: &str = "The client rotated its own secret.";
 pub struct SelfRotation<'a> {
     /// The transition period.
     pub transition: TransitionHours,
-    /// The key of the request, if it has one.
-    pub key: Option<&'a IdempotencyKey>,
+    /// The key of the request.
+    pub key: &'a IdempotencyKey,
     /// Origin of the request.
     pub origin: &'a Origin,
 }
@@ -61,10 +61,9 @@ impl App {
             return Ok(Err(OauthError::SlowDown));
         }
         let actor = client.client_id().as_str();
-        let running = asked.key.map(|key| self.node.in_flight.enter(actor, key.as_str()));
-        if matches!(running, Some(None)) {
+        let Some(_running) = self.node.in_flight.enter(actor, asked.key.as_str()) else {
             return Ok(Err(OauthError::SlowDown));
-        }
+        };
         // Without the write lock, so that a client that is refused delays no change.
         let refused = self
             .db
@@ -105,14 +104,12 @@ impl App {
                         previous_secret_expires_at: plan.outgoing_expires_at.as_seconds(),
                         rotation_id: rotation.id,
                     };
-                    if let Some(key) = asked.key {
-                        self.remember_own(act, actor, key, &reply).await?;
-                    }
+                    self.remember_own(act, actor, asked.key, &reply).await?;
                     Ok(Ok(reply))
                 }
                 Decided::Repeat(reply, sealed) => {
-                    let key = asked.key.map(IdempotencyKey::as_str).unwrap_or_default();
-                    let value = self.vault.open(&SealPlace::Answer { actor, key }, &sealed)?;
+                    let place = SealPlace::Answer { actor, key: asked.key.as_str() };
+                    let value = self.vault.open(&place, &sealed)?;
                     let value = String::from_utf8(value.to_vec()).map_err(Error::internal)?;
                     let event = Event::SecretRevealed {
                         secret_id: reply.secret_id.clone(),
@@ -170,10 +167,7 @@ async fn known(
     let environment = tx.environment(&place.environment).await?;
     let (Some(registration), Some(environment)) = (registration, environment) else { return Ok(None) };
     let open = tx.open_secrets(id, now).await?;
-    let remembered = match asked.key {
-        Some(key) => tx.remembered(client.client_id().as_str(), key.as_str()).await?,
-        None => None,
-    };
+    let remembered = tx.remembered(client.client_id().as_str(), asked.key.as_str()).await?;
     let site = Site { client: owner, registration, environment };
     Ok(Some(Known { place, site, open, remembered }))
 }
@@ -194,12 +188,12 @@ async fn decide(
         last_at: tx.last_self_rotation(&registration.id).await?,
     };
     let checked = self_rotation::check(&facts, now);
-    if let (Some(remembered), Some(key)) = (&known.remembered, asked.key) {
+    if let Some(remembered) = &known.remembered {
         // Authorised again: who may not rotate gets no answer again, either.
         if let Err(refused @ (OauthError::InvalidClient | OauthError::UnauthorizedClient(_))) = checked {
             return Ok(Err(refused));
         }
-        return repeat(remembered, key, &facts, now);
+        return repeat(remembered, asked.key, &facts, now);
     }
     if let Err(refused) = checked {
         return Ok(Err(refused));

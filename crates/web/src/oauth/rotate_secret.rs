@@ -8,20 +8,26 @@ use axum::{
 use crossfade_app::SelfRotation;
 use crossfade_core::{oauth::OauthError, self_rotation::transition};
 
+/// Minimum length of the `Idempotency-Key`: room for 128 random bits.
+const MIN_KEY_LENGTH: usize = 22;
+
 pub(super) async fn rotate_secret(request: OauthRequest) -> Response {
     let asked = || {
         let (form, client) = request.authenticated()?;
         let transition = transition(form.get("transition_hours"))?;
-        // The credentials are not part of it: a repeated request can come with the other secret.
+        // The credentials are not part of it: a repeated request can come with the other secret. So whoever has stolen the
+        // old secret and guesses the key gets the new one.
         let key = request.idempotency_key(format!("transition_hours={}", transition.hours()).as_bytes())?;
-        Ok((client, transition, key))
+        let key = key.filter(|key| key.as_str().len() >= MIN_KEY_LENGTH);
+        let text = "Idempotency-Key must be 22 to 255 visible ASCII characters that nobody can guess, such as a UUID.";
+        Ok((client, transition, key.ok_or(OauthError::InvalidRequest(text))?))
     };
     let (client, transition, key) = match asked() {
         Ok(asked) => asked,
         Err(error) => return OauthRefusal(error).into_response(),
     };
     let origin = request.origin();
-    let asked = SelfRotation { transition, key: key.as_ref(), origin: &origin };
+    let asked = SelfRotation { transition, key: &key, origin: &origin };
     match request.web.app.self_rotate_secret(&client, &asked).await {
         Ok(Ok(reply)) => match serde_json::to_string(&reply) {
             Ok(body) => json(StatusCode::OK, body),

@@ -4,7 +4,13 @@ use super::{Seen, encoded, is_the_refusal, settings};
 use crate::engines::on_both_engines;
 use crate::world::{Answer, Client, World};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 use tokio::task::JoinSet;
 
 on_both_engines! {
@@ -14,6 +20,7 @@ on_both_engines! {
     a_client_rotates_its_secret_once_a_day,
     a_lost_answer_is_had_again_with_either_secret_for_ten_minutes,
     an_answer_is_not_given_again_after_the_rotation_was_undone,
+    a_key_that_can_be_guessed_is_refused,
     a_failed_authentication_at_the_rotation_is_the_one_refusal,
     a_disabled_or_deleted_client_rotates_nothing,
     in_quarantine_no_client_rotates_its_secret,
@@ -44,17 +51,36 @@ async fn client(world: &World) -> Client {
     client
 }
 
-/// Asks for a rotation with this secret, form and key.
+/// Returns a key that is long enough, from a short one.
+fn key(short: &str) -> String {
+    format!("{short:-<22}")
+}
+
+/// Asks for a rotation with this secret, form and key, or with a key of its own.
 async fn ask(
     world: &World,
     client: &Client,
     secret: &str,
     form: &[(&str, &str)],
-    key: Option<&str>,
+    short: Option<&str>,
+) -> Answer {
+    static KEYS: AtomicU32 = AtomicU32::new(0);
+    let own = || format!("own-{}", KEYS.fetch_add(1, Ordering::Relaxed));
+    let key = key(&short.map_or_else(own, str::to_owned));
+    ask_with(world, client, secret, form, &[("idempotency-key", &key)]).await
+}
+
+/// Asks for a rotation with this secret, form and headers.
+async fn ask_with(
+    world: &World,
+    client: &Client,
+    secret: &str,
+    form: &[(&str, &str)],
+    headers: &[(&str, &str)],
 ) -> Answer {
     let basic = super::basic(format!("{}:{secret}", client.registration("production").client_id));
-    let mut headers = vec![("authorization", basic.as_str())];
-    headers.extend(key.map(|key| ("idempotency-key", key)));
+    let headers: Vec<_> =
+        [("authorization", basic.as_str())].into_iter().chain(headers.iter().copied()).collect();
     world.oauth("production").form("rotate-secret", form, &headers).await
 }
 
@@ -210,7 +236,9 @@ async fn a_lost_answer_is_had_again_with_either_secret_for_ten_minutes(mut world
     let new = text(&first["client_secret"]).to_owned();
     let again = async |world: &World, secret: &str| ask(world, &client, secret, &hours, Some("k-1")).await;
     assert_eq!(again(&world, &old).await.ok(), first);
-    assert_eq!(ask(&world, &client, &old, &hours, Some("\"k-1\"")).await.ok(), first, "quoted");
+    let quoted = format!("\"{}\"", key("k-1"));
+    let quoted = [("idempotency-key", quoted.as_str())];
+    assert_eq!(ask_with(&world, &client, &old, &hours, &quoted).await.ok(), first, "quoted");
     world.restart().await;
     world.run_jobs().await;
     world.advance(MINUTE * 10 - SECOND);
@@ -219,8 +247,9 @@ async fn a_lost_answer_is_had_again_with_either_secret_for_ten_minutes(mut world
     // By another method of authentication, it is the same request.
     let id = client.registration("production").client_id.as_str();
     let form = [("transition_hours", "48"), ("client_id", id), ("client_secret", new.as_str())];
-    let key = [("idempotency-key", "k-1")];
-    assert_eq!(world.oauth("production").form("rotate-secret", &form, &key).await.ok(), first);
+    let k_1 = key("k-1");
+    let headers = [("idempotency-key", k_1.as_str())];
+    assert_eq!(world.oauth("production").form("rotate-secret", &form, &headers).await.ok(), first);
     let wrong = ask(&world, &client, &new, &[("transition_hours", "24")], Some("k-1")).await;
     is(&wrong, 400, "invalid_request");
     is(&ask(&world, &client, &new, &hours, Some("k-2")).await, 409, "transition_in_progress");
@@ -264,6 +293,23 @@ async fn an_answer_is_not_given_again_after_the_rotation_was_undone(world: World
     settings(&world, &client, "production", json!({"self_rotation": false})).await;
     let newer = text(&second["client_secret"]);
     is(&ask(&world, &client, newer, &[], Some("k-2")).await, 400, "unauthorized_client");
+}
+
+async fn a_key_that_can_be_guessed_is_refused(world: World) {
+    let client = client(&world).await;
+    let secret = &client.registration("production").secret;
+    let long = "k".repeat(256);
+    let short = "k".repeat(21);
+    is(&ask_with(&world, &client, secret, &[], &[]).await, 400, "invalid_request");
+    for key in ["", "2026-11", &short, &long, secret] {
+        let answer = ask_with(&world, &client, secret, &[], &[("idempotency-key", key)]).await;
+        is(&answer, 400, "invalid_request");
+    }
+    // Whoever is not authenticated learns nothing of it.
+    is_the_refusal(&ask_with(&world, &client, "wrong", &[], &[]).await, "a wrong secret without a key");
+    assert!(rotations(&world, &client).await.is_empty());
+    let uuid = [("idempotency-key", "0b1f7d7e-5f3a-4f0e-9a7c-2f1f6f4b9f10")];
+    ask_with(&world, &client, secret, &[], &uuid).await.ok();
 }
 
 async fn a_failed_authentication_at_the_rotation_is_the_one_refusal(world: World) {
@@ -408,14 +454,16 @@ async fn of_instances_that_rotate_at_once_one_does(world: World) {
     for number in 0..20 {
         let (world, client, secret) = (world.clone(), client.clone(), secret.clone());
         tasks.spawn(async move {
-            // Half of them without a key, the others with their own.
-            let key = (number % 2 == 0).then(|| format!("k-{number}"));
-            ask(&world, &client, &secret, &[], key.as_deref()).await
+            // Half of them share a key.
+            let key = if number % 2 == 0 { "shared".to_owned() } else { format!("k-{number}") };
+            ask(&world, &client, &secret, &[], Some(&key)).await
         });
     }
     let answers = tasks.join_all().await;
-    let won = answers.iter().filter(|answer| answer.status.as_u16() == 200).count();
-    assert_eq!(won, 1);
+    let mut won: Vec<_> =
+        answers.iter().filter(|answer| answer.status.as_u16() == 200).map(Answer::json).collect();
+    won.dedup();
+    assert_eq!(won.len(), 1, "one secret, however often it is given");
     for answer in answers.iter().filter(|answer| answer.status.as_u16() != 200) {
         assert!([409, 429].contains(&answer.status.as_u16()), "{}", answer.status);
     }
