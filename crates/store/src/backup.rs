@@ -429,6 +429,8 @@ pub const TABLES: &[Table] = &[
             ("environment", Text),
             ("recipients", Text),
             ("actor_name", Text),
+            ("actor_kind", Text),
+            ("source", Text),
             ("reason", Text),
             ("details", Text),
         ],

@@ -24,6 +24,10 @@ pub struct Notification {
     pub recipients: Vec<String>,
     /// Name of the actor; `None` in messages of earlier versions.
     pub actor_name: Option<String>,
+    /// Kind of the actor, such as `client`; `None` in messages of earlier versions.
+    pub actor_kind: Option<String>,
+    /// Stored form of the address that the actor used; `None` for Crossfade itself and in messages of earlier versions.
+    pub source: Option<String>,
     /// Reason that the actor gave.
     pub reason: Option<String>,
     /// What happened. Never a secret.
@@ -32,14 +36,14 @@ pub struct Notification {
 
 macro_rules! columns {
     () => {
-        "n.id, n.created_at, n.number, n.event, n.client_id, n.client_name, n.environment, n.recipients, n.actor_name, n.reason, n.details"
+        "n.id, n.created_at, n.number, n.event, n.client_id, n.client_name, n.environment, n.recipients, n.actor_name, n.actor_kind, n.source, n.reason, n.details"
     };
 }
 pub(crate) use columns;
 
 statements! {
-    INSERT = "INSERT INTO notifications (id, created_at, number, event, client_id, client_name, environment, recipients, actor_name, reason, details)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    INSERT = "INSERT INTO notifications (id, created_at, number, event, client_id, client_name, environment, recipients, actor_name, actor_kind, source, reason, details)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     NEXT_NUMBER = "UPDATE registrations SET message_count = message_count + 1 WHERE client_id = $1 AND environment = $2 RETURNING message_count";
     LIST = concat!("SELECT ", columns!(), " FROM notifications n
             WHERE CAST($1 AS TEXT) IS NULL OR n.client_id = $1 ORDER BY n.created_at DESC, n.id LIMIT 500");
@@ -58,6 +62,8 @@ pub(crate) fn notification(row: &Row) -> Result<Notification, StoreError> {
         environment: row.opt_text("environment")?.map(Slug::from_stored),
         recipients: row.parsed("recipients", |text| serde_json::from_str(text).ok())?,
         actor_name: row.opt_text("actor_name")?,
+        actor_kind: row.opt_text("actor_kind")?,
+        source: row.opt_text("source")?,
         reason: row.opt_text("reason")?,
         details: row.parsed("details", |text| serde_json::from_str(text).ok())?,
     })
@@ -87,6 +93,8 @@ impl Tx {
             new.environment.as_ref().map(Slug::as_str).into(),
             serde_json::Value::from(new.recipients.clone()).to_string().into(),
             new.actor_name.clone().into(),
+            new.actor_kind.clone().into(),
+            new.source.clone().into(),
             new.reason.clone().into(),
             new.details.to_string().into(),
         ];

@@ -157,6 +157,8 @@ impl<'a> Act<'a> {
             environment: environment.cloned(),
             recipients: client.owners.clone(),
             actor_name: Some(self.by.actor.name().to_owned()),
+            actor_kind: Some(self.by.actor.kind().to_owned()),
+            source: self.by.origin.stored.clone(),
             reason: reason.filter(|reason| !reason.is_empty()).map(str::to_owned),
             details: event.details(),
         };

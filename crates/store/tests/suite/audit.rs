@@ -273,6 +273,8 @@ async fn a_message_survives_storage_until_it_is_forgotten(t: TestDb) {
             vec![]
         },
         actor_name: Some("Ada".into()),
+        actor_kind: Some("user".into()),
+        source: Some("192.0.2.1".into()),
         reason: (n == 1).then(|| "a reason".into()),
         details: json!({"n": n}),
     };

@@ -57,6 +57,8 @@ async fn fill(tx: &mut Tx) -> Result<(), StoreError> {
         environment: None,
         recipients: vec![],
         actor_name: None,
+        actor_kind: None,
+        source: None,
         reason: None,
         details: serde_json::json!({}),
     };

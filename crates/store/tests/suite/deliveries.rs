@@ -35,6 +35,8 @@ async fn queue(
         environment: Some(slug("staging")),
         recipients: recipients.iter().map(|it| (*it).to_owned()).collect(),
         actor_name: Some("Ada".into()),
+        actor_kind: Some("user".into()),
+        source: Some("192.0.2.1".into()),
         reason: None,
         details: json!({}),
     };
