@@ -79,7 +79,8 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
     let name = message.client_name.as_deref().unwrap_or("a client");
     let facts = Facts(&message.details);
     let said = match message.event {
-        Action::SecretRotated => rotated(&facts)?,
+        Action::SecretRotated if message.actor_kind.as_deref() == Some("client") => rotated_itself(&facts)?,
+        Action::SecretRotated => rotated(&facts, message.created_at)?,
         Action::SecretRevoked => revoked(&facts, message.created_at),
         Action::SecretExtended => extended(&facts)?,
         Action::SecretRolledBack => rolled_back(message.created_at),
@@ -108,6 +109,7 @@ pub(crate) fn letter(message: &Notification, to: &str, base: &str) -> Option<Let
     facts.extend(message.environment.iter().map(|environment| ("Environment", environment.to_string())));
     facts.extend(said.facts);
     facts.extend(message.actor_name.iter().map(|actor| ("Done by", actor.clone())));
+    facts.extend(message.source.iter().map(|source| ("From", source.clone())));
     facts.extend(message.reason.iter().map(|reason| ("Reason", reason.clone())));
     facts.push(("Time", utc(message.created_at)));
     Some(Letter {
@@ -147,18 +149,28 @@ fn has_owner(client: &Facts<'_>, to: &str) -> bool {
     client.list("owners").iter().any(|owner| owner.as_str() == Some(to))
 }
 
-fn rotated(facts: &Facts<'_>) -> Option<Said> {
+fn rotated(facts: &Facts<'_>, at: Timestamp) -> Option<Said> {
     let deadline = facts.time("outgoing_expires_at")?;
-    let is_compromised = facts.flag("compromised");
-    let said = match facts.number("transition_hours")? {
-        0 => Said::new(
+    let said = match (facts.number("transition_hours")?, facts.0["superseded_secret_id"].is_string()) {
+        (0, _) => Said::new(
             "Secret rotated, the old one is refused",
             "The secret was rotated, and the old secret is refused",
             "Change every caller to the new secret now.",
         )
         .urgent(true)
         .fact("Old secret", format!("refused since {}", utc(deadline))),
-        hours => Said::new(
+        (_, true) => Said::new(
+            "Secret rotated, which ends the one before it",
+            "The secret was rotated during a transition, and the secret before it is refused",
+            format!(
+                "Change every caller that still presents the secret of two rotations ago now, and all others before {}.",
+                utc(deadline)
+            ),
+        )
+        .urgent(true)
+        .fact("Old secret", format!("valid until {}", utc(deadline)))
+        .fact("Secret before that", format!("refused since {}", utc(at))),
+        (hours, false) => Said::new(
             "Secret rotated",
             "The secret was rotated",
             format!(
@@ -169,7 +181,21 @@ fn rotated(facts: &Facts<'_>) -> Option<Said> {
         .fact("Old secret", format!("valid until {}", utc(deadline)))
         .fact("Transition", count(hours, "hour")),
     };
-    Some(if is_compromised { said.fact("Old secret leaked", "yes") } else { said })
+    Some(if facts.flag("compromised") { said.fact("Old secret leaked", "yes") } else { said })
+}
+
+/// What is said when a client rotated its own secret, which whoever has stolen the secret can do, too.
+fn rotated_itself(facts: &Facts<'_>) -> Option<Said> {
+    let deadline = utc(facts.time("outgoing_expires_at")?);
+    let next = format!(
+        "If the client did not do this, roll the rotation back, and then rotate with the old secret marked as leaked. Otherwise \
+         change its other instances to the new secret before {deadline}."
+    );
+    Some(
+        Said::new("The client rotated its own secret", "The client rotated its own secret", next)
+            .urgent(true)
+            .fact("Old secret", format!("valid until {deadline}")),
+    )
 }
 
 fn revoked(facts: &Facts<'_>, at: Timestamp) -> Said {
@@ -270,20 +296,39 @@ fn drill_finished(facts: &Facts<'_>) -> Option<Said> {
 }
 
 fn switched(facts: &Facts<'_>) -> Said {
-    match facts.part("after").flag("enabled") {
-        true => Said::new(
+    let (before, after) = (facts.part("before"), facts.part("after"));
+    let enabled = before.flag("enabled") != after.flag("enabled");
+    let said = match (enabled, after.flag("enabled")) {
+        (true, true) => Said::new(
             "Registration enabled",
             "The registration was enabled",
             "Callers are accepted again. Nothing needs to be done.",
         ),
-        false => Said::new(
+        (true, false) => Said::new(
             "Registration disabled",
             "The registration was disabled",
             "All its callers are refused. If this was not intended, enable the registration.",
         )
         .urgent(true),
-    }
-    .button("View the registration")
+        (false, _) if after.flag("self_rotation") => Said::new(
+            "Self-rotation turned on",
+            "The client may rotate its own secret",
+            "Whoever has the secret can replace it from now on. If this was not intended, turn it off.",
+        )
+        .urgent(true),
+        (false, _) => Said::new(
+            "Self-rotation turned off",
+            "The client may not rotate its own secret any more",
+            "Check that no program of the client depends on it.",
+        ),
+    };
+    // One change can do both.
+    let said = match (before.flag("self_rotation"), after.flag("self_rotation")) {
+        (false, true) if enabled => said.urgent(true).fact("Self-rotation", "turned on"),
+        (true, false) if enabled => said.fact("Self-rotation", "turned off"),
+        _ => said,
+    };
+    said.button("View the registration")
 }
 
 fn owners(facts: &Facts<'_>, to: &str) -> Said {

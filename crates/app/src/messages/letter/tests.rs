@@ -19,6 +19,8 @@ fn message(event: Action, details: Value) -> Notification {
         environment: (!is_about_client).then(|| Slug::from_stored("production".into())),
         recipients: vec!["ada@example.com".into()],
         actor_name: Some("Grace Hopper".into()),
+        actor_kind: Some("user".into()),
+        source: Some("192.0.2.7".into()),
         reason: Some("quarterly rotation".into()),
         details,
     }
@@ -27,18 +29,26 @@ fn message(event: Action, details: Value) -> Notification {
 /// One message of each kind.
 fn samples() -> Vec<Notification> {
     let rotated = |hours: i64, compromised: bool| json!({"transition_hours": hours, "compromised": compromised, "outgoing_expires_at": AT});
+    let superseding = json!({"transition_hours": 24, "compromised": false, "outgoing_expires_at": AT, "superseded_secret_id": "sec_0000000000000000000001"});
+    let itself = Notification {
+        actor_kind: Some("client".into()),
+        ..message(Action::SecretRotated, rotated(24, false))
+    };
     let near = json!({"expires_at": AT, "hours_before": 4, "callers_left": 2, "last_used_at": AT, "new_first_used_at": null});
     let scheduled = json!({"starts_at": AT, "ends_at": AT, "length_seconds": 300, "repeat": 3});
     let caller = json!({"source_ip": "192.0.2.1", "user_agent": "billing/1.4", "instance": "blue"});
     let others = json!({"source_ip": null, "user_agent": null, "instance": null});
     let finished = |callers: Vec<Value>| json!({"caller_count": callers.len(), "refusal_count": 3, "unrecorded_seconds": 7, "callers": callers});
     let switched = |enabled: bool| json!({"before": {"enabled": !enabled}, "after": {"enabled": enabled}});
+    let self_rotation = |on: bool| json!({"before": {"enabled": true, "self_rotation": !on}, "after": {"enabled": true, "self_rotation": on}});
     let owners =
         |before: &[&str], after: &[&str]| json!({"before": {"owners": before}, "after": {"owners": after}});
     let (ada, grace) = ("ada@example.com", "grace@example.com");
     vec![
         message(Action::SecretRotated, rotated(24, false)),
         message(Action::SecretRotated, rotated(0, true)),
+        message(Action::SecretRotated, superseding),
+        itself,
         message(Action::SecretRevoked, json!({"compromised": true})),
         message(Action::SecretExtended, json!({"expires_at": AT, "expires_at_before": AT})),
         message(Action::SecretRolledBack, json!({})),
@@ -50,6 +60,8 @@ fn samples() -> Vec<Notification> {
         message(Action::DrillFinished, finished(vec![])),
         message(Action::RegistrationUpdated, switched(false)),
         message(Action::RegistrationUpdated, switched(true)),
+        message(Action::RegistrationUpdated, self_rotation(true)),
+        message(Action::RegistrationUpdated, self_rotation(false)),
         message(Action::ClientUpdated, owners(&[], &[ada])),
         message(Action::ClientUpdated, owners(&[ada], &[grace])),
         message(Action::ClientUpdated, owners(&[ada], &[ada, grace])),
@@ -85,6 +97,26 @@ fn a_long_name_is_cut_in_the_subject_and_markup_is_text() {
     assert!(letter.subject.chars().count() < 120, "{}", letter.subject);
     let (html, _) = letter.render().unwrap();
     assert!(!html.contains("<script") && html.contains(&"é".repeat(200)), "{html}");
+}
+
+#[test]
+fn what_weakens_a_client_or_ends_a_secret_is_told_as_such() {
+    let told = |sample: Notification| letter(&sample, "ada@example.com", BASE).unwrap();
+    let find = |part: &str| samples().into_iter().map(told).find(|it| it.subject.contains(part)).unwrap();
+    let superseded = find("ends the one before it");
+    assert!(superseded.is_urgent && superseded.next.contains("two rotations ago"), "{superseded:?}");
+    assert!(
+        superseded.facts.contains(&("Secret before that", "refused since 24 Nov 2026, 13:05 UTC".into()))
+    );
+    let itself = find("rotated its own secret");
+    assert!(itself.is_urgent && itself.next.contains("roll the rotation back"), "{itself:?}");
+    assert!(itself.facts.contains(&("From", "192.0.2.7".into())));
+    let on = find("Self-rotation turned on");
+    assert!(on.is_urgent && on.next.contains("turn it off"), "{on:?}");
+    assert!(!find("Self-rotation turned off").is_urgent);
+    let both = json!({"before": {"enabled": false}, "after": {"enabled": true, "self_rotation": true}});
+    let both = told(message(Action::RegistrationUpdated, both));
+    assert!(both.is_urgent && both.facts.contains(&("Self-rotation", "turned on".into())), "{both:?}");
 }
 
 #[test]
