@@ -97,7 +97,7 @@ const RATE_OF_NEW_TOKENS: Rate = Rate { burst: 100, interval: Duration::from_sec
 const RATE_OF_SELF_ROTATIONS: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };
 
 /// Texts that an account searches for secrets. Each is an event that is kept.
-const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_millis(100) };
+const RATE_OF_SEARCHES: Rate = Rate { burst: 200, interval: Duration::from_secs(1) };
 
 /// Time limit for checking the readiness.
 const READY_WITHIN: Duration = Duration::from_secs(3);

@@ -7,7 +7,7 @@ use crate::{
         entry::About,
         principal::Principal,
         request::{Input, Request},
-        targets::Names,
+        targets::{Names, forbidden},
     },
     people::abilities::Abilities,
     secrets::list::shown_secret,
@@ -27,9 +27,10 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 
-/// Times at which answers are given, from the beginning of a search. The few microseconds that a secret takes longer which
-/// exists and cannot be read are not seen then.
+/// Times at which answers are given, from the beginning of a search, for this many secrets in the text and each begun further
+/// as many. What a secret takes longer which exists and cannot be read is not seen then: a search takes a small part of it.
 const ANSWER_EVERY: Duration = Duration::from_millis(50);
+const SECRETS_IN_IT: usize = 50;
 
 impl App {
     /// Returns which secrets a text contains, and which registrations they belong to, as far as the principal can read them.
@@ -40,15 +41,15 @@ impl App {
         input: Input<'_, IdentifySecrets>,
     ) -> Result<IdentifiedSecrets, Error> {
         let operation = Operation::IdentifySecrets;
-        let begun = Instant::now();
+        let (begun, mut secrets) = (Instant::now(), 0);
         let answer = match self.costly(operation, request.principal).await {
-            Ok(_turns) => self.search(request, input).await,
+            Ok(_turns) => self.search(request, input, &mut secrets).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &answer {
             self.audit_refusal(operation, request.principal, &Names::default(), error).await;
         }
-        sleep_until(next_answer(begun, Instant::now())).await;
+        sleep_until(next_answer(begun, Instant::now(), secrets)).await;
         answer
     }
 
@@ -62,9 +63,14 @@ impl App {
         &self,
         request: &Request<'_>,
         input: Input<'_, IdentifySecrets>,
+        secrets: &mut usize,
     ) -> Result<IdentifiedSecrets, Error> {
         request.principal.is_within_registration(Operation::IdentifySecrets)?;
         self.node.unless_quarantined()?;
+        // Whoever can read no client at all learns nothing here, and is not to fill the trail.
+        if !request.principal.may_somewhere(Permission::ClientRead) {
+            return Err(forbidden(Permission::ClientRead));
+        }
         if !request.if_match.holds_for_list() {
             let text = "A text has no version, so If-Match never holds. Nothing was changed. Omit it.";
             return Err(Problem::new(Code::PreconditionFailed, text).into());
@@ -75,6 +81,7 @@ impl App {
             return Err(Problem::new(Code::TooManyRequests, text).into());
         }
         let found = find(text.as_bytes());
+        *secrets = found.len();
         let digests = found.iter().map(|it| self.authority.value_digests(it.value.reveal()));
         let digests: Vec<Vec<[u8; 32]>> = digests.collect();
         let distinct: HashSet<[u8; 32]> = digests.iter().flatten().copied().collect();
@@ -95,7 +102,9 @@ impl App {
             .zip(&digests)
             .map(|(it, digests)| shown(it, &mut lines, identified(digests)))
             .collect();
-        self.record(request.principal, &found).await?;
+        if !found.is_empty() {
+            self.record(request.principal, &found).await?;
+        }
         Ok(IdentifiedSecrets { found, older_secrets_not_searched })
     }
 
@@ -114,6 +123,7 @@ impl App {
             target: only.map(|it| it.secret.id.to_string()),
             reason: None,
         };
+        let _turn = self.node.background_turn().await;
         self.change_own(principal, async |act, _| act.audit(&event, about).await).await
     }
 }
@@ -177,10 +187,11 @@ impl Lines<'_> {
     }
 }
 
-/// Returns when the answer of a search is given that is known at `now`.
-fn next_answer(begun: Instant, now: Instant) -> Instant {
-    let periods = now.duration_since(begun).as_nanos() / ANSWER_EVERY.as_nanos() + 1;
-    begun + ANSWER_EVERY * u32::try_from(periods).unwrap_or(u32::MAX)
+/// Returns when the answer of a search for so many secrets is given that is known at `now`.
+fn next_answer(begun: Instant, now: Instant, secrets: usize) -> Instant {
+    let every = ANSWER_EVERY * u32::try_from(1 + secrets / SECRETS_IN_IT).unwrap_or(u32::MAX);
+    let periods = now.duration_since(begun).as_nanos() / every.as_nanos() + 1;
+    begun + every * u32::try_from(periods).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -190,9 +201,14 @@ mod tests {
     #[test]
     fn an_answer_waits_for_the_next_of_fixed_times() {
         let begun = Instant::now();
-        let after = |micros| next_answer(begun, begun + Duration::from_micros(micros)) - begun;
+        let of = |secrets, micros| next_answer(begun, begun + Duration::from_micros(micros), secrets) - begun;
+        let after = |micros| of(1, micros);
         assert_eq!([0, 1, 49_999].map(after), [ANSWER_EVERY; 3]);
         assert_eq!([50_000, 99_999].map(after), [ANSWER_EVERY * 2; 2]);
+        assert_eq!(
+            [(49, 1), (50, 99_999), (1000, 900_000)].map(|(secrets, micros)| of(secrets, micros)),
+            [1, 2, 21].map(|times| ANSWER_EVERY * times)
+        );
     }
 
     #[test]

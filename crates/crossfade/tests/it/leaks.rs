@@ -28,6 +28,7 @@ on_both_engines! {
     an_older_secret_is_found_once_its_value_is_seen,
     a_secret_is_found_across_new_and_deleted_keys,
     what_is_sent_wrongly_is_refused,
+    who_can_read_no_client_searches_nothing,
 }
 
 on_sqlite! {
@@ -84,6 +85,10 @@ async fn each_role_learns_of_what_it_can_read_and_of_nothing_else(world: World) 
             };
             let (there, nowhere) = (ask(value).await, ask(&unknown(kind)).await);
             let reply: Value = serde_json::from_slice(&there.2).unwrap();
+            if stage.expected(Operation::IdentifySecrets, &holder, object) != YES {
+                assert_eq!((there.0.as_u16(), &there), (403, &nowhere), "{role:?} {name}");
+                continue;
+            }
             let may_read = stage.expected(Operation::ReadRegistration, &holder, object) == YES;
             assert_eq!(!reply["found"][0]["identified"].is_null(), may_read, "{role:?} {name}: {reply}");
             assert_eq!(nowhere.0.as_u16(), 200, "{role:?} {name}");
@@ -307,7 +312,25 @@ async fn what_is_sent_wrongly_is_refused(world: World) {
     world.anonymous().call(http::Method::POST, "/leaks", body(), &[]).await.refused(401, "unauthenticated");
     let limited = world.token_of(crate::world::OWNER, &["audit:read"]).await;
     let client = world.client("Billing", &["production"]).await;
-    assert_eq!(identify(&limited, &client.registration("production").secret).await, Value::Null);
+    let body = json!({"text": client.registration("production").secret});
+    limited.post("/leaks", body).await.refused(403, "forbidden");
+}
+
+/// Whoever can read no client fills neither the trail nor the time of others.
+async fn who_can_read_no_client_searches_nothing(world: World) {
+    let client = world.client("Billing", &["production"]).await;
+    let nobody = world.token_of(crate::world::OWNER, &["audit:read"]).await;
+    let events = "SELECT COUNT(*) FROM audit_events";
+    let searches = "SELECT COUNT(*) FROM audit_events WHERE action = 'secrets.identified'";
+    let before = world.number(events).await;
+    for text in [&*client.registration("production").secret, &unknown(EnvironmentKind::Live), ""].repeat(25) {
+        nobody.post("/leaks", json!({"text": text})).await.refused(403, "forbidden");
+    }
+    assert_eq!(world.number(searches).await, 0);
+    assert!(world.number(events).await <= before + 61, "refusals are grouped");
+    // A text without a secret is no event, either.
+    search(&world.owner().await, "nothing").await;
+    assert_eq!(world.number(searches).await, 0);
 }
 
 async fn in_a_quarantine_nothing_is_identified(mut world: World) {

@@ -306,7 +306,8 @@ impl<'w> Stage<'w> {
         let path = operation.path();
         match operation {
             // A list contains what its reader can read, even if that is nothing.
-            ListClients | ListProperties | IdentifySecrets => return YES,
+            ListClients | ListProperties => return YES,
+            IdentifySecrets => return if holds(permission) { YES } else { "403" },
             // The trail is cut to the clients that its reader audits.
             _ if permission == Permission::AuditRead => return if holds(permission) { YES } else { "403" },
             // The property of a new client is in the body.
