@@ -9,10 +9,10 @@ use crossfade_core::SecretId;
 use crossfade_store::{ChangeKind, SealedSecret, ValueDigest};
 use std::sync::PoisonError;
 
-/// Number of values in one transaction.
-const VALUES_AT_ONCE: i64 = 500;
+/// Number of values in one transaction, which every change waits for.
+const VALUES_AT_ONCE: i64 = 100;
 /// Maximum number of transactions in one run of the job.
-const MAX_PAGES: usize = 20;
+const MAX_PAGES: usize = 100;
 
 impl App {
     /// Stores missing digests of stored values. Looks at each value once until the keys change.
@@ -44,6 +44,7 @@ impl App {
     }
 
     async fn store_value_digests(&self, digests: &[ValueDigest]) -> Result<(), Error> {
+        let _turn = self.node.background_turn().await;
         self.change_as(verifier_keys_policy(), async |act| {
             let changed = act.tx.set_value_digests(digests).await?;
             let changed: Vec<ChangeKind> = changed.into_iter().map(ChangeKind::Registration).collect();
