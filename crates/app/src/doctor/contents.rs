@@ -1,7 +1,13 @@
 //! Checks of the database's contents: its keys, the values sealed with them, and everything that needs attention.
 
 use super::{
-    Check, Instance, clock::clock, count, database::cannot_read, mail::mail, shown, trail::audit_chain,
+    Check, Instance,
+    clock::clock,
+    count,
+    database::cannot_read,
+    mail::{Tried, mail},
+    shown,
+    trail::audit_chain,
 };
 use crate::{
     keys::{
@@ -79,7 +85,11 @@ pub(super) async fn check(db: &Db, instance: &Instance<'_>, is_served: bool, che
     if !instance.audit_sinks.is_empty() {
         look(db, checks, "audit_shipping", async |tx| shipping(tx, &instance.audit_sinks, now).await).await;
     }
-    look(db, checks, "mail", async |tx| mail(tx, instance.mailer.as_deref(), now).await).await;
+    let tried = match instance.mailer.as_deref() {
+        Some(mailer) => Some(Tried::new(mailer).await),
+        None => None,
+    };
+    look(db, checks, "mail", async |tx| mail(tx, tried.as_ref(), now).await).await;
     look(db, checks, "quarantine", async |tx| quarantine(tx).await).await;
     look(db, checks, "changes_lost", async |tx| changes_lost(tx, now).await).await;
     look(db, checks, "evidence", async |tx| evidence(tx, now).await).await;

@@ -2,7 +2,7 @@
 
 use super::{Check, count, shown};
 use crossfade_core::Timestamp;
-use crossfade_outbound::Mailer;
+use crossfade_outbound::{Failure, Mailer};
 use crossfade_store::{StoreError, Tx};
 use std::time::Duration;
 
@@ -14,14 +14,31 @@ const LOOKED_BACK: Duration = Duration::from_secs(7 * 86_400);
 const MEND: &str = "Check CROSSFADE_SMTP_URL, the password, CROSSFADE_MAIL_FROM and the log of the mail server. Messages \
     are tried for 3 days.";
 
-/// Connects to the mail server, and looks for messages that wait or were not sent.
-pub(super) async fn mail(tx: &mut Tx, mailer: Option<&Mailer>, now: Timestamp) -> Result<Check, StoreError> {
-    let Some(mailer) = mailer else {
+/// A mail server, and what it said when it was tried.
+pub(super) struct Tried<'a> {
+    mailer: &'a Mailer,
+    said: Result<(), Failure>,
+}
+
+impl<'a> Tried<'a> {
+    /// Connects to the mail server. It may take a minute, so it is no part of a transaction.
+    pub(super) async fn new(mailer: &'a Mailer) -> Self {
+        Self { mailer, said: mailer.try_server().await }
+    }
+}
+
+/// Looks for messages that wait or were not sent, after the mail server was tried.
+pub(super) async fn mail(
+    tx: &mut Tx,
+    tried: Option<&Tried<'_>>,
+    now: Timestamp,
+) -> Result<Check, StoreError> {
+    let Some(Tried { mailer, said }) = tried else {
         let sentence = "Mail is not set up, so owners are not notified of rotations and deadlines.";
         return Ok(Check::ok(NAME, sentence));
     };
     let (queue, lost) = (tx.delivery_queue().await?, tx.lost_deliveries(now.before(LOOKED_BACK)).await?);
-    if let Err(failure) = mailer.try_server().await {
+    if let Err(failure) = said {
         let sentence = format!("Mail cannot be sent by {}: {}.", mailer.server(), failure.said());
         return Ok(Check::warn(NAME, sentence, MEND));
     }
