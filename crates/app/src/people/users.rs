@@ -160,7 +160,9 @@ impl App {
     pub async fn read_me(&self, principal: &Principal) -> Result<api::Me, Error> {
         self.view(Operation::ReadMe, principal, Platform, async |tx, principal, ()| {
             let user = tx.user(&principal.user).await?.ok_or_else(Problem::not_found)?;
-            let account = Account { grants: tx.grants(&user.id).await?, user };
+            // A token of one registration is for a program, which has no use for the roles of the account.
+            let grants = if principal.only().is_some() { Vec::new() } else { tx.grants(&user.id).await? };
+            let account = Account { grants, user };
             let words = |limit: &[Permission]| limit.iter().map(|it| it.as_str().to_owned()).collect();
             Ok(api::Me {
                 user: account.shown(),

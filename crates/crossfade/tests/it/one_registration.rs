@@ -92,7 +92,6 @@ async fn a_token_of_one_registration_rotates_it_and_does_nothing_else(world: Wor
     let expected = [
         "list_clients",
         "list_drills",
-        "list_properties",
         "list_rotations",
         "list_secrets",
         "list_usage",
@@ -104,7 +103,12 @@ async fn a_token_of_one_registration_rotates_it_and_does_nothing_else(world: Wor
     ];
     assert_eq!(reads, expected);
     assert_eq!(world.number("SELECT MAX(seq) FROM change_log").await, before, "nothing was changed");
-    assert_eq!(token.get("/properties").await.ok()["items"], json!([]));
+    token.get("/properties").await.refused(403, "forbidden");
+    assert_eq!(
+        token.get("/me").await.ok()["user"]["grants"],
+        json!([]),
+        "the roles of its owner are not shown"
+    );
     let clients = token.get("/clients").await.ok();
     assert_eq!(clients["items"].as_array().unwrap().len(), 1);
     let registrations = clients["items"][0]["registrations"].as_array().unwrap();
