@@ -4,6 +4,9 @@ use super::Settings;
 use crate::failure::Failure;
 use std::path::Path;
 
+/// Maximum length of a name that is quoted: more than any setting has.
+const MAX_KEY: usize = 32;
+
 /// Reads a settings file.
 pub(super) fn read(path: &Path) -> Result<Settings, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -33,9 +36,9 @@ pub(super) fn read(path: &Path) -> Result<Settings, Failure> {
     }
 }
 
-/// Whether a key can stand without quotes, so that no other text is taken for one.
+/// Whether a text has the form of a setting's name. Part of a password that a broken line begins with usually has not.
 fn is_bare(key: &str) -> bool {
-    key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// Returns the message of an error without the value that it quotes: what was expected, and an unknown key.
@@ -110,6 +113,8 @@ mod tests {
             "database_url = postgres://u:canary@db/x",
             "database_url = \"postgres://u:canary@db/x",
             "a = 1\na.'postgres://u:canary@db/x' = 1",
+            "database_url = \"x\"\nSGVsbG8canaryZ2Q=",
+            "smtp_password\ncanary-1=",
             "'postgres://u:canary@db/x' = 1\n'postgres://u:canary@db/x' = 1",
         ] {
             let said = refused(text);
