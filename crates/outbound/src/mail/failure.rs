@@ -25,9 +25,14 @@ impl Failure {
         }
     }
 
-    /// Returns the failure of a step that took too long.
+    /// Returns the failure of a step that took too long, whatever the message.
     pub(super) fn late(step: &str) -> Self {
         Self::Server(format!("the mail server did not answer in time: {step}"))
+    }
+
+    /// Returns the failure of a step that took too long with one message: others may go on.
+    pub(super) fn late_with_message(step: &str) -> Self {
+        Self::Deferred(format!("the mail server did not answer in time: {step}"))
     }
 
     /// Returns the failure of a step that concerns every message.

@@ -18,10 +18,13 @@ use tokio::time::{Instant, timeout};
 
 /// Limit of connecting, with the greeting of the server.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(15);
-/// Limit of a command.
+/// Limit of a command before a message.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
-/// Limit of sending a message.
-const TAKES_WITHIN: Duration = Duration::from_secs(60);
+/// Limits of the steps of a message (RFC 5321 §4.5.3.2). A server may ask others about a recipient, and examine a message
+/// before it takes it. Whoever gives up earlier sends it again although it arrived.
+const NAMES_WITHIN: Duration = Duration::from_secs(300);
+const BEGINS_WITHIN: Duration = Duration::from_secs(120);
+const TAKES_WITHIN: Duration = Duration::from_secs(600);
 /// Limit of the farewell.
 const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -96,8 +99,7 @@ impl Link {
     pub(super) async fn send(&mut self, envelope: &Envelope, message: &[u8]) -> Result<(), Broken> {
         let parameters = self.parameters(envelope, message)?;
         let connection = &mut self.connection;
-        let from =
-            timeout(ANSWERS_WITHIN, connection.command(Mail::new(envelope.from().cloned(), parameters)));
+        let from = timeout(NAMES_WITHIN, connection.command(Mail::new(envelope.from().cloned(), parameters)));
         match from.await {
             Err(_) => return Err(Failure::late("MAIL").into()),
             Ok(Err(error)) if error.status().is_none_or(|code| code.to_string() == "421") => {
@@ -110,19 +112,19 @@ impl Link {
             Ok(Ok(_)) => {}
         }
         for to in envelope.to() {
-            timeout(ANSWERS_WITHIN, connection.command(Rcpt::new(to.clone(), vec![])))
+            timeout(NAMES_WITHIN, connection.command(Rcpt::new(to.clone(), vec![])))
                 .await
-                .map_err(|_| Failure::late("RCPT"))?
+                .map_err(|_| Failure::late_with_message("RCPT"))?
                 .map_err(|error| Failure::of_message("the mail server refuses the recipient", &error))?;
         }
         let refused = |error| Failure::of_message("the mail server refuses the message", &error);
-        timeout(ANSWERS_WITHIN, connection.command(Data))
+        timeout(BEGINS_WITHIN, connection.command(Data))
             .await
-            .map_err(|_| Failure::late("DATA"))?
+            .map_err(|_| Failure::late_with_message("DATA"))?
             .map_err(refused)?;
         timeout(TAKES_WITHIN, connection.message(message))
             .await
-            .map_err(|_| Failure::late("the end of the message"))?
+            .map_err(|_| Failure::late_with_message("the end of the message"))?
             .map_err(refused)?;
         (self.used_at, self.messages) = (Instant::now(), self.messages + 1);
         Ok(())
