@@ -90,9 +90,10 @@ statements! {
     ABANDON_OLD = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = CASE WHEN not_after <= $1 THEN CAST($3 AS TEXT) ELSE CAST($4 AS TEXT) END
              WHERE ", open!(""), " AND (not_after <= $1 OR created_at <= $2) AND (leased_until IS NULL OR leased_until <= $1)");
     ABANDON_ALL = concat!("UPDATE deliveries SET abandoned_at = $1, abandoned_as = $2, leased_by = NULL, leased_until = NULL WHERE ", open!(""));
+    RELEASE = concat!("UPDATE deliveries SET leased_by = NULL, leased_until = NULL WHERE channel = 'mail' AND leased_by IS NOT NULL AND ", open!(""));
     QUEUE = concat!("SELECT CAST(COUNT(*) AS BIGINT) AS queued, CAST(MIN(created_at) AS BIGINT) AS oldest FROM deliveries WHERE ", open!(""));
     LAST_ERROR = concat!("SELECT last_error FROM deliveries WHERE ", open!(""), " AND last_error IS NOT NULL ORDER BY next_attempt_at, id LIMIT 1");
-    LOST = "SELECT CAST(COUNT(*) AS BIGINT) AS lost FROM deliveries WHERE abandoned_at >= $1 AND abandoned_as IN ($2, $3)";
+    LOST = "SELECT CAST(COUNT(*) AS BIGINT) AS lost FROM deliveries WHERE abandoned_at >= $1 AND abandoned_as IN ($2, $3, $4)";
 }
 
 fn delivery(row: &Row) -> Result<Delivery, StoreError> {
@@ -134,6 +135,11 @@ impl Tx {
     ) -> Result<Vec<Delivery>, StoreError> {
         self.execute(LEASE, vec![now.into(), lease.into(), until.into(), limit.into()]).await?;
         self.rows(LEASED, vec![now.into(), lease.into()]).await?.iter().map(delivery).collect()
+    }
+
+    /// Ends all leases of mail.
+    pub async fn release_mail_leases(&mut self) -> Result<(), StoreError> {
+        self.execute(RELEASE, vec![]).await.map(drop)
     }
 
     /// Records that a leased delivery was sent. Returns whether the lease was still held.
@@ -201,7 +207,8 @@ impl Tx {
 
     /// Returns the number of messages since `since` that a server refused, or that were tried in vain.
     pub async fn lost_deliveries(&mut self, since: Timestamp) -> Result<i64, StoreError> {
-        let reasons = [AbandonedAs::Refused, AbandonedAs::GaveUp].map(|reason| Value::from(reason.as_str()));
+        let reasons = [AbandonedAs::Refused, AbandonedAs::GaveUp, AbandonedAs::Late]
+            .map(|reason| Value::from(reason.as_str()));
         let args = [since.into()].into_iter().chain(reasons).collect();
         self.one(LOST, args).await?.int("lost")
     }

@@ -11,7 +11,7 @@ use crossfade_outbound::{Failure, Mail, Mailer};
 use crossfade_store::Delivery;
 use futures_util::{StreamExt, stream};
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,9 +24,9 @@ const SENT_AT_ONCE: usize = 8;
 /// Number of results stored at a time.
 const STORED_AT_ONCE: usize = 50;
 /// How long a message is leased. Afterwards it is sent again if its result is not stored.
-const LEASE: Duration = Duration::from_secs(300);
+const LEASE: Duration = Duration::from_secs(1800);
 /// How long before the end of the lease no attempt begins: longer than any attempt takes.
-const MARGIN: Duration = Duration::from_secs(200);
+const MARGIN: Duration = Duration::from_secs(1500);
 /// Maximum pause while the mail server cannot be used.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
@@ -47,8 +47,21 @@ pub struct MailState {
 pub(crate) struct Sending {
     pub(crate) mailer: Option<Arc<Mailer>>,
     state: Mutex<MailState>,
+    server: Mutex<Server>,
     /// Held while messages are sent, so that one batch follows the other.
     turn: tokio::sync::Mutex<()>,
+}
+
+/// What the last attempts said of the mail server.
+#[derive(Default)]
+struct Server {
+    /// Whether the last attempt reached it and was admitted. Until then it is tried with one message at a time, because many
+    /// refused passwords at once lock an account.
+    works: bool,
+    /// Number of times in a row that it could not be used.
+    failures: i64,
+    /// Time of the clock until which it is not tried.
+    rests_until: Duration,
 }
 
 /// What became of an attempt.
@@ -63,7 +76,12 @@ enum Outcome {
 
 impl Sending {
     pub(crate) fn new(mailer: Option<Arc<Mailer>>) -> Self {
-        Self { mailer, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self {
+            mailer,
+            state: Mutex::default(),
+            server: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Returns what is known; `None` if mail is not set up.
@@ -82,8 +100,33 @@ impl Sending {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn server(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many messages may be leased now.
+    fn limit(&self, now: Duration) -> i64 {
+        let server = self.server();
+        match server.works {
+            true => LEASED_AT_ONCE,
+            false if now < server.rests_until => 0,
+            false => 1,
+        }
+    }
+
     /// Notes whether the mail server can be used, and logs a change.
-    fn note_server(&self, failing: Option<&str>) {
+    fn note_server(&self, failing: Option<&str>, now: Duration) {
+        match (&mut *self.server(), failing) {
+            (server, None) => *server = Server { works: true, ..Server::default() },
+            (server, Some(_)) => {
+                // What was begun at the same time has failed with it.
+                if server.works || now >= server.rests_until {
+                    server.failures += 1;
+                }
+                server.works = false;
+                server.rests_until = now + retry_after(server.failures).min(MAX_PAUSE);
+            }
+        }
         self.note(|state| match (&state.failing, failing) {
             (None, Some(error)) => {
                 tracing::error!(error, "cannot send mail; the messages wait in the database");
@@ -110,6 +153,10 @@ impl App {
         if self.sending.mailer.is_none() {
             return std::future::pending().await;
         }
+        while let Err(error) = self.release_leases().await {
+            tracing::warn!(%error, "cannot take over the messages of the last process");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         loop {
             match self.send_due_messages().await {
                 Ok(true) => {}
@@ -122,6 +169,11 @@ impl App {
         }
     }
 
+    /// Ends the leases of the last process. There is none beside this one, because it holds the lock of the database.
+    pub async fn release_leases(&self) -> Result<(), Error> {
+        self.node.transact(async |tx, _| Ok(tx.release_mail_leases().await?)).await
+    }
+
     /// Sends messages that are due, at most as many as are leased at a time. Returns whether there may be more. A
     /// database in quarantine sends nothing.
     pub async fn send_due_messages(&self) -> Result<bool, Error> {
@@ -130,14 +182,18 @@ impl App {
         if self.node.quarantine().is_some() {
             return Ok(false);
         }
+        let limit = self.sending.limit(self.clock.elapsed());
+        if limit == 0 {
+            return Ok(false);
+        }
         let now = self.clock.now();
         // Usually none is due, and then the lock is not needed.
         if !self.node.read(async |tx| Ok(tx.has_due_delivery(now).await?)).await? {
             return Ok(false);
         }
         let lease = message_id(self.random.as_ref());
-        let (until, leased) = self.lease(&lease).await?;
-        let is_full = leased.len() as i64 == LEASED_AT_ONCE;
+        let (until, leased) = self.lease(&lease, limit).await?;
+        let is_full = leased.len() as i64 == limit;
         // The first failure of the server ends the attempts of the others.
         let down = Mutex::new(None);
         let attempts = stream::iter(leased).map(|delivery| self.attempt(mailer, delivery, until, &down));
@@ -149,14 +205,14 @@ impl App {
     }
 
     /// Leases messages that are due. Returns until when, and the messages.
-    async fn lease(&self, lease: &str) -> Result<(Timestamp, Vec<Delivery>), Error> {
+    async fn lease(&self, lease: &str, limit: i64) -> Result<(Timestamp, Vec<Delivery>), Error> {
         let _turn = self.node.background_turn().await;
         self.node
             .transact(async |tx, now| {
                 let until = now.after(LEASE);
                 let leased = match tx.quarantine().await? {
                     Some(_) => Vec::new(),
-                    None => tx.lease_deliveries(lease, (now, until), LEASED_AT_ONCE).await?,
+                    None => tx.lease_deliveries(lease, (now, until), limit).await?,
                 };
                 Ok((until, leased))
             })
@@ -204,11 +260,11 @@ impl App {
             Mail { id: &delivery.id, to: &delivery.recipient, at: message.created_at, letter: &letter };
         match mailer.send(&mail).await {
             Ok(()) => {
-                self.sending.note_server(None);
+                self.sending.note_server(None, self.clock.elapsed());
                 Outcome::Sent
             }
             Err(Failure::Server(said)) => {
-                self.sending.note_server(Some(&said));
+                self.sending.note_server(Some(&said), self.clock.elapsed());
                 *down.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.clone());
                 Outcome::Again(pause.min(MAX_PAUSE), said)
             }

@@ -14,6 +14,8 @@ struct State {
     refuses: Option<&'static str>,
     /// Whether it answers nothing but hangs up.
     is_down: bool,
+    /// Connections since the start.
+    connections: u32,
 }
 
 /// A message that was taken.
@@ -47,6 +49,7 @@ impl MailServer {
         let shared = state.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                shared.lock().unwrap().connections += 1;
                 tokio::spawn(converse(stream, shared.clone()));
             }
         });
@@ -68,6 +71,11 @@ impl MailServer {
     /// Hangs up on each connection from now on, or not any more.
     pub fn set_down(&self, is_down: bool) {
         self.state.lock().unwrap().is_down = is_down;
+    }
+
+    /// Returns the number of connections since the start.
+    pub fn connections(&self) -> u32 {
+        self.state.lock().unwrap().connections
     }
 
     /// Returns what was taken since the last call.

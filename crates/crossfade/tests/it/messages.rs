@@ -20,6 +20,8 @@ on_both_engines! {
     a_second_worker_does_not_send_what_the_first_has_leased,
     a_refusal_for_now_is_tried_again_and_one_for_good_is_not,
     a_server_that_is_down_costs_no_message_and_is_told,
+    a_server_that_refuses_everything_is_tried_with_one_message,
+    the_messages_of_a_lost_process_wait_for_no_lease,
     a_quarantine_sends_nothing_of_before_and_nothing_until_its_release,
     a_restored_database_sends_no_message_of_the_backup,
     the_end_of_a_secret_is_told_once,
@@ -221,6 +223,41 @@ async fn a_server_that_is_down_costs_no_message_and_is_told(mut world: World) {
     server.set_down(false);
     assert_eq!(sent(&world, &server).await.len(), 1);
     assert_eq!(mail(&world), MailState { sent: 1, failed: 1, refused: 0, failing: None });
+}
+
+/// Many refused passwords at once lock an account.
+async fn a_server_that_refuses_everything_is_tried_with_one_message(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 168).await;
+    for _ in 0..19 {
+        rotate_again(&world, &client).await;
+    }
+    assert_eq!(open(&world).await, 20);
+    server.set_down(true);
+    let mut tried = Vec::new();
+    for seconds in [0, 59, 1, 119, 1, 239, 1, 299, 1, 299, 1] {
+        world.advance(Duration::from_secs(seconds));
+        let before = server.connections();
+        send_all(&world).await;
+        tried.push(server.connections() - before);
+    }
+    assert_eq!(tried, [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+    server.set_down(false);
+    world.advance(Duration::from_secs(300));
+    assert_eq!((sent(&world, &server).await.len(), open(&world).await), (20, 0));
+}
+
+async fn the_messages_of_a_lost_process_wait_for_no_lease(mut world: World) {
+    let (server, client) = mailing(&mut world).await;
+    rotate(&world, &client, 24).await;
+    let until = world.now().after(HOUR).as_micros();
+    world
+        .raw(&format!("UPDATE deliveries SET leased_by = 'lost', attempts = 1, leased_until = {until}"))
+        .await;
+    world.restart_with_mailer(Some(server.mailer())).await;
+    assert_eq!(sent(&world, &server).await.len(), 0);
+    world.app.release_leases().await.unwrap();
+    assert_eq!(sent(&world, &server).await.len(), 1);
 }
 
 async fn a_quarantine_sends_nothing_of_before_and_nothing_until_its_release(mut world: World) {
