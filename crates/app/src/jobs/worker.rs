@@ -41,6 +41,7 @@ impl Worker {
                 () = watch_clock(&app) => {}
                 () = app.ship_trail() => {}
                 () = app.send_messages() => {}
+                () = app.send_webhooks() => {}
                 () = run(app.clone(), stopped) => {}
             }
         });

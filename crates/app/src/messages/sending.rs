@@ -1,4 +1,4 @@
-//! Sends messages from their rows, at least once and under one Message-ID. A mail server that is slow or down holds up
+//! Sends mail from its rows, at least once and under one Message-ID. A mail server that is slow or down holds up
 //! nothing: its messages wait in the database.
 
 use super::letter::letter;
@@ -132,7 +132,7 @@ impl App {
         }
         let now = self.clock.now();
         // Usually none is due, and then the lock is not needed.
-        if !self.node.read(async |tx| Ok(tx.has_due_delivery(now).await?)).await? {
+        if !self.node.read(async |tx| Ok(tx.has_due_mail(now).await?)).await? {
             return Ok(false);
         }
         let lease = message_id(self.random.as_ref());
@@ -156,7 +156,7 @@ impl App {
                 let until = now.after(LEASE);
                 let leased = match tx.quarantine().await? {
                     Some(_) => Vec::new(),
-                    None => tx.lease_deliveries(lease, (now, until), LEASED_AT_ONCE).await?,
+                    None => tx.lease_mail(lease, (now, until), LEASED_AT_ONCE).await?,
                 };
                 Ok((until, leased))
             })

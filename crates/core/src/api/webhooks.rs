@@ -19,7 +19,7 @@ const KEY_PATTERN: &str = "^[0-9A-Za-z]+$";
 /// Returns the schema of a list of kinds of events.
 fn kinds(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let words: Vec<&str> = KINDS.iter().map(|kind| kind.as_str()).collect();
-    schemars::json_schema!({"type": "array", "items": {"type": "string", "enum": words}})
+    schemars::json_schema!({"type": "array", "maxItems": 50, "items": {"type": "string", "enum": words}})
 }
 
 /// Returns the schema of a list of kinds of events that can be `null`.
